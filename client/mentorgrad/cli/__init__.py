@@ -1,0 +1,1 @@
+"""The `mentorgrad` command: one small module a group of commands."""

@@ -1,0 +1,184 @@
+"""`mentorgrad runs export|import|download|plot`: runs as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mentorgrad.cli.common import (
+    DEFAULT_SERVER,
+    JsonOption,
+    RunArgument,
+    ServerOption,
+    StoreOption,
+    choice,
+    open_client,
+    open_reader,
+)
+from mentorgrad.cli.output import Output
+from mentorgrad.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mentorgrad.model.event import RunEvent
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+]
+
+
+def _export(
+    run_id: RunArgument,
+    output: OutputOption = None,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's whole log as JSON lines, raw tensors included.
+
+    The default file is RUN.jsonl; ``-`` is standard output.
+    """
+    from mentorgrad.model.query import EventQuery, View
+
+    target = output or Path(f"{run_id}.jsonl")
+    if str(target) == "-":
+        with open_reader(server, store) as reader:
+            for line in _encoded(reader.events(run_id, EventQuery(view=View.FULL))):
+                print(line)
+        return
+    with open_reader(server, store) as reader:
+        count = _write_aside(target, _encoded(reader.events(run_id, EventQuery(view=View.FULL))))
+    out = Output(as_json)
+    if as_json:
+        out.json({"run_id": run_id, "events": count, "file": str(target)})
+    else:
+        out.line(f"{count} events written to {target}")
+
+
+def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
+    from mentorgrad.schema import to_dict
+
+    for event in events:
+        yield json.dumps(to_dict(event), ensure_ascii=False)
+
+
+def _write_aside(target: Path, lines: Iterator[str]) -> int:
+    """Writes lines to a file beside the target and renames it when whole; returns their number."""
+    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    count = 0
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(line + "\n")
+                count += 1
+        os.replace(aside, target)
+    except BaseException:
+        os.unlink(aside)
+        raise
+    return count
+
+
+def _import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines of an export.")],
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a run that was exported, or executed elsewhere."""
+    from mentorgrad.schema import to_dict
+
+    events = list(_decoded(file))
+    with open_client(server) as client:
+        run = client.import_run(events)
+    out = Output(as_json)
+    if as_json:
+        out.json(to_dict(run))
+    else:
+        out.line(f"{run.run_id} imported; it is {run.state}, {run.last_seq} events")
+
+
+def _decoded(file: Path) -> Iterator[RunEvent]:
+    """The events of an export; a wrong line is named."""
+    from mentorgrad.model.event import RunEvent
+    from mentorgrad.schema import from_dict
+
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield from_dict(RunEvent, json.loads(line))
+                except json.JSONDecodeError as error:
+                    raise InvalidInput(f"{file}:{number}: {error.msg}") from None
+                except InvalidInput as error:
+                    raise InvalidInput(f"{file}:{number}: {error.message}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{file} is not a text file") from None
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
+
+
+def _download(
+    run_id: RunArgument,
+    name: Annotated[str, typer.Argument(help="File of the run.")] = "prompt.safetensors",
+    output: OutputOption = None,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a file that a run left, by default the tuned prompt."""
+    target = output or Path(Path(name).name)
+    if store:
+        with open_reader(server, store) as reader:
+            data = reader.read_artifact(run_id, name)
+        target.write_bytes(data)
+    else:
+        with open_client(server) as client:
+            target = client.download(run_id, name, target)
+    out = Output(as_json)
+    if as_json:
+        out.json({"run_id": run_id, "name": name, "file": str(target)})
+    else:
+        out.line(f"{name} written to {target}")
+
+
+def _plot(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of the runs.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="loss: loss curves; path: parameters in two components.")
+    ] = "loss",
+    output: OutputOption = None,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Draw runs: their loss curves with the restarts marked, or one run's path."""
+    from mentorgrad import plots
+
+    wanted = choice("--kind", plots.Kind, kind)
+    target = output or Path(f"{kind}.png")
+    if wanted is plots.Kind.PATH and len(run_ids) > 1:
+        raise InvalidInput.field("--kind", "path draws one run")
+    with open_reader(server, store) as reader:
+        if wanted is plots.Kind.LOSS:
+            plots.loss_curves([plots.curve(reader, run_id) for run_id in run_ids], target)
+        else:
+            plots.parameter_path(reader.trajectory(run_ids[0]), target)
+    out = Output(as_json)
+    if as_json:
+        out.json({"file": str(target), "runs": run_ids})
+    else:
+        out.line(f"drawn to {target}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("export", epilog="Example: mentorgrad runs export RUN -o run.jsonl")(_export)
+    app.command("import", epilog="Example: mentorgrad runs import run.jsonl")(_import)
+    app.command("download", epilog="Example: mentorgrad runs download RUN prompt.safetensors")(
+        _download
+    )
+    app.command("plot", epilog="Example: mentorgrad runs plot RUN1 RUN2 -o loss.png")(_plot)

@@ -1,0 +1,115 @@
+"""The `mentorgrad` command: puts the groups together and turns errors into one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import mentorgrad
+from mentorgrad.cli import demo, doctor, mentor, models, run, runs, serve
+from mentorgrad.cli.common import one_line
+from mentorgrad.errors import InvalidInput, MentorgradError
+
+# typer carries its own click or uses the installed one; its public errors lead to their base.
+_UsageError: Any = typer.BadParameter.__base__
+_ClickException: Any = _UsageError.__base__
+
+
+class Commands(TyperGroup):
+    """The root of the commands: every error becomes one line on standard error.
+
+    Bad input leaves with exit code 2, anything else that fails with 1.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs the command line and leaves with its exit code."""
+        try:
+            result = super().main(
+                args,
+                prog_name or "mentorgrad",
+                complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
+            )
+        except _ClickException as error:
+            sys.exit(_usage(error))
+        except typer.Abort:
+            sys.exit(_fail("aborted", 1))
+        except InvalidInput as error:
+            sys.exit(_fail(one_line(error), 2))
+        except MentorgradError as error:
+            sys.exit(_fail(one_line(error), 1))
+        except OSError as error:
+            sys.exit(_fail(one_line(error), 1))
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _usage(error: Any) -> int:
+    """Reports a wrong command line; one without any argument gets the help."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return 2  # the help was printed while the error was made
+    command = context.command_path if context is not None else "mentorgrad"
+    return _fail(f"{message.rstrip('.')} (see `{command} --help`)", int(error.exit_code))
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="mentorgrad",
+    help="A language model as mentor to gradient descent.",
+    epilog="Example: mentorgrad demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mentorgrad {mentorgrad.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+demo.register(app)
+run.register(app)
+app.add_typer(runs.app, name="runs")
+app.add_typer(serve.app, name="serve")
+app.add_typer(mentor.app, name="mentor")
+app.add_typer(models.app, name="models")
+doctor.register(app)
+
+
+def main() -> None:
+    """Entry point of the `mentorgrad` command."""
+    app()

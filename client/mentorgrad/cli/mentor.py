@@ -1,0 +1,76 @@
+"""`mentorgrad mentor`: ask a mentor, and what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mentorgrad.cli.common import DEFAULT_MENTOR, JsonOption, MentorOption, open_mentor
+from mentorgrad.cli.output import Output, seconds, shorten
+
+app = typer.Typer(
+    help="Talk to a mentor service.",
+    no_args_is_help=True,
+    epilog="Example: mentorgrad mentor info",
+)
+
+
+@app.command("ask", epilog="Example: mentorgrad mentor ask question.json")
+def ask(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.json", help="The question: open, batches and request, as in the protos."
+        ),
+    ],
+    server: MentorOption = DEFAULT_MENTOR,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for proposals once: a trajectory in, proposals out."""
+    from mentorgrad.cli.specs import read_json
+    from mentorgrad.model.advice import ProposeInput
+    from mentorgrad.schema import from_dict, to_dict
+
+    question = from_dict(ProposeInput, read_json(file))
+    with open_mentor(server) as client:
+        answer = client.propose(question)
+    out = Output(as_json)
+    if as_json:
+        out.json(to_dict(answer))
+        return
+    out.line(str(answer.status) + (f": {answer.detail}" if answer.detail else ""))
+    for proposal in answer.proposals:
+        what = proposal.text or ", ".join(f"{value:g}" for value in proposal.values)
+        out.line(f"{proposal.proposal_id}\t{what}")
+    for record in answer.records:
+        out.line(
+            f"{record.model}, seed {record.seed}: {record.prompt_tokens} + {record.reply_tokens} "
+            f"tokens in {seconds(record.duration)} s"
+        )
+
+
+@app.command("info", epilog="Example: mentorgrad mentor info --mentor-server 127.0.0.1:50552")
+def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> None:
+    """Say what a mentor is and can do."""
+    from mentorgrad.schema import to_dict
+
+    with open_mentor(server) as client:
+        found = client.info()
+    out = Output(as_json)
+    if as_json:
+        out.json(to_dict(found))
+        return
+    out.pairs(
+        [
+            ("model", found.model),
+            ("backend", found.backend),
+            ("profile", found.profile),
+            ("most proposals", str(found.max_proposals)),
+            ("context", f"{found.context_tokens} tokens"),
+            ("version", found.version),
+        ]
+    )
+    rows = [(item.name, shorten(item.description, 90)) for item in found.strategies]
+    out.table(("strategy", "what it does"), rows)

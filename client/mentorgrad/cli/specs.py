@@ -1,0 +1,99 @@
+"""A run's spec from a TOML file, flags and ``path=value`` settings, the later ones stronger."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.schema import from_dict
+
+
+def build_spec(
+    file: Path | None, flags: Mapping[str, Any], settings: Sequence[str] = ()
+) -> RunSpec:
+    """The spec that a command line asks for.
+
+    Args:
+        file: TOML file with the fields of a spec; absent: the defaults.
+        flags: Path of a field → value; None means not given.
+        settings: ``path=value``, the value as JSON, or as text where it is not JSON.
+
+    Raises:
+        InvalidInput: A field is unknown, of the wrong type or out of its limits; names its path.
+    """
+    tree = read_toml(file) if file is not None else {}
+    for path, value in flags.items():
+        if value is not None:
+            _put(tree, path, value)
+    for item in settings:
+        path, separator, text = item.partition("=")
+        if not separator or not path:
+            raise InvalidInput.field("--set", f"must be path=value, not {item!r}")
+        _put(tree, path.strip(), _value(text.strip()))
+    return from_dict(RunSpec, tree)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables.
+
+    Raises:
+        InvalidInput: The file cannot be read; says why.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {_why(error)}") from None
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's value.
+
+    Raises:
+        InvalidInput: The file cannot be read; says why.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{path}:{error.lineno}: {error.msg}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Sets a value by its path; `objective` has one member, so naming another replaces it."""
+    *tables, last = path.split(".")
+    table = tree
+    for depth, name in enumerate(tables):
+        inner = table.get(name, {})
+        if isinstance(inner, str) and name == "objective":
+            inner = {inner: {}}
+        if not isinstance(inner, dict):
+            where = ".".join(tables[: depth + 1])
+            raise InvalidInput.field(where, "is a single value and has no fields")
+        following = (*tables, last)[depth + 1]
+        if name == "objective" and following not in inner:
+            inner = {following: {}}
+        table[name] = inner
+        table = inner
+    if isinstance(value, dict) and isinstance(table.get(last), dict):
+        table[last].update(value)
+    else:
+        table[last] = value

@@ -1,0 +1,108 @@
+"""Following a run: a live bar on a terminal, plain lines in a pipe, JSON lines when asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from mentorgrad.cli.common import suffix
+from mentorgrad.cli.narrate import Narrator, Progress
+from mentorgrad.cli.output import Output, note, number
+from mentorgrad.model.event import Finished, RunEvent, StateChanged
+from mentorgrad.model.run import RunState
+from mentorgrad.schema import to_dict
+
+if TYPE_CHECKING:
+    from mentorgrad.client import Client
+
+
+class Display:
+    """Tells events as they come; one bar a run on a terminal.
+
+    Args:
+        out: Where to.
+    """
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._bars: Bars | None = None
+        self._tasks: dict[Narrator, TaskID] = {}
+        if out.is_terminal:
+            self._bars = Bars(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                console=out.console,
+            )
+
+    def __enter__(self) -> Display:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def narrator(self, name: str) -> Narrator:
+        """A narrator for one run, with its bar."""
+        narrator = Narrator(steps=self._bars is None)
+        if self._bars is not None:
+            self._tasks[narrator] = self._bars.add_task(name, total=None, status="")
+        return narrator
+
+    def show(self, narrator: Narrator, event: RunEvent) -> None:
+        """Tells one event."""
+        for line in narrator.lines(event):
+            self._out.line(line)
+        if self._bars is not None:
+            progress = narrator.progress
+            self._bars.update(
+                self._tasks[narrator],
+                total=progress.total or None,
+                completed=min(progress.spent, progress.total or progress.spent),
+                status=_status(progress),
+            )
+
+
+def _status(progress: Progress) -> str:
+    parts = [f"stage {progress.stage + 1}/{progress.stages or '?'}"]
+    if progress.train_loss is not None:
+        parts.append(f"loss {number(progress.train_loss)}")
+    if progress.best is not None:
+        parts.append(f"best {number(progress.best)}")
+    return " ".join(parts)
+
+
+def watch_run(
+    client: Client, run_id: str, out: Output, after_seq: int = 0, name: str = ""
+) -> RunState | None:
+    """Follows a run to its end; an interrupt ends the watching, never the run.
+
+    Returns:
+        The final state; None if it had ended before `after_seq`.
+
+    Raises:
+        typer.Exit: Interrupted (130); how to watch again was said.
+    """
+    seen, state = after_seq, None
+    try:
+        with Display(out) as display:
+            narrator = display.narrator(name or run_id)
+            for event in client.watch(run_id, after_seq):
+                seen = event.seq
+                if out.as_json:
+                    out.json(to_dict(event, arrays="omit"))
+                else:
+                    display.show(narrator, event)
+                if isinstance(event.payload, (Finished, StateChanged)):
+                    state = event.payload.state
+    except KeyboardInterrupt:
+        again = f"mentorgrad runs watch {run_id} --after-seq {seen}{suffix(client.target)}"
+        note(f"stopped watching; the run goes on. Watch again: {again}")
+        raise typer.Exit(130) from None
+    return state

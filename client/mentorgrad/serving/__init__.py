@@ -1,0 +1,1 @@
+"""What the services share and a client does not need."""

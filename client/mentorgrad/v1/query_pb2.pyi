@@ -1,0 +1,66 @@
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from mentorgrad.v1 import run_pb2 as _run_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class View(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VIEW_UNSPECIFIED: _ClassVar[View]
+    VIEW_SUMMARY: _ClassVar[View]
+    VIEW_FULL: _ClassVar[View]
+
+class RunOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_ORDER_UNSPECIFIED: _ClassVar[RunOrder]
+    RUN_ORDER_NEWEST: _ClassVar[RunOrder]
+    RUN_ORDER_OLDEST: _ClassVar[RunOrder]
+    RUN_ORDER_BEST_SELECTION_LOSS: _ClassVar[RunOrder]
+VIEW_UNSPECIFIED: View
+VIEW_SUMMARY: View
+VIEW_FULL: View
+RUN_ORDER_UNSPECIFIED: RunOrder
+RUN_ORDER_NEWEST: RunOrder
+RUN_ORDER_OLDEST: RunOrder
+RUN_ORDER_BEST_SELECTION_LOSS: RunOrder
+
+class RunFilter(_message.Message):
+    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    MENTOR_FIELD_NUMBER: _ClassVar[int]
+    NAME_CONTAINS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedScalarFieldContainer[_run_pb2.RunState]
+    objective: str
+    task: str
+    mentor: str
+    name_contains: str
+    labels: _containers.ScalarMap[str, str]
+    created_after: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CandidateFilter(_message.Message):
+    __slots__ = ("sources", "stage", "best_first")
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIRST_FIELD_NUMBER: _ClassVar[int]
+    sources: _containers.RepeatedScalarFieldContainer[_run_pb2.CandidateSource]
+    stage: int
+    best_first: bool
+    def __init__(self, sources: _Optional[_Iterable[_Union[_run_pb2.CandidateSource, str]]] = ..., stage: _Optional[int] = ..., best_first: bool = ...) -> None: ...

@@ -1,0 +1,429 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METRIC_UNSPECIFIED: _ClassVar[Metric]
+    METRIC_COSINE: _ClassVar[Metric]
+    METRIC_L2: _ClassVar[Metric]
+
+class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SCHEDULE_UNSPECIFIED: _ClassVar[Schedule]
+    SCHEDULE_CONSTANT: _ClassVar[Schedule]
+    SCHEDULE_LINEAR: _ClassVar[Schedule]
+    SCHEDULE_COSINE: _ClassVar[Schedule]
+
+class Fallback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FALLBACK_UNSPECIFIED: _ClassVar[Fallback]
+    FALLBACK_NONE: _ClassVar[Fallback]
+    FALLBACK_RANDOM_TOKENS: _ClassVar[Fallback]
+
+class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POLICY_UNSPECIFIED: _ClassVar[Policy]
+    POLICY_RACE: _ClassVar[Policy]
+    POLICY_ALWAYS: _ClassVar[Policy]
+    POLICY_EXPLORE: _ClassVar[Policy]
+    POLICY_BEST_OF: _ClassVar[Policy]
+
+class CaptureContent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CAPTURE_CONTENT_UNSPECIFIED: _ClassVar[CaptureContent]
+    CAPTURE_CONTENT_OFF: _ClassVar[CaptureContent]
+    CAPTURE_CONTENT_TEXT: _ClassVar[CaptureContent]
+    CAPTURE_CONTENT_TEXT_AND_PARAMETERS: _ClassVar[CaptureContent]
+
+class RunState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_STATE_UNSPECIFIED: _ClassVar[RunState]
+    RUN_STATE_QUEUED: _ClassVar[RunState]
+    RUN_STATE_RUNNING: _ClassVar[RunState]
+    RUN_STATE_PAUSED: _ClassVar[RunState]
+    RUN_STATE_SUCCEEDED: _ClassVar[RunState]
+    RUN_STATE_FAILED: _ClassVar[RunState]
+    RUN_STATE_CANCELLED: _ClassVar[RunState]
+    RUN_STATE_INTERRUPTED: _ClassVar[RunState]
+
+class CandidateSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CANDIDATE_SOURCE_UNSPECIFIED: _ClassVar[CandidateSource]
+    CANDIDATE_SOURCE_SNAPSHOT: _ClassVar[CandidateSource]
+    CANDIDATE_SOURCE_PROJECTION: _ClassVar[CandidateSource]
+    CANDIDATE_SOURCE_PROPOSAL: _ClassVar[CandidateSource]
+METRIC_UNSPECIFIED: Metric
+METRIC_COSINE: Metric
+METRIC_L2: Metric
+SCHEDULE_UNSPECIFIED: Schedule
+SCHEDULE_CONSTANT: Schedule
+SCHEDULE_LINEAR: Schedule
+SCHEDULE_COSINE: Schedule
+FALLBACK_UNSPECIFIED: Fallback
+FALLBACK_NONE: Fallback
+FALLBACK_RANDOM_TOKENS: Fallback
+POLICY_UNSPECIFIED: Policy
+POLICY_RACE: Policy
+POLICY_ALWAYS: Policy
+POLICY_EXPLORE: Policy
+POLICY_BEST_OF: Policy
+CAPTURE_CONTENT_UNSPECIFIED: CaptureContent
+CAPTURE_CONTENT_OFF: CaptureContent
+CAPTURE_CONTENT_TEXT: CaptureContent
+CAPTURE_CONTENT_TEXT_AND_PARAMETERS: CaptureContent
+RUN_STATE_UNSPECIFIED: RunState
+RUN_STATE_QUEUED: RunState
+RUN_STATE_RUNNING: RunState
+RUN_STATE_PAUSED: RunState
+RUN_STATE_SUCCEEDED: RunState
+RUN_STATE_FAILED: RunState
+RUN_STATE_CANCELLED: RunState
+RUN_STATE_INTERRUPTED: RunState
+CANDIDATE_SOURCE_UNSPECIFIED: CandidateSource
+CANDIDATE_SOURCE_SNAPSHOT: CandidateSource
+CANDIDATE_SOURCE_PROJECTION: CandidateSource
+CANDIDATE_SOURCE_PROPOSAL: CandidateSource
+
+class Projection(_message.Message):
+    __slots__ = ("metric", "whole_words")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_WORDS_FIELD_NUMBER: _ClassVar[int]
+    metric: Metric
+    whole_words: bool
+    def __init__(self, metric: _Optional[_Union[Metric, str]] = ..., whole_words: bool = ...) -> None: ...
+
+class LabelPrompt(_message.Message):
+    __slots__ = ("encoder", "n_tokens", "per_class", "initial_text", "temperature", "projection")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    N_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PER_CLASS_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    n_tokens: int
+    per_class: bool
+    initial_text: str
+    temperature: float
+    projection: Projection
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., per_class: bool = ..., initial_text: _Optional[str] = ..., temperature: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+
+class Function(_message.Message):
+    __slots__ = ("name", "dimensions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dimensions: int
+    def __init__(self, name: _Optional[str] = ..., dimensions: _Optional[int] = ...) -> None: ...
+
+class DataFiles(_message.Message):
+    __slots__ = ("train", "selection", "test", "text_field", "pair_field", "label_field")
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
+    train: str
+    selection: str
+    test: str
+    text_field: str
+    pair_field: str
+    label_field: str
+    def __init__(self, train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., label_field: _Optional[str] = ...) -> None: ...
+
+class Task(_message.Message):
+    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    SHOTS_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_ROWS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data: DataFiles
+    description: str
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    shots: int
+    selection_rows: int
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ...) -> None: ...
+
+class Optimizer(_message.Message):
+    __slots__ = ("name", "learning_rate", "weight_decay", "momentum", "batch_size", "schedule", "warmup_steps", "clip_norm")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
+    MOMENTUM_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_STEPS_FIELD_NUMBER: _ClassVar[int]
+    CLIP_NORM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    learning_rate: float
+    weight_decay: float
+    momentum: float
+    batch_size: int
+    schedule: Schedule
+    warmup_steps: int
+    clip_norm: float
+    def __init__(self, name: _Optional[str] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., batch_size: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_steps: _Optional[int] = ..., clip_norm: _Optional[float] = ...) -> None: ...
+
+class Stages(_message.Message):
+    __slots__ = ("count", "steps", "candidates")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    steps: int
+    candidates: int
+    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ...) -> None: ...
+
+class MentorChoice(_message.Message):
+    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    strategy: str
+    options: _struct_pb2.Struct
+    proposals: int
+    required: bool
+    fallback: Fallback
+    timeout: _duration_pb2.Duration
+    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class Acceptance(_message.Message):
+    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    FINALISTS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
+    KEEP_MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    policy: Policy
+    finalists: int
+    probe_steps: int
+    temperature: float
+    blend: float
+    keep_moments: bool
+    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ...) -> None: ...
+
+class Capture(_message.Message):
+    __slots__ = ("content", "every")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    content: CaptureContent
+    every: int
+    def __init__(self, content: _Optional[_Union[CaptureContent, str]] = ..., every: _Optional[int] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("gradient_steps", "evaluations")
+    GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    gradient_steps: int
+    evaluations: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ...) -> None: ...
+
+class Objective(_message.Message):
+    __slots__ = ("label_prompt", "function")
+    LABEL_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    label_prompt: LabelPrompt
+    function: Function
+    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ...) -> None: ...
+
+class RunSpec(_message.Message):
+    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    MENTOR_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    objective: Objective
+    task: Task
+    optimizer: Optimizer
+    stages: Stages
+    mentor: MentorChoice
+    acceptance: Acceptance
+    capture: Capture
+    budget: Budget
+    seed: int
+    checkpoint_interval: _duration_pb2.Duration
+    name: str
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Score(_message.Message):
+    __slots__ = ("loss", "accuracy", "rows")
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    loss: float
+    accuracy: float
+    rows: int
+    def __init__(self, loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., rows: _Optional[int] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("candidate_id", "source", "stage", "step", "text", "toward_text", "positions_changed", "projection_distance", "filled", "parents", "score")
+    CANDIDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOWARD_TEXT_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    FILLED_FIELD_NUMBER: _ClassVar[int]
+    PARENTS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    candidate_id: str
+    source: CandidateSource
+    stage: int
+    step: int
+    text: str
+    toward_text: str
+    positions_changed: int
+    projection_distance: float
+    filled: _containers.RepeatedScalarFieldContainer[int]
+    parents: _containers.RepeatedScalarFieldContainer[str]
+    score: Score
+    def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time")
+    GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    MENTOR_CALLS_FIELD_NUMBER: _ClassVar[int]
+    USABLE_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    FALLBACKS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    REPLY_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MENTOR_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    gradient_steps: int
+    probe_steps: int
+    evaluations: int
+    mentor_calls: int
+    usable_answers: int
+    fallbacks: int
+    prompt_tokens: int
+    reply_tokens: int
+    mentor_time: _duration_pb2.Duration
+    train_time: _duration_pb2.Duration
+    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class RunResult(_message.Message):
+    __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage")
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    ZERO_SHOT_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_APPLIED_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    returned: Candidate
+    test: Score
+    zero_shot: Score
+    majority_accuracy: float
+    restarts_applied: int
+    usage: Usage
+    def __init__(self, returned: _Optional[_Union[Candidate, _Mapping]] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., zero_shot: _Optional[_Union[Score, _Mapping]] = ..., majority_accuracy: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("run_id", "request_id", "spec", "state", "created_at", "started_at", "finished_at", "attempt", "last_seq", "stage", "step", "train_loss", "best_selection_loss", "restarts_applied", "usage", "versions", "result", "reason")
+    class VersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_LOSS_FIELD_NUMBER: _ClassVar[int]
+    BEST_SELECTION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_APPLIED_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    request_id: str
+    spec: RunSpec
+    state: RunState
+    created_at: _timestamp_pb2.Timestamp
+    started_at: _timestamp_pb2.Timestamp
+    finished_at: _timestamp_pb2.Timestamp
+    attempt: int
+    last_seq: int
+    stage: int
+    step: int
+    train_loss: float
+    best_selection_loss: float
+    restarts_applied: int
+    usage: Usage
+    versions: _containers.ScalarMap[str, str]
+    result: RunResult
+    reason: str
+    def __init__(self, run_id: _Optional[str] = ..., request_id: _Optional[str] = ..., spec: _Optional[_Union[RunSpec, _Mapping]] = ..., state: _Optional[_Union[RunState, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., last_seq: _Optional[int] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., train_loss: _Optional[float] = ..., best_selection_loss: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., result: _Optional[_Union[RunResult, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("step", "train_loss", "learning_rate", "gradient_norm", "text", "positions_changed")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_LOSS_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_NORM_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    train_loss: float
+    learning_rate: float
+    gradient_norm: float
+    text: str
+    positions_changed: int
+    def __init__(self, step: _Optional[int] = ..., train_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., gradient_norm: _Optional[float] = ..., text: _Optional[str] = ..., positions_changed: _Optional[int] = ...) -> None: ...
+
+class Artifact(_message.Message):
+    __slots__ = ("name", "size_bytes", "sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size_bytes: int
+    sha256: str
+    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""What every process shares to speak over gRPC: codec, errors, channels."""

@@ -1,0 +1,192 @@
+"""Calling a service from a client: deadlines, errors of the domain, and when a stream was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from mentorgrad.errors import InternalError, MentorgradError, Unavailable
+from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
+from mentorgrad.wire.status import from_rpc_error
+
+_LOST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+class Connection:
+    """The two channels to one service, opened at the first call and on its event loop.
+
+    Args:
+        target: ``HOST:PORT``.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._closed = False
+
+    def unary(self, stub: Callable[[Any], Any]) -> Any:
+        """A stub for unary calls."""
+        return stub(self._channel("unary", unary_channel))
+
+    def streams(self, stub: Callable[[Any], Any]) -> Any:
+        """A stub for streams."""
+        return stub(self._channel("streams", stream_channel))
+
+    def _channel(self, kind: str, opener: Callable[[str], grpc.aio.Channel]) -> grpc.aio.Channel:
+        if self._closed:
+            raise Closed(self.target)
+        if kind not in self._channels:
+            self._channels[kind] = opener(self.target)
+        return self._channels[kind]
+
+    async def close(self) -> None:
+        """Cuts what is under way and closes the channels; a second time is a no-op."""
+        self._closed = True
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+    def translate(self, error: grpc.RpcError) -> MentorgradError:
+        """The domain's error behind a failed call; an unreachable service is named."""
+        found = from_rpc_error(error)
+        if isinstance(found, Unavailable) and not _is_ours(error):
+            return Unavailable(f"there is no answer from {self.target}")
+        return found
+
+    async def call(self, method: Any, request: Any, timeout: float) -> Any:
+        """One unary call.
+
+        Raises:
+            MentorgradError: Whatever the service answered.
+        """
+        try:
+            return await method(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise self.translate(error) from None
+
+    async def upload(
+        self,
+        stub: Callable[[Any], Any],
+        method: str,
+        requests: Iterable[Any] | AsyncIterable[Any],
+        timeout: float,
+    ) -> Any:
+        """One client stream; `requests` are read as they are sent, plain ones in a thread.
+
+        Raises:
+            MentorgradError: Whatever the service answered.
+            Exception: Whatever `requests` raised.
+        """
+        if self._closed:
+            raise Closed(self.target)
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        outgoing = _Outgoing(requests)
+        channel = upload_channel(self.target)
+        call = getattr(stub(channel), method).future(outgoing, timeout=timeout)
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+        try:
+            await done.wait()
+            return call.result()
+        except grpc.RpcError as error:
+            if outgoing.error is not None:
+                raise outgoing.error from None
+            raise self.translate(error) from None
+        finally:
+            call.cancel()
+            await asyncio.to_thread(channel.close)
+
+    async def stream(self, method: Any, request: Any, timeout: float) -> AsyncGenerator[Any, None]:
+        """One server stream; leaving the iteration early cancels it.
+
+        Raises:
+            StreamLost: The connection broke, or the service went away.
+            MentorgradError: Whatever else the service answered.
+        """
+        call = method(request, timeout=timeout)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _LOST and not _is_verdict(error):
+                raise StreamLost(self.translate(error)) from None
+            raise self.translate(error) from None
+        except asyncio.CancelledError:
+            # The channel was closed under the stream; a cancelled task must stay cancelled.
+            task = asyncio.current_task()
+            if self._closed and not (task is not None and task.cancelling()):
+                raise Closed(self.target) from None
+            raise
+        finally:
+            call.cancel()
+
+
+class StreamLost(Exception):
+    """A stream broke without a verdict of the service: what follows is unknown, so resume."""
+
+    def __init__(self, cause: MentorgradError) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class Closed(Unavailable):
+    """The client was closed; nothing comes back by waiting."""
+
+    reason = "CLIENT_CLOSED"
+    retryable = False
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"the client of {target} is closed")
+
+
+class _Outgoing(Iterator[Any]):
+    """Requests for a thread of grpc's, from a plain or an asynchronous source.
+
+    An error of the source ends the stream and is kept, so that the caller gets it.
+    """
+
+    def __init__(self, source: Iterable[Any] | AsyncIterable[Any]) -> None:
+        self._source = source if isinstance(source, AsyncIterable) else iter(source)
+        self._items = aiter(source) if isinstance(source, AsyncIterable) else None
+        self._loop = asyncio.get_running_loop()
+        self.error: BaseException | None = None
+
+    def __next__(self) -> Any:
+        try:
+            if self._items is None:
+                return next(cast(Iterator[Any], self._source))
+            following = cast(Coroutine[Any, Any, Any], anext(self._items))
+            return asyncio.run_coroutine_threadsafe(following, self._loop).result()
+        except (StopIteration, StopAsyncIteration):
+            raise StopIteration from None
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _is_ours(error: grpc.RpcError) -> bool:
+    """Whether the service itself answered, rather than the transport."""
+    call: Any = error
+    return any(key == "grpc-status-details-bin" for key, _ in call.trailing_metadata() or ())
+
+
+def _is_verdict(error: grpc.RpcError) -> bool:
+    """Whether asking again cannot help: the service answered, and not to try again later."""
+    return _is_ours(error) and not from_rpc_error(error).retryable
+
+
+def to_internal(message: str) -> InternalError:
+    """An answer that breaks the contract."""
+    return InternalError(f"the service answered against its contract: {message}")

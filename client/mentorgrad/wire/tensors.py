@@ -1,0 +1,59 @@
+"""The one codec between numpy arrays and `Tensor` messages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.v1 import tensor_pb2
+
+_DTYPES: dict[tensor_pb2.Dtype, np.dtype] = {
+    tensor_pb2.DTYPE_FLOAT32: np.dtype("<f4"),
+    tensor_pb2.DTYPE_FLOAT64: np.dtype("<f8"),
+    tensor_pb2.DTYPE_FLOAT16: np.dtype("<f2"),
+    tensor_pb2.DTYPE_INT32: np.dtype("<i4"),
+    tensor_pb2.DTYPE_INT64: np.dtype("<i8"),
+}
+_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
+
+MAX_DIMENSIONS = 8
+"""Most dimensions of a tensor on the wire."""
+
+
+def encode(array: np.ndarray) -> tensor_pb2.Tensor:
+    """The array as a message: row-major, little-endian.
+
+    Raises:
+        InvalidInput: The dtype has no place on the wire.
+    """
+    dtype = array.dtype.newbyteorder("<")
+    if dtype not in _NUMBERS:
+        raise InvalidInput(f"a tensor of {array.dtype} cannot be sent")
+    data = np.ascontiguousarray(array, dtype=dtype).tobytes()
+    return tensor_pb2.Tensor(dtype=_NUMBERS[dtype], shape=array.shape, data=data)
+
+
+def decode(message: tensor_pb2.Tensor, path: str = "tensor") -> np.ndarray:
+    """The message as an array that owns nothing and cannot be written to.
+
+    Raises:
+        InvalidInput: Unknown dtype, negative or too many dimensions, or bytes that do not fit.
+    """
+    dtype = _DTYPES.get(message.dtype)
+    if dtype is None:
+        raise InvalidInput.field(f"{path}.dtype", "must be one of the known element types")
+    shape = tuple(message.shape)
+    if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
+        raise InvalidInput.field(
+            f"{path}.shape", f"must be at most {MAX_DIMENSIONS} lengths of at least 0"
+        )
+    expected = math.prod(shape) * dtype.itemsize
+    if len(message.data) != expected:
+        raise InvalidInput.field(
+            f"{path}.data",
+            f"must be {expected} bytes for shape {list(shape)} of {dtype.name}, "
+            f"not {len(message.data)}",
+        )
+    return np.frombuffer(message.data, dtype=dtype).reshape(shape)
