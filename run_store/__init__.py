@@ -1,0 +1,1 @@
+"""The run store: the truth about runs, as append-only logs of events."""

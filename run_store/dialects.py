@@ -1,0 +1,215 @@
+"""What differs between SQLite and Postgres: engines, clocks, bulk inserts."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from mentorgrad.errors import InvalidInput, Unavailable
+
+_BUSY_SECONDS = 30.0
+"""How long a writer waits for SQLite's write lock."""
+
+_POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 30.0}
+_COPY_ROWS = 8
+"""Rows from which binary COPY beats INSERT on Postgres."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def parse(text: str) -> URL:
+    """The URL of an SQL store.
+
+    Raises:
+        InvalidInput: Malformed, or of another database; never repeats what may be a password.
+    """
+    try:
+        url = make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise InvalidInput.field(
+            "store", "must be a URL such as sqlite:///runs.db or postgresql://user@host/database"
+        ) from None
+    if url.drivername == "sqlite":
+        if not url.database or url.database == ":memory:" or url.host:
+            raise InvalidInput.field(
+                "store", "must name a file, such as sqlite:///runs.db or sqlite:////data/runs.db"
+            )
+        return url
+    return url.set(drivername="postgresql+psycopg")
+
+
+def shown(url: URL) -> str:
+    """The URL as it may be logged: neither a password nor a query that could hold one."""
+    name = url.set(drivername=url.drivername.partition("+")[0], query={})
+    return name.render_as_string(hide_password=True)
+
+
+def engine_of(url: URL) -> Engine:
+    """An engine whose plain transactions read; `writer_of` gives its writing twin.
+
+    Raises:
+        InvalidInput: The file's folder does not exist, or it is no SQLite database.
+        Unavailable: The database cannot be opened.
+    """
+    if url.drivername == "sqlite":
+        return _sqlite(url)
+    try:
+        return sa.create_engine(
+            url, connect_args={"connect_timeout": 10}, pool_pre_ping=True, **_POOL
+        )
+    except ModuleNotFoundError:
+        raise Unavailable(
+            "Postgres needs a driver: pip install 'mentorgrad[postgres]'", reason="MISSING_EXTRA"
+        ) from None
+
+
+def writer_of(engine: Engine) -> Engine:
+    """The same engine, whose transactions hold SQLite's write lock from their beginning."""
+    return engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def _sqlite(url: URL) -> Engine:
+    path = Path(url.database or "")
+    if path.is_dir():
+        raise InvalidInput.field("store", f"must name a file, and {path} is a folder")
+    if not path.parent.is_dir():
+        raise InvalidInput.field("store", f"there is no folder {path.parent}")
+    _enter_wal(path)
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        # The driver must not begin transactions by itself: a plain BEGIN that writes later fails
+        # as soon as another writer came first.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+def _enter_wal(path: Path) -> None:
+    """Sets the file's journal mode, which stays in the file.
+
+    Only one process can do it, and SQLite does not wait for the lock here, so this does.
+
+    Raises:
+        InvalidInput: The file is no SQLite database.
+        Unavailable: It cannot be opened.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.DatabaseError as error:
+            if "not a database" in str(error):
+                raise InvalidInput.field("store", f"{path} is not an SQLite database") from None
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise Unavailable(f"cannot open {path}: {one_line(error)}") from None
+        time.sleep(0.02)
+
+
+def one_line(error: BaseException) -> str:
+    """What a driver says, in one line, without the statement and its values."""
+    said = str(getattr(error, "orig", None) or error)
+    return " ".join(said.split())[:300]
+
+
+def micros_of(lease: timedelta) -> int:
+    """The length of a lease in microseconds."""
+    return lease // _MICROSECOND
+
+
+def now(connection: Connection) -> sa.ColumnElement[int]:
+    """The time by which leases run, in microseconds.
+
+    On Postgres the database's, since workers on several hosts need not agree about the time; on
+    SQLite this process's, since all who open the file share a host.
+    """
+    if connection.dialect.name == "postgresql":
+        seconds = sa.extract("epoch", sa.func.clock_timestamp())
+        return sa.cast(seconds * 1_000_000, sa.BigInteger)
+    return sa.literal(time.time_ns() // 1000, sa.BigInteger)
+
+
+def contains(connection: Connection, column: sa.ColumnElement[str], part: str) -> Any:
+    """Whether a text column holds `part`, taken literally."""
+    if connection.dialect.name == "postgresql":
+        return sa.func.strpos(column, part) > 0
+    return sa.func.instr(column, part) > 0
+
+
+def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts many rows of the same columns the fastest way."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql" and len(rows) >= _COPY_ROWS:
+        _copy(connection, table, rows)
+    else:
+        connection.execute(_insert_into(table), list(rows))
+
+
+@functools.cache
+def _insert_into(table: sa.Table) -> sa.Insert:
+    """One statement a table, so that it is compiled once."""
+    return table.insert()
+
+
+_COPY_TYPES: dict[type, str] = {
+    sa.Text: "text",
+    sa.BigInteger: "int8",
+    sa.Boolean: "bool",
+    sa.Double: "float8",
+    sa.LargeBinary: "bytea",
+}
+
+
+def _copy(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Binary COPY, in the connection's transaction.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: What the driver raises, as for any other statement.
+    """
+    names = list(rows[0])
+    types = [_COPY_TYPES[type(table.c[name].type)] for name in names]
+    driver: Any = connection.connection.driver_connection
+    columns = ", ".join(f'"{name}"' for name in names)
+    statement = f'COPY "{table.name}" ({columns}) FROM STDIN (FORMAT BINARY)'
+    errors = connection.dialect.loaded_dbapi
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row([row[name] for name in names])
+    except errors.Error as error:
+        # SQLAlchemy does not see what its driver is told directly, so this does its part.
+        is_gone = connection.dialect.is_disconnect(error, driver, None)
+        if is_gone:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            statement,
+            None,
+            error,
+            errors.Error,
+            hide_parameters=True,
+            connection_invalidated=is_gone,
+            dialect=connection.dialect,
+        ) from error

@@ -1,0 +1,188 @@
+"""The gRPC face of the store's reading side: convert, call, convert back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any
+
+import grpc.aio
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.event import EventKind, RunEvent
+from mentorgrad.model.query import (
+    CandidateFilter,
+    EventQuery,
+    RunFilter,
+    RunOrder,
+    View,
+)
+from mentorgrad.results import spec_differences
+from mentorgrad.schema import check
+from mentorgrad.v1 import history_service_pb2 as pb
+from mentorgrad.v1 import history_service_pb2_grpc
+from mentorgrad.wire import codec, tensors
+from run_store import trajectory
+from run_store.protocols import RunStore
+from run_store.tailer import Tailers, read_pages
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["HistoryService"].full_name
+"""For health and reflection."""
+
+_PIECE_BYTES = 768 * 1024
+"""Raw parameters in one message of a trajectory."""
+
+_PIECE_SNAPSHOTS = 2_000
+"""Snapshots in one message of a trajectory; their words stay within the same size."""
+
+_MAX_COMPARED = 100
+
+
+class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
+    """Answers from a store, which is called in threads so that no query stops the event loop.
+
+    Args:
+        store: Where the runs are; not closed by this.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._tailers = Tailers(store)
+
+    async def GetRun(  # noqa: N802
+        self, request: pb.GetRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.GetRunResponse:
+        """One run as it stands."""
+        run = await asyncio.to_thread(self._store.get_run, request.run_id)
+        return pb.GetRunResponse(run=codec.to_message(run))
+
+    async def ListRuns(  # noqa: N802
+        self, request: pb.ListRunsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListRunsResponse:
+        """Runs by filter, in pages."""
+        run_filter = codec.from_message(RunFilter, request.filter, "filter", checked=True)
+        order = codec.enum_member(RunOrder, request.order, "order") or RunOrder.NEWEST
+
+        def answer() -> pb.ListRunsResponse:
+            page = self._store.list_runs(
+                run_filter, order, request.page_size or 50, request.page_token
+            )
+            runs = [codec.to_message(run) for run in page.runs]
+            return pb.ListRunsResponse(runs=runs, next_page_token=page.next_page_token)
+
+        return await asyncio.to_thread(answer)
+
+    async def StreamEvents(  # noqa: N802
+        self, request: pb.StreamEventsRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.StreamEventsResponse]:
+        """A run's events from a given number on; with follow, until it is over."""
+        query = _event_query(request)
+        batches: AsyncGenerator[list[RunEvent], None] = (
+            self._tailers.follow(request.run_id, query)
+            if request.follow
+            else read_pages(self._store, request.run_id, query)
+        )
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                for message in await asyncio.to_thread(_event_messages, batch):
+                    yield pb.StreamEventsResponse(event=message)
+
+    async def GetTrajectory(  # noqa: N802
+        self, request: pb.GetTrajectoryRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.GetTrajectoryResponse]:
+        """Snapshots of a run with their parameters, in pieces."""
+        view = codec.enum_member(View, request.view, "view") or View.SUMMARY
+        found = trajectory.pieces(self._store, request.run_id, request.max_points, view)
+        messages = _trajectory_messages(found)
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            yield message
+
+    async def ListCandidates(  # noqa: N802
+        self, request: pb.ListCandidatesRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListCandidatesResponse:
+        """Candidates of a run, best or oldest first, in pages."""
+        wanted = codec.from_message(CandidateFilter, request.filter, "filter", checked=True)
+        page = await asyncio.to_thread(
+            self._store.list_candidates,
+            request.run_id,
+            wanted,
+            request.page_size or 50,
+            request.page_token,
+        )
+        found = [codec.to_message(candidate) for candidate in page.candidates]
+        return pb.ListCandidatesResponse(candidates=found, next_page_token=page.next_page_token)
+
+    async def CompareRuns(  # noqa: N802
+        self, request: pb.CompareRunsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CompareRunsResponse:
+        """Several runs side by side."""
+        run_ids = list(request.run_ids)
+        if not 1 <= len(run_ids) <= _MAX_COMPARED:
+            raise InvalidInput.field(
+                "run_ids", f"must name 1 to {_MAX_COMPARED} runs, not {len(run_ids)}"
+            )
+        runs = await asyncio.to_thread(lambda: [*map(self._store.get_run, run_ids)])
+        return pb.CompareRunsResponse(
+            runs=[codec.to_message(run) for run in runs],
+            differences=[
+                pb.SpecDifference(field=item.field, values=item.values)
+                for item in spec_differences([run.spec for run in runs])
+            ],
+        )
+
+    async def ListArtifacts(  # noqa: N802
+        self, request: pb.ListArtifactsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListArtifactsResponse:
+        """The files that a run left."""
+        found = await asyncio.to_thread(self._store.artifacts, request.run_id)
+        return pb.ListArtifactsResponse(artifacts=[codec.to_message(item) for item in found])
+
+    async def ExportRun(  # noqa: N802
+        self, request: pb.ExportRunRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.ExportRunResponse]:
+        """A run's whole log with raw tensors, as ImportRun takes it."""
+        query = EventQuery(view=View.FULL)
+        async for batch in read_pages(self._store, request.run_id, query):
+            for message in await asyncio.to_thread(_event_messages, batch):
+                yield pb.ExportRunResponse(event=message)
+
+
+def _event_messages(batch: list[RunEvent]) -> list[Any]:
+    return [codec.to_message(event) for event in batch]
+
+
+def _event_query(request: pb.StreamEventsRequest) -> EventQuery:
+    kinds = (
+        codec.enum_member(EventKind, number, f"kinds[{index}]")
+        for index, number in enumerate(request.kinds)
+    )
+    query = EventQuery(
+        after_seq=request.after_seq,
+        kinds=tuple(kind for kind in kinds if kind is not None),
+        view=codec.enum_member(View, request.view, "view") or View.SUMMARY,
+        effective=request.effective,
+    )
+    return check(query)
+
+
+def _trajectory_messages(
+    found: Iterator[trajectory.Piece],
+) -> Iterator[pb.GetTrajectoryResponse]:
+    """Pieces as messages of modest size."""
+    for piece in found:
+        rows = len(piece.snapshots)
+        if piece.parameters is not None and rows:
+            a_row = max(piece.parameters.nbytes // rows, 1)
+            size = max(min(_PIECE_BYTES // a_row, _PIECE_SNAPSHOTS), 1)
+        else:
+            size = _PIECE_SNAPSHOTS
+        for start in range(0, rows, size):
+            part = slice(start, start + size)
+            message = pb.GetTrajectoryResponse(
+                stage=piece.stage,
+                snapshots=[codec.to_message(item) for item in piece.snapshots[part]],
+            )
+            if piece.parameters is not None:
+                message.parameters.CopyFrom(tensors.encode(piece.parameters[part]))
+            yield message

@@ -1,0 +1,437 @@
+"""A store in this process's memory: the second implementation, for tests and throw-away runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from mentorgrad.errors import Unavailable
+from mentorgrad.model.event import (
+    CandidatesScored,
+    Created,
+    Resumed,
+    RunEvent,
+    StateChanged,
+)
+from mentorgrad.model.query import (
+    CandidateFilter,
+    CandidatePage,
+    EventQuery,
+    RunFilter,
+    RunOrder,
+    RunPage,
+    View,
+)
+from mentorgrad.model.run import (
+    Artifact,
+    Candidate,
+    DesiredState,
+    Run,
+    RunState,
+    Trajectory,
+)
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.wire import codec
+from run_store import paging, rules, trajectory
+from run_store.ids import new_run_id
+from run_store.projection import (
+    effective,
+    fold,
+    fold_history,
+    for_figures,
+    is_superseded,
+    with_figures,
+)
+from run_store.protocols import Lease
+
+T = TypeVar("T")
+
+_PAGE = 256
+"""Events taken at once by a lazy reader."""
+
+
+@dataclass
+class _Blob:
+    data: bytes
+    sha256: str
+    checkpoint: bool
+
+
+@dataclass
+class _Record:
+    """Everything of one run."""
+
+    run: Run
+    events: list[RunEvent] = field(default_factory=list)
+    superseded: set[int] = field(default_factory=set)
+    blobs: dict[str, _Blob] = field(default_factory=dict)
+    desired: DesiredState = DesiredState.RUN
+    lease_expires: float = 0.0
+
+    def add(self, event: RunEvent) -> None:
+        """Appends one event that is known to be allowed."""
+        self.run = fold(self.run, event, map(for_figures, self.events))
+        if isinstance(event.payload, Resumed):
+            self.superseded |= {old.seq for old in self.events if is_superseded(old, event)}
+        self.events.append(event)
+
+    def settle(self) -> None:
+        """After a change by worker or control plane: nothing is wanted of a run without worker."""
+        if self.run.state is RunState.RUNNING:
+            return
+        cancel = rules.overdue_cancel(self.run, self.desired)
+        if cancel is not None:
+            self.add(cancel)
+        self.desired = DesiredState.RUN
+
+
+def _frozen(event: RunEvent) -> RunEvent:
+    """A copy that shares nothing that its giver may still change."""
+    return codec.decode_event(codec.encode_event(event))
+
+
+class MemoryRunStore:
+    """Holds every guarantee of `run_store.protocols.RunStore` but to outlive its process."""
+
+    def __init__(self) -> None:
+        self.url = "memory:"
+        self._lock = threading.RLock()
+        self._records: dict[str, _Record] = {}
+        self._closed = False
+
+    def _record(self, run_id: str) -> _Record:
+        self.check()
+        if run_id not in self._records:
+            raise rules.run_not_found(run_id)
+        return self._records[run_id]
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
+        """See `RunWriter.create`."""
+        created = rules.check_created(created)
+        with self._lock:
+            there = self.find_request(created.request_id, created.spec)
+            if there is not None:
+                return there, False
+            waiting = sum(r.run.state is RunState.QUEUED for r in self._records.values())
+            if max_queued is not None and waiting >= max_queued:
+                raise rules.queue_full(waiting)
+            run_id = new_run_id()
+            record = _Record(Run(run_id=run_id))
+            record.add(_frozen(RunEvent(run_id, 1, 0, datetime.now(UTC), created)))
+            self._records[run_id] = record
+            return record.run, True
+
+    def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
+        """See `RunWriter.find_request`."""
+        rules.check_request_id(request_id)
+        with self._lock:
+            self.check()
+            for record in self._records.values():
+                if request_id and record.run.request_id == request_id:
+                    rules.check_same_request(record.run, spec)
+                    return record.run
+            return None
+
+    def claim(self, run_id: str, owner: str, lease: timedelta) -> Lease:
+        """See `RunWriter.claim`."""
+        with self._lock:
+            record = self._record(run_id)
+            rules.check_transition(record.run, RunState.RUNNING)
+            attempt = record.run.attempt + 1
+            self._change(record, RunState.RUNNING, "", attempt)
+            record.desired = DesiredState.RUN
+            record.lease_expires = time.time() + lease.total_seconds()
+            return Lease(run_id, attempt, record.run.last_seq)
+
+    def heartbeat(self, run_id: str, attempt: int, lease: timedelta) -> DesiredState:
+        """See `RunWriter.heartbeat`."""
+        with self._lock:
+            record = self._record(run_id)
+            rules.check_attempt(record.run, attempt)
+            record.lease_expires = time.time() + lease.total_seconds()
+            return record.desired
+
+    def desired(self, run_id: str) -> DesiredState:
+        """See `RunWriter.desired`."""
+        with self._lock:
+            return self._record(run_id).desired
+
+    def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
+        """See `RunWriter.append`."""
+        rules.check_chunk(run_id, attempt, events)
+        with self._lock:
+            record = self._record(run_id)
+            rules.check_holder(record.run, attempt)
+            new = self._new_events(record, events)
+            if new:
+                rules.check_attempt(record.run, attempt)
+            trial = record.run
+            for index, event in enumerate(new):
+                rules.check_follows(trial, event, f"events[{index}]")
+                trial = replace(trial, state=fold(trial, event).state)
+            for event in new:
+                record.add(_frozen(event))
+            record.settle()
+            return record.run.last_seq
+
+    def _new_events(self, record: _Record, events: Sequence[RunEvent]) -> Sequence[RunEvent]:
+        """The events that are not there yet; the others must be there unchanged."""
+        last_seq = record.run.last_seq
+        known = [event for event in events if event.seq <= last_seq]
+        for event in known:
+            there = record.events[event.seq - 1] if event.seq > 0 else None
+            if there is None or codec.encode_event(there) != codec.encode_event(event):
+                rules.check_attempt(record.run, event.attempt)
+                raise rules.unexpected_seq(record.run.run_id, event.seq, last_seq)
+        new = events[len(known) :]
+        if new and new[0].seq != last_seq + 1:
+            raise rules.unexpected_seq(record.run.run_id, new[0].seq, last_seq)
+        return new
+
+    def transition(
+        self, run_id: str, state: RunState, reason: str = "", *, attempt: int | None = None
+    ) -> Run:
+        """See `RunWriter.transition`."""
+        with self._lock:
+            record = self._record(run_id)
+            rules.check_control(record.run, state, attempt)
+            self._change(record, state, reason, record.run.attempt)
+            return record.run
+
+    def _change(self, record: _Record, state: RunState, reason: str, attempt: int) -> None:
+        payload = StateChanged(state, reason)
+        seq = record.run.last_seq + 1
+        record.add(RunEvent(record.run.run_id, seq, attempt, datetime.now(UTC), payload))
+        record.settle()
+
+    def set_desired(self, run_id: str, desired: DesiredState) -> Run:
+        """See `RunWriter.set_desired`."""
+        with self._lock:
+            record = self._record(run_id)
+            if record.run.state is not RunState.RUNNING:
+                raise rules.forbidden(record.run, f"asked to {desired.value}")
+            record.desired = desired
+            return record.run
+
+    def expired(self) -> tuple[Run, ...]:
+        """See `RunWriter.expired`."""
+        with self._lock:
+            self.check()
+            now = time.time()
+            return tuple(
+                record.run
+                for record in self._records.values()
+                if record.run.state is RunState.RUNNING and record.lease_expires <= now
+            )
+
+    def put_blob(
+        self, run_id: str, attempt: int, name: str, data: bytes, *, checkpoint: bool = False
+    ) -> Artifact:
+        """See `RunWriter.put_blob`."""
+        rules.check_blob(name, data)
+        with self._lock:
+            record = self._record(run_id)
+            rules.check_attempt(record.run, attempt)
+            blob = _Blob(bytes(data), rules.sha256(data), checkpoint)
+            record.blobs[name] = blob
+            return Artifact(name, len(data), blob.sha256)
+
+    def prune_checkpoints(self, run_id: str, attempt: int, keep: Sequence[str]) -> None:
+        """See `RunWriter.prune_checkpoints`."""
+        with self._lock:
+            record = self._record(run_id)
+            rules.check_attempt(record.run, attempt)
+            blobs = record.blobs
+            for name in [n for n, blob in blobs.items() if blob.checkpoint and n not in keep]:
+                del blobs[name]
+
+    def import_run(self, events: Iterable[RunEvent]) -> Run:
+        """See `RunWriter.import_run`."""
+        log, record = rules.LogCheck(), _Record(Run())
+        for event in events:
+            log.follows(record.run, event)
+            record.run = fold_history(record.run, event)
+            record.events.append(_frozen(event))
+        log.complete(record.run)
+        record.run = with_figures(record.run, record.events)
+        kept = {event.seq for event in effective(record.events)}
+        record.superseded = {event.seq for event in record.events} - kept
+        with self._lock:
+            self.check()
+            run_id, request_id = record.run.run_id, record.run.request_id
+            there = self._records.get(run_id)
+            if there is not None:
+                if list(map(codec.encode_event, there.events)) != list(
+                    map(codec.encode_event, record.events)
+                ):
+                    raise rules.import_taken(run_id)
+                return there.run
+            for other in self._records.values():
+                if request_id and other.run.request_id == request_id:
+                    raise rules.request_id_taken(request_id, other.run.run_id)
+            self._records[run_id] = record
+            return record.run
+
+    def delete(self, run_id: str) -> None:
+        """See `RunWriter.delete`."""
+        with self._lock:
+            record = self._record(run_id)
+            if record.run.state is RunState.RUNNING:
+                raise rules.forbidden(record.run, "deleted")
+            del self._records[run_id]
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def get_run(self, run_id: str) -> Run:
+        """See `RunReader.get_run`."""
+        with self._lock:
+            return self._record(run_id).run
+
+    def progress(self, run_id: str) -> tuple[int, RunState]:
+        """See `RunStore.progress`."""
+        run = self.get_run(run_id)
+        return run.last_seq, run.state
+
+    def list_runs(
+        self,
+        run_filter: RunFilter | None = None,
+        order: RunOrder = RunOrder.NEWEST,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> RunPage:
+        """See `RunReader.list_runs`."""
+        run_filter = run_filter or RunFilter()
+        cursor = paging.run_cursor(run_filter, order, page_size, page_token)
+        with self._lock:
+            self.check()
+            runs = [record.run for record in self._records.values()]
+        found = [(paging.run_position(run, order), run) for run in runs if _fits(run, run_filter)]
+        found.sort(key=lambda item: item[0], reverse=cursor.descending)
+        page, token = cursor.take(_after(found, cursor))
+        return RunPage(tuple(page), token)
+
+    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
+        """See `RunReader.events`."""
+        with self._lock:
+            self._record(run_id)
+        return self._read_events(run_id, query or EventQuery())
+
+    def _read_events(self, run_id: str, query: EventQuery) -> Iterator[RunEvent]:
+        start = max(query.after_seq, 0)
+        while True:
+            with self._lock:
+                record = self._record(run_id)
+                page = record.events[start : start + _PAGE]
+                superseded = set(record.superseded) if query.effective else set()
+            for event in page:
+                if (query.kinds and event.kind not in query.kinds) or event.seq in superseded:
+                    continue
+                yield event if query.view is View.FULL else event.summary()
+            start += len(page)
+            if len(page) < _PAGE:
+                return
+
+    def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
+        """See `RunReader.trajectory`."""
+        return trajectory.collect(self, run_id, max_points, view)
+
+    def list_candidates(
+        self,
+        run_id: str,
+        candidate_filter: CandidateFilter | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> CandidatePage:
+        """See `RunReader.list_candidates`."""
+        wanted = candidate_filter or CandidateFilter()
+        cursor = paging.candidate_cursor(run_id, wanted, page_size, page_token)
+        with self._lock:
+            record = self._record(run_id)
+            scored = [
+                (event.seq, position, candidate)
+                for event in record.events
+                if isinstance(event.payload, CandidatesScored)
+                and event.seq not in record.superseded
+                for position, candidate in enumerate(event.payload.candidates)
+            ]
+        found = [
+            (paging.candidate_position(candidate, seq, position, wanted), candidate)
+            for seq, position, candidate in scored
+            if _is_wanted(candidate, wanted)
+        ]
+        found.sort(key=lambda item: item[0])
+        page, token = cursor.take(_after(found, cursor))
+        return CandidatePage(tuple(page), token)
+
+    def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
+        """See `RunReader.artifacts`."""
+        with self._lock:
+            blobs = sorted(self._record(run_id).blobs.items())
+            return tuple(
+                Artifact(name, len(blob.data), blob.sha256)
+                for name, blob in blobs
+                if not blob.checkpoint
+            )
+
+    def read_artifact(self, run_id: str, name: str) -> bytes:
+        """See `RunReader.read_artifact`."""
+        with self._lock:
+            blob = self._record(run_id).blobs.get(name)
+        if blob is None:
+            raise rules.artifact_not_found(run_id, name)
+        return rules.check_digest(blob.data, blob.sha256, f"{name} of run {run_id}")
+
+    # -- the store itself ---------------------------------------------------------------------
+
+    def check(self) -> None:
+        """See `RunStore.check`."""
+        if self._closed:
+            raise Unavailable("the run store is closed")
+
+    def close(self) -> None:
+        """See `RunStore.close`."""
+        with self._lock:
+            self._closed = True
+            self._records.clear()
+
+
+def _after(
+    found: list[tuple[paging.Position, T]], cursor: paging.Cursor
+) -> list[tuple[paging.Position, T]]:
+    """What comes after the cursor's place, one more than a page at most."""
+    after = cursor.after
+    if after is not None:
+        if cursor.descending:
+            found = [item for item in found if item[0] < after]
+        else:
+            found = [item for item in found if item[0] > after]
+    return found[: cursor.page_size + 1]
+
+
+def _fits(run: Run, wanted: RunFilter) -> bool:
+    spec = run.spec
+    created = run.created_at or datetime.min.replace(tzinfo=UTC)
+    return all(
+        (
+            not wanted.states or run.state in wanted.states,
+            wanted.objective in ("", rules.objective_of(spec)),
+            wanted.task in ("", rules.task_of(spec)),
+            wanted.mentor in ("", spec.mentor.name),
+            wanted.name_contains.casefold() in spec.name.casefold(),
+            all(spec.labels.get(key) == value for key, value in wanted.labels.items()),
+            wanted.created_after is None or created >= wanted.created_after,
+            wanted.created_before is None or created < wanted.created_before,
+        )
+    )
+
+
+def _is_wanted(candidate: Candidate, wanted: CandidateFilter) -> bool:
+    return (not wanted.sources or candidate.source in wanted.sources) and (
+        wanted.stage is None or candidate.stage == wanted.stage
+    )

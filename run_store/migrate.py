@@ -1,0 +1,78 @@
+"""Brings a database to the present schema when a store is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from mentorgrad.errors import InvalidInput
+from run_store.tables import metadata
+
+VERSION_TABLE = "mentorgrad_schema"
+"""Where the schema's version is kept."""
+
+_LOCK = 0x6D656E746F72
+"""Key of the advisory lock that migrations take on Postgres."""
+
+
+def config(connection: sa.Connection | None = None) -> Config:
+    """Alembic's settings, without a file of its own."""
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings.attributes["connection"] = connection
+    return settings
+
+
+def upgrade(engine: sa.Engine, writer: sa.Engine) -> None:
+    """Runs what is missing of the chain.
+
+    Several processes may open the same database at once: the first takes the lock and migrates in
+    one transaction, the others wait and find it done.
+
+    Args:
+        engine: For a look without a lock.
+        writer: Begins transactions that hold SQLite's write lock from the start.
+
+    Raises:
+        InvalidInput: The schema is newer than this installation, or the tables are another's.
+    """
+    scripts = ScriptDirectory.from_config(config())
+    with engine.connect() as connection:
+        if _version(connection) == scripts.get_current_head():
+            return
+    with writer.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        version = _version(connection)
+        if version == scripts.get_current_head():
+            return
+        _check_known(connection, version, scripts)
+        command.upgrade(config(connection), "head")
+
+
+def _version(connection: sa.Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _check_known(connection: sa.Connection, version: str | None, scripts: ScriptDirectory) -> None:
+    if version is None:
+        foreign = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
+        if foreign:
+            names = ", ".join(sorted(foreign))
+            raise InvalidInput.field(
+                "store", f"holds tables that are not mentorgrad's ({names}); name another database"
+            )
+    elif version not in _revisions(scripts):
+        raise InvalidInput.field(
+            "store", f"has schema {version} of a newer mentorgrad; upgrade this installation"
+        )
+
+
+def _revisions(scripts: ScriptDirectory) -> set[str]:
+    return {script.revision for script in scripts.walk_revisions()}

@@ -1,0 +1,100 @@
+"""Keyset pages: the order of a listing as plain comparable positions, the same in every store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
+from mentorgrad.model.run import Candidate, Run
+from mentorgrad.schema import to_dict
+from run_store import page_tokens, rules
+
+T = TypeVar("T")
+Position = tuple[Any, ...]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def rankable(loss: float | None) -> float | None:
+    """A loss to sort by; None, which sorts last, where it is no finite number."""
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def _ranked(loss: float | None) -> tuple[bool, float]:
+    value = rankable(loss)
+    return value is None, value or 0.0
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in an ordered listing."""
+
+    page_size: int
+    """Most entries of the page."""
+    descending: bool
+    """Whether positions fall."""
+    after: Position | None
+    """Where the page before ended; None on the first page."""
+    query: str
+    """Digest of the query, for the next token."""
+
+    def take(self, found: Sequence[tuple[Position, T]]) -> tuple[list[T], str]:
+        """The page's entries and the token of the next page.
+
+        Args:
+            found: Positions and entries in order, one more than a page if there are more.
+        """
+        page = found[: self.page_size]
+        token = page_tokens.encode(page[-1][0], self.query) if len(found) > len(page) else ""
+        return [entry for _, entry in page], token
+
+
+def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:
+    """Where a page of runs starts.
+
+    Raises:
+        InvalidInput: A bad page size or token.
+    """
+    rules.check_page_size(page_size)
+    query = page_tokens.digest("runs", to_dict(run_filter), order.value)
+    best = order is RunOrder.BEST_SELECTION_LOSS
+    types = (bool, float, str) if best else (int, str)
+    after = page_tokens.decode(token, query, types)
+    return Cursor(page_size, order is RunOrder.NEWEST, after, query)
+
+
+def run_position(run: Run, order: RunOrder) -> Position:
+    """Where a run stands in an order; the run_id makes it unique."""
+    if order is RunOrder.BEST_SELECTION_LOSS:
+        return (*_ranked(run.best_selection_loss), run.run_id)
+    return micros(run.created_at or _EPOCH), run.run_id
+
+
+def candidate_cursor(run_id: str, wanted: CandidateFilter, page_size: int, token: str) -> Cursor:
+    """Where a page of candidates starts.
+
+    Raises:
+        InvalidInput: A bad page size or token.
+    """
+    rules.check_page_size(page_size)
+    query = page_tokens.digest("candidates", run_id, to_dict(wanted))
+    types = (bool, float, int, int) if wanted.best_first else (int, int)
+    return Cursor(page_size, False, page_tokens.decode(token, query, types), query)
+
+
+def candidate_position(
+    candidate: Candidate, seq: int, position: int, wanted: CandidateFilter
+) -> Position:
+    """Where a candidate stands: by loss and then by time, or by time alone."""
+    if wanted.best_first:
+        return (*_ranked(candidate.score.loss), seq, position)
+    return seq, position

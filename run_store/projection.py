@@ -1,0 +1,200 @@
+"""A run as a projection of its log: the one pure function behind everything known of a run.
+
+What a log says falls in two. *History* (state, times, attempt, result) comes from every event: a
+resume does not undo that a run was interrupted. *Figures* (stage, step, losses, restarts, usage)
+come from effective events only: a resume takes them back to its checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from mentorgrad.model.event import (
+    CandidatesScored,
+    Created,
+    Finished,
+    ProposalsReceived,
+    RestartDecided,
+    Resumed,
+    RunEvent,
+    Segment,
+    StageStarted,
+    StateChanged,
+)
+from mentorgrad.model.run import Run, RunState
+
+FIGURES = (
+    "stage",
+    "step",
+    "train_loss",
+    "best_selection_loss",
+    "restarts_applied",
+    "usage",
+)
+"""Fields of a run that come from effective events only."""
+
+_HISTORY = (Created, StateChanged, Resumed)
+"""What is never superseded."""
+
+
+def fold(run: Run, event: RunEvent, earlier: Iterable[RunEvent] = ()) -> Run:
+    """The run after one more event.
+
+    Args:
+        run: The run as all earlier events left it; `Run()` before the first.
+        event: The next event.
+        earlier: The events before it. Needed when it is a `Resumed`, whose figures are taken anew
+            from the events that it leaves effective; events reduced by `for_figures` are enough.
+    """
+    if isinstance(event.payload, Resumed):
+        run = with_figures(run, [*earlier, event])
+    else:
+        run = _fold_figures(run, event)
+    return fold_history(run, event)
+
+
+def replay(run_id: str, events: Iterable[RunEvent]) -> Run:
+    """The run that a whole log makes, in time linear in its length however often it resumed."""
+    run = Run(run_id=run_id)
+    course: list[RunEvent] = []
+    for event in events:
+        run = fold_history(run, event)
+        course.append(for_figures(event))
+    return with_figures(run, course)
+
+
+def with_figures(run: Run, events: Sequence[RunEvent]) -> Run:
+    """The run with the figures that a log makes, from its first event on; its history stays."""
+    figures = Run()
+    for kept in effective(events):
+        figures = _fold_figures(figures, kept)
+    return dataclasses.replace(run, **{name: getattr(figures, name) for name in FIGURES})
+
+
+def effective(events: Sequence[RunEvent]) -> list[RunEvent]:
+    """The events that no resume superseded, in order.
+
+    One pass from the end: attempts never decrease along a log, so an event is void just when it
+    lies after the earliest checkpoint that a later attempt resumed from.
+    """
+    kept: list[RunEvent] = []
+    newer = same = math.inf  # earliest checkpoints of later attempts, and of the event's own
+    attempt: int | None = None
+    for event in reversed(events):
+        if event.attempt != attempt:
+            newer, same, attempt = min(newer, same), math.inf, event.attempt
+        if isinstance(event.payload, Resumed):
+            same = min(same, event.payload.checkpoint_seq)
+        if event.seq <= newer or isinstance(event.payload, _HISTORY):
+            kept.append(event)
+    return kept[::-1]
+
+
+def is_superseded(event: RunEvent, resumed: RunEvent) -> bool:
+    """Whether a later `Resumed` makes an event void."""
+    assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
+    return (
+        resumed.payload.checkpoint_seq < event.seq < resumed.seq
+        and event.attempt < resumed.attempt
+        and not isinstance(event.payload, _HISTORY)
+    )
+
+
+def for_figures(event: RunEvent) -> RunEvent:
+    """The little of an event that figures depend on, to keep a log's course in memory."""
+    if isinstance(event.payload, Segment):
+        last = event.payload.snapshots[-1:]
+        slim = dataclasses.replace(event.payload, snapshots=last, parameters=None)
+        return dataclasses.replace(event, payload=slim)
+    return event
+
+
+# -- history ----------------------------------------------------------------------------------
+
+
+def fold_history(run: Run, event: RunEvent) -> Run:
+    """The run after one more event, but for its figures."""
+    changes: dict[str, Any] = {
+        "last_seq": event.seq,
+        "attempt": max(run.attempt, event.attempt),
+    }
+    payload = event.payload
+    if isinstance(payload, Created):
+        changes |= {
+            "run_id": event.run_id,
+            "request_id": payload.request_id,
+            "spec": payload.spec,
+            "versions": payload.versions,
+            "created_at": event.time,
+        }
+    elif isinstance(payload, StateChanged):
+        changes |= {"state": payload.state, "reason": payload.reason}
+    elif isinstance(payload, Finished):
+        changes |= {
+            "state": payload.state,
+            "reason": payload.error,
+            "result": payload.result,
+        }
+    state = changes.get("state")
+    if state is RunState.RUNNING and run.started_at is None:
+        changes["started_at"] = event.time
+    elif state is not None and state.is_final:
+        changes["finished_at"] = event.time
+    return dataclasses.replace(run, **changes)
+
+
+# -- figures ----------------------------------------------------------------------------------
+
+
+def _fold_figures(run: Run, event: RunEvent) -> Run:
+    change = _FIGURES_OF.get(type(event.payload))
+    return run if change is None else dataclasses.replace(run, **change(run, event.payload))
+
+
+def _stage_started(run: Run, payload: StageStarted) -> dict[str, Any]:
+    return {"stage": payload.stage, "step": payload.step}
+
+
+def _segment(run: Run, payload: Segment) -> dict[str, Any]:
+    changes: dict[str, Any] = {"stage": payload.stage, "step": payload.step_end}
+    if payload.snapshots:
+        changes["train_loss"] = payload.snapshots[-1].train_loss
+    return changes
+
+
+def _candidates_scored(run: Run, payload: CandidatesScored) -> dict[str, Any]:
+    losses = [item.score.loss for item in payload.candidates if math.isfinite(item.score.loss)]
+    if run.best_selection_loss is not None:
+        losses.append(run.best_selection_loss)
+    return {"best_selection_loss": min(losses, default=None), "usage": payload.usage}
+
+
+def _proposals_received(run: Run, payload: ProposalsReceived) -> dict[str, Any]:
+    return {"usage": payload.usage}
+
+
+def _restart_decided(run: Run, payload: RestartDecided) -> dict[str, Any]:
+    applied = run.restarts_applied + int(payload.restarted)
+    return {"restarts_applied": applied, "usage": payload.usage}
+
+
+def _finished(run: Run, payload: Finished) -> dict[str, Any]:
+    if payload.result is None:
+        return {}
+    return {
+        "restarts_applied": payload.result.restarts_applied,
+        "usage": payload.result.usage,
+    }
+
+
+_FIGURES_OF: dict[type, Callable[[Run, Any], dict[str, Any]]] = {
+    StageStarted: _stage_started,
+    Segment: _segment,
+    CandidatesScored: _candidates_scored,
+    ProposalsReceived: _proposals_received,
+    RestartDecided: _restart_decided,
+    Finished: _finished,
+}

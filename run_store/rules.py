@@ -1,0 +1,359 @@
+"""What every store refuses, and the words it does it with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from mentorgrad.errors import (
+    AlreadyExists,
+    Conflict,
+    DataLoss,
+    InvalidInput,
+    NotFound,
+    PreconditionFailed,
+    ResourceExhausted,
+)
+from mentorgrad.model.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
+from mentorgrad.model.run import TRANSITIONS, DesiredState, Run, RunState
+from mentorgrad.model.spec import Function, RunSpec
+from mentorgrad.schema import check, snake_case
+from mentorgrad.wire import codec
+
+MAX_SEGMENT_BYTES = 4 * 1024 * 1024
+"""Most raw parameters of one segment; more would not fit into one message with its snapshots."""
+
+MAX_BLOB_BYTES = 256 * 1024 * 1024
+"""Largest file of a run."""
+
+MAX_PAGE = 1000
+"""Most entries of a page."""
+
+MAX_ATTEMPTS = 1000
+"""Most attempts, and most resumes, of an imported log; a store works through a log for each."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def run_not_found(run_id: str) -> NotFound:
+    """The error for an unknown run."""
+    return NotFound(f"there is no run {run_id[:80]!r}", reason="RUN_NOT_FOUND")
+
+
+def artifact_not_found(run_id: str, name: str) -> NotFound:
+    """The error for an unknown file."""
+    return NotFound(f"run {run_id} has no file {name[:80]!r}", reason="ARTIFACT_NOT_FOUND")
+
+
+def request_id_taken(request_id: str, run_id: str) -> AlreadyExists:
+    """The error for a request_id that means something else already."""
+    return AlreadyExists(
+        f"the request_id {request_id[:200]!r} names run {run_id}, which has another spec",
+        reason="REQUEST_ID_TAKEN",
+        metadata={"run_id": run_id},
+    )
+
+
+def import_taken(run_id: str) -> AlreadyExists:
+    """The error for an import under an id that another run has."""
+    return AlreadyExists(f"there is another run under the id {run_id} already")
+
+
+def queue_full(waiting: int) -> ResourceExhausted:
+    """The error for one queued run too many."""
+    return ResourceExhausted(
+        f"{waiting} runs are waiting already; try again when some have started",
+        retry_after=5.0,
+        reason="QUEUE_FULL",
+    )
+
+
+def unexpected_seq(run_id: str, seq: int, last_seq: int) -> Conflict:
+    """The error for an event that is neither the next one nor there already."""
+    return Conflict(
+        f"event {seq} does not follow event {last_seq} of run {run_id}, nor is it there already",
+        reason="UNEXPECTED_SEQ",
+    )
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text can be a run's id at all; keeps odd characters from the database."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def check_created(created: Created) -> Created:
+    """The first event with its request_id made where it has none.
+
+    Raises:
+        InvalidInput: The request_id cannot be stored.
+    """
+    if not created.request_id:
+        return replace(created, request_id=uuid.uuid4().hex)
+    check_request_id(created.request_id)
+    return created
+
+
+def check_request_id(request_id: str, path: str = "request_id") -> None:
+    """Whether a request_id can be stored.
+
+    Raises:
+        InvalidInput: It cannot.
+    """
+    if len(request_id) > 200 or not request_id.isprintable():
+        raise InvalidInput.field(path, "must be at most 200 printable characters")
+
+
+def check_same_request(run: Run, spec: RunSpec) -> None:
+    """Whether the run that a request_id names is the one that is asked for now.
+
+    Raises:
+        AlreadyExists: It has another spec.
+    """
+    if codec.encode(run.spec) != codec.encode(spec):
+        raise request_id_taken(run.request_id, run.run_id)
+
+
+def check_holder(run: Run, attempt: int) -> None:
+    """Whether an attempt is the run's latest.
+
+    Raises:
+        Conflict: It is stale.
+    """
+    if run.attempt != attempt:
+        raise Conflict(
+            f"attempt {attempt} of run {run.run_id} is stale: it is at attempt {run.attempt}",
+            reason="STALE_ATTEMPT",
+        )
+
+
+def check_attempt(run: Run, attempt: int) -> None:
+    """Whether the holder of an attempt may still write: it is the latest, and RUNNING.
+
+    Raises:
+        Conflict: It is stale; a run that was interrupted or ended has no present attempt.
+    """
+    check_holder(run, attempt)
+    if run.state is not RunState.RUNNING:
+        raise Conflict(
+            f"attempt {attempt} of run {run.run_id} is over: the run is {run.state.value}",
+            reason="STALE_ATTEMPT",
+        )
+
+
+def forbidden(run: Run, wanted: str) -> PreconditionFailed:
+    """The error for a transition that the state forbids."""
+    return PreconditionFailed(
+        f"run {run.run_id} is {run.state.value} and cannot become {wanted}",
+        reason="TRANSITION_FORBIDDEN",
+        metadata={"state": run.state.value},
+    )
+
+
+def check_transition(run: Run, state: RunState) -> None:
+    """Whether a run may go to a state.
+
+    Raises:
+        PreconditionFailed: `TRANSITIONS` forbids it.
+    """
+    if state not in TRANSITIONS[run.state]:
+        raise forbidden(run, state.value)
+
+
+def overdue_cancel(run: Run, desired: DesiredState) -> RunEvent | None:
+    """The control plane's cancel of a run whose worker left it without having heard of that.
+
+    Args:
+        run: As its worker, or whoever buried it, leaves it.
+        desired: What was wanted until then.
+
+    Returns:
+        The event to append at once; None when no cancel was asked for, or the run is over anyway.
+    """
+    if desired is not DesiredState.CANCEL or RunState.CANCELLED not in TRANSITIONS[run.state]:
+        return None
+    payload = StateChanged(RunState.CANCELLED, "cancelled on request")
+    return RunEvent(run.run_id, run.last_seq + 1, run.attempt, datetime.now(UTC), payload)
+
+
+def check_control(run: Run, state: RunState, attempt: int | None) -> None:
+    """Whether the control plane may take a run to a state.
+
+    Raises:
+        Conflict: The attempt is another one by now.
+        PreconditionFailed: Forbidden; RUNNING is reached by a claim alone.
+    """
+    if attempt is not None:
+        check_holder(run, attempt)
+    if state is RunState.RUNNING:
+        raise forbidden(run, "running but by a worker's claim")
+    check_transition(run, state)
+
+
+def check_chunk(run_id: str, attempt: int, events: Sequence[RunEvent]) -> None:
+    """Whether a worker's events belong together.
+
+    Raises:
+        InvalidInput: Another run's or attempt's event, a gap, or a broken segment.
+    """
+    for index, event in enumerate(events):
+        where = f"events[{index}]"
+        if event.run_id != run_id:
+            raise InvalidInput.field(f"{where}.run_id", f"must be {run_id}")
+        if event.attempt != attempt:
+            raise InvalidInput.field(f"{where}.attempt", f"must be {attempt}")
+        if event.seq != events[0].seq + index:
+            raise InvalidInput.field(f"{where}.seq", f"must be {events[0].seq + index}")
+        check_event(event, where)
+
+
+def check_event(event: RunEvent, where: str) -> None:
+    """Whether one event is sound in itself.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    payload = event.payload
+    if event.time.tzinfo is None:
+        raise InvalidInput.field(f"{where}.time", "must have a time zone")
+    if isinstance(payload, Finished) and not payload.state.is_final:
+        raise InvalidInput.field(f"{where}.finished.state", "must be a final state")
+    if isinstance(payload, Segment) and payload.parameters is not None:
+        _check_parameters(payload, payload.parameters, f"{where}.segment.parameters")
+
+
+def _check_parameters(segment: Segment, parameters: np.ndarray, where: str) -> None:
+    if parameters.ndim < 1 or len(parameters) != len(segment.snapshots):
+        raise InvalidInput.field(
+            where, f"must have one row a snapshot ({len(segment.snapshots)} of them)"
+        )
+    if parameters.nbytes > MAX_SEGMENT_BYTES:
+        raise InvalidInput.field(
+            where, f"must have at most {MAX_SEGMENT_BYTES} bytes, not {parameters.nbytes}"
+        )
+
+
+def check_follows(run: Run, event: RunEvent, where: str) -> None:
+    """Whether an event may follow in its run's present state.
+
+    Raises:
+        InvalidInput: A second `Created`.
+        PreconditionFailed: Its change of state is forbidden.
+    """
+    payload = event.payload
+    if isinstance(payload, Created):
+        raise InvalidInput.field(where, "must not be `created`, which only the first event is")
+    if isinstance(payload, (StateChanged, Finished)):
+        check_transition(run, payload.state)
+
+
+class LogCheck:
+    """Checks a foreign log event by event: numbered from 1, of one run, its states allowed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._resumes = 0
+
+    def follows(self, run: Run, event: RunEvent) -> None:
+        """Whether `event` goes on from `run`, which is `Run()` before the first event.
+
+        Raises:
+            InvalidInput: It does not; names the field.
+        """
+        where = f"events[{self._count}]"
+        self._count += 1
+        if event.seq != run.last_seq + 1:
+            raise InvalidInput.field(f"{where}.seq", f"must be {run.last_seq + 1}: a gap")
+        if event.attempt < run.attempt:
+            raise InvalidInput.field(f"{where}.attempt", f"must be at least {run.attempt}")
+        if event.attempt > MAX_ATTEMPTS:
+            raise InvalidInput.field(f"{where}.attempt", f"must be at most {MAX_ATTEMPTS}")
+        self._resumes += isinstance(event.payload, Resumed)
+        if self._resumes > MAX_ATTEMPTS:
+            raise InvalidInput.field(where, f"must not be one of over {MAX_ATTEMPTS} resumes")
+        check_event(event, where)
+        if self._count == 1:
+            self._first(event, where)
+            return
+        if event.run_id != run.run_id:
+            raise InvalidInput.field(f"{where}.run_id", f"must be {run.run_id}")
+        try:
+            check_follows(run, event, where)
+        except PreconditionFailed as error:
+            raise InvalidInput.field(where, error.message) from None
+
+    def _first(self, event: RunEvent, where: str) -> None:
+        if not isinstance(event.payload, Created):
+            raise InvalidInput.field(where, "must be `created`, being the first event")
+        if not is_run_id(event.run_id):
+            raise InvalidInput.field(f"{where}.run_id", f"must match {_RUN_ID.pattern}")
+        check_request_id(event.payload.request_id, f"{where}.created.request_id")
+        check(event.payload.spec, f"{where}.created.spec")
+
+    def complete(self, run: Run) -> None:
+        """Whether the log may end here.
+
+        Raises:
+            InvalidInput: There was no event, or the run's state is not final.
+        """
+        if not self._count:
+            raise InvalidInput.field("events", "must not be empty")
+        if not run.state.is_final:
+            raise InvalidInput.field(
+                "events", f"must end in a final state, and the last one leaves {run.state.value}"
+            )
+
+
+def check_blob(name: str, data: bytes) -> None:
+    """Whether a file can be stored.
+
+    Raises:
+        InvalidInput: Its name or size is out of bounds.
+    """
+    if not 0 < len(name) <= 200 or not name.isprintable():
+        raise InvalidInput.field("name", "must be 1 to 200 printable characters")
+    if len(data) > MAX_BLOB_BYTES:
+        raise InvalidInput.field(
+            "data", f"must have at most {MAX_BLOB_BYTES} bytes, not {len(data)}"
+        )
+
+
+def check_page_size(page_size: int) -> None:
+    """Whether a page may be so long.
+
+    Raises:
+        InvalidInput: Not within 1..1000.
+    """
+    if not 1 <= page_size <= MAX_PAGE:
+        raise InvalidInput.field("page_size", f"must be between 1 and {MAX_PAGE}, not {page_size}")
+
+
+def sha256(data: bytes) -> str:
+    """Digest in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_digest(data: bytes, expected: str, what: str) -> bytes:
+    """Returns the bytes if they are what was stored.
+
+    Raises:
+        DataLoss: They do not match their digest.
+    """
+    if sha256(data) != expected:
+        raise DataLoss(f"the stored bytes of {what} do not match their digest")
+    return data
+
+
+def objective_of(spec: RunSpec) -> str:
+    """Name of the objective, to filter by."""
+    return snake_case(type(spec.objective).__name__)
+
+
+def task_of(spec: RunSpec) -> str:
+    """Name of the task, to filter by; empty for objectives without data."""
+    return "" if isinstance(spec.objective, Function) else spec.task.name

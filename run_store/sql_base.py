@@ -1,0 +1,128 @@
+"""What the two sides of the SQL store share: transactions, rows of runs, and errors."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from mentorgrad.errors import Unavailable
+from mentorgrad.model.run import Run
+from mentorgrad.wire import codec
+from run_store import dialects, rules
+from run_store.tables import runs
+
+_CACHED_RUNS = 64
+
+
+class SqlBase:
+    """An open database.
+
+    Args:
+        engine: Its connections.
+        url: Where it is, fit for logs.
+    """
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.url = url
+        self._engine = engine
+        self._writer = dialects.writer_of(engine)
+        self._closed = False
+        # SQLite lets one writer in at a time and makes the others poll; threads of one process
+        # queue here instead.
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._turn: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if is_sqlite else contextlib.nullcontext()
+        )
+        self._cache: OrderedDict[str, tuple[bytes, Run]] = OrderedDict()
+        self._cache_lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """One transaction that sees one state of the database."""
+        with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction that is stored whole, or not at all when the block raises."""
+        with self._translated(), self._turn, self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self._closed:
+            raise Unavailable("the run store is closed")
+        try:
+            yield
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
+            raise  # a defect of ours, not the database's state
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            said = dialects.one_line(error)
+            raise Unavailable(f"the run store {self.url} does not answer: {said}") from None
+
+    def _load(self, connection: Connection, run_id: str, *, lock: bool = False) -> Run:
+        """The run as it stands.
+
+        Args:
+            connection: In a transaction.
+            run_id: The run.
+            lock: Whether others must wait to change it (SQLite's writers hold the whole file).
+
+        Raises:
+            NotFound: No such run.
+        """
+        statement = _PROJECTION_LOCKED if lock else _PROJECTION
+        data = self._scalar(connection, statement, run_id)
+        return self._decode(run_id, data)
+
+    def _scalar(self, connection: Connection, statement: sa.Select[Any], run_id: str) -> Any:
+        """One value of a run's row; `NotFound` when there is none."""
+        row = self._row(connection, statement, run_id)
+        return row[0]
+
+    def _row(self, connection: Connection, statement: sa.Select[Any], run_id: str) -> sa.Row[Any]:
+        found = (
+            connection.execute(statement, {"run": run_id}).one_or_none()
+            if rules.is_run_id(run_id)
+            else None
+        )
+        if found is None:
+            raise rules.run_not_found(run_id)
+        return found
+
+    def _decode(self, run_id: str, data: bytes) -> Run:
+        """A stored projection, decoded once for each change of it."""
+        with self._cache_lock:
+            cached = self._cache.get(run_id)
+        if cached is not None and cached[0] == data:
+            return cached[1]
+        run = codec.decode(Run, data)
+        self._remember(run, data)
+        return run
+
+    def _remember(self, run: Run, data: bytes) -> None:
+        with self._cache_lock:
+            self._cache[run.run_id] = (data, run)
+            self._cache.move_to_end(run.run_id)
+            if len(self._cache) > _CACHED_RUNS:
+                self._cache.popitem(last=False)
+
+    def check(self) -> None:
+        """See `RunStore.check`."""
+        with self._reading() as connection:
+            connection.execute(sa.select(1))
+
+    def close(self) -> None:
+        """See `RunStore.close`."""
+        self._closed = True
+        self._engine.dispose()
+
+
+_PROJECTION = sa.select(runs.c.projection).where(runs.c.run_id == sa.bindparam("run"))
+_PROJECTION_LOCKED = _PROJECTION.with_for_update()

@@ -1,0 +1,232 @@
+"""The reading side of the SQL store. Long answers are read in pages, each a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
+
+from mentorgrad.model.event import EventKind, RunEvent
+from mentorgrad.model.query import (
+    CandidateFilter,
+    CandidatePage,
+    EventQuery,
+    RunFilter,
+    RunOrder,
+    RunPage,
+    View,
+)
+from mentorgrad.model.run import Artifact, Candidate, Run, RunState, Trajectory
+from mentorgrad.wire import codec
+from run_store import dialects, paging, rules, sql_rows, trajectory
+from run_store.sql_base import SqlBase
+from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
+
+_SUMMARY_PAGE = 256
+"""Most events read at once without raw tensors."""
+
+_FULL_PAGE = 16
+"""Most events read at once with raw tensors, which may have some MiB each."""
+
+_BIGINT_MAX = 2**63 - 1
+
+
+class SqlReader(SqlBase):
+    """Answers questions about runs; see `run_store.protocols.RunReader`."""
+
+    def get_run(self, run_id: str) -> Run:
+        """See `RunReader.get_run`."""
+        with self._reading() as connection:
+            return self._load(connection, run_id)
+
+    def progress(self, run_id: str) -> tuple[int, RunState]:
+        """See `RunStore.progress`."""
+        with self._reading() as connection:
+            row = self._row(connection, _PROGRESS, run_id)
+        return row.last_seq, RunState(row.state)
+
+    def list_runs(
+        self,
+        run_filter: RunFilter | None = None,
+        order: RunOrder = RunOrder.NEWEST,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> RunPage:
+        """See `RunReader.list_runs`."""
+        run_filter = run_filter or RunFilter()
+        cursor = paging.run_cursor(run_filter, order, page_size, page_token)
+        keys: list[sa.ColumnElement[Any]]
+        if order is RunOrder.BEST_SELECTION_LOSS:
+            keys = [*_ranked(runs.c.best_selection_loss), runs.c.run_id]
+        else:
+            keys = [runs.c.created_at, runs.c.run_id]
+        with self._reading() as connection:
+            statement = _page(
+                sa.select(runs.c.run_id, runs.c.projection).where(
+                    *_conditions(connection, run_filter)
+                ),
+                keys,
+                cursor,
+            )
+            rows = connection.execute(statement).all()
+        found = [(paging.run_position(run, order), run) for run in self._decode_rows(rows)]
+        page, token = cursor.take(found)
+        return RunPage(tuple(page), token)
+
+    def _decode_rows(self, rows: Iterable[Any]) -> Iterator[Run]:
+        for run_id, data in rows:
+            yield self._decode(run_id, data)
+
+    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
+        """See `RunReader.events`."""
+        self.progress(run_id)
+        return self._read_events(run_id, query or EventQuery())
+
+    def _read_events(self, run_id: str, query: EventQuery) -> Iterator[RunEvent]:
+        """Pages that grow from small, since many readers want the first few events only."""
+        is_full = query.view is View.FULL
+        most = _FULL_PAGE if is_full else _SUMMARY_PAGE
+        statement = _events_statement(query)
+        after, limit = min(max(query.after_seq, 0), _BIGINT_MAX), most // 16
+        while True:
+            with self._reading() as connection:
+                self._row(connection, _PROGRESS, run_id)  # NotFound if deleted meanwhile
+                rows = connection.execute(
+                    statement, {"run": run_id, "after": after, "most": limit}
+                ).all()
+            for row in rows:
+                event = codec.decode_event(row.event)
+                yield sql_rows.attach(event, row) if is_full and row.sha256 else event
+            if len(rows) < limit:
+                return
+            after, limit = rows[-1].seq, min(limit * 4, most)
+
+    def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
+        """See `RunReader.trajectory`."""
+        return trajectory.collect(self, run_id, max_points, view)
+
+    def list_candidates(
+        self,
+        run_id: str,
+        candidate_filter: CandidateFilter | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> CandidatePage:
+        """See `RunReader.list_candidates`."""
+        wanted = candidate_filter or CandidateFilter()
+        cursor = paging.candidate_cursor(run_id, wanted, page_size, page_token)
+        keys: list[sa.ColumnElement[Any]] = [candidates.c.seq, candidates.c.position]
+        if wanted.best_first:
+            keys = [*_ranked(candidates.c.selection_loss), *keys]
+        columns = (candidates.c.seq, candidates.c.position, candidates.c.data)
+        conditions = [candidates.c.run_id == run_id, candidates.c.superseded.is_(False)]
+        if wanted.sources:
+            conditions.append(candidates.c.source.in_([item.value for item in wanted.sources]))
+        if wanted.stage is not None:
+            conditions.append(candidates.c.stage == min(wanted.stage, _BIGINT_MAX))
+        with self._reading() as connection:
+            self._row(connection, _PROGRESS, run_id)
+            statement = _page(sa.select(*columns).where(*conditions), keys, cursor)
+            rows = connection.execute(statement).all()
+        found = []
+        for row in rows:
+            candidate = codec.decode(Candidate, row.data)
+            place = paging.candidate_position(candidate, row.seq, row.position, wanted)
+            found.append((place, candidate))
+        page, token = cursor.take(found)
+        return CandidatePage(tuple(page), token)
+
+    def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
+        """See `RunReader.artifacts`."""
+        with self._reading() as connection:
+            self._row(connection, _PROGRESS, run_id)
+            rows = connection.execute(_ARTIFACTS, {"run": run_id}).all()
+        return tuple(Artifact(row.name, row.size, row.sha256) for row in rows)
+
+    def read_artifact(self, run_id: str, name: str) -> bytes:
+        """See `RunReader.read_artifact`."""
+        with self._reading() as connection:
+            self._row(connection, _PROGRESS, run_id)
+            row = (
+                connection.execute(_BLOB, {"run": run_id, "name": name}).one_or_none()
+                if name.isprintable()
+                else None
+            )
+        if row is None:
+            raise rules.artifact_not_found(run_id, name)
+        return rules.check_digest(row.data, row.sha256, f"{name} of run {run_id}")
+
+
+def _conditions(connection: Connection, wanted: RunFilter) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    if wanted.states:
+        found.append(runs.c.state.in_([state.value for state in wanted.states]))
+    for name in ("objective", "task", "mentor"):
+        if getattr(wanted, name):
+            found.append(runs.c[name] == getattr(wanted, name))
+    if wanted.name_contains:
+        part = wanted.name_contains.casefold()
+        found.append(dialects.contains(connection, runs.c.name, part))
+    if wanted.created_after is not None:
+        found.append(runs.c.created_at >= paging.micros(wanted.created_after))
+    if wanted.created_before is not None:
+        found.append(runs.c.created_at < paging.micros(wanted.created_before))
+    for key, value in wanted.labels.items():
+        label = sa.select(1).where(
+            run_labels.c.run_id == runs.c.run_id,
+            run_labels.c.key == key,
+            run_labels.c.value == value,
+        )
+        found.append(label.exists())
+    return found
+
+
+def _ranked(loss: sa.ColumnElement[float | None]) -> list[sa.ColumnElement[Any]]:
+    """A nullable loss as a pair to sort by, NULL last, as `paging` has it."""
+    return [loss.is_(None), sa.func.coalesce(loss, 0.0)]
+
+
+def _page(
+    statement: sa.Select[Any], keys: list[sa.ColumnElement[Any]], cursor: paging.Cursor
+) -> sa.Select[Any]:
+    """Orders a statement and lets it start after the cursor's place."""
+    if cursor.after is not None:
+        place = sa.tuple_(*keys)
+        after = sa.tuple_(*(sa.literal(part) for part in cursor.after))
+        statement = statement.where(place < after if cursor.descending else place > after)
+    order = [key.desc() if cursor.descending else key.asc() for key in keys]
+    return statement.order_by(*order).limit(cursor.page_size + 1)
+
+
+def _events_statement(query: EventQuery) -> sa.Select[Any]:
+    columns: list[sa.ColumnElement[Any]] = [events.c.seq, events.c.data.label("event")]
+    source: sa.FromClause = events
+    if query.view is View.FULL:
+        tensor = trajectory_segments.c
+        columns += [tensor.codec, tensor.dtype, tensor.shape, tensor.sha256, tensor.data]
+        on = (tensor.run_id == events.c.run_id) & (tensor.seq == events.c.seq)
+        source = events.outerjoin(trajectory_segments, on)
+    statement = sa.select(*columns).select_from(source)
+    statement = statement.where(
+        events.c.run_id == bindparam("run"), events.c.seq > bindparam("after")
+    )
+    if query.kinds:
+        kinds = [EventKind(kind).value for kind in query.kinds]
+        statement = statement.where(events.c.kind.in_(kinds))
+    if query.effective:
+        statement = statement.where(events.c.superseded.is_(False))
+    return statement.order_by(events.c.seq).limit(bindparam("most"))
+
+
+_PROGRESS = sa.select(runs.c.last_seq, runs.c.state).where(runs.c.run_id == bindparam("run"))
+_ARTIFACTS = (
+    sa.select(blobs.c.name, blobs.c.size, blobs.c.sha256)
+    .where(blobs.c.run_id == bindparam("run"), blobs.c.checkpoint.is_(False))
+    .order_by(blobs.c.name)
+)
+_BLOB = sa.select(blobs.c.data, blobs.c.sha256).where(
+    blobs.c.run_id == bindparam("run"), blobs.c.name == bindparam("name")
+)

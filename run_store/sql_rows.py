@@ -1,0 +1,144 @@
+"""Events as rows and rows as events."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from mentorgrad.errors import DataLoss
+from mentorgrad.model.event import CandidatesScored, RunEvent, Segment
+from mentorgrad.model.run import Run
+from mentorgrad.wire import codec
+from run_store import rules
+from run_store.paging import micros, rankable
+from run_store.tables import candidates, events, trajectory_segments
+
+Rows = dict[sa.Table, list[dict[str, Any]]]
+
+RAW = "raw-le"
+"""Codec of stored tensors: row-major, little-endian, not compressed."""
+
+
+RUN_COLUMNS = ("state", "last_seq", "attempt", "best_selection_loss", "projection")
+"""Columns of a run that follow its projection."""
+
+
+def run_columns(run: Run, data: bytes) -> dict[str, Any]:
+    """The values of `RUN_COLUMNS`."""
+    return {
+        "state": run.state.value,
+        "last_seq": run.last_seq,
+        "attempt": run.attempt,
+        "best_selection_loss": run.best_selection_loss,
+        "projection": data,
+    }
+
+
+def fixed_columns(run: Run) -> dict[str, Any]:
+    """Columns of a run that its first event sets once and for all."""
+    assert run.created_at is not None  # noqa: S101 - a run that was created
+    return {
+        "run_id": run.run_id,
+        "request_id": run.request_id or None,
+        "name": run.spec.name.casefold(),
+        "objective": rules.objective_of(run.spec),
+        "task": rules.task_of(run.spec),
+        "mentor": run.spec.mentor.name,
+        "created_at": micros(run.created_at),
+    }
+
+
+def label_rows(run: Run) -> list[dict[str, Any]]:
+    """One row a label."""
+    return [
+        {"run_id": run.run_id, "key": key, "value": value} for key, value in run.spec.labels.items()
+    ]
+
+
+def rows_of(new: Iterable[RunEvent]) -> Rows:
+    """The rows of new events, by table in the order of insertion."""
+    rows: Rows = defaultdict(list)
+    for event in new:
+        rows[events].append(event_row(event))
+        payload = event.payload
+        if isinstance(payload, Segment) and payload.parameters is not None:
+            rows[trajectory_segments].append(_segment_row(event, payload, payload.parameters))
+        elif isinstance(payload, CandidatesScored):
+            rows[candidates].extend(_candidate_rows(event, payload))
+    return rows
+
+
+def event_row(event: RunEvent) -> dict[str, Any]:
+    """The row of an event, raw tensors left out."""
+    return {
+        "run_id": event.run_id,
+        "seq": event.seq,
+        "attempt": event.attempt,
+        "kind": event.kind.value,
+        "time": micros(event.time),
+        "superseded": False,
+        "data": codec.encode_event(event.summary()),
+    }
+
+
+def _segment_row(event: RunEvent, segment: Segment, parameters: np.ndarray) -> dict[str, Any]:
+    dtype = parameters.dtype.newbyteorder("<")
+    data = np.ascontiguousarray(parameters, dtype=dtype).tobytes()
+    return {
+        "run_id": event.run_id,
+        "seq": event.seq,
+        "stage": segment.stage,
+        "step_start": segment.step_start,
+        "step_end": segment.step_end,
+        "codec": RAW,
+        "dtype": dtype.name,
+        "shape": ",".join(map(str, parameters.shape)),
+        "sha256": rules.sha256(data),
+        "superseded": False,
+        "data": data,
+    }
+
+
+def _candidate_rows(event: RunEvent, payload: CandidatesScored) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": event.run_id,
+            "seq": event.seq,
+            "position": position,
+            "candidate_id": candidate.candidate_id,
+            "stage": candidate.stage,
+            "source": candidate.source.value,
+            "selection_loss": rankable(candidate.score.loss),
+            "superseded": False,
+            "data": codec.encode(candidate),
+        }
+        for position, candidate in enumerate(payload.candidates)
+    ]
+
+
+def attach(event: RunEvent, row: Any) -> RunEvent:
+    """A segment's event with its raw parameters.
+
+    Args:
+        event: As stored.
+        row: With `codec`, `dtype`, `shape`, `sha256` and `data` of its `trajectory_segments`.
+
+    Raises:
+        DataLoss: The bytes do not match their digest or shape.
+    """
+    what = f"event {event.seq} of run {event.run_id}"
+    rules.check_digest(row.data, row.sha256, what)
+    try:
+        if row.codec != RAW:
+            raise ValueError(row.codec)
+        shape = [int(length) for length in row.shape.split(",")]
+        array = np.frombuffer(row.data, np.dtype(row.dtype).newbyteorder("<")).reshape(shape)
+    except (TypeError, ValueError):
+        raise DataLoss(f"the stored tensor of {what} cannot be read") from None
+    assert isinstance(event.payload, Segment)  # noqa: S101 - narrows the type
+    return replace(event, payload=replace(event.payload, parameters=array))

@@ -1,0 +1,37 @@
+"""The store in SQLite (the embedded default) or Postgres."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from mentorgrad.errors import InvalidInput, Unavailable
+from run_store import dialects, migrate
+from run_store.sql_reader import SqlReader
+from run_store.sql_writer import SqlWriter
+
+
+class SqlRunStore(SqlWriter, SqlReader):
+    """Both sides of the SQL store, opened from a URL and migrated to the present schema.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+
+    Raises:
+        InvalidInput: The URL is malformed, or names something that is no store of ours.
+        Unavailable: The database does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = dialects.parse(url)
+        engine = dialects.engine_of(parsed)
+        super().__init__(engine, dialects.shown(parsed))
+        try:
+            with self._translated():
+                migrate.upgrade(engine, self._writer)
+        except sa.exc.ProgrammingError as error:  # for example no right to create tables
+            self.close()
+            said = dialects.one_line(error)
+            raise Unavailable(f"cannot prepare the run store {self.url}: {said}") from None
+        except (InvalidInput, Unavailable):
+            self.close()
+            raise

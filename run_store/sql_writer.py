@@ -1,0 +1,438 @@
+"""The writing side of the SQL store. Every method is one transaction."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
+
+from mentorgrad.model.event import Created, EventKind, Resumed, RunEvent, StateChanged
+from mentorgrad.model.run import Artifact, DesiredState, Run, RunState
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.wire import codec
+from run_store import dialects, rules, sql_rows
+from run_store.ids import new_run_id
+from run_store.projection import fold, fold_history, for_figures, with_figures
+from run_store.protocols import Lease
+from run_store.sql_base import SqlBase
+from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
+
+_CREATE_LOCK = 0x6D67637265617465
+"""Key of the advisory lock under which runs are created on Postgres."""
+
+_IMPORT_CHUNK = 64
+"""Events of an import written at once."""
+
+_IMPORT_MEMORY = 64 * 1024 * 1024
+"""Bytes of an import kept in memory before it goes to a temporary file."""
+
+_NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
+
+
+class SqlWriter(SqlBase):
+    """Records runs; see `run_store.protocols.RunWriter`."""
+
+    # -- life of a run ------------------------------------------------------------------------
+
+    def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
+        """See `RunWriter.create`."""
+        created = rules.check_created(created)
+        with self._writing() as connection:
+            self._lock_creation(connection)
+            there = self._requested(connection, created.request_id, created.spec)
+            if there is not None:
+                return there, False
+            if max_queued is not None:
+                waiting = connection.execute(_COUNT_QUEUED).scalar_one()
+                if waiting >= max_queued:
+                    raise rules.queue_full(waiting)
+            first = RunEvent(new_run_id(), 1, 0, datetime.now(UTC), created)
+            run = fold(Run(), first)
+            self._insert_run(connection, run)
+            self._insert_events(connection, [first])
+            return run, True
+
+    def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
+        """See `RunWriter.find_request`."""
+        rules.check_request_id(request_id)
+        with self._reading() as connection:
+            return self._requested(connection, request_id, spec) if request_id else None
+
+    def _requested(self, connection: Connection, request_id: str, spec: RunSpec) -> Run | None:
+        there = connection.execute(_BY_REQUEST, {"request": request_id}).one_or_none()
+        if there is None:
+            return None
+        run = self._decode(*there)
+        rules.check_same_request(run, spec)
+        return run
+
+    def _lock_creation(self, connection: Connection) -> None:
+        """Lets one creation in at a time, so that what it looked up stays true."""
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+
+    def claim(self, run_id: str, owner: str, lease: timedelta) -> Lease:
+        """See `RunWriter.claim`."""
+        with self._writing() as connection:
+            run = self._load(connection, run_id, lock=True)
+            rules.check_transition(run, RunState.RUNNING)
+            run = self._change(
+                connection,
+                run,
+                StateChanged(RunState.RUNNING),
+                run.attempt + 1,
+                lease_owner=owner,
+                lease_expires_at=dialects.now(connection) + dialects.micros_of(lease),
+                desired_state=DesiredState.RUN.value,
+            )
+            return Lease(run_id, run.attempt, run.last_seq)
+
+    def heartbeat(self, run_id: str, attempt: int, lease: timedelta) -> DesiredState:
+        """See `RunWriter.heartbeat`. One conditional UPDATE."""
+        with self._writing() as connection:
+            expires = dialects.now(connection) + dialects.micros_of(lease)
+            found = connection.execute(
+                sa.update(runs)
+                .where(
+                    runs.c.run_id == (run_id if rules.is_run_id(run_id) else ""),
+                    runs.c.attempt == attempt,
+                    runs.c.state == RunState.RUNNING.value,
+                )
+                .values(lease_expires_at=expires)
+                .returning(runs.c.desired_state)
+            ).scalar_one_or_none()
+            if found is None:
+                rules.check_attempt(self._load(connection, run_id), attempt)
+            return DesiredState(str(found))
+
+    def desired(self, run_id: str) -> DesiredState:
+        """See `RunWriter.desired`."""
+        with self._reading() as connection:
+            return DesiredState(self._scalar(connection, _DESIRED, run_id))
+
+    def transition(
+        self, run_id: str, state: RunState, reason: str = "", *, attempt: int | None = None
+    ) -> Run:
+        """See `RunWriter.transition`."""
+        with self._writing() as connection:
+            run = self._load(connection, run_id, lock=True)
+            rules.check_control(run, state, attempt)
+            change = StateChanged(state, reason)
+            return self._change(connection, run, change, run.attempt)
+
+    def _change(
+        self, connection: Connection, run: Run, change: StateChanged, attempt: int, **columns: Any
+    ) -> Run:
+        """Appends a change of state that is allowed."""
+        event = RunEvent(run.run_id, run.last_seq + 1, attempt, datetime.now(UTC), change)
+        return self._store(connection, fold(run, event), [event], columns)
+
+    def set_desired(self, run_id: str, desired: DesiredState) -> Run:
+        """See `RunWriter.set_desired`."""
+        with self._writing() as connection:
+            run = self._load(connection, run_id, lock=True)
+            if run.state is not RunState.RUNNING:
+                raise rules.forbidden(run, f"asked to {desired.value}")
+            connection.execute(
+                sa.update(runs).where(runs.c.run_id == run_id).values(desired_state=desired.value)
+            )
+            return run
+
+    def expired(self) -> tuple[Run, ...]:
+        """See `RunWriter.expired`."""
+        with self._reading() as connection:
+            found = connection.execute(
+                sa.select(runs.c.run_id, runs.c.projection).where(
+                    runs.c.state == RunState.RUNNING.value,
+                    runs.c.lease_expires_at <= dialects.now(connection),
+                )
+            ).all()
+        return tuple(self._decode(*row) for row in found)
+
+    def delete(self, run_id: str) -> None:
+        """See `RunWriter.delete`."""
+        with self._writing() as connection:
+            run = self._load(connection, run_id, lock=True)
+            if run.state is RunState.RUNNING:
+                raise rules.forbidden(run, "deleted")
+            connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
+
+    # -- events -------------------------------------------------------------------------------
+
+    def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
+        """See `RunWriter.append`."""
+        rules.check_chunk(run_id, attempt, events)
+        with self._writing() as connection:
+            run = self._load(connection, run_id, lock=True)
+            rules.check_holder(run, attempt)
+            new = self._new_events(connection, run, events)
+            if not new:
+                return run.last_seq
+            rules.check_attempt(run, attempt)
+            for index, event in enumerate(new):
+                rules.check_follows(run, event, f"events[{index}]")
+                earlier: Iterable[RunEvent] = ()
+                if isinstance(event.payload, Resumed):
+                    earlier = [*self._earlier(connection, event), *new[:index]]
+                run = fold(run, event, earlier)
+            return self._store(connection, run, new, {}).last_seq
+
+    def _store(
+        self, connection: Connection, run: Run, new: Sequence[RunEvent], columns: dict[str, Any]
+    ) -> Run:
+        """Writes new events with the run that they make.
+
+        One that no worker holds any more is wanted nothing of, but for a cancel that its worker has
+        not heard of: that is appended here, where nobody can come between.
+        """
+        if run.state is not RunState.RUNNING:
+            wanted = DesiredState(self._scalar(connection, _DESIRED, run.run_id))
+            cancel = rules.overdue_cancel(run, wanted)
+            if cancel is not None:
+                run, new = fold(run, cancel), [*new, cancel]
+            columns = columns | _NO_LEASE
+        self._insert_events(connection, new)
+        self._save(connection, run, columns)
+        return run
+
+    def _new_events(
+        self, connection: Connection, run: Run, given: Sequence[RunEvent]
+    ) -> Sequence[RunEvent]:
+        """The events that are not there yet; the others must be there unchanged."""
+        new = [event for event in given if event.seq > run.last_seq]
+        known = given[: len(given) - len(new)]
+        if not self._are_there(connection, known):
+            rules.check_attempt(run, given[0].attempt)
+            raise rules.unexpected_seq(run.run_id, given[0].seq, run.last_seq)
+        if new and new[0].seq != run.last_seq + 1:
+            raise rules.unexpected_seq(run.run_id, new[0].seq, run.last_seq)
+        return new
+
+    def _are_there(self, connection: Connection, known: Sequence[RunEvent]) -> bool:
+        if not known:
+            return True
+        span = {"run": known[0].run_id, "first": known[0].seq, "last": known[-1].seq}
+        rows = sql_rows.rows_of(known)
+        tensors = [(row["seq"], row["sha256"]) for row in rows[trajectory_segments]]
+        return [(row["seq"], row["data"]) for row in rows[events]] == [
+            tuple(row) for row in connection.execute(_SPAN, span)
+        ] and tensors == [tuple(row) for row in connection.execute(_TENSORS, span)]
+
+    def _earlier(self, connection: Connection, resumed: RunEvent) -> list[RunEvent]:
+        """The events before a `Resumed` that its figures may depend on.
+
+        Of an older attempt's segments, each overrides the one before, so the last one that stays
+        effective is enough; all others of a long run need not be read.
+        """
+        assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
+        rows = connection.execute(
+            _EARLIER,
+            {
+                "run": resumed.run_id,
+                "attempt": resumed.attempt,
+                "checkpoint": resumed.payload.checkpoint_seq,
+            },
+        )
+        return [for_figures(codec.decode_event(row.data)) for row in rows]
+
+    def _insert_events(self, connection: Connection, new: Sequence[RunEvent]) -> None:
+        """Writes new events with all that lies in tables of its own."""
+        resumes = [event for event in new if isinstance(event.payload, Resumed)]
+        for table, rows in sql_rows.rows_of(new).items():
+            dialects.insert_rows(connection, table, rows)
+        for event in resumes:
+            self._supersede(connection, event)
+
+    def _supersede(self, connection: Connection, resumed: RunEvent) -> None:
+        assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
+        values = {
+            "run": resumed.run_id,
+            "newer": resumed.attempt,
+            "checkpoint": resumed.payload.checkpoint_seq,
+            "until": resumed.seq,
+        }
+        for statement in _SUPERSEDE:
+            connection.execute(statement, values)
+
+    def _insert_run(self, connection: Connection, run: Run) -> None:
+        data = codec.encode(run)
+        columns = sql_rows.fixed_columns(run) | sql_rows.run_columns(run, data)
+        connection.execute(runs.insert(), columns | _NO_LEASE)
+        dialects.insert_rows(connection, run_labels, sql_rows.label_rows(run))
+
+    def _save(self, connection: Connection, run: Run, columns: dict[str, Any]) -> None:
+        data = codec.encode(run)
+        values = {f"new_{name}": value for name, value in sql_rows.run_columns(run, data).items()}
+        statement = _SAVE.values(columns) if columns else _SAVE
+        connection.execute(statement, {"run": run.run_id, **values})
+        self._remember(run, data)
+
+    # -- imports ------------------------------------------------------------------------------
+
+    def import_run(self, events: Iterable[RunEvent]) -> Run:
+        """See `RunWriter.import_run`.
+
+        The events are checked and put aside first, so that a slow sender holds no lock.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=_IMPORT_MEMORY) as spool:
+            run = self._spool(events, spool)
+            with self._writing() as connection:
+                self._lock_creation(connection)
+                if self._is_there(connection, run, spool):
+                    return run
+                self._insert_run(connection, run)
+                for chunk in _chunks(_unspool(spool)):
+                    self._insert_events(connection, chunk)
+        return run
+
+    def _spool(self, given: Iterable[RunEvent], spool: IO[bytes]) -> Run:
+        log, run = rules.LogCheck(), Run()
+        course: list[RunEvent] = []
+        for event in given:
+            log.follows(run, event)
+            run = fold_history(run, event)
+            course.append(for_figures(event))
+            data = codec.encode_event(event)
+            spool.write(len(data).to_bytes(4, "little") + data)
+        log.complete(run)
+        return with_figures(run, course)
+
+    def _is_there(self, connection: Connection, run: Run, spool: IO[bytes]) -> bool:
+        """Whether this very run is stored already."""
+        if run.request_id:
+            other = connection.execute(_BY_REQUEST, {"request": run.request_id}).one_or_none()
+            if other is not None and other.run_id != run.run_id:
+                raise rules.request_id_taken(run.request_id, other.run_id)
+        last_seq = connection.execute(_LAST_SEQ, {"run": run.run_id}).scalar_one_or_none()
+        if last_seq is None:
+            return False
+        if last_seq != run.last_seq or not all(
+            self._are_there(connection, chunk) for chunk in _chunks(_unspool(spool))
+        ):
+            raise rules.import_taken(run.run_id)
+        return True
+
+    # -- files --------------------------------------------------------------------------------
+
+    def put_blob(
+        self, run_id: str, attempt: int, name: str, data: bytes, *, checkpoint: bool = False
+    ) -> Artifact:
+        """See `RunWriter.put_blob`."""
+        rules.check_blob(name, data)
+        digest = rules.sha256(data)
+        with self._writing() as connection:
+            rules.check_attempt(self._load(connection, run_id, lock=True), attempt)
+            connection.execute(
+                sa.delete(blobs).where(blobs.c.run_id == run_id, blobs.c.name == name)
+            )
+            row = {
+                "run_id": run_id,
+                "name": name,
+                "checkpoint": checkpoint,
+                "sha256": digest,
+                "size": len(data),
+                "data": data,
+            }
+            connection.execute(blobs.insert(), row)
+        return Artifact(name, len(data), digest)
+
+    def prune_checkpoints(self, run_id: str, attempt: int, keep: Sequence[str]) -> None:
+        """See `RunWriter.prune_checkpoints`."""
+        with self._writing() as connection:
+            rules.check_attempt(self._load(connection, run_id, lock=True), attempt)
+            connection.execute(
+                sa.delete(blobs).where(
+                    blobs.c.run_id == run_id,
+                    blobs.c.checkpoint.is_(True),
+                    blobs.c.name.not_in(list(keep)),
+                )
+            )
+
+
+def _unspool(spool: IO[bytes]) -> Iterator[RunEvent]:
+    spool.seek(0)
+    while size := spool.read(4):
+        yield codec.decode_event(spool.read(int.from_bytes(size, "little")))
+
+
+def _chunks(given: Iterator[RunEvent]) -> Iterator[list[RunEvent]]:
+    while chunk := list(itertools.islice(given, _IMPORT_CHUNK)):
+        yield chunk
+
+
+# -- statements, made once ----------------------------------------------------------------------
+
+_RUN: sa.BindParameter[str] = bindparam("run")
+_BY_REQUEST = sa.select(runs.c.run_id, runs.c.projection).where(
+    runs.c.request_id == bindparam("request")
+)
+_SAVE = (
+    sa.update(runs)
+    .where(runs.c.run_id == _RUN)
+    .values({name: bindparam(f"new_{name}") for name in sql_rows.RUN_COLUMNS})
+)
+_COUNT_QUEUED = sa.select(sa.func.count()).where(runs.c.state == RunState.QUEUED.value)
+_DESIRED = sa.select(runs.c.desired_state).where(runs.c.run_id == _RUN)
+_LAST_SEQ = sa.select(runs.c.last_seq).where(runs.c.run_id == _RUN)
+
+
+def _span(table: sa.Table, column: str) -> sa.Select[Any]:
+    between = table.c.seq.between(bindparam("first"), bindparam("last"))
+    return (
+        sa.select(table.c.seq, table.c[column])
+        .where(table.c.run_id == _RUN, between)
+        .order_by(table.c.seq)
+    )
+
+
+_SPAN = _span(events, "data")
+_TENSORS = _span(trajectory_segments, "sha256")
+
+_is_segment = events.c.kind == EventKind.SEGMENT.value
+_last_segment = (
+    sa.select(sa.func.max(events.c.seq))
+    .where(
+        events.c.run_id == _RUN,
+        _is_segment,
+        events.c.superseded.is_(False),
+        events.c.seq <= bindparam("checkpoint"),
+    )
+    .scalar_subquery()
+)
+_EARLIER = (
+    sa.select(events.c.data)
+    .where(
+        events.c.run_id == _RUN,
+        events.c.superseded.is_(False),
+        sa.or_(
+            ~_is_segment,
+            events.c.attempt == bindparam("attempt"),
+            events.c.seq == _last_segment,
+        ),
+    )
+    .order_by(events.c.seq)
+)
+
+_VOID = (
+    sa.select(events.c.seq)
+    .where(
+        events.c.run_id == _RUN,
+        events.c.seq > bindparam("checkpoint"),
+        events.c.seq < bindparam("until"),
+        events.c.attempt < bindparam("newer"),
+        events.c.kind.not_in(
+            [EventKind.CREATED.value, EventKind.STATE_CHANGED.value, EventKind.RESUMED.value]
+        ),
+    )
+    .scalar_subquery()
+)
+_SUPERSEDE = [
+    sa.update(table).where(table.c.run_id == _RUN, table.c.seq.in_(_VOID)).values(superseded=True)
+    for table in (trajectory_segments, candidates, events)
+]

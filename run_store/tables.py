@@ -1,0 +1,129 @@
+"""The tables of the run store, for both dialects.
+
+Times are microseconds since 1970 (UTC) in whole numbers: exact, and the same everywhere. Text is
+compared by code point everywhere, so pages are in the same order on both databases.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = sa.MetaData(naming_convention=NAMING)
+
+Text = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Ordered by code point."""
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("run_id", Text, primary_key=True),
+    # NULL for an imported run without one.
+    sa.Column("request_id", Text, unique=True),
+    # Case-folded, to search in.
+    sa.Column("name", Text, nullable=False),
+    sa.Column("state", Text, nullable=False, index=True),
+    sa.Column("desired_state", Text, nullable=False),
+    sa.Column("objective", Text, nullable=False),
+    sa.Column("task", Text, nullable=False),
+    sa.Column("mentor", Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("lease_owner", Text),
+    sa.Column("lease_expires_at", sa.BigInteger),
+    sa.Column("best_selection_loss", sa.Double),
+    # The folded Run as its message.
+    sa.Column("projection", sa.LargeBinary, nullable=False),
+    sa.Index(None, "created_at", "run_id"),
+    sa.Index(None, "best_selection_loss", "run_id"),
+)
+
+
+def _run_id() -> sa.Column[str]:
+    return sa.Column(
+        "run_id", Text, sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True
+    )
+
+
+def _of_event() -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["run_id", "seq"], ["events.run_id", "events.seq"], ondelete="CASCADE"
+    )
+
+
+run_labels = sa.Table(
+    "run_labels",
+    metadata,
+    _run_id(),
+    sa.Column("key", Text, primary_key=True),
+    sa.Column("value", Text, nullable=False),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _run_id(),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("kind", Text, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("superseded", sa.Boolean, nullable=False),
+    # The RunEvent message without raw tensors.
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+trajectory_segments = sa.Table(
+    "trajectory_segments",
+    metadata,
+    sa.Column("run_id", Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("stage", sa.BigInteger, nullable=False),
+    sa.Column("step_start", sa.BigInteger, nullable=False),
+    sa.Column("step_end", sa.BigInteger, nullable=False),
+    sa.Column("codec", Text, nullable=False),
+    sa.Column("dtype", Text, nullable=False),
+    # Lengths joined by commas, for example "20,8,384".
+    sa.Column("shape", Text, nullable=False),
+    sa.Column("sha256", Text, nullable=False),
+    sa.Column("superseded", sa.Boolean, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    _of_event(),
+)
+
+candidates = sa.Table(
+    "candidates",
+    metadata,
+    sa.Column("run_id", Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Within its event.
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Not unique: a candidate comes again when its run is resumed from before it.
+    sa.Column("candidate_id", Text, nullable=False),
+    sa.Column("stage", sa.BigInteger, nullable=False),
+    sa.Column("source", Text, nullable=False),
+    # NULL where it is no finite number.
+    sa.Column("selection_loss", sa.Double),
+    sa.Column("superseded", sa.Boolean, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    _of_event(),
+    sa.Index(None, "run_id", "selection_loss"),
+)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    _run_id(),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("checkpoint", sa.Boolean, nullable=False),
+    sa.Column("sha256", Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)

@@ -1,0 +1,212 @@
+"""Following live runs: one poller a watched run, however many watch it.
+
+A tailer keeps the newest events in a ring of bounded size. A watcher takes from the ring what it
+has not seen; one that is too slow for it, or wants more than the ring holds (raw tensors, only
+effective events), reads from the store instead. So a slow watcher costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import replace
+
+import structlog
+
+from mentorgrad.errors import InternalError, MentorgradError
+from mentorgrad.model.event import RunEvent
+from mentorgrad.model.query import EventQuery, View
+from run_store.protocols import RunStore
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.1
+"""How often a watched run is looked at."""
+
+RING_EVENTS = 256
+"""Newest events of a watched run kept at hand."""
+
+_PAGES = {View.SUMMARY: 64, View.FULL: 4}
+"""Events read from the store at once on behalf of one watcher."""
+
+
+class Tailer:
+    """Looks at one run for all who watch it. Lives on one event loop."""
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._ring: deque[RunEvent] = deque(maxlen=RING_EVENTS)
+        self._news = asyncio.Event()
+        self._error: MentorgradError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._started = False
+        self.last_seq = 0
+        self.is_over = False
+
+    async def start(self) -> None:
+        """Takes the first look, once: who comes while it is taken waits for it.
+
+        Raises:
+            NotFound: No such run.
+        """
+        async with self._starting:
+            if self._started:
+                return
+            self.last_seq, state = await asyncio.to_thread(self._store.progress, self._run_id)
+            self.is_over = state.is_final
+            if not self.is_over:
+                self._task = asyncio.create_task(self._poll())
+            self._started = True
+
+    async def stop(self) -> None:
+        """Stops looking."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it cannot be used by new watchers any more."""
+        return self._error is not None
+
+    def recent(self, after_seq: int) -> list[RunEvent] | None:
+        """The events after that number, without raw tensors; None if the ring begins later."""
+        if not self._ring or self._ring[0].seq > after_seq + 1:
+            return None
+        return [event for event in self._ring if event.seq > after_seq]
+
+    async def changed(self, seen: int) -> None:
+        """Returns when there is more than `seen`, or the run is over.
+
+        Raises:
+            NotFound: The run was deleted.
+            Unavailable: The store does not answer; to be watched again later.
+            InternalError: A defect ended the looking.
+        """
+        while self.last_seq <= seen and not self.is_over:
+            if self._error is not None:
+                raise self._error
+            await self._news.wait()
+
+    async def _poll(self) -> None:
+        try:
+            while not self.is_over:
+                await asyncio.sleep(POLL_SECONDS)
+                await self._look()
+        except MentorgradError as error:
+            self._error = error
+        except Exception as error:
+            # A defect must end the watches too: nobody else would ever wake them.
+            log.exception("tailer_failed", run_id=self._run_id)
+            self._error = InternalError(f"watching run {self._run_id} failed")
+            self._error.__cause__ = error
+        self._wake()
+
+    async def _look(self) -> None:
+        last_seq, state = await asyncio.to_thread(self._store.progress, self._run_id)
+        if last_seq > self.last_seq:
+            # Of a burst longer than the ring, only what the ring can hold is worth reading.
+            after = max(self.last_seq, last_seq - RING_EVENTS)
+            new = await asyncio.to_thread(self._read, after)
+            if after > self.last_seq:
+                self._ring.clear()
+            self._ring.extend(new)
+            last_seq = max(last_seq, new[-1].seq if new else 0)
+        elif not state.is_final:
+            return
+        self.last_seq, self.is_over = last_seq, state.is_final
+        self._wake()
+
+    def _read(self, after: int) -> list[RunEvent]:
+        newer = self._store.events(self._run_id, EventQuery(after_seq=after))
+        return list(itertools.islice(newer, RING_EVENTS))
+
+    def _wake(self) -> None:
+        """Wakes all who wait now; who waits next waits for the next news."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Tailers:
+    """The tailers of the runs that are watched now. Lives on one event loop."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._watched: dict[str, tuple[Tailer, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def _hold(self, run_id: str) -> AsyncIterator[Tailer]:
+        tailer, watchers = self._watched.get(run_id, (None, 0))
+        if tailer is None or tailer.has_failed:
+            tailer, watchers = Tailer(self._store, run_id), 0
+        # Counted before anything is awaited, or others who come meanwhile are not.
+        self._watched[run_id] = (tailer, watchers + 1)
+        try:
+            await tailer.start()
+            yield tailer
+        finally:
+            await self._release(run_id, tailer)
+
+    async def _release(self, run_id: str, tailer: Tailer) -> None:
+        held, watchers = self._watched.get(run_id, (None, 0))
+        if held is tailer and watchers > 1:
+            self._watched[run_id] = (tailer, watchers - 1)
+            return
+        if held is tailer:
+            del self._watched[run_id]
+            await tailer.stop()
+
+    async def follow(self, run_id: str, query: EventQuery) -> AsyncGenerator[list[RunEvent], None]:
+        """Batches of events, recorded ones first and then as they come, until the run is over.
+
+        Raises:
+            NotFound: No such run, or it was deleted meanwhile.
+            Unavailable: The store does not answer.
+        """
+        after = query.after_seq
+        async with self._hold(run_id) as tailer:
+            while True:
+                known, was_over = tailer.last_seq, tailer.is_over
+                if after < known:
+                    async for batch, reached in self._catch_up(tailer, run_id, query, after):
+                        after = reached
+                        if batch:
+                            yield batch
+                    after = max(after, known)
+                elif was_over:
+                    return
+                else:
+                    await tailer.changed(after)
+
+    async def _catch_up(
+        self, tailer: Tailer, run_id: str, query: EventQuery, after: int
+    ) -> AsyncIterator[tuple[list[RunEvent], int]]:
+        """What there is after a number, and how far that goes."""
+        plain = query.view is View.SUMMARY and not query.effective
+        recent = tailer.recent(after) if plain else None
+        if recent:
+            kinds = query.kinds
+            yield [event for event in recent if not kinds or event.kind in kinds], recent[-1].seq
+            return
+        async for batch in read_pages(self._store, run_id, replace(query, after_seq=after)):
+            yield batch, batch[-1].seq
+
+
+async def read_pages(
+    store: RunStore, run_id: str, query: EventQuery
+) -> AsyncGenerator[list[RunEvent], None]:
+    """What is recorded by now, in batches that are not empty, read off the event loop."""
+    size = _PAGES[query.view]
+    source = iter(await asyncio.to_thread(store.events, run_id, query))
+    while batch := await asyncio.to_thread(_take, source, size):
+        yield batch
+
+
+def _take(source: Iterator[RunEvent], size: int) -> list[RunEvent]:
+    return list(itertools.islice(source, size))

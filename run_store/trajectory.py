@@ -1,0 +1,110 @@
+"""The trajectory of a run, put together from its effective segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.event import EventKind, Segment
+from mentorgrad.model.query import EventQuery, View
+from mentorgrad.model.run import Snapshot, Trajectory
+from run_store.protocols import RunReader
+
+_SEGMENTS = EventQuery(kinds=(EventKind.SEGMENT,), effective=True)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive chosen snapshots of one stage."""
+
+    stage: int
+    """The stage."""
+    snapshots: tuple[Snapshot, ...]
+    """In order of step."""
+    parameters: np.ndarray | None
+    """float32 [snapshots, *shape]; absent when not captured or not asked for."""
+
+
+def chosen(total: int, max_points: int) -> np.ndarray:
+    """int64 indices of an evenly thinned sequence, first and last included.
+
+    A single point is the last one, which says the most.
+    """
+    if max_points == 0 or max_points >= total:
+        return np.arange(total)
+    if max_points == 1:
+        return np.array([total - 1])
+    return np.linspace(0, total - 1, max_points).round().astype(np.int64)
+
+
+def pieces(
+    reader: RunReader, run_id: str, max_points: int = 0, view: View = View.FULL
+) -> Iterator[Piece]:
+    """The trajectory piece by piece, so that nobody need hold all raw parameters at once.
+
+    Raises:
+        InvalidInput: `max_points` is negative.
+        NotFound: No such run.
+    """
+    if max_points < 0:
+        raise InvalidInput.field("max_points", f"must be at least 0, not {max_points}")
+    if max_points == 0:
+        return _all(reader, run_id, view)
+    return _thinned(reader, run_id, max_points, view)
+
+
+def _all(reader: RunReader, run_id: str, view: View) -> Iterator[Piece]:
+    for event in reader.events(run_id, replace(_SEGMENTS, view=view)):
+        segment = event.payload
+        if isinstance(segment, Segment) and segment.snapshots:
+            yield Piece(segment.stage, segment.snapshots, segment.parameters)
+
+
+def _thinned(reader: RunReader, run_id: str, max_points: int, view: View) -> Iterator[Piece]:
+    """Counts by the light view first, then reads raw parameters of the chosen segments only."""
+    segments = [
+        (event.seq, event.payload)
+        for event in reader.events(run_id, _SEGMENTS)
+        if isinstance(event.payload, Segment)
+    ]
+    total = sum(len(segment.snapshots) for _, segment in segments)
+    points = chosen(total, max_points)
+    start = 0
+    for seq, segment in segments:
+        end = start + len(segment.snapshots)
+        rows = points[(points >= start) & (points < end)] - start
+        start = end
+        if len(rows):
+            parameters = _parameters(reader, run_id, seq) if view is View.FULL else None
+            yield Piece(
+                segment.stage,
+                tuple(segment.snapshots[row] for row in rows),
+                None if parameters is None else parameters[rows],
+            )
+
+
+def _parameters(reader: RunReader, run_id: str, seq: int) -> np.ndarray | None:
+    query = replace(_SEGMENTS, after_seq=seq - 1, view=View.FULL)
+    for event in reader.events(run_id, query):
+        if event.seq == seq and isinstance(event.payload, Segment):
+            return event.payload.parameters
+        break
+    return None
+
+
+def collect(
+    reader: RunReader, run_id: str, max_points: int = 0, view: View = View.FULL
+) -> Trajectory:
+    """The trajectory in one; parameters only when every snapshot has them."""
+    parts = list(pieces(reader, run_id, max_points, view))
+    raw = [part.parameters for part in parts if part.parameters is not None]
+    whole = bool(raw) and len(raw) == len(parts) and len({part.shape[1:] for part in raw}) == 1
+    return Trajectory(
+        run_id=run_id,
+        snapshots=tuple(snapshot for part in parts for snapshot in part.snapshots),
+        stages=tuple(part.stage for part in parts for _ in part.snapshots),
+        parameters=np.concatenate(raw) if whole else None,
+    )
