@@ -1,0 +1,1 @@
+"""The trainer service: creates, executes and records runs."""

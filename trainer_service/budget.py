@@ -1,0 +1,161 @@
+"""What a run may spend and what it has spent.
+
+Imports no torch, so that specs can be checked early.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from mentorgrad.errors import Violation
+from mentorgrad.model.advice import Answer, AnswerStatus
+from mentorgrad.model.run import Usage
+from mentorgrad.model.spec import Budget, RunSpec
+from mentorgrad.schema import join
+
+
+@dataclass(frozen=True)
+class RacePlan:
+    """How large a race may be."""
+
+    branches: int
+    """The incumbent and so many proposals less one; 0: no race."""
+    steps: int
+    """Gradient steps of each branch."""
+    reason: str = ""
+    """Why it is smaller than the spec says."""
+
+
+@dataclass
+class Ledger:
+    """The counts of a run, and what its budget leaves.
+
+    `final_reserve` evaluations are kept back for the candidates of the final stage: whatever is
+    spent before, the last parameters can still be scored.
+    """
+
+    budget: Budget
+    final_reserve: int
+    usage: Usage = field(default_factory=Usage)
+
+    def copy(self) -> Ledger:
+        """A ledger of its own, to be thrown away or put in place."""
+        return dataclasses.replace(self)
+
+    @property
+    def steps_left(self) -> float:
+        """Gradient steps that may still be taken; infinite without a limit."""
+        if self.budget.gradient_steps is None:
+            return math.inf
+        return self.budget.gradient_steps - self.usage.gradient_steps
+
+    def evaluations_left(self, *, final: bool = False) -> float:
+        """Evaluations that may still be spent here; infinite without a limit."""
+        if self.budget.evaluations is None:
+            return math.inf
+        left = self.budget.evaluations - self.usage.evaluations
+        return left if final else max(left - self.final_reserve, 0)
+
+    def charge_steps(self, count: int, *, probe: bool = False) -> None:
+        """Counts gradient steps."""
+        self.usage = dataclasses.replace(
+            self.usage,
+            gradient_steps=self.usage.gradient_steps + count,
+            probe_steps=self.usage.probe_steps + (count if probe else 0),
+        )
+
+    def charge_evaluations(self, count: int) -> None:
+        """Counts parameters scored on the whole selection split."""
+        self.usage = dataclasses.replace(self.usage, evaluations=self.usage.evaluations + count)
+
+    def charge_answer(self, answer: Answer, waited: timedelta, *, is_fallback: bool) -> None:
+        """Counts an answer of the mentor, or of its fallback."""
+        usage = self.usage
+        if is_fallback:
+            self.usage = dataclasses.replace(usage, fallbacks=usage.fallbacks + 1)
+            return
+        self.usage = dataclasses.replace(
+            usage,
+            mentor_calls=usage.mentor_calls + 1,
+            usable_answers=usage.usable_answers + (answer.status is AnswerStatus.USABLE),
+            prompt_tokens=usage.prompt_tokens + sum(r.prompt_tokens for r in answer.records),
+            reply_tokens=usage.reply_tokens + sum(r.reply_tokens for r in answer.records),
+            mentor_time=usage.mentor_time + waited,
+        )
+
+    def plan_race(self, finalists: int, probe_steps: int) -> RacePlan:
+        """The largest race that fits: fewer proposals first, then fewer steps, then none."""
+        wanted = finalists + 1
+        evaluations = self.evaluations_left()
+        if evaluations < 2:
+            return RacePlan(0, 0, "no race: too few evaluations are left")
+        if self.steps_left < 2:
+            return RacePlan(0, 0, "no race: too few gradient steps are left")
+        steps = int(min(probe_steps, self.steps_left // 2))
+        branches = int(min(wanted, evaluations, self.steps_left // steps))
+        if (branches, steps) == (wanted, probe_steps):
+            return RacePlan(branches, steps)
+        return RacePlan(
+            branches,
+            steps,
+            f"race shrunk to {branches} branches of {steps} steps: the budget leaves no more",
+        )
+
+
+def evaluations_each(has_words: bool) -> int:
+    """Evaluations of one snapshot: soft, and in words where these are another parameter."""
+    return 2 if has_words else 1
+
+
+def new_ledger(spec: RunSpec, has_words: bool) -> Ledger:
+    """The ledger of a run that begins."""
+    each = evaluations_each(has_words)
+    reserve = spec.stages.candidates * each
+    if spec.budget.evaluations is not None:
+        # The start comes first; what is left may be less than a full round of candidates.
+        reserve = min(reserve, spec.budget.evaluations - each)
+    return Ledger(spec.budget, max(reserve, 0))
+
+
+def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Iterator[Violation]:
+    """Budgets that do not even carry one stage."""
+    where = join(path, "budget")
+    steps, evaluations = spec.budget.gradient_steps, spec.budget.evaluations
+    if steps is not None and steps < spec.stages.steps:
+        yield Violation(
+            join(where, "gradient_steps"),
+            f"must be at least {spec.stages.steps}, the steps of one stage, not {steps}",
+        )
+    least = 2 * evaluations_each(has_words)
+    if evaluations is not None and evaluations < least:
+        yield Violation(
+            join(where, "evaluations"),
+            f"must be at least {least}, to score the start and the end, not {evaluations}",
+        )
+
+
+def schedule_position(spec: RunSpec, usage: Usage, step: int) -> tuple[int, int]:
+    """(steps behind, steps in all) for the learning rate's schedule.
+
+    With a budget the course follows what is spent of it, races included, so that it ends with the
+    budget; without one it follows the trajectory.
+
+    Args:
+        spec: The run's.
+        usage: Spent so far.
+        step: Steps of the trajectory so far.
+    """
+    if spec.budget.gradient_steps is not None:
+        return usage.gradient_steps, spec.budget.gradient_steps
+    return step, spec.stages.count * spec.stages.steps
+
+
+def stage_length(spec: RunSpec, ledger: Ledger, stage: int) -> int:
+    """Steps of a stage that begins now; the last one takes all that the budget leaves."""
+    if stage == spec.stages.count - 1 and spec.budget.gradient_steps is not None:
+        return int(ledger.steps_left)
+    return int(min(spec.stages.steps, ledger.steps_left))

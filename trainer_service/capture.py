@@ -1,0 +1,205 @@
+"""Captures the trajectory: a ring on the device, flushed in segments.
+
+The hot loop only copies tensors into preallocated rows; nothing waits for the device. On CUDA a
+full ring is copied to pinned memory on a stream of its own while the next ring is filled, and the
+host reads it when the copy's event has passed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mentorgrad.errors import PreconditionFailed
+from mentorgrad.model.advice import Batch, Wants
+from mentorgrad.model.event import Segment
+from mentorgrad.model.run import Snapshot
+from mentorgrad.model.spec import Capture as CaptureSpec
+from mentorgrad.model.spec import CaptureContent
+from trainer_service.protocols import Objective, Projected
+
+SEGMENT_BYTES = 256 * 1024
+"""Raw size at which a segment is flushed."""
+SEGMENT_SECONDS = 0.25
+"""Age at which a segment is flushed."""
+MAX_SNAPSHOTS = 1024
+"""Most snapshots of a segment, however small they are."""
+
+
+class Observer(Protocol):
+    """Who is shown the trajectory."""
+
+    @property
+    def wants(self) -> Wants:
+        """What it wants to be sent."""
+        ...
+
+    def observe(self, batch: Batch) -> None:
+        """Takes in a piece; never blocks, never raises."""
+        ...
+
+
+def changed_positions(before: Sequence[int], after: Sequence[int]) -> int:
+    """Positions whose nearest token differs."""
+    return sum(a != b for a, b in zip(before, after, strict=False))
+
+
+@dataclass
+class _Ring:
+    """Rows for the snapshots of one segment, on the device and (on CUDA) in pinned memory."""
+
+    parameters: Tensor
+    scalars: Tensor
+    host_parameters: Tensor
+    host_scalars: Tensor
+    stage: int = 0
+    stage_ids: tuple[int, ...] = ()
+    steps: list[int] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    copied: Any = None
+    began: float = 0.0
+
+
+class Capture:
+    """Takes in snapshots and gives out segments.
+
+    Args:
+        spec: What is captured.
+        objective: Projects parameters to words.
+        record: Takes a segment for the log.
+        mentor: Takes the same snapshots as a batch.
+        clock: Seconds, for the age of a segment.
+    """
+
+    def __init__(
+        self,
+        spec: CaptureSpec,
+        objective: Objective,
+        record: Callable[[Segment], object],
+        mentor: Observer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec = spec
+        self._objective = objective
+        self._record = record
+        self._mentor = mentor
+        self._clock = clock
+        self._on = spec.content is not CaptureContent.OFF
+        self._with_parameters = spec.content is CaptureContent.TEXT_AND_PARAMETERS
+        self._cuda = objective.device.type == "cuda"
+        size = max(4 * math.prod(objective.shape), 1)
+        self.capacity = min(max(SEGMENT_BYTES // size, 1), MAX_SNAPSHOTS)
+        self._rings = [self._ring() for _ in range(2 if self._cuda else 1)] if self._on else []
+        self._stream: Any = None
+        if self._cuda and self._on:
+            self._stream = torch.cuda.Stream(objective.device)  # type: ignore[no-untyped-call]
+        self._current = 0
+        self._pending: _Ring | None = None
+        self._stage = 0
+        self._stage_ids: tuple[int, ...] = ()
+
+    def _ring(self) -> _Ring:
+        shape, device = self._objective.shape, self._objective.device
+        parameters = torch.zeros((self.capacity, *shape), device=device)
+        scalars = torch.zeros((self.capacity, 2), device=device)
+        if not self._cuda:
+            return _Ring(parameters, scalars, parameters, scalars)
+        pinned = torch.zeros((self.capacity, *shape), pin_memory=True)
+        return _Ring(parameters, scalars, pinned, torch.zeros((self.capacity, 2), pin_memory=True))
+
+    def begin_stage(self, stage: int, start_ids: tuple[int, ...]) -> None:
+        """A stage begins at a point with these nearest tokens; positions are compared with it."""
+        self.flush()
+        self._stage, self._stage_ids = stage, start_ids
+
+    def add(
+        self, step: int, learning_rate: float, loss: Tensor, norm: Tensor, parameters: Tensor
+    ) -> None:
+        """Captures the parameters after a step, if the spec wants that step."""
+        if not self._on or step % self._spec.every:
+            return
+        ring = self._rings[self._current]
+        row = len(ring.steps)
+        if row == 0:
+            ring.began, ring.stage, ring.stage_ids = self._clock(), self._stage, self._stage_ids
+        with torch.no_grad():
+            ring.parameters[row].copy_(parameters)
+            ring.scalars[row, 0].copy_(loss.detach())
+            ring.scalars[row, 1].copy_(norm)
+        ring.steps.append(step)
+        ring.rates.append(learning_rate)
+        if row + 1 == self.capacity or self._clock() - ring.began >= SEGMENT_SECONDS:
+            self._turn()
+
+    def flush(self) -> None:
+        """Gives out everything captured so far."""
+        if self._on:
+            self._turn()
+            self._deliver()
+
+    def _turn(self) -> None:
+        """Sends the present ring on its way and takes the next."""
+        ring = self._rings[self._current]
+        self._deliver()  # the other ring, which is filled next
+        if not ring.steps:
+            return
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._objective.device))
+            with torch.cuda.stream(self._stream):
+                ring.host_parameters.copy_(ring.parameters, non_blocking=True)
+                ring.host_scalars.copy_(ring.scalars, non_blocking=True)
+                ring.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                ring.copied.record(self._stream)
+        self._pending = ring
+        self._current = (self._current + 1) % len(self._rings)
+        if self._stream is None:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        ring, self._pending = self._pending, None
+        if ring is None:
+            return
+        if ring.copied is not None:
+            ring.copied.synchronize()
+        count = len(ring.steps)
+        projected = self._objective.project(ring.parameters[:count])
+        raw = ring.host_parameters[:count].numpy().copy()
+        snapshots = _snapshots(ring, ring.host_scalars[:count].tolist(), projected)
+        self._record(
+            Segment(
+                ring.stage,
+                ring.steps[0],
+                ring.steps[-1],
+                snapshots,
+                raw if self._with_parameters else None,
+            )
+        )
+        wanted = self._with_parameters or self._mentor.wants.parameters
+        self._mentor.observe(
+            Batch(stage=ring.stage, snapshots=snapshots, parameters=raw if wanted else None)
+        )
+        ring.steps, ring.rates, ring.copied = [], [], None
+
+
+def _snapshots(
+    ring: _Ring, scalars: Sequence[Sequence[float]], projected: Sequence[Projected]
+) -> tuple[Snapshot, ...]:
+    snapshots = []
+    for step, rate, (loss, norm), words in zip(
+        ring.steps, ring.rates, scalars, projected, strict=True
+    ):
+        if not math.isfinite(loss):
+            raise PreconditionFailed(
+                f"the training loss is {loss} at step {step}; try a lower learning rate",
+                reason="DIVERGED",
+            )
+        changed = changed_positions(ring.stage_ids, words.ids)
+        snapshots.append(Snapshot(step, loss, rate, norm, words.text, changed))
+    return tuple(snapshots)

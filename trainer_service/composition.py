@@ -1,0 +1,252 @@
+"""The composition root: the one place where concrete classes are named and put together.
+
+Two processes are composed here. The service (`serve`) must never import torch; a worker
+(`run_parts`) imports it when it is asked for its parts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import AdviseOpen, MentorInfo
+from mentorgrad.model.spec import Fallback, Optimizer, RunSpec
+from mentorgrad.serving import logs
+from mentorgrad.serving.server import Server, check_listen, wait_for_signal
+from mentorgrad.v1 import history_service_pb2_grpc, trainer_service_pb2_grpc
+from run_store.history import SERVICE_NAME as HISTORY
+from run_store.history import HistoryServicer
+from run_store.open import open_store
+from run_store.protocols import RunStore
+from trainer_service.catalogue import Mentors
+from trainer_service.executors.base import check_store
+from trainer_service.executors.local import LocalExecutor
+from trainer_service.job import WorkerJob
+from trainer_service.mentors.remote import RemoteMentor, probe
+from trainer_service.scheduler import Scheduler
+from trainer_service.servicer import SERVICE_NAME as TRAINER
+from trainer_service.servicer import Offer, TrainerServicer
+from trainer_service.settings import TrainerSettings
+from trainer_service.tasks.builtin import builtin_names
+from trainer_service.validation import validate_objective
+
+if TYPE_CHECKING:
+    from mentorgrad.model.run import Run
+    from trainer_service.execution import Parts
+    from trainer_service.protocols import Mentor, Objective
+
+log = structlog.get_logger(__name__)
+
+
+# -- the service ------------------------------------------------------------------------------
+
+
+async def serve(settings: TrainerSettings, announce: Callable[[str], None] | None = None) -> None:
+    """Runs the trainer service until SIGINT or SIGTERM.
+
+    Args:
+        settings: Read once.
+        announce: Told the address when the service is ready; by default one JSON line on standard
+            output.
+
+    Raises:
+        InvalidInput: A setting is wrong.
+        Unavailable: The store does not answer, or the address cannot be bound.
+    """
+    logs.configure(settings.log_level)
+    check_listen(settings.listen, settings.insecure)
+    async with AsyncExitStack() as stack:
+        store = open_store(settings.store)
+        stack.callback(store.close)
+        store.check()
+        address = await start_service(settings, store, stack)
+        (announce or _announce)(address)
+        log.info("serving", address=address, store=store.url)
+        await wait_for_signal()
+        log.info("stopping")
+
+
+async def start_service(settings: TrainerSettings, store: RunStore, stack: AsyncExitStack) -> str:
+    """Starts server, scheduler and standby; returns the address. `stack` stops them again."""
+    devices = find_devices(settings.device)
+    executor = LocalExecutor(_job_maker(settings), threads=settings.threads, warm=settings.warm)
+    check_store(executor, settings.store)
+    scheduler = Scheduler(
+        store,
+        executor,
+        devices,
+        per_device=settings.workers_per_device,
+        max_restarts=settings.max_restarts,
+    )
+    offer = Offer(
+        devices=devices,
+        tasks=builtin_names(),
+        worker_slots=scheduler.slots,
+        queue_limit=settings.queue_limit,
+        import_bytes=settings.import_limit_mib << 20,
+        import_events=settings.import_limit_events,
+    )
+    servicer = TrainerServicer(
+        store, Mentors(settings.mentor, _probe), data_check(settings), scheduler.wake, offer
+    )
+    server = Server(settings.listen, (TRAINER, HISTORY))
+    add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
+    add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
+    add_trainer(servicer, server.grpc)
+    add_history(HistoryServicer(store), server.grpc)
+    await executor.prepare()
+    stack.push_async_callback(scheduler.close)
+    scheduler.start()
+    address = await server.start()
+    stack.push_async_callback(server.stop)
+    return address
+
+
+def _announce(address: str) -> None:
+    sys.stdout.write(json.dumps({"service": "trainer", "address": address}) + "\n")
+    sys.stdout.flush()
+
+
+def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+
+    def make(run_id: str, device: str) -> WorkerJob:
+        return WorkerJob(
+            run_id=run_id,
+            store=settings.store,
+            owner=owner,
+            mentors=settings.mentor,
+            data_roots=tuple(map(str, settings.data_root)),
+            model_roots=tuple(map(str, settings.model_root)),
+            cache_dir=str(settings.cache_dir),
+            device=device,
+            threads=settings.threads,
+            log_level=settings.log_level,
+        )
+
+    return make
+
+
+def data_check(settings: TrainerSettings) -> Callable[[RunSpec], str]:
+    """What `TrainerServicer` looks at data and models with."""
+
+    def check(spec: RunSpec) -> str:
+        return validate_objective(
+            spec, data_roots=settings.data_root, model_roots=settings.model_root
+        )
+
+    return check
+
+
+PROBE_SECONDS = 2.0
+"""How long a mentor may take to say what it is, when a run is created."""
+
+
+async def _probe(target: str) -> MentorInfo:
+    return await probe(target, PROBE_SECONDS)
+
+
+def find_devices(wanted: str) -> tuple[str, ...]:
+    """The devices that runs are executed on.
+
+    The service itself never imports torch, so a child is asked, and only where there is a driver.
+
+    Raises:
+        InvalidInput: CUDA is wanted and there is none.
+    """
+    if wanted == "cpu":
+        return ("cpu",)
+    count = _cuda_devices() if Path("/proc/driver/nvidia/version").exists() else 0
+    if count == 0 and wanted == "cuda":
+        raise InvalidInput.field("device", "there is no CUDA device that torch can use here")
+    return tuple(f"cuda:{index}" for index in range(count)) or ("cpu",)
+
+
+def _cuda_devices() -> int:
+    code = "import torch; print(torch.cuda.device_count())"
+    asked = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    return int(asked.stdout) if asked.returncode == 0 and asked.stdout.strip().isdigit() else 0
+
+
+# -- a worker ---------------------------------------------------------------------------------
+
+
+def import_numerics() -> None:
+    """The slow imports of a worker, to have them done before there is a run."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer, BertModel  # noqa: F401
+
+    from trainer_service import execution  # noqa: F401
+    from trainer_service.mentors import controls  # noqa: F401
+    from trainer_service.objectives import build  # noqa: F401
+    from trainer_service.optimizers.build import build_optimizer
+
+    # The first step of an optimizer imports some seconds' worth of torch.
+    torch.set_num_threads(1)
+    point = torch.zeros(1, requires_grad=True)
+    build_optimizer(Optimizer()).step(point, (point * point).sum(), 0.0)
+
+
+def run_parts(job: WorkerJob) -> Parts:
+    """What a run is put together from, in a worker."""
+    import torch
+
+    from trainer_service.execution import Parts
+    from trainer_service.mentors.controls import build_control
+    from trainer_service.objectives.build import build_objective
+    from trainer_service.optimizers.build import build_optimizer
+
+    torch.set_num_threads(job.threads)
+
+    def objective(spec: RunSpec) -> Objective:
+        return build_objective(
+            spec,
+            device=torch.device(job.device),
+            data_roots=[Path(root) for root in job.data_roots],
+            model_roots=[Path(root) for root in job.model_roots],
+            cache_dir=Path(job.cache_dir) if job.cache_dir else None,
+        )
+
+    def fallback(choice: Fallback, built: Objective) -> Mentor | None:
+        return None if choice is Fallback.NONE else build_control(choice.value, built)
+
+    return Parts(
+        objective=objective,
+        mentor=lambda run, built: _open_mentor(job, run, built),
+        fallback=fallback,
+        optimizer=lambda spec: build_optimizer(spec.optimizer),
+    )
+
+
+def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
+    from trainer_service.mentors.controls import build_control
+    from trainer_service.seeds import derive
+
+    choice = run.spec.mentor
+    if choice.is_control:
+        return build_control(choice.name, objective, dict(choice.options))
+    if choice.name not in job.mentors:
+        raise InvalidInput.field(
+            "spec.mentor.name", f"this trainer knows no mentor {choice.name!r} any more"
+        )
+    opened = AdviseOpen(
+        session_id=run.run_id,
+        card=objective.card,
+        constraints=objective.constraints,
+        strategy=choice.strategy,
+        options=choice.options,
+        seed=derive(run.spec.seed, "mentor"),
+    )
+    return RemoteMentor(choice.name, job.mentors[choice.name], opened)

@@ -1,0 +1,64 @@
+"""What a worker is told (one line of JSON on standard input), and what its exit codes mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.schema import bounded, from_dict, to_dict
+
+EXIT_OK = 0
+"""The run was left in a recorded state: succeeded, paused, cancelled or interrupted."""
+EXIT_FAILED = 1
+"""The run failed, and its log says why."""
+EXIT_BAD_JOB = 2
+"""The document on standard input is wrong."""
+EXIT_NOT_MINE = 3
+"""The run could not be claimed, or its lease was lost: it is somebody else's now."""
+EXIT_STORE = 4
+"""The store cannot be reached or written to."""
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """Everything a worker needs; it reads no other settings."""
+
+    run_id: str = bounded("", required=True)
+    """The run to claim."""
+    store: str = bounded("", required=True)
+    """URL of the store, password and all."""
+    owner: str = bounded("", required=True)
+    """Who holds the lease, for the log."""
+    mentors: Mapping[str, str] = bounded(factory=dict, max_length=1000)
+    """Mentor by name → ``HOST:PORT``."""
+    data_roots: tuple[str, ...] = ()
+    """Folders that a task's files may lie in."""
+    model_roots: tuple[str, ...] = ()
+    """Folders that models may lie in."""
+    cache_dir: str = ""
+    """Folder of cached embeddings."""
+    device: str = bounded("cpu", required=True)
+    """Where to compute, for example ``cuda:0``."""
+    threads: int = bounded(1, ge=1, le=1024)
+    """Threads of torch."""
+    log_level: str = bounded("info", required=True)
+    """Least level of log lines."""
+
+    def to_line(self) -> bytes:
+        """The document, with its line end."""
+        return json.dumps(to_dict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> WorkerJob:
+        """The inverse of `to_line`.
+
+        Raises:
+            InvalidInput: Not such a document.
+        """
+        try:
+            document = json.loads(line)
+        except ValueError as error:
+            raise InvalidInput(f"standard input is not a JSON document: {error}") from None
+        return from_dict(cls, document)

@@ -1,0 +1,227 @@
+"""Controls: sources of proposals that use no LLM, behind the `Mentor` protocol.
+
+Each draws from the request's seed alone, so the same request has the same answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mentorgrad.model.advice import (
+    Answer,
+    AnswerRecord,
+    AnswerStatus,
+    Batch,
+    Outcomes,
+    Proposal,
+    ProposalKind,
+    ProposalRequest,
+    Wants,
+)
+from trainer_service.mentors.options import PerturbOptions, RecombineOptions, read_options
+from trainer_service.protocols import Objective, Scored
+
+
+class Control:
+    """Base of the controls: keeps no state between requests.
+
+    Args:
+        objective: Draws and measures.
+        options: As in the spec.
+
+    Raises:
+        InvalidInput: An option is wrong.
+    """
+
+    name: ClassVar[str]
+    """As in a spec."""
+    wants = Wants(words=False)
+
+    def __init__(self, objective: Objective, options: dict[str, Any] | None = None) -> None:
+        self._objective = objective
+        self._options = read_options(self.name, options or {})
+
+    def wait_open(self, timeout: float) -> bool:
+        """Is open from the start."""
+        return True
+
+    def observe(self, batch: Batch) -> None:
+        """Needs nothing: the pool comes with the request."""
+
+    def report(self, outcomes: Outcomes) -> None:
+        """Learns nothing."""
+
+    def cancel(self) -> None:
+        """Answers at once; there is nothing to end."""
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """So many proposals, drawn by the request's seed."""
+        began = time.monotonic()
+        generator = torch.Generator().manual_seed(request.seed)
+        proposals = tuple(
+            replace(
+                self._draw(generator, incumbent, pool), proposal_id=f"s{request.stage}/p{i + 1}"
+            )
+            for i in range(request.count)
+        )
+        duration = timedelta(seconds=time.monotonic() - began)
+        record = AnswerRecord(mentor=self.name, seed=request.seed, duration=duration)
+        return Answer(request.request_id, AnswerStatus.USABLE, proposals, (record,))
+
+    def _draw(
+        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Proposal:
+        raise NotImplementedError
+
+
+class NoMentor(Control):
+    """Proposes nothing; a run with it is plain training, and does not even ask."""
+
+    name = "none"
+
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """Refuses, which leaves the incumbent to go on."""
+        record = AnswerRecord(mentor=self.name, seed=request.seed)
+        return Answer(
+            request.request_id, AnswerStatus.REFUSED, (), (record,), "`none` proposes nothing"
+        )
+
+
+class RandomTokens(Control):
+    """Random real tokens; a uniform point where there are numbers."""
+
+    name = "random_tokens"
+
+    def _draw(
+        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Proposal:
+        return self._objective.random_proposal(generator)
+
+
+class RandomInit(Control):
+    """Random parameters that are no tokens."""
+
+    name = "random_init"
+
+    def _draw(
+        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Proposal:
+        drawn = self._objective.random_parameters(generator)
+        return Proposal(parameters=drawn.detach().cpu().numpy())
+
+
+class Perturb(Control):
+    """Gaussian noise on the incumbent."""
+
+    name = "perturb"
+
+    def _draw(
+        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Proposal:
+        options: PerturbOptions = self._options
+        constraints = self._objective.constraints
+        point = incumbent.parameters.detach().cpu()
+        noise = torch.randn(point.shape, generator=generator)
+        if constraints.kind is ProposalKind.NUMBERS:
+            # A point has no spread of its own; a uniform draw from the range has width / sqrt(12).
+            spread = (constraints.upper - constraints.lower) / 12**0.5
+            moved = (point + options.scale * spread * noise).clamp(
+                constraints.lower, constraints.upper
+            )
+        else:
+            moved = point + options.scale * float(point.std(correction=0)) * noise
+        return Proposal(parameters=moved.numpy(), parents=(incumbent.candidate.candidate_id,))
+
+
+class Recombine(Control):
+    """The words (or numbers) of two of the best candidates, chosen position by position.
+
+    With fewer than two different candidates, a random proposal is the second parent.
+    """
+
+    name = "recombine"
+
+    def _draw(
+        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Proposal:
+        options: RecombineOptions = self._options
+        parents = _best_by_text(pool or (incumbent,), options.parents)
+        if self._objective.constraints.kind is ProposalKind.NUMBERS:
+            return self._mix_numbers(generator, parents)
+        chosen = [parents[i] for i in _two(len(parents), generator)]
+        words = [parent.candidate.text.split() for parent in chosen]
+        if len(chosen) < 2:
+            words.append(self._objective.random_proposal(generator).text.split())
+        return Proposal(
+            text=" ".join(_mix(words[0], words[1], generator)),
+            parents=tuple(parent.candidate.candidate_id for parent in chosen),
+        )
+
+    def _mix_numbers(self, generator: torch.Generator, parents: Sequence[Scored]) -> Proposal:
+        chosen = [parents[i] for i in _two(len(parents), generator)]
+        points = [parent.parameters.detach().cpu().flatten() for parent in chosen]
+        if len(points) < 2:
+            drawn = self._objective.random_proposal(generator)
+            points.append(torch.tensor(drawn.values, dtype=torch.float32))
+        first = _coins(points[0].numel(), generator)
+        constraints = self._objective.constraints
+        mixed = torch.where(first, points[0], points[1])
+        mixed = mixed.clamp(constraints.lower, constraints.upper)
+        return Proposal(
+            values=tuple(mixed.tolist()),
+            parents=tuple(parent.candidate.candidate_id for parent in chosen),
+        )
+
+
+def _best_by_text(pool: Sequence[Scored], count: int) -> list[Scored]:
+    """The best candidates with different words, best first."""
+    best: dict[str, Scored] = {}
+    for scored in sorted(pool, key=lambda s: s.candidate.score.loss):
+        if scored.candidate.text and len(best) < count:
+            best.setdefault(scored.candidate.text, scored)
+    return list(best.values())
+
+
+def _two(count: int, generator: torch.Generator) -> list[int]:
+    return [int(i) for i in torch.randperm(count, generator=generator)[:2]]
+
+
+def _coins(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator) < 0.5
+
+
+def _mix(first: Sequence[str], second: Sequence[str], generator: torch.Generator) -> list[str]:
+    """Position by position one of the two; positions that only one has are kept or not as drawn."""
+    length = max(len(first), len(second))
+    mixed = []
+    for i, from_first in enumerate(_coins(length, generator).tolist()):
+        source = first if from_first else second
+        if i < len(source):
+            mixed.append(source[i])
+    return mixed or list(first)
+
+
+_CONTROLS: dict[str, type[Control]] = {
+    cls.name: cls for cls in (NoMentor, RandomTokens, RandomInit, Perturb, Recombine)
+}
+
+
+def build_control(
+    name: str, objective: Objective, options: dict[str, Any] | None = None
+) -> Control:
+    """A control by name; `mentorgrad.model.spec.CONTROLS` lists them."""
+    return _CONTROLS[name](objective, options)

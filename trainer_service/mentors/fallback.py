@@ -1,0 +1,163 @@
+"""What happens when a mentor does not answer: the spec's fallback, never in silence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from mentorgrad.model.advice import (
+    Answer,
+    AnswerStatus,
+    Batch,
+    Outcomes,
+    ProposalRequest,
+    Wants,
+)
+from mentorgrad.model.event import MentorBack, MentorLost
+from trainer_service.protocols import Mentor, Scored
+
+_LOST = frozenset({AnswerStatus.UNAVAILABLE, AnswerStatus.TIMED_OUT, AnswerStatus.REFUSED})
+"""Outcomes of a mentor that did not answer; an unusable answer is one all the same."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of a consultation."""
+
+    answer: Answer
+    """What was said."""
+    is_fallback: bool
+    """Whether the fallback said it."""
+    waited: timedelta
+    """How long that took."""
+
+
+@dataclass(frozen=True)
+class Consultation:
+    """What came of asking once."""
+
+    replies: tuple[Reply, ...]
+    """The mentor's, then the fallback's if it was needed; the last one counts."""
+    notice: MentorLost | MentorBack | None
+    """Whether the mentor was lost or came back with this."""
+    lost: bool
+    """Whether the mentor is lost now."""
+
+
+class FallbackMentor:
+    """A mentor and what stands in for it.
+
+    Args:
+        name: The mentor's name, for the log.
+        mentor: Who is asked.
+        fallback: Who is asked when the mentor's answer is not usable; None: nobody.
+        logged: Answers of the mentor that the run's log holds already, by request id; these are
+            used again instead of asking twice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mentor: Mentor,
+        fallback: Mentor | None = None,
+        logged: Mapping[str, Answer] | None = None,
+    ) -> None:
+        self.name = name
+        self._mentor = mentor
+        self._fallback = fallback
+        self._logged = dict(logged or {})
+
+    @property
+    def wants(self) -> Wants:
+        """What the mentor wants to be sent."""
+        return self._mentor.wants
+
+    def wait_open(self, timeout: float) -> bool:
+        """Waits for the mentor's first session; see `Mentor.wait_open`."""
+        return self._mentor.wait_open(timeout)
+
+    def observe(self, batch: Batch) -> None:
+        """Passes a piece of the trajectory on."""
+        self._mentor.observe(batch)
+
+    def report(self, outcomes: Outcomes) -> None:
+        """Passes on what became of the mentor's own proposals."""
+        self._mentor.report(outcomes)
+
+    def cancel(self) -> None:
+        """Ends a pending consultation."""
+        self._mentor.cancel()
+
+    def close(self) -> None:
+        """Ends the mentor's session."""
+        self._mentor.close()
+
+    def consult(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored], *, lost: bool
+    ) -> Consultation:
+        """Asks the mentor, and the fallback if need be.
+
+        Args:
+            request: What is asked.
+            incumbent: Where the run would go on from.
+            pool: The candidates so far.
+            lost: Whether the mentor was lost when last asked.
+        """
+        first = self._ask(request, incumbent, pool)
+        answer = first.answer
+        if answer.status is AnswerStatus.CANCELLED:
+            return Consultation((first,), None, lost)
+        now_lost = answer.status in _LOST
+        notice: MentorLost | MentorBack | None = None
+        if now_lost and not lost:
+            why = f"{answer.status.value}: {answer.detail}" if answer.detail else answer.status
+            notice = MentorLost(self.name, str(why))
+        elif lost and not now_lost:
+            notice = MentorBack(self.name)
+        if answer.status is AnswerStatus.USABLE or self._fallback is None:
+            return Consultation((first,), notice, now_lost)
+        began = time.monotonic()
+        instead = self._fallback.propose(request, incumbent, pool)
+        waited = timedelta(seconds=time.monotonic() - began)
+        second = Reply(_numbered(instead, request, pool), True, waited)
+        return Consultation((first, second), notice, now_lost)
+
+    def _ask(self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]) -> Reply:
+        known = self._logged.get(request.request_id)
+        if known is not None:
+            waited = sum((record.duration for record in known.records), timedelta(0))
+            return Reply(known, False, waited)
+        began = time.monotonic()
+        answer = self._mentor.propose(request, incumbent, pool)
+        waited = timedelta(seconds=time.monotonic() - began)
+        return Reply(_numbered(answer, request, pool), False, waited)
+
+
+def _numbered(answer: Answer, request: ProposalRequest, pool: Sequence[Scored]) -> Answer:
+    """The answer with at most as many proposals as asked for, under ids that are new to the run."""
+    proposals = answer.proposals[: request.count]
+    detail = answer.detail
+    if len(proposals) < len(answer.proposals):
+        extra = len(answer.proposals) - len(proposals)
+        detail = f"{detail}; {extra} more than asked for".removeprefix("; ")
+    ids = [proposal.proposal_id for proposal in proposals]
+    taken = {scored.candidate.candidate_id for scored in pool}
+    if "" in ids or len(set(ids)) < len(ids) or taken & set(ids):
+        proposals = tuple(
+            replace(proposal, proposal_id=f"s{request.stage}/p{i + 1}")
+            for i, proposal in enumerate(proposals)
+        )
+    status = answer.status
+    if status is AnswerStatus.USABLE and not proposals:
+        status, detail = AnswerStatus.UNUSABLE, detail or "the answer holds no proposal"
+    elif status is not AnswerStatus.USABLE:
+        proposals = ()
+    return replace(
+        answer,
+        request_id=request.request_id,
+        status=status,
+        proposals=tuple(proposals),
+        detail=detail,
+    )

@@ -1,0 +1,1 @@
+"""What can be optimised. This package's `__init__` and `names` import no torch."""

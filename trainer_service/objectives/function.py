@@ -1,0 +1,225 @@
+"""The objective ``function``: classic numeric test functions, light, exact and multimodal.
+
+The parameter is the point itself, there is no data, and a "word" is the point written as numbers.
+Restarts provably matter here: three of the four functions have many local minima.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus, TaskCard
+from mentorgrad.model.run import Score
+from mentorgrad.model.spec import Function
+from trainer_service.objectives.names import FUNCTION_BOUNDS
+from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBERS = re.compile(rf"[\[(]?\s*({_NUMBER}(?:(?:\s*,\s*|\s*;\s*|\s+){_NUMBER})*)\s*[\])]?")
+
+
+def rastrigin(x: Tensor) -> Tensor:
+    """[..., n] → [...]. f = 10 n + Σ (x² − 10 cos 2πx); least value 0 at the origin.
+
+    Source: L. A. Rastrigin, "Systems of Extremal Control", Nauka, 1974.
+    """
+    return 10.0 * x.shape[-1] + (x * x - 10.0 * torch.cos(2.0 * math.pi * x)).sum(-1)
+
+
+def ackley(x: Tensor) -> Tensor:
+    """[..., n] → [...]. f = −20 exp(−0.2 √(Σx²/n)) − exp(Σ cos(2πx)/n) + 20 + e; 0 at the origin.
+
+    Source: D. H. Ackley, "A Connectionist Machine for Genetic Hillclimbing", Kluwer, 1987.
+    """
+    # The square root has no gradient at the origin; the least positive float32 keeps it finite.
+    radius = torch.sqrt((x * x).mean(-1).clamp_min(torch.finfo(x.dtype).tiny))
+    ripple = torch.cos(2.0 * math.pi * x).mean(-1)
+    return -20.0 * torch.exp(-0.2 * radius) - torch.exp(ripple) + 20.0 + math.e
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    """[..., n ≥ 2] → [...]. f = Σ 100 (x₊ − x²)² + (1 − x)²; least value 0 at (1, ..., 1).
+
+    Source: H. H. Rosenbrock, "An automatic method for finding the greatest or least value of a
+    function", The Computer Journal 3(3), 1960.
+    """
+    head, tail = x[..., :-1], x[..., 1:]
+    return (100.0 * (tail - head * head) ** 2 + (1.0 - head) ** 2).sum(-1)
+
+
+def levy(x: Tensor) -> Tensor:
+    """[..., n] → [...]. With w = 1 + (x − 1)/4: sin²πw₁ + Σ (w−1)² (1 + 10 sin²(πw+1))
+    + (wₙ−1)² (1 + sin² 2πwₙ); least value 0 at (1, ..., 1).
+
+    Source: A. V. Levy and A. Montalvo, "The tunneling algorithm for the global minimization of
+    functions", SIAM J. Sci. Stat. Comput. 6(1), 1985; in the form of Laguna and Martí, 2002.
+    """
+    w = 1.0 + (x - 1.0) / 4.0
+    head, last = w[..., :-1], w[..., -1]
+    middle = ((head - 1.0) ** 2 * (1.0 + 10.0 * torch.sin(math.pi * head + 1.0) ** 2)).sum(-1)
+    tail = (last - 1.0) ** 2 * (1.0 + torch.sin(2.0 * math.pi * last) ** 2)
+    return torch.sin(math.pi * w[..., 0]) ** 2 + middle + tail
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rastrigin": rastrigin,
+    "ackley": ackley,
+    "rosenbrock": rosenbrock,
+    "levy": levy,
+}
+"""Name → function of points [..., n]."""
+
+
+def format_point(values: Sequence[float], number: str = "%.4g") -> str:
+    """Numbers joined by spaces; parsed back by `parse_point`."""
+    return " ".join(number % value for value in values)
+
+
+def parse_point(text: str) -> tuple[float, ...] | None:
+    """Numbers between spaces, commas or semicolons, in brackets or not; None for anything else."""
+    match = _NUMBERS.fullmatch(text.strip())
+    if match is None:
+        return None
+    return tuple(float(number) for number in re.findall(_NUMBER, match.group(1)))
+
+
+class FunctionObjective:
+    """An `Objective` over one of `FUNCTIONS`.
+
+    Args:
+        spec: Name and number of variables.
+        device: Where the points live.
+
+    Raises:
+        InvalidInput: The function is not known.
+    """
+
+    has_words = False
+    train_rows = 1
+    digest = ""
+
+    def __init__(self, spec: Function, device: torch.device) -> None:
+        if spec.name not in FUNCTIONS:
+            raise InvalidInput.field(
+                "spec.objective.function.name", f"must be one of: {', '.join(FUNCTIONS)}"
+            )
+        self._spec = spec
+        self._function = FUNCTIONS[spec.name]
+        self._lower, self._upper = FUNCTION_BOUNDS[spec.name]
+        self.device = device
+        self.shape: tuple[int, ...] = (spec.dimensions,)
+        self.card = TaskCard(
+            objective="function",
+            description=(
+                f"find the point of least value of the {spec.name} function "
+                f"of {spec.dimensions} variables"
+            ),
+        )
+        self.constraints = Constraints(
+            kind=ProposalKind.NUMBERS,
+            dimensions=spec.dimensions,
+            lower=self._lower,
+            upper=self._upper,
+        )
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """float32 [dimensions]: uniform within the bounds."""
+        point = torch.rand(self.shape, generator=generator)
+        return (self._lower + (self._upper - self._lower) * point).to(self.device)
+
+    def train_loss(self, parameters: Tensor, rows: Tensor) -> Tensor:
+        """The function at the point; there are no rows, so `rows` is not looked at."""
+        return self._function(parameters)
+
+    @torch.no_grad()
+    def score(self, parameters: Tensor) -> list[Score]:
+        """[k, dimensions] → k values."""
+        losses = self._function(parameters).tolist()
+        return [Score(loss=loss, accuracy=None, rows=1) for loss in losses]
+
+    def test(self, parameters: Tensor) -> Score | None:
+        """None: a function has no test split."""
+        return None
+
+    def baseline(self) -> Baseline:
+        """None: there is nothing to compare with."""
+        return Baseline(zero_shot=None, majority_accuracy=None)
+
+    def project(self, parameters: Tensor) -> list[Projected]:
+        """[k, dimensions] → the points as numbers of four significant digits."""
+        projected = []
+        for point in parameters.detach().cpu().tolist():
+            text = format_point(point)
+            written = [float(number) for number in text.split()]
+            projected.append(Projected(text=text, ids=(), distance=math.dist(point, written)))
+        return projected
+
+    def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
+        """[dimensions], [k, dimensions] → the displacements as signed numbers."""
+        moves = (parameters.detach() - start.detach()).cpu().tolist()
+        return [format_point(move, "%+.4g") for move in moves]
+
+    def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
+        """The incumbent, for no ids; there are no tokens here.
+
+        Raises:
+            ProposalRejected: There are ids.
+        """
+        if ids:
+            raise ProposalRejected(ProposalStatus.MALFORMED, "a function has no tokens")
+        return incumbent.detach().clone()
+
+    def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
+        """A point from raw parameters, from `values`, or from numbers in the text.
+
+        Raises:
+            ProposalRejected: Empty, malformed or out of bounds.
+        """
+        point = torch.tensor(self._values(proposal), dtype=torch.float32, device=self.device)
+        return Embedded(parameters=point, filled=tuple(range(self._spec.dimensions)))
+
+    def _values(self, proposal: Proposal) -> tuple[float, ...]:
+        values: tuple[float, ...] | None
+        if proposal.parameters is not None:
+            values = tuple(float(value) for value in proposal.parameters.reshape(-1))
+        elif proposal.values:
+            values = proposal.values
+        elif proposal.text.strip():
+            values = parse_point(proposal.text)
+        else:
+            raise ProposalRejected(ProposalStatus.EMPTY, "no numbers")
+        if values is None:
+            raise ProposalRejected(ProposalStatus.MALFORMED, "not a list of numbers")
+        if len(values) != self._spec.dimensions:
+            detail = f"{len(values)} numbers where {self._spec.dimensions} are needed"
+            raise ProposalRejected(ProposalStatus.MALFORMED, detail)
+        for value in values:
+            # Four significant digits may round a point on the edge to just outside of it.
+            if not self._lower * 1.0001 <= value <= self._upper * 1.0001:
+                detail = f"{value:g} is not within {self._lower:g} and {self._upper:g}"
+                raise ProposalRejected(ProposalStatus.OUT_OF_BOUNDS, detail)
+        return values
+
+    def random_proposal(self, generator: torch.Generator) -> Proposal:
+        """A uniform point within the bounds."""
+        return Proposal(values=tuple(self.initial(generator).tolist()))
+
+    def random_parameters(self, generator: torch.Generator) -> Tensor:
+        """A uniform point within the bounds, as `initial`."""
+        return self.initial(generator)
+
+    def artifact(self, parameters: Tensor) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The point, with what it is a point of."""
+        point = parameters.detach().cpu().contiguous()
+        metadata = {
+            "objective": "function",
+            "function": self._spec.name,
+            "text": format_point(point.tolist()),
+        }
+        return {"point": point}, metadata

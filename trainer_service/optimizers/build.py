@@ -1,0 +1,22 @@
+"""From the spec to an optimizer."""
+
+from __future__ import annotations
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model import spec as specs
+from trainer_service.optimizers import OPTIMIZERS
+from trainer_service.optimizers.first_order import SGD, AdamW
+from trainer_service.protocols import Optimizer
+
+
+def build_optimizer(spec: specs.Optimizer) -> Optimizer:
+    """A fresh optimizer.
+
+    Raises:
+        InvalidInput: The name is not known.
+    """
+    if spec.name == "adamw":
+        return AdamW(spec.weight_decay, spec.clip_norm)
+    if spec.name == "sgd":
+        return SGD(spec.momentum, spec.weight_decay, spec.clip_norm)
+    raise InvalidInput.field("spec.optimizer.name", f"must be one of: {', '.join(OPTIMIZERS)}")

@@ -1,0 +1,106 @@
+"""How far a run is: all that a checkpoint holds, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from torch import Tensor
+
+from mentorgrad.model.advice import Answer
+from trainer_service.budget import Ledger
+from trainer_service.protocols import Scored
+from trainer_service.scoring import Origin
+
+MAX_POOL = 512
+"""Most candidates kept with their parameters; beyond it the worst ones go."""
+
+MAX_POOL_BYTES = 64 * 1024 * 1024
+"""Most bytes of their parameters: a checkpoint holds the pool, and a blob has a limit."""
+
+
+class Phase(StrEnum):
+    """What comes next. Each phase ends with its events queued and the next phase set, so that a
+    checkpoint between any two steps agrees with the log."""
+
+    STAGE = "stage"
+    ASK = "ask"
+    DECIDE = "decide"
+    DONE = "done"
+
+
+@dataclass
+class Pool:
+    """The candidates so far."""
+
+    entries: list[Scored] = field(default_factory=list)
+    """In order of arrival."""
+
+    def add(self, scored: Sequence[Scored]) -> None:
+        """Takes in new candidates; when there are too many, the worst old ones go."""
+        self.entries.extend(scored)
+        each = max(scored[0].parameters.nbytes, 1) if scored else 1
+        limit = max(min(MAX_POOL, MAX_POOL_BYTES // each), len(scored) + 1)
+        excess = len(self.entries) - limit
+        if excess > 0:
+            fresh = {s.candidate.candidate_id for s in scored}
+            old = [s for s in self.entries if s.candidate.candidate_id not in fresh]
+            worst = sorted(old, key=lambda s: s.candidate.score.loss, reverse=True)[:excess]
+            gone = {s.candidate.candidate_id for s in worst}
+            self.entries = [s for s in self.entries if s.candidate.candidate_id not in gone]
+
+    def get(self, candidate_id: str) -> Scored | None:
+        """A candidate by id."""
+        return next((s for s in self.entries if s.candidate.candidate_id == candidate_id), None)
+
+
+@dataclass
+class Progress:
+    """Where a run is. The optimizer's moments are the optimizer's, and saved along with this."""
+
+    ledger: Ledger
+    """What was spent."""
+    parameters: Tensor
+    """The live parameters, float32 [*shape], a leaf that requires gradients."""
+    origin: Origin
+    """The present stage and its start."""
+    best: Scored
+    """Lowest selection loss of the whole run; of equals, the earlier."""
+    pool: Pool = field(default_factory=Pool)
+    """Candidates so far."""
+    phase: Phase = Phase.STAGE
+    """What comes next."""
+    step: int = 0
+    """Steps of the trajectory, probe steps not included."""
+    stage_begin: int = 0
+    """Of these, before the present stage."""
+    stage_length: int = 0
+    """Steps that the present stage takes."""
+    kept: dict[int, Tensor] = field(default_factory=dict)
+    """Snapshots of the present stage that will be scored, by step."""
+    incumbent_id: str = ""
+    """The stage's last snapshot, once scored; empty when the budget did not allow it."""
+    answer: Answer | None = None
+    """What the mentor said, while it is decided upon."""
+    answer_is_fallback: bool = False
+    """Whether the fallback said it."""
+    restarts: int = 0
+    """Restarts that went on from a proposal."""
+    mentor_lost: bool = False
+    """Whether the mentor did not answer when last asked."""
+    earlier_time: timedelta = timedelta(0)
+    """Worker's time of the attempts before this one, up to the checkpoint."""
+
+    @property
+    def stage(self) -> int:
+        """The present stage."""
+        return self.origin.stage
+
+    def take(self, scored: Sequence[Scored]) -> None:
+        """New candidates join the pool; the best one is remembered."""
+        self.pool.add(scored)
+        best = min(scored, key=lambda s: s.candidate.score.loss)
+        if best.candidate.score.loss < self.best.candidate.score.loss:
+            self.best = best

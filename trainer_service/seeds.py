@@ -1,0 +1,69 @@
+"""Random streams by name, all derived from the spec's one seed.
+
+There is no generator whose state moves along with the run: every draw is made from a stream that is
+named by what it is for (``batches``, epoch 3; ``probe``, stage 1). So the arms of a comparison
+share split, initial prompt and batch order whatever else they do, and a resumed run draws what it
+would have drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def derive(seed: int, *names: str | int) -> int:
+    """The seed of a named stream: 63 bits of SHA-256 over the run's seed and the stream's name."""
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *names: str | int) -> torch.Generator:
+    """A CPU generator at the beginning of a named stream."""
+    return torch.Generator(device="cpu").manual_seed(derive(seed, *names))
+
+
+class BatchOrder:
+    """Which train rows each step takes: shuffled epochs laid end to end, cut into batches.
+
+    Args:
+        seed: The run's seed.
+        stream: Name of the stream; the trajectory and each race have their own.
+        rows: Train rows.
+        batch_size: Rows a step; no more than there are.
+        device: Where the indices are wanted.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        stream: tuple[str | int, ...],
+        rows: int,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        self._seed = seed
+        self._stream = stream
+        self._rows = rows
+        self._batch = min(batch_size, rows)
+        self._device = device
+        self._epochs: dict[int, Tensor] = {}
+
+    def rows(self, step: int) -> Tensor:
+        """int64 [batch]: the rows of the step with this number, from 0."""
+        start = step * self._batch
+        epoch, offset = divmod(start, self._rows)
+        head = self._epoch(epoch)[offset : offset + self._batch]
+        missing = self._batch - head.shape[0]
+        return head if missing == 0 else torch.cat([head, self._epoch(epoch + 1)[:missing]])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            source = generator(self._seed, *self._stream, epoch)
+            order = torch.randperm(self._rows, generator=source).to(self._device)
+            self._epochs = {
+                known: rows for known, rows in self._epochs.items() if known == epoch - 1
+            } | {epoch: order}
+        return self._epochs[epoch]

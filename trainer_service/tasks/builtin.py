@@ -1,0 +1,49 @@
+"""The tasks that come with the trainer: a folder each, beside this module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mentorgrad.errors import InvalidInput
+from trainer_service.tasks.data import Row, Source
+
+_HERE = Path(__file__).parent
+
+
+def builtin_names() -> tuple[str, ...]:
+    """Names of the built-in tasks, in alphabetical order."""
+    return tuple(sorted(path.parent.name for path in _HERE.glob("*/task.json")))
+
+
+def load_builtin(name: str, path: str = "spec.task.name") -> Source:
+    """One built-in task.
+
+    Args:
+        name: One of `builtin_names`.
+        path: Where the name stands in the request.
+
+    Raises:
+        InvalidInput: There is no such task.
+    """
+    if name not in builtin_names():
+        known = ", ".join(builtin_names())
+        raise InvalidInput.field(
+            path,
+            f"{name!r} is not a built-in task; known: {known}; for one of your own, give `data`",
+            reason="TASK_NOT_FOUND",
+        )
+    card = json.loads((_HERE / name / "task.json").read_text(encoding="utf-8"))
+    return Source(
+        name=name,
+        description=card["description"],
+        labels=tuple(card["labels"]),
+        train=_rows(name, "train"),
+        selection=_rows(name, "selection"),
+        test=_rows(name, "test"),
+    )
+
+
+def _rows(name: str, split: str) -> tuple[Row, ...]:
+    lines = (_HERE / name / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(Row(**json.loads(line)) for line in lines)

@@ -1,0 +1,65 @@
+"""From the spec to the rows of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.spec import DataFiles, Task
+from trainer_service.tasks.builtin import load_builtin
+from trainer_service.tasks.data import Source, TaskData
+from trainer_service.tasks.files import FileReader
+from trainer_service.tasks.sampling import draw
+
+
+def load_task(
+    task: Task, seed: int, data_roots: Sequence[Path], path: str = "spec.task"
+) -> TaskData:
+    """Reads a task and draws its rows.
+
+    Args:
+        task: Which, and how many rows.
+        seed: Decides which rows.
+        data_roots: Folders that a task's own files must lie in.
+        path: Where the task stands in the request.
+
+    Raises:
+        InvalidInput: The task is not known, or a file of it is absent, malformed or too small.
+        Unsupported: Parquet files, and pyarrow is not installed.
+    """
+    source = _own(task, task.data, data_roots, path) if task.data else _builtin(task, path)
+    return draw(source, shots=task.shots, selection_rows=task.selection_rows, seed=seed, path=path)
+
+
+def _builtin(task: Task, path: str) -> Source:
+    source = load_builtin(task.name, f"{path}.name")
+    if task.labels and len(task.labels) != len(source.labels):
+        raise InvalidInput.field(
+            f"{path}.labels",
+            f"{task.name} has {len(source.labels)} classes, not {len(task.labels)}",
+        )
+    return replace(
+        source,
+        description=task.description or source.description,
+        labels=task.labels or source.labels,
+    )
+
+
+def _own(task: Task, files: DataFiles, data_roots: Sequence[Path], path: str) -> Source:
+    if task.shots == 0 and not files.selection:
+        raise InvalidInput.field(
+            f"{path}.shots", "must be above 0 without a selection file, or nothing is left for it"
+        )
+    reader = FileReader(files, task.labels, tuple(data_roots))
+    return Source(
+        name=task.name,
+        description=task.description,
+        labels=task.labels,
+        train=reader.read(files.train, f"{path}.data.train"),
+        selection=(
+            reader.read(files.selection, f"{path}.data.selection") if files.selection else None
+        ),
+        test=reader.read(files.test, f"{path}.data.test") if files.test else (),
+    )

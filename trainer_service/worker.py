@@ -1,0 +1,124 @@
+"""The worker: one process, one run. ``python -m trainer_service.worker [--warm]``.
+
+It reads one `WorkerJob` from standard input, claims the run, says ``{"claimed": attempt}`` on
+standard output, executes the run and ends. With ``--warm`` it does its slow imports first and then
+waits for the job; standard input that ends without one ends the worker.
+
+SIGTERM makes it save a checkpoint and leave the run INTERRUPTED. SIGINT is ignored: it belongs to
+the service, which sends SIGTERM. When the service is gone, the worker does as on SIGTERM.
+
+Exit codes:
+
+    0   the run was left in a recorded state: succeeded, paused, cancelled or interrupted
+    1   the run failed, and the log says why
+    2   the document on standard input is wrong
+    3   the run could not be claimed, or its lease was lost: it is somebody else's now
+    4   the store cannot be reached or written to
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import structlog
+
+from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound, PreconditionFailed
+from mentorgrad.model.run import RunState
+from mentorgrad.serving import logs
+from run_store.open import open_store
+from run_store.protocols import RunStore
+from trainer_service.control import LEASE, StopKind, Stopper, Watcher
+from trainer_service.job import (
+    EXIT_BAD_JOB,
+    EXIT_FAILED,
+    EXIT_NOT_MINE,
+    EXIT_OK,
+    EXIT_STORE,
+    WorkerJob,
+)
+
+log = structlog.get_logger(__name__)
+
+
+def warm_up() -> None:
+    """The slow imports."""
+    from trainer_service.composition import import_numerics
+
+    import_numerics()
+
+
+def main(arguments: list[str]) -> int:
+    """Waits for the job and does it; returns the exit code."""
+    stopper = Stopper()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "--warm" in arguments:
+        warm_up()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return EXIT_OK
+    signal.signal(signal.SIGTERM, lambda *_: stopper.note(StopKind.INTERRUPT))
+    try:
+        job = WorkerJob.from_line(line)
+    except InvalidInput as error:
+        sys.stderr.write(f"worker: {error.message}\n")
+        return EXIT_BAD_JOB
+    logs.configure(job.log_level)
+    structlog.contextvars.bind_contextvars(run_id=job.run_id)
+    try:
+        store = open_store(job.store)
+    except MentorgradError as error:
+        log.error("store_unreachable", error=error.message)
+        return EXIT_STORE
+    try:
+        return work(job, store, stopper)
+    finally:
+        store.close()
+
+
+def work(job: WorkerJob, store: RunStore, stopper: Stopper) -> int:
+    """Claims and executes the run; returns the exit code."""
+    try:
+        run = store.get_run(job.run_id)
+        lease = store.claim(job.run_id, job.owner, LEASE)
+    except (NotFound, PreconditionFailed, Conflict) as error:
+        log.info("not_claimed", error=error.message)
+        return EXIT_NOT_MINE
+    except MentorgradError as error:
+        log.error("store_unreachable", error=error.message)
+        return EXIT_STORE
+    _say({"claimed": lease.attempt})
+    from trainer_service.composition import run_parts
+    from trainer_service.execution import execute
+
+    watcher = Watcher(
+        store, lease, stopper, watch_parent=True, on_lost=lambda: os._exit(EXIT_NOT_MINE)
+    )
+    with watcher:
+        try:
+            state = execute(store, run, lease, run_parts(job), stopper)
+        except Conflict as error:
+            log.error("lease_lost", error=error.message)
+            return EXIT_NOT_MINE
+        except MentorgradError as error:
+            log.error("not_recorded", error=error.message)
+            return EXIT_STORE
+    if state is RunState.RUNNING:
+        return EXIT_NOT_MINE
+    return EXIT_FAILED if state is RunState.FAILED else EXIT_OK
+
+
+def _say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is stored and closed; taking torch apart would only hold the slot for seconds.
+    os._exit(code)
