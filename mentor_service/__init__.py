@@ -1,0 +1,1 @@
+"""The mentor service: proposes better points to restart from."""

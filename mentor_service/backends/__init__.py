@@ -1,0 +1,1 @@
+"""LLM runtimes behind one small protocol."""

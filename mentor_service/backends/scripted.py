@@ -1,0 +1,119 @@
+"""Replies out of a script: a backend without a model, for tests and for trying out a trainer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import ClassVar
+
+from mentor_service.protocols import Question, Reply
+from mentorgrad.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    MentorgradError,
+    ResourceExhausted,
+    Unavailable,
+)
+
+Script = Callable[[Question], str | MentorgradError]
+"""Gives the reply to a question, or the error to raise."""
+
+
+def repeat(replies: Iterable[str | MentorgradError]) -> Script:
+    """A script that gives the replies in turn, and starts again after the last."""
+    listed = list(replies)
+    if not listed:
+        raise InvalidInput("a script needs at least one reply")
+    turn = 0
+
+    def script(question: Question) -> str | MentorgradError:
+        nonlocal turn
+        reply = listed[turn % len(listed)]
+        turn += 1
+        return reply
+
+    return script
+
+
+class ScriptedBackend:
+    """Answers from a script; otherwise it keeps to all that the protocol says.
+
+    Args:
+        script: Gives each reply or error.
+        delay: Seconds that every answer takes. Answers are given one after the other.
+        context_tokens: Longest question and reply together, in words.
+        queue_limit: Questions that may wait.
+    """
+
+    name: ClassVar[str] = "scripted"
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        delay: float = 0.0,
+        context_tokens: int = 4096,
+        queue_limit: int = 16,
+    ) -> None:
+        self.model = "scripted"
+        self.context_tokens = context_tokens
+        self.questions: list[Question] = []
+        """Every question that was taken up, in order."""
+        self.cancelled = 0
+        """Answers that nobody waited for to the end."""
+        self._script = script
+        self._delay = delay
+        self._queue_limit = queue_limit
+        self._waiting = 0
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    async def ask(self, question: Question, timeout: float) -> Reply:
+        """See `mentor_service.protocols.Backend`."""
+        await self.check()
+        if self._waiting > self._queue_limit:
+            raise ResourceExhausted(
+                f"{self._waiting} questions wait already",
+                retry_after=self._delay * self._waiting,
+                reason="MENTOR_BUSY",
+            )
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                return await self._answer(question, started)
+        except TimeoutError:
+            self.cancelled += 1
+            raise DeadlineExceeded(f"no answer within {timeout:.1f} s") from None
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, question: Question, started: float) -> Reply:
+        self.questions.append(question)
+        words = len(f"{question.system} {question.user}".split())
+        if words + question.max_tokens > self.context_tokens:
+            raise InvalidInput(
+                f"the question has {words} words and the reply may have {question.max_tokens}, "
+                f"more than {self.context_tokens}",
+                reason="QUESTION_TOO_LONG",
+            )
+        await asyncio.sleep(self._delay)
+        reply = self._script(question)
+        if isinstance(reply, MentorgradError):
+            raise reply
+        spent = asyncio.get_running_loop().time() - started
+        return Reply(reply, words, len(reply.split()), timedelta(seconds=spent), "stop")
+
+    async def check(self) -> None:
+        """Raises `Unavailable` after `close`."""
+        if self._closed:
+            raise Unavailable("the script was closed")
+
+    async def close(self) -> None:
+        """Refuses every further question."""
+        self._closed = True

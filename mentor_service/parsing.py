@@ -1,0 +1,224 @@
+"""Replies to proposals: everything that an LLM writes is read and validated here.
+
+Nothing raises: whatever the text, the result is the proposals that satisfy the constraints, and a
+line for each thing that was dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mentorgrad.model.advice import Constraints, ProposalKind
+
+_NUMBERING = re.compile(r"^\s*(?:\d{1,3}\s*[.):]|[-*•])\s+")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_EDGES = " \t\"'`“”‘’«».,:;!?()[]{}<>*_-–—…"
+_MAX_RATIONALE = 500
+_MAX_READ = 100_000
+"""Characters of a reply that are looked at."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One proposal as it was read."""
+
+    text: str = ""
+    """Words, for ``text``."""
+    values: tuple[float, ...] = ()
+    """Numbers, for ``numbers``."""
+    rationale: str = ""
+    """Why, where the reply says so."""
+
+
+@dataclass
+class Parsed:
+    """What came out of one or more replies; collects while replies are read.
+
+    Args:
+        constraints: What a proposal must satisfy.
+        known: Texts that are no news: the pool's, and the examples of the question.
+        foreign: Words that belong to the question's example and not to the task.
+    """
+
+    constraints: Constraints
+    known: Collection[str] = ()
+    foreign: Collection[str] = ()
+    found: list[Found] = field(default_factory=list)
+    """Proposals that satisfy the constraints, no two alike."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Reasons, with how often each applied."""
+    _seen: set[str | tuple[float, ...]] = field(default_factory=set)
+    _known: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._known = {canonical(text) for text in self.known}
+
+    def detail(self) -> str:
+        """What was dropped and why, in one line."""
+        if not self.dropped:
+            return ""
+        reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
+        return f"dropped {self.dropped.total()}: {reasons}"
+
+    def read(self, reply: str, as_json: bool, complete: bool = True) -> None:
+        """Takes in a reply.
+
+        Args:
+            reply: As the model wrote it.
+            as_json: Whether it was asked for as JSON; else as numbered lines.
+            complete: Whether the model ended by itself; else the last line is half a line.
+        """
+        reply = reply[:_MAX_READ]
+        items = self._json_items(reply) if as_json else self._line_items(reply, complete)
+        for item in items:
+            self._take(item)
+
+    # -- forms --------------------------------------------------------------------------------
+
+    def _line_items(self, reply: str, complete: bool) -> Iterator[Found]:
+        lines = reply.split("\n")
+        if not complete and lines and lines[-1].strip():
+            lines.pop()
+            self.dropped["cut off"] += 1
+        for line in lines:
+            content = _NUMBERING.sub("", line, count=1).strip()
+            if not content:
+                continue
+            if self.constraints.kind is ProposalKind.NUMBERS:
+                values = _numbers(content)
+                if values is None:
+                    self.dropped["not numbers"] += 1
+                else:
+                    yield Found(values=values)
+            else:
+                yield Found(text=content)
+
+    def _json_items(self, reply: str) -> Iterator[Found]:
+        document = _first_object(reply)
+        if document is None:
+            self.dropped["no JSON in the reply"] += 1
+            return
+        items = document.get("proposals")
+        if not isinstance(items, list):
+            self.dropped['no list "proposals" in the reply'] += 1
+            return
+        for item in items:
+            found = _json_item(item, self.constraints.kind)
+            if found is None:
+                self.dropped["malformed"] += 1
+            else:
+                yield found
+
+    # -- rules --------------------------------------------------------------------------------
+
+    def _take(self, item: Found) -> None:
+        numbers = self.constraints.kind is ProposalKind.NUMBERS
+        refusal = self._number_refusal(item) if numbers else self._text_refusal(item)
+        if refusal:
+            self.dropped[refusal] += 1
+            return
+        key = item.values if numbers else canonical(item.text)
+        if key in self._seen:
+            self.dropped["repeated in the reply"] += 1
+        elif not numbers and key in self._known:
+            self.dropped["known already"] += 1
+        else:
+            self._seen.add(key)
+            text = "" if numbers else canonical(item.text)
+            self.found.append(
+                Found(text, item.values if numbers else (), _one_line(item.rationale))
+            )
+
+    def _text_refusal(self, item: Found) -> str:
+        words = canonical(item.text).split()
+        if not words:
+            return "empty"
+        if not all(word.isalpha() for word in words):
+            return "not plain words"
+        if len(words) > self.constraints.max_words:
+            return f"longer than {self.constraints.max_words} words"
+        if not set(self.foreign).isdisjoint(words):
+            return "about the example"
+        return ""
+
+    def _number_refusal(self, item: Found) -> str:
+        limits = self.constraints
+        if len(item.values) != limits.dimensions:
+            return f"not {limits.dimensions} numbers"
+        if not all(math.isfinite(value) for value in item.values):
+            return "not finite"
+        if not all(limits.lower <= value <= limits.upper for value in item.values):
+            return "out of bounds"
+        return ""
+
+
+def canonical(text: str) -> str:
+    """Lower-case words with single spaces, without punctuation at their edges."""
+    words = (word.strip(_EDGES) for word in text.lower().split())
+    return " ".join(word for word in words if word)
+
+
+def _one_line(text: str) -> str:
+    # JSON can spell lone surrogates, which UTF-8 and so the wire cannot.
+    return " ".join(text.split())[:_MAX_RATIONALE].encode("utf-8", "replace").decode()
+
+
+def _numbers(line: str) -> tuple[float, ...] | None:
+    """The numbers of a line that holds nothing but numbers and separators."""
+    parts = [part for part in re.split(r"[\s,;]+", line.strip(" \t[](){}")) if part]
+    if not parts or not all(_NUMBER.fullmatch(part) for part in parts):
+        return None
+    return tuple(float(part) for part in parts)
+
+
+def _first_object(reply: str) -> dict[str, object] | None:
+    """The first JSON object in a text that may have words or a code fence around it."""
+    decoder = json.JSONDecoder()
+    for start in _brackets(reply):
+        try:
+            document, _ = decoder.raw_decode(reply, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(document, dict):
+            return document
+        if isinstance(document, list):
+            return {"proposals": document}
+    return None
+
+
+def _brackets(text: str) -> Iterable[int]:
+    # A few places to start from are enough, and keep a reply full of brackets cheap.
+    return [match.start() for match, _ in zip(re.finditer(r"[{\[]", text), range(20), strict=False)]
+
+
+def _json_item(item: object, kind: ProposalKind) -> Found | None:
+    if kind is ProposalKind.TEXT and isinstance(item, str):
+        return Found(text=item)
+    if kind is ProposalKind.NUMBERS and isinstance(item, list):
+        item = {"values": item}
+    if not isinstance(item, dict):
+        return None
+    reason = item.get("rationale", "")
+    rationale = reason if isinstance(reason, str) else ""
+    if kind is ProposalKind.TEXT:
+        text = item.get("text")
+        return Found(text=text, rationale=rationale) if isinstance(text, str) else None
+    values = item.get("values")
+    if not isinstance(values, list):
+        return None
+    numbers = tuple(_as_float(value) for value in values)
+    return Found(values=numbers, rationale=rationale)
+
+
+def _as_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan

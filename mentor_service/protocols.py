@@ -1,0 +1,135 @@
+"""The small interfaces of the mentor service.
+
+A strategy turns what a session knows into questions and the replies into proposals; a backend
+answers one question. Neither knows of gRPC, and a strategy never sees which backend answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Protocol
+
+from mentorgrad.model.advice import (
+    AdviseOpen,
+    Answer,
+    Batch,
+    Outcomes,
+    ProposalRequest,
+    Wants,
+)
+from mentorgrad.model.run import Candidate, Snapshot
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to an LLM."""
+
+    system: str
+    """The instruction; empty where the profile's model takes none."""
+    user: str
+    """The question."""
+    grammar: str
+    """GBNF grammar of the reply; empty: free."""
+    json_schema: Mapping[str, Any] | None
+    """JSON Schema of the reply, for backends that take one."""
+    max_tokens: int
+    """Most tokens of the reply."""
+    temperature: float
+    """Sampling temperature."""
+    seed: int
+    """Sampling seed; not negative."""
+    repeat_penalty: float = 0.0
+    """Taken off a token's logit for each earlier use in the reply, and once more from the first on
+    (frequency and presence penalty); keeps a small model's lines apart."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the LLM said."""
+
+    text: str
+    """Untouched."""
+    prompt_tokens: int
+    """Tokens of the question, as the model counts."""
+    reply_tokens: int
+    """Tokens of the reply."""
+    duration: timedelta
+    """Time in the backend, waiting included."""
+    finish_reason: str
+    """``stop``, ``length`` or ``cancelled``."""
+
+
+class Backend(Protocol):
+    """An LLM runtime. `ask` may be called concurrently; the backend queues.
+
+    Cancelling the awaiting task ends the generation within a token or so.
+    """
+
+    name: ClassVar[str]
+    """``llama_cpp``, ``openai`` or ``scripted``."""
+    model: str
+    """Model reference."""
+    context_tokens: int
+    """Longest question and reply together."""
+
+    async def ask(self, question: Question, timeout: float) -> Reply:
+        """Answers one question within `timeout` seconds.
+
+        Raises:
+            DeadlineExceeded: Not within the time.
+            ResourceExhausted: The queue is full; says when to try again.
+            Unavailable: The runtime cannot be reached or failed.
+            InvalidInput: The question does not fit the model (reason QUESTION_TOO_LONG).
+        """
+        ...
+
+    async def check(self) -> None:
+        """Raises `Unavailable` when the runtime does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Releases the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a session knows: the effective trajectory, the pool and what became of proposals."""
+
+    open: AdviseOpen
+    """The job."""
+    snapshots: tuple[tuple[int, Snapshot], ...]
+    """(stage, snapshot) in order; bounded, the oldest thinned out first."""
+    pool: Mapping[str, Candidate]
+    """Candidates by id, in order of arrival."""
+    outcomes: tuple[Outcomes, ...]
+    """In order of arrival."""
+    batches: tuple[Batch, ...] = ()
+    """Batches with raw parameters, when the strategy wants them; bounded."""
+
+
+Ask = Callable[[Question], Awaitable[Reply]]
+"""Asks the backend, within what is left of the request's time."""
+
+
+class Strategy(Protocol):
+    """How a trajectory becomes a question and the reply proposals.
+
+    One instance serves one session and is called by one task at a time. It answers with a typed
+    status rather than raise when a reply cannot be used; errors of the backend pass through.
+    """
+
+    name: ClassVar[str]
+    """Name to ask for it by."""
+    description: ClassVar[str]
+    """One line."""
+    options_schema: ClassVar[Mapping[str, Any]]
+    """JSON Schema of its options."""
+    wants: ClassVar[Wants]
+    """What it wants to be sent."""
+
+    async def propose(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Answer:
+        """Proposals, each checked against the constraints, or a typed outcome."""
+        ...

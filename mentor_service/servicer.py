@@ -1,0 +1,208 @@
+"""MentorService over gRPC: converts, calls, converts back.
+
+An Advise call has one task that reads what the caller sends and one line of responses that the
+call's own coroutine writes out; answers are computed in tasks of their own, so that batches keep
+being taken in meanwhile. The line is bounded: a caller that reads nothing stops being read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+
+from mentor_service.profiles import Profile
+from mentor_service.protocols import Backend
+from mentor_service.session import MAX_PROPOSALS, AdviseSession
+from mentor_service.strategies import registry
+from mentorgrad import __version__
+from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
+from mentorgrad.model.advice import (
+    AdviseOpen,
+    Batch,
+    MentorInfo,
+    Outcomes,
+    ProposalRequest,
+    ProposeInput,
+)
+from mentorgrad.v1 import mentor_service_pb2 as pb
+from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceServicer
+from mentorgrad.wire.codec import from_message, to_message
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "mentorgrad.v1.MentorService"
+"""Full name, for health and reflection."""
+
+_LINE = 64
+"""Responses that may wait to be written, and answers that may be under way, of one call."""
+
+_OPEN_SECONDS = 10.0
+"""How long a call may take to send its open."""
+
+
+class _Call:
+    """One Advise call: its session, its responses and its tasks."""
+
+    def __init__(self, session: AdviseSession) -> None:
+        self.session = session
+        self.line: asyncio.Queue[Any] = asyncio.Queue(_LINE)
+        """Responses; an exception ends the call with it, None ends it well."""
+        self.answers: set[asyncio.Task[None]] = set()
+
+    async def read(self, requests: AsyncIterator[Any]) -> None:
+        """Takes in what the caller sends, to the end."""
+        try:
+            async for message in requests:
+                await self._take(message)
+            if self.answers:
+                await asyncio.wait(self.answers)
+            await self.line.put(None)
+        except Exception as error:
+            await self.line.put(error)
+
+    async def _take(self, message: Any) -> None:
+        kind = message.WhichOneof("message")
+        if kind == "batch":
+            seq = self.session.take(from_message(Batch, message.batch, "batch", checked=True))
+            done = pb.BatchAcknowledged(seq=seq)
+            await self.line.put(pb.AdviseResponse(batch_acknowledged=done))
+        elif kind == "outcomes":
+            self.session.note(from_message(Outcomes, message.outcomes, "outcomes", checked=True))
+        elif kind == "request":
+            request = from_message(ProposalRequest, message.request, "request", checked=True)
+            while len(self.answers) >= _LINE:  # holds back a caller that asks and does not read
+                await asyncio.wait(self.answers, return_when=asyncio.FIRST_COMPLETED)
+            task = asyncio.create_task(self._answer(request))
+            self.answers.add(task)
+            task.add_done_callback(self.answers.discard)
+        elif kind == "open":
+            raise InvalidInput.field("open", "must be sent once, as the first message")
+        else:
+            raise InvalidInput.field("message", "must set one of: batch, request, outcomes")
+
+    async def _answer(self, request: ProposalRequest) -> None:
+        try:
+            answer = await self.session.answer(request)
+            await self.line.put(pb.AdviseResponse(answer=to_message(answer)))
+        except Exception as error:
+            await self.line.put(error)
+
+    async def end(self, reader: asyncio.Task[None]) -> None:
+        """Ends every task of the call."""
+        tasks = [reader, *self.answers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.session.close()
+
+
+class MentorServicer(MentorServiceServicer):
+    """See the module. Keeps nothing between sessions.
+
+    Args:
+        backend: Answers the questions.
+        profile: What form of question the model can follow.
+        max_sessions: Sessions that may be open at once.
+        open_seconds: How long a call may take to send its open.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        profile: Profile,
+        max_sessions: int = 64,
+        open_seconds: float = _OPEN_SECONDS,
+    ) -> None:
+        self._backend = backend
+        self._profile = profile
+        self._max_sessions = max_sessions
+        self._open_seconds = open_seconds
+        self._calls: set[_Call] = set()
+        self._closing = ""
+
+    def _session(self, opened: AdviseOpen) -> AdviseSession:
+        if self._closing:
+            raise Unavailable(self._closing, reason="MENTOR_CLOSING")
+        strategy = registry.create(
+            opened.strategy, opened.options, self._profile, self._backend.model
+        )
+        return AdviseSession(opened, strategy, self._backend, self._profile.name)
+
+    async def _first(self, requests: AsyncIterator[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._open_seconds):
+                return await anext(requests, None)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no open within {self._open_seconds:g} s") from None
+
+    async def Advise(  # noqa: N802 - the name on the wire
+        self, request_iterator: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[Any]:
+        """A session; see `mentor_service.session`."""
+        requests = aiter(request_iterator)
+        first = await self._first(requests)
+        if first is None or first.WhichOneof("message") != "open":
+            raise InvalidInput.field("open", "must be sent once, as the first message")
+        if len(self._calls) >= self._max_sessions:
+            raise ResourceExhausted(f"{len(self._calls)} sessions are open", reason="MENTOR_BUSY")
+        opened = from_message(AdviseOpen, first.open, "open", checked=True)
+        session = self._session(opened)
+        call = _Call(session)
+        # In the line, and counted, before anything is written: to write may wait for a caller
+        # that reads nothing, and such callers count too.
+        call.line.put_nowait(pb.AdviseResponse(accepted=to_message(session.accepted)))
+        self._calls.add(call)
+        reader = asyncio.create_task(call.read(requests))
+        log.info("session_opened", session_id=opened.session_id, strategy=opened.strategy)
+        try:
+            while (response := await call.line.get()) is not None:
+                if isinstance(response, Exception):
+                    raise response
+                yield response
+        finally:
+            self._calls.discard(call)
+            await call.end(reader)
+            log.info("session_closed", session_id=opened.session_id)
+
+    async def Propose(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """One question with all it needs."""
+        asked = from_message(ProposeInput, request, checked=True)
+        session = self._session(asked.open)
+        for number, batch in enumerate(asked.batches, start=1):
+            # Their order is the message's; the numbers are of use in a session only.
+            session.take(_numbered(batch, number))
+        try:
+            answer = await session.answer(asked.request)
+        finally:
+            await session.close()
+        return pb.ProposeResponse(answer=to_message(answer))
+
+    async def GetMentorInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """What this mentor is and can do."""
+        info = MentorInfo(
+            model=self._backend.model,
+            backend=self._backend.name,
+            profile=self._profile.name,
+            strategies=registry.infos(),
+            max_proposals=MAX_PROPOSALS,
+            context_tokens=self._backend.context_tokens,
+            version=__version__,
+        )
+        return pb.GetMentorInfoResponse(info=to_message(info))
+
+    def drain(self, reason: str) -> None:
+        """Tells every open session that this mentor is about to stop, and takes no new ones."""
+        self._closing = reason
+        response = pb.AdviseResponse(closing=pb.Closing(reason=reason))
+        for call in self._calls:
+            try:
+                call.line.put_nowait(response)
+            except asyncio.QueueFull:  # it reads nothing, so it cannot be told
+                log.info("session_not_told", reason=reason)
+
+
+def _numbered(batch: Batch, seq: int) -> Batch:
+    return Batch(seq, batch.stage, batch.snapshots, batch.parameters, batch.candidates)

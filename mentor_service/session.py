@@ -1,0 +1,295 @@
+"""One advice session as plain logic: what the servicer drives and the tests drive without gRPC.
+
+    open ─▶ accepted ─▶ batches (acknowledged by seq) · outcomes · requests (answered, once each)
+
+Memory is bounded whatever a caller sends, in number and in size: the older half of the snapshots
+is thinned to every other one when there are too many, the worst candidates go first, the oldest
+raw parameters and outcomes go first, and an answer is remembered for the latest requests only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from dataclasses import replace
+
+import structlog
+
+from mentor_service.protocols import Backend, Knowledge, Question, Reply, Strategy
+from mentorgrad.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidInput,
+    MentorgradError,
+    ResourceExhausted,
+)
+from mentorgrad.model.advice import (
+    Accepted,
+    AdviseOpen,
+    Answer,
+    AnswerStatus,
+    Batch,
+    Outcomes,
+    ProposalKind,
+    ProposalRequest,
+)
+from mentorgrad.model.run import Candidate, Snapshot
+
+log = structlog.get_logger(__name__)
+
+MAX_PROPOSALS = 64
+"""Most proposals of one request."""
+MAX_SNAPSHOTS = 4_096
+"""Snapshots kept."""
+MAX_CANDIDATES = 4_096
+"""Candidates kept."""
+MAX_OUTCOMES = 1_024
+"""Sets of outcomes kept."""
+MAX_RAW_BATCHES = 1_024
+"""Batches with raw parameters kept: also those without a byte of them take room."""
+MAX_PARAMETER_BYTES = 64 * 1024 * 1024
+"""Bytes kept of raw parameters and the snapshots that they belong to."""
+MAX_TEXT = 16 * 1024 * 1024
+"""Characters kept of snapshots, of candidates and of outcomes, each; more than one message has."""
+MAX_ANSWERS = 256
+"""Answers remembered."""
+MAX_PENDING = 4
+"""Requests of one session that may be worked on at once."""
+
+_ITEM_BYTES = 100
+"""About what a snapshot or an outcome takes without its words."""
+
+_LASTING = (AnswerStatus.USABLE, AnswerStatus.UNUSABLE, AnswerStatus.REFUSED)
+"""Statuses that asking again would not change; the others are asked anew."""
+
+
+class AdviseSession:
+    """What one caller has told, and its answers.
+
+    For one event loop; `answer` may run while further batches are taken in.
+
+    Args:
+        opened: The job.
+        strategy: Made for this session.
+        backend: Answers the strategy's questions.
+        profile: Name of the model profile, for the accepted message.
+        path: Where the open stands in the request, for error paths.
+
+    Raises:
+        InvalidInput: Constraints that no proposal can satisfy.
+    """
+
+    def __init__(
+        self,
+        opened: AdviseOpen,
+        strategy: Strategy,
+        backend: Backend,
+        profile: str,
+        path: str = "open",
+    ) -> None:
+        _check_constraints(opened, path)
+        self.accepted = Accepted(strategy.wants, backend.model, profile)
+        """What to tell the caller first."""
+        self._opened = opened
+        self._strategy = strategy
+        self._backend = backend
+        self._seq = 0
+        self._snapshots: list[tuple[int, Snapshot]] = []
+        self._pool: dict[str, Candidate] = {}
+        self._outcomes: OrderedDict[str, Outcomes] = OrderedDict()
+        self._raw: deque[Batch] = deque()
+        self._raw_size = 0
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._pending: dict[str, asyncio.Task[Answer]] = {}
+        self._turn = asyncio.Lock()
+
+    # -- what the caller tells ----------------------------------------------------------------
+
+    def take(self, batch: Batch) -> int:
+        """Takes a batch in; one that was taken before is ignored.
+
+        Returns:
+            The number up to which batches are taken in.
+
+        Raises:
+            InvalidInput: Batches between the last one and this are missing (BATCH_GAP), or the
+                parameters do not match the snapshots.
+        """
+        if batch.seq <= self._seq:
+            return self._seq
+        if batch.seq != self._seq + 1:
+            raise InvalidInput.field(
+                "batch.seq",
+                f"must be {self._seq + 1}, the next number, not {batch.seq}",
+                reason="BATCH_GAP",
+            )
+        if batch.parameters is not None and len(batch.parameters) != len(batch.snapshots):
+            raise InvalidInput.field(
+                "batch.parameters",
+                f"must have one row a snapshot, {len(batch.snapshots)}, "
+                f"not the shape {batch.parameters.shape}",
+            )
+        self._seq = batch.seq
+        self._snapshots.extend((batch.stage, snapshot) for snapshot in batch.snapshots)
+        for candidate in batch.candidates:
+            self._pool[candidate.candidate_id] = candidate
+        if batch.parameters is not None and self._strategy.wants.parameters:
+            # Its candidates are in the pool, where the worst can go.
+            self._raw.append(replace(batch, candidates=()))
+            self._raw_size += _raw_bytes(batch)
+        self._shrink()
+        return self._seq
+
+    def note(self, outcomes: Outcomes) -> None:
+        """Takes in what became of proposals; the latest word on a request counts."""
+        self._outcomes[outcomes.request_id] = outcomes
+        size = sum(map(_outcomes_text, self._outcomes.values()))
+        while len(self._outcomes) > MAX_OUTCOMES or size > MAX_TEXT:
+            size -= _outcomes_text(self._outcomes.popitem(last=False)[1])
+
+    def _shrink(self) -> None:
+        while len(self._snapshots) > MAX_SNAPSHOTS or (
+            sum(len(snapshot.text) for _, snapshot in self._snapshots) > MAX_TEXT
+        ):
+            half = (len(self._snapshots) + 1) // 2
+            # Every second one stays; of a single one, none.
+            self._snapshots[:half] = self._snapshots[1:half:2]
+        while len(self._pool) > MAX_CANDIDATES or (
+            sum(map(_candidate_text, self._pool.values())) > MAX_TEXT
+        ):
+            ranked = sorted(self._pool.values(), key=_loss)[: len(self._pool) * 3 // 4]
+            kept = {candidate.candidate_id for candidate in ranked}
+            self._pool = {key: value for key, value in self._pool.items() if key in kept}
+        while len(self._raw) > MAX_RAW_BATCHES or self._raw_size > MAX_PARAMETER_BYTES:
+            self._raw_size -= _raw_bytes(self._raw.popleft())
+
+    def knowledge(self) -> Knowledge:
+        """What the session knows now; further batches do not change it."""
+        return Knowledge(
+            open=self._opened,
+            snapshots=tuple(self._snapshots),
+            pool=dict(self._pool),
+            outcomes=tuple(self._outcomes.values()),
+            batches=tuple(self._raw),
+        )
+
+    # -- what the caller asks -----------------------------------------------------------------
+
+    async def answer(self, request: ProposalRequest, path: str = "request") -> Answer:
+        """Proposals or a typed outcome; the same request_id gets the same answer.
+
+        Args:
+            request: What is asked.
+            path: Where it stands, for error paths.
+
+        Raises:
+            InvalidInput: More proposals than one answer can have.
+        """
+        if request.count > MAX_PROPOSALS:
+            raise InvalidInput.field(
+                f"{path}.count", f"must be at most {MAX_PROPOSALS}, not {request.count}"
+            )
+        if request.request_id in self._answers:
+            return self._answers[request.request_id]
+        task = self._pending.get(request.request_id)
+        if task is None:
+            if len(self._pending) >= MAX_PENDING:
+                busy = ResourceExhausted(f"{MAX_PENDING} requests of this session are open")
+                return _failed(request, busy)
+            task = asyncio.create_task(self._compute(request))
+            self._pending[request.request_id] = task
+            task.add_done_callback(lambda _: self._pending.pop(request.request_id, None))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Ends pending answers."""
+        tasks = list(self._pending.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _compute(self, request: ProposalRequest) -> Answer:
+        timeout = request.timeout.total_seconds()
+        deadline = time.monotonic() + timeout
+
+        async def ask(question: Question) -> Reply:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded(f"no answer within {timeout:.1f} s")
+            return await self._backend.ask(question, left)
+
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                answer = await self._strategy.propose(request, self.knowledge(), ask)
+        except TimeoutError:
+            answer = _failed(request, DeadlineExceeded(f"no answer within {timeout:.1f} s"))
+        except MentorgradError as error:
+            answer = _failed(request, error)
+        except Exception as error:
+            log.error("strategy_failed", strategy=self._strategy.name, exc_info=error)
+            answer = _failed(
+                request, MentorgradError("the strategy failed; the mentor's log says more")
+            )
+        log.info(
+            "answered",
+            session_id=self._opened.session_id,
+            request_id=request.request_id,
+            status=answer.status.value,
+            proposals=len(answer.proposals),
+            seconds=round(time.monotonic() - deadline + timeout, 3),
+        )
+        if answer.status in _LASTING:
+            self._answers[request.request_id] = answer
+            while len(self._answers) > MAX_ANSWERS:
+                self._answers.popitem(last=False)
+        return answer
+
+
+def _check_constraints(opened: AdviseOpen, path: str) -> None:
+    limits = opened.constraints
+    if limits.kind is not ProposalKind.NUMBERS:
+        return
+    if limits.dimensions < 1:
+        raise InvalidInput.field(
+            f"{path}.constraints.dimensions", "must be at least 1 for proposals of numbers"
+        )
+    if limits.lower >= limits.upper:
+        raise InvalidInput.field(
+            f"{path}.constraints.lower", f"must be less than upper, {limits.upper:g}"
+        )
+
+
+def _failed(request: ProposalRequest, error: MentorgradError) -> Answer:
+    """The backend's trouble as a typed outcome."""
+    if isinstance(error, DeadlineExceeded):
+        status = AnswerStatus.TIMED_OUT
+    elif isinstance(error, InvalidInput):
+        status = AnswerStatus.REFUSED
+    elif isinstance(error, Cancelled):
+        status = AnswerStatus.CANCELLED
+    else:
+        status = AnswerStatus.UNAVAILABLE
+    return Answer(request_id=request.request_id, status=status, detail=error.message)
+
+
+def _loss(candidate: Candidate) -> float:
+    # NaN would make the order undefined.
+    loss = candidate.score.loss
+    return loss if loss == loss else float("inf")
+
+
+def _raw_bytes(batch: Batch) -> int:
+    # A snapshot takes room even where its row of parameters has no bytes.
+    told = sum(_ITEM_BYTES + len(snapshot.text) for snapshot in batch.snapshots)
+    return told + (0 if batch.parameters is None else batch.parameters.nbytes)
+
+
+def _candidate_text(candidate: Candidate) -> int:
+    names = sum(map(len, candidate.parents)) + len(candidate.candidate_id)
+    return names + len(candidate.text) + len(candidate.toward_text) + len(candidate.filled)
+
+
+def _outcomes_text(outcomes: Outcomes) -> int:
+    items = outcomes.outcomes
+    return sum(_ITEM_BYTES + len(item.proposal_id) + len(item.detail) for item in items)

@@ -1,0 +1,1 @@
+"""How a trajectory becomes a question and a reply proposals."""
