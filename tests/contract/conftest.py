@@ -1,0 +1,40 @@
+"""The stores that the contract suites run over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from run_store.open import open_store
+from run_store.protocols import RunStore
+
+
+class Opened:
+    """A store that can be closed and opened again."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.store: RunStore = open_store(url)
+
+    def reopen(self) -> RunStore:
+        """What another process would see; a store in memory has nobody else to look."""
+        if self.url != "memory:":
+            self.store.close()
+            self.store = open_store(self.url)
+        return self.store
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
+    """Each kind of store, empty."""
+    if request.param == "memory":
+        url = "memory:"
+    elif request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/runs.db"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    found = Opened(url)
+    yield found
+    found.store.close()

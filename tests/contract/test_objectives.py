@@ -1,0 +1,332 @@
+"""What every objective promises, over all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
+from tests.support.numerics import CPU, objective, tickets, tune
+from trainer_service.protocols import Objective, ProposalRejected
+
+NAMES = ["rastrigin", "ackley", "rosenbrock", "levy", "label_prompt", "label_prompt_per_class"]
+
+
+@pytest.fixture(params=NAMES)
+def built(request: pytest.FixtureRequest) -> Objective:
+    return objective(request.param)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def some_rows(built: Objective) -> torch.Tensor:
+    return torch.arange(min(4, built.train_rows))
+
+
+def test_the_start_is_reproducible(built: Objective) -> None:
+    first, again = built.initial(generator()), built.initial(generator())
+    assert first.dtype == torch.float32
+    assert tuple(first.shape) == built.shape
+    assert first.device == CPU
+    assert torch.equal(first, again)
+    assert not torch.equal(first, built.initial(generator(1)))
+
+
+def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None:
+    random = torch.stack([built.random_parameters(generator(seed)) for seed in range(8)])
+    start = torch.stack([built.initial(generator(seed)) for seed in range(8)])
+    assert random.shape == start.shape
+    assert 0.4 < float(random.std() / start.std()) < 2.5
+    assert torch.equal(random[0], built.random_parameters(generator(0)))
+
+
+def test_the_loss_is_a_scalar_with_a_gradient(built: Objective) -> None:
+    parameters = built.initial(generator()).requires_grad_(True)
+    loss = built.train_loss(parameters, some_rows(built))
+    assert loss.shape == ()
+    (gradient,) = torch.autograd.grad(loss, parameters)
+    assert gradient.shape == parameters.shape
+    assert torch.isfinite(gradient).all()
+    assert float(gradient.norm()) > 0.0
+
+
+def test_the_gradient_points_uphill(built: Objective) -> None:
+    parameters = built.initial(generator(3)).requires_grad_(True)
+    rows = some_rows(built)
+    loss = built.train_loss(parameters, rows)
+    (gradient,) = torch.autograd.grad(loss, parameters)
+    direction = gradient / gradient.norm()
+    with torch.no_grad():
+        step = 1e-2
+        ahead = built.train_loss(parameters + step * direction, rows)
+        behind = built.train_loss(parameters - step * direction, rows)
+    slope = float(ahead - behind) / (2 * step)
+    assert slope == pytest.approx(float(gradient.norm()), rel=0.05)
+
+
+def test_a_batch_scores_as_its_members_do(built: Objective) -> None:
+    many = torch.stack([built.initial(generator(seed)) for seed in range(3)])
+    together = built.score(many)
+    assert len(together) == 3
+    for one, score in zip(many, together, strict=True):
+        (alone,) = built.score(one.unsqueeze(0))
+        assert score.loss == pytest.approx(alone.loss, rel=1e-4)
+        assert score.accuracy == alone.accuracy
+        assert score.rows == alone.rows > 0
+
+
+def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective) -> None:
+    live = built.initial(generator()).requires_grad_(True)
+    before = live.detach().clone()
+    batch = live.unsqueeze(0)
+    built.score(batch)
+    built.project(batch)
+    built.toward(live, batch)
+    built.test(live)
+    built.embed(built.random_proposal(generator()), live)
+    built.artifact(live)
+    assert torch.equal(live.detach(), before)
+    assert live.grad is None
+    assert live.requires_grad
+
+
+def test_a_projection_says_where_the_parameters_are(built: Objective) -> None:
+    start = built.initial(generator())
+    (projected,) = built.project(start.unsqueeze(0))
+    assert projected.text
+    assert projected.distance >= -1e-6
+    if built.has_words:
+        # The start is made of words, so its projection is itself.
+        assert projected.distance == pytest.approx(0.0, abs=1e-6)
+        assert torch.equal(built.embed_ids(projected.ids, torch.zeros_like(start)), start)
+    else:
+        assert projected.ids == ()
+
+
+def test_a_projection_as_a_proposal_comes_back(built: Objective) -> None:
+    """Text → parameters → text."""
+    start = built.initial(generator(5))
+    (projected,) = built.project(start.unsqueeze(0))
+    embedded = built.embed(Proposal(text=projected.text), torch.zeros_like(start))
+    (again,) = built.project(embedded.parameters.unsqueeze(0))
+    assert again.text == projected.text
+    assert len(embedded.filled) == start.numel() // (start.shape[-1] if built.has_words else 1)
+
+
+def test_a_projection_does_not_depend_on_what_was_projected_before(built: Objective) -> None:
+    far = built.random_parameters(generator(8))
+    steps = torch.stack([far + 0.1 * built.random_parameters(generator(i)) for i in range(6)])
+    together = built.project(steps)
+    assert [built.project(step.unsqueeze(0))[0] for step in steps] == together
+
+
+def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> None:
+    start = built.random_parameters(generator(1))
+    goal = built.initial(generator(2))
+    (toward,) = built.toward(start, (start + goal).unsqueeze(0))
+    if built.has_words:
+        assert toward == built.project(goal.unsqueeze(0))[0].text
+    else:
+        moved = [float(number) for number in toward.split()]
+        assert moved == pytest.approx(goal.tolist(), rel=1e-2)
+
+
+def test_random_proposals_can_always_be_scored(built: Objective) -> None:
+    incumbent = built.initial(generator())
+    seen = set()
+    for seed in range(10):
+        proposal = built.random_proposal(generator(seed))
+        assert proposal == built.random_proposal(generator(seed))
+        embedded = built.embed(proposal, incumbent)
+        assert tuple(embedded.parameters.shape) == built.shape
+        assert embedded.filled
+        seen.add((proposal.text, proposal.values))
+    assert len(seen) == 10
+
+
+def test_raw_parameters_are_taken_as_they_are(built: Objective) -> None:
+    raw = built.random_parameters(generator(4))
+    incumbent = built.initial(generator())
+    embedded = built.embed(Proposal(parameters=raw.numpy()), incumbent)
+    assert torch.equal(embedded.parameters, raw)
+    assert embedded.parameters.data_ptr() != raw.data_ptr()
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(1, np.float32), "nan"])
+def test_raw_parameters_of_another_kind_are_refused(built: Objective, wrong: object) -> None:
+    raw = np.full(built.shape, np.nan, np.float32) if isinstance(wrong, str) else wrong
+    with pytest.raises(ProposalRejected) as caught:
+        built.embed(Proposal(parameters=raw), built.initial(generator()))  # type: ignore[arg-type]
+    assert caught.value.status in (ProposalStatus.MALFORMED, ProposalStatus.OUT_OF_BOUNDS)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_an_empty_proposal_is_called_so(built: Objective, text: str) -> None:
+    with pytest.raises(ProposalRejected) as caught:
+        built.embed(Proposal(text=text), built.initial(generator()))
+    assert caught.value.status is ProposalStatus.EMPTY
+
+
+def test_the_card_and_constraints_describe_it(built: Objective) -> None:
+    assert built.card.objective in ("function", "label_prompt")
+    assert built.card.description
+    words = built.constraints.kind is ProposalKind.TEXT
+    assert words == built.has_words
+    if words:
+        assert built.constraints.n_tokens == built.shape[-2]
+        assert 1 <= built.constraints.max_words <= built.constraints.n_tokens
+        assert len(built.card.labels) == 6
+        assert built.digest
+    else:
+        assert built.constraints.dimensions == built.shape[0]
+        assert built.constraints.lower < built.constraints.upper
+
+
+def test_the_artifact_holds_the_parameters(built: Objective) -> None:
+    parameters = built.initial(generator())
+    tensors, metadata = built.artifact(parameters)
+    assert [torch.equal(tensor, parameters) for tensor in tensors.values()] == [True]
+    assert metadata["objective"] == built.card.objective
+    assert all(isinstance(value, str) for value in metadata.values())
+
+
+# -- functions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "best"), [("rastrigin", 0.0), ("ackley", 0.0), ("rosenbrock", 1.0), ("levy", 1.0)]
+)
+def test_the_known_minimum_is_the_least_value(name: str, best: float) -> None:
+    built = objective(name)
+    (least,) = built.score(torch.full((1, 3), best))
+    assert least.loss == pytest.approx(0.0, abs=1e-4)
+    assert least.accuracy is None
+    assert least.rows == 1
+    others = built.score(torch.stack([built.initial(generator(seed)) for seed in range(50)]))
+    assert min(score.loss for score in others) > 0.0
+    assert built.test(torch.full((3,), best)) is None
+    assert built.baseline().zero_shot is None
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "value"),
+    [
+        ("rastrigin", (1.0, 2.0, 3.0), 14.0),
+        ("ackley", (1.0, 1.0, 1.0), 3.6253849),
+        ("rosenbrock", (0.0, 0.0, 0.0), 2.0),
+        ("levy", (1.0, 1.0, 5.0), 2.0 * 0.0 + 1.0),
+    ],
+)
+def test_values_at_other_points_are_right(
+    name: str, point: tuple[float, ...], value: float
+) -> None:
+    (score,) = objective(name).score(torch.tensor([point]))
+    assert score.loss == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["1 2 3", "1, 2, 3", "[1.0, 2e0, 3]", "(1;2;3)", " 1 , 2 3 "])
+def test_numbers_are_read_in_the_ways_people_write_them(text: str) -> None:
+    embedded = objective("levy").embed(Proposal(text=text), torch.zeros(3))
+    assert embedded.parameters.tolist() == [1.0, 2.0, 3.0]
+    assert embedded.filled == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "status"),
+    [
+        (Proposal(text="try 1 2 3"), ProposalStatus.MALFORMED),
+        (Proposal(text="1 2"), ProposalStatus.MALFORMED),
+        (Proposal(text="1 2 nan"), ProposalStatus.MALFORMED),
+        (Proposal(values=(1.0, 2.0, 3.0, 4.0)), ProposalStatus.MALFORMED),
+        (Proposal(values=(1.0, 2.0, 11.0)), ProposalStatus.OUT_OF_BOUNDS),
+        (Proposal(values=(1.0, float("nan"), 2.0)), ProposalStatus.OUT_OF_BOUNDS),
+        (Proposal(text="1 2 1e400"), ProposalStatus.OUT_OF_BOUNDS),
+        (Proposal(), ProposalStatus.EMPTY),
+    ],
+)
+def test_points_that_cannot_be_scored(proposal: Proposal, status: ProposalStatus) -> None:
+    with pytest.raises(ProposalRejected) as caught:
+        objective("levy").embed(proposal, torch.zeros(3))
+    assert caught.value.status is status
+
+
+# -- label_prompt -----------------------------------------------------------------------------
+
+
+def test_a_short_proposal_keeps_the_rest_of_the_incumbent() -> None:
+    built = objective("label_prompt")
+    incumbent = built.random_parameters(generator())
+    embedded = built.embed(Proposal(text="money back"), incumbent)
+    assert embedded.filled == (0, 1)
+    assert torch.equal(embedded.parameters[2:], incumbent[2:])
+    assert built.project(embedded.parameters.unsqueeze(0))[0].text.startswith("money back ")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("one two three four five six seven eight nine", ProposalStatus.TOO_LONG),
+        ("incomprehensibilities unconstitutionality antidisestablishment", ProposalStatus.TOO_LONG),
+        ("hello [SEP] there", ProposalStatus.MALFORMED),
+        ("hello \U0001f9ff", ProposalStatus.MALFORMED),
+        ("[CLS]", ProposalStatus.MALFORMED),
+    ],
+)
+def test_texts_that_cannot_be_embedded(text: str, status: ProposalStatus) -> None:
+    with pytest.raises(ProposalRejected) as caught:
+        objective("label_prompt").embed(Proposal(text=text), torch.zeros(8, 384))
+    assert caught.value.status is status
+
+
+def test_each_class_can_be_given_its_own_words() -> None:
+    built = objective("label_prompt_per_class")
+    incumbent = built.initial(generator())
+    shared = built.embed(Proposal(text="new word"), incumbent)
+    assert shared.filled == (0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16)
+    own = built.embed(Proposal(text="a | b | c | d | e | f g"), incumbent)
+    assert own.filled == (0, 3, 6, 9, 12, 15, 16)
+    with pytest.raises(ProposalRejected):
+        built.embed(Proposal(text="a | b"), incumbent)
+
+
+def test_too_many_ids_are_refused() -> None:
+    with pytest.raises(ProposalRejected):
+        objective("label_prompt").embed_ids(range(2000, 2009), torch.zeros(8, 384))
+
+
+def test_the_start_can_be_given_in_words() -> None:
+    built = tickets(initial_text="this message is about")
+    (words,) = built.project(built.initial(generator()).unsqueeze(0))
+    assert words.text.startswith("this message is about ")
+    assert len(words.text.split()) == 8
+
+
+def test_the_demo_task_is_neither_trivial_nor_untrainable() -> None:
+    """Zero-shot leaves room, and plain tuning takes at least five points of it."""
+    from mentorgrad.model.spec import Optimizer
+
+    built = objective("label_prompt")
+    baseline = built.baseline()
+    assert baseline.zero_shot is not None
+    assert baseline.zero_shot.accuracy is not None
+    assert baseline.majority_accuracy == pytest.approx(1 / 6)
+    assert 0.5 < baseline.zero_shot.accuracy <= 0.85
+    trajectory = torch.stack(tune(built, Optimizer(), 40, seed=0)[::10])
+    scores = built.score(trajectory)
+    best = min(range(len(scores)), key=lambda index: scores[index].loss)
+    reached = built.test(trajectory[best])
+    assert reached is not None
+    assert reached.accuracy is not None
+    assert reached.accuracy >= baseline.zero_shot.accuracy + 0.05
+    assert reached.loss < baseline.zero_shot.loss
+
+
+def test_training_is_the_same_twice() -> None:
+    from mentorgrad.model.spec import Optimizer
+
+    first = tune(objective("label_prompt"), Optimizer(), 3, seed=7)
+    again = tune(tickets(), Optimizer(), 3, seed=7)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))

@@ -1,0 +1,128 @@
+"""What every optimizer promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.spec import Optimizer as Spec
+from trainer_service.optimizers import OPTIMIZERS
+from trainer_service.optimizers.build import build_optimizer
+from trainer_service.protocols import Optimizer
+
+
+def loss_at(parameters: Tensor) -> Tensor:
+    scale = torch.arange(1.0, parameters.numel() + 1.0).view_as(parameters)
+    return (scale * (parameters - 1.0) ** 2).sum()
+
+
+def leaf(values: Tensor | None = None) -> Tensor:
+    start = torch.zeros(2, 3) if values is None else values.detach().clone()
+    return start.requires_grad_(True)
+
+
+def steps(optimizer: Optimizer, parameters: Tensor, count: int, rate: float = 0.01) -> Tensor:
+    for _ in range(count):
+        norm = optimizer.step(parameters, loss_at(parameters), rate)
+    return norm
+
+
+@pytest.fixture(params=OPTIMIZERS)
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return Spec(name=request.param, weight_decay=0.01, clip_norm=5.0)
+
+
+def test_it_descends(spec: Spec) -> None:
+    parameters = leaf()
+    before = float(loss_at(parameters.detach()))
+    steps(build_optimizer(spec), parameters, 50)
+    assert float(loss_at(parameters.detach())) < before
+    assert parameters.is_leaf
+    assert parameters.grad is None
+
+
+def test_the_norm_is_that_of_the_gradient_before_clipping(spec: Spec) -> None:
+    parameters = leaf()
+    (gradient,) = torch.autograd.grad(loss_at(parameters), parameters)
+    norm = steps(build_optimizer(spec), parameters, 1)
+    assert norm.shape == ()
+    assert float(norm) == pytest.approx(float(gradient.norm()))
+
+
+def test_a_restored_state_goes_on_byte_for_byte(spec: Spec) -> None:
+    straight, optimizer = leaf(), build_optimizer(spec)
+    steps(optimizer, straight, 7)
+    state = optimizer.state()
+    assert int(state["steps"]) == 7
+    resumed, other = leaf(straight), build_optimizer(spec)
+    other.load(state)
+    assert state.keys() == other.state().keys()
+    steps(optimizer, straight, 5)
+    steps(other, resumed, 5)
+    assert torch.equal(straight, resumed)
+    for name, moment in optimizer.state().items():
+        assert torch.equal(moment, other.state()[name]), name
+
+
+def test_a_state_is_a_copy(spec: Spec) -> None:
+    parameters, optimizer = leaf(), build_optimizer(spec)
+    steps(optimizer, parameters, 1)
+    state = optimizer.state()
+    kept = {name: moment.clone() for name, moment in state.items()}
+    steps(optimizer, parameters, 3)
+    assert all(torch.equal(state[name], kept[name]) for name in kept)
+    fresh = build_optimizer(spec)
+    fresh.load(state)
+    steps(fresh, leaf(parameters), 3)
+    assert all(torch.equal(state[name], kept[name]) for name in kept)
+
+
+def test_an_empty_state_resets(spec: Spec) -> None:
+    parameters, optimizer = leaf(), build_optimizer(spec)
+    assert optimizer.state() == {}
+    steps(optimizer, parameters, 4)
+    optimizer.load({})
+    assert optimizer.state() == {}
+    other = leaf(parameters)
+    steps(optimizer, parameters, 4)
+    steps(build_optimizer(spec), other, 4)
+    assert torch.equal(parameters, other)
+
+
+def test_moments_follow_to_another_tensor(spec: Spec) -> None:
+    """A branch of a race goes on with the moments, on a tensor of its own."""
+    straight, optimizer = leaf(), build_optimizer(spec)
+    steps(optimizer, straight, 3)
+    branch, branching = leaf(), build_optimizer(spec)
+    steps(branching, branch, 3)
+    branch = leaf(branch)
+    steps(optimizer, straight, 3)
+    steps(branching, branch, 3)
+    assert torch.equal(straight, branch)
+
+
+def test_anothers_state_is_refused(spec: Spec) -> None:
+    with pytest.raises(InvalidInput):
+        build_optimizer(spec).load({"strange": torch.zeros(1)})
+
+
+def test_clipping_bounds_the_first_step_of_sgd() -> None:
+    parameters = leaf()
+    steps(build_optimizer(Spec(name="sgd", clip_norm=0.5)), parameters, 1, rate=1.0)
+    assert float(parameters.detach().norm()) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_decay_shrinks_without_a_gradient() -> None:
+    for name in OPTIMIZERS:
+        parameters = leaf(torch.ones(2, 3) * 4.0)
+        optimizer = build_optimizer(Spec(name=name, weight_decay=0.5))
+        optimizer.step(parameters, (parameters * 0.0).sum(), 0.1)
+        assert torch.allclose(parameters, torch.full((2, 3), 4.0 * 0.95)), name
+
+
+def test_an_unknown_optimizer_is_named() -> None:
+    with pytest.raises(InvalidInput, match="adamw, sgd") as caught:
+        build_optimizer(Spec(name="adamax"))
+    assert caught.value.violations[0].field == "spec.optimizer.name"

@@ -1,0 +1,356 @@
+"""A resumed run is the run that was never stopped: the same effective log, the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mentorgrad.errors import NotFound
+from mentorgrad.model.advice import AnswerStatus, ProposalRequest
+from mentorgrad.model.event import (
+    CheckpointSaved,
+    Created,
+    EventKind,
+    ProposalsReceived,
+    Resumed,
+    Segment,
+    StateChanged,
+)
+from mentorgrad.model.query import EventQuery, View
+from mentorgrad.model.run import RunState
+from mentorgrad.model.spec import (
+    Acceptance,
+    Budget,
+    Fallback,
+    Function,
+    LabelPrompt,
+    MentorChoice,
+    Optimizer,
+    RunSpec,
+    Stages,
+    Task,
+)
+from mentorgrad.schema import to_dict
+from run_store.memory_store import MemoryRunStore
+from run_store.open import open_store
+from run_store.protocols import RunStore
+from trainer_service.composition import run_parts
+from trainer_service.control import Stop, StopKind
+from trainer_service.execution import ARTIFACT, Parts, execute
+from trainer_service.job import WorkerJob
+from trainer_service.mentors.controls import RandomTokens
+
+LEASE = timedelta(seconds=30)
+SPEC = RunSpec(
+    objective=Function("levy", 3),
+    optimizer=Optimizer(learning_rate=0.05),
+    stages=Stages(count=3, steps=12, candidates=3),
+    mentor=MentorChoice("random_tokens", proposals=5),
+    acceptance=Acceptance(finalists=2, probe_steps=4),
+    budget=Budget(gradient_steps=80, evaluations=60),
+    seed=3,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite"])
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunStore]:
+    if request.param == "memory":
+        opened: RunStore = MemoryRunStore()
+    else:
+        folder = tmp_path_factory.mktemp("resume")
+        opened = open_store(f"sqlite:///{folder}/runs.sqlite")
+    yield opened
+    opened.close()
+
+
+class StopsAt:
+    """A control that stops the n-th time it is asked, and says how often it was."""
+
+    def __init__(self, n: int | None = None, kind: StopKind = StopKind.PAUSE) -> None:
+        self.asked = 0
+        self._n = n
+        self._kind = kind
+
+    def check(self) -> None:
+        self.asked += 1
+        if self._n is not None and self.asked > self._n:
+            raise Stop(self._kind)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        pass
+
+
+def parts() -> Parts:
+    return run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+
+
+def create(store: RunStore, spec: RunSpec = SPEC) -> str:
+    return store.create(Created(spec=spec))[0].run_id
+
+
+def go(store: RunStore, run_id: str, control: StopsAt, how: Parts | None = None) -> RunState:
+    run = store.get_run(run_id)
+    if run.state is RunState.PAUSED:
+        store.transition(run_id, RunState.QUEUED)
+    lease = store.claim(run_id, "test", LEASE)
+    return execute(store, run, lease, how or parts(), control)
+
+
+def effective(store: RunStore, run_id: str) -> list[Any]:
+    """The effective log without times, durations and the boundaries of segments."""
+    query = EventQuery(view=View.FULL, effective=True)
+    log: list[Any] = []
+    for event in store.events(run_id, query):
+        payload = event.payload
+        if isinstance(payload, (StateChanged, CheckpointSaved, Resumed)):
+            continue
+        if isinstance(payload, Segment):
+            assert payload.parameters is not None
+            log += [
+                ("snapshot", payload.stage, to_dict(snapshot), row.tobytes())
+                for snapshot, row in zip(payload.snapshots, payload.parameters, strict=True)
+            ]
+            continue
+        plain = to_dict(payload)
+        log.append((event.kind.value, _timeless(plain)))
+    return log
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        timed = {"duration", "mentor_time", "train_time", "request_id"}
+        return {key: _timeless(item) for key, item in value.items() if key not in timed}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[list[Any], bytes, int]:
+    """An uninterrupted run: its log, its artifact, and how often it asked whether to stop."""
+    torch.set_num_threads(1)
+    store = MemoryRunStore()
+    run_id, control = create(store), StopsAt()
+    assert go(store, run_id, control) is RunState.SUCCEEDED
+    return effective(store, run_id), store.read_artifact(run_id, ARTIFACT), control.asked
+
+
+def test_the_run_stops_in_stages_and_in_races(whole: tuple[list[Any], bytes, int]) -> None:
+    log, _, asked = whole
+    steps = sum(entry[0] == "snapshot" for entry in log)
+    assert asked > steps + 10, "probe steps ask too"
+    assert sum(entry[0] == "restart_decided" for entry in log) == 2
+
+
+@pytest.mark.parametrize("n", [0, 1, 12, 13, 18, 27, 34, 52, 75])
+def test_paused_anywhere_it_goes_on_exactly(
+    whole: tuple[list[Any], bytes, int], store: RunStore, n: int
+) -> None:
+    log, artifact, asked = whole
+    assert n < asked
+    run_id = create(store)
+    assert go(store, run_id, StopsAt(n)) is RunState.PAUSED
+    assert go(store, run_id, StopsAt()) is RunState.SUCCEEDED
+    assert effective(store, run_id) == log
+    assert store.read_artifact(run_id, ARTIFACT) == artifact
+    assert store.get_run(run_id).usage.gradient_steps == 80
+
+
+WORDS = RunSpec(
+    objective=LabelPrompt(n_tokens=3),
+    task=Task("tickets", shots=2, selection_rows=3),
+    optimizer=Optimizer(learning_rate=0.1, batch_size=8),
+    stages=Stages(count=2, steps=4, candidates=2),
+    mentor=MentorChoice("random_tokens", proposals=2),
+    acceptance=Acceptance(finalists=1, probe_steps=2),
+    seed=5,
+)
+
+
+def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path) -> None:
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", cache_dir=str(tmp_path)))
+    store = MemoryRunStore()
+    whole_id = create(store, WORDS)
+    assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
+    log = effective(store, whole_id)
+    assert sum(entry[0] == "snapshot" for entry in log) == 8
+    (decided,) = (entry[1] for entry in log if entry[0] == "restart_decided")
+    assert len(decided["branches"]) == 2, "it raced"
+
+    run_id = create(store, WORDS)
+    # Between the second and the third step, then in the race after them.
+    assert go(store, run_id, StopsAt(4), how) is RunState.PAUSED
+    assert store.get_run(run_id).step == 2
+    assert go(store, run_id, StopsAt(7), how) is RunState.PAUSED
+    assert store.get_run(run_id).step == 4
+    assert not any(entry[0] == "restart_decided" for entry in effective(store, run_id))
+    assert any(entry[0] == "proposals_received" for entry in effective(store, run_id))
+    assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+    assert effective(store, run_id) == log
+    assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
+
+
+def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunStore) -> None:
+    log, artifact, _ = whole
+    run_id = create(store)
+    states = []
+    # 17 is more than a race takes: what is shorter would never get past one.
+    while not states or states[-1] is not RunState.SUCCEEDED:
+        states.append(go(store, run_id, StopsAt(17)))
+    assert len(states) > 4
+    assert effective(store, run_id) == log
+    assert store.read_artifact(run_id, ARTIFACT) == artifact
+
+
+@pytest.mark.parametrize("n", [5, 20, 70])
+def test_a_dead_worker_costs_nothing_but_time(
+    whole: tuple[list[Any], bytes, int], store: RunStore, n: int
+) -> None:
+    log, artifact, _ = whole
+    run_id = create(store)
+    # A lost lease records nothing at all, as death does.
+    assert go(store, run_id, StopsAt(n, StopKind.LOST)) is RunState.RUNNING
+    store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
+    assert go(store, run_id, StopsAt()) is RunState.SUCCEEDED
+    assert effective(store, run_id) == log
+    assert store.read_artifact(run_id, ARTIFACT) == artifact
+
+
+@pytest.mark.parametrize("control", ["perturb", "random_init", "recombine"])
+def test_a_control_s_raw_proposals_are_drawn_again(store: RunStore, control: str) -> None:
+    """Their tensors are not in the log, and a dead worker leaves no checkpoint with them."""
+    spec = dataclasses.replace(SPEC, mentor=MentorChoice(control, proposals=4))
+    whole, broken = create(store, spec), create(store, spec)
+    assert go(store, whole, StopsAt()) is RunState.SUCCEEDED
+    assert go(store, broken, StopsAt(20, StopKind.LOST)) is RunState.RUNNING
+    store.transition(broken, RunState.INTERRUPTED, "the worker died", attempt=1)
+    assert go(store, broken, StopsAt()) is RunState.SUCCEEDED
+    assert effective(store, broken) == effective(store, whole)
+    assert store.read_artifact(broken, ARTIFACT) == store.read_artifact(whole, ARTIFACT)
+
+
+class CountingMentor(RandomTokens):
+    """Answers differently every time it is asked, whatever the seed."""
+
+    asked: list[str]
+
+    def propose(self, request: ProposalRequest, incumbent: Any, pool: Any) -> Any:
+        self.asked.append(request.request_id)
+        changed = dataclasses.replace(request, seed=1000 + len(self.asked))
+        return super().propose(changed, incumbent, pool)
+
+
+def test_an_answer_in_the_log_is_never_asked_for_again(
+    store: RunStore,
+) -> None:
+    asked: list[str] = []
+
+    def mentor(run: Any, objective: Any) -> CountingMentor:
+        made = CountingMentor(objective)
+        made.asked = asked
+        return made
+
+    how = dataclasses.replace(parts(), mentor=mentor)
+    run_id = create(store)
+    # Into the first race, and dead: the answer is in the log, and no checkpoint holds it.
+    assert go(store, run_id, StopsAt(20, StopKind.LOST), how) is RunState.RUNNING
+    assert asked == ["s0"]
+    store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
+    assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+    assert asked == ["s0", "s1"]
+    answers = [
+        event.payload.answer
+        for event in store.events(run_id, EventQuery(kinds=(EventKind.PROPOSALS_RECEIVED,)))
+        if isinstance(event.payload, ProposalsReceived)
+    ]
+    assert [answer.request_id for answer in answers] == ["s0", "s0", "s1"]
+    assert answers[0] == answers[1]
+
+
+class AbsentMentor(RandomTokens):
+    """Does not answer."""
+
+    def propose(self, request: ProposalRequest, incumbent: Any, pool: Any) -> Any:
+        answer = super().propose(request, incumbent, pool)
+        return dataclasses.replace(
+            answer, status=AnswerStatus.UNAVAILABLE, proposals=(), detail="nobody there"
+        )
+
+
+@pytest.mark.parametrize("n", [18, 40])
+def test_a_lost_mentor_stays_lost_over_a_resume(n: int) -> None:
+    spec = dataclasses.replace(
+        SPEC, mentor=MentorChoice("random_tokens", proposals=5, fallback=Fallback.RANDOM_TOKENS)
+    )
+    how = dataclasses.replace(parts(), mentor=lambda _, objective: AbsentMentor(objective))
+    logs = []
+    for stops in ([], [n]):
+        store = MemoryRunStore()
+        run_id = create(store, spec)
+        for stop in stops:
+            assert go(store, run_id, StopsAt(stop), how) is RunState.PAUSED
+        assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+        logs.append(effective(store, run_id))
+        usage = store.get_run(run_id).usage
+        assert (usage.mentor_calls, usage.usable_answers, usage.fallbacks) == (2, 0, 2)
+    assert logs[0] == logs[1]
+    kinds = [entry[0] for entry in logs[0]]
+    assert kinds.count("mentor_lost") == 1
+    assert kinds.count("proposals_received") == 4
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(
+    whole: tuple[list[Any], bytes, int], store: RunStore
+) -> None:
+    log, artifact, _ = whole
+    run_id = create(store)
+    assert go(store, run_id, StopsAt(30)) is RunState.PAUSED
+    assert go(store, run_id, StopsAt(10)) is RunState.PAUSED
+    query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,), effective=True)
+    saved = [e for e in store.events(run_id, query) if isinstance(e.payload, CheckpointSaved)]
+    newest = saved[-1].payload
+    store.transition(run_id, RunState.QUEUED)
+    store.claim(run_id, "vandal", LEASE)
+    store.put_blob(run_id, 3, newest.artifact, b"torn" * 100, checkpoint=True)
+    store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=3)
+    assert go(store, run_id, StopsAt()) is RunState.SUCCEEDED
+    resumed = [e.payload for e in store.events(run_id) if isinstance(e.payload, Resumed)]
+    assert resumed[-1].checkpoint_seq == saved[-2].seq
+    assert effective(store, run_id) == log
+    assert store.read_artifact(run_id, ARTIFACT) == artifact
+
+
+def test_only_the_last_two_checkpoints_are_kept(store: RunStore) -> None:
+    run_id = create(store)
+    for n in (9, 9, 9):
+        assert go(store, run_id, StopsAt(n)) is RunState.PAUSED
+    query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,))
+    names = [
+        e.payload.artifact
+        for e in store.events(run_id, query)
+        if isinstance(e.payload, CheckpointSaved)
+    ]
+    assert len(names) == 3
+    with pytest.raises(NotFound):
+        store.read_artifact(run_id, names[0])
+    assert all(store.read_artifact(run_id, name) for name in names[1:])
+    assert store.artifacts(run_id) == ()
+
+
+def test_cancel_leaves_no_checkpoint_and_no_result() -> None:
+    store = MemoryRunStore()
+    run_id = create(store)
+    assert go(store, run_id, StopsAt(5, StopKind.CANCEL)) is RunState.CANCELLED
+    run = store.get_run(run_id)
+    assert (run.state, run.result, store.artifacts(run_id)) == (RunState.CANCELLED, None, ())

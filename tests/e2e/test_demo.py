@@ -1,0 +1,205 @@
+"""The demo does what it says, and is a fair one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.model.advice import AnswerStatus, ProposalStatus
+from mentorgrad.model.event import EventKind
+from mentorgrad.model.query import EventQuery
+from run_store.open import open_store
+from run_store.protocols import RunStore
+
+pytestmark = pytest.mark.timeout(300)
+
+COMMAND = [str(Path(sys.executable).with_name("mentorgrad"))]
+ARMS = ("mentor", "random_tokens", "none")
+FIGURES = {
+    "run_id",
+    "test_loss",
+    "test_accuracy",
+    "best_selection_loss",
+    "restarts_applied",
+    "mentor_calls",
+    "usable_answers",
+    "seconds",
+}
+
+
+def addresses(text: str) -> list[tuple[str, int]]:
+    """Where the services said they are."""
+    found = re.findall(r"(?:mentor|trainer) at (127\.0\.0\.1):(\d+)", text)
+    return [(host, int(port)) for host, port in found]
+
+
+def answers(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def demo(place: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "demo", "--json"], cwd=place, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.fixture(scope="module")
+def summary(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert demo.returncode == 0, demo.stderr[-3000:]
+    return json.loads(demo.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def store(place: Path, summary: dict[str, Any]) -> Iterator[RunStore]:
+    opened = open_store(f"sqlite:///{place}/mentorgrad-demo/runs.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_the_last_line_is_the_summary(summary: dict[str, Any]) -> None:
+    assert set(summary) == {"arms", "seconds"}
+    assert tuple(summary["arms"]) == ARMS
+    assert all(set(figures) == FIGURES for figures in summary["arms"].values())
+    assert summary["arms"]["none"]["restarts_applied"] == 0
+    for control in ("random_tokens", "none"):
+        assert summary["arms"][control]["mentor_calls"] == 0
+        assert summary["arms"][control]["usable_answers"] == 0
+    assert summary["arms"]["mentor"]["mentor_calls"] > 0
+    assert summary["arms"]["mentor"]["usable_answers"] > 0
+
+
+def test_the_arms_had_one_budget_and_kept_to_it(store: RunStore, summary: dict[str, Any]) -> None:
+    runs = {arm: store.get_run(summary["arms"][arm]["run_id"]) for arm in ARMS}
+    budgets = {(run.spec.budget, run.spec.seed, run.spec.task) for run in runs.values()}
+    assert len(budgets) == 1
+    for run in runs.values():
+        assert run.usage.gradient_steps == run.spec.budget.gradient_steps
+        assert run.usage.evaluations <= (run.spec.budget.evaluations or 0)
+        assert run.usage.fallbacks == 0
+
+
+def test_there_is_something_to_gain_and_tuning_gains_it(
+    store: RunStore, summary: dict[str, Any]
+) -> None:
+    result = store.get_run(summary["arms"]["none"]["run_id"]).result
+    assert result is not None
+    assert result.zero_shot is not None
+    assert result.zero_shot.accuracy is not None
+    assert result.zero_shot.accuracy <= 0.85
+    assert result.majority_accuracy is not None
+    accuracy = summary["arms"]["none"]["test_accuracy"]
+    assert accuracy >= result.zero_shot.accuracy + 0.05
+    assert accuracy > result.majority_accuracy
+
+
+def test_the_trajectory_is_recorded_and_moves_in_words(
+    store: RunStore, summary: dict[str, Any]
+) -> None:
+    texts = {}
+    for arm in ARMS:
+        run_id = summary["arms"][arm]["run_id"]
+        path = store.trajectory(run_id)
+        texts[arm] = {snapshot.text for snapshot in path.snapshots}
+        assert "" not in texts[arm]
+        assert len(texts[arm]) > 1
+        assert path.parameters is not None
+        assert len(path.parameters) == len(path.snapshots)
+        toward = {item.toward_text for item in store.list_candidates(run_id).candidates}
+        assert len(toward - {""}) > 1
+
+
+def test_the_language_model_s_answers_are_usable_and_one_is_applied(
+    store: RunStore, summary: dict[str, Any]
+) -> None:
+    run_id = summary["arms"]["mentor"]["run_id"]
+    events = list(store.events(run_id, EventQuery(effective=True)))
+    answered = [event.payload for event in events if event.kind is EventKind.PROPOSALS_RECEIVED]
+    by_model = [item.answer for item in answered if any(r.model for r in item.answer.records)]
+    assert by_model
+    usable = [answer for answer in by_model if answer.status is AnswerStatus.USABLE]
+    assert len(usable) >= 0.8 * len(by_model)
+    proposed = {proposal.proposal_id for answer in usable for proposal in answer.proposals}
+    decided = [event.payload for event in events if event.kind is EventKind.RESTART_DECIDED]
+    applied = {
+        outcome.proposal_id
+        for payload in decided
+        if payload.restarted
+        for outcome in payload.outcomes
+        if outcome.status is ProposalStatus.APPLIED
+    }
+    assert applied & proposed
+
+
+def test_progress_and_picture_are_there_and_the_services_are_gone(
+    demo: subprocess.CompletedProcess[str], place: Path
+) -> None:
+    told = demo.stderr
+    assert "stage 4 of 4" in told
+    assert "restart from" in told
+    assert (place / "mentorgrad-demo/loss.png").read_bytes().startswith(b"\x89PNG")
+    found = addresses(told)
+    assert len(found) == 2
+    assert not any(answers(address) for address in found)
+
+
+def test_the_commands_to_look_further_work(
+    demo: subprocess.CompletedProcess[str], place: Path
+) -> None:
+    commands = [
+        shlex.split(line)[1:]
+        for line in demo.stderr.splitlines()
+        if line.startswith("  mentorgrad ")
+    ]
+    assert {"list", "show", "compare", "plot", "download"} <= {words[1] for words in commands}
+    for words in commands:
+        if words[0] == "serve":
+            continue  # runs until it is stopped; the services' own tests start it
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=place, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        assert done.stdout
+
+
+def test_an_interrupt_stops_both_services(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--directory", str(tmp_path / "demo")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    told = ""
+    for line in process.stdout:
+        told += line
+        if line.startswith("stage 1"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, complaint
+    assert "stopped, both services too" in complaint
+    found = addresses(told)
+    assert len(found) == 2
+    assert not any(answers(address) for address in found)

@@ -1,0 +1,112 @@
+"""`mentorgrad serve`: both services together, and each by its own command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mentorgrad.client import Client, MentorClient
+from mentorgrad.errors import Unavailable
+
+COMMAND = [str(Path(sys.executable).with_name("mentorgrad")), "serve"]
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a `serve` command; it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def address(process: subprocess.Popen[str], service: str) -> str:
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    assert said["service"] == service
+    return str(said["address"])
+
+
+def command_lines(pid: int) -> str:
+    """Those of a process's descendants, as everybody on the machine can read them."""
+    found = ""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may just have ended
+            found += Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") + "\n"
+            found += command_lines(int(child))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_all_starts_both_and_stops_both(start: Start, tmp_path: Path, number: int) -> None:
+    both = start(
+        *("all", "--listen", "127.0.0.1:0", "--mentor-listen", "127.0.0.1:0", "--name", "small"),
+        *("--store", f"sqlite:///{tmp_path}/s3cret.sqlite", "--json"),
+    )
+    mentor, trainer = address(both, "mentor"), address(both, "trainer")
+    with Client(trainer) as client:
+        known = {entry.name: entry for entry in client.trainer_info().mentors}
+        assert known["small"].available
+        assert "SmolLM2" in known["small"].model
+        assert client.list_runs().runs == ()
+    assert (tmp_path / "s3cret.sqlite").is_file()
+    said = command_lines(both.pid)
+    assert "trainer_service" in said
+    assert "s3cret" not in said
+    both.send_signal(number)
+    assert both.wait(30) == (0 if number == signal.SIGINT else 128 + number)
+    with MentorClient(mentor) as asked, pytest.raises(Unavailable):
+        asked.info()
+    with Client(trainer) as client, pytest.raises(Unavailable):
+        client.list_runs()
+
+
+def test_the_services_own_commands_join(start: Start) -> None:
+    mentor = start("mentor", "--listen", "127.0.0.1:0")
+    with MentorClient(address(mentor, "mentor")) as client:
+        assert client.info().backend == "llama_cpp"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trainer", "--listen", "nowhere"), "listen: must be HOST:PORT"),
+        (("trainer", "--listen", "0.0.0.0:0"), "--insecure"),
+        (("trainer", "--mentor", "small"), "NAME=HOST:PORT"),
+        (("trainer", "--store", "mysql://x"), "store: must be sqlite:///PATH"),
+        (("mentor", "--model", "nowhere.gguf"), "nowhere.gguf"),
+        (("mentor", "--threads", "0"), "threads"),
+    ],
+)
+def test_a_bad_setting_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert message in done.stderr

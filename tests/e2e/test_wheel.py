@@ -1,0 +1,119 @@
+"""The built wheel without extras in an empty environment: light, whole, clear about extras."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    return next(target.glob("mentorgrad-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a program of an environment that holds the wheel and what it requires."""
+    place = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    python = place / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", str(wheel)], check=True, timeout=240)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(place / "bin" / program), *arguments],
+            cwd=place,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_the_wheel_carries_protos_migrations_and_services(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    protos = {path.name for path in (ROOT / "protos/mentorgrad/v1").glob("*.proto")}
+    assert protos
+    assert {f"mentorgrad/protos/mentorgrad/v1/{name}" for name in protos} <= names
+    migrations = [path.name for path in (ROOT / "run_store/migrations/versions").glob("*.py")]
+    assert migrations
+    assert {f"run_store/migrations/versions/{name}" for name in migrations} <= names
+    assert "run_store/migrations/env.py" in names
+    assert {"trainer_service/cli.py", "mentor_service/cli.py"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "bench/"))]
+
+
+def test_the_sdk_imports_without_what_services_need(empty: Run) -> None:
+    done = empty(
+        "python",
+        "-c",
+        "import importlib.util as u, mentorgrad; mentorgrad.Client; mentorgrad.RunSpec();"
+        "heavy = ('torch', 'sqlalchemy', 'llama_cpp', 'transformers');"
+        "print([name for name in heavy if u.find_spec(name)])",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
+
+
+def test_the_command_helps(empty: Run) -> None:
+    for arguments in ((), ("runs",), ("serve",)):
+        done = empty("mentorgrad", *arguments, "--help")
+        assert done.returncode == 0, done.stderr
+        assert "Example: mentorgrad" in done.stdout
+
+
+def test_without_a_service_one_line_says_so(empty: Run) -> None:
+    done = empty("mentorgrad", "runs", "list", "--server", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "mentorgrad serve all" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("serve", "trainer", "--listen", "127.0.0.1:0"), "trainer"),
+        (("serve", "mentor", "--help"), "mentor"),
+        (("runs", "list", "--store", "sqlite:///runs.sqlite"), "trainer"),
+        (("serve", "all"), "trainer,mentor"),
+        (("demo",), "demo"),
+        (("models", "pull", "hf:org/repo"), "hub"),
+    ],
+)
+def test_a_missing_extra_is_one_line_with_the_pip_command(
+    empty: Run, arguments: tuple[str, ...], extra: str
+) -> None:
+    done = empty("mentorgrad", *arguments)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"pip install 'mentorgrad[{extra}]'" in done.stderr
+
+
+def test_doctor_says_what_is_missing_and_is_content(empty: Run) -> None:
+    nobody = "127.0.0.1:1"
+    done = empty("mentorgrad", "doctor", "--server", nobody, "--mentor-server", nobody)
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'mentorgrad[trainer]'" in done.stdout

@@ -1,0 +1,184 @@
+"""A mentor that is killed, hangs, refuses or never answers neither stalls nor fails the caller."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import torch
+
+from mentorgrad.errors import Unavailable
+from mentorgrad.model.advice import (
+    AdviseOpen,
+    Answer,
+    AnswerStatus,
+    Batch,
+    ProposalRequest,
+    TaskCard,
+)
+from mentorgrad.model.run import Candidate, CandidateSource, Score, Snapshot
+from trainer_service.mentors.remote import Patience, RemoteMentor, probe
+from trainer_service.protocols import Scored
+
+OPENED = AdviseOpen("run-1", card=TaskCard("label_prompt", "messages", ("billing",)))
+PATIENCE = Patience(open=1.0, acknowledge=1.5, absent=0.8, longest_pause=0.3)
+
+
+def scored(name: str, text: str = "some words") -> Scored:
+    candidate = Candidate(name, CandidateSource.PROJECTION, text=text, score=Score(1.0, 0.5, 10))
+    return Scored(candidate, torch.zeros(2))
+
+
+def ask(mentor: RemoteMentor, name: str, timeout: float = 15.0) -> Answer:
+    request = ProposalRequest(name, count=3, timeout=timedelta(seconds=timeout))
+    return mentor.propose(request, scored("incumbent"), [])
+
+
+def ask_until_usable(mentor: RemoteMentor, name: str) -> Answer:
+    deadline = time.monotonic() + 60
+    while True:
+        answer = ask(mentor, name)
+        if answer.status is AnswerStatus.USABLE or time.monotonic() > deadline:
+            return answer
+
+
+def observe_much(mentor: RemoteMentor) -> bool:
+    """Whether a thousand observations came back; a blocked one would keep the thread."""
+    done = threading.Event()
+
+    def observe() -> None:
+        for step in range(1_000):
+            mentor.observe(Batch(snapshots=(Snapshot(step, 1.0, text="words " * 50),)))
+        done.set()
+
+    threading.Thread(target=observe, daemon=True).start()
+    return done.wait(30)
+
+
+@pytest.fixture
+def remote() -> Iterator[Callable[[str], RemoteMentor]]:
+    opened: list[RemoteMentor] = []
+
+    def start(address: str) -> RemoteMentor:
+        opened.append(RemoteMentor("small", address, OPENED, PATIENCE))
+        return opened[-1]
+
+    yield start
+    for mentor in opened:
+        mentor.close()
+        assert not mentor.alive
+
+
+def test_a_refused_port_is_unavailable(
+    remote: Callable[[str], RemoteMentor], free_port: int
+) -> None:
+    mentor = remote(f"127.0.0.1:{free_port}")
+    assert observe_much(mentor)
+    answer = ask(mentor, "r1", timeout=30.0)
+    assert answer.status is AnswerStatus.UNAVAILABLE
+    assert str(free_port) in answer.detail
+    assert "\n" not in answer.detail
+
+
+def test_a_port_that_accepts_and_never_answers_is_unavailable(
+    remote: Callable[[str], RemoteMentor],
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        mentor = remote(f"127.0.0.1:{listener.getsockname()[1]}")
+        assert observe_much(mentor)
+        assert ask(mentor, "r1", timeout=30.0).status is AnswerStatus.UNAVAILABLE
+
+
+def test_a_short_timeout_holds_while_there_is_no_mentor(
+    remote: Callable[[str], RemoteMentor], free_port: int
+) -> None:
+    answer = ask(remote(f"127.0.0.1:{free_port}"), "r1", timeout=0.2)
+    assert answer.status in (AnswerStatus.TIMED_OUT, AnswerStatus.UNAVAILABLE)
+
+
+def test_a_killed_mentor_is_unavailable_and_comes_back_with_what_it_was_told(
+    remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
+) -> None:
+    first = mentor_process()
+    mentor = remote(first.address)
+    mentor.observe(Batch(candidates=(scored("early", "told to the first").candidate,)))
+    assert ask(mentor, "r1").status is AnswerStatus.USABLE
+    first.kill()
+    assert ask(mentor, "r2").status is AnswerStatus.UNAVAILABLE
+    mentor.observe(Batch(candidates=(scored("late", "told to nobody").candidate,)))
+    assert observe_much(mentor)
+    mentor_process(port=first.port)
+    answer = ask_until_usable(mentor, "r3")
+    assert answer.status is AnswerStatus.USABLE
+    assert "told to the first" in answer.records[0].question
+    assert "told to nobody" in answer.records[0].question
+
+
+def test_killed_while_it_thinks_is_asked_again_after_a_restart(
+    remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
+) -> None:
+    first = mentor_process(delay=60.0)
+    mentor = RemoteMentor("small", first.address, OPENED, Patience(absent=30.0))
+    try:
+        assert mentor.wait_open(20)
+        answers: list[Answer] = []
+        thread = threading.Thread(target=lambda: answers.append(ask(mentor, "r1", 50.0)))
+        thread.start()
+        time.sleep(0.3)
+        first.kill()
+        mentor_process(port=first.port)
+        thread.join(50)
+        assert [answer.status for answer in answers] == [AnswerStatus.USABLE]
+        assert answers[0].request_id == "r1"
+    finally:
+        mentor.close()
+
+
+def test_a_hung_mentor_is_noticed_and_comes_back_when_it_goes_on(
+    remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
+) -> None:
+    process = mentor_process()
+    mentor = remote(process.address)
+    assert ask(mentor, "r1").status is AnswerStatus.USABLE
+    process.signal(signal.SIGSTOP)
+    assert observe_much(mentor)
+    answer = ask(mentor, "r2", timeout=30.0)
+    assert answer.status is AnswerStatus.UNAVAILABLE
+    process.signal(signal.SIGCONT)
+    assert ask_until_usable(mentor, "r3").status is AnswerStatus.USABLE
+
+
+def test_a_stopping_mentor_says_so_and_the_session_moves_on(
+    remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
+) -> None:
+    first = mentor_process()
+    mentor = remote(first.address)
+    assert mentor.wait_open(20)
+    first.signal(signal.SIGTERM)
+    assert first.process.wait(20) == 0
+    mentor_process(port=first.port)
+    assert ask_until_usable(mentor, "r1").status is AnswerStatus.USABLE
+
+
+def test_close_is_not_held_up_by_a_hung_mentor(mentor_process: Callable[..., Any]) -> None:
+    process = mentor_process()
+    mentor = RemoteMentor("small", process.address, OPENED, PATIENCE)
+    assert mentor.wait_open(20)
+    process.signal(signal.SIGSTOP)
+    assert observe_much(mentor)
+    mentor.close()
+    assert not mentor.alive
+    process.signal(signal.SIGCONT)
+
+
+async def test_probing_an_absent_mentor_is_unavailable(free_port: int) -> None:
+    with pytest.raises(Unavailable, match=str(free_port)):
+        await probe(f"127.0.0.1:{free_port}", 2.0)

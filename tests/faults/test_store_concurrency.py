@@ -1,0 +1,198 @@
+"""Several real processes write to one database at once: nothing is lost, nothing is half there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.errors import Conflict
+from mentorgrad.model.event import Created, Segment
+from mentorgrad.model.query import EventQuery, RunFilter, View
+from mentorgrad.model.run import RunState
+from mentorgrad.wire.codec import encode_event
+from run_store.open import open_store
+from run_store.projection import replay
+
+MINUTE = timedelta(minutes=1)
+ROOT = Path(__file__).parents[2]
+
+COMMON = """
+import sys, json, os
+from datetime import timedelta
+sys.path.insert(0, sys.argv[2])
+from run_store.open import open_store
+from mentorgrad.errors import PreconditionFailed
+from mentorgrad.model.event import Created, Finished
+from mentorgrad.model.run import RunState, RunResult
+from tests.support.event_maker import EventMaker
+store = open_store(sys.argv[1])
+minute = timedelta(minutes=1)
+"""
+
+# All open a new store at once, then make the same request, want the same run, and write runs of
+# their own.
+WRITER = (
+    COMMON
+    + """
+print("ready", flush=True)
+contested = sys.stdin.readline().strip()
+try:
+    claimed = store.claim(contested, str(os.getpid()), minute).attempt
+except PreconditionFailed as error:
+    claimed = error.reason
+shared, _ = store.create(Created(request_id="shared"))
+run_ids = []
+for _ in range(3):
+    run, _ = store.create(Created())
+    lease = store.claim(run.run_id, str(os.getpid()), minute)
+    make = EventMaker(run.run_id, lease.last_seq, 1)
+    for chunk in range(8):
+        step = chunk * 5
+        store.append(run.run_id, 1, [make(make.segment(step + 1, step + 5)),
+                                     make(make.scored(chunk, 1.0 / (chunk + 1)))])
+        store.heartbeat(run.run_id, 1, minute)
+    store.put_blob(run.run_id, 1, "prompt", run.run_id.encode())
+    store.append(run.run_id, 1, [make(Finished(RunState.SUCCEEDED, RunResult()))])
+    run_ids.append(run.run_id)
+print(json.dumps({"shared": shared.run_id, "runs": run_ids, "claimed": claimed}), flush=True)
+store.close()
+"""
+)
+
+# Dies by SIGKILL in the middle of its second append: rows are written, the commit is not reached.
+CRASHER = (
+    COMMON
+    + """
+import signal
+run, _ = store.create(Created())
+lease = store.claim(run.run_id, "crasher", minute)
+make = EventMaker(run.run_id, lease.last_seq, 1)
+store.append(run.run_id, 1, [make(make.segment(1, 5)), make(make.scored(0, 0.5))])
+print(run.run_id, flush=True)
+events = [make(make.segment(6, 60, shape=(64, 64))), make(make.scored(1, 0.25))]
+def die(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+store._save = die
+store.append(run.run_id, 1, events)
+"""
+)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/runs.db"
+    else:
+        yield request.getfixturevalue("postgres_url")
+
+
+def started(script: str, url: str, count: int) -> list[subprocess.Popen[str]]:
+    """Processes that have opened the store and wait for a line."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, url, str(ROOT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        for _ in range(count)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    return processes
+
+
+def answers(processes: list[subprocess.Popen[str]], line: str = "") -> list[Any]:
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+    found = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return [json.loads(text) for text in found]
+
+
+def test_several_processes_lose_nothing(url: str, event_maker: Any) -> None:
+    processes = started(WRITER, url, 3)
+    store = open_store(url)
+    contested, _ = store.create(Created())
+    reports = answers(processes, contested.run_id)
+    outcomes = sorted(str(report["claimed"]) for report in reports)
+    assert outcomes == ["1", "TRANSITION_FORBIDDEN", "TRANSITION_FORBIDDEN"]
+    assert store.progress(contested.run_id) == (2, RunState.RUNNING)
+    assert len({report["shared"] for report in reports}) == 1
+    run_ids = {run_id for report in reports for run_id in report["runs"]}
+    finished = store.list_runs(RunFilter(states=(RunState.SUCCEEDED,))).runs
+    assert {run.run_id for run in finished} == run_ids
+    assert len(run_ids) == 9
+    assert len(store.list_runs().runs) == 11
+    for run in finished:
+        log = list(store.events(run.run_id, EventQuery(view=View.FULL)))
+        assert [event.seq for event in log] == list(range(1, 20))
+        assert run == replay(run.run_id, log)
+        segments = [event.payload for event in log if isinstance(event.payload, Segment)]
+        assert [segment.step_end for segment in segments] == list(range(5, 41, 5))
+        for chunk, event in enumerate(e for e in log if isinstance(e.payload, Segment)):
+            make = event_maker(run.run_id, event.seq - 1, 1)
+            assert encode_event(event) == encode_event(
+                make(make.segment(chunk * 5 + 1, chunk * 5 + 5))
+            )
+        assert store.read_artifact(run.run_id, "prompt") == run.run_id.encode()
+        assert len(store.list_candidates(run.run_id).candidates) == 8
+    store.close()
+
+
+def test_a_crash_in_mid_append_leaves_nothing_half(url: str, event_maker: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHER, url, str(ROOT)], stdout=subprocess.PIPE, text=True
+    )
+    assert done.returncode == -signal.SIGKILL
+    run_id = done.stdout.strip()
+    store = open_store(url)
+    log = list(store.events(run_id, EventQuery(view=View.FULL)))
+    assert [event.seq for event in log] == [1, 2, 3, 4]
+    assert store.get_run(run_id) == replay(run_id, log)
+    assert len(store.trajectory(run_id).snapshots) == 5
+    assert len(store.list_candidates(run_id).candidates) == 1
+    # And the next attempt goes on at once: no lock was left behind.
+    store.transition(run_id, RunState.INTERRUPTED, attempt=1)
+    lease = store.claim(run_id, "next", MINUTE)
+    make = event_maker(run_id, lease.last_seq, lease.attempt)
+    store.append(run_id, 2, [make(make.segment(6, 8))])
+    assert store.get_run(run_id).step == 8
+    store.close()
+
+
+def test_a_worker_that_was_given_up_is_fenced(url: str, event_maker: Any) -> None:
+    """Two openings stand for two hosts: the old worker comes back after the run was taken over."""
+    old, new = open_store(url), open_store(url)
+    run, _ = old.create(Created())
+    lease = old.claim(run.run_id, "old", timedelta(0))
+    make = event_maker(run.run_id, lease.last_seq, 1)
+    old.append(run.run_id, 1, [make(make.segment(1, 5))])
+    assert [item.run_id for item in new.expired()] == [run.run_id]
+    new.transition(run.run_id, RunState.INTERRUPTED, "lease ran out", attempt=1)
+    taken = new.claim(run.run_id, "new", MINUTE)
+    for call in (
+        lambda: old.append(run.run_id, 1, [make(make.segment(6, 7))]),
+        lambda: old.heartbeat(run.run_id, 1, MINUTE),
+        lambda: old.put_blob(run.run_id, 1, "prompt", b"stale"),
+    ):
+        with pytest.raises(Conflict) as caught:
+            call()
+        assert caught.value.reason == "STALE_ATTEMPT"
+    assert old.progress(run.run_id) == (taken.last_seq, RunState.RUNNING)
+    assert new.artifacts(run.run_id) == ()
+    old.close()
+    new.close()

@@ -1,0 +1,216 @@
+"""Workers that die, and services that do: the run goes on, and its bytes are what they would be."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from mentorgrad import AsyncClient
+from mentorgrad.model.event import Created, EventKind, Resumed, StateChanged
+from mentorgrad.model.query import EventQuery
+from mentorgrad.model.run import Run, RunState
+from mentorgrad.model.spec import (
+    Acceptance,
+    Budget,
+    Function,
+    MentorChoice,
+    Optimizer,
+    RunSpec,
+    Stages,
+)
+from run_store.memory_store import MemoryRunStore
+from tests.support.trainer_process import TrainerProcess, eventually
+from trainer_service.composition import run_parts
+from trainer_service.control import Stopper
+from trainer_service.execution import ARTIFACT, execute
+from trainer_service.job import (
+    EXIT_BAD_JOB,
+    EXIT_NOT_MINE,
+    EXIT_OK,
+    EXIT_STORE,
+    WorkerJob,
+)
+from trainer_service.scheduler import DIED
+
+SPEC = RunSpec(
+    objective=Function("rastrigin", 3),
+    optimizer=Optimizer(learning_rate=0.02),
+    stages=Stages(count=3, steps=1200),
+    mentor=MentorChoice("random_tokens", proposals=6),
+    acceptance=Acceptance(finalists=2, probe_steps=10),
+    budget=Budget(gradient_steps=4000),
+    checkpoint_interval=timedelta(milliseconds=100),
+    seed=11,
+)
+ENDLESS = dataclasses.replace(SPEC, stages=Stages(count=2, steps=1_000_000), budget=Budget())
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> bytes:
+    """The artifact of the same run in one piece."""
+    torch.set_num_threads(1)
+    store = MemoryRunStore()
+    run, _ = store.create(Created(spec=SPEC))
+    lease = store.claim(run.run_id, "test", timedelta(hours=1))
+    parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    assert execute(store, run, lease, parts, Stopper()) is RunState.SUCCEEDED
+    return store.read_artifact(run.run_id, ARTIFACT)
+
+
+async def follow(client: AsyncClient, run_id: str, kind: EventKind, after: int = 0) -> int:
+    """Waits for an event of that kind; returns its seq."""
+    watching = client.watch(run_id, after_seq=after, kinds=(kind,))
+    try:
+        async for event in watching:
+            return event.seq
+    finally:
+        await watching.aclose()
+    raise AssertionError(f"the run ended without {kind}")
+
+
+async def end(client: AsyncClient, run_id: str) -> Run:
+    async for _ in client.watch(run_id):
+        pass
+    return await client.get_run(run_id)
+
+
+async def interruptions(client: AsyncClient, run_id: str) -> list[str]:
+    query = EventQuery(kinds=(EventKind.STATE_CHANGED,))
+    return [
+        event.payload.reason
+        async for event in client.events(run_id, query)
+        if isinstance(event.payload, StateChanged) and event.payload.state is RunState.INTERRUPTED
+    ]
+
+
+async def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(
+    tmp_path: Path, undisturbed: bytes
+) -> None:
+    trainer = TrainerProcess(tmp_path, "--no-warm")
+    try:
+        async with AsyncClient(trainer.address) as client:
+            run_id = (await client.create_run(SPEC)).run.run_id
+            await follow(client, run_id, EventKind.CHECKPOINT_SAVED)
+            trainer.kill_worker()
+            run = await end(client, run_id)
+            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 2)
+            assert await interruptions(client, run_id) == [f"{DIED}: killed by SIGKILL"]
+            resumed = [
+                event.payload.checkpoint_seq
+                async for event in client.events(run_id)
+                if isinstance(event.payload, Resumed)
+            ]
+            assert len(resumed) == 1
+            assert resumed[0] > 0
+            assert run.usage.gradient_steps == 4000
+            assert await client.read_artifact(run_id, ARTIFACT) == undisturbed
+    finally:
+        trainer.stop()
+
+
+async def test_a_run_whose_workers_keep_dying_fails_in_the_end(tmp_path: Path) -> None:
+    trainer = TrainerProcess(tmp_path, "--no-warm", "--max-restarts", "1")
+    try:
+        async with AsyncClient(trainer.address) as client:
+            run_id = (await client.create_run(ENDLESS)).run.run_id
+            run = await client.get_run(run_id)
+            for attempt in (1, 2):
+                while run.attempt < attempt:
+                    await asyncio.sleep(0.02)
+                    run = await client.get_run(run_id)
+                trainer.kill_worker()
+            run = await end(client, run_id)
+            assert (run.state, run.attempt) == (RunState.FAILED, 2)
+            assert "gave up after 2 dead workers" in run.reason
+            assert len(await interruptions(client, run_id)) == 2
+    finally:
+        trainer.stop()
+
+
+async def test_other_services_take_up_what_the_last_one_left(
+    tmp_path: Path, undisturbed: bytes
+) -> None:
+    run_id = ""
+    for leave in ("killed", "stopped"):
+        trainer = TrainerProcess(tmp_path, "--no-warm")
+        try:
+            async with AsyncClient(trainer.address) as client:
+                run_id = run_id or (await client.create_run(SPEC)).run.run_id
+                before = (await client.get_run(run_id)).last_seq
+                await follow(client, run_id, EventKind.CHECKPOINT_SAVED, before)
+                workers = trainer.children()
+        finally:
+            if leave == "killed":
+                trainer.kill()
+            else:
+                assert trainer.stop() == 0
+        # Orphaned or asked to, the worker saves a checkpoint and leaves.
+        eventually(lambda: not any(map(_alive, workers)), "the worker leaves")  # noqa: B023
+    trainer = TrainerProcess(tmp_path, "--no-warm")
+    try:
+        async with AsyncClient(trainer.address) as client:
+            run = await end(client, run_id)
+            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 3)
+            assert await interruptions(client, run_id) == ["the service shut down"] * 2
+            assert await client.read_artifact(run_id, ARTIFACT) == undisturbed
+    finally:
+        trainer.stop()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A dead orphan may wait for its new parent to notice.
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
+    tmp_path: Path,
+) -> None:
+    trainer = TrainerProcess(tmp_path, "--no-warm")
+    try:
+        async with AsyncClient(trainer.address) as client:
+            run_id = (await client.create_run(ENDLESS)).run.run_id
+            while (await client.get_run(run_id)).attempt < 1:
+                await asyncio.sleep(0.02)
+            (pid,) = trainer.children()
+            # Where the store is, and with which password, is nobody else's to read.
+            assert b"sqlite" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            os.kill(pid, signal.SIGSTOP)
+            await client.cancel_run(run_id)
+            trainer.kill_worker()
+            run = await end(client, run_id)
+            assert (run.state, run.reason) == (RunState.CANCELLED, "cancelled on request")
+    finally:
+        trainer.stop()
+
+
+def _job(store: str) -> bytes:
+    return WorkerJob(run_id="no-such-run", store=store, owner="test").to_line()
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"", EXIT_OK),  # the service is gone before there was a run
+        (b"{}\n", EXIT_BAD_JOB),
+        (_job("memory:"), EXIT_NOT_MINE),
+        (_job("sqlite:////no/such/folder/x.db"), EXIT_STORE),
+    ],
+)
+def test_a_worker_says_by_its_exit_code_what_became_of_it(line: bytes, code: int) -> None:
+    command = [sys.executable, "-m", "trainer_service.worker"]
+    ended = subprocess.run(command, input=line, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == code, ended.stderr.decode()
+    assert b"Traceback" not in ended.stderr

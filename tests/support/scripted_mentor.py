@@ -1,0 +1,47 @@
+"""A mentor service without a model, as a process of its own: ``scripted_mentor.py PORT [DELAY]``.
+
+It answers every question with as many different phrases, or points, as its grammar asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+
+from mentor_service.backends.scripted import ScriptedBackend
+from mentor_service.composition import MentorServer, announce
+from mentor_service.profiles import PROFILES
+from mentor_service.protocols import Question
+from mentorgrad.serving import logs
+from mentorgrad.serving.server import wait_for_signal
+
+
+def reply(question: Question) -> str:
+    """Numbered lines, different for every seed and line."""
+    count = question.grammar.split("\n")[0].count("line")
+    if "number ::=" in question.grammar:
+        more = re.search(r"number\)\{(\d+)\}", question.grammar)
+        dimensions = 1 + int(more.group(1)) if more else 1
+        values = [f"0.{question.seed % 10}{n % 10}" for n in range(count)]
+        return "".join(f"{n + 1}. {' '.join([values[n]] * dimensions)}\n" for n in range(count))
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tag = letters[question.seed % 26]
+    return "".join(f"{n + 1}. message {tag} {letters[n % 26]}\n" for n in range(count))
+
+
+async def main() -> None:
+    delay = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    backend = ScriptedBackend(reply, delay=delay)
+    server = MentorServer(backend, PROFILES["small"], f"127.0.0.1:{sys.argv[1]}")
+    address = await server.start()
+    signalled = asyncio.create_task(wait_for_signal())
+    await asyncio.sleep(0)
+    announce(address)
+    await signalled
+    await server.stop(0.5)
+
+
+if __name__ == "__main__":
+    logs.configure("warning")
+    asyncio.run(main())

@@ -1,0 +1,117 @@
+"""Trainer and history over a store in memory, on real sockets, and runs recorded as by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from mentorgrad import errors
+from mentorgrad.model.event import (
+    CandidatesScored,
+    Created,
+    Finished,
+    RunEvent,
+    Segment,
+    StageStarted,
+)
+from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.serving.server import Server
+from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
+from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
+from run_store.history import HistoryServicer
+from run_store.memory_store import MemoryRunStore
+from trainer_service.catalogue import Mentors
+from trainer_service.servicer import Offer, TrainerServicer
+
+DIGEST = "d" * 64
+
+
+async def no_mentor(target: str) -> Any:
+    raise errors.Unavailable(f"nobody at {target}")
+
+
+@asynccontextmanager
+async def served(
+    store: MemoryRunStore, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[tuple[Server, str]]:
+    server = Server(listen, ["mentorgrad.v1.HistoryService", "mentorgrad.v1.TrainerService"])
+    add_HistoryServiceServicer_to_server(HistoryServicer(store), server.grpc)
+    offer = Offer(
+        devices=("cpu",),
+        tasks=("tickets",),
+        worker_slots=1,
+        queue_limit=2,
+        import_bytes=1 << 20,
+        import_events=1000,
+    )
+    trainer = TrainerServicer(
+        store,
+        Mentors({"absent": "127.0.0.1:1"}, no_mentor),
+        lambda spec: DIGEST,
+        lambda: None,
+        offer,
+    )
+    add_TrainerServiceServicer_to_server(trainer, server.grpc)
+    address = await server.start()
+    try:
+        yield server, address
+    finally:
+        await server.stop(0)
+
+
+class Worker:
+    """Records a run as a worker does."""
+
+    def __init__(self, store: MemoryRunStore, run_id: str) -> None:
+        self.store, self.run_id = store, run_id
+        lease = store.claim(run_id, "a worker", timedelta(minutes=1))
+        self.attempt, self.last = lease.attempt, lease.last_seq
+
+    def write(self, *payloads: Any) -> None:
+        events = [
+            RunEvent(self.run_id, self.last + n, self.attempt, datetime.now(UTC), payload)
+            for n, payload in enumerate(payloads, start=1)
+        ]
+        self.last = self.store.append(self.run_id, self.attempt, events)
+
+    def segment(self, stage: int, first: int, count: int = 3) -> None:
+        steps = range(first, first + count)
+        self.write(
+            Segment(
+                stage=stage,
+                step_start=first,
+                step_end=first + count - 1,
+                snapshots=tuple(Snapshot(step=step, train_loss=1 / step) for step in steps),
+                parameters=np.array([[step, -step] for step in steps], dtype=np.float32),
+            )
+        )
+
+    def finish(self) -> None:
+        best = Candidate(candidate_id="s1/step6", stage=1, score=Score(loss=0.25, rows=10))
+        usage = Usage(gradient_steps=6, evaluations=1)
+        self.write(
+            CandidatesScored(stage=1, candidates=(best,), usage=usage),
+            Finished(RunState.SUCCEEDED, RunResult(returned=best, usage=usage)),
+        )
+
+
+def queue_run(store: MemoryRunStore, spec: RunSpec | None = None) -> str:
+    run, _ = store.create(Created(spec=spec or RunSpec(name="toy")))
+    return run.run_id
+
+
+def finished_run(store: MemoryRunStore) -> str:
+    run_id = queue_run(store)
+    worker = Worker(store, run_id)
+    worker.write(StageStarted(stage=0))
+    worker.segment(0, 1)
+    worker.write(StageStarted(stage=1, step=3))
+    worker.segment(1, 4)
+    store.put_blob(run_id, worker.attempt, "prompt.safetensors", bytes(range(256)) * 3000)
+    worker.finish()
+    return run_id

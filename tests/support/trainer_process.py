@@ -1,0 +1,84 @@
+"""A real trainer service in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+class TrainerProcess:
+    """``python -m trainer_service serve`` on a free port.
+
+    Args:
+        folder: Where its store, cache and log go.
+        arguments: More flags.
+        store: URL of its store, told by the environment, as one with a password should be; empty:
+            SQLite in the folder.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, store: str = "") -> None:
+        self.store = store or f"sqlite:///{folder}/runs.sqlite"
+        self.log = folder / "trainer.log"
+        command = [
+            *(sys.executable, "-m", "trainer_service", "serve", "--listen", "127.0.0.1:0"),
+            *("--cache-dir", str(folder / "cache"), "--threads", "1"),
+            *arguments,
+        ]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                env=os.environ | {"MENTORGRAD_TRAINER_STORE": self.store},
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        self.address: str = json.loads(line)["address"]
+
+    def children(self) -> list[int]:
+        """Process ids of its workers, the standby included."""
+        found: list[int] = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+        return found
+
+    def kill_worker(self) -> None:
+        """SIGKILL to its only child."""
+        (pid,) = self.children()
+        os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL; its workers find out by themselves."""
+        self.process.kill()
+        self.stop()
+
+
+def command_line(pid: int) -> bytes:
+    """What everybody on the host can read of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Waits for a condition that must come true; the time is no part of any assertion."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.05)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from mentorgrad.cli.main import app
+
+Invoke = Callable[..., Any]
+
+NOBODY = "127.0.0.1:1"
+
+
+def _paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _paths(inner, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(_paths(typer.main.get_command(app))), ids=" ".join)
+def test_every_command_has_help_with_an_example(invoke: Invoke, path: tuple[str, ...]) -> None:
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0
+    assert f"Example: mentorgrad {' '.join(path)}".rstrip() in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs", "list"),
+        ("runs", "show", "x"),
+        ("runs", "watch", "x"),
+        ("runs", "cancel", "x"),
+        ("runs", "pause", "x"),
+        ("runs", "resume", "x"),
+        ("runs", "delete", "x", "--yes"),
+        ("runs", "compare", "x"),
+        ("runs", "download", "x"),
+        ("runs", "plot", "x"),
+        ("run",),
+    ],
+)
+def test_without_a_service_one_line_says_how_to_start_one(
+    invoke: Invoke, arguments: tuple[str, ...]
+) -> None:
+    result = invoke(*arguments, "--server", NOBODY)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"there is no trainer service at {NOBODY}" in result.stderr
+    assert "mentorgrad serve all" in result.stderr
+
+
+def test_a_failed_export_leaves_no_file(invoke: Invoke, tmp_path: Path) -> None:
+    target = tmp_path / "run.jsonl"
+    result = invoke("runs", "export", "x", "--server", NOBODY, "-o", str(target))
+    assert result.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_mentor_one_line_says_how_to_start_one(invoke: Invoke) -> None:
+    result = invoke("mentor", "info", "--mentor-server", NOBODY)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "mentorgrad serve mentor" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--steps", "-1"), "stages.steps: must be at least 1"),
+        (("--set", "optimizer.lr=1"), "optimizer.lr: is not known here"),
+        (("--set", "optimizer"), "--set: must be path=value"),
+        (("--set", "seed=many"), "seed: must be a whole number"),
+        (("--set", "seed.x=1", "--seed", "2"), "seed: is a single value"),
+        (("--label", "arm"), "--label: must be NAME=VALUE"),
+        (("--objective", "guess"), "objective.guess: is not known here"),
+        (("--spec", "no.toml"), "no.toml cannot be read"),
+        (("--server", "somewhere"), "--server: must be HOST:PORT"),
+        (("--learning-rate", "nan"), "optimizer.learning_rate: must be a finite number"),
+        (("--stepz", "3"), "--stepz"),
+        (("--steps", "few"), "--steps"),
+    ],
+)
+def test_bad_input_to_run_is_one_line(
+    invoke: Invoke, arguments: tuple[str, ...], message: str
+) -> None:
+    result = invoke("run", "--server", NOBODY, *arguments)
+    assert result.exit_code == 2, result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+
+
+def test_bad_files_are_named_with_their_line(invoke: Invoke, tmp_path: Path) -> None:
+    question = tmp_path / "question.json"
+    question.write_text('{"open":\n {"strategy" 3}}')
+    result = invoke("mentor", "ask", str(question), "--mentor-server", NOBODY)
+    assert result.exit_code == 2
+    assert f"{question}:2:" in result.stderr
+
+    question.write_text('{"request": {"count": 0}}')
+    result = invoke("mentor", "ask", str(question), "--mentor-server", NOBODY)
+    assert result.exit_code == 2
+    assert "request.count: must be at least 1" in result.stderr
+
+    log = tmp_path / "run.jsonl"
+    log.write_text('{"run_id": "x"}\n')
+    result = invoke("runs", "import", str(log), "--server", NOBODY)
+    assert result.exit_code == 2
+    assert f"{log}:1: seq: is missing" in result.stderr
+
+
+def test_deleting_asks_first(invoke: Invoke) -> None:
+    result = invoke("runs", "delete", "x", "--server", NOBODY, input="n\n")
+    assert result.exit_code == 1
+    assert "delete run x for good?" in result.stderr
+    assert "aborted" in result.stderr
+
+
+def test_an_unknown_command_is_one_line_with_a_guess(invoke: Invoke) -> None:
+    result = invoke("runs", "lst")
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "Did you mean 'list'?" in result.stderr
+
+
+def test_version(invoke: Invoke) -> None:
+    assert invoke("--version").stdout == "mentorgrad 0.1.0\n"
+
+
+def test_models_list_names_the_embedded_defaults(invoke: Invoke) -> None:
+    listed = json.loads(invoke("models", "list", "--json").stdout)["models"]
+    assert {item["role"] for item in listed} == {"encoder", "mentor"}
+    assert all(item["installed"] == (item["path"] is not None) for item in listed)
+
+
+def test_models_pull_refuses_a_path(invoke: Invoke) -> None:
+    result = invoke("models", "pull", "some/path")
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_doctor_finds_the_installation_well_and_services_absent(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mentorgrad.cli import doctor
+
+    monkeypatch.setattr(
+        doctor, "_devices", lambda: doctor.Check("devices", doctor.Health.OK, "cpu")
+    )
+    result = invoke("doctor", "--json", "--server", NOBODY, "--mentor-server", NOBODY)
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report["ok"] is True
+    checks = {check["name"]: check for check in report["checks"]}
+    assert checks["grpcio"]["health"] == "ok"
+    absent = checks[f"trainer at {NOBODY}"]
+    assert absent["health"] == "warning"
+    assert "mentorgrad serve trainer" in absent["remedy"]
+    assert all(check["remedy"] for check in report["checks"] if check["health"] != "ok")
+
+
+def test_doctor_leaves_with_1_when_something_required_is_broken(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mentorgrad.cli import doctor
+
+    monkeypatch.setattr(doctor, "_REQUIRED", ("grpcio", "no-such-package"))
+    monkeypatch.setattr(
+        doctor, "_devices", lambda: doctor.Check("devices", doctor.Health.OK, "cpu")
+    )
+    result = invoke("doctor", "--json", "--server", NOBODY, "--mentor-server", NOBODY)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["ok"] is False
+
+
+def test_a_missing_extra_is_one_line_with_the_pip_command(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.metadata import EntryPoint
+
+    from mentorgrad.cli import common
+
+    def absent(group: str, name: str) -> tuple[EntryPoint, ...]:
+        return (EntryPoint(name, "no_such_package.cli:app", group),)
+
+    monkeypatch.setattr(common.importlib.metadata, "entry_points", absent)
+    result = invoke("runs", "list", "--store", "sqlite:///x.sqlite")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: no_such_package is not installed; run: pip install 'mentorgrad[trainer]'\n"
+    )

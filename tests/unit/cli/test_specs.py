@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.cli.arms import ARMS, GRADIENT_STEPS, arm_spec
+from mentorgrad.cli.specs import build_spec
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.spec import Function, LabelPrompt, Policy, RunSpec, Schedule
+from mentorgrad.results import spec_differences
+from mentorgrad.schema import check, to_dict
+
+
+def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        where = f"{path}.{name}" if path else name
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, where)
+        else:
+            yield where, value
+
+
+@pytest.mark.parametrize(("path", "value"), list(_leaves(to_dict(RunSpec()))))
+def test_every_field_can_be_set_by_its_path(path: str, value: Any) -> None:
+    assert build_spec(None, {}, [f"{path}={json.dumps(value)}"]) == RunSpec()
+
+
+def test_settings_beat_flags_beat_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text(
+        'seed = 1\nname = "from file"\nobjective = "label_prompt"\n'
+        '[optimizer]\nlearning_rate = 0.1\nschedule = "cosine"\n'
+    )
+    spec = build_spec(
+        file,
+        {"seed": 2, "optimizer.learning_rate": 0.2, "name": None},
+        ["optimizer.learning_rate=0.3", "objective.label_prompt.n_tokens=4"],
+    )
+    assert spec.seed == 2
+    assert spec.name == "from file"
+    assert spec.optimizer.learning_rate == 0.3
+    assert spec.optimizer.schedule is Schedule.COSINE
+    assert spec.objective == LabelPrompt(n_tokens=4)
+
+
+def test_naming_another_objective_replaces_it(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text("[objective.label_prompt]\nn_tokens = 4\n")
+    spec = build_spec(
+        file, {"objective.function.name": "levy"}, ["objective.function.dimensions=3"]
+    )
+    assert spec.objective == Function("levy", 3)
+
+
+def test_plain_words_need_no_quotes() -> None:
+    settings = [
+        "acceptance.policy=explore",
+        "mentor.timeout=90s",
+        'labels={"a": "b"}',
+        "labels.c=d",
+    ]
+    spec = build_spec(None, {}, settings)
+    assert spec.acceptance.policy is Policy.EXPLORE
+    assert spec.mentor.timeout == timedelta(seconds=90)
+    assert spec.labels == {"a": "b", "c": "d"}
+
+
+def test_a_broken_file_is_named_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text("seed = \n")
+    with pytest.raises(InvalidInput, match=r"spec\.toml: .*line 1"):
+        build_spec(file, {})
+
+
+def test_the_demo_s_arms_differ_in_who_proposes_and_in_nothing_else() -> None:
+    specs = [check(arm_spec(arm, seed=5)) for arm in ARMS]
+    differing = {item.field for item in spec_differences(specs)}
+    assert differing == {"mentor.name", "name", "labels.arm"}
+    assert {spec.budget.gradient_steps for spec in specs} == {GRADIENT_STEPS}
+    assert {spec.seed for spec in specs} == {5}

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from mentorgrad.cli import watching
+from mentorgrad.cli.narrate import Narrator
+from mentorgrad.cli.output import Output
+from mentorgrad.model.event import RunEvent
+from mentorgrad.model.run import RunState
+
+
+class Replay:
+    """A client that replays a log, or is interrupted after some of it."""
+
+    target = "host:1234"
+
+    def __init__(self, log: list[RunEvent], interrupted_after: int | None = None) -> None:
+        self._log, self._limit = log, interrupted_after
+
+    def watch(self, run_id: str, after_seq: int = 0) -> Iterator[RunEvent]:
+        for event in self._log:
+            if self._limit is not None and event.seq > self._limit:
+                raise KeyboardInterrupt
+            if event.seq > after_seq:
+                yield event
+
+
+def watch(client: Any, as_json: bool = False, after_seq: int = 0) -> RunState | None:
+    return watching.watch_run(client, "toy-run", Output(as_json), after_seq)
+
+
+def test_a_run_is_told_in_plain_lines(
+    toy_log: list[RunEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert watch(Replay(toy_log)) is RunState.SUCCEEDED
+    assert capsys.readouterr().out.splitlines() == [
+        "label_prompt on tickets, restarts by random_tokens",
+        "state: running",
+        "stage 1 of 2 from “initial words” on cpu",
+        "  step 5: train loss 0.2000",
+        "  scored 1: best selection loss 0.6000, accuracy 0.750 (s0/step5, “kind words”)",
+        "  random_tokens: 1 proposal in 1.5 s, 7 tokens",
+        "  scored 1: best selection loss 0.5000, accuracy 0.750 (s0/p0, “kind words”)",
+        "    incumbent s0/step5 0.6000 → 0.5500",
+        "    s0/p0 “kind words” applied 0.5000 → 0.4500",
+        "  restart from s0/p0 “kind words”",
+        "stage 2 of 2 from “kind words” on cpu",
+        "  step 10: train loss 0.1000",
+        "  scored 1: best selection loss 0.4000, accuracy 0.750 (s1/step10, “kind words”)",
+        "succeeded: test loss 0.4200, accuracy 0.800, selection loss 0.4000, 1 restart",
+    ]
+
+
+def test_json_is_one_event_a_line(
+    toy_log: list[RunEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch(Replay(toy_log), as_json=True, after_seq=3)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["seq"] for event in events] == list(range(4, len(toy_log) + 1))
+    assert all("parameters" not in next(iter(event["payload"].values())) for event in events)
+
+
+def test_an_interrupt_stops_the_watching_and_says_how_to_go_on(
+    toy_log: list[RunEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        watch(Replay(toy_log, interrupted_after=4))
+    assert caught.value.exit_code == 130
+    said = capsys.readouterr().err
+    assert "the run goes on" in said
+    assert "mentorgrad runs watch toy-run --after-seq 4 --server host:1234" in said
+
+
+def test_on_a_terminal_a_bar_shows_the_steps(
+    toy_log: list[RunEvent], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    watch(Replay(toy_log))
+    said = capsys.readouterr().out
+    assert "restart from s0/p0" in said
+    assert "10/10" in said
+    assert "train loss 0.2000" not in said
+
+
+def test_progress_counts_races(toy_log: list[RunEvent]) -> None:
+    narrator = Narrator()
+    for event in toy_log:
+        list(narrator.lines(event))
+    assert narrator.progress.spent == 14
+    assert narrator.progress.best == 0.4

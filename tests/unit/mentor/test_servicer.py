@@ -1,0 +1,84 @@
+"""The servicer's limits, by its own coroutines: what a slow wire would hide."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mentor_service.backends.scripted import ScriptedBackend, repeat
+from mentor_service.profiles import PROFILES
+from mentor_service.servicer import MentorServicer
+from mentorgrad.errors import DeadlineExceeded, ResourceExhausted
+from mentorgrad.v1 import advice_pb2
+from mentorgrad.v1 import mentor_service_pb2 as pb
+
+
+def servicer(**limits: Any) -> MentorServicer:
+    return MentorServicer(ScriptedBackend(repeat(["1. a b"])), PROFILES["small"], **limits)
+
+
+async def opening() -> AsyncIterator[Any]:
+    yield pb.AdviseRequest(open=advice_pb2.AdviseOpen(session_id="s"))
+    await asyncio.Event().wait()
+
+
+async def silent() -> AsyncIterator[Any]:
+    await asyncio.Event().wait()
+    yield pb.AdviseRequest()
+
+
+async def test_callers_that_read_nothing_count_as_open_sessions() -> None:
+    mentor = servicer(max_sessions=2)
+    # Each stays at its first response, as where the wire takes nothing more.
+    stuck = [mentor.Advise(opening(), None) for _ in range(2)]
+    for call in stuck:
+        assert (await anext(call)).accepted.model == "scripted"
+    with pytest.raises(ResourceExhausted) as caught:
+        await anext(mentor.Advise(opening(), None))
+    assert caught.value.reason == "MENTOR_BUSY"
+    assert caught.value.message == "2 sessions are open"
+    await stuck[0].aclose()
+    freed = mentor.Advise(opening(), None)
+    assert (await anext(freed)).accepted.model == "scripted"
+    await freed.aclose()
+    await stuck[1].aclose()
+
+
+async def test_an_open_that_does_not_come_ends_the_call() -> None:
+    mentor = servicer(max_sessions=1, open_seconds=0.05)
+    with pytest.raises(DeadlineExceeded) as caught:
+        await anext(mentor.Advise(silent(), None))
+    assert caught.value.message == "no open within 0.05 s"
+
+
+async def test_a_session_outlives_the_time_for_its_open() -> None:
+    call = servicer(open_seconds=0.05).Advise(opening(), None)
+    await anext(call)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(call), 0.15)
+    await call.aclose()
+
+
+async def test_requests_of_a_caller_that_reads_nothing_are_held_back() -> None:
+    taken = 0
+
+    async def asking() -> AsyncIterator[Any]:
+        nonlocal taken
+        yield pb.AdviseRequest(open=advice_pb2.AdviseOpen(session_id="s"))
+        for number in range(2_000):
+            taken += 1
+            yield pb.AdviseRequest(
+                request=advice_pb2.ProposalRequest(request_id=f"r{number}", count=1)
+            )
+
+    call = servicer().Advise(asking(), None)
+    assert (await anext(call)).accepted.model == "scripted"
+    before = -1
+    while taken != before:
+        before = taken
+        await asyncio.sleep(0.2)
+    assert taken < 500
+    await call.aclose()

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from mentor_service import session as module
+from mentor_service.backends.scripted import ScriptedBackend, repeat
+from mentor_service.profiles import PROFILES
+from mentor_service.protocols import Ask, Knowledge
+from mentor_service.session import AdviseSession
+from mentor_service.strategies.maao import Maao
+from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unavailable
+from mentorgrad.model.advice import (
+    AdviseOpen,
+    Answer,
+    AnswerStatus,
+    Batch,
+    Constraints,
+    Outcomes,
+    ProposalKind,
+    ProposalOutcome,
+    ProposalRequest,
+    Wants,
+)
+from mentorgrad.model.run import Candidate, Score, Snapshot
+
+GOOD = "1. first words\n2. second words\n"
+
+
+def opened(backend: ScriptedBackend, strategy: Any = None, **open_: Any) -> AdviseSession:
+    chosen = strategy or Maao(PROFILES["small"], {}, backend.model)
+    return AdviseSession(AdviseOpen("s", **open_), chosen, backend, "small")
+
+
+def request(name: str = "r1", timeout: float = 10.0, **more: Any) -> ProposalRequest:
+    return ProposalRequest(name, count=2, timeout=timedelta(seconds=timeout), **more)
+
+
+def batch(seq: int, **more: Any) -> Batch:
+    return Batch(seq, candidates=(Candidate(f"c{seq}", text=f"text {seq}"),), **more)
+
+
+class Greedy:
+    """A strategy that wants raw parameters."""
+
+    name: ClassVar[str] = "greedy"
+    wants: ClassVar[Wants] = Wants(parameters=True)
+
+    async def propose(self, asked: ProposalRequest, known: Knowledge, ask: Ask) -> Answer:
+        raise ValueError("a defect")
+
+
+async def test_accepted_says_wants_model_and_profile() -> None:
+    accepted = opened(ScriptedBackend(repeat([GOOD]))).accepted
+    assert (accepted.wants, accepted.model, accepted.profile) == (Wants(), "scripted", "small")
+
+
+async def test_batches_are_acknowledged_and_repeats_ignored() -> None:
+    session = opened(ScriptedBackend(repeat([GOOD])))
+    assert session.take(batch(1)) == 1
+    assert session.take(batch(2)) == 2
+    assert session.take(batch(1)) == 2
+    assert list(session.knowledge().pool) == ["c1", "c2"]
+
+
+async def test_a_gap_is_refused_and_leaves_the_session_as_it_was() -> None:
+    session = opened(ScriptedBackend(repeat([GOOD])))
+    session.take(batch(1))
+    with pytest.raises(InvalidInput) as caught:
+        session.take(batch(3))
+    assert caught.value.reason == "BATCH_GAP"
+    assert caught.value.violations[0].field == "batch.seq"
+    assert session.take(batch(2)) == 2
+
+
+async def test_parameters_must_match_the_snapshots() -> None:
+    session = opened(ScriptedBackend(repeat([GOOD])))
+    wrong = Batch(1, snapshots=(Snapshot(1),), parameters=np.zeros((2, 3), np.float32))
+    with pytest.raises(InvalidInput) as caught:
+        session.take(wrong)
+    assert caught.value.violations[0].field == "batch.parameters"
+
+
+async def test_the_same_request_gets_the_same_answer_and_is_computed_once() -> None:
+    backend = ScriptedBackend(repeat([GOOD, "1. other words\n2. more words\n"]))
+    session = opened(backend)
+    first = await session.answer(request())
+    assert await session.answer(request()) == first
+    assert len(backend.questions) == 1
+    assert await session.answer(request("r2")) != first
+
+
+async def test_the_same_request_at_once_is_computed_once() -> None:
+    backend = ScriptedBackend(repeat([GOOD]), delay=0.05)
+    session = opened(backend)
+    answers = await asyncio.gather(*(session.answer(request()) for _ in range(3)))
+    assert answers[0] == answers[1] == answers[2]
+    assert len(backend.questions) == 1
+
+
+async def test_batches_are_taken_in_while_an_answer_is_made() -> None:
+    session = opened(ScriptedBackend(repeat([GOOD]), delay=0.2))
+    task = asyncio.create_task(session.answer(request()))
+    await asyncio.sleep(0.05)
+    assert session.take(batch(1)) == 1
+    assert (await task).status is AnswerStatus.USABLE
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Unavailable("gone"), AnswerStatus.UNAVAILABLE),
+        (ResourceExhausted("busy"), AnswerStatus.UNAVAILABLE),
+        (InvalidInput("no", reason="BAD_GRAMMAR"), AnswerStatus.REFUSED),
+    ],
+)
+async def test_trouble_of_the_backend_is_a_typed_outcome(
+    error: MentorgradError, status: AnswerStatus
+) -> None:
+    answer = await opened(ScriptedBackend(repeat([error]))).answer(request())
+    assert (answer.status, answer.request_id, answer.proposals) == (status, "r1", ())
+    assert answer.detail == error.message
+
+
+async def test_too_slow_is_timed_out_and_may_be_asked_again() -> None:
+    backend = ScriptedBackend(repeat([GOOD]), delay=0.3)
+    session = opened(backend)
+    late = await session.answer(request(timeout=0.05))
+    assert late.status is AnswerStatus.TIMED_OUT
+    assert backend.cancelled == 1
+    assert (await session.answer(request())).status is AnswerStatus.USABLE
+
+
+async def test_an_unusable_answer_is_remembered() -> None:
+    backend = ScriptedBackend(repeat(["?!", "?!", GOOD]))
+    session = opened(backend)
+    first = await session.answer(request())
+    assert first.status is AnswerStatus.UNUSABLE
+    assert [record.raw_reply for record in first.records] == ["?!", "?!"]
+    assert await session.answer(request()) == first
+
+
+async def test_a_defect_of_a_strategy_is_an_outcome_that_shows_nothing_of_it() -> None:
+    answer = await opened(ScriptedBackend(repeat([GOOD])), Greedy()).answer(request())
+    assert answer.status is AnswerStatus.UNAVAILABLE
+    assert "defect" not in answer.detail
+
+
+async def test_too_many_proposals_name_their_field() -> None:
+    session = opened(ScriptedBackend(repeat([GOOD])))
+    with pytest.raises(InvalidInput) as caught:
+        await session.answer(ProposalRequest("r", count=65))
+    assert caught.value.violations[0].field == "request.count"
+
+
+async def test_close_ends_a_pending_answer() -> None:
+    backend = ScriptedBackend(repeat([GOOD]), delay=60)
+    session = opened(backend)
+    task = asyncio.create_task(session.answer(request()))
+    await asyncio.sleep(0.05)
+    await session.close()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert backend.cancelled == 1
+
+
+@pytest.mark.parametrize(
+    ("constraints", "field"),
+    [
+        (Constraints(kind=ProposalKind.NUMBERS), "open.constraints.dimensions"),
+        (
+            Constraints(kind=ProposalKind.NUMBERS, dimensions=2, lower=1, upper=1),
+            "open.constraints.lower",
+        ),
+    ],
+)
+def test_constraints_that_nothing_satisfies_are_refused(
+    constraints: Constraints, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        opened(ScriptedBackend(repeat([GOOD])), constraints=constraints)
+    assert caught.value.violations[0].field == field
+
+
+async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SNAPSHOTS", 100)
+    monkeypatch.setattr(module, "MAX_CANDIDATES", 40)
+    monkeypatch.setattr(module, "MAX_PARAMETER_BYTES", 4_000)
+    monkeypatch.setattr(module, "MAX_OUTCOMES", 3)
+    session = opened(ScriptedBackend(repeat([GOOD])), Greedy())
+    for seq in range(1, 61):
+        snapshots = tuple(Snapshot(10 * seq + n) for n in range(10))
+        candidate = Candidate(f"c{seq}", score=Score(loss=float(seq % 50)))
+        session.take(
+            Batch(seq, 0, snapshots, np.zeros((10, 5), np.float32), candidates=(candidate,))
+        )
+        session.note(Outcomes(f"r{seq}"))
+    known = session.knowledge()
+    steps = [snapshot.step for _, snapshot in known.snapshots]
+    assert len(steps) <= 100
+    assert steps == sorted(steps)
+    assert steps[-10:] == list(range(600, 610))
+    assert len(known.pool) <= 40
+    assert min(item.score.loss for item in known.pool.values()) == 0.0
+    # Ten rows of 20 bytes and ten snapshots: 1200 bytes a batch.
+    assert [item.seq for item in known.batches] == [58, 59, 60]
+    assert not any(item.candidates for item in known.batches)
+    assert [item.request_id for item in known.outcomes] == ["r58", "r59", "r60"]
+
+
+async def test_batches_without_a_byte_of_parameters_are_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_RAW_BATCHES", 5)
+    session = opened(ScriptedBackend(repeat([GOOD])), Greedy())
+    for seq in range(1, 21):
+        session.take(Batch(seq, parameters=np.zeros((0, 3), np.float32)))
+    assert [item.seq for item in session.knowledge().batches] == [16, 17, 18, 19, 20]
+
+
+async def test_snapshots_of_empty_parameters_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PARAMETER_BYTES", 50_000)
+    session = opened(ScriptedBackend(repeat([GOOD])), Greedy())
+    for seq in range(1, 11):
+        snapshots = tuple(Snapshot(step) for step in range(100))
+        session.take(Batch(seq, 0, snapshots, np.zeros((100, 0), np.float32)))
+    assert [item.seq for item in session.knowledge().batches] == [6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("kept", range(1, 6))
+async def test_few_but_long_texts_are_bounded(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    monkeypatch.setattr(module, "MAX_TEXT", 1_150 * kept)
+    session = opened(ScriptedBackend(repeat([GOOD])))
+    words = "w" * 1_000
+    for seq in range(1, 21):
+        candidate = Candidate(f"c{seq}", text=words, score=Score(loss=float(-seq)))
+        session.take(Batch(seq, 0, (Snapshot(seq, text=words),), candidates=(candidate,)))
+        session.note(Outcomes(f"r{seq}", (ProposalOutcome("p", detail=words),)))
+    known = session.knowledge()
+    assert 1 <= len(known.snapshots) <= kept
+    assert known.snapshots[-1][1].step == 20
+    assert 1 <= len(known.pool) <= kept
+    assert "c20" in known.pool
+    assert [item.request_id for item in known.outcomes] == [f"r{n}" for n in range(21 - kept, 21)]

@@ -1,0 +1,225 @@
+"""Limits, paths, and the way to and from plain dictionaries."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import (
+    Answer,
+    AnswerRecord,
+    Batch,
+    Outcomes,
+    Proposal,
+    ProposalOutcome,
+)
+from mentorgrad.model.event import (
+    Branch,
+    CandidatesScored,
+    Finished,
+    Payload,
+    ProposalsReceived,
+    RestartDecided,
+    RunEvent,
+    Segment,
+    StageStarted,
+    StateChanged,
+)
+from mentorgrad.model.run import Candidate, Score, Snapshot
+from mentorgrad.model.spec import (
+    Budget,
+    Function,
+    LabelPrompt,
+    MentorChoice,
+    Optimizer,
+    Policy,
+    RunSpec,
+    Task,
+)
+from mentorgrad.schema import bounded, check, from_dict, to_dict, violations
+
+
+def paths(spec: RunSpec) -> list[str]:
+    return [violation.field for violation in violations(spec, "spec")]
+
+
+def test_the_default_spec_is_valid() -> None:
+    assert paths(RunSpec()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        (RunSpec(optimizer=Optimizer(learning_rate=0.0)), "spec.optimizer.learning_rate"),
+        (RunSpec(optimizer=Optimizer(learning_rate=-1.0)), "spec.optimizer.learning_rate"),
+        (RunSpec(optimizer=Optimizer(learning_rate=float("nan"))), "spec.optimizer.learning_rate"),
+        (RunSpec(optimizer=Optimizer(learning_rate=float("inf"))), "spec.optimizer.learning_rate"),
+        (RunSpec(objective=Function(dimensions=0)), "spec.objective.function.dimensions"),
+        (RunSpec(objective=LabelPrompt(n_tokens=65)), "spec.objective.label_prompt.n_tokens"),
+        (RunSpec(objective=LabelPrompt(encoder="")), "spec.objective.label_prompt.encoder"),
+        (RunSpec(budget=Budget(gradient_steps=0)), "spec.budget.gradient_steps"),
+        (RunSpec(mentor=MentorChoice(timeout=timedelta(0))), "spec.mentor.timeout"),
+        (RunSpec(mentor=MentorChoice(name="two words")), "spec.mentor.name"),
+        (RunSpec(task=Task(labels=("a", "a"))), "spec.task.labels"),
+        (RunSpec(labels={"": "x"}), "spec.labels"),
+        (RunSpec(name="a\x00b"), "spec.name"),
+        (RunSpec(name="x" * 201), "spec.name"),
+        (RunSpec(seed=-1), "spec.seed"),
+    ],
+)
+def test_each_broken_limit_names_its_full_path(spec: RunSpec, field: str) -> None:
+    assert paths(spec) == [field]
+
+
+def test_all_broken_limits_are_named_at_once() -> None:
+    spec = RunSpec(seed=-1, objective=Function(dimensions=101), name="x" * 300)
+    assert set(paths(spec)) == {"spec.seed", "spec.objective.function.dimensions", "spec.name"}
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "words"),
+    [
+        ({"optimiser": {}}, "optimiser", "known: objective, task"),
+        ({"optimizer": {"lr": 1}}, "optimizer.lr", "not known here"),
+        ({"optimizer": {"learning_rate": "fast"}}, "optimizer.learning_rate", "must be a number"),
+        ({"seed": 1.5}, "seed", "must be a whole number"),
+        ({"seed": True}, "seed", "must be a whole number"),
+        ({"acceptance": {"policy": "rase"}}, "acceptance.policy", "race, always"),
+        ({"objective": {"vision": {}}}, "objective.vision", "label_prompt, function"),
+        ({"objective": {"function": {}, "label_prompt": {}}}, "objective", "exactly one"),
+        ({"mentor": {"timeout": "soon"}}, "mentor.timeout", "seconds"),
+        ({"task": {"data": {"train": "a.csv"}}}, "task.labels", "label words"),
+        ({"task": 3}, "task", "table of fields"),
+        ({"task": {"labels": "a,b"}}, "task.labels", "must be a list"),
+    ],
+)
+def test_a_wrong_dictionary_is_refused_with_the_field_and_the_cure(
+    data: dict, field: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        from_dict(RunSpec, data)
+    assert caught.value.violations[0].field == field
+    assert words in str(caught.value)
+
+
+def test_a_union_member_may_be_named_alone() -> None:
+    assert from_dict(RunSpec, {"objective": "function"}).objective == Function()
+
+
+def test_integers_are_taken_where_numbers_are_wanted() -> None:
+    spec = from_dict(RunSpec, {"optimizer": {"learning_rate": 1}, "mentor": {"timeout": "90s"}})
+    assert spec.optimizer.learning_rate == 1.0
+    assert spec.mentor.timeout == timedelta(seconds=90)
+
+
+SPECS = st.builds(
+    RunSpec,
+    objective=st.one_of(
+        st.builds(Function, dimensions=st.integers(1, 100)),
+        st.builds(LabelPrompt, n_tokens=st.integers(1, 64), per_class=st.booleans()),
+    ),
+    optimizer=st.builds(Optimizer, learning_rate=st.floats(1e-9, 100.0)),
+    budget=st.builds(Budget, gradient_steps=st.none() | st.integers(1, 10**8)),
+    mentor=st.builds(
+        MentorChoice,
+        options=st.dictionaries(
+            st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1),
+            st.integers(-(2**53), 2**53) | st.booleans() | st.text(max_size=20),
+            max_size=3,
+        ),
+        timeout=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
+    ),
+    labels=st.dictionaries(st.sampled_from("abc"), st.text(max_size=5), max_size=2),
+    seed=st.integers(0, 2**63 - 1),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SPECS)
+def test_to_dict_is_json_and_from_dict_is_its_inverse(spec: RunSpec) -> None:
+    if any("\x00" in text for text in spec.labels.values()):
+        spec = dataclasses.replace(spec, labels={})
+    again = from_dict(RunSpec, json.loads(json.dumps(to_dict(spec))))
+    # Durations travel as decimal seconds; the microsecond survives.
+    assert again == spec
+
+
+def test_policies_are_written_as_their_names() -> None:
+    assert to_dict(RunSpec())["acceptance"]["policy"] == Policy.RACE.value == "race"
+
+
+LONG = "words " * 5_000
+DIVERGED = Score(loss=math.nan, accuracy=math.nan, rows=3)
+SNAPSHOT = Snapshot(1, math.nan, math.inf, math.inf, "a\x00" + LONG)
+CANDIDATE = Candidate(
+    "s0/step1",
+    text=LONG,
+    toward_text=LONG,
+    projection_distance=math.inf,
+    filled=tuple(range(4_096)),
+    parents=("s0/p1",) * 4_096,
+    score=DIVERGED,
+)
+PROPOSAL = Proposal("s0/p1", LONG, (math.nan, math.inf), rationale=LONG)
+RECORD = AnswerRecord(question="q" * 1_000_000, raw_reply="\x00" + LONG)
+OUTCOME = ProposalOutcome("s0/p1", score=DIVERGED, probe_loss=-math.inf)
+RECORDED: list[Payload] = [
+    StateChanged(reason=LONG),
+    StageStarted(text=LONG),
+    Segment(snapshots=(SNAPSHOT,)),
+    CandidatesScored(candidates=(CANDIDATE,)),
+    ProposalsReceived(answer=Answer("r", proposals=(PROPOSAL,), records=(RECORD,), detail=LONG)),
+    RestartDecided(
+        branches=(Branch("s0/step1", math.nan, math.inf),), outcomes=(OUTCOME,), reason=LONG
+    ),
+    Finished(error=LONG),
+]
+
+
+@pytest.mark.parametrize("payload", RECORDED, ids=lambda payload: type(payload).__name__)
+def test_what_was_recorded_is_read_again(payload: Any) -> None:
+    event = RunEvent("r", 1, 1, datetime(2024, 1, 1, tzinfo=UTC), payload)
+    again = from_dict(RunEvent, json.loads(json.dumps(to_dict(event))))
+    assert repr(again) == repr(event)  # NaN is equal to nothing, not even to itself
+
+
+def test_a_mentor_takes_what_a_trainer_records() -> None:
+    check(Batch(snapshots=(SNAPSHOT,), candidates=(CANDIDATE,)))
+    check(Outcomes("r", (OUTCOME,)))
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (AnswerRecord(question="q" * 4_000_001), "question"),
+        (Snapshot(text="q" * 100_001), "text"),
+        (Candidate(candidate_id="a\x00"), "candidate_id"),
+        (Candidate(filled=(0,) * 4_097), "filled"),
+        (Candidate(parents=("p",) * 4_097), "parents"),
+        (Proposal(parents=("p",) * 4_097), "parents"),
+        (Proposal(values=(0.0,) * 10_001), "values"),
+        (ProposalOutcome(detail="d" * 2_001), "detail"),
+    ],
+)
+def test_recorded_fields_have_limits_still(value: Any, field: str) -> None:
+    assert [violation.field for violation in violations(value)] == [field]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    loss: float = bounded(0.0, ge=0.0, finite=False)
+
+
+@pytest.mark.parametrize(
+    ("loss", "broken"), [(math.nan, False), (math.inf, False), (-math.inf, True), (-1.0, True)]
+)
+def test_a_figure_that_may_diverge_keeps_its_range(loss: float, broken: bool) -> None:
+    assert bool(list(violations(Figure(loss)))) is broken

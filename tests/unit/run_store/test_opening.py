@@ -1,0 +1,198 @@
+"""Opening a store: what is refused, in what words, and how schemas are kept."""
+
+from __future__ import annotations
+
+import sqlite3
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, Unavailable
+from mentorgrad.model.event import Created
+from mentorgrad.model.query import EventQuery, View
+from run_store import dialects, migrate
+from run_store.open import open_store
+from run_store.tables import metadata
+
+SECRET = "hunter2"
+
+
+def opening(url: str) -> MentorgradError:
+    with pytest.raises(MentorgradError) as caught:
+        open_store(url)
+    shown = "".join(traceback.format_exception(caught.value, chain=False))
+    assert "\n" not in caught.value.message
+    assert SECRET not in caught.value.message
+    assert SECRET not in shown.splitlines()[-1]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "runs.db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://host/file.db",
+        "memory",
+        "memory:x",
+        f"mysql://user:{SECRET}@host/db",
+        f"postgresql+asyncpg://user:{SECRET}@host/db",
+        f"postgresql://user:{SECRET}@host:notaport/db",
+        "sqlite:////nowhere/at/all/runs.db",
+    ],
+)
+def test_what_is_no_store_is_refused(url: str) -> None:
+    error = opening(url)
+    assert isinstance(error, InvalidInput)
+    assert error.violations[0].field == "store"
+
+
+def test_an_unreachable_postgres_is_unavailable_and_keeps_the_password() -> None:
+    for url in (
+        f"postgresql://user:{SECRET}@127.0.0.1:1/db",
+        f"postgresql://127.0.0.1:1/db?user=user&password={SECRET}",
+    ):
+        error = opening(url)
+        assert isinstance(error, Unavailable)
+        assert "127.0.0.1" in error.message
+
+
+def test_a_url_is_shown_without_its_password() -> None:
+    for url in (
+        f"postgresql://user:{SECRET}@host:1/db?sslmode=require",
+        f"postgresql://host:1/db?user=user&password={SECRET}",
+    ):
+        shown = dialects.shown(dialects.parse(url))
+        assert SECRET not in shown
+        assert shown.startswith("postgresql://")
+        assert "host:1/db" in shown
+
+
+def test_an_open_store_shows_no_password(postgres_url: str) -> None:
+    url = postgres_url.replace("postgres:@", f"postgres:{SECRET}@")
+    assert SECRET in url
+    store = open_store(url)
+    store.check()
+    assert SECRET not in store.url
+    assert SECRET not in repr(vars(store))
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 200)
+    error = opening(f"sqlite:///{path}")
+    assert isinstance(error, InvalidInput)
+    assert "not an SQLite database" in error.message
+    assert path.read_text().startswith("dear diary")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert "folder" in opening(f"sqlite:///{tmp_path}").message
+
+
+def test_anothers_tables_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE runs (id INTEGER)")
+    other.close()
+    error = opening(f"sqlite:///{path}")
+    assert isinstance(error, InvalidInput)
+    assert "not mentorgrad's (runs)" in error.message
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
+    other.close()
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    open_store(url).close()
+    with sqlite3.connect(tmp_path / "runs.db") as other:
+        other.execute(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'")
+    other.close()
+    error = opening(url)
+    assert isinstance(error, InvalidInput)
+    assert "schema 9999 of a newer mentorgrad" in error.message
+
+
+def test_sqlite_is_set_up_for_many_processes(tmp_path: Path) -> None:
+    store: Any = open_store(f"sqlite:///{tmp_path}/runs.db")
+    with store._writing() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "foreign_keys": 1,
+        "busy_timeout": 30_000,
+    }
+    store.close()
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    for url in ("memory:", f"sqlite:///{tmp_path}/runs.db"):
+        store = open_store(url)
+        store.close()
+        for call in (store.check, store.list_runs, lambda s=store: s.get_run("a")):
+            with pytest.raises(Unavailable, match="closed"):
+                call()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_models_and_migrations_agree(
+    dialect: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = (
+        f"sqlite:///{tmp_path}/runs.db"
+        if dialect == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )
+    open_store(url).close()
+    engine = dialects.engine_of(dialects.parse(url))
+    with engine.connect() as connection:
+        options = {"version_table": migrate.VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+        names = set(sa.inspect(connection).get_table_names())
+        assert names == {*metadata.tables, migrate.VERSION_TABLE}
+    with dialects.writer_of(engine).begin() as connection:
+        command.downgrade(migrate.config(connection), "base")
+        assert set(sa.inspect(connection).get_table_names()) == {migrate.VERSION_TABLE}
+    engine.dispose()
+    open_store(url).close()
+
+
+def test_damaged_bytes_are_told(tmp_path: Path, event_maker: Any) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    run, _ = store.create(Created())
+    lease = store.claim(run.run_id, "w", timedelta(minutes=1))
+    make = event_maker(run.run_id, lease.last_seq, 1)
+    store.append(run.run_id, 1, [make(make.segment(1, 2))])
+    store.put_blob(run.run_id, 1, "file", b"abc")
+    with sqlite3.connect(tmp_path / "runs.db") as other:
+        other.execute("UPDATE blobs SET data = x'00'")
+        other.execute("UPDATE trajectory_segments SET data = zeroblob(48)")
+    other.close()
+    with pytest.raises(DataLoss):
+        store.read_artifact(run.run_id, "file")
+    with pytest.raises(DataLoss):
+        list(store.events(run.run_id, EventQuery(view=View.FULL)))
+    assert len(list(store.events(run.run_id))) == 3
+    with sqlite3.connect(tmp_path / "runs.db") as other:
+        other.execute("UPDATE events SET data = x'ffff'")
+    other.close()
+    with pytest.raises(DataLoss):
+        list(store.events(run.run_id))
+    store.close()

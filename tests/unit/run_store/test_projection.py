@@ -1,0 +1,191 @@
+"""A run is the same projection of its log, however it is folded."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mentorgrad.model.event import (
+    CheckpointSaved,
+    Created,
+    Finished,
+    ProposalsReceived,
+    RestartDecided,
+    Resumed,
+    RunEvent,
+    StageStarted,
+    StateChanged,
+)
+from mentorgrad.model.run import Run, RunResult, RunState, Usage
+from run_store import projection
+from run_store.memory_store import MemoryRunStore
+from run_store.projection import FIGURES, effective, fold, for_figures, is_superseded, replay
+from tests.support.event_maker import EventMaker
+
+STEPS = st.one_of(
+    st.tuples(st.just("stage"), st.integers(0, 5)),
+    st.tuples(st.just("segment"), st.integers(1, 4)),
+    st.tuples(st.just("scored"), st.floats(0, 1)),
+    st.tuples(st.just("proposals"), st.integers(0, 9)),
+    st.tuples(st.just("restart"), st.booleans()),
+    st.tuples(st.just("checkpoint"), st.none()),
+    st.tuples(st.just("resume"), st.integers(0, 3)),
+)
+
+
+def payload_of(name: str, value: Any, step: int) -> Any:
+    return {
+        "stage": lambda: StageStarted(value, step),
+        "segment": lambda: EventMaker.segment(step + 1, step + value, shape=(1,)),
+        "scored": lambda: EventMaker.scored(0, value, evaluations=step),
+        "proposals": lambda: ProposalsReceived(usage=Usage(mentor_calls=value)),
+        "restart": lambda: RestartDecided(restarted=value, usage=Usage(probe_steps=step)),
+        "checkpoint": lambda: CheckpointSaved(step),
+    }[name]()
+
+
+def log_of(course: list[tuple[str, Any]], *, finished: bool = False) -> list[RunEvent]:
+    """A log in which any attempt may end anywhere and go on from any effective checkpoint."""
+    make = EventMaker("run-1")
+    log = [make(Created()), make(StateChanged(RunState.RUNNING), attempt=1)]
+    step = 0
+    for name, value in course:
+        if name != "resume":
+            log.append(make(payload_of(name, value, step)))
+            step += value if name == "segment" else 0
+            continue
+        kept = [e for e in effective(log) if isinstance(e.payload, CheckpointSaved)]
+        back = kept[-1 - value] if value < len(kept) else None
+        log.append(make(StateChanged(RunState.INTERRUPTED, "gone")))
+        log.append(make(StateChanged(RunState.RUNNING), attempt=make.attempt + 1))
+        log.append(make(Resumed(back.seq if back else 0)))
+        step = back.payload.step if back and isinstance(back.payload, CheckpointSaved) else 0
+    if finished:
+        log.append(make(Finished(RunState.SUCCEEDED, RunResult(usage=Usage(evaluations=1)))))
+    return log
+
+
+def figures(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in FIGURES}
+
+
+@given(st.lists(STEPS, max_size=30))
+@settings(deadline=None, max_examples=150)
+def test_figures_are_those_of_the_effective_events(course: list[tuple[str, Any]]) -> None:
+    log = log_of(course)
+    run, earlier = Run(), []
+    for event in log:
+        run = fold(run, event, earlier)
+        earlier.append(event)
+    plain = Run()
+    for event in effective(log):
+        if not isinstance(event.payload, Resumed):
+            plain = fold(plain, event)
+    assert figures(run) == figures(plain)
+    assert figures(run) == figures(replay("run-1", effective(log)))
+    assert run == replay("run-1", log)
+    assert run == replay("run-1", map(for_figures, log))
+
+
+@given(st.lists(STEPS, max_size=30))
+@settings(deadline=None, max_examples=100)
+def test_effective_is_what_no_later_resume_voids(course: list[tuple[str, Any]]) -> None:
+    log = log_of(course)
+    resumes = [event for event in log if isinstance(event.payload, Resumed)]
+    assert effective(log) == [
+        event for event in log if not any(is_superseded(event, resumed) for resumed in resumes)
+    ]
+
+
+@given(st.lists(STEPS, max_size=20))
+@settings(deadline=None, max_examples=100)
+def test_history_comes_from_every_event(course: list[tuple[str, Any]]) -> None:
+    log = log_of(course, finished=True)
+    run = replay("run-1", log)
+    kept = effective(log)
+    assert [event for event in kept if isinstance(event.payload, (Created, StateChanged, Resumed))]
+    assert (run.last_seq, run.attempt) == (log[-1].seq, log[-1].attempt)
+    assert (run.created_at, run.started_at) == (log[0].time, log[1].time)
+    assert (run.state, run.finished_at) == (RunState.SUCCEEDED, log[-1].time)
+    history = [e.seq for e in log if isinstance(e.payload, (Created, StateChanged, Resumed))]
+    assert [e.seq for e in kept if e.seq in set(history)] == history
+
+
+@given(st.lists(STEPS, max_size=25), st.data())
+@settings(deadline=None, max_examples=60)
+def test_appending_in_any_chunks_gives_the_same_run(
+    course: list[tuple[str, Any]], data: st.DataObject
+) -> None:
+    """The control plane's events are made by the store itself; a worker's come in chunks."""
+    store = MemoryRunStore()
+    run, _ = store.create(Created())
+    store.claim(run.run_id, "w", timedelta(minutes=1))
+    pending: list[RunEvent] = []
+    make = EventMaker(run.run_id, 2, 1)
+    step = 0
+
+    def flush() -> None:
+        store.append(run.run_id, make.attempt, pending)
+        pending.clear()
+
+    for name, value in course:
+        if name != "resume":
+            pending.append(make(payload_of(name, value, step)))
+            step += value if name == "segment" else 0
+        else:
+            flush()
+            kept = [e for e in effective(list(store.events(run.run_id))) if e.kind.value == name]
+            store.transition(run.run_id, RunState.INTERRUPTED)
+            lease = store.claim(run.run_id, "w", timedelta(minutes=1))
+            make = EventMaker(run.run_id, lease.last_seq, lease.attempt)
+            pending.append(make(Resumed(kept[-1].seq if kept else 0)))
+        if data.draw(st.booleans()):
+            flush()
+    flush()
+    log = list(store.events(run.run_id))
+    assert store.get_run(run.run_id) == replay(run.run_id, log)
+
+
+def test_a_loss_that_is_no_number_is_never_the_best() -> None:
+    make = EventMaker("run-1")
+    log = [make(Created()), make(make.scored(0, float("nan"), float("-inf"), float("inf")))]
+    assert replay("run-1", log).best_selection_loss is None
+    log.append(make(make.scored(0, 3.0, float("nan"))))
+    assert replay("run-1", log).best_selection_loss == 3.0
+
+
+def test_a_resume_after_a_resume_leaves_each_superseded_span_void() -> None:
+    make = EventMaker("run-1")
+    log = [make(Created()), make(StateChanged(RunState.RUNNING), attempt=1)]
+    log += [make(CheckpointSaved(1)), make(StageStarted(1))]  # 3, 4
+    log += [make(Resumed(3), attempt=2), make(StageStarted(2)), make(CheckpointSaved(2))]  # 5..7
+    log += [make(StageStarted(3)), make(Resumed(7), attempt=3)]  # 8, 9
+    assert [event.seq for event in effective(log)] == [1, 2, 3, 5, 6, 7, 9]
+    assert replay("run-1", log).stage == 2
+    log += [make(Resumed(3), attempt=4)]
+    assert [event.seq for event in effective(log)] == [1, 2, 3, 5, 9, 10]
+    assert replay("run-1", log).stage == 0
+
+
+def test_the_work_of_a_log_grows_with_its_length_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each resume goes back to the start and another attempt does it all again."""
+    make = EventMaker("run-1")
+    log = [make(Created()), make(StateChanged(RunState.RUNNING), attempt=1)]
+    for attempt in range(2, 202):
+        log += [make(StageStarted(1)), make(StateChanged(RunState.INTERRUPTED))]
+        log += [make(StateChanged(RunState.RUNNING), attempt=attempt), make(Resumed(0))]
+    log.append(make(Finished(RunState.FAILED)))
+    folded = []
+    fold_figures = projection._fold_figures
+
+    def counted(run: Run, event: RunEvent) -> Run:
+        folded.append(event.seq)
+        return fold_figures(run, event)
+
+    monkeypatch.setattr(projection, "_fold_figures", counted)
+    assert MemoryRunStore().import_run(log) == replay("run-1", log)
+    assert len(folded) <= 2 * len(log)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import AnswerStatus, Proposal, ProposalKind, ProposalRequest
+from mentorgrad.model.run import Candidate, Score
+from mentorgrad.model.spec import CONTROLS, Function
+from trainer_service.mentors.controls import build_control
+from trainer_service.mentors.options import OPTIONS, options_schema, read_options
+from trainer_service.objectives.function import FunctionObjective
+from trainer_service.protocols import Scored
+
+OBJECTIVE = FunctionObjective(Function("rastrigin", 4), torch.device("cpu"))
+
+
+def scored(name: str, loss: float, text: str, point: list[float]) -> Scored:
+    return Scored(Candidate(name, text=text, score=Score(loss)), torch.tensor(point))
+
+
+POOL = [
+    scored("bad", 9.0, "9 9 9 9", [9.0, 9.0, 9.0, 9.0]),
+    scored("good", 1.0, "1 1 1 1", [1.0, 1.0, 1.0, 1.0]),
+    scored("same", 1.5, "1 1 1 1", [1.0, 1.0, 1.0, 1.0]),
+    scored("fair", 2.0, "2 2 2 2", [2.0, 2.0, 2.0, 2.0]),
+]
+
+
+def ask(name: str, count: int = 6, seed: int = 1, **options: Any) -> tuple[Proposal, ...]:
+    control = build_control(name, OBJECTIVE, options)
+    request = ProposalRequest("s0", 0, "good", count, seed)
+    answer = control.propose(request, POOL[1], POOL)
+    assert answer.status is AnswerStatus.USABLE
+    assert answer.request_id == "s0"
+    return answer.proposals
+
+
+def test_every_control_of_the_spec_is_built() -> None:
+    assert set(OPTIONS) == set(CONTROLS)
+    for name in CONTROLS:
+        assert build_control(name, OBJECTIVE).name == name
+
+
+def test_none_proposes_nothing_and_says_so() -> None:
+    control = build_control("none", OBJECTIVE)
+    answer = control.propose(ProposalRequest("s0"), POOL[0], POOL)
+    assert (answer.status, answer.proposals) == (AnswerStatus.REFUSED, ())
+
+
+@pytest.mark.parametrize("name", [c for c in CONTROLS if c != "none"])
+def test_a_control_is_repeatable_by_seed_and_its_proposals_can_be_embedded(name: str) -> None:
+    first, again, other = ask(name), ask(name), ask(name, seed=2)
+    points = [OBJECTIVE.embed(p, POOL[1].parameters).parameters for p in first]
+    assert [p.proposal_id for p in first] == [f"s0/p{i}" for i in range(1, 7)]
+    for p, q in zip(points, again, strict=True):
+        assert torch.equal(p, OBJECTIVE.embed(q, POOL[1].parameters).parameters)
+    others = [OBJECTIVE.embed(p, POOL[1].parameters).parameters for p in other]
+    assert any(not torch.equal(p, q) for p, q in zip(points, others, strict=True))
+
+
+def test_perturb_moves_by_its_scale_and_stays_within_bounds() -> None:
+    def spread(scale: float) -> float:
+        drawn = [torch.from_numpy(p.parameters) for p in ask("perturb", 200, scale=scale)]
+        assert all(float(point.abs().max()) <= 5.12 + 1e-6 for point in drawn)
+        return float((torch.stack(drawn) - 1.0).std())
+
+    assert spread(0.1) == pytest.approx(0.1 * 10.24 / 12**0.5, rel=0.1)
+    assert spread(0.1) < spread(0.3) < spread(1.0)
+
+
+def test_recombine_mixes_the_best_with_different_words() -> None:
+    proposals = ask("recombine", 40, parents=2)
+    values = {value for p in proposals for value in p.values}
+    assert values == {1.0, 2.0}
+    assert {parent for p in proposals for parent in p.parents} == {"good", "fair"}
+    assert len({p.values for p in proposals}) > 5
+
+
+class Texts(FunctionObjective):
+    def __init__(self) -> None:
+        super().__init__(Function("levy", 2), torch.device("cpu"))
+        self.constraints = type(self.constraints)(kind=ProposalKind.TEXT)
+
+    def random_proposal(self, generator: torch.Generator) -> Proposal:
+        return Proposal(text="wild words")
+
+
+def test_recombine_takes_words_position_by_position() -> None:
+    pool = [
+        scored("a", 1.0, "red green blue", [0.0, 0.0]),
+        scored("b", 2.0, "one two", [0.0, 0.0]),
+    ]
+    control = build_control("recombine", Texts())
+    answer = control.propose(ProposalRequest("s0", count=30, seed=3), pool[0], pool)
+    allowed = [{"red", "one"}, {"green", "two"}, {"blue"}]
+    for proposal in answer.proposals:
+        words = proposal.text.split()
+        assert words
+        assert all(word in set().union(*allowed) for word in words)
+    assert len({p.text for p in answer.proposals}) > 4
+
+
+def test_recombine_with_one_text_takes_a_random_one_besides() -> None:
+    pool = [scored("a", 1.0, "red green", [0.0, 0.0])]
+    control = build_control("recombine", Texts())
+    answer = control.propose(ProposalRequest("s0", count=30, seed=3), pool[0], pool)
+    words = {word for p in answer.proposals for word in p.text.split()}
+    assert words == {"red", "green", "wild", "words"}
+
+
+@pytest.mark.parametrize(
+    ("control", "options", "field"),
+    [
+        ("perturb", {"scale": 0}, "spec.mentor.options.scale"),
+        ("perturb", {"scale": "much"}, "spec.mentor.options.scale"),
+        ("perturb", {"sigma": 1.0}, "spec.mentor.options.sigma"),
+        ("recombine", {"parents": 1}, "spec.mentor.options.parents"),
+        ("random_tokens", {"scale": 1.0}, "spec.mentor.options.scale"),
+    ],
+)
+def test_a_wrong_option_is_named(control: str, options: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_options(control, options)
+    assert [v.field for v in caught.value.violations] == [field]
+
+
+def test_options_have_a_json_schema() -> None:
+    schema = options_schema("perturb")
+    assert schema["properties"]["scale"] == {
+        "type": "number",
+        "default": 0.5,
+        "exclusiveMinimum": 0.0,
+        "maximum": 100.0,
+    }
+    assert schema["additionalProperties"] is False
+    assert options_schema("none")["properties"] == {}

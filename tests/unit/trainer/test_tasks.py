@@ -1,0 +1,230 @@
+"""Built-in tasks, and rows from files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.spec import DataFiles, Task
+from trainer_service.tasks import files
+from trainer_service.tasks.builtin import builtin_names, load_builtin
+from trainer_service.tasks.load import load_task
+
+RECORDS = [{"text": f"text {word} {n}", "label": n % 2} for word in "abcd" for n in range(8)]
+
+
+def write_jsonl(path: Path, records: list[dict[str, object]] | None = None) -> Path:
+    lines = [json.dumps(record) for record in (RECORDS if records is None else records)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def own(train: str, **fields: str) -> Task:
+    return Task(
+        name="mine",
+        data=DataFiles(train=train, **fields),
+        labels=("no", "yes"),
+        description="what is said",
+        shots=4,
+    )
+
+
+def refusal(task: Task, root: Path | None) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
+        load_task(task, 0, [root] if root else [])
+    return caught.value
+
+
+# -- tickets ----------------------------------------------------------------------------------
+
+
+def test_tickets_is_large_enough_and_no_two_rows_are_alike() -> None:
+    source = load_builtin("tickets")
+    assert len(source.labels) == 6
+    assert source.description
+    assert source.selection is not None
+    for rows, least in ((source.train, 16), (source.selection, 20), (source.test, 20)):
+        counts = Counter(row.label for row in rows)
+        assert set(counts) == set(range(6))
+        assert min(counts.values()) >= least
+    every = [*source.train, *source.selection, *source.test]
+    assert len({row.identity for row in every}) == len(every)
+    bare = {"".join(filter(str.isalnum, row.text.casefold())) for row in every}
+    assert len(bare) == len(every)
+
+
+def test_no_ticket_gives_its_label_away_everywhere() -> None:
+    """A classifier that looks for the label word must not do."""
+    source = load_builtin("tickets")
+    told = [source.labels[row.label] in row.text.lower() for row in source.test]
+    assert sum(told) / len(told) < 0.25
+
+
+def test_the_built_in_task_as_a_run_sees_it() -> None:
+    task = load_task(Task(), 3, ())
+    assert (len(task.train), len(task.selection), len(task.test)) == (96, 144, 180)
+    assert task.dropped == 0
+    assert len(task.digest) == 64
+    assert load_task(Task(), 3, ()).digest == task.digest
+    assert load_task(Task(), 4, ()).digest != task.digest
+
+
+def test_label_words_and_description_can_be_replaced() -> None:
+    words = ("a", "b", "c", "d", "e", "f")
+    task = load_task(Task(labels=words, description="other"), 0, ())
+    assert task.labels == words
+    assert task.description == "other"
+    assert refusal(Task(labels=("a", "b")), None).violations[0].field == "spec.task.labels"
+
+
+def test_an_unknown_task_names_the_known_ones() -> None:
+    error = refusal(Task(name="nothing"), None)
+    assert error.reason == "TASK_NOT_FOUND"
+    assert error.violations[0].field == "spec.task.name"
+    assert all(name in error.message for name in builtin_names())
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def test_the_three_formats_read_alike(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    lines = ["text,label", *(f'"{r["text"]}",{r["label"]}' for r in RECORDS)]
+    (tmp_path / "rows.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    table = pyarrow.Table.from_pylist(RECORDS)
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    read = [load_task(own(f"rows.{kind}"), 1, [tmp_path]) for kind in ("jsonl", "csv", "parquet")]
+    assert read[0].train
+    assert read[0] == read[1] == read[2]
+    assert (len(read[0].train), len(read[0].selection)) == (8, 12)
+    assert read[0].test == ()
+
+
+def test_labels_may_be_words_or_indices_and_texts_may_come_in_pairs(tmp_path: Path) -> None:
+    records: list[dict[str, object]] = [
+        {"a": f"first {n}", "b": "second", "y": ["no", "yes", 0, 1, "0", "1"][n % 6]}
+        for n in range(24)
+    ]
+    write_jsonl(tmp_path / "rows.jsonl", records)
+    fields = {"text_field": "a", "pair_field": "b", "label_field": "y"}
+    task = load_task(own("rows.jsonl", **fields), 0, [tmp_path])
+    for row in [*task.train, *task.selection]:
+        assert row.label == int(row.text.split()[1]) % 6 % 2
+        assert row.joined == f"{row.text} second"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("a.jsonl", '{"text": "x", "label": 0}\n{"text": \n', "line 2: is not JSON"),
+        ("a.jsonl", '{"text": "x", "label": 0}\n[1]\n', "line 2: must be a JSON object"),
+        ("a.jsonl", '\n{"text": "x"}\n', "line 2: column 'label' is missing"),
+        ("a.jsonl", '{"text": 5, "label": 0}', "line 1: column 'text' must be a text"),
+        ("a.jsonl", '{"text": " ", "label": 0}', "line 1: column 'text' is empty"),
+        ("a.jsonl", '{"text": "x", "label": 2}', "line 1: column 'label': '2'"),
+        ("a.jsonl", '{"text": "x", "label": -1}', "line 1: column 'label': '-1'"),
+        ("a.jsonl", '{"text": "x", "label": true}', "line 1: column 'label': 'True'"),
+        ("a.jsonl", '{"text": "x", "label": "maybe"}', "neither a label word nor an index"),
+        ("a.jsonl", "[" * 100_000, "line 1: is not JSON"),
+        ("a.jsonl", "", "has no rows"),
+        ("a.csv", "text,labels\nx,0\n", "line 1: column 'label' is missing"),
+        ("a.csv", 'text,label\nx,0\n"y,1\n', "line 3"),
+        ("a.csv", "text,label\nx,0\ny\n", "line 3: column 'label'"),
+        ("a.csv", "", "line 1: column 'text' is missing"),
+        ("a.parquet", "not parquet", "is not a readable parquet file"),
+        ("a.txt", "x", "must end in one of .jsonl, .csv, .parquet"),
+    ],
+)
+def test_a_malformed_file_says_where(tmp_path: Path, name: str, content: str, where: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    error = refusal(own(name), tmp_path)
+    assert error.reason == "DATA_MALFORMED"
+    assert error.violations[0].field == "spec.task.data.train"
+    assert name in error.message
+    assert where in error.message
+    assert "\n" not in error.message
+
+
+def test_bytes_that_are_no_text_say_where(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "x", "label": 0}\n\xff\xfe\n')
+    assert "line 2: is not UTF-8" in refusal(own("a.jsonl"), tmp_path).message
+
+
+def test_a_missing_parquet_column_is_named(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["x"]}), tmp_path / "a.parquet")
+    assert "column 'label' is missing" in refusal(own("a.parquet"), tmp_path).message
+
+
+def test_the_field_of_the_wrong_file_is_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    task = own("rows.jsonl", test="absent.jsonl")
+    assert refusal(task, tmp_path).violations[0].field == "spec.task.data.test"
+
+
+def test_paths_that_leave_the_roots_look_absent(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    secret = write_jsonl(outside / "rows.jsonl")
+    (root / "link.jsonl").symlink_to(secret)
+    (root / "folder").symlink_to(outside)
+    (root / "loop.jsonl").symlink_to(root / "loop.jsonl")
+    wrong = [
+        "../outside/rows.jsonl",
+        str(secret),
+        "link.jsonl",
+        "folder/rows.jsonl",
+        "loop.jsonl",
+        "absent.jsonl",
+        "a\x00b.jsonl",
+        ".",
+        "x" * 400,
+    ]
+    for name in wrong:
+        error = refusal(own(name), root)
+        assert error.reason == "DATA_NOT_FOUND", name
+        assert error.message == (
+            f"spec.task.data.train: there is no file {name!r} under this server's data roots"
+        )
+
+
+def test_links_and_absolute_paths_within_a_root_are_fine(tmp_path: Path) -> None:
+    target = write_jsonl(tmp_path / "rows.jsonl")
+    (tmp_path / "link.jsonl").symlink_to(target)
+    read = [load_task(own(name), 0, [tmp_path]) for name in ("link.jsonl", str(target))]
+    assert read[0] == read[1]
+
+
+def test_without_roots_no_file_is_read(tmp_path: Path) -> None:
+    target = write_jsonl(tmp_path / "rows.jsonl")
+    assert refusal(own(str(target)), None).reason == "DATA_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "says"),
+    [
+        ("MAX_FILE_BYTES", 100, "more than the 100 allowed"),
+        ("MAX_ROWS", 5, "has more than 5 rows"),
+        ("MAX_TEXT_CHARACTERS", 5, "line 1: column 'text' has more than 5 characters"),
+    ],
+)
+def test_limits_of_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, says: str
+) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    monkeypatch.setattr(files, limit, value)
+    assert says in refusal(own("rows.jsonl"), tmp_path).message
+
+
+def test_a_parquet_file_must_not_unfold_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(RECORDS), tmp_path / "a.parquet")
+    monkeypatch.setattr(files, "MAX_PARQUET_BYTES", 10)
+    assert "decompresses to more than 10 bytes" in refusal(own("a.parquet"), tmp_path).message
