@@ -1,0 +1,67 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Each sets itself up.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# Which build of torch: `cpu` or `cuda`. A machine without an NVIDIA device takes the CPU build,
+# from PyTorch's own index unless pip was already told where to look (`make setup TORCH_CPU_INDEX=`
+# keeps pip from looking there).
+TORCH ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
+TORCH_CPU_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_EXTRA_INDEX_URL)$(PIP_INDEX_URL),,https://download.pytorch.org/whl/cpu)
+TORCH_ARGS := $(if $(filter cpu,$(TORCH)),$(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX)))
+
+.PHONY: help setup demo test check protos docs bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## virtual environment with everything, pinned
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade 'pip>=24' -c constraints.txt
+	$(PIP) install --quiet $(TORCH_ARGS) torch -c constraints.txt
+	$(PIP) install --quiet --editable '.[dev]' -c constraints.txt
+	touch $@
+
+demo: setup ## the main job on the embedded default: three runs, a table, a picture
+	$(BIN)/mentorgrad demo
+
+test: setup ## all tests, with real servers, the real LLM and real Postgres
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+
+check: setup ## format, lint, types, layers, protos, stubs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint
+	$(MAKE) --no-print-directory protos docs
+	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference); \
+	if [ -n "$$changed" ]; then echo "what is generated differs; commit it:"; echo "$$changed"; exit 1; fi
+
+# The stubs are made by the oldest generator whose output every promised version of grpcio and
+# protobuf can load, in an environment of its own.
+PROTOS_VENV := $(VENV)-protos
+protos: $(PROTOS_VENV)/.ready ## generate the stubs
+	rm -f client/mentorgrad/v1/*_pb2*.py*
+	$(PROTOS_VENV)/bin/python -m grpc_tools.protoc -Iprotos --python_out=client --pyi_out=client \
+	  protos/mentorgrad/v1/*.proto
+	$(PROTOS_VENV)/bin/python -m grpc_tools.protoc -Iprotos --grpc_python_out=client \
+	  protos/mentorgrad/v1/*_service.proto
+
+$(PROTOS_VENV)/.ready: constraints-protos.txt
+	test -x $(PROTOS_VENV)/bin/python || $(PYTHON) -m venv $(PROTOS_VENV)
+	$(PROTOS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet -r constraints-protos.txt
+	touch $@
+
+docs: setup ## generate docs/reference from the settings, the spec and the protos
+	$(BIN)/python docs/reference.py
+
+bench: setup ## every benchmark; each prints one JSON object as its last line
+	for name in capture_overhead mentor_overhead store_append; do \
+	  $(BIN)/python -m bench.$$name || exit 1; done
+
+clean: ## remove what setup made
+	rm -rf $(VENV) $(PROTOS_VENV) .venv-peers build dist
