@@ -63,7 +63,9 @@ def _read(path: Path, rows: int) -> Tensor | None:
         embeddings: Tensor = load_file(path)["embeddings"]
     except (OSError, SafetensorError, KeyError):  # absent, or not what was written: encode again
         return None
-    return embeddings if embeddings.dim() == 2 and len(embeddings) == rows else None
+    if embeddings.dim() != 2 or len(embeddings) != rows:
+        return None
+    return embeddings.clone()  # in a file it lies at odd addresses, where sums round differently
 
 
 def _write(path: Path, embeddings: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from mentorgrad.errors import InvalidInput, NotFound
 from tests.support.numerics import CPU, encoder
+from trainer_service import tensorfile
 from trainer_service.embedding_cache import EmbeddingCache
 from trainer_service.encoders import TextEncoder
 from trainer_service.model_files import (
@@ -132,6 +133,16 @@ def test_the_same_texts_are_encoded_once(tmp_path: Path) -> None:
     again = EmbeddingCache(tmp_path).get(["a", "bb"], {"model": "m"}, compute)
     assert torch.equal(first, again)
     assert compute.calls == 1
+
+
+def test_what_is_read_lies_where_what_is_computed_lies(tmp_path: Path) -> None:
+    # Sums over numbers at odd addresses round differently: a run would not repeat itself.
+    compute = Counting()
+    first = EmbeddingCache(tmp_path).get(["a", "bb"], {"model": "m"}, compute)
+    again = EmbeddingCache(tmp_path).get(["a", "bb"], {"model": "m"}, compute)
+    assert first.data_ptr() % 64 == again.data_ptr() % 64 == 0
+    tensors, _ = tensorfile.load(tensorfile.save({"x": first, "y": again}, {"odd": "length"}))
+    assert [tensor.data_ptr() % 64 for tensor in tensors.values()] == [0, 0]
 
 
 @pytest.mark.parametrize(
