@@ -136,20 +136,22 @@ class Batch(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., stage: _Optional[int] = ..., snapshots: _Optional[_Iterable[_Union[_run_pb2.Snapshot, _Mapping]]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[_run_pb2.Candidate, _Mapping]]] = ...) -> None: ...
 
 class ProposalRequest(_message.Message):
-    __slots__ = ("request_id", "stage", "incumbent_id", "count", "seed", "timeout")
+    __slots__ = ("request_id", "stage", "incumbent_id", "count", "seed", "timeout", "trace_parent")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     INCUMBENT_ID_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    TRACE_PARENT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     stage: int
     incumbent_id: str
     count: int
     seed: int
     timeout: _duration_pb2.Duration
-    def __init__(self, request_id: _Optional[str] = ..., stage: _Optional[int] = ..., incumbent_id: _Optional[str] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    trace_parent: str
+    def __init__(self, request_id: _Optional[str] = ..., stage: _Optional[int] = ..., incumbent_id: _Optional[str] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., trace_parent: _Optional[str] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("proposal_id", "text", "values", "parameters", "parents", "rationale")

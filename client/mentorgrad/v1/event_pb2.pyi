@@ -40,7 +40,7 @@ EVENT_KIND_RESUMED: EventKind
 EVENT_KIND_FINISHED: EventKind
 
 class Created(_message.Message):
-    __slots__ = ("spec", "request_id", "versions", "task_digest")
+    __slots__ = ("spec", "request_id", "versions", "task_digest", "trace_parent")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -52,11 +52,13 @@ class Created(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     TASK_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TRACE_PARENT_FIELD_NUMBER: _ClassVar[int]
     spec: _run_pb2.RunSpec
     request_id: str
     versions: _containers.ScalarMap[str, str]
     task_digest: str
-    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., task_digest: _Optional[str] = ...) -> None: ...
+    trace_parent: str
+    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., task_digest: _Optional[str] = ..., trace_parent: _Optional[str] = ...) -> None: ...
 
 class StateChanged(_message.Message):
     __slots__ = ("state", "reason")
@@ -103,16 +105,18 @@ class CandidatesScored(_message.Message):
     def __init__(self, stage: _Optional[int] = ..., candidates: _Optional[_Iterable[_Union[_run_pb2.Candidate, _Mapping]]] = ..., usage: _Optional[_Union[_run_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class ProposalsReceived(_message.Message):
-    __slots__ = ("stage", "answer", "is_fallback", "usage")
+    __slots__ = ("stage", "answer", "is_fallback", "usage", "lag_steps")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     IS_FALLBACK_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    LAG_STEPS_FIELD_NUMBER: _ClassVar[int]
     stage: int
     answer: _advice_pb2.Answer
     is_fallback: bool
     usage: _run_pb2.Usage
-    def __init__(self, stage: _Optional[int] = ..., answer: _Optional[_Union[_advice_pb2.Answer, _Mapping]] = ..., is_fallback: bool = ..., usage: _Optional[_Union[_run_pb2.Usage, _Mapping]] = ...) -> None: ...
+    lag_steps: int
+    def __init__(self, stage: _Optional[int] = ..., answer: _Optional[_Union[_advice_pb2.Answer, _Mapping]] = ..., is_fallback: bool = ..., usage: _Optional[_Union[_run_pb2.Usage, _Mapping]] = ..., lag_steps: _Optional[int] = ...) -> None: ...
 
 class Branch(_message.Message):
     __slots__ = ("candidate_id", "loss_before", "loss_after")

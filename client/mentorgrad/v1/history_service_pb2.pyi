@@ -58,10 +58,20 @@ class StreamEventsRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., after_seq: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[_event_pb2.EventKind, str]]] = ..., view: _Optional[_Union[_query_pb2.View, str]] = ..., follow: bool = ..., effective: bool = ...) -> None: ...
 
 class StreamEventsResponse(_message.Message):
-    __slots__ = ("event",)
+    __slots__ = ("event", "closing")
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
     event: _event_pb2.RunEvent
-    def __init__(self, event: _Optional[_Union[_event_pb2.RunEvent, _Mapping]] = ...) -> None: ...
+    closing: StreamClosing
+    def __init__(self, event: _Optional[_Union[_event_pb2.RunEvent, _Mapping]] = ..., closing: _Optional[_Union[StreamClosing, _Mapping]] = ...) -> None: ...
+
+class StreamClosing(_message.Message):
+    __slots__ = ("resume_after_seq", "reason")
+    RESUME_AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    resume_after_seq: int
+    reason: str
+    def __init__(self, resume_after_seq: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GetTrajectoryRequest(_message.Message):
     __slots__ = ("run_id", "max_points", "view")

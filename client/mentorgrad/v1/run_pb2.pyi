@@ -15,6 +15,13 @@ class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METRIC_COSINE: _ClassVar[Metric]
     METRIC_L2: _ClassVar[Metric]
 
+class Readout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    READOUT_UNSPECIFIED: _ClassVar[Readout]
+    READOUT_CLS: _ClassVar[Readout]
+    READOUT_FIRST: _ClassVar[Readout]
+    READOUT_MEAN: _ClassVar[Readout]
+
 class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SCHEDULE_UNSPECIFIED: _ClassVar[Schedule]
@@ -27,6 +34,12 @@ class Fallback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FALLBACK_UNSPECIFIED: _ClassVar[Fallback]
     FALLBACK_NONE: _ClassVar[Fallback]
     FALLBACK_RANDOM_TOKENS: _ClassVar[Fallback]
+
+class MentorMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MENTOR_MODE_UNSPECIFIED: _ClassVar[MentorMode]
+    MENTOR_MODE_BLOCKING: _ClassVar[MentorMode]
+    MENTOR_MODE_OVERLAPPED: _ClassVar[MentorMode]
 
 class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,6 +76,10 @@ class CandidateSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_L2: Metric
+READOUT_UNSPECIFIED: Readout
+READOUT_CLS: Readout
+READOUT_FIRST: Readout
+READOUT_MEAN: Readout
 SCHEDULE_UNSPECIFIED: Schedule
 SCHEDULE_CONSTANT: Schedule
 SCHEDULE_LINEAR: Schedule
@@ -70,6 +87,9 @@ SCHEDULE_COSINE: Schedule
 FALLBACK_UNSPECIFIED: Fallback
 FALLBACK_NONE: Fallback
 FALLBACK_RANDOM_TOKENS: Fallback
+MENTOR_MODE_UNSPECIFIED: MentorMode
+MENTOR_MODE_BLOCKING: MentorMode
+MENTOR_MODE_OVERLAPPED: MentorMode
 POLICY_UNSPECIFIED: Policy
 POLICY_RACE: Policy
 POLICY_ALWAYS: Policy
@@ -116,6 +136,24 @@ class LabelPrompt(_message.Message):
     projection: Projection
     def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., per_class: bool = ..., initial_text: _Optional[str] = ..., temperature: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
+class PromptTuning(_message.Message):
+    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    N_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    READOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    n_tokens: int
+    readout: Readout
+    max_length: int
+    initial_text: str
+    head_scale: float
+    projection: Projection
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+
 class Function(_message.Message):
     __slots__ = ("name", "dimensions")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +161,14 @@ class Function(_message.Message):
     name: str
     dimensions: int
     def __init__(self, name: _Optional[str] = ..., dimensions: _Optional[int] = ...) -> None: ...
+
+class External(_message.Message):
+    __slots__ = ("name", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class DataFiles(_message.Message):
     __slots__ = ("train", "selection", "test", "text_field", "pair_field", "label_field")
@@ -140,21 +186,41 @@ class DataFiles(_message.Message):
     label_field: str
     def __init__(self, train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., label_field: _Optional[str] = ...) -> None: ...
 
+class HubData(_message.Message):
+    __slots__ = ("text_field", "pair_field", "template", "label_field", "train", "selection", "test")
+    TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    text_field: str
+    pair_field: str
+    template: str
+    label_field: str
+    train: str
+    selection: str
+    test: str
+    def __init__(self, text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., template: _Optional[str] = ..., label_field: _Optional[str] = ..., train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ...) -> None: ...
+
 class Task(_message.Message):
-    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows")
+    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows", "hub")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     SHOTS_FIELD_NUMBER: _ClassVar[int]
     SELECTION_ROWS_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
     name: str
     data: DataFiles
     description: str
     labels: _containers.RepeatedScalarFieldContainer[str]
     shots: int
     selection_rows: int
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ...) -> None: ...
+    hub: HubData
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ..., hub: _Optional[_Union[HubData, _Mapping]] = ...) -> None: ...
 
 class Optimizer(_message.Message):
     __slots__ = ("name", "learning_rate", "weight_decay", "momentum", "batch_size", "schedule", "warmup_steps", "clip_norm")
@@ -187,7 +253,7 @@ class Stages(_message.Message):
     def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ...) -> None: ...
 
 class MentorChoice(_message.Message):
-    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout")
+    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -195,6 +261,7 @@ class MentorChoice(_message.Message):
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     name: str
     strategy: str
     options: _struct_pb2.Struct
@@ -202,7 +269,8 @@ class MentorChoice(_message.Message):
     required: bool
     fallback: Fallback
     timeout: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    mode: MentorMode
+    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ...) -> None: ...
 
 class Acceptance(_message.Message):
     __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments")
@@ -237,12 +305,16 @@ class Budget(_message.Message):
     def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ...) -> None: ...
 
 class Objective(_message.Message):
-    __slots__ = ("label_prompt", "function")
+    __slots__ = ("label_prompt", "function", "external", "prompt_tuning")
     LABEL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TUNING_FIELD_NUMBER: _ClassVar[int]
     label_prompt: LabelPrompt
     function: Function
-    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ...) -> None: ...
+    external: External
+    prompt_tuning: PromptTuning
+    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
     __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels")
@@ -316,7 +388,7 @@ class Candidate(_message.Message):
     def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time")
+    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps")
     GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -327,6 +399,7 @@ class Usage(_message.Message):
     REPLY_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MENTOR_TIME_FIELD_NUMBER: _ClassVar[int]
     TRAIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAG_STEPS_FIELD_NUMBER: _ClassVar[int]
     gradient_steps: int
     probe_steps: int
     evaluations: int
@@ -337,7 +410,8 @@ class Usage(_message.Message):
     reply_tokens: int
     mentor_time: _duration_pb2.Duration
     train_time: _duration_pb2.Duration
-    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    lag_steps: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ...) -> None: ...
 
 class RunResult(_message.Message):
     __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage")
