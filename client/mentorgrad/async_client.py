@@ -25,6 +25,7 @@ from mentorgrad.errors import (
     InvalidInput,
     MentorgradError,
     Unavailable,
+    Untrusted,
 )
 from mentorgrad.model.event import EventKind, Finished, RunEvent, StateChanged
 from mentorgrad.model.query import (
@@ -46,7 +47,8 @@ from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from mentorgrad.wire import tensors
 from mentorgrad.wire.calls import Closed, Connection, StreamLost, to_internal
-from mentorgrad.wire.codec import enum_number, from_message, to_message
+from mentorgrad.wire.codec import enum_number, fill, from_message, to_message
+from mentorgrad.wire.credentials import Credentials
 
 DEFAULT_TARGET = "127.0.0.1:50551"
 """Where a trainer service listens unless told otherwise."""
@@ -73,6 +75,7 @@ class AsyncClient:
             may take; watching is not limited by it.
         resume_for: Seconds for which a watch tries to come back after a lost connection, counted
             from the loss; silence on a healthy connection does not count.
+        credentials: Certificates and token; None: plaintext without a token.
     """
 
     def __init__(
@@ -82,8 +85,9 @@ class AsyncClient:
         timeout: float = 30.0,
         stream_timeout: float = 600.0,
         resume_for: float = 60.0,
+        credentials: Credentials | None = None,
     ) -> None:
-        self._connection = Connection(target)
+        self._connection = Connection(target, credentials)
         self._timeout = timeout
         self._stream_timeout = stream_timeout
         self._resume_for = resume_for
@@ -225,7 +229,7 @@ class AsyncClient:
                 if (await self.get_run(run_id)).state.is_final:
                     return  # the last event was not among `kinds`, or lies before `after_seq`
                 outage.ended_well()
-            except Closed:
+            except (Closed, Untrusted):
                 raise
             except (StreamLost, Unavailable, DeadlineExceeded) as lost:
                 cause = lost.cause if isinstance(lost, StreamLost) else lost
@@ -249,6 +253,8 @@ class AsyncClient:
             self._connection.stream(stub.StreamEvents, request, _FOLLOW_SECONDS)
         ) as responses:
             async for response in responses:
+                if response.HasField("closing"):
+                    raise StreamLost(Unavailable(response.closing.reason))
                 event = from_message(RunEvent, response.event)
                 if event.seq > after_seq:
                     after_seq = event.seq
@@ -499,4 +505,6 @@ def _import_requests(events: Iterable[RunEvent] | AsyncIterable[RunEvent]) -> An
 
 
 def _import_request(event: RunEvent) -> trainer.ImportRunRequest:
-    return trainer.ImportRunRequest(event=to_message(event))
+    request = trainer.ImportRunRequest()
+    fill(request.event, event)
+    return request

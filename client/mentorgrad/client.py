@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, wait
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, Unpack
 
 from mentorgrad.async_client import DEFAULT_TARGET, AsyncClient
+from mentorgrad.background import BackgroundLoop
 from mentorgrad.errors import Unavailable
 from mentorgrad.mentor_client import DEFAULT_MENTOR, AsyncMentorClient
-from mentorgrad.model.advice import Answer, MentorInfo, ProposeInput
+from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
 from mentorgrad.model.event import EventKind, RunEvent
 from mentorgrad.model.query import (
     CandidateFilter,
@@ -28,7 +25,11 @@ from mentorgrad.model.query import (
 )
 from mentorgrad.model.run import Artifact, Run, Trajectory
 from mentorgrad.model.spec import RunSpec
+from mentorgrad.opening import Opening, Recording, RunImporter, opening, recording
 from mentorgrad.results import Comparison, CreatedRun, TrainerInfo
+from mentorgrad.session import MentorSession
+from mentorgrad.wire.advising import Patience
+from mentorgrad.wire.credentials import Credentials
 
 __all__ = [
     "DEFAULT_MENTOR",
@@ -39,114 +40,6 @@ __all__ = [
     "Client",
     "MentorClient",
 ]
-
-T = TypeVar("T")
-
-_CANCEL_SECONDS = 5.0
-"""Longest wait for an interrupted call to end."""
-
-
-class BackgroundLoop:
-    """An event loop in a thread of its own, shared by all facades of the process.
-
-    grpc's asyncio has one poller a process, so there is one loop; it runs while somebody holds it.
-    """
-
-    _shared: BackgroundLoop | None = None
-    _guard = threading.Lock()
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._holders = 0
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="mentorgrad-client", daemon=True
-        )
-        self._thread.start()
-
-    @classmethod
-    def acquire(cls) -> BackgroundLoop:
-        """The running loop, started if there is none; `release` it."""
-        with cls._guard:
-            if cls._shared is None:
-                cls._shared = cls()
-            cls._shared._holders += 1
-            return cls._shared
-
-    def release(self) -> None:
-        """Gives the loop back; the last holder's release stops it."""
-        with self._guard:
-            self._holders -= 1
-            if self._holders > 0:
-                return
-            type(self)._shared = None
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine to its end; an interrupt of the caller cancels it.
-
-        An interrupt may come between any two instructions, so what must be cancelled is noted on
-        the loop, where no interrupt arrives.
-        """
-        outcome: Future[T] = Future()
-        tasks: list[asyncio.Task[T]] = []
-
-        def start() -> None:
-            task = self._loop.create_task(coroutine)
-            task.add_done_callback(partial(_settle, outcome))
-            tasks.append(task)
-
-        def cancel() -> None:
-            if not tasks:  # the interrupt came before the start was handed over
-                coroutine.close()
-                outcome.set_exception(CancelledError())
-            for task in tasks:
-                task.cancel()
-
-        try:
-            self._loop.call_soon_threadsafe(start)
-            return outcome.result()
-        except BaseException:
-            if not outcome.done():  # what the coroutine holds must be free before we go on
-                self._loop.call_soon_threadsafe(cancel)
-                wait([outcome], _CANCEL_SECONDS)
-            raise
-
-    def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
-        """An asynchronous generator as a plain one; leaving it early closes it."""
-        try:
-            while True:
-                try:
-                    item = self.run(_next(source))
-                except StopAsyncIteration:
-                    return
-                yield item
-        finally:
-            if not self._loop.is_closed():
-                self.run(_close(source))
-
-
-def _settle(outcome: Future[T], task: asyncio.Task[T]) -> None:
-    """Hands what became of a task to whoever waits for it in another thread."""
-    if task.cancelled():
-        outcome.set_exception(CancelledError())
-    elif (error := task.exception()) is not None:
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(task.result())
-
-
-async def _next(source: AsyncIterator[T]) -> T:
-    return await anext(source)
-
-
-async def _close(source: AsyncIterator[Any]) -> None:
-    close = getattr(source, "aclose", None)
-    if close is not None:
-        await close()
 
 
 class _Facade:
@@ -199,6 +92,7 @@ class Client(_Facade):
         stream_timeout: Seconds that one transfer may take; watching is not limited by it.
         resume_for: Seconds for which a watch tries to come back after a lost connection, counted
             from the loss; silence on a healthy connection does not count.
+        credentials: Certificates and token; None: plaintext without a token.
     """
 
     def __init__(
@@ -208,9 +102,14 @@ class Client(_Facade):
         timeout: float = 30.0,
         stream_timeout: float = 600.0,
         resume_for: float = 60.0,
+        credentials: Credentials | None = None,
     ) -> None:
         self._client = AsyncClient(
-            target, timeout=timeout, stream_timeout=stream_timeout, resume_for=resume_for
+            target,
+            timeout=timeout,
+            stream_timeout=stream_timeout,
+            resume_for=resume_for,
+            credentials=credentials,
         )
         super().__init__(self._client)
 
@@ -313,10 +212,17 @@ class MentorClient(_Facade):
     Args:
         target: ``HOST:PORT`` of the mentor service.
         timeout: Seconds that a call may take, apart from the time a request gives the mentor.
+        credentials: Certificates and token; None: plaintext without a token.
     """
 
-    def __init__(self, target: str = DEFAULT_MENTOR, *, timeout: float = 30.0) -> None:
-        self._client = AsyncMentorClient(target, timeout=timeout)
+    def __init__(
+        self,
+        target: str = DEFAULT_MENTOR,
+        *,
+        timeout: float = 30.0,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._client = AsyncMentorClient(target, timeout=timeout, credentials=credentials)
         super().__init__(self._client)
 
     def propose(self, question: ProposeInput) -> Answer:
@@ -326,3 +232,27 @@ class MentorClient(_Facade):
     def info(self) -> MentorInfo:
         """What the mentor is and can do."""
         return self._loop.run(self._client.info())
+
+    def session(
+        self,
+        task: str,
+        *,
+        record_to: RunImporter | None = None,
+        spec: RunSpec | None = None,
+        record_file: Path | None = None,
+        patience: Patience | None = None,
+        **options: Unpack[Opening],
+    ) -> MentorSession:
+        """A session about a soft prompt, to be entered as a context."""
+        opened = opening(task, **options)
+        recorded = recording(record_to, opened, spec, record_file)
+        return self.open_session(opened, recorded, patience)
+
+    def open_session(
+        self,
+        opened: AdviseOpen,
+        recorded: Recording | None = None,
+        patience: Patience | None = None,
+    ) -> MentorSession:
+        """A session of any kind, to be entered as a context; see `session`."""
+        return MentorSession(self._client.connect, opened, recorded, patience)

@@ -6,8 +6,11 @@
     ├── AlreadyExists         the name or id is taken by something else
     ├── PreconditionFailed    the state forbids it (a transition, an unfinished run)
     ├── Conflict              somebody else wrote first (stale attempt, unexpected seq)
+    ├── Unauthenticated       the caller has not proved who it is (no token, or none that counts)
+    ├── PermissionDenied      who the caller is does not suffice for this call
     ├── ResourceExhausted     a queue or a limit is full; try again later
     ├── Unavailable           a service, store or model cannot be reached; try again later
+    │   └── Untrusted         the other side's certificate, or ours, is not accepted
     ├── DeadlineExceeded      the caller's time ran out
     ├── Cancelled             the caller gave up
     ├── DataLoss              stored bytes do not match their digest
@@ -106,6 +109,18 @@ class Conflict(MentorgradError):
     reason = "CONFLICT"
 
 
+class Unauthenticated(MentorgradError):
+    """The caller sent no token, or one that does not count (any more)."""
+
+    reason = "TOKEN_MISSING"
+
+
+class PermissionDenied(MentorgradError):
+    """The caller is known, and may not make this call."""
+
+    reason = "SCOPE_MISSING"
+
+
 class ResourceExhausted(MentorgradError):
     """A queue or a limit is full. `retry_after` is a hint in seconds."""
 
@@ -129,6 +144,13 @@ class Unavailable(MentorgradError):
 
     reason = "UNAVAILABLE"
     retryable = True
+
+
+class Untrusted(Unavailable):
+    """No secure connection: a certificate is not accepted, which waiting does not change."""
+
+    reason = "UNTRUSTED"
+    retryable = False
 
 
 class DeadlineExceeded(MentorgradError):

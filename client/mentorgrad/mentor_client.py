@@ -1,16 +1,23 @@
-"""The client of a mentor service, for a single question; sessions are the trainer's business."""
+"""The client of a mentor service: single questions, and sessions for a loop of one's own."""
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
-from mentorgrad.model.advice import Answer, MentorInfo, ProposeInput
+from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.opening import Opening, Recording, RunImporter, opening, recording
 from mentorgrad.schema import check
+from mentorgrad.session import AsyncMentorSession
 from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
+from mentorgrad.wire.advising import Patience
 from mentorgrad.wire.calls import Connection
 from mentorgrad.wire.codec import from_message, to_message
+from mentorgrad.wire.credentials import Credentials
 
 DEFAULT_MENTOR = "127.0.0.1:50552"
 """Where a mentor service listens unless told otherwise."""
@@ -25,10 +32,19 @@ class AsyncMentorClient:
     Args:
         target: ``HOST:PORT`` of the mentor service.
         timeout: Seconds that a call may take, apart from the time a request gives the mentor.
+        credentials: Certificates and token; None: plaintext without a token.
     """
 
-    def __init__(self, target: str = DEFAULT_MENTOR, *, timeout: float = 30.0) -> None:
-        self._connection = Connection(target)
+    def __init__(
+        self,
+        target: str = DEFAULT_MENTOR,
+        *,
+        timeout: float = 30.0,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.connect = partial(Connection, target, credentials)
+        """Makes a further connection to the same service."""
+        self._connection = self.connect()
         self._timeout = timeout
 
     @property
@@ -50,6 +66,43 @@ class AsyncMentorClient:
     async def close(self) -> None:
         """Ends what is under way and closes the connection."""
         await self._connection.close()
+
+    def session(
+        self,
+        task: str,
+        *,
+        record_to: RunImporter | None = None,
+        spec: RunSpec | None = None,
+        record_file: Path | None = None,
+        patience: Patience | None = None,
+        **options: Unpack[Opening],
+    ) -> AsyncMentorSession:
+        """A session about a soft prompt, to be entered as a context.
+
+        Args:
+            task: What is optimised, in one line; the mentor reads it.
+            record_to: A client of the trainer service that shall have the run, when it is over.
+            spec: What it is recorded as, with the objective `External`; by default, what is said
+                here.
+            record_file: A new file for its log, which stays; by default a temporary one.
+            patience: How long the parts of a session may take.
+            **options: See `Opening`.
+
+        Raises:
+            InvalidInput: Something is out of bounds.
+        """
+        opened = opening(task, **options)
+        recorded = recording(record_to, opened, spec, record_file)
+        return self.open_session(opened, recorded, patience)
+
+    def open_session(
+        self,
+        opened: AdviseOpen,
+        recorded: Recording | None = None,
+        patience: Patience | None = None,
+    ) -> AsyncMentorSession:
+        """A session of any kind, to be entered as a context; see `session`."""
+        return AsyncMentorSession(self.connect, opened, recorded, patience)
 
     async def propose(self, question: ProposeInput) -> Answer:
         """One question with all it needs: a trajectory in, proposals or a typed outcome out.

@@ -2,11 +2,12 @@
 
 | reference | where it looks |
 |---|---|
-| ``pkg:package/path`` | in the folder of an installed Python package, without importing it |
+| ``pkg:package/path`` | in the folder of an installed package, without importing it |
 | ``hf:org/repo[@revision][:file]`` | the local cache of the Hugging Face hub, never the network |
 | anything else | a path; a service allows only those under its model roots |
 
-Downloads are explicit: `pull`, which is ``mentorgrad models pull``.
+What a client names in a spec is held to less: paths under the model roots, and of the packages
+those of the embedded default. Downloads are explicit: `pull`, which is ``mentorgrad models pull``.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def resolve(reference: str, *, roots: Iterable[Path | str] | None = None) -> Pat
     Args:
         reference: See the module's table.
         roots: Folders that plain paths must lie in, symbolic links resolved; None: anywhere. A
-            relative path is looked up in each of them (in the working folder, for None).
+            relative path is looked up in each of them (in the working folder, for None). With
+            roots, ``pkg:`` names the packages of the embedded default only.
 
     Raises:
         InvalidInput: The reference is malformed, or a path is not allowed.
@@ -114,7 +116,7 @@ def resolve(reference: str, *, roots: Iterable[Path | str] | None = None) -> Pat
         Unsupported: An ``hf:`` reference, and huggingface-hub is not installed.
     """
     if reference.startswith("pkg:"):
-        return _resolve_package(reference)
+        return _resolve_package(reference, known_only=roots is not None)
     if reference.startswith("hf:"):
         return _resolve_hub(reference)
     return _resolve_path(reference, roots)
@@ -137,7 +139,7 @@ def pull(reference: str) -> Path:
             reason=REASON,
         )
     parts = parse_hub(reference)
-    hub = _hub()
+    hub = hub_library()
     try:
         if parts.file:
             return Path(hub.hf_hub_download(parts.repo, parts.file, revision=parts.revision))
@@ -147,10 +149,10 @@ def pull(reference: str) -> Path:
     except hub.errors.HfHubHTTPError as error:
         if isinstance(error, (hub.errors.RepositoryNotFoundError, hub.errors.EntryNotFoundError)):
             raise NotFound(f"the hub has no {reference}", reason=REASON) from error
-        raise Unavailable(f"the hub refused {reference}: {_first_line(error)}") from error
+        raise Unavailable(f"the hub refused {reference}: {first_line(error)}") from error
     except (OSError, hub.errors.LocalEntryNotFoundError) as error:
         raise Unavailable(
-            f"the hub cannot be reached for {reference}: {_first_line(error)}"
+            f"the hub cannot be reached for {reference}: {first_line(error)}"
         ) from error
 
 
@@ -162,25 +164,37 @@ def parse_hub(reference: str) -> HubReference:
     """
     match = _HUB.fullmatch(reference.removeprefix("hf:"))
     file = match and match["file"]
-    if match is None or (file and not _is_plain(file)):
+    parts = [file, match["revision"]] if match else []
+    if match is None or not all(is_plain(part) for part in parts if part):
         raise InvalidInput(
             f"{reference!r} is not of the form hf:org/repo[@revision][:file]", reason=REASON
         )
     return HubReference(match["repo"], match["revision"], file or None)
 
 
-def _resolve_package(reference: str) -> Path:
+def _known_packages() -> tuple[str, ...]:
+    """Packages of the embedded default; what else is installed is not for a client to name."""
+    return tuple(reference[len("pkg:") :].partition("/")[0] for reference, *_ in _DEFAULTS)
+
+
+def _resolve_package(reference: str, known_only: bool = False) -> Path:
     match = _PACKAGE.fullmatch(reference.removeprefix("pkg:"))
-    if match is None or not _is_plain(match["path"]):
+    if match is None or not is_plain(match["path"]):
         raise InvalidInput(f"{reference!r} is not of the form pkg:package/path", reason=REASON)
     package = match["package"]
+    if known_only and package not in _known_packages():
+        raise InvalidInput(
+            f"this server takes no models of the package {package!r}, only of "
+            f"{', '.join(_known_packages())}; others it finds under its model roots",
+            reason=REASON,
+        )
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder, match["path"])
-        if path.exists():
+        if _exists(path):
             return path
     if spec is None:
         known_name = next((name for ref, *_, name in _DEFAULTS if ref == reference), None)
@@ -191,7 +205,7 @@ def _resolve_package(reference: str) -> Path:
 
 def _resolve_hub(reference: str) -> Path:
     parts = parse_hub(reference)
-    hub = _hub()
+    hub = hub_library()
     try:
         if parts.file:
             found = hub.hf_hub_download(
@@ -214,27 +228,39 @@ def _resolve_path(reference: str, roots: Iterable[Path | str] | None) -> Path:
         raise InvalidInput("an empty model reference", reason=REASON)
     if roots is None:
         path = Path(reference).expanduser()
-        if path.exists():
+        if _exists(path):
             return path.resolve()
         raise NotFound(f"there is no model at {reference}", reason=REASON)
     for root in roots:
         base = Path(root).expanduser().resolve()
-        path = (base / reference).resolve()
-        if path.is_relative_to(base) and path.exists():
-            return path
+        path = base / reference
+        if _exists(path) and path.resolve().is_relative_to(base):
+            return path.resolve()
     # The same words for "outside" and "absent": a caller must not learn what lies outside.
     raise InvalidInput(
         f"there is no model at {reference!r} under this server's model roots", reason=REASON
     )
 
 
-def _is_plain(path: str) -> bool:
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or a NUL in it
+        return False
+
+
+def is_plain(path: str) -> bool:
     """Whether a path only ever goes down."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
 
 
-def _hub() -> Any:
+def hub_library() -> Any:
+    """The package huggingface_hub.
+
+    Raises:
+        Unsupported: It is not installed.
+    """
     try:
         import huggingface_hub
         import huggingface_hub.errors
@@ -246,5 +272,6 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

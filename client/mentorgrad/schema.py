@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
+import itertools
 import math
 import re
 import types
@@ -41,6 +42,10 @@ MAX_TEXT = 2_000
 
 MAX_RECORDED_TEXT = 100_000
 """Longest words of a run's records, in characters."""
+
+
+MAX_VIOLATIONS = 100
+"""Most broken limits that are named at once: a large input may have as many as it has entries."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ class FieldType:
     """The dataclasses of a union."""
 
 
+@functools.lru_cache(1024)
 def snake_case(name: str) -> str:
     """``LabelPrompt`` → ``label_prompt``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
@@ -138,6 +144,14 @@ def snake_case(name: str) -> str:
 def join(path: str, name: str) -> str:
     """The path of a member."""
     return f"{path}.{name}" if path else name
+
+
+def evolve(value: T, **changes: Any) -> T:
+    """`dataclasses.replace` where it is done for every event: four times as fast, by leaving the
+    constructor out; for dataclasses that compute nothing there."""
+    made = object.__new__(type(value))
+    vars(made).update(vars(value), **changes)
+    return made
 
 
 def per_class(function: Callable[[type[C]], R]) -> Callable[[type[C]], R]:
@@ -189,20 +203,39 @@ def field_bounds(cls: type) -> dict[str, Bounds]:
 
 def violations(value: Any, path: str = "") -> Iterator[Violation]:
     """Every broken limit in a tree of dataclasses, each with its field's full path."""
-    bounds = field_bounds(type(value))
-    for name, kind in field_types(type(value)).items():
+    for name, kind, bounds in _limited(type(value)):
         member = getattr(value, name)
-        where = join(path, name)
         if member is None:
             continue
+        where = join(path, name)
         if kind.repeated or kind.kind in (Kind.STRING_MAP, Kind.STRUCT):
-            yield from _size_violations(member, bounds[name], where)
-        items = enumerate(member) if kind.repeated else [(None, member)]
-        for index, item in items:
-            spot = where if index is None else f"{where}[{index}]"
-            yield from _item_violations(item, kind, bounds[name], spot)
+            yield from _size_violations(member, bounds, where)
+        if not kind.repeated:
+            yield from _item_violations(member, kind, bounds, where)
+            continue
+        for index, item in enumerate(member):
+            yield from _item_violations(item, kind, bounds, f"{where}[{index}]")
     if isinstance(value, Validated):
         yield from value.cross_violations(path)
+
+
+@per_class
+def _limited(cls: type) -> tuple[tuple[str, FieldType, Bounds], ...]:
+    """The fields that can break a limit; most fields of a record cannot."""
+    bounds = field_bounds(cls)
+    return tuple(
+        (name, kind, bounds[name])
+        for name, kind in field_types(cls).items()
+        if kind.repeated or _has_limits(kind, bounds[name])
+    )
+
+
+def _has_limits(kind: FieldType, bounds: Bounds) -> bool:
+    if kind.kind in (Kind.ENUM, Kind.DATETIME, Kind.ARRAY) or kind.base is bool:
+        return False
+    if kind.base is int or (kind.base is float and not bounds.finite):
+        return (bounds.gt, bounds.ge, bounds.le) != (None, None, None)
+    return True
 
 
 def _item_violations(item: Any, kind: FieldType, bounds: Bounds, path: str) -> Iterator[Violation]:
@@ -215,7 +248,7 @@ def _item_violations(item: Any, kind: FieldType, bounds: Bounds, path: str) -> I
     elif kind.kind is Kind.STRING_MAP:
         for key, text in item.items():
             yield from _text_violations(key, Bounds(max_length=100, required=True), path)
-            yield from _text_violations(text, Bounds(), f"{path}[{key!r}]")
+            yield from _text_violations(text, Bounds(), f"{path}[{key[:100]!r}]")
     elif kind.base is str:
         yield from _text_violations(item, bounds, path)
     elif kind.base in (int, float) and not isinstance(item, bool):
@@ -256,9 +289,9 @@ def check(value: T, path: str = "") -> T:
     """Returns `value` if no limit is broken.
 
     Raises:
-        InvalidInput: With every violation found.
+        InvalidInput: With the violations found, the first `MAX_VIOLATIONS` of them.
     """
-    found = tuple(violations(value, path))
+    found = tuple(itertools.islice(violations(value, path), MAX_VIOLATIONS))
     if found:
         raise InvalidInput(violations=found)
     return value

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
 import typer
 
-from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupported
+from mentorgrad.errors import (
+    InvalidInput,
+    MentorgradError,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
@@ -118,35 +124,48 @@ class Reader(Protocol):
 @contextlib.contextmanager
 def open_client(server: str) -> Iterator[Client]:
     """The client of a trainer service; a service that is not there is said with its remedy."""
+    from mentorgrad.cli.access import credentials
     from mentorgrad.client import Client
 
-    with Client(check_address("--server", server)) as client:
-        try:
-            yield client
-        except Unavailable as error:
-            if "no answer" not in error.message:
-                raise
-            raise Unavailable(
-                f"there is no trainer service at {server}; start one with `mentorgrad serve all`, "
-                "name another with --server, or read a store with --store"
-            ) from None
+    address = check_address("--server", server)
+    absent = (
+        f"there is no trainer service at {server}; start one with `mentorgrad serve all`, "
+        "name another with --server, or read a store with --store"
+    )
+    with Client(address, credentials=credentials()) as client, _remedies(address, absent):
+        yield client
 
 
 @contextlib.contextmanager
 def open_mentor(server: str) -> Iterator[MentorClient]:
     """The client of a mentor service; one that is not there is said with its remedy."""
+    from mentorgrad.cli.access import credentials
     from mentorgrad.client import MentorClient
 
-    with MentorClient(check_address("--mentor-server", server)) as client:
-        try:
-            yield client
-        except Unavailable as error:
-            if "no answer" not in error.message:
-                raise
-            raise Unavailable(
-                f"there is no mentor service at {server}; start one with "
-                "`mentorgrad serve mentor`, or name another with --mentor-server"
-            ) from None
+    address = check_address("--mentor-server", server)
+    absent = (
+        f"there is no mentor service at {server}; start one with "
+        "`mentorgrad serve mentor`, or name another with --mentor-server"
+    )
+    with MentorClient(address, credentials=credentials()) as client, _remedies(address, absent):
+        yield client
+
+
+@contextlib.contextmanager
+def _remedies(address: str, absent: str) -> Iterator[None]:
+    """Says what to do about a service that is not there, or that wants a token."""
+    try:
+        yield
+    except Unavailable as error:
+        if "no answer" not in error.message:
+            raise
+        raise Unavailable(absent) from None
+    except Unauthenticated as error:
+        if error.reason != "TOKEN_MISSING":
+            raise
+        raise Unauthenticated(
+            f"{address} wants a token: name its file with --token-file, or set MENTORGRAD_TOKEN"
+        ) from None
 
 
 @contextlib.contextmanager

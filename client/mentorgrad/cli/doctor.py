@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import typer
 
+from mentorgrad.cli.access import credentials
 from mentorgrad.cli.common import (
     DEFAULT_MENTOR,
     DEFAULT_SERVER,
@@ -207,7 +208,7 @@ def _trainer(server: str) -> Check:
 
     name = f"trainer at {server}"
     try:
-        with Client(server, timeout=3.0) as client:
+        with Client(server, timeout=3.0, credentials=credentials()) as client:
             info = client.trainer_info()
     except MentorgradError as error:
         return Check(
@@ -232,7 +233,7 @@ def _mentor(server: str) -> Check:
 
     name = f"mentor at {server}"
     try:
-        with MentorClient(server, timeout=3.0) as client:
+        with MentorClient(server, timeout=3.0, credentials=credentials()) as client:
             info = client.info()
     except MentorgradError as error:
         return Check(

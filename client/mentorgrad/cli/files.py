@@ -85,13 +85,17 @@ def _write_aside(target: Path, lines: Iterator[str]) -> int:
 
 def _import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines of an export.")],
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Take a log that breaks off, as a failed run.")
+    ] = False,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
     """Record a run that was exported, or executed elsewhere."""
+    from mentorgrad.recording import broken_off
     from mentorgrad.schema import to_dict
 
-    events = list(_decoded(file))
+    events = list(broken_off(_decoded(file, torn=True)) if unfinished else _decoded(file))
     with open_client(server) as client:
         run = client.import_run(events)
     out = Output(as_json)
@@ -101,14 +105,21 @@ def _import(
         out.line(f"{run.run_id} imported; it is {run.state}, {run.last_seq} events")
 
 
-def _decoded(file: Path) -> Iterator[RunEvent]:
-    """The events of an export; a wrong line is named."""
+def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
+    """The events of an export; a wrong line is named.
+
+    Args:
+        file: JSON lines.
+        torn: Whether a last line that was not written to its end is left out.
+    """
     from mentorgrad.model.event import RunEvent
     from mentorgrad.schema import from_dict
 
     try:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
+                if torn and not line.endswith("\n"):
+                    return
                 try:
                     yield from_dict(RunEvent, json.loads(line))
                 except json.JSONDecodeError as error:
@@ -125,11 +136,21 @@ def _download(
     run_id: RunArgument,
     name: Annotated[str, typer.Argument(help="File of the run.")] = "prompt.safetensors",
     output: OutputOption = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FOLDER", help="Fetch all files of the run into a folder."),
+    ] = None,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch a file that a run left, by default the tuned prompt."""
+    """Fetch a file that a run left, by default the tuned prompt, or all of them.
+
+    With prompt_tuning the folder of all files is an adapter that PEFT loads.
+    """
+    if into is not None:
+        _download_all(run_id, into, server, store, Output(as_json))
+        return
     target = output or Path(Path(name).name)
     if store:
         with open_reader(server, store) as reader:
@@ -143,6 +164,18 @@ def _download(
         out.json({"run_id": run_id, "name": name, "file": str(target)})
     else:
         out.line(f"{name} written to {target}")
+
+
+def _download_all(run_id: str, folder: Path, server: str, store: str, out: Output) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_reader(server, store) as reader:
+        names = [item.name for item in reader.artifacts(run_id)]
+        for name in names:
+            (folder / Path(name).name).write_bytes(reader.read_artifact(run_id, name))
+    if out.as_json:
+        out.json({"run_id": run_id, "folder": str(folder), "names": names})
+    else:
+        out.line(f"{', '.join(names) or 'nothing'} written to {folder}")
 
 
 def _plot(

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import mentorgrad
-from mentorgrad.cli import demo, doctor, mentor, models, run, runs, serve
+from mentorgrad.cli import (
+    access,
+    certs,
+    demo,
+    doctor,
+    health,
+    mentor,
+    models,
+    run,
+    runs,
+    serve,
+    tasks,
+    tokens,
+)
 from mentorgrad.cli.common import one_line
+from mentorgrad.cli.output import note
 from mentorgrad.errors import InvalidInput, MentorgradError
+from mentorgrad.wire import tracing
 
 # typer carries its own click or uses the installed one; its public errors lead to their base.
 _UsageError: Any = typer.BadParameter.__base__
@@ -35,15 +51,17 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Runs the command line and leaves with its exit code."""
+        given = list(sys.argv[1:] if args is None else args)
         try:
-            result = super().main(
-                args,
-                prog_name or "mentorgrad",
-                complete_var,
-                standalone_mode=False,
-                windows_expand_args=windows_expand_args,
-                **extra,
-            )
+            with _traced(given[0] if given else ""):
+                result = super().main(
+                    args,
+                    prog_name or "mentorgrad",
+                    complete_var,
+                    standalone_mode=False,
+                    windows_expand_args=windows_expand_args,
+                    **extra,
+                )
         except _ClickException as error:
             sys.exit(_usage(error))
         except typer.Abort:
@@ -55,6 +73,21 @@ class Commands(TyperGroup):
         except OSError as error:
             sys.exit(_fail(one_line(error), 1))
         sys.exit(result if isinstance(result, int) else 0)
+
+
+@contextlib.contextmanager
+def _traced(command: str) -> Iterator[None]:
+    """A span around a command; not around a service, which has its own, nor a container's check."""
+    if command in ("serve", "health"):
+        yield
+        return
+    if missing := tracing.configure("mentorgrad-cli"):
+        note(missing)
+    try:
+        with tracing.span(f"mentorgrad {command}"):
+            yield
+    finally:
+        tracing.flush()
 
 
 def _usage(error: Any) -> int:
@@ -107,7 +140,12 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(serve.app, name="serve")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(models.app, name="models")
+app.add_typer(tasks.app, name="tasks")
 doctor.register(app)
+health.register(app)
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(certs.app, name="certs")
+access.add_options(app)
 
 
 def main() -> None:

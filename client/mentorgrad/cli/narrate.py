@@ -22,7 +22,8 @@ from mentorgrad.model.event import (
     StateChanged,
 )
 from mentorgrad.model.run import Candidate, RunResult
-from mentorgrad.model.spec import LabelPrompt, RunSpec
+from mentorgrad.model.spec import External, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.schema import snake_case
 
 _QUIET = timedelta(seconds=2)
 """Shortest time between two lines about steps."""
@@ -30,8 +31,10 @@ _QUIET = timedelta(seconds=2)
 
 def title(spec: RunSpec) -> str:
     """What a run is about, in a few words."""
-    if isinstance(spec.objective, LabelPrompt):
-        what = f"label_prompt on {spec.task.name}"
+    if isinstance(spec.objective, (LabelPrompt, PromptTuning)):
+        what = f"{snake_case(type(spec.objective).__name__)} on {spec.task.name}"
+    elif isinstance(spec.objective, External):
+        what = spec.objective.name
     else:
         what = f"{spec.objective.name} in {spec.objective.dimensions} dimensions"
     mentor = spec.mentor.name
@@ -192,13 +195,14 @@ def _answered(payload: ProposalsReceived) -> str:
     record = answer.records[0] if answer.records else None
     who = record.mentor if record is not None and record.mentor else "mentor"
     who = f"fallback {who}" if payload.is_fallback else who
+    lag = f", {counted(payload.lag_steps, 'step')} after the question" if payload.lag_steps else ""
     if answer.status is not AnswerStatus.USABLE:
         why = f": {shorten(answer.detail, 100)}" if answer.detail else ""
-        return f"  {who}: {answer.status}{why}"
+        return f"  {who}: {answer.status}{lag}{why}"
     tokens = sum(item.reply_tokens for item in answer.records)
     spent = sum((item.duration for item in answer.records), timedelta())
     cost = f" in {seconds(spent)} s, {counted(tokens, 'token')}" if tokens else ""
-    return f"  {who}: {counted(len(answer.proposals), 'proposal')}{cost}"
+    return f"  {who}: {counted(len(answer.proposals), 'proposal')}{cost}{lag}"
 
 
 def _outcome(outcome: ProposalOutcome, what: str) -> str:

@@ -89,7 +89,7 @@ _COLUMNS = (
 
 
 def _row(run: Run) -> tuple[str, ...]:
-    from mentorgrad.model.spec import LabelPrompt
+    from mentorgrad.model.spec import LabelPrompt, PromptTuning
 
     objective = run.spec.objective
     test = run.result.test if run.result is not None else None
@@ -97,7 +97,9 @@ def _row(run: Run) -> tuple[str, ...]:
         run.run_id,
         run.spec.name,
         run.state,
-        run.spec.task.name if isinstance(objective, LabelPrompt) else objective.name,
+        run.spec.task.name
+        if isinstance(objective, (LabelPrompt, PromptTuning))
+        else objective.name,
         run.spec.mentor.name,
         str(run.step),
         number(run.best_selection_loss),
@@ -188,6 +190,14 @@ def _candidate(item: Candidate, gap: float | None) -> tuple[str, ...]:
     )
 
 
+def _stage(run: Run) -> str:
+    from mentorgrad.model.spec import External
+
+    # A loop of somebody's own has as many as it likes.
+    is_own = isinstance(run.spec.objective, External)
+    return f"{run.stage + 1}" if is_own else f"{run.stage + 1} of {run.spec.stages.count}"
+
+
 def _facts(run: Run) -> list[tuple[str, str]]:
     from mentorgrad.cli.narrate import result_line, title
 
@@ -199,7 +209,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("state", run.state + (f" ({run.reason})" if run.reason else "")),
         ("created", moment(run.created_at)),
         ("finished", moment(run.finished_at)),
-        ("stage", f"{run.stage + 1} of {run.spec.stages.count}"),
+        ("stage", _stage(run)),
         ("gradient steps", f"{usage.gradient_steps}, of these {usage.probe_steps} in races"),
         ("evaluations", str(usage.evaluations)),
         ("train loss", number(run.train_loss)),

@@ -43,9 +43,11 @@ def _run(
             help="Any field of the spec, for example objective.label_prompt.n_tokens=4.",
         ),
     ] = None,
-    task: Annotated[str | None, _flag("--task", "Task by name.", _SPEC.task.name)] = None,
+    task: Annotated[
+        str | None, _flag("--task", "Task by name, or hf:org/name.", _SPEC.task.name)
+    ] = None,
     objective: Annotated[
-        str | None, _flag("--objective", "label_prompt or function.", "label_prompt")
+        str | None, _flag("--objective", "label_prompt, prompt_tuning or function.", "label_prompt")
     ] = None,
     function: Annotated[
         str | None, _flag("--function", "rastrigin, ackley, rosenbrock or levy.")
@@ -59,6 +61,14 @@ def _run(
     ] = None,
     strategy: Annotated[
         str | None, _flag("--strategy", "The mentor's strategy.", _SPEC.mentor.strategy)
+    ] = None,
+    mentor_mode: Annotated[
+        str | None,
+        _flag(
+            "--mentor-mode",
+            "blocking, or overlapped: steps go on while the mentor thinks.",
+            _SPEC.mentor.mode.value,
+        ),
     ] = None,
     proposals: Annotated[
         int | None, _flag("--proposals", "Proposals a restart.", _SPEC.mentor.proposals)
@@ -112,6 +122,7 @@ def _run(
         "objective.function.dimensions": dimensions,
         "mentor.name": mentor,
         "mentor.strategy": strategy,
+        "mentor.mode": mentor_mode,
         "mentor.proposals": proposals,
         "stages.count": stages,
         "stages.steps": steps,

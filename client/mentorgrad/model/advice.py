@@ -151,6 +151,9 @@ class ProposalRequest:
     """Seed of this answer."""
     timeout: timedelta = bounded(timedelta(seconds=60), gt=0.0, le=3600.0)
     """How long the caller will wait."""
+    trace_parent: str = bounded("", max_length=200)
+    """W3C ``traceparent`` of what asks, since a session has many requests and one set of metadata;
+    empty when it is not traced."""
 
 
 @dataclass(frozen=True)

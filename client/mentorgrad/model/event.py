@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +11,7 @@ import numpy as np
 from mentorgrad.model.advice import Answer, ProposalOutcome
 from mentorgrad.model.run import Candidate, RunResult, RunState, Snapshot, Usage
 from mentorgrad.model.spec import Policy, RunSpec
-from mentorgrad.schema import figure, recorded, snake_case
+from mentorgrad.schema import bounded, evolve, figure, recorded, snake_case
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,12 @@ class Created:
     """With all defaults filled in."""
     request_id: str = ""
     """The creator's key."""
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = bounded(factory=dict, max_length=100)
     """Versions of the libraries that shape the result."""
     task_digest: str = ""
     """SHA-256 over the task's rows; empty for objectives without data."""
+    trace_parent: str = ""
+    """W3C ``traceparent`` of the call that created it; empty when that was not traced."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class CandidatesScored:
 
     stage: int = 0
     """The stage."""
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = bounded((), max_length=10_000)
     """Newly scored."""
     usage: Usage = field(default_factory=Usage)
     """The run's usage so far, these included."""
@@ -93,6 +94,8 @@ class ProposalsReceived:
     """Whether the fallback answered instead of the mentor."""
     usage: Usage = field(default_factory=Usage)
     """The run's usage so far, this call included."""
+    lag_steps: int = 0
+    """Gradient steps taken between asking and applying; 0 where the run waited."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ class RestartDecided:
     """Candidate that goes on."""
     incumbent_id: str = ""
     """Candidate that would have gone on."""
-    branches: tuple[Branch, ...] = ()
+    branches: tuple[Branch, ...] = bounded((), max_length=1000)
     """What was compared, the incumbent first."""
-    outcomes: tuple[ProposalOutcome, ...] = ()
+    outcomes: tuple[ProposalOutcome, ...] = bounded((), max_length=1000)
     """What became of each proposal."""
     reason: str = recorded()
     """Why, in one line."""
@@ -242,6 +245,5 @@ class RunEvent:
     def summary(self) -> RunEvent:
         """The event without raw tensors."""
         if isinstance(self.payload, Segment) and self.payload.parameters is not None:
-            slim = dataclasses.replace(self.payload, parameters=None)
-            return dataclasses.replace(self, payload=slim)
+            return evolve(self, payload=evolve(self.payload, parameters=None))
         return self

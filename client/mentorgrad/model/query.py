@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -31,7 +31,7 @@ class RunOrder(StrEnum):
 class RunFilter:
     """Which runs to list; an empty field does not restrict."""
 
-    states: tuple[RunState, ...] = ()
+    states: tuple[RunState, ...] = bounded((), max_length=64)
     """Any of these states."""
     objective: str = bounded("", max_length=100)
     """Objective by name, for example ``label_prompt``."""
@@ -41,7 +41,7 @@ class RunFilter:
     """Mentor or control by name."""
     name_contains: str = bounded("", max_length=200)
     """Part of the run's name."""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = bounded(factory=dict, max_length=64)
     """All of these labels."""
     created_after: datetime | None = None
     """Created at this time or later."""
@@ -65,7 +65,7 @@ class EventQuery:
 
     after_seq: int = bounded(0, ge=0)
     """Only events with a higher number."""
-    kinds: tuple[EventKind, ...] = ()
+    kinds: tuple[EventKind, ...] = bounded((), max_length=64)
     """Any of these kinds; empty: all."""
     view: View = View.SUMMARY
     """Whether raw tensors are attached."""
@@ -77,7 +77,7 @@ class EventQuery:
 class CandidateFilter:
     """Which candidates of a run to list; an empty field does not restrict."""
 
-    sources: tuple[CandidateSource, ...] = ()
+    sources: tuple[CandidateSource, ...] = bounded((), max_length=64)
     """Any of these sources."""
     stage: int | None = bounded(None, ge=0)
     """Scored in this stage."""

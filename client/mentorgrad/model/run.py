@@ -133,6 +133,8 @@ class Usage:
     """Time spent waiting for the mentor."""
     train_time: timedelta = timedelta(0)
     """Wall-clock time of the worker, from start to result, over all attempts."""
+    lag_steps: int = 0
+    """Of the gradient steps, those taken while the mentor thought."""
 
 
 @dataclass(frozen=True)

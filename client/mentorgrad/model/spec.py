@@ -24,12 +24,23 @@ CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine")
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """What a mentor, task, strategy or optimizer may be called."""
 
+TASK_PATTERN = rf"{NAME_PATTERN}|hf:{NAME_PATTERN}(/{NAME_PATTERN}){{0,2}}(@[A-Za-z0-9._/-]+)?"
+"""What a task may be called."""
+
 
 class Metric(StrEnum):
     """How near a vector is to a token's embedding."""
 
     COSINE = "cosine"
     L2 = "l2"
+
+
+class Readout(StrEnum):
+    """What a classifier reads of an encoder with a soft prompt in front of its input."""
+
+    CLS = "cls"
+    FIRST = "first"
+    MEAN = "mean"
 
 
 class Schedule(StrEnum):
@@ -45,6 +56,13 @@ class Fallback(StrEnum):
 
     NONE = "none"
     RANDOM_TOKENS = "random_tokens"
+
+
+class MentorMode(StrEnum):
+    """Whether gradient steps wait for the mentor."""
+
+    BLOCKING = "blocking"
+    OVERLAPPED = "overlapped"
 
 
 class Policy(StrEnum):
@@ -94,6 +112,30 @@ class LabelPrompt:
 
 
 @dataclass(frozen=True)
+class PromptTuning:
+    """A soft prompt in front of every text under a frozen encoder, and a linear classifier on it
+    (prompt tuning, Lester et al., EMNLP 2021, with an encoder). A text's marks of start and end
+    stay; the encoder runs without dropout."""
+
+    encoder: str = bounded(DEFAULT_ENCODER, required=True)
+    """``pkg:package/path``, ``hf:org/repo[@revision]`` or a path that the server allows."""
+    n_tokens: int = bounded(8, ge=1, le=128)
+    """Length of the soft prompt in tokens."""
+    readout: Readout = Readout.CLS
+    """``cls``: the text's own mark of start, which stands behind the prompt. ``first``: position 0,
+    the first soft token. ``mean``: the mean over the text's tokens, without the prompt."""
+    max_length: int = bounded(128, ge=4, le=100_000)
+    """Longest input in tokens, prompt and marks included; longer texts are cut."""
+    initial_text: str = bounded("", max_length=500)
+    """Words to start from; empty: random whole words drawn by the run's seed."""
+    head_scale: float = bounded(0.1, gt=0.0, le=1.0)
+    """The classifier's weights are its parameters times this: one learning rate serves both, and a
+    prompt wants larger steps than a classifier."""
+    projection: Projection = field(default_factory=Projection)
+    """How the prompt is written as words."""
+
+
+@dataclass(frozen=True)
 class Function:
     """A classic numeric test function: light, exact and multimodal."""
 
@@ -101,6 +143,17 @@ class Function:
     """``rastrigin``, ``ackley``, ``rosenbrock`` or ``levy``."""
     dimensions: int = bounded(2, ge=1, le=100)
     """Number of variables."""
+
+
+@dataclass(frozen=True)
+class External:
+    """A training loop of somebody's own, which reports here and is executed elsewhere: such runs
+    are imported, and refused where a trainer would have to execute them."""
+
+    name: str = bounded("own_loop", pattern=NAME_PATTERN, required=True)
+    """What the loop calls itself."""
+    description: str = bounded("", max_length=500)
+    """What it optimises, in one line."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +175,37 @@ class DataFiles:
 
 
 @dataclass(frozen=True)
+class HubData:
+    """How the columns and splits of an ``hf:`` data set are used; what is left empty is told from
+    its features."""
+
+    text_field: str = bounded("", max_length=100)
+    """Column of the text; empty: the only column of texts, or the first of two."""
+    pair_field: str = bounded("", max_length=100)
+    """Column of a second text; empty: none, or the second of two columns of texts where
+    `text_field` is empty too."""
+    template: str = bounded("", max_length=500)
+    """One text made of several columns, for example ``{word}: {sentence1} / {sentence2}``, instead
+    of `text_field` and `pair_field`."""
+    label_field: str = bounded("", max_length=100)
+    """Column of the label; empty: the only column of class labels, or ``label``."""
+    train: str = bounded("", max_length=100)
+    """Split of the train rows; empty: ``train``."""
+    selection: str = bounded("", max_length=100)
+    """Split of the selection rows; empty: the validation split where *test* has another one, or
+    else drawn by seed from train."""
+    test: str = bounded("", max_length=100)
+    """Split of the test rows; empty: ``test`` where its labels are public, or else the validation
+    split, or else a fifth of train that is the same for every seed."""
+
+
+@dataclass(frozen=True)
 class Task(Validated):
     """A data set with labels and a one-line description."""
 
-    name: str = bounded("tickets", pattern=NAME_PATTERN, required=True)
-    """A built-in task, or any name when `data` is given."""
+    name: str = bounded("tickets", pattern=TASK_PATTERN, required=True)
+    """A built-in task; ``hf:org/name[/config][@revision]``, a data set of the Hugging Face hub that
+    the server has; or any name when `data` is given."""
     data: DataFiles | None = None
     """Files of a task of one's own."""
     description: str = bounded("", max_length=500)
@@ -137,9 +216,16 @@ class Task(Validated):
     """Train rows a class, drawn by seed; 0: all."""
     selection_rows: int = bounded(64, ge=1, le=100_000)
     """Most selection rows a class."""
+    hub: HubData | None = None
+    """Columns and splits of an ``hf:`` data set; absent: told from its features."""
 
     def cross_violations(self, path: str) -> Iterator[Violation]:
         """Files need a description and label words; label words are told apart."""
+        is_hub = self.name.startswith("hf:")
+        if is_hub and self.data is not None:
+            yield Violation(join(path, "data"), "cannot be given with an `hf:` name")
+        if not is_hub and self.hub is not None:
+            yield Violation(join(path, "hub"), "needs an `hf:` name")
         if self.data is not None and len(self.labels) < 2:
             yield Violation(join(path, "labels"), "needs at least two label words with `data`")
         if self.data is not None and not self.description:
@@ -201,6 +287,9 @@ class MentorChoice:
     """Who proposes when the mentor does not."""
     timeout: timedelta = bounded(timedelta(seconds=60), gt=0.0, le=3600.0)
     """Longest wait for one answer."""
+    mode: MentorMode = MentorMode.BLOCKING
+    """``blocking``: the run waits for the answer. ``overlapped``: gradient steps go on while the
+    mentor thinks, and the answer is applied at a step boundary."""
 
     @property
     def is_control(self) -> bool:
@@ -252,7 +341,7 @@ class Budget:
 class RunSpec:
     """Everything that shapes a run."""
 
-    objective: LabelPrompt | Function = field(default_factory=LabelPrompt)
+    objective: LabelPrompt | Function | External | PromptTuning = field(default_factory=LabelPrompt)
     """What is optimised and how a parameter is scored."""
     task: Task = field(default_factory=Task)
     """The data; not used by ``function``."""

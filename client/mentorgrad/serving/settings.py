@@ -11,10 +11,10 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -44,6 +44,51 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment, TOML file: the first that says something wins."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+class ListenerSettings(ServiceSettings):
+    """What every service has to say about where it listens, and what protects it there."""
+
+    listen: str = Field("127.0.0.1:0", description="HOST:PORT to listen on; port 0: a free one.")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the service's certificate and its chain; read when renewed."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key.")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file of authorities; every client then needs a certificate of theirs.",
+    )
+    tokens: Path | None = Field(
+        None,
+        description="File of `mentorgrad tokens`; every call but health then needs one of them.",
+    )
+    insecure: bool = Field(
+        False,
+        description="Allow what others could reach or read: an address without TLS and tokens, "
+        "and tokens sent unencrypted.",
+    )
+
+
+class OperationSettings(ServiceSettings):
+    """What every service has to say about how it is watched and stopped."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level of log lines; debug: one a call, too."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="How log lines are written; auto: console on a terminal, else json."
+    )
+    metrics: str = Field(
+        "",
+        description="HOST:PORT that shows metrics to whoever can reach it; empty: they are not "
+        "shown.",
+    )
+    drain_seconds: float = Field(
+        8.0,
+        ge=0.0,
+        le=3600.0,
+        description="Longest time from the signal to stop until the end.",
+    )
 
 
 def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:

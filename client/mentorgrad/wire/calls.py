@@ -9,9 +9,13 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
-from mentorgrad.errors import InternalError, MentorgradError, Unavailable
+from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Untrusted
+from mentorgrad.wire import tracing
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
+from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.status import from_rpc_error
+
+_Opener = Callable[[str, Credentials | None], grpc.aio.Channel]
 
 _LOST = frozenset(
     {
@@ -30,10 +34,14 @@ class Connection:
 
     Args:
         target: ``HOST:PORT``.
+        credentials: What to prove ourselves with; None: plaintext without a token.
+
+    Every method that calls raises `InvalidInput` for credentials that cannot be used.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, credentials: Credentials | None = None) -> None:
         self.target = target
+        self._credentials = credentials
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._closed = False
 
@@ -45,11 +53,11 @@ class Connection:
         """A stub for streams."""
         return stub(self._channel("streams", stream_channel))
 
-    def _channel(self, kind: str, opener: Callable[[str], grpc.aio.Channel]) -> grpc.aio.Channel:
+    def _channel(self, kind: str, opener: _Opener) -> grpc.aio.Channel:
         if self._closed:
             raise Closed(self.target)
         if kind not in self._channels:
-            self._channels[kind] = opener(self.target)
+            self._channels[kind] = opener(self.target, self._credentials)
         return self._channels[kind]
 
     async def close(self) -> None:
@@ -62,9 +70,16 @@ class Connection:
     def translate(self, error: grpc.RpcError) -> MentorgradError:
         """The domain's error behind a failed call; an unreachable service is named."""
         found = from_rpc_error(error)
-        if isinstance(found, Unavailable) and not _is_ours(error):
-            return Unavailable(f"there is no answer from {self.target}")
-        return found
+        if not isinstance(found, Unavailable) or _is_ours(error):
+            return found
+        if isinstance(found, Untrusted):
+            return Untrusted(f"{self.target}: {found.message}")
+        if _is_shut(found.message):
+            return Unavailable(
+                f"{self.target} ends every connection at once; it may want TLS, or a valid client "
+                "certificate of an authority that it trusts"
+            )
+        return Unavailable(f"there is no answer from {self.target}")
 
     async def call(self, method: Any, request: Any, timeout: float) -> Any:
         """One unary call.
@@ -72,10 +87,11 @@ class Connection:
         Raises:
             MentorgradError: Whatever the service answered.
         """
-        try:
-            return await method(request, timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise self.translate(error) from None
+        with tracing.span(_name(request), "client", facts={"target": self.target}) as span:
+            try:
+                return await method(request, timeout=timeout, metadata=span.metadata())
+            except grpc.aio.AioRpcError as error:
+                raise self.translate(error) from None
 
     async def upload(
         self,
@@ -94,8 +110,11 @@ class Connection:
             raise Closed(self.target)
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         outgoing = _Outgoing(requests)
-        channel = upload_channel(self.target)
-        call = getattr(stub(channel), method).future(outgoing, timeout=timeout)
+        channel = upload_channel(self.target, self._credentials)
+        span = tracing.begin(method, "client", facts={"target": self.target})
+        call = getattr(stub(channel), method).future(
+            outgoing, timeout=timeout, metadata=span.metadata()
+        )
         call.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
         try:
             await done.wait()
@@ -103,8 +122,10 @@ class Connection:
         except grpc.RpcError as error:
             if outgoing.error is not None:
                 raise outgoing.error from None
+            span.fail(str(error.code()))
             raise self.translate(error) from None
         finally:
+            span.end()
             call.cancel()
             await asyncio.to_thread(channel.close)
 
@@ -115,11 +136,14 @@ class Connection:
             StreamLost: The connection broke, or the service went away.
             MentorgradError: Whatever else the service answered.
         """
-        call = method(request, timeout=timeout)
+        # Not the block's surroundings: what is done between two responses is the caller's.
+        span = tracing.begin(_name(request), "client", facts={"target": self.target})
+        call = method(request, timeout=timeout, metadata=span.metadata())
         try:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
+            span.fail(error.code().name)
             if error.code() in _LOST and not _is_verdict(error):
                 raise StreamLost(self.translate(error)) from None
             raise self.translate(error) from None
@@ -130,6 +154,7 @@ class Connection:
                 raise Closed(self.target) from None
             raise
         finally:
+            span.end()
             call.cancel()
 
 
@@ -176,6 +201,16 @@ class _Outgoing(Iterator[Any]):
             raise
 
 
+def _name(request: Any) -> str:
+    """``package.Service/Method`` of a request: each method has a request of its own."""
+    descriptor = request.DESCRIPTOR
+    for service in descriptor.file.services_by_name.values():
+        for method in service.methods:
+            if method.input_type is descriptor:
+                return f"{service.full_name}/{method.name}"
+    return str(descriptor.full_name)
+
+
 def _is_ours(error: grpc.RpcError) -> bool:
     """Whether the service itself answered, rather than the transport."""
     call: Any = error
@@ -184,7 +219,14 @@ def _is_ours(error: grpc.RpcError) -> bool:
 
 def _is_verdict(error: grpc.RpcError) -> bool:
     """Whether asking again cannot help: the service answered, and not to try again later."""
-    return _is_ours(error) and not from_rpc_error(error).retryable
+    found = from_rpc_error(error)
+    return not found.retryable and (_is_ours(error) or isinstance(found, Untrusted))
+
+
+def _is_shut(details: str) -> bool:
+    """Whether connections are taken and closed before a word: all that a refused handshake of
+    ours, or a service that wanted one, lets us know."""
+    return "failed to connect" in details and "Socket closed" in details
 
 
 def to_internal(message: str) -> InternalError:

@@ -7,9 +7,14 @@ channels, and only named, idempotent unary methods are retried.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
+
+from mentorgrad.wire.credentials import AUTHORIZATION, Credentials
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Largest message either side takes."""
@@ -71,12 +76,6 @@ _CLIENT: list[tuple[str, int | str]] = [
 ]
 
 
-def unary_channel(target: str) -> grpc.aio.Channel:
-    """A channel for unary calls, with retries of the idempotent ones."""
-    options = [*_CLIENT, ("grpc.service_config", json.dumps(_SERVICE_CONFIG))]
-    return grpc.aio.insecure_channel(target, options=options)
-
-
 _STREAMS: list[tuple[str, int | str]] = [
     *_CLIENT,
     ("grpc.enable_retries", 0),
@@ -84,15 +83,91 @@ _STREAMS: list[tuple[str, int | str]] = [
 ]
 
 
-def stream_channel(target: str) -> grpc.aio.Channel:
+def unary_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
+    """A channel for unary calls, with retries of the idempotent ones.
+
+    This and the other two raise `InvalidInput` for credentials that cannot be used.
+    """
+    options = [*_CLIENT, ("grpc.service_config", json.dumps(_SERVICE_CONFIG))]
+    return cast(grpc.aio.Channel, _open(grpc.aio, target, credentials, options))
+
+
+def stream_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
     """A channel for streams, without retries: the application resumes them."""
-    return grpc.aio.insecure_channel(target, options=_STREAMS)
+    return cast(grpc.aio.Channel, _open(grpc.aio, target, credentials, _STREAMS))
 
 
-def upload_channel(target: str) -> grpc.Channel:
+def upload_channel(target: str, credentials: Credentials | None = None) -> grpc.Channel:
     """A channel for client streams, with threads of its own instead of an event loop.
 
     When a server refuses a client stream before its end, asyncio's calls lose the status
     ("Internal error from Core") and these keep it.
     """
-    return grpc.insecure_channel(target, options=_STREAMS)
+    return cast(grpc.Channel, _open(grpc, target, credentials, _STREAMS))
+
+
+def _open(
+    kind: Any, target: str, credentials: Credentials | None, options: list[tuple[str, int | str]]
+) -> Any:
+    """A channel of ``grpc`` or ``grpc.aio``."""
+    given = credentials or Credentials()
+    given.check_target(target)
+    if given.is_encrypted:
+        secrets = grpc.ssl_channel_credentials(*given.read())
+        channel = kind.secure_channel(target, secrets, options=options)
+    else:
+        channel = kind.insecure_channel(target, options=options)
+    return _WithToken(channel, given) if given.has_token else channel
+
+
+_CALLS = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_stream"})
+
+
+class _WithToken:
+    """A channel, asyncio's or not, whose calls all carry the token.
+
+    Not by call credentials, which raise on plaintext, and not by interceptors: asyncio's put a
+    queue of their own between a stream's writes and the wire, which loses its back-pressure.
+    """
+
+    def __init__(self, channel: Any, credentials: Credentials) -> None:
+        self._channel = channel
+        self._credentials = credentials
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._channel, name)
+        if name not in _CALLS:
+            return found
+        return lambda *args, **kwargs: _Method(found(*args, **kwargs), self._credentials)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._channel.close()
+
+
+class _Method:
+    """One method of such a channel."""
+
+    def __init__(self, method: Any, credentials: Credentials) -> None:
+        self._method = method
+        self._credentials = credentials
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._with_token(self._method, *args, **kwargs)
+
+    def future(self, *args: Any, **kwargs: Any) -> Any:
+        """As a future, on a channel with threads."""
+        return self._with_token(self._method.future, *args, **kwargs)
+
+    def _with_token(
+        self, call: Callable[..., Any], *args: Any, metadata: Any = None, **kwargs: Any
+    ) -> Any:
+        bearer = (AUTHORIZATION, f"Bearer {self._credentials.bearer()}")
+        return call(*args, metadata=(*(metadata or ()), bearer), **kwargs)

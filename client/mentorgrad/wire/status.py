@@ -21,6 +21,8 @@ CODES: dict[type[MentorgradError], grpc.StatusCode] = {
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -110,4 +112,24 @@ def from_rpc_error(error: grpc.RpcError) -> MentorgradError:
         return cls(message, violations=violations, reason=reason, metadata=metadata)
     if issubclass(cls, errors.ResourceExhausted):
         return cls(message, retry_after=retry_after, reason=reason, metadata=metadata)
+    if cls is errors.Unavailable and (why := _untrusted(message)):
+        return errors.Untrusted(f"no secure connection: {why}")
     return cls(message, reason=reason, metadata=metadata)
+
+
+_HANDSHAKES = (
+    ("WRONG_VERSION_NUMBER", "the service does not speak TLS"),
+    ("certificate has expired", "the service's certificate has expired"),
+    ("certificate is not yet valid", "the service's certificate is not valid yet"),
+    ("Hostname Verification Check failed", "the service's certificate is for other host names"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the service's certificate is not from an authority that we trust",
+    ),
+)
+"""In gRPC's words → in ours; the first that fits."""
+
+
+def _untrusted(message: str) -> str:
+    """Why a connection was given up by our side of a handshake; empty: it was not."""
+    return next((ours for theirs, ours in _HANDSHAKES if theirs in message), "")

@@ -28,32 +28,48 @@ def encode(array: np.ndarray) -> tensor_pb2.Tensor:
     Raises:
         InvalidInput: The dtype has no place on the wire.
     """
+    message = tensor_pb2.Tensor()
+    write(array, message)
+    return message
+
+
+def write(array: np.ndarray, message: tensor_pb2.Tensor) -> None:
+    """`encode` into a message that is there, and empty.
+
+    Raises:
+        InvalidInput: The dtype has no place on the wire.
+    """
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _NUMBERS:
         raise InvalidInput(f"a tensor of {array.dtype} cannot be sent")
-    data = np.ascontiguousarray(array, dtype=dtype).tobytes()
-    return tensor_pb2.Tensor(dtype=_NUMBERS[dtype], shape=array.shape, data=data)
+    message.dtype = _NUMBERS[dtype]
+    message.shape.extend(array.shape)
+    message.data = np.ascontiguousarray(array, dtype=dtype).tobytes()
 
 
 def decode(message: tensor_pb2.Tensor, path: str = "tensor") -> np.ndarray:
     """The message as an array that owns nothing and cannot be written to.
 
     Raises:
-        InvalidInput: Unknown dtype, negative or too many dimensions, or bytes that do not fit.
+        InvalidInput: Unknown dtype, negative, too many or too large dimensions, or bytes that do
+            not fit.
     """
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
         raise InvalidInput.field(f"{path}.dtype", "must be one of the known element types")
-    shape = tuple(message.shape)
+    shape = tuple(message.shape[: MAX_DIMENSIONS + 1])
     if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
         raise InvalidInput.field(
             f"{path}.shape", f"must be at most {MAX_DIMENSIONS} lengths of at least 0"
         )
     expected = math.prod(shape) * dtype.itemsize
-    if len(message.data) != expected:
+    data = message.data  # a copy every time it is asked for
+    if len(data) != expected:
         raise InvalidInput.field(
             f"{path}.data",
-            f"must be {expected} bytes for shape {list(shape)} of {dtype.name}, "
-            f"not {len(message.data)}",
+            f"must be {expected} bytes for shape {list(shape)} of {dtype.name}, not {len(data)}",
         )
-    return np.frombuffer(message.data, dtype=dtype).reshape(shape)
+    try:
+        return np.frombuffer(data, dtype=dtype).reshape(shape)
+    except ValueError:  # a length of 0 makes any others fit the bytes, but not numpy
+        raise InvalidInput.field(f"{path}.shape", "must be lengths that memory can hold") from None

@@ -1,0 +1,101 @@
+"""A soft prompt in a Lightning module, advised by a mentor.
+
+with MentorClient(...).session(task=..., n_tokens=8) as session:
+    advice = MentorCallback(session, words, loss=Tuned.loss, selection=batches)
+    Trainer(callbacks=[advice]).fit(module, loader)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
+from mentorgrad.model.run import Score
+from mentorgrad.session import MentorSession
+
+__all__ = ["MentorCallback", "Rules", "Words"]
+
+
+class MentorCallback(Callback):  # type: ignore[misc]
+    """Restarts the soft prompt of a module from a mentor's proposals.
+
+    Before every step that follows a multiple of `stage_steps` the mentor is asked, and a race
+    decides (see `AdvisedPrompt`).
+
+    Args:
+        session: An open session.
+        words: The words of the prompt's embedding space.
+        loss: The module and a batch → the batch's mean loss, free of logging.
+        selection: Batches of the *selection* split, read anew for each score.
+        score: Scores the module as it stands instead; called without gradients.
+        prompt: Name of the module's parameter, float [positions, width].
+        rules: When the mentor is asked, and how a restart is decided.
+    """
+
+    def __init__(
+        self,
+        session: MentorSession,
+        words: Words,
+        *,
+        loss: Callable[[Any, Any], Tensor],
+        selection: Iterable[Any] = (),
+        score: Callable[[], Score] | None = None,
+        prompt: str = "prompt",
+        rules: Rules | None = None,
+    ) -> None:
+        self.advised: AdvisedPrompt | None = None
+        """From the begin of the training on."""
+        self._session = session
+        self._words = words
+        self._loss = loss
+        self._selection = selection
+        self._score = score
+        self._prompt = prompt
+        self._rules = rules or Rules()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds the prompt and its optimizer."""
+
+        def loss(batch: Any) -> Tensor:
+            moved = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+            return self._loss(pl_module, moved)
+
+        def losses() -> Iterator[Tensor]:
+            loader = trainer.train_dataloader
+            return batch_losses(loss, loader, loader.batch_size)
+
+        self.advised = AdvisedPrompt(
+            self._session,
+            pl_module.get_parameter(self._prompt),
+            self._words,
+            trainer.optimizers[0],
+            score=self._score or (lambda: mean_loss(pl_module, loss, self._selection)),
+            losses=losses,
+            rules=self._rules,
+        )
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Asks, between two stages."""
+        step = trainer.global_step
+        if self.advised is not None and step and step % self._rules.stage_steps == 0:
+            self.advised.consult()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Tells of the step."""
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        if self.advised is not None and loss is not None:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            self.advised.push(trainer.global_step, float(loss), float(rate))

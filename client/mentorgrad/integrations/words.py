@@ -1,0 +1,87 @@
+"""The words of an embedding table: soft prompts as words, and words as soft prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mentorgrad.model.advice import ProposalStatus
+
+
+class Rejected(Exception):
+    """A proposal cannot be embedded; says what becomes of it."""
+
+    def __init__(self, status: ProposalStatus, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Words:
+    """The words of an embedding table: soft prompts as words, and words as soft prompts.
+
+    Args:
+        table: float [tokens, width]: the model's input embeddings; not written to.
+        tokenizer: The model's, of Hugging Face's interface.
+    """
+
+    def __init__(self, table: Tensor, tokenizer: Any) -> None:
+        self._table = table.detach()
+        self._tokenizer = tokenizer
+        spaced, bare = (self._encode([text])[0] for text in (" word", "word"))
+        # Byte-level vocabularies spell a word after a space and one at the start in two ways.
+        self._lead = "" if spaced == bare else " "
+        ids, self._words = self._whole_words()
+        self._unit = functional.normalize(self._table[ids].float(), dim=-1)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return found
+
+    def _whole_words(self) -> tuple[list[int], list[str]]:
+        """Tokens of two letters or more, nothing but letters, that are spelled by themselves."""
+        special = set(self._tokenizer.all_special_ids)
+        known = range(len(self._table))
+        ids = sorted(set(self._tokenizer.get_vocab().values()) - special)
+        ids = [token for token in ids if token in known]
+        texts = [text.strip() for text in self._tokenizer.batch_decode([[i] for i in ids])]
+        likely = [(i, t) for i, t in zip(ids, texts, strict=True) if len(t) > 1 and t.isalpha()]
+        again = self._encode([self._lead + text for _, text in likely])
+        kept = [pair for pair, back in zip(likely, again, strict=True) if back == [pair[0]]]
+        return [token for token, _ in kept], [text for _, text in kept]
+
+    def project(self, vectors: Tensor) -> str:
+        """[positions, width] → the nearest words by cosine, joined by spaces."""
+        directions = functional.normalize(vectors.detach().float(), dim=-1)
+        nearest = (directions @ self._unit.T).argmax(-1)
+        return " ".join(self._words[index] for index in nearest.tolist())
+
+    def toward(self, start: Tensor, vectors: Tensor) -> str:
+        """[positions, width] twice → the words nearest to the displacements; where there is none,
+        to the vectors."""
+        moves = vectors.detach() - start.detach()
+        still = (moves == 0).all(-1, keepdim=True)
+        return self.project(torch.where(still, vectors.detach(), moves))
+
+    def embed(self, text: str, around: Tensor) -> Tensor:
+        """A text as a soft prompt; positions that it does not fill keep the vectors of `around`.
+
+        Args:
+            text: Words.
+            around: [positions, width].
+
+        Raises:
+            Rejected: It is empty or too long.
+        """
+        ids = self._encode([self._lead + text.strip()])[0] if text.strip() else []
+        if not ids:
+            raise Rejected(ProposalStatus.EMPTY, "there are no words in it")
+        if len(ids) > len(around):
+            detail = f"{len(ids)} tokens, and the prompt has {len(around)}"
+            raise Rejected(ProposalStatus.TOO_LONG, detail)
+        vectors = around.detach().clone()
+        vectors[: len(ids)] = self._table[ids].to(vectors)
+        return vectors

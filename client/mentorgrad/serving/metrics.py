@@ -1,0 +1,88 @@
+"""Figures for Prometheus: what both services count, and the port that shows it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
+
+from mentorgrad.errors import InvalidInput, Unavailable
+
+log = structlog.get_logger(__name__)
+
+CALL_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
+"""Seconds; a watching call may last ten minutes."""
+ANSWER_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+"""Seconds that a language model takes."""
+
+
+class CallMetrics:
+    """What every server counts.
+
+    Args:
+        registry: Where; one a process.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)
+        self.calls = Counter(
+            "mentorgrad_grpc_calls",
+            "Calls that ended, by status.",
+            ("service", "method", "code"),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "mentorgrad_grpc_call_seconds",
+            "How long calls took, from the first byte to the status.",
+            ("service", "method"),
+            buckets=CALL_BUCKETS,
+            registry=registry,
+        )
+        self.in_progress = Gauge(
+            "mentorgrad_grpc_calls_in_progress", "Calls that are being served.", registry=registry
+        )
+        self.serving = Gauge(
+            "mentorgrad_serving", "1 while the health service says SERVING.", registry=registry
+        )
+
+
+@contextlib.contextmanager
+def exposed(listen: str, registry: CollectorRegistry) -> Iterator[str]:
+    """Shows a registry at ``http://HOST:PORT/metrics`` while the block runs.
+
+    Args:
+        listen: ``HOST:PORT``; port 0 takes a free one; empty: nothing is shown.
+        registry: What is shown.
+
+    Returns:
+        The address with its real port; empty when nothing is shown.
+
+    Raises:
+        InvalidInput: `listen` is malformed.
+        Unavailable: The address cannot be bound.
+    """
+    if not listen:
+        yield ""
+        return
+    host, separator, port = listen.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise InvalidInput.field("metrics", f"must be HOST:PORT, not {listen!r}")
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+    except OSError as error:
+        raise Unavailable(f"cannot show metrics on {listen}: {error.strerror}") from None
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,90 @@
+"""A server's certificates, renewed beside it: every new connection gets what the files hold now."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import grpc
+import structlog
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.wire.credentials import read_authorities, read_pair
+
+log = structlog.get_logger(__name__)
+
+Stamp = tuple[tuple[int, int, int], ...]
+"""What changes when a file does."""
+
+
+def stamp(paths: Iterable[Path | None]) -> Stamp | None:
+    """The present state of some files; None when one of them is not there."""
+    try:
+        found = [path.stat() for path in paths if path is not None]
+    except OSError:
+        return None
+    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in found)
+
+
+class ServerCertificates:
+    """What a server proves itself with, and whose clients it takes.
+
+    gRPC asks before every handshake, from a thread of its own. While the files do not belong
+    together, because only one of them has been replaced so far, the last good ones are used.
+
+    Args:
+        certificate: PEM file of the certificate and its chain.
+        key: PEM file of its key.
+        client_ca: PEM file of authorities; given, every client needs a certificate of theirs.
+
+    Raises:
+        InvalidInput: A file cannot be read, holds something else, or the key is another's.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        self._lock = threading.Lock()
+        self._stamp = self._now()
+        self._first = self._read()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For a server's port."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._first,
+            self._renewed,  # type: ignore[arg-type]  # None is documented, and means: as before
+            require_client_authentication=self._client_ca is not None,
+        )
+
+    def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What the files hold, if it is new and good; None: go on as before."""
+        with self._lock:
+            now = self._now()
+            if now == self._stamp:
+                return None
+            try:
+                read = self._read()
+            except InvalidInput as error:
+                if now is not None:  # a file that is missing is on its way
+                    self._stamp = now
+                log.warning("certificates_kept", reason=error.message)
+                return None
+            if self._now() != now:  # replaced while it was read: the next handshake looks again
+                return None
+            self._stamp = now
+        log.info("certificates_renewed", certificate=str(self._certificate))
+        return read
+
+    def _now(self) -> Stamp | None:
+        return stamp((self._certificate, self._key, self._client_ca))
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        pair = read_pair(self._certificate, self._key, "tls_certificate", "tls_key")
+        clients = (
+            read_authorities(self._client_ca, "tls_client_ca")
+            if self._client_ca is not None
+            else None
+        )
+        return grpc.ssl_server_certificate_configuration([pair], clients)

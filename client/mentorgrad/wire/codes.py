@@ -1,0 +1,52 @@
+"""What each method may answer: the documented codes, which the reference shows and the fuzz holds.
+
+`INTERNAL` and `UNKNOWN` are in no list: an answer with one of them is a defect of the service.
+"""
+
+from __future__ import annotations
+
+from grpc import StatusCode
+
+ANY = (
+    StatusCode.OK,
+    StatusCode.INVALID_ARGUMENT,
+    StatusCode.RESOURCE_EXHAUSTED,
+    StatusCode.UNAUTHENTICATED,
+    StatusCode.PERMISSION_DENIED,
+    StatusCode.UNAVAILABLE,
+    StatusCode.DEADLINE_EXCEEDED,
+    StatusCode.CANCELLED,
+)
+"""Of every method."""
+
+_STORE = (StatusCode.DATA_LOSS,)
+_A_RUN = (StatusCode.NOT_FOUND, *_STORE)
+_STEERED = (*_A_RUN, StatusCode.FAILED_PRECONDITION, StatusCode.ABORTED)
+
+SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
+    "/mentorgrad.v1.TrainerService/CreateRun": (
+        StatusCode.ALREADY_EXISTS,
+        StatusCode.FAILED_PRECONDITION,
+        StatusCode.UNIMPLEMENTED,
+        *_STORE,
+    ),
+    "/mentorgrad.v1.TrainerService/CancelRun": _STEERED,
+    "/mentorgrad.v1.TrainerService/PauseRun": _STEERED,
+    "/mentorgrad.v1.TrainerService/ResumeRun": _STEERED,
+    "/mentorgrad.v1.TrainerService/DeleteRun": _STEERED,
+    "/mentorgrad.v1.TrainerService/ImportRun": (StatusCode.ALREADY_EXISTS, *_STORE),
+    "/mentorgrad.v1.TrainerService/DownloadArtifact": _A_RUN,
+    "/mentorgrad.v1.TrainerService/GetTrainerInfo": _STORE,
+    "/mentorgrad.v1.HistoryService/GetRun": _A_RUN,
+    "/mentorgrad.v1.HistoryService/ListRuns": _STORE,
+    "/mentorgrad.v1.HistoryService/StreamEvents": _A_RUN,
+    "/mentorgrad.v1.HistoryService/GetTrajectory": _A_RUN,
+    "/mentorgrad.v1.HistoryService/ListCandidates": _A_RUN,
+    "/mentorgrad.v1.HistoryService/CompareRuns": _A_RUN,
+    "/mentorgrad.v1.HistoryService/ListArtifacts": _A_RUN,
+    "/mentorgrad.v1.HistoryService/ExportRun": _A_RUN,
+    "/mentorgrad.v1.MentorService/Advise": (),
+    "/mentorgrad.v1.MentorService/Propose": (),
+    "/mentorgrad.v1.MentorService/GetMentorInfo": (),
+}
+"""``/package.Service/Method`` → its codes beyond `ANY`."""
