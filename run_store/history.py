@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import grpc.aio
 
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.model.event import EventKind, RunEvent
 from mentorgrad.model.query import (
     CandidateFilter,
@@ -25,7 +25,7 @@ from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors
 from run_store import trajectory
 from run_store.protocols import RunStore
-from run_store.tailer import Tailers, read_pages
+from run_store.tailer import Draining, Tailers, read_pages
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["HistoryService"].full_name
 """For health and reflection."""
@@ -37,6 +37,8 @@ _PIECE_SNAPSHOTS = 2_000
 """Snapshots in one message of a trajectory; their words stay within the same size."""
 
 _MAX_COMPARED = 100
+_MAX_COMPARED_BYTES = 3 * 1024 * 1024
+"""Of all runs compared; the differences come on top, and both have to fit into one message."""
 
 
 class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
@@ -49,6 +51,11 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._tailers = Tailers(store)
+
+    def drain(self) -> None:
+        """Tells everybody who follows a run that this service is about to stop; other calls are
+        still answered."""
+        self._tailers.drain()
 
     async def GetRun(  # noqa: N802
         self, request: pb.GetRunRequest, context: grpc.aio.ServicerContext
@@ -83,10 +90,17 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             if request.follow
             else read_pages(self._store, request.run_id, query)
         )
-        async with contextlib.aclosing(batches):
-            async for batch in batches:
-                for message in await asyncio.to_thread(_event_messages, batch):
-                    yield pb.StreamEventsResponse(event=message)
+        try:
+            async with contextlib.aclosing(batches):
+                async for batch in batches:
+                    for message in await asyncio.to_thread(_event_messages, batch):
+                        yield pb.StreamEventsResponse(event=message)
+        except Draining as draining:
+            why = "the service is about to stop"
+            closing = pb.StreamClosing(resume_after_seq=draining.after_seq, reason=why)
+            yield pb.StreamEventsResponse(closing=closing)
+            # A stream that ends well says that the run is over.
+            raise Unavailable(why, reason="DRAINING") from None
 
     async def GetTrajectory(  # noqa: N802
         self, request: pb.GetTrajectoryRequest, context: grpc.aio.ServicerContext
@@ -122,14 +136,24 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             raise InvalidInput.field(
                 "run_ids", f"must name 1 to {_MAX_COMPARED} runs, not {len(run_ids)}"
             )
-        runs = await asyncio.to_thread(lambda: [*map(self._store.get_run, run_ids)])
-        return pb.CompareRunsResponse(
-            runs=[codec.to_message(run) for run in runs],
-            differences=[
-                pb.SpecDifference(field=item.field, values=item.values)
-                for item in spec_differences([run.spec for run in runs])
-            ],
+        return await asyncio.to_thread(self._compared, run_ids)
+
+    def _compared(self, run_ids: Sequence[str]) -> pb.CompareRunsResponse:
+        response, specs, size = pb.CompareRunsResponse(), [], 0
+        for run_id in run_ids:
+            run = self._store.get_run(run_id)
+            response.runs.append(codec.to_message(run))
+            specs.append(run.spec)
+            size += response.runs[-1].ByteSize()
+            if size > _MAX_COMPARED_BYTES:
+                raise InvalidInput.field(
+                    "run_ids", f"name runs of more than {_MAX_COMPARED_BYTES} bytes; name fewer"
+                )
+        response.differences.extend(
+            pb.SpecDifference(field=item.field, values=item.values)
+            for item in spec_differences(specs)
         )
+        return response
 
     async def ListArtifacts(  # noqa: N802
         self, request: pb.ListArtifactsRequest, context: grpc.aio.ServicerContext

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from mentorgrad.errors import Unavailable
+from mentorgrad.ids import new_run_id
 from mentorgrad.model.event import (
     CandidatesScored,
     Created,
@@ -37,7 +38,6 @@ from mentorgrad.model.run import (
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
 from run_store import paging, rules, trajectory
-from run_store.ids import new_run_id
 from run_store.projection import (
     effective,
     fold,
@@ -389,6 +389,12 @@ class MemoryRunStore:
 
     # -- the store itself ---------------------------------------------------------------------
 
+    def queued(self) -> int:
+        """See `RunStore.queued`."""
+        with self._lock:
+            self.check()
+            return sum(r.run.state is RunState.QUEUED for r in self._records.values())
+
     def check(self) -> None:
         """See `RunStore.check`."""
         if self._closed:
@@ -403,15 +409,16 @@ class MemoryRunStore:
 
 def _after(
     found: list[tuple[paging.Position, T]], cursor: paging.Cursor
-) -> list[tuple[paging.Position, T]]:
-    """What comes after the cursor's place, one more than a page at most."""
+) -> Iterator[tuple[paging.Position, int, T]]:
+    """What comes after the cursor's place, with sizes; one more than a page at most."""
     after = cursor.after
     if after is not None:
         if cursor.descending:
             found = [item for item in found if item[0] < after]
         else:
             found = [item for item in found if item[0] > after]
-    return found[: cursor.page_size + 1]
+    for place, entry in found[: cursor.page_size + 1]:
+        yield place, len(codec.encode(entry)), entry
 
 
 def _fits(run: Run, wanted: RunFilter) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -15,6 +15,13 @@ from run_store import page_tokens, rules
 
 T = TypeVar("T")
 Position = tuple[Any, ...]
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""Size at which a page ends early, whatever number of entries was asked for."""
+
+EVENTS_BYTES = 512 * 1024
+"""About the most bytes of events read at once, but for a single larger one: who reads them may be
+slow, and many may be slow."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,15 +54,24 @@ class Cursor:
     query: str
     """Digest of the query, for the next token."""
 
-    def take(self, found: Sequence[tuple[Position, T]]) -> tuple[list[T], str]:
+    def take(self, found: Iterable[tuple[Position, int, T]]) -> tuple[list[T], str]:
         """The page's entries and the token of the next page.
 
+        A page ends early when it is full by size, so that it fits into a message and into memory.
+
         Args:
-            found: Positions and entries in order, one more than a page if there are more.
+            found: Positions, sizes in bytes and entries in order, one more than a page if there
+                are more; not read further than needed.
         """
-        page = found[: self.page_size]
-        token = page_tokens.encode(page[-1][0], self.query) if len(found) > len(page) else ""
-        return [entry for _, entry in page], token
+        page: list[T] = []
+        place, room = (), PAGE_BYTES
+        for position, size, entry in found:
+            room -= size
+            if page and (len(page) == self.page_size or room < 0):
+                return page, page_tokens.encode(place, self.query)
+            page.append(entry)
+            place = position
+        return page, ""
 
 
 def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:

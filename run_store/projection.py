@@ -25,6 +25,7 @@ from mentorgrad.model.event import (
     StateChanged,
 )
 from mentorgrad.model.run import Run, RunState
+from mentorgrad.schema import evolve
 
 FIGURES = (
     "stage",
@@ -107,8 +108,8 @@ def for_figures(event: RunEvent) -> RunEvent:
     """The little of an event that figures depend on, to keep a log's course in memory."""
     if isinstance(event.payload, Segment):
         last = event.payload.snapshots[-1:]
-        slim = dataclasses.replace(event.payload, snapshots=last, parameters=None)
-        return dataclasses.replace(event, payload=slim)
+        slim = evolve(event.payload, snapshots=last, parameters=None)
+        return evolve(event, payload=slim)
     return event
 
 
@@ -143,7 +144,7 @@ def fold_history(run: Run, event: RunEvent) -> Run:
         changes["started_at"] = event.time
     elif state is not None and state.is_final:
         changes["finished_at"] = event.time
-    return dataclasses.replace(run, **changes)
+    return evolve(run, **changes)
 
 
 # -- figures ----------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ def fold_history(run: Run, event: RunEvent) -> Run:
 
 def _fold_figures(run: Run, event: RunEvent) -> Run:
     change = _FIGURES_OF.get(type(event.payload))
-    return run if change is None else dataclasses.replace(run, **change(run, event.payload))
+    return run if change is None else evolve(run, **change(run, event.payload))
 
 
 def _stage_started(run: Run, payload: StageStarted) -> dict[str, Any]:

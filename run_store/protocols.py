@@ -258,6 +258,10 @@ class RunStore(RunWriter, RunReader, Protocol):
         """
         ...
 
+    def queued(self) -> int:
+        """How many runs are QUEUED; a read, cheap however many there are."""
+        ...
+
     def check(self) -> None:
         """Raises `Unavailable` when the database does not answer."""
         ...

@@ -32,6 +32,9 @@ MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 MAX_BLOB_BYTES = 256 * 1024 * 1024
 """Largest file of a run."""
 
+MAX_RUN_BYTES = 2 * 1024 * 1024
+"""Largest run that is imported, without its events: spec, versions and result."""
+
 MAX_PAGE = 1000
 """Most entries of a page."""
 
@@ -307,6 +310,10 @@ class LogCheck:
             raise InvalidInput.field(
                 "events", f"must end in a final state, and the last one leaves {run.state.value}"
             )
+        if len(codec.encode(run)) > MAX_RUN_BYTES:
+            raise InvalidInput.field(
+                "events", f"make a run whose spec and result have more than {MAX_RUN_BYTES} bytes"
+            )
 
 
 def check_blob(name: str, data: bytes) -> None:
@@ -333,7 +340,7 @@ def check_page_size(page_size: int) -> None:
         raise InvalidInput.field("page_size", f"must be between 1 and {MAX_PAGE}, not {page_size}")
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 

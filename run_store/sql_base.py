@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from mentorgrad.errors import Unavailable
+from mentorgrad.errors import DataLoss, MentorgradError, Unavailable
 from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
 from run_store import dialects, rules
+from run_store.checkpoints import Checkpoints
 from run_store.tables import runs
 
 _CACHED_RUNS = 64
@@ -39,6 +40,7 @@ class SqlBase:
         self._turn: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if is_sqlite else contextlib.nullcontext()
         )
+        self._checkpoints = Checkpoints(engine)
         self._cache: OrderedDict[str, tuple[bytes, Run]] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -55,6 +57,18 @@ class SqlBase:
             yield connection
 
     @contextlib.contextmanager
+    def _writing_much(self) -> Iterator[Connection]:
+        """`_writing` for megabytes: nobody waits for SQLite's checkpoint after it."""
+        with (
+            self._translated(),
+            self._turn,
+            self._writer.connect() as connection,
+            self._checkpoints.put_off(connection),
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         if self._closed:
             raise Unavailable("the run store is closed")
@@ -63,8 +77,13 @@ class SqlBase:
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
             raise  # a defect of ours, not the database's state
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            said = dialects.one_line(error)
-            raise Unavailable(f"the run store {self.url} does not answer: {said}") from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: sa.exc.SQLAlchemyError) -> MentorgradError:
+        said, reason = dialects.one_line(error), dialects.reason_of(error)
+        if reason == "STORE_CORRUPT":
+            return DataLoss(f"the run store {self.url} is corrupt: {said}", reason=reason)
+        return Unavailable(f"the run store {self.url} does not answer: {said}", reason=reason)
 
     def _load(self, connection: Connection, run_id: str, *, lock: bool = False) -> Run:
         """The run as it stands.
@@ -115,12 +134,13 @@ class SqlBase:
 
     def check(self) -> None:
         """See `RunStore.check`."""
-        with self._reading() as connection:
-            connection.execute(sa.select(1))
+        with self._translated(), dialects.looking(self._engine) as connection:
+            connection.execute(sa.select(runs.c.run_id).limit(1))
 
     def close(self) -> None:
         """See `RunStore.close`."""
         self._closed = True
+        self._checkpoints.close()
         self._engine.dispose()
 
 

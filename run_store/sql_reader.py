@@ -33,6 +33,9 @@ _FULL_PAGE = 16
 
 _BIGINT_MAX = 2**63 - 1
 
+_FEW_ROWS = {"yield_per": 16}
+"""How many rows come from the database at once where one may have some MiB."""
+
 
 class SqlReader(SqlBase):
     """Answers questions about runs; see `run_store.protocols.RunReader`."""
@@ -71,14 +74,16 @@ class SqlReader(SqlBase):
                 keys,
                 cursor,
             )
-            rows = connection.execute(statement).all()
-        found = [(paging.run_position(run, order), run) for run in self._decode_rows(rows)]
-        page, token = cursor.take(found)
+            with connection.execute(statement, execution_options=_FEW_ROWS) as rows:
+                page, token = cursor.take(self._decode_rows(rows, order))
         return RunPage(tuple(page), token)
 
-    def _decode_rows(self, rows: Iterable[Any]) -> Iterator[Run]:
+    def _decode_rows(
+        self, rows: Iterable[Any], order: RunOrder
+    ) -> Iterator[tuple[paging.Position, int, Run]]:
         for run_id, data in rows:
-            yield self._decode(run_id, data)
+            run = self._decode(run_id, data)
+            yield paging.run_position(run, order), len(data), run
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
         """See `RunReader.events`."""
@@ -94,13 +99,13 @@ class SqlReader(SqlBase):
         while True:
             with self._reading() as connection:
                 self._row(connection, _PROGRESS, run_id)  # NotFound if deleted meanwhile
-                rows = connection.execute(
-                    statement, {"run": run_id, "after": after, "most": limit}
-                ).all()
+                rows, is_cut = _until_full(
+                    connection, statement, {"run": run_id, "after": after, "most": limit}
+                )
             for row in rows:
                 event = codec.decode_event(row.event)
                 yield sql_rows.attach(event, row) if is_full and row.sha256 else event
-            if len(rows) < limit:
+            if len(rows) < limit and not is_cut:
                 return
             after, limit = rows[-1].seq, min(limit * 4, most)
 
@@ -130,13 +135,8 @@ class SqlReader(SqlBase):
         with self._reading() as connection:
             self._row(connection, _PROGRESS, run_id)
             statement = _page(sa.select(*columns).where(*conditions), keys, cursor)
-            rows = connection.execute(statement).all()
-        found = []
-        for row in rows:
-            candidate = codec.decode(Candidate, row.data)
-            place = paging.candidate_position(candidate, row.seq, row.position, wanted)
-            found.append((place, candidate))
-        page, token = cursor.take(found)
+            with connection.execute(statement, execution_options=_FEW_ROWS) as rows:
+                page, token = cursor.take(_decode_candidates(rows, wanted))
         return CandidatePage(tuple(page), token)
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
@@ -158,6 +158,30 @@ class SqlReader(SqlBase):
         if row is None:
             raise rules.artifact_not_found(run_id, name)
         return rules.check_digest(row.data, row.sha256, f"{name} of run {run_id}")
+
+
+def _decode_candidates(
+    rows: Iterable[Any], wanted: CandidateFilter
+) -> Iterator[tuple[paging.Position, int, Candidate]]:
+    for row in rows:
+        candidate = codec.decode(Candidate, row.data)
+        place = paging.candidate_position(candidate, row.seq, row.position, wanted)
+        yield place, len(row.data), candidate
+
+
+def _until_full(
+    connection: Connection, statement: sa.Select[Any], values: dict[str, Any]
+) -> tuple[list[sa.Row[Any]], bool]:
+    """Rows of events up to the size allowed, and whether there may be more of them."""
+    found: list[sa.Row[Any]] = []
+    room = paging.EVENTS_BYTES
+    with connection.execute(statement, values, execution_options=_FEW_ROWS) as rows:
+        for row in rows:
+            found.append(row)
+            room -= len(row.event) + len(getattr(row, "data", None) or b"")
+            if room < 0:
+                return found, True
+    return found, False
 
 
 def _conditions(connection: Connection, wanted: RunFilter) -> list[sa.ColumnElement[bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -88,7 +89,8 @@ def event_row(event: RunEvent) -> dict[str, Any]:
 
 def _segment_row(event: RunEvent, segment: Segment, parameters: np.ndarray) -> dict[str, Any]:
     dtype = parameters.dtype.newbyteorder("<")
-    data = np.ascontiguousarray(parameters, dtype=dtype).tobytes()
+    flat = np.ascontiguousarray(parameters, dtype=dtype).reshape(-1)
+    data = flat.view(np.uint8).data  # not copied: drivers and digests take what has bytes
     return {
         "run_id": event.run_id,
         "seq": event.seq,
@@ -96,12 +98,17 @@ def _segment_row(event: RunEvent, segment: Segment, parameters: np.ndarray) -> d
         "step_start": segment.step_start,
         "step_end": segment.step_end,
         "codec": RAW,
-        "dtype": dtype.name,
+        "dtype": _name(dtype),
         "shape": ",".join(map(str, parameters.shape)),
         "sha256": rules.sha256(data),
         "superseded": False,
         "data": data,
     }
+
+
+@functools.cache
+def _name(dtype: np.dtype) -> str:
+    return dtype.name
 
 
 def _candidate_rows(event: RunEvent, payload: CandidatesScored) -> list[dict[str, Any]]:

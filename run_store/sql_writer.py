@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
+from mentorgrad.ids import new_run_id
 from mentorgrad.model.event import Created, EventKind, Resumed, RunEvent, StateChanged
 from mentorgrad.model.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
 from run_store import dialects, rules, sql_rows
-from run_store.ids import new_run_id
 from run_store.projection import fold, fold_history, for_figures, with_figures
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase
@@ -132,6 +132,11 @@ class SqlWriter(SqlBase):
         """Appends a change of state that is allowed."""
         event = RunEvent(run.run_id, run.last_seq + 1, attempt, datetime.now(UTC), change)
         return self._store(connection, fold(run, event), [event], columns)
+
+    def queued(self) -> int:
+        """See `RunStore.queued`."""
+        with self._reading() as connection:
+            return int(connection.execute(_COUNT_QUEUED).scalar_one())
 
     def set_desired(self, run_id: str, desired: DesiredState) -> Run:
         """See `RunWriter.set_desired`."""
@@ -278,32 +283,28 @@ class SqlWriter(SqlBase):
     def import_run(self, events: Iterable[RunEvent]) -> Run:
         """See `RunWriter.import_run`.
 
-        The events are checked and put aside first, so that a slow sender holds no lock.
+        The events are checked first, and put aside unless they are in memory already, so that a
+        slow sender holds no lock.
         """
+        if isinstance(events, Sequence):
+            return self._import(_folded(events), lambda: events)
         with tempfile.SpooledTemporaryFile(max_size=_IMPORT_MEMORY) as spool:
-            run = self._spool(events, spool)
-            with self._writing() as connection:
-                self._lock_creation(connection)
-                if self._is_there(connection, run, spool):
-                    return run
-                self._insert_run(connection, run)
-                for chunk in _chunks(_unspool(spool)):
-                    self._insert_events(connection, chunk)
+            return self._import(_folded(_spooling(events, spool)), lambda: _unspool(spool))
+
+    def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
+        """Stores the log that makes a run; it may be read twice."""
+        with self._writing_much() as connection:
+            self._lock_creation(connection)
+            if self._is_there(connection, run, log):
+                return run
+            self._insert_run(connection, run)
+            for chunk in _chunks(log()):
+                self._insert_events(connection, chunk)
         return run
 
-    def _spool(self, given: Iterable[RunEvent], spool: IO[bytes]) -> Run:
-        log, run = rules.LogCheck(), Run()
-        course: list[RunEvent] = []
-        for event in given:
-            log.follows(run, event)
-            run = fold_history(run, event)
-            course.append(for_figures(event))
-            data = codec.encode_event(event)
-            spool.write(len(data).to_bytes(4, "little") + data)
-        log.complete(run)
-        return with_figures(run, course)
-
-    def _is_there(self, connection: Connection, run: Run, spool: IO[bytes]) -> bool:
+    def _is_there(
+        self, connection: Connection, run: Run, log: Callable[[], Iterable[RunEvent]]
+    ) -> bool:
         """Whether this very run is stored already."""
         if run.request_id:
             other = connection.execute(_BY_REQUEST, {"request": run.request_id}).one_or_none()
@@ -313,7 +314,7 @@ class SqlWriter(SqlBase):
         if last_seq is None:
             return False
         if last_seq != run.last_seq or not all(
-            self._are_there(connection, chunk) for chunk in _chunks(_unspool(spool))
+            self._are_there(connection, chunk) for chunk in _chunks(log())
         ):
             raise rules.import_taken(run.run_id)
         return True
@@ -355,14 +356,34 @@ class SqlWriter(SqlBase):
             )
 
 
+def _folded(given: Iterable[RunEvent]) -> Run:
+    """The run that a whole foreign log makes; raises `InvalidInput` where it is none."""
+    log, run = rules.LogCheck(), Run()
+    course: list[RunEvent] = []
+    for event in given:
+        log.follows(run, event)
+        run = fold_history(run, event)
+        course.append(for_figures(event))
+    log.complete(run)
+    return with_figures(run, course)
+
+
+def _spooling(given: Iterable[RunEvent], spool: IO[bytes]) -> Iterator[RunEvent]:
+    for event in given:
+        data = codec.encode_event(event)
+        spool.write(len(data).to_bytes(4, "little") + data)
+        yield event
+
+
 def _unspool(spool: IO[bytes]) -> Iterator[RunEvent]:
     spool.seek(0)
     while size := spool.read(4):
         yield codec.decode_event(spool.read(int.from_bytes(size, "little")))
 
 
-def _chunks(given: Iterator[RunEvent]) -> Iterator[list[RunEvent]]:
-    while chunk := list(itertools.islice(given, _IMPORT_CHUNK)):
+def _chunks(given: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:
+    left = iter(given)
+    while chunk := list(itertools.islice(left, _IMPORT_CHUNK)):
         yield chunk
 
 

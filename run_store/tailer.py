@@ -13,12 +13,15 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import structlog
 
 from mentorgrad.errors import InternalError, MentorgradError
 from mentorgrad.model.event import RunEvent
 from mentorgrad.model.query import EventQuery, View
+from run_store import paging
 from run_store.protocols import RunStore
 
 log = structlog.get_logger(__name__)
@@ -30,7 +33,16 @@ RING_EVENTS = 256
 """Newest events of a watched run kept at hand."""
 
 _PAGES = {View.SUMMARY: 64, View.FULL: 4}
-"""Events read from the store at once on behalf of one watcher."""
+"""Most events read from the store at once on behalf of one watcher."""
+
+
+class Draining(Exception):
+    """The service is about to stop, and following ends here."""
+
+    def __init__(self, after_seq: int) -> None:
+        super().__init__(after_seq)
+        self.after_seq = after_seq
+        """Everything up to this number was given or left out as asked."""
 
 
 class Tailer:
@@ -47,6 +59,7 @@ class Tailer:
         self._started = False
         self.last_seq = 0
         self.is_over = False
+        self.is_draining = False
 
     async def start(self) -> None:
         """Takes the first look, once: who comes while it is taken waits for it.
@@ -82,17 +95,22 @@ class Tailer:
         return [event for event in self._ring if event.seq > after_seq]
 
     async def changed(self, seen: int) -> None:
-        """Returns when there is more than `seen`, or the run is over.
+        """Returns when there is more than `seen`, the run is over, or the service drains.
 
         Raises:
             NotFound: The run was deleted.
             Unavailable: The store does not answer; to be watched again later.
             InternalError: A defect ended the looking.
         """
-        while self.last_seq <= seen and not self.is_over:
+        while self.last_seq <= seen and not (self.is_over or self.is_draining):
             if self._error is not None:
                 raise self._error
             await self._news.wait()
+
+    def drain(self) -> None:
+        """Has all who watch leave."""
+        self.is_draining = True
+        self._wake()
 
     async def _poll(self) -> None:
         try:
@@ -139,6 +157,13 @@ class Tailers:
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._watched: dict[str, tuple[Tailer, int]] = {}
+        self._draining = False
+
+    def drain(self) -> None:
+        """Ends all following, now and from now on, with `Draining`."""
+        self._draining = True
+        for tailer, _ in self._watched.values():
+            tailer.drain()
 
     @contextlib.asynccontextmanager
     async def _hold(self, run_id: str) -> AsyncIterator[Tailer]:
@@ -168,16 +193,21 @@ class Tailers:
         Raises:
             NotFound: No such run, or it was deleted meanwhile.
             Unavailable: The store does not answer.
+            Draining: The service is about to stop.
         """
         after = query.after_seq
         async with self._hold(run_id) as tailer:
             while True:
                 known, was_over = tailer.last_seq, tailer.is_over
+                if self._draining and not was_over:
+                    raise Draining(after)
                 if after < known:
                     async for batch, reached in self._catch_up(tailer, run_id, query, after):
                         after = reached
                         if batch:
                             yield batch
+                        if self._draining:
+                            raise Draining(after)
                     after = max(after, known)
                 elif was_over:
                     return
@@ -209,4 +239,24 @@ async def read_pages(
 
 
 def _take(source: Iterator[RunEvent], size: int) -> list[RunEvent]:
-    return list(itertools.islice(source, size))
+    found: list[RunEvent] = []
+    weight = 0
+    while len(found) < size and weight < paging.EVENTS_BYTES:
+        event = next(source, None)
+        if event is None:
+            break
+        found.append(event)
+        weight += _weight(event)
+    return found
+
+
+def _weight(value: Any) -> int:
+    """About the bytes that an event, or a part of one, takes."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, tuple):
+        return 8 + sum(map(_weight, value))
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    parts = getattr(value, "__dict__", None)
+    return 50 + sum(map(_weight, parts.values())) if parts else 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -64,21 +65,23 @@ def _all(reader: RunReader, run_id: str, view: View) -> Iterator[Piece]:
 
 
 def _thinned(reader: RunReader, run_id: str, max_points: int, view: View) -> Iterator[Piece]:
-    """Counts by the light view first, then reads raw parameters of the chosen segments only."""
-    segments = [
-        (event.seq, event.payload)
+    """Counts first, then reads again, and raw parameters of the chosen segments only: of a long
+    run nothing is held but the numbers of its segments."""
+    lengths = {
+        event.seq: len(event.payload.snapshots)
         for event in reader.events(run_id, _SEGMENTS)
         if isinstance(event.payload, Segment)
-    ]
-    total = sum(len(segment.snapshots) for _, segment in segments)
-    points = chosen(total, max_points)
-    start = 0
-    for seq, segment in segments:
-        end = start + len(segment.snapshots)
-        rows = points[(points >= start) & (points < end)] - start
-        start = end
+    }
+    points = chosen(sum(lengths.values()), max_points)
+    ends = dict(zip(lengths, itertools.accumulate(lengths.values()), strict=True))
+    for event in reader.events(run_id, _SEGMENTS):
+        segment = event.payload
+        if not isinstance(segment, Segment) or event.seq not in ends:
+            continue
+        start = ends[event.seq] - lengths[event.seq]
+        rows = points[(points >= start) & (points < ends[event.seq])] - start
         if len(rows):
-            parameters = _parameters(reader, run_id, seq) if view is View.FULL else None
+            parameters = _parameters(reader, run_id, event.seq) if view is View.FULL else None
             yield Piece(
                 segment.stage,
                 tuple(segment.snapshots[row] for row in rows),
