@@ -11,50 +11,38 @@ from datetime import timedelta
 import torch
 from torch import Tensor
 
-from mentorgrad.model.advice import (
-    Answer,
-    AnswerStatus,
-    Batch,
-    Outcomes,
-    ProposalOutcome,
-    ProposalRequest,
-    ProposalStatus,
-)
-from mentorgrad.model.event import (
-    CandidatesScored,
-    ProposalsReceived,
-    RestartDecided,
-    StageStarted,
-)
+from mentorgrad.model.advice import Batch, Outcomes
+from mentorgrad.model.event import CandidatesScored, RestartDecided, StageStarted
 from mentorgrad.model.run import Candidate, Usage
-from mentorgrad.model.spec import Policy, RunSpec
-from trainer_service import acceptance, checkpoint
+from mentorgrad.model.spec import RunSpec
+from trainer_service import checkpoint, deciding
 from trainer_service.acceptance import Decision, Probed
+from trainer_service.asking import Asking
 from trainer_service.budget import (
     Ledger,
-    RacePlan,
     evaluations_each,
     new_ledger,
     schedule_position,
     stage_length,
+    trajectory_left,
 )
 from trainer_service.capture import Capture, changed_positions
 from trainer_service.checkpoint import Checkpoints
 from trainer_service.control import Control
+from trainer_service.deciding import Deciding
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.schedule import learning_rate
-from trainer_service.progress import Phase, Progress
+from trainer_service.progress import Phase, Progress, leaf
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.recorder import Recorder
 from trainer_service.scoring import (
     Origin,
     ScoredAnswer,
     affordable,
-    score_answer,
     snapshot_candidates,
     spaced_steps,
 )
-from trainer_service.seeds import BatchOrder, derive, generator
+from trainer_service.seeds import derive, generator
 
 
 class Alternation:
@@ -86,14 +74,15 @@ class Alternation:
         self._spec = spec
         self._objective = objective
         self._mentor = mentor
-        self._make_optimizer = make_optimizer
         self._optimizer = make_optimizer()
         self._recorder = recorder
         self._checkpoints = checkpoints
         self._control = control
         self._clock = clock
         self._capture = Capture(spec.capture, objective, recorder.put, mentor, clock=clock)
-        self._batches = self._order("batches")
+        self._asking = Asking(spec, mentor, recorder, control, self.usage)
+        self._deciding = Deciding(spec, objective, make_optimizer, self._optimizer.state, control)
+        self._batches = deciding.batch_order(spec, objective, "batches")
         self._each = evaluations_each(objective.has_words)
         self._began = self._saved = clock()
         self._keep: frozenset[int] = frozenset()
@@ -109,31 +98,34 @@ class Alternation:
         """
         while at.phase is not Phase.DONE:
             if at.phase is Phase.STAGE:
-                while at.step < at.stage_begin + at.stage_length:  # stage
-                    self._control.check()
-                    self._step(at)  # and capture
-                    if self._clock() - self._saved >= self._interval:
-                        self.checkpoint(at)
-                self._capture.flush()
+                self._take_steps(at)  # and capture
                 self._score_stage(at)  # project, score
                 at.phase = Phase.DONE if self._is_last(at) else Phase.ASK
 
             if at.phase is Phase.ASK:
                 self._control.check()
-                if self._spec.mentor.name == "none":
-                    self._begin_stage(at, at.stage + 1)
-                elif not at.incumbent_id or at.ledger.evaluations_left() < 1:
-                    self._stay(at, "not asked: no evaluations are left for proposals")
-                else:
-                    self._ask(at)
+                self._ask(at)
+
+            if at.phase is Phase.WAIT:
+                self._take_steps(at)  # the stage goes on while the mentor thinks
+                self._take_answer(at)
 
             if at.phase is Phase.DECIDE:
                 self._control.check()
                 ledger = at.ledger.copy()  # a race that is stopped is never charged
-                scored = self._score_proposals(at, ledger)
-                decision = self._decide(at, scored, ledger)  # race
+                scored = self._deciding.score(at, ledger)
+                decision = self._deciding.decide(at, scored, ledger)  # race
                 self._restart(at, scored, decision, ledger)
-                self.checkpoint(at)
+                self._save(at)
+
+    def _take_steps(self, at: Progress) -> None:
+        """To the stage's end, or to the step boundary at which a question's answer is there."""
+        while at.step < at.stage_end and not self._asking.is_answered(at):
+            self._control.check()
+            self._step(at)
+            if self._clock() - self._saved >= self._interval:
+                self._save(at)
+        self._capture.flush()
 
     # -- beginning, going on, stopping --------------------------------------------------------
 
@@ -147,7 +139,7 @@ class Alternation:
         scored = snapshot_candidates(objective, origin, {0: point}, {0: "s0/start"})
         ledger = new_ledger(self._spec, objective.has_words)
         ledger.charge_evaluations(len(scored))
-        at = Progress(ledger, _leaf(point), origin, best=scored[0])
+        at = Progress(ledger, leaf(point), origin, best=scored[0])
         self._record(at, 0, scored)
         self._begin_stage(at, 0)
         return at
@@ -159,6 +151,8 @@ class Alternation:
         self._keep = self._kept_steps(at)
         candidates = tuple(scored.candidate for scored in at.pool.entries)
         self._mentor.observe(Batch(stage=at.stage, candidates=candidates))
+        if at.phase is Phase.WAIT:
+            self._asking.begin(at)
 
     def checkpoint(self, at: Progress) -> None:
         """Saves the state behind everything captured so far."""
@@ -166,6 +160,11 @@ class Alternation:
         data = checkpoint.dump(at, self._optimizer.state(), self._train_time(at))
         self._checkpoints.save(data, at.step)
         self._saved = self._clock()
+
+    def _save(self, at: Progress) -> None:
+        """A checkpoint, unless the store is away: one that waits protects nothing meanwhile."""
+        if not self._recorder.is_away:
+            self.checkpoint(at)
 
     def usage(self, at: Progress) -> Usage:
         """What was spent so far, this attempt's time included."""
@@ -184,17 +183,18 @@ class Alternation:
         """The next stage starts from the live parameters."""
         at.origin = self._origin(stage, at.parameters.detach().clone())
         at.stage_begin = at.step
-        at.stage_length = stage_length(self._spec, at.ledger, stage)
+        at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
         at.phase = Phase.STAGE
-        at.kept, at.incumbent_id, at.answer = {}, "", None
+        at.kept, at.incumbent_id, at.answer, at.asked_step = {}, "", None, None
         self._keep = self._kept_steps(at)
         text = self._objective.project(at.origin.parameters[None])[0].text
         self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
         self._capture.begin_stage(stage, at.origin.ids)
 
     def _kept_steps(self, at: Progress) -> frozenset[int]:
+        begin = at.stage_begin if at.asked_step is None else at.asked_step
         count = self._spec.stages.candidates
-        return frozenset(spaced_steps(at.stage_begin, at.stage_length, count))
+        return frozenset(spaced_steps(begin, at.stage_end - begin, count))
 
     def _step(self, at: Progress) -> None:
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
@@ -208,7 +208,8 @@ class Alternation:
             at.kept[at.step] = at.parameters.detach().clone()
 
     def _is_last(self, at: Progress) -> bool:
-        return at.stage >= self._spec.stages.count - 1 or at.ledger.steps_left < 1
+        left = trajectory_left(self._spec, at.ledger, at.step)
+        return at.stage >= self._spec.stages.count - 1 or left < 1
 
     def _score_stage(self, at: Progress) -> None:
         left = at.ledger.evaluations_left(final=self._is_last(at))
@@ -232,104 +233,33 @@ class Alternation:
     # -- ask ----------------------------------------------------------------------------------
 
     def _ask(self, at: Progress) -> None:
-        choice = self._spec.mentor
-        request = ProposalRequest(
-            request_id=f"s{at.stage}",
-            stage=at.stage,
-            incumbent_id=at.incumbent_id,
-            count=choice.proposals,
-            seed=derive(self._spec.seed, "mentor", at.stage),
-            timeout=choice.timeout,
-        )
-        asked = self._mentor.consult(
-            request, self._incumbent(at), at.pool.entries, lost=at.mentor_lost
-        )
-        if asked.replies[0].answer.status is AnswerStatus.CANCELLED:
-            self._control.check()
-        at.mentor_lost = asked.lost
-        if asked.notice is not None:
-            self._recorder.put(asked.notice)
-        for reply in asked.replies:
-            at.ledger.charge_answer(reply.answer, reply.waited, is_fallback=reply.is_fallback)
-            self._recorder.put(
-                ProposalsReceived(
-                    at.stage, _without_tensors(reply.answer), reply.is_fallback, self.usage(at)
-                )
-            )
-        at.answer, at.answer_is_fallback = asked.replies[-1].answer, asked.replies[-1].is_fallback
-        at.phase = Phase.DECIDE
+        """Asks the mentor, if there is one and the budget lets its proposals be scored."""
+        overlapped = self._asking.is_overlapped
+        # While the mentor thinks the incumbent moves on, and will be scored again.
+        needed = 1 + (self._each if overlapped else 0)
+        if self._spec.mentor.name == "none":
+            self._begin_stage(at, at.stage + 1)
+        elif not at.incumbent_id or at.ledger.evaluations_left() < needed:
+            self._stay(at, "not asked: no evaluations are left for proposals")
+        elif overlapped:
+            self._asking.begin(at)
+            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)
+            self._keep = self._kept_steps(at)
+        else:
+            self._asking.wait(at)
 
-    def _incumbent(self, at: Progress) -> Scored:
-        incumbent = at.pool.get(at.incumbent_id)
-        if incumbent is None:
-            raise LookupError(f"the incumbent {at.incumbent_id} is not in the pool")
-        return incumbent
-
-    # -- score proposals, race ----------------------------------------------------------------
-
-    def _score_proposals(self, at: Progress, ledger: Ledger) -> ScoredAnswer:
-        if at.answer is None or at.answer.status is not AnswerStatus.USABLE:
-            return ScoredAnswer((), {}, 0)
-        left = ledger.evaluations_left()
-        rule = self._spec.acceptance
-        if rule.policy is Policy.RACE:  # the branches have to be scored too
-            left -= min(rule.finalists + 1, max(left - 1, 0))
-        incumbent = self._incumbent(at)
-        scored = score_answer(self._objective, at.answer, incumbent, at.stage, left)
-        ledger.charge_evaluations(scored.evaluations)
-        return scored
-
-    def _decide(self, at: Progress, scored: ScoredAnswer, ledger: Ledger) -> Decision:
-        rule = self._spec.acceptance
-        incumbent = self._incumbent(at)
-        if at.answer is not None and at.answer.status is not AnswerStatus.USABLE:
-            stay = acceptance.decide(
-                rule, incumbent, None, (), RacePlan(0, 0), _no_probe, generator(0)
-            )
-            return replace(stay, reason=f"no usable answer: {at.answer.status.value}")
-        batches = self._order("probe", at.stage)
-        done, total = schedule_position(self._spec, at.ledger.usage, at.step)
-
-        def probe(start: Scored, is_incumbent: bool, steps: int) -> Probed:
-            # Every branch sees the same batches at the same learning rates.
-            parameters = _leaf(start.parameters if is_incumbent else self._blend(at, start))
-            optimizer = self._make_optimizer()
-            if is_incumbent or rule.keep_moments:
-                optimizer.load(self._optimizer.state())
-            for i in range(steps):
-                self._control.check()
-                loss = self._objective.train_loss(parameters, batches.rows(i))
-                rate = learning_rate(self._spec.optimizer, done + i + 1, total)
-                optimizer.step(parameters, loss, rate)
-                ledger.charge_steps(1, probe=True)
-            end = parameters.detach()
-            ledger.charge_evaluations(1)
-            return Probed(end, optimizer.state(), self._objective.score(end[None])[0])
-
-        finalists = min(rule.finalists, len(scored.entrants))
-        return acceptance.decide(
-            rule,
-            incumbent,
-            at.pool.get(f"{at.incumbent_id}/words"),
-            scored.entrants,
-            ledger.plan_race(finalists, rule.probe_steps),
-            probe,
-            generator(self._spec.seed, "explore", at.stage),
-        )
-
-    def _blend(self, at: Progress, proposal: Scored) -> Tensor:
-        """The restart point: proposal and live parameters mixed by the spec's weight."""
-        weight = self._spec.acceptance.blend
-        return torch.lerp(at.parameters.detach(), proposal.parameters, weight)
-
-    def _order(self, *stream: str | int) -> BatchOrder:
-        return BatchOrder(
-            self._spec.seed,
-            stream,
-            self._objective.train_rows,
-            self._spec.optimizer.batch_size,
-            self._objective.device,
-        )
+    def _take_answer(self, at: Progress) -> None:
+        """The answer is applied to where the run is by now; at its end it comes too late."""
+        if at.step >= at.stage_end:
+            self._asking.give_up(at)
+            self._score_stage(at)
+            at.phase = Phase.DONE
+            return
+        answer = self._asking.answer()
+        if at.lag:
+            at.kept = {at.step: at.parameters.detach().clone()}
+            self._score_stage(at)
+        self._asking.conclude(at, answer)
 
     # -- restart ------------------------------------------------------------------------------
 
@@ -340,7 +270,7 @@ class Alternation:
         at.ledger = ledger
         if scored.entrants:
             self._record(at, at.stage, scored.entrants)
-        outcomes = _outcomes(at, scored, decision)
+        outcomes = deciding.outcomes(at, scored, decision)
         at.restarts += decision.restarted
         self._recorder.put(
             RestartDecided(
@@ -358,11 +288,11 @@ class Alternation:
         if at.answer is not None and outcomes and not at.answer_is_fallback:
             self._mentor.report(Outcomes(at.answer.request_id, outcomes))
         if decision.probed is not None:
-            at.parameters = _leaf(decision.probed.parameters)
+            at.parameters = leaf(decision.probed.parameters)
             self._optimizer.load(decision.probed.moments)
             self._record_start(at, decision, decision.probed)
         elif decision.restarted:
-            at.parameters = _leaf(self._blend(at, decision.chosen))
+            at.parameters = leaf(self._deciding.blend(at, decision.chosen))
             if not self._spec.acceptance.keep_moments:
                 self._optimizer.load({})
         self._begin_stage(at, at.stage + 1)
@@ -402,41 +332,3 @@ class Alternation:
 
     def _origin(self, stage: int, point: Tensor) -> Origin:
         return Origin(stage, point, self._objective.project(point[None])[0].ids)
-
-
-def _leaf(parameters: Tensor) -> Tensor:
-    """A copy that gradients are taken of."""
-    return parameters.detach().clone().requires_grad_(True)
-
-
-def _without_tensors(answer: Answer) -> Answer:
-    """The answer as the log keeps it: a control's raw parameters can be larger than any message,
-    and follow from the seed."""
-    proposals = tuple(replace(proposal, parameters=None) for proposal in answer.proposals)
-    return replace(answer, proposals=proposals)
-
-
-def _no_probe(start: Scored, is_incumbent: bool, steps: int) -> Probed:
-    raise AssertionError("nothing races without proposals")
-
-
-def _outcomes(
-    at: Progress, scored: ScoredAnswer, decision: Decision
-) -> tuple[ProposalOutcome, ...]:
-    """What became of each proposal, in the answer's order."""
-    probed = {branch.candidate_id: branch.loss_after for branch in decision.branches}
-    entrants = {entrant.candidate.candidate_id: entrant for entrant in scored.entrants}
-    outcomes = []
-    for proposal in at.answer.proposals if at.answer is not None else ():
-        name = proposal.proposal_id
-        if name not in entrants:
-            outcomes.append(scored.refused[name])
-            continue
-        probe_loss = probed.get(name)
-        if decision.restarted and decision.chosen.candidate.candidate_id == name:
-            status = ProposalStatus.APPLIED
-        else:
-            status = ProposalStatus.NOT_CHOSEN if probe_loss is None else ProposalStatus.LOST
-        score = entrants[name].candidate.score
-        outcomes.append(ProposalOutcome(name, status, score, probe_loss))
-    return tuple(outcomes)

@@ -72,7 +72,9 @@ class Ledger:
         """Counts parameters scored on the whole selection split."""
         self.usage = dataclasses.replace(self.usage, evaluations=self.usage.evaluations + count)
 
-    def charge_answer(self, answer: Answer, waited: timedelta, *, is_fallback: bool) -> None:
+    def charge_answer(
+        self, answer: Answer, waited: timedelta, *, is_fallback: bool, lag_steps: int = 0
+    ) -> None:
         """Counts an answer of the mentor, or of its fallback."""
         usage = self.usage
         if is_fallback:
@@ -85,6 +87,7 @@ class Ledger:
             prompt_tokens=usage.prompt_tokens + sum(r.prompt_tokens for r in answer.records),
             reply_tokens=usage.reply_tokens + sum(r.reply_tokens for r in answer.records),
             mentor_time=usage.mentor_time + waited,
+            lag_steps=usage.lag_steps + lag_steps,
         )
 
     def plan_race(self, finalists: int, probe_steps: int) -> RacePlan:
@@ -154,8 +157,20 @@ def schedule_position(spec: RunSpec, usage: Usage, step: int) -> tuple[int, int]
     return step, spec.stages.count * spec.stages.steps
 
 
-def stage_length(spec: RunSpec, ledger: Ledger, stage: int) -> int:
-    """Steps of a stage that begins now; the last one takes all that the budget leaves."""
-    if stage == spec.stages.count - 1 and spec.budget.gradient_steps is not None:
-        return int(ledger.steps_left)
-    return int(min(spec.stages.steps, ledger.steps_left))
+def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
+    """Steps that the trajectory may still take: what the budget leaves, or else of stages x steps.
+
+    Args:
+        spec: The run's.
+        ledger: What was spent.
+        step: Steps of the trajectory so far.
+    """
+    if spec.budget.gradient_steps is not None:
+        return spec.budget.gradient_steps - ledger.usage.gradient_steps
+    return spec.stages.count * spec.stages.steps - step
+
+
+def stage_length(spec: RunSpec, ledger: Ledger, stage: int, step: int) -> int:
+    """Steps of a stage that begins now; the last one takes all that is left."""
+    left = trajectory_left(spec, ledger, step)
+    return left if stage == spec.stages.count - 1 else min(spec.stages.steps, left)

@@ -72,6 +72,7 @@ def dump(at: Progress, moments: dict[str, Tensor], train_time: timedelta) -> byt
         "stage_begin": at.stage_begin,
         "stage_length": at.stage_length,
         "incumbent_id": at.incumbent_id,
+        "asked_step": at.asked_step,
         "restarts": at.restarts,
         "mentor_lost": at.mentor_lost,
         "train_microseconds": train_time // timedelta(microseconds=1),
@@ -98,7 +99,7 @@ def load(data: bytes, budget: Budget, device: torch.device) -> tuple[Progress, d
         if document["version"] != VERSION:
             raise DataLoss(f"a checkpoint of layout {document['version']} cannot be read")
         return _build(document, tensors, budget, device)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DataLoss(f"a checkpoint cannot be read: {error!r}") from None
 
 
@@ -132,6 +133,7 @@ def _build(
         stage_length=document["stage_length"],
         kept={int(step): tensor for step, tensor in under("kept/").items()},
         incumbent_id=document["incumbent_id"],
+        asked_step=document.get("asked_step"),  # version 0.1 had no questions under way
         answer=_unpack(Answer, answer) if answer is not None else None,
         answer_is_fallback=document["answer_is_fallback"],
         restarts=document["restarts"],

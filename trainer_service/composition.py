@@ -6,33 +6,41 @@ Two processes are composed here. The service (`serve`) must never import torch; 
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import AdviseOpen, MentorInfo
 from mentorgrad.model.spec import Fallback, Optimizer, RunSpec
 from mentorgrad.serving import logs
-from mentorgrad.serving.server import Server, check_listen, wait_for_signal
+from mentorgrad.serving.health import in_thread
+from mentorgrad.serving.metrics import exposed
+from mentorgrad.serving.security import Security, protect
+from mentorgrad.serving.server import Server, announce, wait_for_signal
 from mentorgrad.v1 import history_service_pb2_grpc, trainer_service_pb2_grpc
+from mentorgrad.wire import tracing
 from run_store.history import SERVICE_NAME as HISTORY
 from run_store.history import HistoryServicer
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.catalogue import Mentors
+from trainer_service.catalogue import Mentors, Probe
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
-from trainer_service.job import WorkerJob
+from trainer_service.job import MentorAccess, WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
+from trainer_service.metrics import TrainerMetrics
 from trainer_service.scheduler import Scheduler
 from trainer_service.servicer import SERVICE_NAME as TRAINER
 from trainer_service.servicer import Offer, TrainerServicer
@@ -51,35 +59,55 @@ log = structlog.get_logger(__name__)
 # -- the service ------------------------------------------------------------------------------
 
 
-async def serve(settings: TrainerSettings, announce: Callable[[str], None] | None = None) -> None:
-    """Runs the trainer service until SIGINT or SIGTERM.
+async def serve(settings: TrainerSettings) -> None:
+    """Runs the trainer service until SIGINT or SIGTERM; one JSON line on standard output says when
+    it is ready, and where.
 
     Args:
         settings: Read once.
-        announce: Told the address when the service is ready; by default one JSON line on standard
-            output.
 
     Raises:
         InvalidInput: A setting is wrong.
         Unavailable: The store does not answer, or the address cannot be bound.
     """
-    logs.configure(settings.log_level)
-    check_listen(settings.listen, settings.insecure)
+    logs.configure(settings.log_level, settings.log_format)
+    if missing := tracing.configure("mentorgrad-trainer"):
+        log.warning("no_traces", reason=missing)
+    security = protect(settings)
+    check_mentors(settings)
     async with AsyncExitStack() as stack:
         store = open_store(settings.store)
         stack.callback(store.close)
         store.check()
-        address = await start_service(settings, store, stack)
-        (announce or _announce)(address)
-        log.info("serving", address=address, store=store.url)
-        await wait_for_signal()
-        log.info("stopping")
+        registry = CollectorRegistry()
+        shown = stack.enter_context(exposed(settings.metrics, registry))
+        address = await start_service(settings, store, stack, security, registry)
+        # Listens for signals before it says that it is there: one may come at once.
+        signalled = asyncio.create_task(wait_for_signal())
+        await asyncio.sleep(0)
+        announce("trainer", address, shown)
+        log.info("serving", address=address, metrics=shown, store=store.url)
+        await signalled
+        log.info("stopping", within_seconds=settings.drain_seconds)
+    tracing.flush()
 
 
-async def start_service(settings: TrainerSettings, store: RunStore, stack: AsyncExitStack) -> str:
+async def start_service(
+    settings: TrainerSettings,
+    store: RunStore,
+    stack: AsyncExitStack,
+    security: Security,
+    registry: CollectorRegistry,
+) -> str:
     """Starts server, scheduler and standby; returns the address. `stack` stops them again."""
     devices = find_devices(settings.device)
-    executor = LocalExecutor(_job_maker(settings), threads=settings.threads, warm=settings.warm)
+    metrics = TrainerMetrics(registry, devices)
+    executor = LocalExecutor(
+        _job_maker(settings),
+        threads=settings.threads,
+        warm=settings.warm,
+        reported=metrics.take,
+    )
     check_store(executor, settings.store)
     scheduler = Scheduler(
         store,
@@ -87,7 +115,9 @@ async def start_service(settings: TrainerSettings, store: RunStore, stack: Async
         devices,
         per_device=settings.workers_per_device,
         max_restarts=settings.max_restarts,
+        ended=metrics.ended,
     )
+    metrics.watch_slots(lambda: len(scheduler.workers), scheduler.slots)
     offer = Offer(
         devices=devices,
         tasks=builtin_names(),
@@ -97,28 +127,53 @@ async def start_service(settings: TrainerSettings, store: RunStore, stack: Async
         import_events=settings.import_limit_events,
     )
     servicer = TrainerServicer(
-        store, Mentors(settings.mentor, _probe), data_check(settings), scheduler.wake, offer
+        store,
+        Mentors(settings.mentor, _prober(settings)),
+        data_check(settings),
+        scheduler.wake,
+        offer,
     )
-    server = Server(settings.listen, (TRAINER, HISTORY))
+    history = HistoryServicer(store)
+    server = Server(
+        settings.listen,
+        (TRAINER, HISTORY),
+        check=in_thread(_store_check(store, metrics)),
+        registry=registry,
+        security=security,
+    )
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_trainer(servicer, server.grpc)
-    add_history(HistoryServicer(store), server.grpc)
+    add_history(history, server.grpc)
+    server.on_drain(servicer.drain)
+    server.on_drain(history.drain)
+
+    async def drain() -> None:
+        """NOT_SERVING, then closing to all who follow, then the workers, then the last calls."""
+        deadline = time.monotonic() + settings.drain_seconds
+        await server.drain()
+        await scheduler.close(settings.drain_seconds)
+        await server.stop(max(deadline - time.monotonic(), 0.0))
+
     await executor.prepare()
-    stack.push_async_callback(scheduler.close)
+    stack.push_async_callback(drain)
     scheduler.start()
-    address = await server.start()
-    stack.push_async_callback(server.stop)
-    return address
+    return await server.start()
 
 
-def _announce(address: str) -> None:
-    sys.stdout.write(json.dumps({"service": "trainer", "address": address}) + "\n")
-    sys.stdout.flush()
+def _store_check(store: RunStore, metrics: TrainerMetrics) -> Callable[[], None]:
+    """Health: the store answers, which is also when the queue is counted."""
+
+    def check() -> None:
+        store.check()
+        metrics.queue.set(store.queued())
+
+    return check
 
 
 def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    access = _mentor_access(settings)
 
     def make(run_id: str, device: str) -> WorkerJob:
         return WorkerJob(
@@ -126,15 +181,53 @@ def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
             store=settings.store,
             owner=owner,
             mentors=settings.mentor,
+            mentor_access=access,
             data_roots=tuple(map(str, settings.data_root)),
             model_roots=tuple(map(str, settings.model_root)),
             cache_dir=str(settings.cache_dir),
             device=device,
             threads=settings.threads,
             log_level=settings.log_level,
+            log_format=settings.log_format,
+            spool_mib=settings.spool_mib,
+            store_patience=settings.store_patience,
         )
 
     return make
+
+
+def _mentor_access(settings: TrainerSettings) -> MentorAccess:
+    def absolute(path: Path | None) -> str:
+        return str(path.absolute()) if path is not None else ""
+
+    return MentorAccess(
+        ca=absolute(settings.mentor_ca),
+        certificate=absolute(settings.mentor_certificate),
+        key=absolute(settings.mentor_key),
+        token_file=absolute(settings.mentor_token_file),
+        insecure=settings.insecure,
+    )
+
+
+def check_mentors(settings: TrainerSettings) -> None:
+    """Looks at what this trainer proves itself to its mentors with, before a run needs it.
+
+    Raises:
+        InvalidInput: A setting or a file is wrong, or a token would travel for others to read.
+    """
+    try:
+        credentials = _mentor_access(settings).credentials()
+        credentials.read()
+        credentials.bearer()
+        for target in settings.mentor.values():
+            credentials.check_target(target)
+            if credentials.exposes_token(target):
+                log.warning("token_unprotected", mentor=target)
+    except InvalidInput as error:
+        raise InvalidInput(
+            violations=[replace(v, field=f"mentor_{v.field}") for v in error.violations],
+            reason=error.reason,
+        ) from None
 
 
 def data_check(settings: TrainerSettings) -> Callable[[RunSpec], str]:
@@ -152,8 +245,13 @@ PROBE_SECONDS = 2.0
 """How long a mentor may take to say what it is, when a run is created."""
 
 
-async def _probe(target: str) -> MentorInfo:
-    return await probe(target, PROBE_SECONDS)
+def _prober(settings: TrainerSettings) -> Probe:
+    credentials = _mentor_access(settings).credentials()
+
+    async def ask(target: str) -> MentorInfo:
+        return await probe(target, PROBE_SECONDS, credentials)
+
+    return ask
 
 
 def find_devices(wanted: str) -> tuple[str, ...]:
@@ -210,9 +308,10 @@ def run_parts(job: WorkerJob) -> Parts:
 
     torch.set_num_threads(job.threads)
 
-    def objective(spec: RunSpec) -> Objective:
+    def objective(spec: RunSpec, check: Callable[[], None]) -> Objective:
         return build_objective(
             spec,
+            check=check,
             device=torch.device(job.device),
             data_roots=[Path(root) for root in job.data_roots],
             model_roots=[Path(root) for root in job.model_roots],
@@ -249,4 +348,9 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
         options=choice.options,
         seed=derive(run.spec.seed, "mentor"),
     )
-    return RemoteMentor(choice.name, job.mentors[choice.name], opened)
+    return RemoteMentor(
+        choice.name,
+        job.mentors[choice.name],
+        opened,
+        credentials=job.mentor_access.credentials(),
+    )

@@ -33,10 +33,15 @@ LEASE = timedelta(seconds=15)
 class StopKind(StrEnum):
     """Why a run is stopped before its end; the weakest wish first."""
 
+    AWAY = "away"
     INTERRUPT = "interrupt"
     PAUSE = "pause"
     CANCEL = "cancel"
     LOST = "lost"
+
+
+_LEAVING = (StopKind.INTERRUPT, StopKind.LOST)
+"""After these the process ends, be everything recorded or not."""
 
 
 class Stop(Exception):
@@ -59,18 +64,45 @@ class Control(Protocol):
         ...
 
 
+class Guarded:
+    """A `Control` that asks a second one too.
+
+    Args:
+        control: The first one, which alone is told of callbacks.
+        guard: Raises `Stop` when the run is to stop.
+    """
+
+    def __init__(self, control: Control, guard: Callable[[], None]) -> None:
+        self._control = control
+        self._guard = guard
+
+    def check(self) -> None:
+        """See `Control`."""
+        self._control.check()
+        self._guard()
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """See `Control`."""
+        self._control.on_stop(callback)
+
+
 class Stopper:
     """A `Control` that is told by whoever holds it; the side thread's, a signal handler's."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._kind: StopKind | None = None
+        self._is_leaving = False
         self._callbacks: list[Callable[[], None]] = []
 
     @property
     def kind(self) -> StopKind | None:
         """What is wanted, if anything."""
         return self._kind
+
+    def is_leaving(self) -> bool:
+        """Whether the process is to end soon, whatever else is wanted."""
+        return self._is_leaving
 
     def request(self, kind: StopKind) -> None:
         """Wants a stop; of several requests the strongest holds (`StopKind` is in that order).
@@ -80,6 +112,7 @@ class Stopper:
         """
         order = tuple(StopKind)
         with self._lock:
+            self._is_leaving |= kind in _LEAVING
             if self._kind is None or order.index(kind) > order.index(self._kind):
                 self._kind = kind
             callbacks = tuple(self._callbacks)
@@ -89,6 +122,7 @@ class Stopper:
     def note(self, kind: StopKind) -> None:
         """Wants a stop, from a signal handler: takes no lock and calls nobody. The side thread
         tells the callbacks."""
+        self._is_leaving |= kind in _LEAVING
         if self._kind is None:
             self._kind = kind
 
@@ -116,7 +150,8 @@ class Watcher:
         store: Where the run is.
         lease: The run and its attempt.
         stopper: What is told.
-        watch_parent: Whether to stop when this process's parent is gone.
+        parent: Process id of this process's parent, with which it stops; 0: with nobody. Told from
+            outside: who has died by now has left this process to another.
         on_lost: Called when the lease is lost and the run's thread did not end within `patience`;
             a worker ends its process here.
         patience: Seconds.
@@ -128,14 +163,14 @@ class Watcher:
         lease: Lease,
         stopper: Stopper,
         *,
-        watch_parent: bool = False,
+        parent: int = 0,
         on_lost: Callable[[], None] = lambda: None,
         patience: float = 5.0,
     ) -> None:
         self._store = store
         self._lease = lease
         self._stopper = stopper
-        self._parent = os.getppid() if watch_parent else None
+        self._parent = parent
         self._on_lost = on_lost
         self._patience = patience
         self._closed = threading.Event()
@@ -152,7 +187,7 @@ class Watcher:
     def _watch(self) -> None:
         beaten = time.monotonic()
         while not self._closed.wait(POLL_SECONDS):
-            if self._parent is not None and os.getppid() != self._parent:
+            if self._parent and os.getppid() != self._parent:
                 self._stopper.request(StopKind.INTERRUPT)
             if self._stopper.kind is not None:
                 self._stopper.request(self._stopper.kind)

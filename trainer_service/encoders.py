@@ -1,9 +1,9 @@
-"""Frozen text encoders: texts or *input embeddings* in, one unit vector each out."""
+"""Frozen text encoders: texts or *input embeddings* in, hidden states or unit vectors out."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from trainer_service.model_files import (
     require_encoder,
 )
 
+_ROWS = 1024
+"""Texts that are tokenised at once."""
+
 
 class TextEncoder:
     """A Hugging Face text encoder with its tokenizer, frozen.
@@ -32,15 +35,19 @@ class TextEncoder:
     Args:
         path: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
         device: Where the weights live.
+        check: Called between the batches of long work; may raise to end it.
 
     Raises:
         NotFound: The folder lacks one of these files.
         InvalidInput: The model is not a text encoder, or pools in a way that is not built in.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, check: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self.device = device
+        self._check = check
         require_encoder(path)
         self.pooling = pooling(path)
         self.digest = model_digest(path)
@@ -51,7 +58,10 @@ class TextEncoder:
         table = self._model.get_input_embeddings()
         if table is None:
             raise InvalidInput(f"{path.name} has no word embeddings", reason=UNSUITABLE)
-        self._hidden_size = int(self._model.config.hidden_size)
+        self.config: Any = self._model.config
+        """The model's, as transformers reads it."""
+        self.hidden_size = int(self.config.hidden_size)
+        """Length of a hidden state."""
         self.word_embeddings: Tensor = table.weight.detach()
         """float32 [vocabulary, width]; frozen."""
         if self._tokenizer.cls_token_id is None or self._tokenizer.sep_token_id is None:
@@ -106,6 +116,35 @@ class TextEncoder:
         texts = self._plain.decode_batch([list(ids) for ids in many], skip_special_tokens=False)
         return [str(text).strip() for text in texts]
 
+    def input_rows(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
+    ) -> tuple[list[list[int]], list[list[int]] | None]:
+        """Token ids of whole inputs, marks included, and which of two texts each token is of.
+
+        Args:
+            texts: The texts, or the first ones.
+            pairs: The second ones, if there are any.
+            max_length: Where inputs are cut; of two texts, the longer one first.
+
+        Returns:
+            Ids, and segments for models that tell them apart.
+        """
+        ids: list[list[int]] = []
+        segments: list[list[int]] = []
+        for begin in range(0, len(texts), _ROWS):
+            self._check()
+            part = slice(begin, begin + _ROWS)
+            encoded = self._tokenizer(
+                list(texts[part]),
+                list(pairs[part]) if pairs is not None else None,
+                truncation="longest_first",
+                max_length=max_length,
+            )
+            ids += encoded["input_ids"]
+            segments += encoded.get("token_type_ids") or []
+        told_apart = (getattr(self.config, "type_vocab_size", 0) or 0) > 1
+        return ids, segments if told_apart and len(segments) == len(ids) else None
+
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
         """Texts → float32 [texts, width], unit vectors; longer texts are cut at the model's limit.
@@ -113,9 +152,10 @@ class TextEncoder:
         Texts of like length share a batch, which is decided by the texts alone, so the result is
         the same every time.
         """
-        embeddings = torch.empty(len(texts), self._hidden_size, device=self.device)
+        embeddings = torch.empty(len(texts), self.hidden_size, device=self.device)
         order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
         for begin in range(0, len(order), batch_size):
+            self._check()
             chosen = order[begin : begin + batch_size]
             batch = self._tokenizer(
                 [texts[index] for index in chosen],
@@ -146,10 +186,23 @@ class TextEncoder:
         """
         return self._pooled(mask, inputs_embeds=embeddings)
 
-    def _pooled(self, mask: Tensor, **inputs: Tensor) -> Tensor:
+    def hidden(self, mask: Tensor, **inputs: Tensor) -> Tensor:
+        """Hidden states of the last layer; differentiable.
+
+        Args:
+            mask: int64 [batch, tokens].
+            **inputs: ``input_ids``, or ``inputs_embeds`` as in `encode_embeddings`, and
+                ``token_type_ids`` for models that tell segments apart.
+
+        Returns:
+            float32 [batch, tokens, hidden size].
+        """
         with self._autocast():
             hidden: Tensor = self._model(attention_mask=mask, **inputs).last_hidden_state
-        hidden = hidden.float()
+        return hidden.float()
+
+    def _pooled(self, mask: Tensor, **inputs: Tensor) -> Tensor:
+        hidden = self.hidden(mask, **inputs)
         if self.pooling == "cls":
             pooled = hidden[:, 0]
         else:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import structlog
 
 from mentorgrad.errors import MentorgradError
-from mentorgrad.model.advice import Answer
 from mentorgrad.model.event import (
     EventKind,
     Finished,
@@ -22,19 +21,19 @@ from mentorgrad.model.query import EventQuery
 from mentorgrad.model.run import Run, RunResult, RunState
 from mentorgrad.model.spec import Fallback, RunSpec
 from run_store.protocols import Lease, RunStore
-from trainer_service import checkpoint, tensorfile
+from trainer_service import checkpoint
 from trainer_service.alternation import Alternation
 from trainer_service.checkpoint import Checkpoints
-from trainer_service.control import Control, Stop, StopKind
+from trainer_service.control import Control, Guarded, Stop, StopKind
 from trainer_service.mentors.fallback import FallbackMentor
+from trainer_service.mentors.questions import Ask, AskedApart
 from trainer_service.progress import Progress
 from trainer_service.protocols import Mentor, Objective, Optimizer
-from trainer_service.recorder import Recorder
+from trainer_service.recorder import Bearing, Recorder
+from trainer_service.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
-ARTIFACT = "prompt.safetensors"
-"""What a finished run leaves."""
 SESSION_SECONDS = 5.0
 """How long a run waits for its mentor's first session; it begins without one after that."""
 _SLICE = 0.1
@@ -45,26 +44,38 @@ _SLICE = 0.1
 class Parts:
     """What a run is put together from."""
 
-    objective: Callable[[RunSpec], Objective]
-    """Builds the objective."""
+    objective: Callable[[RunSpec, Callable[[], None]], Objective]
+    """Builds the objective; what takes long calls the second argument between its parts, which
+    raises `Stop` when the run is to stop."""
     mentor: Callable[[Run, Objective], Mentor]
     """Opens the mentor or control that the spec names."""
     fallback: Callable[[Fallback, Objective], Mentor | None]
     """Builds what stands in for a lost mentor."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
+    ask: Ask = AskedApart
+    """Puts a question that the run does not wait for."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 
 
 _STOPPED = {
+    StopKind.AWAY: (RunState.PAUSED, ""),
     StopKind.CANCEL: (RunState.CANCELLED, "cancelled on request"),
     StopKind.PAUSE: (RunState.PAUSED, "paused on request"),
     StopKind.INTERRUPT: (RunState.INTERRUPTED, "the service shut down"),
 }
 
 
-def execute(store: RunStore, run: Run, lease: Lease, parts: Parts, control: Control) -> RunState:
+def execute(
+    store: RunStore,
+    run: Run,
+    lease: Lease,
+    parts: Parts,
+    control: Control,
+    bearing: Bearing | None = None,
+    telemetry: Telemetry | None = None,
+) -> RunState:
     """Executes a claimed run and records how it ended.
 
     Args:
@@ -73,28 +84,38 @@ def execute(store: RunStore, run: Run, lease: Lease, parts: Parts, control: Cont
         lease: From `claim`.
         parts: What it is put together from.
         control: Says when to stop.
+        bearing: How long the store may be away, and what may wait for it.
+        telemetry: Watches.
 
     Returns:
         The state it was left in; RUNNING when the lease was lost and nothing could be recorded.
 
     Raises:
-        MentorgradError: The store cannot be written to.
+        MentorgradError: Not all could be recorded: the run is another's by now, or the process was
+            to end and the store was away.
     """
     # The mentor is closed when everything is recorded: one that hangs may take seconds to.
-    with Recorder(store, lease) as recorder, ExitStack() as opened:
+    telemetry = telemetry or Telemetry()
+    with (
+        Recorder(store, lease, bearing, stored=telemetry.stored) as recorder,
+        ExitStack() as opened,
+    ):
+        telemetry.store_waiting = recorder.waited
         try:
-            state = _run(store, run, lease, parts, control, recorder, opened)
+            guarded = Guarded(control, recorder.check)
+            state = _run(store, run, lease, parts, guarded, recorder, telemetry, opened)
         except Stop as stop:
             kind = _latest(control, stop)
             if kind is StopKind.LOST:
                 return RunState.RUNNING
             state, reason = _STOPPED[kind]
-            recorder.put(StateChanged(state, reason))
+            recorder.put(StateChanged(state, reason or recorder.overdue))
         except Exception as error:
             log.error("run_failed", run_id=run.run_id, exc_info=error)
             state = RunState.FAILED
             recorder.put(Finished(state, None, failure_line(error)))
-        recorder.flush()
+        with telemetry.waiting():
+            recorder.flush()
         return state
 
 
@@ -123,22 +144,27 @@ def _run(
     parts: Parts,
     control: Control,
     recorder: Recorder,
+    telemetry: Telemetry,
     opened: ExitStack,
 ) -> RunState:
     spec = run.spec
     control.check()
-    objective = parts.objective(spec)
+    with telemetry.waiting():
+        objective = parts.objective(spec, control.check)
     control.check()  # that may have taken seconds
-    seq, at, moments, known = checkpoint.find(store, run.run_id, spec.budget, objective.device)
-    logged: dict[str, Answer] = {}
+    seq, at, moments, known = recorder.read(
+        lambda: checkpoint.find(store, run.run_id, spec.budget, objective.device), control.check
+    )
+    logged: dict[str, ProposalsReceived] = {}
     if run.attempt > 0:
-        logged = _logged_answers(store, run.run_id)
+        logged = recorder.read(lambda: _logged_answers(store, run.run_id), control.check)
         recorder.put(Resumed(seq, run.reason))
     mentor = FallbackMentor(
         spec.mentor.name,
-        parts.mentor(run, objective),
+        telemetry.watch(spec.mentor.name, parts.mentor(run, objective)),
         parts.fallback(spec.mentor.fallback, objective),
         logged,
+        parts.ask,
     )
     opened.callback(mentor.close)
     control.on_stop(mentor.cancel)
@@ -157,15 +183,17 @@ def _run(
     if at is None:
         at = alternation.begin()
     else:
+        telemetry.go_on(at.ledger.usage, at.step)
         alternation.go_on(at, moments)
     try:
         alternation.run(at)
     except Stop as stop:
-        if stop.kind in (StopKind.PAUSE, StopKind.INTERRUPT):
+        if stop.kind in (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT):
             alternation.checkpoint(at)
         raise
     result = _result(objective, at)
-    recorder.blob(ARTIFACT, tensorfile.save(*objective.artifact(at.best.parameters)))
+    for name, content in objective.artifacts(at.best.parameters).items():
+        recorder.blob(name, content)
     result = replace(result, usage=alternation.usage(at))
     recorder.put(Finished(RunState.SUCCEEDED, result))
     return RunState.SUCCEEDED
@@ -191,14 +219,14 @@ def _result(objective: Objective, at: Progress) -> RunResult:
     )
 
 
-def _logged_answers(store: RunStore, run_id: str) -> dict[str, Answer]:
+def _logged_answers(store: RunStore, run_id: str) -> dict[str, ProposalsReceived]:
     """Answers of the mentor in the log, superseded ones too: none is asked for twice.
 
     A control's raw parameters are not logged, so it draws them again, from the same seed.
     """
     query = EventQuery(kinds=(EventKind.PROPOSALS_RECEIVED,))
     return {
-        event.payload.answer.request_id: event.payload.answer
+        event.payload.answer.request_id: event.payload
         for event in store.events(run_id, query)
         if isinstance(event.payload, ProposalsReceived)
         and not event.payload.is_fallback

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded, from_dict, to_dict
+from mentorgrad.wire.credentials import Credentials
 
 EXIT_OK = 0
 """The run was left in a recorded state: succeeded, paused, cancelled or interrupted."""
@@ -19,6 +21,40 @@ EXIT_NOT_MINE = 3
 """The run could not be claimed, or its lease was lost: it is somebody else's now."""
 EXIT_STORE = 4
 """The store cannot be reached or written to."""
+
+
+@dataclass(frozen=True)
+class MentorAccess:
+    """How a worker proves itself to mentors: names of files, never what is in them."""
+
+    ca: str = ""
+    """PEM file of the authorities that vouch for the mentors."""
+    certificate: str = ""
+    """PEM file of our certificate."""
+    key: str = ""
+    """PEM file of its key."""
+    token_file: str = ""
+    """File that holds our token."""
+    insecure: bool = False
+    """Whether the token may travel unencrypted to other machines."""
+
+    def credentials(self) -> Credentials:
+        """The same for a client.
+
+        Raises:
+            InvalidInput: Parts that do not go together.
+        """
+
+        def path(text: str) -> Path | None:
+            return Path(text) if text else None
+
+        return Credentials(
+            ca=path(self.ca),
+            certificate=path(self.certificate),
+            key=path(self.key),
+            token_file=path(self.token_file),
+            insecure=self.insecure,
+        )
 
 
 @dataclass(frozen=True)
@@ -45,6 +81,17 @@ class WorkerJob:
     """Threads of torch."""
     log_level: str = bounded("info", required=True)
     """Least level of log lines."""
+    log_format: str = bounded("auto", required=True)
+    """How they are written; see `mentorgrad.serving.logs`."""
+    parent: int = bounded(0, ge=0)
+    """Process id of the service when that is the worker's parent, with which it ends; 0: it is
+    not."""
+    spool_mib: int = bounded(64, ge=1, le=65_536)
+    """Most that may wait for a store that is away, in MiB."""
+    store_patience: float = bounded(300.0, ge=0.0, le=86_400.0)
+    """Seconds that the store may be away before the run is paused."""
+    mentor_access: MentorAccess = MentorAccess()
+    """How to prove ourselves to the mentors."""
 
     def to_line(self) -> bytes:
         """The document, with its line end."""

@@ -63,7 +63,13 @@ def max_positions(folder: Path) -> int:
 def embedding_width(folder: Path) -> int:
     """Length of a word embedding; some models have narrower ones than their hidden states."""
     config = read_json(folder, "config.json")
-    return int(config.get("embedding_size") or config.get("hidden_size") or 1)
+    return int(config.get("embedding_size") or hidden_width(folder))
+
+
+def hidden_width(folder: Path) -> int:
+    """Length of a hidden state."""
+    config = read_json(folder, "config.json")
+    return int(config.get("hidden_size") or config.get("dim") or 1)
 
 
 def max_text_tokens(folder: Path) -> int:

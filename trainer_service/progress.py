@@ -27,6 +27,7 @@ class Phase(StrEnum):
 
     STAGE = "stage"
     ASK = "ask"
+    WAIT = "wait"
     DECIDE = "decide"
     DONE = "done"
 
@@ -77,13 +78,15 @@ class Progress:
     stage_begin: int = 0
     """Of these, before the present stage."""
     stage_length: int = 0
-    """Steps that the present stage takes."""
+    """Steps that the present stage takes; at most so many while a question is under way."""
     kept: dict[int, Tensor] = field(default_factory=dict)
     """Snapshots of the present stage that will be scored, by step."""
     incumbent_id: str = ""
     """The stage's last snapshot, once scored; empty when the budget did not allow it."""
     answer: Answer | None = None
     """What the mentor said, while it is decided upon."""
+    asked_step: int | None = None
+    """Step at which the stage's question was sent, while the stage goes on behind it."""
     answer_is_fallback: bool = False
     """Whether the fallback said it."""
     restarts: int = 0
@@ -98,9 +101,32 @@ class Progress:
         """The present stage."""
         return self.origin.stage
 
+    @property
+    def stage_end(self) -> int:
+        """Step at which the present stage ends at the latest."""
+        return self.stage_begin + self.stage_length
+
+    @property
+    def lag(self) -> int:
+        """Steps taken since the question under way was asked."""
+        return 0 if self.asked_step is None else self.step - self.asked_step
+
+    @property
+    def incumbent(self) -> Scored:
+        """The candidate that would go on."""
+        found = self.pool.get(self.incumbent_id)
+        if found is None:
+            raise LookupError(f"the incumbent {self.incumbent_id!r} is not in the pool")
+        return found
+
     def take(self, scored: Sequence[Scored]) -> None:
         """New candidates join the pool; the best one is remembered."""
         self.pool.add(scored)
         best = min(scored, key=lambda s: s.candidate.score.loss)
         if best.candidate.score.loss < self.best.candidate.score.loss:
             self.best = best
+
+
+def leaf(parameters: Tensor) -> Tensor:
+    """A copy that gradients are taken of."""
+    return parameters.detach().clone().requires_grad_(True)

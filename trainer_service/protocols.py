@@ -135,12 +135,14 @@ class Objective(Protocol):
         """Random real tokens (a uniform point, for ``function``), without an id."""
         ...
 
-    def random_parameters(self, generator: torch.Generator) -> Tensor:
-        """[*shape]: random, not made of tokens, of the scale of `initial`."""
+    def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
+        """[*shape]: random, not made of tokens, of the scale of `initial`; what no proposal is
+        about (a classifier) is the incumbent's."""
         ...
 
-    def artifact(self, parameters: Tensor) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Tensors and metadata of the tuned parameter, for safetensors."""
+    def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
+        """Name → content of the files that a finished run leaves; one of them is
+        ``prompt.safetensors``, and equal parameters give equal bytes."""
         ...
 
 
@@ -178,12 +180,15 @@ class Mentor(Protocol):
     """A source of proposals: a remote mentor service, or a control.
 
     `observe` and `report` never block and never raise; `propose` blocks for at most the request's
-    timeout and answers every trouble with a typed status. All are called from the run's thread;
-    `cancel` may be called from any thread and ends a pending `propose`.
+    timeout and answers every trouble with a typed status. All are called from the run's thread, but
+    `propose` from one of its own where steps go on meanwhile, and one at a time; `cancel` may be
+    called from any thread and ends a pending `propose`.
     """
 
-    wants: Wants
-    """What it wants to be sent; may change when a session opens."""
+    @property
+    def wants(self) -> Wants:
+        """What it wants to be sent; may change when a session opens."""
+        ...
 
     def wait_open(self, timeout: float) -> bool:
         """Waits, for at most `timeout` seconds, until `wants` is its own; whether it is."""

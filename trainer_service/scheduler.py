@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -28,8 +29,8 @@ DIED = "the worker died"
 """How the reason of an INTERRUPTED run begins whose worker ended without recording it."""
 POLL_SECONDS = 1.0
 """How often the store is looked at when nothing wakes the scheduler."""
-GRACE_SECONDS = 10.0
-"""How long workers may take to save a checkpoint when the service shuts down."""
+SPARE_SECONDS = 5.0
+"""How long nobody's lease counts as run out after the store could not be read."""
 
 
 class Scheduler:
@@ -41,6 +42,7 @@ class Scheduler:
         devices: What runs are executed on.
         per_device: Workers at once on each.
         max_restarts: How often a run whose worker died is resumed by itself.
+        ended: Told of a worker's run, device and exit code.
     """
 
     def __init__(
@@ -51,16 +53,19 @@ class Scheduler:
         *,
         per_device: int,
         max_restarts: int,
+        ended: Callable[[str, str, int], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._executor = executor
         self._slots = [device for device in devices for _ in range(per_device)]
         self._max_restarts = max_restarts
+        self._ended = ended
         self._workers: dict[str, WorkerHandle] = {}
         self._minders: set[asyncio.Task[None]] = set()
         self._false_starts: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._closing = False
+        self._spared_until = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -81,8 +86,9 @@ class Scheduler:
         """Something was queued or freed; look at once."""
         self._wake.set()
 
-    async def close(self) -> None:
-        """Interrupts the workers, which save checkpoints; whoever takes too long is killed."""
+    async def close(self, grace: float) -> None:
+        """Interrupts the workers, which save checkpoints; whoever takes longer than the grace, in
+        seconds, is killed."""
         self._closing = True
         if self._loop is not None:
             self._loop.cancel()
@@ -91,7 +97,7 @@ class Scheduler:
         for worker in self._workers.values():
             worker.terminate()
         if self._minders:
-            _, late = await asyncio.wait(self._minders, timeout=GRACE_SECONDS)
+            _, late = await asyncio.wait(self._minders, timeout=grace)
             for worker in self._workers.values():
                 worker.kill()
             if late:
@@ -110,8 +116,10 @@ class Scheduler:
                 log.warning("scheduler_retry", error=error.message)
             except Exception as error:  # a defect must not end the giving out of runs in silence
                 log.error("scheduler_failed", exc_info=error)
+            # Not `wait_for`, which loses a cancel that comes together with a wake.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
 
     async def _fill(self) -> None:
         """Starts a worker for each waiting run while there are free slots."""
@@ -136,8 +144,17 @@ class Scheduler:
         minder.add_done_callback(self._minders.discard)
 
     async def _bury_expired(self) -> None:
-        """Runs that are RUNNING and whose worker has been silent too long."""
-        for run in await asyncio.to_thread(self._store.expired):
+        """Runs that are RUNNING and whose worker has been silent too long.
+
+        While the store was away nobody could prolong a lease, so when it is back whoever lives gets
+        time to.
+        """
+        try:
+            expired = await asyncio.to_thread(self._store.expired)
+        except MentorgradError:
+            self._spared_until = time.monotonic() + SPARE_SECONDS
+            raise
+        for run in expired if time.monotonic() >= self._spared_until else ():
             if run.run_id not in self._workers:
                 await self._bury(run.run_id, run.attempt, f"{DIED}: its lease ran out")
 
@@ -148,6 +165,7 @@ class Scheduler:
         try:
             code = await worker.wait()
             log.info("worker_ended", run_id=worker.run_id, code=code)
+            self._ended(worker.run_id, worker.device, code)
             while not await self._settled(worker, code):
                 await asyncio.sleep(POLL_SECONDS)
         except Exception as error:  # the run's lease will run out, which buries it

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
+from structlog.contextvars import bind_contextvars
 
 import mentorgrad
-from mentorgrad.errors import InvalidInput, ResourceExhausted
+from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
 from mentorgrad.model.event import Created, RunEvent
-from mentorgrad.model.query import RunFilter
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, RunSpec
+from mentorgrad.model.run import Run
+from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
-from mentorgrad.wire import codec
+from mentorgrad.wire import codec, tracing
 from run_store.protocols import RunStore
 from trainer_service import steering
 from trainer_service.catalogue import Mentors, spec_violations, versions
@@ -30,6 +30,8 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 
 CHUNK_BYTES = 256 * 1024
 """Bytes of a file in one message."""
+CHECKS_AT_ONCE = 2
+"""Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
 IMPORTS_AT_ONCE = 2
 """Imports that may be under way; each is held in memory whole until it is recorded."""
 
@@ -78,6 +80,12 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._wake = wake
         self._offer = offer
         self._imports = 0
+        self._checking = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self._draining = False
+
+    def drain(self) -> None:
+        """Takes no new runs from now on; everything else is still answered."""
+        self._draining = True
 
     async def CreateRun(  # noqa: N802
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
@@ -90,13 +98,19 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             known = await asyncio.to_thread(self._store.find_request, request.request_id, spec)
             if known is not None:
                 return pb.CreateRunResponse(run=codec.to_message(known), created=False)
-        digest = await asyncio.to_thread(self._check, spec)
+        if self._draining:
+            raise Unavailable(
+                "this trainer is about to stop and takes no new runs; try again", reason="DRAINING"
+            )
+        async with self._checking:
+            digest = await asyncio.to_thread(self._check, spec)
         warnings = await self._mentors.check(spec.mentor)
-        created = Created(spec, request.request_id, versions(), digest)
+        created = Created(spec, request.request_id, versions(), digest, tracing.current().parent)
         run, is_new = await asyncio.to_thread(
             self._store.create, created, max_queued=self._offer.queue_limit
         )
         self._wake()
+        bind_contextvars(run_id=run.run_id)
         return pb.CreateRunResponse(run=codec.to_message(run), created=is_new, warnings=warnings)
 
     def _check(self, spec: RunSpec) -> str:
@@ -193,7 +207,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     ) -> pb.GetTrainerInfoResponse:
         """What there is to choose from, and how busy the trainer is."""
         states = await self._mentors.states()
-        queued = await asyncio.to_thread(_count_queued, self._store)
+        queued = await asyncio.to_thread(self._store.queued)
         entries = [
             pb.MentorEntry(
                 name=name, available=info is not None, model=info.model if info is not None else ""
@@ -204,7 +218,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         return pb.GetTrainerInfoResponse(
             version=mentorgrad.__version__,
             devices=self._offer.devices,
-            objectives=[snake_case(cls.__name__) for cls in (LabelPrompt, Function)],
+            objectives=[snake_case(cls.__name__) for cls in (LabelPrompt, PromptTuning, Function)],
             functions=tuple(FUNCTION_BOUNDS),
             tasks=self._offer.tasks,
             optimizers=OPTIMIZERS,
@@ -213,15 +227,3 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             queued_runs=queued,
             queue_limit=self._offer.queue_limit,
         )
-
-
-def _count_queued(store: RunStore) -> int:
-    """Runs that wait."""
-    queued, token = 0, ""
-    while True:
-        page = store.list_runs(
-            RunFilter(states=(RunState.QUEUED,)), page_size=1000, page_token=token
-        )
-        queued, token = queued + len(page.runs), page.next_page_token
-        if not token:
-            return queued

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.model.spec import CONTROLS, NAME_PATTERN
-from mentorgrad.serving.settings import ServiceSettings
+from mentorgrad.serving.settings import ListenerSettings, OperationSettings
 
 
 def default_cache_dir() -> Path:
@@ -25,7 +25,7 @@ def default_threads() -> int:
     return max((os.cpu_count() or 2) // 2, 1)
 
 
-class TrainerSettings(ServiceSettings):
+class TrainerSettings(OperationSettings, ListenerSettings):
     """Everything that shapes a trainer service."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_TRAINER_", extra="forbid")
@@ -40,6 +40,18 @@ class TrainerSettings(ServiceSettings):
     mentor: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         description="A mentor as NAME=HOST:PORT; may be repeated.",
+    )
+    mentor_ca: Path | None = Field(
+        None,
+        description="PEM file of the authorities that vouch for the mentors, which are then "
+        "reached by TLS.",
+    )
+    mentor_certificate: Path | None = Field(
+        None, description="PEM file of our certificate and its chain, for mentors that want one."
+    )
+    mentor_key: Path | None = Field(None, description="PEM file of its key.")
+    mentor_token_file: Path | None = Field(
+        None, description="File that holds our token for the mentors."
     )
     data_root: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folder that tasks' files may lie in; may be repeated."
@@ -67,13 +79,19 @@ class TrainerSettings(ServiceSettings):
     cache_dir: Path = Field(
         default_factory=default_cache_dir, description="Folder of cached embeddings."
     )
+    spool_mib: int = Field(
+        64,
+        ge=1,
+        le=65_536,
+        description="Most that a run may have waiting for a store that is away, in MiB.",
+    )
+    store_patience: float = Field(
+        300.0,
+        ge=0.0,
+        le=86_400.0,
+        description="Seconds that the store may be away before its runs are paused.",
+    )
     warm: bool = Field(True, description="Keep one worker waiting with its imports done.")
-    insecure: bool = Field(
-        False, description="Allow an address that others can reach, without TLS or a token."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level of log lines."
-    )
 
     @field_validator("mentor", mode="before")
     @classmethod

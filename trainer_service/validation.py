@@ -10,16 +10,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
-from mentorgrad.model.spec import Function, LabelPrompt, RunSpec
+from mentorgrad.model.spec import External, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.models import resolve
 from run_store.rules import MAX_SEGMENT_BYTES
 from trainer_service.model_files import (
     TokenCounter,
     embedding_width,
+    hidden_width,
     max_positions,
     require_encoder,
 )
-from trainer_service.objectives.names import FUNCTION_BOUNDS, LEAST_DIMENSIONS
+from trainer_service.objectives.names import (
+    FUNCTION_BOUNDS,
+    LEAST_DIMENSIONS,
+    LEAST_TEXT_TOKENS,
+    not_executed,
+    prompt_tuning_length,
+    require_peft,
+)
 from trainer_service.optimizers import OPTIMIZERS
 from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.load import load_task
@@ -44,6 +52,8 @@ def validate_objective(
         InvalidInput: With every violation found.
         Unsupported: It needs something that is not installed.
     """
+    if isinstance(spec.objective, External):
+        raise not_executed()
     findings = _Findings()
     if spec.optimizer.name not in OPTIMIZERS:
         findings.add("spec.optimizer.name", f"must be one of: {', '.join(OPTIMIZERS)}")
@@ -55,7 +65,11 @@ def validate_objective(
             task = load_task(spec.task, spec.seed, data_roots)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
-        _label_prompt(spec.objective, task, model_roots, findings)
+        if isinstance(spec.objective, PromptTuning):
+            require_peft()
+            _prompt_tuning(spec.objective, task, model_roots, findings)
+        else:
+            _label_prompt(spec.objective, task, model_roots, findings)
     findings.settle()
     return task.digest if task else ""
 
@@ -99,12 +113,8 @@ def _label_prompt(
     findings: _Findings,
 ) -> None:
     path = "spec.objective.label_prompt"
-    try:
-        folder = resolve(objective.encoder, roots=model_roots)
-        require_encoder(folder)
-        tokens = TokenCounter(folder)
-    except MentorgradError as error:
-        findings.add(f"{path}.encoder", error.message, error.reason)
+    folder, tokens = _encoder(objective.encoder, path, model_roots, findings)
+    if folder is None or tokens is None:
         return
     limit = max_positions(folder)
     longest = max(map(tokens.count, task.labels)) if task else 1
@@ -116,18 +126,64 @@ def _label_prompt(
             "PROMPT_TOO_LONG",
         )
     prompts = len(task.labels) if task and objective.per_class else 1
-    size = 4 * prompts * objective.n_tokens * embedding_width(folder)
-    if size > MAX_SEGMENT_BYTES:
+    _check_size(prompts * objective.n_tokens * embedding_width(folder), path, findings)
+    _check_initial_text(objective, tokens, path, findings)
+
+
+def _prompt_tuning(
+    objective: PromptTuning,
+    task: TaskData | None,
+    model_roots: Sequence[Path] | None,
+    findings: _Findings,
+) -> None:
+    path = "spec.objective.prompt_tuning"
+    folder, tokens = _encoder(objective.encoder, path, model_roots, findings)
+    if folder is None or tokens is None:
+        return
+    longest = prompt_tuning_length(objective, max_positions(folder))
+    room = longest - objective.n_tokens
+    if room < LEAST_TEXT_TOKENS:
         findings.add(
             f"{path}.n_tokens",
-            f"makes {size} bytes of parameters with {prompts} prompts; one snapshot may have at "
-            f"most {MAX_SEGMENT_BYTES}",
+            f"leaves {room} of {longest} tokens to the text; at least {LEAST_TEXT_TOKENS} are "
+            "needed",
             "PROMPT_TOO_LONG",
         )
-    initial = tokens.count(objective.initial_text)
-    if initial > objective.n_tokens:
+    classes = len(task.labels) if task else 1
+    width = max(embedding_width(folder), hidden_width(folder), classes)
+    _check_size((objective.n_tokens + classes + 1) * width, path, findings)
+    _check_initial_text(objective, tokens, path, findings)
+
+
+def _encoder(
+    reference: str, path: str, model_roots: Sequence[Path] | None, findings: _Findings
+) -> tuple[Path, TokenCounter] | tuple[None, None]:
+    try:
+        folder = resolve(reference, roots=model_roots)
+        require_encoder(folder)
+        return folder, TokenCounter(folder)
+    except MentorgradError as error:
+        findings.add(f"{path}.encoder", error.message, error.reason)
+        return None, None
+
+
+def _check_size(numbers: int, path: str, findings: _Findings) -> None:
+    if 4 * numbers > MAX_SEGMENT_BYTES:
+        findings.add(
+            f"{path}.n_tokens",
+            f"makes {4 * numbers} bytes of parameters; one snapshot may have at most "
+            f"{MAX_SEGMENT_BYTES}",
+            "PROMPT_TOO_LONG",
+        )
+
+
+def _check_initial_text(
+    objective: LabelPrompt | PromptTuning, tokens: TokenCounter, path: str, findings: _Findings
+) -> None:
+    count = tokens.count(objective.initial_text)
+    if count > objective.n_tokens:
         findings.add(
             f"{path}.initial_text",
-            f"{initial} tokens where {objective.n_tokens} are allowed",
+            f"{count} tokens where {objective.n_tokens} are allowed",
             "PROMPT_TOO_LONG",
         )

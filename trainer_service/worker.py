@@ -1,8 +1,9 @@
 """The worker: one process, one run. ``python -m trainer_service.worker [--warm]``.
 
 It reads one `WorkerJob` from standard input, claims the run, says ``{"claimed": attempt}`` on
-standard output, executes the run and ends. With ``--warm`` it does its slow imports first and then
-waits for the job; standard input that ends without one ends the worker.
+standard output, executes the run, says ``{"report": ...}`` every second meanwhile, and ends. With
+``--warm`` it does its slow imports first and then waits for the job; standard input that ends
+without one ends the worker.
 
 SIGTERM makes it save a checkpoint and leave the run INTERRUPTED. SIGINT is ignored: it belongs to
 the service, which sends SIGTERM. When the service is gone, the worker does as on SIGTERM.
@@ -27,10 +28,13 @@ from typing import Any
 import structlog
 
 from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound, PreconditionFailed
-from mentorgrad.model.run import RunState
+from mentorgrad.model.event import Created, EventKind
+from mentorgrad.model.query import EventQuery
+from mentorgrad.model.run import Run, RunState
 from mentorgrad.serving import logs
+from mentorgrad.wire import tracing
 from run_store.open import open_store
-from run_store.protocols import RunStore
+from run_store.protocols import Lease, RunStore
 from trainer_service.control import LEASE, StopKind, Stopper, Watcher
 from trainer_service.job import (
     EXIT_BAD_JOB,
@@ -66,8 +70,9 @@ def main(arguments: list[str]) -> int:
     except InvalidInput as error:
         sys.stderr.write(f"worker: {error.message}\n")
         return EXIT_BAD_JOB
-    logs.configure(job.log_level)
-    structlog.contextvars.bind_contextvars(run_id=job.run_id)
+    logs.configure(job.log_level, job.log_format, run_id=job.run_id)
+    if missing := tracing.configure("mentorgrad-worker"):
+        log.warning("no_traces", reason=missing)
     try:
         store = open_store(job.store)
     except MentorgradError as error:
@@ -77,6 +82,7 @@ def main(arguments: list[str]) -> int:
         return work(job, store, stopper)
     finally:
         store.close()
+        tracing.flush()
 
 
 def work(job: WorkerJob, store: RunStore, stopper: Stopper) -> int:
@@ -91,15 +97,41 @@ def work(job: WorkerJob, store: RunStore, stopper: Stopper) -> int:
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE
     _say({"claimed": lease.attempt})
+    parent = _trace_parent(store, job.run_id)
+    facts: tracing.Facts = {"run_id": job.run_id, "attempt": lease.attempt, "device": job.device}
+    with tracing.span("run", parent=parent, facts=facts) as span:
+        code = _execute(job, store, stopper, run, lease)
+        span.note(exit_code=code)
+    return code
+
+
+def _trace_parent(store: RunStore, run_id: str) -> str:
+    """The place in a trace of the call that created the run; empty: it has none."""
+    if not tracing.is_on():
+        return ""
+    try:
+        query = EventQuery(kinds=(EventKind.CREATED,))
+        created = [event.payload for event in store.events(run_id, query)]
+    except MentorgradError:  # a trace is not worth a run
+        return ""
+    return next((item.trace_parent for item in created if isinstance(item, Created)), "")
+
+
+def _execute(job: WorkerJob, store: RunStore, stopper: Stopper, run: Run, lease: Lease) -> int:
+    """Executes the claimed run; returns the exit code."""
     from trainer_service.composition import run_parts
     from trainer_service.execution import execute
+    from trainer_service.recorder import Bearing
+    from trainer_service.telemetry import Reporter, Telemetry
 
+    telemetry = Telemetry()
+    bearing = Bearing(job.spool_mib << 20, job.store_patience, stopper.is_leaving)
     watcher = Watcher(
-        store, lease, stopper, watch_parent=True, on_lost=lambda: os._exit(EXIT_NOT_MINE)
+        store, lease, stopper, parent=job.parent, on_lost=lambda: os._exit(EXIT_NOT_MINE)
     )
-    with watcher:
+    with watcher, Reporter(telemetry):
         try:
-            state = execute(store, run, lease, run_parts(job), stopper)
+            state = execute(store, run, lease, run_parts(job), stopper, bearing, telemetry)
         except Conflict as error:
             log.error("lease_lost", error=error.message)
             return EXIT_NOT_MINE

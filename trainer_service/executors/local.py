@@ -9,11 +9,14 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from mentorgrad.errors import MentorgradError, Unavailable
 from trainer_service.job import WorkerJob
+from trainer_service.report import Report, parse
 
 log = structlog.get_logger(__name__)
 
@@ -21,22 +24,34 @@ STANDBY_DELAY = 10.0
 """Seconds from a run's start to that of the next standby, whose imports would hold the run up."""
 
 
+Reported = Callable[[str, str, Report], None]
+"""Takes what the worker of a run, on a device, reports."""
+
+
 class LocalWorker:
     """A child process with a run."""
 
-    def __init__(self, run_id: str, device: str, process: Process) -> None:
+    def __init__(self, run_id: str, device: str, process: Process, reported: Reported) -> None:
         self.run_id = run_id
         self.device = device
         self.attempt: int | None = None
         self.pid = process.pid
         self._process = process
+        self._reported = reported
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - asked for with PIPE
         async for line in self._process.stdout:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                self.attempt = int(json.loads(line)["claimed"])
+            # Libraries may print too; what is not ours is nobody's business.
+            with contextlib.suppress(ValueError, TypeError, MentorgradError):
+                self._take(json.loads(line))
+
+    def _take(self, said: dict[str, Any]) -> None:
+        if "claimed" in said:
+            self.attempt = int(said["claimed"])
+        elif "report" in said:
+            self._reported(self.run_id, self.device, parse(said["report"]))
 
     async def wait(self) -> int:
         """See `WorkerHandle.wait`."""
@@ -67,16 +82,23 @@ class LocalExecutor:
         make_job: (run id, device) → what the worker is told.
         threads: Threads that torch may use in a worker.
         warm: Whether one process waits with its imports done, which saves a run some seconds.
+        reported: Takes what the workers report.
     """
 
     remote = False
 
     def __init__(
-        self, make_job: Callable[[str, str], WorkerJob], *, threads: int, warm: bool = True
+        self,
+        make_job: Callable[[str, str], WorkerJob],
+        *,
+        threads: int,
+        warm: bool = True,
+        reported: Reported = lambda *_: None,
     ) -> None:
         self._make_job = make_job
         self._threads = threads
         self._warm = warm
+        self._reported = reported
         self._standby: Process | None = None
         self._preparing: asyncio.Task[None] | None = None
 
@@ -93,13 +115,14 @@ class LocalExecutor:
             process = await self._spawn()
         assert process.stdin is not None  # noqa: S101 - asked for with PIPE
         try:
-            process.stdin.write(self._make_job(run_id, device).to_line())
+            job = replace(self._make_job(run_id, device), parent=os.getpid())
+            process.stdin.write(job.to_line())
             await process.stdin.drain()
             process.stdin.close()
         except (BrokenPipeError, ConnectionResetError):
             log.warning("worker_died_waiting", run_id=run_id)
         self._preparing = asyncio.create_task(self._prepare_later())
-        return LocalWorker(run_id, device, process)
+        return LocalWorker(run_id, device, process, self._reported)
 
     async def _prepare_later(self) -> None:
         """The next standby; without one, the next run only starts more slowly."""

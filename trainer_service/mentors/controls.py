@@ -120,7 +120,7 @@ class RandomInit(Control):
     def _draw(
         self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
     ) -> Proposal:
-        drawn = self._objective.random_parameters(generator)
+        drawn = self._objective.random_parameters(generator, incumbent.parameters)
         return Proposal(parameters=drawn.detach().cpu().numpy())
 
 

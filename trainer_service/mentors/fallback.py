@@ -15,7 +15,8 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.event import MentorBack, MentorLost
+from mentorgrad.model.event import MentorBack, MentorLost, ProposalsReceived
+from trainer_service.mentors.questions import AnsweredBefore, Ask, AskedApart, Question
 from trainer_service.protocols import Mentor, Scored
 
 _LOST = frozenset({AnswerStatus.UNAVAILABLE, AnswerStatus.TIMED_OUT, AnswerStatus.REFUSED})
@@ -31,7 +32,7 @@ class Reply:
     is_fallback: bool
     """Whether the fallback said it."""
     waited: timedelta
-    """How long that took."""
+    """How long the run waited for it."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class FallbackMentor:
         name: The mentor's name, for the log.
         mentor: Who is asked.
         fallback: Who is asked when the mentor's answer is not usable; None: nobody.
-        logged: Answers of the mentor that the run's log holds already, by request id; these are
+        logged: What the run's log holds already of the mentor's answers, by request id; these are
             used again instead of asking twice.
+        ask: How a question is put that nobody waits for.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class FallbackMentor:
         name: str,
         mentor: Mentor,
         fallback: Mentor | None = None,
-        logged: Mapping[str, Answer] | None = None,
+        logged: Mapping[str, ProposalsReceived] | None = None,
+        ask: Ask = AskedApart,
     ) -> None:
         self.name = name
         self._mentor = mentor
         self._fallback = fallback
         self._logged = dict(logged or {})
+        self._ask_apart = ask
 
     @property
     def wants(self) -> Wants:
@@ -105,7 +109,58 @@ class FallbackMentor:
             pool: The candidates so far.
             lost: Whether the mentor was lost when last asked.
         """
-        first = self._ask(request, incumbent, pool)
+        first = self._wait_for(request, incumbent, pool)
+        return self._settle(first, request, incumbent, pool, lost=lost)
+
+    def ask(self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]) -> Question:
+        """Asks the mentor without waiting; `conclude` takes what it says. See `consult`."""
+        known = self._logged.get(request.request_id)
+        if known is not None:
+            return AnsweredBefore(known)
+        return self._ask_apart(self._mentor, request, incumbent, pool)
+
+    def conclude(
+        self,
+        request: ProposalRequest,
+        answer: Answer,
+        incumbent: Scored,
+        pool: Sequence[Scored],
+        *,
+        lost: bool,
+    ) -> Consultation:
+        """Takes the answer to a question of `ask`, and asks the fallback if need be.
+
+        Args:
+            request: What was asked.
+            answer: What the mentor said.
+            incumbent: Where the run would go on from by now.
+            pool: The candidates so far.
+            lost: Whether the mentor was lost when asked before.
+        """
+        first = Reply(_numbered(answer, request, pool), False, timedelta(0))
+        return self._settle(first, request, incumbent, pool, lost=lost)
+
+    def _wait_for(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Reply:
+        known = self._logged.get(request.request_id)
+        if known is not None:
+            waited = sum((record.duration for record in known.answer.records), timedelta(0))
+            return Reply(known.answer, False, waited)
+        began = time.monotonic()
+        answer = self._mentor.propose(request, incumbent, pool)
+        waited = timedelta(seconds=time.monotonic() - began)
+        return Reply(_numbered(answer, request, pool), False, waited)
+
+    def _settle(
+        self,
+        first: Reply,
+        request: ProposalRequest,
+        incumbent: Scored,
+        pool: Sequence[Scored],
+        *,
+        lost: bool,
+    ) -> Consultation:
         answer = first.answer
         if answer.status is AnswerStatus.CANCELLED:
             return Consultation((first,), None, lost)
@@ -123,16 +178,6 @@ class FallbackMentor:
         waited = timedelta(seconds=time.monotonic() - began)
         second = Reply(_numbered(instead, request, pool), True, waited)
         return Consultation((first, second), notice, now_lost)
-
-    def _ask(self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]) -> Reply:
-        known = self._logged.get(request.request_id)
-        if known is not None:
-            waited = sum((record.duration for record in known.records), timedelta(0))
-            return Reply(known, False, waited)
-        began = time.monotonic()
-        answer = self._mentor.propose(request, incumbent, pool)
-        waited = timedelta(seconds=time.monotonic() - began)
-        return Reply(_numbered(answer, request, pool), False, waited)
 
 
 def _numbered(answer: Answer, request: ProposalRequest, pool: Sequence[Scored]) -> Answer:

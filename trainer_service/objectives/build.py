@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
-from mentorgrad.model.spec import Function, LabelPrompt, RunSpec
+from mentorgrad.model.spec import External, Function, LabelPrompt, RunSpec
 from mentorgrad.models import resolve
+from mentorgrad.schema import snake_case
 from trainer_service.objectives.function import FunctionObjective
+from trainer_service.objectives.names import not_executed
 from trainer_service.protocols import Objective
 from trainer_service.tasks.load import load_task
 
@@ -19,6 +21,7 @@ def build_objective(
     spec: RunSpec,
     *,
     device: torch.device,
+    check: Callable[[], None] = lambda: None,
     data_roots: Sequence[Path] = (),
     model_roots: Sequence[Path] | None = (),
     cache_dir: Path | None = None,
@@ -28,6 +31,7 @@ def build_objective(
     Args:
         spec: The run.
         device: Where the parameters live.
+        check: Called between the batches of long work; may raise to end it.
         data_roots: Folders that data files must lie in.
         model_roots: Folders that models named by a path must lie in; None: anywhere.
         cache_dir: Where embeddings are kept; None: nowhere.
@@ -36,30 +40,25 @@ def build_objective(
         InvalidInput: The task or model cannot be used; violations name the fields.
         Unsupported: It needs something that is not installed.
     """
-    if isinstance(spec.objective, Function):
-        return FunctionObjective(spec.objective, device)
-    return _label_prompt(spec, spec.objective, device, data_roots, model_roots, cache_dir)
-
-
-def _label_prompt(
-    spec: RunSpec,
-    objective: LabelPrompt,
-    device: torch.device,
-    data_roots: Sequence[Path],
-    model_roots: Sequence[Path] | None,
-    cache_dir: Path | None,
-) -> Objective:
+    objective = spec.objective
+    if isinstance(objective, Function):
+        return FunctionObjective(objective, device)
+    if isinstance(objective, External):
+        raise not_executed()
     # transformers takes seconds to import, which `function` can do without.
     from trainer_service.embedding_cache import EmbeddingCache
     from trainer_service.encoders import TextEncoder
     from trainer_service.objectives.label_prompt import LabelPromptObjective
+    from trainer_service.objectives.prompt_tuning import PromptTuningObjective
 
     task = load_task(spec.task, spec.seed, data_roots)
     try:
-        encoder = TextEncoder(resolve(objective.encoder, roots=model_roots), device)
+        encoder = TextEncoder(resolve(objective.encoder, roots=model_roots), device, check)
     except MentorgradError as error:
-        path = "spec.objective.label_prompt.encoder"
+        path = f"spec.objective.{snake_case(type(objective).__name__)}.encoder"
         raise InvalidInput(
             violations=[Violation(path, error.message)], reason=error.reason
         ) from error
-    return LabelPromptObjective(objective, task, encoder, EmbeddingCache(cache_dir))
+    if isinstance(objective, LabelPrompt):
+        return LabelPromptObjective(objective, task, encoder, EmbeddingCache(cache_dir))
+    return PromptTuningObjective(objective, task, encoder, check)

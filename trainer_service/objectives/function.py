@@ -17,7 +17,8 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import Function
-from trainer_service.objectives.names import FUNCTION_BOUNDS
+from trainer_service import tensorfile
+from trainer_service.objectives.names import ARTIFACT, FUNCTION_BOUNDS
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -210,16 +211,16 @@ class FunctionObjective:
         """A uniform point within the bounds."""
         return Proposal(values=tuple(self.initial(generator).tolist()))
 
-    def random_parameters(self, generator: torch.Generator) -> Tensor:
+    def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """A uniform point within the bounds, as `initial`."""
         return self.initial(generator)
 
-    def artifact(self, parameters: Tensor) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
         """The point, with what it is a point of."""
-        point = parameters.detach().cpu().contiguous()
+        point = parameters.detach().cpu()
         metadata = {
             "objective": "function",
             "function": self._spec.name,
             "text": format_point(point.tolist()),
         }
-        return {"point": point}, metadata
+        return {ARTIFACT: tensorfile.save({"point": point}, metadata)}

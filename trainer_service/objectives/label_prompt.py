@@ -14,12 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus, TaskCard
+from mentorgrad.model.advice import Proposal, ProposalStatus, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import LabelPrompt
+from trainer_service import tensorfile
 from trainer_service.embedding_cache import EmbeddingCache
 from trainer_service.encoders import TextEncoder
-from trainer_service.projection import Vocabulary, WordProjector
+from trainer_service.objectives.classification import (
+    labels_of,
+    losses_and_hits,
+    mean_scores,
+    raw_parameters,
+)
+from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.words import PromptWords
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 from trainer_service.tasks.data import Row, TaskData, majority_share
 
@@ -66,35 +74,22 @@ class LabelPromptObjective:
             )
         prompt = (spec.n_tokens, encoder.width)
         self.shape: tuple[int, ...] = (classes, *prompt) if spec.per_class else prompt
-        self._vocabulary = Vocabulary.of(encoder, whole_words=True)
-        searched = (
-            self._vocabulary
-            if spec.projection.whole_words
-            else Vocabulary.of(encoder, whole_words=False)
-        )
-        self._projector = WordProjector(
-            encoder.word_embeddings, searched, spec.projection.metric, encoder.text_of
-        )
-        self._initial_ids = self._checked_initial_ids()
+        self._words = PromptWords(encoder, spec.n_tokens, spec.projection)
+        self._initial_ids = self._words.initial_ids(spec.initial_text, f"{_SPEC}.initial_text")
 
         self._train = self._embed_rows(task.train, cache)
         self._selection = self._embed_rows(task.selection, cache)
         self._test = self._embed_rows(task.test, cache)
-        self._train_labels = self._labels_of(task.train)
-        self._selection_labels = self._labels_of(task.selection)
-        self._test_labels = self._labels_of(task.test)
+        self._train_labels = labels_of(task.train, self.device)
+        self._selection_labels = labels_of(task.selection, self.device)
+        self._test_labels = labels_of(task.test, self.device)
 
         self.train_rows = len(task.train)
         self.digest = task.digest
         self.card = TaskCard(
             objective="label_prompt", description=task.description, labels=task.labels
         )
-        self.constraints = Constraints(
-            kind=ProposalKind.TEXT,
-            n_tokens=spec.n_tokens,
-            # Rare words are several tokens long, so fewer words than tokens are asked for.
-            max_words=max(1, spec.n_tokens * 3 // 4),
-        )
+        self.constraints = self._words.constraints
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -111,15 +106,6 @@ class LabelPromptObjective:
     def _embed_rows(self, rows: Sequence[Row], cache: EmbeddingCache) -> Tensor:
         texts = [row.joined for row in rows]
         return cache.get(texts, self._encoder.options, self._encoder.encode).to(self.device)
-
-    def _labels_of(self, rows: Sequence[Row]) -> Tensor:
-        return torch.tensor([row.label for row in rows], dtype=torch.int64, device=self.device)
-
-    def _checked_initial_ids(self) -> list[int]:
-        try:
-            return self._text_ids(self._spec.initial_text) if self._spec.initial_text else []
-        except ProposalRejected as rejected:
-            raise InvalidInput.field(f"{_SPEC}.initial_text", rejected.detail) from None
 
     # -- the model ----------------------------------------------------------------------------
 
@@ -171,16 +157,7 @@ class LabelPromptObjective:
         return scores
 
     def _scores(self, texts: Tensor, classes: Tensor, labels: Tensor) -> list[Score]:
-        logits = self._logits(texts, classes)
-        wanted = labels.expand(len(logits), -1)
-        losses = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
-        hits = logits.argmax(-1) == wanted
-        means = losses.view_as(wanted).mean(1).tolist()
-        shares = hits.float().mean(1).tolist()
-        return [
-            Score(loss=loss, accuracy=share, rows=len(labels))
-            for loss, share in zip(means, shares, strict=True)
-        ]
+        return mean_scores(*losses_and_hits(self._logits(texts, classes), labels))
 
     @torch.no_grad()
     def baseline(self) -> Baseline:
@@ -198,7 +175,7 @@ class LabelPromptObjective:
     def project(self, parameters: Tensor) -> list[Projected]:
         """[k, *shape] → k projections. Cheap for consecutive snapshots: see `projection`."""
         count = len(parameters)
-        found = self._projector.nearest(parameters.reshape(count, -1, self._encoder.width))
+        found = self._words.nearest(parameters.reshape(count, -1, self._encoder.width))
         return [
             Projected(text=self._text(ids), ids=tuple(ids), distance=distance)
             for ids, distance in zip(found.ids, found.distances, strict=True)
@@ -207,7 +184,7 @@ class LabelPromptObjective:
     def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
         """[*shape], [k, *shape] → words nearest, by cosine, to the displacements."""
         width = self._encoder.width
-        found = self._projector.toward(
+        found = self._words.toward(
             start.reshape(-1, width), parameters.reshape(len(parameters), -1, width)
         )
         return [self._text(ids) for ids in found]
@@ -215,53 +192,24 @@ class LabelPromptObjective:
     def _text(self, ids: Sequence[int]) -> str:
         size = self._spec.n_tokens
         parts = [ids[begin : begin + size] for begin in range(0, len(ids), size)]
-        return CLASS_SEPARATOR.join(self._projector.text(part) for part in parts)
-
-    def _text_ids(self, text: str) -> list[int]:
-        """Ids of words for one prompt.
-
-        Raises:
-            ProposalRejected: Empty, too long, or with a token that is no word.
-        """
-        ids = self._encoder.token_ids(text)
-        if not ids:
-            raise ProposalRejected(ProposalStatus.EMPTY, "no words")
-        if self._encoder.special_ids.intersection(ids):
-            raise ProposalRejected(
-                ProposalStatus.MALFORMED, "holds characters or marks that are no words"
-            )
-        if len(ids) > self._spec.n_tokens:
-            raise ProposalRejected(
-                ProposalStatus.TOO_LONG,
-                f"{len(ids)} tokens where {self._spec.n_tokens} are allowed",
-            )
-        return ids
+        return CLASS_SEPARATOR.join(self._words.text(part) for part in parts)
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """`initial_text`, and random whole words where it does not reach (or is not given)."""
-        flat = self._flat_positions()
-        base = self._encoder.word_embeddings[self._random_ids(generator, flat).to(self.device)]
-        start = base.reshape(self.shape).clone()
+        ids = self._words.random_ids(generator, self._flat_positions())
+        start = self._words.vectors(ids).reshape(self.shape)
         return self.embed_ids(self._initial_ids, start) if self._initial_ids else start
 
     def _flat_positions(self) -> int:
         return self._spec.n_tokens * (len(self._task.labels) if self._spec.per_class else 1)
 
-    def _random_ids(self, generator: torch.Generator, count: int) -> Tensor:
-        words = self._vocabulary.ids
-        return words[torch.randint(len(words), (count,), generator=generator)]
-
     def random_proposal(self, generator: torch.Generator) -> Proposal:
         """Random whole words for every position; the same for all classes."""
-        ids = self._random_ids(generator, self._spec.n_tokens).tolist()
-        return Proposal(text=self._projector.text(ids))
+        return self._words.random_proposal(generator)
 
-    def random_parameters(self, generator: torch.Generator) -> Tensor:
+    def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """Normal, with the mean and spread that each coordinate has over the whole words."""
-        words = self._encoder.word_embeddings[self._vocabulary.ids.to(self.device)]
-        spread, mean = torch.std_mean(words, dim=0)
-        noise = torch.randn(self.shape, generator=generator).to(self.device)
-        return noise * spread + mean
+        return self._words.random_vectors(generator, self.shape)
 
     def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
         """Ids for the first positions (of every class), or for all positions of all classes.
@@ -279,7 +227,8 @@ class LabelPromptObjective:
             ProposalRejected: Empty, too long, malformed.
         """
         if proposal.parameters is not None:
-            return self._embed_raw(proposal)
+            raw = raw_parameters(proposal, self.shape, self.device)
+            return Embedded(parameters=raw, filled=tuple(range(self._flat_positions())))
         parts = [proposal.text]
         if self._spec.per_class and CLASS_SEPARATOR.strip() in proposal.text:
             parts = proposal.text.split(CLASS_SEPARATOR.strip())
@@ -288,41 +237,26 @@ class LabelPromptObjective:
                     ProposalStatus.MALFORMED,
                     f"{len(parts)} parts for {len(self._task.labels)} classes",
                 )
-        return self._place([self._text_ids(part) for part in parts], incumbent)
-
-    def _embed_raw(self, proposal: Proposal) -> Embedded:
-        raw = torch.as_tensor(proposal.parameters, dtype=torch.float32)
-        if tuple(raw.shape) != self.shape or not bool(torch.isfinite(raw).all()):
-            raise ProposalRejected(
-                ProposalStatus.MALFORMED,
-                f"raw parameters must be finite and of shape {list(self.shape)}",
-            )
-        filled = tuple(range(self._flat_positions()))
-        return Embedded(parameters=raw.to(self.device, copy=True), filled=filled)
+        return self._place([self._words.ids(part) for part in parts], incumbent)
 
     def _place(self, parts: Sequence[Sequence[int]], incumbent: Tensor) -> Embedded:
         """Token vectors into a copy of the incumbent: one part for all classes or one for each."""
         size, flat = self._spec.n_tokens, self._flat_positions()
         if len(parts) == 1 and len(parts[0]) == flat:
             parts = [parts[0][begin : begin + size] for begin in range(0, flat, size)]
-        if any(len(part) > size for part in parts):
-            longest = max(map(len, parts))
-            raise ProposalRejected(
-                ProposalStatus.TOO_LONG, f"{longest} tokens where {size} are allowed"
-            )
+        self._words.require_room(max(parts, key=len))
         prompts = flat // size
         spread = list(parts) * prompts if len(parts) == 1 else list(parts)
         placed = incumbent.detach().clone().reshape(prompts, size, -1)
         filled: list[int] = []
         for index, part in enumerate(spread):
-            ids = torch.tensor(part, dtype=torch.int64, device=self.device)
-            placed[index, : len(part)] = self._encoder.word_embeddings[ids]
+            placed[index, : len(part)] = self._words.vectors(part)
             filled.extend(range(index * size, index * size + len(part)))
         return Embedded(parameters=placed.reshape(self.shape), filled=tuple(filled))
 
     # -- the result ---------------------------------------------------------------------------
 
-    def artifact(self, parameters: Tensor) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
         """The prompt, with all that is needed to build the classifier again."""
         (words,) = self.project(parameters.unsqueeze(0))
         metadata = {
@@ -337,4 +271,4 @@ class LabelPromptObjective:
             "task": self._task.name,
             "task_sha256": self._task.digest,
         }
-        return {"prompt": parameters.detach().cpu().contiguous()}, metadata
+        return {ARTIFACT: tensorfile.save({"prompt": parameters}, metadata)}

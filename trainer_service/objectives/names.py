@@ -1,6 +1,14 @@
-"""Names and domains of the numeric test functions, for those who must not import torch."""
+"""Names that those need who must not import torch."""
 
 from __future__ import annotations
+
+import importlib.util
+
+from mentorgrad.errors import InvalidInput, Unsupported
+from mentorgrad.model.spec import PromptTuning
+
+ARTIFACT = "prompt.safetensors"
+"""The file that every finished run leaves."""
 
 FUNCTION_BOUNDS: dict[str, tuple[float, float]] = {
     "rastrigin": (-5.12, 5.12),
@@ -13,3 +21,33 @@ Library of Simulation Experiments: Test Functions and Datasets"."""
 
 LEAST_DIMENSIONS: dict[str, int] = {"rosenbrock": 2}
 """Functions that need more than one variable."""
+
+LEAST_TEXT_TOKENS = 3
+"""What a soft prompt must leave to a text: its marks and one token."""
+
+
+def prompt_tuning_length(objective: PromptTuning, encoder_limit: int) -> int:
+    """Where inputs are cut, prompt and marks included."""
+    return min(objective.max_length, encoder_limit)
+
+
+def require_peft() -> None:
+    """Checks that a tuned prompt can be exported, before any time is spent on tuning it.
+
+    Raises:
+        Unsupported: It cannot: peft is not installed.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise Unsupported(
+            "prompt_tuning needs peft; run: pip install 'mentorgrad[trainer,peft]'",
+            reason="MISSING_EXTRA",
+        )
+
+
+def not_executed() -> InvalidInput:
+    """The error for a training loop of somebody's own, which only its owner can execute."""
+    return InvalidInput.field(
+        "spec.objective.external",
+        "is executed by its own program; import what that recorded, or choose another objective",
+        reason="EXECUTED_ELSEWHERE",
+    )

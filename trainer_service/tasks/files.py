@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,11 @@ class FileReader:
         path = resolve_data_file(name, self.roots, field)
         rows: list[Row] = []
         try:
-            for where, record in _records(path, self._needed()):
+            for where, record in records(path, self._needed()):
                 rows.append(self._row(record, where))
                 if len(rows) > MAX_ROWS:
-                    raise _MalformedError(f"has more than {MAX_ROWS} rows")
-        except _MalformedError as error:
+                    raise MalformedError(f"has more than {MAX_ROWS} rows")
+        except MalformedError as error:
             raise InvalidInput.field(field, f"{name}: {error}", reason="DATA_MALFORMED") from None
         except OSError as error:
             detail = error.strerror or type(error).__name__
@@ -75,7 +76,7 @@ class FileReader:
     def _row(self, record: Mapping[str, Any], where: str) -> Row:
         for column in self._needed():
             if column not in record:
-                raise _MalformedError(f"{where}: column {column!r} is missing")
+                raise MalformedError(f"{where}: column {column!r} is missing")
         pair = self.columns.pair_field
         return Row(
             text=_text(record[self.columns.text_field], self.columns.text_field, where),
@@ -91,13 +92,13 @@ class FileReader:
             value = int(word) if word.isascii() and word.isdecimal() else value
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.labels):
             return value
-        raise _MalformedError(
+        raise MalformedError(
             f"{where}: column {self.columns.label_field!r}: {str(value)[:80]!r} is neither a label "
             f"word nor an index from 0 to {len(self.labels) - 1}"
         )
 
 
-class _MalformedError(Exception):
+class MalformedError(Exception):
     """A file's content is not what it should be; says where."""
 
 
@@ -134,26 +135,44 @@ def resolve_data_file(name: str, roots: Sequence[Path], field: str) -> Path:
     )
 
 
+_Reader = Callable[[Path, Sequence[str]], Iterator[tuple[str, Mapping[str, Any]]]]
+
+
 def _text(value: Any, column: str, where: str) -> str:
     if not isinstance(value, str):
         kind = "empty" if value is None else f"a {type(value).__name__}"
-        raise _MalformedError(f"{where}: column {column!r} must be a text, and is {kind}")
+        raise MalformedError(f"{where}: column {column!r} must be a text, and is {kind}")
     text = value.strip()
     if not text:
-        raise _MalformedError(f"{where}: column {column!r} is empty")
+        raise MalformedError(f"{where}: column {column!r} is empty")
     if len(text) > MAX_TEXT_CHARACTERS:
-        raise _MalformedError(
+        raise MalformedError(
             f"{where}: column {column!r} has more than {MAX_TEXT_CHARACTERS} characters"
         )
     return text
 
 
-def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where it stands, and the record, for each record of a file."""
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+def records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where it stands, and the record, for each record of a JSON, CSV, TSV or parquet file.
+
+    Args:
+        path: The file.
+        columns: Those that are wanted; others may be left out.
+
+    Raises:
+        MalformedError: The file is not what its name says, or lacks a column.
+        Unsupported: Parquet, and pyarrow is not installed.
+    """
+    readers: dict[str, _Reader] = {
+        ".jsonl": _jsonl,
+        ".csv": _csv,
+        ".parquet": _parquet,
+        ".json": _json,
+        ".tsv": partial(_csv, delimiter="\t"),
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise _MalformedError(f"must end in one of {', '.join(readers)}")
+        raise MalformedError(f"must end in one of {', '.join(readers)}")
     return reader(path, columns)
 
 
@@ -165,7 +184,7 @@ def _lines(path: Path) -> Iterator[str]:
             try:
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError:
-                raise _MalformedError(f"line {number}: is not UTF-8") from None
+                raise MalformedError(f"line {number}: is not UTF-8") from None
 
 
 def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -176,22 +195,41 @@ def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[st
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             detail = getattr(error, "msg", "nested too deeply")
-            raise _MalformedError(f"line {number}: is not JSON ({detail})") from None
+            raise MalformedError(f"line {number}: is not JSON ({detail})") from None
         if not isinstance(record, dict):
-            raise _MalformedError(f"line {number}: must be a JSON object")
+            raise MalformedError(f"line {number}: must be a JSON object")
         yield f"line {number}", record
 
 
-def _csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(_lines(path), strict=True)
+def _json(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A list of objects, or in spite of its name one object a line."""
+    first = next((line.lstrip() for line in _lines(path) if line.strip()), "")
+    if not first.startswith("["):
+        yield from _jsonl(path, columns)
+        return
+    try:
+        found = json.loads("".join(_lines(path)))
+    except (ValueError, RecursionError) as error:
+        detail = getattr(error, "msg", "nested too deeply")
+        raise MalformedError(f"is not JSON ({detail})") from None
+    for number, record in enumerate(found, start=1):
+        if not isinstance(record, dict):
+            raise MalformedError(f"item {number}: must be a JSON object")
+        yield f"item {number}", record
+
+
+def _csv(
+    path: Path, columns: Sequence[str], delimiter: str = ","
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    reader = csv.DictReader(_lines(path), strict=True, delimiter=delimiter)
     try:
         for column in columns:
             if column not in (reader.fieldnames or ()):
-                raise _MalformedError(f"line 1: column {column!r} is missing")
+                raise MalformedError(f"line 1: column {column!r} is missing")
         for record in reader:
             yield f"line {reader.line_num}", record
     except csv.Error as error:  # in the record after the last that was read
-        raise _MalformedError(f"line {reader.line_num + 1}: {error}") from None
+        raise MalformedError(f"line {reader.line_num + 1}: {error}") from None
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -207,11 +245,11 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[
         with pyarrow.parquet.ParquetFile(path) as file:
             for column in columns:
                 if column not in file.schema_arrow.names:
-                    raise _MalformedError(f"column {column!r} is missing")
+                    raise MalformedError(f"column {column!r} is missing")
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(index).total_byte_size for index in groups)
             if size > MAX_PARQUET_BYTES:
-                raise _MalformedError(f"decompresses to more than {MAX_PARQUET_BYTES} bytes")
+                raise MalformedError(f"decompresses to more than {MAX_PARQUET_BYTES} bytes")
             number = 0
             for batch in file.iter_batches(batch_size=4096, columns=list(columns)):
                 for record in batch.to_pylist():
@@ -219,4 +257,4 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[
                     yield f"row {number}", record
     except pyarrow.ArrowException as error:
         detail = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _MalformedError(f"is not a readable parquet file ({detail})") from None
+        raise MalformedError(f"is not a readable parquet file ({detail})") from None

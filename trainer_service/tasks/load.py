@@ -11,6 +11,7 @@ from mentorgrad.model.spec import DataFiles, Task
 from trainer_service.tasks.builtin import load_builtin
 from trainer_service.tasks.data import Source, TaskData
 from trainer_service.tasks.files import FileReader
+from trainer_service.tasks.hub import load_hub
 from trainer_service.tasks.sampling import draw
 
 
@@ -27,9 +28,14 @@ def load_task(
 
     Raises:
         InvalidInput: The task is not known, or a file of it is absent, malformed or too small.
-        Unsupported: Parquet files, and pyarrow is not installed.
+        Unsupported: Parquet files and no pyarrow, or an ``hf:`` name and no datasets.
     """
-    source = _own(task, task.data, data_roots, path) if task.data else _builtin(task, path)
+    if task.data:
+        source = _own(task, task.data, data_roots, path)
+    elif task.name.startswith("hf:"):
+        source = load_hub(task, data_roots, path)
+    else:
+        source = _builtin(task, path)
     return draw(source, shots=task.shots, selection_rows=task.selection_rows, seed=seed, path=path)
 
 
@@ -48,10 +54,6 @@ def _builtin(task: Task, path: str) -> Source:
 
 
 def _own(task: Task, files: DataFiles, data_roots: Sequence[Path], path: str) -> Source:
-    if task.shots == 0 and not files.selection:
-        raise InvalidInput.field(
-            f"{path}.shots", "must be above 0 without a selection file, or nothing is left for it"
-        )
     reader = FileReader(files, task.labels, tuple(data_roots))
     return Source(
         name=task.name,

@@ -22,7 +22,8 @@ def draw(
     *selection* from *train*, and within a split the first of equal texts stays (`Row.identity`).
     Train takes `shots` rows of each class, or all it has if fewer (0: all). Selection takes up to
     `selection_rows` of each class from its file; without one, from what train's shots leave:
-    `selection_rows`, or half of what remains if that is fewer.
+    `selection_rows`, or half of what remains if that is fewer. Without a file and with 0 shots,
+    selection takes as many first, and train all the rest.
 
     Args:
         source: The task as its files hold it.
@@ -40,23 +41,24 @@ def draw(
     given = len(source.test) + len(source.selection or ()) + len(source.train)
     dropped = given - len(test) - len(kept_selection) - len(pool)
 
-    train = _draw_each(pool, len(source.labels), lambda _: shots or len(pool), seed, "train")
+    classes = len(source.labels)
     if source.selection is not None:
-        selection = _draw_each(
-            kept_selection, len(source.labels), lambda _: selection_rows, seed, "selection"
-        )
+        selection = _draw_each(kept_selection, classes, lambda _: selection_rows, seed, "selection")
+        train = _draw_each(pool, classes, lambda _: shots or len(pool), seed, "train")
     else:
-        rest = _unique(pool, train)
+        train = _draw_each(pool, classes, lambda _: shots, seed, "train")
         selection = _draw_each(
-            rest,
-            len(source.labels),
+            _unique(pool, train),
+            classes,
             lambda remaining: min(selection_rows, max(1, remaining // 2)),
             seed,
             "selection",
         )
-    _require_every_class(train, source, f"{path}.data.train", "train")
+        train = train or _unique(pool, selection)
+    files = f"{path}.hub" if source.name.startswith("hf:") else f"{path}.data"
+    _require_every_class(train, source, f"{files}.train", "train")
     if source.selection is not None:
-        _require_every_class(selection, source, f"{path}.data.selection", "selection")
+        _require_every_class(selection, source, f"{files}.selection", "selection")
     else:
         _require_every_class(
             selection, source, f"{path}.shots", "selection", "; lower `shots` or give a file"
@@ -71,6 +73,12 @@ def draw(
         test=tuple(test),
         dropped=dropped,
     )
+
+
+def hold_out(rows: Sequence[Row], classes: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Train and a test split of a fifth of each class: the same rows for every seed."""
+    test = _draw_each(rows, classes, lambda count: count // 5, 0, "hold out")
+    return tuple(_unique(rows, test)), tuple(test)
 
 
 def _unique(rows: Iterable[Row], taken: Iterable[Row]) -> list[Row]:

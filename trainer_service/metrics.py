@@ -1,0 +1,109 @@
+"""What a trainer counts for Prometheus, beside its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mentorgrad.serving.metrics import ANSWER_BUCKETS
+from trainer_service.report import Report
+
+_LAG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
+
+
+class TrainerMetrics:
+    """Adds up what the workers report. Called on the service's event loop.
+
+    Args:
+        registry: Where; one a process.
+        devices: What runs are executed on.
+    """
+
+    def __init__(self, registry: CollectorRegistry, devices: tuple[str, ...]) -> None:
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(f"mentorgrad_trainer_{name}", meaning, labels, registry=registry)
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return Gauge(f"mentorgrad_trainer_{name}", meaning, labels, registry=registry)
+
+        self.queue = gauge("queue_length", "Runs that wait for a worker.")
+        self._workers = gauge("workers", "Workers with a run.")
+        self._slots = gauge("worker_slots", "Runs that may execute at once.")
+        self._ended = counter("workers_ended", "Workers that ended, by exit code.", "code")
+        self._steps = counter("steps", "Gradient steps, of stages and of races.", "kind")
+        self._evaluations = counter("evaluations", "Parameters scored on the selection split.")
+        self._restarts = counter("restarts", "Restarts that went on from a proposal.")
+        self._usable = counter("usable_answers", "Answers with a proposal that could be scored.")
+        self._fallbacks = counter("fallbacks", "Times the fallback proposed instead.")
+        self._tokens = counter("tokens", "Tokens of questions and replies.", "kind")
+        self._answers = Histogram(
+            "mentorgrad_trainer_mentor_answer_seconds",
+            "From a question to its answer, or to what came instead.",
+            ("mentor", "status"),
+            buckets=ANSWER_BUCKETS,
+            registry=registry,
+        )
+        self._lags = Histogram(
+            "mentorgrad_trainer_store_lag_seconds",
+            "From an event to its being stored; of each write, its oldest event.",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
+        )
+        self._waiting = gauge(
+            "store_waiting_seconds", "How long the longest write under way has taken so far."
+        )
+        self._busy = counter(
+            "device_busy_seconds", "Time in which a worker did not wait for anything.", "device"
+        )
+        self._idle = gauge(
+            "device_idle_share",
+            "Share of the last second in which no worker computed; 1 without a worker.",
+            "device",
+        )
+        self._shares: dict[str, dict[str, float]] = {device: {} for device in devices}
+        self._waits: dict[str, float] = {}
+        for device in devices:
+            self._idle.labels(device).set(1)
+            self._busy.labels(device)
+        for kind in ("stage", "probe"):
+            self._steps.labels(kind)
+        for kind in ("prompt", "reply"):
+            self._tokens.labels(kind)
+
+    def watch_slots(self, workers: Callable[[], int], slots: int) -> None:
+        """Shows how many workers there are, and how many there may be."""
+        self._workers.set_function(workers)
+        self._slots.set(slots)
+
+    def take(self, run_id: str, device: str, report: Report) -> None:
+        """Adds what a worker reported."""
+        self._steps.labels("stage").inc(report.steps)
+        self._steps.labels("probe").inc(report.probe_steps)
+        self._evaluations.inc(report.evaluations)
+        self._restarts.inc(report.restarts)
+        self._usable.inc(report.usable_answers)
+        self._fallbacks.inc(report.fallbacks)
+        self._tokens.labels("prompt").inc(report.prompt_tokens)
+        self._tokens.labels("reply").inc(report.reply_tokens)
+        for answer in report.answers:
+            self._answers.labels(answer.mentor, answer.status).observe(answer.seconds)
+        for lag in report.store_lags:
+            self._lags.observe(lag)
+        busy = max(report.seconds - report.idle, 0.0)
+        self._busy.labels(device).inc(busy)
+        self._shares[device][run_id] = busy / report.seconds if report.seconds > 0 else 0.0
+        self._waits[run_id] = report.store_waiting
+        self._show(device)
+
+    def ended(self, run_id: str, device: str, code: int) -> None:
+        """A worker ended."""
+        self._ended.labels(str(code)).inc()
+        self._shares[device].pop(run_id, None)
+        self._waits.pop(run_id, None)
+        self._show(device)
+
+    def _show(self, device: str) -> None:
+        """The gauges that depend on all workers of the moment."""
+        self._idle.labels(device).set(max(0.0, 1.0 - sum(self._shares[device].values())))
+        self._waiting.set(max(self._waits.values(), default=0.0))

@@ -1,0 +1,282 @@
+"""The objective ``prompt_tuning``: a soft prompt before every input, frozen encoder, linear head.
+
+The encoder is handed word embeddings only: ``[prompt] [CLS] text [SEP]``; positions and the first
+layer norm are its own and applied once. It never runs with dropout, so a loss is a function of the
+parameters and the rows alone.
+
+A parameter is one tensor [n_tokens + classes + 1, width]: the prompt's rows, the head's weights
+(one row a class) and a last row with its biases. Rows are as wide as the widest of them and are
+filled with zeros that nothing reads (docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import Proposal, TaskCard
+from mentorgrad.model.run import Score
+from mentorgrad.model.spec import PromptTuning, Readout
+from trainer_service import tensorfile
+from trainer_service.encoders import TextEncoder
+from trainer_service.objectives.adapter import AdapterExport
+from trainer_service.objectives.classification import (
+    losses_and_hits,
+    mean_scores,
+    raw_parameters,
+)
+from trainer_service.objectives.names import ARTIFACT, LEAST_TEXT_TOKENS, prompt_tuning_length
+from trainer_service.objectives.rows import TokenBatch, TokenRows
+from trainer_service.objectives.words import PromptWords
+from trainer_service.protocols import Baseline, Embedded, Projected
+from trainer_service.tasks.data import TaskData, majority_share
+
+_HEAD_STD = 0.02
+"""Spread of the head's first weights, as transformers draws them."""
+
+_MOST_TOKENS = 16_384
+"""Tokens in one forward without gradients, candidates and rows multiplied."""
+
+_SPEC = "spec.objective.prompt_tuning"
+
+
+class Pieces(NamedTuple):
+    """What parameters [..., rows, width] are made of."""
+
+    prompt: Tensor
+    """[..., n_tokens, word width]."""
+    weight: Tensor
+    """[..., classes, hidden size]."""
+    bias: Tensor
+    """[..., classes]."""
+
+
+class PromptTuningObjective:
+    """An `Objective` over a soft prompt and a linear classifier.
+
+    Args:
+        spec: Encoder, length, readout.
+        task: The rows.
+        encoder: The frozen encoder, on the device that the parameters shall live on.
+        check: Called between the batches of a scoring; may raise to end it.
+
+    Raises:
+        InvalidInput: The prompt does not fit the encoder, or `initial_text` the prompt.
+        Unsupported: peft is not installed.
+    """
+
+    has_words = True
+
+    def __init__(
+        self,
+        spec: PromptTuning,
+        task: TaskData,
+        encoder: TextEncoder,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spec = spec
+        self._task = task
+        self._encoder = encoder
+        self._check = check
+        self.device = encoder.device
+        self._classes = len(task.labels)
+        width = max(encoder.width, encoder.hidden_size, self._classes)
+        self.shape: tuple[int, ...] = (spec.n_tokens + self._classes + 1, width)
+        self._export = AdapterExport(encoder.config, spec.n_tokens, self._classes, spec.encoder)
+        self._words = PromptWords(encoder, spec.n_tokens, spec.projection)
+        self._initial_ids = self._words.initial_ids(spec.initial_text, f"{_SPEC}.initial_text")
+        self._train, self._selection, self._test = self._token_rows()
+        self.train_rows = len(task.train)
+        self.digest = task.digest
+        self.card = TaskCard(
+            objective="prompt_tuning", description=task.description, labels=task.labels
+        )
+        self.constraints = self._words.constraints
+
+    def _token_rows(self) -> tuple[TokenRows, TokenRows, TokenRows]:
+        longest = prompt_tuning_length(self._spec, self._encoder.max_tokens)
+        room = longest - self._spec.n_tokens
+        if room < LEAST_TEXT_TOKENS:
+            raise InvalidInput.field(
+                f"{_SPEC}.n_tokens",
+                f"leaves {room} of {longest} tokens to the text; at least {LEAST_TEXT_TOKENS} "
+                "are needed",
+                reason="PROMPT_TOO_LONG",
+            )
+        task = self._task
+        train, selection, test = (
+            TokenRows(rows, self._encoder, room) for rows in (task.train, task.selection, task.test)
+        )
+        if train.first_ids != {self._encoder.start_id}:
+            raise InvalidInput.field(
+                f"{_SPEC}.encoder",
+                "does not begin its inputs with a mark of start",
+                reason="MODEL_UNSUITABLE",
+            )
+        return train, selection, test
+
+    # -- the model ----------------------------------------------------------------------------
+
+    def _pieces(self, parameters: Tensor) -> Pieces:
+        size, scale = self._spec.n_tokens, self._spec.head_scale
+        return Pieces(
+            prompt=parameters[..., :size, : self._encoder.width],
+            weight=parameters[..., size:-1, : self._encoder.hidden_size] * scale,
+            bias=parameters[..., -1, : self._classes] * scale,
+        )
+
+    def logits(self, parameters: Tensor, batch: TokenBatch) -> Tensor:
+        """[k, *shape] → [k, rows, classes]; differentiable."""
+        pieces = self._pieces(parameters)
+        count, rows = len(parameters), len(batch.ids)
+        words = self._encoder.word_embeddings[batch.ids]
+        prompts = pieces.prompt.unsqueeze(1).expand(-1, rows, -1, -1)
+        inputs = {
+            "inputs_embeds": torch.cat([prompts, words.expand(count, -1, -1, -1)], dim=2).flatten(
+                0, 1
+            )
+        }
+        if batch.segments is not None:  # the prompt is of the first, as in PEFT
+            inputs["token_type_ids"] = self._behind_prompt(batch.segments, 0).repeat(count, 1)
+        mask = self._behind_prompt(batch.mask, 1).repeat(count, 1)
+        read = self._read(self._encoder.hidden(mask, **inputs), batch.mask.repeat(count, 1))
+        return torch.baddbmm(pieces.bias.unsqueeze(1), read.view(count, rows, -1), pieces.weight.mT)
+
+    def _behind_prompt(self, values: Tensor, fill: int) -> Tensor:
+        return functional.pad(values, (self._spec.n_tokens, 0), value=fill)
+
+    def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """[batch, prompt and text, hidden size] and the text's mask → [batch, hidden size]."""
+        if self._spec.readout is Readout.FIRST:
+            return hidden[:, 0]
+        if self._spec.readout is Readout.CLS:
+            return hidden[:, self._spec.n_tokens]
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden[:, self._spec.n_tokens :] * weights).sum(1) / weights.sum(1)
+
+    def train_loss(self, parameters: Tensor, rows: Tensor) -> Tensor:
+        """Mean cross-entropy, in nats, of train rows [batch]."""
+        batch = self._train.take(rows)
+        logits = self.logits(parameters.unsqueeze(0), batch)[0]
+        return functional.cross_entropy(logits, batch.labels)
+
+    def score(self, parameters: Tensor) -> list[Score]:
+        """[k, *shape] → k scores on the whole selection split."""
+        return self._score_on(parameters, self._selection)
+
+    def test(self, parameters: Tensor) -> Score | None:
+        """[*shape] → score on *test*; None where there is none."""
+        return self._score_on(parameters.unsqueeze(0), self._test)[0] if len(self._test) else None
+
+    @torch.no_grad()
+    def _score_on(self, parameters: Tensor, rows: TokenRows) -> list[Score]:
+        """Rows in batches, and as many candidates at once as memory allows."""
+        losses, hits = [], []
+        for batch in rows.batches(_MOST_TOKENS, self._spec.n_tokens):
+            tokens = batch.ids.numel() + len(batch.ids) * self._spec.n_tokens
+            parts = []
+            for part in torch.split(parameters, max(1, _MOST_TOKENS // tokens)):
+                self._check()
+                parts.append(losses_and_hits(self.logits(part, batch), batch.labels))
+            losses.append(torch.cat([found for found, _ in parts]))
+            hits.append(torch.cat([found for _, found in parts]))
+        return mean_scores(torch.cat(losses, dim=1), torch.cat(hits, dim=1))
+
+    def baseline(self) -> Baseline:
+        """The share of the most frequent class of *test*: a head that was not trained says
+        nothing."""
+        return Baseline(zero_shot=None, majority_accuracy=majority_share(self._task.test))
+
+    # -- words --------------------------------------------------------------------------------
+
+    def _prompt(self, parameters: Tensor) -> Tensor:
+        return parameters[..., : self._spec.n_tokens, : self._encoder.width]
+
+    def project(self, parameters: Tensor) -> list[Projected]:
+        """[k, *shape] → k projections of the prompts."""
+        found = self._words.nearest(self._prompt(parameters))
+        return [
+            Projected(text=self._words.text(ids), ids=tuple(ids), distance=distance)
+            for ids, distance in zip(found.ids, found.distances, strict=True)
+        ]
+
+    def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
+        """[*shape], [k, *shape] → words nearest, by cosine, to the prompts' displacements."""
+        found = self._words.toward(self._prompt(start), self._prompt(parameters))
+        return [self._words.text(ids) for ids in found]
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """`initial_text`, random whole words where it does not reach, and a small random head."""
+        start = torch.zeros(self.shape, device=self.device)
+        ids = self._words.random_ids(generator, self._spec.n_tokens)
+        self._prompt(start).copy_(self._words.vectors(ids))
+        head = torch.randn(self._classes, self._encoder.hidden_size, generator=generator)
+        weights = start[self._spec.n_tokens : -1, : self._encoder.hidden_size]
+        weights.copy_(head * _HEAD_STD / self._spec.head_scale)
+        return self.embed_ids(self._initial_ids, start) if self._initial_ids else start
+
+    def random_proposal(self, generator: torch.Generator) -> Proposal:
+        """Random whole words for every position."""
+        return self._words.random_proposal(generator)
+
+    def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
+        """A prompt with the mean and spread of the whole words; the incumbent's head."""
+        drawn = incumbent.detach().clone()
+        prompt = self._prompt(drawn)
+        prompt.copy_(self._words.random_vectors(generator, prompt.shape))
+        return drawn
+
+    def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
+        """Ids for the first positions; the other positions and the head are the incumbent's.
+
+        Raises:
+            ProposalRejected: There are more ids than positions.
+        """
+        self._words.require_room(ids)
+        placed = incumbent.detach().clone()
+        self._prompt(placed)[: len(ids)] = self._words.vectors(ids)
+        return placed
+
+    def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
+        """Words for the prompt, or raw parameters of the whole shape, head included.
+
+        Raises:
+            ProposalRejected: Empty, too long, malformed.
+        """
+        if proposal.parameters is not None:
+            raw = raw_parameters(proposal, self.shape, self.device)
+            return Embedded(parameters=raw, filled=tuple(range(self._spec.n_tokens)))
+        ids = self._words.ids(proposal.text)
+        return Embedded(self.embed_ids(ids, incumbent), tuple(range(len(ids))))
+
+    # -- the result ---------------------------------------------------------------------------
+
+    def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
+        """Prompt and head, with all that is needed to build the classifier again, and the same as
+        a PEFT adapter."""
+        (words,) = self.project(parameters.unsqueeze(0))
+        prompt, weight, bias = self._pieces(parameters.detach())
+        metadata = {
+            "objective": "prompt_tuning",
+            "text": words.text,
+            "encoder": self._spec.encoder,
+            "encoder_sha256": self._encoder.digest,
+            "readout": self._spec.readout.value,
+            "max_length": str(self._spec.max_length),
+            "labels": json.dumps(list(self._task.labels), ensure_ascii=False),
+            "template": "prompt [start] text [end]",
+            "task": self._task.name,
+            "task_sha256": self._task.digest,
+            "adapter": self._export.task_type,
+        }
+        tensors = {"prompt": prompt, "head.weight": weight, "head.bias": bias}
+        return {
+            ARTIFACT: tensorfile.save(tensors, metadata),
+            **self._export.files(prompt, weight, bias),
+        }

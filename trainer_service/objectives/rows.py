@@ -1,0 +1,98 @@
+"""Labelled rows as padded tokens on the device, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer_service.encoders import TextEncoder
+from trainer_service.objectives.classification import labels_of
+from trainer_service.tasks.data import Row
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Some rows, as an encoder reads them."""
+
+    ids: Tensor
+    """int64 [rows, tokens], marks included, padded on the right."""
+    mask: Tensor
+    """int64 [rows, tokens]: 1 for a token, 0 for padding."""
+    segments: Tensor | None
+    """int64 [rows, tokens]: which of two texts a token is of; None where a model tells no segments
+    apart."""
+    labels: Tensor
+    """int64 [rows]."""
+
+
+class TokenRows:
+    """The rows of one split.
+
+    Args:
+        rows: Texts and labels.
+        encoder: Whose tokens.
+        max_length: Longest input in tokens; longer texts are cut.
+    """
+
+    def __init__(self, rows: Sequence[Row], encoder: TextEncoder, max_length: int) -> None:
+        paired = bool(rows) and all(row.pair for row in rows)
+        texts = [row.text if paired else row.joined for row in rows]
+        pairs = [row.pair for row in rows] if paired else None
+        ids, segments = encoder.input_rows(texts, pairs, max_length)
+        sizes = [len(row) for row in ids]
+        self._longest = max(sizes, default=0)
+        self._ids = self._padded(ids, encoder.pad_id, encoder.device)
+        self._segments = self._padded(segments, 0, encoder.device) if segments else None
+        self._sizes = torch.tensor(sizes, device=encoder.device)
+        self._labels = labels_of(rows, encoder.device)
+        self._positions = torch.arange(self._longest, device=encoder.device)
+        self._order = sorted(range(len(sizes)), key=lambda row: (sizes[row], row))
+        self._sorted_sizes = [sizes[row] for row in self._order]
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @property
+    def first_ids(self) -> set[int]:
+        """What inputs begin with."""
+        return set(self._ids[:, 0].tolist()) if len(self) else set()
+
+    def _padded(self, rows: Sequence[list[int]], fill: int, device: torch.device) -> Tensor:
+        padded = [row + [fill] * (self._longest - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int32, device=device)
+
+    def take(self, rows: Tensor) -> TokenBatch:
+        """The rows of these indices, int64 [batch], in their order."""
+        # Trimming to the longest row of the batch would make the host wait for another device.
+        on_host = rows.device.type == "cpu"
+        return self._batch(rows, int(self._sizes[rows].max()) if on_host else self._longest)
+
+    def batches(self, most_tokens: int, beside: int) -> Iterator[TokenBatch]:
+        """All rows, those of like length together; decided by the rows alone.
+
+        Args:
+            most_tokens: Of one batch, padding included.
+            beside: Tokens that are added to each row.
+        """
+        begin = 0
+        while begin < len(self._order):
+            end = begin + 1
+            while end < len(self._order) and (
+                (end + 1 - begin) * (self._sorted_sizes[end] + beside) <= most_tokens
+            ):
+                end += 1
+            rows = torch.tensor(self._order[begin:end], device=self._ids.device)
+            yield self._batch(rows, self._sorted_sizes[end - 1])
+            begin = end
+
+    def _batch(self, rows: Tensor, longest: int) -> TokenBatch:
+        mask = self._positions[:longest] < self._sizes[rows].unsqueeze(-1)
+        return TokenBatch(
+            ids=self._ids[rows, :longest].long(),
+            mask=mask.long(),
+            segments=None if self._segments is None else self._segments[rows, :longest].long(),
+            labels=self._labels[rows],
+        )

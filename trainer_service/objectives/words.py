@@ -1,0 +1,116 @@
+"""The words of soft prompts under one encoder: what every objective with a prompt has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus
+from mentorgrad.model.spec import Projection
+from trainer_service.encoders import TextEncoder
+from trainer_service.projection import Projections, Vocabulary, WordProjector
+from trainer_service.protocols import ProposalRejected
+
+
+class PromptWords:
+    """Words ↔ vectors of one soft prompt.
+
+    Args:
+        encoder: Whose tokens and word embeddings.
+        n_tokens: Length of the prompt.
+        projection: How vectors are written as words.
+    """
+
+    def __init__(self, encoder: TextEncoder, n_tokens: int, projection: Projection) -> None:
+        self._encoder = encoder
+        self._n_tokens = n_tokens
+        self._vocabulary = Vocabulary.of(encoder, whole_words=True)
+        searched = (
+            self._vocabulary
+            if projection.whole_words
+            else Vocabulary.of(encoder, whole_words=False)
+        )
+        self._projector = WordProjector(
+            encoder.word_embeddings, searched, projection.metric, encoder.text_of
+        )
+        self.constraints = Constraints(
+            kind=ProposalKind.TEXT,
+            n_tokens=n_tokens,
+            # Rare words are several tokens long, so fewer words than tokens are asked for.
+            max_words=max(1, n_tokens * 3 // 4),
+        )
+        """What a proposal must satisfy."""
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of words for one prompt.
+
+        Raises:
+            ProposalRejected: Empty, too long, or with a token that is no word.
+        """
+        ids = self._encoder.token_ids(text)
+        if not ids:
+            raise ProposalRejected(ProposalStatus.EMPTY, "no words")
+        if self._encoder.special_ids.intersection(ids):
+            raise ProposalRejected(
+                ProposalStatus.MALFORMED, "holds characters or marks that are no words"
+            )
+        self.require_room(ids)
+        return ids
+
+    def initial_ids(self, text: str, field: str) -> list[int]:
+        """Token ids of the spec's `initial_text`, which stands at `field`; none for no text.
+
+        Raises:
+            InvalidInput: They are no words, or too many.
+        """
+        try:
+            return self.ids(text) if text else []
+        except ProposalRejected as rejected:
+            raise InvalidInput.field(field, rejected.detail) from None
+
+    def require_room(self, ids: Sequence[int]) -> None:
+        """Checks that there are no more ids than positions.
+
+        Raises:
+            ProposalRejected: There are.
+        """
+        if len(ids) > self._n_tokens:
+            raise ProposalRejected(
+                ProposalStatus.TOO_LONG, f"{len(ids)} tokens where {self._n_tokens} are allowed"
+            )
+
+    def vectors(self, ids: Sequence[int] | Tensor) -> Tensor:
+        """Token ids → word embeddings [ids, width]."""
+        index = torch.as_tensor(ids, dtype=torch.int64)
+        return self._encoder.word_embeddings[index.to(self._encoder.device)]
+
+    def random_ids(self, generator: torch.Generator, count: int) -> Tensor:
+        """int64 [count]: whole words, drawn alike."""
+        words = self._vocabulary.ids
+        return words[torch.randint(len(words), (count,), generator=generator)]
+
+    def random_proposal(self, generator: torch.Generator) -> Proposal:
+        """Random whole words for every position."""
+        return Proposal(text=self.text(self.random_ids(generator, self._n_tokens).tolist()))
+
+    def random_vectors(self, generator: torch.Generator, shape: Sequence[int]) -> Tensor:
+        """[*shape], width last: normal, with the mean and spread that each coordinate has over the
+        whole words."""
+        spread, mean = torch.std_mean(self.vectors(self._vocabulary.ids), dim=0)
+        noise = torch.randn(tuple(shape), generator=generator).to(self._encoder.device)
+        return noise * spread + mean
+
+    def nearest(self, vectors: Tensor) -> Projections:
+        """[k, positions, width] → the nearest tokens; cheap for consecutive snapshots."""
+        return self._projector.nearest(vectors)
+
+    def toward(self, start: Tensor, vectors: Tensor) -> list[list[int]]:
+        """[positions, width], [k, positions, width] → tokens nearest to the displacements."""
+        return self._projector.toward(start, vectors)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens; whole words come back as the same tokens."""
+        return self._projector.text(ids)

@@ -1,0 +1,148 @@
+"""Which files of a data set in the hub's layout hold which split, and what their columns are.
+
+The library ``datasets`` reads the layout: cards, configurations, names of splits. Nothing is
+downloaded and no code of a data set is run: its files must be its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mentorgrad.data_sets import LocalDataSet
+from mentorgrad.errors import Unsupported
+from mentorgrad.models import first_line
+from trainer_service.tasks.files import MAX_FILE_BYTES, MalformedError, records
+
+_TEXT_TYPES = ("string", "large_string")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which files hold which split, and what their columns are."""
+
+    files: Mapping[str, tuple[Path, ...]]
+    """By split."""
+    columns: tuple[str, ...]
+    """In order."""
+    texts: tuple[str, ...]
+    """The columns that hold texts."""
+    names: Mapping[str, tuple[str, ...]]
+    """Column of class labels → their names in order."""
+
+    @classmethod
+    def of(cls, found: LocalDataSet) -> Layout:
+        """Reads the layout.
+
+        Raises:
+            MalformedError: It has no data files, or others than its own.
+            Unsupported: The library ``datasets`` is not installed.
+        """
+        datasets = _library()
+        _require_plain_card(found.folder)
+        try:
+            files, features = _read(datasets, found)
+        except (MalformedError, Unsupported):
+            raise
+        except Exception as error:  # cards and schemas are anybody's, and so is what they cause
+            said = first_line(error).replace(str(found.folder), found.folder.name)
+            raise MalformedError(said) from None
+        class_label = datasets.ClassLabel
+        return cls(
+            files=files,
+            columns=tuple(features),
+            texts=tuple(n for n, f in features.items() if getattr(f, "dtype", "") in _TEXT_TYPES),
+            names={n: tuple(f.names) for n, f in features.items() if isinstance(f, class_label)},
+        )
+
+
+def _read(
+    datasets: Any, found: LocalDataSet
+) -> tuple[dict[str, tuple[Path, ...]], Mapping[str, Any]]:
+    """Files by split, and features by column."""
+    with tempfile.TemporaryDirectory() as nothing_is_kept:
+        builder = datasets.load_dataset_builder(
+            str(found.folder), found.config, cache_dir=nothing_is_kept
+        )
+    inside = _owned_folder(found.folder)
+    files = {
+        str(split): tuple(_data_file(str(name), inside) for name in names)
+        for split, names in (builder.config.data_files or {}).items()
+    }
+    if not any(files.values()):
+        raise MalformedError("has no data files")
+    first = next(paths[0] for paths in files.values() if paths)
+    return files, builder.info.features or _features(datasets, first)
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise Unsupported(
+            "hf: tasks need datasets; run: pip install 'mentorgrad[trainer,hub]'",
+            reason="MISSING_EXTRA",
+        ) from error
+    return datasets
+
+
+def _require_plain_card(folder: Path) -> None:
+    """A card may name the files of each split; they must be the data set's own."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return
+    from huggingface_hub import metadata_load
+
+    try:
+        data = metadata_load(card) or {}
+    except Exception:  # the YAML reader's own errors; its content is anybody's
+        raise MalformedError("its README.md has no readable metadata") from None
+    for text in _texts_in(data.get("configs")):
+        if "://" in text or "::" in text or text.startswith(("/", "~")) or ".." in text:
+            raise MalformedError(f"its README.md names files outside of it: {text[:80]!r}")
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts_in(item)
+
+
+def _owned_folder(folder: Path) -> Path:
+    """What links may lead to: the folder itself, or in a cache the blobs of all its revisions."""
+    folder = folder.resolve()
+    cached = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("datasets--")
+    return folder.parents[1] if cached else folder
+
+
+def _data_file(name: str, inside: Path) -> Path:
+    path = Path(name)
+    if not path.resolve().is_relative_to(inside) or not path.is_file():
+        raise MalformedError(f"{path.name} does not lie within the data set")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise MalformedError(f"{path.name} has more than {MAX_FILE_BYTES} bytes")
+    return path
+
+
+def _features(datasets: Any, file: Path) -> Mapping[str, Any]:
+    """Of a file: a parquet file's own, or as its first record looks."""
+    if file.suffix == ".parquet":
+        import pyarrow.parquet
+
+        features: Mapping[str, Any] = datasets.Features.from_arrow_schema(
+            pyarrow.parquet.read_schema(file)
+        )
+        return features
+    _, record = next(records(file, ()), ("", {}))
+    return {
+        str(name): datasets.Value("string" if isinstance(value, str) else "int64")
+        for name, value in record.items()
+    }

@@ -1,0 +1,286 @@
+"""What can be seen of a run from outside: figures for its service, spans for whoever traces it.
+
+Both come from the events that the store has taken and from watching the mentor being asked; the
+run itself knows of neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from mentorgrad.model.advice import Answer, Batch, Outcomes, ProposalRequest, Wants
+from mentorgrad.model.event import (
+    CandidatesScored,
+    Finished,
+    ProposalsReceived,
+    RestartDecided,
+    RunEvent,
+    Segment,
+    StageStarted,
+    StateChanged,
+)
+from mentorgrad.model.run import Usage
+from mentorgrad.wire import tracing
+from mentorgrad.wire.tracing import Span
+from trainer_service.protocols import Mentor, Scored
+from trainer_service.report import SECONDS, AnswerFigure, Report
+
+_COUNTED = (
+    "probe_steps",
+    "evaluations",
+    "usable_answers",
+    "fallbacks",
+    "prompt_tokens",
+    "reply_tokens",
+)
+"""Figures of a run's usage that are reported as they are."""
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """How far the stored log is."""
+
+    usage: Usage = field(default_factory=Usage)
+    step: int = 0
+    restarts: int = 0
+
+
+class Telemetry:
+    """Watches one attempt at a run. Made in the run's thread.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._run_thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._totals = self._reported = _Totals()
+        self._answers: list[AnswerFigure] = []
+        self._lags: list[float] = []
+        self._since = clock()
+        self._idle = 0.0
+        self._idle_since: float | None = None
+        self._stages = StageSpans()
+        self.store_waiting: Callable[[], float] = lambda: 0.0
+        """Seconds that the write under way has taken so far."""
+
+    def go_on(self, usage: Usage, step: int) -> None:
+        """What a checkpoint holds was done, and reported, by an earlier attempt."""
+        with self._lock:
+            self._totals = self._reported = _Totals(usage, step)
+
+    def stored(self, events: Sequence[RunEvent]) -> None:
+        """Takes in what the store has taken."""
+        lag = (datetime.now(UTC) - events[0].time).total_seconds()
+        with self._lock:
+            self._lags.append(max(lag, 0.0))
+            for event in events:
+                self._totals = _after(self._totals, event)
+        for event in events:
+            self._stages.take(event)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what waits for something other than the device; of interest in the run's thread
+        alone."""
+        if threading.get_ident() != self._run_thread:
+            yield
+            return
+        with self._lock:
+            self._idle_since = self._clock()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._settle_idle(self._clock())
+                self._idle_since = None
+
+    def watch(self, name: str, mentor: Mentor) -> WatchedMentor:
+        """The mentor, watched.
+
+        Args:
+            name: As the spec calls it.
+            mentor: Who is asked.
+        """
+        return WatchedMentor(name, mentor, self)
+
+    def answered(self, figure: AnswerFigure) -> None:
+        """Takes in an answer, or what came instead."""
+        with self._lock:
+            self._answers.append(figure)
+
+    def report(self) -> Report:
+        """What happened since the last one."""
+        with self._lock:
+            now = self._clock()
+            self._settle_idle(now)
+            new, old = self._totals, self._reported
+            counts = {
+                name: getattr(new.usage, name) - getattr(old.usage, name) for name in _COUNTED
+            }
+            made = Report(
+                **counts,
+                steps=new.step - old.step,
+                restarts=new.restarts - old.restarts,
+                answers=tuple(self._answers),
+                store_lags=tuple(self._lags),
+                store_waiting=self.store_waiting(),
+                seconds=now - self._since,
+                idle=self._idle,
+            )
+            self._reported, self._since, self._idle = new, now, 0.0
+            self._answers, self._lags = [], []
+        return made
+
+    def _settle_idle(self, now: float) -> None:
+        if self._idle_since is not None:
+            self._idle += now - self._idle_since
+            self._idle_since = now
+
+
+def _after(totals: _Totals, event: RunEvent) -> _Totals:
+    payload = event.payload
+    if isinstance(payload, (CandidatesScored, ProposalsReceived, RestartDecided)):
+        totals = replace(totals, usage=payload.usage)
+        if isinstance(payload, RestartDecided):
+            totals = replace(totals, restarts=totals.restarts + payload.restarted)
+    elif isinstance(payload, Finished) and payload.result is not None:
+        totals = replace(totals, usage=payload.result.usage)
+    elif isinstance(payload, Segment):
+        totals = replace(totals, step=max(totals.step, payload.step_end))
+    elif isinstance(payload, StageStarted):
+        totals = replace(totals, step=max(totals.step, payload.step))
+    usage = totals.usage
+    return replace(totals, step=max(totals.step, usage.gradient_steps - usage.probe_steps))
+
+
+class StageSpans:
+    """Spans of a run's stages and decisions, made of its events when they are stored."""
+
+    def __init__(self) -> None:
+        self._parent = tracing.current().parent
+        self._open: Span | None = None
+        self._is_deciding = False
+
+    def take(self, event: RunEvent) -> None:
+        """Begins and ends what the event begins and ends."""
+        payload = event.payload
+        if isinstance(payload, StageStarted):
+            self._begin(event, "stage", payload.stage)
+        elif isinstance(payload, ProposalsReceived):
+            if not self._is_deciding:
+                self._begin(event, "decide", payload.stage)
+        elif isinstance(payload, CandidatesScored):
+            if not self._is_deciding:  # proposals are scored to decide on them
+                self._end(event)
+        elif isinstance(payload, (RestartDecided, Finished, StateChanged)):
+            self._end(event)
+
+    def _begin(self, event: RunEvent, name: str, stage: int) -> None:
+        self._end(event)
+        if self._parent:
+            self._is_deciding = name == "decide"
+            self._open = tracing.begin(
+                name, parent=self._parent, at=event.time, facts={"stage": stage}
+            )
+
+    def _end(self, event: RunEvent) -> None:
+        span, self._open, self._is_deciding = self._open, None, False
+        if span is not None:
+            span.end(event.time)
+
+
+class WatchedMentor:
+    """A mentor whose answers are timed, and whose questions carry their place in the trace.
+
+    Satisfies `trainer_service.protocols.Mentor`.
+    """
+
+    def __init__(self, name: str, mentor: Mentor, telemetry: Telemetry) -> None:
+        self._name = name
+        self._mentor = mentor
+        self._telemetry = telemetry
+        self._parent = tracing.current().parent
+
+    @property
+    def wants(self) -> Wants:
+        """See `Mentor`."""
+        return self._mentor.wants
+
+    def wait_open(self, timeout: float) -> bool:
+        """See `Mentor`."""
+        with self._telemetry.waiting():
+            return self._mentor.wait_open(timeout)
+
+    def observe(self, batch: Batch) -> None:
+        """See `Mentor`."""
+        self._mentor.observe(batch)
+
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """See `Mentor`."""
+        began = time.monotonic()
+        facts: tracing.Facts = {
+            "mentor": self._name,
+            "stage": request.stage,
+            "request_id": request.request_id,
+        }
+        with (
+            self._telemetry.waiting(),
+            tracing.span("ask", "client", self._parent, facts) as span,
+        ):
+            asked = replace(request, trace_parent=span.parent) if span.parent else request
+            answer = self._mentor.propose(asked, incumbent, pool)
+            span.note(status=answer.status.value, proposals=len(answer.proposals))
+        seconds = time.monotonic() - began
+        self._telemetry.answered(AnswerFigure(self._name, answer.status.value, seconds))
+        return answer
+
+    def report(self, outcomes: Outcomes) -> None:
+        """See `Mentor`."""
+        self._mentor.report(outcomes)
+
+    def cancel(self) -> None:
+        """See `Mentor`."""
+        self._mentor.cancel()
+
+    def close(self) -> None:
+        """See `Mentor`."""
+        self._mentor.close()
+
+
+class Reporter:
+    """Writes a report a second to standard output, from a thread of its own, and a last one when
+    the block is left."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
+
+    def __enter__(self) -> Reporter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._thread.join(SECONDS)
+        self._say()
+
+    def _write(self) -> None:
+        while not self._closed.wait(SECONDS):
+            self._say()
+
+    def _say(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            sys.stdout.write(self._telemetry.report().to_line())
+            sys.stdout.flush()
