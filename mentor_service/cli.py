@@ -7,7 +7,6 @@ import typer
 from mentor_service import composition
 from mentor_service.settings import MentorSettings
 from mentorgrad.errors import InvalidInput, MentorgradError
-from mentorgrad.serving import logs
 from mentorgrad.serving.settings import command
 
 app = typer.Typer(help="The mentor service: a language model that proposes restarts.")
@@ -19,7 +18,6 @@ def _group() -> None:
 
 
 def _serve(settings: MentorSettings) -> None:
-    logs.configure(settings.log_level)
     composition.run(settings)
 
 

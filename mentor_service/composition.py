@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from mentor_service.profiles import Profile, choose
 from mentor_service.protocols import Backend
@@ -15,13 +15,17 @@ from mentor_service.servicer import SERVICE, MentorServicer
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad import models
 from mentorgrad.errors import InvalidInput, NotFound, Unsupported
-from mentorgrad.serving.server import Server, check_listen, wait_for_signal
+from mentorgrad.serving import logs
+from mentorgrad.serving.metrics import exposed
+from mentorgrad.serving.security import Security, protect
+from mentorgrad.serving.server import Server, announce, wait_for_signal
 from mentorgrad.v1.mentor_service_pb2_grpc import add_MentorServiceServicer_to_server
+from mentorgrad.wire import tracing
 
 log = structlog.get_logger(__name__)
 
-_GRACE = 3.0
-"""Seconds that open sessions have to end at a stop."""
+_CHECK_SECONDS = 6.0
+"""How long the backend may take to say that it is there; a server of others may be far away."""
 
 
 class MentorServer:
@@ -31,12 +35,30 @@ class MentorServer:
         backend: Answers the questions; closed with the server.
         profile: What form of question the model can follow.
         listen: ``HOST:PORT``; port 0 takes a free one.
+        registry: Where calls and answers are counted.
+        security: What protects it.
     """
 
-    def __init__(self, backend: Backend, profile: Profile, listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        profile: Profile,
+        listen: str = "127.0.0.1:0",
+        registry: CollectorRegistry | None = None,
+        security: Security | None = None,
+    ) -> None:
+        registry = registry or CollectorRegistry()
         self._backend = backend
-        self._servicer = MentorServicer(backend, profile)
-        self._server = Server(listen, [SERVICE])
+        self._servicer = MentorServicer(backend, profile, registry=registry)
+        self._server = Server(
+            listen,
+            [SERVICE],
+            check=backend.check,
+            patience=_CHECK_SECONDS,
+            registry=registry,
+            security=security,
+        )
+        self._server.on_drain(lambda: self._servicer.drain("the mentor is stopping"))
         add_MentorServiceServicer_to_server(self._servicer, self._server.grpc)  # type: ignore[no-untyped-call]
 
     async def start(self) -> str:
@@ -47,9 +69,10 @@ class MentorServer:
         """
         return await self._server.start()
 
-    async def stop(self, grace: float = _GRACE) -> None:
-        """Tells open sessions, lets them end within the grace, and unloads the model."""
-        self._servicer.drain("the mentor is stopping")
+    async def stop(self, grace: float = 3.0) -> None:
+        """Says NOT_SERVING, tells open sessions, lets them end within the grace, in seconds, and
+        unloads the model."""
+        await self._server.drain()
         await self._server.stop(grace)
         await self._backend.close()
 
@@ -95,41 +118,58 @@ def build_backend(settings: MentorSettings) -> tuple[Backend, int | None]:
     return local, local.parameters
 
 
-async def serve(settings: MentorSettings, ready: Callable[[str], None]) -> None:
-    """Serves until SIGINT or SIGTERM.
+async def serve(settings: MentorSettings) -> None:
+    """Serves until SIGINT or SIGTERM; one JSON line on standard output says when it is ready, and
+    where.
 
     Args:
         settings: As read.
-        ready: Called with the address once requests are taken.
 
     Raises:
         MentorgradError: A setting is wrong, the model cannot be loaded, or the address is in use.
     """
-    check_listen(settings.listen, settings.insecure)
+    security = protect(settings)
     backend, parameters = build_backend(settings)
     profile = choose(settings.profile, parameters, backend.context_tokens)
-    server = MentorServer(backend, profile, settings.listen)
-    try:
-        address = await server.start()
-    except BaseException:
-        await backend.close()
-        raise
-    log.info("serving", address=address, model=backend.model, profile=profile.name)
-    # Listens for signals before it says that it is there: one may come at once.
+    registry = CollectorRegistry()
+    server = MentorServer(backend, profile, settings.listen, registry, security)
+    with exposed(settings.metrics, registry) as shown:
+        try:
+            address = await server.start()
+        except BaseException:
+            await backend.close()
+            raise
+        log.info(
+            "serving", address=address, metrics=shown, model=backend.model, profile=profile.name
+        )
+        await serve_until_told(
+            server, settings.drain_seconds, lambda: announce("mentor", address, shown)
+        )
+
+
+async def serve_until_told(
+    server: MentorServer, drain_seconds: float, ready: Callable[[], None]
+) -> None:
+    """Serves on until SIGINT or SIGTERM, and stops.
+
+    Args:
+        server: Started.
+        drain_seconds: Longest time from the signal to the end.
+        ready: Called once signals are listened for: one may come at once.
+    """
     signalled = asyncio.create_task(wait_for_signal())
     await asyncio.sleep(0)
-    ready(address)
+    ready()
     await signalled
-    log.info("stopping")
-    await server.stop()
-
-
-def announce(address: str) -> None:
-    """Says on standard output, in one JSON line, that requests are taken."""
-    print(json.dumps({"service": "mentor", "address": address}), flush=True)
+    log.info("stopping", within_seconds=drain_seconds)
+    await server.stop(drain_seconds)
 
 
 def run(settings: MentorSettings) -> None:
     """Serves in this process until it is told to stop; see `serve`."""
-    asyncio.run(serve(settings, announce))
+    logs.configure(settings.log_level, settings.log_format)
+    if missing := tracing.configure("mentorgrad-mentor"):
+        log.warning("no_traces", reason=missing)
+    asyncio.run(serve(settings))
+    tracing.flush()
     sys.stdout.flush()

@@ -74,6 +74,11 @@ class Backend(Protocol):
     context_tokens: int
     """Longest question and reply together."""
 
+    @property
+    def waiting(self) -> int:
+        """Questions that wait; with a server of others, those under way there."""
+        ...
+
     async def ask(self, question: Question, timeout: float) -> Reply:
         """Answers one question within `timeout` seconds.
 
@@ -86,7 +91,8 @@ class Backend(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the runtime does not answer."""
+        """Raises `Unavailable` when the runtime does not answer. Asked every few seconds, it costs
+        the runtime nothing and never waits behind questions."""
         ...
 
     async def close(self) -> None:

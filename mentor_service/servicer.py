@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
+from structlog.contextvars import bind_contextvars
 
+from mentor_service.metrics import MentorMetrics
 from mentor_service.profiles import Profile
 from mentor_service.protocols import Backend
 from mentor_service.session import MAX_PROPOSALS, AdviseSession
@@ -107,6 +110,7 @@ class MentorServicer(MentorServiceServicer):
         profile: What form of question the model can follow.
         max_sessions: Sessions that may be open at once.
         open_seconds: How long a call may take to send its open.
+        registry: Where answers are counted.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class MentorServicer(MentorServiceServicer):
         profile: Profile,
         max_sessions: int = 64,
         open_seconds: float = _OPEN_SECONDS,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._backend = backend
         self._profile = profile
@@ -122,6 +127,9 @@ class MentorServicer(MentorServiceServicer):
         self._open_seconds = open_seconds
         self._calls: set[_Call] = set()
         self._closing = ""
+        self._metrics = MentorMetrics(
+            registry or CollectorRegistry(), lambda: backend.waiting, lambda: len(self._calls)
+        )
 
     def _session(self, opened: AdviseOpen) -> AdviseSession:
         if self._closing:
@@ -129,7 +137,13 @@ class MentorServicer(MentorServiceServicer):
         strategy = registry.create(
             opened.strategy, opened.options, self._profile, self._backend.model
         )
-        return AdviseSession(opened, strategy, self._backend, self._profile.name)
+        return AdviseSession(
+            opened,
+            strategy,
+            self._backend,
+            self._profile.name,
+            answered=self._metrics.answered,
+        )
 
     async def _first(self, requests: AsyncIterator[Any]) -> Any:
         try:
@@ -155,8 +169,9 @@ class MentorServicer(MentorServiceServicer):
         # that reads nothing, and such callers count too.
         call.line.put_nowait(pb.AdviseResponse(accepted=to_message(session.accepted)))
         self._calls.add(call)
+        bind_contextvars(session_id=opened.session_id)  # before there are tasks, which inherit it
         reader = asyncio.create_task(call.read(requests))
-        log.info("session_opened", session_id=opened.session_id, strategy=opened.strategy)
+        log.info("session_opened", strategy=opened.strategy)
         try:
             while (response := await call.line.get()) is not None:
                 if isinstance(response, Exception):

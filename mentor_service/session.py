@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from mentor_service.protocols import Backend, Knowledge, Question, Reply, Strategy
 from mentorgrad.errors import (
@@ -35,6 +37,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
 )
 from mentorgrad.model.run import Candidate, Snapshot
+from mentorgrad.wire import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +60,8 @@ MAX_ANSWERS = 256
 MAX_PENDING = 4
 """Requests of one session that may be worked on at once."""
 
+_ENTRY_BYTES = 40
+"""About what an entry of a candidate's lists takes without its letters."""
 _ITEM_BYTES = 100
 """About what a snapshot or an outcome takes without its words."""
 
@@ -75,6 +80,7 @@ class AdviseSession:
         backend: Answers the strategy's questions.
         profile: Name of the model profile, for the accepted message.
         path: Where the open stands in the request, for error paths.
+        answered: Told of every answer, and of the seconds that it took.
 
     Raises:
         InvalidInput: Constraints that no proposal can satisfy.
@@ -87,6 +93,7 @@ class AdviseSession:
         backend: Backend,
         profile: str,
         path: str = "open",
+        answered: Callable[[Answer, float], None] = lambda *_: None,
     ) -> None:
         _check_constraints(opened, path)
         self.accepted = Accepted(strategy.wants, backend.model, profile)
@@ -94,6 +101,7 @@ class AdviseSession:
         self._opened = opened
         self._strategy = strategy
         self._backend = backend
+        self._answered = answered
         self._seq = 0
         self._snapshots: list[tuple[int, Snapshot]] = []
         self._pool: dict[str, Candidate] = {}
@@ -210,40 +218,52 @@ class AdviseSession:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _compute(self, request: ProposalRequest) -> Answer:
-        timeout = request.timeout.total_seconds()
-        deadline = time.monotonic() + timeout
-
-        async def ask(question: Question) -> Reply:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeadlineExceeded(f"no answer within {timeout:.1f} s")
-            return await self._backend.ask(question, left)
-
-        try:
-            async with asyncio.timeout(timeout), self._turn:
-                answer = await self._strategy.propose(request, self.knowledge(), ask)
-        except TimeoutError:
-            answer = _failed(request, DeadlineExceeded(f"no answer within {timeout:.1f} s"))
-        except MentorgradError as error:
-            answer = _failed(request, error)
-        except Exception as error:
-            log.error("strategy_failed", strategy=self._strategy.name, exc_info=error)
-            answer = _failed(
-                request, MentorgradError("the strategy failed; the mentor's log says more")
-            )
+        """The answer in a task of its own, whose span belongs to what the request says."""
+        began = time.monotonic()
+        facts = {"session_id": self._opened.session_id, "request_id": request.request_id}
+        bind_contextvars(**facts)
+        with tracing.span("answer", "server", request.trace_parent, facts) as span:
+            answer = await self._answer(request, began)
+            span.note(status=answer.status.value, proposals=len(answer.proposals))
+        seconds = time.monotonic() - began
+        self._answered(answer, seconds)
         log.info(
             "answered",
-            session_id=self._opened.session_id,
-            request_id=request.request_id,
             status=answer.status.value,
             proposals=len(answer.proposals),
-            seconds=round(time.monotonic() - deadline + timeout, 3),
+            seconds=round(seconds, 3),
         )
         if answer.status in _LASTING:
             self._answers[request.request_id] = answer
             while len(self._answers) > MAX_ANSWERS:
                 self._answers.popitem(last=False)
         return answer
+
+    async def _answer(self, request: ProposalRequest, began: float) -> Answer:
+        timeout = request.timeout.total_seconds()
+        deadline = began + timeout
+
+        async def ask(question: Question) -> Reply:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded(f"no answer within {timeout:.1f} s")
+            with tracing.span("generate", facts={"model": self._backend.model}) as span:
+                reply = await self._backend.ask(question, left)
+                span.note(prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens)
+            return reply
+
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                return await self._strategy.propose(request, self.knowledge(), ask)
+        except TimeoutError:
+            return _failed(request, DeadlineExceeded(f"no answer within {timeout:.1f} s"))
+        except MentorgradError as error:
+            return _failed(request, error)
+        except Exception as error:
+            log.error("strategy_failed", strategy=self._strategy.name, exc_info=error)
+            return _failed(
+                request, MentorgradError("the strategy failed; the mentor's log says more")
+            )
 
 
 def _check_constraints(opened: AdviseOpen, path: str) -> None:
@@ -287,7 +307,9 @@ def _raw_bytes(batch: Batch) -> int:
 
 def _candidate_text(candidate: Candidate) -> int:
     names = sum(map(len, candidate.parents)) + len(candidate.candidate_id)
-    return names + len(candidate.text) + len(candidate.toward_text) + len(candidate.filled)
+    # Entries take room too, and a parent may have an empty name.
+    entries = _ENTRY_BYTES * (len(candidate.parents) + len(candidate.filled))
+    return names + len(candidate.text) + len(candidate.toward_text) + entries
 
 
 def _outcomes_text(outcomes: Outcomes) -> int:

@@ -8,10 +8,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from mentorgrad.models import DEFAULT_MENTOR_MODEL
-from mentorgrad.serving.settings import ServiceSettings
+from mentorgrad.serving.settings import ListenerSettings, OperationSettings, ServiceSettings
 
 
-class MentorSettings(ServiceSettings):
+class MentorSettings(OperationSettings, ListenerSettings):
     """Flags, `MENTORGRAD_MENTOR_*` environment or a TOML file, in that order of strength."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_MENTOR_", extra="forbid")
@@ -43,12 +43,6 @@ class MentorSettings(ServiceSettings):
     queue_limit: int = Field(16, ge=1, le=10_000, description="Questions that may wait.")
     profile: Literal["auto", "small", "capable"] = Field(
         "auto", description="Form of the questions: auto (by the model's size), small or capable."
-    )
-    insecure: bool = Field(
-        False, description="Serve unencrypted on an address that others can reach."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity that is logged."
     )
 
 

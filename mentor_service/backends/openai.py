@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 _MAX_BODY = 2 * 1024 * 1024
 _TRIES = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+_CHECK_SECONDS = 5.0
 _CHARACTERS_A_TOKEN = 2.0
 """Cautious: a question shorter than this certainly fits."""
 
@@ -83,6 +84,11 @@ class OpenAIBackend:
         self.model = model
         self.context_tokens = context_tokens
 
+    @property
+    def waiting(self) -> int:
+        """See `mentor_service.protocols.Backend`."""
+        return self._under_way
+
     async def ask(self, question: Question, timeout: float) -> Reply:
         """See `mentor_service.protocols.Backend`."""
         longest = (self.context_tokens - question.max_tokens) * 8
@@ -106,14 +112,23 @@ class OpenAIBackend:
         return _reply(body, timedelta(seconds=time.monotonic() - started))
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the server does not list its models."""
+        """Raises `Unavailable` when the server is not there, fails, or refuses the key.
+
+        It is asked for its models; one that has no such list answers that, which is an answer.
+        """
         try:
-            async with asyncio.timeout(10):
-                await self._once("models", None)
+            async with (
+                asyncio.timeout(_CHECK_SECONDS),
+                self._http.stream("GET", "models") as response,
+            ):
+                status = response.status_code
         except TimeoutError:
             raise Unavailable("the LLM server does not answer") from None
-        except _Retry as retry:
-            raise retry.error from None
+        except httpx.TransportError as error:
+            name = type(error).__name__
+            raise Unavailable(f"the LLM server cannot be reached ({name})") from None
+        if status in (401, 403) or status >= 500:
+            raise Unavailable(f"the LLM server answers with status {status}")
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -132,10 +147,9 @@ class OpenAIBackend:
                 await asyncio.sleep(pause)
         raise AssertionError("the last turn returns or raises")
 
-    async def _once(self, path: str, payload: dict[str, Any] | None) -> dict[str, Any]:
-        method = "GET" if payload is None else "POST"
+    async def _once(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
         try:
-            async with self._http.stream(method, path, json=payload) as response:
+            async with self._http.stream("POST", path, json=payload) as response:
                 body = await _limited_body(response)
         except httpx.TransportError as error:
             name = type(error).__name__

@@ -69,6 +69,11 @@ class ScriptedBackend:
         self._turn = asyncio.Lock()
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """See `mentor_service.protocols.Backend`."""
+        return self._waiting
+
     async def ask(self, question: Question, timeout: float) -> Reply:
         """See `mentor_service.protocols.Backend`."""
         await self.check()

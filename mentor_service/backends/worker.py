@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
@@ -28,6 +29,10 @@ from mentorgrad.errors import (
 )
 
 log = structlog.get_logger(__name__)
+
+
+_STUCK_SECONDS = 30.0
+"""An engine looks at the time before every token, so this long after it something is wrong."""
 
 
 class Interrupted(Exception):
@@ -74,6 +79,8 @@ class _Job:
     asked: float
     deadline: float
     future: Future[Reply] = field(default_factory=Future)
+    asker: Context = field(default_factory=copy_context)
+    """Which session asks, for the log."""
     abandoned: bool = False
 
     def check(self) -> None:
@@ -96,6 +103,7 @@ class WorkerBackend(Generic[E]):
         self._line: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._present: _Job | None = None
         self._seconds = 1.0  # of a recent answer, for the hint when to try again
         loaded: Future[E] = Future()
         self._thread = threading.Thread(
@@ -140,9 +148,12 @@ class WorkerBackend(Generic[E]):
             self._line.remove(job)
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the worker thread is gone."""
+        """Raises `Unavailable` when the worker thread is gone, or stuck in an answer."""
         if self._closed or not self._thread.is_alive():
             raise Unavailable("the model was unloaded")
+        present = self._present
+        if present is not None and time.monotonic() > present.deadline + _STUCK_SECONDS:
+            raise Unavailable("the model does not come back from a question whose time is over")
 
     async def close(self) -> None:
         """Ends the present answer, refuses the waiting ones and frees the model."""
@@ -165,7 +176,7 @@ class WorkerBackend(Generic[E]):
         loaded.set_result(engine)
         try:
             while (job := self._next()) is not None:
-                self._answer(engine, job)
+                job.asker.run(self._answer, engine, job)
         finally:
             engine.close()
 
@@ -181,6 +192,7 @@ class WorkerBackend(Generic[E]):
                 raise Unavailable("the model was unloaded")
 
         started = time.monotonic()
+        self._present = job
         try:
             check()
             said = engine.generate(job.question, check)
@@ -200,6 +212,8 @@ class WorkerBackend(Generic[E]):
             )
             if job.future.set_running_or_notify_cancel():
                 job.future.set_result(reply)
+        finally:
+            self._present = None
 
 
 def _fail(job: _Job, error: MentorgradError) -> None:

@@ -1,0 +1,60 @@
+"""What a mentor counts for Prometheus, beside its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mentorgrad.model.advice import Answer
+from mentorgrad.serving.metrics import ANSWER_BUCKETS
+
+
+class MentorMetrics:
+    """Counts answers. Called on the service's event loop.
+
+    Args:
+        registry: Where; one a process.
+        waiting: Questions that wait for the model.
+        sessions: Open sessions.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        waiting: Callable[[], int],
+        sessions: Callable[[], int],
+    ) -> None:
+        self._answers = Histogram(
+            "mentorgrad_mentor_answer_seconds",
+            "From a request to its answer, by what came of it.",
+            ("status",),
+            buckets=ANSWER_BUCKETS,
+            registry=registry,
+        )
+        self._proposals = Counter(
+            "mentorgrad_mentor_proposals", "Proposals given.", registry=registry
+        )
+        self._tokens = Counter(
+            "mentorgrad_mentor_tokens",
+            "Tokens of questions and replies.",
+            ("kind",),
+            registry=registry,
+        )
+        for kind in ("prompt", "reply"):
+            self._tokens.labels(kind)
+        queue = Gauge(
+            "mentorgrad_mentor_queue_length",
+            "Questions that wait for the model.",
+            registry=registry,
+        )
+        queue.set_function(waiting)
+        opened = Gauge("mentorgrad_mentor_sessions_open", "Open sessions.", registry=registry)
+        opened.set_function(sessions)
+
+    def answered(self, answer: Answer, seconds: float) -> None:
+        """An answer was given, or a typed outcome."""
+        self._answers.labels(answer.status.value).observe(seconds)
+        self._proposals.inc(len(answer.proposals))
+        self._tokens.labels("prompt").inc(sum(r.prompt_tokens for r in answer.records))
+        self._tokens.labels("reply").inc(sum(r.reply_tokens for r in answer.records))
