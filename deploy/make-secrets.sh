@@ -1,0 +1,24 @@
+#!/bin/sh
+# Makes the secrets that compose.yaml mounts; called again, it renews the certificates.
+#   deploy/make-secrets.sh FOLDER [HOST...]      names that clients know the trainer's host by
+set -eu
+folder=${1:?which folder?}
+shift
+umask 077
+
+set -- trainer mentor "$@"
+for host; do
+  shift
+  set -- "$@" --host "$host"
+done
+mentorgrad certs dev "$folder" "$@"
+
+cd "$folder"
+if [ ! -e postgres-password ]; then
+  od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >postgres-password
+  printf 'store = "postgresql://mentorgrad:%s@postgres/mentorgrad"\n' "$(cat postgres-password)" \
+    >trainer.toml
+fi
+# Containers read these files as users of their own. On this host nobody else enters the folder.
+chmod 444 ./*
+chmod 400 ca.key
