@@ -1,4 +1,4 @@
-"""A live mentor process for the benchmarks."""
+"""Live services and peers for the benchmarks, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,20 +7,34 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
-def mentor_process(*flags: str) -> Iterator[str]:
-    """Starts `python -m mentor_service serve` on a free loopback port; yields its address."""
-    command = [sys.executable, "-m", "mentor_service", "serve", "--listen", "127.0.0.1:0", *flags]
-    command += ["--log-level", "warning"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def announced(command: list[str]) -> Iterator[dict[str, Any]]:
+    """Starts a process that says where it is in one JSON line; yields the line, and ends it."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise SystemExit(f"the mentor service ended with {process.wait()}")
-        yield json.loads(line)["address"]
+            raise SystemExit(f"{' '.join(command[:3])} ended with {process.wait()}")
+        yield json.loads(line)
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def mentor_process(*flags: str) -> Iterator[str]:
+    """`python -m mentor_service serve` on a free loopback port; yields its address."""
+    command = ["-m", "mentor_service", "serve", "--listen", "127.0.0.1:0", *flags]
+    with announced([*command, "--log-level", "warning"]) as said:
+        yield said["address"]
+
+
+@contextmanager
+def scripted_mentor(latency: float) -> Iterator[str]:
+    """A mentor without a model that answers after `latency` seconds; yields its address."""
+    with announced(["-m", "tests.support.scripted_mentor", "0", str(latency)]) as said:
+        yield said["address"]

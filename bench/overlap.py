@@ -1,0 +1,188 @@
+"""Share of the wall-clock in which training steps run, while a mentor takes half a second to think.
+
+The worker's own code on the demo's objective, recorded to SQLite and streamed to the mentor, a live
+process that answers from a script after its latency. Both modes take two stages of equally many
+steps and ask one question between them, in ABBA blocks.
+
+A training step is everything from computing its loss to the optimizer's update, in stages and in
+races alike, and capturing the parameters after it (projected, recorded and streamed as segments
+fill). The wall-clock runs from the first step's beginning to the last one's end. What is missing to
+1 is waiting for the mentor, and what a run does between stages: scoring candidates and proposals,
+deciding, saving a checkpoint. `updates` is the share without capturing, and `waiting` the one in
+which the run stood still for an answer.
+
+    python -m bench.overlap [--blocks 3] [--steps 160]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from bench.paired import abba, environment
+from bench.services import scripted_mentor
+from mentorgrad.cli.arms import OBJECTIVE
+from mentorgrad.model.event import Created
+from mentorgrad.model.run import RunState
+from mentorgrad.model.spec import Acceptance, MentorChoice, MentorMode, RunSpec, Stages
+from run_store.open import open_store
+from run_store.protocols import RunStore
+from trainer_service import alternation, composition
+from trainer_service.capture import Capture
+from trainer_service.control import Stopper
+from trainer_service.execution import execute
+from trainer_service.job import WorkerJob
+
+LATENCY = 0.5
+"""Seconds that the mentor takes for an answer."""
+
+
+class Stopwatch:
+    """Adds up the training steps of one run: an objective and its optimizers, timed."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+        self._began = 0.0
+        self.first = self.last = self.updating = self.capturing = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objective, name)
+
+    def train_loss(self, parameters: Any, rows: Any) -> Any:
+        """A step begins."""
+        self._began = time.perf_counter()
+        self.first = self.first or self._began
+        return self._objective.train_loss(parameters, rows)
+
+    def timed(self, optimizer: Any) -> Any:
+        """The optimizer, whose update ends a step."""
+        step = optimizer.step
+
+        def update(*arguments: Any) -> Any:
+            result = step(*arguments)
+            self.last = time.perf_counter()
+            self.updating += self.last - self._began
+            return result
+
+        optimizer.step = update
+        return optimizer
+
+    def capture(self, *arguments: Any, **options: Any) -> Any:
+        """A capture that is timed, too."""
+        made = Capture(*arguments, **options)
+        add = made.add
+
+        def timed(*arguments: Any) -> None:
+            began = time.perf_counter()
+            add(*arguments)
+            self.last = time.perf_counter()
+            self.capturing += self.last - began
+
+        made.add = timed
+        return made
+
+    @property
+    def wall(self) -> float:
+        """Seconds from the first step's beginning to the last one's end."""
+        return self.last - self.first
+
+
+class Bench:
+    """Runs of the demo's objective, one after the other."""
+
+    def __init__(self, store: RunStore, mentor: str, steps: int) -> None:
+        self._store = store
+        self._steps = steps
+        job = WorkerJob(
+            run_id="bench",
+            store="memory:",
+            owner="bench",
+            mentors={"slow": mentor},
+            cache_dir=str(Path("~/.cache/mentorgrad").expanduser()),
+            threads=1,
+        )
+        self._parts = composition.run_parts(job)
+        # The encoder is loaded once, outside what is timed.
+        self._built = self._parts.objective(RunSpec(objective=OBJECTIVE), lambda: None)
+        self.waiting: dict[MentorMode, list[float]] = {mode: [] for mode in MentorMode}
+        self.updates: dict[MentorMode, list[float]] = {mode: [] for mode in MentorMode}
+        self.lag: list[float] = []
+
+    def measure(self, mode: MentorMode) -> float:
+        """The share of one run."""
+        spec = RunSpec(
+            objective=OBJECTIVE,
+            stages=Stages(count=2, steps=self._steps, candidates=2),
+            mentor=MentorChoice("slow", proposals=4, mode=mode),
+            acceptance=Acceptance(finalists=2, probe_steps=10),
+            checkpoint_interval=timedelta(hours=1),
+        )
+        watch = Stopwatch(self._built)
+        parts = replace(
+            self._parts,
+            objective=lambda spec, check: watch,
+            optimizer=lambda spec: watch.timed(self._parts.optimizer(spec)),
+        )
+        run, _ = self._store.create(Created(spec=spec))
+        lease = self._store.claim(run.run_id, "bench", timedelta(minutes=10))
+        with mock.patch.object(alternation, "Capture", watch.capture):
+            state = execute(self._store, run, lease, parts, Stopper())
+        done = self._store.get_run(run.run_id)
+        assert state is RunState.SUCCEEDED, done.reason
+        usage = done.usage
+        assert (usage.mentor_calls, usage.usable_answers) == (1, 1), usage
+        assert usage.gradient_steps == 2 * self._steps + 3 * 10
+        self.waiting[mode].append(usage.mentor_time.total_seconds() / watch.wall)
+        self.updates[mode].append(watch.updating / watch.wall)
+        if mode is MentorMode.OVERLAPPED:
+            self.lag.append(usage.lag_steps)
+        return (watch.updating + watch.capturing) / watch.wall
+
+
+def medians(shares: dict[MentorMode, list[float]]) -> dict[str, float]:
+    """Of each mode's runs."""
+    return {mode.value: round(statistics.median(found), 4) for mode, found in shares.items()}
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=160)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, scripted_mentor(LATENCY) as mentor:
+        store = open_store(f"sqlite:///{Path(name) / 'runs.sqlite'}")
+        bench = Bench(store, mentor, arguments.steps)
+        result = abba(
+            lambda: bench.measure(MentorMode.OVERLAPPED),
+            lambda: bench.measure(MentorMode.BLOCKING),
+            arguments.blocks,
+        )
+        store.close()
+    print(
+        json.dumps(
+            {
+                "overlapped": round(result.a, 4),
+                "blocking": round(result.b, 4),
+                "updates": medians(bench.updates),
+                "waiting": medians(bench.waiting),
+                "lag_steps": round(statistics.median(bench.lag)),
+                "latency_seconds": LATENCY,
+                "steps_a_stage": arguments.steps,
+                "blocks": arguments.blocks,
+                "environment": environment("torch", "grpcio"),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
