@@ -20,10 +20,13 @@ from google.protobuf import descriptor_pb2
 from pydantic.fields import FieldInfo
 
 from mentor_service.settings import MentorSettings, Secrets
+from mentorgrad.cli import access
 from mentorgrad.cli.common import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.schema import Kind, all_dataclasses, field_bounds, field_types, snake_case, to_dict
+from mentorgrad.serving.authorization import SCOPES
 from mentorgrad.serving.settings import ServiceSettings
+from mentorgrad.wire.codes import ANY, SPECIFIC
 from trainer_service.settings import TrainerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +89,10 @@ def client_section() -> str:
     for option, default in ((ServerOption, DEFAULT_SERVER), (MentorOption, DEFAULT_MENTOR)):
         (info,) = option.__metadata__
         rows.append((f"`{info.default}`", f"`{info.envvar}`", f"`{default}`", prose(info.help)))
+    for _, option in access.OPTIONS.values():
+        (info,) = option.__metadata__
+        rows.append((f"`{info.default}`", f"`{info.envvar}`", "", prose(info.help)))
+    rows.append(("", "`MENTORGRAD_TOKEN`", "", "Our token, where no file is named."))
     return "## Client commands\n\n" + table(("flag", "environment", "default", "meaning"), rows)
 
 
@@ -196,8 +203,13 @@ def grpc_file(file: descriptor_pb2.FileDescriptorProto) -> str:
                     (method.server_streaming, method.output_type),
                 )
             )
-            rows.append((f"`{method.name}`", request, response, said[6, i, 2, j]))
-        parts.append(table(("rpc", "request", "response", "meaning"), rows) + "\n")
+            path = f"/{file.package}.{service.name}/{method.name}"
+            codes = ", ".join(f"`{code.name}`" for code in SPECIFIC[path])
+            meaning = said[6, i, 2, j]
+            name = f"`{method.name}`"
+            rows.append((name, request, response, f"`{SCOPES[path]}`", codes, meaning))
+        head = ("rpc", "request", "response", "scope", "its own errors", "meaning")
+        parts.append(table(head, rows) + "\n")
     for i, message in enumerate(file.message_type):
         parts.append(f"### {message.name}\n\n{said[4, i]}\n\n")
         rows = [
@@ -230,7 +242,12 @@ def grpc() -> str:
         HEAD
         + "# gRPC reference\n\nPackage `mentorgrad.v1`. Health checking and reflection are on in "
         + "both services. Errors carry `google.rpc.ErrorInfo` (domain `mentorgrad`) and, for "
-        + "INVALID_ARGUMENT, `google.rpc.BadRequest` with each field's full path.\n\n"
+        + "INVALID_ARGUMENT, `google.rpc.BadRequest` with each field's full path. Where a service "
+        + "takes tokens, a call needs one of the scope that its method is listed with, reflection "
+        + "one of `read`, and health none.\n\n"
+        + "Every method may answer "
+        + ", ".join(f"`{code.name}`" for code in ANY)
+        + "; beyond these only what stands beside it. `INTERNAL` and `UNKNOWN` are defects.\n\n"
         + "".join(grpc_file(file) for file in own)
     )
 
