@@ -11,6 +11,9 @@ TORCH ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
 TORCH_CPU_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_EXTRA_INDEX_URL)$(PIP_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 TORCH_ARGS := $(if $(filter cpu,$(TORCH)),$(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX)))
 
+# All but what only kustomize reads.
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
 .PHONY: help setup demo test check protos docs bench clean
 
 help: ## this list
@@ -31,12 +34,17 @@ demo: setup ## the main job on the embedded default: three runs, a table, a pict
 test: setup ## all tests, with real servers, the real LLM and real Postgres
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
-check: setup ## format, lint, types, layers, protos, stubs
+check: setup ## format, lint, types, layers, protos, stubs, deployment
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml deploy/compose.*.yaml
+	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
+	$(BIN)/shellcheck deploy/make-secrets.sh
 	$(MAKE) --no-print-directory protos docs
 	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference); \
 	if [ -n "$$changed" ]; then echo "what is generated differs; commit it:"; echo "$$changed"; exit 1; fi
@@ -60,7 +68,7 @@ docs: setup ## generate docs/reference from the settings, the spec and the proto
 	$(BIN)/python docs/reference.py
 
 bench: setup ## every benchmark; each prints one JSON object as its last line
-	for name in capture_overhead mentor_overhead store_append; do \
+	for name in capture_overhead mentor_overhead store_append overlap stream tls; do \
 	  $(BIN)/python -m bench.$$name || exit 1; done
 
 clean: ## remove what setup made

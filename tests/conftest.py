@@ -21,7 +21,19 @@ import structlog
 
 from tests.support.event_maker import EventMaker
 
+CACHE_VARIABLE = "MENTORGRAD_TRAINER_CACHE_DIR"
+"""By which all processes of a session share one cache of embeddings, and no other session does."""
+
 _SCRIPTED_MENTOR = Path(__file__).parent / "support" / "scripted_mentor.py"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process makes the cache; those it starts inherit it."""
+    if CACHE_VARIABLE not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="mentorgrad-cache")
+        os.environ[CACHE_VARIABLE] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop(CACHE_VARIABLE))
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +97,9 @@ class MentorProcess:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        self.address: str = json.loads(line)["address"]
+        said = json.loads(line)
+        self.address: str = said["address"]
+        self.metrics: str = said.get("metrics", "")
         self.port = int(self.address.rpartition(":")[2])
 
     def signal(self, number: int) -> None:

@@ -8,9 +8,15 @@ import torch
 
 from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
 from tests.support.numerics import CPU, objective, tickets, tune
+from trainer_service import tensorfile
+from trainer_service.objectives.names import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected
 
-NAMES = ["rastrigin", "ackley", "rosenbrock", "levy", "label_prompt", "label_prompt_per_class"]
+NAMES = [
+    *("rastrigin", "ackley", "rosenbrock", "levy"),
+    *("label_prompt", "label_prompt_per_class"),
+    *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
+]
 
 
 @pytest.fixture(params=NAMES)
@@ -20,6 +26,10 @@ def built(request: pytest.FixtureRequest) -> Objective:
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def drawn(built: Objective, seed: int) -> torch.Tensor:
+    return built.random_parameters(generator(seed), built.initial(generator(seed)))
 
 
 def some_rows(built: Objective) -> torch.Tensor:
@@ -36,11 +46,11 @@ def test_the_start_is_reproducible(built: Objective) -> None:
 
 
 def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None:
-    random = torch.stack([built.random_parameters(generator(seed)) for seed in range(8)])
+    random = torch.stack([drawn(built, seed) for seed in range(8)])
     start = torch.stack([built.initial(generator(seed)) for seed in range(8)])
     assert random.shape == start.shape
     assert 0.4 < float(random.std() / start.std()) < 2.5
-    assert torch.equal(random[0], built.random_parameters(generator(0)))
+    assert torch.equal(random[0], drawn(built, 0))
 
 
 def test_the_loss_is_a_scalar_with_a_gradient(built: Objective) -> None:
@@ -87,7 +97,8 @@ def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective
     built.toward(live, batch)
     built.test(live)
     built.embed(built.random_proposal(generator()), live)
-    built.artifact(live)
+    built.random_parameters(generator(), live)
+    built.artifacts(live)
     assert torch.equal(live.detach(), before)
     assert live.grad is None
     assert live.requires_grad
@@ -101,7 +112,9 @@ def test_a_projection_says_where_the_parameters_are(built: Objective) -> None:
     if built.has_words:
         # The start is made of words, so its projection is itself.
         assert projected.distance == pytest.approx(0.0, abs=1e-6)
-        assert torch.equal(built.embed_ids(projected.ids, torch.zeros_like(start)), start)
+        other = built.random_parameters(generator(1), start)
+        assert not torch.equal(other, start)
+        assert torch.equal(built.embed_ids(projected.ids, other), start)
     else:
         assert projected.ids == ()
 
@@ -113,18 +126,18 @@ def test_a_projection_as_a_proposal_comes_back(built: Objective) -> None:
     embedded = built.embed(Proposal(text=projected.text), torch.zeros_like(start))
     (again,) = built.project(embedded.parameters.unsqueeze(0))
     assert again.text == projected.text
-    assert len(embedded.filled) == start.numel() // (start.shape[-1] if built.has_words else 1)
+    assert len(embedded.filled) == (len(projected.ids) if built.has_words else start.numel())
 
 
 def test_a_projection_does_not_depend_on_what_was_projected_before(built: Objective) -> None:
-    far = built.random_parameters(generator(8))
-    steps = torch.stack([far + 0.1 * built.random_parameters(generator(i)) for i in range(6)])
+    far = drawn(built, 8)
+    steps = torch.stack([far + 0.1 * drawn(built, i) for i in range(6)])
     together = built.project(steps)
     assert [built.project(step.unsqueeze(0))[0] for step in steps] == together
 
 
 def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> None:
-    start = built.random_parameters(generator(1))
+    start = drawn(built, 1)
     goal = built.initial(generator(2))
     (toward,) = built.toward(start, (start + goal).unsqueeze(0))
     if built.has_words:
@@ -148,7 +161,7 @@ def test_random_proposals_can_always_be_scored(built: Objective) -> None:
 
 
 def test_raw_parameters_are_taken_as_they_are(built: Objective) -> None:
-    raw = built.random_parameters(generator(4))
+    raw = drawn(built, 4)
     incumbent = built.initial(generator())
     embedded = built.embed(Proposal(parameters=raw.numpy()), incumbent)
     assert torch.equal(embedded.parameters, raw)
@@ -171,26 +184,33 @@ def test_an_empty_proposal_is_called_so(built: Objective, text: str) -> None:
 
 
 def test_the_card_and_constraints_describe_it(built: Objective) -> None:
-    assert built.card.objective in ("function", "label_prompt")
+    assert built.card.objective in ("function", "label_prompt", "prompt_tuning")
     assert built.card.description
     words = built.constraints.kind is ProposalKind.TEXT
     assert words == built.has_words
     if words:
-        assert built.constraints.n_tokens == built.shape[-2]
+        (projected,) = built.project(built.initial(generator()).unsqueeze(0))
+        classes = 6 if len(built.shape) == 3 else 1  # a prompt each
+        assert built.constraints.n_tokens * classes == len(projected.ids)
         assert 1 <= built.constraints.max_words <= built.constraints.n_tokens
-        assert len(built.card.labels) == 6
+        assert len(built.card.labels) >= 2
         assert built.digest
     else:
         assert built.constraints.dimensions == built.shape[0]
         assert built.constraints.lower < built.constraints.upper
 
 
-def test_the_artifact_holds_the_parameters(built: Objective) -> None:
+def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
     parameters = built.initial(generator())
-    tensors, metadata = built.artifact(parameters)
-    assert [torch.equal(tensor, parameters) for tensor in tensors.values()] == [True]
+    files = built.artifacts(parameters)
+    assert files == built.artifacts(parameters.clone())
+    tensors, metadata = tensorfile.load(files[ARTIFACT])
     assert metadata["objective"] == built.card.objective
-    assert all(isinstance(value, str) for value in metadata.values())
+    if "head.weight" not in tensors:
+        assert [torch.equal(tensor, parameters) for tensor in tensors.values()] == [True]
+    else:
+        assert tensors["prompt"].shape[0] == built.constraints.n_tokens
+        assert tensors["head.weight"].shape[0] == len(built.card.labels)
 
 
 # -- functions --------------------------------------------------------------------------------
@@ -258,7 +278,7 @@ def test_points_that_cannot_be_scored(proposal: Proposal, status: ProposalStatus
 
 def test_a_short_proposal_keeps_the_rest_of_the_incumbent() -> None:
     built = objective("label_prompt")
-    incumbent = built.random_parameters(generator())
+    incumbent = drawn(built, 0)
     embedded = built.embed(Proposal(text="money back"), incumbent)
     assert embedded.filled == (0, 1)
     assert torch.equal(embedded.parameters[2:], incumbent[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -27,11 +28,13 @@ from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import (
     Acceptance,
     Budget,
+    DataFiles,
     Fallback,
     Function,
     LabelPrompt,
     MentorChoice,
     Optimizer,
+    PromptTuning,
     RunSpec,
     Stages,
     Task,
@@ -40,11 +43,14 @@ from mentorgrad.schema import to_dict
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
 from run_store.protocols import RunStore
+from tests.support import tiny_models
 from trainer_service.composition import run_parts
 from trainer_service.control import Stop, StopKind
-from trainer_service.execution import ARTIFACT, Parts, execute
+from trainer_service.execution import Parts, execute
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
+from trainer_service.objectives.names import ARTIFACT
+from trainer_service.settings import TrainerSettings
 
 LEASE = timedelta(seconds=30)
 SPEC = RunSpec(
@@ -178,8 +184,9 @@ WORDS = RunSpec(
 )
 
 
-def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path) -> None:
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", cache_dir=str(tmp_path)))
+def test_a_soft_prompt_goes_on_exactly_too() -> None:
+    cache = str(TrainerSettings().cache_dir)
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", cache_dir=cache))
     store = MemoryRunStore()
     whole_id = create(store, WORDS)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
@@ -199,6 +206,50 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path) -> None:
     assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
     assert effective(store, run_id) == log
     assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
+
+
+def test_a_prompt_with_a_classifier_goes_on_exactly_too(tmp_path: Path) -> None:
+    tiny_models.make(tmp_path / "tiny")
+    lines = [
+        json.dumps({"text": text, "label": int("good" in text or "bad" in text)})
+        for text in tiny_models.TEXTS
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    roots = {"data_roots": (str(tmp_path),), "model_roots": (str(tmp_path),)}
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", **roots))
+    spec = dataclasses.replace(
+        WORDS,
+        objective=PromptTuning("tiny", n_tokens=2),
+        task=Task(
+            name="own",
+            data=DataFiles("rows.jsonl"),
+            labels=("other", "worth"),
+            description="what is said",
+            shots=4,
+            selection_rows=4,
+        ),
+    )
+    store = MemoryRunStore()
+    whole_id, control = create(store, spec), StopsAt()
+    assert go(store, whole_id, control, how) is RunState.SUCCEEDED
+    log = effective(store, whole_id)
+    (decided,) = (entry[1] for entry in log if entry[0] == "restart_decided")
+    assert len(decided["branches"]) == 2, "it raced"
+
+    run_id = create(store, spec)
+    paused_at = []
+    for n in range(2, control.asked, 4):  # while texts are read, in scorings, stages and races
+        assert go(store, run_id, StopsAt(n), how) is RunState.PAUSED
+        paused_at.append(store.get_run(run_id).step)
+        if paused_at[-1] >= 6:
+            break
+    assert {0, 4} <= set(paused_at)
+    assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+    assert effective(store, run_id) == log
+    files = [artifact.name for artifact in store.artifacts(run_id)]
+    assert files == ["adapter_config.json", "adapter_model.safetensors", ARTIFACT]
+    for name in files:
+        assert store.read_artifact(run_id, name) == store.read_artifact(whole_id, name)
 
 
 def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunStore) -> None:

@@ -222,6 +222,38 @@ def test_list_runs_orders_and_pages(world: World, event_maker: Any) -> None:
             assert found == expected, (order, size)
 
 
+def test_pages_end_early_where_entries_are_large(
+    world: World, event_maker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand runs of a megabyte each are no answer; whatever is asked for, nothing is lost."""
+    monkeypatch.setattr("run_store.paging.PAGE_BYTES", 2_500)
+    monkeypatch.setattr("run_store.paging.EVENTS_BYTES", 2_500)
+    ids = [
+        world.store.create(Created(RunSpec(labels={"k": "x" * size})))[0].run_id
+        for size in (900, 900, 2_000, 2_000, 10, 10)
+    ]
+    found: list[list[str]] = []
+    token = ""
+    while token or not found:
+        page = world.reader.list_runs(order=RunOrder.OLDEST, page_size=1000, page_token=token)
+        found.append([run.run_id for run in page.runs])
+        token = page.next_page_token
+    assert list(itertools.chain(*found)) == ids
+    assert [len(page) for page in found] == [2, 1, 1, 2]
+
+    run_id, make = started(world, event_maker)
+    put(world, make, make.scored(0, *range(5), text="y" * 1_000))
+    put(world, make, *(StageStarted(n, 0, "z" * 1_000) for n in range(40)))
+    sizes, token = [], ""
+    while token or not sizes:
+        page = world.reader.list_candidates(run_id, page_size=1000, page_token=token)
+        sizes.append(len(page.candidates))
+        token = page.next_page_token
+    assert sizes == [2, 2, 1]
+    seqs = [event.seq for event in world.reader.events(run_id)]
+    assert seqs == list(range(1, make.seq + 1))
+
+
 def test_pages_stay_right_while_runs_are_added(world: World) -> None:
     ids = [world.store.create(Created())[0].run_id for _ in range(4)]
     first = world.reader.list_runs(page_size=2)

@@ -106,10 +106,13 @@ def test_create_makes_a_request_id_where_there_is_none(opened: Any) -> None:
 
 def test_create_refuses_beyond_the_queue_but_finds_what_is_there(opened: Any) -> None:
     created = Created(request_id="key")
+    assert opened.store.queued() == 0
     run, _ = opened.store.create(created, max_queued=1)
+    assert opened.store.queued() == 1
     refused(ResourceExhausted, "QUEUE_FULL", opened.store.create, Created(), max_queued=1)
     assert opened.store.create(created, max_queued=1) == (run, False)
     opened.store.claim(run.run_id, "worker", MINUTE)
+    assert opened.store.queued() == 0
     assert opened.store.create(Created(), max_queued=1)[1]
 
 

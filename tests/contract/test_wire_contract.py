@@ -23,7 +23,7 @@ from mentorgrad.model.query import CandidateFilter, RunFilter
 from mentorgrad.model.run import Artifact, Run, Snapshot
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.schema import FieldType, Kind, all_dataclasses, field_types
-from mentorgrad.v1 import query_pb2, run_pb2, tensor_pb2
+from mentorgrad.v1 import event_pb2, query_pb2, run_pb2, tensor_pb2
 from mentorgrad.wire import codec, tensors
 
 ROOTS = (RunEvent, Run, MentorInfo, Outcomes, ProposalRequest, RunFilter, CandidateFilter, Artifact)
@@ -198,6 +198,14 @@ def test_an_absurd_duration_is_refused() -> None:
     message.mentor.timeout.seconds = 10**15
     with pytest.raises(InvalidInput, match=r"spec\.mentor\.timeout"):
         codec.from_message(RunSpec, message, "spec")
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), [(10**15, 0), (-(10**15), 0), (0, -1), (0, 10**9)])
+def test_a_time_that_is_none_is_refused(seconds: int, nanos: int) -> None:
+    message = event_pb2.RunEvent(seq=1, mentor_back={"mentor": "m"})
+    message.time.seconds, message.time.nanos = seconds, nanos
+    with pytest.raises(InvalidInput, match=r"events\[0\]\.time: must be a time between"):
+        codec.from_message(RunEvent, message, "events[0]")
 
 
 def test_bytes_that_are_no_event_are_data_loss() -> None:

@@ -101,6 +101,7 @@ def test_without_a_service_one_line_says_so(empty: Run) -> None:
         (("serve", "all"), "trainer,mentor"),
         (("demo",), "demo"),
         (("models", "pull", "hf:org/repo"), "hub"),
+        (("health",), "service"),
     ],
 )
 def test_a_missing_extra_is_one_line_with_the_pip_command(

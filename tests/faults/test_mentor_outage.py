@@ -23,7 +23,8 @@ from mentorgrad.model.advice import (
     TaskCard,
 )
 from mentorgrad.model.run import Candidate, CandidateSource, Score, Snapshot
-from trainer_service.mentors.remote import Patience, RemoteMentor, probe
+from mentorgrad.wire.advising import Patience
+from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.protocols import Scored
 
 OPENED = AdviseOpen("run-1", card=TaskCard("label_prompt", "messages", ("billing",)))

@@ -31,7 +31,7 @@ from run_store.memory_store import MemoryRunStore
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service.composition import run_parts
 from trainer_service.control import Stopper
-from trainer_service.execution import ARTIFACT, execute
+from trainer_service.execution import execute
 from trainer_service.job import (
     EXIT_BAD_JOB,
     EXIT_NOT_MINE,
@@ -39,6 +39,7 @@ from trainer_service.job import (
     EXIT_STORE,
     WorkerJob,
 )
+from trainer_service.objectives.names import ARTIFACT
 from trainer_service.scheduler import DIED
 
 SPEC = RunSpec(

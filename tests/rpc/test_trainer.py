@@ -200,7 +200,7 @@ async def test_what_waits_is_cancelled_and_paused_at_once_and_the_queue_has_an_e
 async def test_what_the_trainer_offers(client: AsyncClient) -> None:
     info = await client.trainer_info()
     assert info.devices
-    assert set(info.objectives) == {"label_prompt", "function"}
+    assert set(info.objectives) == {"label_prompt", "prompt_tuning", "function"}
     assert "tickets" in info.tasks
     assert set(info.optimizers) == {"adamw", "sgd"}
     known = {entry.name: entry for entry in info.mentors}
@@ -399,7 +399,7 @@ BAD: list[tuple[str, RunSpec, str, str, str]] = [
         spec(objective=LabelPrompt(encoder="pkg:nowhere/model")),
         "MODEL_NOT_FOUND",
         f"{PROMPT}.encoder",
-        "not installed",
+        "takes no models of the package 'nowhere'",
     ),
     ("path", own("../outside.jsonl"), "DATA_NOT_FOUND", "spec.task.data.train", "data root"),
     ("link", own("link.jsonl"), "DATA_NOT_FOUND", "spec.task.data.train", "data root"),

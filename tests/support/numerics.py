@@ -14,8 +14,11 @@ from trainer_service.embedding_cache import EmbeddingCache
 from trainer_service.encoders import TextEncoder
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.objectives.label_prompt import LabelPromptObjective
+from trainer_service.objectives.prompt_tuning import PromptTuningObjective
 from trainer_service.optimizers.build import build_optimizer
 from trainer_service.protocols import Objective
+from trainer_service.settings import TrainerSettings
+from trainer_service.tasks.data import Row, TaskData
 from trainer_service.tasks.load import load_task
 
 CPU = torch.device("cpu")
@@ -27,18 +30,13 @@ def encoder() -> TextEncoder:
     return TextEncoder(resolve(specs.DEFAULT_ENCODER), CPU)
 
 
-@functools.cache
-def _cache_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="embeddings")
-
-
 def tickets(seed: int = 0, **fields: object) -> LabelPromptObjective:
     """`label_prompt` on the whole built-in task."""
     return LabelPromptObjective(
         specs.LabelPrompt(**fields),  # type: ignore[arg-type]
         load_task(specs.Task(), seed, ()),
         encoder(),
-        EmbeddingCache(Path(_cache_folder().name)),
+        EmbeddingCache(TrainerSettings().cache_dir),
     )
 
 
@@ -49,7 +47,35 @@ def objective(name: str) -> Objective:
         return tickets()
     if name == "label_prompt_per_class":
         return tickets(per_class=True, n_tokens=3)
+    if name.startswith("prompt_tuning"):
+        return tiny(readout=specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls"))
     return FunctionObjective(specs.Function(name=name, dimensions=3), CPU)
+
+
+@functools.cache
+def tiny_encoder(kind: str) -> TextEncoder:
+    """A random encoder of one of the architectures in `tiny_models`."""
+    from tests.support import tiny_models
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="tiny") as folder:
+        return TextEncoder(tiny_models.make(Path(folder), kind), CPU)
+
+
+def tiny_task() -> TaskData:
+    """Two classes told apart by a word, in 96 different texts."""
+    from tests.support.tiny_models import TEXTS
+
+    rows = tuple(Row(text, int("good" in text or "bad" in text)) for text in TEXTS)
+    return TaskData(
+        "tiny", "what it is about", ("other", "worth"), rows[::2], rows[1::4], rows[3::4]
+    )
+
+
+def tiny(kind: str = "bert", **fields: object) -> PromptTuningObjective:
+    """`prompt_tuning` on a random encoder."""
+    spec = specs.PromptTuning(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
+    return PromptTuningObjective(spec, tiny_task(), tiny_encoder(kind))
 
 
 def tune(built: Objective, optimizer: specs.Optimizer, steps: int, seed: int) -> list[torch.Tensor]:

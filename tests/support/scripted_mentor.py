@@ -1,20 +1,26 @@
 """A mentor service without a model, as a process of its own: ``scripted_mentor.py PORT [DELAY]``.
 
-It answers every question with as many different phrases, or points, as its grammar asks for.
+It shows its metrics and traces itself as the environment says, as a real one does, and answers
+every question with as many different phrases, or points, as its grammar asks for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 
+from prometheus_client import CollectorRegistry
+
 from mentor_service.backends.scripted import ScriptedBackend
-from mentor_service.composition import MentorServer, announce
+from mentor_service.composition import MentorServer, serve_until_told
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
 from mentorgrad.serving import logs
-from mentorgrad.serving.server import wait_for_signal
+from mentorgrad.serving.metrics import exposed
+from mentorgrad.serving.server import announce
+from mentorgrad.wire import tracing
 
 
 def reply(question: Question) -> str:
@@ -33,15 +39,15 @@ def reply(question: Question) -> str:
 async def main() -> None:
     delay = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
     backend = ScriptedBackend(reply, delay=delay)
-    server = MentorServer(backend, PROFILES["small"], f"127.0.0.1:{sys.argv[1]}")
-    address = await server.start()
-    signalled = asyncio.create_task(wait_for_signal())
-    await asyncio.sleep(0)
-    announce(address)
-    await signalled
-    await server.stop(0.5)
+    registry = CollectorRegistry()
+    server = MentorServer(backend, PROFILES["small"], f"127.0.0.1:{sys.argv[1]}", registry)
+    with exposed(os.environ.get("MENTORGRAD_MENTOR_METRICS", ""), registry) as shown:
+        address = await server.start()
+        await serve_until_told(server, 0.5, lambda: announce("mentor", address, shown))
 
 
 if __name__ == "__main__":
-    logs.configure("warning")
+    logs.configure(os.environ.get("MENTORGRAD_MENTOR_LOG_LEVEL", "warning"))
+    tracing.configure("mentorgrad-mentor")
     asyncio.run(main())
+    tracing.flush()

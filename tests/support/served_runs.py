@@ -20,6 +20,7 @@ from mentorgrad.model.event import (
 )
 from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
 from mentorgrad.model.spec import RunSpec
+from mentorgrad.serving.security import Security
 from mentorgrad.serving.server import Server
 from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
@@ -37,10 +38,12 @@ async def no_mentor(target: str) -> Any:
 
 @asynccontextmanager
 async def served(
-    store: MemoryRunStore, listen: str = "127.0.0.1:0"
+    store: MemoryRunStore, listen: str = "127.0.0.1:0", security: Security | None = None
 ) -> AsyncIterator[tuple[Server, str]]:
-    server = Server(listen, ["mentorgrad.v1.HistoryService", "mentorgrad.v1.TrainerService"])
-    add_HistoryServiceServicer_to_server(HistoryServicer(store), server.grpc)
+    services = ["mentorgrad.v1.HistoryService", "mentorgrad.v1.TrainerService"]
+    server = Server(listen, services, security=security)
+    history = HistoryServicer(store)
+    add_HistoryServiceServicer_to_server(history, server.grpc)
     offer = Offer(
         devices=("cpu",),
         tasks=("tickets",),
@@ -57,6 +60,8 @@ async def served(
         offer,
     )
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
+    for servicer in (history, trainer):
+        server.on_drain(servicer.drain)
     address = await server.start()
     try:
         yield server, address

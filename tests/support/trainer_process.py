@@ -42,7 +42,9 @@ class TrainerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.log.read_text()
-        self.address: str = json.loads(line)["address"]
+        said = json.loads(line)
+        self.address: str = said["address"]
+        self.metrics: str = said.get("metrics", "")
 
     def children(self) -> list[int]:
         """Process ids of its workers, the standby included."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import typer
 from mentorgrad.cli import watching
 from mentorgrad.cli.narrate import Narrator
 from mentorgrad.cli.output import Output
-from mentorgrad.model.event import RunEvent
+from mentorgrad.model.event import ProposalsReceived, RunEvent
 from mentorgrad.model.run import RunState
 
 
@@ -54,6 +55,13 @@ def test_a_run_is_told_in_plain_lines(
         "  scored 1: best selection loss 0.4000, accuracy 0.750 (s1/step10, “kind words”)",
         "succeeded: test loss 0.4200, accuracy 0.800, selection loss 0.4000, 1 restart",
     ]
+
+
+def test_an_answer_that_steps_did_not_wait_for_says_how_many(toy_log: list[RunEvent]) -> None:
+    (event,) = (e for e in toy_log if isinstance(e.payload, ProposalsReceived))
+    late = dataclasses.replace(event.payload, lag_steps=12)
+    told = list(Narrator().lines(dataclasses.replace(event, payload=late)))
+    assert told == ["  random_tokens: 1 proposal in 1.5 s, 7 tokens, 12 steps after the question"]
 
 
 def test_json_is_one_event_a_line(

@@ -231,6 +231,18 @@ async def test_snapshots_of_empty_parameters_count(monkeypatch: pytest.MonkeyPat
     assert [item.seq for item in session.knowledge().batches] == [6, 7, 8, 9, 10]
 
 
+async def test_entries_without_letters_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions, and the empty names of parents, take room without a letter."""
+    monkeypatch.setattr(module, "MAX_TEXT", 100_000)
+    session = opened(ScriptedBackend(repeat([GOOD])))
+    for seq in range(1, 21):
+        score = Score(loss=float(seq))
+        positions = Candidate(f"p{seq}", filled=tuple(range(1_000)), score=score)
+        parents = Candidate(f"n{seq}", parents=("",) * 1_000, score=score)
+        session.take(Batch(seq, 0, candidates=(positions, parents)))
+    assert 1 <= len(session.knowledge().pool) <= 2
+
+
 @pytest.mark.parametrize("kept", range(1, 6))
 async def test_few_but_long_texts_are_bounded(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     monkeypatch.setattr(module, "MAX_TEXT", 1_150 * kept)

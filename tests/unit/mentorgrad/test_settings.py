@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.serving import logs
-from mentorgrad.serving.server import check_listen
 from mentorgrad.serving.settings import ServiceSettings, command, load
 
 
@@ -76,24 +75,6 @@ def test_the_command_has_a_flag_for_every_setting(toml: Path) -> None:
     help_text = runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output
     assert "[env: MENTORGRAD_SAMPLE_WORKERS]" in help_text
     assert "[default: 127.0.0.1:1]" in help_text
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:50551", "[::1]:50551"])
-def test_loopback_is_allowed(address: str) -> None:
-    check_listen(address, insecure=False)
-
-
-@pytest.mark.parametrize("address", ["0.0.0.0:50551", "[::]:1", "example.org:50551"])
-def test_an_address_others_reach_needs_insecure(address: str) -> None:
-    with pytest.raises(InvalidInput, match="--insecure"):
-        check_listen(address, insecure=False)
-    check_listen(address, insecure=True)
-
-
-@pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:", "127.0.0.1:x", "h:99999"])
-def test_a_malformed_address_is_refused(address: str) -> None:
-    with pytest.raises(InvalidInput, match="HOST:PORT"):
-        check_listen(address, insecure=True)
 
 
 def test_logs_follow_a_replaced_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.ids import new_run_id
 from run_store import page_tokens, rules
-from run_store.ids import new_run_id
 
 
 def test_run_ids_are_unique_and_ascending() -> None:

@@ -52,9 +52,10 @@ from mentorgrad.model.spec import (
 from run_store.memory_store import MemoryRunStore
 from trainer_service.composition import run_parts
 from trainer_service.control import Stopper
-from trainer_service.execution import ARTIFACT, Parts, execute
+from trainer_service.execution import Parts, execute
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.function import FunctionObjective
+from trainer_service.objectives.names import ARTIFACT
 from trainer_service.protocols import Projected, Scored
 
 SPEC = RunSpec(
@@ -230,7 +231,7 @@ def test_a_run_that_diverges_fails_with_one_readable_line() -> None:
 
 
 def test_a_defect_fails_the_run_and_keeps_its_inside_to_itself() -> None:
-    def broken(_: RunSpec) -> Any:
+    def broken(*_: Any) -> Any:
         raise ZeroDivisionError("secret detail")
 
     done = Done(SPEC, parts(objective=broken))
@@ -372,7 +373,7 @@ class Worded(FunctionObjective):
 
 
 def test_every_text_is_scored_once_and_the_gap_can_be_told() -> None:
-    def objective(spec: RunSpec) -> Any:
+    def objective(spec: RunSpec, check: Any) -> Any:
         assert isinstance(spec.objective, Function)
         return Worded(spec.objective, torch.device("cpu"))
 

@@ -72,9 +72,17 @@ def test_the_last_stage_takes_what_is_left() -> None:
     spec = RunSpec(stages=Stages(count=3, steps=10), budget=Budget(gradient_steps=50))
     book = new_ledger(spec, False)
     book.charge_steps(20)
-    assert (stage_length(spec, book, 1), stage_length(spec, book, 2)) == (10, 30)
+    assert (stage_length(spec, book, 1, 20), stage_length(spec, book, 2, 20)) == (10, 30)
     book.charge_steps(25, probe=True)
-    assert stage_length(spec, book, 1) == 5
+    assert stage_length(spec, book, 1, 20) == 5
+
+
+def test_without_a_budget_a_stage_that_went_on_takes_from_the_last_ones() -> None:
+    spec = RunSpec(stages=Stages(count=3, steps=10))
+    book = new_ledger(spec, False)
+    lengths = [stage_length(spec, book, 1, step) for step in (10, 14, 23)]
+    assert lengths == [10, 10, 7]
+    assert stage_length(spec, book, 2, 27) == 3
 
 
 @pytest.mark.parametrize(

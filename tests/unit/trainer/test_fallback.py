@@ -16,7 +16,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.event import MentorBack, MentorLost
+from mentorgrad.model.event import MentorBack, MentorLost, ProposalsReceived
 from mentorgrad.model.run import Candidate
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Scored
@@ -112,7 +112,7 @@ def test_a_logged_answer_is_used_again() -> None:
     record = AnswerRecord("m", duration=timedelta(seconds=3))
     logged = Answer("s1", AnswerStatus.USABLE, GOOD.proposals, (record,))
     inner = Scripted()
-    mentor = FallbackMentor("m", inner, None, {"s1": logged})
+    mentor = FallbackMentor("m", inner, None, {"s1": ProposalsReceived(1, logged)})
     (reply,) = mentor.consult(REQUEST, INCUMBENT, [], lost=False).replies
     assert (reply.answer, reply.waited, inner.asked) == (logged, timedelta(seconds=3), 0)
 

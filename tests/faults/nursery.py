@@ -1,0 +1,406 @@
+"""Workers and services as real processes that start in milliseconds, to be killed by the dozen.
+
+``python -m tests.faults.nursery`` does the slow imports once and forks what it is told to run, so
+that a kill costs what the recovery does. What runs is the worker's own `main` and the service's own
+`Scheduler`, over a real store; only the executor is made for this, since workers are spawned
+otherwise. A nursery computes with one thread and opens no channel, which makes forking safe.
+
+    nursery ──fork──▶ service (scheduler) ──fork──▶ cradle ──fork──▶ worker
+
+The cradle is where a service forks from, having threads itself; it dies with its service, so that
+the worker finds its parent gone as it would in earnest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import gc
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from mentorgrad.errors import MentorgradError
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.serving import logs
+from run_store.open import open_store
+from tests.faults.cases import Kill
+from trainer_service import control, scheduler, worker
+from trainer_service.composition import import_numerics
+from trainer_service.control import Stopper
+from trainer_service.job import WorkerJob
+from trainer_service.objectives import build as objectives
+from trainer_service.recorder import Recorder
+
+ROOT = Path(__file__).parents[2]
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+@dataclass
+class Campaign:
+    """One run, and all that is done to it."""
+
+    database: str
+    """SQLite file."""
+    run_id: str
+    """A queued run in it."""
+    folder: str
+    """For the list of kills."""
+    kills: list[Kill]
+    """In order; one an attempt."""
+    tear: bool = False
+    """Whether the end of the write-ahead log is torn off after each kill."""
+    cut_checkpoint: bool = False
+    """Whether the newest checkpoint loses half of its bytes after each kill."""
+    service: int = 0
+    """Process id of the present service."""
+    cradle: int = 0
+    """Process id of its workers' parent."""
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.database}"
+
+    @property
+    def done(self) -> Path:
+        return Path(self.folder) / f"{self.run_id}.kills"
+
+    def done_kills(self) -> list[dict[str, Any]]:
+        """Those that happened: victim, time, worker."""
+        lines = self.done.read_text().splitlines() if self.done.exists() else []
+        return [json.loads(line) for line in lines]
+
+
+class Nursery:
+    """The nursery's process, as a test holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "nursery.log"
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.nursery"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+            )
+        self._hear()
+
+    def run(self, database: Path, run_id: str, kills: Sequence[Kill] = (), **more: Any) -> Any:
+        """Has a queued run executed and killed; returns the report when all is quiet again."""
+        folder = str(self.log.parent)
+        campaign = Campaign(str(database), run_id, folder, list(kills), **more)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asdict(campaign)) + "\n")
+        self._process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self.log.read_text()
+        heard = json.loads(line)
+        assert "error" not in heard, (heard, self.log.read_text())
+        return heard
+
+    def close(self) -> None:
+        try:
+            self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise
+
+
+# -- in the nursery ---------------------------------------------------------------------------
+
+
+def main() -> None:
+    logs.configure("info")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _hasten()
+    _say({"ready": os.getpid()})
+    for line in sys.stdin:
+        document = json.loads(line)
+        kills = [Kill(**kill) for kill in document.pop("kills")]
+        _say(_conduct(Campaign(kills=kills, **document)))
+
+
+def _hasten() -> None:
+    """Does once what every worker would, and makes all that waits impatient."""
+    import_numerics()
+    objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
+    control.LEASE = worker.LEASE = timedelta(seconds=0.3)
+    control.HEARTBEAT_SECONDS = 0.1
+    control.POLL_SECONDS = 0.02
+    scheduler.POLL_SECONDS = 0.05
+
+
+def _remember_objectives() -> Callable[..., Any]:
+    """`build_objective`, once for each objective: what a nursery has built, its workers have."""
+    build, made = objectives.build_objective, dict[str, Any]()
+
+    def remembered(spec: RunSpec, **options: Any) -> Any:
+        key = repr((spec.objective, spec.task, spec.seed))
+        if key not in made:
+            made[key] = build(spec, **options)
+        return made[key]
+
+    return remembered
+
+
+def _conduct(campaign: Campaign) -> dict[str, Any]:
+    """Services, one after the other, until one of them sees the run's end."""
+    store = open_store(campaign.url)
+    objectives.build_objective(store.get_run(campaign.run_id).spec, device=torch.device("cpu"))
+    store.close()
+    gc.freeze()  # a child that collects would copy all of this
+    code, torn, cut = None, 0, 0
+    while code != 0:
+        campaign.service = os.fork()
+        if campaign.service == 0:
+            _be_service(campaign)
+        code = os.waitstatus_to_exitcode(os.waitpid(campaign.service, 0)[1])
+        if code not in (0, -signal.SIGKILL):
+            return {"error": f"the service ended with {code}"}
+        if code != 0 and (campaign.tear or campaign.cut_checkpoint):
+            _bury_orphans()
+            torn += campaign.tear and _tear(Path(campaign.database + "-wal"))
+            cut += campaign.cut_checkpoint and _cut_checkpoint(campaign)
+    codes = _bury_orphans()
+    done = campaign.done_kills()
+    stopped = [codes[kill["worker"]] for kill in done if kill["victim"] == "stopped"]
+    return {"kills": done, "stopped": stopped, "torn": torn, "cut": cut}
+
+
+def _bury_orphans() -> dict[int, int]:
+    """Waits for all that a dead service left; exit code by process id."""
+    codes = {}
+    while True:
+        try:
+            pid, status = os.wait()
+        except ChildProcessError:
+            return codes
+        codes[pid] = os.waitstatus_to_exitcode(status)
+
+
+def _tear(log: Path) -> bool:
+    """Half of the last page is not there."""
+    if not log.exists() or log.stat().st_size < 4096:
+        return False
+    os.truncate(log, log.stat().st_size - 2048)
+    return True
+
+
+def _cut_checkpoint(campaign: Campaign) -> bool:
+    """What a disk may do to bytes behind the database's back."""
+    with contextlib.closing(sqlite3.connect(campaign.database)) as connection, connection:
+        changed = connection.execute(
+            "UPDATE blobs SET data = substr(data, 1, size / 2) WHERE rowid ="
+            " (SELECT max(b.rowid) FROM blobs b JOIN events e ON e.run_id = b.run_id"
+            " WHERE b.run_id = ? AND e.kind = 'checkpoint_saved'"
+            " AND instr(e.data, CAST(b.name AS BLOB)))",
+            (campaign.run_id,),
+        )
+        return changed.rowcount == 1
+
+
+def _be_service(campaign: Campaign) -> NoReturn:
+    try:
+        campaign.service = os.getpid()
+        here, there = socket.socketpair()
+        campaign.cradle = os.fork()
+        if campaign.cradle == 0:
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            here.close()
+            _be_cradle(campaign, there)
+        there.close()
+        asyncio.run(_serve(campaign, here))
+        os._exit(0)
+    finally:
+        os._exit(70)
+
+
+async def _serve(campaign: Campaign, cradle: socket.socket) -> None:
+    store = open_store(campaign.url)
+    executor = Cradle(campaign, *await asyncio.open_connection(sock=cradle))
+    scheduler.Scheduler(store, executor, ["cpu"], per_device=1, max_restarts=10**6).start()
+    while not store.progress(campaign.run_id)[1].is_final:
+        _let_go_on(campaign)
+        await asyncio.sleep(0.02)
+
+
+def _let_go_on(campaign: Campaign) -> None:
+    """Workers that were stopped go on when another one has their run."""
+    for kill in campaign.done_kills():
+        if kill["victim"] == "stopped" and _attempt(campaign) > kill["attempt"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(kill["worker"], signal.SIGCONT)
+
+
+class Cradle:
+    """An `Executor` and, for its one worker at a time, a `WorkerHandle`."""
+
+    remote = False
+
+    def __init__(
+        self, campaign: Campaign, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.run_id, self.device = campaign.run_id, "cpu"
+        self.attempt: int | None = None
+        self._campaign = campaign
+        self._reader, self._writer = reader, writer
+
+    async def start(self, run_id: str, device: str) -> Cradle:
+        self.attempt = None
+        job = WorkerJob(run_id, self._campaign.url, "nursery", parent=self._campaign.cradle)
+        self._writer.write(job.to_line())
+        await self._writer.drain()
+        return self
+
+    async def wait(self) -> int:
+        while True:
+            said = json.loads(await self._reader.readline())
+            if "ended" in said:
+                return int(said["ended"])
+            self.attempt = said.get("claimed", self.attempt)
+
+    def alive(self) -> bool:
+        return True
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def _be_cradle(campaign: Campaign, service: socket.socket) -> NoReturn:
+    try:
+        with service.makefile("rwb") as pipe:
+            for line in pipe:
+                pid = os.fork()
+                if pid == 0:
+                    os.dup2(service.fileno(), 1)
+                    _be_worker(campaign, line)
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                pipe.write(json.dumps({"ended": code}).encode() + b"\n")
+                pipe.flush()
+        os._exit(0)
+    finally:
+        os._exit(70)
+
+
+def _be_worker(campaign: Campaign, job: bytes) -> NoReturn:
+    try:
+        sys.stdin = io.TextIOWrapper(io.BytesIO(job))
+        worker.Stopper = functools.partial(Doomed, campaign)  # type: ignore[assignment, misc]
+        os._exit(worker.main([]))
+    finally:
+        os._exit(70)
+
+
+class Doomed(Stopper):
+    """Kills its worker, or the service, or both, when the attempt has come so far."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        super().__init__()
+        self._campaign = campaign
+        done = len(campaign.done_kills())
+        self._kill = campaign.kills[done] if done < len(campaign.kills) else None
+        self._checks = self._blobs = 0
+        self._refused = threading.Event()
+        if self._kill is not None and self._kill.blob:
+            self._watch_blobs()
+        if self._kill is not None and self._kill.victim == "disk":
+            self._watch_writes()
+
+    def check(self) -> None:
+        super().check()
+        self._checks += 1
+        if self._kill is not None and self._checks == self._kill.checks:
+            threading.Thread(target=self._strike, daemon=True).start()
+
+    def _watch_blobs(self) -> None:
+        import sqlalchemy as sa
+
+        @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
+        def after(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("INSERT INTO blobs"):
+                self._blobs += 1
+                if self._kill is not None and self._blobs == self._kill.blob:
+                    self._strike()
+
+    def _watch_writes(self) -> None:
+        write = Recorder._store_batch
+
+        def watched(recorder: Recorder, batch: Any) -> None:
+            try:
+                write(recorder, batch)
+            except MentorgradError:
+                self._refused.set()
+                raise
+
+        Recorder._store_batch = watched  # type: ignore[method-assign]
+
+    def _fill_disk(self) -> None:
+        """No file grows any further until a write was refused; the log is on that disk too."""
+        least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, most))
+        self._refused.wait(60)
+        time.sleep(0.1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+
+    def _strike(self) -> None:
+        assert self._kill is not None
+        time.sleep(self._kill.delay)
+        victim, here = self._kill.victim, os.getpid()
+        said = {"victim": victim, "time": time.time(), "worker": here}
+        said["attempt"] = _attempt(self._campaign)
+        with self._campaign.done.open("a") as done:
+            done.write(json.dumps(said) + "\n")
+        if victim == "disk":
+            self._fill_disk()
+            return
+        if victim != "worker":
+            os.kill(self._campaign.service, signal.SIGKILL)
+        if victim != "service":
+            os.kill(here, signal.SIGSTOP if victim == "stopped" else signal.SIGKILL)
+
+
+def _attempt(campaign: Campaign) -> int:
+    with contextlib.closing(sqlite3.connect(campaign.database)) as connection:
+        row = connection.execute("SELECT attempt FROM runs WHERE run_id = ?", (campaign.run_id,))
+        return int(row.fetchone()[0])
+
+
+def _prctl(option: int, value: int) -> None:
+    assert ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+
+
+def _say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""SIGKILL at random points: the run's effective log and its bytes are the undisturbed run's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.model.event import CheckpointSaved, Created, Resumed
+from mentorgrad.model.run import RunState
+from mentorgrad.model.spec import RunSpec
+from run_store.open import open_store
+from tests.faults.cases import CASES, Kill, Outcome, outcome, random_kills, recoveries
+from tests.faults.nursery import Nursery
+from trainer_service.job import EXIT_NOT_MINE
+
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    found = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield found
+    found.close()
+
+
+class Grounds:
+    """Runs a spec in a database of its own."""
+
+    def __init__(self, nursery: Nursery, folder: Path) -> None:
+        self._nursery = nursery
+        self._folder = folder
+        self._undisturbed: dict[str, Outcome] = {}
+
+    def run(self, spec: RunSpec, kills: Sequence[Kill] = (), **more: Any) -> tuple[Any, str, str]:
+        """(the nursery's report, the database's URL, the run's id)."""
+        store = open_store(url := f"sqlite:///{self._folder}/runs.db")
+        run, _ = store.create(Created(spec=spec))
+        store.close()
+        report = self._nursery.run(self._folder / "runs.db", run.run_id, kills, **more)
+        return report, url, run.run_id
+
+    def log(self) -> str:
+        """What workers and services said."""
+        return self._nursery.log.read_text()
+
+    def undisturbed(self, case: str) -> Outcome:
+        if case not in self._undisturbed:
+            _, url, run_id = self.run(CASES[case])
+            self._undisturbed[case] = outcome(url, run_id)
+        return self._undisturbed[case]
+
+
+@pytest.fixture(scope="module")
+def grounds(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Grounds:
+    return Grounds(nursery, tmp_path_factory.mktemp("kills"))
+
+
+def boundaries(whole: Outcome) -> int:
+    """Step boundaries that a run surely has: one before each snapshot of its log."""
+    return sum(entry[0] == "snapshot" for entry in whole.effective)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_twenty_times_a_run_loses_and_doubles_nothing(grounds: Grounds, case: str) -> None:
+    whole = grounds.undisturbed(case)
+    kills = random_kills(KILLS, boundaries(whole), seed=len(case))
+    report, url, run_id = grounds.run(CASES[case], kills)
+    killed = outcome(url, run_id)
+    assert [kill["victim"] for kill in report["kills"]] == [kill.victim for kill in kills]
+    assert len({kill["victim"] for kill in report["kills"]}) == 3
+    assert killed.state is whole.state is RunState.SUCCEEDED
+    assert killed.differences(whole) == (0, 0)
+    assert killed.effective == whole.effective
+    assert killed.artifact == whole.artifact
+    assert len(killed.claims) >= KILLS + 1
+    assert len(recoveries([kill["time"] for kill in report["kills"]], killed.claims)) == KILLS
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_killed_while_a_checkpoint_is_written(grounds: Grounds, n: int) -> None:
+    """Its rows are there and its transaction is not: the run goes on from the one before."""
+    case = "function-adamw"
+    whole = grounds.undisturbed(case)
+    report, url, run_id = grounds.run(CASES[case], [Kill("worker", blob=n), Kill("both", blob=n)])
+    assert len(report["kills"]) == 2
+    killed = outcome(url, run_id)
+    assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
+    assert resumed_from(url, run_id)[0] == (0 if n == 1 else saved(url, run_id)[n - 2])
+
+
+def test_the_torn_end_of_a_write_ahead_log_costs_only_time(grounds: Grounds) -> None:
+    case = "function-sgd"
+    whole = grounds.undisturbed(case)
+    kills = [Kill("both", checks=60, delay=0.002)] * 2
+    report, url, run_id = grounds.run(CASES[case], kills, tear=True)
+    assert report["torn"] == 2
+    killed = outcome(url, run_id)
+    assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
+
+
+def test_a_torn_checkpoint_is_passed_over(grounds: Grounds) -> None:
+    """Half of the newest one's bytes are gone: its digest says so, and the one before serves."""
+    case = "function-adamw"
+    whole = grounds.undisturbed(case)
+    kills = [Kill("both", checks=150)]
+    report, url, run_id = grounds.run(CASES[case], kills, cut_checkpoint=True)
+    newest, before = sorted(saved(url, run_id, attempt=1))[-1:-3:-1]
+    assert report["cut"] == 1
+    assert resumed_from(url, run_id) == [before]
+    assert "checkpoint_unusable" in grounds.log()
+    assert before < newest
+    killed = outcome(url, run_id)
+    assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
+
+
+def test_a_worker_that_was_only_slow_cannot_append_any_more(grounds: Grounds) -> None:
+    """It is stopped for longer than its lease, and goes on when another one has its run."""
+    case = "function-sgd"
+    whole = grounds.undisturbed(case)
+    report, url, run_id = grounds.run(CASES[case], [Kill("stopped", checks=100)])
+    assert report["stopped"] == [EXIT_NOT_MINE]
+    killed = outcome(url, run_id)
+    assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
+    store = open_store(url)
+    attempts = [event.attempt for event in store.events(run_id)]
+    store.close()
+    assert attempts == sorted(attempts), "nothing of the first attempt behind the second's claim"
+    assert set(attempts) == {0, 1, 2}
+
+
+def test_a_full_disk_with_the_log_on_it_costs_only_time(grounds: Grounds) -> None:
+    case = "function-sgd"
+    whole = grounds.undisturbed(case)
+    _, url, run_id = grounds.run(CASES[case], [Kill("disk", checks=100)])
+    assert f'"run_id": "{run_id}", "seconds"' in grounds.log(), "the store was away, and came back"
+    filled = outcome(url, run_id)
+    assert (filled.effective, filled.artifact) == (whole.effective, whole.artifact)
+    assert len(filled.claims) == 1
+
+
+def resumed_from(url: str, run_id: str) -> list[int]:
+    """Numbers of the checkpoints that later attempts began from."""
+    store = open_store(url)
+    payloads = [event.payload for event in store.events(run_id)]
+    store.close()
+    return [p.checkpoint_seq for p in payloads if isinstance(p, Resumed)]
+
+
+def saved(url: str, run_id: str, attempt: int = 1) -> list[int]:
+    """Numbers of an attempt's checkpoints."""
+    store = open_store(url)
+    events = list(store.events(run_id))
+    store.close()
+    return [
+        event.seq
+        for event in events
+        if isinstance(event.payload, CheckpointSaved) and event.attempt == attempt
+    ]

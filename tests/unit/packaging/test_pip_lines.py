@@ -1,0 +1,181 @@
+"""Every `pip install` line that we show or run: it names what there is, and pins hold all of it.
+
+A line resolves when every requirement that it leads to has one pinned version and no requirement
+forbids that version. All of it is read from what is installed; no index is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from mentorgrad.cli.common import EXTRAS
+from tests.support.deployment import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OURS = "mentorgrad"
+PYTHONS = ("3.11", "3.12")
+"""The oldest promised version, and the images'."""
+
+
+def constraints(name: str = "constraints.txt") -> dict[str, str]:
+    """Pinned versions by canonical name."""
+    lines = (ROOT / name).read_text().split()
+    pairs = [line.split("==") for line in lines]
+    found = {canonicalize_name(package): version for package, version in pairs}
+    assert len(found) == len(lines), f"{name} pins something twice"
+    return found
+
+
+PINS = constraints()
+
+
+def pip_lines() -> Iterator[tuple[str, str]]:
+    """Where it stands, and what follows `pip install`."""
+    places = ["Dockerfile", "README.md", "CONTRIBUTING.md", "Makefile"]
+    places += [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))]
+    places += [
+        str(path.relative_to(ROOT))
+        for path in sorted(ROOT.glob("*/**/README.md"))
+        if "node_modules" not in path.parts and ".venv" not in path.parts[len(ROOT.parts)]
+    ]
+    for place in places:
+        text = (ROOT / place).read_text().replace("\\\n", " ")
+        for line in text.splitlines():
+            for match in re.finditer(
+                r"(?:pip(?: --[\w-]+)*|\$\(PIP\)) install ([^`|&;#\n]*)", line
+            ):
+                yield place, match[1].strip()
+
+
+LINES = sorted(set(pip_lines()))
+
+
+def requirements(line: str) -> list[Requirement]:
+    """What a line asks for; our own distribution by any of its spellings."""
+    words, found = iter(shlex.split(line)), []
+    for word in words:
+        if word in ("-c", "--constraint", "--build-constraint", "-r"):
+            next(words)
+        elif not word.startswith(("-", "$(")):
+            own = re.fullmatch(r"(?:\.|\$1|[\w./-]*\.whl)(\[[\w,-]+\])?", word)
+            found.append(Requirement(OURS + (own[1] or "") if own else word))
+    return found
+
+
+def environment(python: str, extra: str) -> dict[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.9", "extra": extra}
+
+
+@functools.cache
+def declared(name: str) -> tuple[Requirement, ...]:
+    """What a distribution requires, its extras included."""
+    if name == OURS:
+        extras = PROJECT["optional-dependencies"]
+        lines = [*PROJECT["dependencies"]]
+        lines += [f'{one} ; extra == "{extra}"' for extra in extras for one in extras[extra]]
+    else:
+        lines = importlib.metadata.requires(name) or []
+    return tuple(map(Requirement, lines))
+
+
+def unresolved(start: list[Requirement], python: str, follow: bool = True) -> Iterator[str]:
+    """What is wrong with what some requirements lead to; nothing, if they resolve."""
+    seen: set[tuple[str, str]] = set()
+    queue = [(requirement, "the line") for requirement in start]
+    while queue:
+        wanted, by = queue.pop()
+        name = canonicalize_name(wanted.name)
+        if name != OURS:
+            pin = PINS.get(name)
+            if pin is None:
+                yield f"{by} needs {name}, which has no pin"
+                continue
+            if not wanted.specifier.contains(pin, prereleases=True):
+                yield f"{by} needs {wanted}, the pin is {pin}"
+            # What a distribution requires is read from the installed one.
+            if importlib.metadata.version(name).partition("+")[0] != pin:
+                yield f"{name} is installed in another version than its pin {pin}"
+        if not follow and by == "the line":
+            continue
+        for extra in ("", *wanted.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            given = environment(python, extra)
+            queue += [
+                (further, name)
+                for further in declared(name)
+                if further.marker is None
+                or (
+                    further.marker.evaluate(given) and (not extra or "extra" in str(further.marker))
+                )
+            ]
+
+
+def test_there_are_lines() -> None:
+    assert {"Dockerfile", "README.md", "Makefile"} <= {place for place, _ in LINES}
+    asked = {extra for _, line in LINES for one in requirements(line) for extra in one.extras}
+    assert {"trainer", "mentor", "postgres", "demo", "dev"} <= asked
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("place", "line"), LINES)
+def test_a_line_resolves_to_pins(place: str, line: str, python: str) -> None:
+    for requirement in requirements(line):
+        if canonicalize_name(requirement.name) == OURS:
+            unknown = requirement.extras - PROJECT["optional-dependencies"].keys()
+            assert not unknown, f"{place}: there is no extra {unknown}"
+    wrong = sorted(set(unresolved(requirements(line), python, follow="--no-deps" not in line)))
+    assert not wrong, f"{place}: pip install {line}"
+
+
+@pytest.mark.parametrize("line", [line for place, line in LINES if place == "Dockerfile"])
+def test_an_image_is_built_from_pins_only(line: str) -> None:
+    assert "-c constraints.txt" in line
+    if "torch" in line or "trainer" in line:
+        assert "-c constraints-cuda.txt" in line
+
+
+def test_the_pins_of_cuda_are_the_other_ones() -> None:
+    cuda = constraints("constraints-cuda.txt")
+    assert not cuda.keys() & PINS.keys()
+    assert {"triton", "cuda-toolkit"} <= cuda.keys()
+    assert all(re.match("nvidia-|cuda-|triton", name) for name in cuda)
+
+
+def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None:
+    extras = PROJECT["optional-dependencies"]
+    for extra in extras:
+        wrong = sorted(set(unresolved([Requirement(f"{OURS}[{extra}]")], PYTHONS[0])))
+        assert not wrong, extra
+    assert EXTRAS.keys() <= extras.keys()
+    sources = [*(ROOT / "client/mentorgrad").rglob("*.py"), *(ROOT / "run_store").rglob("*.py")]
+    sources += [*(ROOT / "trainer_service").rglob("*.py"), *(ROOT / "mentor_service").rglob("*.py")]
+    said = {
+        name
+        for path in sources
+        for found in re.findall(r"mentorgrad\[([\w,]+)\]", Path(path).read_text())
+        for name in found.split(",")
+    }
+    assert "trainer" in said
+    assert said <= extras.keys()
+
+
+def test_a_missing_or_contrary_pin_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    start: list[Any] = [Requirement("mentorgrad[trainer]")]
+    assert not list(unresolved(start, "3.11"))
+    monkeypatch.delitem(PINS, "mpmath")  # of sympy, of torch
+    assert "sympy needs mpmath, which has no pin" in set(unresolved(start, "3.11"))
+    monkeypatch.setitem(PINS, "mpmath", "99.0")
+    assert any(said.startswith("sympy needs mpmath") for said in unresolved(start, "3.11"))

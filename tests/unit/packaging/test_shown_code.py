@@ -1,0 +1,24 @@
+"""The code that a guide shows is the code that the tests run."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+import pytest
+
+from tests.support.deployment import ROOT
+
+SOURCES = {"js": "client/node/walk.mjs", "go": "client/go/main.go"}
+
+
+@pytest.mark.parametrize("language", SOURCES)
+def test_the_guide_shows_the_programs_own_lines(language: str) -> None:
+    guide = (ROOT / "docs/languages.md").read_text()
+    shown = re.findall(rf"^```{language}\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
+    assert len(shown) == 3
+    program = (ROOT / SOURCES[language]).read_text()
+    for code in shown:
+        assert len(code.splitlines()) > 4
+        indented = textwrap.indent(code, "\t")
+        assert code in program or indented in program, code
