@@ -138,7 +138,7 @@ def test_sqlite_locked_by_somebody_else(
     assert sqlite.left() == undisturbed
 
 
-def _limit_pages(store: Any) -> Callable[[int | None], None]:
+def limit_pages(store: Any) -> Callable[[int | None], None]:
     """Makes SQLite say that its disk is full, whatever disk there is."""
     limit: list[int | None] = [None]
 
@@ -156,7 +156,7 @@ def _limit_pages(store: Any) -> Callable[[int | None], None]:
 def test_a_full_disk_is_borne_until_there_is_room(
     sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
-    limit = _limit_pages(sqlite.store)
+    limit = limit_pages(sqlite.store)
 
     def fill() -> None:
         limit(1)
@@ -171,7 +171,7 @@ def test_a_full_disk_is_borne_until_there_is_room(
 def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
     sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
-    limit = _limit_pages(sqlite.store)
+    limit = limit_pages(sqlite.store)
     room = threading.Timer(1.0, lambda: limit(None))
     bearing = Bearing(spool_bytes=8192)
     state = sqlite.go({60: lambda: (limit(1), room.start())}, bearing)
@@ -189,7 +189,7 @@ def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
     sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
     """What only its spool had is made again, from the last checkpoint that the store has."""
-    limit = _limit_pages(sqlite.store)
+    limit = limit_pages(sqlite.store)
     leaving = threading.Event()
     bearing = Bearing(is_leaving=leaving.is_set)
     with pytest.raises(Unavailable, match="not all was recorded"):
@@ -204,19 +204,20 @@ def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
 # -- Postgres ---------------------------------------------------------------------------------
 
 
-def _socket_of(url: str) -> str:
+def behind(proxy: Proxy, url: str) -> str:
+    """The URL of the same database behind a proxy."""
     parsed = sa.make_url(url)
-    return f"{parsed.query['host']}/.s.PGSQL.{parsed.port or 5432}"
+    query = {key: value for key, value in parsed.query.items() if key != "host"}
+    there = parsed.set(host="127.0.0.1", port=proxy.port, query=query)
+    return there.render_as_string(hide_password=False)
 
 
 @pytest.fixture
 def proxied(postgres_url: str) -> Iterator[tuple[Run, Proxy]]:
     """A run in Postgres, behind a proxy."""
-    proxy = Proxy(_socket_of(postgres_url))
-    url = sa.make_url(postgres_url)
-    query = {key: value for key, value in url.query.items() if key != "host"}
-    there = url.set(host="127.0.0.1", port=proxy.port, query=query)
-    with contextlib.closing(open_store(there.render_as_string(hide_password=False))) as store:
+    parsed = sa.make_url(postgres_url)
+    proxy = Proxy(f"{parsed.query['host']}/.s.PGSQL.{parsed.port or 5432}")
+    with contextlib.closing(open_store(behind(proxy, postgres_url))) as store:
         yield Run(store), proxy
     proxy.close()
 

@@ -1,0 +1,25 @@
+"""The page of guarantees names tests that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/guarantees.md").read_text()
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promises = [line for line in PAGE.splitlines() if line.startswith("| ") and "tests/" in line]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
+    assert len(promises) > 20
+    assert len(named) >= len(promises)
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.M), (path, name)
+
+
+def test_every_line_of_promises_has_its_proof() -> None:
+    rows = re.findall(r"^\| promise \|.*?\n\|---.*?\n((?:\|.*\n)+)", PAGE, re.M)
+    assert len(rows) == 4
+    for row in "".join(rows).splitlines():
+        assert "`tests/" in row.rsplit("|", 2)[1], row
