@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
 # Two services, one target each:
-#   docker build --target trainer --tag mentorgrad-trainer .
-#   docker build --target mentor --tag mentorgrad-mentor .
-# Every version is pinned: packages by constraints*.txt, the base images by their tags.
+#   docker build --target trainer --tag mentorgrad-trainer:0.1.0 .
+#   docker build --target mentor --tag mentorgrad-mentor:0.1.0 .
+# Python's packages are pinned to versions by constraints*.txt, the base images to releases by their
+# tags. Debian's and Ubuntu's packages are the newest of the release that the base image is of.
 
 # --- the package, built once ---------------------------------------------------------------------
 FROM python:3.12-slim-bookworm AS wheel
@@ -44,7 +45,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY --from=wheel /dist /dist
 RUN --mount=type=cache,target=/root/.cache/pip \
     set -- /dist/*.whl \
-    && pip install "$1[trainer,postgres,hub]" -c constraints.txt -c constraints-cuda.txt
+    && pip install "$1[trainer,postgres,hub,peft,otel]" -c constraints.txt -c constraints-cuda.txt
 
 FROM cuda-python AS trainer
 RUN groupadd --gid 10001 mentorgrad \
@@ -83,7 +84,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY --from=wheel /dist /dist
 RUN --mount=type=cache,target=/root/.cache/pip \
     set -- /dist/*.whl \
-    && pip install "$1[mentor,hub]" -c constraints.txt
+    && pip install "$1[mentor,hub,otel]" -c constraints.txt
 
 FROM python:3.12-slim-bookworm AS mentor
 RUN apt-get update \

@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2
 from pydantic.fields import FieldInfo
 
 from mentor_service.settings import MentorSettings, Secrets
-from mentorgrad.cli import access
+from mentorgrad.cli import access, tokens
 from mentorgrad.cli.common import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.schema import Kind, all_dataclasses, field_bounds, field_types, snake_case, to_dict
@@ -93,6 +93,9 @@ def client_section() -> str:
         (info,) = option.__metadata__
         rows.append((f"`{info.default}`", f"`{info.envvar}`", "", prose(info.help)))
     rows.append(("", "`MENTORGRAD_TOKEN`", "", "Our token, where no file is named."))
+    (info,) = tokens.FileOption.__metadata__
+    given = (f"`{info.default}`", f"`{info.envvar}`", f"`{tokens.DEFAULT_FILE}`")
+    rows.append((*given, f"Of `mentorgrad tokens`: {prose(info.help)}"))
     return "## Client commands\n\n" + table(("flag", "environment", "default", "meaning"), rows)
 
 

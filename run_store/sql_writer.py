@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -22,6 +23,8 @@ from run_store.projection import fold, fold_history, for_figures, with_figures
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
+
+T = TypeVar("T")
 
 _CREATE_LOCK = 0x6D67637265617465
 """Key of the advisory lock under which runs are created on Postgres."""
@@ -248,8 +251,13 @@ class SqlWriter(SqlBase):
 
     def _insert_events(self, connection: Connection, new: Sequence[RunEvent]) -> None:
         """Writes new events with all that lies in tables of its own."""
+        self._insert_rows(connection, new, sql_rows.rows_of(new))
+
+    def _insert_rows(
+        self, connection: Connection, new: Sequence[RunEvent], made: sql_rows.Rows
+    ) -> None:
         resumes = [event for event in new if isinstance(event.payload, Resumed)]
-        for table, rows in sql_rows.rows_of(new).items():
+        for table, rows in made.items():
             dialects.insert_rows(connection, table, rows)
         for event in resumes:
             self._supersede(connection, event)
@@ -298,8 +306,8 @@ class SqlWriter(SqlBase):
             if self._is_there(connection, run, log):
                 return run
             self._insert_run(connection, run)
-            for chunk in _chunks(log()):
-                self._insert_events(connection, chunk)
+            for chunk, rows in _ahead(_with_rows(log())):
+                self._insert_rows(connection, chunk, rows)
         return run
 
     def _is_there(
@@ -379,6 +387,21 @@ def _unspool(spool: IO[bytes]) -> Iterator[RunEvent]:
     spool.seek(0)
     while size := spool.read(4):
         yield codec.decode_event(spool.read(int.from_bytes(size, "little")))
+
+
+def _with_rows(given: Iterable[RunEvent]) -> Iterator[tuple[list[RunEvent], sql_rows.Rows]]:
+    for chunk in _chunks(given):
+        yield chunk, sql_rows.rows_of(chunk)
+
+
+def _ahead(source: Iterator[T]) -> Iterator[T]:
+    """The same items, of which a thread makes the next one while one is in use: digests and
+    insertions both let other threads run."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, source, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, source, None)
+            yield item
 
 
 def _chunks(given: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:

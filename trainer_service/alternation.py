@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -99,7 +99,7 @@ class Alternation:
         while at.phase is not Phase.DONE:
             if at.phase is Phase.STAGE:
                 self._take_steps(at)  # and capture
-                self._score_stage(at)  # project, score
+                self._score_stage(at, at.kept)  # project, score
                 at.phase = Phase.DONE if self._is_last(at) else Phase.ASK
 
             if at.phase is Phase.ASK:
@@ -211,11 +211,11 @@ class Alternation:
         left = trajectory_left(self._spec, at.ledger, at.step)
         return at.stage >= self._spec.stages.count - 1 or left < 1
 
-    def _score_stage(self, at: Progress) -> None:
+    def _score_stage(self, at: Progress, kept: Mapping[int, Tensor]) -> None:
         left = at.ledger.evaluations_left(final=self._is_last(at))
-        steps = affordable(sorted(at.kept), self._each, left)
+        steps = affordable(sorted(kept), self._each, left)
         if steps:
-            snapshots = {step: at.kept[step] for step in steps}
+            snapshots = {step: kept[step] for step in steps}
             names = {step: f"s{at.stage}/step{step}" for step in steps}
             scored = snapshot_candidates(self._objective, at.origin, snapshots, names)
             at.ledger.charge_evaluations(len(scored))
@@ -251,14 +251,13 @@ class Alternation:
     def _take_answer(self, at: Progress) -> None:
         """The answer is applied to where the run is by now; at its end it comes too late."""
         if at.step >= at.stage_end:
+            self._score_stage(at, at.kept)  # first: a stop may come meanwhile
             self._asking.give_up(at)
-            self._score_stage(at)
             at.phase = Phase.DONE
             return
         answer = self._asking.answer()
         if at.lag:
-            at.kept = {at.step: at.parameters.detach().clone()}
-            self._score_stage(at)
+            self._score_stage(at, {at.step: at.parameters.detach().clone()})
         self._asking.conclude(at, answer)
 
     # -- restart ------------------------------------------------------------------------------

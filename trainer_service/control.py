@@ -154,7 +154,7 @@ class Watcher:
             outside: who has died by now has left this process to another.
         on_lost: Called when the lease is lost and the run's thread did not end within `patience`;
             a worker ends its process here.
-        patience: Seconds.
+        patience: Seconds; a store that is silent for so long at the end is left behind, too.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
-        self._thread.join()
+        self._thread.join(self._patience)
 
     def _watch(self) -> None:
         beaten = time.monotonic()

@@ -156,7 +156,7 @@ def _run(
         lambda: checkpoint.find(store, run.run_id, spec.budget, objective.device), control.check
     )
     logged: dict[str, ProposalsReceived] = {}
-    if run.attempt > 0:
+    if lease.attempt > 1:
         logged = recorder.read(lambda: _logged_answers(store, run.run_id), control.check)
         recorder.put(Resumed(seq, run.reason))
     mentor = FallbackMentor(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc.aio
 from structlog.contextvars import bind_contextvars
@@ -34,6 +35,8 @@ CHECKS_AT_ONCE = 2
 """Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
 IMPORTS_AT_ONCE = 2
 """Imports that may be under way; each is held in memory whole until it is recorded."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             raise Unavailable(
                 "this trainer is about to stop and takes no new runs; try again", reason="DRAINING"
             )
-        async with self._checking:
-            digest = await asyncio.to_thread(self._check, spec)
+        await self._checking.acquire()
+        digest = await _to_its_end(partial(self._check, spec), self._checking.release)
         warnings = await self._mentors.check(spec.mentor)
         created = Created(spec, request.request_id, versions(), digest, tracing.current().parent)
         run, is_new = await asyncio.to_thread(
@@ -119,6 +122,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         try:
             digest = self._check_data(spec)
         except InvalidInput as error:
+            if not error.violations:  # no field of it is to blame, and it is wrong all the same
+                raise
             found, reason = [*error.violations, *found], error.reason
         if found:
             raise InvalidInput(violations=found, reason=reason)
@@ -168,10 +173,14 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._imports += 1
         try:
             events = await self._collect(request_iterator)
-            run = await asyncio.to_thread(self._store.import_run, events)
-        finally:
-            self._imports -= 1
+        except BaseException:
+            self._import_ended()
+            raise
+        run = await _to_its_end(partial(self._store.import_run, events), self._import_ended)
         return pb.ImportRunResponse(run=codec.to_message(run))
+
+    def _import_ended(self) -> None:
+        self._imports -= 1
 
     async def _collect(self, requests: AsyncIterator[pb.ImportRunRequest]) -> list[RunEvent]:
         """The events of an import, up to the limits."""
@@ -227,3 +236,11 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             queued_runs=queued,
             queue_limit=self._offer.queue_limit,
         )
+
+
+async def _to_its_end(work: Callable[[], T], ended: Callable[[], None]) -> T:
+    """What `work` returns, from a thread. A call that is cut short does not stop its thread, so
+    `ended` is called when that ends, whoever still waits."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    task.add_done_callback(lambda _: ended())
+    return await asyncio.shield(task)

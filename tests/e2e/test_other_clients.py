@@ -193,9 +193,11 @@ Call = Callable[[str, dict[str, Any]], "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def buf_curl(deployment: Deployment, tmp_path: Path) -> Call:
     """Calls by reflection alone: in a folder without protos."""
-    header = f"Authorization: Bearer {deployment.token}"
+    headers = tmp_path / "token.header"  # not among the arguments, which everybody can read
+    headers.touch(mode=0o600)
+    headers.write_text(f"Authorization: Bearer {deployment.token}\n")
     options = ["--protocol", "grpc", "--cacert", str(deployment.secrets / "ca.pem")]
-    options += ["--header", header, "--reflect-header", header]
+    options += ["--header", f"@{headers}", "--reflect-header", f"@{headers}"]
 
     def call(method: str, request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         url = f"https://{deployment.trainer}/mentorgrad.v1.{method}"

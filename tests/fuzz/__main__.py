@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.fuzz.calls import Caller, Unexpected
-from tests.fuzz.campaign import Report, run
+from tests.fuzz.campaign import Report, run, stopped
 from tests.fuzz.cases import Case
 from tests.fuzz.confined import confine
 from tests.fuzz.methods import METHODS
@@ -38,6 +38,7 @@ def main() -> int:
         if report.failures and not given.json:
             for server in services.addresses:
                 print(f"--- {server}\n{services.tail(server)}", file=sys.stderr)
+    stopped(services.codes, report)
     print(json.dumps(report.to_dict()))
     return 1 if report.failures else 0
 

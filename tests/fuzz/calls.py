@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
-from mentorgrad.wire.channels import _STREAMS as OPTIONS
+from mentorgrad.wire.channels import STREAM_OPTIONS
 from tests.fuzz.cases import Case
 from tests.fuzz.methods import Method
 
@@ -36,7 +36,7 @@ class Caller:
     """Calls both services with raw bytes."""
 
     def __init__(self, addresses: dict[str, str]) -> None:
-        options = [*OPTIONS, ("grpc.max_send_message_length", -1)]
+        options = [*STREAM_OPTIONS, ("grpc.max_send_message_length", -1)]
         self._channels = {
             name: grpc.insecure_channel(address, options=options)
             for name, address in addresses.items()

@@ -183,6 +183,23 @@ def _end(services: Services, report: Report) -> None:
         return
     report.memory_after = services.memory()
     for server, size in report.memory_after.items():
-        grown = size - report.memory_before.get(server, size)
-        if grown > GROWTH_BYTES:
-            report.failures.append({"grew": server, "mib": grown >> 20})
+        before = report.memory_before.get(server)
+        if before is None:
+            report.failures.append({"not_measured": server, "why": "it ended before its warm-up"})
+        elif size - before > GROWTH_BYTES:
+            report.failures.append({"grew": server, "mib": (size - before) >> 20})
+
+
+def stopped(codes: dict[str, int], report: Report) -> None:
+    """Notes the services that were told to stop and did not end as they should.
+
+    Args:
+        codes: Exit code of each.
+        report: Gets the failures; those that it says died are in it already.
+    """
+    died = {failure.get("died") for failure in report.failures}
+    report.failures += [
+        {"stopped": server, "exit_code": code}
+        for server, code in codes.items()
+        if code != 0 and server not in died
+    ]

@@ -67,6 +67,8 @@ class Services:
         self._folder = folder
         self._store = store or f"sqlite:///{folder}/runs.sqlite"
         self._running: dict[str, _Process] = {}
+        self.codes: dict[str, int] = {}
+        """Exit codes, once the block is left."""
 
     def __enter__(self) -> Services:
         mentor = _Process(self._folder / "mentor.log", "tests.support.scripted_mentor", "0")
@@ -85,8 +87,7 @@ class Services:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process in self._running.values():
-            process.stop()
+        self.codes = {name: process.stop() for name, process in self._running.items()}
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from grpc import StatusCode
 
-from tests.fuzz.campaign import run
-from tests.fuzz.methods import METHODS
+from tests.fuzz.campaign import run, stopped
+from tests.fuzz.methods import MENTOR, METHODS, TRAINER
 from tests.fuzz.services import Services
 
 CASES = 300
@@ -17,6 +17,8 @@ def test_odd_requests_get_documented_answers_and_harm_nobody(tmp_path: Path) -> 
     with Services(tmp_path) as services:
         report = run(services, CASES, 0)
         assert services.dead() == {}
+    stopped(services.codes, report)
+    assert set(services.codes) == {MENTOR, TRAINER}
     assert report.failures == []
     assert report.cases >= CASES
     assert set(report.by_method) == {method.short for method in METHODS}

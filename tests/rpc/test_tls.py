@@ -179,6 +179,27 @@ async def test_half_of_a_renewal_changes_nothing(secured: Secured, ours: Authori
     assert await shown(secured.address, ours) == renewed.server.read_text()
 
 
+async def test_a_key_that_may_be_read_only_later_is_used_then(
+    secured: Secured, ours: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rights are no part of what a change of the files is told by."""
+    before, renewed = await shown(secured.address, ours), ours.renewed()
+    secured.install(renewed)
+    read = Path.read_bytes
+
+    def not_the_key(path: Path) -> bytes:
+        if path == secured.key:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patch, capture_logs() as logged:
+        patch.setattr(Path, "read_bytes", not_the_key)
+        assert await shown(secured.address, ours) == before
+        assert await shown(secured.address, ours) == before
+    assert [line["event"] for line in logged] == ["certificates_kept"]
+    assert await shown(secured.address, ours) == renewed.server.read_text()
+
+
 async def test_the_authority_of_the_clients_is_renewed_too(
     secured: Secured, ours: Authority, theirs: Authority
 ) -> None:

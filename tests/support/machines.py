@@ -108,19 +108,35 @@ def machines(folder: Path, names: Sequence[str]) -> Iterator[list[Machine]]:
 @contextlib.contextmanager
 def _namespaces(names: Sequence[str]) -> Iterator[list[str]]:
     """Their namespaces; empty where there can be none."""
+    if not _are_allowed():
+        yield []
+        return
     spaces = [f"mg{os.getpid()}{name}" for name in names]
     try:
-        yield spaces if _join(spaces) else []
+        _join(spaces)
+        yield spaces
     finally:
-        if shutil.which("ip"):
-            for space in spaces:
-                _ip("netns", "del", space)
+        for space in spaces:
+            _ip("netns", "del", space)
 
 
-def _join(spaces: Sequence[str]) -> bool:
-    """Whether they could be made, and a process can run in each."""
+def _are_allowed() -> bool:
+    """Whether the kernel lets us make a namespace and run something in it."""
     if not shutil.which("ip") or os.geteuid() != 0:
         return False
+    space = f"mg{os.getpid()}probe"
+    try:
+        return _ip("netns", "add", space) and _ip("netns", "exec", space, "true")
+    finally:
+        _ip("netns", "del", space)
+
+
+def _join(spaces: Sequence[str]) -> None:
+    """Makes them, with a bridge in the first.
+
+    Raises:
+        AssertionError: A step failed, though namespaces are allowed here.
+    """
     first = spaces[0]
     steps = [("netns", "add", space) for space in spaces]
     steps += [("-n", first, "link", "add", "br0", "type", "bridge")]
@@ -136,7 +152,8 @@ def _join(spaces: Sequence[str]) -> bool:
             ("-n", space, "link", "set", "lo", "up"),
             ("netns", "exec", space, "true"),
         ]
-    return all(_ip(*step) for step in steps)
+    for step in steps:
+        assert _ip(*step), f"ip {' '.join(step)} failed, though a namespace can be made here"
 
 
 def _ip(*arguments: str) -> bool:

@@ -7,17 +7,28 @@ import asyncio
 import typer
 
 from mentorgrad.cli.access import credentials
-from mentorgrad.cli.common import DEFAULT_SERVER, ServerOption, check_address, require_extras
+from mentorgrad.cli.common import (
+    DEFAULT_SERVER,
+    JsonOption,
+    ServerOption,
+    check_address,
+    require_extras,
+)
+from mentorgrad.cli.output import Output
 
 _TIMEOUT = 5.0
 """Seconds that the answer may take: less than what a container's health check is given."""
 
 
-def _health(server: ServerOption = DEFAULT_SERVER) -> None:
+def _health(server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False) -> None:
     """Ask a trainer or mentor service whether it can serve; exit code 1 if it cannot."""
     require_extras("this command", (), "service", "grpcio-health-checking")
     status = asyncio.run(_ask(check_address("--server", server)))
-    typer.echo(status)
+    out = Output(as_json)
+    if as_json:
+        out.json({"status": status})
+    else:
+        out.line(status)
     if status != "SERVING":
         raise typer.Exit(1)
 

@@ -48,6 +48,7 @@ class ServerCertificates:
         self._client_ca = client_ca
         self._lock = threading.Lock()
         self._stamp = self._now()
+        self._refused: Stamp | None = ()
         self._first = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -67,9 +68,10 @@ class ServerCertificates:
             try:
                 read = self._read()
             except InvalidInput as error:
-                if now is not None:  # a file that is missing is on its way
-                    self._stamp = now
-                log.warning("certificates_kept", reason=error.message)
+                # Not held against the files: they may be read as they are, once they are ours to.
+                if now != self._refused:
+                    self._refused = now
+                    log.warning("certificates_kept", reason=error.message)
                 return None
             if self._now() != now:  # replaced while it was read: the next handshake looks again
                 return None

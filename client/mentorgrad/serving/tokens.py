@@ -9,7 +9,7 @@ import structlog
 
 from mentorgrad import tokens
 from mentorgrad.errors import InvalidInput
-from mentorgrad.serving.tls import stamp
+from mentorgrad.serving.tls import Stamp, stamp
 from mentorgrad.tokens import TokenRecord
 
 log = structlog.get_logger(__name__)
@@ -19,7 +19,8 @@ class TokenFile:
     """Looks at the file before every answer, so that a revocation counts at once.
 
     A file that is gone takes every token with it. One that cannot be understood, which nothing but
-    a hand that edits it can cause, leaves those of its last good state.
+    a hand that edits it can cause, or cannot be read for the moment, leaves those of its last good
+    state until it can.
 
     Args:
         path: See `mentorgrad.tokens`.
@@ -31,6 +32,7 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = stamp([path])
+        self._refused: Stamp | None = ()
         self._records = tokens.load(path)
 
     def authenticate(self, token: str) -> TokenRecord:
@@ -48,14 +50,17 @@ class TokenFile:
         now = stamp([self._path])
         if now == self._stamp:
             return
-        self._stamp = now
         if now is None:
-            self._records = ()
+            self._stamp, self._records = now, ()
             log.error("tokens_gone", path=str(self._path))
             return
         try:
             self._records = tokens.load(self._path)
         except InvalidInput as error:
-            log.error("tokens_kept", reason=error.message)
+            # Tried again at the next call: what could not be read may be a revocation.
+            if now != self._refused:
+                self._refused = now
+                log.error("tokens_kept", reason=error.message)
             return
+        self._stamp = now
         log.info("tokens_read", path=str(self._path), tokens=len(self._records))

@@ -76,11 +76,12 @@ _CLIENT: list[tuple[str, int | str]] = [
 ]
 
 
-_STREAMS: list[tuple[str, int | str]] = [
+STREAM_OPTIONS: list[tuple[str, int | str]] = [
     *_CLIENT,
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
+"""Of channels without retries and with connections of their own."""
 
 
 def unary_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
@@ -94,7 +95,7 @@ def unary_channel(target: str, credentials: Credentials | None = None) -> grpc.a
 
 def stream_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
     """A channel for streams, without retries: the application resumes them."""
-    return cast(grpc.aio.Channel, _open(grpc.aio, target, credentials, _STREAMS))
+    return cast(grpc.aio.Channel, _open(grpc.aio, target, credentials, STREAM_OPTIONS))
 
 
 def upload_channel(target: str, credentials: Credentials | None = None) -> grpc.Channel:
@@ -103,7 +104,7 @@ def upload_channel(target: str, credentials: Credentials | None = None) -> grpc.
     When a server refuses a client stream before its end, asyncio's calls lose the status
     ("Internal error from Core") and these keep it.
     """
-    return cast(grpc.Channel, _open(grpc, target, credentials, _STREAMS))
+    return cast(grpc.Channel, _open(grpc, target, credentials, STREAM_OPTIONS))
 
 
 def _open(

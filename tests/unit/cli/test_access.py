@@ -15,6 +15,7 @@ from cryptography import x509
 from mentorgrad import tokens
 from mentorgrad.cli import access, common
 from mentorgrad.cli.main import app
+from tests.support.deployment import ROOT
 
 Invoke = Callable[..., Any]
 
@@ -43,6 +44,18 @@ def test_every_command_that_names_a_service_can_reach_it_securely() -> None:
             reaching.add(words)
             assert {"--ca", "--cert", "--key", "--token-file", "--insecure"} <= options, words
     assert {"run", "doctor", "health", "runs list", "runs export", "mentor ask"} <= reaching
+
+
+def test_every_variable_of_a_command_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/configuration.md").read_text()
+    found = {
+        parameter.envvar
+        for command in commands(typer.main.get_command(app)).values()
+        for parameter in command.params
+        if parameter.envvar
+    }
+    assert {"MENTORGRAD_SERVER", "MENTORGRAD_CA", "MENTORGRAD_TOKENS"} <= found
+    assert {name for name in found if f"`{name}`" not in page} == set()
 
 
 def test_what_a_command_is_told_it_uses(

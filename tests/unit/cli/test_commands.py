@@ -178,6 +178,23 @@ def test_doctor_leaves_with_1_when_something_required_is_broken(
     assert json.loads(result.stdout)["ok"] is False
 
 
+@pytest.mark.parametrize(("status", "code"), [("SERVING", 0), ("NOT_SERVING", 1)])
+def test_health_says_the_same_in_json(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, status: str, code: int
+) -> None:
+    from mentorgrad.cli import health
+
+    async def answer(server: str) -> str:
+        assert server == NOBODY
+        return status
+
+    monkeypatch.setattr(health, "_ask", answer)
+    text = invoke("health", "--server", NOBODY)
+    assert (text.exit_code, text.stdout) == (code, f"{status}\n")
+    told = invoke("health", "--server", NOBODY, "--json")
+    assert (told.exit_code, json.loads(told.stdout)) == (code, {"status": status})
+
+
 def test_a_missing_extra_is_one_line_with_the_pip_command(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mentorgrad import tokens
 from mentorgrad.errors import (
@@ -99,6 +100,23 @@ def test_a_file_that_makes_no_sense_changes_nothing(file: Path) -> None:
     served = TokenFile(file)
     file.write_text('{"tokens": [')
     assert served.authenticate(token).name == "alice"
+
+
+def test_a_revocation_that_could_not_be_read_at_first_counts_all_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    tokens.revoke(file, record.token_id)
+
+    def too_many_open_files(path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch, capture_logs() as logged:
+        patch.setattr(Path, "read_bytes", too_many_open_files)
+        assert served.authenticate(token).name == served.authenticate(token).name == "alice"
+    assert [line["event"] for line in logged] == ["tokens_kept"]
+    assert reason(served, token) == "TOKEN_REVOKED"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"tokens": [{"id": "x"}]}', '{"tokens": 3}'])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,30 @@ def test_an_image_runs_as_nobody_special_and_is_looked_after(service: str) -> No
     assert stage.last("EXPOSE") == port
     # What compiles and installs stays behind.
     assert not re.search("build-essential|python3-venv|pip install", " ".join(stage.all("RUN")))
+
+
+def test_an_image_brings_what_its_service_can_be_asked_for() -> None:
+    extras = {}
+    for service in SERVICES:
+        (installed,) = re.findall(
+            r'pip install "\$1\[([\w,]+)\]"', " ".join(stages()[f"{service}-build"].all("RUN"))
+        )
+        extras[service] = set(installed.split(","))
+    # Without peft a trainer refuses every run of prompt_tuning.
+    assert {"trainer", "postgres", "hub", "peft", "otel"} <= extras["trainer"]
+    assert {"mentor", "hub", "otel"} <= extras["mentor"]
+
+
+def test_an_image_has_one_name_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    texts = {path: path.read_text() for path in (ROOT / "Dockerfile", ROOT / "docs/deployment.md")}
+    for service in SERVICES:
+        name = f"mentorgrad-{service}:{version}"
+        assert compose()["services"][service]["image"] == name
+        assert pods()[service]["spec"]["containers"][0]["image"] == name
+        for path, text in texts.items():
+            named = re.findall(rf"mentorgrad-{service}(?![\w=-])\S*", text)
+            assert set(named) == {name}, path
 
 
 def test_the_trainer_stands_on_cuda() -> None:

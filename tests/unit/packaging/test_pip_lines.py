@@ -154,6 +154,69 @@ def test_the_pins_of_cuda_are_the_other_ones() -> None:
     assert all(re.match("nvidia-|cuda-|triton", name) for name in cuda)
 
 
+CUDA_WHEELS = {
+    "torch==2.13.0": (
+        "filelock",
+        "typing-extensions>=4.10.0",
+        "setuptools>=77.0.3",
+        "sympy>=1.13.3",
+        "networkx>=2.5.1",
+        "jinja2",
+        "fsspec>=0.8.5",
+        "cuda-toolkit==13.0.3",
+        "cuda-bindings<14,>=13.0.3",
+        "nvidia-cudnn-cu13==9.20.0.48",
+        "nvidia-cusparselt-cu13==0.8.1",
+        "nvidia-nccl-cu13==2.29.7",
+        "nvidia-nvshmem-cu13==3.4.5",
+        "triton==3.7.1",
+    ),
+    # With the extras that torch names: cublas, cudart, cufft, cufile, cupti, curand, cusolver,
+    # cusparse, nvjitlink, nvrtc and nvtx.
+    "cuda-toolkit==13.0.3": (
+        "nvidia-cublas==13.1.1.3.*",
+        "nvidia-cuda-cupti==13.0.85.*",
+        "nvidia-cuda-nvrtc==13.0.88.*",
+        "nvidia-cuda-runtime==13.0.96.*",
+        "nvidia-cufft==12.0.0.61.*",
+        "nvidia-cufile==1.15.1.6.*",
+        "nvidia-curand==10.4.0.35.*",
+        "nvidia-cusolver==12.0.4.66.*",
+        "nvidia-cusparse==12.6.3.3.*",
+        "nvidia-nvjitlink<14,>=13.0.88",
+        "nvidia-nvtx==13.0.85.*",
+    ),
+    "cuda-bindings==13.5.0": ("cuda-pathfinder>=1.4.2",),
+    "nvidia-cudnn-cu13==9.20.0.48": ("nvidia-cublas",),
+    "nvidia-cublas==13.1.1.3": ("nvidia-cuda-nvrtc",),
+    "nvidia-cufft==12.0.0.61": ("nvidia-nvjitlink",),
+    "nvidia-cusolver==12.0.4.66": ("nvidia-cublas", "nvidia-nvjitlink", "nvidia-cusparse"),
+    "nvidia-cusparse==12.6.3.3": ("nvidia-nvjitlink",),
+}
+"""What the wheels for NVIDIA devices on x86-64 Linux require, by their metadata: torch as it is
+installed for tests, for the CPU, requires none of it. New pins need this list anew, from
+``pip install --dry-run --report FILE torch -c constraints.txt -c constraints-cuda.txt``."""
+
+
+def contrary(pins: dict[str, str]) -> set[str]:
+    """What CUDA's wheels ask for, and what they are, that is not pinned so."""
+    asked = [*CUDA_WHEELS, *(one for required in CUDA_WHEELS.values() for one in required)]
+    found = {}
+    for wanted in map(Requirement, asked):
+        pin = pins.get(canonicalize_name(wanted.name))
+        found[str(wanted)] = pin is not None and wanted.specifier.contains(pin)
+    return {wanted for wanted, held in found.items() if not held}
+
+
+def test_what_the_wheels_of_cuda_ask_for_is_pinned() -> None:
+    cuda = constraints("constraints-cuda.txt")
+    assert contrary(PINS | cuda) == set()
+    asked = {Requirement(one).name for required in CUDA_WHEELS.values() for one in required}
+    assert cuda.keys() <= asked  # and nothing else is
+    assert contrary(PINS | cuda | {"nvidia-nvtx": "13.1.0"}) == {"nvidia-nvtx==13.0.85.*"}
+    assert "triton==3.7.1" in contrary(PINS)
+
+
 def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None:
     extras = PROJECT["optional-dependencies"]
     for extra in extras:

@@ -27,6 +27,7 @@ from mentorgrad.model.event import (
     CandidatesScored,
     CheckpointSaved,
     Created,
+    EventKind,
     MentorBack,
     MentorLost,
     ProposalsReceived,
@@ -51,7 +52,7 @@ from mentorgrad.model.spec import (
 )
 from run_store.memory_store import MemoryRunStore
 from trainer_service.composition import run_parts
-from trainer_service.control import Stopper
+from trainer_service.control import StopKind, Stopper
 from trainer_service.execution import Parts, execute
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.function import FunctionObjective
@@ -228,6 +229,19 @@ def test_a_run_that_diverges_fails_with_one_readable_line() -> None:
     assert (done.state, done.run.state) == (RunState.FAILED, RunState.FAILED)
     assert "lower learning rate" in done.run.reason
     assert "\n" not in done.run.reason
+
+
+def test_a_run_that_another_worker_had_meanwhile_is_resumed() -> None:
+    """The claim says whose turn it is, not the look at the run before that."""
+    store, stopper = MemoryRunStore(), Stopper()
+    seen, _ = store.create(Created(spec=SPEC))
+    stopper.request(StopKind.INTERRUPT)
+    other = store.claim(seen.run_id, "another", timedelta(seconds=60))
+    assert execute(store, seen, other, parts(), stopper) is RunState.INTERRUPTED
+    lease = store.claim(seen.run_id, "test", timedelta(seconds=60))
+    assert execute(store, seen, lease, parts(), Stopper()) is RunState.SUCCEEDED
+    kinds = [event.kind for event in store.events(seen.run_id, EventQuery())]
+    assert kinds.count(EventKind.RESUMED) == 1
 
 
 def test_a_defect_fails_the_run_and_keeps_its_inside_to_itself() -> None:

@@ -31,7 +31,7 @@ from mentorgrad.model.event import (
     StageStarted,
 )
 from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Run, RunState
+from mentorgrad.model.run import Run, RunState, Score
 from mentorgrad.model.spec import (
     Acceptance,
     Budget,
@@ -232,6 +232,42 @@ def test_an_answer_that_comes_too_late_is_given_up_and_said_to_be() -> None:
     assert names[-3:] == ["s0/step25", "s0/step35", "s0/step45"], "the run's end is scored"
     usage = done.run.usage
     assert (usage.gradient_steps, usage.mentor_calls, usage.usable_answers) == (45, 1, 0)
+
+
+class Stopped(FunctionObjective):
+    """A scoring of the given number is cut short by a pause."""
+
+    def __init__(self, stopper: Stopper, scoring: int) -> None:
+        super().__init__(Function("rastrigin", 2), torch.device("cpu"))
+        self._stopper, self._left = stopper, scoring
+
+    def score(self, parameters: torch.Tensor) -> list[Score]:
+        self._left -= 1
+        if self._left == 0:
+            self._stopper.request(StopKind.PAUSE)
+            self._stopper.check()
+        return super().score(parameters)
+
+
+@pytest.mark.parametrize(("first", "lag"), [(6, 6), (6, 1000), (1000, 1000)])
+def test_a_stop_while_the_present_point_is_scored_loses_no_candidate(first: int, lag: int) -> None:
+    """The third scoring: of where the answer came, or of the run's end where none did."""
+    whole = Done(SPEC, parts(Points(), lag))
+    stopper = Stopper()
+    how = parts(Points(), first, objective=lambda *_: Stopped(stopper, 3))
+    done = Done(SPEC, how, stopper)
+    assert done.state is RunState.PAUSED
+    done.store.transition(done.run_id, RunState.QUEUED)
+    before = done.run
+    lease = done.store.claim(done.run_id, "test", timedelta(seconds=60))
+    assert execute(done.store, before, lease, parts(Points(), lag), Stopper()) is done.run.state
+    assert done.run.state is RunState.SUCCEEDED
+    names, expected = (
+        [c.candidate_id for p in run.all(CandidatesScored) for c in p.candidates]
+        for run in (done, whole)
+    )
+    assert names == expected
+    assert done.received() == whole.received()
 
 
 def test_late_answers_leave_room_for_fewer_questions() -> None:

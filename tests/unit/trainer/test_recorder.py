@@ -331,6 +331,26 @@ def test_the_lease_is_prolonged_and_a_store_that_is_away_is_borne(
 
 
 @pytest.mark.usefixtures("_quick")
+def test_a_store_that_is_silent_does_not_hold_up_the_end(
+    store: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = begin(store)
+    asked, speaks, spoke = threading.Event(), threading.Event(), threading.Event()
+
+    def desired(run_id: str) -> DesiredState:
+        asked.set()
+        speaks.wait(10)
+        spoke.set()
+        return DesiredState.RUN
+
+    monkeypatch.setattr(store, "desired", desired)
+    with Watcher(store, lease, Stopper(), patience=0.01):
+        assert asked.wait(10)
+    assert not spoke.is_set()
+    speaks.set()
+
+
+@pytest.mark.usefixtures("_quick")
 def test_what_began_just_after_a_stop_is_ended_too(store: Flaky) -> None:
     lease, stopper, again = begin(store), Stopper(), threading.Event()
     calls: list[int] = []
