@@ -12,7 +12,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
 from mentorgrad.model.run import Score
 from mentorgrad.session import MentorSession
@@ -56,18 +58,28 @@ class MentorCallback(Callback):  # type: ignore[misc]
         self._score = score
         self._prompt = prompt
         self._rules = rules or Rules()
+        self._asked = self._told = 0
+        self._sum = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds the prompt and its optimizer."""
+        """Finds the prompt and its optimizer.
+
+        Raises:
+            InvalidInput: No race could draw batches from the training's loader.
+        """
+        loader = trainer.train_dataloader
+        rows = loader.batch_size if isinstance(loader, DataLoader) else None
+        if rows is None:
+            raise InvalidInput.field("train_dataloader", "must be one DataLoader with a batch_size")
 
         def loss(batch: Any) -> Tensor:
             moved = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
             return self._loss(pl_module, moved)
 
         def losses() -> Iterator[Tensor]:
-            loader = trainer.train_dataloader
-            return batch_losses(loss, loader, loader.batch_size)
+            return batch_losses(loss, loader, rows)
 
+        self._asked, self._told, self._sum = 0, trainer.global_step, 0.0
         self.advised = AdvisedPrompt(
             self._session,
             pl_module.get_parameter(self._prompt),
@@ -83,7 +95,10 @@ class MentorCallback(Callback):  # type: ignore[misc]
     ) -> None:
         """Asks, between two stages."""
         step = trainer.global_step
-        if self.advised is not None and step and step % self._rules.stage_steps == 0:
+        # Batches of one step, where gradients accumulate, begin at the same number; a race after
+        # the first of them would drop its gradient.
+        if self.advised is not None and step > self._asked and step % self._rules.stage_steps == 0:
+            self._asked = step
             self.advised.consult()
 
     def on_train_batch_end(
@@ -94,8 +109,12 @@ class MentorCallback(Callback):  # type: ignore[misc]
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Tells of the step."""
+        """Tells of the step, once all batches of it were seen."""
         loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        if self.advised is not None and loss is not None:
+        if self.advised is None or loss is None:
+            return
+        self._sum += float(loss)  # Lightning divides by the batches of a step
+        if trainer.global_step > self._told:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self.advised.push(trainer.global_step, float(loss), float(rate))
+            self.advised.push(trainer.global_step, self._sum, float(rate))
+            self._told, self._sum = trainer.global_step, 0.0

@@ -4,7 +4,7 @@ told to."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,11 @@ from transformers import AutoTokenizer
 from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
 from mentorgrad.integrations.words import Rejected
-from mentorgrad.model.advice import (
-    Answer,
-    AnswerStatus,
-    Proposal,
-    ProposalOutcome,
-    ProposalStatus,
-    Wants,
-)
-from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.model.advice import AnswerStatus, ProposalStatus
+from mentorgrad.model.run import CandidateSource, Score
 from mentorgrad.model.spec import Policy
 from tests.support import tiny_models
+from tests.support.told_session import Session
 
 WIDTH = 16
 
@@ -66,40 +60,6 @@ def test_what_a_proposal_does_not_fill_stays(words: Words) -> None:
         with pytest.raises(Rejected) as rejected:
             words.embed(text, around)
         assert rejected.value.status is status
-
-
-class Session:
-    """Answers with the given texts, and remembers what it was told."""
-
-    def __init__(self, *texts: str, status: AnswerStatus = AnswerStatus.USABLE) -> None:
-        self.wants = Wants()
-        self.recording = None
-        self.stage = 0
-        self.texts, self.status = texts, status
-        self.pushed: list[tuple[int, str]] = []
-        self.candidates: list[Candidate] = []
-        self.outcomes: Sequence[ProposalOutcome] = ()
-        self.facts: dict[str, Any] = {}
-
-    def push(self, step: int, loss: float, *, text: str, **_: Any) -> None:
-        self.pushed.append((step, text))
-
-    def candidate(self, text: str, loss: float, **facts: Any) -> Candidate:
-        name = facts.get("candidate_id") or f"c{len(self.candidates)}"
-        source = facts.get("source", CandidateSource.PROJECTION)
-        self.candidates.append(Candidate(name, source, text=text, score=Score(loss)))
-        return self.candidates[-1]
-
-    def ask(self, count: int, **_: Any) -> Answer:
-        found = tuple(Proposal(f"p{n}", text) for n, text in enumerate(self.texts))
-        return Answer("s0", self.status, found)
-
-    def report(self, outcomes: Sequence[ProposalOutcome], **facts: Any) -> None:
-        self.outcomes, self.facts = outcomes, facts
-
-    @property
-    def statuses(self) -> dict[str, ProposalStatus]:
-        return {item.proposal_id: item.status for item in self.outcomes}
 
 
 class Loop:
