@@ -247,6 +247,7 @@ async def _serve(campaign: Campaign, cradle: socket.socket) -> None:
     while not store.progress(campaign.run_id)[1].is_final:
         _let_go_on(campaign)
         await asyncio.sleep(0.02)
+    _let_go_on(campaign)  # the run may have ended between two looks
 
 
 def _let_go_on(campaign: Campaign) -> None:
@@ -255,6 +256,17 @@ def _let_go_on(campaign: Campaign) -> None:
         if kill["victim"] == "stopped" and _attempt(campaign) > kill["attempt"]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(kill["worker"], signal.SIGCONT)
+
+
+_STOP = """
+import os, signal, sqlite3, sys
+store = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+store.execute("BEGIN IMMEDIATE")
+os.kill(int(sys.argv[2]), signal.SIGSTOP)
+store.execute("ROLLBACK")
+os.kill(int(sys.argv[3]), signal.SIGKILL)
+"""
+"""Stops a worker while it holds no lock of SQLite's, which nobody could take from it."""
 
 
 class Cradle:
@@ -338,7 +350,10 @@ class Doomed(Stopper):
         super().check()
         self._checks += 1
         if self._kill is not None and self._checks == self._kill.checks:
-            threading.Thread(target=self._strike, daemon=True).start()
+            if self._kill.victim == "stopped":  # the run is not to end before
+                self._strike()
+            else:
+                threading.Thread(target=self._strike, daemon=True).start()
 
     def _watch_blobs(self) -> None:
         import sqlalchemy as sa
@@ -380,11 +395,14 @@ class Doomed(Stopper):
             done.write(json.dumps(said) + "\n")
         if victim == "disk":
             self._fill_disk()
-            return
-        if victim != "worker":
-            os.kill(self._campaign.service, signal.SIGKILL)
-        if victim != "service":
-            os.kill(here, signal.SIGSTOP if victim == "stopped" else signal.SIGKILL)
+        elif victim == "stopped":
+            stop = [_STOP, self._campaign.database, str(here), str(self._campaign.service)]
+            subprocess.run([sys.executable, "-c", *stop], check=True)
+        else:
+            if victim != "worker":
+                os.kill(self._campaign.service, signal.SIGKILL)
+            if victim != "service":
+                os.kill(here, signal.SIGKILL)
 
 
 def _attempt(campaign: Campaign) -> int:
