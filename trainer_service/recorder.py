@@ -192,9 +192,11 @@ class Recorder:
             raise InternalError("the recorder failed") from self._failure
 
     def _hold_back(self) -> bool:
-        """Whether a run that outpaces its store waits for it; one that stops is in nobody's way."""
+        """Whether a run that outpaces its store waits for it; one that stops is in nobody's way,
+        and one whose process is to end waits for no store that is away."""
         self._judge()
-        return not self.overdue and self._failure is None
+        is_left = self._bearing.is_leaving() and self.is_away
+        return not (is_left or self.overdue or self._failure)
 
     def _judge(self) -> None:
         if self.overdue:

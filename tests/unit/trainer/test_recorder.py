@@ -217,6 +217,20 @@ def test_a_process_that_is_to_end_does_not_wait_for_ever(store: Flaky) -> None:
     assert store.get_run(lease.run_id).last_seq == lease.last_seq
 
 
+def test_a_process_that_is_to_end_is_not_held_back_by_a_silent_store(store: Flaky) -> None:
+    lease, clock, leaving = begin(store), Clock(), threading.Event()
+    bearing = Bearing(spool_bytes=1, is_leaving=leaving.is_set)
+    with Recorder(store, lease, bearing, clock=clock) as recorder:
+        store.gate.clear()
+        recorder.put(MentorBack("m"))
+        until(lambda: store.entered.is_set())
+        clock.now = recorder_module.SILENT_SECONDS + 1.0
+        leaving.set()
+        recorder.put(MentorBack("m"))
+        assert not recorder.overdue
+        store.gate.set()
+
+
 @pytest.mark.usefixtures("_impatient")
 def test_what_is_read_while_the_store_is_away_is_read_again(store: Flaky) -> None:
     lease, tries, clock = begin(store), [], Clock()
