@@ -14,8 +14,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from mentorgrad.errors import (
     DataLoss,
     DeadlineExceeded,
     InvalidInput,
-    MentorgradError,
     Unavailable,
     Untrusted,
 )
@@ -46,9 +44,10 @@ from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from mentorgrad.wire import tensors
-from mentorgrad.wire.calls import Closed, Connection, StreamLost, to_internal
+from mentorgrad.wire.calls import Closed, Connection, ServiceClient, StreamLost, to_internal
 from mentorgrad.wire.codec import enum_number, fill, from_message, to_message
 from mentorgrad.wire.credentials import Credentials
+from mentorgrad.wire.outage import Outage
 
 DEFAULT_TARGET = "127.0.0.1:50551"
 """Where a trainer service listens unless told otherwise."""
@@ -56,14 +55,8 @@ DEFAULT_TARGET = "127.0.0.1:50551"
 _FOLLOW_SECONDS = 600.0
 """Deadline of one following stream; a longer watch opens the next one where this one ended."""
 
-_SETTLED_SECONDS = 5.0
-"""A stream that lived for so long had a connection, events or not."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to resume a watch: doubled from the first to the longest."""
-
-
-class AsyncClient:
+class AsyncClient(ServiceClient):
     """A client of one trainer service, for one event loop.
 
     Safe to use from several tasks at once. Use as an asynchronous context manager, or `close` it.
@@ -87,30 +80,10 @@ class AsyncClient:
         resume_for: float = 60.0,
         credentials: Credentials | None = None,
     ) -> None:
-        self._connection = Connection(target, credentials)
+        super().__init__(Connection(target, credentials))
         self._timeout = timeout
         self._stream_timeout = stream_timeout
         self._resume_for = resume_for
-
-    @property
-    def target(self) -> str:
-        """``HOST:PORT`` of the trainer service."""
-        return self._connection.target
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends what is under way and closes the connection."""
-        await self._connection.close()
 
     async def _trainer(self, method: str, request: Any) -> Any:
         stub = self._connection.unary(TrainerServiceStub)
@@ -213,7 +186,7 @@ class AsyncClient:
             Unavailable: A lost connection did not come back within `resume_for`; names the last
                 seq.
         """
-        seen, outage = after_seq, _Outage(self._resume_for)
+        seen, outage = after_seq, Outage(self._resume_for, _FOLLOW_SECONDS)
         while True:
             try:
                 if outage.is_reopening:  # a stream says nothing while it connects; this does
@@ -426,56 +399,6 @@ class AsyncClient:
                 yield response.chunk
         if expected is not None and digest.hexdigest() != expected:
             raise DataLoss(f"the bytes of {name} of run {run_id} do not match their digest")
-
-
-class _Outage:
-    """For how long a watch is without its service, and when that is too long.
-
-    Counts from the loss of a stream: how long a run was silent before says nothing.
-
-    Args:
-        patience: Seconds from a loss to giving up.
-    """
-
-    def __init__(self, patience: float) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._patience = patience
-        self._lost_since: float | None = None
-        self._opened: float | None = None
-        self._pause = _FIRST_PAUSE
-        self.is_reopening = False
-
-    def opened(self) -> None:
-        """A stream is opened."""
-        self.is_reopening = True
-        self._opened = self._clock()
-
-    def is_over(self) -> None:
-        """The service serves the stream."""
-        self._lost_since, self._pause = None, _FIRST_PAUSE
-
-    def ended_well(self) -> None:
-        """The service ended the stream, and is there; the pauses go on growing."""
-        self._lost_since = self._opened = None
-
-    def may_go_on(self, cause: MentorgradError) -> bool:
-        """After a failed attempt: whether there is patience for another."""
-        now = self._clock()
-        lived = 0.0 if self._opened is None else now - self._opened
-        self._opened = None
-        if lived >= min(_SETTLED_SECONDS, _FOLLOW_SECONDS):
-            self.is_over()
-        if isinstance(cause, DeadlineExceeded) and lived > 0.9 * _FOLLOW_SECONDS:
-            return True  # its own deadline
-        if self._lost_since is None:
-            self._lost_since = now
-        return now + self._pause <= self._lost_since + self._patience
-
-    def pause(self) -> float:
-        """Seconds until the next attempt, growing."""
-        pause = self._pause
-        self._pause = min(2 * pause, _LONGEST_PAUSE)
-        return pause
 
 
 def _is_end(event: RunEvent) -> bool:

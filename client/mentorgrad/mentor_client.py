@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
 from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
 from mentorgrad.model.spec import RunSpec
@@ -15,7 +14,7 @@ from mentorgrad.session import AsyncMentorSession
 from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
 from mentorgrad.wire.advising import Patience
-from mentorgrad.wire.calls import Connection
+from mentorgrad.wire.calls import Connection, ServiceClient
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.credentials import Credentials
 
@@ -26,7 +25,7 @@ _MARGIN = 5.0
 """Seconds on top of the request's own timeout, so that the mentor's verdict arrives."""
 
 
-class AsyncMentorClient:
+class AsyncMentorClient(ServiceClient):
     """A client of one mentor service, for one event loop.
 
     Args:
@@ -44,28 +43,8 @@ class AsyncMentorClient:
     ) -> None:
         self.connect = partial(Connection, target, credentials)
         """Makes a further connection to the same service."""
-        self._connection = self.connect()
+        super().__init__(self.connect())
         self._timeout = timeout
-
-    @property
-    def target(self) -> str:
-        """``HOST:PORT`` of the mentor service."""
-        return self._connection.target
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends what is under way and closes the connection."""
-        await self._connection.close()
 
     def session(
         self,

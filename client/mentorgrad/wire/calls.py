@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
@@ -156,6 +157,37 @@ class Connection:
         finally:
             span.end()
             call.cancel()
+
+
+class ServiceClient:
+    """What the clients of both services share: an asynchronous context manager over a connection.
+
+    Args:
+        connection: To the service.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def target(self) -> str:
+        """``HOST:PORT`` of the service."""
+        return self._connection.target
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends what is under way and closes the connection."""
+        await self._connection.close()
 
 
 class StreamLost(Exception):
