@@ -41,10 +41,8 @@ from run_store import paging, rules, trajectory
 from run_store.projection import (
     effective,
     fold,
-    fold_history,
     for_figures,
     is_superseded,
-    with_figures,
 )
 from run_store.protocols import Lease
 
@@ -253,13 +251,8 @@ class MemoryRunStore:
 
     def import_run(self, events: Iterable[RunEvent]) -> Run:
         """See `RunWriter.import_run`."""
-        log, record = rules.LogCheck(), _Record(Run())
-        for event in events:
-            log.follows(record.run, event)
-            record.run = fold_history(record.run, event)
-            record.events.append(_frozen(event))
-        log.complete(record.run)
-        record.run = with_figures(record.run, record.events)
+        log = list(map(_frozen, events))
+        record = _Record(rules.folded(log), log)
         kept = {event.seq for event in effective(record.events)}
         record.superseded = {event.seq for event in record.events} - kept
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,6 +25,7 @@ from mentorgrad.model.run import TRANSITIONS, DesiredState, Run, RunState
 from mentorgrad.model.spec import Function, RunSpec
 from mentorgrad.schema import check, snake_case
 from mentorgrad.wire import codec
+from run_store.projection import fold_history, for_figures, with_figures
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 """Most raw parameters of one segment; more would not fit into one message with its snapshots."""
@@ -314,6 +315,22 @@ class LogCheck:
             raise InvalidInput.field(
                 "events", f"make a run whose spec and result have more than {MAX_RUN_BYTES} bytes"
             )
+
+
+def folded(given: Iterable[RunEvent]) -> Run:
+    """The run that a whole foreign log makes.
+
+    Raises:
+        InvalidInput: It is not the log of one finished run; names the field.
+    """
+    log, run = LogCheck(), Run()
+    course: list[RunEvent] = []
+    for event in given:
+        log.follows(run, event)
+        run = fold_history(run, event)
+        course.append(for_figures(event))
+    log.complete(run)
+    return with_figures(run, course)
 
 
 def check_blob(name: str, data: bytes) -> None:

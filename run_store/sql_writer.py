@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -19,21 +16,14 @@ from mentorgrad.model.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
 from run_store import dialects, rules, sql_rows
-from run_store.projection import fold, fold_history, for_figures, with_figures
+from run_store.foreign_log import chunks, put_aside, rows_ahead
+from run_store.projection import fold, for_figures
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 
-T = TypeVar("T")
-
 _CREATE_LOCK = 0x6D67637265617465
 """Key of the advisory lock under which runs are created on Postgres."""
-
-_IMPORT_CHUNK = 64
-"""Events of an import written at once."""
-
-_IMPORT_MEMORY = 64 * 1024 * 1024
-"""Bytes of an import kept in memory before it goes to a temporary file."""
 
 _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
 
@@ -295,9 +285,9 @@ class SqlWriter(SqlBase):
         slow sender holds no lock.
         """
         if isinstance(events, Sequence):
-            return self._import(_folded(events), lambda: events)
-        with tempfile.SpooledTemporaryFile(max_size=_IMPORT_MEMORY) as spool:
-            return self._import(_folded(_spooling(events, spool)), lambda: _unspool(spool))
+            return self._import(rules.folded(events), lambda: events)
+        with put_aside() as aside:
+            return self._import(rules.folded(aside.keeping(events)), aside.events)
 
     def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
         """Stores the log that makes a run; it may be read twice."""
@@ -306,7 +296,7 @@ class SqlWriter(SqlBase):
             if self._is_there(connection, run, log):
                 return run
             self._insert_run(connection, run)
-            for chunk, rows in _ahead(_with_rows(log())):
+            for chunk, rows in rows_ahead(log()):
                 self._insert_rows(connection, chunk, rows)
         return run
 
@@ -322,7 +312,7 @@ class SqlWriter(SqlBase):
         if last_seq is None:
             return False
         if last_seq != run.last_seq or not all(
-            self._are_there(connection, chunk) for chunk in _chunks(log())
+            self._are_there(connection, chunk) for chunk in chunks(log())
         ):
             raise rules.import_taken(run.run_id)
         return True
@@ -362,52 +352,6 @@ class SqlWriter(SqlBase):
                     blobs.c.name.not_in(list(keep)),
                 )
             )
-
-
-def _folded(given: Iterable[RunEvent]) -> Run:
-    """The run that a whole foreign log makes; raises `InvalidInput` where it is none."""
-    log, run = rules.LogCheck(), Run()
-    course: list[RunEvent] = []
-    for event in given:
-        log.follows(run, event)
-        run = fold_history(run, event)
-        course.append(for_figures(event))
-    log.complete(run)
-    return with_figures(run, course)
-
-
-def _spooling(given: Iterable[RunEvent], spool: IO[bytes]) -> Iterator[RunEvent]:
-    for event in given:
-        data = codec.encode_event(event)
-        spool.write(len(data).to_bytes(4, "little") + data)
-        yield event
-
-
-def _unspool(spool: IO[bytes]) -> Iterator[RunEvent]:
-    spool.seek(0)
-    while size := spool.read(4):
-        yield codec.decode_event(spool.read(int.from_bytes(size, "little")))
-
-
-def _with_rows(given: Iterable[RunEvent]) -> Iterator[tuple[list[RunEvent], sql_rows.Rows]]:
-    for chunk in _chunks(given):
-        yield chunk, sql_rows.rows_of(chunk)
-
-
-def _ahead(source: Iterator[T]) -> Iterator[T]:
-    """The same items, of which a thread makes the next one while one is in use: digests and
-    insertions both let other threads run."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, source, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, source, None)
-            yield item
-
-
-def _chunks(given: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:
-    left = iter(given)
-    while chunk := list(itertools.islice(left, _IMPORT_CHUNK)):
-        yield chunk
 
 
 # -- statements, made once ----------------------------------------------------------------------
