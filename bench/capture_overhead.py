@@ -19,16 +19,15 @@ from pathlib import Path
 
 from bench.paired import abba, environment
 from bench.services import mentor_process
+from bench.worker import demo_parts
 from mentorgrad.cli.arms import OBJECTIVE
 from mentorgrad.model.event import Created, EventKind
 from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Capture, CaptureContent, MentorChoice, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service import composition
 from trainer_service.control import Stopper
 from trainer_service.execution import Parts, execute
-from trainer_service.job import WorkerJob
 
 
 class Bench:
@@ -37,17 +36,7 @@ class Bench:
     def __init__(self, store: RunStore, mentor: str, folder: Path, steps: int) -> None:
         self._store = store
         self._steps = steps
-        job = WorkerJob(
-            run_id="bench",
-            store="memory:",
-            owner="bench",
-            mentors={"small": mentor},
-            cache_dir=str(Path("~/.cache/mentorgrad").expanduser()),
-            threads=1,
-        )
-        parts = composition.run_parts(job)
-        # The encoder is loaded once, outside what is timed.
-        built = parts.objective(RunSpec(objective=OBJECTIVE), lambda: None)
+        parts, built = demo_parts("small", mentor)
         self._parts: Parts = replace(parts, objective=lambda spec, check: built)
 
     def measure(self, content: CaptureContent) -> float:

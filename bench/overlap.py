@@ -29,17 +29,17 @@ from unittest import mock
 
 from bench.paired import abba, environment
 from bench.services import scripted_mentor
+from bench.worker import demo_parts
 from mentorgrad.cli.arms import OBJECTIVE
 from mentorgrad.model.event import Created
 from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Acceptance, MentorChoice, MentorMode, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service import alternation, composition
+from trainer_service import alternation
 from trainer_service.capture import Capture
 from trainer_service.control import Stopper
 from trainer_service.execution import execute
-from trainer_service.job import WorkerJob
 
 LATENCY = 0.5
 """Seconds that the mentor takes for an answer."""
@@ -101,17 +101,7 @@ class Bench:
     def __init__(self, store: RunStore, mentor: str, steps: int) -> None:
         self._store = store
         self._steps = steps
-        job = WorkerJob(
-            run_id="bench",
-            store="memory:",
-            owner="bench",
-            mentors={"slow": mentor},
-            cache_dir=str(Path("~/.cache/mentorgrad").expanduser()),
-            threads=1,
-        )
-        self._parts = composition.run_parts(job)
-        # The encoder is loaded once, outside what is timed.
-        self._built = self._parts.objective(RunSpec(objective=OBJECTIVE), lambda: None)
+        self._parts, self._built = demo_parts("slow", mentor)
         self.waiting: dict[MentorMode, list[float]] = {mode: [] for mode in MentorMode}
         self.updates: dict[MentorMode, list[float]] = {mode: [] for mode in MentorMode}
         self.lag: list[float] = []

@@ -20,10 +20,8 @@ from mentorgrad.model.event import (
     EventKind,
     ProposalsReceived,
     Resumed,
-    Segment,
-    StateChanged,
 )
-from mentorgrad.model.query import EventQuery, View
+from mentorgrad.model.query import EventQuery
 from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import (
     Acceptance,
@@ -39,11 +37,11 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.schema import to_dict
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from tests.support import tiny_models
+from tests.support.effective_log import effective
 from trainer_service.composition import run_parts
 from trainer_service.control import Stop, StopKind
 from trainer_service.execution import Parts, execute
@@ -113,33 +111,6 @@ def go(store: RunStore, run_id: str, control: StopsAt, how: Parts | None = None)
         store.transition(run_id, RunState.QUEUED)
     lease = store.claim(run_id, "test", LEASE)
     return execute(store, run, lease, how or parts(), control)
-
-
-def effective(store: RunStore, run_id: str) -> list[Any]:
-    """The effective log without times, durations and the boundaries of segments."""
-    query = EventQuery(view=View.FULL, effective=True)
-    log: list[Any] = []
-    for event in store.events(run_id, query):
-        payload = event.payload
-        if isinstance(payload, (StateChanged, CheckpointSaved, Resumed)):
-            continue
-        if isinstance(payload, Segment):
-            assert payload.parameters is not None
-            log += [
-                ("snapshot", payload.stage, to_dict(snapshot), row.tobytes())
-                for snapshot, row in zip(payload.snapshots, payload.parameters, strict=True)
-            ]
-            continue
-        plain = to_dict(payload)
-        log.append((event.kind.value, _timeless(plain)))
-    return log
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        timed = {"duration", "mentor_time", "train_time", "request_id"}
-        return {key: _timeless(item) for key, item in value.items() if key not in timed}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module")

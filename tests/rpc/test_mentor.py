@@ -45,6 +45,7 @@ from mentorgrad.v1.mentor_service_pb2_grpc import (
 from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.status import from_rpc_error
+from tests.support.lasting import Lasting
 
 GOOD = "1. first words\n2. second words\n3. third words\n"
 LABELS = ("billing", "refund", "delivery", "account", "defect", "cancellation")
@@ -54,19 +55,6 @@ OPENED = AdviseOpen("session", CARD, Constraints(n_tokens=8, max_words=6))
 
 class Kept(ScriptedBackend):
     """Outlives its server."""
-
-    async def close(self) -> None:
-        return None
-
-
-class Shared:
-    """The session's model behind one server; stays loaded."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
 
     async def close(self) -> None:
         return None
@@ -362,7 +350,7 @@ POOL = (
 
 
 async def test_the_real_model_gives_usable_and_different_proposals(llama: Any) -> None:
-    running = MentorServer(Shared(llama), PROFILES["small"])
+    running = MentorServer(Lasting(llama), PROFILES["small"])
     pool = tuple(
         Candidate(f"c{n}", CandidateSource.PROJECTION, text=text, score=Score(loss, 0.5, 60))
         for n, (text, loss) in enumerate(POOL)
@@ -392,7 +380,7 @@ async def test_the_real_model_gives_usable_and_different_proposals(llama: Any) -
 
 
 async def test_the_real_model_gives_numbers_within_bounds(llama: Any) -> None:
-    running = MentorServer(Shared(llama), PROFILES["small"])
+    running = MentorServer(Lasting(llama), PROFILES["small"])
     limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=2, lower=-5.12, upper=5.12)
     card = TaskCard("function", "rastrigin")
     opened = to_message(AdviseOpen("s", card, limits))

@@ -39,6 +39,7 @@ from mentorgrad.recording import RunRecorder
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.advising import Patience
 from run_store.memory_store import MemoryRunStore
+from tests.support.lasting import Lasting
 from tests.support.served_runs import served
 
 TASK = "what a support message is about"
@@ -333,19 +334,6 @@ def test_a_recording_takes_no_memory_and_splits_into_segments(tmp_path: Path) ->
     ]
     assert sizes == [(0, 4), (0, 3), (1, 3)]
     assert os.path.getsize(recorder.path) > 10 * row.nbytes
-
-
-class Lasting:
-    """The suite's model behind one server; stays loaded."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    async def close(self) -> None:
-        return None
 
 
 async def test_the_real_model_goes_on_from_what_it_was_told(llama: Any) -> None:
