@@ -2,10 +2,11 @@
 
 Ours is the shipped way: `Client.import_run` into a real trainer service; every event has 32 KB of
 parameters (two snapshots of 8 tokens x 512), and the run counts as imported when it is committed to
-SQLite and acknowledged. The bare stream (`bench.peer_stream`) sends the same messages, serialized
-beforehand, by the same kind of channel to a handler that drops them; `sqlite_limit` is the same
-stream again, whose handler inserts every message as one row of a bare table. Rates are measured
-side by side in ABBA blocks; each service is a process of its own.
+SQLite (write-ahead log, synchronous=NORMAL, for the peer too) and acknowledged. The bare stream
+(`bench.peer_stream`) sends the same messages, serialized beforehand, by the same kind of channel to
+a handler that drops them; `sqlite_limit` is the same stream again, whose handler inserts every
+message as one row of a bare table. Rates are measured side by side in ABBA blocks; each service is
+a process of its own.
 
 After a large import the store has SQLite's log copied into the database apart from the caller.
 Nothing else is measured before that is done, and `checkpointed` is our rate with the wait for it.

@@ -226,9 +226,13 @@ def test_a_process_that_is_to_end_is_not_held_back_by_a_silent_store(store: Flak
         until(lambda: store.entered.is_set())
         clock.now = recorder_module.SILENT_SECONDS + 1.0
         leaving.set()
-        recorder.put(MentorBack("m"))
-        assert not recorder.overdue
+        put = threading.Thread(target=recorder.put, args=(MentorBack("m"),))
+        put.start()
+        put.join(10)
+        is_held_back = put.is_alive()
         store.gate.set()
+        assert not is_held_back
+        assert not recorder.overdue
 
 
 @pytest.mark.usefixtures("_impatient")
