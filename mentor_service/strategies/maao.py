@@ -152,7 +152,7 @@ class Maao:
             profile=self.profile.name,
             seed=asked.seed,
             question=f"{asked.system}\n\n{asked.user}" if asked.system else asked.user,
-            raw_reply=reply.text,
+            raw_replies=(reply.text,),
             prompt_tokens=reply.prompt_tokens,
             reply_tokens=reply.reply_tokens,
             duration=reply.duration,

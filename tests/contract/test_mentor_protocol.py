@@ -76,7 +76,7 @@ def test_proposals_are_different_within_constraints_and_recorded(mentor: RemoteM
     assert (record.mentor, record.strategy, record.profile) == ("small", "maao", "small")
     assert record.model == "scripted"
     assert "billing, refund" in record.question
-    assert record.raw_reply.startswith("1. message")
+    assert record.raw_replies[0].startswith("1. message")
 
 
 def test_what_was_observed_is_in_the_question(mentor: RemoteMentor) -> None:

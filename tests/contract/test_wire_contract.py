@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from mentorgrad.errors import DataLoss, InvalidInput
 from mentorgrad.model.advice import MentorInfo, Outcomes, ProposalRequest
 from mentorgrad.model.event import Payload, RunEvent, Segment
+from mentorgrad.model.experiment import Experiment, Report
 from mentorgrad.model.query import CandidateFilter, RunFilter
 from mentorgrad.model.run import Artifact, Run, Snapshot
 from mentorgrad.model.spec import RunSpec
@@ -26,7 +27,10 @@ from mentorgrad.schema import FieldType, Kind, all_dataclasses, field_types
 from mentorgrad.v1 import event_pb2, query_pb2, run_pb2, tensor_pb2
 from mentorgrad.wire import codec, tensors
 
-ROOTS = (RunEvent, Run, MentorInfo, Outcomes, ProposalRequest, RunFilter, CandidateFilter, Artifact)
+ROOTS = (
+    *(RunEvent, Run, MentorInfo, Outcomes, ProposalRequest, RunFilter, CandidateFilter, Artifact),
+    *(Experiment, Report),
+)
 DATACLASSES = all_dataclasses(ROOTS)
 ENUMS = {
     kind.base for cls in DATACLASSES for kind in field_types(cls).values() if kind.kind is Kind.ENUM
@@ -73,9 +77,9 @@ def test_an_enum_has_the_same_members_on_the_wire(cls: type[enum.Enum]) -> None:
 
 
 def _modules() -> tuple[Any, ...]:
-    from mentorgrad.v1 import advice_pb2, event_pb2
+    from mentorgrad.v1 import advice_pb2, event_pb2, experiment_pb2
 
-    return advice_pb2, event_pb2
+    return advice_pb2, event_pb2, experiment_pb2
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)

@@ -93,7 +93,9 @@ def log(run_id: str = "imported") -> list[RunEvent]:
     """The whole log of a run that was interrupted, went on and succeeded."""
     make = EventMaker(run_id)
     proposals = (Proposal("s0/p1", "better words", parents=("s0/0",)),)
-    answer = Answer("r1", proposals=proposals, records=(AnswerRecord("live", raw_reply="1. x"),))
+    answer = Answer(
+        "r1", proposals=proposals, records=(AnswerRecord("live", raw_replies=("1. x",)),)
+    )
     running = StateChanged(RunState.RUNNING)
     return [
         make(Created(SPECS[0], f"request of {run_id}", {"torch": "2"})),

@@ -348,7 +348,7 @@ async def test_what_a_run_records_can_be_imported_again(
     """Long words, a long question and figures that diverged, over the wire and as JSON lines."""
     run_id = queue_run(store)
     worker = Worker(store, run_id)
-    record = AnswerRecord(mentor="m", question="q" * 10_000, raw_reply="r" * 10_000)
+    record = AnswerRecord(mentor="m", question="q" * 10_000, raw_replies=("r" * 10_000,))
     answer = Answer(request_id="r0", detail="d" * 5_000, records=(record,))
     outcome = ProposalOutcome(proposal_id="s0/p0", probe_loss=math.inf)
     nan = Branch(candidate_id="s0/step1", loss_before=1.0, loss_after=math.nan)

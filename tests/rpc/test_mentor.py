@@ -371,7 +371,7 @@ async def test_the_real_model_gives_usable_and_different_proposals(llama: Any) -
         assert all(len(text.split()) <= OPENED.constraints.max_words for text in texts)
         assert all(word.isalpha() for text in texts for word in text.split())
         assert not {text for text, _ in POOL} & set(texts)
-        assert all(record.raw_reply and record.reply_tokens > 0 for record in answer.records)
+        assert all(record.raw_replies and record.reply_tokens > 0 for record in answer.records)
         assert "billing, refund" in answer.records[0].question
         assert answer.records[0].question.index("ticket ing") < (
             answer.records[0].question.index("message regarding")

@@ -38,7 +38,7 @@ async def test_one_question(mentor: AsyncMentorClient) -> None:
     answer = await mentor.propose(QUESTION)
     assert answer.status is AnswerStatus.USABLE
     assert [proposal.text for proposal in answer.proposals] == ["kind words", "other words"]
-    assert answer.records[0].raw_reply == "kind words\nother words"
+    assert answer.records[0].raw_replies == ("kind words\nother words",)
 
 
 async def test_info(mentor: AsyncMentorClient) -> None:

@@ -105,6 +105,11 @@ class Wants:
     """Raw parameters of snapshots."""
     hints: bool = False
     """Gradient hints in proposal requests."""
+    embeddings: bool = False
+    """Embeddings of candidates beside them, in batches."""
+    exemplars: bool = False
+    """Train rows in proposal requests, and every candidate's losses on them in batches; only where
+    the spec shows rows to the mentor."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,49 @@ class Batch:
     """float32 [snapshots, *shape], when the strategy wants them or the capture says so."""
     candidates: tuple[Candidate, ...] = bounded((), max_length=10_000)
     """Newly scored candidates, of whatever source."""
+    embeddings: np.ndarray | None = None
+    """float32 [candidates, width], unit vectors of what their words mean, when the strategy wants
+    them."""
+    exemplar_losses: np.ndarray | None = None
+    """float32 [candidates, exemplars]: each candidate's loss on each exemplar of the session, in
+    the order of the requests, when the strategy wants exemplars."""
+
+
+@dataclass(frozen=True)
+class TokenHint:
+    """One token that the gradient speaks for or against."""
+
+    token: str = bounded("", max_length=200)
+    """A whole word."""
+    score: float = figure()
+    """gradient x (token's embedding - present vector): by how much the train loss would change to
+    first order; negative is better (HotFlip, Ebrahimi et al., ACL 2018)."""
+
+
+@dataclass(frozen=True)
+class PositionHints:
+    """What the gradient says of one position of the prompt."""
+
+    position: int = bounded(0, ge=0)
+    """Position, from 0."""
+    current: str = bounded("", max_length=200)
+    """Nearest word of the present vector."""
+    tokens: tuple[TokenHint, ...] = bounded((), max_length=256)
+    """The tokens that lower the loss most, best first."""
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One train row as a strategy may show it."""
+
+    text: str = bounded("", max_length=2_000)
+    """The text."""
+    label: str = bounded("", max_length=200)
+    """Its label word."""
+    predicted: str = bounded("", max_length=200)
+    """What the incumbent takes it for."""
+    loss: float = figure()
+    """The incumbent's loss on it, in nats."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +202,13 @@ class ProposalRequest:
     trace_parent: str = bounded("", max_length=200)
     """W3C ``traceparent`` of what asks, since a session has many requests and one set of metadata;
     empty when it is not traced."""
+    hints: tuple[PositionHints, ...] = bounded((), max_length=4_096)
+    """What the gradient on a train batch says at the incumbent, when the strategy wants hints and
+    the objective has gradients; by position."""
+    exemplars: tuple[Exemplar, ...] = bounded((), max_length=256)
+    """Train rows, the same in every request of a run, when the strategy wants them."""
+    progress: float = bounded(0.0, ge=0.0, le=1.0)
+    """Share of the run's budget that is spent, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +227,11 @@ class Proposal:
     """Candidates it was made from."""
     rationale: str = recorded()
     """Why, in the mentor's words, where the strategy asks for it."""
+    base_id: str = bounded("", max_length=200)
+    """Candidate that the proposal is an edit of: positions that it does not fill keep that
+    candidate's vectors; empty: the incumbent."""
+    weight: float = bounded(1.0, gt=0.0, le=1.0)
+    """Weight of the proposal's own vectors where it fills positions; the rest is the base's."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +250,8 @@ class AnswerRecord:
     """Seed that was used."""
     question: str = recorded(max_length=4_000_000)
     """What the LLM was shown."""
-    raw_reply: str = recorded(max_length=4_000_000)
-    """What it said, untouched."""
+    raw_replies: tuple[str, ...] = bounded((), max_length=4_000_000, verbatim=True)
+    """What it said, untouched: one text for each reply that was drawn together."""
     prompt_tokens: int = 0
     """Tokens of the question."""
     reply_tokens: int = 0

@@ -266,6 +266,9 @@ class Stages:
     """Gradient steps a stage. The last stage goes on until the budget of steps is spent."""
     candidates: int = bounded(4, ge=1, le=64)
     """Snapshots of a stage that become candidates: its last and evenly spaced ones."""
+    first_steps: int | None = bounded(None, ge=0, le=1_000_000)
+    """Gradient steps of the first stage; 0: the mentor is asked before the first step. Absent: as
+    many as every stage."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +277,7 @@ class MentorChoice:
 
     name: str = bounded("none", pattern=NAME_PATTERN, required=True)
     """A mentor the trainer knows by this name, or a control: ``none``, ``random_tokens``,
-    ``random_init``, ``perturb``, ``recombine``."""
+    ``random_init``, ``perturb``, ``recombine``, ``hint_tokens``."""
     strategy: str = bounded("maao", pattern=NAME_PATTERN, required=True)
     """How the mentor turns a trajectory into a question; controls ignore it."""
     options: Mapping[str, Any] = bounded(factory=dict, max_length=64)
@@ -290,6 +293,15 @@ class MentorChoice:
     mode: MentorMode = MentorMode.BLOCKING
     """``blocking``: the run waits for the answer. ``overlapped``: gradient steps go on while the
     mentor thinks, and the answer is applied at a step boundary."""
+    shuffled: bool = False
+    """Whether candidates' scores are shuffled before they are sent: a control that asks whether the
+    trajectory matters at all."""
+    hide_card: bool = False
+    """Whether the task's description and label words are kept from the mentor."""
+    exemplars: int = bounded(0, ge=0, le=64)
+    """Train rows that the mentor is shown, where the strategy wants them; 0: none."""
+    hint_tokens: int = bounded(8, ge=1, le=64)
+    """Tokens a position in a gradient hint, where the strategy (or ``hint_tokens``) wants hints."""
 
     @property
     def is_control(self) -> bool:

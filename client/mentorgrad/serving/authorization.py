@@ -34,6 +34,7 @@ def _of(service: str, scope: Scope, *methods: str) -> dict[str, Scope]:
 
 _TRAINER = "mentorgrad.v1.TrainerService"
 _HISTORY = "mentorgrad.v1.HistoryService"
+_EXPERIMENT = "mentorgrad.v1.ExperimentService"
 _MENTOR = "mentorgrad.v1.MentorService"
 
 SCOPES: dict[str, Scope] = {
@@ -46,6 +47,8 @@ SCOPES: dict[str, Scope] = {
     **_of(_TRAINER, Scope.READ, "GetTrainerInfo", "DownloadArtifact"),
     **_of(_TRAINER, Scope.RUN, "CreateRun", "CancelRun", "PauseRun", "ResumeRun", "ImportRun"),
     **_of(_TRAINER, Scope.ADMIN, "DeleteRun"),
+    **_of(_EXPERIMENT, Scope.READ, "GetExperiment", "ListExperiments", "GetReport"),
+    **_of(_EXPERIMENT, Scope.RUN, "CreateExperiment", "CancelExperiment"),
     **_of(_MENTOR, Scope.READ, "GetMentorInfo"),
     **_of(_MENTOR, Scope.RUN, "Advise", "Propose"),
     **_of("grpc.reflection.v1alpha.ServerReflection", Scope.READ, "ServerReflectionInfo"),

@@ -102,14 +102,18 @@ class AdviseOpen(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., card: _Optional[_Union[TaskCard, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Wants(_message.Message):
-    __slots__ = ("words", "parameters", "hints")
+    __slots__ = ("words", "parameters", "hints", "embeddings", "exemplars")
     WORDS_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     HINTS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    EXEMPLARS_FIELD_NUMBER: _ClassVar[int]
     words: bool
     parameters: bool
     hints: bool
-    def __init__(self, words: bool = ..., parameters: bool = ..., hints: bool = ...) -> None: ...
+    embeddings: bool
+    exemplars: bool
+    def __init__(self, words: bool = ..., parameters: bool = ..., hints: bool = ..., embeddings: bool = ..., exemplars: bool = ...) -> None: ...
 
 class Accepted(_message.Message):
     __slots__ = ("wants", "model", "profile")
@@ -122,21 +126,55 @@ class Accepted(_message.Message):
     def __init__(self, wants: _Optional[_Union[Wants, _Mapping]] = ..., model: _Optional[str] = ..., profile: _Optional[str] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("seq", "stage", "snapshots", "parameters", "candidates")
+    __slots__ = ("seq", "stage", "snapshots", "parameters", "candidates", "embeddings", "exemplar_losses")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    EXEMPLAR_LOSSES_FIELD_NUMBER: _ClassVar[int]
     seq: int
     stage: int
     snapshots: _containers.RepeatedCompositeFieldContainer[_run_pb2.Snapshot]
     parameters: _tensor_pb2.Tensor
     candidates: _containers.RepeatedCompositeFieldContainer[_run_pb2.Candidate]
-    def __init__(self, seq: _Optional[int] = ..., stage: _Optional[int] = ..., snapshots: _Optional[_Iterable[_Union[_run_pb2.Snapshot, _Mapping]]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[_run_pb2.Candidate, _Mapping]]] = ...) -> None: ...
+    embeddings: _tensor_pb2.Tensor
+    exemplar_losses: _tensor_pb2.Tensor
+    def __init__(self, seq: _Optional[int] = ..., stage: _Optional[int] = ..., snapshots: _Optional[_Iterable[_Union[_run_pb2.Snapshot, _Mapping]]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[_run_pb2.Candidate, _Mapping]]] = ..., embeddings: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., exemplar_losses: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class TokenHint(_message.Message):
+    __slots__ = ("token", "score")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    score: float
+    def __init__(self, token: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+
+class PositionHints(_message.Message):
+    __slots__ = ("position", "current", "tokens")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    current: str
+    tokens: _containers.RepeatedCompositeFieldContainer[TokenHint]
+    def __init__(self, position: _Optional[int] = ..., current: _Optional[str] = ..., tokens: _Optional[_Iterable[_Union[TokenHint, _Mapping]]] = ...) -> None: ...
+
+class Exemplar(_message.Message):
+    __slots__ = ("text", "label", "predicted", "loss")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    label: str
+    predicted: str
+    loss: float
+    def __init__(self, text: _Optional[str] = ..., label: _Optional[str] = ..., predicted: _Optional[str] = ..., loss: _Optional[float] = ...) -> None: ...
 
 class ProposalRequest(_message.Message):
-    __slots__ = ("request_id", "stage", "incumbent_id", "count", "seed", "timeout", "trace_parent")
+    __slots__ = ("request_id", "stage", "incumbent_id", "count", "seed", "timeout", "trace_parent", "hints", "exemplars", "progress")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     INCUMBENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +182,9 @@ class ProposalRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     TRACE_PARENT_FIELD_NUMBER: _ClassVar[int]
+    HINTS_FIELD_NUMBER: _ClassVar[int]
+    EXEMPLARS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     stage: int
     incumbent_id: str
@@ -151,33 +192,40 @@ class ProposalRequest(_message.Message):
     seed: int
     timeout: _duration_pb2.Duration
     trace_parent: str
-    def __init__(self, request_id: _Optional[str] = ..., stage: _Optional[int] = ..., incumbent_id: _Optional[str] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., trace_parent: _Optional[str] = ...) -> None: ...
+    hints: _containers.RepeatedCompositeFieldContainer[PositionHints]
+    exemplars: _containers.RepeatedCompositeFieldContainer[Exemplar]
+    progress: float
+    def __init__(self, request_id: _Optional[str] = ..., stage: _Optional[int] = ..., incumbent_id: _Optional[str] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., trace_parent: _Optional[str] = ..., hints: _Optional[_Iterable[_Union[PositionHints, _Mapping]]] = ..., exemplars: _Optional[_Iterable[_Union[Exemplar, _Mapping]]] = ..., progress: _Optional[float] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("proposal_id", "text", "values", "parameters", "parents", "rationale")
+    __slots__ = ("proposal_id", "text", "values", "parameters", "parents", "rationale", "base_id", "weight")
     PROPOSAL_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     PARENTS_FIELD_NUMBER: _ClassVar[int]
     RATIONALE_FIELD_NUMBER: _ClassVar[int]
+    BASE_ID_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     proposal_id: str
     text: str
     values: _containers.RepeatedScalarFieldContainer[float]
     parameters: _tensor_pb2.Tensor
     parents: _containers.RepeatedScalarFieldContainer[str]
     rationale: str
-    def __init__(self, proposal_id: _Optional[str] = ..., text: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., parents: _Optional[_Iterable[str]] = ..., rationale: _Optional[str] = ...) -> None: ...
+    base_id: str
+    weight: float
+    def __init__(self, proposal_id: _Optional[str] = ..., text: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., parents: _Optional[_Iterable[str]] = ..., rationale: _Optional[str] = ..., base_id: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class AnswerRecord(_message.Message):
-    __slots__ = ("mentor", "strategy", "model", "profile", "seed", "question", "raw_reply", "prompt_tokens", "reply_tokens", "duration")
+    __slots__ = ("mentor", "strategy", "model", "profile", "seed", "question", "raw_replies", "prompt_tokens", "reply_tokens", "duration")
     MENTOR_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
-    RAW_REPLY_FIELD_NUMBER: _ClassVar[int]
+    RAW_REPLIES_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     REPLY_TOKENS_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
@@ -187,11 +235,11 @@ class AnswerRecord(_message.Message):
     profile: str
     seed: int
     question: str
-    raw_reply: str
+    raw_replies: _containers.RepeatedScalarFieldContainer[str]
     prompt_tokens: int
     reply_tokens: int
     duration: _duration_pb2.Duration
-    def __init__(self, mentor: _Optional[str] = ..., strategy: _Optional[str] = ..., model: _Optional[str] = ..., profile: _Optional[str] = ..., seed: _Optional[int] = ..., question: _Optional[str] = ..., raw_reply: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, mentor: _Optional[str] = ..., strategy: _Optional[str] = ..., model: _Optional[str] = ..., profile: _Optional[str] = ..., seed: _Optional[int] = ..., question: _Optional[str] = ..., raw_replies: _Optional[_Iterable[str]] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("request_id", "status", "proposals", "records", "detail")

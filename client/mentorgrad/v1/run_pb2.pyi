@@ -243,17 +243,19 @@ class Optimizer(_message.Message):
     def __init__(self, name: _Optional[str] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., batch_size: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_steps: _Optional[int] = ..., clip_norm: _Optional[float] = ...) -> None: ...
 
 class Stages(_message.Message):
-    __slots__ = ("count", "steps", "candidates")
+    __slots__ = ("count", "steps", "candidates", "first_steps")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_STEPS_FIELD_NUMBER: _ClassVar[int]
     count: int
     steps: int
     candidates: int
-    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ...) -> None: ...
+    first_steps: int
+    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ..., first_steps: _Optional[int] = ...) -> None: ...
 
 class MentorChoice(_message.Message):
-    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode")
+    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode", "shuffled", "hide_card", "exemplars", "hint_tokens")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +264,10 @@ class MentorChoice(_message.Message):
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    SHUFFLED_FIELD_NUMBER: _ClassVar[int]
+    HIDE_CARD_FIELD_NUMBER: _ClassVar[int]
+    EXEMPLARS_FIELD_NUMBER: _ClassVar[int]
+    HINT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     name: str
     strategy: str
     options: _struct_pb2.Struct
@@ -270,7 +276,11 @@ class MentorChoice(_message.Message):
     fallback: Fallback
     timeout: _duration_pb2.Duration
     mode: MentorMode
-    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ...) -> None: ...
+    shuffled: bool
+    hide_card: bool
+    exemplars: int
+    hint_tokens: int
+    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ..., shuffled: bool = ..., hide_card: bool = ..., exemplars: _Optional[int] = ..., hint_tokens: _Optional[int] = ...) -> None: ...
 
 class Acceptance(_message.Message):
     __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments")

@@ -33,7 +33,7 @@ from mentorgrad.schema import (
     per_class,
     snake_case,
 )
-from mentorgrad.v1 import advice_pb2, event_pb2, query_pb2, run_pb2
+from mentorgrad.v1 import advice_pb2, event_pb2, experiment_pb2, query_pb2, run_pb2
 from mentorgrad.wire import tensors
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ bytes on the wire and some hundred times that as an object, so they are counted 
 MAX_STRUCT_BYTES = 64 * 1024
 """Largest free mapping from outside, as its message."""
 
-_MODULES = (run_pb2, advice_pb2, event_pb2, query_pb2)
+_MODULES = (run_pb2, advice_pb2, event_pb2, query_pb2, experiment_pb2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SECONDS = 10**11
 """Durations beyond this (some 3,000 years) do not fit into a timedelta safely."""

@@ -98,7 +98,7 @@ async def test_an_answer_holds_proposals_parents_and_record(
     assert answer.proposals[0].parents == ("a",)
     (record,) = answer.records
     assert (record.strategy, record.model, record.profile) == ("maao", "the-model", "small")
-    assert (record.seed, record.raw_reply) == (7, "1. New words\n2. other words\n")
+    assert (record.seed, record.raw_replies) == (7, ("1. New words\n2. other words\n",))
     assert (record.prompt_tokens, record.reply_tokens) == (10, 5)
     assert record.question == ask.questions[0].user
 
@@ -131,7 +131,7 @@ async def test_nothing_usable_is_a_typed_outcome_with_the_raw_reply(
     answer = await Maao(SMALL, {"calls": 1}, "m").propose(request(), knowledge(), Script("?!"))
     assert answer.status is AnswerStatus.UNUSABLE
     assert answer.proposals == ()
-    assert answer.records[0].raw_reply == "?!"
+    assert answer.records[0].raw_replies == ("?!",)
     assert answer.detail
 
 

@@ -140,7 +140,7 @@ async def test_an_unusable_answer_is_remembered() -> None:
     session = opened(backend)
     first = await session.answer(request())
     assert first.status is AnswerStatus.UNUSABLE
-    assert [record.raw_reply for record in first.records] == ["?!", "?!"]
+    assert [record.raw_replies for record in first.records] == [("?!",), ("?!",)]
     assert await session.answer(request()) == first
 
 

@@ -169,7 +169,7 @@ CANDIDATE = Candidate(
     score=DIVERGED,
 )
 PROPOSAL = Proposal("s0/p1", LONG, (math.nan, math.inf), rationale=LONG)
-RECORD = AnswerRecord(question="q" * 1_000_000, raw_reply="\x00" + LONG)
+RECORD = AnswerRecord(question="q" * 1_000_000, raw_replies=("\x00" + LONG,))
 OUTCOME = ProposalOutcome("s0/p1", score=DIVERGED, probe_loss=-math.inf)
 RECORDED: list[Payload] = [
     StateChanged(reason=LONG),
