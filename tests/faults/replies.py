@@ -93,7 +93,7 @@ class Mentor:
 
     def __init__(self, profile: str, folder: Path) -> None:
         self.profile = profile
-        self._file = folder / f"{profile}.json"
+        self._file = folder / f"{profile}.reply"
         self._start()
 
     def _start(self) -> None:
@@ -108,7 +108,7 @@ class Mentor:
         Raises:
             grpc.RpcError: There is none.
         """
-        self._file.write_text(json.dumps(bad.text))
+        self._file.write_bytes(bad.text.encode("utf-8", "surrogatepass"))
         opened = AdviseOpen("session", _CARD, LIMITS[kind])
         wait = timedelta(seconds=_LATE)
         asked = ProposalRequest(f"r{number}", count=COUNT, seed=number, timeout=wait)

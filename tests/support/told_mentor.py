@@ -1,12 +1,11 @@
 """A mentor as a process of its own that says what a file says: ``told_mentor.py PROFILE FILE``.
 
-The file is JSON, which can spell what UTF-8 cannot, and is read anew for every question.
+The file may hold what UTF-8 cannot spell, and is read anew for every question.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from mentorgrad.serving.server import announce
 
 async def main() -> None:
     profile, file = sys.argv[1], Path(sys.argv[2])
-    backend = ScriptedBackend(lambda _: str(json.loads(file.read_text())))
+    backend = ScriptedBackend(lambda _: file.read_bytes().decode("utf-8", "surrogatepass"))
     server = MentorServer(backend, PROFILES[profile])
     address = await server.start()
     await serve_until_told(server, 0.5, lambda: announce("mentor", address, ""))
