@@ -35,7 +35,7 @@ _MAX_BODY = 2 * 1024 * 1024
 _TRIES = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 _LONGEST_WISH = 86_400.0
-"""Seconds; a server that wants to be left alone for longer is told to have said this."""
+"""Seconds; a longer `Retry-After` counts as this, which is beyond every deadline anyway."""
 _MOST_TOKENS = 2**31
 """A server that counts more cannot count."""
 _CHECK_SECONDS = 5.0
