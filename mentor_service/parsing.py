@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from mentorgrad.model.advice import Constraints, ProposalKind
 
 _NUMBERING = re.compile(r"^\s*(?:\d{1,3}\s*[.):]|[-*•])\s+")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+# Digits can be matched in one way only, or a long row of them costs the square of its length.
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _EDGES = " \t\"'`“”‘’«».,:;!?()[]{}<>*_-–—…"
 _MAX_RATIONALE = 500
 _MAX_READ = 100_000
 """Characters of a reply that are looked at."""
+_LONGEST_WORD = 100
+"""Letters of a word."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class Parsed:
             return "empty"
         if not all(word.isalpha() for word in words):
             return "not plain words"
+        if any(len(word) > _LONGEST_WORD for word in words):
+            return f"a word of more than {_LONGEST_WORD} letters"
         if len(words) > self.constraints.max_words:
             return f"longer than {self.constraints.max_words} words"
         if not set(self.foreign).isdisjoint(words):

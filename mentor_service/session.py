@@ -18,6 +18,7 @@ from dataclasses import replace
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from mentor_service.answers import sendable, text_size
 from mentor_service.protocols import Backend, Knowledge, Question, Reply, Strategy
 from mentorgrad.errors import (
     Cancelled,
@@ -54,7 +55,8 @@ MAX_RAW_BATCHES = 1_024
 MAX_PARAMETER_BYTES = 64 * 1024 * 1024
 """Bytes kept of raw parameters and the snapshots that they belong to."""
 MAX_TEXT = 16 * 1024 * 1024
-"""Characters kept of snapshots, of candidates and of outcomes, each; more than one message has."""
+"""Characters kept of snapshots, of candidates, of outcomes and of answers, each; more than one
+message has."""
 MAX_ANSWERS = 256
 """Answers remembered."""
 MAX_PENDING = 4
@@ -223,7 +225,7 @@ class AdviseSession:
         facts = {"session_id": self._opened.session_id, "request_id": request.request_id}
         bind_contextvars(**facts)
         with tracing.span("answer", "server", request.trace_parent, facts) as span:
-            answer = await self._answer(request, began)
+            answer = sendable(await self._answer(request, began))
             span.note(status=answer.status.value, proposals=len(answer.proposals))
         seconds = time.monotonic() - began
         self._answered(answer, seconds)
@@ -234,10 +236,14 @@ class AdviseSession:
             seconds=round(seconds, 3),
         )
         if answer.status in _LASTING:
-            self._answers[request.request_id] = answer
-            while len(self._answers) > MAX_ANSWERS:
-                self._answers.popitem(last=False)
+            self._remember(request.request_id, answer)
         return answer
+
+    def _remember(self, request_id: str, answer: Answer) -> None:
+        self._answers[request_id] = answer
+        size = sum(map(text_size, self._answers.values()))
+        while len(self._answers) > MAX_ANSWERS or size > MAX_TEXT:
+            size -= text_size(self._answers.popitem(last=False)[1])
 
     async def _answer(self, request: ProposalRequest, began: float) -> Answer:
         timeout = request.timeout.total_seconds()

@@ -2,7 +2,8 @@
 
 The reply's form is asked for in `response_format`, and the schema stands in the question too, since
 some servers ignore the one and some the other. A status of 200 promises nothing: the body is read
-up to a limit, parsed and checked.
+up to a limit, parsed and checked. Redirects are not followed, cookies are not kept, and what is
+compressed is not taken, since a small body can hold a large one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import asyncio
 import json
 import random
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, ClassVar
 
 import httpx
@@ -31,6 +34,10 @@ log = structlog.get_logger(__name__)
 _MAX_BODY = 2 * 1024 * 1024
 _TRIES = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+_LONGEST_WISH = 86_400.0
+"""Seconds; a longer `Retry-After` counts as this, which is beyond every deadline anyway."""
+_MOST_TOKENS = 2**31
+"""A server that counts more cannot count."""
 _CHECK_SECONDS = 5.0
 _CHARACTERS_A_TOKEN = 2.0
 """Cautious: a question shorter than this certainly fits."""
@@ -75,10 +82,17 @@ class OpenAIBackend:
             raise InvalidInput.field("base_url", f"must be an http(s) address, not {base_url!r}")
         if not model:
             raise InvalidInput.field("model", "must name the model at the server")
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = {"accept-encoding": "identity"}
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
         # The deadline of each question is what counts; this only bounds a connection attempt.
         limit = httpx.Timeout(None, connect=10.0)
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=limit)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers=headers,
+            timeout=limit,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
         self._queue_limit = queue_limit
         self._under_way = 0
         self.model = model
@@ -104,7 +118,7 @@ class OpenAIBackend:
         self._under_way += 1
         try:
             async with asyncio.timeout(timeout):
-                body = await self._with_retries("chat/completions", _request(self.model, question))
+                body = await self._with_retries(_request(self.model, question), started + timeout)
         except TimeoutError:
             raise DeadlineExceeded(f"the server did not answer within {timeout:.1f} s") from None
         finally:
@@ -124,7 +138,7 @@ class OpenAIBackend:
                 status = response.status_code
         except TimeoutError:
             raise Unavailable("the LLM server does not answer") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             name = type(error).__name__
             raise Unavailable(f"the LLM server cannot be reached ({name})") from None
         if status in (401, 403) or status >= 500:
@@ -134,15 +148,16 @@ class OpenAIBackend:
         """Closes the connections."""
         await self._http.aclose()
 
-    async def _with_retries(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
+    async def _with_retries(self, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
         for turn in range(_TRIES):
             try:
-                return await self._once(path, payload)
+                return await self._once("chat/completions", payload)
             except _Retry as retry:
-                if turn + 1 == _TRIES:
-                    raise retry.error from None
                 pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**turn) * random.uniform(0.5, 1.0)
-                pause = max(pause, min(retry.after or 0.0, _LONGEST_PAUSE))
+                pause = max(pause, retry.after or 0.0)
+                # What cannot come in time is not waited for: the caller can do something else.
+                if turn + 1 == _TRIES or time.monotonic() + pause >= deadline:
+                    raise retry.error from None
                 log.info("llm_server_retry", reason=str(retry), pause=round(pause, 2))
                 await asyncio.sleep(pause)
         raise AssertionError("the last turn returns or raises")
@@ -151,7 +166,7 @@ class OpenAIBackend:
         try:
             async with self._http.stream("POST", path, json=payload) as response:
                 body = await _limited_body(response)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             name = type(error).__name__
             raise _Retry(Unavailable(f"the LLM server cannot be reached ({name})")) from None
         if response.status_code != 200:
@@ -188,8 +203,11 @@ def _request(model: str, question: Question) -> dict[str, Any]:
 
 
 async def _limited_body(response: httpx.Response) -> bytes:
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise Unavailable("the LLM server's answer is compressed, which was not asked for")
     body = bytearray()
-    async for piece in response.aiter_bytes():
+    async for piece in response.aiter_raw():
         body += piece
         if len(body) > _MAX_BODY:
             raise Unavailable(f"the LLM server's answer exceeds {_MAX_BODY} bytes")
@@ -224,17 +242,29 @@ def _message(body: bytes) -> str:
     try:
         document = json.loads(body)
         error = document.get("error", document)
-        said = error.get("message", "") if isinstance(error, dict) else str(error)
+        said = str(error.get("message", "") if isinstance(error, dict) else error)
     except (ValueError, AttributeError, RecursionError):
         said = body[:200].decode(errors="replace")
-    return " ".join(str(said).split())[:200] or "no reason given"
+    return _spelt(" ".join(said.split())[:200]) or "no reason given"
 
 
 def _seconds(header: str) -> float | None:
+    """What ``Retry-After`` asks for: seconds, or a date."""
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
-        return None
+        try:
+            when = parsedate_to_datetime(header)
+        except (ValueError, OverflowError):
+            return None
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        seconds = (when - datetime.now(UTC)).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_WISH)  # in this order, NaN becomes 0
+
+
+def _spelt(text: str) -> str:
+    # JSON can spell lone surrogates, which UTF-8 and so the wire cannot.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _reply(body: dict[str, Any], duration: timedelta) -> Reply:
@@ -249,7 +279,7 @@ def _reply(body: dict[str, Any], duration: timedelta) -> Reply:
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     return Reply(
-        text=text.encode("utf-8", "replace").decode(),  # JSON can spell lone surrogates
+        text=_spelt(text),
         prompt_tokens=_count(counts.get("prompt_tokens")),
         reply_tokens=_count(counts.get("completion_tokens")),
         duration=duration,
@@ -258,4 +288,6 @@ def _reply(body: dict[str, Any], duration: timedelta) -> Reply:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 <= value <= _MOST_TOKENS else 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mentor_service import servicer
-from mentor_service.backends.scripted import ScriptedBackend
+from mentor_service.backends.scripted import Script, ScriptedBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentorgrad.background import BackgroundLoop
@@ -46,15 +46,17 @@ class Mentors:
         self._held = BackgroundLoop.acquire()
         self._servers: list[MentorServer] = []
 
-    def start(self, model: str = "scripted") -> tuple[int, ScriptedBackend]:
+    def start(
+        self, model: str = "scripted", script: Script = reply, profile: str = "small"
+    ) -> tuple[int, ScriptedBackend]:
         """(port, backend) of another one."""
-        backend = ScriptedBackend(reply)
+        backend = ScriptedBackend(script)
         backend.model = model
-        address = self._held.run(self._start(backend))
+        address = self._held.run(self._start(backend, profile))
         return int(address.rpartition(":")[2]), backend
 
-    async def _start(self, backend: ScriptedBackend) -> str:
-        self._servers.append(MentorServer(backend, PROFILES["small"]))
+    async def _start(self, backend: ScriptedBackend, profile: str) -> str:
+        self._servers.append(MentorServer(backend, PROFILES[profile]))
         return await self._servers[-1].start()
 
     def close(self) -> None:

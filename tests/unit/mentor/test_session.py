@@ -258,3 +258,24 @@ async def test_few_but_long_texts_are_bounded(monkeypatch: pytest.MonkeyPatch, k
     assert 1 <= len(known.pool) <= kept
     assert "c20" in known.pool
     assert [item.request_id for item in known.outcomes] == [f"r{n}" for n in range(21 - kept, 21)]
+
+
+async def test_long_answers_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TEXT", 50_000)
+    backend = ScriptedBackend(repeat(["1. good words\n" + "blah " * 2_000]))
+    session = opened(backend)
+    for number in range(10):
+        await session.answer(request(f"r{number}"))
+    asked = len(backend.questions)
+    await session.answer(request("r9"))
+    assert len(backend.questions) == asked
+    await session.answer(request("r0"))
+    assert len(backend.questions) > asked
+
+
+async def test_an_error_that_cannot_be_spelt_is_an_outcome_that_can_be_sent() -> None:
+    answer = await opened(ScriptedBackend(repeat([Unavailable("it said \ud800")]))).answer(
+        request()
+    )
+    assert answer.status is AnswerStatus.UNAVAILABLE
+    assert answer.detail.encode() == b"it said ?"
