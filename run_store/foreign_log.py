@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO
 
 from mentorgrad.model.event import RunEvent
+from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
-from run_store import sql_rows
+from run_store import rules, sql_rows
 
 _CHUNK = 64
 """Events written at once."""
@@ -70,3 +71,25 @@ def rows_ahead(given: Iterable[RunEvent]) -> Iterator[Chunk]:
         while (chunk := coming.result()) is not None:
             coming = thread.submit(next, source, None)
             yield chunk
+
+
+class Incoming:
+    """A foreign log that is checked and made into rows as it comes; see `protocols.Import`.
+
+    Args:
+        store: Stores a run with its log, which it may read twice.
+    """
+
+    def __init__(self, store: Callable[[Run, Callable[[], Iterable[Chunk]]], Run]) -> None:
+        self._store = store
+        self._folding = rules.Folding()
+        self._chunks: list[Chunk] = []
+
+    def add(self, events: Sequence[RunEvent]) -> None:
+        """See `Import.add`."""
+        self._folding.add(events)
+        self._chunks += [(chunk, sql_rows.rows_of(chunk)) for chunk in chunks(events)]
+
+    def commit(self) -> Run:
+        """See `Import.commit`."""
+        return self._store(self._folding.run(), lambda: self._chunks)
