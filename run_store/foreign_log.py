@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO
 
-from mentorgrad.model.event import RunEvent
+from mentorgrad.model.event import Resumed, RunEvent
 from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
 from run_store import rules, sql_rows
@@ -21,7 +21,7 @@ _MEMORY = 64 * 1024 * 1024
 """Bytes of a log kept in memory before it goes to a temporary file."""
 
 Chunk = tuple[list[RunEvent], sql_rows.Rows]
-"""Some events, and what they are in the store."""
+"""What some events are in the store, and those of them that resume."""
 
 
 class Aside:
@@ -62,10 +62,19 @@ def chunks(given: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:
         yield chunk
 
 
+def resumes_of(events: Iterable[RunEvent]) -> list[RunEvent]:
+    """The events that supersede others."""
+    return [event for event in events if isinstance(event.payload, Resumed)]
+
+
+def _made(events: list[RunEvent]) -> Chunk:
+    return resumes_of(events), sql_rows.rows_of(events)
+
+
 def rows_ahead(given: Iterable[RunEvent]) -> Iterator[Chunk]:
     """The events in chunks with their rows. A thread makes the next chunk's rows while one is
     written: digests and insertions both let other threads run."""
-    source = ((chunk, sql_rows.rows_of(chunk)) for chunk in chunks(given))
+    source = map(_made, chunks(given))
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, source, None)
         while (chunk := coming.result()) is not None:
@@ -88,7 +97,7 @@ class Incoming:
     def add(self, events: Sequence[RunEvent]) -> None:
         """See `Import.add`."""
         self._folding.add(events)
-        self._chunks += [(chunk, sql_rows.rows_of(chunk)) for chunk in chunks(events)]
+        self._chunks += map(_made, chunks(events))
 
     def commit(self) -> Run:
         """See `Import.commit`."""

@@ -50,7 +50,7 @@ class Import(Protocol):
     is committed, and may be left at any time."""
 
     def add(self, events: Sequence[RunEvent]) -> None:
-        """Takes the next events of the log, which stay in memory.
+        """Takes the next events of the log; what they hold stays in memory.
 
         Raises:
             InvalidInput: They do not go on from those before; see `RunWriter.import_run`.
