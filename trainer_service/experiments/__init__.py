@@ -1,0 +1,1 @@
+"""Experiments: what they compute from their runs. Nothing here imports torch."""
