@@ -1,0 +1,1 @@
+"""Reports of experiments as text, Markdown and one page of HTML."""

@@ -1,0 +1,298 @@
+"""What a report shows, as tables of texts; how they look is for the terminal, Markdown and HTML."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mentorgrad.model.experiment import ArmReport, Comparison, Estimate, Figure, Report
+
+DASH = "–"
+"""Stands for a figure that is not there."""
+
+FIGURE_TITLES = {
+    Figure.TEST_LOSS: "test loss",
+    Figure.TEST_ACCURACY: "test accuracy",
+    Figure.SELECTION_LOSS: "selection loss",
+}
+"""How figures are called."""
+
+_ZERO_STEPS = (("stages", "steps"), ("stages.steps",))
+"""Where an arm's changes can say that it takes no gradient steps."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as texts."""
+
+    title: str
+    """Its heading."""
+    columns: tuple[str, ...]
+    """Heads of the columns; the first names the row."""
+    rows: tuple[tuple[str, ...], ...]
+    """As many texts each as there are columns."""
+    note: str = ""
+    """What a reader has to know, in a sentence or two."""
+
+
+# -- what is read off a report ----------------------------------------------------------------
+
+
+def primary(report: Report) -> Figure:
+    """The figure that the verdict is about: test loss, where there is a test."""
+    has_test = any(arm.test_loss is not None for arm in report.arms)
+    has_loss = any(arm.selection_loss is not None for arm in report.arms)
+    return Figure.SELECTION_LOSS if has_loss and not has_test else Figure.TEST_LOSS
+
+
+def is_without_gradient(arm: ArmReport) -> bool:
+    """Whether the arm takes no gradient steps: its LLM (or control) searches alone."""
+    if arm.runs and arm.gradient_steps == 0:
+        return True
+    try:
+        changes = json.loads(arm.changes or "{}")
+    except ValueError:
+        return False
+    return any(_at(changes, path) == 0 for path in _ZERO_STEPS)
+
+
+def _at(value: object, path: Sequence[str]) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def reading(comparison: Comparison) -> str:
+    """What an interval says: ``better``, ``worse``, or that nothing is shown."""
+    low, high = comparison.difference.low, comparison.difference.high
+    if comparison.figure is Figure.TEST_ACCURACY:
+        low, high = -high, -low
+    if high < 0:
+        return "better"
+    return "worse" if low > 0 else "not shown"
+
+
+def selected(report: Report, figure: Figure, level: str) -> list[Comparison]:
+    """The comparisons of one figure.
+
+    Args:
+        report: The report.
+        figure: What is compared.
+        level: ``pooled``, ``variation``, ``task`` or ``both``.
+    """
+    wanted = {
+        "pooled": (False, False),
+        "variation": (False, True),
+        "task": (True, False),
+        "both": (True, True),
+    }[level]
+    return [
+        item
+        for item in report.comparisons
+        if item.figure is figure and (bool(item.task), bool(item.variation)) == wanted
+    ]
+
+
+# -- texts ------------------------------------------------------------------------------------
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A figure; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.4f}".replace("-", "−") if math.isfinite(value) else DASH
+
+
+def interval(estimate: Estimate | None, text: Callable[[float], str] = number) -> str:
+    """A mean and its interval."""
+    if estimate is None:
+        return DASH
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return f"{text(estimate.mean)} (interval unknown)"
+    return f"{text(estimate.mean)} ({text(estimate.low)} to {text(estimate.high)})"
+
+
+def percent(share: float | None) -> str:
+    """A share of one."""
+    return DASH if share is None or not math.isfinite(share) else f"{share:.1%}"
+
+
+def amount(value: float) -> str:
+    """A mean count."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def tables(report: Report) -> list[Table]:
+    """All tables with a row, in the order in which they are read."""
+    return [*results(report), *conditions(report)]
+
+
+def results(report: Report) -> list[Table]:
+    """What came out: arms and comparisons."""
+    with_gradient = [arm for arm in report.arms if not is_without_gradient(arm)]
+    without = [arm for arm in report.arms if is_without_gradient(arm)]
+    return _filled(
+        _arms("Arms", with_gradient),
+        _arms("Arms without gradient steps", without),
+        _pooled(report),
+        *(_by_place(report, level) for level in ("variation", "task")),
+    )
+
+
+def conditions(report: Report) -> list[Table]:
+    """What it took, and under which conditions: costs, health, learning rates, limits, versions."""
+    return _filled(
+        _costs(report),
+        _health(report),
+        _settings(report),
+        _limits(report),
+        Table("Versions", ("library", "version"), tuple(sorted(report.versions.items()))),
+    )
+
+
+def _filled(*made: Table) -> list[Table]:
+    return [table for table in made if table.rows]
+
+
+def _arms(title: str, arms: Iterable[ArmReport]) -> Table:
+    return Table(
+        title,
+        ("arm", "proposals from", "test loss", "test accuracy", "selection loss", "runs", "failed"),
+        tuple(
+            (
+                arm.arm,
+                _proposer(arm),
+                interval(arm.test_loss),
+                interval(arm.test_accuracy),
+                interval(arm.selection_loss),
+                str(arm.runs),
+                str(arm.failed),
+            )
+            for arm in arms
+        ),
+        "Means over tasks and variations of the returned snapshots, with 95% intervals. "
+        "Compare arms by the differences below, which are paired.",
+    )
+
+
+def _proposer(arm: ArmReport) -> str:
+    if arm.shuffled:
+        return "an LLM, scores shuffled"
+    return "an LLM" if arm.uses_llm else "no LLM"
+
+
+def _pooled(report: Report) -> Table:
+    figures = [primary(report), *(figure for figure in Figure if figure is not primary(report))]
+    return Table(
+        f"{report.subject} against the others",
+        ("other arm", "figure", "difference (95% interval)", "reading", "win rate", "pairs"),
+        tuple(
+            (item.other, FIGURE_TITLES[item.figure], *_compared(item))
+            for figure in figures
+            for item in selected(report, figure, "pooled")
+        ),
+        "Pooled over tasks and variations. A negative difference says that the subject's figure is "
+        "lower: better for a loss, worse for an accuracy.",
+    )
+
+
+def _by_place(report: Report, level: str) -> Table:
+    """Of the primary figure; nothing where there is one place only, which is the pooled one."""
+    found = selected(report, primary(report), level)
+    places = {item.task or item.variation for item in found}
+    return Table(
+        f"{FIGURE_TITLES[primary(report)].capitalize()} by {level}",
+        (level, "other arm", "difference (95% interval)", "reading", "win rate", "pairs"),
+        tuple((item.task or item.variation, item.other, *_compared(item)) for item in found)
+        if len(places) > 1
+        else (),
+        "One in twenty of these intervals misses by chance alone.",
+    )
+
+
+def _compared(item: Comparison) -> tuple[str, str, str, str]:
+    return (
+        interval(item.difference, signed),
+        reading(item),
+        percent(item.win_rate),
+        str(item.difference.count),
+    )
+
+
+def _costs(report: Report) -> Table:
+    return Table(
+        "Costs a run",
+        (
+            "arm",
+            "gradient steps",
+            "evaluations",
+            "restarts",
+            "LLM calls",
+            "tokens",
+            "seconds",
+            "idle",
+            "fallback",
+        ),
+        tuple(
+            (
+                arm.arm,
+                *(amount(value) for value in (arm.gradient_steps, arm.evaluations, arm.restarts)),
+                *(amount(value) for value in (arm.mentor_calls, arm.tokens, arm.seconds)),
+                percent(arm.idle_share),
+                percent(arm.fallback_share),
+            )
+            for arm in report.arms
+            if arm.runs
+        ),
+        "Idle: share of the time in which training waited for the mentor. Fallback: share of the "
+        "questions without a usable answer.",
+    )
+
+
+def _health(report: Report) -> Table:
+    return Table(
+        "Health of plain training",
+        ("task", "variation", "accuracy", "most frequent class", "bare label words", "healthy"),
+        tuple(
+            (
+                item.task,
+                item.variation,
+                percent(item.accuracy),
+                percent(item.majority_accuracy),
+                percent(item.zero_shot_accuracy),
+                "yes" if item.healthy else "no",
+            )
+            for item in report.health
+        ),
+        "Where plain training does not beat the most frequent class, a gain over it says little.",
+    )
+
+
+def _settings(report: Report) -> Table:
+    return Table(
+        "Learning rates, and what else differs",
+        ("arm", "learning rate", "changes"),
+        tuple((arm.arm, f"{arm.learning_rate:g}", arm.changes or "none") for arm in report.arms),
+    )
+
+
+def _limits(report: Report) -> Table:
+    limits = (
+        ("gradient steps", report.gradient_steps_limit),
+        ("evaluations", report.evaluations_limit),
+    )
+    return Table(
+        "Limits of every run",
+        ("limit", "at most"),
+        tuple((name, f"{limit:,}" if limit else "no limit") for name, limit in limits),
+    )

@@ -1,0 +1,57 @@
+"""A report as Markdown."""
+
+from __future__ import annotations
+
+import re
+
+from mentorgrad.model.experiment import Report
+from mentorgrad.reports.content import Table, tables
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$])")
+
+
+def markdown(report: Report) -> str:
+    """The report as GitHub's Markdown: question, verdict, tables."""
+    parts = [f"# {_plain(report.name or report.experiment_id)}"]
+    if report.description:
+        parts.append(_plain(report.description))
+    parts.append(f"**Verdict.** {_prose(report.verdict)}")
+    if not report.complete:
+        parts.append("*Not all runs have ended: the figures are preliminary.*")
+    parts += [_table(table) for table in tables(report)]
+    parts.append(f"Experiment {_code(report.experiment_id)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    lines = [
+        _row(table.columns),
+        "|" + "|".join([" --- "] * len(table.columns)) + "|",
+        *(_row(row) for row in table.rows),
+    ]
+    text = f"## {_plain(table.title)}\n\n" + "\n".join(lines)
+    return f"{text}\n\n{_plain(table.note)}" if table.note else text
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """One line without any markup of its own."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _prose(text: str) -> str:
+    """One line in which names between backticks stay code."""
+    pieces = " ".join(text.split()).split("`")
+    if len(pieces) % 2 == 0:  # a backtick without its partner
+        return _plain(text)
+    return "".join(
+        _code(piece) if number % 2 else _plain(piece) for number, piece in enumerate(pieces)
+    )
+
+
+def _code(text: str) -> str:
+    flat = " ".join(text.split()).replace("`", "'")
+    return f"`{flat}`" if flat else ""

@@ -1,0 +1,43 @@
+"""A report on a terminal, or as lines of tabs in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from mentorgrad.model.experiment import Report
+from mentorgrad.reports.content import tables
+
+
+class Screen(Protocol):
+    """Where it is shown: `mentorgrad.cli.output.Output`."""
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """One line for people."""
+        ...
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+        """A table."""
+        ...
+
+
+def show(report: Report, out: Screen) -> None:
+    """Question, verdict and tables."""
+    out.line(_clean(report.name or report.experiment_id), style="bold")
+    if report.description:
+        out.line(_clean(report.description))
+    out.line()
+    out.line(_clean(report.verdict), style="bold")
+    if not report.complete:
+        out.line("Not all runs have ended: the figures are preliminary.", style="yellow")
+    for table in tables(report):
+        out.line()
+        out.line(_clean(table.title), style="bold")
+        out.table(table.columns, [[_clean(cell) for cell in row] for row in table.rows])
+        if table.note:
+            out.line(table.note, style="dim")
+
+
+def _clean(text: str) -> str:
+    """One line without control characters, which could steer the terminal."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())

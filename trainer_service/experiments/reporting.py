@@ -1,0 +1,327 @@
+"""The report of an experiment, computed from its runs and nothing else. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mentorgrad.model.experiment import (
+    Arm,
+    ArmReport,
+    Cell,
+    Comparison,
+    Estimate,
+    ExperimentSpec,
+    Figure,
+    Health,
+    Report,
+)
+from mentorgrad.model.run import Run, RunResult
+from mentorgrad.model.spec import Function
+from trainer_service.experiments.statistics import (
+    Figures,
+    Stratum,
+    differences,
+    diverged,
+    estimate,
+    win_rate,
+)
+from trainer_service.experiments.verdict import Facts, verdict
+
+PLAIN = "none"
+"""The mentor of the arm that stands for plain training."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One run of an experiment, tuning runs aside, and the place it takes there."""
+
+    arm: str
+    """Its arm's name."""
+    task: str
+    """Its task's name."""
+    variation: str
+    """Its variation's name."""
+    seed: int
+    """Its seed."""
+    run: Run
+    """The run as it stands."""
+
+
+@dataclass
+class _Counts:
+    """What the runs of one arm gave."""
+
+    results: list[RunResult] = field(default_factory=list)
+    failed: int = 0
+    by_stratum: dict[Stratum, list[RunResult]] = field(default_factory=dict)
+    figures: dict[Figure, dict[Stratum, dict[int, float]]] = field(
+        default_factory=lambda: {figure: {} for figure in Figure}
+    )
+
+    def add(self, counted: Counted) -> None:
+        """Counts one run."""
+        result = counted.run.result
+        if result is None:
+            self.failed += counted.run.state.is_final
+            return
+        stratum = (counted.task, counted.variation)
+        self.results.append(result)
+        self.by_stratum.setdefault(stratum, []).append(result)
+        for figure, value in _figures(result).items():
+            if value is not None:
+                self.figures[figure].setdefault(stratum, {})[counted.seed] = value
+
+
+def build_report(
+    experiment_id: str,
+    spec: ExperimentSpec,
+    cells: Sequence[Counted],
+    learning_rates: Mapping[str, float],
+    complete: bool,
+) -> Report:
+    """The report of an experiment as far as it has come.
+
+    Args:
+        experiment_id: The experiment.
+        spec: With all defaults filled in.
+        cells: Its runs so far, tuning runs aside.
+        learning_rates: Arm → the learning rate that was chosen or given; the base's where absent.
+        complete: Whether all runs have ended.
+    """
+    counts = {arm.name: _Counts() for arm in spec.arms}
+    for cell in cells:
+        counts.setdefault(cell.arm, _Counts()).add(cell)
+    arms = tuple(_arm_report(arm, counts[arm.name], spec, learning_rates) for arm in spec.arms)
+    subject = spec.subject_arm
+    compared = tuple(_comparisons(spec, counts))
+    health = tuple(_health(spec, counts))
+    primary = _primary(spec)
+    strongest = _strongest_control(spec, counts, primary)
+    return Report(
+        experiment_id=experiment_id,
+        name=spec.name,
+        description=spec.description,
+        complete=complete,
+        subject=subject,
+        strongest_control=strongest,
+        verdict=verdict(
+            Facts(
+                spec=spec,
+                complete=complete,
+                plain=_plain_arm(spec),
+                strongest_control=strongest,
+                restarted=any(arm.arm == subject and arm.restarts > 0 for arm in arms),
+                figure=primary,
+                pooled={
+                    item.other: item.difference
+                    for item in compared
+                    if item.figure is primary and not item.task and not item.variation
+                },
+                health=health,
+                failed=sum(arm.failed for arm in arms),
+                diverged={
+                    name: diverged(of_arm.figures[primary]) for name, of_arm in counts.items()
+                },
+            )
+        ),
+        arms=arms,
+        comparisons=compared,
+        health=health,
+        cells=tuple(_cell(cell) for cell in cells),
+        gradient_steps_limit=spec.base.budget.gradient_steps or 0,
+        evaluations_limit=spec.base.budget.evaluations or 0,
+        versions=_versions(cells),
+    )
+
+
+def _primary(spec: ExperimentSpec) -> Figure:
+    """Test loss, since selection loss rewards over-fitting the selection split; a function has no
+    rows to over-fit and no test."""
+    is_function = isinstance(spec.base.objective, Function)
+    return Figure.SELECTION_LOSS if is_function else Figure.TEST_LOSS
+
+
+def _figures(result: RunResult) -> dict[Figure, float | None]:
+    return {
+        Figure.TEST_LOSS: None if result.test is None else result.test.loss,
+        Figure.TEST_ACCURACY: None if result.test is None else result.test.accuracy,
+        Figure.SELECTION_LOSS: result.returned.score.loss,
+    }
+
+
+def _cell(counted: Counted) -> Cell:
+    figures = {} if counted.run.result is None else _figures(counted.run.result)
+    return Cell(
+        run_id=counted.run.run_id,
+        arm=counted.arm,
+        task=counted.task,
+        variation=counted.variation,
+        seed=counted.seed,
+        test_loss=figures.get(Figure.TEST_LOSS),
+        test_accuracy=figures.get(Figure.TEST_ACCURACY),
+        selection_loss=figures.get(Figure.SELECTION_LOSS),
+        state=counted.run.state,
+    )
+
+
+# -- arms -------------------------------------------------------------------------------------
+
+
+def _arm_report(
+    arm: Arm, counts: _Counts, spec: ExperimentSpec, learning_rates: Mapping[str, float]
+) -> ArmReport:
+    spent = [result.usage for result in counts.results]
+    asked = sum(usage.mentor_calls for usage in spent)
+    answered = sum(usage.usable_answers for usage in spent)
+    seconds = sum(usage.train_time.total_seconds() for usage in spent)
+    waited = sum(usage.mentor_time.total_seconds() for usage in spent)
+    uses_llm = not arm.mentor.is_control
+    return ArmReport(
+        arm=arm.name,
+        uses_llm=uses_llm,
+        shuffled=arm.mentor.shuffled,
+        learning_rate=learning_rates.get(arm.name, spec.base.optimizer.learning_rate),
+        runs=len(counts.results),
+        failed=counts.failed,
+        test_loss=estimate(counts.figures[Figure.TEST_LOSS]),
+        test_accuracy=estimate(counts.figures[Figure.TEST_ACCURACY]),
+        selection_loss=estimate(counts.figures[Figure.SELECTION_LOSS]),
+        gradient_steps=_mean(usage.gradient_steps for usage in spent),
+        evaluations=_mean(usage.evaluations for usage in spent),
+        restarts=_mean(result.restarts_applied for result in counts.results),
+        mentor_calls=_mean(usage.mentor_calls for usage in spent) if uses_llm else 0.0,
+        tokens=_mean(usage.prompt_tokens + usage.reply_tokens for usage in spent),
+        seconds=_mean(usage.train_time.total_seconds() for usage in spent),
+        idle_share=min(1.0, waited / seconds) if seconds > 0 else 0.0,
+        # a question that the fallback answered is one without a usable answer already
+        fallback_share=max(0, asked - answered) / asked if asked else 0.0,
+        changes=json.dumps(dict(arm.changes), sort_keys=True, default=str) if arm.changes else "",
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean; 0 of nothing."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0
+
+
+def _plain_arm(spec: ExperimentSpec) -> str:
+    """The arm that stands for plain training; empty: there is none."""
+    plain = (arm for arm in spec.arms if arm.mentor.name == PLAIN and not arm.changes)
+    return next((arm.name for arm in plain), "")
+
+
+def _strongest_control(spec: ExperimentSpec, counts: Mapping[str, _Counts], primary: Figure) -> str:
+    """The control, plain and subject aside, of lowest mean loss over what all of them have
+    done; empty: there is none with a figure."""
+    losses = {
+        arm.name: counts[arm.name].figures[primary]
+        for arm in spec.arms
+        if arm.mentor.is_control and arm.mentor.name != PLAIN and arm.name != spec.subject_arm
+    }
+    losses = {name: figures for name, figures in losses.items() if estimate(figures) is not None}
+    if not losses:
+        return ""
+    shared = set.intersection(*(set(figures) for figures in losses.values()))
+    means = {name: _mean_over(figures, shared) for name, figures in losses.items()}
+    return min(means, key=lambda name: means[name])
+
+
+def _mean_over(figures: Figures, shared: set[Stratum]) -> float:
+    kept = {stratum: figures[stratum] for stratum in figures if stratum in shared or not shared}
+    found = estimate(kept)
+    return math.inf if found is None else found.mean
+
+
+# -- comparisons ------------------------------------------------------------------------------
+
+
+def _comparisons(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Comparison]:
+    """The subject against every other arm: pooled, by variation, by task, and by both."""
+    tasks = [task.name for task in spec.tasks]
+    variations = [variation.name for variation in spec.variations] or list(
+        dict.fromkeys(variation for of_arm in counts.values() for _, variation in of_arm.by_stratum)
+    )
+    places = [
+        ("", ""),
+        *(("", variation) for variation in variations),
+        *((task, "") for task in tasks),
+        *((task, variation) for task in tasks for variation in variations),
+    ]
+    for task, variation in places:
+        for arm in spec.arms:
+            if arm.name == spec.subject_arm:
+                continue
+            for figure in Figure:
+                one, other = (
+                    _within(counts[name].figures[figure], task, variation)
+                    for name in (spec.subject_arm, arm.name)
+                )
+                found = _compare(one, other, figure)
+                if found is not None:
+                    yield Comparison(arm.name, figure, task, variation, *found)
+
+
+def _within(figures: Figures, task: str, variation: str) -> Figures:
+    """Those of a task and a variation; empty names: of all."""
+    return {
+        stratum: by_seed
+        for stratum, by_seed in figures.items()
+        if task in ("", stratum[0]) and variation in ("", stratum[1])
+    }
+
+
+def _compare(one: Figures, other: Figures, figure: Figure) -> tuple[Estimate, float] | None:
+    """Difference and win rate; None without a pair of finite figures."""
+    difference = estimate(differences(one, other))
+    if difference is None:
+        return None
+    return difference, win_rate(one, other, figure is not Figure.TEST_ACCURACY)
+
+
+# -- the rest ---------------------------------------------------------------------------------
+
+
+def _health(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Health]:
+    """Of tasks with classes whose plain runs have been tested."""
+    plain = _plain_arm(spec)
+    if not plain:
+        return
+    order = {task.name: number for number, task in enumerate(spec.tasks)}
+    found = counts[plain].by_stratum
+    for task, variation in sorted(found, key=lambda stratum: order.get(stratum[0], len(order))):
+        results = found[task, variation]
+        accuracy = _known(results, lambda result: result.test and result.test.accuracy)
+        majority = _known(results, lambda result: result.majority_accuracy)
+        if accuracy is None or majority is None:
+            continue
+        yield Health(
+            task=task,
+            variation=variation,
+            arm=plain,
+            accuracy=accuracy,
+            majority_accuracy=majority,
+            zero_shot_accuracy=_known(
+                results, lambda result: result.zero_shot and result.zero_shot.accuracy
+            ),
+            healthy=accuracy > majority,
+        )
+
+
+def _known(results: Sequence[RunResult], read: Callable[[RunResult], object]) -> float | None:
+    """The mean over those that have a finite figure."""
+    values = [read(result) for result in results]
+    finite = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    return _mean(finite) if finite else None
+
+
+def _versions(cells: Sequence[Counted]) -> dict[str, str]:
+    """Library → its version, or all that runs were created with."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for library, version in cell.run.versions.items():
+            found.setdefault(library, {})[version] = None
+    return {library: ", ".join(sorted(found[library])) for library in sorted(found)}

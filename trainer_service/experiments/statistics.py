@@ -1,0 +1,205 @@
+"""Means and paired differences with intervals, pooled over strata. Pure functions of numbers.
+
+A *stratum* is one task under one variation; within it, figures are told apart by seed.
+
+**What is estimated.** The mean over strata of each stratum's mean over seeds: every stratum weighs
+the same, however many of its runs have ended, so that a stratum that is half done does not shift
+the figure towards the others. Strata with fewer than two figures say nothing of chance and are left
+out, unless there are no others.
+
+**The interval** is a bootstrap stratified by task: within a task seeds are drawn with replacement,
+each with all its variations. A seed's variations share split, initial prompt and often whole runs
+(the plain arm's, where a variation concerns the mentor), so they are no independent draws: drawing
+them one by one finds differences where there are none, the more the more variations there are.
+
+Percentile intervals of some ten seeds are too narrow, and so are BCa intervals, which mend bias and
+skew alone. Both reasons are put right as T. Hesterberg describes it ("What Teachers Should Know
+About the Bootstrap", The American Statistician 69, 2015): deviations are scaled by √(n/(n-1)),
+since a resample's variance has a divisor of n; and the ends are stretched by the ratio of Student's
+to the normal quantile, with Satterthwaite's degrees of freedom, since the variance itself is
+estimated. The draws are the same in every call, so that a report repeats itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from mentorgrad.model.experiment import Estimate
+
+Stratum = tuple[str, str]
+"""A task's and a variation's name."""
+
+Figures = Mapping[Stratum, Mapping[int, float]]
+"""Stratum → seed → figure. One that is NaN or infinite is of a run that diverged."""
+
+CONFIDENCE = 0.95
+"""Of all intervals."""
+RESAMPLES = 5_000
+"""Draws of a bootstrap: its ends then vary by about 1% of the interval's width."""
+_SEED = 20_240_607
+_LARGE = 64
+"""Seeds of a task from which on its draws are not kept for the next estimate."""
+_BLOCK = 2**21
+"""Most indices that are drawn at once."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One task's share in an estimate."""
+
+    deviations: np.ndarray
+    """float64 [seeds]: by how much the estimate moves with each seed's weight; their sum is 0."""
+
+    @property
+    def variance(self) -> float:
+        """Of the estimate, as far as this task's seeds are to blame."""
+        count = len(self.deviations)
+        return float((self.deviations**2).sum() / (count * (count - 1)))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of `variance`."""
+        return len(self.deviations) - 1
+
+
+def estimate(figures: Figures) -> Estimate | None:
+    """The pooled mean with its interval.
+
+    Returns:
+        None without a finite figure. With one figure a stratum the interval is unbounded: nothing
+        is known of chance then.
+    """
+    finite = {stratum: _finite(by_seed) for stratum, by_seed in figures.items()}
+    kept = {stratum: by_seed for stratum, by_seed in finite.items() if len(by_seed) > 1}
+    strata = kept or {stratum: by_seed for stratum, by_seed in finite.items() if by_seed}
+    if not strata:
+        return None
+    with np.errstate(all="ignore"):  # figures near the largest float overflow
+        means = {stratum: _mean(by_seed) for stratum, by_seed in strata.items()}
+        mean = sum(value / len(means) for value in means.values())
+        below, above = _interval(strata, means) if kept else (-math.inf, math.inf)
+    count = sum(len(by_seed) for by_seed in strata.values())
+    if not math.isfinite(below + above):
+        below, above = -math.inf, math.inf
+    return Estimate(mean=mean, low=mean + below, high=mean + above, count=count)
+
+
+def differences(one: Figures, other: Figures) -> Figures:
+    """`one` minus `other`, where both have a finite figure of the same task, variation and seed."""
+    found: dict[Stratum, dict[int, float]] = {}
+    for stratum, by_seed in one.items():
+        opposite = _finite(other.get(stratum, {}))
+        pairs = {
+            seed: value - opposite[seed]
+            for seed, value in _finite(by_seed).items()
+            if seed in opposite
+        }
+        if pairs:
+            found[stratum] = pairs
+    return found
+
+
+def win_rate(one: Figures, other: Figures, lower_is_better: bool = True) -> float:
+    """Share of the pairs in which `one` is better; ties count half.
+
+    A run that diverged is worse than any that did not, and ties with another that did.
+
+    Returns:
+        NaN without a pair.
+    """
+    sign = 1.0 if lower_is_better else -1.0
+    won = pairs = 0.0
+    for stratum, by_seed in one.items():
+        opposite = other.get(stratum, {})
+        for seed in by_seed.keys() & opposite.keys():
+            mine, theirs = _cost(sign * by_seed[seed]), _cost(sign * opposite[seed])
+            won += 1.0 if mine < theirs else 0.5 if mine == theirs else 0.0
+            pairs += 1.0
+    return won / pairs if pairs else math.nan
+
+
+def diverged(figures: Figures) -> int:
+    """How many figures are NaN or infinite."""
+    return sum(len(by_seed) - len(_finite(by_seed)) for by_seed in figures.values())
+
+
+def _cost(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def _finite(by_seed: Mapping[int, float]) -> dict[int, float]:
+    return {seed: float(value) for seed, value in by_seed.items() if math.isfinite(value)}
+
+
+def _mean(by_seed: Mapping[int, float]) -> float:
+    return float(np.mean(list(by_seed.values())))
+
+
+def _interval(
+    strata: Mapping[Stratum, Mapping[int, float]], means: Mapping[Stratum, float]
+) -> tuple[float, float]:
+    """How far the interval's ends lie from the mean: a negative and a positive number."""
+    parts = _parts(strata, means)
+    variances = np.array([part.variance for part in parts])
+    if not variances.sum() > 0:
+        return 0.0, 0.0
+    shares = variances / variances.sum()
+    freedom = 1.0 / float((shares**2 / [part.freedom for part in parts]).sum())
+    moved = np.zeros(RESAMPLES)
+    for position, part in enumerate(parts):
+        count = len(part.deviations)
+        moved += math.sqrt(count / (count - 1)) * _resampled(position, part.deviations)
+    outside = (1.0 - CONFIDENCE) / 2.0
+    stretch = special.stdtrit(freedom, 1.0 - outside) / special.ndtri(1.0 - outside)
+    low, high = np.quantile(moved, [outside, 1.0 - outside]) * stretch
+    return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def _parts(
+    strata: Mapping[Stratum, Mapping[int, float]], means: Mapping[Stratum, float]
+) -> list[_Part]:
+    """The tasks' shares. Exact where a task's variations have the same seeds, linear else."""
+    by_task: dict[str, list[Stratum]] = {}
+    for stratum in strata:
+        by_task.setdefault(stratum[0], []).append(stratum)
+    parts = []
+    for inside in by_task.values():
+        seeds = sorted(set().union(*(strata[stratum] for stratum in inside)))
+        place = {seed: index for index, seed in enumerate(seeds)}
+        deviations = np.zeros(len(seeds))
+        for stratum in inside:
+            weight = len(seeds) / (len(strata[stratum]) * len(strata))
+            for seed, value in strata[stratum].items():
+                deviations[place[seed]] += weight * (value - means[stratum])
+        parts.append(_Part(deviations))
+    return parts
+
+
+def _resampled(position: int, values: np.ndarray) -> np.ndarray:
+    """Means of samples drawn with replacement: float64 [RESAMPLES]."""
+    count = len(values)
+    if count <= _LARGE:
+        means: np.ndarray = _weights(position, count) @ values
+        return means
+    random = np.random.default_rng([_SEED, position, count])
+    rows = max(1, _BLOCK // count)
+    blocks = [
+        values[random.integers(count, size=(min(rows, RESAMPLES - start), count))].mean(axis=1)
+        for start in range(0, RESAMPLES, rows)
+    ]
+    return np.concatenate(blocks)
+
+
+@functools.lru_cache(32)
+def _weights(position: int, count: int) -> np.ndarray:
+    """How much each of `count` values weighs in each resample: float64 [RESAMPLES, count]."""
+    random = np.random.default_rng([_SEED, position, count])
+    drawn = random.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES)
+    weights: np.ndarray = drawn / count
+    return weights

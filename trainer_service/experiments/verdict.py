@@ -1,0 +1,194 @@
+"""The verdict of an experiment: one sentence, made by rule from pooled differences of its primary
+figure, which is the test loss; a function has no test, and its own value is the figure then.
+
+The subject *helps* only if the whole interval lies below zero against every arm that could explain
+its gain without it: the plain arm, every arm of random tokens, the strongest LLM-free control, and
+every arm whose scores were shuffled. It *harms* if the whole interval against the plain arm lies
+above zero. All else is the absence of a shown effect, and is said so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mentorgrad.model.experiment import Arm, Estimate, ExperimentSpec, Figure, Health
+
+FEW_SEEDS = 10
+"""With fewer seeds a verdict is weak, and says so."""
+RANDOM_TOKENS = "random_tokens"
+"""The mentor of arms that restart from random words."""
+MENTOR = "the mentor"
+"""What a subject is called whose proposals come from an LLM; others go by their arm's name."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a verdict is made of."""
+
+    spec: ExperimentSpec
+    """The experiment's."""
+    complete: bool
+    """Whether all runs have ended."""
+    plain: str
+    """The arm that stands for plain training; empty: there is none."""
+    strongest_control: str
+    """The strongest LLM-free control; empty: there is none."""
+    restarted: bool
+    """Whether the subject's runs restarted at all."""
+    figure: Figure
+    """The primary figure, a loss."""
+    pooled: Mapping[str, Estimate]
+    """Other arm → the subject's pooled difference of that figure, where there is a pair."""
+    health: Sequence[Health]
+    """Whether plain training works."""
+    failed: int
+    """Runs of all arms that ended without a result."""
+    diverged: Mapping[str, int]
+    """Arm → runs whose primary figure is NaN or infinite."""
+
+
+def verdict(facts: Facts) -> str:
+    """One sentence: the claim, the figures it rests on, and what weakens it."""
+    rivals = _rivals(facts)
+    sentence = _claim(facts, rivals)
+    known = [_figure(facts, name) for name in rivals if name in facts.pooled]
+    if known:
+        figures = "; ".join(known)
+        sentence += f" (pooled difference of {_loss(facts)}, 95% interval: {figures})"
+    caveats = _caveats(facts)
+    if caveats:
+        sentence += f"; but {', and '.join(caveats)}"
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _subject(facts: Facts) -> Arm:
+    return next(arm for arm in facts.spec.arms if arm.name == facts.spec.subject_arm)
+
+
+def _who(facts: Facts) -> str:
+    subject = _subject(facts)
+    is_mentor = not subject.mentor.is_control and not subject.mentor.shuffled
+    return MENTOR if is_mentor else f"`{subject.name}`"
+
+
+def _loss(facts: Facts) -> str:
+    return facts.figure.value.replace("_", " ")
+
+
+def _rivals(facts: Facts) -> list[str]:
+    """The arms that the subject has to beat, in the order in which they are named."""
+    asked = facts.spec.subject_arm
+    names = [facts.plain, facts.strongest_control]
+    names += [arm.name for arm in facts.spec.arms if arm.mentor.name == RANDOM_TOKENS]
+    names += [arm.name for arm in facts.spec.arms if arm.mentor.shuffled]
+    return [name for name in dict.fromkeys(names) if name and name != asked]
+
+
+# -- the claim --------------------------------------------------------------------------------
+
+
+def _claim(facts: Facts, rivals: Sequence[str]) -> str:
+    """What the figures say of the subject."""
+    who = _who(facts)
+    unknown = _unknown(facts, rivals)
+    if unknown:
+        return f"whether {who} helps is not known: {unknown}"
+    unbeaten = [name for name in rivals if not _is_lower(facts.pooled[name])]
+    if _is_higher(facts.pooled[facts.plain]):
+        claim = f"{who} harms: its {_loss(facts)} is higher than plain training's"
+    elif facts.plain in unbeaten:
+        claim = f"{who} adds nothing here: plain training does as well"
+    elif unbeaten:
+        claim = _gain_explained(facts, unbeaten)
+    else:
+        claim = _unmatched(facts, rivals)
+    return claim if facts.complete else f"so far {claim}"
+
+
+def _unknown(facts: Facts, rivals: Sequence[str]) -> str:
+    """Why nothing can be said; empty: something can."""
+    if facts.plain not in rivals:
+        return "there is no plain arm (mentor `none`, without changes) to compare it with"
+    missing = [name for name in rivals if name not in facts.pooled]
+    if missing:
+        return f"no pair of runs with {_listed(facts, missing)} has a {_loss(facts)}"
+    if any(not math.isfinite(facts.pooled[name].low) for name in rivals):
+        return "one seed a task says nothing of chance"
+    return ""
+
+
+def _unmatched(facts: Facts, rivals: Sequence[str]) -> str:
+    """The subject beats all that it was compared with."""
+    who = _who(facts)
+    if facts.diverged.get(facts.spec.subject_arm, 0):
+        return f"{who} cannot be said to help: some of its runs diverged"
+    if who == MENTOR and not facts.strongest_control:
+        return f"whether {who} helps is not known: no control without an LLM restarted instead"
+    return f"{who} helps: its {_loss(facts)} is lower than that of {_listed(facts, rivals)}"
+
+
+def _gain_explained(facts: Facts, unbeaten: Sequence[str]) -> str:
+    """The subject beats plain training, and something else does as well."""
+    worse = [name for name in unbeaten if _is_higher(facts.pooled[name])]
+    gain = "restarts help" if facts.restarted else f"{_who(facts)} beats plain training"
+    words = "the mentor's words add" if _who(facts) == MENTOR else f"{_who(facts)} adds"
+    if worse:
+        return f"{gain}, but {words} nothing: {_listed(facts, worse)} did better"
+    return f"{gain}, but {words} nothing over {_listed(facts, unbeaten)}"
+
+
+def _is_lower(difference: Estimate) -> bool:
+    return difference.high < 0
+
+
+def _is_higher(difference: Estimate) -> bool:
+    return difference.low > 0
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def _listed(facts: Facts, names: Sequence[str]) -> str:
+    """``a, b and c``, with what they are."""
+    titles = [_title(facts, name) for name in names]
+    return " and ".join(filter(None, [", ".join(titles[:-1]), titles[-1]]))
+
+
+def _title(facts: Facts, name: str) -> str:
+    if name == facts.plain:
+        return f"plain training `{name}`"
+    if name == facts.strongest_control:
+        return f"the strongest LLM-free control `{name}`"
+    return f"`{name}`"
+
+
+def _figure(facts: Facts, name: str) -> str:
+    found = facts.pooled[name]
+    return f"{_title(facts, name)} {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+
+
+def _caveats(facts: Facts) -> list[str]:
+    """What weakens the verdict."""
+    found = []
+    if not facts.complete:
+        found.append("not all runs have ended")
+    seeds = len(facts.spec.seeds)
+    if seeds < FEW_SEEDS:
+        found.append(f"only {seeds} seed{'s were' if seeds > 1 else ' was'} run")
+    if not any(arm.mentor.shuffled for arm in facts.spec.arms) and _who(facts) == MENTOR:
+        found.append("no `shuffled` arm asks whether the scores matter")
+    sick = list(dict.fromkeys(item.task for item in facts.health if not item.healthy))
+    if sick:
+        names = ", ".join(f"`{name}`" for name in sick)
+        found.append(f"plain training does not beat the most frequent class on {names}")
+    if sum(facts.diverged.values()):
+        found.append(f"{_runs(sum(facts.diverged.values()))} diverged and are left out of means")
+    if facts.failed:
+        found.append(f"{_runs(facts.failed)} ended without a result")
+    return found
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"
