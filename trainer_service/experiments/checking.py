@@ -13,10 +13,16 @@ from mentorgrad.schema import MAX_VIOLATIONS
 from mentorgrad.wire import codec
 from run_store.experiments import LABELS
 from trainer_service.catalogue import Mentors, spec_violations
-from trainer_service.experiments.expansion import Expansion, Place, distinct_places
+from trainer_service.experiments.expansion import Expansion, Place, distinct_places, variations
 
 MAX_LABELS = 64
 """Most labels of a run."""
+
+MAX_KINDS = 10_000
+"""Most kinds of runs, seeds aside: each is merged and looked at before the first run."""
+
+MAX_DATA = 1000
+"""Most data sets with their objectives: each is read before the first run."""
 
 MANY_SNAPSHOTS = 20_000
 """From so many recorded parameters on, a store is made large for nothing that a report shows."""
@@ -34,6 +40,7 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
     Raises:
         InvalidInput: With what was found; names the fields of the experiment that are to blame.
     """
+    _check_size(spec)
     found: dict[str, Violation] = {}
     reason: str | None = None
     for violation in (*_label_violations(spec), *_tuned_violations(spec)):
@@ -46,6 +53,8 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
             data = (codec.encode(made.task), repr(made.objective), made.optimizer.name)
             if data not in seen:
                 seen.add(data)
+                if len(seen) > MAX_DATA:
+                    raise InvalidInput.field("spec", f"reads more than {MAX_DATA} data sets")
                 wrong += _data_violations(made, check_data, expansion, place)
         except InvalidInput as error:
             if not error.violations:
@@ -57,6 +66,14 @@ def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> N
             break
     if found:
         raise InvalidInput(violations=list(found.values())[:MAX_VIOLATIONS], reason=reason)
+
+
+def _check_size(spec: ExperimentSpec) -> None:
+    kinds = len(spec.arms) * len(spec.tasks) * len(variations(spec))
+    if kinds > MAX_KINDS:
+        raise InvalidInput.field(
+            "spec", f"makes {kinds} kinds of runs, seeds aside; at most {MAX_KINDS}"
+        )
 
 
 def _data_violations(

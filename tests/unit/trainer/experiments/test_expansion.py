@@ -24,6 +24,7 @@ from mentorgrad.model.spec import (
     Task,
 )
 from mentorgrad.schema import to_dict
+from trainer_service.experiments import checking
 from trainer_service.experiments.checking import MANY_SNAPSHOTS, check_specs, doubts
 from trainer_service.experiments.expansion import (
     Expansion,
@@ -277,6 +278,15 @@ def test_labels_and_tuned_rates_are_the_experiments_own() -> None:
     found = refused(dataclasses.replace(TUNED, arms=arms))
     assert [v.field for v in found] == ["spec.arms[1].changes.optimizer.learning_rate"]
     assert given_rates(dataclasses.replace(SPEC, arms=arms)) == {"own": 0.5}
+
+
+def test_what_would_take_for_ever_to_look_at_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checking, "MAX_DATA", 4)
+    assert "reads more than 4" in refused(TUNED)[0].description
+    monkeypatch.setattr(checking, "MAX_KINDS", 7)
+    assert "8 kinds" in refused(TUNED, None)[0].description
 
 
 def test_the_distinct_places_are_one_of_each_kind() -> None:
