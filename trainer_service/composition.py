@@ -114,6 +114,7 @@ async def start_service(
         _job_maker(settings),
         threads=settings.threads,
         warm=settings.warm,
+        runs_each=settings.runs_per_worker,
         reported=metrics.take,
     )
     check_store(executor, settings.store)
@@ -155,7 +156,7 @@ async def start_service(
         offer,
     )
     history = HistoryServicer(store)
-    experiments = ExperimentServicer(store, mentors, check_data, scheduler.slots, wake)
+    experiments = ExperimentServicer(store, mentors, check_data, wake)
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),

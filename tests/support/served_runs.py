@@ -74,9 +74,7 @@ async def served(
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
     admission = Admission(store, check_data, offer.queue_limit)
     coordinator = Coordinator(store, admission, offer.worker_slots, lambda: None)
-    experiments = ExperimentServicer(
-        store, mentors, check_data, offer.worker_slots, coordinator.wake
-    )
+    experiments = ExperimentServicer(store, mentors, check_data, coordinator.wake)
     add_ExperimentServiceServicer_to_server(experiments, server.grpc)
     for servicer in (history, trainer, experiments):
         server.on_drain(servicer.drain)

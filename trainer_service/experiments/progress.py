@@ -1,7 +1,8 @@
-"""How far an experiment is: from counts, and from how long its latest runs took."""
+"""How far an experiment is: from counts, and from the pace of its latest runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,13 +13,16 @@ from mentorgrad.model.experiment import (
     ExperimentState,
 )
 from mentorgrad.model.query import RunFilter, RunOrder
-from mentorgrad.model.run import RunState
+from mentorgrad.model.run import Run, RunState
 from run_store.experiments import EXPERIMENT, Counts
 from run_store.protocols import RunStore
 from trainer_service.experiments.expansion import Phase
 
 SAMPLE = 16
 """Latest ended runs from which the time left is told."""
+
+BREAK = timedelta(seconds=60)
+"""Without an end for so much longer than a run takes, nothing was executed."""
 
 _UNSUCCESSFUL = (RunState.FAILED, RunState.CANCELLED)
 
@@ -54,30 +58,36 @@ def progress(spec: ExperimentSpec, counts: Counts) -> ExperimentProgress:
     )
 
 
-def time_left(
-    found: ExperimentProgress, durations: list[timedelta], lanes: int
-) -> timedelta | None:
-    """About how long the rest takes; None while nothing is known.
+def pace(latest: Sequence[Run]) -> timedelta | None:
+    """Time from one run's end to the next one's, with all that lies between two runs.
 
     Args:
-        found: How many runs are where.
-        durations: Of some runs that have ended.
-        lanes: Runs that are executed at once.
+        latest: Runs that have ended, the latest of them; a break of the service counts for nothing.
+
+    Returns:
+        None while nothing is known.
     """
-    if not durations:
+    spans = [
+        (run.finished_at, run.started_at)
+        for run in latest
+        if run.finished_at is not None and run.started_at is not None
+    ]
+    if not spans:
         return None
-    each = sum(durations, timedelta()) / len(durations)
-    # One that is running is half done, on average.
-    return each * (found.waiting + found.running / 2) / max(lanes, 1)
+    spans.sort(reverse=True)
+    break_off = max(end - start for end, start in spans) + BREAK
+    together = 1
+    while together < len(spans) and spans[together - 1][0] - spans[together][0] < break_off:
+        together += 1
+    return (spans[0][0] - min(start for _, start in spans[:together])) / together
 
 
-def with_progress(store: RunStore, experiment: Experiment, slots: int) -> Experiment:
+def with_progress(store: RunStore, experiment: Experiment) -> Experiment:
     """The experiment with its progress; reads counts, and a few runs while it goes on.
 
     Args:
         store: Where its runs are.
         experiment: As it is stored.
-        slots: Runs that the trainer executes at once.
     """
     spec = experiment.spec
     found = progress(spec, store.count_runs(experiment.experiment_id))
@@ -87,12 +97,7 @@ def with_progress(store: RunStore, experiment: Experiment, slots: int) -> Experi
         states=(RunState.SUCCEEDED, RunState.FAILED), labels={EXPERIMENT: experiment.experiment_id}
     )
     page = store.list_runs(wanted, RunOrder.NEWEST, SAMPLE)
-    durations = [
-        run.finished_at - run.started_at
-        for run in page.runs
-        if run.finished_at is not None and run.started_at is not None
-    ]
-    lanes = min(slots, spec.parallel or slots)
-    return replace(
-        experiment, progress=replace(found, time_left=time_left(found, durations, lanes))
-    )
+    each = pace(page.runs)
+    # One that is running is half done, on average.
+    left = each * (found.waiting + found.running / 2) if each is not None else None
+    return replace(experiment, progress=replace(found, time_left=left))

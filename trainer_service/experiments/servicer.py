@@ -40,7 +40,6 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         mentors: Known by name.
         check_data: Looks at what a run's spec refers to; raises `InvalidInput`. May be slow; it is
             called in a thread.
-        slots: Runs that this service executes at once.
         wake: Tells coordinator and scheduler that something has changed.
     """
 
@@ -49,13 +48,11 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         store: RunStore,
         mentors: Mentors,
         check_data: Callable[[RunSpec], str],
-        slots: int,
         wake: Callable[[], None],
     ) -> None:
         self._store = store
         self._mentors = mentors
         self._check_data = check_data
-        self._slots = slots
         self._wake = wake
         self._checking = asyncio.Semaphore(1)
         self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
@@ -110,7 +107,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
 
         def answer() -> pb.ListExperimentsResponse:
             page = self._store.list_experiments(request.page_size or 50, request.page_token)
-            found = [with_progress(self._store, item, self._slots) for item in page.experiments]
+            found = [with_progress(self._store, item) for item in page.experiments]
             return pb.ListExperimentsResponse(
                 experiments=[codec.to_message(item) for item in found],
                 next_page_token=page.next_page_token,
@@ -147,7 +144,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         return await to_its_end(answer, self._reporting.release)
 
     async def _message(self, experiment: Experiment) -> Any:
-        told = partial(with_progress, self._store, experiment, self._slots)
+        told = partial(with_progress, self._store, experiment)
         return codec.to_message(await asyncio.to_thread(told))
 
 

@@ -22,6 +22,9 @@ STORE = "runs.sqlite"
 _GPU_WORKERS = 4
 """Workers that share one GPU unless told otherwise."""
 
+_RUNS_EACH = 50
+"""Runs that a worker's process executes, one after another."""
+
 _GIB_EACH = 1.0
 """Memory that a worker is reckoned with, in GiB."""
 
@@ -87,6 +90,7 @@ def local_services(
         workers = _GPU_WORKERS if has_gpu else share
     directory.mkdir(parents=True, exist_ok=True)
     flags = ["--listen", ANYWHERE, "--threads", "1", "--workers-per-device", str(workers)]
+    flags += ["--runs-per-worker", str(_RUNS_EACH)]
     flags += [part for root in data_roots for part in ("--data-root", str(root))]
     with Services() as services:
         for name in mentors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from trainer_service.experiments.admission import Admission, cancel_runs, runs_o
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.course import Course
 from trainer_service.experiments.expansion import Phase, main_places
-from trainer_service.experiments.progress import with_progress
+from trainer_service.experiments.progress import pace, with_progress
 from trainer_service.experiments.servicer import make_report
 
 SPEC = ExperimentSpec(
@@ -139,7 +139,7 @@ def test_a_step_is_short(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_failed_runs_are_counted_and_never_tried_again(rig: Rig) -> None:
     name = rig.begin(SPEC)
     rig.finish(rig.course(name), name, lambda run: None if run.spec.seed == 1 else 1.0)
-    ended = with_progress(rig.store, rig.store.get_experiment(name), 1)
+    ended = with_progress(rig.store, rig.store.get_experiment(name))
     assert (ended.state, ended.reason) == (
         ExperimentState.FINISHED,
         "4 of 12 runs ended without a result",
@@ -313,7 +313,7 @@ def test_progress_counts_what_is_not_queued_yet_as_waiting(rig: Rig) -> None:
     name = rig.begin(TUNED)
 
     def told() -> Any:
-        return with_progress(rig.store, rig.store.get_experiment(name), 2).progress
+        return with_progress(rig.store, rig.store.get_experiment(name)).progress
 
     assert (told().total, told().waiting, told().tuning) == (24, 24, True)
     assert told().time_left is None
@@ -329,6 +329,32 @@ def test_progress_counts_what_is_not_queued_yet_as_waiting(rig: Rig) -> None:
     rig.finish(course, name, by_rate)
     assert (told().waiting, told().running, told().tuning) == (0, 0, False)
     assert told().time_left is None
+
+
+def lasted(start: float, end: float) -> Run:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    return Run(
+        started_at=begin + timedelta(seconds=start), finished_at=begin + timedelta(seconds=end)
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "seconds"),
+    [
+        ([], None),
+        ([Run()], None),
+        ([lasted(0, 10)], 10.0),
+        ([lasted(0, 10), lasted(12, 20)], 10.0),  # one slot: what lies between counts
+        ([lasted(0, 10), lasted(0, 10), lasted(11, 20), lasted(11, 20)], 5.0),  # two slots
+        ([lasted(0, 10), lasted(5_000, 5_020), lasted(5_021, 5_040)], 20.0),  # a night between
+    ],
+)
+def test_the_pace_is_that_of_ends_and_breaks_are_left_out(
+    runs: list[Run], seconds: float | None
+) -> None:
+    found = pace(runs)
+    assert (None if found is None else found.total_seconds()) == seconds
+    assert pace(runs[::-1]) == found
 
 
 # -- the coordinator --------------------------------------------------------------------------
