@@ -19,6 +19,9 @@ ANYWHERE = "127.0.0.1:0"
 STORE = "runs.sqlite"
 """Name of the store in the directory."""
 
+MOST_WORKERS = 64
+"""As many as a trainer's settings allow."""
+
 _GPU_WORKERS = 4
 """Workers that share one GPU unless told otherwise."""
 
@@ -40,7 +43,7 @@ def share_cores(total: int, has_mentor: bool, gib: float) -> tuple[int, int]:
         gib: Memory of the machine.
     """
     mentor, workers = divide_cores(total) if has_mentor else (0, total)
-    return mentor, max(1, min(workers, int(gib / _GIB_EACH)))
+    return mentor, max(1, min(workers, int(gib / _GIB_EACH), MOST_WORKERS))
 
 
 def memory_gib() -> float:
