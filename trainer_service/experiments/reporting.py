@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -241,10 +242,7 @@ def _mean_over(figures: Figures, shared: set[Stratum]) -> float:
 
 def _comparisons(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Comparison]:
     """The subject against every other arm: pooled, by variation, by task, and by both."""
-    tasks = [task.name for task in spec.tasks]
-    variations = [variation.name for variation in spec.variations] or list(
-        dict.fromkeys(variation for of_arm in counts.values() for _, variation in of_arm.by_stratum)
-    )
+    tasks, variations = _tasks(spec), _variations(spec, counts)
     places = [
         ("", ""),
         *(("", variation) for variation in variations),
@@ -282,6 +280,16 @@ def _compare(one: Figures, other: Figures, figure: Figure) -> tuple[Estimate, fl
     return difference, win_rate(one, other, figure is not Figure.TEST_ACCURACY)
 
 
+def _tasks(spec: ExperimentSpec) -> list[str]:
+    return [task.name for task in spec.tasks]
+
+
+def _variations(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> list[str]:
+    """Those of the spec, or whatever the base alone is called where it has none."""
+    named = [variation.name for variation in spec.variations]
+    return named or sorted({name for arm in counts.values() for _, name in arm.by_stratum})
+
+
 # -- the rest ---------------------------------------------------------------------------------
 
 
@@ -290,10 +298,9 @@ def _health(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Hea
     plain = _plain_arm(spec)
     if not plain:
         return
-    order = {task.name: number for number, task in enumerate(spec.tasks)}
     found = counts[plain].by_stratum
-    for task, variation in sorted(found, key=lambda stratum: order.get(stratum[0], len(order))):
-        results = found[task, variation]
+    for task, variation in itertools.product(_tasks(spec), _variations(spec, counts)):
+        results = found.get((task, variation), [])
         accuracy = _known(results, lambda result: result.test and result.test.accuracy)
         majority = _known(results, lambda result: result.majority_accuracy)
         if accuracy is None or majority is None:

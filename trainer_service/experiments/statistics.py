@@ -80,13 +80,13 @@ def estimate(figures: Figures) -> Estimate | None:
     strata = kept or {stratum: by_seed for stratum, by_seed in finite.items() if by_seed}
     if not strata:
         return None
-    with np.errstate(all="ignore"):  # figures near the largest float overflow
-        means = {stratum: _mean(by_seed) for stratum, by_seed in strata.items()}
-        mean = sum(value / len(means) for value in means.values())
-        below, above = _interval(strata, means) if kept else (-math.inf, math.inf)
     count = sum(len(by_seed) for by_seed in strata.values())
-    if not math.isfinite(below + above):
-        below, above = -math.inf, math.inf
+    with np.errstate(all="ignore"):  # figures near the largest float overflow
+        means = {stratum: _mean(strata[stratum]) for stratum in sorted(strata)}
+        mean = sum(means.values()) / len(means)
+        below, above = _interval(strata, means) if kept else (-math.inf, math.inf)
+    if not math.isfinite(mean + below + above):
+        return Estimate(mean=mean, low=-math.inf, high=math.inf, count=count)
     return Estimate(mean=mean, low=mean + below, high=mean + above, count=count)
 
 
@@ -166,7 +166,7 @@ def _parts(
 ) -> list[_Part]:
     """The tasks' shares. Exact where a task's variations have the same seeds, linear else."""
     by_task: dict[str, list[Stratum]] = {}
-    for stratum in strata:
+    for stratum in sorted(strata):  # the same draws whatever the order
         by_task.setdefault(stratum[0], []).append(stratum)
     parts = []
     for inside in by_task.values():

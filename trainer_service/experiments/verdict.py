@@ -53,7 +53,13 @@ def verdict(facts: Facts) -> str:
     """One sentence: the claim, the figures it rests on, and what weakens it."""
     rivals = _rivals(facts)
     sentence = _claim(facts, rivals)
-    known = [_figure(facts, name) for name in rivals if name in facts.pooled]
+    known = [
+        # what an arm is stands once
+        f"{_named(name) if _title(facts, name) in sentence else _title(facts, name)} "
+        f"{_figures(facts.pooled[name])}"
+        for name in rivals
+        if name in facts.pooled
+    ]
     if known:
         figures = "; ".join(known)
         sentence += f" (pooled difference of {_loss(facts)}, 95% interval: {figures})"
@@ -99,7 +105,7 @@ def _claim(facts: Facts, rivals: Sequence[str]) -> str:
     if _is_higher(facts.pooled[facts.plain]):
         claim = f"{who} harms: its {_loss(facts)} is higher than plain training's"
     elif facts.plain in unbeaten:
-        claim = f"{who} adds nothing here: plain training does as well"
+        claim = f"{who} adds nothing here: no gain over plain training is shown"
     elif unbeaten:
         claim = _gain_explained(facts, unbeaten)
     else:
@@ -158,15 +164,20 @@ def _listed(facts: Facts, names: Sequence[str]) -> str:
 
 def _title(facts: Facts, name: str) -> str:
     if name == facts.plain:
-        return f"plain training `{name}`"
+        return f"plain training {_named(name)}"
     if name == facts.strongest_control:
-        return f"the strongest LLM-free control `{name}`"
+        return f"the strongest LLM-free control {_named(name)}"
+    return _named(name)
+
+
+def _named(name: str) -> str:
     return f"`{name}`"
 
 
-def _figure(facts: Facts, name: str) -> str:
-    found = facts.pooled[name]
-    return f"{_title(facts, name)} {found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+def _figures(found: Estimate) -> str:
+    if not math.isfinite(found.low):
+        return f"{found.mean:+.4f}"
+    return f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})".replace("-", "−")
 
 
 def _caveats(facts: Facts) -> list[str]:

@@ -17,7 +17,13 @@ import numpy as np
 
 from mentorgrad.errors import Unsupported
 from mentorgrad.model.experiment import Comparison, Report
-from mentorgrad.reports.content import FIGURE_TITLES, primary, reading, selected
+from mentorgrad.reports.content import (
+    FIGURE_TITLES,
+    is_without_gradient,
+    primary,
+    reading,
+    selected,
+)
 
 BETTER, WORSE, UNCLEAR = "#0072b2", "#d55e00", "#767676"
 """Distinct for colour-blind readers too, and in grey."""
@@ -30,6 +36,8 @@ MOST_TASKS = 12
 """Panels of the plot by task."""
 MOST_DOTS = 200
 """Runs of an arm that are drawn in a panel; of more, evenly spaced ones."""
+MOST_LETTERS = 32
+"""Of a name beside a plot."""
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -69,7 +77,7 @@ def forest(report: Report) -> str:
             place += 1.0
         axes.axvline(0.0, color=_INK, linewidth=1.0, zorder=1)
         axes.set_yticks(places)
-        axes.set_yticklabels([label for label, _ in rows], parse_math=False)
+        axes.set_yticklabels([_label(label) for label, _ in rows], parse_math=False)
         for tick, (_, item) in zip(axes.get_yticklabels(), rows, strict=True):
             tick.set_fontweight("bold" if not item.task else "normal")
             tick.set_color(_INK if not item.task else "#4a5361")
@@ -77,11 +85,12 @@ def forest(report: Report) -> str:
         axes.tick_params(axis="y", length=0)
         low, high = _range([item for _, item in rows])
         axes.set_xlim(low, high)
-        axes.set_xlabel(
-            f"← {report.subject} is better     difference of {title}     the other is better →",
-            parse_math=False,
+        axes.set_xlabel(f"difference of {title}")
+        axes.set_title(
+            f"← {_label(report.subject)} better", fontsize=9.5, loc="left", parse_math=False
         )
-        return _svg(figure, "forest")
+        axes.set_title("the other better →", fontsize=9.5, loc="right")
+        return _svg(figure, "forest", f"Differences of {title} with their intervals")
 
 
 def strips(report: Report) -> str:
@@ -105,24 +114,33 @@ def strips(report: Report) -> str:
             axes = panels[number]
             for place, arm in enumerate(arms):
                 _draw_strip(axes, place, losses.get((task, arm), []), arm == report.subject)
-            axes.set_title(task, fontsize=10, loc="left", fontweight="bold", parse_math=False)
+            axes.set_title(
+                _label(task), fontsize=10, loc="left", fontweight="bold", parse_math=False
+            )
             axes.set_yticks(range(len(arms)))
-            axes.set_yticklabels(arms if number % 2 == 0 else [""] * len(arms), parse_math=False)
+            labels = [_label(arm) if number % 2 == 0 else "" for arm in arms]
+            axes.set_yticklabels(labels, parse_math=False)
             axes.set_ylim(len(arms) - 0.5, -0.5)
             axes.tick_params(axis="y", length=0)
             if number >= len(tasks) - 2:
                 axes.set_xlabel(FIGURE_TITLES[primary(report)])
-        return _svg(figure, "strips")
+        return _svg(figure, "strips", f"{FIGURE_TITLES[primary(report)]} of every run")
 
 
 # -- what is drawn ----------------------------------------------------------------------------
 
 
 def _forest_rows(report: Report) -> list[tuple[str, Comparison]]:
-    """Labels and comparisons: each arm's pooled one, then its tasks'."""
-    figure = primary(report)
-    pooled = selected(report, figure, "pooled")
-    by_task = selected(report, figure, "task")
+    """Labels and comparisons: each arm's pooled one, then its tasks'.
+
+    Arms without gradient steps are in the tables only: they are far off, and the others would
+    shrink to a point.
+    """
+    alone = {arm.arm for arm in report.arms if is_without_gradient(arm)} - {report.subject}
+    pooled, by_task = (
+        [item for item in selected(report, primary(report), level) if item.other not in alone]
+        for level in ("pooled", "task")
+    )
     if len({item.task for item in by_task}) < 2 or len(pooled) + len(by_task) > MOST_ROWS:
         by_task = []
     rows = []
@@ -138,12 +156,15 @@ def _draw_interval(axes: Any, place: float, item: Comparison, is_pooled: bool) -
     if not math.isfinite(found.mean):
         return
     if math.isfinite(found.low) and math.isfinite(found.high):
-        width = 3.2 if is_pooled else 1.3
+        width = 2.6 if is_pooled else 1.3
         axes.plot(
             [found.low, found.high],
             [place, place],
             color=colour,
             linewidth=width,
+            marker="|" if is_pooled else None,
+            markersize=10,
+            markeredgewidth=2,
             solid_capstyle="butt",
             alpha=1.0 if is_pooled else 0.8,
             zorder=2,
@@ -151,8 +172,8 @@ def _draw_interval(axes: Any, place: float, item: Comparison, is_pooled: bool) -
     axes.plot(
         [found.mean],
         [place],
-        marker="D" if is_pooled else "o",
-        markersize=7.5 if is_pooled else 4.5,
+        marker="d" if is_pooled else "o",
+        markersize=8.5 if is_pooled else 4.5,
         color=colour,
         markerfacecolor=colour if math.isfinite(found.low) else "white",
         markeredgecolor="white" if is_pooled and math.isfinite(found.low) else colour,
@@ -192,6 +213,12 @@ def _draw_strip(axes: Any, place: int, losses: Sequence[float], is_subject: bool
     axes.plot([mean, mean], [place - 0.34, place + 0.34], color=colour, linewidth=2.4, zorder=3)
 
 
+def _label(text: str) -> str:
+    """A name that leaves room for the plot, without what XML has no place for."""
+    clean = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    return clean if len(clean) <= MOST_LETTERS else f"{clean[: MOST_LETTERS - 1]}…"
+
+
 # -- SVG --------------------------------------------------------------------------------------
 
 
@@ -222,7 +249,7 @@ def _canvas(count: int, size: tuple[float, float]) -> Iterator[tuple[Any, list[A
         yield figure, panels
 
 
-def _svg(figure: Any, name: str) -> str:
+def _svg(figure: Any, name: str, label: str) -> str:
     """The figure as an element whose ids are its own, so that several fit in one page."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -231,4 +258,4 @@ def _svg(figure: Any, name: str) -> str:
     text = text[text.index("<svg") :].strip()
     text = re.sub(r'(<\w+ id=")', rf"\1{name}-", text)
     text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{name}-", text)
-    return text.replace("<svg ", f'<svg role="img" class="{name}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" class="{name}" ', 1)

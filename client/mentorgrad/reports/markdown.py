@@ -7,7 +7,10 @@ import re
 from mentorgrad.model.experiment import Report
 from mentorgrad.reports.content import Table, tables
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!]|:(?=//))")
+"""What can be markup within a line."""
+_START = re.compile(r"^(\d*)([-+=.)])")
+"""What can be markup at the start of a line."""
 
 
 def markdown(report: Report) -> str:
@@ -34,12 +37,16 @@ def _table(table: Table) -> str:
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+    return "| " + " | ".join(_escaped(" ".join(cell.split())) for cell in cells) + " |"
 
 
 def _plain(text: str) -> str:
     """One line without any markup of its own."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _START.sub(r"\1\\\2", _escaped(" ".join(text.split())))
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text)
 
 
 def _prose(text: str) -> str:
@@ -48,7 +55,7 @@ def _prose(text: str) -> str:
     if len(pieces) % 2 == 0:  # a backtick without its partner
         return _plain(text)
     return "".join(
-        _code(piece) if number % 2 else _plain(piece) for number, piece in enumerate(pieces)
+        _code(piece) if number % 2 else _escaped(piece) for number, piece in enumerate(pieces)
     )
 
 

@@ -25,11 +25,11 @@ h2 {{ font-size: 1.15rem; margin: 0 0 .7rem; }}
 .warning {{ background: #fdf1e7; border-radius: .4rem; padding: .6rem 1.2rem; margin: 0 0 1.4rem; }}
 section {{ background: #fff; border-radius: .4rem; padding: 1.1rem 1.2rem; margin: 0 0 1.2rem;
   box-shadow: 0 1px 2px rgba(20, 30, 50, .08); }}
-svg {{ display: block; width: 100%; height: auto; }}
+svg {{ display: block; width: 100%; height: auto; overflow: visible; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .9rem; }}
 th, td {{ text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid #e8ebef;
-  vertical-align: top; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }}
+  vertical-align: top; font-variant-numeric: tabular-nums; overflow-wrap: break-word; }}
 th {{ font-weight: 600; color: #4a5361; border-bottom-color: #c9cfd7; }}
 td:first-child {{ font-weight: 600; }}
 tr.subject td {{ background: #eef5fa; }}
