@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from asyncio.subprocess import Process
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,15 @@ import pytest
 from mentorgrad.errors import Unavailable
 from mentorgrad.model.event import Created
 from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Function, RunSpec, Stages
+from mentorgrad.model.spec import (
+    Acceptance,
+    Function,
+    LabelPrompt,
+    MentorChoice,
+    RunSpec,
+    Stages,
+    Task,
+)
 from run_store.open import open_store
 from trainer_service.executors import local
 from trainer_service.executors.local import LocalExecutor
@@ -128,5 +137,52 @@ async def test_after_a_run_that_was_cut_off_the_process_ends(tmp_path: Path) -> 
     worker = await executor.start("no-such-run", "cpu")
     assert await worker.wait() == EXIT_NOT_MINE
     assert executor.spawned[1].returncode == EXIT_NOT_MINE
+    await executor.close()
+    store.close()
+
+
+WORDS = RunSpec(
+    LabelPrompt(n_tokens=3),
+    task=Task(shots=1, selection_rows=2),
+    stages=Stages(2, 4),
+    mentor=MentorChoice("perturb"),
+    acceptance=Acceptance(finalists=1, probe_steps=2),
+)
+
+
+async def test_a_run_in_a_used_process_is_to_the_bit_the_run_in_a_fresh_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    store = open_store(url)
+    executor = Reusing(url, runs_each=3)
+    prompts = []
+    # Three in one process, the last one in another.
+    for spec in (QUICK, WORDS, replace(WORDS, seed=1), WORDS):
+        run, _ = store.create(Created(spec))
+        assert await (await executor.start(run.run_id, "cpu")).wait() == EXIT_OK
+        prompts.append(store.read_artifact(run.run_id, "prompt.safetensors"))
+    assert len(executor.spawned) == 2
+    assert prompts[1] == prompts[3]
+    assert prompts[1] != prompts[2]
+    await executor.close()
+    store.close()
+
+
+async def test_a_process_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    store = open_store(url)
+    executor = Reusing(url, runs_each=9)
+    first, _ = store.create(Created(QUICK))
+    assert await (await executor.start(first.run_id, "cpu")).wait() == EXIT_OK
+    second, _ = store.create(Created(replace(QUICK, stages=Stages(1, 1_000_000))))
+    worker = await executor.start(second.run_id, "cpu")
+    while worker.attempt is None:
+        await asyncio.sleep(0.05)
+    worker.kill()
+    assert await worker.wait() == -signal.SIGKILL
+    assert store.get_run(second.run_id).state is RunState.RUNNING  # the scheduler's to bury
+    assert len(executor.spawned) == 1
+    worker = await executor.start("no-such-run", "cpu")
+    assert await worker.wait() == EXIT_NOT_MINE
+    assert len(executor.spawned) == 2
     await executor.close()
     store.close()
