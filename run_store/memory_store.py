@@ -38,6 +38,7 @@ from mentorgrad.model.run import (
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
 from run_store import paging, rules, trajectory
+from run_store.memory_experiments import MemoryExperiments
 from run_store.projection import (
     effective,
     fold,
@@ -110,10 +111,11 @@ def _frozen(event: RunEvent) -> RunEvent:
     return codec.decode_event(codec.encode_event(event))
 
 
-class MemoryRunStore:
+class MemoryRunStore(MemoryExperiments):
     """Holds every guarantee of `run_store.protocols.RunStore` but to outlive its process."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.url = "memory:"
         self._lock = threading.RLock()
         self._records: dict[str, _Record] = {}
@@ -124,6 +126,9 @@ class MemoryRunStore:
         if run_id not in self._records:
             raise rules.run_not_found(run_id)
         return self._records[run_id]
+
+    def _runs(self) -> Iterable[Run]:
+        return [record.run for record in self._records.values()]
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -325,7 +330,7 @@ class MemoryRunStore:
         cursor = paging.run_cursor(run_filter, order, page_size, page_token)
         with self._lock:
             self.check()
-            runs = [record.run for record in self._records.values()]
+            runs = self._runs()
         found = [(paging.run_position(run, order), run) for run in runs if _fits(run, run_filter)]
         found.sort(key=lambda item: item[0], reverse=cursor.descending)
         page, token = cursor.take(_after(found, cursor))
@@ -420,6 +425,7 @@ class MemoryRunStore:
         with self._lock:
             self._closed = True
             self._records.clear()
+            self._experiments.clear()
 
 
 def _after(

@@ -31,6 +31,7 @@ from mentorgrad.model.query import (
 )
 from mentorgrad.model.run import Artifact, DesiredState, Run, RunState, Trajectory
 from mentorgrad.model.spec import RunSpec
+from run_store.experiments import ExperimentStore
 
 
 @dataclass(frozen=True)
@@ -265,8 +266,8 @@ class RunReader(Protocol):
         ...
 
 
-class RunStore(RunWriter, RunReader, Protocol):
-    """Both sides, and an end."""
+class RunStore(RunWriter, RunReader, ExperimentStore, Protocol):
+    """All sides, and an end."""
 
     url: str
     """Where it is, without a password; fit for logs."""

@@ -6,12 +6,13 @@ import sqlalchemy as sa
 
 from mentorgrad.errors import InvalidInput, Unavailable
 from run_store import dialects, migrate
+from run_store.sql_experiments import SqlExperiments
 from run_store.sql_reader import SqlReader
 from run_store.sql_writer import SqlWriter
 
 
-class SqlRunStore(SqlWriter, SqlReader):
-    """Both sides of the SQL store, opened from a URL and migrated to the present schema.
+class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
+    """All sides of the SQL store, opened from a URL and migrated to the present schema.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.

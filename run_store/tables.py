@@ -65,6 +65,8 @@ run_labels = sa.Table(
     _run_id(),
     sa.Column("key", Text, primary_key=True),
     sa.Column("value", Text, nullable=False),
+    # An experiment counts its runs by its label, many times.
+    sa.Index(None, "key", "value", "run_id"),
 )
 
 events = sa.Table(
@@ -126,4 +128,18 @@ blobs = sa.Table(
     sa.Column("sha256", Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("experiment_id", Text, primary_key=True),
+    sa.Column("request_id", Text, nullable=False, unique=True),
+    sa.Column("state", Text, nullable=False, index=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("finished_at", sa.BigInteger),
+    sa.Column("reason", Text, nullable=False),
+    # The ExperimentSpec as its message.
+    sa.Column("spec", sa.LargeBinary, nullable=False),
+    sa.Index(None, "created_at", "experiment_id"),
 )

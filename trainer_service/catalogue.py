@@ -63,6 +63,17 @@ class Mentors:
         """Mentors and controls."""
         return (*self._targets, *CONTROLS)
 
+    def once(self) -> Mentors:
+        """The same mentors, each asked once at most: for many checks of one moment."""
+        asked: dict[str, asyncio.Future[MentorInfo]] = {}
+
+        async def ask(target: str) -> MentorInfo:
+            if target not in asked:
+                asked[target] = asyncio.ensure_future(self._probe(target))
+            return await asked[target]
+
+        return Mentors(self._targets, ask)
+
     async def states(self) -> dict[str, MentorInfo | None]:
         """Every mentor's own account, or None for those that do not answer now."""
         answers = await asyncio.gather(*map(self._ask, self._targets.values()))

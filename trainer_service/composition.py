@@ -30,7 +30,11 @@ from mentorgrad.serving.health import in_thread
 from mentorgrad.serving.metrics import exposed
 from mentorgrad.serving.security import Security, protect
 from mentorgrad.serving.server import Server, announce, wait_for_signal
-from mentorgrad.v1 import history_service_pb2_grpc, trainer_service_pb2_grpc
+from mentorgrad.v1 import (
+    experiment_service_pb2_grpc,
+    history_service_pb2_grpc,
+    trainer_service_pb2_grpc,
+)
 from mentorgrad.wire import tracing
 from run_store.history import SERVICE_NAME as HISTORY
 from run_store.history import HistoryServicer
@@ -39,6 +43,10 @@ from run_store.protocols import RunStore
 from trainer_service.catalogue import Mentors, Probe
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
+from trainer_service.experiments.admission import Admission
+from trainer_service.experiments.coordinator import Coordinator
+from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
+from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.job import MentorAccess, WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.metrics import TrainerMetrics
@@ -110,16 +118,22 @@ async def start_service(
         _job_maker(settings),
         threads=settings.threads,
         warm=settings.warm,
+        runs_each=settings.runs_per_worker,
         reported=metrics.take,
     )
     check_store(executor, settings.store)
+
+    def ended(run_id: str, device: str, code: int) -> None:
+        metrics.ended(run_id, device, code)
+        coordinator.wake()
+
     scheduler = Scheduler(
         store,
         executor,
         devices,
         per_device=settings.workers_per_device,
         max_restarts=settings.max_restarts,
-        ended=metrics.ended,
+        ended=ended,
     )
     metrics.watch_slots(lambda: len(scheduler.workers), scheduler.slots)
     offer = Offer(
@@ -130,38 +144,51 @@ async def start_service(
         import_bytes=settings.import_limit_mib << 20,
         import_events=settings.import_limit_events,
     )
+    check_data, mentors = data_check(settings), Mentors(settings.mentor, _prober(settings))
+    admission = Admission(store, check_data, settings.queue_limit)
+    coordinator = Coordinator(store, admission, scheduler.slots, scheduler.wake)
+
+    def wake() -> None:
+        scheduler.wake()
+        coordinator.wake()
+
     servicer = TrainerServicer(
         store,
-        Mentors(settings.mentor, _prober(settings)),
-        data_check(settings),
+        mentors,
+        check_data,
         scheduler.wake,
         offer,
     )
     history = HistoryServicer(store)
+    experiments = ExperimentServicer(store, mentors, check_data, wake)
     server = Server(
         settings.listen,
-        (TRAINER, HISTORY),
+        (TRAINER, HISTORY, EXPERIMENT),
         check=in_thread(_store_check(store, metrics)),
         registry=registry,
         security=security,
     )
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
+    add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
     add_trainer(servicer, server.grpc)
     add_history(history, server.grpc)
-    server.on_drain(servicer.drain)
-    server.on_drain(history.drain)
+    add_experiment(experiments, server.grpc)
+    for drained in (servicer, history, experiments):
+        server.on_drain(drained.drain)
 
     async def drain() -> None:
         """NOT_SERVING, then closing to all who follow, then the workers, then the last calls."""
         deadline = time.monotonic() + settings.drain_seconds
         await server.drain()
+        await coordinator.close()
         await scheduler.close(settings.drain_seconds)
         await server.stop(max(deadline - time.monotonic(), 0.0))
 
     await executor.prepare()
     stack.push_async_callback(drain)
     scheduler.start()
+    coordinator.start()
     return await server.start()
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc.aio
 from structlog.contextvars import bind_contextvars
@@ -26,6 +26,7 @@ from trainer_service import steering
 from trainer_service.catalogue import Mentors, spec_violations, versions
 from trainer_service.objectives.names import FUNCTION_BOUNDS
 from trainer_service.optimizers import OPTIMIZERS
+from trainer_service.threads import to_its_end
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 """For health and reflection."""
@@ -38,8 +39,6 @@ EVENTS_AT_ONCE = 64
 """Events of an import that are taken in at once."""
 IMPORTS_AT_ONCE = 2
 """Imports that may be under way; each is held in memory whole until it is recorded."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
                 "this trainer is about to stop and takes no new runs; try again", reason="DRAINING"
             )
         await self._checking.acquire()
-        digest = await _to_its_end(partial(self._check, spec), self._checking.release)
+        digest = await to_its_end(partial(self._check, spec), self._checking.release)
         warnings = await self._mentors.check(spec.mentor)
         created = Created(spec, request.request_id, versions(), digest, tracing.current().parent)
         run, is_new = await asyncio.to_thread(
@@ -179,7 +178,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         except BaseException:
             self._import_ended()
             raise
-        run = await _to_its_end(log.commit, self._import_ended)
+        run = await to_its_end(log.commit, self._import_ended)
         return pb.ImportRunResponse(run=codec.to_message(run))
 
     def _import_ended(self) -> None:
@@ -255,11 +254,3 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             queued_runs=queued,
             queue_limit=self._offer.queue_limit,
         )
-
-
-async def _to_its_end(work: Callable[[], T], ended: Callable[[], None]) -> T:
-    """What `work` returns, from a thread. A call that is cut short does not stop its thread, so
-    `ended` is called when that ends, whoever still waits."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    task.add_done_callback(lambda _: ended())
-    return await asyncio.shield(task)

@@ -66,6 +66,13 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     threads: int = Field(
         default_factory=default_threads, ge=1, le=1024, description="Threads of a worker."
     )
+    runs_per_worker: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Runs that one worker process executes, one after another. More saves each the "
+        "imports, some seconds of a core; 1 gives each run a process of its own.",
+    )
     queue_limit: int = Field(100, ge=1, le=100_000, description="Most runs that may wait.")
     max_restarts: int = Field(
         3, ge=0, le=1000, description="How often a run whose worker died is resumed by itself."

@@ -1,9 +1,10 @@
-"""The worker: one process, one run. ``python -m trainer_service.worker [--warm]``.
+"""The worker: one process, one run at a time. ``python -m trainer_service.worker [--warm]``.
 
-It reads one `WorkerJob` from standard input, claims the run, says ``{"claimed": attempt}`` on
-standard output, executes the run, says ``{"report": ...}`` every second meanwhile, and ends. With
-``--warm`` it does its slow imports first and then waits for the job; standard input that ends
-without one ends the worker.
+It reads a `WorkerJob` from standard input, claims the run, says ``{"claimed": attempt}`` on
+standard output, executes the run, says ``{"report": ...}`` every second meanwhile and
+``{"ended": code}`` at the end, and waits for the next job, which saves that its slow imports. With
+``--warm`` it does these before the first job. Standard input that ends ends the worker, and so does
+a run after which the process may not be as it was: any exit code but 0 and 1, or a signal.
 
 SIGTERM makes it save a checkpoint and leave the run INTERRUPTED. SIGINT is ignored: it belongs to
 the service, which sends SIGTERM. When the service is gone, the worker does as on SIGTERM.
@@ -19,6 +20,7 @@ Exit codes:
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -56,15 +58,25 @@ def warm_up() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Waits for the job and does it; returns the exit code."""
-    stopper = Stopper()
+    """Waits for jobs and does them; returns the exit code of the last one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "--warm" in arguments:
         warm_up()
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return EXIT_OK
-    signal.signal(signal.SIGTERM, lambda *_: stopper.note(StopKind.INTERRUPT))
+    code = EXIT_OK
+    while line := sys.stdin.buffer.readline():
+        stopper = Stopper()
+        signal.signal(signal.SIGTERM, lambda *_, s=stopper: s.note(StopKind.INTERRUPT))
+        code = _do(line, stopper)
+        if code not in (EXIT_OK, EXIT_FAILED) or stopper.is_leaving():
+            break
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _tidy()
+        _say({"ended": code})
+    return code
+
+
+def _do(line: bytes, stopper: Stopper) -> int:
+    """One job; returns its exit code."""
     try:
         job = WorkerJob.from_line(line)
     except InvalidInput as error:
@@ -83,6 +95,14 @@ def main(arguments: list[str]) -> int:
     finally:
         store.close()
         tracing.flush()
+
+
+def _tidy() -> None:
+    """Gives back what the run held, of a GPU's memory too, which others may wait for."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def work(job: WorkerJob, store: RunStore, stopper: Stopper) -> int:
@@ -144,7 +164,8 @@ def _execute(job: WorkerJob, store: RunStore, stopper: Stopper, run: Run, lease:
 
 
 def _say(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
+    # On a line of its own, whatever a library has printed before it.
+    sys.stdout.write("\n" + json.dumps(document) + "\n")
     sys.stdout.flush()
 
 

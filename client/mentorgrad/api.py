@@ -42,6 +42,17 @@ from mentorgrad.model.advice import (
     Wants,
 )
 from mentorgrad.model.event import EventKind, RunEvent
+from mentorgrad.model.experiment import (
+    Arm,
+    Experiment,
+    ExperimentPage,
+    ExperimentProgress,
+    ExperimentSpec,
+    ExperimentState,
+    Report,
+    Tuning,
+    Variation,
+)
 from mentorgrad.model.query import CandidateFilter, EventQuery, RunFilter, RunOrder, View
 from mentorgrad.model.run import (
     Artifact,
@@ -77,7 +88,13 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.results import Comparison, CreatedRun, SpecDifference, TrainerInfo
+from mentorgrad.results import (
+    Comparison,
+    CreatedExperiment,
+    CreatedRun,
+    SpecDifference,
+    TrainerInfo,
+)
 from mentorgrad.session import AsyncMentorSession, MentorSession
 from mentorgrad.wire.advising import Patience
 from mentorgrad.wire.credentials import Credentials
@@ -89,6 +106,7 @@ __all__ = [
     "AlreadyExists",
     "Answer",
     "AnswerStatus",
+    "Arm",
     "Artifact",
     "AsyncClient",
     "AsyncMentorClient",
@@ -105,6 +123,7 @@ __all__ = [
     "Comparison",
     "Conflict",
     "Constraints",
+    "CreatedExperiment",
     "CreatedRun",
     "Credentials",
     "DataFiles",
@@ -112,6 +131,11 @@ __all__ = [
     "DeadlineExceeded",
     "EventKind",
     "EventQuery",
+    "Experiment",
+    "ExperimentPage",
+    "ExperimentProgress",
+    "ExperimentSpec",
+    "ExperimentState",
     "External",
     "Fallback",
     "Function",
@@ -141,6 +165,7 @@ __all__ = [
     "ProposalStatus",
     "ProposeInput",
     "Readout",
+    "Report",
     "ResourceExhausted",
     "Run",
     "RunEvent",
@@ -157,10 +182,12 @@ __all__ = [
     "TaskCard",
     "TrainerInfo",
     "Trajectory",
+    "Tuning",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
     "Untrusted",
+    "Variation",
     "View",
     "Violation",
     "Wants",

@@ -1,4 +1,4 @@
-"""The client of a trainer service: create, steer, watch and read runs.
+"""The client of a trainer service: create, steer, watch and read runs and experiments.
 
 `AsyncClient` is the implementation; `mentorgrad.client.Client` offers the same to code without an
 event loop. Values are the dataclasses of `mentorgrad.model` and `mentorgrad.results`; errors those
@@ -25,6 +25,7 @@ from mentorgrad.errors import (
     Unavailable,
     Untrusted,
 )
+from mentorgrad.experimenting import ExperimentCalls
 from mentorgrad.model.event import EventKind, Finished, RunEvent, StateChanged
 from mentorgrad.model.query import (
     CandidateFilter,
@@ -44,7 +45,7 @@ from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from mentorgrad.wire import tensors
-from mentorgrad.wire.calls import Closed, Connection, ServiceClient, StreamLost, to_internal
+from mentorgrad.wire.calls import Closed, Connection, StreamLost, to_internal
 from mentorgrad.wire.codec import enum_number, fill, from_message, to_message
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.outage import Outage
@@ -56,7 +57,7 @@ _FOLLOW_SECONDS = 600.0
 """Deadline of one following stream; a longer watch opens the next one where this one ended."""
 
 
-class AsyncClient(ServiceClient):
+class AsyncClient(ExperimentCalls):
     """A client of one trainer service, for one event loop.
 
     Safe to use from several tasks at once. Use as an asynchronous context manager, or `close` it.

@@ -14,6 +14,7 @@ from mentorgrad.errors import Unavailable
 from mentorgrad.mentor_client import DEFAULT_MENTOR, AsyncMentorClient
 from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
 from mentorgrad.model.event import EventKind, RunEvent
+from mentorgrad.model.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
 from mentorgrad.model.query import (
     CandidateFilter,
     CandidatePage,
@@ -26,7 +27,7 @@ from mentorgrad.model.query import (
 from mentorgrad.model.run import Artifact, Run, Trajectory
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.opening import Opening, Recording, RunImporter, opening, recording
-from mentorgrad.results import Comparison, CreatedRun, TrainerInfo
+from mentorgrad.results import Comparison, CreatedExperiment, CreatedRun, TrainerInfo
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.advising import Patience
 from mentorgrad.wire.credentials import Credentials
@@ -204,6 +205,26 @@ class Client(_Facade):
     def download(self, run_id: str, name: str, path: str | os.PathLike[str]) -> Path:
         """Writes a file that a run left, aside and renamed when whole and right."""
         return self._loop.run(self._client.download(run_id, name, path))
+
+    def create_experiment(self, spec: ExperimentSpec, request_id: str = "") -> CreatedExperiment:
+        """Validates an experiment on the server and begins it."""
+        return self._loop.run(self._client.create_experiment(spec, request_id))
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """The experiment as it stands."""
+        return self._loop.run(self._client.get_experiment(experiment_id))
+
+    def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+        """Experiments, newest first, in pages."""
+        return self._loop.run(self._client.list_experiments(page_size, page_token))
+
+    def cancel_experiment(self, experiment_id: str) -> Experiment:
+        """Ends an experiment and those of its runs that have not ended."""
+        return self._loop.run(self._client.cancel_experiment(experiment_id))
+
+    def get_report(self, experiment_id: str) -> Report:
+        """Statistics over the runs that have ended so far."""
+        return self._loop.run(self._client.get_report(experiment_id))
 
 
 class MentorClient(_Facade):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mentorgrad.model.experiment import Experiment
 from mentorgrad.model.run import Run
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.schema import to_dict
@@ -22,6 +23,18 @@ class CreatedRun:
     """Whether this call created it; false when the request_id was known already."""
     warnings: tuple[str, ...] = ()
     """What the caller should know, for example that the mentor is absent."""
+
+
+@dataclass(frozen=True)
+class CreatedExperiment:
+    """An experiment that was asked for."""
+
+    experiment: Experiment = field(default_factory=Experiment)
+    """As it stands."""
+    created: bool = False
+    """Whether this call created it; false when the request_id was known already."""
+    warnings: tuple[str, ...] = ()
+    """What may be wrong, for example that a mentor is absent."""
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,20 @@ import asyncio
 import os
 import socket
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from mentorgrad.model.event import Created
+from mentorgrad.model.experiment import ExperimentState
 from mentorgrad.model.run import RunState
-from run_store import sql_writer
+from run_store import sql_experiments, sql_writer
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from tests.fuzz import valid
-from tests.fuzz.values import SPARE
+from tests.fuzz.values import EXPERIMENTS, SPARE
+from tests.support.quick_runs import end_run
 from tests.support.served_runs import Worker
 from trainer_service import composition
 from trainer_service.settings import TrainerSettings
@@ -66,13 +69,22 @@ class NoWorker:
 
 
 def fill(store: RunStore) -> None:
-    """Runs of known ids in every state."""
+    """Runs and experiments of known ids in every state."""
     names = ["finished", "running", "queued", "paused", "failed", *SPARE]
     ids = iter(names)
     make_id, sql_writer.new_run_id = sql_writer.new_run_id, lambda: next(ids)
     for name in names:
         store.create(Created(valid.SPECS[0], f"request of {name}"))
     sql_writer.new_run_id = make_id
+    names = iter(EXPERIMENTS)
+    make_id, sql_experiments.new_run_id = sql_experiments.new_run_id, lambda: next(names)
+    for name in EXPERIMENTS:
+        store.create_experiment(valid.EXPERIMENTS[0], f"request of {name}")
+    sql_experiments.new_run_id = make_id
+    store.set_experiment_state("exp-finished", ExperimentState.FINISHED)
+    labels = {"experiment": "exp-finished", "phase": "main", "arm": "none", "task": "toy"}
+    spec = replace(valid.SPECS[0], labels=labels)
+    end_run(store, store.create(Created(spec, "counted"))[0], 1.0)
     finished = Worker(store, "finished")
     finished.segment(0, 1)
     finished.segment(1, 4)

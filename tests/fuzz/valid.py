@@ -31,6 +31,7 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
+from mentorgrad.model.experiment import Arm, ExperimentSpec, Tuning, Variation
 from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot
 from mentorgrad.model.spec import (
@@ -45,11 +46,13 @@ from mentorgrad.model.spec import (
     Task,
 )
 from mentorgrad.schema import to_dict
+from mentorgrad.v1 import experiment_service_pb2 as experiment
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.wire.codec import to_message
 from run_store import page_tokens
+from tests.fuzz.values import EXPERIMENTS as EXPERIMENTS_THERE
 from tests.fuzz.values import RUNS, SPARE
 from tests.support.event_maker import EventMaker
 
@@ -69,6 +72,36 @@ SPECS = (
     RunSpec(LabelPrompt(n_tokens=2), mentor=MentorChoice("recombine", options={"parents": 3})),
     RunSpec(LabelPrompt(encoder="model"), task=OWN_TASK),
     RunSpec(PromptTuning(n_tokens=2), task=Task("hf:org/name", hub=HubData(template="{a}: {b}"))),
+)
+EXPERIMENTS = (
+    ExperimentSpec(
+        base=SPECS[0],
+        tasks=(Task("toy"),),
+        arms=(Arm("none"), Arm("noise", MentorChoice("perturb"))),
+        seeds=(0,),
+    ),
+    ExperimentSpec(
+        base=SPECS[0],
+        tasks=(Task("toy"), Task("more", shots=1)),
+        variations=(
+            Variation("few", {"stages": {"count": 1}}),
+            Variation("other", {"objective": {"function": {"dimensions": 3}}}),
+        ),
+        arms=(
+            Arm("live", SPECS[2].mentor, {"acceptance": {"policy": "best_of"}}),
+            Arm("away", MentorChoice("away")),
+        ),
+        seeds=(1, 2),
+        tuning=Tuning((0.1, 0.01), Task("toy"), (3,)),
+        parallel=1,
+    ),
+    ExperimentSpec(
+        base=SPECS[5],
+        tasks=(OWN_TASK,),
+        arms=(Arm("a"), Arm("b", SPECS[4].mentor)),
+        seeds=(0,),
+        subject="b",
+    ),
 )
 CANDIDATE = Candidate(
     "s0/step5", text="some words", toward_text="more words", filled=(0,), score=Score(1.0, 0.5, 9)
@@ -175,6 +208,23 @@ def _of_runs(request: Any, names: Sequence[str]) -> list[list[Any]]:
     return [[request(run_id=name)] for name in names]
 
 
+def _experiment_listings() -> list[list[Any]]:
+    digest = page_tokens.digest("experiments")
+    places = [None, (0, ""), (2**63 - 1, "zzz"), (-(2**63), "a"), (1, 2), (1e300, "b")]
+    return [
+        [
+            experiment.ListExperimentsRequest(
+                page_size=3, page_token=page_tokens.encode(place, digest) if place else ""
+            )
+        ]
+        for place in places
+    ]
+
+
+def _of_experiments(request: Any, names: Sequence[str]) -> list[list[Any]]:
+    return [[request(experiment_id=name)] for name in names]
+
+
 VALID: dict[str, list[list[Any]]] = {
     "TrainerService.CancelRun": _of_runs(trainer.CancelRunRequest, (*SPARE[:50], "running")),
     "TrainerService.PauseRun": _of_runs(trainer.PauseRunRequest, (*SPARE[:50], "running")),
@@ -208,6 +258,19 @@ VALID: dict[str, list[list[Any]]] = {
     "HistoryService.CompareRuns": [
         [history.CompareRunsRequest(run_ids=["finished", "imported", "running"])]
     ],
+    "ExperimentService.CreateExperiment": [
+        [experiment.CreateExperimentRequest(request_id=name, spec=to_message(spec))]
+        for spec in EXPERIMENTS
+        for name in ("", "same")
+    ],
+    "ExperimentService.GetExperiment": _of_experiments(
+        experiment.GetExperimentRequest, EXPERIMENTS_THERE
+    ),
+    "ExperimentService.CancelExperiment": _of_experiments(
+        experiment.CancelExperimentRequest, EXPERIMENTS_THERE
+    ),
+    "ExperimentService.GetReport": _of_experiments(experiment.GetReportRequest, EXPERIMENTS_THERE),
+    "ExperimentService.ListExperiments": _experiment_listings(),
     "MentorService.Advise": [_session(opened) for opened in OPENS],
     "MentorService.Propose": [
         [

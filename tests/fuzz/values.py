@@ -14,6 +14,9 @@ RUNS = ("finished", "running", "queued", "paused", "failed", "imported")
 SPARE = tuple(f"spare{n:03}" for n in range(200))
 """Runs that may be steered and deleted."""
 
+EXPERIMENTS = ("exp-running", "exp-finished", *(f"exp-spare{n}" for n in range(10)))
+"""Experiments that are there; all but the finished one may be ended."""
+
 MAX_DEPTH = 4
 """Messages in messages that are made field by field; `Struct` goes deeper."""
 
@@ -25,6 +28,7 @@ _TEXTS = (
     "\x00",
     "a\x00b",
     "finished",
+    "exp-finished",
     "none",
     "perturb",
     "live",

@@ -16,6 +16,7 @@ from mentorgrad.client import BackgroundLoop
 from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Function
 from run_store.memory_store import MemoryRunStore
+from tests.support.quick_runs import end_runs
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
 
@@ -154,3 +155,111 @@ def test_files(command: CommandLine, store: MemoryRunStore, tmp_path: Path) -> N
     assert list(store.events(run_id)) == before
     drawn = command.json("runs", "plot", run_id, "-o", str(tmp_path / "loss.png"))
     assert Path(drawn["file"]).read_bytes().startswith(b"\x89PNG")
+
+
+# -- experiments ------------------------------------------------------------------------------
+
+EXPERIMENT = """
+name = "which"
+description = "what is asked"
+tasks = ["toy"]
+seeds = 2
+[base]
+objective = "function"
+budget = {gradient_steps = 200}
+[[arms]]
+name = "none"
+[[arms]]
+name = "noise"
+mentor = "perturb"
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> str:
+    file = tmp_path / "experiment.toml"
+    file.write_text(EXPERIMENT)
+    return str(file)
+
+
+@pytest.fixture
+def workers(store: MemoryRunStore) -> Iterator[None]:
+    """End what is queued, until the test ends."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.02):
+            end_runs(store, lambda run: None if run.spec.seed == 5 else 1.0)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("workers")
+def test_an_experiment_is_run_and_reported_and_run_again_is_the_same(
+    command: CommandLine, experiment: str, store: MemoryRunStore, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    result = command("experiment", "run", experiment, "--html", str(page))
+    assert result.exit_code == 0, result.stderr
+    assert ": 4 runs\n" in result.stdout
+    assert "4/4 runs, all ended" in result.stdout
+    assert "what is asked" in result.stdout
+    assert page.read_text().startswith("<!doctype html>")
+
+    report = command.json("experiment", "run", experiment)
+    assert report["complete"]
+    assert len(report["cells"]) == 4
+    assert len(store.list_experiments().experiments) == 1
+    name = report["experiment_id"]
+    assert command.json("experiment", "report", name) == report
+    assert command("experiment", "report", name, "--markdown").stdout.startswith("# which")
+    (listed,) = command.json("experiment", "list")["experiments"]
+    assert (listed["experiment_id"], listed["state"]) == (name, "finished")
+    assert f"{name}\twhich\tfinished\t4\t0\t4\t" in command("experiment", "list").stdout
+    shown = command("experiment", "show", name)
+    assert "runs\t4/4 ended, all ended" in shown.stdout
+    assert f"--label experiment={name}" in shown.stderr
+    assert command.json("experiment", "show", name)["progress"]["succeeded"] == 4
+    anew = command.json("experiment", "run", experiment, "--request-id", "anew")
+    assert anew["experiment_id"] != name
+
+
+def test_an_experiment_is_begun_and_cancelled(command: CommandLine, experiment: str) -> None:
+    made = command.json("experiment", "run", experiment, "--detach")
+    name = made["experiment"]["experiment_id"]
+    assert made["created"]
+    assert command("experiment", "run", experiment, "--detach").stdout == f"{name}\n"
+    assert command("experiment", "cancel", name).stdout == f"{name} is cancelled\n"
+    result = command("experiment", "cancel", name)
+    assert result.exit_code == 1
+    assert "cancelled and cannot become cancelled" in result.stderr
+    result = command("experiment", "run", experiment)
+    assert result.exit_code == 1
+    assert "--request-id NAME runs it anew" in result.stdout
+    assert "the experiment cancelled: cancelled on request" in result.stderr
+
+
+def test_ctrl_c_stops_the_watching_and_never_the_experiment(
+    command: CommandLine, experiment: str, monkeypatch: pytest.MonkeyPatch, store: MemoryRunStore
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mentorgrad.cli.experiment_watching.time.sleep", interrupted)
+    result = command("experiment", "run", experiment)
+    assert result.exit_code == 130
+    (name,) = store.running_experiments()
+    assert f"mentorgrad experiment report {name} --server {command.address}" in result.stderr
+
+
+def test_a_wrong_change_is_one_line_with_its_path(command: CommandLine, experiment: str) -> None:
+    file = Path(experiment)
+    file.write_text(EXPERIMENT + "changes.optimizer.lerning_rate = 0.1\n")
+    result = command("experiment", "run", experiment)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "spec.arms[1].changes.optimizer.lerning_rate: is not known here" in result.stderr

@@ -9,6 +9,7 @@ from grpc import StatusCode
 from tests.fuzz.campaign import run, stopped
 from tests.fuzz.methods import MENTOR, METHODS, TRAINER
 from tests.fuzz.services import Services
+from tests.fuzz.valid import VALID
 
 CASES = 300
 
@@ -23,8 +24,12 @@ def test_odd_requests_get_documented_answers_and_harm_nobody(tmp_path: Path) -> 
     assert report.cases >= CASES
     assert set(report.by_method) == {method.short for method in METHODS}
     assert set(report.by_kind) == {"heaviest", "generated", "spoilt", "raw"}
+    assert {m.short for m in METHODS if m.service.startswith("mentorgrad.")} - set(VALID) == {
+        "MentorService.GetMentorInfo",
+        "TrainerService.GetTrainerInfo",
+    }
     # It comes past the first check, and does not only say what is right.
-    for name in ("CreateRun", "ListRuns", "Advise", "Propose"):
+    for name in ("CreateRun", "CreateExperiment", "ListRuns", "Advise", "Propose"):
         answers = next(codes for method, codes in report.codes.items() if method.endswith(name))
         assert answers[StatusCode.OK.name]
         assert answers[StatusCode.INVALID_ARGUMENT.name]

@@ -1,4 +1,5 @@
-"""Trainer and history over a store in memory, on real sockets, and runs recorded as by a worker."""
+"""Trainer, history and experiments over a store in memory, on real sockets; runs recorded as by
+workers."""
 
 from __future__ import annotations
 
@@ -22,11 +23,17 @@ from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.serving.security import Security
 from mentorgrad.serving.server import Server
+from mentorgrad.v1.experiment_service_pb2_grpc import (
+    add_ExperimentServiceServicer_to_server,
+)
 from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
 from run_store.history import HistoryServicer
 from run_store.memory_store import MemoryRunStore
 from trainer_service.catalogue import Mentors
+from trainer_service.experiments.admission import Admission
+from trainer_service.experiments.coordinator import Coordinator
+from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.servicer import Offer, TrainerServicer
 
 DIGEST = "d" * 64
@@ -40,7 +47,7 @@ async def no_mentor(target: str) -> Any:
 async def served(
     store: MemoryRunStore, listen: str = "127.0.0.1:0", security: Security | None = None
 ) -> AsyncIterator[tuple[Server, str]]:
-    services = ["mentorgrad.v1.HistoryService", "mentorgrad.v1.TrainerService"]
+    services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
     server = Server(listen, services, security=security)
     history = HistoryServicer(store)
     add_HistoryServiceServicer_to_server(history, server.grpc)
@@ -52,20 +59,31 @@ async def served(
         import_bytes=1 << 20,
         import_events=1000,
     )
+    mentors = Mentors({"absent": "127.0.0.1:1"}, no_mentor)
+
+    def check_data(spec: RunSpec) -> str:
+        return DIGEST
+
     trainer = TrainerServicer(
         store,
-        Mentors({"absent": "127.0.0.1:1"}, no_mentor),
-        lambda spec: DIGEST,
+        mentors,
+        check_data,
         lambda: None,
         offer,
     )
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
-    for servicer in (history, trainer):
+    admission = Admission(store, check_data, offer.queue_limit)
+    coordinator = Coordinator(store, admission, offer.worker_slots, lambda: None)
+    experiments = ExperimentServicer(store, mentors, check_data, coordinator.wake)
+    add_ExperimentServiceServicer_to_server(experiments, server.grpc)
+    for servicer in (history, trainer, experiments):
         server.on_drain(servicer.drain)
     address = await server.start()
+    coordinator.start()
     try:
         yield server, address
     finally:
+        await coordinator.close()
         await server.stop(0)
 
 

@@ -1,4 +1,8 @@
-"""Workers as child processes of the service: spawned, never forked, with one warm standby."""
+"""Workers as child processes of the service: spawned, never forked, with one warm standby.
+
+A process may execute several runs, one after another: after its imports, which take some seconds of
+a core, it is as good for the next run as for its first. Every run seeds all that is random.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,43 +29,70 @@ STANDBY_DELAY = 10.0
 """Seconds from a run's start to that of the next standby, whose imports would hold the run up."""
 
 
+IDLE_SECONDS = 20.0
+"""How long a process that may execute another run waits for one."""
+
 Reported = Callable[[str, str, Report], None]
 """Takes what the worker of a run, on a device, reports."""
 
 
 class LocalWorker:
-    """A child process with a run."""
+    """A child process with a run, until the run has ended.
 
-    def __init__(self, run_id: str, device: str, process: Process, reported: Reported) -> None:
+    Args:
+        run_id: The run.
+        device: What it computes on.
+        process: The child, which has been told its job.
+        reported: Takes what it reports.
+        released: Called when the run has ended and the child waits for another; None: it will not
+            wait.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        device: str,
+        process: Process,
+        reported: Reported,
+        released: Callable[[], None] | None = None,
+    ) -> None:
         self.run_id = run_id
         self.device = device
         self.attempt: int | None = None
         self.pid = process.pid
         self._process = process
         self._reported = reported
+        self._released = released
+        self._code: int | None = None
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
+        """What the worker says of this run; what it says later is of the next one."""
         assert self._process.stdout is not None  # noqa: S101 - asked for with PIPE
         async for line in self._process.stdout:
             # Libraries may print too; what is not ours is nobody's business.
             with contextlib.suppress(ValueError, TypeError, MentorgradError):
                 self._take(json.loads(line))
+            if self._code is not None and self._released is not None:
+                self._released()
+                return
 
     def _take(self, said: dict[str, Any]) -> None:
         if "claimed" in said:
             self.attempt = int(said["claimed"])
         elif "report" in said:
             self._reported(self.run_id, self.device, parse(said["report"]))
+        elif "ended" in said and self._released is not None:
+            self._code = int(said["ended"])
 
     async def wait(self) -> int:
         """See `WorkerHandle.wait`."""
         await asyncio.shield(self._reading)
-        return await self._process.wait()
+        return await self._process.wait() if self._code is None else self._code
 
     def alive(self) -> bool:
         """See `WorkerHandle.alive`."""
-        return self._process.returncode is None
+        return self._code is None and self._process.returncode is None
 
     def terminate(self) -> None:
         """See `WorkerHandle.terminate`."""
@@ -75,6 +107,18 @@ class LocalWorker:
                 self._process.kill()
 
 
+@dataclass(frozen=True, eq=False)
+class _Idle:
+    """A process between two runs."""
+
+    device: str
+    """What it has computed on."""
+    process: Process
+    """The child."""
+    runs: int
+    """Runs that it has executed."""
+
+
 class LocalExecutor:
     """Starts workers on this host.
 
@@ -82,6 +126,7 @@ class LocalExecutor:
         make_job: (run id, device) → what the worker is told.
         threads: Threads that torch may use in a worker.
         warm: Whether one process waits with its imports done, which saves a run some seconds.
+        runs_each: Runs that a process may execute, one after another.
         reported: Takes what the workers report.
     """
 
@@ -93,11 +138,16 @@ class LocalExecutor:
         *,
         threads: int,
         warm: bool = True,
+        runs_each: int = 1,
         reported: Reported = lambda *_: None,
     ) -> None:
         self._make_job = make_job
         self._threads = threads
         self._warm = warm
+        self._runs_each = runs_each
+        self._idle: list[_Idle] = []
+        self._retiring: set[asyncio.Task[int]] = set()
+        self._closing = False
         self._reported = reported
         self._standby: Process | None = None
         self._preparing: asyncio.Task[None] | None = None
@@ -110,19 +160,52 @@ class LocalExecutor:
     async def start(self, run_id: str, device: str) -> LocalWorker:
         """See `Executor.start`."""
         await self._stop_preparing()
-        process, self._standby = self._standby, None
+        process, runs = self._take_idle(device)
+        if process is None:
+            process, self._standby = self._standby, None
         if process is None or process.returncode is not None:
-            process = await self._spawn()
+            process, runs = await self._spawn(), 0
+        is_last = runs + 1 >= self._runs_each
         assert process.stdin is not None  # noqa: S101 - asked for with PIPE
         try:
             job = replace(self._make_job(run_id, device), parent=os.getpid())
             process.stdin.write(job.to_line())
             await process.stdin.drain()
-            process.stdin.close()
+            if is_last:
+                process.stdin.close()
         except (BrokenPipeError, ConnectionResetError):
             log.warning("worker_died_waiting", run_id=run_id)
         self._preparing = asyncio.create_task(self._prepare_later())
-        return LocalWorker(run_id, device, process, self._reported)
+        released = None if is_last else partial(self._release, _Idle(device, process, runs + 1))
+        return LocalWorker(run_id, device, process, self._reported, released)
+
+    # -- processes between two runs -----------------------------------------------------------
+
+    def _take_idle(self, device: str) -> tuple[Process | None, int]:
+        """One that has executed runs on the device, and how many; on another device it would keep
+        memory of the first."""
+        for idle in reversed(self._idle):
+            if idle.device == device and idle.process.returncode is None:
+                self._idle.remove(idle)
+                return idle.process, idle.runs
+        return None, 0
+
+    def _release(self, idle: _Idle) -> None:
+        """A process is free for another run; it waits for a while."""
+        self._idle.append(idle)
+        wait = 0.0 if self._closing else IDLE_SECONDS
+        asyncio.get_running_loop().call_later(wait, self._give_up, idle)
+
+    def _give_up(self, idle: _Idle) -> None:
+        """Ends a process that waits in vain; the end of its input tells it."""
+        if idle not in self._idle:
+            return
+        self._idle.remove(idle)
+        if idle.process.stdin is not None:
+            idle.process.stdin.close()
+        task = asyncio.ensure_future(idle.process.wait())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def _prepare_later(self) -> None:
         """The next standby; without one, the next run only starts more slowly."""
@@ -140,7 +223,12 @@ class LocalExecutor:
 
     async def close(self) -> None:
         """See `Executor.close`."""
+        self._closing = True
         await self._stop_preparing()
+        for idle in list(self._idle):
+            self._give_up(idle)
+        if self._retiring:
+            await asyncio.wait(self._retiring)
         process, self._standby = self._standby, None
         if process is None:
             return

@@ -16,6 +16,7 @@ from mentorgrad.cli import (
     certs,
     demo,
     doctor,
+    experiment,
     health,
     mentor,
     models,
@@ -137,6 +138,7 @@ def _root(
 demo.register(app)
 run.register(app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(serve.app, name="serve")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(models.app, name="models")

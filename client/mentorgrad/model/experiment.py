@@ -123,6 +123,22 @@ class ExperimentState(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can follow."""
+        return not EXPERIMENT_TRANSITIONS[self]
+
+
+EXPERIMENT_TRANSITIONS: dict[ExperimentState, frozenset[ExperimentState]] = {
+    ExperimentState.RUNNING: frozenset(
+        {ExperimentState.FINISHED, ExperimentState.CANCELLED, ExperimentState.FAILED}
+    ),
+    ExperimentState.FINISHED: frozenset(),
+    ExperimentState.CANCELLED: frozenset(),
+    ExperimentState.FAILED: frozenset(),
+}
+"""The allowed transitions; everything that changes a state asks here."""
+
 
 @dataclass(frozen=True)
 class ExperimentProgress:
@@ -164,6 +180,16 @@ class Experiment:
     """How far it is."""
     reason: str = ""
     """Why it is in this state, where that is not plain."""
+
+
+@dataclass(frozen=True)
+class ExperimentPage:
+    """A page of experiments."""
+
+    experiments: tuple[Experiment, ...]
+    """Newest first."""
+    next_page_token: str = ""
+    """Opaque; empty on the last page."""
 
 
 class Figure(StrEnum):

@@ -45,10 +45,15 @@ _RETRIED = [
     {"service": "mentorgrad.v1.HistoryService", "method": name}
     for name in ("GetRun", "ListRuns", "ListCandidates", "CompareRuns", "ListArtifacts")
 ] + [
+    *(
+        {"service": "mentorgrad.v1.ExperimentService", "method": name}
+        for name in ("GetExperiment", "ListExperiments", "GetReport")
+    ),
     {"service": "mentorgrad.v1.TrainerService", "method": "GetTrainerInfo"},
     {"service": "mentorgrad.v1.MentorService", "method": "GetMentorInfo"},
-    # Safe to repeat: the same request_id names the same run.
+    # Safe to repeat: the same request_id names the same run, or experiment.
     {"service": "mentorgrad.v1.TrainerService", "method": "CreateRun"},
+    {"service": "mentorgrad.v1.ExperimentService", "method": "CreateExperiment"},
 ]
 
 _SERVICE_CONFIG = {

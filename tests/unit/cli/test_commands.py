@@ -42,6 +42,10 @@ def test_every_command_has_help_with_an_example(invoke: Invoke, path: tuple[str,
         ("runs", "download", "x"),
         ("runs", "plot", "x"),
         ("run",),
+        ("experiment", "report", "x"),
+        ("experiment", "list"),
+        ("experiment", "show", "x"),
+        ("experiment", "cancel", "x"),
     ],
 )
 def test_without_a_service_one_line_says_how_to_start_one(

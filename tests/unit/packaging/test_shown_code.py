@@ -22,3 +22,10 @@ def test_the_guide_shows_the_programs_own_lines(language: str) -> None:
         assert len(code.splitlines()) > 4
         indented = textwrap.indent(code, "\t")
         assert code in program or indented in program, code
+
+
+def test_the_guide_to_experiments_shows_the_example() -> None:
+    guide = (ROOT / "docs/experiments.md").read_text()
+    shown = re.search(r"^```toml\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    assert shown[1] == (ROOT / "examples/experiment.toml").read_text()

@@ -196,3 +196,19 @@ def test_damaged_bytes_are_told(tmp_path: Path, event_maker: Any) -> None:
     with pytest.raises(DataLoss):
         list(store.events(run.run_id))
     store.close()
+
+
+def test_a_store_of_the_first_schema_keeps_its_runs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    store = open_store(url)
+    run, _ = store.create(Created(request_id="old"))
+    store.close()
+    engine = dialects.engine_of(dialects.parse(url))
+    with dialects.writer_of(engine).begin() as connection:
+        command.downgrade(migrate.config(connection), "0001")
+        assert "experiments" not in sa.inspect(connection).get_table_names()
+    engine.dispose()
+    store = open_store(url)
+    assert store.get_run(run.run_id) == run
+    assert store.running_experiments() == ()
+    store.close()

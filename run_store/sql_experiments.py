@@ -1,0 +1,187 @@
+"""Experiments in SQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
+
+from mentorgrad.ids import new_run_id
+from mentorgrad.model.experiment import (
+    Experiment,
+    ExperimentPage,
+    ExperimentSpec,
+    ExperimentState,
+)
+from mentorgrad.model.run import RunState
+from mentorgrad.wire import codec
+from run_store import experiments as keeping
+from run_store import paging, rules
+from run_store.experiments import EXPERIMENT, PHASE, Counts
+from run_store.sql_base import SqlBase
+from run_store.tables import experiments, run_labels, runs
+
+_CREATE_LOCK = 0x6D6765787065726D
+"""Key of the advisory lock under which experiments are created on Postgres."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FEW_ROWS = {"yield_per": 16}
+
+
+class SqlExperiments(SqlBase):
+    """Keeps experiments; see `run_store.experiments.ExperimentStore`."""
+
+    def create_experiment(
+        self, spec: ExperimentSpec, request_id: str = ""
+    ) -> tuple[Experiment, bool]:
+        """See `ExperimentStore.create_experiment`."""
+        rules.check_request_id(request_id)
+        with self._writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+            there = _requested(connection, request_id, spec)
+            if there is not None:
+                return there, False
+            row = {
+                "experiment_id": new_run_id(),
+                "request_id": request_id or uuid.uuid4().hex,
+                "state": ExperimentState.RUNNING.value,
+                "created_at": paging.micros(datetime.now(UTC)),
+                "reason": "",
+                "spec": codec.encode(spec),
+            }
+            connection.execute(experiments.insert(), row)
+            return _load(connection, str(row["experiment_id"])), True
+
+    def find_experiment(self, request_id: str, spec: ExperimentSpec) -> Experiment | None:
+        """See `ExperimentStore.find_experiment`."""
+        rules.check_request_id(request_id)
+        with self._reading() as connection:
+            return _requested(connection, request_id, spec)
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """See `ExperimentStore.get_experiment`."""
+        with self._reading() as connection:
+            return _load(connection, experiment_id)
+
+    def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+        """See `ExperimentStore.list_experiments`."""
+        cursor = keeping.cursor(page_size, page_token)
+        keys = (experiments.c.created_at, experiments.c.experiment_id)
+        statement = sa.select(experiments).order_by(*(key.desc() for key in keys))
+        if cursor.after is not None:
+            after = sa.tuple_(*(sa.literal(part) for part in cursor.after))
+            statement = statement.where(sa.tuple_(*keys) < after)
+        statement = statement.limit(cursor.page_size + 1)
+        with (
+            self._reading() as connection,
+            connection.execute(statement, execution_options=_FEW_ROWS) as rows,
+        ):
+            page, token = cursor.take(_placed(rows))
+        return ExperimentPage(tuple(page), token)
+
+    def running_experiments(self) -> tuple[str, ...]:
+        """See `ExperimentStore.running_experiments`."""
+        with self._reading() as connection:
+            return tuple(connection.execute(_RUNNING).scalars())
+
+    def set_experiment_state(
+        self, experiment_id: str, state: ExperimentState, reason: str = ""
+    ) -> Experiment:
+        """See `ExperimentStore.set_experiment_state`."""
+        with self._writing() as connection:
+            keeping.check_transition(_load(connection, experiment_id, lock=True), state)
+            values = {
+                "state": state.value,
+                "reason": reason,
+                "finished_at": paging.micros(datetime.now(UTC)),
+            }
+            connection.execute(
+                sa.update(experiments)
+                .where(experiments.c.experiment_id == experiment_id)
+                .values(values)
+            )
+            return _load(connection, experiment_id)
+
+    def count_runs(self, experiment_id: str) -> Counts:
+        """See `ExperimentStore.count_runs`."""
+        if not rules.is_run_id(experiment_id):
+            return {}
+        with self._reading() as connection:
+            rows = connection.execute(_COUNTS, {"experiment": experiment_id}).all()
+        return {(row.phase or "", RunState(row.state)): int(row.count_) for row in rows}
+
+
+def _requested(connection: Connection, request_id: str, spec: ExperimentSpec) -> Experiment | None:
+    if not request_id:
+        return None
+    row = connection.execute(_BY_REQUEST, {"request": request_id}).one_or_none()
+    if row is None:
+        return None
+    there = _experiment(row)
+    keeping.check_same_request(there, spec)
+    return there
+
+
+def _load(connection: Connection, experiment_id: str, *, lock: bool = False) -> Experiment:
+    """The experiment as it stands.
+
+    Raises:
+        NotFound: There is none; odd ids never reach the database.
+    """
+    statement = _BY_ID.with_for_update() if lock else _BY_ID
+    row = (
+        connection.execute(statement, {"experiment": experiment_id}).one_or_none()
+        if rules.is_run_id(experiment_id)
+        else None
+    )
+    if row is None:
+        raise keeping.not_found(experiment_id)
+    return _experiment(row)
+
+
+def _placed(rows: Iterable[Any]) -> Iterator[tuple[paging.Position, int, Experiment]]:
+    for row in rows:
+        yield (row.created_at, row.experiment_id), len(row.spec), _experiment(row)
+
+
+def _experiment(row: Any) -> Experiment:
+    return Experiment(
+        experiment_id=row.experiment_id,
+        request_id=row.request_id,
+        spec=codec.decode(ExperimentSpec, row.spec),
+        state=ExperimentState(row.state),
+        created_at=_moment(row.created_at),
+        finished_at=_moment(row.finished_at),
+        reason=row.reason,
+    )
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+
+
+_BY_ID = sa.select(experiments).where(experiments.c.experiment_id == bindparam("experiment"))
+_BY_REQUEST = sa.select(experiments).where(experiments.c.request_id == bindparam("request"))
+_RUNNING = (
+    sa.select(experiments.c.experiment_id)
+    .where(experiments.c.state == ExperimentState.RUNNING.value)
+    .order_by(experiments.c.created_at, experiments.c.experiment_id)
+)
+_OF = run_labels.alias("of_experiment")
+_IN = run_labels.alias("in_phase")
+_COUNTS = (
+    sa.select(_IN.c.value.label("phase"), runs.c.state, sa.func.count().label("count_"))
+    .select_from(
+        _OF.join(runs, runs.c.run_id == _OF.c.run_id).outerjoin(
+            _IN, (_IN.c.run_id == _OF.c.run_id) & (_IN.c.key == PHASE)
+        )
+    )
+    .where(_OF.c.key == EXPERIMENT, _OF.c.value == bindparam("experiment"))
+    .group_by(_IN.c.value, runs.c.state)
+)

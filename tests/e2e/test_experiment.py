@@ -1,0 +1,95 @@
+"""The example experiment by the command alone: own services, a break in the middle, a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mentorgrad.model.experiment import Experiment, Report
+from mentorgrad.model.query import RunFilter
+from mentorgrad.model.run import RunState
+from mentorgrad.schema import from_dict
+from run_store.open import open_store
+from tests.support.trainer_process import eventually
+
+EXAMPLE = Path(__file__).parents[2] / "examples/experiment.toml"
+pytestmark = pytest.mark.timeout(900)
+
+
+def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
+    code = "from mentorgrad.cli.main import main; main()"
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-c", code, "experiment", "run", str(EXAMPLE), "--local"),
+            *("--directory", str(folder / "out"), *flags),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"MENTORGRAD_TRAINER_CACHE_DIR": str(folder / "cache")},
+        start_new_session=True,
+    )
+
+
+def test_the_example_survives_a_break_and_reports(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/out/runs.sqlite"
+    first = start(tmp_path)
+
+    def some_have_ended() -> bool:
+        assert first.poll() is None, first.communicate()
+        if not (tmp_path / "out/runs.sqlite").exists():
+            return False
+        store = open_store(url)
+        ended = store.list_runs(RunFilter(states=(RunState.SUCCEEDED,))).runs
+        store.close()
+        return len(ended) >= 2
+
+    eventually(some_have_ended, "two ended runs", 400.0)
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 130
+    assert err.splitlines()[-1] == (
+        "stopped, with all services; the same command goes on where it was"
+    )
+
+    second = start(tmp_path, "--json", "--html", str(tmp_path / "report.html"))
+    out, err = second.communicate(timeout=600)
+    assert second.returncode == 0, err
+    assert "(known already; it goes on)" in err
+    report = from_dict(Report, json.loads(out))
+    assert report.complete
+    assert (report.name, report.subject, report.strongest_control) == (
+        "hollows",
+        "perturb",
+        "random",
+    )
+    assert [(arm.arm, arm.runs, arm.failed) for arm in report.arms] == [
+        ("none", 6, 0),
+        ("random", 6, 0),
+        ("perturb", 6, 0),
+    ]
+    assert all(arm.gradient_steps <= report.gradient_steps_limit == 120 for arm in report.arms)
+    places = {(cell.arm, cell.variation, cell.seed) for cell in report.cells}
+    assert len(places) == len(report.cells) == 18
+    pooled = [c for c in report.comparisons if not c.variation and not c.task]
+    assert {c.other for c in pooled} == {"none", "random"}
+    assert all(c.difference.count == 6 for c in pooled)
+
+    assert json.loads((tmp_path / "out/report.json").read_text()) == json.loads(out)
+    assert (tmp_path / "out/report.md").read_text().startswith("# hollows")
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    store = open_store(url)
+    (experiment,) = store.list_experiments().experiments
+    assert isinstance(experiment, Experiment)
+    runs = store.list_runs(page_size=100).runs
+    store.close()
+    assert len(runs) == 18
+    # Split, start and batches are fixed by the seed: arms of one cell begin at one point.
+    assert {run.spec.seed for run in runs} == {0, 1, 2}

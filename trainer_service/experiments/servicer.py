@@ -1,0 +1,174 @@
+"""The gRPC face of experiments: convert, call, convert back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import grpc.aio
+from structlog.contextvars import bind_contextvars
+
+from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.model.experiment import Experiment, ExperimentSpec, ExperimentState, Report
+from mentorgrad.model.spec import RunSpec
+from mentorgrad.v1 import experiment_service_pb2 as pb
+from mentorgrad.v1 import experiment_service_pb2_grpc
+from mentorgrad.wire import codec
+from run_store.protocols import RunStore
+from trainer_service.catalogue import Mentors
+from trainer_service.experiments.admission import cancel_runs, runs_of
+from trainer_service.experiments.checking import check_mentors, check_specs, doubts
+from trainer_service.experiments.expansion import Phase
+from trainer_service.experiments.progress import ended, planned, with_progress
+from trainer_service.experiments.tuning import choose_rates, given_rates
+from trainer_service.threads import to_its_end
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExperimentService"].full_name
+"""For health and reflection."""
+
+REPORTS_AT_ONCE = 2
+"""Reports that may be under way: each holds all runs of its experiment."""
+
+
+class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
+    """Validates, records and reports; the store is called in threads.
+
+    Args:
+        store: The truth.
+        mentors: Known by name.
+        check_data: Looks at what a run's spec refers to; raises `InvalidInput`. May be slow; it is
+            called in a thread.
+        wake: Tells coordinator and scheduler that something has changed.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        mentors: Mentors,
+        check_data: Callable[[RunSpec], str],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._mentors = mentors
+        self._check_data = check_data
+        self._wake = wake
+        self._checking = asyncio.Semaphore(1)
+        self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
+        self._draining = False
+
+    def drain(self) -> None:
+        """Takes no new experiments from now on; everything else is still answered."""
+        self._draining = True
+
+    async def CreateExperiment(  # noqa: N802
+        self, request: pb.CreateExperimentRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CreateExperimentResponse:
+        """Validates an experiment whole and records it; the coordinator does the rest."""
+        if len(request.request_id) > 200:
+            raise InvalidInput.field("request_id", "must have at most 200 characters")
+        spec = codec.from_message(ExperimentSpec, request.spec, "spec", checked=True)
+        if request.request_id:  # known already, whatever has become of its data and mentors
+            find = partial(self._store.find_experiment, request.request_id, spec)
+            known = await asyncio.to_thread(find)
+            if known is not None:
+                return pb.CreateExperimentResponse(
+                    experiment=await self._message(known), created=False
+                )
+        if self._draining:
+            raise Unavailable(
+                "this trainer is about to stop and takes no new experiments; try again",
+                reason="DRAINING",
+            )
+        await self._checking.acquire()
+        await to_its_end(partial(check_specs, spec, self._check_data), self._checking.release)
+        warnings = [*await check_mentors(spec, self._mentors), *doubts(spec)]
+        made, is_new = await asyncio.to_thread(
+            self._store.create_experiment, spec, request.request_id
+        )
+        self._wake()
+        bind_contextvars(experiment_id=made.experiment_id)
+        return pb.CreateExperimentResponse(
+            experiment=await self._message(made), created=is_new, warnings=warnings
+        )
+
+    async def GetExperiment(  # noqa: N802
+        self, request: pb.GetExperimentRequest, context: grpc.aio.ServicerContext
+    ) -> pb.GetExperimentResponse:
+        """One experiment as it stands."""
+        found = await asyncio.to_thread(self._store.get_experiment, request.experiment_id)
+        return pb.GetExperimentResponse(experiment=await self._message(found))
+
+    async def ListExperiments(  # noqa: N802
+        self, request: pb.ListExperimentsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListExperimentsResponse:
+        """Experiments, newest first, in pages."""
+
+        def answer() -> pb.ListExperimentsResponse:
+            page = self._store.list_experiments(request.page_size or 50, request.page_token)
+            found = [with_progress(self._store, item) for item in page.experiments]
+            return pb.ListExperimentsResponse(
+                experiments=[codec.to_message(item) for item in found],
+                next_page_token=page.next_page_token,
+            )
+
+        return await asyncio.to_thread(answer)
+
+    async def CancelExperiment(  # noqa: N802
+        self, request: pb.CancelExperimentRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CancelExperimentResponse:
+        """Ends an experiment, and then its runs."""
+
+        def cancel() -> Experiment:
+            ended_now = self._store.set_experiment_state(
+                request.experiment_id, ExperimentState.CANCELLED, "cancelled on request"
+            )
+            cancel_runs(self._store, request.experiment_id)
+            return ended_now
+
+        cancelled = await asyncio.to_thread(cancel)
+        self._wake()
+        return pb.CancelExperimentResponse(experiment=await self._message(cancelled))
+
+    async def GetReport(  # noqa: N802
+        self, request: pb.GetReportRequest, context: grpc.aio.ServicerContext
+    ) -> pb.GetReportResponse:
+        """Statistics over the runs so far."""
+
+        def answer() -> pb.GetReportResponse:
+            made = make_report(self._store, request.experiment_id)
+            return pb.GetReportResponse(report=codec.to_message(made))
+
+        await self._reporting.acquire()
+        return await to_its_end(answer, self._reporting.release)
+
+    async def _message(self, experiment: Experiment) -> Any:
+        told = partial(with_progress, self._store, experiment)
+        return codec.to_message(await asyncio.to_thread(told))
+
+
+def make_report(store: RunStore, experiment_id: str) -> Report:
+    """The report of an experiment as it stands.
+
+    Raises:
+        NotFound: No such experiment.
+    """
+    from trainer_service.experiments.reporting import Counted, build_report  # scipy takes a while
+
+    experiment = store.get_experiment(experiment_id)
+    spec = experiment.spec
+    rates = given_rates(spec)
+    if spec.tuning.learning_rates:
+        is_tuned = ended(store.count_runs(experiment_id), Phase.TUNING) >= planned(
+            spec, Phase.TUNING
+        )
+        tuned = runs_of(store, experiment_id, phase=Phase.TUNING)
+        rates = choose_rates(spec, tuned) if is_tuned else {}
+    counted = []
+    for run in runs_of(store, experiment_id, phase=Phase.MAIN):
+        labels = run.spec.labels
+        place = (labels.get("arm", ""), labels.get("task", ""), labels.get("variation", ""))
+        counted.append(Counted(*place, run.spec.seed, run))
+    complete = experiment.state is ExperimentState.FINISHED
+    return build_report(experiment_id, spec, counted, rates, complete)
