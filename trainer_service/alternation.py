@@ -141,7 +141,7 @@ class Alternation:
         ledger.charge_evaluations(len(scored))
         at = Progress(ledger, leaf(point), origin, best=scored[0])
         self._record(at, 0, scored)
-        self._begin_stage(at, 0)
+        self._begin_stage(at, 0, scored[0].candidate.candidate_id)
         return at
 
     def go_on(self, at: Progress, moments: dict[str, Tensor]) -> None:
@@ -179,13 +179,15 @@ class Alternation:
 
     # -- stage --------------------------------------------------------------------------------
 
-    def _begin_stage(self, at: Progress, stage: int) -> None:
-        """The next stage starts from the live parameters."""
+    def _begin_stage(self, at: Progress, stage: int, start_id: str) -> None:
+        """The next stage starts from the live parameters; `start_id` is the candidate that they
+        are, if they were scored."""
         at.origin = self._origin(stage, at.parameters.detach().clone())
         at.stage_begin = at.step
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
         at.phase = Phase.STAGE
         at.kept, at.incumbent_id, at.answer, at.asked_step = {}, "", None, None
+        at.start_id = start_id
         self._keep = self._kept_steps(at)
         text = self._objective.project(at.origin.parameters[None])[0].text
         self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
@@ -208,15 +210,22 @@ class Alternation:
             at.kept[at.step] = at.parameters.detach().clone()
 
     def _is_last(self, at: Progress) -> bool:
-        left = trajectory_left(self._spec, at.ledger, at.step)
-        return at.stage >= self._spec.stages.count - 1 or left < 1
+        stages = self._spec.stages
+        # Stages that take no steps need none to be left.
+        over = stages.steps > 0 and trajectory_left(self._spec, at.ledger, at.step) < 1
+        return at.stage >= stages.count - 1 or over
 
     def _score_stage(self, at: Progress, kept: Mapping[int, Tensor]) -> None:
+        name = f"s{at.stage}/step{{}}"
+        if at.step == at.stage_begin:  # no step was taken: the start is the incumbent
+            at.incumbent_id = at.start_id
+            kept = {} if at.start_id else {at.step: at.parameters.detach().clone()}
+            name = f"s{at.stage}/start"
         left = at.ledger.evaluations_left(final=self._is_last(at))
         steps = affordable(sorted(kept), self._each, left)
         if steps:
             snapshots = {step: kept[step] for step in steps}
-            names = {step: f"s{at.stage}/step{step}" for step in steps}
+            names = {step: name.format(step) for step in steps}
             scored = snapshot_candidates(self._objective, at.origin, snapshots, names)
             at.ledger.charge_evaluations(len(scored))
             self._record(at, at.stage, scored)
@@ -234,16 +243,17 @@ class Alternation:
 
     def _ask(self, at: Progress) -> None:
         """Asks the mentor, if there is one and the budget lets its proposals be scored."""
-        overlapped = self._asking.is_overlapped
+        left = trajectory_left(self._spec, at.ledger, at.step)
+        overlapped = self._asking.is_overlapped and left > 0
         # While the mentor thinks the incumbent moves on, and will be scored again.
         needed = 1 + (self._each if overlapped else 0)
         if self._spec.mentor.name == "none":
-            self._begin_stage(at, at.stage + 1)
+            self._begin_stage(at, at.stage + 1, at.incumbent_id)
         elif not at.incumbent_id or at.ledger.evaluations_left() < needed:
             self._stay(at, "not asked: no evaluations are left for proposals")
         elif overlapped:
             self._asking.begin(at)
-            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)
+            at.stage_length += left
             self._keep = self._kept_steps(at)
         else:
             self._asking.wait(at)
@@ -286,20 +296,23 @@ class Alternation:
         )
         if at.answer is not None and outcomes and not at.answer_is_fallback:
             self._mentor.report(Outcomes(at.answer.request_id, outcomes))
+        start_id = at.incumbent_id
         if decision.probed is not None:
             at.parameters = leaf(decision.probed.parameters)
             self._optimizer.load(decision.probed.moments)
-            self._record_start(at, decision, decision.probed)
+            start_id = self._record_start(at, decision, decision.probed)
         elif decision.restarted:
             at.parameters = leaf(self._deciding.blend(at, decision.chosen))
+            is_blend = self._spec.acceptance.blend < 1.0  # which was not scored
+            start_id = "" if is_blend else decision.chosen.candidate.candidate_id
             if not self._spec.acceptance.keep_moments:
                 self._optimizer.load({})
-        self._begin_stage(at, at.stage + 1)
+        self._begin_stage(at, at.stage + 1, start_id)
 
-    def _record_start(self, at: Progress, decision: Decision, probed: Probed) -> None:
-        """Where a race ended has been scored, so it is a candidate at no further cost."""
+    def _record_start(self, at: Progress, decision: Decision, probed: Probed) -> str:
+        """Where a race ended has been scored, so it is a candidate at no further cost; its id."""
         if not math.isfinite(probed.score.loss):
-            return
+            return ""
         words = self._objective.project(probed.parameters[None])[0]
         toward = self._objective.toward(at.origin.parameters, probed.parameters[None])[0]
         candidate = Candidate(
@@ -314,6 +327,7 @@ class Alternation:
             score=probed.score,
         )
         self._record(at, at.stage + 1, [Scored(candidate, probed.parameters)])
+        return candidate.candidate_id
 
     def _stay(self, at: Progress, reason: str) -> None:
         """The stage's end without asking: said in the log, and on from where it is."""
@@ -327,7 +341,7 @@ class Alternation:
                 usage=self.usage(at),
             )
         )
-        self._begin_stage(at, at.stage + 1)
+        self._begin_stage(at, at.stage + 1, at.incumbent_id)
 
     def _origin(self, stage: int, point: Tensor) -> Origin:
         return Origin(stage, point, self._objective.project(point[None])[0].ids)

@@ -72,6 +72,7 @@ def dump(at: Progress, moments: dict[str, Tensor], train_time: timedelta) -> byt
         "stage_begin": at.stage_begin,
         "stage_length": at.stage_length,
         "incumbent_id": at.incumbent_id,
+        "start_id": at.start_id,
         "asked_step": at.asked_step,
         "restarts": at.restarts,
         "mentor_lost": at.mentor_lost,
@@ -133,6 +134,7 @@ def _build(
         stage_length=document["stage_length"],
         kept={int(step): tensor for step, tensor in under("kept/").items()},
         incumbent_id=document["incumbent_id"],
+        start_id=document.get("start_id", ""),  # nor stages without steps
         asked_step=document.get("asked_step"),  # version 0.1 had no questions under way
         answer=_unpack(Answer, answer) if answer is not None else None,
         answer_is_fallback=document["answer_is_fallback"],

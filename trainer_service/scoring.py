@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -133,17 +133,61 @@ class ScoredAnswer:
     """What that cost."""
 
 
+def place(
+    objective: Objective,
+    proposal: Proposal,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+) -> Embedded:
+    """A proposal as a parameter: base + weight x (the proposal embedded on its base − base).
+
+    Args:
+        objective: Embeds.
+        proposal: Words, numbers or raw parameters.
+        incumbent: The base where the proposal names none.
+        find: A candidate of the pool by id.
+
+    Raises:
+        ProposalRejected: It cannot be embedded, or its base is not in the pool.
+    """
+    base: Scored | None = incumbent
+    if proposal.base_id:
+        base = find(proposal.base_id)
+    if base is None:
+        raise ProposalRejected(
+            ProposalStatus.MALFORMED, f"there is no candidate {proposal.base_id!r} to edit"
+        )
+    placed = objective.embed(proposal, base.parameters)
+    if proposal.weight == 1.0:
+        return placed
+    mixed = torch.lerp(base.parameters.detach(), placed.parameters, proposal.weight)
+    return Embedded(mixed, placed.filled)
+
+
+def _parents(proposal: Proposal, incumbent: Scored) -> tuple[str, ...]:
+    """What the proposal says it was made from, and the base that it is an edit of."""
+    if not proposal.base_id and proposal.weight == 1.0:
+        return proposal.parents
+    base = proposal.base_id or incumbent.candidate.candidate_id
+    return (base, *(parent for parent in proposal.parents if parent != base))
+
+
 def score_answer(
-    objective: Objective, answer: Answer, incumbent: Scored, stage: int, evaluations: float
+    objective: Objective,
+    answer: Answer,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+    stage: int,
+    evaluations: float,
 ) -> ScoredAnswer:
-    """Embeds an answer's proposals around the incumbent and scores them in one batch."""
+    """Embeds an answer's proposals on their bases and scores them in one batch; see `place`."""
     refused: dict[str, ProposalOutcome] = {}
     embedded: dict[str, tuple[Proposal, Embedded]] = {}
     seen: dict[bytes, str] = {}
     for proposal in answer.proposals:
         name = proposal.proposal_id
         try:
-            item = objective.embed(proposal, incumbent.parameters)
+            item = place(objective, proposal, incumbent, find)
         except ProposalRejected as rejection:
             refused[name] = ProposalOutcome(name, rejection.status, detail=rejection.detail)
             continue
@@ -172,13 +216,20 @@ def score_answer(
             source=CandidateSource.PROPOSAL,
             stage=stage,
             step=incumbent.candidate.step,
-            text=proposal.text or projected[i].text,
+            text=_text(objective, proposal, projected[i]),
             filled=item.filled,
-            parents=proposal.parents,
+            parents=_parents(proposal, incumbent),
             score=scores[i],
         )
         entrants.append(Scored(candidate, stacked[i]))
     return ScoredAnswer(tuple(entrants), refused, len(embedded))
+
+
+def _text(objective: Objective, proposal: Proposal, projected: Projected) -> str:
+    """The proposal's own words, also where their vectors are mixed with the base's: a mixture is
+    nearest to the base for long. A mixture of numbers is other numbers."""
+    mixed_numbers = proposal.weight != 1.0 and not objective.has_words
+    return projected.text if mixed_numbers else proposal.text or projected.text
 
 
 def _refusal(name: str, status: ProposalStatus, detail: str) -> ProposalOutcome:

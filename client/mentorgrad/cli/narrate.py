@@ -43,7 +43,7 @@ def title(spec: RunSpec) -> str:
 
 def total_steps(spec: RunSpec) -> int:
     """Gradient steps that a run will take, as far as its spec says."""
-    return spec.budget.gradient_steps or spec.stages.count * spec.stages.steps
+    return spec.budget.gradient_steps or spec.stages.total_steps
 
 
 class Progress:

@@ -262,13 +262,23 @@ class Stages:
 
     count: int = bounded(4, ge=1, le=10_000)
     """Number of stages; between two of them the mentor is asked."""
-    steps: int = bounded(40, ge=1, le=1_000_000)
-    """Gradient steps a stage. The last stage goes on until the budget of steps is spent."""
+    steps: int = bounded(40, ge=0, le=1_000_000)
+    """Gradient steps a stage. The last stage goes on until the budget of steps is spent. 0: the
+    mentor is asked again and again without any steps between."""
     candidates: int = bounded(4, ge=1, le=64)
     """Snapshots of a stage that become candidates: its last and evenly spaced ones."""
     first_steps: int | None = bounded(None, ge=0, le=1_000_000)
     """Gradient steps of the first stage; 0: the mentor is asked before the first step. Absent: as
     many as every stage."""
+
+    def length(self, stage: int) -> int:
+        """Gradient steps of a stage, as far as no budget says otherwise."""
+        return self.steps if stage > 0 or self.first_steps is None else self.first_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Gradient steps of all stages, as far as no budget says otherwise."""
+        return self.length(0) + (self.count - 1) * self.steps
 
 
 @dataclass(frozen=True)
