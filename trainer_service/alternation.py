@@ -30,6 +30,7 @@ from trainer_service.capture import Capture, changed_positions
 from trainer_service.checkpoint import Checkpoints
 from trainer_service.control import Control
 from trainer_service.deciding import Deciding
+from trainer_service.hints import Hints
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.progress import Phase, Progress, leaf
@@ -80,7 +81,8 @@ class Alternation:
         self._control = control
         self._clock = clock
         self._capture = Capture(spec.capture, objective, recorder.put, mentor, clock=clock)
-        self._asking = Asking(spec, mentor, recorder, control, self.usage)
+        hints = Hints(spec, objective, mentor)
+        self._asking = Asking(spec, mentor, recorder, control, hints, self.usage)
         self._deciding = Deciding(spec, objective, make_optimizer, self._optimizer.state, control)
         self._batches = deciding.batch_order(spec, objective, "batches")
         self._each = evaluations_each(objective.has_words)
@@ -187,7 +189,7 @@ class Alternation:
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
         at.phase = Phase.STAGE
         at.kept, at.incumbent_id, at.answer, at.asked_step = {}, "", None, None
-        at.start_id = start_id
+        at.start_id, at.hinted = start_id, False
         self._keep = self._kept_steps(at)
         text = self._objective.project(at.origin.parameters[None])[0].text
         self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
@@ -253,7 +255,7 @@ class Alternation:
             self._stay(at, "not asked: no evaluations are left for proposals")
         elif overlapped:
             self._asking.begin(at)
-            at.stage_length += left
+            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)  # after a hint
             self._keep = self._kept_steps(at)
         else:
             self._asking.wait(at)

@@ -68,6 +68,11 @@ class Ledger:
             probe_steps=self.usage.probe_steps + (count if probe else 0),
         )
 
+    def charge_hint(self) -> None:
+        """Counts the backward pass of a gradient hint: a gradient step, though nothing moves."""
+        self.charge_steps(1)
+        self.usage = dataclasses.replace(self.usage, hint_steps=self.usage.hint_steps + 1)
+
     def charge_evaluations(self, count: int) -> None:
         """Counts parameters scored on the whole selection split."""
         self.usage = dataclasses.replace(self.usage, evaluations=self.usage.evaluations + count)
@@ -178,6 +183,27 @@ def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
     if spec.budget.gradient_steps is not None:
         return spec.budget.gradient_steps - ledger.usage.gradient_steps
     return spec.stages.total_steps - step
+
+
+def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
+    """Share of the run that is behind, from 0 to 1: of the limit that is nearest to its end;
+    without limits of the steps, and without steps of the stages.
+
+    Args:
+        spec: The run's.
+        usage: Spent so far.
+        stage: The present one.
+        step: Steps of the trajectory so far.
+    """
+    limits = [
+        (usage.gradient_steps, spec.budget.gradient_steps),
+        (usage.evaluations, spec.budget.evaluations),
+    ]
+    shares = [spent / limit for spent, limit in limits if limit is not None]
+    if not shares:
+        total = spec.stages.total_steps
+        shares = [step / total if total else stage / spec.stages.count]
+    return min(max(shares), 1.0)
 
 
 def stage_length(spec: RunSpec, ledger: Ledger, stage: int, step: int) -> int:

@@ -49,6 +49,8 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
             "without gradient steps there must be a mentor and at least 2 stages: it is asked "
             "between them",
         )
+    if spec.mentor.name == "hint_tokens" and isinstance(spec.objective, Function):
+        yield Violation("spec.mentor.name", "hint_tokens needs an objective with tokens")
     yield from budget_violations(spec, has_words=not isinstance(spec.objective, Function))
 
 

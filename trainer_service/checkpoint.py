@@ -74,6 +74,7 @@ def dump(at: Progress, moments: dict[str, Tensor], train_time: timedelta) -> byt
         "incumbent_id": at.incumbent_id,
         "start_id": at.start_id,
         "asked_step": at.asked_step,
+        "hinted": at.hinted,
         "restarts": at.restarts,
         "mentor_lost": at.mentor_lost,
         "train_microseconds": train_time // timedelta(microseconds=1),
@@ -134,8 +135,9 @@ def _build(
         stage_length=document["stage_length"],
         kept={int(step): tensor for step, tensor in under("kept/").items()},
         incumbent_id=document["incumbent_id"],
-        start_id=document.get("start_id", ""),  # nor stages without steps
-        asked_step=document.get("asked_step"),  # version 0.1 had no questions under way
+        start_id=document.get("start_id", ""),
+        asked_step=document.get("asked_step"),
+        hinted=document.get("hinted", False),
         answer=_unpack(Answer, answer) if answer is not None else None,
         answer_is_fallback=document["answer_is_fallback"],
         restarts=document["restarts"],

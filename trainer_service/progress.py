@@ -91,6 +91,8 @@ class Progress:
     """What the mentor said, while it is decided upon."""
     asked_step: int | None = None
     """Step at which the stage's question was sent, while the stage goes on behind it."""
+    hinted: bool = False
+    """Whether the stage's question comes with a gradient hint."""
     answer_is_fallback: bool = False
     """Whether the fallback said it."""
     restarts: int = 0

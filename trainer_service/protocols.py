@@ -15,6 +15,7 @@ from mentorgrad.model.advice import (
     Batch,
     Constraints,
     Outcomes,
+    PositionHints,
     Proposal,
     ProposalRequest,
     ProposalStatus,
@@ -88,6 +89,8 @@ class Objective(Protocol):
     """Rows of *train*; 1 where there is no data."""
     has_words: bool
     """Whether a projection is a different parameter, worth scoring for itself."""
+    has_hints: bool
+    """Whether a gradient can speak for tokens: there are gradients, and tokens to speak for."""
     digest: str
     """SHA-256 over the rows of all splits; empty where there is no data."""
 
@@ -138,6 +141,24 @@ class Objective(Protocol):
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """[*shape]: random, not made of tokens, of the scale of `initial`; what no proposal is
         about (a classifier) is the incumbent's."""
+        ...
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """What the gradient of the train loss says of each position, by one backward pass.
+
+        The score of a token v is gradient · (e_v − e), e being the present vector: by how much the
+        loss would change to first order (HotFlip, Ebrahimi et al., ACL 2018). Whole words alone
+        take part. Where each class has a prompt, the scores are summed over the classes, since a
+        proposal's words fill them all.
+
+        Args:
+            parameters: [*shape].
+            rows: int64 train row indices [batch].
+            count: Tokens a position, the most negative scores first.
+
+        Returns:
+            By position; none where `has_hints` is false or the gradient is not finite.
+        """
         ...
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:

@@ -16,10 +16,12 @@ from mentorgrad.model.advice import (
     Batch,
     Constraints,
     Outcomes,
+    PositionHints,
     Proposal,
     ProposalOutcome,
     ProposalRequest,
     TaskCard,
+    TokenHint,
 )
 from mentorgrad.model.run import Candidate, Score, Snapshot
 from mentorgrad.model.spec import CONTROLS, Function
@@ -64,7 +66,9 @@ def mentor(request: pytest.FixtureRequest, mentor_process: Callable[..., Any]) -
 
 
 def ask(number: int = 0, count: int = 4, seed: int = 7) -> ProposalRequest:
-    return ProposalRequest(f"s{number}", number, "s0/step0", count, seed, timedelta(seconds=30))
+    hints = (PositionHints(0, "red", (TokenHint("green", -0.5), TokenHint("blue", -0.1))),)
+    seconds = timedelta(seconds=30)
+    return ProposalRequest(f"s{number}", number, "s0/step0", count, seed, seconds, hints=hints)
 
 
 def test_it_answers_what_was_asked(mentor: Mentor) -> None:

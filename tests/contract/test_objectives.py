@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
-from tests.support.numerics import CPU, objective, tickets, tune
+from tests.support.numerics import CPU, encoder, objective, tickets, tiny_encoder, tune
 from trainer_service import tensorfile
 from trainer_service.objectives.names import ARTIFACT
+from trainer_service.projection import Vocabulary
 from trainer_service.protocols import Objective, ProposalRejected
 
 NAMES = [
@@ -211,6 +212,75 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
     else:
         assert tensors["prompt"].shape[0] == built.constraints.n_tokens
         assert tensors["head.weight"].shape[0] == len(built.card.labels)
+
+
+# -- hints ------------------------------------------------------------------------------------
+
+
+def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
+    """Whole word → its vector, and the width of a word."""
+    under = tiny_encoder("bert") if built.card.objective == "prompt_tuning" else encoder()
+    words = Vocabulary.of(under, whole_words=True).words
+    return {word: under.word_embeddings[token] for token, word in words.items()}, under.width
+
+
+def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
+    """Word by word, instead of one product with the table."""
+    start, rows = drawn(built, 3), some_rows(built)
+    hints = built.hints(start, rows, 5)
+    if not built.has_hints:
+        assert hints == ()
+        return
+    assert [hint.position for hint in hints] == list(range(built.constraints.n_tokens))
+    vectors, width = embeddings_of(built)
+    point = start.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(built.train_loss(point, rows), point)
+    for position in (0, built.constraints.n_tokens - 1):
+        here, slope = (x[..., position, :width].reshape(-1, width) for x in (start, gradient))
+        changes = {
+            word: sum(float(g @ (vector - x)) for g, x in zip(slope, here, strict=True))
+            for word, vector in vectors.items()
+        }
+        best = sorted(changes, key=changes.__getitem__)[:5]
+        found = hints[position].tokens
+        assert [changes[token.token] for token in found] == pytest.approx(
+            [changes[word] for word in best], rel=1e-3, abs=1e-6
+        )
+        assert [token.score for token in found] == pytest.approx(
+            [changes[token.token] for token in found], rel=1e-3, abs=1e-6
+        )
+
+
+def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
+    if not built.has_hints:
+        pytest.skip("no tokens")
+    start, rows = drawn(built, 4), some_rows(built)
+    vectors, width = embeddings_of(built)
+    for hint in built.hints(start, rows, 2)[:2]:
+        for token in hint.tokens:
+            ahead, behind = start.clone(), start.clone()
+            move = vectors[token.token] - start[..., hint.position, :width]
+            ahead[..., hint.position, :width] += 1e-2 * move
+            behind[..., hint.position, :width] -= 1e-2 * move
+            with torch.no_grad():
+                slope = built.train_loss(ahead, rows) - built.train_loss(behind, rows)
+            assert float(slope) / 2e-2 == pytest.approx(token.score, rel=0.1, abs=2e-3)
+
+
+def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) -> None:
+    live = drawn(built, 5).requires_grad_(True)
+    before = live.detach().clone()
+    first, again = (built.hints(live, some_rows(built), 3) for _ in range(2))
+    assert first == again
+    assert torch.equal(live.detach(), before)
+    assert live.grad is None
+    if built.has_hints:
+        words = " ".join(hint.tokens[0].token for hint in first)
+        embedded = built.embed(Proposal(text=words), before)
+        per_prompt = built.constraints.n_tokens
+        assert len(embedded.filled) % per_prompt == 0, "a whole word is one token"
+        assert all(hint.current for hint in first)
+        assert built.hints(torch.full_like(before, torch.nan), some_rows(built), 3) == ()
 
 
 # -- functions --------------------------------------------------------------------------------

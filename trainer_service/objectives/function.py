@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus, TaskCard
+from mentorgrad.model.advice import (
+    Constraints,
+    PositionHints,
+    Proposal,
+    ProposalKind,
+    ProposalStatus,
+    TaskCard,
+)
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import Function
 from trainer_service import tensorfile
@@ -102,6 +109,7 @@ class FunctionObjective:
     """
 
     has_words = False
+    has_hints = False
     train_rows = 1
     digest = ""
 
@@ -214,6 +222,10 @@ class FunctionObjective:
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """A uniform point within the bounds, as `initial`."""
         return self.initial(generator)
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """None: there are no tokens."""
+        return ()
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
         """The point, with what it is a point of."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Proposal, ProposalStatus, TaskCard
+from mentorgrad.model.advice import PositionHints, Proposal, ProposalStatus, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import LabelPrompt
 from trainer_service import tensorfile
@@ -54,6 +54,7 @@ class LabelPromptObjective:
     """
 
     has_words = True
+    has_hints = True
 
     def __init__(
         self, spec: LabelPrompt, task: TaskData, encoder: TextEncoder, cache: EmbeddingCache
@@ -253,6 +254,13 @@ class LabelPromptObjective:
             placed[index, : len(part)] = self._words.vectors(part)
             filled.extend(range(index * size, index * size + len(part)))
         return Embedded(parameters=placed.reshape(self.shape), filled=tuple(filled))
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """See `Objective`; summed over the classes where each has a prompt."""
+        point = parameters.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
+        by_prompt = (-1, self._spec.n_tokens, self._encoder.width)
+        return self._words.hints(point.detach().view(by_prompt), gradient.view(by_prompt), count)
 
     # -- the result ---------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Proposal, TaskCard
+from mentorgrad.model.advice import PositionHints, Proposal, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import PromptTuning, Readout
 from trainer_service import tensorfile
@@ -72,6 +72,7 @@ class PromptTuningObjective:
     """
 
     has_words = True
+    has_hints = True
 
     def __init__(
         self,
@@ -254,6 +255,13 @@ class PromptTuningObjective:
             return Embedded(parameters=raw, filled=tuple(range(self._spec.n_tokens)))
         ids = self._words.ids(proposal.text)
         return Embedded(self.embed_ids(ids, incumbent), tuple(range(len(ids))))
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """See `Objective`; of the prompt, not of the head."""
+        point = parameters.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
+        prompt = self._prompt(point.detach())
+        return self._words.hints(prompt[None], self._prompt(gradient)[None], count)
 
     # -- the result ---------------------------------------------------------------------------
 

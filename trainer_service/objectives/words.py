@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus
+from mentorgrad.model.advice import (
+    Constraints,
+    PositionHints,
+    Proposal,
+    ProposalKind,
+    ProposalStatus,
+    TokenHint,
+)
 from mentorgrad.model.spec import Projection
 from trainer_service.encoders import TextEncoder
 from trainer_service.projection import Projections, Vocabulary, WordProjector
@@ -102,6 +109,39 @@ class PromptWords:
         spread, mean = torch.std_mean(self.vectors(self._vocabulary.ids), dim=0)
         noise = torch.randn(tuple(shape), generator=generator).to(self._encoder.device)
         return noise * spread + mean
+
+    def hints(self, vectors: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """The whole words that a gradient speaks for, by position; see `Objective.hints`.
+
+        Args:
+            vectors: float32 [prompts, positions, width]: the present ones.
+            gradient: Of the loss, the same shape.
+            count: Words a position.
+
+        Returns:
+            Scores summed over the prompts; none where the gradient is not finite.
+        """
+        if not bool(torch.isfinite(gradient).all()):
+            return ()
+        table = self.vectors(self._vocabulary.ids)
+        here = (gradient * vectors).sum((0, -1))  # what the present vectors contribute
+        scores = gradient.sum(0) @ table.T - here.unsqueeze(-1)
+        best = torch.topk(scores, min(count, len(table)), largest=False)
+        chosen = self._vocabulary.ids.to(best.indices.device)[best.indices].tolist()
+        (current,) = self.nearest(vectors.mean(0, keepdim=True)).ids
+        return tuple(
+            PositionHints(
+                position=position,
+                current=self.text([current[position]]),
+                tokens=tuple(
+                    TokenHint(self.text([token]), score)
+                    for token, score in zip(tokens, scored, strict=True)
+                ),
+            )
+            for position, (tokens, scored) in enumerate(
+                zip(chosen, best.values.tolist(), strict=True)
+            )
+        )
 
     def nearest(self, vectors: Tensor) -> Projections:
         """[k, positions, width] → the nearest tokens; cheap for consecutive snapshots."""

