@@ -27,6 +27,7 @@ from mentorgrad.model.run import Candidate, Score, Snapshot
 from mentorgrad.model.spec import CONTROLS, Function
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.remote import RemoteMentor
+from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.protocols import Mentor, Scored
 
@@ -54,11 +55,13 @@ POOL = [
 ]
 
 
-@pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote"])
+@pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote", "shuffled"])
 def mentor(request: pytest.FixtureRequest, mentor_process: Callable[..., Any]) -> Iterator[Mentor]:
-    if request.param == "remote":
+    if request.param in ("remote", "shuffled"):
         opened = AdviseOpen("run-1", TaskCard("label_prompt", "what it is", ("a", "b")), TEXT)
         made: Mentor = RemoteMentor("small", mentor_process().address, opened)
+        if request.param == "shuffled":
+            made = ShuffledMentor(made, seed=1)
     else:
         made = build_control(request.param, Texts())
     yield made
