@@ -11,7 +11,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor
 
-from mentorgrad.model.advice import Batch, Outcomes
+from mentorgrad.model.advice import Outcomes
 from mentorgrad.model.event import CandidatesScored, RestartDecided, StageStarted
 from mentorgrad.model.run import Candidate, Usage
 from mentorgrad.model.spec import RunSpec
@@ -44,6 +44,7 @@ from trainer_service.scoring import (
     spaced_steps,
 )
 from trainer_service.seeds import derive, generator
+from trainer_service.telling import Telling
 
 
 class Alternation:
@@ -82,7 +83,8 @@ class Alternation:
         self._clock = clock
         self._capture = Capture(spec.capture, objective, recorder.put, mentor, clock=clock)
         hints = Hints(spec, objective, mentor)
-        self._asking = Asking(spec, mentor, recorder, control, hints, self.usage)
+        self._telling = Telling(spec, objective, mentor)
+        self._asking = Asking(spec, mentor, recorder, control, hints, self._telling, self.usage)
         self._deciding = Deciding(spec, objective, make_optimizer, self._optimizer.state, control)
         self._batches = deciding.batch_order(spec, objective, "batches")
         self._each = evaluations_each(objective.has_words)
@@ -151,8 +153,7 @@ class Alternation:
         self._optimizer.load(moments)
         self._capture.begin_stage(at.stage, at.origin.ids)
         self._keep = self._kept_steps(at)
-        candidates = tuple(scored.candidate for scored in at.pool.entries)
-        self._mentor.observe(Batch(stage=at.stage, candidates=candidates))
+        self._telling.tell(at.stage, at.pool.entries)
         if at.phase is Phase.WAIT:
             self._asking.begin(at)
 
@@ -239,7 +240,7 @@ class Alternation:
         at.take(scored)
         candidates = tuple(s.candidate for s in scored)
         self._recorder.put(CandidatesScored(stage, candidates, self.usage(at)))
-        self._mentor.observe(Batch(stage=stage, candidates=candidates))
+        self._telling.tell(stage, scored)
 
     # -- ask ----------------------------------------------------------------------------------
 

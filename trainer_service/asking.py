@@ -17,6 +17,7 @@ from trainer_service.mentors.questions import Question
 from trainer_service.progress import Phase, Progress
 from trainer_service.recorder import Recorder
 from trainer_service.seeds import derive
+from trainer_service.telling import Telling
 
 
 class Asking:
@@ -28,6 +29,7 @@ class Asking:
         recorder: Takes the events.
         control: Asked when an answer was cancelled, as a stop does.
         hints: Computed for questions whose mentor wants them.
+        telling: Knows the rows that are shown.
         usage: What the run has spent so far.
     """
 
@@ -38,6 +40,7 @@ class Asking:
         recorder: Recorder,
         control: Control,
         hints: Hints,
+        telling: Telling,
         usage: Callable[[Progress], Usage],
     ) -> None:
         self._spec = spec
@@ -45,6 +48,7 @@ class Asking:
         self._recorder = recorder
         self._control = control
         self._hints = hints
+        self._telling = telling
         self._usage = usage
         self._question: Question | None = None
 
@@ -100,7 +104,7 @@ class Asking:
     def conclude(self, at: Progress, answer: Answer) -> None:
         """Records the answer to the question under way, which is to be decided upon."""
         asked = self._mentor.conclude(
-            self._request(at, hinted=False),
+            self._request(at, whole=False),
             answer,
             at.incumbent,
             at.pool.entries,
@@ -118,7 +122,7 @@ class Asking:
 
     # -- both ---------------------------------------------------------------------------------
 
-    def _request(self, at: Progress, *, hinted: bool = True) -> ProposalRequest:
+    def _request(self, at: Progress, *, whole: bool = True) -> ProposalRequest:
         choice = self._spec.mentor
         name = _request_id(at)
         # As it was when first asked, however many steps were taken since.
@@ -130,7 +134,8 @@ class Asking:
             count=choice.proposals,
             seed=derive(self._spec.seed, "mentor", at.stage),
             timeout=choice.timeout,
-            hints=self._hints.at(at, name) if hinted and at.hinted else (),
+            hints=self._hints.at(at, name) if whole and at.hinted else (),
+            exemplars=self._telling.exemplars(at.incumbent) if whole else (),
             progress=share_spent(self._spec, usage, at.stage, at.step - at.lag),
         )
 

@@ -23,6 +23,7 @@ from mentorgrad.model.advice import (
     Wants,
 )
 from mentorgrad.model.run import Candidate, Score
+from trainer_service.tasks.data import Row
 
 if TYPE_CHECKING:  # the control plane reads this module too, and must not import torch
     import torch
@@ -91,6 +92,8 @@ class Objective(Protocol):
     """Whether a projection is a different parameter, worth scoring for itself."""
     has_hints: bool
     """Whether a gradient can speak for tokens: there are gradients, and tokens to speak for."""
+    rows: tuple[Row, ...]
+    """The rows of *train*; none where there is no data."""
     digest: str
     """SHA-256 over the rows of all splits; empty where there is no data."""
 
@@ -158,6 +161,20 @@ class Objective(Protocol):
 
         Returns:
             By position; none where `has_hints` is false or the gradient is not finite.
+        """
+        ...
+
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[k, *shape], int64 train row indices [n] → losses in nats, float32 [k, n], and the labels
+        that the rows are taken for, int64 [k, n]. What was scored just before costs little."""
+        ...
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """Candidates as float32 [k, width] of length 1: alike where they mean the like.
+
+        Args:
+            texts: Of k candidates.
+            parameters: [k, *shape], theirs.
         """
         ...
 

@@ -283,6 +283,65 @@ def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) 
         assert built.hints(torch.full_like(before, torch.nan), some_rows(built), 3) == ()
 
 
+# -- rows and meanings ------------------------------------------------------------------------
+
+
+def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
+    many = torch.stack([drawn(built, seed) for seed in range(3)])
+    rows = torch.tensor([3, 0, 2])[: len(built.rows)]
+    losses, predicted = built.row_losses(many, rows)
+    assert losses.shape == predicted.shape == (3, len(rows))
+    if not built.rows:
+        return
+    assert len(built.rows) == built.train_rows
+    for parameters, found in zip(many, losses, strict=True):
+        alone = [float(built.train_loss(parameters, row[None])) for row in rows]
+        assert found.tolist() == pytest.approx(alone, rel=1e-3, abs=1e-5)
+    assert set(predicted.flatten().tolist()) <= set(range(len(built.card.labels)))
+    again, _ = built.row_losses(many[[2, 0]], rows)
+    torch.testing.assert_close(again, losses[[2, 0]], rtol=1e-4, atol=1e-5)
+
+
+def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
+    built = tickets(n_tokens=3)
+    many = torch.stack([drawn(built, seed) for seed in range(3)])
+    before = built.score(many)
+    built.row_losses(many, torch.tensor([0]))
+    assert built.score(many) == before
+
+
+def test_what_was_scored_just_before_is_not_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = tickets(n_tokens=3)
+    first, second = (drawn(built, seed)[None] for seed in range(2))
+    rows = torch.tensor([0, 5])
+    built.row_losses(first, rows)  # from now on it is wanted
+    built.score(torch.cat([first, second]))
+    encoded: list[int] = []
+    real = built._class_embeddings
+
+    def counted(parameters: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(parameters))
+        return real(parameters)
+
+    monkeypatch.setattr(built, "_class_embeddings", counted)
+    built.row_losses(torch.cat([second, first]), rows)
+    assert encoded == []
+    built.row_losses(torch.cat([second, drawn(built, 7)[None]]), rows)
+    assert encoded == [1], "only what was not scored"
+
+
+def test_meanings_are_unit_vectors_of_texts_or_points(built: Objective) -> None:
+    start = torch.stack([built.initial(generator(seed)) for seed in range(3)])
+    texts = [projected.text for projected in built.project(start)]
+    found = built.meanings([*texts, texts[0]], torch.cat([start, start[:1]]))
+    assert found.dtype == torch.float32
+    assert found.norm(dim=-1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
+    torch.testing.assert_close(found[0], found[3])
+    assert float((found[0] - found[1]).norm()) > 1e-3
+
+
 # -- functions --------------------------------------------------------------------------------
 
 

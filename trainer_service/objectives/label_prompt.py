@@ -27,6 +27,7 @@ from trainer_service.objectives.classification import (
     raw_parameters,
 )
 from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.recent import Recent
 from trainer_service.objectives.words import PromptWords
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 from trainer_service.tasks.data import Row, TaskData, majority_share
@@ -85,7 +86,9 @@ class LabelPromptObjective:
         self._selection_labels = labels_of(task.selection, self.device)
         self._test_labels = labels_of(task.test, self.device)
 
+        self._recent: Recent | None = None  # nobody asks for losses of rows
         self.train_rows = len(task.train)
+        self.rows = task.train
         self.digest = task.digest
         self.card = TaskCard(
             objective="label_prompt", description=task.description, labels=task.labels
@@ -154,8 +157,25 @@ class LabelPromptObjective:
         chunk = max(1, _MAX_SEQUENCES // len(self._task.labels))
         scores = []
         for part in torch.split(parameters, chunk):
-            scores.extend(self._scores(texts, self._class_embeddings(part), labels))
+            classes = self._class_embeddings(part)
+            if self._recent is not None:
+                self._recent.keep(part, classes)
+            scores.extend(self._scores(texts, classes, labels))
         return scores
+
+    @torch.no_grad()
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`; the class names of what was scored just before are not encoded again."""
+        self._recent = self._recent or Recent()
+        chunk = max(1, _MAX_SEQUENCES // len(self._task.labels))
+        parts = torch.split(parameters, chunk)
+        classes = torch.cat([self._recent.get(part, self._class_embeddings) for part in parts])
+        logits = self._logits(self._train[rows], classes)
+        return losses_and_hits(logits, self._train_labels[rows])[0], logits.argmax(-1)
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """What the encoder makes of the words."""
+        return self._encoder.encode(texts)
 
     def _scores(self, texts: Tensor, classes: Tensor, labels: Tensor) -> list[Score]:
         return mean_scores(*losses_and_hits(self._logits(texts, classes), labels))

@@ -94,6 +94,7 @@ class PromptTuningObjective:
         self._initial_ids = self._words.initial_ids(spec.initial_text, f"{_SPEC}.initial_text")
         self._train, self._selection, self._test = self._token_rows()
         self.train_rows = len(task.train)
+        self.rows = task.train
         self.digest = task.digest
         self.card = TaskCard(
             objective="prompt_tuning", description=task.description, labels=task.labels
@@ -188,6 +189,19 @@ class PromptTuningObjective:
             losses.append(torch.cat([found for found, _ in parts]))
             hits.append(torch.cat([found for _, found in parts]))
         return mean_scores(torch.cat(losses, dim=1), torch.cat(hits, dim=1))
+
+    @torch.no_grad()
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        batch = self._train.take(rows)
+        tokens = batch.ids.numel() + len(rows) * self._spec.n_tokens
+        parts = torch.split(parameters, max(1, _MOST_TOKENS // max(tokens, 1)))
+        logits = torch.cat([self.logits(part, batch) for part in parts])
+        return losses_and_hits(logits, batch.labels)[0], logits.argmax(-1)
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """What the encoder makes of the words."""
+        return self._encoder.encode(texts)
 
     def baseline(self) -> Baseline:
         """The share of the most frequent class of *test*: a head that was not trained says
