@@ -80,6 +80,12 @@ def decide(
     return _best_of(incumbent, incumbent_words or incumbent, ranked)
 
 
+def take(incumbent: Scored, proposal: Scored) -> Decision:
+    """The restart from a proposal that was not scored: there is nothing to compare."""
+    reason = "the first proposal is taken, unscored"
+    return Decision(proposal, True, _branches(incumbent), reason)
+
+
 def _loss(scored: Scored) -> float:
     return scored.candidate.score.loss
 

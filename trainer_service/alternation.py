@@ -40,8 +40,8 @@ from trainer_service.scoring import (
     Origin,
     ScoredAnswer,
     affordable,
+    candidate_steps,
     snapshot_candidates,
-    spaced_steps,
 )
 from trainer_service.seeds import derive, generator
 from trainer_service.telling import Telling
@@ -198,8 +198,7 @@ class Alternation:
 
     def _kept_steps(self, at: Progress) -> frozenset[int]:
         begin = at.stage_begin if at.asked_step is None else at.asked_step
-        count = self._spec.stages.candidates
-        return frozenset(spaced_steps(begin, at.stage_end - begin, count))
+        return frozenset(candidate_steps(self._spec.stages, begin, at.stage_end - begin))
 
     def _step(self, at: Progress) -> None:
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
@@ -306,8 +305,8 @@ class Alternation:
             start_id = self._record_start(at, decision, decision.probed)
         elif decision.restarted:
             at.parameters = leaf(self._deciding.blend(at, decision.chosen))
-            is_blend = self._spec.acceptance.blend < 1.0  # which was not scored
-            start_id = "" if is_blend else decision.chosen.candidate.candidate_id
+            is_scored = self._spec.acceptance.blend == 1.0 and scored.unscored is None
+            start_id = decision.chosen.candidate.candidate_id if is_scored else ""
             if not self._spec.acceptance.keep_moments:
                 self._optimizer.load({})
         self._begin_stage(at, at.stage + 1, start_id)

@@ -131,7 +131,8 @@ def new_ledger(spec: RunSpec, has_words: bool) -> Ledger:
     """The ledger of a run that begins."""
     each = evaluations_each(has_words)
     # Without steps the final stage has no snapshots but its start.
-    reserve = each if takes_no_steps(spec) else spec.stages.candidates * each
+    snapshots = spec.stages.candidates + (spec.stages.stride > 0)
+    reserve = each if takes_no_steps(spec) else snapshots * each
     if spec.budget.evaluations is not None:
         # The start comes first; what is left may be less than a full round of candidates.
         reserve = min(reserve, spec.budget.evaluations - each)

@@ -16,7 +16,7 @@ from trainer_service.control import Control
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.progress import Progress, leaf
 from trainer_service.protocols import Objective, Optimizer, Scored
-from trainer_service.scoring import ScoredAnswer, score_answer
+from trainer_service.scoring import ScoredAnswer, first_proposal, score_answer
 from trainer_service.seeds import BatchOrder, generator
 
 
@@ -53,6 +53,8 @@ class Deciding:
             return ScoredAnswer((), {}, 0)
         left = ledger.evaluations_left()
         rule = self._spec.acceptance
+        if rule.policy is Policy.FIRST:
+            return first_proposal(self._objective, at.answer, at.incumbent, at.pool.get, at.stage)
         if rule.policy is Policy.RACE and self._probe_steps and ledger.steps_left >= 2:
             # The branches have to be scored too.
             left -= min(rule.finalists + 1, max(left - 1, 0))
@@ -73,6 +75,8 @@ class Deciding:
                 rule, incumbent, None, (), RacePlan(0, 0), _no_probe, generator(0)
             )
             return replace(stay, reason=f"no usable answer: {at.answer.status.value}")
+        if scored.unscored is not None:
+            return acceptance.take(incumbent, scored.unscored)
         batches = batch_order(self._spec, self._objective, "probe", at.stage)
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
 
@@ -122,6 +126,9 @@ def outcomes(at: Progress, scored: ScoredAnswer, decision: Decision) -> tuple[Pr
     found = []
     for proposal in at.answer.proposals if at.answer is not None else ():
         name = proposal.proposal_id
+        if scored.unscored is not None and scored.unscored.candidate.candidate_id == name:
+            found.append(ProposalOutcome(name, ProposalStatus.APPLIED))
+            continue
         if name not in entrants:
             found.append(scored.refused[name])
             continue

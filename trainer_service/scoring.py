@@ -12,6 +12,7 @@ from torch import Tensor
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.model.advice import Answer, Proposal, ProposalOutcome, ProposalStatus
 from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.model.spec import Stages
 from trainer_service.capture import changed_positions
 from trainer_service.protocols import Embedded, Objective, Projected, ProposalRejected, Scored
 
@@ -35,6 +36,19 @@ def spaced_steps(begin: int, length: int, count: int) -> tuple[int, ...]:
     """
     steps = {begin + round(length * (i + 1) / count) for i in range(count)} - {begin}
     return tuple(sorted(steps))
+
+
+def candidate_steps(stages: Stages, begin: int, length: int) -> tuple[int, ...]:
+    """Steps of a stage whose snapshots become candidates, as the spec says; the last among them.
+
+    With a stride of 2 and 5 candidates, ``candidate_steps(stages, 40, 40)`` is
+    (41, 43, 45, 47, 49, 80).
+    """
+    if stages.stride == 0:
+        return spaced_steps(begin, length, stages.candidates)
+    early = {begin + 1 + stages.stride * i for i in range(stages.candidates)}
+    end = begin + length
+    return tuple(sorted({step for step in early if step <= end} | ({end} - {begin})))
 
 
 def affordable(steps: Sequence[int], each: int, evaluations: float) -> tuple[int, ...]:
@@ -131,6 +145,8 @@ class ScoredAnswer:
     """Outcome by proposal id of all others."""
     evaluations: int
     """What that cost."""
+    unscored: Scored | None = None
+    """The proposal that is taken without a score; its candidate has none."""
 
 
 def place(
@@ -223,6 +239,41 @@ def score_answer(
         )
         entrants.append(Scored(candidate, stacked[i]))
     return ScoredAnswer(tuple(entrants), refused, len(embedded))
+
+
+def first_proposal(
+    objective: Objective,
+    answer: Answer,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+    stage: int,
+) -> ScoredAnswer:
+    """The first of an answer's proposals that can be embedded, unscored; the others are thrown
+    away."""
+    others: dict[str, ProposalOutcome] = {}
+    first: Scored | None = None
+    for proposal in answer.proposals:
+        name = proposal.proposal_id
+        if first is not None:
+            others[name] = _refusal(name, ProposalStatus.NOT_CHOSEN, "only the first is taken")
+            continue
+        try:
+            item = place(objective, proposal, incumbent, find)
+        except ProposalRejected as rejection:
+            others[name] = _refusal(name, rejection.status, rejection.detail)
+            continue
+        candidate = Candidate(
+            candidate_id=name,
+            source=CandidateSource.PROPOSAL,
+            stage=stage,
+            step=incumbent.candidate.step,
+            text=proposal.text,
+            filled=item.filled,
+            parents=_parents(proposal, incumbent),
+            score=Score(loss=math.nan),
+        )
+        first = Scored(candidate, item.parameters)
+    return ScoredAnswer((), others, 0, first)
 
 
 def _text(objective: Objective, proposal: Proposal, projected: Projected) -> str:

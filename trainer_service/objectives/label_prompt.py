@@ -258,7 +258,7 @@ class LabelPromptObjective:
                     ProposalStatus.MALFORMED,
                     f"{len(parts)} parts for {len(self._task.labels)} classes",
                 )
-        return self._place([self._words.ids(part) for part in parts], incumbent)
+        return self._place([self._words.proposed_ids(part) for part in parts], incumbent)
 
     def _place(self, parts: Sequence[Sequence[int]], incumbent: Tensor) -> Embedded:
         """Token vectors into a copy of the incumbent: one part for all classes or one for each."""

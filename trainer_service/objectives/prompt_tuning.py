@@ -267,7 +267,7 @@ class PromptTuningObjective:
         if proposal.parameters is not None:
             raw = raw_parameters(proposal, self.shape, self.device)
             return Embedded(parameters=raw, filled=tuple(range(self._spec.n_tokens)))
-        ids = self._words.ids(proposal.text)
+        ids = self._words.proposed_ids(proposal.text)
         return Embedded(self.embed_ids(ids, incumbent), tuple(range(len(ids))))
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:

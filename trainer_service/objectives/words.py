@@ -16,10 +16,13 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     TokenHint,
 )
-from mentorgrad.model.spec import Projection
+from mentorgrad.model.spec import Placement, Projection
 from trainer_service.encoders import TextEncoder
 from trainer_service.projection import Projections, Vocabulary, WordProjector
 from trainer_service.protocols import ProposalRejected
+
+_PADDING = "a"
+"""The word that fills what a padded proposal leaves."""
 
 
 class PromptWords:
@@ -34,14 +37,25 @@ class PromptWords:
     def __init__(self, encoder: TextEncoder, n_tokens: int, projection: Projection) -> None:
         self._encoder = encoder
         self._n_tokens = n_tokens
+        self._placement = projection.placement
         self._vocabulary = Vocabulary.of(encoder, whole_words=True)
+        in_full = (projection.first_id, projection.last_id) == (0, None)
         searched = (
             self._vocabulary
-            if projection.whole_words
-            else Vocabulary.of(encoder, whole_words=False)
+            if projection.whole_words and in_full
+            else Vocabulary.of(
+                encoder,
+                whole_words=projection.whole_words,
+                first_id=projection.first_id,
+                last_id=projection.last_id,
+            )
         )
         self._projector = WordProjector(
-            encoder.word_embeddings, searched, projection.metric, encoder.text_of
+            encoder.word_embeddings,
+            searched,
+            projection.metric,
+            encoder.text_of,
+            apart=projection.pieces_apart,
         )
         self.constraints = Constraints(
             kind=ProposalKind.TEXT,
@@ -57,6 +71,24 @@ class PromptWords:
         Raises:
             ProposalRejected: Empty, too long, or with a token that is no word.
         """
+        ids = self._read(text)
+        self.require_room(ids)
+        return ids
+
+    def proposed_ids(self, text: str) -> list[int]:
+        """Token ids of a proposal's words, as the projection's `placement` puts them.
+
+        Raises:
+            ProposalRejected: Empty, with a token that is no word, or too long where that is not
+                cut.
+        """
+        if self._placement is Placement.STRICT:
+            return self.ids(text)
+        kept = [self._encoder.start_id, *self._read(text)][: self._n_tokens]
+        (padding, *_) = self._encoder.token_ids(_PADDING)
+        return kept + [padding] * (self._n_tokens - len(kept))
+
+    def _read(self, text: str) -> list[int]:
         ids = self._encoder.token_ids(text)
         if not ids:
             raise ProposalRejected(ProposalStatus.EMPTY, "no words")
@@ -64,7 +96,6 @@ class PromptWords:
             raise ProposalRejected(
                 ProposalStatus.MALFORMED, "holds characters or marks that are no words"
             )
-        self.require_room(ids)
         return ids
 
     def initial_ids(self, text: str, field: str) -> list[int]:

@@ -14,6 +14,13 @@ class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METRIC_UNSPECIFIED: _ClassVar[Metric]
     METRIC_COSINE: _ClassVar[Metric]
     METRIC_L2: _ClassVar[Metric]
+    METRIC_FARTHEST_COSINE: _ClassVar[Metric]
+
+class Placement(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PLACEMENT_UNSPECIFIED: _ClassVar[Placement]
+    PLACEMENT_STRICT: _ClassVar[Placement]
+    PLACEMENT_PADDED: _ClassVar[Placement]
 
 class Readout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,6 +55,7 @@ class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POLICY_ALWAYS: _ClassVar[Policy]
     POLICY_EXPLORE: _ClassVar[Policy]
     POLICY_BEST_OF: _ClassVar[Policy]
+    POLICY_FIRST: _ClassVar[Policy]
 
 class CaptureContent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -76,6 +84,10 @@ class CandidateSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_L2: Metric
+METRIC_FARTHEST_COSINE: Metric
+PLACEMENT_UNSPECIFIED: Placement
+PLACEMENT_STRICT: Placement
+PLACEMENT_PADDED: Placement
 READOUT_UNSPECIFIED: Readout
 READOUT_CLS: Readout
 READOUT_FIRST: Readout
@@ -95,6 +107,7 @@ POLICY_RACE: Policy
 POLICY_ALWAYS: Policy
 POLICY_EXPLORE: Policy
 POLICY_BEST_OF: Policy
+POLICY_FIRST: Policy
 CAPTURE_CONTENT_UNSPECIFIED: CaptureContent
 CAPTURE_CONTENT_OFF: CaptureContent
 CAPTURE_CONTENT_TEXT: CaptureContent
@@ -113,12 +126,20 @@ CANDIDATE_SOURCE_PROJECTION: CandidateSource
 CANDIDATE_SOURCE_PROPOSAL: CandidateSource
 
 class Projection(_message.Message):
-    __slots__ = ("metric", "whole_words")
+    __slots__ = ("metric", "whole_words", "first_id", "last_id", "pieces_apart", "placement")
     METRIC_FIELD_NUMBER: _ClassVar[int]
     WHOLE_WORDS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_ID_FIELD_NUMBER: _ClassVar[int]
+    PIECES_APART_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     metric: Metric
     whole_words: bool
-    def __init__(self, metric: _Optional[_Union[Metric, str]] = ..., whole_words: bool = ...) -> None: ...
+    first_id: int
+    last_id: int
+    pieces_apart: bool
+    placement: Placement
+    def __init__(self, metric: _Optional[_Union[Metric, str]] = ..., whole_words: bool = ..., first_id: _Optional[int] = ..., last_id: _Optional[int] = ..., pieces_apart: bool = ..., placement: _Optional[_Union[Placement, str]] = ...) -> None: ...
 
 class LabelPrompt(_message.Message):
     __slots__ = ("encoder", "n_tokens", "per_class", "initial_text", "temperature", "projection")
@@ -243,16 +264,18 @@ class Optimizer(_message.Message):
     def __init__(self, name: _Optional[str] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., batch_size: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_steps: _Optional[int] = ..., clip_norm: _Optional[float] = ...) -> None: ...
 
 class Stages(_message.Message):
-    __slots__ = ("count", "steps", "candidates", "first_steps")
+    __slots__ = ("count", "steps", "candidates", "first_steps", "stride")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     FIRST_STEPS_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_FIELD_NUMBER: _ClassVar[int]
     count: int
     steps: int
     candidates: int
     first_steps: int
-    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ..., first_steps: _Optional[int] = ...) -> None: ...
+    stride: int
+    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ..., first_steps: _Optional[int] = ..., stride: _Optional[int] = ...) -> None: ...
 
 class MentorChoice(_message.Message):
     __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode", "shuffled", "hide_card", "exemplars", "hint_tokens")

@@ -76,6 +76,13 @@ def test_the_final_evaluations_are_kept_back() -> None:
     assert book.evaluations_left(final=True) == 18
 
 
+def test_with_a_stride_the_last_snapshot_is_kept_back_for_too() -> None:
+    stages = Stages(candidates=3, stride=2)
+    assert (
+        new_ledger(RunSpec(budget=Budget(evaluations=20), stages=stages), True).final_reserve == 8
+    )
+
+
 def test_the_last_stage_takes_what_is_left() -> None:
     spec = RunSpec(stages=Stages(count=3, steps=10), budget=Budget(gradient_steps=50))
     book = new_ledger(spec, False)

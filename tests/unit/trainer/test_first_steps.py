@@ -84,7 +84,7 @@ def test_asked_before_the_first_step_an_overlapped_run_goes_on_meanwhile() -> No
 # -- without any steps ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("policy", list(Policy))
+@pytest.mark.parametrize("policy", [policy for policy in Policy if policy is not Policy.FIRST])
 def test_without_steps_every_stage_asks_and_the_best_is_returned(policy: Policy) -> None:
     rule = Acceptance(policy=policy, finalists=2, probe_steps=6)
     done = Done(dataclasses.replace(ALONE, acceptance=rule))
