@@ -334,7 +334,7 @@ class MentorChoice:
     mentor thinks, and the answer is applied at a step boundary."""
     shuffled: bool = False
     """Whether candidates' scores are shuffled before they are sent: a control that asks whether the
-    trajectory matters at all."""
+    trajectory matters at all. Controls are sent nothing and ignore it."""
     hide_card: bool = False
     """Whether the task's description and label words are kept from the mentor."""
     exemplars: int = bounded(0, ge=0, le=64)
@@ -384,7 +384,8 @@ class Budget:
     """Limits of what a run may spend; equal for the arms of a comparison."""
 
     gradient_steps: int | None = bounded(None, ge=1, le=100_000_000)
-    """Most gradient steps, probe steps included; absent: stages x steps, and the races."""
+    """Most gradient steps, probe steps and hints included; absent: those of the stages, and the
+    races and hints."""
     evaluations: int | None = bounded(None, ge=1, le=100_000_000)
     """Most evaluations on the selection split; absent: unlimited."""
 
