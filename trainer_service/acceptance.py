@@ -80,6 +80,12 @@ def decide(
     return _best_of(incumbent, incumbent_words or incumbent, ranked)
 
 
+def take(incumbent: Scored, proposal: Scored) -> Decision:
+    """The restart from a proposal that was not scored: there is nothing to compare."""
+    reason = "the first proposal is taken, unscored"
+    return Decision(proposal, True, _branches(incumbent), reason)
+
+
 def _loss(scored: Scored) -> float:
     return scored.candidate.score.loss
 
@@ -118,10 +124,20 @@ def _best_of(incumbent: Scored, rival: Scored, ranked: Sequence[Scored]) -> Deci
     return _stay(incumbent, f"the best proposal has only {facts}", *ranked)
 
 
+def _lowest(starts: Sequence[Scored], why: str) -> Decision:
+    """A race without steps: of the incumbent, which is first, and the best proposals, the one of
+    the lowest loss as it stands."""
+    chosen = min(starts, key=_loss)
+    reason = f"{why}: lowest selection loss as they stand, {_loss(chosen):.4f}"
+    return Decision(chosen, chosen is not starts[0], _branches(*starts), reason)
+
+
 def _race(incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: Probe) -> Decision:
     if plan.branches < 2:
         return _stay(incumbent, plan.reason)
     starts = [incumbent, *ranked[: plan.branches - 1]]
+    if plan.steps == 0:
+        return _lowest(starts, plan.reason or "without steps")
     ends = [probe(start, start is incumbent, plan.steps) for start in starts]
     winner = min(range(len(ends)), key=lambda i: _finite(ends[i].score.loss))
     branches = tuple(

@@ -11,7 +11,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor
 
-from mentorgrad.model.advice import Batch, Outcomes
+from mentorgrad.model.advice import Outcomes
 from mentorgrad.model.event import CandidatesScored, RestartDecided, StageStarted
 from mentorgrad.model.run import Candidate, Usage
 from mentorgrad.model.spec import RunSpec
@@ -30,6 +30,7 @@ from trainer_service.capture import Capture, changed_positions
 from trainer_service.checkpoint import Checkpoints
 from trainer_service.control import Control
 from trainer_service.deciding import Deciding
+from trainer_service.hints import Hints
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.progress import Phase, Progress, leaf
@@ -39,10 +40,11 @@ from trainer_service.scoring import (
     Origin,
     ScoredAnswer,
     affordable,
+    candidate_steps,
     snapshot_candidates,
-    spaced_steps,
 )
 from trainer_service.seeds import derive, generator
+from trainer_service.telling import Telling
 
 
 class Alternation:
@@ -80,7 +82,9 @@ class Alternation:
         self._control = control
         self._clock = clock
         self._capture = Capture(spec.capture, objective, recorder.put, mentor, clock=clock)
-        self._asking = Asking(spec, mentor, recorder, control, self.usage)
+        hints = Hints(spec, objective, mentor)
+        self._telling = Telling(spec, objective, mentor)
+        self._asking = Asking(spec, mentor, recorder, control, hints, self._telling, self.usage)
         self._deciding = Deciding(spec, objective, make_optimizer, self._optimizer.state, control)
         self._batches = deciding.batch_order(spec, objective, "batches")
         self._each = evaluations_each(objective.has_words)
@@ -141,7 +145,7 @@ class Alternation:
         ledger.charge_evaluations(len(scored))
         at = Progress(ledger, leaf(point), origin, best=scored[0])
         self._record(at, 0, scored)
-        self._begin_stage(at, 0)
+        self._begin_stage(at, 0, scored[0].candidate.candidate_id)
         return at
 
     def go_on(self, at: Progress, moments: dict[str, Tensor]) -> None:
@@ -149,8 +153,7 @@ class Alternation:
         self._optimizer.load(moments)
         self._capture.begin_stage(at.stage, at.origin.ids)
         self._keep = self._kept_steps(at)
-        candidates = tuple(scored.candidate for scored in at.pool.entries)
-        self._mentor.observe(Batch(stage=at.stage, candidates=candidates))
+        self._telling.tell(at.stage, at.pool.entries)
         if at.phase is Phase.WAIT:
             self._asking.begin(at)
 
@@ -179,13 +182,15 @@ class Alternation:
 
     # -- stage --------------------------------------------------------------------------------
 
-    def _begin_stage(self, at: Progress, stage: int) -> None:
-        """The next stage starts from the live parameters."""
+    def _begin_stage(self, at: Progress, stage: int, start_id: str) -> None:
+        """The next stage starts from the live parameters; `start_id` is the candidate that they
+        are, if they were scored."""
         at.origin = self._origin(stage, at.parameters.detach().clone())
         at.stage_begin = at.step
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
         at.phase = Phase.STAGE
         at.kept, at.incumbent_id, at.answer, at.asked_step = {}, "", None, None
+        at.start_id, at.hinted = start_id, False
         self._keep = self._kept_steps(at)
         text = self._objective.project(at.origin.parameters[None])[0].text
         self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
@@ -193,8 +198,7 @@ class Alternation:
 
     def _kept_steps(self, at: Progress) -> frozenset[int]:
         begin = at.stage_begin if at.asked_step is None else at.asked_step
-        count = self._spec.stages.candidates
-        return frozenset(spaced_steps(begin, at.stage_end - begin, count))
+        return frozenset(candidate_steps(self._spec.stages, begin, at.stage_end - begin))
 
     def _step(self, at: Progress) -> None:
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
@@ -208,15 +212,22 @@ class Alternation:
             at.kept[at.step] = at.parameters.detach().clone()
 
     def _is_last(self, at: Progress) -> bool:
-        left = trajectory_left(self._spec, at.ledger, at.step)
-        return at.stage >= self._spec.stages.count - 1 or left < 1
+        stages = self._spec.stages
+        # Stages that take no steps need none to be left.
+        over = stages.steps > 0 and trajectory_left(self._spec, at.ledger, at.step) < 1
+        return at.stage >= stages.count - 1 or over
 
     def _score_stage(self, at: Progress, kept: Mapping[int, Tensor]) -> None:
+        name = f"s{at.stage}/step{{}}"
+        if at.step == at.stage_begin:  # no step was taken: the start is the incumbent
+            at.incumbent_id = at.start_id
+            kept = {} if at.start_id else {at.step: at.parameters.detach().clone()}
+            name = f"s{at.stage}/start"
         left = at.ledger.evaluations_left(final=self._is_last(at))
         steps = affordable(sorted(kept), self._each, left)
         if steps:
             snapshots = {step: kept[step] for step in steps}
-            names = {step: f"s{at.stage}/step{step}" for step in steps}
+            names = {step: name.format(step) for step in steps}
             scored = snapshot_candidates(self._objective, at.origin, snapshots, names)
             at.ledger.charge_evaluations(len(scored))
             self._record(at, at.stage, scored)
@@ -228,22 +239,23 @@ class Alternation:
         at.take(scored)
         candidates = tuple(s.candidate for s in scored)
         self._recorder.put(CandidatesScored(stage, candidates, self.usage(at)))
-        self._mentor.observe(Batch(stage=stage, candidates=candidates))
+        self._telling.tell(stage, scored)
 
     # -- ask ----------------------------------------------------------------------------------
 
     def _ask(self, at: Progress) -> None:
         """Asks the mentor, if there is one and the budget lets its proposals be scored."""
-        overlapped = self._asking.is_overlapped
+        left = trajectory_left(self._spec, at.ledger, at.step)
+        overlapped = self._asking.is_overlapped and left > 0
         # While the mentor thinks the incumbent moves on, and will be scored again.
         needed = 1 + (self._each if overlapped else 0)
         if self._spec.mentor.name == "none":
-            self._begin_stage(at, at.stage + 1)
+            self._begin_stage(at, at.stage + 1, at.incumbent_id)
         elif not at.incumbent_id or at.ledger.evaluations_left() < needed:
             self._stay(at, "not asked: no evaluations are left for proposals")
         elif overlapped:
             self._asking.begin(at)
-            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)
+            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)  # after a hint
             self._keep = self._kept_steps(at)
         else:
             self._asking.wait(at)
@@ -286,20 +298,23 @@ class Alternation:
         )
         if at.answer is not None and outcomes and not at.answer_is_fallback:
             self._mentor.report(Outcomes(at.answer.request_id, outcomes))
+        start_id = at.incumbent_id
         if decision.probed is not None:
             at.parameters = leaf(decision.probed.parameters)
             self._optimizer.load(decision.probed.moments)
-            self._record_start(at, decision, decision.probed)
+            start_id = self._record_start(at, decision, decision.probed)
         elif decision.restarted:
             at.parameters = leaf(self._deciding.blend(at, decision.chosen))
+            is_scored = self._spec.acceptance.blend == 1.0 and scored.unscored is None
+            start_id = decision.chosen.candidate.candidate_id if is_scored else ""
             if not self._spec.acceptance.keep_moments:
                 self._optimizer.load({})
-        self._begin_stage(at, at.stage + 1)
+        self._begin_stage(at, at.stage + 1, start_id)
 
-    def _record_start(self, at: Progress, decision: Decision, probed: Probed) -> None:
-        """Where a race ended has been scored, so it is a candidate at no further cost."""
+    def _record_start(self, at: Progress, decision: Decision, probed: Probed) -> str:
+        """Where a race ended has been scored, so it is a candidate at no further cost; its id."""
         if not math.isfinite(probed.score.loss):
-            return
+            return ""
         words = self._objective.project(probed.parameters[None])[0]
         toward = self._objective.toward(at.origin.parameters, probed.parameters[None])[0]
         candidate = Candidate(
@@ -314,6 +329,7 @@ class Alternation:
             score=probed.score,
         )
         self._record(at, at.stage + 1, [Scored(candidate, probed.parameters)])
+        return candidate.candidate_id
 
     def _stay(self, at: Progress, reason: str) -> None:
         """The stage's end without asking: said in the log, and on from where it is."""
@@ -327,7 +343,7 @@ class Alternation:
                 usage=self.usage(at),
             )
         )
-        self._begin_stage(at, at.stage + 1)
+        self._begin_stage(at, at.stage + 1, at.incumbent_id)
 
     def _origin(self, stage: int, point: Tensor) -> Origin:
         return Origin(stage, point, self._objective.project(point[None])[0].ids)

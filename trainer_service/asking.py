@@ -9,12 +9,15 @@ from mentorgrad.model.advice import Answer, AnswerStatus, ProposalRequest
 from mentorgrad.model.event import ProposalsReceived
 from mentorgrad.model.run import Usage
 from mentorgrad.model.spec import MentorMode, RunSpec
+from trainer_service.budget import share_spent
 from trainer_service.control import Control
+from trainer_service.hints import Hints
 from trainer_service.mentors.fallback import Consultation, FallbackMentor
 from trainer_service.mentors.questions import Question
 from trainer_service.progress import Phase, Progress
 from trainer_service.recorder import Recorder
 from trainer_service.seeds import derive
+from trainer_service.telling import Telling
 
 
 class Asking:
@@ -25,6 +28,8 @@ class Asking:
         mentor: Who is asked.
         recorder: Takes the events.
         control: Asked when an answer was cancelled, as a stop does.
+        hints: Computed for questions whose mentor wants them.
+        telling: Knows the rows that are shown.
         usage: What the run has spent so far.
     """
 
@@ -34,12 +39,16 @@ class Asking:
         mentor: FallbackMentor,
         recorder: Recorder,
         control: Control,
+        hints: Hints,
+        telling: Telling,
         usage: Callable[[Progress], Usage],
     ) -> None:
         self._spec = spec
         self._mentor = mentor
         self._recorder = recorder
         self._control = control
+        self._hints = hints
+        self._telling = telling
         self._usage = usage
         self._question: Question | None = None
 
@@ -51,11 +60,14 @@ class Asking:
 
     def wait(self, at: Progress) -> None:
         """Asks and waits for the answer, which is to be decided upon."""
+        at.hinted = self._hints.are_due(_request_id(at), at.ledger)
         asked = self._mentor.consult(
             self._request(at), at.incumbent, at.pool.entries, lost=at.mentor_lost
         )
         if asked.replies[0].answer.status is AnswerStatus.CANCELLED:
-            self._control.check()
+            self._control.check()  # what stops here asks again, and has paid for nothing
+        if at.hinted:
+            at.ledger.charge_hint()
         self._receive(at, asked)
         at.phase = Phase.DECIDE
 
@@ -63,7 +75,12 @@ class Asking:
 
     def begin(self, at: Progress) -> None:
         """Asks and returns at once; asks the same again when a run is resumed meanwhile."""
-        at.asked_step = at.step if at.asked_step is None else at.asked_step
+        if at.asked_step is None:
+            at.asked_step = at.step
+            # A question that is sent with the last step spent is given up at once.
+            at.hinted = self._hints.are_due(_request_id(at), at.ledger, least=2)
+            if at.hinted:
+                at.ledger.charge_hint()
         at.phase = Phase.WAIT
         self._question = self._mentor.ask(self._request(at), at.incumbent, at.pool.entries)
 
@@ -87,7 +104,11 @@ class Asking:
     def conclude(self, at: Progress, answer: Answer) -> None:
         """Records the answer to the question under way, which is to be decided upon."""
         asked = self._mentor.conclude(
-            self._request(at), answer, at.incumbent, at.pool.entries, lost=at.mentor_lost
+            self._request(at, whole=False),
+            answer,
+            at.incumbent,
+            at.pool.entries,
+            lost=at.mentor_lost,
         )
         self._question = None
         self._receive(at, asked, at.lag)
@@ -101,15 +122,21 @@ class Asking:
 
     # -- both ---------------------------------------------------------------------------------
 
-    def _request(self, at: Progress) -> ProposalRequest:
+    def _request(self, at: Progress, *, whole: bool = True) -> ProposalRequest:
         choice = self._spec.mentor
+        name = _request_id(at)
+        # As it was when first asked, however many steps were taken since.
+        usage = replace(at.ledger.usage, gradient_steps=at.ledger.usage.gradient_steps - at.lag)
         return ProposalRequest(
-            request_id=f"s{at.stage}",
+            request_id=name,
             stage=at.stage,
             incumbent_id=at.incumbent_id,
             count=choice.proposals,
             seed=derive(self._spec.seed, "mentor", at.stage),
             timeout=choice.timeout,
+            hints=self._hints.at(at, name) if whole and at.hinted else (),
+            exemplars=self._telling.exemplars(at.incumbent) if whole else (),
+            progress=share_spent(self._spec, usage, at.stage, at.step - at.lag),
         )
 
     def _receive(self, at: Progress, asked: Consultation, lag: int = 0) -> None:
@@ -127,6 +154,10 @@ class Asking:
                 ProposalsReceived(at.stage, answer, reply.is_fallback, self._usage(at), behind)
             )
         at.answer, at.answer_is_fallback = asked.replies[-1].answer, asked.replies[-1].is_fallback
+
+
+def _request_id(at: Progress) -> str:
+    return f"s{at.stage}"
 
 
 def _without_tensors(answer: Answer) -> Answer:

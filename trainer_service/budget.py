@@ -25,7 +25,7 @@ class RacePlan:
     branches: int
     """The incumbent and so many proposals less one; 0: no race."""
     steps: int
-    """Gradient steps of each branch."""
+    """Gradient steps of each branch; 0: the scores of where they start are compared."""
     reason: str = ""
     """Why it is smaller than the spec says."""
 
@@ -68,6 +68,11 @@ class Ledger:
             probe_steps=self.usage.probe_steps + (count if probe else 0),
         )
 
+    def charge_hint(self) -> None:
+        """Counts the backward pass of a gradient hint: a gradient step, though nothing moves."""
+        self.charge_steps(1)
+        self.usage = dataclasses.replace(self.usage, hint_steps=self.usage.hint_steps + 1)
+
     def charge_evaluations(self, count: int) -> None:
         """Counts parameters scored on the whole selection split."""
         self.usage = dataclasses.replace(self.usage, evaluations=self.usage.evaluations + count)
@@ -91,13 +96,16 @@ class Ledger:
         )
 
     def plan_race(self, finalists: int, probe_steps: int) -> RacePlan:
-        """The largest race that fits: fewer proposals first, then fewer steps, then none."""
+        """The largest race that fits: fewer proposals first, then fewer steps, then none at all, so
+        that the branches are compared by the scores that they have already."""
         wanted = finalists + 1
+        if probe_steps == 0:
+            return RacePlan(wanted, 0)
         evaluations = self.evaluations_left()
+        if self.steps_left < 2:
+            return RacePlan(wanted, 0, "no gradient steps are left for a race")
         if evaluations < 2:
             return RacePlan(0, 0, "no race: too few evaluations are left")
-        if self.steps_left < 2:
-            return RacePlan(0, 0, "no race: too few gradient steps are left")
         steps = int(min(probe_steps, self.steps_left // 2))
         branches = int(min(wanted, evaluations, self.steps_left // steps))
         if (branches, steps) == (wanted, probe_steps):
@@ -114,10 +122,17 @@ def evaluations_each(has_words: bool) -> int:
     return 2 if has_words else 1
 
 
+def takes_no_steps(spec: RunSpec) -> bool:
+    """Whether a run takes no gradient step at all: only its mentor moves it."""
+    return spec.budget.gradient_steps is None and spec.stages.total_steps == 0
+
+
 def new_ledger(spec: RunSpec, has_words: bool) -> Ledger:
     """The ledger of a run that begins."""
     each = evaluations_each(has_words)
-    reserve = spec.stages.candidates * each
+    # Without steps the final stage has no snapshots but its start.
+    snapshots = spec.stages.candidates + (spec.stages.stride > 0)
+    reserve = each if takes_no_steps(spec) else snapshots * each
     if spec.budget.evaluations is not None:
         # The start comes first; what is left may be less than a full round of candidates.
         reserve = min(reserve, spec.budget.evaluations - each)
@@ -128,10 +143,11 @@ def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Ite
     """Budgets that do not even carry one stage."""
     where = join(path, "budget")
     steps, evaluations = spec.budget.gradient_steps, spec.budget.evaluations
-    if steps is not None and steps < spec.stages.steps:
+    one = spec.stages.length(0) or spec.stages.steps
+    if steps is not None and steps < one:
         yield Violation(
             join(where, "gradient_steps"),
-            f"must be at least {spec.stages.steps}, the steps of one stage, not {steps}",
+            f"must be at least {one}, the steps of one stage, not {steps}",
         )
     least = 2 * evaluations_each(has_words)
     if evaluations is not None and evaluations < least:
@@ -154,11 +170,11 @@ def schedule_position(spec: RunSpec, usage: Usage, step: int) -> tuple[int, int]
     """
     if spec.budget.gradient_steps is not None:
         return usage.gradient_steps, spec.budget.gradient_steps
-    return step, spec.stages.count * spec.stages.steps
+    return step, spec.stages.total_steps
 
 
 def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
-    """Steps that the trajectory may still take: what the budget leaves, or else of stages x steps.
+    """Steps that the trajectory may still take: what the budget leaves, or else all stages.
 
     Args:
         spec: The run's.
@@ -167,10 +183,31 @@ def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
     """
     if spec.budget.gradient_steps is not None:
         return spec.budget.gradient_steps - ledger.usage.gradient_steps
-    return spec.stages.count * spec.stages.steps - step
+    return spec.stages.total_steps - step
+
+
+def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
+    """Share of the run that is behind, from 0 to 1: of the limit that is nearest to its end;
+    without limits of the steps, and without steps of the stages.
+
+    Args:
+        spec: The run's.
+        usage: Spent so far.
+        stage: The present one.
+        step: Steps of the trajectory so far.
+    """
+    limits = [
+        (usage.gradient_steps, spec.budget.gradient_steps),
+        (usage.evaluations, spec.budget.evaluations),
+    ]
+    shares = [spent / limit for spent, limit in limits if limit is not None]
+    if not shares:
+        total = spec.stages.total_steps
+        shares = [step / total if total else stage / spec.stages.count]
+    return min(max(shares), 1.0)
 
 
 def stage_length(spec: RunSpec, ledger: Ledger, stage: int, step: int) -> int:
     """Steps of a stage that begins now; the last one takes all that is left."""
     left = trajectory_left(spec, ledger, step)
-    return left if stage == spec.stages.count - 1 else min(spec.stages.steps, left)
+    return left if stage == spec.stages.count - 1 else min(spec.stages.length(stage), left)

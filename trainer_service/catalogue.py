@@ -15,7 +15,7 @@ from mentorgrad.errors import (
 )
 from mentorgrad.model.advice import MentorInfo
 from mentorgrad.model.spec import CONTROLS, Function, MentorChoice, RunSpec
-from trainer_service.budget import budget_violations
+from trainer_service.budget import budget_violations, takes_no_steps
 from trainer_service.mentors.options import BAD_OPTIONS, read_options
 
 MAX_STEPS = 100_000_000
@@ -40,9 +40,17 @@ def versions() -> dict[str, str]:
 
 def spec_violations(spec: RunSpec) -> Iterator[Violation]:
     """What is wrong with a spec beyond single fields, without looking at data or models."""
-    steps = spec.stages.count * spec.stages.steps
+    steps = spec.stages.total_steps
     if steps > MAX_STEPS:
         yield Violation("spec.stages", f"make {steps} steps in all; at most {MAX_STEPS}")
+    if takes_no_steps(spec) and (spec.mentor.name == "none" or spec.stages.count < 2):
+        yield Violation(
+            "spec.stages.steps",
+            "without gradient steps there must be a mentor and at least 2 stages: it is asked "
+            "between them",
+        )
+    if spec.mentor.name == "hint_tokens" and isinstance(spec.objective, Function):
+        yield Violation("spec.mentor.name", "hint_tokens needs an objective with tokens")
     yield from budget_violations(spec, has_words=not isinstance(spec.objective, Function))
 
 

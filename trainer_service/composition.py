@@ -362,6 +362,7 @@ def run_parts(job: WorkerJob) -> Parts:
 
 def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
     from trainer_service.mentors.controls import build_control
+    from trainer_service.mentors.shuffled import ShuffledMentor
     from trainer_service.seeds import derive
 
     choice = run.spec.mentor
@@ -371,17 +372,21 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
         raise InvalidInput.field(
             "spec.mentor.name", f"this trainer knows no mentor {choice.name!r} any more"
         )
+    card = objective.card
+    if choice.hide_card:
+        card = replace(card, description="", labels=())
     opened = AdviseOpen(
         session_id=run.run_id,
-        card=objective.card,
+        card=card,
         constraints=objective.constraints,
         strategy=choice.strategy,
         options=choice.options,
         seed=derive(run.spec.seed, "mentor"),
     )
-    return RemoteMentor(
+    mentor = RemoteMentor(
         choice.name,
         job.mentors[choice.name],
         opened,
         credentials=job.mentor_access.credentials(),
     )
+    return ShuffledMentor(mentor, run.spec.seed) if choice.shuffled else mentor

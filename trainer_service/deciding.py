@@ -11,12 +11,12 @@ from mentorgrad.model.advice import AnswerStatus, ProposalOutcome, ProposalStatu
 from mentorgrad.model.spec import Policy, RunSpec
 from trainer_service import acceptance
 from trainer_service.acceptance import Decision, Probed
-from trainer_service.budget import Ledger, RacePlan, schedule_position
+from trainer_service.budget import Ledger, RacePlan, schedule_position, takes_no_steps
 from trainer_service.control import Control
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.progress import Progress, leaf
 from trainer_service.protocols import Objective, Optimizer, Scored
-from trainer_service.scoring import ScoredAnswer, score_answer
+from trainer_service.scoring import ScoredAnswer, first_proposal, score_answer
 from trainer_service.seeds import BatchOrder, generator
 
 
@@ -44,16 +44,21 @@ class Deciding:
         self._make_optimizer = make_optimizer
         self._moments = moments
         self._control = control
+        # A run that takes no steps takes none in races either.
+        self._probe_steps = 0 if takes_no_steps(spec) else spec.acceptance.probe_steps
 
     def score(self, at: Progress, ledger: Ledger) -> ScoredAnswer:
-        """Scores the answer's proposals around the incumbent, as far as `ledger` allows."""
+        """Scores the answer's proposals around their bases, as far as `ledger` allows."""
         if at.answer is None or at.answer.status is not AnswerStatus.USABLE:
             return ScoredAnswer((), {}, 0)
         left = ledger.evaluations_left()
         rule = self._spec.acceptance
-        if rule.policy is Policy.RACE:  # the branches have to be scored too
+        if rule.policy is Policy.FIRST:
+            return first_proposal(self._objective, at.answer, at.incumbent, at.pool.get, at.stage)
+        if rule.policy is Policy.RACE and self._probe_steps and ledger.steps_left >= 2:
+            # The branches have to be scored too.
             left -= min(rule.finalists + 1, max(left - 1, 0))
-        scored = score_answer(self._objective, at.answer, at.incumbent, at.stage, left)
+        scored = score_answer(self._objective, at.answer, at.incumbent, at.pool.get, at.stage, left)
         ledger.charge_evaluations(scored.evaluations)
         return scored
 
@@ -70,6 +75,8 @@ class Deciding:
                 rule, incumbent, None, (), RacePlan(0, 0), _no_probe, generator(0)
             )
             return replace(stay, reason=f"no usable answer: {at.answer.status.value}")
+        if scored.unscored is not None:
+            return acceptance.take(incumbent, scored.unscored)
         batches = batch_order(self._spec, self._objective, "probe", at.stage)
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
 
@@ -95,7 +102,7 @@ class Deciding:
             incumbent,
             at.pool.get(f"{at.incumbent_id}/words"),
             scored.entrants,
-            ledger.plan_race(finalists, rule.probe_steps),
+            ledger.plan_race(finalists, self._probe_steps),
             probe,
             generator(self._spec.seed, "explore", at.stage),
         )
@@ -119,6 +126,9 @@ def outcomes(at: Progress, scored: ScoredAnswer, decision: Decision) -> tuple[Pr
     found = []
     for proposal in at.answer.proposals if at.answer is not None else ():
         name = proposal.proposal_id
+        if scored.unscored is not None and scored.unscored.candidate.candidate_id == name:
+            found.append(ProposalOutcome(name, ProposalStatus.APPLIED))
+            continue
         if name not in entrants:
             found.append(scored.refused[name])
             continue

@@ -39,14 +39,15 @@ class Pool:
     entries: list[Scored] = field(default_factory=list)
     """In order of arrival."""
 
-    def add(self, scored: Sequence[Scored]) -> None:
-        """Takes in new candidates; when there are too many, the worst old ones go."""
+    def add(self, scored: Sequence[Scored], spared: str = "") -> None:
+        """Takes in new candidates; when there are too many, the worst old ones go, but the one
+        named `spared`."""
         self.entries.extend(scored)
         each = max(scored[0].parameters.nbytes, 1) if scored else 1
-        limit = max(min(MAX_POOL, MAX_POOL_BYTES // each), len(scored) + 1)
+        limit = max(min(MAX_POOL, MAX_POOL_BYTES // each), len(scored) + 2)
         excess = len(self.entries) - limit
         if excess > 0:
-            fresh = {s.candidate.candidate_id for s in scored}
+            fresh = {s.candidate.candidate_id for s in scored} | {spared, f"{spared}/words"}
             old = [s for s in self.entries if s.candidate.candidate_id not in fresh]
             worst = sorted(old, key=lambda s: s.candidate.score.loss, reverse=True)[:excess]
             gone = {s.candidate.candidate_id for s in worst}
@@ -82,11 +83,16 @@ class Progress:
     kept: dict[int, Tensor] = field(default_factory=dict)
     """Snapshots of the present stage that will be scored, by step."""
     incumbent_id: str = ""
-    """The stage's last snapshot, once scored; empty when the budget did not allow it."""
+    """The stage's last snapshot, once scored, or its start where it takes no steps; empty when the
+    budget did not allow it."""
+    start_id: str = ""
+    """Candidate whose parameters the present stage began with; empty where they were not scored."""
     answer: Answer | None = None
     """What the mentor said, while it is decided upon."""
     asked_step: int | None = None
     """Step at which the stage's question was sent, while the stage goes on behind it."""
+    hinted: bool = False
+    """Whether the stage's question comes with a gradient hint."""
     answer_is_fallback: bool = False
     """Whether the fallback said it."""
     restarts: int = 0
@@ -121,7 +127,7 @@ class Progress:
 
     def take(self, scored: Sequence[Scored]) -> None:
         """New candidates join the pool; the best one is remembered."""
-        self.pool.add(scored)
+        self.pool.add(scored, self.incumbent_id or self.start_id)
         best = min(scored, key=lambda s: s.candidate.score.loss)
         if best.candidate.score.loss < self.best.candidate.score.loss:
             self.best = best

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mentorgrad.errors import InvalidInput
 from mentorgrad.model.spec import Metric
 from trainer_service.encoders import TextEncoder
 
@@ -46,15 +47,28 @@ class Vocabulary:
     """Text of each."""
 
     @classmethod
-    def of(cls, encoder: TextEncoder, *, whole_words: bool) -> Vocabulary:
+    def of(
+        cls,
+        encoder: TextEncoder,
+        *,
+        whole_words: bool,
+        first_id: int = 0,
+        last_id: int | None = None,
+    ) -> Vocabulary:
         """The tokens of an encoder that are no marks.
 
         Args:
             encoder: Whose tokens.
             whole_words: Only those of two letters or more, nothing but letters, whose text is
                 tokenised to that token alone.
+            first_id: Least id.
+            last_id: Greatest id; None: the last there is.
+
+        Raises:
+            InvalidInput: There is no such token.
         """
-        ids = sorted(set(encoder.vocabulary().values()) - encoder.special_ids)
+        every = set(encoder.vocabulary().values()) - encoder.special_ids
+        ids = sorted(i for i in every if first_id <= i and (last_id is None or i <= last_id))
         texts = encoder.many_texts_of([[token] for token in ids])
         if not whole_words:
             kept = [
@@ -70,6 +84,8 @@ class Vocabulary:
             ]
             back = encoder.many_token_ids([text for _, text in wordlike])
             kept = [pair for pair, again in zip(wordlike, back, strict=True) if again == [pair[0]]]
+        if not kept:
+            raise InvalidInput("no token takes part in the projection", reason="NO_TOKENS")
         return cls(torch.tensor([token for token, _ in kept], dtype=torch.int64), dict(kept))
 
 
@@ -95,13 +111,15 @@ class NearestRows:
     """
 
     def __init__(self, table: Tensor, metric: Metric) -> None:
-        self._metric = metric
-        rows = functional.normalize(table, dim=-1) if metric is Metric.COSINE else table
+        self._is_cosine = metric is not Metric.L2
+        # The token farthest from a vector is the one nearest to its opposite.
+        self._sign = -1.0 if metric is Metric.FARTHEST_COSINE else 1.0
+        rows = functional.normalize(table, dim=-1) if self._is_cosine else table
         padding = -len(rows) % _BLOCK
         self._table = functional.pad(rows, (0, 0, 0, padding)).contiguous()
         squares = rows.double().square().sum(-1)
         # The nearest row has the greatest score x·v + bias(v), for both metrics.
-        bias = torch.zeros_like(squares) if metric is Metric.COSINE else -0.5 * squares
+        bias = torch.zeros_like(squares) if self._is_cosine else -0.5 * squares
         self._bias = functional.pad(bias, (0, padding), value=-torch.inf)
         self._bias32 = self._bias.float()
         norms = squares.sqrt()
@@ -140,12 +158,12 @@ class NearestRows:
 
     def _queries(self, vectors: Tensor) -> Tensor:
         exact = vectors.detach().double()
-        return functional.normalize(exact, dim=-1) if self._metric is Metric.COSINE else exact
+        return self._sign * functional.normalize(exact, dim=-1) if self._is_cosine else exact
 
     def _found(self, queries: Tensor, rows: Tensor, shape: Sequence[int]) -> Found:
         scores = self._exact(queries, rows)
-        if self._metric is Metric.COSINE:
-            distances = 1.0 - scores
+        if self._is_cosine:
+            distances = 1.0 - self._sign * scores
         else:
             distances = (queries.square().sum(-1) - 2.0 * scores).clamp_min(0.0).sqrt()
         return Found(rows.reshape(shape), distances.reshape(shape))
@@ -259,6 +277,7 @@ class WordProjector:
         vocabulary: Tokens that take part.
         metric: Nearness.
         text_of: The text of any ids, for tokens that are not whole words.
+        apart: Whether tokens are written apart, also pieces of one word.
     """
 
     def __init__(
@@ -267,7 +286,10 @@ class WordProjector:
         vocabulary: Vocabulary,
         metric: Metric,
         text_of: Callable[[Sequence[int]], str],
+        *,
+        apart: bool = False,
     ) -> None:
+        self._apart = apart
         self._ids = vocabulary.ids.to(embeddings.device)
         self._words = vocabulary.words
         self._text_of = text_of
@@ -293,6 +315,8 @@ class WordProjector:
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of tokens; whole words come back as the same tokens."""
+        if self._apart:
+            return " ".join(self._words.get(token) or self._text_of([token]) for token in ids)
         if all(token in self._words for token in ids):
             pieces = [self._words[token] for token in ids]
             if all(piece.isalpha() for piece in pieces):

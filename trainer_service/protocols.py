@@ -15,6 +15,7 @@ from mentorgrad.model.advice import (
     Batch,
     Constraints,
     Outcomes,
+    PositionHints,
     Proposal,
     ProposalRequest,
     ProposalStatus,
@@ -22,6 +23,7 @@ from mentorgrad.model.advice import (
     Wants,
 )
 from mentorgrad.model.run import Candidate, Score
+from trainer_service.tasks.data import Row
 
 if TYPE_CHECKING:  # the control plane reads this module too, and must not import torch
     import torch
@@ -88,6 +90,10 @@ class Objective(Protocol):
     """Rows of *train*; 1 where there is no data."""
     has_words: bool
     """Whether a projection is a different parameter, worth scoring for itself."""
+    has_hints: bool
+    """Whether a gradient can speak for tokens: there are gradients, and tokens to speak for."""
+    rows: tuple[Row, ...]
+    """The rows of *train*; none where there is no data."""
     digest: str
     """SHA-256 over the rows of all splits; empty where there is no data."""
 
@@ -138,6 +144,38 @@ class Objective(Protocol):
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """[*shape]: random, not made of tokens, of the scale of `initial`; what no proposal is
         about (a classifier) is the incumbent's."""
+        ...
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """What the gradient of the train loss says of each position, by one backward pass.
+
+        The score of a token v is gradient · (e_v − e), e being the present vector: by how much the
+        loss would change to first order (HotFlip, Ebrahimi et al., ACL 2018). Whole words alone
+        take part. Where each class has a prompt, the scores are summed over the classes, since a
+        proposal's words fill them all.
+
+        Args:
+            parameters: [*shape].
+            rows: int64 train row indices [batch].
+            count: Tokens a position, the most negative scores first.
+
+        Returns:
+            By position; none where `has_hints` is false or the gradient is not finite.
+        """
+        ...
+
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[k, *shape], int64 train row indices [n] → losses in nats, float32 [k, n], and the labels
+        that the rows are taken for, int64 [k, n]. What was scored just before costs little."""
+        ...
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """Candidates as float32 [k, width] of length 1: alike where they mean the like.
+
+        Args:
+            texts: Of k candidates.
+            parameters: [k, *shape], theirs.
+        """
         ...
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:

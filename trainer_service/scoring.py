@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.model.advice import Answer, Proposal, ProposalOutcome, ProposalStatus
 from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.model.spec import Stages
 from trainer_service.capture import changed_positions
 from trainer_service.protocols import Embedded, Objective, Projected, ProposalRejected, Scored
 
@@ -35,6 +36,19 @@ def spaced_steps(begin: int, length: int, count: int) -> tuple[int, ...]:
     """
     steps = {begin + round(length * (i + 1) / count) for i in range(count)} - {begin}
     return tuple(sorted(steps))
+
+
+def candidate_steps(stages: Stages, begin: int, length: int) -> tuple[int, ...]:
+    """Steps of a stage whose snapshots become candidates, as the spec says; the last among them.
+
+    With a stride of 2 and 5 candidates, ``candidate_steps(stages, 40, 40)`` is
+    (41, 43, 45, 47, 49, 80).
+    """
+    if stages.stride == 0:
+        return spaced_steps(begin, length, stages.candidates)
+    early = {begin + 1 + stages.stride * i for i in range(stages.candidates)}
+    end = begin + length
+    return tuple(sorted({step for step in early if step <= end} | ({end} - {begin})))
 
 
 def affordable(steps: Sequence[int], each: int, evaluations: float) -> tuple[int, ...]:
@@ -131,19 +145,65 @@ class ScoredAnswer:
     """Outcome by proposal id of all others."""
     evaluations: int
     """What that cost."""
+    unscored: Scored | None = None
+    """The proposal that is taken without a score; its candidate has none."""
+
+
+def place(
+    objective: Objective,
+    proposal: Proposal,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+) -> Embedded:
+    """A proposal as a parameter: base + weight x (the proposal embedded on its base − base).
+
+    Args:
+        objective: Embeds.
+        proposal: Words, numbers or raw parameters.
+        incumbent: The base where the proposal names none.
+        find: A candidate of the pool by id.
+
+    Raises:
+        ProposalRejected: It cannot be embedded, or its base is not in the pool.
+    """
+    base: Scored | None = incumbent
+    if proposal.base_id:
+        base = find(proposal.base_id)
+    if base is None:
+        raise ProposalRejected(
+            ProposalStatus.MALFORMED, f"there is no candidate {proposal.base_id!r} to edit"
+        )
+    placed = objective.embed(proposal, base.parameters)
+    if proposal.weight == 1.0:
+        return placed
+    mixed = torch.lerp(base.parameters.detach(), placed.parameters, proposal.weight)
+    return Embedded(mixed, placed.filled)
+
+
+def _parents(proposal: Proposal, incumbent: Scored) -> tuple[str, ...]:
+    """What the proposal says it was made from, and the base that it is an edit of."""
+    if not proposal.base_id and proposal.weight == 1.0:
+        return proposal.parents
+    base = proposal.base_id or incumbent.candidate.candidate_id
+    return (base, *(parent for parent in proposal.parents if parent != base))
 
 
 def score_answer(
-    objective: Objective, answer: Answer, incumbent: Scored, stage: int, evaluations: float
+    objective: Objective,
+    answer: Answer,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+    stage: int,
+    evaluations: float,
 ) -> ScoredAnswer:
-    """Embeds an answer's proposals around the incumbent and scores them in one batch."""
+    """Embeds an answer's proposals on their bases and scores them in one batch; see `place`."""
     refused: dict[str, ProposalOutcome] = {}
     embedded: dict[str, tuple[Proposal, Embedded]] = {}
     seen: dict[bytes, str] = {}
     for proposal in answer.proposals:
         name = proposal.proposal_id
         try:
-            item = objective.embed(proposal, incumbent.parameters)
+            item = place(objective, proposal, incumbent, find)
         except ProposalRejected as rejection:
             refused[name] = ProposalOutcome(name, rejection.status, detail=rejection.detail)
             continue
@@ -172,13 +232,55 @@ def score_answer(
             source=CandidateSource.PROPOSAL,
             stage=stage,
             step=incumbent.candidate.step,
-            text=proposal.text or projected[i].text,
+            text=_text(objective, proposal, projected[i]),
             filled=item.filled,
-            parents=proposal.parents,
+            parents=_parents(proposal, incumbent),
             score=scores[i],
         )
         entrants.append(Scored(candidate, stacked[i]))
     return ScoredAnswer(tuple(entrants), refused, len(embedded))
+
+
+def first_proposal(
+    objective: Objective,
+    answer: Answer,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+    stage: int,
+) -> ScoredAnswer:
+    """The first of an answer's proposals that can be embedded, unscored; the others are thrown
+    away."""
+    others: dict[str, ProposalOutcome] = {}
+    first: Scored | None = None
+    for proposal in answer.proposals:
+        name = proposal.proposal_id
+        if first is not None:
+            others[name] = _refusal(name, ProposalStatus.NOT_CHOSEN, "only the first is taken")
+            continue
+        try:
+            item = place(objective, proposal, incumbent, find)
+        except ProposalRejected as rejection:
+            others[name] = _refusal(name, rejection.status, rejection.detail)
+            continue
+        candidate = Candidate(
+            candidate_id=name,
+            source=CandidateSource.PROPOSAL,
+            stage=stage,
+            step=incumbent.candidate.step,
+            text=proposal.text,
+            filled=item.filled,
+            parents=_parents(proposal, incumbent),
+            score=Score(loss=math.nan),
+        )
+        first = Scored(candidate, item.parameters)
+    return ScoredAnswer((), others, 0, first)
+
+
+def _text(objective: Objective, proposal: Proposal, projected: Projected) -> str:
+    """The proposal's own words, also where their vectors are mixed with the base's: a mixture is
+    nearest to the base for long. A mixture of numbers is other numbers."""
+    mixed_numbers = proposal.weight != 1.0 and not objective.has_words
+    return projected.text if mixed_numbers else proposal.text or projected.text
 
 
 def _refusal(name: str, status: ProposalStatus, detail: str) -> ProposalOutcome:

@@ -159,7 +159,8 @@ def _after(totals: _Totals, event: RunEvent) -> _Totals:
     elif isinstance(payload, StageStarted):
         totals = replace(totals, step=max(totals.step, payload.step))
     usage = totals.usage
-    return replace(totals, step=max(totals.step, usage.gradient_steps - usage.probe_steps))
+    taken = usage.gradient_steps - usage.probe_steps - usage.hint_steps
+    return replace(totals, step=max(totals.step, taken))
 
 
 class StageSpans:

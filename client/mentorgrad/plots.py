@@ -95,7 +95,7 @@ def curve(source: _Source, run_id: str, label: str = "") -> Curve:
         elif isinstance(payload, CandidatesScored):
             best.append(_best(payload, best))
         elif isinstance(payload, RestartDecided):
-            probed = payload.usage.probe_steps
+            probed = payload.usage.probe_steps + payload.usage.hint_steps
             steps.append(np.nan)
             losses.append(np.nan)
             if payload.restarted:

@@ -16,15 +16,18 @@ from mentorgrad.model.advice import (
     Batch,
     Constraints,
     Outcomes,
+    PositionHints,
     Proposal,
     ProposalOutcome,
     ProposalRequest,
     TaskCard,
+    TokenHint,
 )
 from mentorgrad.model.run import Candidate, Score, Snapshot
 from mentorgrad.model.spec import CONTROLS, Function
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.remote import RemoteMentor
+from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.protocols import Mentor, Scored
 
@@ -52,11 +55,13 @@ POOL = [
 ]
 
 
-@pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote"])
+@pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote", "shuffled"])
 def mentor(request: pytest.FixtureRequest, mentor_process: Callable[..., Any]) -> Iterator[Mentor]:
-    if request.param == "remote":
+    if request.param in ("remote", "shuffled"):
         opened = AdviseOpen("run-1", TaskCard("label_prompt", "what it is", ("a", "b")), TEXT)
         made: Mentor = RemoteMentor("small", mentor_process().address, opened)
+        if request.param == "shuffled":
+            made = ShuffledMentor(made, seed=1)
     else:
         made = build_control(request.param, Texts())
     yield made
@@ -64,7 +69,9 @@ def mentor(request: pytest.FixtureRequest, mentor_process: Callable[..., Any]) -
 
 
 def ask(number: int = 0, count: int = 4, seed: int = 7) -> ProposalRequest:
-    return ProposalRequest(f"s{number}", number, "s0/step0", count, seed, timedelta(seconds=30))
+    hints = (PositionHints(0, "red", (TokenHint("green", -0.5), TokenHint("blue", -0.1))),)
+    seconds = timedelta(seconds=30)
+    return ProposalRequest(f"s{number}", number, "s0/step0", count, seed, seconds, hints=hints)
 
 
 def test_it_answers_what_was_asked(mentor: Mentor) -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
-from tests.support.numerics import CPU, objective, tickets, tune
+from tests.support.numerics import CPU, encoder, objective, tickets, tiny_encoder, tune
 from trainer_service import tensorfile
 from trainer_service.objectives.names import ARTIFACT
+from trainer_service.projection import Vocabulary
 from trainer_service.protocols import Objective, ProposalRejected
 
 NAMES = [
@@ -211,6 +212,134 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
     else:
         assert tensors["prompt"].shape[0] == built.constraints.n_tokens
         assert tensors["head.weight"].shape[0] == len(built.card.labels)
+
+
+# -- hints ------------------------------------------------------------------------------------
+
+
+def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
+    """Whole word → its vector, and the width of a word."""
+    under = tiny_encoder("bert") if built.card.objective == "prompt_tuning" else encoder()
+    words = Vocabulary.of(under, whole_words=True).words
+    return {word: under.word_embeddings[token] for token, word in words.items()}, under.width
+
+
+def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
+    """Word by word, instead of one product with the table."""
+    start, rows = drawn(built, 3), some_rows(built)
+    hints = built.hints(start, rows, 5)
+    if not built.has_hints:
+        assert hints == ()
+        return
+    assert [hint.position for hint in hints] == list(range(built.constraints.n_tokens))
+    vectors, width = embeddings_of(built)
+    point = start.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(built.train_loss(point, rows), point)
+    for position in (0, built.constraints.n_tokens - 1):
+        here, slope = (x[..., position, :width].reshape(-1, width) for x in (start, gradient))
+        changes = {
+            word: sum(float(g @ (vector - x)) for g, x in zip(slope, here, strict=True))
+            for word, vector in vectors.items()
+        }
+        best = sorted(changes, key=changes.__getitem__)[:5]
+        found = hints[position].tokens
+        assert [changes[token.token] for token in found] == pytest.approx(
+            [changes[word] for word in best], rel=1e-3, abs=1e-6
+        )
+        assert [token.score for token in found] == pytest.approx(
+            [changes[token.token] for token in found], rel=1e-3, abs=1e-6
+        )
+
+
+def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
+    if not built.has_hints:
+        pytest.skip("no tokens")
+    start, rows = drawn(built, 4), some_rows(built)
+    vectors, width = embeddings_of(built)
+    for hint in built.hints(start, rows, 2)[:2]:
+        for token in hint.tokens:
+            ahead, behind = start.clone(), start.clone()
+            move = vectors[token.token] - start[..., hint.position, :width]
+            ahead[..., hint.position, :width] += 1e-2 * move
+            behind[..., hint.position, :width] -= 1e-2 * move
+            with torch.no_grad():
+                slope = built.train_loss(ahead, rows) - built.train_loss(behind, rows)
+            assert float(slope) / 2e-2 == pytest.approx(token.score, rel=0.1, abs=2e-3)
+
+
+def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) -> None:
+    live = drawn(built, 5).requires_grad_(True)
+    before = live.detach().clone()
+    first, again = (built.hints(live, some_rows(built), 3) for _ in range(2))
+    assert first == again
+    assert torch.equal(live.detach(), before)
+    assert live.grad is None
+    if built.has_hints:
+        words = " ".join(hint.tokens[0].token for hint in first)
+        embedded = built.embed(Proposal(text=words), before)
+        per_prompt = built.constraints.n_tokens
+        assert len(embedded.filled) % per_prompt == 0, "a whole word is one token"
+        assert all(hint.current for hint in first)
+        assert built.hints(torch.full_like(before, torch.nan), some_rows(built), 3) == ()
+
+
+# -- rows and meanings ------------------------------------------------------------------------
+
+
+def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
+    many = torch.stack([drawn(built, seed) for seed in range(3)])
+    rows = torch.tensor([3, 0, 2])[: len(built.rows)]
+    losses, predicted = built.row_losses(many, rows)
+    assert losses.shape == predicted.shape == (3, len(rows))
+    if not built.rows:
+        return
+    assert len(built.rows) == built.train_rows
+    for parameters, found in zip(many, losses, strict=True):
+        alone = [float(built.train_loss(parameters, row[None])) for row in rows]
+        assert found.tolist() == pytest.approx(alone, rel=1e-3, abs=1e-5)
+    assert set(predicted.flatten().tolist()) <= set(range(len(built.card.labels)))
+    again, _ = built.row_losses(many[[2, 0]], rows)
+    torch.testing.assert_close(again, losses[[2, 0]], rtol=1e-4, atol=1e-5)
+
+
+def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
+    built = tickets(n_tokens=3)
+    many = torch.stack([drawn(built, seed) for seed in range(3)])
+    before = built.score(many)
+    built.row_losses(many, torch.tensor([0]))
+    assert built.score(many) == before
+
+
+def test_what_was_scored_just_before_is_not_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = tickets(n_tokens=3)
+    first, second = (drawn(built, seed)[None] for seed in range(2))
+    rows = torch.tensor([0, 5])
+    built.row_losses(first, rows)  # from now on it is wanted
+    built.score(torch.cat([first, second]))
+    encoded: list[int] = []
+    real = built._class_embeddings
+
+    def counted(parameters: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(parameters))
+        return real(parameters)
+
+    monkeypatch.setattr(built, "_class_embeddings", counted)
+    built.row_losses(torch.cat([second, first]), rows)
+    assert encoded == []
+    built.row_losses(torch.cat([second, drawn(built, 7)[None]]), rows)
+    assert encoded == [1], "only what was not scored"
+
+
+def test_meanings_are_unit_vectors_of_texts_or_points(built: Objective) -> None:
+    start = torch.stack([built.initial(generator(seed)) for seed in range(3)])
+    texts = [projected.text for projected in built.project(start)]
+    found = built.meanings([*texts, texts[0]], torch.cat([start, start[:1]]))
+    assert found.dtype == torch.float32
+    assert found.norm(dim=-1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
+    torch.testing.assert_close(found[0], found[3])
+    assert float((found[0] - found[1]).norm()) > 1e-3
 
 
 # -- functions --------------------------------------------------------------------------------

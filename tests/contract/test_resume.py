@@ -32,6 +32,7 @@ from mentorgrad.model.spec import (
     LabelPrompt,
     MentorChoice,
     Optimizer,
+    Policy,
     PromptTuning,
     RunSpec,
     Stages,
@@ -376,3 +377,46 @@ def test_cancel_leaves_no_checkpoint_and_no_result() -> None:
     assert go(store, run_id, StopsAt(5, StopKind.CANCEL)) is RunState.CANCELLED
     run = store.get_run(run_id)
     assert (run.state, run.result, store.artifacts(run_id)) == (RunState.CANCELLED, None, ())
+
+
+# -- stages without steps, and edits ----------------------------------------------------------
+
+
+class EditingMentor(RandomTokens):
+    """Points that are edits of the run's start."""
+
+    def propose(self, request: ProposalRequest, incumbent: Any, pool: Any) -> Any:
+        answer = super().propose(request, incumbent, pool)
+        edits = tuple(
+            dataclasses.replace(proposal, base_id="s0/start", weight=0.25 * (1 + i % 4))
+            for i, proposal in enumerate(answer.proposals)
+        )
+        return dataclasses.replace(answer, proposals=edits)
+
+
+UNUSUAL = {
+    "asked_first": dataclasses.replace(SPEC, stages=Stages(3, 12, 3, first_steps=0)),
+    "no_steps": dataclasses.replace(SPEC, stages=Stages(3, 0, 3), budget=Budget()),
+    "no_steps_blended": dataclasses.replace(
+        SPEC,
+        stages=Stages(3, 0, 3),
+        budget=Budget(),
+        acceptance=Acceptance(policy=Policy.ALWAYS, blend=0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_stages_without_steps_and_edits_go_on_exactly(name: str, store: RunStore) -> None:
+    how = dataclasses.replace(parts(), mentor=lambda _, objective: EditingMentor(objective))
+    whole, control = create(store, UNUSUAL[name]), StopsAt()
+    assert go(store, whole, control, how) is RunState.SUCCEEDED
+    for n in range(0, control.asked, max(1, control.asked // 8)):
+        for kind in (StopKind.PAUSE, StopKind.LOST):
+            run_id = create(store, UNUSUAL[name])
+            assert go(store, run_id, StopsAt(n, kind), how) is not RunState.SUCCEEDED
+            if kind is StopKind.LOST:
+                store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
+            assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+            assert effective(store, run_id) == effective(store, whole)
+            assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole, ARTIFACT)

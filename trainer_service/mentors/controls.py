@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -23,10 +23,34 @@ from mentorgrad.model.advice import (
     Proposal,
     ProposalKind,
     ProposalRequest,
+    TokenHint,
     Wants,
 )
-from trainer_service.mentors.options import PerturbOptions, RecombineOptions, read_options
+from trainer_service.mentors.options import (
+    Base,
+    EditOptions,
+    HintTokensOptions,
+    PerturbOptions,
+    RecombineOptions,
+    read_options,
+)
 from trainer_service.protocols import Objective, Scored
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one proposal is drawn from."""
+
+    generator: torch.Generator
+    """Of the request's seed; moves on from proposal to proposal."""
+    base: Scored
+    """What the proposal is an edit of."""
+    pool: Sequence[Scored]
+    """The candidates so far."""
+    request: ProposalRequest
+    """What is asked."""
+    index: int
+    """Number of the proposal, from 0."""
 
 
 class Control:
@@ -42,7 +66,7 @@ class Control:
 
     name: ClassVar[str]
     """As in a spec."""
-    wants = Wants(words=False)
+    wants: ClassVar[Wants] = Wants(words=False)
 
     def __init__(self, objective: Objective, options: dict[str, Any] | None = None) -> None:
         self._objective = objective
@@ -67,12 +91,20 @@ class Control:
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """So many proposals, drawn by the request's seed."""
+        """So many proposals, drawn by the request's seed, as edits of the base in the options."""
         began = time.monotonic()
         generator = torch.Generator().manual_seed(request.seed)
+        options: EditOptions = self._options
+        base = incumbent
+        if options.base is Base.BEST:
+            base = min((incumbent, *pool), key=lambda scored: scored.candidate.score.loss)
+        base_id = "" if base is incumbent else base.candidate.candidate_id
         proposals = tuple(
             replace(
-                self._draw(generator, incumbent, pool), proposal_id=f"s{request.stage}/p{i + 1}"
+                self._draw(Draw(generator, base, pool, request, i)),
+                proposal_id=f"s{request.stage}/p{i + 1}",
+                base_id=base_id,
+                weight=_cycled(options.weight, i),
             )
             for i in range(request.count)
         )
@@ -80,10 +112,12 @@ class Control:
         record = AnswerRecord(mentor=self.name, seed=request.seed, duration=duration)
         return Answer(request.request_id, AnswerStatus.USABLE, proposals, (record,))
 
-    def _draw(
-        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Proposal:
+    def _draw(self, draw: Draw) -> Proposal:
         raise NotImplementedError
+
+
+def _cycled(values: Sequence[float], index: int) -> float:
+    return values[index % len(values)]
 
 
 class NoMentor(Control):
@@ -106,10 +140,8 @@ class RandomTokens(Control):
 
     name = "random_tokens"
 
-    def _draw(
-        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Proposal:
-        return self._objective.random_proposal(generator)
+    def _draw(self, draw: Draw) -> Proposal:
+        return self._objective.random_proposal(draw.generator)
 
 
 class RandomInit(Control):
@@ -117,34 +149,29 @@ class RandomInit(Control):
 
     name = "random_init"
 
-    def _draw(
-        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Proposal:
-        drawn = self._objective.random_parameters(generator, incumbent.parameters)
+    def _draw(self, draw: Draw) -> Proposal:
+        drawn = self._objective.random_parameters(draw.generator, draw.base.parameters)
         return Proposal(parameters=drawn.detach().cpu().numpy())
 
 
 class Perturb(Control):
-    """Gaussian noise on the incumbent."""
+    """Gaussian noise on the base."""
 
     name = "perturb"
 
-    def _draw(
-        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Proposal:
+    def _draw(self, draw: Draw) -> Proposal:
         options: PerturbOptions = self._options
         constraints = self._objective.constraints
-        point = incumbent.parameters.detach().cpu()
-        noise = torch.randn(point.shape, generator=generator)
+        point = draw.base.parameters.detach().cpu()
+        noise = torch.randn(point.shape, generator=draw.generator)
+        scale = _cycled(options.scale, draw.index)
         if constraints.kind is ProposalKind.NUMBERS:
             # A point has no spread of its own; a uniform draw from the range has width / sqrt(12).
             spread = (constraints.upper - constraints.lower) / 12**0.5
-            moved = (point + options.scale * spread * noise).clamp(
-                constraints.lower, constraints.upper
-            )
+            moved = (point + scale * spread * noise).clamp(constraints.lower, constraints.upper)
         else:
-            moved = point + options.scale * float(point.std(correction=0)) * noise
-        return Proposal(parameters=moved.numpy(), parents=(incumbent.candidate.candidate_id,))
+            moved = point + scale * float(point.std(correction=0)) * noise
+        return Proposal(parameters=moved.numpy(), parents=(draw.base.candidate.candidate_id,))
 
 
 class Recombine(Control):
@@ -155,11 +182,10 @@ class Recombine(Control):
 
     name = "recombine"
 
-    def _draw(
-        self, generator: torch.Generator, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Proposal:
+    def _draw(self, draw: Draw) -> Proposal:
         options: RecombineOptions = self._options
-        parents = _best_by_text(pool or (incumbent,), options.parents)
+        generator = draw.generator
+        parents = _best_by_text(draw.pool or (draw.base,), options.parents)
         if self._objective.constraints.kind is ProposalKind.NUMBERS:
             return self._mix_numbers(generator, parents)
         chosen = [parents[i] for i in _two(len(parents), generator)]
@@ -185,6 +211,37 @@ class Recombine(Control):
             values=tuple(mixed.tolist()),
             parents=tuple(parent.candidate.candidate_id for parent in chosen),
         )
+
+
+class HintTokens(Control):
+    """Tokens that the gradient at the incumbent favours, position by position, and no LLM."""
+
+    name = "hint_tokens"
+    wants = Wants(words=False, hints=True)
+
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """See `Control`; unusable where the question came without a hint."""
+        if request.hints:
+            return super().propose(request, incumbent, pool)
+        record = AnswerRecord(mentor=self.name, seed=request.seed)
+        why = "no gradient hint: no step is left for one, or the gradient is not finite"
+        return Answer(request.request_id, AnswerStatus.UNUSABLE, (), (record,), why)
+
+    def _draw(self, draw: Draw) -> Proposal:
+        words = [self._word(hint.tokens, draw.generator) for hint in draw.request.hints]
+        return Proposal(text=" ".join(words))
+
+    def _word(self, tokens: Sequence[TokenHint], generator: torch.Generator) -> str:
+        options: HintTokensOptions = self._options
+        scores = torch.tensor([token.score for token in tokens], dtype=torch.float64)
+        spread = float(scores.std(correction=0))
+        if options.temperature is None or spread == 0.0:
+            chances = torch.ones_like(scores)
+        else:
+            chances = torch.softmax(-scores / (options.temperature * spread), dim=0)
+        return tokens[int(torch.multinomial(chances, 1, generator=generator))].token
 
 
 def _best_by_text(pool: Sequence[Scored], count: int) -> list[Scored]:
@@ -216,7 +273,7 @@ def _mix(first: Sequence[str], second: Sequence[str], generator: torch.Generator
 
 
 _CONTROLS: dict[str, type[Control]] = {
-    cls.name: cls for cls in (NoMentor, RandomTokens, RandomInit, Perturb, Recombine)
+    cls.name: cls for cls in (NoMentor, RandomTokens, RandomInit, Perturb, Recombine, HintTokens)
 }
 
 

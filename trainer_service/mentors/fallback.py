@@ -78,6 +78,10 @@ class FallbackMentor:
         """What the mentor wants to be sent."""
         return self._mentor.wants
 
+    def logged(self, request_id: str) -> ProposalsReceived | None:
+        """The mentor's answer to a request that the run's log holds already."""
+        return self._logged.get(request_id)
+
     def wait_open(self, timeout: float) -> bool:
         """Waits for the mentor's first session; see `Mentor.wait_open`."""
         return self._mentor.wait_open(timeout)

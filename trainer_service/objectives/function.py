@@ -12,14 +12,23 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus, TaskCard
+from mentorgrad.model.advice import (
+    Constraints,
+    PositionHints,
+    Proposal,
+    ProposalKind,
+    ProposalStatus,
+    TaskCard,
+)
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import Function
 from trainer_service import tensorfile
 from trainer_service.objectives.names import ARTIFACT, FUNCTION_BOUNDS
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
+from trainer_service.tasks.data import Row
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBERS = re.compile(rf"[\[(]?\s*({_NUMBER}(?:(?:\s*,\s*|\s*;\s*|\s+){_NUMBER})*)\s*[\])]?")
@@ -102,6 +111,8 @@ class FunctionObjective:
     """
 
     has_words = False
+    has_hints = False
+    rows: tuple[Row, ...] = ()
     train_rows = 1
     digest = ""
 
@@ -214,6 +225,21 @@ class FunctionObjective:
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """A uniform point within the bounds, as `initial`."""
         return self.initial(generator)
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """None: there are no tokens."""
+        return ()
+
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Nothing: there are no rows."""
+        nothing = parameters.new_empty(len(parameters), 0)
+        return nothing, nothing.long()
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """The points scaled to [−1, 1] with a 1 beside them, at length 1: different points stay
+        different."""
+        scaled = 2.0 * (parameters.detach() - self._lower) / (self._upper - self._lower) - 1.0
+        return functional.normalize(functional.pad(scaled, (0, 1), value=1.0), dim=-1)
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
         """The point, with what it is a point of."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Proposal, ProposalStatus, TaskCard
+from mentorgrad.model.advice import PositionHints, Proposal, ProposalStatus, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import LabelPrompt
 from trainer_service import tensorfile
@@ -27,6 +27,7 @@ from trainer_service.objectives.classification import (
     raw_parameters,
 )
 from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.recent import Recent
 from trainer_service.objectives.words import PromptWords
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 from trainer_service.tasks.data import Row, TaskData, majority_share
@@ -54,6 +55,7 @@ class LabelPromptObjective:
     """
 
     has_words = True
+    has_hints = True
 
     def __init__(
         self, spec: LabelPrompt, task: TaskData, encoder: TextEncoder, cache: EmbeddingCache
@@ -84,7 +86,9 @@ class LabelPromptObjective:
         self._selection_labels = labels_of(task.selection, self.device)
         self._test_labels = labels_of(task.test, self.device)
 
+        self._recent: Recent | None = None  # nobody asks for losses of rows
         self.train_rows = len(task.train)
+        self.rows = task.train
         self.digest = task.digest
         self.card = TaskCard(
             objective="label_prompt", description=task.description, labels=task.labels
@@ -153,8 +157,25 @@ class LabelPromptObjective:
         chunk = max(1, _MAX_SEQUENCES // len(self._task.labels))
         scores = []
         for part in torch.split(parameters, chunk):
-            scores.extend(self._scores(texts, self._class_embeddings(part), labels))
+            classes = self._class_embeddings(part)
+            if self._recent is not None:
+                self._recent.keep(part, classes)
+            scores.extend(self._scores(texts, classes, labels))
         return scores
+
+    @torch.no_grad()
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`; the class names of what was scored just before are not encoded again."""
+        self._recent = self._recent or Recent()
+        chunk = max(1, _MAX_SEQUENCES // len(self._task.labels))
+        parts = torch.split(parameters, chunk)
+        classes = torch.cat([self._recent.get(part, self._class_embeddings) for part in parts])
+        logits = self._logits(self._train[rows], classes)
+        return losses_and_hits(logits, self._train_labels[rows])[0], logits.argmax(-1)
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """What the encoder makes of the words."""
+        return self._encoder.encode(texts)
 
     def _scores(self, texts: Tensor, classes: Tensor, labels: Tensor) -> list[Score]:
         return mean_scores(*losses_and_hits(self._logits(texts, classes), labels))
@@ -237,7 +258,7 @@ class LabelPromptObjective:
                     ProposalStatus.MALFORMED,
                     f"{len(parts)} parts for {len(self._task.labels)} classes",
                 )
-        return self._place([self._words.ids(part) for part in parts], incumbent)
+        return self._place([self._words.proposed_ids(part) for part in parts], incumbent)
 
     def _place(self, parts: Sequence[Sequence[int]], incumbent: Tensor) -> Embedded:
         """Token vectors into a copy of the incumbent: one part for all classes or one for each."""
@@ -253,6 +274,13 @@ class LabelPromptObjective:
             placed[index, : len(part)] = self._words.vectors(part)
             filled.extend(range(index * size, index * size + len(part)))
         return Embedded(parameters=placed.reshape(self.shape), filled=tuple(filled))
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """See `Objective`; summed over the classes where each has a prompt."""
+        point = parameters.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
+        by_prompt = (-1, self._spec.n_tokens, self._encoder.width)
+        return self._words.hints(point.detach().view(by_prompt), gradient.view(by_prompt), count)
 
     # -- the result ---------------------------------------------------------------------------
 

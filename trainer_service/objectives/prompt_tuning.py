@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Proposal, TaskCard
+from mentorgrad.model.advice import PositionHints, Proposal, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import PromptTuning, Readout
 from trainer_service import tensorfile
@@ -72,6 +72,7 @@ class PromptTuningObjective:
     """
 
     has_words = True
+    has_hints = True
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class PromptTuningObjective:
         self._initial_ids = self._words.initial_ids(spec.initial_text, f"{_SPEC}.initial_text")
         self._train, self._selection, self._test = self._token_rows()
         self.train_rows = len(task.train)
+        self.rows = task.train
         self.digest = task.digest
         self.card = TaskCard(
             objective="prompt_tuning", description=task.description, labels=task.labels
@@ -188,6 +190,19 @@ class PromptTuningObjective:
             hits.append(torch.cat([found for _, found in parts]))
         return mean_scores(torch.cat(losses, dim=1), torch.cat(hits, dim=1))
 
+    @torch.no_grad()
+    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        batch = self._train.take(rows)
+        tokens = batch.ids.numel() + len(rows) * self._spec.n_tokens
+        parts = torch.split(parameters, max(1, _MOST_TOKENS // max(tokens, 1)))
+        logits = torch.cat([self.logits(part, batch) for part in parts])
+        return losses_and_hits(logits, batch.labels)[0], logits.argmax(-1)
+
+    def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
+        """What the encoder makes of the words."""
+        return self._encoder.encode(texts)
+
     def baseline(self) -> Baseline:
         """The share of the most frequent class of *test*: a head that was not trained says
         nothing."""
@@ -252,8 +267,15 @@ class PromptTuningObjective:
         if proposal.parameters is not None:
             raw = raw_parameters(proposal, self.shape, self.device)
             return Embedded(parameters=raw, filled=tuple(range(self._spec.n_tokens)))
-        ids = self._words.ids(proposal.text)
+        ids = self._words.proposed_ids(proposal.text)
         return Embedded(self.embed_ids(ids, incumbent), tuple(range(len(ids))))
+
+    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """See `Objective`; of the prompt, not of the head."""
+        point = parameters.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
+        prompt = self._prompt(point.detach())
+        return self._words.hints(prompt[None], self._prompt(gradient)[None], count)
 
     # -- the result ---------------------------------------------------------------------------
 

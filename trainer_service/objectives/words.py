@@ -8,11 +8,21 @@ import torch
 from torch import Tensor
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Constraints, Proposal, ProposalKind, ProposalStatus
-from mentorgrad.model.spec import Projection
+from mentorgrad.model.advice import (
+    Constraints,
+    PositionHints,
+    Proposal,
+    ProposalKind,
+    ProposalStatus,
+    TokenHint,
+)
+from mentorgrad.model.spec import Placement, Projection
 from trainer_service.encoders import TextEncoder
 from trainer_service.projection import Projections, Vocabulary, WordProjector
 from trainer_service.protocols import ProposalRejected
+
+_PADDING = "a"
+"""The word that fills what a padded proposal leaves."""
 
 
 class PromptWords:
@@ -27,14 +37,25 @@ class PromptWords:
     def __init__(self, encoder: TextEncoder, n_tokens: int, projection: Projection) -> None:
         self._encoder = encoder
         self._n_tokens = n_tokens
+        self._placement = projection.placement
         self._vocabulary = Vocabulary.of(encoder, whole_words=True)
+        in_full = (projection.first_id, projection.last_id) == (0, None)
         searched = (
             self._vocabulary
-            if projection.whole_words
-            else Vocabulary.of(encoder, whole_words=False)
+            if projection.whole_words and in_full
+            else Vocabulary.of(
+                encoder,
+                whole_words=projection.whole_words,
+                first_id=projection.first_id,
+                last_id=projection.last_id,
+            )
         )
         self._projector = WordProjector(
-            encoder.word_embeddings, searched, projection.metric, encoder.text_of
+            encoder.word_embeddings,
+            searched,
+            projection.metric,
+            encoder.text_of,
+            apart=projection.pieces_apart,
         )
         self.constraints = Constraints(
             kind=ProposalKind.TEXT,
@@ -50,6 +71,24 @@ class PromptWords:
         Raises:
             ProposalRejected: Empty, too long, or with a token that is no word.
         """
+        ids = self._read(text)
+        self.require_room(ids)
+        return ids
+
+    def proposed_ids(self, text: str) -> list[int]:
+        """Token ids of a proposal's words, as the projection's `placement` puts them.
+
+        Raises:
+            ProposalRejected: Empty, with a token that is no word, or too long where that is not
+                cut.
+        """
+        if self._placement is Placement.STRICT:
+            return self.ids(text)
+        kept = [self._encoder.start_id, *self._read(text)][: self._n_tokens]
+        (padding, *_) = self._encoder.token_ids(_PADDING)
+        return kept + [padding] * (self._n_tokens - len(kept))
+
+    def _read(self, text: str) -> list[int]:
         ids = self._encoder.token_ids(text)
         if not ids:
             raise ProposalRejected(ProposalStatus.EMPTY, "no words")
@@ -57,7 +96,6 @@ class PromptWords:
             raise ProposalRejected(
                 ProposalStatus.MALFORMED, "holds characters or marks that are no words"
             )
-        self.require_room(ids)
         return ids
 
     def initial_ids(self, text: str, field: str) -> list[int]:
@@ -102,6 +140,39 @@ class PromptWords:
         spread, mean = torch.std_mean(self.vectors(self._vocabulary.ids), dim=0)
         noise = torch.randn(tuple(shape), generator=generator).to(self._encoder.device)
         return noise * spread + mean
+
+    def hints(self, vectors: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:
+        """The whole words that a gradient speaks for, by position; see `Objective.hints`.
+
+        Args:
+            vectors: float32 [prompts, positions, width]: the present ones.
+            gradient: Of the loss, the same shape.
+            count: Words a position.
+
+        Returns:
+            Scores summed over the prompts; none where the gradient is not finite.
+        """
+        if not bool(torch.isfinite(gradient).all()):
+            return ()
+        table = self.vectors(self._vocabulary.ids)
+        here = (gradient * vectors).sum((0, -1))  # what the present vectors contribute
+        scores = gradient.sum(0) @ table.T - here.unsqueeze(-1)
+        best = torch.topk(scores, min(count, len(table)), largest=False)
+        chosen = self._vocabulary.ids.to(best.indices.device)[best.indices].tolist()
+        (current,) = self.nearest(vectors.mean(0, keepdim=True)).ids
+        return tuple(
+            PositionHints(
+                position=position,
+                current=self.text([current[position]]),
+                tokens=tuple(
+                    TokenHint(self.text([token]), score)
+                    for token, score in zip(tokens, scored, strict=True)
+                ),
+            )
+            for position, (tokens, scored) in enumerate(
+                zip(chosen, best.values.tolist(), strict=True)
+            )
+        )
 
     def nearest(self, vectors: Tensor) -> Projections:
         """[k, positions, width] → the nearest tokens; cheap for consecutive snapshots."""

@@ -43,7 +43,7 @@ def title(spec: RunSpec) -> str:
 
 def total_steps(spec: RunSpec) -> int:
     """Gradient steps that a run will take, as far as its spec says."""
-    return spec.budget.gradient_steps or spec.stages.count * spec.stages.steps
+    return spec.budget.gradient_steps or spec.stages.total_steps
 
 
 class Progress:
@@ -54,14 +54,14 @@ class Progress:
         self.stages = 0
         self.stage = 0
         self.step = 0
-        self.probe_steps = 0
+        self.beside = 0
         self.train_loss: float | None = None
         self.best: float | None = None
 
     @property
     def spent(self) -> int:
-        """Gradient steps taken, races included."""
-        return self.step + self.probe_steps
+        """Gradient steps taken, races and hints included."""
+        return self.step + self.beside
 
     def take(self, event: RunEvent) -> None:
         """Brings the figures up to an event."""
@@ -80,7 +80,7 @@ class Progress:
                 [*losses, *([self.best] if self.best is not None else [])], default=None
             )
         elif isinstance(payload, RestartDecided):
-            self.probe_steps = payload.usage.probe_steps
+            self.beside = payload.usage.probe_steps + payload.usage.hint_steps
 
 
 class Narrator:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mentorgrad.cli.common import Reader
-    from mentorgrad.model.run import Candidate, Run
+    from mentorgrad.model.run import Candidate, Run, Usage
     from mentorgrad.results import Comparison
 
 
@@ -198,6 +198,11 @@ def _stage(run: Run) -> str:
     return f"{run.stage + 1}" if is_own else f"{run.stage + 1} of {run.spec.stages.count}"
 
 
+def _steps(usage: Usage) -> str:
+    hints = f", {usage.hint_steps} for hints" if usage.hint_steps else ""
+    return f"{usage.gradient_steps}, of these {usage.probe_steps} in races{hints}"
+
+
 def _facts(run: Run) -> list[tuple[str, str]]:
     from mentorgrad.cli.narrate import result_line, title
 
@@ -210,7 +215,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("created", moment(run.created_at)),
         ("finished", moment(run.finished_at)),
         ("stage", _stage(run)),
-        ("gradient steps", f"{usage.gradient_steps}, of these {usage.probe_steps} in races"),
+        ("gradient steps", _steps(usage)),
         ("evaluations", str(usage.evaluations)),
         ("train loss", number(run.train_loss)),
         ("best selection loss", number(run.best_selection_loss)),

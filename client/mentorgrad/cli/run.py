@@ -35,6 +35,10 @@ def _run(
     spec: Annotated[
         Path | None, typer.Option("--spec", metavar="FILE", help="TOML file with a spec's fields.")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="A spec by name that all else changes: maao_released."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,7 +94,9 @@ def _run(
     ] = None,
     policy: Annotated[
         str | None,
-        _flag("--policy", "race, always, explore or best_of.", _SPEC.acceptance.policy.value),
+        _flag(
+            "--policy", "race, always, explore, best_of or first.", _SPEC.acceptance.policy.value
+        ),
     ] = None,
     gradient_steps: Annotated[
         int | None, _flag("--gradient-steps", "Budget of gradient steps, races included.")
@@ -136,7 +142,7 @@ def _run(
         "name": name,
         "labels": pairs_of("--label", label) if label else None,
     }
-    _create(out, build_spec(spec, flags, settings or ()), server, request_id, detach)
+    _create(out, build_spec(spec, flags, settings or (), preset), server, request_id, detach)
 
 
 def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) -> None:

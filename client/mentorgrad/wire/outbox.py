@@ -255,5 +255,7 @@ class Outbox:
 
 
 def _size(item: Item) -> int:
-    parameters = item.parameters if isinstance(item, Batch) else None
-    return 0 if parameters is None else parameters.nbytes
+    if not isinstance(item, Batch):
+        return 0
+    arrays = (item.parameters, item.embeddings, item.exemplar_losses)
+    return sum(array.nbytes for array in arrays if array is not None)

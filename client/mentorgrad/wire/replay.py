@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeGuard
+
+import numpy as np
 
 from mentorgrad.model.advice import Batch, Outcomes
 from mentorgrad.model.run import Candidate, Snapshot
@@ -14,26 +18,31 @@ _KEPT_OUTCOMES = 100
 _REPLAY_PIECE = 200
 """Snapshots or candidates of one replayed batch."""
 _PIECE_BYTES = 1024 * 1024
-"""Raw parameters of one batch on the wire."""
+"""Raw parameters, or rows beside candidates, of one batch on the wire."""
+
+
+_Rows = tuple[np.ndarray | None, np.ndarray | None]
+"""A candidate's embedding and its losses on the exemplars."""
 
 
 class Memory:
     """What was told so far, within bounds: best candidates and latest snapshots. Not locked."""
 
     def __init__(self) -> None:
-        self._candidates: OrderedDict[str, Candidate] = OrderedDict()
+        self._candidates: OrderedDict[str, tuple[Candidate, _Rows]] = OrderedDict()
         self._snapshots: deque[tuple[int, Snapshot]] = deque(maxlen=_KEPT_SNAPSHOTS)
         self._outcomes: deque[Outcomes] = deque(maxlen=_KEPT_OUTCOMES)
 
     def keep(self, batch: Batch) -> None:
         """Remembers a batch, without its raw parameters."""
         self._snapshots.extend((batch.stage, snapshot) for snapshot in batch.snapshots)
-        for candidate in batch.candidates:
-            self._candidates[candidate.candidate_id] = candidate
+        for candidate, rows in _with_rows(batch):
+            self._candidates[candidate.candidate_id] = candidate, rows
         if len(self._candidates) > _KEPT_CANDIDATES:
-            worst = sorted(self._candidates.values(), key=lambda item: -item.score.loss)
-            for candidate in worst[: _KEPT_CANDIDATES // 4]:
-                del self._candidates[candidate.candidate_id]
+            kept = self._candidates.items()
+            worst = sorted(kept, key=lambda item: -item[1][0].score.loss)
+            for candidate_id, _ in worst[: _KEPT_CANDIDATES // 4]:
+                del self._candidates[candidate_id]
 
     def keep_outcomes(self, outcomes: Outcomes) -> None:
         """Remembers what became of proposals."""
@@ -53,14 +62,20 @@ class Memory:
                 piece = tuple(snapshot for _, snapshot in snapshots[start:end])
                 yield Batch(stage=snapshots[start][0], snapshots=piece)
                 start = end
-        candidates = list(self._candidates.values())
-        for start in range(0, len(candidates), _REPLAY_PIECE):
-            yield Batch(candidates=tuple(candidates[start : start + _REPLAY_PIECE]))
+        yield from _candidate_batches(0, list(self._candidates.values()))
         yield from self._outcomes
 
 
 def pieces(batch: Batch) -> Iterator[Batch]:
-    """The batch, in several if its raw parameters are too many for one message."""
+    """The batch, in several if its arrays are too many for one message."""
+    beside = sum(rows.nbytes for rows in (batch.embeddings, batch.exemplar_losses) if _is(rows))
+    if beside > _PIECE_BYTES:
+        told = list(_with_rows(batch))
+        batch = replace(batch, candidates=(), embeddings=None, exemplar_losses=None)
+        if batch.snapshots:
+            yield from pieces(batch)
+        yield from _candidate_batches(batch.stage, told)
+        return
     if batch.parameters is None or batch.parameters.nbytes <= _PIECE_BYTES:
         yield batch
         return
@@ -73,4 +88,45 @@ def pieces(batch: Batch) -> Iterator[Batch]:
             snapshots=batch.snapshots[start:end],
             parameters=batch.parameters[start:end],
             candidates=batch.candidates if last else (),
+            embeddings=batch.embeddings if last else None,
+            exemplar_losses=batch.exemplar_losses if last else None,
         )
+
+
+def _is(rows: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    return rows is not None
+
+
+def _with_rows(batch: Batch) -> Iterator[tuple[Candidate, _Rows]]:
+    """Each candidate with its rows; of a batch whose rows are not as many, without."""
+    count = len(batch.candidates)
+    arrays = [
+        array if array is not None and len(array) == count else None
+        for array in (batch.embeddings, batch.exemplar_losses)
+    ]
+    for index, candidate in enumerate(batch.candidates):
+        embedding, losses = (None if array is None else array[index] for array in arrays)
+        yield candidate, (embedding, losses)
+
+
+def _candidate_batches(stage: int, told: Sequence[tuple[Candidate, _Rows]]) -> Iterator[Batch]:
+    """Candidates in batches of like rows, none too large for a message."""
+    start = 0
+    for end in range(1, len(told) + 1):
+        each = max(1, sum(row.nbytes for row in told[start][1] if row is not None))
+        full = end - start >= min(_REPLAY_PIECE, max(1, _PIECE_BYTES // each))
+        if full or end == len(told) or _shapes(told[end][1]) != _shapes(told[start][1]):
+            piece = told[start:end]
+            embeddings, losses = (
+                None if column[0] is None else np.stack(column)
+                for column in zip(*(rows for _, rows in piece), strict=True)
+            )
+            candidates = tuple(candidate for candidate, _ in piece)
+            yield Batch(
+                stage=stage, candidates=candidates, embeddings=embeddings, exemplar_losses=losses
+            )
+            start = end
+
+
+def _shapes(rows: _Rows) -> list[tuple[int, ...] | None]:
+    return [None if row is None else row.shape for row in rows]

@@ -75,7 +75,7 @@ def test_without_a_mentor_one_line_says_how_to_start_one(invoke: Invoke) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--steps", "-1"), "stages.steps: must be at least 1"),
+        (("--steps", "-1"), "stages.steps: must be at least 0"),
         (("--set", "optimizer.lr=1"), "optimizer.lr: is not known here"),
         (("--set", "optimizer"), "--set: must be path=value"),
         (("--set", "seed=many"), "seed: must be a whole number"),

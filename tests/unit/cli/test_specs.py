@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from mentorgrad.cli.arms import ARMS, GRADIENT_STEPS, arm_spec
 from mentorgrad.cli.specs import build_spec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import Function, LabelPrompt, Policy, RunSpec, Schedule
+from mentorgrad.model.spec import Function, LabelPrompt, Policy, PromptTuning, RunSpec, Schedule
+from mentorgrad.presets import PRESETS, preset, preset_fields
 from mentorgrad.results import spec_differences
-from mentorgrad.schema import check, to_dict
+from mentorgrad.schema import check, from_dict, to_dict
+from mentorgrad.wire import codec
 
 
 def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -55,6 +58,37 @@ def test_naming_another_objective_replaces_it(tmp_path: Path) -> None:
         file, {"objective.function.name": "levy"}, ["objective.function.dimensions=3"]
     )
     assert spec.objective == Function("levy", 3)
+
+
+def test_a_preset_is_weaker_than_all_else(tmp_path: Path) -> None:
+    released = preset("maao_released")
+    assert build_spec(None, {}, preset="maao_released") == released
+    file = tmp_path / "spec.toml"
+    file.write_text("[stages]\nsteps = 7\n[objective.prompt_tuning]\nn_tokens = 4\n")
+    spec = build_spec(
+        file, {"mentor.name": "small", "objective": {"prompt_tuning": {}}}, preset="maao_released"
+    )
+    assert isinstance(spec.objective, PromptTuning)
+    assert isinstance(released.objective, PromptTuning)
+    assert (spec.stages.steps, spec.stages.stride) == (7, 2)
+    assert spec.objective == replace(released.objective, n_tokens=4)
+    assert spec.mentor == replace(released.mentor, name="small")
+    other = build_spec(None, {"objective": {"label_prompt": {}}}, preset="maao_released")
+    assert other.objective == LabelPrompt()
+    assert other.acceptance == released.acceptance
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(InvalidInput, match="maao_released"):
+        build_spec(None, {}, preset="maoa")
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_preset_is_values_of_fields_and_nothing_else(name: str) -> None:
+    spec = check(preset(name))
+    assert from_dict(RunSpec, preset_fields(name)) == spec
+    assert codec.decode(RunSpec, codec.encode(spec)) == spec
+    assert "mentor.name" not in dict(_leaves(preset_fields(name))), "left open"
 
 
 def test_plain_words_need_no_quotes() -> None:

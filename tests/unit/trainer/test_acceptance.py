@@ -95,6 +95,22 @@ def test_a_shrunk_race_says_so() -> None:
     assert decision.reason.endswith("(shrunk)")
 
 
+@pytest.mark.parametrize(("loss", "restarts"), [(3.5, True), (3.0, False), (0.5, False)])
+def test_a_race_without_steps_compares_what_is_scored(loss: float, restarts: bool) -> None:
+    track = Track()
+    incumbent = scored("s0/step10", loss)
+    generator = torch.Generator()
+    plan = RacePlan(3, 0, "no steps")
+    decision = decide(Acceptance(), incumbent, None, PROPOSALS, plan, track, generator)
+    assert track.seen == []
+    assert decision.restarted is restarts
+    assert decision.chosen is (PROPOSALS[1] if restarts else incumbent)
+    assert [b.candidate_id for b in decision.branches] == ["s0/step10", "p2", "p3"]
+    assert all(b.loss_after is None for b in decision.branches)
+    assert decision.probed is None
+    assert decision.reason.startswith("no steps: lowest selection loss")
+
+
 def test_always_takes_the_best_proposal_however_bad() -> None:
     decision = choose(Acceptance(policy=Policy.ALWAYS))
     assert (decision.restarted, decision.chosen.candidate.candidate_id) == (True, "p2")

@@ -47,12 +47,20 @@ def test_a_race_never_breaks_the_budget(
 ) -> None:
     plan = ledger(steps, evaluations, reserve).plan_race(finalists, probe_steps)
     assert plan.branches * plan.steps <= steps
-    assert plan.branches <= max(evaluations - reserve, 0)
+    if plan.steps:  # without steps the scores that there are already are compared
+        assert plan.branches <= max(evaluations - reserve, 0)
     assert plan.branches <= finalists + 1
     assert plan.steps <= probe_steps
     assert plan.branches != 1
     whole = (plan.branches, plan.steps) == (finalists + 1, probe_steps)
     assert whole is (plan.reason == "")
+
+
+def test_a_race_without_steps_costs_nothing() -> None:
+    assert ledger(1, 0).plan_race(3, 10).steps == 0
+    assert ledger(1, 0).plan_race(3, 10).branches == 4
+    asked_for = ledger(100, 0).plan_race(2, 0)
+    assert (asked_for.branches, asked_for.steps, asked_for.reason) == (3, 0, "")
 
 
 def test_without_limits_everything_fits() -> None:
@@ -66,6 +74,13 @@ def test_the_final_evaluations_are_kept_back() -> None:
     book.charge_evaluations(2)
     assert book.evaluations_left() == 12
     assert book.evaluations_left(final=True) == 18
+
+
+def test_with_a_stride_the_last_snapshot_is_kept_back_for_too() -> None:
+    stages = Stages(candidates=3, stride=2)
+    assert (
+        new_ledger(RunSpec(budget=Budget(evaluations=20), stages=stages), True).final_reserve == 8
+    )
 
 
 def test_the_last_stage_takes_what_is_left() -> None:
@@ -83,6 +98,33 @@ def test_without_a_budget_a_stage_that_went_on_takes_from_the_last_ones() -> Non
     lengths = [stage_length(spec, book, 1, step) for step in (10, 14, 23)]
     assert lengths == [10, 10, 7]
     assert stage_length(spec, book, 2, 27) == 3
+
+
+def test_the_first_stage_may_be_of_another_length() -> None:
+    spec = RunSpec(stages=Stages(count=3, steps=10, first_steps=4))
+    book = new_ledger(spec, False)
+    assert spec.stages.total_steps == 24
+    lengths = [stage_length(spec, book, stage, step) for stage, step in ((0, 0), (1, 4), (2, 14))]
+    assert lengths == [4, 10, 10]
+    limited = dataclasses.replace(spec, budget=Budget(gradient_steps=30))
+    assert stage_length(limited, new_ledger(limited, False), 0, 0) == 4
+
+
+@pytest.mark.parametrize(
+    ("stages", "steps", "wrong"),
+    [
+        (Stages(first_steps=0), 39, True),
+        (Stages(first_steps=0), 40, False),
+        (Stages(first_steps=5), 4, True),
+        (Stages(first_steps=5), 5, False),
+        (Stages(steps=0), 1, False),
+    ],
+)
+def test_a_budget_carries_the_first_stage_that_takes_steps(
+    stages: Stages, steps: int, wrong: bool
+) -> None:
+    spec = RunSpec(stages=stages, budget=Budget(gradient_steps=steps))
+    assert bool(list(budget_violations(spec, has_words=True))) is wrong
 
 
 @pytest.mark.parametrize(

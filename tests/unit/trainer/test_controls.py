@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import AnswerStatus, Proposal, ProposalKind, ProposalRequest
+from mentorgrad.model.advice import (
+    AnswerStatus,
+    PositionHints,
+    Proposal,
+    ProposalKind,
+    ProposalRequest,
+    TokenHint,
+)
 from mentorgrad.model.run import Candidate, Score
 from mentorgrad.model.spec import CONTROLS, Function
 from trainer_service.mentors.controls import build_control
@@ -50,7 +59,7 @@ def test_none_proposes_nothing_and_says_so() -> None:
     assert (answer.status, answer.proposals) == (AnswerStatus.REFUSED, ())
 
 
-@pytest.mark.parametrize("name", [c for c in CONTROLS if c != "none"])
+@pytest.mark.parametrize("name", [c for c in CONTROLS if c not in ("none", "hint_tokens")])
 def test_a_control_is_repeatable_by_seed_and_its_proposals_can_be_embedded(name: str) -> None:
     first, again, other = ask(name), ask(name), ask(name, seed=2)
     points = [OBJECTIVE.embed(p, POOL[1].parameters).parameters for p in first]
@@ -119,6 +128,12 @@ def test_recombine_with_one_text_takes_a_random_one_besides() -> None:
         ("perturb", {"sigma": 1.0}, "spec.mentor.options.sigma"),
         ("recombine", {"parents": 1}, "spec.mentor.options.parents"),
         ("random_tokens", {"scale": 1.0}, "spec.mentor.options.scale"),
+        ("none", {"weight": 1.0}, "spec.mentor.options.weight"),
+        ("perturb", {"scale": [0.5, -1.0]}, "spec.mentor.options.scale[1]"),
+        ("random_init", {"weight": []}, "spec.mentor.options.weight"),
+        ("random_tokens", {"weight": [0.5, 2.0]}, "spec.mentor.options.weight[1]"),
+        ("recombine", {"base": "worst"}, "spec.mentor.options.base"),
+        ("hint_tokens", {"temperature": 0}, "spec.mentor.options.temperature"),
     ],
 )
 def test_a_wrong_option_is_named(control: str, options: dict[str, Any], field: str) -> None:
@@ -130,10 +145,87 @@ def test_a_wrong_option_is_named(control: str, options: dict[str, Any], field: s
 def test_options_have_a_json_schema() -> None:
     schema = options_schema("perturb")
     assert schema["properties"]["scale"] == {
-        "type": "number",
-        "default": 0.5,
+        "type": ["number", "array"],
         "exclusiveMinimum": 0.0,
         "maximum": 100.0,
+        "items": {"type": "number", "exclusiveMinimum": 0.0, "maximum": 100.0},
+        "minItems": 1,
+        "maxItems": 64,
+        "default": [0.5],
     }
+    assert schema["properties"]["base"]["enum"] == ["incumbent", "best"]
+    assert options_schema("recombine")["properties"]["parents"]["type"] == "integer"
+    assert "default" not in options_schema("hint_tokens")["properties"]["temperature"]
     assert schema["additionalProperties"] is False
     assert options_schema("none")["properties"] == {}
+
+
+# -- what all of them share -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["random_tokens", "random_init", "perturb", "recombine"])
+def test_weights_are_gone_through_in_turn(name: str) -> None:
+    weights = [p.weight for p in ask(name, 5, weight=[0.25, 0.5, 1.0])]
+    assert weights == [0.25, 0.5, 1.0, 0.25, 0.5]
+    assert [p.weight for p in ask(name, 2, weight=0.5)] == [0.5, 0.5]
+    assert [p.base_id for p in ask(name, 2)] == ["", ""]
+
+
+def test_the_base_may_be_the_best_of_the_run() -> None:
+    def propose(**options: Any) -> tuple[Proposal, ...]:
+        control = build_control("perturb", OBJECTIVE, options)
+        return control.propose(ProposalRequest("s0", count=50, seed=1), POOL[3], POOL).proposals
+
+    assert {(p.base_id, p.parents) for p in propose(base="best")} == {("good", ("good",))}
+    assert {(p.base_id, p.parents) for p in propose()} == {("", ("fair",))}
+    for options, center in (({"base": "best"}, 1.0), ({}, 2.0)):
+        points = [torch.from_numpy(p.parameters) for p in propose(scale=0.05, **options)]
+        assert float(torch.stack(points).mean()) == pytest.approx(center, abs=0.1)
+
+
+def test_scales_are_gone_through_in_turn() -> None:
+    drawn = [torch.from_numpy(p.parameters) - 1.0 for p in ask("perturb", 200, scale=[0.01, 0.5])]
+    small, large = torch.stack(drawn[::2]).std(), torch.stack(drawn[1::2]).std()
+    assert float(large / small) == pytest.approx(50.0, rel=0.2)
+
+
+# -- hint_tokens ------------------------------------------------------------------------------
+
+HINTS = tuple(
+    PositionHints(i, "now", tuple(TokenHint(f"w{i}{j}", -float(4 - j)) for j in range(4)))
+    for i in range(3)
+)
+
+
+def hinted(count: int = 400, **options: Any) -> list[list[str]]:
+    control = build_control("hint_tokens", Texts(), options)
+    request = ProposalRequest("s0", count=count, seed=3, hints=HINTS)
+    answer = control.propose(request, POOL[0], POOL)
+    assert answer.status is AnswerStatus.USABLE
+    assert answer == replace(control.propose(request, POOL[0], POOL), records=answer.records), (
+        "the same seed draws the same"
+    )
+    return [proposal.text.split() for proposal in answer.proposals]
+
+
+def test_hint_tokens_draws_a_hinted_token_for_every_position() -> None:
+    texts = hinted()
+    for i in range(3):
+        counts = Counter(words[i] for words in texts)
+        assert set(counts) == {f"w{i}{j}" for j in range(4)}
+        assert all(60 < count < 140 for count in counts.values()), "alike"
+
+
+def test_a_temperature_prefers_what_the_gradient_favours_most() -> None:
+    def share(temperature: float) -> float:
+        return sum(words[0] == "w00" for words in hinted(temperature=temperature)) / 400
+
+    assert share(0.01) == 1.0
+    assert share(100.0) + 0.08 > 0.25
+    assert share(100.0) < share(1.0) < 1.0
+
+
+def test_without_a_hint_there_is_nothing_to_propose() -> None:
+    answer = build_control("hint_tokens", Texts()).propose(ProposalRequest("s0"), POOL[0], POOL)
+    assert (answer.status, answer.proposals) == (AnswerStatus.UNUSABLE, ())
+    assert "hint" in answer.detail

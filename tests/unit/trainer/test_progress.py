@@ -26,6 +26,16 @@ def test_the_worst_go_when_the_bytes_are_spent(monkeypatch: pytest.MonkeyPatch) 
     assert {candidate.score.loss for candidate in kept[:-1]} <= {0.0, 1.0, 2.0, 3.0, 4.0}
 
 
+def test_what_the_run_stands_on_is_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MAX_POOL_BYTES", 5 * 1024)
+    pool = Pool()
+    pool.add([scored(0, loss=99.0)])
+    for number in range(1, 20):
+        pool.add([scored(number, loss=float(number))], spared="c0")
+    assert pool.get("c0") is not None
+    assert len(pool.entries) == 5
+
+
 def test_what_comes_at_once_stays_even_beyond_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "MAX_POOL_BYTES", 1)
     pool = Pool()

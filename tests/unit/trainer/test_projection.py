@@ -20,13 +20,13 @@ from trainer_service.projection import NearestRows, Vocabulary, WordProjector
 
 def brute_force(table: Tensor, vectors: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
     exact, rows = vectors.double(), table.double()
-    if metric is Metric.COSINE:
+    if metric is not Metric.L2:
         rows = functional.normalize(table, dim=-1).double()
         distances = 1.0 - functional.normalize(exact, dim=-1) @ rows.T
     else:
         squares = exact.square().sum(-1, keepdim=True) - 2.0 * exact @ rows.T
         distances = (squares + rows.square().sum(-1)).clamp_min(0.0).sqrt()
-    found = distances.min(-1)
+    found = distances.max(-1) if metric is Metric.FARTHEST_COSINE else distances.min(-1)
     return found.indices, found.values
 
 
