@@ -43,22 +43,26 @@ class Question:
     repeat_penalty: float = 0.0
     """Taken off a token's logit for each earlier use in the reply, and once more from the first on
     (frequency and presence penalty); keeps a small model's lines apart."""
+    samples: int = 1
+    """Replies wanted; drawn independently, decoded together where the backend can."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the LLM said."""
+    """What the LLM said: as many replies as the question's samples."""
 
-    text: str
-    """Untouched."""
+    texts: tuple[str, ...]
+    """Untouched, one a sample."""
     prompt_tokens: int
-    """Tokens of the question, as the model counts."""
+    """Tokens of the question, as the model counts; once, whatever the number of samples."""
+    evaluated_tokens: int
+    """Tokens of the question that had to be evaluated, since no cache had them."""
     reply_tokens: int
-    """Tokens of the reply."""
+    """Tokens of all replies together."""
     duration: timedelta
     """Time in the backend, waiting included."""
-    finish_reason: str
-    """``stop``, ``length`` or ``cancelled``."""
+    finish_reasons: tuple[str, ...]
+    """One a sample: ``stop``, ``length`` or ``dead_end`` (the grammar allowed nothing more)."""
 
 
 class Backend(Protocol):

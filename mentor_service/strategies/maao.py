@@ -110,7 +110,8 @@ class Maao:
                 break
             records.append(self._record(plan.question, reply))
             parents = tuple(candidate.candidate_id for candidate in plan.shown)
-            parsed.read(reply.text, self.profile.json, complete=reply.finish_reason == "stop")
+            for text, finish in zip(reply.texts, reply.finish_reasons, strict=True):
+                parsed.read(text, self.profile.json, complete=finish == "stop")
             if 2 * len(parsed.found) >= request.count:
                 break
         found = parsed.found[: request.count]
@@ -152,7 +153,7 @@ class Maao:
             profile=self.profile.name,
             seed=asked.seed,
             question=f"{asked.system}\n\n{asked.user}" if asked.system else asked.user,
-            raw_replies=(reply.text,),
+            raw_replies=reply.texts,
             prompt_tokens=reply.prompt_tokens,
             reply_tokens=reply.reply_tokens,
             duration=reply.duration,

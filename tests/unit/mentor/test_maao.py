@@ -29,7 +29,7 @@ class Script:
         reply = self.replies[len(self.questions) - 1]
         if isinstance(reply, Exception):
             raise reply
-        return Reply(reply, 10, 5, timedelta(seconds=0.5), self.finish)
+        return Reply((reply,), 10, 10, 5, timedelta(seconds=0.5), (self.finish,))
 
 
 def request(count: int = 2, seed: int = 7) -> ProposalRequest:
