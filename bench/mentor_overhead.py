@@ -11,17 +11,19 @@ different words. Every question has another pool, so both sides can keep the sam
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from bench.paired import abba, environment
 from bench.services import mentor_process
 from mentor_service.profiles import PROFILES
-from mentor_service.protocols import Knowledge
-from mentor_service.strategies.maao import question
+from mentor_service.protocols import Knowledge, Question, Reply
+from mentor_service.strategies.maao import Maao
 from mentorgrad.client import MentorClient
 from mentorgrad.model.advice import (
     AdviseOpen,
@@ -34,6 +36,9 @@ from mentorgrad.model.advice import (
 )
 from mentorgrad.model.run import Candidate, CandidateSource, Score
 from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+
+OPTIONS = {"samples": 1, "calls": 1}
+"""One reply to one question, which is what the direct call gives."""
 
 CARD = TaskCard(
     "label_prompt",
@@ -72,10 +77,22 @@ def questions() -> Iterator[ProposeInput]:
             for i in range(6)
         )
         yield ProposeInput(
-            AdviseOpen("bench", CARD, Constraints(n_tokens=8, max_words=6)),
+            AdviseOpen("bench", CARD, Constraints(n_tokens=8, max_words=6), options=OPTIONS),
             (Batch(seq=1, candidates=pool),),
             ProposalRequest(f"q{number}", count=8, seed=number),
         )
+
+
+async def question(request: ProposalRequest, known: Knowledge) -> Question:
+    """The question that the service puts to its model for this."""
+    asked: list[Question] = []
+
+    async def ask(one: Question) -> Reply:
+        asked.append(one)
+        return Reply(("",), 0, 0, 0, timedelta(0), ("stop",))
+
+    await Maao(PROFILES["small"], OPTIONS, "").propose(request, known, ask)
+    return asked[0]
 
 
 class Service:
@@ -122,7 +139,7 @@ class Direct:
             asked.open, (), {c.candidate_id: c for c in asked.batches[0].candidates}, ()
         )
         started = time.perf_counter()
-        plan = question(asked.request, known, PROFILES["small"]).question
+        plan = asyncio.run(question(asked.request, known))
         reply = self._llm.create_chat_completion(
             messages=[{"role": "user", "content": plan.user}],
             grammar=self._grammar.from_string(plan.grammar, verbose=False),
