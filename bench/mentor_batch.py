@@ -23,12 +23,11 @@ from typing import Any
 
 import llama_cpp
 
+from bench.asked import question
 from bench.paired import Paired, abba, environment
 from mentor_service.backends.llama_cpp import LlamaCppBackend
 from mentor_service.grammars import word_lines
-from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question
-from mentor_service.strategies.maao import question
 from mentorgrad.model.advice import AdviseOpen, Constraints, ProposalRequest, TaskCard
 from mentorgrad.model.run import Candidate, CandidateSource, Score
 from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
@@ -52,7 +51,7 @@ def asked(tokens: int) -> Question:
         for i, text in enumerate(POOL)
     }
     known = Knowledge(AdviseOpen("bench", CARD, Constraints(n_tokens=8, max_words=6)), (), pool, ())
-    plan = question(ProposalRequest("q", count=8, seed=1), known, PROFILES["small"]).question
+    plan = question(ProposalRequest("q", count=8, seed=1), known, {"samples": 1})
     # A line has more than one token a word, and there are more lines than tokens.
     return dataclasses.replace(plan, grammar=word_lines(tokens, 6, 2), max_tokens=tokens)
 

@@ -11,19 +11,16 @@ different words. Every question has another pool, so both sides can keep the sam
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import random
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
+from bench.asked import question
 from bench.paired import abba, environment
 from bench.services import mentor_process
-from mentor_service.profiles import PROFILES
-from mentor_service.protocols import Knowledge, Question, Reply
-from mentor_service.strategies.maao import Maao
+from mentor_service.protocols import Knowledge
 from mentorgrad.client import MentorClient
 from mentorgrad.model.advice import (
     AdviseOpen,
@@ -83,18 +80,6 @@ def questions() -> Iterator[ProposeInput]:
         )
 
 
-async def question(request: ProposalRequest, known: Knowledge) -> Question:
-    """The question that the service puts to its model for this."""
-    asked: list[Question] = []
-
-    async def ask(one: Question) -> Reply:
-        asked.append(one)
-        return Reply(("",), 0, 0, 0, timedelta(0), ("stop",))
-
-    await Maao(PROFILES["small"], OPTIONS, "").propose(request, known, ask)
-    return asked[0]
-
-
 class Service:
     """The mentor process, over gRPC."""
 
@@ -139,7 +124,7 @@ class Direct:
             asked.open, (), {c.candidate_id: c for c in asked.batches[0].candidates}, ()
         )
         started = time.perf_counter()
-        plan = asyncio.run(question(asked.request, known))
+        plan = question(asked.request, known, OPTIONS)
         reply = self._llm.create_chat_completion(
             messages=[{"role": "user", "content": plan.user}],
             grammar=self._grammar.from_string(plan.grammar, verbose=False),

@@ -271,7 +271,11 @@ class AdviseSession:
                 raise DeadlineExceeded(f"no answer within {timeout:.1f} s")
             with tracing.span("generate", facts={"model": self._backend.model}) as span:
                 reply = await self._backend.ask(question, left)
-                span.note(prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens)
+                span.note(
+                    prompt_tokens=reply.prompt_tokens,
+                    evaluated_tokens=reply.evaluated_tokens,
+                    reply_tokens=reply.reply_tokens,
+                )
             return reply
 
         try:

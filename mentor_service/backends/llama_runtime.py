@@ -157,7 +157,8 @@ class Runtime:
 
     def cut(self, sequence: int, length: int) -> None:
         """See `mentor_service.backends.prefixes.Memory`."""
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1)
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise RuntimeError("the model's memory cannot forget a part of a sequence")
 
     # -- evaluation ---------------------------------------------------------------------------
 
