@@ -29,6 +29,9 @@ _SHORTEST_NEAR = 4
 _LONGEST = 16
 """Words of a phrase that is compared word by word; longer ones are only compared as a whole."""
 
+_LONGEST_WORD = 40
+"""Letters of a word that is written into a grammar."""
+
 Words = tuple[str, ...]
 
 
@@ -36,6 +39,11 @@ def canonical(text: str) -> str:
     """Lower-case words with single spaces, without punctuation at their edges."""
     words = (word.strip(_EDGES) for word in text.lower().split())
     return " ".join(word for word in words if word)
+
+
+def plain_letters(word: str) -> bool:
+    """Whether a grammar may spell the word: a proposal's words, and of bounded length."""
+    return word.isascii() and word.isalpha() and len(word) <= _LONGEST_WORD
 
 
 def edit_distance(left: Words, right: Words) -> int:

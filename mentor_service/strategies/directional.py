@@ -15,11 +15,11 @@ from functools import partial
 
 from mentor_service import prompts
 from mentor_service.grammars import Slot
-from mentor_service.likeness import canonical
+from mentor_service.likeness import canonical, plain_letters
 from mentor_service.prompts import Move
 from mentor_service.strategies import pool
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk, plain_letters
+from mentor_service.strategies.talk import Draft, Talk
 from mentorgrad.model.advice import PositionHints, Wants
 from mentorgrad.model.run import Candidate, CandidateSource
 
@@ -82,7 +82,7 @@ def _moves(talk: Talk) -> list[tuple[Candidate, Candidate]]:
 
 def _patterns(talk: Talk) -> tuple[tuple[Slot, ...], ...]:
     """One line: at every position the present word or one of those that the gradient favours."""
-    places = talk.request.hints[: talk.constraints.max_words]
+    places = talk.request.hints[: min(talk.constraints.max_words, pool.MOST_PLACES)]
     return (tuple(_slot(talk, place) for place in places),)
 
 

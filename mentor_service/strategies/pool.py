@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from mentor_service.likeness import canonical
+from mentor_service.likeness import canonical, plain_letters
 from mentor_service.prompts import Shown
 from mentor_service.protocols import Knowledge
 from mentorgrad.model.run import Candidate, CandidateSource
+
+MOST_PLACES = 48
+"""Words of a pattern; a grammar has room for some."""
 
 
 def ranked(known: Knowledge) -> list[Candidate]:
@@ -60,9 +64,10 @@ def texts(known: Knowledge) -> list[str]:
 
 
 def plain_words(candidate: Candidate, longest: int) -> tuple[str, ...]:
-    """A candidate's words as a proposal may have them: plain letters only, the first `longest`."""
-    words = (word for word in canonical(candidate.text).split() if word.isalpha())
-    return tuple(words)[:longest]
+    """A candidate's words as a proposal may have them: plain letters only, and the first `longest`,
+    or the first few dozen: they are written into grammars."""
+    words = (word for word in canonical(candidate.text).split() if plain_letters(word))
+    return tuple(itertools.islice(words, min(longest, MOST_PLACES)))
 
 
 def alike(known: Knowledge, one: Candidate, other: Candidate) -> float:

@@ -7,6 +7,7 @@ here and the same for all.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from mentor_service import grammars
 from mentor_service.grammars import Slot
+from mentor_service.likeness import plain_letters
 from mentor_service.parsing import Check, Found, Parsed
 from mentor_service.profiles import Profile
 from mentor_service.prompts import EXAMPLE_PHRASES, Message, Page, foreign_words
@@ -36,6 +38,9 @@ _TOKENS_A_WORD = 4
 
 _SEED_STRIDE = 1_000_003
 """Apart enough that no call's replies share a seed with another's."""
+
+_MOST_WORDS = 256
+"""Favoured words that a grammar allows; each makes it slower."""
 
 Write = Callable[[Page], Message]
 """Words a question."""
@@ -173,7 +178,8 @@ class Talk:
             for place in self.request.hints
             for hint in place.tokens[: self.profile.hint_tokens]
         )
-        return tuple(dict.fromkeys(word for word in words if plain_letters(word)))
+        plain = dict.fromkeys(word for word in words if plain_letters(word))
+        return tuple(itertools.islice(plain, _MOST_WORDS))
 
     # -- what it does -------------------------------------------------------------------------
 
@@ -352,11 +358,6 @@ class Talk:
                 duration=reply.duration,
             )
         )
-
-
-def plain_letters(word: str) -> bool:
-    """Whether a grammar can spell the word, and a proposal may have it."""
-    return word.isalpha() and word.isascii()
 
 
 def _reply_tokens(limits: Constraints, profile: Profile, patterns: Sequence[Sequence[Slot]]) -> int:

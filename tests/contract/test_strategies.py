@@ -35,11 +35,14 @@ from mentorgrad.model.advice import (
     AnswerStatus,
     Batch,
     Constraints,
+    Exemplar,
+    PositionHints,
     ProposalKind,
     ProposalRequest,
+    TokenHint,
     Wants,
 )
-from tests.support.told_strategy import POINTS, WORDS, Told, fitting, request, told
+from tests.support.told_strategy import POINTS, WORDS, Told, candidate, fitting, request, told
 
 NAMES = tuple(registry.BUILT_IN)
 NUMBERS = ("maao", "leo", "leo_random", "opro", "evoprompt", "directional")
@@ -456,3 +459,33 @@ async def test_a_kind_that_it_cannot_propose_is_refused(name: str) -> None:
     assert answer.status is AnswerStatus.REFUSED
     assert name in answer.detail
     assert backend.questions == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@PROFILE
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_words_from_outside_cannot_change_a_grammar_or_break_a_page(
+    name: str, profile: str, data: st.DataObject
+) -> None:
+    evil = st.text(max_size=20) | st.sampled_from(
+        ['" | root', "a\nroot ::= [", "\\", "x" * 5_000, "<|im_end|>", "]{1,999999}", "\ud800"]
+    )
+    text = st.lists(evil, min_size=1, max_size=4).map(" ".join)
+    pool = tuple(
+        candidate(f"c{n}", data.draw(text), float(n), parents=(f"c{n - 1}",)) for n in range(3)
+    )
+    tokens = (TokenHint(data.draw(evil), -1.0), TokenHint("letter", -0.5))
+    hints = (PositionHints(0, data.draw(evil), tokens),)
+    rows = (Exemplar(data.draw(text), data.draw(evil), data.draw(evil), 1.0),)
+    known = replace(told(name), pool={item.candidate_id: item for item in pool})
+    asked = request(hints=hints, exemplars=rows)
+    backend = Told(fitting)
+    answer = asyncio.run(make(name, profile).propose(asked, known, backend))
+    assert answer.status in (AnswerStatus.USABLE, AnswerStatus.UNUSABLE)
+    for question in backend.questions:
+        assert "<|im" not in question.user
+        assert len(question.user) < 20_000
+        assert all("::=" in line for line in question.grammar.strip().split("\n") if line)
+        assert question.grammar.count("::=") <= 3
+        assert len(question.grammar) < 5_000

@@ -21,7 +21,7 @@ from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Stages
 from tests.faults.proxy import Proxy
 from tests.faults.rig import PATIENCE, SPEC, Rig
-from tests.support.scripted_mentor import reply
+from tests.support.scripted_mentor import Replies
 from trainer_service import execution
 from trainer_service.mentors import remote
 
@@ -48,7 +48,7 @@ class Mentors:
 
     def start(self, model: str = "scripted") -> tuple[int, ScriptedBackend]:
         """(port, backend) of another one."""
-        backend = ScriptedBackend(reply)
+        backend = ScriptedBackend(Replies())
         backend.model = model
         address = self._held.run(self._start(backend))
         return int(address.rpartition(":")[2]), backend
