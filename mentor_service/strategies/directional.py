@@ -11,6 +11,7 @@ the hints.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 from mentor_service import prompts
@@ -36,27 +37,28 @@ class Directional(PromptedStrategy):
     near_is_known = False
 
     async def converse(self, talk: Talk) -> None:
-        """One question about the moves and the direction."""
+        """Questions about the moves and the direction."""
         moves = _moves(talk)[: self.profile.top_k][::-1]
         present = talk.known.pool.get(talk.request.incumbent_id)
         shown = None if present is None or not present.text else pool.show(present)
         places = talk.request.hints if talk.hints != "none" else ()
         ids = [present.candidate_id] if present is not None else []
         ids += [item.candidate_id for move in moves for item in move]
-        patterns = _patterns(talk) if talk.hints == "grammar" else ()
-        await talk.propose(
-            Draft(
-                partial(
-                    prompts.follow,
-                    moves=[Move(pool.show(one), pool.show(other)) for one, other in moves],
-                    present=shown,
-                    places=places,
-                ),
-                parents=tuple(dict.fromkeys(ids)),
-                patterns=patterns,
-                heat=_HEAT if patterns else 0.0,
-            )
+        draft = Draft(
+            partial(
+                prompts.follow,
+                moves=[Move(pool.show(one), pool.show(other)) for one, other in moves],
+                present=shown,
+                places=places,
+            ),
+            parents=tuple(dict.fromkeys(ids)),
         )
+        if talk.hints != "grammar":
+            await talk.propose(draft)
+            return
+        for share in talk.pattern_turns():
+            patterns = (_pattern(talk),)
+            await talk.propose(replace(draft, patterns=patterns, heat=_HEAT), share)
 
 
 def _moves(talk: Talk) -> list[tuple[Candidate, Candidate]]:
@@ -80,13 +82,18 @@ def _moves(talk: Talk) -> list[tuple[Candidate, Candidate]]:
     return sorted(found, key=lambda move: -abs(move[1].score.loss - move[0].score.loss))
 
 
-def _patterns(talk: Talk) -> tuple[tuple[Slot, ...], ...]:
-    """One line: at every position the present word or one of those that the gradient favours."""
+def _pattern(talk: Talk) -> tuple[Slot, ...]:
+    """One line: at every position the present word, or one of a part of those that the gradient
+    favours."""
     places = talk.request.hints[: min(talk.constraints.max_words, pool.MOST_PLACES)]
-    return (tuple(_slot(talk, place) for place in places),)
+    return tuple(_slot(talk, place) for place in places)
 
 
 def _slot(talk: Talk, place: PositionHints) -> Slot:
     tokens = [hint.token for hint in place.tokens[: talk.profile.hint_tokens]]
-    words = [word for word in (place.current, *tokens) if plain_letters(word)]
-    return tuple(dict.fromkeys(word.lower() for word in words)) or None
+    words = [word.lower() for word in tokens if plain_letters(word)]
+    if not talk.profile.json:
+        words = talk.random.sample(words, (len(words) + 1) // 2)
+    if plain_letters(place.current):
+        words.append(place.current.lower())
+    return tuple(dict.fromkeys(words)) or None

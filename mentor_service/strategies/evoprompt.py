@@ -58,9 +58,8 @@ class Evoprompt(PromptedStrategy):
             await talk.propose(Draft(prompts.trajectory, tuple(population)))
             return
         draw = _differential if own.get("variant") == "de" else _genetic
-        questions = min(int(own.get("questions", _QUESTIONS)), talk.missing)
-        for number in range(questions, 0, -1):
-            await talk.propose(draw(talk, population), -(-talk.missing // number))
+        for share in talk.turns(int(own.get("questions", _QUESTIONS))):
+            await talk.propose(draw(talk, population), share)
 
 
 def _genetic(talk: Talk, population: Sequence[Candidate]) -> Draft:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,8 +26,8 @@ from mentorgrad.model.run import Candidate, CandidateSource
 _RELEVANT = 3
 """Past candidates shown beside the latest."""
 
-_PATTERNS = 8
-"""Sets of places that a grammar lets change."""
+_PATTERNS = 2
+"""Sets of places that one grammar lets change."""
 
 
 class Gpo(PromptedStrategy):
@@ -51,7 +52,7 @@ class Gpo(PromptedStrategy):
     }
 
     async def converse(self, talk: Talk) -> None:
-        """One question about the best candidate that was not changed yet."""
+        """Questions about the best candidate that was not changed yet."""
         chosen = self._choose(talk)
         if chosen is None:
             await talk.propose(Draft(prompts.trajectory))
@@ -66,16 +67,16 @@ class Gpo(PromptedStrategy):
 
         shown = _relevant(talk, chosen)
         parents = (chosen.candidate_id, *(item.candidate_id for item in shown))
-        await talk.propose(
-            Draft(
-                partial(prompts.amend, present=pool.show(chosen), budget=budget),
-                shown,
-                parents=parents,
-                base_id=chosen.candidate_id,
-                patterns=_patterns(talk, words, budget),
-                check=check,
-            )
+        draft = Draft(
+            partial(prompts.amend, present=pool.show(chosen), budget=budget),
+            shown,
+            parents=parents,
+            base_id=chosen.candidate_id,
+            check=check,
         )
+        for share in talk.pattern_turns():
+            patterns = _patterns(talk, words, budget)
+            await talk.propose(replace(draft, patterns=patterns), share)
 
     def _most(self, talk: Talk) -> int:
         return int(self.options.own.get("edit_words", talk.constraints.max_words))

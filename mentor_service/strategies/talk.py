@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mentor_service import grammars
@@ -38,6 +38,9 @@ _TOKENS_A_WORD = 4
 
 _SEED_STRIDE = 1_000_003
 """Apart enough that no call's replies share a seed with another's."""
+
+_PATTERN_TURNS = 4
+"""Questions at most that differ in their patterns only."""
 
 _MOST_WORDS = 256
 """Favoured words that a grammar allows; each makes it slower."""
@@ -170,6 +173,20 @@ class Talk:
     def missing(self) -> int:
         """Proposals still wanted."""
         return max(0, self.request.count - len(self.kept))
+
+    def turns(self, most: int) -> Iterator[int]:
+        """Shares of what is missing, for at most so many questions one after the other; what one
+        leaves open is shared by those after it."""
+        for left in range(min(most, self.missing), 0, -1):
+            if self.missing:
+                yield math.ceil(self.missing / left)
+
+    def pattern_turns(self) -> Iterator[int]:
+        """The turns of a strategy of patterns: where replies have a grammar, a question for each
+        few replies, with patterns of its own. A model takes much the same way through a grammar
+        every time, and the same question costs little with another grammar."""
+        replies = math.ceil(self.missing / self.profile.lines)
+        return self.turns(1 if self.profile.json else min(_PATTERN_TURNS, replies))
 
     def favoured(self) -> tuple[str, ...]:
         """The words of plain letters that the gradient favours, in lower case."""

@@ -88,6 +88,17 @@ async def test_many_proposals_come_of_many_short_replies(
     assert len(answer.records[0].raw_replies) == samples
 
 
+async def test_patterns_differ_from_question_to_question_which_stays_the_same() -> None:
+    for name in ("gpo", "directional"):
+        _, backend = await answered(name, count=32)
+        first, *others = backend.questions
+        assert 2 <= len(backend.questions) <= 4
+        assert {asked.user.split("Write")[0] for asked in others} == {first.user.split("Write")[0]}
+        assert len({asked.grammar for asked in backend.questions}) > 1
+        _, backend = await answered(name, profile="capable", count=8, options={"calls": 1})
+        assert len(backend.questions) == 1
+
+
 # -- leo --------------------------------------------------------------------------------------
 
 
