@@ -68,7 +68,8 @@ docs: setup ## generate docs/reference from the settings, the spec and the proto
 	$(BIN)/python docs/reference.py
 
 bench: setup ## every benchmark; each prints one JSON object as its last line
-	for name in capture_overhead mentor_overhead store_append overlap stream tls intervals; do \
+	for name in capture_overhead mentor_overhead mentor_batch mentor_prefix store_append overlap \
+	  stream tls intervals; do \
 	  $(BIN)/python -m bench.$$name || exit 1; done
 
 clean: ## remove what setup made

@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from bench.asked import question
 from bench.paired import abba, environment
 from bench.services import mentor_process
-from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge
-from mentor_service.strategies.maao import question
 from mentorgrad.client import MentorClient
 from mentorgrad.model.advice import (
     AdviseOpen,
@@ -34,6 +33,9 @@ from mentorgrad.model.advice import (
 )
 from mentorgrad.model.run import Candidate, CandidateSource, Score
 from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+
+OPTIONS = {"samples": 1, "calls": 1}
+"""One reply to one question, which is what the direct call gives."""
 
 CARD = TaskCard(
     "label_prompt",
@@ -72,7 +74,7 @@ def questions() -> Iterator[ProposeInput]:
             for i in range(6)
         )
         yield ProposeInput(
-            AdviseOpen("bench", CARD, Constraints(n_tokens=8, max_words=6)),
+            AdviseOpen("bench", CARD, Constraints(n_tokens=8, max_words=6), options=OPTIONS),
             (Batch(seq=1, candidates=pool),),
             ProposalRequest(f"q{number}", count=8, seed=number),
         )
@@ -122,7 +124,7 @@ class Direct:
             asked.open, (), {c.candidate_id: c for c in asked.batches[0].candidates}, ()
         )
         started = time.perf_counter()
-        plan = question(asked.request, known, PROFILES["small"]).question
+        plan = question(asked.request, known, OPTIONS)
         reply = self._llm.create_chat_completion(
             messages=[{"role": "user", "content": plan.user}],
             grammar=self._grammar.from_string(plan.grammar, verbose=False),

@@ -7,6 +7,7 @@ large that they fail.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from mentor_service.formats import number_format
@@ -15,30 +16,69 @@ from mentorgrad.model.advice import Constraints, ProposalKind
 _LONGEST_WORD = 16
 """Letters of a word; without a limit a small model can run on in one word to the end."""
 
+Slot = str | tuple[str, ...] | None
+"""One place of a pattern: a fixed word, a choice of words, or any word."""
 
-def word_lines(count: int, max_words: int, min_words: int = 1) -> str:
-    """Grammar of `count` numbered lines of `min_words` to `max_words` words in plain letters."""
+
+def word_lines(count: int, max_words: int, min_words: int = 1, words: Collection[str] = ()) -> str:
+    """Grammar of `count` numbered lines of `min_words` to `max_words` words in plain letters.
+
+    Args:
+        count: Lines.
+        max_words: Most words of a line.
+        min_words: Fewest words of a line.
+        words: The only words allowed; empty: any.
+    """
     min_words = min(min_words, max_words)
-    numbered = " ".join(f'"{number}. " line' for number in range(1, count + 1))
     more = f' (" " word){{{min_words - 1},{max_words - 1}}}' if max_words > 1 else ""
     return (
-        f"root ::= {numbered}\n"
+        f"root ::= {_numbered(count)}\n"
         f'line ::= word{more} "\\n"\n'
-        f"word ::= [A-Za-z] [a-z]{{0,{_LONGEST_WORD - 1}}}\n"
+        f"word ::= {_choice(words) if words else _ANY_WORD}\n"
     )
 
 
+def pattern_lines(
+    count: int, patterns: Sequence[Sequence[Slot]], words: Collection[str] = ()
+) -> str:
+    """Grammar of `count` numbered lines, each of which fits one of the patterns.
+
+    Args:
+        count: Lines.
+        patterns: At least one; each has at least one slot, and words of plain letters.
+        words: The only words allowed where a slot takes any word; empty: any.
+    """
+    lines = " | ".join(' " " '.join(map(_slot, pattern)) for pattern in patterns)
+    return (
+        f"root ::= {_numbered(count)}\n"
+        f'line ::= ({lines}) "\\n"\n'
+        f"word ::= {_choice(words) if words else _ANY_WORD}\n"
+    )
+
+
+def sentence(longest: int) -> str:
+    """Grammar of one line of at most `longest` characters."""
+    return f'root ::= [A-Z] [A-Za-z0-9 ,;:()\'\\"%-]{{8,{longest}}} "."\n'
+
+
 def number_lines(count: int, constraints: Constraints) -> str:
-    """Grammar of `count` numbered lines of `constraints.dimensions` numbers each."""
+    """Grammar of `count` numbered lines of `constraints.dimensions` numbers each.
+
+    Bounds on both sides of zero, which is what functions have, are kept by the grammar itself:
+    else hardly any point of ten numbers would lie within them.
+    """
     form = number_format(constraints)
-    sign = '"-"? ' if constraints.lower < 0 else ""
-    numbered = " ".join(f'"{number}. " line' for number in range(1, count + 1))
+    signed = []
+    if constraints.upper >= 0:
+        signed.append(_up_to(form.write(constraints.upper)))
+    if constraints.lower < 0:
+        signed.append(f'"-" ({_up_to(form.write(-constraints.lower))})')
     rest = constraints.dimensions - 1
     more = f' (" " number){{{rest}}}' if rest else ""
     return (
-        f"root ::= {numbered}\n"
+        f"root ::= {_numbered(count)}\n"
         f'line ::= number{more} "\\n"\n'
-        f'number ::= {sign}[0-9]{{1,{form.whole}}} "." [0-9]{{1,{form.decimals}}}\n'
+        f"number ::= {' | '.join(signed)}\n"
     )
 
 
@@ -60,3 +100,46 @@ def reply_schema(kind: ProposalKind) -> dict[str, Any]:
         "required": ["proposals"],
         "additionalProperties": False,
     }
+
+
+_ANY_WORD = f"[A-Za-z] [a-z]{{0,{_LONGEST_WORD - 1}}}"
+
+
+def _numbered(count: int) -> str:
+    return " ".join(f'"{number}. " line' for number in range(1, count + 1))
+
+
+def _choice(words: Collection[str]) -> str:
+    return " | ".join(f'"{word}"' for word in sorted(set(words)))
+
+
+def _slot(slot: Slot) -> str:
+    if slot is None:
+        return "word"
+    return f"({_choice(slot)})" if isinstance(slot, tuple) else f'"{slot}"'
+
+
+def _up_to(largest: str) -> str:
+    """Grammar of the numbers from 0 to `largest`, which is written with all its decimals."""
+    whole, _, part = largest.partition(".")
+    decimals = f'"." [0-9]{{1,{len(part)}}}'
+    shorter = ["[0-9]"] if len(whole) > 1 else []
+    shorter += [f"[1-9] [0-9]{{{digits}}}" for digits in range(1, len(whole) - 1)]
+    before = str(int(whole) - 1)
+    if int(whole) and len(before) == len(whole):
+        shorter.append(_digits_up_to(before, int(len(whole) > 1)))
+    found = [f"({' | '.join(shorter)}) {decimals}"] if shorter else []
+    found.append(f'"{whole}." ({_digits_up_to(part, 0)})')
+    return " | ".join(found)
+
+
+def _digits_up_to(digits: str, least: int) -> str:
+    """Grammar of the strings of as many digits that are not above `digits`; the first one is at
+    least `least`."""
+    first, rest = int(digits[0]), digits[1:]
+    if not rest:
+        return f"[{least}-{first}]"
+    found = [f'"{first}" ({_digits_up_to(rest, 0)})']
+    if first > least:
+        found.insert(0, f"[{least}-{first - 1}] [0-9]{{{len(rest)}}}")
+    return " | ".join(found)

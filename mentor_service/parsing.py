@@ -10,15 +10,17 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mentor_service.likeness import Likeness, canonical
 from mentorgrad.model.advice import Constraints, ProposalKind
+
+__all__ = ["Check", "Found", "Parsed", "canonical", "first_line", "parse_numbers"]
 
 _NUMBERING = re.compile(r"^\s*(?:\d{1,3}\s*[.):]|[-*•])\s+")
 # Digits can be matched in one way only, or a long row of them costs the square of its length.
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
-_EDGES = " \t\"'`“”‘’«».,:;!?()[]{}<>*_-–—…"
 _MAX_RATIONALE = 500
 _MAX_READ = 100_000
 """Characters of a reply that are looked at."""
@@ -38,28 +40,42 @@ class Found:
     """Why, where the reply says so."""
 
 
+Check = Callable[[Found], str]
+"""Why a proposal is refused, in a few words without its own; empty: it is not."""
+
+
 @dataclass
 class Parsed:
     """What came out of one or more replies; collects while replies are read.
 
     Args:
         constraints: What a proposal must satisfy.
-        known: Texts that are no news: the pool's, and the examples of the question.
+        known: Texts that are no news: the pool's, and the examples of the question. For numbers
+            they hold the numbers.
         foreign: Words that belong to the question's example and not to the task.
+        near: Whether what is nearly known is no news either (see `Likeness`); not where small
+            edits are asked for.
     """
 
     constraints: Constraints
     known: Collection[str] = ()
     foreign: Collection[str] = ()
+    near: bool = False
     found: list[Found] = field(default_factory=list)
     """Proposals that satisfy the constraints, no two alike."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Reasons, with how often each applied."""
-    _seen: set[str | tuple[float, ...]] = field(default_factory=set)
-    _known: set[str] = field(default_factory=set)
+    _points: set[tuple[float, ...]] = field(default_factory=set)
+    _known_points: set[tuple[float, ...]] = field(default_factory=set)
+    _seen: Likeness = field(default_factory=Likeness)
+    _known: Likeness = field(default_factory=Likeness)
 
     def __post_init__(self) -> None:
-        self._known = {canonical(text) for text in self.known}
+        if self.constraints.kind is ProposalKind.NUMBERS:
+            points = (parse_numbers(text) for text in self.known)
+            self._known_points = {point for point in points if point is not None}
+        else:
+            self._known = Likeness(self.known)
 
     def detail(self) -> str:
         """What was dropped and why, in one line."""
@@ -68,18 +84,29 @@ class Parsed:
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
         return f"dropped {self.dropped.total()}: {reasons}"
 
-    def read(self, reply: str, as_json: bool, complete: bool = True) -> None:
-        """Takes in a reply.
+    def read(
+        self, reply: str, as_json: bool, complete: bool = True, check: Check = lambda _: ""
+    ) -> list[Found]:
+        """Takes in a reply; returns what it added to `found`.
 
         Args:
             reply: As the model wrote it.
             as_json: Whether it was asked for as JSON; else as numbered lines.
             complete: Whether the model ended by itself; else the last line is half a line.
+            check: Says why a proposal that satisfies the constraints is refused all the same.
         """
         reply = reply[:_MAX_READ]
         items = self._json_items(reply) if as_json else self._line_items(reply, complete)
+        before = len(self.found)
         for item in items:
-            self._take(item)
+            self._take(item, check)
+        return self.found[before:]
+
+    def offer(self, item: Found) -> bool:
+        """Takes in a proposal that was read elsewhere; says whether it was added to `found`."""
+        before = len(self.found)
+        self._take(item, lambda _: "")
+        return len(self.found) > before
 
     # -- forms --------------------------------------------------------------------------------
 
@@ -93,7 +120,7 @@ class Parsed:
             if not content:
                 continue
             if self.constraints.kind is ProposalKind.NUMBERS:
-                values = _numbers(content)
+                values = parse_numbers(content)
                 if values is None:
                     self.dropped["not numbers"] += 1
                 else:
@@ -119,23 +146,35 @@ class Parsed:
 
     # -- rules --------------------------------------------------------------------------------
 
-    def _take(self, item: Found) -> None:
+    def _take(self, item: Found, check: Check) -> None:
         numbers = self.constraints.kind is ProposalKind.NUMBERS
         refusal = self._number_refusal(item) if numbers else self._text_refusal(item)
+        if not refusal:
+            text = "" if numbers else canonical(item.text)
+            item = Found(text, item.values if numbers else (), _one_line(item.rationale))
+            refusal = (self._stale_point if numbers else self._stale_text)(item) or check(item)
         if refusal:
             self.dropped[refusal] += 1
             return
-        key = item.values if numbers else canonical(item.text)
-        if key in self._seen:
-            self.dropped["repeated in the reply"] += 1
-        elif not numbers and key in self._known:
-            self.dropped["known already"] += 1
+        if numbers:
+            self._points.add(item.values)
         else:
-            self._seen.add(key)
-            text = "" if numbers else canonical(item.text)
-            self.found.append(
-                Found(text, item.values if numbers else (), _one_line(item.rationale))
-            )
+            self._seen.add(item.text)
+        self.found.append(item)
+
+    def _stale_point(self, item: Found) -> str:
+        if item.values in self._points:
+            return "repeated in the reply"
+        return "known already" if item.values in self._known_points else ""
+
+    def _stale_text(self, item: Found) -> str:
+        if self._seen.same(item.text):
+            return "repeated in the reply"
+        if self._known.same(item.text):
+            return "known already"
+        if self.near and (self._seen.near(item.text) or self._known.near(item.text)):
+            return "nearly known"
+        return ""
 
     def _text_refusal(self, item: Found) -> str:
         words = canonical(item.text).split()
@@ -162,10 +201,13 @@ class Parsed:
         return ""
 
 
-def canonical(text: str) -> str:
-    """Lower-case words with single spaces, without punctuation at their edges."""
-    words = (word.strip(_EDGES) for word in text.lower().split())
-    return " ".join(word for word in words if word)
+def first_line(reply: str) -> str:
+    """The first line that holds a word, whatever it says: canonical, without its numbering."""
+    for line in reply[:_MAX_READ].split("\n"):
+        content = canonical(_NUMBERING.sub("", line, count=1))
+        if content:
+            return content
+    return ""
 
 
 def _one_line(text: str) -> str:
@@ -173,7 +215,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:_MAX_RATIONALE].encode("utf-8", "replace").decode()
 
 
-def _numbers(line: str) -> tuple[float, ...] | None:
+def parse_numbers(line: str) -> tuple[float, ...] | None:
     """The numbers of a line that holds nothing but numbers and separators."""
     parts = [part for part in re.split(r"[\s,;]+", line.strip(" \t[](){}")) if part]
     if not parts or not all(_NUMBER.fullmatch(part) for part in parts):

@@ -8,6 +8,7 @@ being taken in meanwhile. The line is bounded: a caller that reads nothing stops
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -188,7 +189,7 @@ class MentorServicer(MentorServiceServicer):
         session = self._session(asked.open)
         for number, batch in enumerate(asked.batches, start=1):
             # Their order is the message's; the numbers are of use in a session only.
-            session.take(_numbered(batch, number))
+            session.take(dataclasses.replace(batch, seq=number))
         try:
             answer = await session.answer(asked.request)
         finally:
@@ -217,7 +218,3 @@ class MentorServicer(MentorServiceServicer):
                 call.line.put_nowait(response)
             except asyncio.QueueFull:  # it reads nothing, so it cannot be told
                 log.info("session_not_told", reason=reason)
-
-
-def _numbered(batch: Batch, seq: int) -> Batch:
-    return Batch(seq, batch.stage, batch.snapshots, batch.parameters, batch.candidates)

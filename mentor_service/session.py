@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import structlog
 from structlog.contextvars import bind_contextvars
 
@@ -54,6 +55,8 @@ MAX_RAW_BATCHES = 1_024
 """Batches with raw parameters kept: also those without a byte of them take room."""
 MAX_PARAMETER_BYTES = 64 * 1024 * 1024
 """Bytes kept of raw parameters and the snapshots that they belong to."""
+MAX_VECTOR_BYTES = 64 * 1024 * 1024
+"""Bytes kept of candidates' embeddings, and as many of their losses on exemplars."""
 MAX_TEXT = 16 * 1024 * 1024
 """Characters kept of snapshots, of candidates, of outcomes and of answers, each; more than one
 message has."""
@@ -66,6 +69,10 @@ _ENTRY_BYTES = 40
 """About what an entry of a candidate's lists takes without its letters."""
 _ITEM_BYTES = 100
 """About what a snapshot or an outcome takes without its words."""
+
+_RESERVE_SECONDS = 0.25
+"""Time of a request that the backend does not get, so that what was found is answered in time; a
+tenth of the request's where that is less."""
 
 _LASTING = (AnswerStatus.USABLE, AnswerStatus.UNUSABLE, AnswerStatus.REFUSED)
 """Statuses that asking again would not change; the others are asked anew."""
@@ -110,6 +117,8 @@ class AdviseSession:
         self._outcomes: OrderedDict[str, Outcomes] = OrderedDict()
         self._raw: deque[Batch] = deque()
         self._raw_size = 0
+        self._embeddings: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._exemplar_losses: OrderedDict[str, np.ndarray] = OrderedDict()
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._pending: dict[str, asyncio.Task[Answer]] = {}
         self._turn = asyncio.Lock()
@@ -140,14 +149,21 @@ class AdviseSession:
                 f"must have one row a snapshot, {len(batch.snapshots)}, "
                 f"not the shape {batch.parameters.shape}",
             )
+        _check_rows("batch.embeddings", batch.embeddings, len(batch.candidates))
+        _check_rows("batch.exemplar_losses", batch.exemplar_losses, len(batch.candidates))
         self._seq = batch.seq
         self._snapshots.extend((batch.stage, snapshot) for snapshot in batch.snapshots)
         for candidate in batch.candidates:
             self._pool[candidate.candidate_id] = candidate
         if batch.parameters is not None and self._strategy.wants.parameters:
             # Its candidates are in the pool, where the worst can go.
-            self._raw.append(replace(batch, candidates=()))
+            self._raw.append(replace(batch, candidates=(), embeddings=None, exemplar_losses=None))
             self._raw_size += _raw_bytes(batch)
+        wants = self._strategy.wants
+        if wants.embeddings:
+            _keep_rows(self._embeddings, batch, batch.embeddings)
+        if wants.exemplars:
+            _keep_rows(self._exemplar_losses, batch, batch.exemplar_losses)
         self._shrink()
         return self._seq
 
@@ -171,6 +187,9 @@ class AdviseSession:
             ranked = sorted(self._pool.values(), key=_loss)[: len(self._pool) * 3 // 4]
             kept = {candidate.candidate_id for candidate in ranked}
             self._pool = {key: value for key, value in self._pool.items() if key in kept}
+        for vectors in (self._embeddings, self._exemplar_losses):
+            for key in [key for key in vectors if key not in self._pool]:
+                del vectors[key]
         while len(self._raw) > MAX_RAW_BATCHES or self._raw_size > MAX_PARAMETER_BYTES:
             self._raw_size -= _raw_bytes(self._raw.popleft())
 
@@ -182,6 +201,8 @@ class AdviseSession:
             pool=dict(self._pool),
             outcomes=tuple(self._outcomes.values()),
             batches=tuple(self._raw),
+            embeddings=dict(self._embeddings),
+            exemplar_losses=dict(self._exemplar_losses),
         )
 
     # -- what the caller asks -----------------------------------------------------------------
@@ -248,14 +269,19 @@ class AdviseSession:
     async def _answer(self, request: ProposalRequest, began: float) -> Answer:
         timeout = request.timeout.total_seconds()
         deadline = began + timeout
+        reserve = min(_RESERVE_SECONDS, timeout / 10)
 
         async def ask(question: Question) -> Reply:
-            left = deadline - time.monotonic()
+            left = deadline - reserve - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded(f"no answer within {timeout:.1f} s")
             with tracing.span("generate", facts={"model": self._backend.model}) as span:
                 reply = await self._backend.ask(question, left)
-                span.note(prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens)
+                span.note(
+                    prompt_tokens=reply.prompt_tokens,
+                    evaluated_tokens=reply.evaluated_tokens,
+                    reply_tokens=reply.reply_tokens,
+                )
             return reply
 
         try:
@@ -270,6 +296,24 @@ class AdviseSession:
             return _failed(
                 request, MentorgradError("the strategy failed; the mentor's log says more")
             )
+
+
+def _check_rows(path: str, rows: np.ndarray | None, count: int) -> None:
+    if rows is not None and (rows.ndim != 2 or len(rows) != count):
+        raise InvalidInput.field(
+            path, f"must have one row a candidate, {count}, not the shape {rows.shape}"
+        )
+
+
+def _keep_rows(kept: OrderedDict[str, np.ndarray], batch: Batch, rows: np.ndarray | None) -> None:
+    """Keeps each candidate's row; the oldest go where there are too many bytes."""
+    if rows is None:
+        return
+    for candidate, row in zip(batch.candidates, rows, strict=True):
+        kept[candidate.candidate_id] = row.copy()  # not the whole message's bytes
+    size = sum(_ITEM_BYTES + row.nbytes for row in kept.values())
+    while size > MAX_VECTOR_BYTES:
+        size -= _ITEM_BYTES + kept.popitem(last=False)[1].nbytes
 
 
 def _check_constraints(opened: AdviseOpen, path: str) -> None:

@@ -38,7 +38,11 @@ class MentorSettings(OperationSettings, ListenerSettings):
         description="Layers on the GPU; -1: all. Default: all if there is one.",
     )
     context: int = Field(
-        4096, ge=256, le=1_048_576, description="Tokens of a question and its reply together."
+        4096,
+        ge=256,
+        le=1_048_576,
+        description="Tokens of a question and its reply together; the local model's memory holds "
+        "twice as many, for further replies and earlier questions.",
     )
     queue_limit: int = Field(16, ge=1, le=10_000, description="Questions that may wait.")
     profile: Literal["auto", "small", "capable"] = Field(

@@ -1,99 +1,160 @@
-"""A local GGUF model in this process, through llama.cpp. The only module that knows llama_cpp.
+"""A local GGUF model in this process, through llama.cpp.
 
-A `Llama` object is for one thread, so one worker thread owns it and takes questions from a bounded
-line. Three things make it fast enough to sit inside a training loop:
+The model is for one thread, so one worker thread owns it and takes questions from a bounded line.
+Four things make it fast enough to sit inside a training loop:
 
-- the prefix that a question shares with the last one stays in the context;
-- a grammar is applied to the likeliest tokens only, since on a whole vocabulary it costs more than
-  the model does (12 to 20 ms a token against 10 ms for a small model);
+- what a question shares with an earlier one is not evaluated again (`prefixes`);
+- all replies to one question are decoded together: each step evaluates one token of each;
+- a token is drawn first and shown to the grammar then, since a grammar on a whole vocabulary costs
+  more than the model does (12 to 20 ms a token against 10 ms for a small model);
 - compiled grammars are kept.
 
-An HTTP or gRPC deadline reaches the generation: it is looked at before every token and between
+An HTTP or gRPC deadline reaches the generation: it is looked at before every step and between
 the pieces in which a long question is read.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import llama_cpp
 import numpy as np
 import structlog
 from llama_cpp import llama_chat_format, llama_grammar
 
+from mentor_service.backends.drawing import draw, likeliest, likely
+from mentor_service.backends.llama_runtime import Grammar, Logits, Runtime
+from mentor_service.backends.prefixes import Prefixes, Slot
 from mentor_service.backends.worker import Generated, WorkerBackend
 from mentor_service.protocols import Question
-from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.errors import InvalidInput
 
 log = structlog.get_logger(__name__)
 
 _LIKELIEST = 256
-"""Tokens that a grammar looks at before it has to look at the whole vocabulary. The sampling chain
-keeps 40 of them at most, so this loses next to nothing."""
+"""Tokens that a grammar looks at, after it refused one, before it has to look at the whole
+vocabulary."""
 
 _PIECE = 128
 """Tokens of a question read at once; between two pieces a cancellation is noticed."""
 
-_TOP_K, _TOP_P, _MIN_P = 40, 0.95, 0.05
-"""Sampling defaults of llama.cpp."""
-
 _GRAMMARS_KEPT = 32
-_TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+
+
+class _Sample:
+    """One reply under way, in a sequence of its own.
+
+    What it draws depends on the question, its seed and the reply's number alone, whatever is
+    decoded beside it; up to rounding, which is different in batches of another size.
+
+    Args:
+        question: What is asked.
+        number: Which of the question's replies, from 0.
+        sequence: Where the memory has it.
+        grammar: At its start, and this reply's alone; None: free.
+        model: Says which tokens end a reply, and which is a line's end.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        number: int,
+        sequence: int,
+        grammar: Grammar | None,
+        model: _Engine,
+    ) -> None:
+        self.sequence = sequence
+        self.grammar = grammar
+        self.reply: list[int] = []
+        """Tokens so far."""
+        self.finish = ""
+        """Why it ended; empty: it goes on."""
+        self._question = question
+        self._model = model
+        self._uniform = np.random.default_rng((question.seed, number)).random
+        self._used: dict[int, float] = {}
+
+    def go_on(self, logits: Logits, check: Callable[[], None]) -> None:
+        """Draws the next token.
+
+        Args:
+            logits: Of the whole vocabulary, (vocabulary,); changed.
+            check: Called before what takes long.
+        """
+        if self._used:
+            tokens = np.fromiter(self._used, dtype=np.intp, count=len(self._used))
+            logits[tokens] -= np.fromiter(self._used.values(), np.float32, len(self._used))
+        token = self._allowed(logits, check)
+        if token is None:
+            self.finish = "dead_end"
+        elif token in self._model.ends:
+            self.finish = "stop"
+        else:
+            self._take(token)
+
+    def _take(self, token: int) -> None:
+        if self.grammar is not None:
+            self.grammar.accept(token)
+        self.reply.append(token)
+        penalty = self._question.repeat_penalty
+        if penalty and token != self._model.newline:
+            self._used[token] = self._used.get(token, penalty) + penalty
+        if len(self.reply) == self._question.max_tokens:
+            self.finish = "length"
+
+    def _allowed(self, logits: Logits, check: Callable[[], None]) -> int | None:
+        """A token that the grammar allows; None if there is none.
+
+        What is drawn freely is mostly allowed. If it is not, the grammar sees the likeliest tokens
+        and those that end a reply, and only if it allows none of them the whole vocabulary.
+        """
+        token = self._draw(likely(logits), logits)
+        if self.grammar is None or self.grammar.allows(np.array([token]))[0]:
+            return token
+        ids = np.union1d(likeliest(logits, _LIKELIEST), self._model.end_ids)
+        if (found := ids[self.grammar.allows(ids)]).size:
+            return self._draw(found, logits)
+        check()
+        ids = np.arange(len(logits))
+        if (found := ids[self.grammar.allows(ids)]).size:
+            return self._draw(found, logits)
+        return None
+
+    def _draw(self, ids: np.ndarray, logits: Logits) -> int:
+        return draw(ids, logits[ids], self._question.temperature, self._uniform())
 
 
 class _Engine:
-    """The model and its context; everything here runs in the worker thread.
+    """The model, what it has read and the grammars; everything here runs in the worker thread.
 
     Raises:
         Unavailable: The file is missing or no model (reason MODEL_NOT_LOADED).
     """
 
     def __init__(self, path: Path, threads: int, gpu_layers: int | None, context: int) -> None:
-        if not path.is_file():
-            raise Unavailable(f"there is no model file {path}", reason="MODEL_NOT_LOADED")
-        if gpu_layers is None:
-            gpu_layers = -1 if llama_cpp.llama_supports_gpu_offload() else 0
-        try:
-            self._llm: Any = llama_cpp.Llama(
-                model_path=str(path),
-                n_ctx=context,
-                n_batch=min(512, context),
-                n_threads=threads,
-                n_threads_batch=threads,
-                n_gpu_layers=gpu_layers,
-                verbose=False,
-            )
-        except (ValueError, RuntimeError, OSError) as error:
-            raise Unavailable(
-                f"{path} cannot be loaded as a GGUF model ({error})", reason="MODEL_NOT_LOADED"
-            ) from None
-        model = self._llm.model
-        self._vocab = llama_cpp.llama_model_get_vocab(model)
-        self._n_vocab: int = self._llm.n_vocab()
-        self._newline: int = self._llm.tokenize(b"\n", add_bos=False)[-1]
-        self._memory = llama_cpp.llama_get_memory(self._llm.ctx)
-        self._grammars: OrderedDict[str, Any] = OrderedDict()
-        self._format = _chat_formatter(self._llm)
-        self.gpu_layers = gpu_layers
-        self.parameters: int = llama_cpp.llama_model_n_params(model)
-        self.context: int = min(self._llm.n_ctx(), llama_cpp.llama_model_n_ctx_train(model))
+        self._runtime = runtime = Runtime(path, threads, gpu_layers, context)
+        self._prefixes = Prefixes(runtime, runtime.slots, runtime.cells, runtime.divisible)
+        self._grammars: OrderedDict[str, Grammar] = OrderedDict()
+        self._format = _chat_formatter(runtime)
+        self.newline: int = runtime.tokenize("\n")[-1]
+        self.end_ids = runtime.ends
+        self.ends = frozenset(runtime.ends.tolist())
+        self.gpu_layers = runtime.gpu_layers
+        self.parameters = runtime.parameters
+        self.context = runtime.context
 
     def close(self) -> None:
         for grammar in self._grammars.values():
-            llama_cpp.llama_sampler_free(grammar)
+            grammar.free()
         self._grammars.clear()
-        self._llm.close()
+        self._runtime.close()
 
     def tokens(self, question: Question) -> list[int]:
         """The question in the model's own chat template, as tokens."""
-        text = self._format(question)
-        return list(self._llm.tokenize(text.encode(), add_bos=False, special=True))
+        return self._runtime.tokenize(self._format(question))
 
     def generate(self, question: Question, check: Callable[[], None]) -> Generated:
         """Answers one question; see `mentor_service.backends.worker.Engine`."""
@@ -104,133 +165,118 @@ class _Engine:
                 f"{question.max_tokens}, more than the context of {self.context}",
                 reason="QUESTION_TOO_LONG",
             )
-        with self._samplers(question) as (chain, grammar):
-            self._read(tokens, check)
-            reply: list[int] = []
-            used: dict[int, float] = {}
-            finish = "length"
-            while len(reply) < question.max_tokens:
-                check()
-                token = self._draw(chain, grammar, used)
-                if llama_cpp.llama_vocab_is_eog(self._vocab, token):
-                    finish = "stop"
-                    break
-                reply.append(token)
-                if question.repeat_penalty and token != self._newline:
-                    used[token] = used.get(token, question.repeat_penalty) + question.repeat_penalty
-                if len(reply) < question.max_tokens:
-                    self._llm.eval([token])
-        text = self._llm.detokenize(reply, prev_tokens=tokens).decode(errors="replace")
-        return Generated(text, len(tokens), len(reply), finish)
+        grammar = self._grammar(question)
+        try:
+            return self._replies(question, tokens, grammar, check)
+        except RuntimeError:
+            # The model failed under way, and nobody knows what its memory holds.
+            self._prefixes.clear()
+            raise
 
-    def _read(self, tokens: Sequence[int], check: Callable[[], None]) -> None:
-        """Brings the context to `tokens`, keeping the prefix that is there already."""
-        llm = self._llm
-        held = llm.input_ids[: llm.n_tokens]
-        length = min(len(held), len(tokens) - 1)
-        differing = np.flatnonzero(held[:length] != np.asarray(tokens[:length]))
-        shared = int(differing[0]) if len(differing) else length
-        # Recurrent models cannot forget a part of what they read.
-        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, shared, -1):
-            llama_cpp.llama_memory_clear(self._memory, True)
-            shared = 0
-        llm.n_tokens = shared
-        for start in range(shared, len(tokens), _PIECE):
+    def _replies(
+        self,
+        question: Question,
+        tokens: Sequence[int],
+        grammar: Grammar | None,
+        check: Callable[[], None],
+    ) -> Generated:
+        slot = self._prefixes.take(tokens)
+        evaluated = len(tokens) - len(slot.tokens)
+        together = self._together(question, slot, evaluated)
+        # A copy: the same logits start every reply, and the next evaluation overwrites them.
+        logits = self._read(slot, tokens, check).copy()
+        samples: list[_Sample] = []
+        for first in range(0, question.samples, together):
+            numbers = range(first, min(first + together, question.samples))
+            samples += self._decode(question, numbers, slot, grammar, logits, check)
+        return Generated(
+            texts=tuple(self._runtime.text(sample.reply) for sample in samples),
+            prompt_tokens=len(tokens),
+            evaluated_tokens=evaluated,
+            reply_tokens=sum(len(sample.reply) for sample in samples),
+            finish_reasons=tuple(sample.finish for sample in samples),
+        )
+
+    def _together(self, question: Question, slot: Slot, evaluated: int) -> int:
+        """How many replies there is room for at once; other questions give way to them."""
+        each = max(1, question.max_tokens - 1)  # the last token is not evaluated
+        most = min(question.samples, self._runtime.together)
+        room = self._prefixes.room(slot, evaluated + most * each)
+        return max(1, min(most, (room - evaluated) // each))
+
+    def _read(self, slot: Slot, tokens: Sequence[int], check: Callable[[], None]) -> Logits:
+        """Evaluates what a slot lacks of a question; returns the logits of the next token."""
+        logits = np.empty(0, np.float32)
+        while len(slot.tokens) < len(tokens):
             check()
-            llm.eval(tokens[start : start + _PIECE])
+            start = len(slot.tokens)
+            piece = tokens[start : start + _PIECE]
+            logits = self._runtime.read(piece, start, slot.sequence)
+            self._prefixes.grew(slot, piece)
+        return logits
 
-    @contextlib.contextmanager
-    def _samplers(self, question: Question) -> Iterator[tuple[Any, Any]]:
-        """The sampling chain, and the grammar's sampler at its start (None without a grammar)."""
+    def _decode(
+        self,
+        question: Question,
+        numbers: range,
+        slot: Slot,
+        grammar: Grammar | None,
+        logits: Logits,
+        check: Callable[[], None],
+    ) -> list[_Sample]:
+        """Decodes some of a question's replies together, to the end of each."""
+        samples = [
+            _Sample(question, number, sequence, grammar.copy() if grammar else None, self)
+            for sequence, number in enumerate(numbers, start=self._runtime.slots)
+        ]
+        try:
+            for sample in samples:
+                self._runtime.copy(slot.sequence, sample.sequence, len(slot.tokens))
+            position = len(slot.tokens)
+            live = samples
+            rows = np.tile(logits, (len(samples), 1))
+            while live:
+                check()
+                for sample, row in zip(live, rows, strict=True):
+                    sample.go_on(row, check)
+                live = [sample for sample in live if not sample.finish]
+                if live:
+                    last = [sample.reply[-1] for sample in live]
+                    where = [sample.sequence for sample in live]
+                    rows = self._runtime.step(last, position, where)
+                    position += 1
+        finally:
+            for sample in samples:
+                self._runtime.cut(sample.sequence, 0)
+                if sample.grammar is not None:
+                    sample.grammar.free()
+        return samples
+
+    def _grammar(self, question: Question) -> Grammar | None:
+        """The compiled grammar of a question; None without one. It must be copied before use."""
         text = question.grammar
         if not text and question.json_schema is not None:
             text = llama_grammar.json_schema_to_gbnf(json.dumps(question.json_schema))
-        grammar = self._grammar(text) if text else None
-        chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-        if question.temperature <= 0:
-            members = [llama_cpp.llama_sampler_init_greedy()]
-        else:
-            members = [
-                llama_cpp.llama_sampler_init_top_k(_TOP_K),
-                llama_cpp.llama_sampler_init_top_p(_TOP_P, 1),
-                llama_cpp.llama_sampler_init_min_p(_MIN_P, 1),
-                llama_cpp.llama_sampler_init_temp(question.temperature),
-                # The largest value means "random" to llama.cpp.
-                llama_cpp.llama_sampler_init_dist(question.seed % (2**32 - 1)),
-            ]
-        for member in members:
-            llama_cpp.llama_sampler_chain_add(chain, member)
-        try:
-            yield chain, grammar
-        finally:
-            llama_cpp.llama_sampler_free(chain)
-            if grammar is not None:
-                llama_cpp.llama_sampler_free(grammar)
-
-    def _grammar(self, text: str) -> Any:
-        """A fresh copy of the compiled grammar.
-
-        An unreadable grammar gives a null pointer, which would crash the process if it were used.
-        """
+        if not text:
+            return None
         compiled = self._grammars.get(text)
         if compiled is None:
-            compiled = llama_cpp.llama_sampler_init_grammar(self._vocab, text.encode(), b"root")
-            if not compiled:
+            compiled = self._runtime.grammar(text)
+            if compiled is None:
                 raise InvalidInput("the grammar cannot be read", reason="BAD_GRAMMAR")
             self._grammars[text] = compiled
             if len(self._grammars) > _GRAMMARS_KEPT:
-                llama_cpp.llama_sampler_free(self._grammars.popitem(last=False)[1])
+                self._grammars.popitem(last=False)[1].free()
         self._grammars.move_to_end(text)
-        return llama_cpp.llama_sampler_clone(compiled)
-
-    def _draw(self, chain: Any, grammar: Any, used: dict[int, float]) -> int:
-        """Samples the next token; `used` says what is taken off the logits of earlier ones."""
-        if grammar is None and not used:
-            return int(llama_cpp.llama_sampler_sample(chain, self._llm.ctx, -1))
-        pointer = llama_cpp.llama_get_logits_ith(self._llm.ctx, -1)
-        logits = np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))
-        if used:
-            logits = logits.copy()
-            tokens = np.fromiter(used, dtype=np.int64, count=len(used))
-            logits[tokens] -= np.fromiter(used.values(), dtype=np.float32, count=len(used))
-        count = min(_LIKELIEST, self._n_vocab)
-        token = _sample(chain, grammar, logits, np.argpartition(logits, -count)[-count:])
-        if token is None:
-            token = _sample(chain, grammar, logits, np.arange(self._n_vocab))
-        if token is None:
-            raise InvalidInput("the grammar allows no token here", reason="BAD_GRAMMAR")
-        if grammar is not None:
-            llama_cpp.llama_sampler_accept(grammar, token)
-        return token
+        return compiled
 
 
-def _sample(chain: Any, grammar: Any, logits: np.ndarray, ids: np.ndarray) -> int | None:
-    """A token out of `ids` that the grammar allows; None if it allows none of them."""
-    data = np.empty(len(ids), dtype=_TOKEN_DATA)
-    data["id"], data["logit"], data["p"] = ids, logits[ids], 0.0
-    array = llama_cpp.llama_token_data_array(
-        data=data.ctypes.data_as(llama_cpp.llama_token_data_p),
-        size=len(ids),
-        selected=-1,
-        sorted=False,
-    )
-    if grammar is not None:
-        llama_cpp.llama_sampler_apply(grammar, ctypes.byref(array))
-    if not np.isfinite(data["logit"]).any():
-        return None
-    llama_cpp.llama_sampler_apply(chain, ctypes.byref(array))
-    return int(array.data[array.selected].id)
-
-
-def _chat_formatter(llm: Any) -> Callable[[Question], str]:
+def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:
     """Writes a question in the template that the file carries (ChatML where it has none)."""
-    template = llm.metadata.get("tokenizer.chat_template", llama_chat_format.CHATML_CHAT_TEMPLATE)
-
-    def piece(token: int) -> str:
-        return str(llm.detokenize([token], special=True).decode()) if token >= 0 else ""
-
     formatter = llama_chat_format.Jinja2ChatFormatter(
-        template=template, eos_token=piece(llm.token_eos()), bos_token=piece(llm.token_bos())
+        template=runtime.template or llama_chat_format.CHATML_CHAT_TEMPLATE,
+        eos_token=runtime.edge("eos"),
+        bos_token=runtime.edge("bos"),
     )
 
     def write(question: Question) -> str:

@@ -3,7 +3,9 @@
 The reply's form is asked for in `response_format`, and the schema stands in the question too, since
 some servers ignore the one and some the other. A status of 200 promises nothing: the body is read
 up to a limit, parsed and checked. Redirects are not followed, cookies are not kept, and what is
-compressed is not taken, since a small body can hold a large one.
+compressed is not taken, since a small body can hold a large one. Several samples are asked for in
+one request by `n`; from a server that ignores or refuses it, in some requests at once, each with a
+seed of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -41,6 +45,27 @@ _MOST_TOKENS = 2**31
 _CHECK_SECONDS = 5.0
 _CHARACTERS_A_TOKEN = 2.0
 """Cautious: a question shorter than this certainly fits."""
+_REQUESTS_AT_ONCE = 4
+"""For one question, where the server takes no `n`."""
+
+
+class _Refused(Unavailable):
+    """The server does not take the request as it is."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What one response holds."""
+
+    texts: tuple[str, ...]
+    finish_reasons: tuple[str, ...]
+    prompt_tokens: int
+    cached_tokens: int
+    reply_tokens: int
+
+    def head(self, count: int) -> _Said:
+        """The first of its replies; what the server counted was generated all the same."""
+        return replace(self, texts=self.texts[:count], finish_reasons=self.finish_reasons[:count])
 
 
 class _Retry(Exception):
@@ -95,6 +120,7 @@ class OpenAIBackend:
         )
         self._queue_limit = queue_limit
         self._under_way = 0
+        self._takes_n = True
         self.model = model
         self.context_tokens = context_tokens
 
@@ -118,12 +144,50 @@ class OpenAIBackend:
         self._under_way += 1
         try:
             async with asyncio.timeout(timeout):
-                body = await self._with_retries(_request(self.model, question), started + timeout)
+                said = await self._samples(question, started + timeout)
         except TimeoutError:
             raise DeadlineExceeded(f"the server did not answer within {timeout:.1f} s") from None
         finally:
             self._under_way -= 1
-        return _reply(body, timedelta(seconds=time.monotonic() - started))
+        prompt = max(part.prompt_tokens for part in said)
+        return Reply(
+            texts=tuple(text for part in said for text in part.texts),
+            prompt_tokens=prompt,
+            # The first request finds in the server's cache what there was; the others its question.
+            evaluated_tokens=max(0, prompt - said[0].cached_tokens),
+            reply_tokens=sum(part.reply_tokens for part in said),
+            duration=timedelta(seconds=time.monotonic() - started),
+            finish_reasons=tuple(finish for part in said for finish in part.finish_reasons),
+        )
+
+    async def _samples(self, question: Question, deadline: float) -> list[_Said]:
+        """Responses that hold as many replies together as the question wants."""
+        wanted = question.samples
+        said: list[_Said] = []
+        if wanted == 1 or self._takes_n:
+            try:
+                said.append((await self._request(question, 0, wanted, deadline)).head(wanted))
+            except _Refused:
+                if wanted == 1:
+                    raise
+        first = sum(len(part.texts) for part in said)
+        if first == wanted:
+            return said
+        rest = await _some_at_once(
+            lambda number: self._request(question, number, 1, deadline), range(first, wanted)
+        )
+        if wanted > 1 and self._takes_n:
+            # Servers that do not know `n` mostly pass over it. They are not asked again.
+            self._takes_n = False
+            log.info("llm_server_takes_no_n", model=self.model)
+        return said + [part.head(1) for part in rest]
+
+    async def _request(
+        self, question: Question, number: int, count: int, deadline: float
+    ) -> _Said:
+        """`count` replies, from the question's `number`-th on."""
+        payload = _payload(self.model, question, number, count)
+        return _said(await self._with_retries(payload, deadline))
 
     async def check(self) -> None:
         """Raises `Unavailable` when the server is not there, fails, or refuses the key.
@@ -180,15 +244,36 @@ class OpenAIBackend:
         return document
 
 
-def _request(model: str, question: Question) -> dict[str, Any]:
+async def _some_at_once(
+    request: Callable[[int], Awaitable[_Said]], numbers: Iterable[int]
+) -> list[_Said]:
+    """The requests of these numbers, a few at once, in order; the first error ends the others."""
+    places = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+
+    async def run(number: int) -> _Said:
+        async with places:
+            return await request(number)
+
+    tasks = [asyncio.create_task(run(number)) for number in numbers]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _payload(model: str, question: Question, number: int, count: int) -> dict[str, Any]:
     user = question.user
     payload: dict[str, Any] = {
         "model": model,
         "max_tokens": question.max_tokens,
         "temperature": question.temperature,
         # Some servers take 32 bits only.
-        "seed": question.seed % 2**31,
+        "seed": (question.seed + number) % 2**31,
     }
+    if count > 1:
+        payload["n"] = count
     if question.repeat_penalty:
         payload["frequency_penalty"] = payload["presence_penalty"] = question.repeat_penalty
     if question.json_schema is not None:
@@ -234,7 +319,7 @@ def _refuse(response: httpx.Response, body: bytes) -> None:
             f"the LLM server refused the key (status {status}); "
             "set MENTORGRAD_MENTOR_OPENAI_API_KEY"
         )
-    raise Unavailable(f"the LLM server refused the question with status {status} ({said})")
+    raise _Refused(f"the LLM server refused the question with status {status} ({said})")
 
 
 def _message(body: bytes) -> str:
@@ -267,24 +352,28 @@ def _spelt(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _reply(body: dict[str, Any], duration: timedelta) -> Reply:
+def _said(body: dict[str, Any]) -> _Said:
     try:
-        choice = body["choices"][0]
-        text = choice["message"]["content"]
-        finish = choice.get("finish_reason")
+        texts = [choice["message"]["content"] for choice in body["choices"]]
+        finishes = [choice.get("finish_reason") for choice in body["choices"]]
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise Unavailable("the LLM server's answer holds no message") from None
-    if not isinstance(text, str):
+        texts = []
+    if not texts:
+        raise Unavailable("the LLM server's answer holds no message")
+    if not all(isinstance(text, str) for text in texts):
         raise Unavailable("the LLM server's answer holds no text")
-    usage = body.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    return Reply(
-        text=_spelt(text),
-        prompt_tokens=_count(counts.get("prompt_tokens")),
-        reply_tokens=_count(counts.get("completion_tokens")),
-        duration=duration,
-        finish_reason="length" if finish == "length" else "stop",
+    usage = _mapping(body.get("usage"))
+    return _Said(
+        texts=tuple(map(_spelt, texts)),
+        finish_reasons=tuple("length" if reason == "length" else "stop" for reason in finishes),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        reply_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int:

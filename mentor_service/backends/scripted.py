@@ -17,7 +17,7 @@ from mentorgrad.errors import (
 )
 
 Script = Callable[[Question], str | MentorgradError]
-"""Gives the reply to a question, or the error to raise."""
+"""Gives a reply to a question, or the error to raise; called once for each sample."""
 
 
 def repeat(replies: Iterable[str | MentorgradError]) -> Script:
@@ -108,11 +108,21 @@ class ScriptedBackend:
                 reason="QUESTION_TOO_LONG",
             )
         await asyncio.sleep(self._delay)
-        reply = self._script(question)
-        if isinstance(reply, MentorgradError):
-            raise reply
+        texts = []
+        for _ in range(question.samples):
+            said = self._script(question)
+            if isinstance(said, MentorgradError):
+                raise said
+            texts.append(said)
         spent = asyncio.get_running_loop().time() - started
-        return Reply(reply, words, len(reply.split()), timedelta(seconds=spent), "stop")
+        return Reply(
+            texts=tuple(texts),
+            prompt_tokens=words,
+            evaluated_tokens=words,
+            reply_tokens=sum(len(text.split()) for text in texts),
+            duration=timedelta(seconds=spent),
+            finish_reasons=("stop",) * len(texts),
+        )
 
     async def check(self) -> None:
         """Raises `Unavailable` after `close`."""

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 _STUCK_SECONDS = 30.0
-"""An engine looks at the time before every token, so this long after it something is wrong."""
+"""An engine looks at the time before every step, so this long after it something is wrong."""
 
 
 class Interrupted(Exception):
@@ -43,14 +43,16 @@ class Interrupted(Exception):
 class Generated:
     """What an engine gives."""
 
-    text: str
-    """Untouched."""
+    texts: tuple[str, ...]
+    """Untouched, one a sample."""
     prompt_tokens: int
     """Tokens of the question."""
+    evaluated_tokens: int
+    """Those that no cache had."""
     reply_tokens: int
-    """Tokens of the reply."""
-    finish_reason: str
-    """``stop`` or ``length``."""
+    """Tokens of all replies."""
+    finish_reasons: tuple[str, ...]
+    """See `mentor_service.protocols.Reply`, one a sample."""
 
 
 class Engine(Protocol):
@@ -60,7 +62,7 @@ class Engine(Protocol):
     """Longest question and reply together, in tokens."""
 
     def generate(self, question: Question, check: Callable[[], None]) -> Generated:
-        """Answers; calls `check` before every token, which raises when it should stop."""
+        """Answers; calls `check` before every step, which raises when it should stop."""
         ...
 
     def close(self) -> None:
@@ -207,9 +209,7 @@ class WorkerBackend(Generic[E]):
             now = time.monotonic()
             self._seconds = 0.5 * self._seconds + 0.5 * (now - started)
             duration = timedelta(seconds=now - job.asked)
-            reply = Reply(
-                said.text, said.prompt_tokens, said.reply_tokens, duration, said.finish_reason
-            )
+            reply = Reply(**vars(said), duration=duration)
             if job.future.set_running_or_notify_cancel():
                 job.future.set_result(reply)
         finally:

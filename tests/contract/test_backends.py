@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -92,11 +93,13 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 
 async def test_a_question_is_answered_and_accounted_for(backend: Any) -> None:
     reply = await backend.ask(SHORT, 30.0)
-    assert reply.text
+    assert reply.texts[0]
     assert reply.prompt_tokens > 0
     assert 0 < reply.reply_tokens <= SHORT.max_tokens
     assert reply.duration.total_seconds() > 0
-    assert reply.finish_reason in ("stop", "length")
+    assert len(reply.texts) == len(reply.finish_reasons) == 1
+    assert reply.finish_reasons[0] in ("stop", "length")
+    assert 0 < reply.evaluated_tokens <= reply.prompt_tokens
 
 
 async def test_the_backend_says_what_it_is(backend: Any) -> None:
@@ -109,13 +112,13 @@ async def test_the_backend_says_what_it_is(backend: Any) -> None:
 async def test_questions_at_once_are_all_answered(backend: Any) -> None:
     asked = [dataclasses.replace(SHORT, seed=seed) for seed in range(3)]
     replies = await asyncio.gather(*(backend.ask(question, 60.0) for question in asked))
-    assert all(reply.text for reply in replies)
+    assert all(reply.texts[0] for reply in replies)
 
 
 async def test_too_little_time_is_deadline_exceeded_and_the_next_is_served(backend: Any) -> None:
     with pytest.raises(DeadlineExceeded):
         await backend.ask(LONG, 0.1)
-    assert (await backend.ask(SHORT, 30.0)).text
+    assert (await backend.ask(SHORT, 30.0)).texts[0]
 
 
 async def test_cancelling_frees_the_backend_for_the_next(backend: Any) -> None:
@@ -124,13 +127,43 @@ async def test_cancelling_frees_the_backend_for_the_next(backend: Any) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await backend.ask(SHORT, 30.0)).text
+    assert (await backend.ask(SHORT, 30.0)).texts[0]
 
 
 async def test_a_question_beyond_the_context_is_invalid_input(backend: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         await backend.ask(TOO_LONG, 30.0)
     assert caught.value.reason == "QUESTION_TOO_LONG"
+
+
+async def test_as_many_replies_as_samples_and_the_question_counts_once(backend: Any) -> None:
+    one = await backend.ask(SHORT, 60.0)
+    many = await backend.ask(dataclasses.replace(SHORT, samples=5), 60.0)
+    assert len(many.texts) == len(many.finish_reasons) == 5
+    assert all(many.texts)
+    assert set(many.finish_reasons) <= {"stop", "length"}
+    assert many.prompt_tokens == one.prompt_tokens
+    assert 5 <= many.reply_tokens <= 5 * SHORT.max_tokens
+
+
+async def test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_served(
+    backend: Any,
+) -> None:
+    many = dataclasses.replace(LONG, samples=6)
+    with pytest.raises(DeadlineExceeded):
+        await backend.ask(many, 0.2)
+    task = asyncio.create_task(backend.ask(many, 60.0))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await backend.ask(SHORT, 60.0)).texts[0]
+
+
+async def test_questions_of_many_samples_wait_for_each_other(backend: Any) -> None:
+    asked = [dataclasses.replace(SHORT, seed=seed, samples=2 + seed) for seed in range(3)]
+    replies = await asyncio.gather(*(backend.ask(question, 60.0) for question in asked))
+    assert [len(reply.texts) for reply in replies] == [2, 3, 4]
 
 
 # -- llama_cpp --------------------------------------------------------------------------------
@@ -140,8 +173,8 @@ async def test_llama_keeps_to_a_grammar_of_lines(llama: LlamaCppBackend) -> None
     grammar = word_lines(3, 4, 2)
     question = Question("", "List three short phrases.", grammar, None, 120, 0.9, 3, 0.5)
     reply = await llama.ask(question, 60.0)
-    lines = reply.text.rstrip("\n").split("\n")
-    assert reply.finish_reason == "stop"
+    lines = reply.texts[0].rstrip("\n").split("\n")
+    assert reply.finish_reasons == ("stop",)
     assert [line[:3] for line in lines] == ["1. ", "2. ", "3. "]
     assert all(2 <= len(line[3:].split()) <= 4 for line in lines)
 
@@ -150,10 +183,10 @@ async def test_llama_keeps_to_grammars_of_numbers_and_json(llama: LlamaCppBacken
     limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=2, lower=-5, upper=5)
     asked = Question("", "Two points.", number_lines(2, limits), None, 60, 0.8, 1)
     reply = await llama.ask(asked, 60.0)
-    assert all(float(part) for part in reply.text.split() if "." in part and part[-1] != ".")
+    assert all(float(part) for part in reply.texts[0].split() if "." in part and part[-1] != ".")
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
     asked = Question("Answer in JSON.", "Is it ok?", "", schema, 40, 0.0, 1)
-    assert set(json.loads((await llama.ask(asked, 60.0)).text)) == {"ok"}
+    assert set(json.loads((await llama.ask(asked, 60.0)).texts[0])) == {"ok"}
     assert reply_schema(ProposalKind.TEXT)
 
 
@@ -162,7 +195,7 @@ async def test_llama_repeats_itself_for_a_seed_and_differs_for_others(
 ) -> None:
     asked = Question("", "Name three colours.", word_lines(3, 3), None, 80, 1.0, 11)
     replies = [
-        (await llama.ask(dataclasses.replace(asked, seed=seed), 60.0)).text
+        (await llama.ask(dataclasses.replace(asked, seed=seed), 60.0)).texts[0]
         for seed in (11, 11, 11, 12, 13, 14)
     ]
     # The first one reads the question afresh, which rounds differently.
@@ -172,7 +205,79 @@ async def test_llama_repeats_itself_for_a_seed_and_differs_for_others(
 
 async def test_llama_takes_the_largest_seed_and_a_system_message(llama: LlamaCppBackend) -> None:
     asked = dataclasses.replace(SHORT, system="Be brief.", seed=2**63 - 1)
-    assert (await llama.ask(asked, 60.0)).text
+    assert (await llama.ask(asked, 60.0)).texts[0]
+
+
+LINE = Question("", "Name a colour and a fruit.", word_lines(1, 3, 2), None, 24, 1.0, 11, 0.5, 6)
+
+
+async def test_llama_draws_samples_apart_and_repeats_them_for_a_seed(
+    llama: LlamaCppBackend,
+) -> None:
+    await llama.ask(LINE, 60.0)  # reading the question afresh rounds differently
+    first = (await llama.ask(LINE, 60.0)).texts
+    assert (await llama.ask(LINE, 60.0)).texts == first
+    assert len(set(first)) > 2
+    other = (await llama.ask(dataclasses.replace(LINE, seed=12), 60.0)).texts
+    assert set(other) != set(first)
+
+
+async def test_llama_draws_a_sample_whatever_is_decoded_beside_it(llama: LlamaCppBackend) -> None:
+    # Temperature 0 leaves nothing to the seed, and short replies little to rounding.
+    asked = dataclasses.replace(LINE, max_tokens=2, samples=1)
+    await llama.ask(asked, 60.0)
+    alone = await llama.ask(asked, 60.0)
+    beside = await llama.ask(dataclasses.replace(asked, samples=8), 60.0)
+    assert beside.texts[0] == alone.texts[0]
+    greedy = dataclasses.replace(asked, temperature=0.0, samples=4)
+    assert len(set((await llama.ask(greedy, 60.0)).texts)) == 1
+
+
+async def test_llama_keeps_every_sample_to_the_grammar(llama: LlamaCppBackend) -> None:
+    asked = dataclasses.replace(LINE, grammar=word_lines(2, 3, 2), max_tokens=60, samples=16)
+    reply = await llama.ask(asked, 120.0)
+    assert reply.finish_reasons == ("stop",) * 16
+    form = re.compile(r"(1|2)\. [A-Za-z][a-z]*( [A-Za-z][a-z]*){1,2}")
+    for text in reply.texts:
+        lines = text.splitlines()
+        assert [line[0] for line in lines] == ["1", "2"]
+        assert all(form.fullmatch(line) for line in lines), text
+
+
+async def test_llama_decodes_in_waves_what_has_no_room_at_once(llama: LlamaCppBackend) -> None:
+    # 12 replies may have 12 x 700 tokens, and the memory holds 2 x 2048.
+    asked = dataclasses.replace(LINE, max_tokens=700, samples=12)
+    reply = await llama.ask(asked, 120.0)
+    assert reply.finish_reasons == ("stop",) * 12
+    assert len(set(reply.texts)) > 3
+
+
+@pytest.mark.parametrize(
+    ("grammar", "text"),
+    [
+        ('root ::= "Zyzzyva \\U0001F98B" ', "Zyzzyva \U0001f98b"),
+        ("root ::= [\\u4e00]{3}", "\u4e00" * 3),
+        ('root ::= "a"', "a"),
+    ],
+)
+async def test_llama_finds_unlikely_tokens_that_a_grammar_wants(
+    llama: LlamaCppBackend, grammar: str, text: str
+) -> None:
+    asked = dataclasses.replace(SHORT, grammar=grammar, max_tokens=40, samples=2)
+    reply = await llama.ask(asked, 60.0)
+    assert reply.texts == (text, text)
+    assert reply.finish_reasons == ("stop", "stop")
+
+
+async def test_llama_ends_a_sample_where_the_grammar_allows_nothing(
+    llama: LlamaCppBackend,
+) -> None:
+    # No text has a byte 0, so there is no way on after the first letter.
+    asked = dataclasses.replace(SHORT, grammar='root ::= "a" [\\x00]', samples=2)
+    reply = await llama.ask(asked, 60.0)
+    assert reply.texts == ("a", "a")
+    assert reply.finish_reasons == ("dead_end", "dead_end")
+    assert (await llama.ask(SHORT, 60.0)).texts[0]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +296,12 @@ async def test_llama_refuses_a_bad_grammar_and_lives_on(
     with pytest.raises(InvalidInput) as caught:
         await llama.ask(dataclasses.replace(SHORT, grammar=grammar), 30.0)
     assert caught.value.reason == "BAD_GRAMMAR"
-    assert (await llama.ask(SHORT, 30.0)).text
+    assert (await llama.ask(SHORT, 30.0)).texts[0]
 
 
 async def test_llama_stops_at_the_limit_of_tokens(llama: LlamaCppBackend) -> None:
     reply = await llama.ask(dataclasses.replace(LONG, max_tokens=5), 30.0)
-    assert (reply.reply_tokens, reply.finish_reason) == (5, "length")
+    assert (reply.reply_tokens, reply.finish_reasons) == (5, ("length",))
 
 
 async def test_llama_refuses_when_its_line_is_full_and_drops_what_nobody_waits_for() -> None:
@@ -214,7 +319,7 @@ async def test_llama_refuses_when_its_line_is_full_and_drops_what_nobody_waits_f
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert backend.waiting == 0
-        assert (await backend.ask(SHORT, 30.0)).text
+        assert (await backend.ask(SHORT, 30.0)).texts[0]
         last = asyncio.create_task(backend.ask(LONGER, 60.0))
         await asyncio.sleep(0.1)
     finally:
@@ -269,6 +374,7 @@ class BadServer:
         self.respond: Respond = lambda turn, headers, body: (200, {}, b"")
         self.delay = 0.0
         self.cut = False
+        self.at_once = self.most_at_once = 0
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -279,12 +385,14 @@ class BadServer:
                 for name, _, value in (line.partition(": ") for line in head.split("\r\n")[1:])
             }
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            self.requests.append((headers, json.loads(body) if body else None))
+            asked = json.loads(body) if body else None
+            self.requests.append((headers, asked))
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
             await asyncio.sleep(self.delay)
+            self.at_once -= 1
             if not self.cut:
-                status, more, payload = self.respond(
-                    len(self.requests), headers, self.requests[-1][1]
-                )
+                status, more, payload = self.respond(len(self.requests), headers, asked)
                 more = {"content-length": str(len(payload)), "connection": "close", **more}
                 lines = [f"HTTP/1.1 {status} X", *(f"{k}: {v}" for k, v in more.items()), "", ""]
                 writer.write("\r\n".join(lines).encode() + payload)
@@ -329,7 +437,7 @@ async def test_openai_asks_for_the_schema_twice_and_never_for_a_grammar(
     schema = reply_schema(ProposalKind.TEXT)
     asked = Question("You advise.", "Propose.", "", schema, 64, 0.5, 2**40 + 5, 0.25)
     reply = await asking(asked)
-    assert (reply.text, reply.prompt_tokens, reply.reply_tokens) == ("Hello.", 12, 3)
+    assert (reply.texts, reply.prompt_tokens, reply.reply_tokens) == (("Hello.",), 12, 3)
     headers, body = bad_server.requests[0]
     assert headers["authorization"] == "Bearer the-key"
     assert body["model"] == "some-model"
@@ -342,6 +450,64 @@ async def test_openai_asks_for_the_schema_twice_and_never_for_a_grammar(
     assert body["frequency_penalty"] == body["presence_penalty"] == 0.25
 
 
+def said_often(texts: list[str], **more: Any) -> bytes:
+    choices = [
+        {"message": {"role": "assistant", "content": text}, "finish_reason": "length"}
+        for text in texts
+    ]
+    return json.dumps({"choices": choices, **more}).encode()
+
+
+MANY = dataclasses.replace(SHORT, samples=6)
+
+
+async def test_openai_asks_for_all_samples_at_once_where_the_server_takes_n(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    usage = {
+        "prompt_tokens": 12,
+        "completion_tokens": 30,
+        "prompt_tokens_details": {"cached_tokens": 10},
+    }
+    bad_server.respond = lambda *_: (200, {}, said_often(list("abcdefgh"), usage=usage))
+    reply = await asking(MANY)
+    assert reply.texts == tuple("abcdef")
+    assert reply.finish_reasons == ("length",) * 6
+    assert (reply.prompt_tokens, reply.evaluated_tokens, reply.reply_tokens) == (12, 2, 30)
+    assert [body["n"] for _, body in bad_server.requests] == [6]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_openai_asks_one_by_one_where_the_server_ignores_or_refuses_n(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]], refuses: bool
+) -> None:
+    usage = {"prompt_tokens": 12, "completion_tokens": 3}
+
+    def respond(turn: int, headers: dict[str, str], body: Any) -> tuple[int, dict[str, str], bytes]:
+        if refuses and body.get("n", 1) > 1:
+            return 400, {}, b'{"error": {"message": "only n = 1 is supported"}}'
+        return 200, {}, said(str(body["seed"]), usage=usage)
+
+    bad_server.respond = respond
+    bad_server.delay = 0.05
+    reply = await asking(MANY)
+    assert reply.texts == tuple(str(SHORT.seed + i) for i in range(6))
+    assert (reply.prompt_tokens, reply.reply_tokens) == (12, 18)
+    before = len(bad_server.requests)
+    assert before == (7 if refuses else 6)
+    assert bad_server.most_at_once == 4
+    assert len((await asking(MANY)).texts) == 6
+    assert ["n" in body for _, body in bad_server.requests[before:]] == [False] * 6
+
+
+async def test_openai_says_of_samples_one_by_one_what_went_wrong(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    bad_server.respond = lambda *_: (400, {}, b'{"error": {"message": "no such model"}}')
+    with pytest.raises(Unavailable, match="no such model"):
+        await asking(MANY)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_openai_tries_again_when_the_server_is_busy_or_fails(
     bad_server: BadServer, asking: Callable[..., Awaitable[Any]], status: int
@@ -349,7 +515,7 @@ async def test_openai_tries_again_when_the_server_is_busy_or_fails(
     bad_server.respond = lambda turn, *_: (
         (status, {"retry-after": "0.01"}, b"busy") if turn < 3 else (200, {}, said())
     )
-    assert (await asking()).text == "Hello."
+    assert (await asking()).texts == ("Hello.",)
     assert len(bad_server.requests) == 3
 
 

@@ -178,7 +178,7 @@ def test_what_a_mentor_would_refuse_is_not_sent_and_the_session_lasts(
 async def test_probe_says_what_the_mentor_is(server: Any) -> None:
     info = await probe(server.address, 10.0)
     assert (info.model, info.backend, info.profile) == ("scripted", "scripted", "small")
-    assert [strategy.name for strategy in info.strategies] == ["maao"]
+    assert [strategy.name for strategy in info.strategies][:2] == ["maao", "leo"]
 
 
 def test_many_observations_do_not_block(mentor: RemoteMentor) -> None:

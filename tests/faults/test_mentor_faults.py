@@ -21,7 +21,7 @@ from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Stages
 from tests.faults.proxy import Proxy
 from tests.faults.rig import PATIENCE, SPEC, Rig
-from tests.support.scripted_mentor import reply
+from tests.support.scripted_mentor import Replies
 from trainer_service import execution
 from trainer_service.mentors import remote
 
@@ -47,10 +47,10 @@ class Mentors:
         self._servers: list[MentorServer] = []
 
     def start(
-        self, model: str = "scripted", script: Script = reply, profile: str = "small"
+        self, model: str = "scripted", script: Script | None = None, profile: str = "small"
     ) -> tuple[int, ScriptedBackend]:
         """(port, backend) of another one."""
-        backend = ScriptedBackend(script)
+        backend = ScriptedBackend(script or Replies())
         backend.model = model
         address = self._held.run(self._start(backend, profile))
         return int(address.rpartition(":")[2]), backend

@@ -160,7 +160,7 @@ class Engine:
         if question.user == "die":
             raise SystemExit
         self.go_on.wait(60)
-        return Generated("", 0, 0, "stop")
+        return Generated(("",), 0, 0, 0, ("stop",))
 
     def close(self) -> None:
         pass

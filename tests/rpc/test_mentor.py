@@ -22,6 +22,8 @@ from mentor_service.backends.scripted import ScriptedBackend, repeat
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentor_service.servicer import SERVICE, MentorServicer
+from mentor_service.strategies import registry
+from mentor_service.strategies.options import COMMON
 from mentorgrad.errors import DeadlineExceeded, InvalidInput
 from mentorgrad.model.advice import (
     AdviseOpen,
@@ -139,7 +141,7 @@ BAD_OPENS = [
         advice_pb2.AdviseOpen(session_id="s", strategy="oracle"),
         "open.strategy",
         "UNKNOWN_STRATEGY",
-        "must be one of: maao; not 'oracle'",
+        f"must be one of: {', '.join(registry.BUILT_IN)}; not 'oracle'",
     ),
     (
         advice_pb2.AdviseOpen(session_id="s", seed=-1),
@@ -178,7 +180,7 @@ BAD_OPENS = [
         ),
         "open.options.depth",
         "BAD_OPTIONS",
-        "is not known here; known: top_k, temperature, calls",
+        f"is not known here; known: {', '.join(COMMON)}",
     ),
 ]
 

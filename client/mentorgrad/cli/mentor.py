@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mentorgrad.cli.common import DEFAULT_MENTOR, JsonOption, MentorOption, open_mentor
 from mentorgrad.cli.output import Output, seconds, shorten
+
+if TYPE_CHECKING:
+    from mentorgrad.model.advice import StrategyInfo
 
 app = typer.Typer(
     help="Talk to a mentor service.",
@@ -74,3 +78,72 @@ def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> 
     )
     rows = [(item.name, shorten(item.description, 90)) for item in found.strategies]
     out.table(("strategy", "what it does"), rows)
+    out.line("Their options: mentorgrad mentor strategies NAME")
+
+
+@app.command("strategies", epilog="Example: mentorgrad mentor strategies leo")
+def strategies(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="One strategy; by default all of them.")
+    ] = "",
+    server: MentorOption = DEFAULT_MENTOR,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a mentor's strategies do, need and can be told."""
+    from mentorgrad.errors import NotFound
+    from mentorgrad.schema import to_dict
+
+    with open_mentor(server) as client:
+        offered = client.info().strategies
+    found = [item for item in offered if name in ("", item.name)]
+    if not found:
+        names = ", ".join(item.name for item in offered)
+        raise NotFound(f"this mentor has no strategy {name!r}; it has: {names}")
+    out = Output(as_json)
+    if as_json:
+        out.json([to_dict(item) for item in found])
+        return
+    if not name:
+        rows = [(item.name, _needs(item), shorten(item.description, 90)) for item in found]
+        out.table(("strategy", "needs", "what it does"), rows)
+        return
+    (one,) = found
+    out.pairs([("strategy", one.name), ("what it does", one.description), ("needs", _needs(one))])
+    options: Mapping[str, Mapping[str, Any]] = one.options_schema.get("properties", {})
+    out.table(
+        ("option", "values", "what it is"),
+        [
+            (option, _values(schema), str(schema.get("description", "")))
+            for option, schema in options.items()
+        ],
+    )
+
+
+def _needs(info: StrategyInfo) -> str:
+    """What is sent besides, where the run has it."""
+    parts = [
+        part
+        for part in ("parameters", "hints", "embeddings", "exemplars")
+        if getattr(info.wants, part)
+    ]
+    return ", ".join(parts) or "-"
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """What an option can be, in a few words."""
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    kind = str(schema.get("type", "any"))
+    if kind == "array":
+        return f"list of {_values(schema.get('items', {}))}"
+    limits = [
+        f"{words} {schema[limit]}"
+        for limit, words in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if limit in schema
+    ]
+    return ", ".join([kind, *limits])

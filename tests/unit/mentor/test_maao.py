@@ -9,7 +9,8 @@ import pytest
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question, Reply
 from mentor_service.strategies import registry
-from mentor_service.strategies.maao import Maao, best, question
+from mentor_service.strategies.maao import Maao
+from mentor_service.strategies.pool import best
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, Unavailable
 from mentorgrad.model.advice import AnswerStatus, Constraints, ProposalKind, ProposalRequest
 
@@ -29,7 +30,7 @@ class Script:
         reply = self.replies[len(self.questions) - 1]
         if isinstance(reply, Exception):
             raise reply
-        return Reply(reply, 10, 5, timedelta(seconds=0.5), self.finish)
+        return Reply((reply,), 10, 10, 5, timedelta(seconds=0.5), (self.finish,))
 
 
 def request(count: int = 2, seed: int = 7) -> ProposalRequest:
@@ -62,25 +63,20 @@ def test_words_are_shown_with_what_the_words_are_worth(
     assert [item.candidate_id for item in best(known, 5)] == ["hard"]
 
 
-def test_a_question_is_the_same_for_the_same_inputs_and_seeded_by_the_request(
+async def test_a_question_is_seeded_by_the_request_and_keeps_to_the_profile(
     candidate: Callable[..., Any], knowledge: Callable[..., Any]
 ) -> None:
     known = knowledge(candidate("a", "one", 1.0))
-    first = question(request(), known, SMALL)
-    assert first == question(request(), known, SMALL)
-    assert first.question.seed == 7
-    assert question(request(), known, SMALL, call=1).question.seed != 7
-    assert first.question.grammar
-    assert first.question.json_schema is None
-    assert "one (1.000)" in first.question.user
-
-
-def test_the_capable_question_asks_for_json(
-    candidate: Callable[..., Any], knowledge: Callable[..., Any]
-) -> None:
-    plan = question(request(), knowledge(candidate("a", "one", 1.0)), CAPABLE)
-    assert plan.question.json_schema is not None
-    assert plan.question.grammar == ""
+    small, capable = Script("1. new words\n2. other words\n"), Script('["new", "other"]')
+    await Maao(SMALL, {}, "m").propose(request(), known, small)
+    await Maao(CAPABLE, {}, "m").propose(request(), known, capable)
+    (first,), (second,) = small.questions, capable.questions
+    assert first.seed == second.seed == 7
+    assert first.grammar
+    assert first.json_schema is None
+    assert "one (1.000)" in first.user
+    assert second.json_schema is not None
+    assert second.grammar == ""
 
 
 async def test_an_answer_holds_proposals_parents_and_record(
@@ -106,9 +102,9 @@ async def test_an_answer_holds_proposals_parents_and_record(
 async def test_too_few_proposals_are_asked_for_again_with_another_seed(
     knowledge: Callable[..., Any],
 ) -> None:
-    ask = Script("1. 123\n2. 456\n3. same\n4. same\n", "1. same\n2. another\n3. third\n")
+    ask = Script("1. 123\n2. 456\n3. same\n4. same\n", "1. same\n2. another\n3. third one\n")
     answer = await Maao(SMALL, {}, "m").propose(request(count=4), knowledge(), ask)
-    assert [item.text for item in answer.proposals] == ["same", "another", "third"]
+    assert [item.text for item in answer.proposals] == ["same", "another", "third one"]
     assert len(answer.records) == 2
     assert ask.questions[0].seed != ask.questions[1].seed
     assert "Write 3 new" in ask.questions[1].user
@@ -164,7 +160,7 @@ async def test_a_question_that_is_too_long_shows_less(
 ) -> None:
     long = InvalidInput("too long", reason="QUESTION_TOO_LONG")
     pool = [candidate(name, f"words {name}", 1.0 + n) for n, name in enumerate("abcd")]
-    ask = Script(long, long, "1. new words\n2. other words\n")
+    ask = Script(long, long, "1. new words\n2. other ones\n")
     answer = await Maao(SMALL, {}, "m").propose(request(), knowledge(*pool), ask)
     assert answer.status is AnswerStatus.USABLE
     assert [asked.user.count("words ") for asked in ask.questions] == [4, 2, 1]
@@ -175,8 +171,11 @@ async def test_a_question_that_is_too_long_with_nothing_shown_is_refused(
     knowledge: Callable[..., Any],
 ) -> None:
     long = InvalidInput("too long", reason="QUESTION_TOO_LONG")
+    ask = Script(*[long] * 9)
     with pytest.raises(InvalidInput, match="too long"):
-        await Maao(SMALL, {}, "m").propose(request(), knowledge(), Script(long))
+        await Maao(SMALL, {}, "m").propose(request(4), knowledge(), ask)
+    # Four lines a reply, then two, then one, in as many more replies.
+    assert [asked.samples for asked in ask.questions] == [1, 1, 2, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from mentor_service import prompts
 from mentor_service.parsing import Parsed
-from mentorgrad.model.advice import Constraints, ProposalKind, TaskCard
+from mentor_service.profiles import PROFILES
+from mentor_service.prompts import Page
+from mentorgrad.model.advice import Constraints, Exemplar, ProposalKind, TaskCard
+from tests.support import golden_questions
 
 CARD = TaskCard("label_prompt", "what a message is about", ("billing", "refund"))
 WORDS = Constraints(max_words=6)
@@ -17,32 +21,21 @@ SHOWN = (
     prompts.Shown("bad words", 2.0),
     prompts.Shown("good words", 1.0, 0.75, "hope", "proposal"),
 )
-
-GOLDEN = """\
-Put a short phrase in front of a word so that it says what a text is about.
-
-Topic: what a guest's letter to a hotel is about
-Words: room, breakfast, noise
-Phrases:
-1. a guest asks about the
-2. complaint of a hotel guest about
-3. I am writing because of my
-4. please help me with the
-
-Topic: what a message is about
-Words: billing, refund
-Earlier tries, the worst first, with their loss:
-bad words (2.000)
-good words (1.000)
-Write 3 new and different phrases."""
+SMALL = Page(CARD, WORDS, PROFILES["small"], 3, SHOWN)
+CAPABLE = Page(CARD, WORDS, PROFILES["capable"], 5, SHOWN)
 
 
-def test_the_small_question_word_for_word() -> None:
-    assert prompts.small(CARD, WORDS, SHOWN, 3) == ("", GOLDEN)
+def test_every_question_is_the_one_in_its_file() -> None:
+    """After a wording was changed on purpose: `python -m tests.support.golden_questions`."""
+    made = dict(golden_questions.files())
+    kept = {path.name: path.read_text() for path in golden_questions.FOLDER.glob("*.txt")}
+    assert sorted(made) == sorted(kept)
+    for name, content in made.items():
+        assert content == kept[name], name
 
 
 def test_examples_in_the_small_question_are_read_as_its_replies_are() -> None:
-    _, user = prompts.small(CARD, WORDS, (), 3)
+    _, user = prompts.trajectory(SMALL)
     block = user.partition("Phrases:\n")[2].partition("\n\n")[0]
     parsed = Parsed(WORDS)
     parsed.read(block, as_json=False)
@@ -55,14 +48,14 @@ def test_examples_in_the_small_question_are_read_as_its_replies_are() -> None:
 def test_the_example_in_the_capable_question_is_read_as_its_replies_are(
     constraints: Constraints,
 ) -> None:
-    _, user = prompts.capable(CARD, constraints, SHOWN, 3)
+    _, user = prompts.trajectory(replace(CAPABLE, limits=constraints))
     parsed = Parsed(constraints)
     parsed.read(user.partition("in this form: ")[2], as_json=True)
     assert len(parsed.found) == 1
 
 
 def test_the_capable_question_holds_the_task_and_the_trajectory() -> None:
-    system, user = prompts.capable(CARD, WORDS, SHOWN, 5)
+    system, user = prompts.trajectory(CAPABLE)
     assert "JSON" in system
     assert "classify texts by what a message is about" in user
     assert "billing, refund" in user
@@ -73,16 +66,46 @@ def test_the_capable_question_holds_the_task_and_the_trajectory() -> None:
     assert "Propose 5" in user
 
 
+def test_what_was_wrong_is_said_when_it_is_asked_again() -> None:
+    _, user = prompts.trajectory(replace(CAPABLE, problem="dropped 2: 2 empty"))
+    assert "dropped 2: 2 empty" in user
+    assert user.endswith("Propose 5, in the form above.")
+
+
 def test_questions_for_numbers_state_dimensions_and_bounds() -> None:
     points = (prompts.Shown("1.0 2.0", 3.5),)
-    _, small = prompts.small(TaskCard("function", "rastrigin"), NUMBERS, points, 2)
-    _, capable = prompts.capable(TaskCard("function", "rastrigin"), NUMBERS, points, 2)
+    page = Page(TaskCard("function", "rastrigin"), NUMBERS, PROFILES["small"], 2, points)
+    _, small = prompts.trajectory(page)
+    _, capable = prompts.trajectory(replace(page, profile=PROFILES["capable"]))
     for text in (small, capable):
         assert "2 numbers" in text
         assert "rastrigin" in text
         assert "1.0 2.0" in text
     assert "between -5.000 and 5.000" in small
     json.loads(capable.partition("in this form: ")[2])
+
+
+def test_scores_are_higher_for_lower_losses_and_rounded_to_buckets() -> None:
+    shown = tuple(prompts.Shown(f"w{n}", loss) for n, loss in enumerate((9.0, 1.0, 0.97, 0.0)))
+    _, user = prompts.climb(replace(SMALL, shown=shown))
+    assert "w0: score 0\nw1: score 35\nw2: score 40\nw3: score 100" in user
+    points = tuple(prompts.Shown(f"{n}.0 1.0", loss) for n, loss in enumerate((90.0, 50.0, 10.0)))
+    _, user = prompts.climb(replace(SMALL, limits=NUMBERS, shown=points))
+    assert "0.0 1.0: score 0\n1.0 1.0: score 50\n2.0 1.0: score 100" in user
+    _, user = prompts.climb(replace(SMALL, limits=NUMBERS, shown=points[:1]))
+    assert "0.0 1.0: score 0" in user
+
+
+def test_train_rows_are_cut_quoted_and_cannot_break_the_page() -> None:
+    row = Exemplar('He said "go".\n<|im_end|>' + "very " * 200, "refund", "billing", 2.0)
+    _, user = prompts.climb(replace(SMALL, exemplars=(row,)))
+    line = next(line for line in user.split("\n") if line.startswith('"'))
+    assert line.startswith("\"He said 'go'. very")
+    assert line.endswith('": refund')
+    assert len(line) < 100
+    assert "<|im" not in user
+    _, critique = prompts.criticise(replace(SMALL, exemplars=(row,)), SHOWN[0])
+    assert "is about refund, is taken for billing" in critique
 
 
 @settings(deadline=None, max_examples=100)
@@ -96,7 +119,7 @@ def test_texts_from_outside_stay_one_line_without_template_marks(text: str) -> N
 
 def test_many_labels_are_cut_visibly() -> None:
     card = TaskCard("label_prompt", "x", tuple(f"label{chr(97 + n % 26)}{n}" for n in range(100)))
-    _, user = prompts.small(card, WORDS, (), 1)
+    _, user = prompts.trajectory(replace(SMALL, card=card, shown=(), count=1))
     assert "..." in user
     assert "labela0" in user
     assert len(user) < 1500

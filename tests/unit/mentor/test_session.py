@@ -279,3 +279,57 @@ async def test_an_error_that_cannot_be_spelt_is_an_outcome_that_can_be_sent() ->
     )
     assert answer.status is AnswerStatus.UNAVAILABLE
     assert answer.detail.encode() == b"it said ?"
+# -- embeddings and losses by exemplar --------------------------------------------------------
+
+
+class Vectors(Greedy):
+    """A strategy that wants what goes with candidates."""
+
+    wants: ClassVar[Wants] = Wants(embeddings=True, exemplars=True)
+
+
+def scored(seq: int, count: int = 2, width: int = 3, **more: Any) -> Batch:
+    names = [f"c{seq}.{number}" for number in range(count)]
+    rows = np.full((count, width), float(seq), np.float32)
+    told = {"embeddings": rows, "exemplar_losses": rows + 1, **more}
+    candidates = tuple(Candidate(name, text=name, score=Score(float(seq))) for name in names)
+    return Batch(seq, candidates=candidates, **told)
+
+
+async def test_rows_of_candidates_are_kept_by_candidate_when_they_are_wanted() -> None:
+    backend = ScriptedBackend(repeat([GOOD]))
+    for strategy, wanted in ((Vectors(), True), (None, False)):
+        session = opened(backend, strategy)
+        session.take(scored(1))
+        session.take(scored(2, embeddings=None))
+        known = session.knowledge()
+        assert sorted(known.embeddings) == (["c1.0", "c1.1"] if wanted else [])
+        assert len(known.exemplar_losses) == (4 if wanted else 0)
+    assert opened(backend, Vectors()).accepted.wants.embeddings
+
+
+@pytest.mark.parametrize("field", ["embeddings", "exemplar_losses"])
+@pytest.mark.parametrize("shape", [(1, 3), (3, 3), (2,), (2, 3, 1)])
+async def test_rows_must_match_the_candidates(field: str, shape: tuple[int, ...]) -> None:
+    session = opened(ScriptedBackend(repeat([GOOD])), Vectors())
+    with pytest.raises(InvalidInput) as caught:
+        session.take(scored(1, **{field: np.zeros(shape, np.float32)}))
+    assert caught.value.violations[0].field == f"batch.{field}"
+    assert session.take(scored(1)) == 1
+
+
+async def test_rows_go_with_their_candidates_and_when_there_are_too_many_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_CANDIDATES", 8)
+    session = opened(ScriptedBackend(repeat([GOOD])), Vectors())
+    for seq in range(1, 21):
+        session.take(scored(seq))
+    known = session.knowledge()
+    assert set(known.embeddings) == set(known.pool)
+    assert set(known.exemplar_losses) == set(known.pool)
+    monkeypatch.setattr(module, "MAX_VECTOR_BYTES", 3_000)
+    session = opened(ScriptedBackend(repeat([GOOD])), Vectors())
+    for seq in range(1, 4):
+        session.take(scored(seq, width=200))
+    assert list(session.knowledge().embeddings) == ["c2.1", "c3.0", "c3.1"]

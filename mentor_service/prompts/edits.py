@@ -1,0 +1,122 @@
+"""Questions about one candidate that is to be changed: `gpo`, `directional`, `reflect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mentor_service.prompts.page import (
+    Message,
+    Page,
+    Shown,
+    compose,
+    entries,
+    entry,
+    labels,
+    plain,
+    quoted,
+    topic,
+)
+from mentorgrad.model.advice import Exemplar, PositionHints
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step from one candidate to another."""
+
+    before: Shown
+    """Where it began."""
+    after: Shown
+    """Where it led."""
+
+
+def amend(page: Page, present: Shown, budget: int) -> Message:
+    """A phrase, others like it, and a wish for small changes of it.
+
+    Args:
+        page: The facts; the candidates like the present one are shown.
+        present: What is to be changed.
+        budget: Most words that may change.
+    """
+    words = "one word" if budget == 1 else f"{budget} words"
+    return compose(
+        page,
+        [
+            *entries(page, "Phrases like it, the worst first, with their loss:"),
+            "The phrase to change:",
+            entry(page, present),
+        ],
+        f"{page.wanted('better')}: the phrase to change, with at most {words} of it changed.",
+    )
+
+
+def follow(
+    page: Page,
+    moves: Sequence[Move],
+    present: Shown | None,
+    places: Sequence[PositionHints],
+) -> Message:
+    """Moves with what they did to the loss, the direction of the gradient, and a wish to go on.
+
+    Args:
+        page: The facts.
+        moves: The least useful first.
+        present: Where the descent stands; None: not known.
+        places: What the gradient says of each position of it.
+    """
+    context = ["Moves, and what each did to the loss:"] if moves else []
+    context += [_move(move) for move in moves]
+    if present is not None:
+        context += [f"Now at: {plain(present.text)} (loss {present.loss:.3f})"]
+    if places:
+        context.append("Words that the gradient favours, place by place:")
+        context += [_place(page, place) for place in places]
+    # The places say more than a list of all words together would.
+    page = replace(page, hints=())
+    toward = ", further in the directions that lowered the loss" if moves else " of lower loss"
+    return compose(page, context, f"{page.wanted('new')}{toward}.")
+
+
+def criticise(page: Page, present: Shown) -> Message:
+    """What a phrase gets wrong (the page's train rows), and the question what is wrong with it."""
+    lines = [
+        f'The phrase "{plain(present.text)}" is put in front of each of these words: '
+        f"{labels(page.card)}.",
+        f"Every text is then given the word that fits it best. Topic: {topic(page.card)}.",
+        "These texts are given a wrong word, or hardly the right one:",
+        *(_failure(page, row) for row in page.exemplars),
+        "What is wrong with the phrase? Say it in one sentence.",
+    ]
+    return Message("", "\n".join(lines))
+
+
+def mend(page: Page, present: Shown, critique: str) -> Message:
+    """A phrase, what it gets wrong (the page's train rows) and why, and a wish for better ones."""
+    context = ["The phrase to improve:", entry(page, present)]
+    if page.exemplars:
+        context.append("Texts that it gets wrong, or hardly right:")
+        context += [_failure(page, row) for row in page.exemplars]
+    if critique:
+        context.append(f"What is wrong with it: {plain(critique, 300)}")
+    return compose(page, context, f"{page.wanted('better')} instead.")
+
+
+def _move(move: Move) -> str:
+    change = move.after.loss - move.before.loss
+    way = "up" if change > 0 else "down"
+    return f"{plain(move.before.text)} -> {plain(move.after.text)}: loss {way} by {abs(change):.3f}"
+
+
+def _place(page: Page, place: PositionHints) -> str:
+    tokens = place.tokens[: page.profile.hint_tokens]
+    better = ", ".join(
+        f"{plain(hint.token)} ({hint.score:+.3f})" if page.profile.details else plain(hint.token)
+        for hint in tokens
+    )
+    return f"{place.position + 1}. instead of {plain(place.current)}: {better}"
+
+
+def _failure(page: Page, row: Exemplar) -> str:
+    taken = plain(row.predicted)
+    wrong = f", is taken for {taken}" if taken and row.predicted != row.label else ""
+    return f"{quoted(page, row)}: is about {plain(row.label)}{wrong}"

@@ -1,0 +1,97 @@
+"""EvoPrompt: the LLM as the operators of an evolutionary algorithm.
+
+After "EvoPrompt: Connecting LLMs with Evolutionary Algorithms Yields Powerful Prompt Optimizers"
+(Guo et al., arXiv 2309.08532). The population is the ten best of the pool. Genetic algorithm: two
+parents by roulette, crossed and then mutated. Differential evolution: where two candidates differ
+is changed, put onto the best, and crossed with a base. Each question is about parents of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from mentor_service import prompts
+from mentor_service.strategies import pool
+from mentor_service.strategies.base import PromptedStrategy
+from mentor_service.strategies.talk import Draft, Talk
+from mentorgrad.model.run import Candidate
+
+_POPULATION = 10
+_QUESTIONS = 4
+
+
+class Evoprompt(PromptedStrategy):
+    """See the module."""
+
+    name = "evoprompt"
+    description = "breeds from the ten best: crossover and mutation, or differential evolution"
+    near_is_known = False
+    own_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "variant": {
+            "type": "string",
+            "enum": ["ga", "de"],
+            "description": "ga, the default: genetic algorithm; de: differential evolution.",
+        },
+        "population": {
+            "type": "integer",
+            "minimum": 2,
+            "maximum": 100,
+            "description": "Best candidates that parents are drawn from; by default "
+            f"{_POPULATION}.",
+        },
+        "questions": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 16,
+            "description": "Questions a round, each about parents of its own; by default "
+            f"{_QUESTIONS}.",
+        },
+    }
+
+    async def converse(self, talk: Talk) -> None:
+        """So many questions, each for its share of what is missing."""
+        own = self.options.own
+        population = pool.ranked(talk.known)[: int(own.get("population", _POPULATION))]
+        if len(population) < 2:  # nothing to breed from
+            await talk.propose(Draft(prompts.trajectory, tuple(population)))
+            return
+        draw = _differential if own.get("variant") == "de" else _genetic
+        for share in talk.turns(int(own.get("questions", _QUESTIONS))):
+            await talk.propose(draw(talk, population), share)
+
+
+def _genetic(talk: Talk, population: Sequence[Candidate]) -> Draft:
+    first = _roulette(talk, population)
+    second = _roulette(talk, [item for item in population if item is not first])
+    parents = [pool.show(first), pool.show(second)]
+    return Draft(
+        partial(prompts.cross, parents=parents),
+        parents=(first.candidate_id, second.candidate_id),
+    )
+
+
+def _differential(talk: Talk, population: Sequence[Candidate]) -> Draft:
+    best = population[0]
+    base = talk.random.choice(population)
+    others = [item for item in population if item is not base]
+    # With two candidates in all, one of the pair is the base itself.
+    pair = talk.random.sample(others if len(others) > 1 else list(population), 2)
+    write = partial(
+        prompts.differ,
+        base=pool.show(base),
+        pair=[pool.show(item) for item in pair],
+        best=pool.show(best),
+    )
+    ids = [item.candidate_id for item in (base, *pair, best)]
+    return Draft(write, parents=tuple(dict.fromkeys(ids)))
+
+
+def _roulette(talk: Talk, candidates: Sequence[Candidate]) -> Candidate:
+    """A candidate by chance, in proportion to how much better it is than the worst."""
+    worst = max(item.score.loss for item in candidates)
+    spread = worst - min(item.score.loss for item in candidates)
+    floor = 0.1 * spread or 1.0  # the worst has a chance, too
+    weights = [worst - item.score.loss + floor for item in candidates]
+    return talk.random.choices(candidates, weights)[0]

@@ -1,0 +1,120 @@
+"""GPO: one candidate is changed by a few words, ever fewer, beside the past ones most like it.
+
+After "Unleashing the Potential of Large Language Models as Prompt Optimizers: Analogical Analysis
+with Gradient-based Model Optimizers" (Tang et al., arXiv 2402.17564): the past candidates shown are
+the three nearest in meaning, and always the latest; the edit budget decays as a cosine, like a
+learning rate; no candidate is changed twice. Without embeddings, shared words stand for nearness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar
+
+from mentor_service import prompts
+from mentor_service.likeness import edit_distance
+from mentor_service.parsing import Found
+from mentor_service.strategies import pool
+from mentor_service.strategies.base import PromptedStrategy
+from mentor_service.strategies.talk import Draft, Talk
+from mentorgrad.model.advice import ProposalKind, Wants
+from mentorgrad.model.run import Candidate, CandidateSource
+
+_RELEVANT = 3
+"""Past candidates shown beside the latest."""
+
+_PATTERNS = 2
+"""Sets of places that one grammar lets change."""
+
+
+class Gpo(PromptedStrategy):
+    """See the module."""
+
+    name = "gpo"
+    description = (
+        "changes a few words of one candidate, ever fewer over the run, beside the past ones most "
+        "like it"
+    )
+    wants = Wants(words=True, embeddings=True)
+    kinds = frozenset({ProposalKind.TEXT})
+    near_is_known = False
+    own_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "edit_words": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 64,
+            "description": "Words that may change at the start of a run, at most half of a "
+            "candidate's; one word at its end. By default half.",
+        }
+    }
+
+    async def converse(self, talk: Talk) -> None:
+        """Questions about the best candidate that was not changed yet."""
+        chosen = self._choose(talk)
+        if chosen is None:
+            await talk.propose(Draft(prompts.trajectory))
+            return
+        words = pool.plain_words(chosen, talk.constraints.max_words)
+        most = min(self._most(talk), (len(words) + 1) // 2)
+        budget = edit_budget(most, talk.request.progress)
+
+        def check(found: Found) -> str:
+            far = edit_distance(words, tuple(found.text.split())) > budget
+            return f"more than {budget} words changed" if far else ""
+
+        shown = _relevant(talk, chosen)
+        parents = (chosen.candidate_id, *(item.candidate_id for item in shown))
+        draft = Draft(
+            partial(prompts.amend, present=pool.show(chosen), budget=budget),
+            shown,
+            parents=parents,
+            base_id=chosen.candidate_id,
+            check=check,
+        )
+        for share in talk.pattern_turns():
+            patterns = _patterns(talk, words, budget)
+            await talk.propose(replace(draft, patterns=patterns), share)
+
+    def _most(self, talk: Talk) -> int:
+        return int(self.options.own.get("edit_words", talk.constraints.max_words))
+
+    def _choose(self, talk: Talk) -> Candidate | None:
+        """The best candidate that no proposal is an edit of yet; else the best one."""
+        used = {
+            item.parents[0]
+            for item in talk.known.pool.values()
+            if item.source is CandidateSource.PROPOSAL and item.parents
+        }
+        usable = [item for item in pool.ranked(talk.known) if pool.plain_words(item, 1)]
+        fresh = [item for item in usable if item.candidate_id not in used]
+        return next(iter(fresh or usable), None)
+
+
+def edit_budget(most: int, progress: float) -> int:
+    """Words that may change: `most` at the start of a run, one at its end, a cosine between."""
+    return 1 + round((most - 1) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _relevant(talk: Talk, chosen: Candidate) -> tuple[Candidate, ...]:
+    others = [item for item in pool.ranked(talk.known) if item is not chosen]
+    if not others or not talk.profile.top_k:
+        return ()
+    order = {name: number for number, name in enumerate(talk.known.pool)}
+    latest = max(others, key=lambda item: order[item.candidate_id])
+    by_likeness = sorted(others, key=lambda item: -pool.alike(talk.known, chosen, item))
+    shown = {item.candidate_id: item for item in (*by_likeness[:_RELEVANT], latest)}
+    return tuple(sorted(shown.values(), key=lambda item: -item.score.loss))
+
+
+def _patterns(
+    talk: Talk, words: tuple[str, ...], budget: int
+) -> tuple[tuple[str | None, ...], ...]:
+    """Some ways to leave all but `budget` words as they are."""
+    drawn = {tuple(sorted(talk.random.sample(range(len(words)), budget))) for _ in range(_PATTERNS)}
+    return tuple(
+        tuple(None if place in free else word for place, word in enumerate(words))
+        for free in sorted(drawn)
+    )

@@ -1,0 +1,96 @@
+"""What of a session's pool is worth showing; pure functions of what the session knows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mentor_service.likeness import canonical, plain_letters
+from mentor_service.prompts import Shown
+from mentor_service.protocols import Knowledge
+from mentorgrad.model.run import Candidate, CandidateSource
+
+MOST_PLACES = 48
+"""Words of a pattern; a grammar has room for some."""
+
+
+def ranked(known: Knowledge) -> list[Candidate]:
+    """The candidates that have words and a finite loss, best first, no two with the same words.
+
+    Where a snapshot and its projection share their words, the projection's loss is shown: it is
+    what these words are worth.
+    """
+    chosen: dict[str, Candidate] = {}
+    for candidate in known.pool.values():
+        key = canonical(candidate.text) or candidate.text
+        if not key or not math.isfinite(candidate.score.loss):
+            continue
+        other = chosen.get(key)
+        if other is None or _rank(candidate) < _rank(other):
+            chosen[key] = candidate
+    return sorted(chosen.values(), key=lambda item: item.score.loss)
+
+
+def best(known: Knowledge, top_k: int) -> list[Candidate]:
+    """The `top_k` candidates of lowest loss, worst first, no two with the same words."""
+    return ranked(known)[:top_k][::-1]
+
+
+def spread(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """At most `count` of ranked candidates, evenly spaced from the best to the worst; worst
+    first."""
+    if len(candidates) <= count:
+        return list(candidates)[::-1]
+    places = np.linspace(0, len(candidates) - 1, count).round().astype(int).tolist()
+    return [candidates[place] for place in dict.fromkeys(places)][::-1]
+
+
+def best_snapshot(known: Knowledge) -> str:
+    """Id of the soft snapshot of lowest loss; empty where there is none."""
+    snapshots = [
+        candidate
+        for candidate in known.pool.values()
+        if candidate.source is CandidateSource.SNAPSHOT and math.isfinite(candidate.score.loss)
+    ]
+    return min(snapshots, key=lambda item: item.score.loss).candidate_id if snapshots else ""
+
+
+def texts(known: Knowledge) -> list[str]:
+    """The words of the whole pool."""
+    return [candidate.text for candidate in known.pool.values() if candidate.text]
+
+
+def plain_words(candidate: Candidate, longest: int) -> tuple[str, ...]:
+    """A candidate's words as a proposal may have them: plain letters only, and the first `longest`,
+    or the first few dozen: they are written into grammars."""
+    words = (word for word in canonical(candidate.text).split() if plain_letters(word))
+    return tuple(itertools.islice(words, min(longest, MOST_PLACES)))
+
+
+def alike(known: Knowledge, one: Candidate, other: Candidate) -> float:
+    """How much two candidates mean the same, at most 1: the cosine of their embeddings, or the
+    share of their words where these were not sent (Jaccard)."""
+    left = known.embeddings.get(one.candidate_id)
+    right = known.embeddings.get(other.candidate_id)
+    if left is not None and right is not None:
+        return float(left @ right)
+    mine, others = set(canonical(one.text).split()), set(canonical(other.text).split())
+    return len(mine & others) / max(1, len(mine | others))
+
+
+def show(candidate: Candidate) -> Shown:
+    """A candidate as questions show it."""
+    return Shown(
+        text=candidate.text,
+        loss=candidate.score.loss,
+        accuracy=candidate.score.accuracy,
+        toward=candidate.toward_text,
+        source=candidate.source.value,
+    )
+
+
+def _rank(candidate: Candidate) -> tuple[bool, float]:
+    return candidate.source is CandidateSource.SNAPSHOT, candidate.score.loss

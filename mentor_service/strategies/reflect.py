@@ -1,0 +1,136 @@
+"""Reflection: what does the phrase get wrong, why, and what would be better?
+
+After ProTeGi ("Automatic Prompt Optimization with Gradient Descent and Beam Search", Pryzant et
+al., arXiv 2305.03495), which asks for a critique of failures and then for an edit by it, and GEPA
+(Agrawal et al., arXiv 2507.19457), which draws its parent from the frontier of candidates that are
+best on some example. Without train rows the edit is asked for without a critique; without losses by
+row the parent is the best one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mentor_service import grammars, prompts
+from mentor_service.prompts import Shown
+from mentor_service.strategies import pool
+from mentor_service.strategies.base import PromptedStrategy
+from mentor_service.strategies.talk import Draft, Talk
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import Exemplar, ProposalKind, Wants
+from mentorgrad.model.run import Candidate
+
+_SENTENCE = 160
+"""Characters of a critique where replies have a grammar."""
+
+_SENTENCE_TOKENS = 80
+
+_RIGHT = math.log(2)
+"""With a loss below it, in nats, a row has its right class for sure: more than half."""
+
+
+class Reflect(PromptedStrategy):
+    """See the module."""
+
+    name = "reflect"
+    description = "asks what is wrong about rows that are classified wrongly, then for better words"
+    wants = Wants(words=True, exemplars=True)
+    kinds = frozenset({ProposalKind.TEXT})
+    near_is_known = False
+    own_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "failures": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 50,
+            "description": "Rows shown that are classified wrongly; by default the profile's.",
+        }
+    }
+
+    async def converse(self, talk: Talk) -> None:
+        """A question about the failures, and one for an edit."""
+        parent = _parent(talk)
+        if parent is None:
+            await talk.propose(Draft(prompts.trajectory))
+            return
+        most = int(self.options.own.get("failures", self.profile.exemplars))
+        talk.exemplars = tuple(_failures(talk, parent)[:most])
+        present = pool.show(parent)
+        critique = await self._critique(talk, present) if talk.exemplars else ""
+        await talk.propose(
+            Draft(
+                partial(prompts.mend, present=present, critique=critique),
+                parents=(parent.candidate_id,),
+                base_id=parent.candidate_id,
+            )
+        )
+
+    async def _critique(self, talk: Talk, present: Shown) -> str:
+        """What is wrong, in the model's words, with as many rows as there is room for."""
+        grammar = "" if self.profile.json else grammars.sentence(_SENTENCE)
+        write = partial(prompts.criticise, present=present)
+        while talk.exemplars:
+            try:
+                return await talk.say(write, _SENTENCE_TOKENS, grammar)
+            except InvalidInput as error:
+                if error.reason != "QUESTION_TOO_LONG":
+                    raise
+                talk.exemplars = talk.exemplars[: len(talk.exemplars) // 2]
+        return ""
+
+
+def frontier(losses: np.ndarray) -> list[int]:
+    """How many examples each candidate is the best on; 0 where it is on none, or where another is
+    best on the same ones and more.
+
+    Args:
+        losses: [candidates, examples].
+    """
+    losses = np.where(np.isnan(losses), np.inf, losses)
+    least = losses.min(axis=0)
+    wins = [frozenset(np.flatnonzero(row == least).tolist()) for row in losses]
+    return [0 if any(mine < other for other in wins) else len(mine) for mine in wins]
+
+
+def _parent(talk: Talk) -> Candidate | None:
+    """Drawn from the frontier; else the best."""
+    ranked = pool.ranked(talk.known)
+    rows = talk.known.exemplar_losses
+    measured = [item for item in ranked if item.candidate_id in rows]
+    widths = Counter(len(rows[item.candidate_id]) for item in measured)
+    if not widths:
+        return ranked[0] if ranked else None
+    width = widths.most_common(1)[0][0]
+    measured = [item for item in measured if len(rows[item.candidate_id]) == width]
+    weights = frontier(np.stack([rows[item.candidate_id] for item in measured])) if width else []
+    if not any(weights):
+        return ranked[0]
+    return talk.random.choices(measured, weights)[0]
+
+
+def _failures(talk: Talk, parent: Candidate) -> list[Exemplar]:
+    """The rows that go most wrong, first: those that may be wrong by the parent's own losses where
+    they are known; else those that the incumbent gets wrong."""
+    exemplars = talk.request.exemplars
+    own = talk.known.exemplar_losses.get(parent.candidate_id)
+    if own is not None and len(own) == len(exemplars):
+        # What the incumbent takes a row for says nothing of another candidate.
+        is_incumbent = parent.candidate_id == talk.request.incumbent_id
+        order = sorted(range(len(own)), key=lambda place: -_finite(float(own[place])))
+        rows = [exemplars[place] for place in order if not own[place] <= _RIGHT]
+        return rows if is_incumbent else [_unjudged(row) for row in rows]
+    wrong = [row for row in exemplars if row.predicted != row.label]
+    return sorted(wrong, key=lambda row: -_finite(row.loss))
+
+
+def _unjudged(row: Exemplar) -> Exemplar:
+    return Exemplar(row.text, row.label, "", row.loss)
+
+
+def _finite(loss: float) -> float:
+    return loss if loss == loss else float("inf")

@@ -1,0 +1,75 @@
+"""The exact questions of every strategy about a fixed trajectory, as files.
+
+Written anew, after a wording was changed on purpose, by::
+
+    python -m tests.support.golden_questions
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mentor_service.profiles import PROFILES
+from mentor_service.protocols import Question
+from mentor_service.strategies import registry
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.advice import Constraints
+from tests.support.told_strategy import POINTS, WORDS, Told, request, told
+
+FOLDER = Path(__file__).parent.parent / "unit" / "mentor" / "golden"
+
+_VARIANTS = {"evoprompt": [{"variant": "ga"}, {"variant": "de"}]}
+_CRITIQUE = "It says nothing of what is the matter."
+
+
+def files() -> Iterator[tuple[str, str]]:
+    """Names and contents."""
+    for name in registry.BUILT_IN:
+        for options in _VARIANTS.get(name, [{}]):
+            for profile in PROFILES:
+                for kind, limits in (("words", WORDS), ("numbers", POINTS)):
+                    asked = asyncio.run(_questions(name, options, profile, limits))
+                    parts = [name, *options.values(), profile, kind]
+                    if asked:
+                        yield f"{'.'.join(parts)}.txt", "\n".join(map(_written, asked))
+
+
+async def _questions(
+    name: str, options: dict[str, str], profile: str, limits: Constraints
+) -> list[Question]:
+    backend = Told(lambda question, number: _CRITIQUE)
+    strategy = registry.create(name, {**options, "calls": 1}, PROFILES[profile], "model")
+    with contextlib.suppress(InvalidInput):  # it cannot propose this kind
+        await strategy.propose(request(), told(name, limits), backend)
+    return backend.questions
+
+
+def _written(question: Question) -> str:
+    form = question.grammar
+    if question.json_schema is not None:
+        form = json.dumps(question.json_schema) + "\n"
+    return (
+        f"[system]\n{question.system}\n[user]\n{question.user}\n[form]\n{form}"
+        f"[drawn]\nsamples {question.samples}, at most {question.max_tokens} tokens, "
+        f"temperature {question.temperature:g}, repeat penalty {question.repeat_penalty:g}, "
+        f"seed {question.seed}\n"
+    )
+
+
+def main() -> None:
+    """Writes the files, and removes those of strategies that are gone."""
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.glob("*.txt"):
+        path.unlink()
+    for name, content in files():
+        (FOLDER / name).write_text(content)
+    print(f"{len(list(FOLDER.glob('*.txt')))} files in {FOLDER}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
