@@ -182,9 +182,7 @@ class OpenAIBackend:
             log.info("llm_server_takes_no_n", model=self.model)
         return said + [part.head(1) for part in rest]
 
-    async def _request(
-        self, question: Question, number: int, count: int, deadline: float
-    ) -> _Said:
+    async def _request(self, question: Question, number: int, count: int, deadline: float) -> _Said:
         """`count` replies, from the question's `number`-th on."""
         payload = _payload(self.model, question, number, count)
         return _said(await self._with_retries(payload, deadline))

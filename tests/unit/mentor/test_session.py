@@ -279,6 +279,8 @@ async def test_an_error_that_cannot_be_spelt_is_an_outcome_that_can_be_sent() ->
     )
     assert answer.status is AnswerStatus.UNAVAILABLE
     assert answer.detail.encode() == b"it said ?"
+
+
 # -- embeddings and losses by exemplar --------------------------------------------------------
 
 
