@@ -22,8 +22,9 @@ from mentorgrad.errors import Unavailable
 _BATCH = 512
 """Most tokens evaluated in one go."""
 
-_SLOTS, _TOGETHER = 16, 64
-"""Questions kept, and replies decoded together."""
+_SLOTS, _TOGETHER = 6, 64
+"""Questions kept, and replies decoded together. What is kept is not free: each step passes over all
+cells in use, and a thousand of them cost a small model a tenth of its speed."""
 _SLOTS_RECURRENT, _TOGETHER_RECURRENT = 2, 8
 """The same for recurrent models, where every sequence takes memory of its own from the start."""
 

@@ -10,6 +10,7 @@ from mentor_service.prompts.edits import Move, amend, criticise, follow, mend
 from mentor_service.prompts.lists import climb, exploit, explore, trajectory
 from mentor_service.prompts.page import (
     EXAMPLE_PHRASES,
+    WORDINGS,
     Message,
     Page,
     Shown,
@@ -23,6 +24,7 @@ from mentor_service.prompts.released import image_templates
 
 __all__ = [
     "EXAMPLE_PHRASES",
+    "WORDINGS",
     "Message",
     "Move",
     "Page",

@@ -34,6 +34,24 @@ _ADVISER = (
     "what was tried. Answer with JSON only."
 )
 
+_LEADS = {
+    "instruct": "Put a short phrase in front of a word so that it says what a text is about.",
+    "bare": "",
+    "role": "You are an editor who writes short phrases that say what a text is about. Each stands "
+    "in front of a word.",
+}
+"""How the instruction is worded for models that are shown an example, by the option `wording`."""
+
+_ADVISERS = {
+    "instruct": _ADVISER,
+    "bare": "Answer with JSON only.",
+    "role": f"You are the most experienced mentor of a young optimiser. {_ADVISER}",
+}
+"""The same for models that are told rules."""
+
+WORDINGS = tuple(_LEADS)
+"""Ways to word the instruction, the default first."""
+
 _MARKS = re.compile(r"<\|.*?\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
 _SHOWN_LABELS = 30
 _SHOWN_CHARACTERS = 200
@@ -87,6 +105,8 @@ class Page:
     """Train rows to show."""
     problem: str = ""
     """What was wrong with earlier replies to this question; empty the first time."""
+    wording: str = WORDINGS[0]
+    """How the instruction is worded; one of `WORDINGS`."""
 
     @property
     def numbers(self) -> bool:
@@ -125,7 +145,7 @@ def compose(page: Page, context: Sequence[str], wish: str) -> Message:
     lines = [*rules, *gap, *context, "", f"{wish} Answer in this form: {_json_example(page)}"]
     if page.problem:
         lines.append(_repair(page))
-    return Message(_ADVISER, "\n".join(lines))
+    return Message(_ADVISERS[page.wording], "\n".join(lines))
 
 
 def entries(page: Page, heading: str, shown: Sequence[Shown] | None = None) -> list[str]:
@@ -181,9 +201,9 @@ def labels(card: TaskCard) -> str:
 
 
 def _word_head(page: Page) -> list[str]:
+    lead = _LEADS[page.wording]
     return [
-        "Put a short phrase in front of a word so that it says what a text is about.",
-        "",
+        *([lead, ""] if lead else []),
         f"Topic: {_EXAMPLE_TOPIC}",
         f"Words: {', '.join(_EXAMPLE_WORDS)}",
         "Phrases:",

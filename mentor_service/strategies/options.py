@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from mentor_service.prompts.page import WORDINGS
+
 COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "top_k": {
@@ -62,6 +64,12 @@ COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "description": "Which proposals are kept when there are more than were wanted: the "
             "first (reply, the default) or the ones of fewest words (short).",
         },
+        "wording": {
+            "type": "string",
+            "enum": list(WORDINGS),
+            "description": "How the instruction is worded: a plain sentence (instruct, the "
+            "default), none (bare), or one that gives the model a part to play (role).",
+        },
     }
 )
 """JSON Schema of each common option, by name."""
@@ -87,6 +95,8 @@ class Options:
     """``none``, ``show`` or ``grammar``."""
     order: str = "reply"
     """``reply`` or ``short``."""
+    wording: str = WORDINGS[0]
+    """How the instruction is worded."""
     own: Mapping[str, Any] = field(default_factory=dict)
     """The strategy's own, as given."""
 

@@ -289,6 +289,7 @@ class Talk:
             hints=hints,
             exemplars=self.exemplars if extras else (),
             problem=self.parsed.detail() if self.round else "",
+            wording=self.options.wording,
         )
 
     # -- how ----------------------------------------------------------------------------------

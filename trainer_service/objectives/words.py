@@ -21,8 +21,9 @@ from trainer_service.encoders import TextEncoder
 from trainer_service.projection import Projections, Vocabulary, WordProjector
 from trainer_service.protocols import ProposalRejected
 
-_PADDING = "a"
-"""The word that fills what a padded proposal leaves."""
+_PADDING, _NEUTRAL = "a", "."
+"""What fills the positions that a proposal leaves, behind it where it is padded and in front of it
+where it stands last."""
 
 
 class PromptWords:
@@ -82,11 +83,16 @@ class PromptWords:
             ProposalRejected: Empty, with a token that is no word, or too long where that is not
                 cut.
         """
-        if self._placement is Placement.STRICT:
-            return self.ids(text)
-        kept = [self._encoder.start_id, *self._read(text)][: self._n_tokens]
-        (padding, *_) = self._encoder.token_ids(_PADDING)
-        return kept + [padding] * (self._n_tokens - len(kept))
+        size = self._n_tokens
+        if self._placement is Placement.PADDED:
+            kept = [self._encoder.start_id, *self._read(text)][:size]
+            return kept + self._encoder.token_ids(_PADDING)[:1] * (size - len(kept))
+        ids = self.ids(text)
+        if self._placement is Placement.LAST:
+            return self._encoder.token_ids(_NEUTRAL)[:1] * (size - len(ids)) + ids
+        if self._placement is Placement.REPEATED:
+            return (ids * size)[-size:]
+        return ids
 
     def _read(self, text: str) -> list[int]:
         ids = self._encoder.token_ids(text)

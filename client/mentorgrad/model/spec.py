@@ -41,6 +41,8 @@ class Placement(StrEnum):
 
     STRICT = "strict"
     PADDED = "padded"
+    LAST = "last"
+    REPEATED = "repeated"
 
 
 class Readout(StrEnum):
@@ -109,8 +111,10 @@ class Projection(Validated):
     the text is then other tokens when it is read again."""
     placement: Placement = Placement.STRICT
     """How a proposal's words are put into the prompt. ``strict``: positions that it does not fill
-    keep the base's vectors, and a longer one is refused. ``padded``: the mark of start, the tokens,
-    cut in silence where the prompt ends, and the word "a" in every position that is left."""
+    keep the base's vectors. ``last``: they stand last, directly before the class name or text, with
+    a full stop at every position in front of them. ``repeated``: again and again, so that a whole
+    proposal stands last. All three refuse one that is too long. ``padded``: the mark of start, the
+    tokens, cut in silence where the prompt ends, then the word "a"."""
 
     def cross_violations(self, path: str) -> Iterator[Violation]:
         """A range of ids has something in it."""

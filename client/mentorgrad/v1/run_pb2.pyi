@@ -21,6 +21,8 @@ class Placement(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PLACEMENT_UNSPECIFIED: _ClassVar[Placement]
     PLACEMENT_STRICT: _ClassVar[Placement]
     PLACEMENT_PADDED: _ClassVar[Placement]
+    PLACEMENT_LAST: _ClassVar[Placement]
+    PLACEMENT_REPEATED: _ClassVar[Placement]
 
 class Readout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -88,6 +90,8 @@ METRIC_FARTHEST_COSINE: Metric
 PLACEMENT_UNSPECIFIED: Placement
 PLACEMENT_STRICT: Placement
 PLACEMENT_PADDED: Placement
+PLACEMENT_LAST: Placement
+PLACEMENT_REPEATED: Placement
 READOUT_UNSPECIFIED: Readout
 READOUT_CLS: Readout
 READOUT_FIRST: Readout

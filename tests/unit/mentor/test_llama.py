@@ -82,7 +82,7 @@ async def test_two_sessions_evaluate_exactly_what_neither_has_asked_before(
     st.lists(
         st.lists(st.sampled_from(["a", "late", "parcel", "\n"]), min_size=1, max_size=6),
         min_size=2,
-        max_size=10,
+        max_size=6,
     )
 )
 def test_no_token_is_evaluated_twice_whatever_is_asked(asked: list[list[str]]) -> None:

@@ -54,6 +54,17 @@ def test_the_example_in_the_capable_question_is_read_as_its_replies_are(
     assert len(parsed.found) == 1
 
 
+@pytest.mark.parametrize("page", [SMALL, CAPABLE], ids=["small", "capable"])
+def test_another_wording_changes_the_instruction_and_not_the_facts(page: Page) -> None:
+    asked = {name: prompts.trajectory(replace(page, wording=name)) for name in prompts.WORDINGS}
+    assert asked["instruct"] == prompts.trajectory(page)
+    assert len(set(asked.values())) == len(prompts.WORDINGS)
+    facts = [
+        user[user.index("Topic:" if page is SMALL else "Task:") :] for _, user in asked.values()
+    ]
+    assert len(set(facts)) == 1
+
+
 def test_the_capable_question_holds_the_task_and_the_trajectory() -> None:
     system, user = prompts.trajectory(CAPABLE)
     assert "JSON" in system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_a_range_without_tokens_is_refused() -> None:
 @settings(deadline=None, max_examples=12)
 def test_a_padded_proposal_fills_every_position(count: int) -> None:
     under = encoder()
-    built = _padded_tickets()
+    built = _tickets(Placement.PADDED)
     text = " ".join(["money"] * count)
     incumbent = built.random_parameters(generator(), built.initial(generator()))
     embedded = built.embed(Proposal(text=text), incumbent)
@@ -94,13 +95,30 @@ def test_a_padded_proposal_fills_every_position(count: int) -> None:
     assert torch.equal(embedded.parameters, under.word_embeddings[expected])
 
 
-def _padded_tickets() -> Objective:
-    if not _BUILT:
-        _BUILT.append(tickets(projection=PADDED))
-    return _BUILT[0]
+@functools.cache
+def _tickets(placement: Placement) -> Objective:
+    return tickets(projection=Projection(placement=placement))
 
 
-_BUILT: list[Objective] = []
+@given(count=st.integers(1, 8))
+@settings(deadline=None, max_examples=8)
+def test_a_last_or_repeated_proposal_stands_directly_before_the_label(count: int) -> None:
+    under = encoder()
+    text = " ".join(["money", "back", "now", "please", "and", "quickly", "today", "again"][:count])
+    ids = under.token_ids(text)
+    (stop,) = under.token_ids(".")
+    for placement, front in (
+        (Placement.LAST, [stop] * (8 - count)),
+        (Placement.REPEATED, (ids * 8)[-8:][: 8 - count]),
+    ):
+        built = _tickets(placement)
+        incumbent = built.random_parameters(generator(), built.initial(generator()))
+        embedded = built.embed(Proposal(text=text), incumbent)
+        assert embedded.filled == tuple(range(8))
+        assert torch.equal(embedded.parameters, under.word_embeddings[[*front, *ids]])
+        with pytest.raises(ProposalRejected) as caught:
+            built.embed(Proposal(text="money " * 9), incumbent)
+        assert caught.value.status is ProposalStatus.TOO_LONG
 
 
 def test_a_padded_proposal_keeps_the_head_and_an_empty_one_is_still_empty() -> None:
