@@ -172,8 +172,9 @@ def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
     sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
     limit = limit_pages(sqlite.store)
-    room = threading.Timer(1.0, lambda: limit(None))
-    bearing = Bearing(spool_bytes=8192)
+    # Later than the spool is full, however slow the machine; the pause waits to be recorded.
+    room = threading.Timer(2.0, lambda: limit(None))
+    bearing = Bearing(spool_bytes=2048)
     state = sqlite.go({60: lambda: (limit(1), room.start())}, bearing)
     assert state is RunState.PAUSED
     run = sqlite.store.get_run(sqlite.run_id)

@@ -1,7 +1,7 @@
 """Puts grammars to the real model: a JSON list of them on standard input, one line out for each.
 
 A process of its own, since what llama.cpp cannot take may end the process that it is in. A line is
-what came of the grammar: ``reply`` or the error's reason, and the text. After each a question
+what came of the grammar: ``reply``, ``dead_end`` or the error's reason. After each a question
 without a grammar must be answered.
 """
 
@@ -23,10 +23,10 @@ _SECONDS = 60.0
 async def outcome(backend: LlamaCppBackend, grammar: str) -> str:
     question = Question("", "Say hello.", grammar, None, 6, 0.8, 1)
     try:
-        await backend.ask(question, _SECONDS)
+        reply = await backend.ask(question, _SECONDS)
     except MentorgradError as error:
         return error.reason
-    return "reply"
+    return "dead_end" if "dead_end" in reply.finish_reasons else "reply"
 
 
 async def main() -> None:
