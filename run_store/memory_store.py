@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -45,7 +45,7 @@ from run_store.projection import (
     for_figures,
     is_superseded,
 )
-from run_store.protocols import Import, Lease
+from run_store.protocols import Lease
 
 T = TypeVar("T")
 
@@ -58,24 +58,6 @@ class _Blob:
     data: bytes
     sha256: str
     checkpoint: bool
-
-
-@dataclass
-class _Import:
-    """Keeps a log until it is whole."""
-
-    store: Callable[[Sequence[RunEvent]], Run]
-    events: list[RunEvent] = field(default_factory=list)
-    folding: rules.Folding = field(default_factory=rules.Folding)
-
-    def add(self, events: Sequence[RunEvent]) -> None:
-        """See `Import.add`."""
-        self.folding.add(events)
-        self.events += events
-
-    def commit(self) -> Run:
-        """See `Import.commit`."""
-        return self.store(self.events)
 
 
 @dataclass
@@ -293,10 +275,6 @@ class MemoryRunStore(MemoryExperiments):
                     raise rules.request_id_taken(request_id, other.run.run_id)
             self._records[run_id] = record
             return record.run
-
-    def importing(self) -> Import:
-        """See `RunWriter.importing`."""
-        return _Import(self.import_run)
 
     def delete(self, run_id: str) -> None:
         """See `RunWriter.delete`."""

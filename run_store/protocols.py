@@ -46,23 +46,6 @@ class Lease:
     """Number of the run's last event, the claim's own included."""
 
 
-class Import(Protocol):
-    """A foreign run on its way into a store. One thread at a time; it locks nobody out before it
-    is committed, and may be left at any time."""
-
-    def add(self, events: Sequence[RunEvent]) -> None:
-        """Takes the next events of the log; what they hold stays in memory.
-
-        Raises:
-            InvalidInput: They do not go on from those before; see `RunWriter.import_run`.
-        """
-        ...
-
-    def commit(self) -> Run:
-        """Records the run, as `RunWriter.import_run` does, and raises what that raises."""
-        ...
-
-
 class RunWriter(Protocol):
     """Records runs."""
 
@@ -193,10 +176,6 @@ class RunWriter(Protocol):
                 last one leaves the run in a state that is not final.
             AlreadyExists: The run_id or request_id names another run.
         """
-        ...
-
-    def importing(self) -> Import:
-        """Begins `import_run` of a log that comes bit by bit; nothing is there before its end."""
         ...
 
     def delete(self, run_id: str) -> None:

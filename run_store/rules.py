@@ -317,44 +317,20 @@ class LogCheck:
             )
 
 
-class Folding:
-    """A foreign log that is checked and folded as it comes."""
-
-    def __init__(self) -> None:
-        self._log = LogCheck()
-        self._run = Run()
-        self._course: list[RunEvent] = []
-
-    def add(self, events: Iterable[RunEvent]) -> None:
-        """Goes on by some events.
-
-        Raises:
-            InvalidInput: They do not follow; names the field.
-        """
-        for event in events:
-            self._log.follows(self._run, event)
-            self._run = fold_history(self._run, event)
-            self._course.append(for_figures(event))
-
-    def run(self) -> Run:
-        """The run that the whole log makes.
-
-        Raises:
-            InvalidInput: It is not the log of one finished run.
-        """
-        self._log.complete(self._run)
-        return with_figures(self._run, self._course)
-
-
 def folded(given: Iterable[RunEvent]) -> Run:
     """The run that a whole foreign log makes.
 
     Raises:
         InvalidInput: It is not the log of one finished run; names the field.
     """
-    folding = Folding()
-    folding.add(given)
-    return folding.run()
+    log, run = LogCheck(), Run()
+    course: list[RunEvent] = []
+    for event in given:
+        log.follows(run, event)
+        run = fold_history(run, event)
+        course.append(for_figures(event))
+    log.complete(run)
+    return with_figures(run, course)
 
 
 def check_blob(name: str, data: bytes) -> None:

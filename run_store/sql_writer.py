@@ -16,7 +16,7 @@ from mentorgrad.model.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
 from run_store import dialects, rules, sql_rows
-from run_store.foreign_log import Chunk, Incoming, put_aside, resumes_of, rows_ahead
+from run_store.foreign_log import chunks, put_aside, rows_ahead
 from run_store.projection import fold, for_figures
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase
@@ -205,20 +205,20 @@ class SqlWriter(SqlBase):
         """The events that are not there yet; the others must be there unchanged."""
         new = [event for event in given if event.seq > run.last_seq]
         known = given[: len(given) - len(new)]
-        if not self._are_there(connection, sql_rows.rows_of(known)):
+        if not self._are_there(connection, known):
             rules.check_attempt(run, given[0].attempt)
             raise rules.unexpected_seq(run.run_id, given[0].seq, run.last_seq)
         if new and new[0].seq != run.last_seq + 1:
             raise rules.unexpected_seq(run.run_id, new[0].seq, run.last_seq)
         return new
 
-    def _are_there(self, connection: Connection, rows: sql_rows.Rows) -> bool:
-        known = rows[events]
+    def _are_there(self, connection: Connection, known: Sequence[RunEvent]) -> bool:
         if not known:
             return True
-        span = {"run": known[0]["run_id"], "first": known[0]["seq"], "last": known[-1]["seq"]}
+        span = {"run": known[0].run_id, "first": known[0].seq, "last": known[-1].seq}
+        rows = sql_rows.rows_of(known)
         tensors = [(row["seq"], row["sha256"]) for row in rows[trajectory_segments]]
-        return [(row["seq"], row["data"]) for row in known] == [
+        return [(row["seq"], row["data"]) for row in rows[events]] == [
             tuple(row) for row in connection.execute(_SPAN, span)
         ] and tensors == [tuple(row) for row in connection.execute(_TENSORS, span)]
 
@@ -241,11 +241,12 @@ class SqlWriter(SqlBase):
 
     def _insert_events(self, connection: Connection, new: Sequence[RunEvent]) -> None:
         """Writes new events with all that lies in tables of its own."""
-        self._insert_rows(connection, resumes_of(new), sql_rows.rows_of(new))
+        self._insert_rows(connection, new, sql_rows.rows_of(new))
 
     def _insert_rows(
-        self, connection: Connection, resumes: Sequence[RunEvent], made: sql_rows.Rows
+        self, connection: Connection, new: Sequence[RunEvent], made: sql_rows.Rows
     ) -> None:
+        resumes = [event for event in new if isinstance(event.payload, Resumed)]
         for table, rows in made.items():
             dialects.insert_rows(connection, table, rows)
         for event in resumes:
@@ -284,28 +285,23 @@ class SqlWriter(SqlBase):
         slow sender holds no lock.
         """
         if isinstance(events, Sequence):
-            return self._import(rules.folded(events), lambda: rows_ahead(events))
+            return self._import(rules.folded(events), lambda: events)
         with put_aside() as aside:
-            run = rules.folded(aside.keeping(events))
-            return self._import(run, lambda: rows_ahead(aside.events()))
+            return self._import(rules.folded(aside.keeping(events)), aside.events)
 
-    def importing(self) -> Incoming:
-        """See `RunWriter.importing`."""
-        return Incoming(self._import)
-
-    def _import(self, run: Run, log: Callable[[], Iterable[Chunk]]) -> Run:
+    def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
         """Stores the log that makes a run; it may be read twice."""
         with self._writing_much() as connection:
             self._lock_creation(connection)
             if self._is_there(connection, run, log):
                 return run
             self._insert_run(connection, run)
-            for resumes, rows in log():
-                self._insert_rows(connection, resumes, rows)
+            for chunk, rows in rows_ahead(log()):
+                self._insert_rows(connection, chunk, rows)
         return run
 
     def _is_there(
-        self, connection: Connection, run: Run, log: Callable[[], Iterable[Chunk]]
+        self, connection: Connection, run: Run, log: Callable[[], Iterable[RunEvent]]
     ) -> bool:
         """Whether this very run is stored already."""
         if run.request_id:
@@ -316,7 +312,7 @@ class SqlWriter(SqlBase):
         if last_seq is None:
             return False
         if last_seq != run.last_seq or not all(
-            self._are_there(connection, rows) for _, rows in log()
+            self._are_there(connection, chunk) for chunk in chunks(log())
         ):
             raise rules.import_taken(run.run_id)
         return True

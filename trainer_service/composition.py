@@ -7,7 +7,6 @@ Two processes are composed here. The service (`serve`) must never import torch; 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import subprocess
@@ -94,9 +93,6 @@ async def serve(settings: TrainerSettings) -> None:
         # Listens for signals before it says that it is there: one may come at once.
         signalled = asyncio.create_task(wait_for_signal())
         await asyncio.sleep(0)
-        # What is loaded stays; the collector need not go through it again during every import.
-        gc.collect()
-        gc.freeze()
         announce("trainer", address, shown)
         log.info("serving", address=address, metrics=shown, store=store.url)
         await signalled

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ from mentorgrad.schema import snake_case
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec, tracing
-from run_store.protocols import Import, RunStore
+from run_store.protocols import RunStore
 from trainer_service import steering
 from trainer_service.catalogue import Mentors, spec_violations, versions
 from trainer_service.objectives.names import FUNCTION_BOUNDS
@@ -35,8 +34,6 @@ CHUNK_BYTES = 256 * 1024
 """Bytes of a file in one message."""
 CHECKS_AT_ONCE = 2
 """Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
-EVENTS_AT_ONCE = 64
-"""Events of an import that are taken in at once."""
 IMPORTS_AT_ONCE = 2
 """Imports that may be under way; each is held in memory whole until it is recorded."""
 
@@ -174,48 +171,32 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             )
         self._imports += 1
         try:
-            log = await self._collect(request_iterator)
+            events = await self._collect(request_iterator)
         except BaseException:
             self._import_ended()
             raise
-        run = await to_its_end(log.commit, self._import_ended)
+        run = await to_its_end(partial(self._store.import_run, events), self._import_ended)
         return pb.ImportRunResponse(run=codec.to_message(run))
 
     def _import_ended(self) -> None:
         self._imports -= 1
 
-    async def _collect(self, requests: AsyncIterator[pb.ImportRunRequest]) -> Import:
-        """An import with all its events. A thread takes in some while the next ones come."""
-        log, chunk = self._store.importing(), list[RunEvent]()
-        taking = asyncio.ensure_future(asyncio.sleep(0))
-        async with aclosing(self._events(requests)) as events:
-            async for event in events:
-                chunk.append(event)
-                if len(chunk) == EVENTS_AT_ONCE:
-                    await taking
-                    taking, chunk = asyncio.ensure_future(asyncio.to_thread(log.add, chunk)), []
-                    # Who sends the rest wrong is told that, and this error is nobody's.
-                    taking.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await taking
-        await asyncio.to_thread(log.add, chunk)
-        return log
-
-    async def _events(
-        self, requests: AsyncIterator[pb.ImportRunRequest]
-    ) -> AsyncGenerator[RunEvent, None]:
+    async def _collect(self, requests: AsyncIterator[pb.ImportRunRequest]) -> list[RunEvent]:
         """The events of an import, up to the limits."""
-        count = size = 0
+        events: list[RunEvent] = []
+        size = 0
         async for request in requests:
             size += request.ByteSize()
-            if size > self._offer.import_bytes or count >= self._offer.import_events:
+            if size > self._offer.import_bytes or len(events) >= self._offer.import_events:
                 raise InvalidInput.field(
                     "event",
                     f"an imported run may have at most {self._offer.import_events} events and "
                     f"{self._offer.import_bytes >> 20} MiB",
                     reason="IMPORT_TOO_LARGE",
                 )
-            yield codec.from_message(RunEvent, request.event, f"events[{count}]", checked=True)
-            count += 1
+            path = f"events[{len(events)}]"
+            events.append(codec.from_message(RunEvent, request.event, path, checked=True))
+        return events
 
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: grpc.aio.ServicerContext

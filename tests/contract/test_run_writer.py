@@ -568,47 +568,6 @@ def test_import_records_a_foreign_run_once(opened: Any, event_maker: Any) -> Non
     assert [item.run_id for item in store.list_runs().runs] == ["foreign-1"]
 
 
-@pytest.mark.parametrize("step", [1, 3, 100])
-def test_import_of_a_log_that_comes_bit_by_bit(opened: Any, event_maker: Any, step: int) -> None:
-    log = finished_log(event_maker, request_id="theirs")
-    for _ in range(2):  # the second time is a no-op
-        coming = opened.store.importing()
-        for start in range(0, len(log), step):
-            coming.add(log[start : start + step])
-        assert coming.commit() == replay("foreign-1", log)
-    store = opened.reopen()
-    exported = list(store.events("foreign-1", EventQuery(view=View.FULL)))
-    assert [encode_event(e) for e in exported] == [encode_event(e) for e in log]
-    assert [s.step for s in store.trajectory("foreign-1").snapshots] == [1, 2, 3, 4, 5, 6]
-    changed = store.importing()
-    changed.add([*log[:-1], dataclasses.replace(log[-1], payload=Finished(RunState.FAILED))])
-    refused(AlreadyExists, "ALREADY_EXISTS", changed.commit)
-
-
-def test_a_log_that_comes_is_refused_where_it_is_wrong(opened: Any, event_maker: Any) -> None:
-    log = finished_log(event_maker)
-    coming = opened.store.importing()
-    coming.add(log[:4])
-    with pytest.raises(InvalidInput) as caught:
-        coming.add([log[5]])
-    assert caught.value.violations[0].field == "events[4].seq"
-    unfinished = opened.store.importing()
-    unfinished.add(log[:4])
-    with pytest.raises(InvalidInput):
-        unfinished.commit()
-    assert opened.reopen().list_runs().runs == ()
-
-
-def test_a_log_that_comes_locks_nobody_out(opened: Any, event_maker: Any) -> None:
-    log = finished_log(event_maker)
-    coming = opened.store.importing()
-    coming.add(log[:4])
-    other = opened.store.import_run(finished_log(event_maker, "foreign-2"))
-    assert opened.store.list_runs().runs == (other,), "and nothing is there before its end"
-    coming.add(log[4:])
-    assert coming.commit() == opened.store.get_run("foreign-1")
-
-
 def test_import_of_runs_without_request_ids(opened: Any, event_maker: Any) -> None:
     for run_id in ("foreign-1", "foreign-2"):
         opened.store.import_run(finished_log(event_maker, run_id))
