@@ -417,6 +417,8 @@ def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
     base = kind.base
     if base is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if base is float and value in _NOT_FINITE:
+        return float(value)
     if base is bytes and isinstance(value, str):
         return base64.b64decode(value)
     if isinstance(value, bool) is not (base is bool) or not isinstance(value, base):
@@ -437,8 +439,19 @@ def _type_name(value: Any) -> str:
     return _type_words.get(type(value), type(value).__name__)
 
 
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+"""How JSON, which has no such numbers, is told them; protobuf's own JSON does it alike."""
+
+
+def _written(number: float) -> float | str:
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else _NOT_FINITE[1 if number > 0 else 2]
+
+
 def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str, Any]:
-    """The dataclass as JSON-ready values; the inverse of `from_dict`.
+    """The dataclass as JSON-ready values; the inverse of `from_dict`. Numbers that are not finite
+    are the texts ``NaN``, ``Infinity`` and ``-Infinity``.
 
     Absent optional fields are left out; ``arrays="omit"`` leaves raw tensors out too.
     """
@@ -473,7 +486,7 @@ def _plain(item: Any, kind: FieldType, arrays: Literal["list", "omit"]) -> Any:
         return dict(item)
     if isinstance(item, bytes):
         return base64.b64encode(item).decode()
-    return item
+    return _written(item) if isinstance(item, float) else item
 
 
 def all_dataclasses(roots: Iterable[type]) -> tuple[type, ...]:
