@@ -270,7 +270,8 @@ class Comparison:
     variation: str = ""
     """The variation; empty: pooled over all."""
     difference: Estimate = field(default_factory=Estimate)
-    """Mean difference, by a bootstrap stratified by task and variation."""
+    """Mean difference, every task and variation of equal weight; the interval by a bootstrap
+    stratified by task that draws whole seeds."""
     win_rate: float = 0.0
     """Share of the pairs in which the subject is better; ties count half."""
 
