@@ -16,9 +16,9 @@ from trainer_service.budget import RacePlan
 from trainer_service.protocols import Scored
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probed:
-    """A branch of a race at its end."""
+    """A point of a branch of a race that was scored."""
 
     parameters: Tensor
     """float32 [*shape]."""
@@ -28,8 +28,8 @@ class Probed:
     """On the selection split."""
 
 
-Probe = Callable[[Scored, bool, int], Probed]
-"""(start, whether it is the incumbent, steps) → where the branch ends."""
+Probe = Callable[[Scored, bool, RacePlan], Probed]
+"""(start, whether it is the incumbent, the race) → the lowest point of the branch."""
 
 
 @dataclass(frozen=True)
@@ -132,20 +132,26 @@ def _lowest(starts: Sequence[Scored], why: str) -> Decision:
     return Decision(chosen, chosen is not starts[0], _branches(*starts), reason)
 
 
+def lowest(points: Sequence[Probed]) -> Probed:
+    """The point of lowest selection loss; of equals the first, and a diverged one last."""
+    return min(points, key=lambda point: _finite(point.score.loss))
+
+
 def _race(incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: Probe) -> Decision:
     if plan.branches < 2:
         return _stay(incumbent, plan.reason)
     starts = [incumbent, *ranked[: plan.branches - 1]]
     if plan.steps == 0:
         return _lowest(starts, plan.reason or "without steps")
-    ends = [probe(start, start is incumbent, plan.steps) for start in starts]
-    winner = min(range(len(ends)), key=lambda i: _finite(ends[i].score.loss))
+    ends = [probe(start, start is incumbent, plan) for start in starts]
+    winner = ends.index(lowest(ends))
     branches = tuple(
         Branch(s.candidate.candidate_id, _loss(s), e.score.loss)
         for s, e in zip(starts, ends, strict=True)
     )
+    when = "after" if plan.scores == 1 else "within"
     reason = (
-        f"lowest selection loss of {len(starts)} branches after {plan.steps} steps: "
+        f"lowest selection loss of {len(starts)} branches {when} {plan.steps} steps: "
         f"{ends[winner].score.loss:.4f}"
     )
     if plan.reason:

@@ -28,6 +28,8 @@ class RacePlan:
     """Gradient steps of each branch; 0: the scores of where they start are compared."""
     reason: str = ""
     """Why it is smaller than the spec says."""
+    scores: int = 1
+    """Times that each branch is scored."""
 
 
 @dataclass
@@ -95,9 +97,9 @@ class Ledger:
             lag_steps=usage.lag_steps + lag_steps,
         )
 
-    def plan_race(self, finalists: int, probe_steps: int) -> RacePlan:
-        """The largest race that fits: fewer proposals first, then fewer steps, then none at all, so
-        that the branches are compared by the scores that they have already."""
+    def plan_race(self, finalists: int, probe_steps: int, probe_scores: int = 1) -> RacePlan:
+        """The largest race that fits: fewer scores first, then fewer proposals, then fewer steps,
+        then none at all, so that the branches are compared by the scores that they have already."""
         wanted = finalists + 1
         if probe_steps == 0:
             return RacePlan(wanted, 0)
@@ -108,13 +110,14 @@ class Ledger:
             return RacePlan(0, 0, "no race: too few evaluations are left")
         steps = int(min(probe_steps, self.steps_left // 2))
         branches = int(min(wanted, evaluations, self.steps_left // steps))
-        if (branches, steps) == (wanted, probe_steps):
-            return RacePlan(branches, steps)
-        return RacePlan(
-            branches,
-            steps,
-            f"race shrunk to {branches} branches of {steps} steps: the budget leaves no more",
-        )
+        asked = min(probe_scores, steps)
+        scores = int(min(asked, evaluations / branches))
+        if (branches, steps, scores) == (wanted, probe_steps, asked):
+            return RacePlan(branches, steps, scores=scores)
+        shrunk = f"race shrunk to {branches} branches of {steps} steps"
+        if scores < asked:
+            shrunk = f"{shrunk}, scored {scores} instead of {asked} times"
+        return RacePlan(branches, steps, f"{shrunk}: the budget leaves no more", scores)
 
 
 def evaluations_each(has_words: bool) -> int:

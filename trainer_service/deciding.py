@@ -16,7 +16,7 @@ from trainer_service.control import Control
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.progress import Progress, leaf
 from trainer_service.protocols import Objective, Optimizer, Scored
-from trainer_service.scoring import ScoredAnswer, first_proposal, score_answer
+from trainer_service.scoring import ScoredAnswer, first_proposal, score_answer, spaced_steps
 from trainer_service.seeds import BatchOrder, generator
 
 
@@ -57,7 +57,7 @@ class Deciding:
             return first_proposal(self._objective, at.answer, at.incumbent, at.pool.get, at.stage)
         if rule.policy is Policy.RACE and self._probe_steps and ledger.steps_left >= 2:
             # The branches have to be scored too.
-            left -= min(rule.finalists + 1, max(left - 1, 0))
+            left -= min((rule.finalists + 1) * rule.probe_scores, max(left - 1, 0))
         scored = score_answer(self._objective, at.answer, at.incumbent, at.pool.get, at.stage, left)
         ledger.charge_evaluations(scored.evaluations)
         return scored
@@ -80,21 +80,26 @@ class Deciding:
         batches = batch_order(self._spec, self._objective, "probe", at.stage)
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
 
-        def probe(start: Scored, is_incumbent: bool, steps: int) -> Probed:
+        def probe(start: Scored, is_incumbent: bool, plan: RacePlan) -> Probed:
             # Every branch sees the same batches at the same learning rates.
             parameters = leaf(start.parameters if is_incumbent else self.blend(at, start))
             optimizer = self._make_optimizer()
             if is_incumbent or rule.keep_moments:
                 optimizer.load(self._moments())
-            for i in range(steps):
+            points = []
+            scored_after = spaced_steps(0, plan.steps, plan.scores)
+            for step in range(1, plan.steps + 1):
                 self._control.check()
-                loss = self._objective.train_loss(parameters, batches.rows(i))
-                rate = learning_rate(self._spec.optimizer, done + i + 1, total)
+                loss = self._objective.train_loss(parameters, batches.rows(step - 1))
+                rate = learning_rate(self._spec.optimizer, done + step, total)
                 optimizer.step(parameters, loss, rate)
                 ledger.charge_steps(1, probe=True)
-            end = parameters.detach()
-            ledger.charge_evaluations(1)
-            return Probed(end, optimizer.state(), self._objective.score(end[None])[0])
+                if step in scored_after:
+                    point = parameters.detach().clone()
+                    ledger.charge_evaluations(1)
+                    score = self._objective.score(point[None])[0]
+                    points.append(Probed(point, optimizer.state(), score))
+            return acceptance.lowest(points)
 
         finalists = min(rule.finalists, len(scored.entrants))
         return acceptance.decide(
@@ -102,7 +107,7 @@ class Deciding:
             incumbent,
             at.pool.get(f"{at.incumbent_id}/words"),
             scored.entrants,
-            ledger.plan_race(finalists, self._probe_steps),
+            ledger.plan_race(finalists, self._probe_steps, rule.probe_scores),
             probe,
             generator(self._spec.seed, "explore", at.stage),
         )
@@ -142,5 +147,5 @@ def outcomes(at: Progress, scored: ScoredAnswer, decision: Decision) -> tuple[Pr
     return tuple(found)
 
 
-def _no_probe(start: Scored, is_incumbent: bool, steps: int) -> Probed:
+def _no_probe(start: Scored, is_incumbent: bool, plan: RacePlan) -> Probed:
     raise AssertionError("nothing races without proposals")

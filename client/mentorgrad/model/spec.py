@@ -371,6 +371,9 @@ class Acceptance:
     """Weight of the proposal in the restart point; the rest is the incumbent's."""
     keep_moments: bool = False
     """Whether the optimizer's moments survive a restart."""
+    probe_scores: int = bounded(1, ge=1, le=1_000)
+    """Times that each branch of a race is scored, at even distances, the last time at its end: its
+    lowest score counts, and the run goes on from there."""
 
 
 @dataclass(frozen=True)

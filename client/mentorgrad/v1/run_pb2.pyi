@@ -310,20 +310,22 @@ class MentorChoice(_message.Message):
     def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ..., shuffled: bool = ..., hide_card: bool = ..., exemplars: _Optional[int] = ..., hint_tokens: _Optional[int] = ...) -> None: ...
 
 class Acceptance(_message.Message):
-    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments")
+    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments", "probe_scores")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     FINALISTS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
     KEEP_MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_SCORES_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     finalists: int
     probe_steps: int
     temperature: float
     blend: float
     keep_moments: bool
-    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ...) -> None: ...
+    probe_scores: int
+    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ..., probe_scores: _Optional[int] = ...) -> None: ...
 
 class Capture(_message.Message):
     __slots__ = ("content", "every")

@@ -27,9 +27,9 @@ class Track:
         self.ends = ends
         self.seen: list[tuple[str, bool, int]] = []
 
-    def __call__(self, start: Scored, is_incumbent: bool, steps: int) -> Probed:
+    def __call__(self, start: Scored, is_incumbent: bool, plan: RacePlan) -> Probed:
         name = start.candidate.candidate_id
-        self.seen.append((name, is_incumbent, steps))
+        self.seen.append((name, is_incumbent, plan.steps))
         loss = self.ends.get(name, 100.0)
         return Probed(torch.tensor([loss]), {"m": torch.tensor(loss)}, Score(loss))
 

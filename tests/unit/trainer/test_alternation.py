@@ -100,6 +100,29 @@ class Done:
         return [c for payload in self.all(CandidatesScored) for c in payload.candidates]
 
 
+# -- races ------------------------------------------------------------------------------------
+
+
+def test_a_branch_that_is_scored_on_its_way_goes_on_from_its_lowest_point() -> None:
+    """A learning rate that overshoots, so that a branch is lowest somewhere before its end."""
+    fast = dataclasses.replace(
+        SPEC, stages=Stages(count=2, steps=5), optimizer=Optimizer(learning_rate=0.8)
+    )
+    rule = dataclasses.replace(SPEC.acceptance, probe_scores=6)
+    once, often = Done(fast), Done(dataclasses.replace(fast, acceptance=rule))
+    (end,), (lowest,) = once.all(RestartDecided), often.all(RestartDecided)
+    assert [b.candidate_id for b in lowest.branches] == [b.candidate_id for b in end.branches]
+    pairs = zip(lowest.branches, end.branches, strict=True)
+    assert all(a.loss_after <= b.loss_after for a, b in pairs)
+    assert lowest.branches != end.branches
+    assert lowest.usage.evaluations - end.usage.evaluations == 4 * 5
+    assert lowest.usage.probe_steps == end.usage.probe_steps == 4 * 6
+    start = next(c for c in often.candidates() if c.candidate_id == "s1/start")
+    assert start.score.loss == min(branch.loss_after for branch in lowest.branches)
+    (_, begun) = often.all(StageStarted)
+    assert begun.text == start.text
+
+
 # -- restarts matter --------------------------------------------------------------------------
 
 

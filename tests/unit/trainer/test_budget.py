@@ -40,20 +40,28 @@ def ledger(steps: int | None = None, evaluations: int | None = None, reserve: in
     reserve=st.integers(0, 20),
     finalists=st.integers(1, 10),
     probe_steps=st.integers(1, 50),
+    probe_scores=st.integers(1, 20),
 )
 @settings(deadline=None, max_examples=200)
 def test_a_race_never_breaks_the_budget(
-    steps: int, evaluations: int, reserve: int, finalists: int, probe_steps: int
+    steps: int,
+    evaluations: int,
+    reserve: int,
+    finalists: int,
+    probe_steps: int,
+    probe_scores: int,
 ) -> None:
-    plan = ledger(steps, evaluations, reserve).plan_race(finalists, probe_steps)
+    plan = ledger(steps, evaluations, reserve).plan_race(finalists, probe_steps, probe_scores)
     assert plan.branches * plan.steps <= steps
     if plan.steps:  # without steps the scores that there are already are compared
-        assert plan.branches <= max(evaluations - reserve, 0)
+        assert plan.branches * plan.scores <= max(evaluations - reserve, 0)
+        assert 1 <= plan.scores <= min(probe_scores, plan.steps)
     assert plan.branches <= finalists + 1
     assert plan.steps <= probe_steps
     assert plan.branches != 1
     whole = (plan.branches, plan.steps) == (finalists + 1, probe_steps)
-    assert whole is (plan.reason == "")
+    often = not plan.steps or plan.scores == min(probe_scores, probe_steps)
+    assert (whole and often) is (plan.reason == "")
 
 
 def test_a_race_without_steps_costs_nothing() -> None:
