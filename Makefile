@@ -32,7 +32,7 @@ demo: setup ## the main job on the embedded default: three runs, a table, a pict
 	$(BIN)/mentorgrad demo
 
 test: setup ## all tests, with real servers, the real LLM and real Postgres
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, lint, types, layers, protos, stubs, deployment
 	$(BIN)/ruff format --check .

@@ -121,7 +121,7 @@ async def test_what_has_no_bounds_is_cut_off(
     check(await ask(client), UNAVAILABLE)
     await asyncio.wait_for(server.gone.wait(), 30)
     assert 1 <= len(server.requests) <= most
-    assert server.written < MOST_WRITTEN
+    assert server.written < MOST_WRITTEN * len(server.requests)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "br", "gzip, gzip"])
