@@ -6,9 +6,9 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from rich.progress import TaskID
 
+from mentorgrad.cli.bars import Live
 from mentorgrad.cli.output import Output
 from mentorgrad.errors import Unavailable
 
@@ -49,31 +49,13 @@ def watch_experiment(client: Client, experiment_id: str, out: Output) -> Experim
             time.sleep(POLL_SECONDS)
 
 
-class _Display:
+class _Display(Live):
     """Tells how far an experiment is."""
 
     def __init__(self, out: Output) -> None:
-        self._out = out
+        super().__init__(out, width=30)
         self._told = ("", 0.0)
-        self._bars: Bars | None = None
         self._bar: TaskID | None = None
-        if out.is_terminal:
-            self._bars = Bars(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=30),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
-                console=out.console,
-            )
-
-    def __enter__(self) -> _Display:
-        if self._bars is not None:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
 
     def show(self, found: Experiment) -> None:
         """Tells it, unless that was told just now."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from rich.progress import TaskID
 
+from mentorgrad.cli.bars import Live
 from mentorgrad.cli.common import suffix
 from mentorgrad.cli.narrate import Narrator, Progress
 from mentorgrad.cli.output import Output, note, number
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mentorgrad.client import Client
 
 
-class Display:
+class Display(Live):
     """Tells events as they come; one bar a run on a terminal.
 
     Args:
@@ -27,26 +27,8 @@ class Display:
     """
 
     def __init__(self, out: Output) -> None:
-        self._out = out
-        self._bars: Bars | None = None
+        super().__init__(out, width=20)
         self._tasks: dict[Narrator, TaskID] = {}
-        if out.is_terminal:
-            self._bars = Bars(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
-                console=out.console,
-            )
-
-    def __enter__(self) -> Display:
-        if self._bars is not None:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
 
     def narrator(self, name: str) -> Narrator:
         """A narrator for one run, with its bar."""
