@@ -24,14 +24,14 @@ from mentorgrad.cli.local import local_services
 from mentorgrad.cli.output import Output, note
 from mentorgrad.cli.processes import cores
 from mentorgrad.client import Client
-from mentorgrad.model.experiment import ExperimentSpec, Figure, Report
+from mentorgrad.model.experiment import ExperimentSpec, Figure, Report, Tuning
 from mentorgrad.reports import markdown
 
 FILE = Path(__file__).parent.parent / "experiments" / "mentor_value.toml"
 
-QUICK_TASKS, QUICK_SEEDS, QUICK_TUNING = 2, 3, 1
-QUICK_ARMS = ("mentor", "shuffled", "none", "random_tokens", "perturb", "hint_tokens")
-"""What `--quick` leaves of the experiment."""
+QUICK_TASKS, QUICK_SEEDS, QUICK_VARIATIONS = 2, 3, 1
+QUICK_ARMS = ("mentor", "shuffled", "none", "random_tokens", "hint_tokens")
+"""What `--quick` leaves of the experiment; all arms then have the middle learning rate."""
 
 
 def experiment(folder: Path | None, only: tuple[str, ...], quick: bool) -> ExperimentSpec:
@@ -41,12 +41,16 @@ def experiment(folder: Path | None, only: tuple[str, ...], quick: bool) -> Exper
         spec = replace(spec, tasks=(*spec.tasks, *read_tasks(folder, only)))
     if not quick:
         return spec
+    rates = sorted(spec.tuning.learning_rates)
+    rate = replace(spec.base.optimizer, learning_rate=rates[len(rates) // 2])
     return replace(
         spec,
+        base=replace(spec.base, optimizer=rate),
+        variations=spec.variations[:QUICK_VARIATIONS],
         tasks=spec.tasks[-QUICK_TASKS:],
         seeds=spec.seeds[:QUICK_SEEDS],
         arms=tuple(arm for arm in spec.arms if arm.name in QUICK_ARMS),
-        tuning=replace(spec.tuning, seeds=spec.tuning.seeds[:QUICK_TUNING]),
+        tuning=Tuning(),
     )
 
 
@@ -93,7 +97,9 @@ def against(report: Report, other: str) -> dict[str, Any]:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two tasks and three seeds")
+    parser.add_argument(
+        "--quick", action="store_true", help="two tasks, three seeds, five arms, untuned"
+    )
     parser.add_argument("--tasks", type=Path, metavar="DIR", help="folder of tasks")
     parser.add_argument("--only", default="", metavar="NAMES", help="tasks of the folder")
     parser.add_argument("--directory", type=Path, default=Path("mentorgrad-experiment"))
