@@ -57,7 +57,8 @@ class Deciding:
             return first_proposal(self._objective, at.answer, at.incumbent, at.pool.get, at.stage)
         if rule.policy is Policy.RACE and self._probe_steps and ledger.steps_left >= 2:
             # The branches have to be scored too.
-            left -= min((rule.finalists + 1) * rule.probe_scores, max(left - 1, 0))
+            each = min(rule.probe_scores, self._probe_steps)
+            left -= min((rule.finalists + 1) * each, max(left - 1, 0))
         scored = score_answer(self._objective, at.answer, at.incumbent, at.pool.get, at.stage, left)
         ledger.charge_evaluations(scored.evaluations)
         return scored

@@ -123,6 +123,13 @@ def test_a_branch_that_is_scored_on_its_way_goes_on_from_its_lowest_point() -> N
     assert begun.text == start.text
 
 
+def test_no_more_scores_are_kept_back_for_a_race_than_it_has_steps() -> None:
+    rule = Acceptance(finalists=3, probe_steps=2, probe_scores=1_000)
+    done = Done(dataclasses.replace(SPEC, acceptance=rule, budget=Budget(evaluations=60)))
+    scored = [c for c in done.candidates() if c.source is CandidateSource.PROPOSAL]
+    assert sum(candidate.stage == 0 for candidate in scored) == SPEC.mentor.proposals
+
+
 # -- restarts matter --------------------------------------------------------------------------
 
 
