@@ -7,6 +7,7 @@ Two processes are composed here. The service (`serve`) must never import torch; 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
@@ -93,6 +94,7 @@ async def serve(settings: TrainerSettings) -> None:
         # Listens for signals before it says that it is there: one may come at once.
         signalled = asyncio.create_task(wait_for_signal())
         await asyncio.sleep(0)
+        gc.freeze()  # what lives as long as the service is not looked through at every collection
         announce("trainer", address, shown)
         log.info("serving", address=address, metrics=shown, store=store.url)
         await signalled

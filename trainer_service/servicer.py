@@ -12,8 +12,8 @@ import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 import mentorgrad
-from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
-from mentorgrad.model.event import Created, RunEvent
+from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.model.event import Created
 from mentorgrad.model.run import Run
 from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
@@ -23,6 +23,7 @@ from mentorgrad.wire import codec, tracing
 from run_store.protocols import RunStore
 from trainer_service import steering
 from trainer_service.catalogue import Mentors, spec_violations, versions
+from trainer_service.importing import Importer
 from trainer_service.objectives.names import FUNCTION_BOUNDS
 from trainer_service.optimizers import OPTIMIZERS
 from trainer_service.threads import to_its_end
@@ -34,8 +35,6 @@ CHUNK_BYTES = 256 * 1024
 """Bytes of a file in one message."""
 CHECKS_AT_ONCE = 2
 """Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
-IMPORTS_AT_ONCE = 2
-"""Imports that may be under way; each is held in memory whole until it is recorded."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._check_data = check_data
         self._wake = wake
         self._offer = offer
-        self._imports = 0
+        self._importer = Importer(store, offer.import_bytes, offer.import_events)
         self._checking = asyncio.Semaphore(CHECKS_AT_ONCE)
         self._draining = False
 
@@ -164,39 +163,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""
-        if self._imports >= IMPORTS_AT_ONCE:
-            raise ResourceExhausted(
-                f"{IMPORTS_AT_ONCE} runs are being imported already; try again later",
-                reason="IMPORTS_BUSY",
-            )
-        self._imports += 1
-        try:
-            events = await self._collect(request_iterator)
-        except BaseException:
-            self._import_ended()
-            raise
-        run = await to_its_end(partial(self._store.import_run, events), self._import_ended)
+        run = await self._importer.take(request_iterator)
         return pb.ImportRunResponse(run=codec.to_message(run))
-
-    def _import_ended(self) -> None:
-        self._imports -= 1
-
-    async def _collect(self, requests: AsyncIterator[pb.ImportRunRequest]) -> list[RunEvent]:
-        """The events of an import, up to the limits."""
-        events: list[RunEvent] = []
-        size = 0
-        async for request in requests:
-            size += request.ByteSize()
-            if size > self._offer.import_bytes or len(events) >= self._offer.import_events:
-                raise InvalidInput.field(
-                    "event",
-                    f"an imported run may have at most {self._offer.import_events} events and "
-                    f"{self._offer.import_bytes >> 20} MiB",
-                    reason="IMPORT_TOO_LARGE",
-                )
-            path = f"events[{len(events)}]"
-            events.append(codec.from_message(RunEvent, request.event, path, checked=True))
-        return events
 
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: grpc.aio.ServicerContext

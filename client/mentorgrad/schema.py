@@ -150,7 +150,9 @@ def evolve(value: T, **changes: Any) -> T:
     """`dataclasses.replace` where it is done for every event: four times as fast, by leaving the
     constructor out; for dataclasses that compute nothing there."""
     made = object.__new__(type(value))
-    vars(made).update(vars(value), **changes)
+    fields = vars(made)
+    fields |= vars(value)
+    fields |= changes
     return made
 
 

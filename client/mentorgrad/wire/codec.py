@@ -14,14 +14,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError, Message
 
-from mentorgrad.errors import DataLoss, InvalidInput
+from mentorgrad.errors import DataLoss, InvalidInput, Violation
 from mentorgrad.model.event import RunEvent
 from mentorgrad.schema import (
     FieldType,
@@ -151,8 +151,24 @@ def from_message(cls: type[T], message: Any, path: str = "", *, checked: bool = 
     Raises:
         InvalidInput: A value has no place in the dataclass, or breaks a limit.
     """
-    result = _build(cls, message, path, _Room() if checked else None)
+    try:
+        result = _build(cls, message, _Room() if checked else None)
+    except InvalidInput as error:
+        raise _within(path, error) from None
     return check(result, path) if checked else result
+
+
+def _within(path: str, error: InvalidInput) -> InvalidInput:
+    """The error of a part as its whole's. What is right pays nothing for paths: they are made on
+    the way up."""
+
+    def whole(part: str) -> str:
+        return path + part if part.startswith("[") or not part else join(path, part)
+
+    return InvalidInput(
+        violations=[Violation(whole(found.field), found.description) for found in error.violations],
+        reason=error.reason,
+    )
 
 
 class _Room:
@@ -161,54 +177,55 @@ class _Room:
     def __init__(self) -> None:
         self._left = MAX_ENTRIES
 
-    def take(self, size: int, limit: int | None, path: str) -> None:
+    def take(self, size: int, limit: int | None) -> None:
         if limit is not None and size > limit:
-            raise InvalidInput.field(path, f"must have at most {limit} entries, not {size}")
+            raise InvalidInput.field("", f"must have at most {limit} entries, not {size}")
         self._left -= size
         if self._left < 0:
             raise InvalidInput.field(
-                path, f"makes more than {MAX_ENTRIES} entries, the most of one message"
+                "", f"makes more than {MAX_ENTRIES} entries, the most of one message"
             )
 
 
-class _Field(NamedTuple):
-    """How a field is read."""
-
-    name: str
-    kind: FieldType
-    limit: int | None
-    """Most entries."""
-    has_presence: bool
-    """Whether the message may be without it."""
-    is_plain: bool
-    """Whether it can be taken as it is."""
+_Read = Callable[[Any, _Room | None], Any]
+"""From a message to the value of one of its fields, or from an item to its value; None where the
+dataclass's default holds."""
 
 
 @functools.cache
-def _fields(cls: type, message: type[Message]) -> tuple[_Field, ...]:
-    """The fields of a dataclass as its message has them, worked out once."""
+def _readers(
+    cls: type, message: type[Message]
+) -> tuple[tuple[str, ...], tuple[tuple[str, _Read], ...]]:
+    """The fields of a dataclass that are taken as they are, being most by far, and how each other
+    one is read from its message; worked out once."""
     known, bounds = message.DESCRIPTOR.fields_by_name, field_bounds(cls)
-    found = []
+    plain, others = [], []
     for name, kind in field_types(cls).items():
         has_presence = name in known and known[name].has_presence
-        is_plain = kind.kind is Kind.SCALAR and not kind.repeated and not has_presence
-        found.append(_Field(name, kind, bounds[name].max_length, has_presence, is_plain))
-    return tuple(found)
+        if kind.kind is Kind.SCALAR and not kind.repeated and not has_presence:
+            plain.append(name)
+        elif kind.kind is Kind.UNION:
+            others.append((name, _union_reader(name, kind, message)))
+        elif kind.repeated:
+            others.append((name, _list_reader(name, kind, bounds[name].max_length)))
+        elif kind.kind is Kind.STRING_MAP:
+            others.append((name, _map_reader(name, bounds[name].max_length)))
+        else:
+            others.append((name, _single_reader(name, kind, has_presence)))
+    return tuple(plain), tuple(others)
 
 
-def _build(cls: type[T], message: Any, path: str, room: _Room | None) -> T:
-    values = {}
-    for field in _fields(cast(type, cls), message.__class__):
-        name, kind = field.name, field.kind
-        if field.is_plain:  # first, being most fields by far
-            values[name] = getattr(message, name)
-            continue
-        where = join(path, name)
-        if room is not None and (kind.repeated or kind.kind is Kind.STRING_MAP):
-            room.take(len(getattr(message, name)), field.limit, where)
-        value = _read(message, field, where, room)
-        if value is not None:
-            values[name] = value
+def _build(cls: type[T], message: Any, room: _Room | None) -> T:
+    plain, others = _readers(cast(type, cls), message.__class__)
+    values = {name: getattr(message, name) for name in plain}
+    name = ""
+    try:
+        for name, read in others:
+            value = read(message, room)
+            if value is not None:
+                values[name] = value
+    except InvalidInput as error:
+        raise _within(name, error) from None
     try:
         return cls(**values)
     except TypeError:
@@ -219,79 +236,107 @@ def _build(cls: type[T], message: Any, path: str, room: _Room | None) -> T:
             and f.default_factory is dataclasses.MISSING
             and f.name not in values
         ]
-        raise InvalidInput.field(join(path, missing[0]), "is missing") from None
+        raise InvalidInput.field(missing[0], "is missing") from None
 
 
-def _read(message: Any, field: _Field, path: str, room: _Room | None) -> Any:
-    """A field's value, or None where the dataclass's default holds."""
-    name, kind = field.name, field.kind
-    if kind.kind is Kind.UNION:
-        return _read_union(message, name, kind, path, room)
-    if kind.repeated:
-        return tuple(
-            _read_entry(item, kind, f"{path}[{i}]", room)
-            for i, item in enumerate(getattr(message, name))
-        )
-    if kind.kind is Kind.STRING_MAP:
-        return dict(getattr(message, name))
-    if field.has_presence and not message.HasField(name):
-        return None
-    return _read_item(getattr(message, name), kind, path, room)
+def _union_reader(name: str, kind: FieldType, message: type[Message]) -> _Read:
+    """Of a `oneof`, in the message itself or in a wrapper."""
+    classes = {snake_case(member.__name__): member for member in kind.members}
+    descriptor: Any = message.DESCRIPTOR
+    wrapped = name not in descriptor.oneofs_by_name
+    oneof = descriptor.fields_by_name[name].message_type.oneofs[0].name if wrapped else name
+
+    def read(message: Any, room: _Room | None) -> Any:
+        if wrapped:
+            if not message.HasField(name):
+                return None
+            message = getattr(message, name)
+        member = message.WhichOneof(oneof)
+        if member is None:
+            raise InvalidInput.field("", f"must set exactly one of: {', '.join(classes)}")
+        try:
+            return _build(classes[member], getattr(message, member), room)
+        except InvalidInput as error:
+            raise _within(member, error) from None
+
+    return read
 
 
-def _read_entry(item: Any, kind: FieldType, path: str, room: _Room | None) -> Any:
-    value = _read_item(item, kind, path, room)
-    if value is None:  # of a list, where there is no default
-        raise InvalidInput.field(path, "must not be unspecified")
-    return value
+def _list_reader(name: str, kind: FieldType, limit: int | None) -> _Read:
+    read_item = _item_reader(kind)
+
+    def read(message: Any, room: _Room | None) -> Any:
+        items = getattr(message, name)
+        if room is not None:
+            room.take(len(items), limit)
+        values: list[Any] = []
+        try:
+            for item in items:
+                value = read_item(item, room)
+                if value is None:  # of a list, where there is no default
+                    raise InvalidInput.field("", "must not be unspecified")
+                values.append(value)
+        except InvalidInput as error:
+            raise _within(f"[{len(values)}]", error) from None
+        return tuple(values)
+
+    return read
 
 
-def _read_union(message: Any, name: str, kind: FieldType, path: str, room: _Room | None) -> Any:
-    if name in message.DESCRIPTOR.oneofs_by_name:
-        holder, oneof = message, name
-    elif message.HasField(name):
-        holder = getattr(message, name)
-        oneof = holder.DESCRIPTOR.oneofs[0].name
-    else:
-        return None
-    member = holder.WhichOneof(oneof)
-    if member is None:
-        names = ", ".join(snake_case(item.__name__) for item in kind.members)
-        raise InvalidInput.field(path, f"must set exactly one of: {names}")
-    cls = next(item for item in kind.members if snake_case(item.__name__) == member)
-    return _build(cls, getattr(holder, member), join(path, member), room)
+def _map_reader(name: str, limit: int | None) -> _Read:
+    def read(message: Any, room: _Room | None) -> Any:
+        items = getattr(message, name)
+        if room is not None:
+            room.take(len(items), limit)
+        return dict(items)
+
+    return read
 
 
-def _read_item(value: Any, kind: FieldType, path: str, room: _Room | None) -> Any:
-    if kind.kind is Kind.MESSAGE:
-        return _build(kind.base, value, path, room)
-    if kind.kind is Kind.ENUM:
-        return enum_member(cast(type[enum.Enum], kind.base), value, path)
-    if kind.kind is Kind.ARRAY:
-        return tensors.decode(value, path)
-    if kind.kind is Kind.STRUCT:
-        if room is not None and value.ByteSize() > MAX_STRUCT_BYTES:
-            raise InvalidInput.field(path, f"must have at most {MAX_STRUCT_BYTES} bytes")
-        return from_struct(value)
-    if kind.kind is Kind.DATETIME:
-        return _read_datetime(value, path)
-    if kind.kind is Kind.DURATION:
-        return _read_duration(value, path)
-    return value
+def _single_reader(name: str, kind: FieldType, has_presence: bool) -> _Read:
+    read_item = _item_reader(kind)
+
+    def read(message: Any, room: _Room | None) -> Any:
+        if has_presence and not message.HasField(name):
+            return None
+        return read_item(getattr(message, name), room)
+
+    return read
 
 
-def _read_datetime(value: Any, path: str) -> datetime:
+def _item_reader(kind: FieldType) -> _Read:
+    """How a single value is read."""
+    cls = kind.base
+    readers: dict[Kind, _Read] = {
+        Kind.MESSAGE: lambda value, room: _build(cls, value, room),
+        Kind.ENUM: lambda value, _: enum_member(cast(type[enum.Enum], cls), value),
+        Kind.ARRAY: lambda value, _: tensors.decode(value, ""),
+        Kind.STRUCT: _read_struct,
+        Kind.DATETIME: lambda value, _: _read_datetime(value),
+        Kind.DURATION: lambda value, _: _read_duration(value),
+        Kind.SCALAR: lambda value, _: value,
+    }
+    return readers[kind.kind]
+
+
+def _read_struct(value: Any, room: _Room | None) -> dict[str, Any]:
+    if room is not None and value.ByteSize() > MAX_STRUCT_BYTES:
+        raise InvalidInput.field("", f"must have at most {MAX_STRUCT_BYTES} bytes")
+    return from_struct(value)
+
+
+def _read_datetime(value: Any) -> datetime:
     try:
         if not 0 <= value.nanos < 10**9:
             raise OverflowError
         return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
     except OverflowError:
-        raise InvalidInput.field(path, "must be a time between the years 1 and 9999") from None
+        raise InvalidInput.field("", "must be a time between the years 1 and 9999") from None
 
 
-def _read_duration(value: Any, path: str) -> timedelta:
+def _read_duration(value: Any) -> timedelta:
     if abs(value.seconds) > _MAX_SECONDS or abs(value.nanos) >= 10**9:
-        raise InvalidInput.field(path, "must be a duration within the allowed range")
+        raise InvalidInput.field("", "must be a duration within the allowed range")
     return timedelta(seconds=value.seconds, microseconds=value.nanos / 1000)
 
 
@@ -308,6 +353,11 @@ def _numbers(cls: type[enum.Enum]) -> dict[enum.Enum, int]:
     raise LookupError(f"{cls.__name__} has no enum on the wire")
 
 
+@per_class
+def _members(cls: type[enum.Enum]) -> dict[int, enum.Enum]:
+    return {number: member for member, number in _numbers(cls).items()}
+
+
 def enum_number(member: enum.Enum) -> Any:
     """The wire number of an enum member (an int; the stubs give every enum a type of its own)."""
     return _numbers(type(member))[member]
@@ -321,9 +371,9 @@ def enum_member(cls: type[E], number: int, path: str = "") -> E | None:
     """
     if number == 0:
         return None
-    for member, known in _numbers(cls).items():
-        if known == number:
-            return cast(E, member)
+    member = _members(cls).get(number)
+    if member is not None:
+        return cast(E, member)
     names = ", ".join(str(member.value) for member in cls)
     raise InvalidInput.field(path, f"must be one of: {names}; not the unknown number {number}")
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.schema import join
 from mentorgrad.v1 import tensor_pb2
 
 _DTYPES: dict[tensor_pb2.Dtype, np.dtype] = {
@@ -56,20 +57,22 @@ def decode(message: tensor_pb2.Tensor, path: str = "tensor") -> np.ndarray:
     """
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
-        raise InvalidInput.field(f"{path}.dtype", "must be one of the known element types")
+        raise InvalidInput.field(join(path, "dtype"), "must be one of the known element types")
     shape = tuple(message.shape[: MAX_DIMENSIONS + 1])
     if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
         raise InvalidInput.field(
-            f"{path}.shape", f"must be at most {MAX_DIMENSIONS} lengths of at least 0"
+            join(path, "shape"), f"must be at most {MAX_DIMENSIONS} lengths of at least 0"
         )
     expected = math.prod(shape) * dtype.itemsize
     data = message.data  # a copy every time it is asked for
     if len(data) != expected:
         raise InvalidInput.field(
-            f"{path}.data",
+            join(path, "data"),
             f"must be {expected} bytes for shape {list(shape)} of {dtype.name}, not {len(data)}",
         )
     try:
         return np.frombuffer(data, dtype=dtype).reshape(shape)
     except ValueError:  # a length of 0 makes any others fit the bytes, but not numpy
-        raise InvalidInput.field(f"{path}.shape", "must be lengths that memory can hold") from None
+        raise InvalidInput.field(
+            join(path, "shape"), "must be lengths that memory can hold"
+        ) from None

@@ -16,7 +16,8 @@ from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
 from trainer_service.catalogue import Mentors
-from trainer_service.servicer import CHECKS_AT_ONCE, IMPORTS_AT_ONCE, Offer, TrainerServicer
+from trainer_service.importing import IMPORTS_AT_ONCE
+from trainer_service.servicer import CHECKS_AT_ONCE, Offer, TrainerServicer
 
 
 class Slow:
