@@ -12,8 +12,6 @@ from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.model.event import RunEvent, Segment
 from mentorgrad.model.run import Run
 from mentorgrad.schema import evolve
-from mentorgrad.v1.trainer_service_pb2 import ImportRunRequest
-from mentorgrad.wire import codec
 from run_store.protocols import RunWriter
 from trainer_service.threads import to_its_end
 
@@ -42,8 +40,11 @@ class Importer:
         self._max_events = max_events
         self._under_way = 0
 
-    async def take(self, requests: AsyncIterator[ImportRunRequest]) -> Run:
+    async def take(self, sent: AsyncIterator[tuple[RunEvent, int]]) -> Run:
         """Records a log and returns the run that it makes.
+
+        Args:
+            sent: Each event, sound in itself, and the bytes that it came in.
 
         Raises:
             ResourceExhausted: Others are being imported.
@@ -57,7 +58,7 @@ class Importer:
             )
         self._under_way += 1
         try:
-            events = await self._collect(requests)
+            events = await self._collect(sent)
         except BaseException:
             self._ended()
             raise
@@ -66,21 +67,19 @@ class Importer:
     def _ended(self) -> None:
         self._under_way -= 1
 
-    async def _collect(self, requests: AsyncIterator[ImportRunRequest]) -> list[RunEvent]:
+    async def _collect(self, sent: AsyncIterator[tuple[RunEvent, int]]) -> list[RunEvent]:
         """The events of a log, up to the limits."""
         events: list[RunEvent] = []
-        size, room = 0, _Room()
-        async for request in requests:
-            size += request.ByteSize()
-            if size > self._max_bytes or len(events) >= self._max_events:
+        total, room = 0, _Room()
+        async for event, size in sent:
+            total += size
+            if total > self._max_bytes or len(events) >= self._max_events:
                 raise InvalidInput.field(
                     "event",
                     f"an imported run may have at most {self._max_events} events and "
                     f"{self._max_bytes >> 20} MiB",
                     reason="IMPORT_TOO_LARGE",
                 )
-            path = f"events[{len(events)}]"
-            event = codec.from_message(RunEvent, request.event, path, checked=True)
             events.append(room.keep(event))
         return events
 

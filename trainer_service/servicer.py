@@ -13,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 
 import mentorgrad
 from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.model.event import Created
+from mentorgrad.model.event import Created, RunEvent
 from mentorgrad.model.run import Run
 from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
@@ -163,7 +163,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""
-        run = await self._importer.take(request_iterator)
+        run = await self._importer.take(_sent(request_iterator))
         return pb.ImportRunResponse(run=codec.to_message(run))
 
     async def DownloadArtifact(  # noqa: N802
@@ -203,3 +203,14 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             queued_runs=queued,
             queue_limit=self._offer.queue_limit,
         )
+
+
+async def _sent(
+    requests: AsyncIterator[pb.ImportRunRequest],
+) -> AsyncIterator[tuple[RunEvent, int]]:
+    """The events of an import, each with its size in bytes."""
+    count = 0
+    async for request in requests:
+        path = f"events[{count}]"
+        yield codec.from_message(RunEvent, request.event, path, checked=True), request.ByteSize()
+        count += 1

@@ -15,8 +15,6 @@ from hypothesis.extra import numpy as arrays
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.event import RunEvent, Segment
 from mentorgrad.model.run import Run, Snapshot
-from mentorgrad.v1.trainer_service_pb2 import ImportRunRequest
-from mentorgrad.wire import codec
 from run_store.protocols import RunWriter
 from trainer_service import importing
 from trainer_service.importing import Importer
@@ -46,9 +44,9 @@ def log(tensors: Iterable[np.ndarray | None]) -> list[RunEvent]:
     ]
 
 
-async def requests(events: Iterable[RunEvent]) -> AsyncIterator[ImportRunRequest]:
+async def sending(events: Iterable[RunEvent]) -> AsyncIterator[tuple[RunEvent, int]]:
     for event in events:
-        yield ImportRunRequest(event=codec.to_message(event))
+        yield event, 300
 
 
 def importer(store: Keeper, max_bytes: int = 1 << 20) -> Importer:
@@ -62,7 +60,7 @@ async def test_tensors_are_kept_as_they_came_whatever_piece_of_memory_they_lie_i
     store, given_events = Keeper(), log(tensors)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importing, "_PIECE_BYTES", piece)
-        await importer(store).take(requests(given_events))
+        await importer(store).take(sending(given_events))
     assert len(store.events) == len(given_events)
     for kept, sent in zip(store.events, tensors, strict=True):
         assert isinstance(kept.payload, Segment)
@@ -82,5 +80,5 @@ async def test_a_log_beyond_the_limit_reaches_no_store() -> None:
     store = Keeper()
     large = log([np.zeros((1, 64), np.float32)] * 4)
     with pytest.raises(InvalidInput, match="at most 100 events"):
-        await importer(store, max_bytes=600).take(requests(large))
+        await importer(store, max_bytes=600).take(sending(large))
     assert not store.events
