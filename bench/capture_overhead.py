@@ -26,8 +26,8 @@ from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Capture, CaptureContent, MentorChoice, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.control import Stopper
-from trainer_service.execution import Parts, execute
+from trainer_service.running.control import Stopper
+from trainer_service.running.execution import Parts, execute
 
 
 class Bench:

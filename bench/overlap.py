@@ -36,10 +36,10 @@ from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Acceptance, MentorChoice, MentorMode, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service import alternation
-from trainer_service.capture import Capture
-from trainer_service.control import Stopper
-from trainer_service.execution import execute
+from trainer_service.running import alternation
+from trainer_service.running.capture import Capture
+from trainer_service.running.control import Stopper
+from trainer_service.running.execution import execute
 
 LATENCY = 0.5
 """Seconds that the mentor takes for an answer."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from mentorgrad.cli.arms import OBJECTIVE
 from mentorgrad.model.spec import RunSpec
 from trainer_service import composition
-from trainer_service.execution import Parts
 from trainer_service.job import WorkerJob
 from trainer_service.protocols import Objective
+from trainer_service.running.execution import Parts
 from trainer_service.settings import default_cache_dir
 
 

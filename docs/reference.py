@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad.cli import access, tokens
-from mentorgrad.cli.common import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
+from mentorgrad.cli.options import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.schema import Kind, all_dataclasses, field_bounds, field_types, snake_case, to_dict
 from mentorgrad.serving.authorization import SCOPES

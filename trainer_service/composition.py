@@ -40,7 +40,12 @@ from run_store.history import SERVICE_NAME as HISTORY
 from run_store.history import HistoryServicer
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.catalogue import Mentors, Probe
+from trainer_service.control_plane.catalogue import Mentors, Probe
+from trainer_service.control_plane.metrics import TrainerMetrics
+from trainer_service.control_plane.scheduler import Scheduler
+from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
+from trainer_service.control_plane.servicer import Offer, TrainerServicer
+from trainer_service.control_plane.validation import validate_objective
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
 from trainer_service.experiments.admission import Admission
@@ -49,18 +54,13 @@ from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.job import MentorAccess, WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
-from trainer_service.metrics import TrainerMetrics
-from trainer_service.scheduler import Scheduler
-from trainer_service.servicer import SERVICE_NAME as TRAINER
-from trainer_service.servicer import Offer, TrainerServicer
 from trainer_service.settings import TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
-from trainer_service.validation import validate_objective
 
 if TYPE_CHECKING:
     from mentorgrad.model.run import Run
-    from trainer_service.execution import Parts
     from trainer_service.protocols import Mentor, Objective
+    from trainer_service.running.execution import Parts
 
 log = structlog.get_logger(__name__)
 
@@ -315,10 +315,10 @@ def import_numerics() -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer, BertModel  # noqa: F401
 
-    from trainer_service import execution  # noqa: F401
     from trainer_service.mentors import controls  # noqa: F401
     from trainer_service.objectives import build  # noqa: F401
     from trainer_service.optimizers.build import build_optimizer
+    from trainer_service.running import execution  # noqa: F401
 
     # The first step of an optimizer imports some seconds' worth of torch.
     torch.set_num_threads(1)
@@ -330,10 +330,10 @@ def run_parts(job: WorkerJob) -> Parts:
     """What a run is put together from, in a worker."""
     import torch
 
-    from trainer_service.execution import Parts
     from trainer_service.mentors.controls import build_control
     from trainer_service.objectives.build import build_objective
     from trainer_service.optimizers.build import build_optimizer
+    from trainer_service.running.execution import Parts
 
     torch.set_num_threads(job.threads)
 

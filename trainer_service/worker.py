@@ -37,7 +37,6 @@ from mentorgrad.serving import logs
 from mentorgrad.wire import tracing
 from run_store.open import open_store
 from run_store.protocols import Lease, RunStore
-from trainer_service.control import LEASE, StopKind, Stopper, Watcher
 from trainer_service.job import (
     EXIT_BAD_JOB,
     EXIT_FAILED,
@@ -46,6 +45,7 @@ from trainer_service.job import (
     EXIT_STORE,
     WorkerJob,
 )
+from trainer_service.running.control import LEASE, StopKind, Stopper, Watcher
 
 log = structlog.get_logger(__name__)
 
@@ -140,9 +140,9 @@ def _trace_parent(store: RunStore, run_id: str) -> str:
 def _execute(job: WorkerJob, store: RunStore, stopper: Stopper, run: Run, lease: Lease) -> int:
     """Executes the claimed run; returns the exit code."""
     from trainer_service.composition import run_parts
-    from trainer_service.execution import execute
-    from trainer_service.recorder import Bearing
-    from trainer_service.telemetry import Reporter, Telemetry
+    from trainer_service.running.execution import execute
+    from trainer_service.running.recorder import Bearing
+    from trainer_service.running.telemetry import Reporter, Telemetry
 
     telemetry = Telemetry()
     bearing = Bearing(job.spool_mib << 20, job.store_patience, stopper.is_leaving)

@@ -9,8 +9,8 @@ import torch
 from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
 from tests.support.numerics import CPU, encoder, objective, tickets, tiny_encoder, tune
 from trainer_service import tensorfile
+from trainer_service.encoding.projection import Vocabulary
 from trainer_service.objectives.names import ARTIFACT
-from trainer_service.projection import Vocabulary
 from trainer_service.protocols import Objective, ProposalRejected
 
 NAMES = [

@@ -44,11 +44,11 @@ from run_store.protocols import RunStore
 from tests.support import tiny_models
 from tests.support.effective_log import effective
 from trainer_service.composition import run_parts
-from trainer_service.control import Stop, StopKind
-from trainer_service.execution import Parts, execute
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
 from trainer_service.objectives.names import ARTIFACT
+from trainer_service.running.control import Stop, StopKind
+from trainer_service.running.execution import Parts, execute
 from trainer_service.settings import TrainerSettings
 
 LEASE = timedelta(seconds=30)

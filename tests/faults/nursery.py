@@ -42,12 +42,14 @@ from mentorgrad.model.spec import RunSpec
 from mentorgrad.serving import logs
 from run_store.open import open_store
 from tests.faults.cases import Kill
-from trainer_service import control, scheduler, worker
+from trainer_service import worker
 from trainer_service.composition import import_numerics
-from trainer_service.control import Stopper
+from trainer_service.control_plane import scheduler
 from trainer_service.job import WorkerJob
 from trainer_service.objectives import build as objectives
-from trainer_service.recorder import Recorder
+from trainer_service.running import control
+from trainer_service.running.control import Stopper
+from trainer_service.running.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36

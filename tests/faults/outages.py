@@ -35,7 +35,7 @@ from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
 from tests.faults.proxy import Proxy
 from tests.faults.test_store_outage import Run, behind, limit_pages
-from trainer_service.recorder import Recorder
+from trainer_service.running.recorder import Recorder
 
 BEGINS, LASTS = (40, 120, 200), 50
 """Step boundaries at which the store goes away, three times a run; and for how many."""

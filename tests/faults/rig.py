@@ -23,9 +23,9 @@ from mentorgrad.model.spec import (
 from mentorgrad.wire.advising import Patience
 from run_store.memory_store import MemoryRunStore
 from trainer_service.composition import run_parts
-from trainer_service.control import StopKind, Stopper
-from trainer_service.execution import Parts, execute
 from trainer_service.job import WorkerJob
+from trainer_service.running.control import StopKind, Stopper
+from trainer_service.running.execution import Parts, execute
 
 SPEC = RunSpec(
     objective=Function("rastrigin", 2),

@@ -22,8 +22,8 @@ from mentorgrad.model.spec import Stages
 from tests.faults.proxy import Proxy
 from tests.faults.rig import PATIENCE, SPEC, Rig
 from tests.support.scripted_mentor import Replies
-from trainer_service import execution
 from trainer_service.mentors import remote
+from trainer_service.running import execution
 
 FOUR_STAGES = dataclasses.replace(
     SPEC,

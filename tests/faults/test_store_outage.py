@@ -27,13 +27,13 @@ from run_store.protocols import RunStore
 from tests.faults.proxy import Proxy
 from tests.support.effective_log import effective
 from tests.support.trainer_process import eventually
-from trainer_service import control, recorder
 from trainer_service.composition import run_parts
-from trainer_service.control import Stopper, Watcher
-from trainer_service.execution import execute
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.names import ARTIFACT
-from trainer_service.recorder import Bearing, Recorder
+from trainer_service.running import control, recorder
+from trainer_service.running.control import Stopper, Watcher
+from trainer_service.running.execution import execute
+from trainer_service.running.recorder import Bearing, Recorder
 
 SPEC = RunSpec(
     objective=Function("levy", 3),

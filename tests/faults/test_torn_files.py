@@ -13,12 +13,12 @@ from torch import Tensor
 from mentorgrad.errors import DataLoss
 from mentorgrad.model.run import Candidate, Score
 from mentorgrad.model.spec import Budget
-from trainer_service import checkpoint
-from trainer_service.budget import Ledger
-from trainer_service.embedding_cache import EmbeddingCache
-from trainer_service.progress import Pool, Progress, leaf
+from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.protocols import Scored
-from trainer_service.scoring import Origin
+from trainer_service.running import checkpoint
+from trainer_service.running.budget import Ledger
+from trainer_service.running.progress import Pool, Progress, leaf
+from trainer_service.running.scoring import Origin
 
 CPU = torch.device("cpu")
 

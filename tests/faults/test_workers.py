@@ -30,8 +30,7 @@ from mentorgrad.model.spec import (
 from run_store.memory_store import MemoryRunStore
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service.composition import run_parts
-from trainer_service.control import Stopper
-from trainer_service.execution import execute
+from trainer_service.control_plane.scheduler import DIED
 from trainer_service.job import (
     EXIT_BAD_JOB,
     EXIT_NOT_MINE,
@@ -40,7 +39,8 @@ from trainer_service.job import (
     WorkerJob,
 )
 from trainer_service.objectives.names import ARTIFACT
-from trainer_service.scheduler import DIED
+from trainer_service.running.control import Stopper
+from trainer_service.running.execution import execute
 
 SPEC = RunSpec(
     objective=Function("rastrigin", 3),

@@ -43,7 +43,7 @@ from mentorgrad.wire.channels import unary_channel
 from mentorgrad.wire.codec import to_message
 from mentorgrad.wire.status import from_rpc_error
 from tests.support.trainer_process import TrainerProcess, command_line
-from trainer_service.importing import IMPORTS_AT_ONCE
+from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
 
 QUICK = RunSpec(
     objective=Function("rastrigin", 2),

@@ -10,8 +10,8 @@ import torch
 
 from mentorgrad.model import spec as specs
 from mentorgrad.models import resolve
-from trainer_service.embedding_cache import EmbeddingCache
-from trainer_service.encoders import TextEncoder
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.objectives.label_prompt import LabelPromptObjective
 from trainer_service.objectives.prompt_tuning import PromptTuningObjective

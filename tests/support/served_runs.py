@@ -30,11 +30,11 @@ from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
 from run_store.history import HistoryServicer
 from run_store.memory_store import MemoryRunStore
-from trainer_service.catalogue import Mentors
+from trainer_service.control_plane.catalogue import Mentors
+from trainer_service.control_plane.servicer import Offer, TrainerServicer
 from trainer_service.experiments.admission import Admission
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.servicer import ExperimentServicer
-from trainer_service.servicer import Offer, TrainerServicer
 
 DIGEST = "d" * 64
 

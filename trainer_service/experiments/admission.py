@@ -12,8 +12,8 @@ from mentorgrad.model.run import Run, RunState
 from mentorgrad.model.spec import RunSpec
 from run_store.experiments import EXPERIMENT, PHASE
 from run_store.protocols import RunStore
-from trainer_service import steering
-from trainer_service.catalogue import versions
+from trainer_service.control_plane import steering
+from trainer_service.control_plane.catalogue import versions
 from trainer_service.experiments.expansion import Phase
 
 PAGE = 500

@@ -12,7 +12,7 @@ from mentorgrad.model.spec import CaptureContent, RunSpec
 from mentorgrad.schema import MAX_VIOLATIONS
 from mentorgrad.wire import codec
 from run_store.experiments import LABELS
-from trainer_service.catalogue import Mentors, spec_violations
+from trainer_service.control_plane.catalogue import Mentors, spec_violations
 from trainer_service.experiments.expansion import Expansion, Place, distinct_places, variations
 
 MAX_LABELS = 64

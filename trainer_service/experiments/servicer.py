@@ -17,13 +17,13 @@ from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
-from trainer_service.catalogue import Mentors
+from trainer_service.control_plane.catalogue import Mentors
+from trainer_service.control_plane.threads import to_its_end
 from trainer_service.experiments.admission import cancel_runs, runs_of
 from trainer_service.experiments.checking import check_mentors, check_specs, doubts
 from trainer_service.experiments.expansion import Phase
 from trainer_service.experiments.progress import ended, planned, with_progress
 from trainer_service.experiments.tuning import choose_rates, given_rates
-from trainer_service.threads import to_its_end
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExperimentService"].full_name
 """For health and reflection."""

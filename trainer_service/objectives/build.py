@@ -46,8 +46,8 @@ def build_objective(
     if isinstance(objective, External):
         raise not_executed()
     # transformers takes seconds to import, which `function` can do without.
-    from trainer_service.embedding_cache import EmbeddingCache
-    from trainer_service.encoders import TextEncoder
+    from trainer_service.encoding.embedding_cache import EmbeddingCache
+    from trainer_service.encoding.encoders import TextEncoder
     from trainer_service.objectives.label_prompt import LabelPromptObjective
     from trainer_service.objectives.prompt_tuning import PromptTuningObjective
 

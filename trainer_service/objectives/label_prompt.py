@@ -18,8 +18,8 @@ from mentorgrad.model.advice import PositionHints, Proposal, ProposalStatus, Tas
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import LabelPrompt
 from trainer_service import tensorfile
-from trainer_service.embedding_cache import EmbeddingCache
-from trainer_service.encoders import TextEncoder
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.classification import (
     labels_of,
     losses_and_hits,

@@ -24,7 +24,7 @@ from mentorgrad.model.advice import PositionHints, Proposal, TaskCard
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import PromptTuning, Readout
 from trainer_service import tensorfile
-from trainer_service.encoders import TextEncoder
+from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapter import AdapterExport
 from trainer_service.objectives.classification import (
     losses_and_hits,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer_service.encoders import TextEncoder
+from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.classification import labels_of
 from trainer_service.tasks.data import Row
 

@@ -17,8 +17,8 @@ from mentorgrad.model.advice import (
     TokenHint,
 )
 from mentorgrad.model.spec import Placement, Projection
-from trainer_service.encoders import TextEncoder
-from trainer_service.projection import Projections, Vocabulary, WordProjector
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.encoding.projection import Projections, Vocabulary, WordProjector
 from trainer_service.protocols import ProposalRejected
 
 _PADDING, _NEUTRAL = "a", "."

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mentorgrad.cli.common import MentorOption, ServerOption
+from mentorgrad.cli.options import MentorOption, ServerOption
 
 if TYPE_CHECKING:
     from mentorgrad.wire.credentials import Credentials

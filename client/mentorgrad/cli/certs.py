@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mentorgrad.cli.common import JsonOption, require_extras
+from mentorgrad.cli.extras import require_extras
+from mentorgrad.cli.options import JsonOption
 from mentorgrad.cli.output import Output
 
 app = typer.Typer(

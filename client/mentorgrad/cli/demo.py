@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mentorgrad.cli.arms import ARMS, EVALUATIONS, GRADIENT_STEPS, MENTOR, arm_spec
-from mentorgrad.cli.common import JsonOption, require_extras
+from mentorgrad.cli.extras import require_extras
+from mentorgrad.cli.options import JsonOption
 from mentorgrad.cli.output import Output, note, number
 from mentorgrad.cli.processes import Services, cores, divide_cores
 from mentorgrad.cli.together import STORE_VARIABLE

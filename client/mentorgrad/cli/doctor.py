@@ -14,19 +14,17 @@ from enum import StrEnum
 import typer
 
 from mentorgrad.cli.access import credentials
-from mentorgrad.cli.common import (
+from mentorgrad.cli.extras import EXTRAS, installed_version
+from mentorgrad.cli.options import (
     DEFAULT_MENTOR,
     DEFAULT_SERVER,
-    EXTRAS,
     JsonOption,
     MentorOption,
     ServerOption,
-    check_address,
-    installed_version,
-    one_line,
 )
 from mentorgrad.cli.output import Output
 from mentorgrad.cli.processes import cores, divide_cores
+from mentorgrad.cli.text import check_address, one_line
 from mentorgrad.errors import MentorgradError
 
 _REQUIRED = ("grpcio", "grpcio-status", "protobuf", "googleapis-common-protos", "numpy", "rich")

@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mentorgrad.cli.common import (
-    DEFAULT_SERVER,
-    JsonOption,
-    ServerOption,
-    one_line,
-    open_client,
-    suffix,
-)
+from mentorgrad.cli.opening import open_client
+from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.output import Output, moment, note, shorten
+from mentorgrad.cli.text import one_line, suffix
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupported
 
 if TYPE_CHECKING:

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mentorgrad.cli.common import (
+from mentorgrad.cli.opening import open_client, open_reader
+from mentorgrad.cli.options import (
     DEFAULT_SERVER,
     JsonOption,
     RunArgument,
     ServerOption,
     StoreOption,
-    choice,
-    open_client,
-    open_reader,
 )
 from mentorgrad.cli.output import Output
+from mentorgrad.cli.text import choice
 from mentorgrad.errors import InvalidInput
 
 if TYPE_CHECKING:

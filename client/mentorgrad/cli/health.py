@@ -7,14 +7,10 @@ import asyncio
 import typer
 
 from mentorgrad.cli.access import credentials
-from mentorgrad.cli.common import (
-    DEFAULT_SERVER,
-    JsonOption,
-    ServerOption,
-    check_address,
-    require_extras,
-)
+from mentorgrad.cli.extras import require_extras
+from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.output import Output
+from mentorgrad.cli.text import check_address
 
 _TIMEOUT = 5.0
 """Seconds that the answer may take: less than what a container's health check is given."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mentorgrad.cli.common import require_extras
+from mentorgrad.cli.extras import require_extras
 from mentorgrad.cli.output import Output, counted
 from mentorgrad.cli.processes import Services, cores, divide_cores
 from mentorgrad.cli.together import STORE_VARIABLE

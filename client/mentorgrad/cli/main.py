@@ -26,8 +26,8 @@ from mentorgrad.cli import (
     tasks,
     tokens,
 )
-from mentorgrad.cli.common import one_line
 from mentorgrad.cli.output import note
+from mentorgrad.cli.text import one_line
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.wire import tracing
 

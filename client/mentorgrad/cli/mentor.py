@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mentorgrad.cli.common import DEFAULT_MENTOR, JsonOption, MentorOption, open_mentor
+from mentorgrad.cli.opening import open_mentor
+from mentorgrad.cli.options import DEFAULT_MENTOR, JsonOption, MentorOption
 from mentorgrad.cli.output import Output, seconds, shorten
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mentorgrad.cli.common import JsonOption
+from mentorgrad.cli.options import JsonOption
 from mentorgrad.cli.output import Output
 
 app = typer.Typer(

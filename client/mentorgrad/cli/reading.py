@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mentorgrad.cli.common import (
+from mentorgrad.cli.opening import open_client, open_reader
+from mentorgrad.cli.options import (
     DEFAULT_SERVER,
     JsonOption,
     RunArgument,
     ServerOption,
     StoreOption,
-    choice,
-    open_client,
-    open_reader,
-    pairs_of,
 )
 from mentorgrad.cli.output import Output, moment, note, number, seconds, shorten
+from mentorgrad.cli.text import choice, pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mentorgrad.cli.common import Reader
+    from mentorgrad.cli.opening import Reader
     from mentorgrad.model.run import Candidate, Run, Usage
     from mentorgrad.results import Comparison
 

@@ -7,15 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mentorgrad.cli.common import (
-    DEFAULT_SERVER,
-    JsonOption,
-    ServerOption,
-    open_client,
-    pairs_of,
-    suffix,
-)
+from mentorgrad.cli.opening import open_client
+from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.output import Output, note
+from mentorgrad.cli.text import pairs_of, suffix
 from mentorgrad.model.spec import Function, RunSpec
 
 _SPEC = RunSpec()

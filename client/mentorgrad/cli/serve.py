@@ -10,13 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mentorgrad.cli.common import (
-    JsonOption,
-    load_entry_point,
-    require_extras,
-    suffix,
-)
+from mentorgrad.cli.extras import load_entry_point, require_extras
+from mentorgrad.cli.options import JsonOption
 from mentorgrad.cli.output import Output, note
+from mentorgrad.cli.text import suffix
 from mentorgrad.errors import Unsupported
 
 COMMANDS = "mentorgrad.commands"

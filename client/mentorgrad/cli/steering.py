@@ -6,15 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mentorgrad.cli.common import (
-    DEFAULT_SERVER,
-    JsonOption,
-    RunArgument,
-    ServerOption,
-    open_client,
-    suffix,
-)
+from mentorgrad.cli.opening import open_client
+from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, RunArgument, ServerOption
 from mentorgrad.cli.output import Output, note
+from mentorgrad.cli.text import suffix
 
 if TYPE_CHECKING:
     from mentorgrad.model.run import Run

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mentorgrad.cli.common import JsonOption, choice
+from mentorgrad.cli.options import JsonOption
 from mentorgrad.cli.output import Output, note
+from mentorgrad.cli.text import choice
 
 if TYPE_CHECKING:
     from mentorgrad.tokens import TokenRecord

@@ -8,9 +8,9 @@ import typer
 from rich.progress import TaskID
 
 from mentorgrad.cli.bars import Live
-from mentorgrad.cli.common import suffix
 from mentorgrad.cli.narrate import Narrator, Progress
 from mentorgrad.cli.output import Output, note, number
+from mentorgrad.cli.text import suffix
 from mentorgrad.model.event import Finished, RunEvent, StateChanged
 from mentorgrad.model.run import RunState
 from mentorgrad.schema import to_dict

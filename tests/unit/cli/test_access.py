@@ -13,8 +13,9 @@ import typer
 from cryptography import x509
 
 from mentorgrad import tokens
-from mentorgrad.cli import access, common
+from mentorgrad.cli import access, extras
 from mentorgrad.cli.main import app
+from mentorgrad.errors import InvalidInput
 from tests.support.deployment import ROOT
 
 Invoke = Callable[..., Any]
@@ -65,7 +66,7 @@ def test_what_a_command_is_told_it_uses(
 
     def open_client(server: str) -> Any:
         seen.append(access.credentials())
-        raise common.InvalidInput.field("--server", "seen")
+        raise InvalidInput.field("--server", "seen")
 
     monkeypatch.setattr("mentorgrad.cli.steering.open_client", open_client)
     monkeypatch.setenv("MENTORGRAD_TOKEN", "secret")
@@ -167,7 +168,7 @@ def test_an_authority_that_is_not_ours_is_left_alone(invoke: Invoke, tmp_path: P
 def test_without_the_extra_one_line_says_what_to_install(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common, "installed_version", lambda package: None)
+    monkeypatch.setattr(extras, "installed_version", lambda package: None)
     result = invoke("certs", "dev", str(tmp_path / "certs"))
     assert result.exit_code == 1
     assert "pip install 'mentorgrad[service]'" in result.stderr

@@ -204,12 +204,12 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
 ) -> None:
     from importlib.metadata import EntryPoint
 
-    from mentorgrad.cli import common
+    from mentorgrad.cli import extras
 
     def absent(group: str, name: str) -> tuple[EntryPoint, ...]:
         return (EntryPoint(name, "no_such_package.cli:app", group),)
 
-    monkeypatch.setattr(common.importlib.metadata, "entry_points", absent)
+    monkeypatch.setattr(extras.importlib.metadata, "entry_points", absent)
     result = invoke("runs", "list", "--store", "sqlite:///x.sqlite")
     assert result.exit_code == 1
     assert result.stderr == (

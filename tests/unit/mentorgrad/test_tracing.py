@@ -20,7 +20,7 @@ from mentorgrad.model.event import (
     StageStarted,
 )
 from mentorgrad.wire import tracing
-from trainer_service.telemetry import StageSpans
+from trainer_service.running.telemetry import StageSpans
 
 PARENT = f"00-{'1' * 32}-{'2' * 16}-01"
 

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.model.event import Created
+from mentorgrad.model.run import DesiredState, RunState
+from mentorgrad.model.spec import Function, RunSpec
+from run_store.memory_store import MemoryRunStore
+from trainer_service.control_plane import scheduler as module
+from trainer_service.control_plane.scheduler import DIED, Scheduler
+from trainer_service.executors.base import check_store
+from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, EXIT_STORE
+
+LEASE = timedelta(seconds=60)
+
+
+class Worker:
+    """A worker that does as the test says."""
+
+    def __init__(self, store: MemoryRunStore, run_id: str, device: str) -> None:
+        self.run_id = run_id
+        self.device = device
+        self.attempt: int | None = None
+        self.terminated = False
+        self._store = store
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def claim(self) -> None:
+        self.attempt = self._store.claim(self.run_id, "fake", LEASE).attempt
+
+    def end(self, code: int, state: RunState | None = None) -> None:
+        if state is not None:
+            self._store.transition(self.run_id, state, attempt=self.attempt)
+        self._end.set_result(code)
+
+    def lose(self, error: Exception) -> None:
+        self._end.set_exception(error)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._end)
+
+    def alive(self) -> bool:
+        return not self._end.done()
+
+    def terminate(self) -> None:
+        self.terminated = True
+        if self.alive():
+            if self.attempt is not None:
+                self._store.transition(self.run_id, RunState.INTERRUPTED, "saved")
+            self._end.set_result(EXIT_OK)
+
+    def kill(self) -> None:
+        if self.alive():
+            self._end.set_result(-9)
+
+
+class FakeExecutor:
+    remote = False
+
+    def __init__(self, store: MemoryRunStore) -> None:
+        self.store = store
+        self.started: list[Worker] = []
+        self.failures = 0
+        self.closed = False
+
+    async def start(self, run_id: str, device: str) -> Worker:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("no process can be started")
+        self.started.append(Worker(self.store, run_id, device))
+        return self.started[-1]
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.store = MemoryRunStore()
+        self.executor = FakeExecutor(self.store)
+
+    def create(self) -> str:
+        spec = RunSpec(objective=Function())
+        return self.store.create(Created(spec=spec))[0].run_id
+
+    def state(self, run_id: str) -> RunState:
+        return self.store.get_run(run_id).state
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("it never came to be")
+
+    async def worker(self, number: int) -> Worker:
+        await self.until(lambda: len(self.executor.started) >= number)
+        return self.executor.started[number - 1]
+
+    @contextlib.asynccontextmanager
+    async def scheduling(
+        self, *devices: str, per_device: int = 1, max_restarts: int = 2, grace: float = 10.0
+    ) -> AsyncIterator[Scheduler]:
+        made = Scheduler(
+            self.store,
+            self.executor,
+            devices or ("cpu",),
+            per_device=per_device,
+            max_restarts=max_restarts,
+        )
+        made.start()
+        yield made
+        await made.close(grace)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+async def test_the_oldest_runs_get_the_slots_of_every_device(rig: Rig) -> None:
+    runs = [rig.create() for _ in range(5)]
+    async with rig.scheduling("cuda:0", "cuda:1", per_device=2) as scheduler:
+        await rig.worker(4)
+        assert [w.run_id for w in rig.executor.started] == runs[:4]
+        assert sorted(w.device for w in rig.executor.started) == ["cuda:0"] * 2 + ["cuda:1"] * 2
+        assert scheduler.slots == 4
+        done = rig.executor.started[2]
+        done.claim()
+        done.end(EXIT_OK, RunState.SUCCEEDED)
+        fifth = await rig.worker(5)
+        assert (fifth.run_id, fifth.device) == (runs[4], done.device)
+
+
+async def test_a_dead_worker_leaves_an_interrupted_run_that_is_taken_up_again(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling():
+        first = await rig.worker(1)
+        first.claim()
+        first.end(-9)
+        second = await rig.worker(2)
+        assert second.run_id == run_id
+        assert rig.state(run_id) is RunState.INTERRUPTED
+        assert rig.store.get_run(run_id).reason == f"{DIED}: killed by SIGKILL"
+        second.claim()
+        second.end(EXIT_OK, RunState.SUCCEEDED)
+        await rig.until(lambda: rig.state(run_id) is RunState.SUCCEEDED)
+
+
+async def test_at_most_max_restarts(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling(max_restarts=2):
+        for number in (1, 2, 3):
+            worker = await rig.worker(number)
+            worker.claim()
+            worker.end(139)
+        await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
+        reason = rig.store.get_run(run_id).reason
+        assert reason == f"gave up after 3 dead workers; the last one: {DIED}: exit code 139"
+        assert len(rig.executor.started) == 3
+
+
+async def test_workers_that_never_start_fail_the_run_too(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling(max_restarts=1):
+        for number in (1, 2):
+            (await rig.worker(number)).end(1)
+        await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
+        assert rig.store.get_run(run_id).reason.startswith("no worker starts")
+
+
+async def test_a_run_that_somebody_else_claimed_is_left_alone(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling() as scheduler:
+        worker = await rig.worker(1)
+        rig.store.claim(run_id, "another service", LEASE)
+        worker.end(EXIT_NOT_MINE)
+        await rig.until(lambda: not scheduler.workers)
+        assert rig.state(run_id) is RunState.RUNNING
+
+
+async def test_a_stale_worker_cannot_bury_its_successors_run(rig: Rig) -> None:
+    run_id = rig.create()
+    async with rig.scheduling() as scheduler:
+        worker = await rig.worker(1)
+        worker.claim()
+        rig.store.transition(run_id, RunState.INTERRUPTED, "its lease ran out")
+        rig.store.claim(run_id, "another service", LEASE)
+        worker.end(-9)
+        await rig.until(lambda: not scheduler.workers)
+        assert rig.state(run_id) is RunState.RUNNING
+
+
+async def test_a_run_whose_lease_ran_out_is_taken_up(rig: Rig) -> None:
+    run_id = rig.create()
+    rig.store.claim(run_id, "a service that is gone", timedelta(0))
+    async with rig.scheduling():
+        worker = await rig.worker(1)
+        assert worker.run_id == run_id
+        assert rig.store.get_run(run_id).reason == f"{DIED}: its lease ran out"
+
+
+async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = rig.create()
+    rig.store.claim(run_id, "another service's", timedelta(0))
+    asked: list[int] = []
+    expired = rig.store.expired
+
+    def away_at_first() -> Any:
+        asked.append(1)
+        if len(asked) == 1:
+            raise Unavailable("restarting")
+        return expired()
+
+    monkeypatch.setattr(rig.store, "expired", away_at_first)
+    monkeypatch.setattr(module, "SPARE_SECONDS", 0.2)
+    async with rig.scheduling():
+        await rig.until(lambda: len(asked) > 4)
+        assert rig.state(run_id) is RunState.RUNNING
+        await rig.until(lambda: rig.state(run_id) is RunState.INTERRUPTED)
+
+
+@pytest.mark.parametrize(
+    ("desired", "state"),
+    [(DesiredState.CANCEL, RunState.CANCELLED), (DesiredState.PAUSE, RunState.PAUSED)],
+)
+async def test_what_was_wanted_of_a_dead_worker_is_done(
+    rig: Rig, desired: DesiredState, state: RunState
+) -> None:
+    run_id = rig.create()
+    async with rig.scheduling():
+        worker = await rig.worker(1)
+        worker.claim()
+        rig.store.set_desired(run_id, desired)
+        worker.end(-9)
+        await rig.until(lambda: rig.state(run_id) is state)
+        assert len(rig.executor.started) == 1
+
+
+async def test_closing_interrupts_the_workers_and_takes_no_more_runs(rig: Rig) -> None:
+    first, second = rig.create(), rig.create()
+    async with rig.scheduling():
+        worker = await rig.worker(1)
+        worker.claim()
+    assert worker.terminated
+    assert rig.executor.closed
+    assert (rig.state(first), rig.state(second)) == (RunState.INTERRUPTED, RunState.QUEUED)
+
+
+async def test_a_wake_at_the_same_moment_does_not_lose_the_close(rig: Rig) -> None:
+    made = Scheduler(rig.store, rig.executor, ["cpu"], per_device=1, max_restarts=0)
+    made.start()
+    await asyncio.sleep(0.05)
+    made.wake()
+    await asyncio.wait_for(made.close(1.0), 30)
+
+
+async def test_closing_kills_a_worker_that_hangs_and_its_run_is_not_a_death(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = rig.create()
+    async with rig.scheduling(grace=0.05):
+        worker = await rig.worker(1)
+        worker.claim()
+        monkeypatch.setattr(worker, "terminate", lambda: None)
+    run = rig.store.get_run(run_id)
+    assert (run.state, run.reason) == (RunState.INTERRUPTED, "the service shut down")
+
+
+async def test_an_executor_that_cannot_start_is_tried_again(rig: Rig) -> None:
+    rig.executor.failures = 2
+    run_id = rig.create()
+    async with rig.scheduling():
+        assert (await rig.worker(1)).run_id == run_id
+
+
+async def test_a_defect_does_not_end_the_giving_out_of_runs(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    healthy = rig.store.list_runs
+    failures = iter(["here", "and here"])
+
+    def broken(*arguments: Any) -> Any:
+        where = next(failures, "")
+        if where:
+            raise ZeroDivisionError(where)
+        return healthy(*arguments)
+
+    monkeypatch.setattr(rig.store, "list_runs", broken)
+    run_id = rig.create()
+    async with rig.scheduling():
+        assert (await rig.worker(1)).run_id == run_id
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("scheduler_failed") == 2
+
+
+@pytest.mark.parametrize("broken", ["wait", "get_run"])
+async def test_a_defect_while_minding_frees_the_slot(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    first, second = rig.create(), rig.create()
+    async with rig.scheduling() as scheduler:
+        worker = await rig.worker(1)
+        worker.claim()
+
+        def fail(*_: Any) -> Any:
+            raise ZeroDivisionError("injected")
+
+        if broken == "wait":
+            worker.lose(ZeroDivisionError("injected"))
+        else:
+            monkeypatch.setattr(rig.store, broken, fail)
+            worker.end(-9)
+        assert (await rig.worker(2)).run_id == second
+        assert first not in scheduler.workers
+
+
+def test_workers_elsewhere_need_a_store_that_they_can_reach(rig: Rig) -> None:
+    executor = rig.executor
+    check_store(executor, "sqlite:///x")
+    executor.remote = True  # type: ignore[misc]
+    check_store(executor, "postgresql://db/x")
+    with pytest.raises(InvalidInput, match="postgresql"):
+        check_store(executor, "sqlite:///x")
+
+
+async def test_a_store_that_workers_cannot_reach_fails_no_run(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    run_id = rig.create()
+    async with rig.scheduling(max_restarts=1):
+        for number in range(1, 6):
+            (await rig.worker(number)).end(EXIT_STORE)
+        (await rig.worker(6)).claim()
+        assert rig.state(run_id) is RunState.RUNNING

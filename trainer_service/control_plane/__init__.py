@@ -1,0 +1,1 @@
+"""What takes, checks, schedules and steers runs; it needs no torch."""

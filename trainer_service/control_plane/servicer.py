@@ -1,0 +1,216 @@
+"""The gRPC face of the control plane: convert, call, convert back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc.aio
+from structlog.contextvars import bind_contextvars
+
+import mentorgrad
+from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.model.event import Created, RunEvent
+from mentorgrad.model.run import Run
+from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.schema import snake_case
+from mentorgrad.v1 import trainer_service_pb2 as pb
+from mentorgrad.v1 import trainer_service_pb2_grpc
+from mentorgrad.wire import codec, tracing
+from run_store.protocols import RunStore
+from trainer_service.control_plane import steering
+from trainer_service.control_plane.catalogue import Mentors, spec_violations, versions
+from trainer_service.control_plane.importing import Importer
+from trainer_service.control_plane.threads import to_its_end
+from trainer_service.objectives.names import FUNCTION_BOUNDS
+from trainer_service.optimizers import OPTIMIZERS
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
+"""For health and reflection."""
+
+CHUNK_BYTES = 256 * 1024
+"""Bytes of a file in one message."""
+CHECKS_AT_ONCE = 2
+"""Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What does not change while the service runs."""
+
+    devices: tuple[str, ...]
+    """Devices that runs are executed on."""
+    tasks: tuple[str, ...]
+    """Built-in tasks."""
+    worker_slots: int
+    """Runs that may execute at once."""
+    queue_limit: int
+    """Most runs that may wait."""
+    import_bytes: int
+    """Largest run that may be imported."""
+    import_events: int
+    """Most events of a run that may be imported."""
+
+
+class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
+    """Validates, queues and steers; the store is called in threads.
+
+    Args:
+        store: The truth.
+        mentors: Known by name.
+        check_data: Looks at what a spec refers to (task, files, models) and returns the digest of
+            its data; raises `InvalidInput`. May be slow; it is called in a thread.
+        wake: Tells the scheduler that something was queued.
+        offer: What this trainer offers.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        mentors: Mentors,
+        check_data: Callable[[RunSpec], str],
+        wake: Callable[[], None],
+        offer: Offer,
+    ) -> None:
+        self._store = store
+        self._mentors = mentors
+        self._check_data = check_data
+        self._wake = wake
+        self._offer = offer
+        self._importer = Importer(store, offer.import_bytes, offer.import_events)
+        self._checking = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self._draining = False
+
+    def drain(self) -> None:
+        """Takes no new runs from now on; everything else is still answered."""
+        self._draining = True
+
+    async def CreateRun(  # noqa: N802
+        self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CreateRunResponse:
+        """Validates a spec whole and queues the run."""
+        if len(request.request_id) > 200:
+            raise InvalidInput.field("request_id", "must have at most 200 characters")
+        spec = codec.from_message(RunSpec, request.spec, "spec", checked=True)
+        if request.request_id:  # known already, whatever has become of its data and mentor
+            known = await asyncio.to_thread(self._store.find_request, request.request_id, spec)
+            if known is not None:
+                return pb.CreateRunResponse(run=codec.to_message(known), created=False)
+        if self._draining:
+            raise Unavailable(
+                "this trainer is about to stop and takes no new runs; try again", reason="DRAINING"
+            )
+        await self._checking.acquire()
+        digest = await to_its_end(partial(self._check, spec), self._checking.release)
+        warnings = await self._mentors.check(spec.mentor)
+        created = Created(spec, request.request_id, versions(), digest, tracing.current().parent)
+        run, is_new = await asyncio.to_thread(
+            self._store.create, created, max_queued=self._offer.queue_limit
+        )
+        self._wake()
+        bind_contextvars(run_id=run.run_id)
+        return pb.CreateRunResponse(run=codec.to_message(run), created=is_new, warnings=warnings)
+
+    def _check(self, spec: RunSpec) -> str:
+        """Everything that is wrong with a spec, at once; returns the digest of its data."""
+        found, reason, digest = list(spec_violations(spec)), None, ""
+        try:
+            digest = self._check_data(spec)
+        except InvalidInput as error:
+            if not error.violations:  # no field of it is to blame, and it is wrong all the same
+                raise
+            found, reason = [*error.violations, *found], error.reason
+        if found:
+            raise InvalidInput(violations=found, reason=reason)
+        return digest
+
+    async def CancelRun(  # noqa: N802
+        self, request: pb.CancelRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CancelRunResponse:
+        """Ends a run."""
+        return pb.CancelRunResponse(run=await self._steer(steering.cancel, request.run_id))
+
+    async def PauseRun(  # noqa: N802
+        self, request: pb.PauseRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.PauseRunResponse:
+        """Pauses a run."""
+        return pb.PauseRunResponse(run=await self._steer(steering.pause, request.run_id))
+
+    async def ResumeRun(  # noqa: N802
+        self, request: pb.ResumeRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ResumeRunResponse:
+        """Queues a run again."""
+        return pb.ResumeRunResponse(run=await self._steer(steering.resume, request.run_id))
+
+    async def _steer(self, how: Callable[[RunStore, str], Run], run_id: str) -> Any:
+        run = await asyncio.to_thread(how, self._store, run_id)
+        self._wake()
+        return codec.to_message(run)
+
+    async def DeleteRun(  # noqa: N802
+        self, request: pb.DeleteRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.DeleteRunResponse:
+        """Removes a run."""
+        await asyncio.to_thread(self._store.delete, request.run_id)
+        return pb.DeleteRunResponse()
+
+    async def ImportRun(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[pb.ImportRunRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> pb.ImportRunResponse:
+        """Records a run that was executed elsewhere, all or nothing."""
+        run = await self._importer.take(_sent(request_iterator))
+        return pb.ImportRunResponse(run=codec.to_message(run))
+
+    async def DownloadArtifact(  # noqa: N802
+        self, request: pb.DownloadArtifactRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.DownloadArtifactResponse]:
+        """A file in pieces; the first one says what it is."""
+        known = await asyncio.to_thread(self._store.artifacts, request.run_id)
+        data = await asyncio.to_thread(self._store.read_artifact, request.run_id, request.name)
+        artifact = next((item for item in known if item.name == request.name), None)
+        first = codec.to_message(artifact) if artifact is not None else None
+        yield pb.DownloadArtifactResponse(artifact=first, chunk=data[:CHUNK_BYTES])
+        for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
+            yield pb.DownloadArtifactResponse(chunk=data[start : start + CHUNK_BYTES])
+
+    async def GetTrainerInfo(  # noqa: N802
+        self, request: pb.GetTrainerInfoRequest, context: grpc.aio.ServicerContext
+    ) -> pb.GetTrainerInfoResponse:
+        """What there is to choose from, and how busy the trainer is."""
+        states = await self._mentors.states()
+        queued = await asyncio.to_thread(self._store.queued)
+        entries = [
+            pb.MentorEntry(
+                name=name, available=info is not None, model=info.model if info is not None else ""
+            )
+            for name, info in states.items()
+        ]
+        entries += [pb.MentorEntry(name=c, available=True, model="control") for c in CONTROLS]
+        return pb.GetTrainerInfoResponse(
+            version=mentorgrad.__version__,
+            devices=self._offer.devices,
+            objectives=[snake_case(cls.__name__) for cls in (LabelPrompt, PromptTuning, Function)],
+            functions=tuple(FUNCTION_BOUNDS),
+            tasks=self._offer.tasks,
+            optimizers=OPTIMIZERS,
+            mentors=entries,
+            worker_slots=self._offer.worker_slots,
+            queued_runs=queued,
+            queue_limit=self._offer.queue_limit,
+        )
+
+
+async def _sent(
+    requests: AsyncIterator[pb.ImportRunRequest],
+) -> AsyncIterator[tuple[RunEvent, int]]:
+    """The events of an import, each with its size in bytes."""
+    count = 0
+    async for request in requests:
+        path = f"events[{count}]"
+        yield codec.from_message(RunEvent, request.event, path, checked=True), request.ByteSize()
+        count += 1

@@ -1,0 +1,1 @@
+"""Text encoders, and the way from their vectors back to words."""

@@ -1,0 +1,324 @@
+"""Nearest tokens of soft-prompt vectors: exact, and cheap along a trajectory.
+
+A full search compares each position of each snapshot with every word: 8 positions and 22,000 words
+of 384 numbers are 130 million multiplications a snapshot. But the snapshots of a trajectory lie
+near a plane of few dimensions. So each position keeps a basis B of the directions it has taken and
+the products T·Bᵀ of all words with them. A vector x = c·B + e then has with a word v the product
+c·(B v) up to ‖e‖·‖v‖ (Cauchy and Schwarz); only words within that bound of the best are compared
+exactly. A new direction costs one product with the table, and most snapshots need none. The result
+is that of the full search, whatever was searched before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.model.spec import Metric
+from trainer_service.encoding.encoders import TextEncoder
+
+_BLOCK = 128
+"""Words whose scores are bounded together."""
+_RESIDUAL = 0.05
+"""Longest ‖e‖ that is left to the bound, in units of the mean length of a token's vector."""
+_MOST_DIRECTIONS = 32
+"""Directions kept for a position before its basis is made anew."""
+_MEMORY = 64 * 1024 * 1024
+"""Bytes of scores held at once."""
+_BASIS_MEMORY = 256 * 1024 * 1024
+"""Bytes of products that the bases may take; larger prompts are searched in full."""
+_ROUNDING = 1e-5
+"""Share of a product that float32 may get wrong; generous."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens that take part in a projection."""
+
+    ids: Tensor
+    """int64 [tokens], ascending."""
+    words: Mapping[int, str]
+    """Text of each."""
+
+    @classmethod
+    def of(
+        cls,
+        encoder: TextEncoder,
+        *,
+        whole_words: bool,
+        first_id: int = 0,
+        last_id: int | None = None,
+    ) -> Vocabulary:
+        """The tokens of an encoder that are no marks.
+
+        Args:
+            encoder: Whose tokens.
+            whole_words: Only those of two letters or more, nothing but letters, whose text is
+                tokenised to that token alone.
+            first_id: Least id.
+            last_id: Greatest id; None: the last there is.
+
+        Raises:
+            InvalidInput: There is no such token.
+        """
+        every = set(encoder.vocabulary().values()) - encoder.special_ids
+        ids = sorted(i for i in every if first_id <= i and (last_id is None or i <= last_id))
+        texts = encoder.many_texts_of([[token] for token in ids])
+        if not whole_words:
+            kept = [
+                (token, text)
+                for token, text in zip(ids, texts, strict=True)
+                if text and not text.startswith("[unused")
+            ]
+        else:
+            wordlike = [
+                (token, text)
+                for token, text in zip(ids, texts, strict=True)
+                if len(text) > 1 and text.isalpha()
+            ]
+            back = encoder.many_token_ids([text for _, text in wordlike])
+            kept = [pair for pair, again in zip(wordlike, back, strict=True) if again == [pair[0]]]
+        if not kept:
+            raise InvalidInput("no token takes part in the projection", reason="NO_TOKENS")
+        return cls(torch.tensor([token for token, _ in kept], dtype=torch.int64), dict(kept))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gives."""
+
+    rows: Tensor
+    """int64 [...]: rows of the table, the first of equally near ones."""
+    distances: Tensor
+    """float64 [...]: 1 − cosine, or Euclidean."""
+
+
+class NearestRows:
+    """Finds the nearest rows of a table.
+
+    `search` compares with every row. `search_along` gives the same for consecutive snapshots at a
+    fraction of the cost; it may be called from any thread.
+
+    Args:
+        table: float32 [rows, width].
+        metric: Nearness.
+    """
+
+    def __init__(self, table: Tensor, metric: Metric) -> None:
+        self._is_cosine = metric is not Metric.L2
+        # The token farthest from a vector is the one nearest to its opposite.
+        self._sign = -1.0 if metric is Metric.FARTHEST_COSINE else 1.0
+        rows = functional.normalize(table, dim=-1) if self._is_cosine else table
+        padding = -len(rows) % _BLOCK
+        self._table = functional.pad(rows, (0, 0, 0, padding)).contiguous()
+        squares = rows.double().square().sum(-1)
+        # The nearest row has the greatest score x·v + bias(v), for both metrics.
+        bias = torch.zeros_like(squares) if self._is_cosine else -0.5 * squares
+        self._bias = functional.pad(bias, (0, padding), value=-torch.inf)
+        self._bias32 = self._bias.float()
+        norms = squares.sqrt()
+        self._longest = float(norms.max())
+        self._residual = _RESIDUAL * float(norms.mean())
+        self._lock = threading.Lock()
+        self._basis = self._table.new_empty(0, 0, 0)
+        self._products = self._table.new_empty(0, 0, 0)
+
+    def search(self, vectors: Tensor) -> Found:
+        """[..., width] → [...], against every row."""
+        queries = self._queries(vectors).flatten(0, -2)
+        chunk = max(1, _MEMORY // (4 * len(self._table)))
+        parts = []
+        for part in torch.split(queries, chunk):
+            scores = functional.linear(part.float(), self._table) + self._bias32
+            slack = torch.zeros(len(part), dtype=torch.float64, device=part.device)
+            parts.append(self._settle(part, scores, slack))
+        return self._found(queries, torch.cat(parts), vectors.shape[:-1])
+
+    def search_along(self, vectors: Tensor) -> Found:
+        """[snapshots, positions, width] → [snapshots, positions]; the same as `search`."""
+        positions = vectors.shape[1]
+        basis_bytes = 4 * positions * len(self._table) * _MOST_DIRECTIONS
+        # Elsewhere than on a CPU a full search is cheap, and deciding on the host is not.
+        if vectors.device.type != "cpu" or basis_bytes > _BASIS_MEMORY:
+            return self.search(vectors)
+        chunk = max(1, min(_MOST_DIRECTIONS, _MEMORY // (4 * len(self._table) * positions)))
+        queries = self._queries(vectors)
+        with self._lock:
+            parts = [self._along(part.transpose(0, 1)) for part in torch.split(queries, chunk)]
+        rows = torch.cat(parts)
+        return self._found(queries.flatten(0, 1), rows.flatten(), vectors.shape[:-1])
+
+    # -- within -------------------------------------------------------------------------------
+
+    def _queries(self, vectors: Tensor) -> Tensor:
+        exact = vectors.detach().double()
+        return self._sign * functional.normalize(exact, dim=-1) if self._is_cosine else exact
+
+    def _found(self, queries: Tensor, rows: Tensor, shape: Sequence[int]) -> Found:
+        scores = self._exact(queries, rows)
+        if self._is_cosine:
+            distances = 1.0 - self._sign * scores
+        else:
+            distances = (queries.square().sum(-1) - 2.0 * scores).clamp_min(0.0).sqrt()
+        return Found(rows.reshape(shape), distances.reshape(shape))
+
+    def _exact(self, queries: Tensor, rows: Tensor) -> Tensor:
+        """float64 scores of queries [n, width] with rows [n], each pair by itself: the same
+        whatever else is searched beside."""
+        return (queries * self._table[rows].double()).sum(-1) + self._bias[rows]
+
+    def _settle(self, queries: Tensor, scores: Tensor, slack: Tensor) -> Tensor:
+        """The best row of each query, given scores that are wrong by at most `slack`.
+
+        Args:
+            queries: float64 [n, width].
+            scores: float32 [n, rows].
+            slack: float64 [n]: besides rounding.
+        """
+        reach = slack + _ROUNDING * (1.0 + queries.norm(dim=-1)) * max(1.0, self._longest) ** 2
+        blocks = scores.view(len(scores), -1, _BLOCK)
+        peaks = blocks.amax(-1)
+        floor = peaks.amax(-1) - 2.0 * reach.float()
+        query, block = (peaks >= floor.unsqueeze(-1)).nonzero(as_tuple=True)
+        which, offset = (blocks[query, block] >= floor[query].unsqueeze(-1)).nonzero(as_tuple=True)
+        query, rows = query[which], block[which] * _BLOCK + offset
+        exact = torch.cat(
+            [
+                self._exact(queries[some], these)
+                for some, these in zip(
+                    torch.split(query, 65_536), torch.split(rows, 65_536), strict=True
+                )
+            ]
+        )
+        best = exact.new_full((len(queries),), -torch.inf).scatter_reduce_(0, query, exact, "amax")
+        rows = torch.where(exact == best[query], rows, len(self._table))
+        first = rows.new_full((len(queries),), len(self._table))
+        return first.scatter_reduce_(0, query, rows, "amin")
+
+    def _along(self, queries: Tensor) -> Tensor:
+        """float64 [positions, k, width] → rows [k, positions]."""
+        coefficients, rest = self._explain(queries)
+        slack = rest.norm(dim=-1)
+        flat = queries.flatten(0, 1)
+        if float(slack.max()) > 2.0 * self._residual:  # explained badly: the bound is of no use
+            scores = functional.linear(flat.float(), self._table) + self._bias32
+            slack = torch.zeros_like(slack)
+        else:
+            products = self._products[:, : coefficients.shape[-1]]
+            bias = self._bias32.view(1, 1, -1)
+            scores = torch.baddbmm(bias, coefficients.float(), products).flatten(0, 1)
+        rows = self._settle(flat, scores, slack.flatten() * self._longest)
+        return rows.view(queries.shape[:2]).transpose(0, 1)
+
+    def _explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[positions, k, width] → coefficients over the basis, and what they leave; the basis
+        grows until that is short."""
+        if len(self._basis) != len(x):
+            self._forget(len(x))
+        coefficients, rest = self._split(x)
+        if float(rest.norm(dim=-1).max()) <= self._residual:
+            return coefficients, rest
+        directions = self._directions(rest)
+        if self._basis.shape[1] + directions.shape[1] > _MOST_DIRECTIONS:
+            self._forget(len(x))
+            directions = self._directions(x)
+        known, count = self._basis.shape[1], directions.shape[1]
+        products = functional.linear(directions.float().flatten(0, 1), self._table)
+        self._products[:, known : known + count] = products.view(len(x), count, -1)
+        self._basis = torch.cat([self._basis, directions], dim=1)
+        return self._split(x)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        coefficients = x @ self._basis.mT
+        return coefficients, x - coefficients @ self._basis
+
+    def _directions(self, rest: Tensor) -> Tensor:
+        """Fewest orthonormal directions [positions, m, width] that leave of each row of `rest`
+        [positions, k, width] no more than the allowed residual; zeros where a position needs
+        fewer, for a direction made of rounding errors would be in the basis already."""
+        squares, vectors = torch.linalg.eigh(rest @ rest.mT)
+        squares, vectors = squares.flip(-1).clamp_min(0.0), vectors.flip(-1)
+        shares = squares.unsqueeze(1) * vectors.square()  # [positions, k, direction]
+        left = shares.sum(-1, keepdim=True) - shares.cumsum(-1)
+        enough = left.amax((0, 1)) <= (0.9 * self._residual) ** 2
+        count = min(int((~enough).sum()) + 1, vectors.shape[-1])
+        chosen = vectors[..., :count].mT @ rest
+        lengths = chosen.norm(dim=-1, keepdim=True)
+        return torch.where(lengths > 0.1 * self._residual, chosen / lengths, 0.0)
+
+    def _forget(self, positions: int) -> None:
+        rows, width = self._table.shape
+        if len(self._products) != positions:
+            self._products = self._table.new_zeros(positions, _MOST_DIRECTIONS, rows)
+        self._basis = self._table.new_empty(positions, 0, width, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Soft prompts as tokens."""
+
+    ids: list[list[int]]
+    """Token ids, [k][positions]."""
+    distances: list[float]
+    """Mean distance of each prompt's positions to their tokens."""
+
+
+class WordProjector:
+    """Soft prompts → tokens of a vocabulary.
+
+    Args:
+        embeddings: float32 [tokens of the model, width].
+        vocabulary: Tokens that take part.
+        metric: Nearness.
+        text_of: The text of any ids, for tokens that are not whole words.
+        apart: Whether tokens are written apart, also pieces of one word.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        vocabulary: Vocabulary,
+        metric: Metric,
+        text_of: Callable[[Sequence[int]], str],
+        *,
+        apart: bool = False,
+    ) -> None:
+        self._apart = apart
+        self._ids = vocabulary.ids.to(embeddings.device)
+        self._words = vocabulary.words
+        self._text_of = text_of
+        table = embeddings[self._ids]
+        self._nearest = NearestRows(table, metric)
+        self._directions = (
+            self._nearest if metric is Metric.COSINE else NearestRows(table, Metric.COSINE)
+        )
+
+    def nearest(self, vectors: Tensor) -> Projections:
+        """[k, positions, width] → the nearest tokens; cheap for consecutive snapshots."""
+        found = self._nearest.search_along(vectors)
+        return Projections(self._ids[found.rows].tolist(), found.distances.mean(-1).tolist())
+
+    def toward(self, start: Tensor, vectors: Tensor) -> list[list[int]]:
+        """[positions, width], [k, positions, width] → tokens nearest, by cosine, to the
+        displacements; where there is none, to the vector itself."""
+        moves = vectors.detach() - start.detach()
+        still = (moves == 0).all(-1, keepdim=True)
+        found = self._directions.search(torch.where(still, vectors.detach(), moves))
+        ids: list[list[int]] = self._ids[found.rows].tolist()
+        return ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens; whole words come back as the same tokens."""
+        if self._apart:
+            return " ".join(self._words.get(token) or self._text_of([token]) for token in ids)
+        if all(token in self._words for token in ids):
+            pieces = [self._words[token] for token in ids]
+            if all(piece.isalpha() for piece in pieces):
+                return " ".join(pieces)
+        return self._text_of(ids)

@@ -1,0 +1,1 @@
+"""One run in its worker process: gradient steps and the mentor in turn, recorded, resumable."""

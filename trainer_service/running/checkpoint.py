@@ -1,0 +1,203 @@
+"""Checkpoints: the exact state of a run as one safetensors blob, without pickle.
+
+Tensors are stored as they are; counters, candidates and the pending answer are JSON in the file's
+metadata, messages in base64. Every random draw comes from a stream named by the seed and the
+position (`seeds`), so the position is all there is to the data order.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+import torch
+from torch import Tensor
+
+from mentorgrad.errors import DataLoss, NotFound
+from mentorgrad.model.advice import Answer
+from mentorgrad.model.event import CheckpointSaved, EventKind
+from mentorgrad.model.query import EventQuery
+from mentorgrad.model.run import Candidate, Usage
+from mentorgrad.model.spec import Budget
+from mentorgrad.wire import codec
+from run_store.protocols import RunReader
+from trainer_service import tensorfile
+from trainer_service.protocols import Scored
+from trainer_service.running.budget import Ledger
+from trainer_service.running.progress import Phase, Pool, Progress
+from trainer_service.running.recorder import Recorder
+from trainer_service.running.scoring import Origin
+
+log = structlog.get_logger(__name__)
+
+VERSION = 1
+"""Of the layout; another one is not read."""
+KEEP = 2
+"""Checkpoints kept: a torn newest one leaves the one before."""
+
+T = TypeVar("T")
+
+
+def _pack(value: Any) -> str:
+    return base64.b64encode(codec.encode(value)).decode()
+
+
+def _unpack(cls: type[T], text: str) -> T:
+    return codec.decode(cls, base64.b64decode(text))
+
+
+def dump(at: Progress, moments: dict[str, Tensor], train_time: timedelta) -> bytes:
+    """The state as bytes."""
+    tensors = {
+        "parameters": at.parameters,
+        "origin": at.origin.parameters,
+        "best": at.best.parameters,
+        "rng": torch.get_rng_state(),
+    }
+    tensors |= {f"moments/{name}": tensor for name, tensor in moments.items()}
+    tensors |= {f"kept/{step}": tensor for step, tensor in at.kept.items()}
+    if at.pool.entries:
+        tensors["pool"] = torch.stack([entry.parameters for entry in at.pool.entries])
+    document = {
+        "version": VERSION,
+        "phase": at.phase.value,
+        "stage": at.origin.stage,
+        "origin_ids": list(at.origin.ids),
+        "step": at.step,
+        "stage_begin": at.stage_begin,
+        "stage_length": at.stage_length,
+        "incumbent_id": at.incumbent_id,
+        "start_id": at.start_id,
+        "asked_step": at.asked_step,
+        "hinted": at.hinted,
+        "restarts": at.restarts,
+        "mentor_lost": at.mentor_lost,
+        "train_microseconds": train_time // timedelta(microseconds=1),
+        "final_reserve": at.ledger.final_reserve,
+        "usage": _pack(at.ledger.usage),
+        "best": _pack(at.best.candidate),
+        "pool": [_pack(entry.candidate) for entry in at.pool.entries],
+        "answer": _pack(at.answer) if at.answer is not None else None,
+        "answer_is_fallback": at.answer_is_fallback,
+    }
+    # The file is copied to the host here, so the state may change as soon as this returns.
+    return tensorfile.save(tensors, {"state": json.dumps(document, sort_keys=True)})
+
+
+def load(data: bytes, budget: Budget, device: torch.device) -> tuple[Progress, dict[str, Tensor]]:
+    """The state and the optimizer's moments.
+
+    Raises:
+        DataLoss: The bytes are not a checkpoint of this layout.
+    """
+    tensors, metadata = tensorfile.load(data)
+    try:
+        document = json.loads(metadata["state"])
+        if document["version"] != VERSION:
+            raise DataLoss(f"a checkpoint of layout {document['version']} cannot be read")
+        return _build(document, tensors, budget, device)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DataLoss(f"a checkpoint cannot be read: {error!r}") from None
+
+
+def _build(
+    document: dict[str, Any], tensors: dict[str, Tensor], budget: Budget, device: torch.device
+) -> tuple[Progress, dict[str, Tensor]]:
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): tensor.to(device)
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    pool = [
+        Scored(_unpack(Candidate, text), tensors["pool"][i].to(device))
+        for i, text in enumerate(document["pool"])
+    ]
+    torch.set_rng_state(tensors["rng"])
+    answer = document["answer"]
+    progress = Progress(
+        ledger=Ledger(budget, document["final_reserve"], _unpack(Usage, document["usage"])),
+        parameters=tensors["parameters"].to(device).requires_grad_(True),
+        origin=Origin(
+            document["stage"], tensors["origin"].to(device), tuple(document["origin_ids"])
+        ),
+        best=Scored(_unpack(Candidate, document["best"]), tensors["best"].to(device)),
+        pool=Pool(pool),
+        phase=Phase(document["phase"]),
+        step=document["step"],
+        stage_begin=document["stage_begin"],
+        stage_length=document["stage_length"],
+        kept={int(step): tensor for step, tensor in under("kept/").items()},
+        incumbent_id=document["incumbent_id"],
+        start_id=document.get("start_id", ""),
+        asked_step=document.get("asked_step"),
+        hinted=document.get("hinted", False),
+        answer=_unpack(Answer, answer) if answer is not None else None,
+        answer_is_fallback=document["answer_is_fallback"],
+        restarts=document["restarts"],
+        mentor_lost=document["mentor_lost"],
+        earlier_time=timedelta(microseconds=document["train_microseconds"]),
+    )
+    return progress, under("moments/")
+
+
+class Checkpoints:
+    """Saves and finds the checkpoints of one run.
+
+    Args:
+        recorder: Stores blob and event in this order, from its own thread.
+        attempt: Part of the names, so that no attempt overwrites another's.
+        known: Names of effective checkpoints so far, oldest first.
+    """
+
+    def __init__(self, recorder: Recorder, attempt: int, known: Sequence[str] = ()) -> None:
+        self._recorder = recorder
+        self._attempt = attempt
+        self._names = list(known)
+        self._count = 0
+
+    def save(self, data: bytes, step: int) -> None:
+        """Queues a checkpoint of the state after all events queued so far."""
+        self._count += 1
+        name = f"checkpoint-{self._attempt}-{self._count}.safetensors"
+        digest = hashlib.sha256(data).hexdigest()
+        self._recorder.blob(name, data, checkpoint=True)
+        self._recorder.put(CheckpointSaved(step, name, len(data), digest))
+        self._names = [*self._names, name][-KEEP:]
+        self._recorder.prune(self._names)
+
+
+def find(
+    reader: RunReader, run_id: str, budget: Budget, device: torch.device
+) -> tuple[int, Progress | None, dict[str, Tensor], tuple[str, ...]]:
+    """The newest effective checkpoint that can be read.
+
+    Returns:
+        (seq of its event, state, moments, names of the checkpoints up to it); (0, None, {}, ())
+        when the run must begin anew.
+    """
+    query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,), effective=True)
+    saved = [
+        (event.seq, event.payload)
+        for event in reader.events(run_id, query)
+        if isinstance(event.payload, CheckpointSaved)
+    ]
+    for index in reversed(range(len(saved))):
+        seq, checkpoint = saved[index]
+        try:
+            data = reader.read_artifact(run_id, checkpoint.artifact)
+            if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
+                raise DataLoss("the bytes do not match the event's digest")
+            state, moments = load(data, budget, device)
+        except (DataLoss, NotFound) as error:
+            log.warning("checkpoint_unusable", run_id=run_id, seq=seq, error=error.message)
+            continue
+        names = tuple(c.artifact for _, c in saved[max(index + 1 - KEEP, 0) : index + 1])
+        return seq, state, moments, names
+    return 0, None, {}, ()

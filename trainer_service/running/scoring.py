@@ -1,0 +1,287 @@
+"""Turns snapshots and proposals into candidates with scores; live parameters are never touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mentorgrad.errors import PreconditionFailed
+from mentorgrad.model.advice import Answer, Proposal, ProposalOutcome, ProposalStatus
+from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.model.spec import Stages
+from trainer_service.protocols import Embedded, Objective, Projected, ProposalRejected, Scored
+from trainer_service.running.capture import changed_positions
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a stage began, to say what has moved since."""
+
+    stage: int
+    """The stage."""
+    parameters: Tensor
+    """Its first parameters, float32 [*shape]."""
+    ids: tuple[int, ...]
+    """Their nearest tokens."""
+
+
+def spaced_steps(begin: int, length: int, count: int) -> tuple[int, ...]:
+    """Steps of a stage whose snapshots become candidates: the last and evenly spaced ones.
+
+    ``spaced_steps(40, 40, 4)`` is (50, 60, 70, 80).
+    """
+    steps = {begin + round(length * (i + 1) / count) for i in range(count)} - {begin}
+    return tuple(sorted(steps))
+
+
+def candidate_steps(stages: Stages, begin: int, length: int) -> tuple[int, ...]:
+    """Steps of a stage whose snapshots become candidates, as the spec says; the last among them.
+
+    With a stride of 2 and 5 candidates, ``candidate_steps(stages, 40, 40)`` is
+    (41, 43, 45, 47, 49, 80).
+    """
+    if stages.stride == 0:
+        return spaced_steps(begin, length, stages.candidates)
+    early = {begin + 1 + stages.stride * i for i in range(stages.candidates)}
+    end = begin + length
+    return tuple(sorted({step for step in early if step <= end} | ({end} - {begin})))
+
+
+def affordable(steps: Sequence[int], each: int, evaluations: float) -> tuple[int, ...]:
+    """As many of the steps as the evaluations allow, the last one first, evenly spaced."""
+    count = int(min(len(steps), evaluations // each))
+    if count == 0:
+        return ()
+    return tuple(steps[round(len(steps) * (i + 1) / count) - 1] for i in range(count))
+
+
+def snapshot_candidates(
+    objective: Objective, origin: Origin, snapshots: Mapping[int, Tensor], names: Mapping[int, str]
+) -> list[Scored]:
+    """Scores snapshots and their words in one batch.
+
+    Words that several snapshots share are scored once, with the latest of them.
+
+    Args:
+        objective: Scores.
+        origin: The stage's start.
+        snapshots: Parameters by step.
+        names: Candidate id by step.
+
+    Returns:
+        By step; each snapshot is followed by its words.
+    """
+    steps = sorted(snapshots)
+    soft = torch.stack([snapshots[step] for step in steps])
+    projected = objective.project(soft)
+    toward = objective.toward(origin.parameters, soft)
+    with_words = _first_of_each(projected) if objective.has_words else {}
+    words = [objective.embed_ids(ids, soft[i]) for i, ids in with_words.items()]
+    scores = objective.score(torch.cat([soft, torch.stack(words)]) if words else soft)
+    worded = dict(zip(with_words, zip(words, scores[len(steps) :], strict=True), strict=True))
+    result = []
+    for i, step in enumerate(steps):
+        candidate = Candidate(
+            candidate_id=names[step],
+            source=CandidateSource.SNAPSHOT,
+            stage=origin.stage,
+            step=step,
+            text=projected[i].text,
+            toward_text=toward[i],
+            positions_changed=changed_positions(origin.ids, projected[i].ids),
+            projection_distance=projected[i].distance if objective.has_words else None,
+            score=_finite(scores[i], step),
+        )
+        result.append(Scored(candidate, soft[i]))
+        if i in worded:
+            parameters, score = worded[i]
+            result.append(_words_of(candidate, parameters, _finite(score, step)))
+    return result
+
+
+def _first_of_each(projected: Sequence[Projected]) -> dict[int, tuple[int, ...]]:
+    """Index → ids of the projections to score: every text once, the latest snapshot's."""
+    latest = {projection.ids: index for index, projection in enumerate(projected)}
+    return {index: ids for ids, index in sorted(latest.items(), key=lambda item: item[1])}
+
+
+def _words_of(candidate: Candidate, parameters: Tensor, score: Score) -> Scored:
+    return Scored(
+        Candidate(
+            candidate_id=f"{candidate.candidate_id}/words",
+            source=CandidateSource.PROJECTION,
+            stage=candidate.stage,
+            step=candidate.step,
+            text=candidate.text,
+            positions_changed=candidate.positions_changed,
+            projection_distance=0.0,
+            parents=(candidate.candidate_id,),
+            score=score,
+        ),
+        parameters,
+    )
+
+
+def _finite(score: Score, step: int) -> Score:
+    if not math.isfinite(score.loss):
+        raise PreconditionFailed(
+            f"the selection loss is {score.loss} at step {step}; try a lower learning rate",
+            reason="DIVERGED",
+        )
+    return score
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """What an answer's proposals are worth."""
+
+    entrants: tuple[Scored, ...]
+    """Those that could be scored, in the answer's order; `candidate_id` is the proposal's id."""
+    refused: Mapping[str, ProposalOutcome]
+    """Outcome by proposal id of all others."""
+    evaluations: int
+    """What that cost."""
+    unscored: Scored | None = None
+    """The proposal that is taken without a score; its candidate has none."""
+
+
+def place(
+    objective: Objective,
+    proposal: Proposal,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+) -> Embedded:
+    """A proposal as a parameter: base + weight x (the proposal embedded on its base − base).
+
+    Args:
+        objective: Embeds.
+        proposal: Words, numbers or raw parameters.
+        incumbent: The base where the proposal names none.
+        find: A candidate of the pool by id.
+
+    Raises:
+        ProposalRejected: It cannot be embedded, or its base is not in the pool.
+    """
+    base: Scored | None = incumbent
+    if proposal.base_id:
+        base = find(proposal.base_id)
+    if base is None:
+        raise ProposalRejected(
+            ProposalStatus.MALFORMED, f"there is no candidate {proposal.base_id!r} to edit"
+        )
+    placed = objective.embed(proposal, base.parameters)
+    if proposal.weight == 1.0:
+        return placed
+    mixed = torch.lerp(base.parameters.detach(), placed.parameters, proposal.weight)
+    return Embedded(mixed, placed.filled)
+
+
+def _parents(proposal: Proposal, incumbent: Scored) -> tuple[str, ...]:
+    """What the proposal says it was made from, and the base that it is an edit of."""
+    if not proposal.base_id and proposal.weight == 1.0:
+        return proposal.parents
+    base = proposal.base_id or incumbent.candidate.candidate_id
+    return (base, *(parent for parent in proposal.parents if parent != base))
+
+
+def score_answer(
+    objective: Objective,
+    answer: Answer,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+    stage: int,
+    evaluations: float,
+) -> ScoredAnswer:
+    """Embeds an answer's proposals on their bases and scores them in one batch; see `place`."""
+    refused: dict[str, ProposalOutcome] = {}
+    embedded: dict[str, tuple[Proposal, Embedded]] = {}
+    seen: dict[bytes, str] = {}
+    for proposal in answer.proposals:
+        name = proposal.proposal_id
+        try:
+            item = place(objective, proposal, incumbent, find)
+        except ProposalRejected as rejection:
+            refused[name] = ProposalOutcome(name, rejection.status, detail=rejection.detail)
+            continue
+        key = item.parameters.detach().cpu().contiguous().numpy().tobytes()
+        if key in seen:
+            refused[name] = _refusal(name, ProposalStatus.DUPLICATE, f"the same as {seen[key]}")
+        elif len(embedded) >= evaluations:
+            refused[name] = _refusal(name, ProposalStatus.OVER_BUDGET, "no evaluations are left")
+        else:
+            seen[key] = name
+            embedded[name] = (proposal, item)
+    if not embedded:
+        return ScoredAnswer((), refused, 0)
+    stacked = torch.stack([item.parameters for _, item in embedded.values()])
+    scores = objective.score(stacked)
+    projected = objective.project(stacked)
+    entrants = []
+    for i, (name, (proposal, item)) in enumerate(embedded.items()):
+        if not math.isfinite(scores[i].loss):
+            refused[name] = _refusal(
+                name, ProposalStatus.OUT_OF_BOUNDS, f"its selection loss is {scores[i].loss}"
+            )
+            continue
+        candidate = Candidate(
+            candidate_id=name,
+            source=CandidateSource.PROPOSAL,
+            stage=stage,
+            step=incumbent.candidate.step,
+            text=_text(objective, proposal, projected[i]),
+            filled=item.filled,
+            parents=_parents(proposal, incumbent),
+            score=scores[i],
+        )
+        entrants.append(Scored(candidate, stacked[i]))
+    return ScoredAnswer(tuple(entrants), refused, len(embedded))
+
+
+def first_proposal(
+    objective: Objective,
+    answer: Answer,
+    incumbent: Scored,
+    find: Callable[[str], Scored | None],
+    stage: int,
+) -> ScoredAnswer:
+    """The first of an answer's proposals that can be embedded, unscored; the others are thrown
+    away."""
+    others: dict[str, ProposalOutcome] = {}
+    first: Scored | None = None
+    for proposal in answer.proposals:
+        name = proposal.proposal_id
+        if first is not None:
+            others[name] = _refusal(name, ProposalStatus.NOT_CHOSEN, "only the first is taken")
+            continue
+        try:
+            item = place(objective, proposal, incumbent, find)
+        except ProposalRejected as rejection:
+            others[name] = _refusal(name, rejection.status, rejection.detail)
+            continue
+        candidate = Candidate(
+            candidate_id=name,
+            source=CandidateSource.PROPOSAL,
+            stage=stage,
+            step=incumbent.candidate.step,
+            text=proposal.text,
+            filled=item.filled,
+            parents=_parents(proposal, incumbent),
+            score=Score(loss=math.nan),
+        )
+        first = Scored(candidate, item.parameters)
+    return ScoredAnswer((), others, 0, first)
+
+
+def _text(objective: Objective, proposal: Proposal, projected: Projected) -> str:
+    """The proposal's own words, also where their vectors are mixed with the base's: a mixture is
+    nearest to the base for long. A mixture of numbers is other numbers."""
+    mixed_numbers = proposal.weight != 1.0 and not objective.has_words
+    return projected.text if mixed_numbers else proposal.text or projected.text
+
+
+def _refusal(name: str, status: ProposalStatus, detail: str) -> ProposalOutcome:
+    return ProposalOutcome(name, status, detail=detail)
