@@ -56,11 +56,11 @@ class Stopwatch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objective, name)
 
-    def train_loss(self, parameters: Any, rows: Any) -> Any:
+    def gradients(self, parameters: Any, rows: Any) -> Any:
         """A step begins."""
         self._began = time.perf_counter()
         self.first = self.first or self._began
-        return self._objective.train_loss(parameters, rows)
+        return self._objective.gradients(parameters, rows)
 
     def timed(self, optimizer: Any) -> Any:
         """The optimizer, whose update ends a step."""

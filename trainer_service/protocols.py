@@ -101,8 +101,9 @@ class Objective(Protocol):
         """float32 [*shape]: where the run starts. `generator` is a CPU generator."""
         ...
 
-    def train_loss(self, parameters: Tensor, rows: Tensor) -> Tensor:
-        """Differentiable scalar: mean loss of int64 train row indices [batch]."""
+    def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[k, *shape], int64 train row indices [batch] → k mean losses on these rows, float32 [k],
+        and the gradient of each, [k, *shape]."""
         ...
 
     def score(self, parameters: Tensor) -> list[Score]:
@@ -187,8 +188,8 @@ class Objective(Protocol):
 class Optimizer(Protocol):
     """Takes gradient steps on one parameter that it is handed; owns nothing but its moments."""
 
-    def step(self, parameters: Tensor, loss: Tensor, learning_rate: float) -> Tensor:
-        """Back-propagates `loss` and updates `parameters` in place.
+    def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
+        """Updates `parameters` in place.
 
         Returns:
             Gradient norm, a scalar tensor on the parameters' device (no synchronisation).

@@ -54,28 +54,58 @@ def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None
     assert torch.equal(random[0], drawn(built, 0))
 
 
-def test_the_loss_is_a_scalar_with_a_gradient(built: Objective) -> None:
-    parameters = built.initial(generator()).requires_grad_(True)
-    loss = built.train_loss(parameters, some_rows(built))
-    assert loss.shape == ()
-    (gradient,) = torch.autograd.grad(loss, parameters)
-    assert gradient.shape == parameters.shape
-    assert torch.isfinite(gradient).all()
-    assert float(gradient.norm()) > 0.0
+def losses_at(built: Objective, points: list[torch.Tensor], rows: torch.Tensor) -> list[float]:
+    """Train losses."""
+    return built.gradients(torch.stack(points), rows)[0].tolist()
+
+
+def test_every_parameter_has_a_loss_and_a_gradient(built: Objective) -> None:
+    many = torch.stack([drawn(built, seed) for seed in range(3)])
+    before = many.clone()
+    losses, gradients = built.gradients(many, some_rows(built))
+    assert losses.shape == (3,)
+    assert gradients.shape == many.shape
+    assert torch.isfinite(losses).all()
+    assert torch.isfinite(gradients).all()
+    assert float(gradients.flatten(1).norm(dim=1).min()) > 0.0
+    assert not losses.requires_grad
+    assert not gradients.requires_grad
+    assert torch.equal(many, before)
+
+
+def test_gradients_together_are_those_of_each_alone(
+    built: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
+    together = built.gradients(many, rows)
+    for index in range(3):
+        alone = built.gradients(many[index][None], rows)
+        for side, one in zip(together, alone, strict=True):
+            torch.testing.assert_close(side[index], one[0], rtol=1e-3, atol=1e-5)
+    for name in ("label_prompt._MAX_DIFFERENTIATED", "prompt_tuning._MOST_DIFFERENTIATED"):
+        monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
+    for side, one in zip(together, built.gradients(many, rows), strict=True):
+        torch.testing.assert_close(side, one, rtol=1e-3, atol=1e-5)
+
+
+def test_one_that_has_blown_up_leaves_the_others_alone(built: Objective) -> None:
+    many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
+    losses, gradients = built.gradients(many, rows)
+    many[1] = torch.nan
+    broken, slopes = built.gradients(many, rows)
+    assert torch.isnan(broken[1])
+    torch.testing.assert_close(broken[[0, 2]], losses[[0, 2]])
+    torch.testing.assert_close(slopes[[0, 2]], gradients[[0, 2]], rtol=1e-3, atol=1e-5)
 
 
 def test_the_gradient_points_uphill(built: Objective) -> None:
-    parameters = built.initial(generator(3)).requires_grad_(True)
-    rows = some_rows(built)
-    loss = built.train_loss(parameters, rows)
-    (gradient,) = torch.autograd.grad(loss, parameters)
-    direction = gradient / gradient.norm()
-    with torch.no_grad():
-        step = 1e-2
-        ahead = built.train_loss(parameters + step * direction, rows)
-        behind = built.train_loss(parameters - step * direction, rows)
-    slope = float(ahead - behind) / (2 * step)
-    assert slope == pytest.approx(float(gradient.norm()), rel=0.05)
+    parameters, rows = built.initial(generator(3)), some_rows(built)
+    _, (gradient,) = built.gradients(parameters[None], rows)
+    direction, step = gradient / gradient.norm(), 1e-2
+    ahead, behind = losses_at(
+        built, [parameters + step * direction, parameters - step * direction], rows
+    )
+    assert (ahead - behind) / (2 * step) == pytest.approx(float(gradient.norm()), rel=0.05)
 
 
 def test_a_batch_scores_as_its_members_do(built: Objective) -> None:
@@ -90,8 +120,8 @@ def test_a_batch_scores_as_its_members_do(built: Objective) -> None:
 
 
 def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective) -> None:
-    live = built.initial(generator()).requires_grad_(True)
-    before = live.detach().clone()
+    live = built.initial(generator())
+    before = live.clone()
     batch = live.unsqueeze(0)
     built.score(batch)
     built.project(batch)
@@ -100,9 +130,7 @@ def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective
     built.embed(built.random_proposal(generator()), live)
     built.random_parameters(generator(), live)
     built.artifacts(live)
-    assert torch.equal(live.detach(), before)
-    assert live.grad is None
-    assert live.requires_grad
+    assert torch.equal(live, before)
 
 
 def test_a_projection_says_where_the_parameters_are(built: Objective) -> None:
@@ -233,8 +261,7 @@ def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
         return
     assert [hint.position for hint in hints] == list(range(built.constraints.n_tokens))
     vectors, width = embeddings_of(built)
-    point = start.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(built.train_loss(point, rows), point)
+    _, (gradient,) = built.gradients(start[None], rows)
     for position in (0, built.constraints.n_tokens - 1):
         here, slope = (x[..., position, :width].reshape(-1, width) for x in (start, gradient))
         changes = {
@@ -262,18 +289,16 @@ def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
             move = vectors[token.token] - start[..., hint.position, :width]
             ahead[..., hint.position, :width] += 1e-2 * move
             behind[..., hint.position, :width] -= 1e-2 * move
-            with torch.no_grad():
-                slope = built.train_loss(ahead, rows) - built.train_loss(behind, rows)
-            assert float(slope) / 2e-2 == pytest.approx(token.score, rel=0.1, abs=2e-3)
+            uphill, downhill = losses_at(built, [ahead, behind], rows)
+            assert (uphill - downhill) / 2e-2 == pytest.approx(token.score, rel=0.1, abs=2e-3)
 
 
 def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) -> None:
-    live = drawn(built, 5).requires_grad_(True)
-    before = live.detach().clone()
+    live = drawn(built, 5)
+    before = live.clone()
     first, again = (built.hints(live, some_rows(built), 3) for _ in range(2))
     assert first == again
-    assert torch.equal(live.detach(), before)
-    assert live.grad is None
+    assert torch.equal(live, before)
     if built.has_hints:
         words = " ".join(hint.tokens[0].token for hint in first)
         embedded = built.embed(Proposal(text=words), before)
@@ -295,7 +320,7 @@ def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
         return
     assert len(built.rows) == built.train_rows
     for parameters, found in zip(many, losses, strict=True):
-        alone = [float(built.train_loss(parameters, row[None])) for row in rows]
+        alone = [losses_at(built, [parameters], row[None])[0] for row in rows]
         assert found.tolist() == pytest.approx(alone, rel=1e-3, abs=1e-5)
     assert set(predicted.flatten().tolist()) <= set(range(len(built.card.labels)))
     again, _ = built.row_losses(many[[2, 0]], rows)

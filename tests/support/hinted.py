@@ -33,8 +33,7 @@ class HintedPoints(FunctionObjective):
         self, parameters: torch.Tensor, rows: torch.Tensor, count: int
     ) -> tuple[PositionHints, ...]:
         self.hinted_at.append(parameters.clone())
-        point = parameters.detach().clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
+        _, (gradient,) = self.gradients(parameters[None], rows)
         return tuple(
             PositionHints(i, f"{here:.4f}", (TokenHint("up", slope), TokenHint("down", -slope)))
             for i, (here, slope) in enumerate(

@@ -81,11 +81,12 @@ def tiny(kind: str = "bert", **fields: object) -> PromptTuningObjective:
 def tune(built: Objective, optimizer: specs.Optimizer, steps: int, seed: int) -> list[torch.Tensor]:
     """Plain tuning: the parameters before the first step and after each."""
     generator = torch.Generator().manual_seed(seed)
-    parameters = built.initial(generator).requires_grad_(True)
+    parameters = built.initial(generator)
     stepper = build_optimizer(optimizer)
-    trajectory = [parameters.detach().clone()]
+    trajectory = [parameters.clone()]
     for _ in range(steps):
         rows = torch.randint(built.train_rows, (optimizer.batch_size,), generator=generator)
-        stepper.step(parameters, built.train_loss(parameters, rows), optimizer.learning_rate)
-        trajectory.append(parameters.detach().clone())
+        _, (gradient,) = built.gradients(parameters[None], rows)
+        stepper.step(parameters, gradient, optimizer.learning_rate)
+        trajectory.append(parameters.clone())
     return trajectory

@@ -26,6 +26,7 @@ from mentorgrad.model.advice import (
 from mentorgrad.model.run import Score
 from mentorgrad.model.spec import Function
 from trainer_service import tensorfile
+from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.names import ARTIFACT, FUNCTION_BOUNDS
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 from trainer_service.tasks.data import Row
@@ -145,9 +146,9 @@ class FunctionObjective:
         point = torch.rand(self.shape, generator=generator)
         return (self._lower + (self._upper - self._lower) * point).to(self.device)
 
-    def train_loss(self, parameters: Tensor, rows: Tensor) -> Tensor:
-        """The function at the point; there are no rows, so `rows` is not looked at."""
-        return self._function(parameters)
+    def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the function at the points; there are no rows, so `rows` is not looked at."""
+        return gradients_of(self._function, parameters, len(parameters))
 
     @torch.no_grad()
     def score(self, parameters: Tensor) -> list[Score]:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import PositionHints, Proposal, ProposalStatus, TaskCard
@@ -26,6 +25,7 @@ from trainer_service.objectives.classification import (
     mean_scores,
     raw_parameters,
 )
+from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.names import ARTIFACT
 from trainer_service.objectives.recent import Recent
 from trainer_service.objectives.words import PromptWords
@@ -37,6 +37,9 @@ CLASS_SEPARATOR = " | "
 
 _MAX_SEQUENCES = 1024
 """Class names encoded in one forward."""
+
+_MAX_DIFFERENTIATED = 256
+"""The same with gradients, which keep what each layer made of them."""
 
 _SPEC = "spec.objective.label_prompt"
 
@@ -136,11 +139,16 @@ class LabelPromptObjective:
         """[rows, d], [..., classes, d] → [..., rows, classes]."""
         return texts @ classes.transpose(-1, -2) / self._spec.temperature
 
-    def train_loss(self, parameters: Tensor, rows: Tensor) -> Tensor:
-        """Mean cross-entropy, in nats, of train rows [batch]."""
-        classes = self._class_embeddings(parameters.unsqueeze(0))[0]
-        logits = self._logits(self._train[rows], classes)
-        return functional.cross_entropy(logits, self._train_labels[rows])
+    def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the mean cross-entropy, in nats, of train rows [batch]."""
+        texts, labels = self._train[rows], self._train_labels[rows]
+
+        def losses(points: Tensor) -> Tensor:
+            logits = self._logits(texts, self._class_embeddings(points))
+            return losses_and_hits(logits, labels)[0].mean(1)
+
+        at_once = _MAX_DIFFERENTIATED // len(self._task.labels)
+        return gradients_of(losses, parameters, at_once)
 
     def score(self, parameters: Tensor) -> list[Score]:
         """[k, *shape] → k scores on the whole selection split."""
@@ -277,10 +285,10 @@ class LabelPromptObjective:
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
         """See `Objective`; summed over the classes where each has a prompt."""
-        point = parameters.detach().clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
+        point = parameters.detach()
+        _, (gradient,) = self.gradients(point[None], rows)
         by_prompt = (-1, self._spec.n_tokens, self._encoder.width)
-        return self._words.hints(point.detach().view(by_prompt), gradient.view(by_prompt), count)
+        return self._words.hints(point.reshape(by_prompt), gradient.reshape(by_prompt), count)
 
     # -- the result ---------------------------------------------------------------------------
 

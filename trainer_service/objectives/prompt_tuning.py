@@ -31,6 +31,7 @@ from trainer_service.objectives.classification import (
     mean_scores,
     raw_parameters,
 )
+from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.names import ARTIFACT, LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.rows import TokenBatch, TokenRows
 from trainer_service.objectives.words import PromptWords
@@ -42,6 +43,9 @@ _HEAD_STD = 0.02
 
 _MOST_TOKENS = 16_384
 """Tokens in one forward without gradients, candidates and rows multiplied."""
+
+_MOST_DIFFERENTIATED = 4_096
+"""The same with gradients, which keep what each layer made of them."""
 
 _SPEC = "spec.objective.prompt_tuning"
 
@@ -153,6 +157,10 @@ class PromptTuningObjective:
     def _behind_prompt(self, values: Tensor, fill: int) -> Tensor:
         return functional.pad(values, (self._spec.n_tokens, 0), value=fill)
 
+    def _tokens(self, batch: TokenBatch) -> int:
+        """Tokens of a batch behind one candidate's prompt."""
+        return max(1, batch.ids.numel() + len(batch.ids) * self._spec.n_tokens)
+
     def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """[batch, prompt and text, hidden size] and the text's mask → [batch, hidden size]."""
         if self._spec.readout is Readout.FIRST:
@@ -162,11 +170,15 @@ class PromptTuningObjective:
         weights = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden[:, self._spec.n_tokens :] * weights).sum(1) / weights.sum(1)
 
-    def train_loss(self, parameters: Tensor, rows: Tensor) -> Tensor:
-        """Mean cross-entropy, in nats, of train rows [batch]."""
+    def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the mean cross-entropy, in nats, of train rows [batch]."""
         batch = self._train.take(rows)
-        logits = self.logits(parameters.unsqueeze(0), batch)[0]
-        return functional.cross_entropy(logits, batch.labels)
+
+        def losses(points: Tensor) -> Tensor:
+            return losses_and_hits(self.logits(points, batch), batch.labels)[0].mean(1)
+
+        at_once = _MOST_DIFFERENTIATED // self._tokens(batch)
+        return gradients_of(losses, parameters, at_once)
 
     def score(self, parameters: Tensor) -> list[Score]:
         """[k, *shape] → k scores on the whole selection split."""
@@ -181,9 +193,8 @@ class PromptTuningObjective:
         """Rows in batches, and as many candidates at once as memory allows."""
         losses, hits = [], []
         for batch in rows.batches(_MOST_TOKENS, self._spec.n_tokens):
-            tokens = batch.ids.numel() + len(batch.ids) * self._spec.n_tokens
             parts = []
-            for part in torch.split(parameters, max(1, _MOST_TOKENS // tokens)):
+            for part in torch.split(parameters, max(1, _MOST_TOKENS // self._tokens(batch))):
                 self._check()
                 parts.append(losses_and_hits(self.logits(part, batch), batch.labels))
             losses.append(torch.cat([found for found, _ in parts]))
@@ -194,8 +205,7 @@ class PromptTuningObjective:
     def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
         batch = self._train.take(rows)
-        tokens = batch.ids.numel() + len(rows) * self._spec.n_tokens
-        parts = torch.split(parameters, max(1, _MOST_TOKENS // max(tokens, 1)))
+        parts = torch.split(parameters, max(1, _MOST_TOKENS // self._tokens(batch)))
         logits = torch.cat([self.logits(part, batch) for part in parts])
         return losses_and_hits(logits, batch.labels)[0], logits.argmax(-1)
 
@@ -272,9 +282,8 @@ class PromptTuningObjective:
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
         """See `Objective`; of the prompt, not of the head."""
-        point = parameters.detach().clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.train_loss(point, rows), point)
-        prompt = self._prompt(point.detach())
+        _, (gradient,) = self.gradients(parameters[None], rows)
+        prompt = self._prompt(parameters.detach())
         return self._words.hints(prompt[None], self._prompt(gradient)[None], count)
 
     # -- the result ---------------------------------------------------------------------------

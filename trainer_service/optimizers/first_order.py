@@ -35,14 +35,13 @@ class TorchOptimizer:
     def _make(self, parameters: Tensor) -> torch.optim.Optimizer:
         raise NotImplementedError
 
-    def step(self, parameters: Tensor, loss: Tensor, learning_rate: float) -> Tensor:
-        """Back-propagates `loss` and updates the leaf tensor `parameters` in place.
+    def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
+        """Updates the tensor `parameters` in place.
 
         Returns:
             Norm of the gradient before clipping, a scalar tensor.
         """
         inner = self._bind(parameters)
-        (gradient,) = torch.autograd.grad(loss, parameters)
         norm: Tensor = torch.linalg.vector_norm(gradient)
         if self._clip_norm > 0.0:
             # A factor on the device, never a comparison on the host: that would wait for the step.
@@ -125,11 +124,11 @@ class SGD(TorchOptimizer):
     def _make(self, parameters: Tensor) -> torch.optim.Optimizer:
         return torch.optim.SGD([parameters], lr=1.0, momentum=self._momentum)
 
-    def step(self, parameters: Tensor, loss: Tensor, learning_rate: float) -> Tensor:
+    def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
         """As in `TorchOptimizer.step`; the decay is applied apart from the momentum."""
         with torch.no_grad():
             before = parameters.detach().clone() if self._weight_decay > 0.0 else None
-        norm = super().step(parameters, loss, learning_rate)
+        norm = super().step(parameters, gradient, learning_rate)
         if before is not None:
             with torch.no_grad():
                 parameters.sub_(before, alpha=learning_rate * self._weight_decay)

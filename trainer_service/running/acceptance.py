@@ -28,8 +28,8 @@ class Probed:
     """On the selection split."""
 
 
-Probe = Callable[[Scored, bool, RacePlan], Probed]
-"""(start, whether it is the incumbent, the race) → the lowest point of the branch."""
+Probe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
+"""The starts, the incumbent first, and the race → the lowest point of each branch."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def decide(
         incumbent_words: The same in words, where that is another parameter.
         proposals: Scored and without duplicates.
         plan: How large a race may be.
-        probe: Takes gradient steps on a copy.
+        probe: Takes gradient steps on copies.
         generator: For ``explore``.
     """
     ranked = sorted(proposals, key=_loss)  # stable: of equals, the earlier proposal
@@ -143,7 +143,7 @@ def _race(incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: Pr
     starts = [incumbent, *ranked[: plan.branches - 1]]
     if plan.steps == 0:
         return _lowest(starts, plan.reason or "without steps")
-    ends = [probe(start, start is incumbent, plan) for start in starts]
+    ends = probe(starts, plan)
     winner = ends.index(lowest(ends))
     branches = tuple(
         Branch(s.candidate.candidate_id, _loss(s), e.score.loss)

@@ -34,7 +34,7 @@ from trainer_service.running.checkpoint import Checkpoints
 from trainer_service.running.control import Control
 from trainer_service.running.deciding import Deciding
 from trainer_service.running.hints import Hints
-from trainer_service.running.progress import Phase, Progress, leaf
+from trainer_service.running.progress import Phase, Progress
 from trainer_service.running.recorder import Recorder
 from trainer_service.running.scoring import (
     Origin,
@@ -143,7 +143,7 @@ class Alternation:
         scored = snapshot_candidates(objective, origin, {0: point}, {0: "s0/start"})
         ledger = new_ledger(self._spec, objective.has_words)
         ledger.charge_evaluations(len(scored))
-        at = Progress(ledger, leaf(point), origin, best=scored[0])
+        at = Progress(ledger, point.clone(), origin, best=scored[0])
         self._record(at, 0, scored)
         self._begin_stage(at, 0, scored[0].candidate.candidate_id)
         return at
@@ -185,7 +185,7 @@ class Alternation:
     def _begin_stage(self, at: Progress, stage: int, start_id: str) -> None:
         """The next stage starts from the live parameters; `start_id` is the candidate that they
         are, if they were scored."""
-        at.origin = self._origin(stage, at.parameters.detach().clone())
+        at.origin = self._origin(stage, at.parameters.clone())
         at.stage_begin = at.step
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
         at.phase = Phase.STAGE
@@ -203,13 +203,14 @@ class Alternation:
     def _step(self, at: Progress) -> None:
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
         rate = learning_rate(self._spec.optimizer, done + 1, total)
-        loss = self._objective.train_loss(at.parameters, self._batches.rows(at.step))
-        norm = self._optimizer.step(at.parameters, loss, rate)
+        rows = self._batches.rows(at.step)
+        (loss,), (gradient,) = self._objective.gradients(at.parameters[None], rows)
+        norm = self._optimizer.step(at.parameters, gradient, rate)
         at.step += 1
         at.ledger.charge_steps(1)
         self._capture.add(at.step, rate, loss, norm, at.parameters)
         if at.step in self._keep:
-            at.kept[at.step] = at.parameters.detach().clone()
+            at.kept[at.step] = at.parameters.clone()
 
     def _is_last(self, at: Progress) -> bool:
         stages = self._spec.stages
@@ -221,7 +222,7 @@ class Alternation:
         name = f"s{at.stage}/step{{}}"
         if at.step == at.stage_begin:  # no step was taken: the start is the incumbent
             at.incumbent_id = at.start_id
-            kept = {} if at.start_id else {at.step: at.parameters.detach().clone()}
+            kept = {} if at.start_id else {at.step: at.parameters.clone()}
             name = f"s{at.stage}/start"
         left = at.ledger.evaluations_left(final=self._is_last(at))
         steps = affordable(sorted(kept), self._each, left)
@@ -269,7 +270,7 @@ class Alternation:
             return
         answer = self._asking.answer()
         if at.lag:
-            self._score_stage(at, {at.step: at.parameters.detach().clone()})
+            self._score_stage(at, {at.step: at.parameters.clone()})
         self._asking.conclude(at, answer)
 
     # -- restart ------------------------------------------------------------------------------
@@ -300,11 +301,11 @@ class Alternation:
             self._mentor.report(Outcomes(at.answer.request_id, outcomes))
         start_id = at.incumbent_id
         if decision.probed is not None:
-            at.parameters = leaf(decision.probed.parameters)
+            at.parameters = decision.probed.parameters.clone()
             self._optimizer.load(decision.probed.moments)
             start_id = self._record_start(at, decision, decision.probed)
         elif decision.restarted:
-            at.parameters = leaf(self._deciding.blend(at, decision.chosen))
+            at.parameters = self._deciding.blend(at, decision.chosen)
             is_scored = self._spec.acceptance.blend == 1.0 and scored.unscored is None
             start_id = decision.chosen.candidate.candidate_id if is_scored else ""
             if not self._spec.acceptance.keep_moments:

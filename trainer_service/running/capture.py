@@ -131,7 +131,7 @@ class Capture:
             ring.began, ring.stage, ring.stage_ids = self._clock(), self._stage, self._stage_ids
         with torch.no_grad():
             ring.parameters[row].copy_(parameters)
-            ring.scalars[row, 0].copy_(loss.detach())
+            ring.scalars[row, 0].copy_(loss)
             ring.scalars[row, 1].copy_(norm)
         ring.steps.append(step)
         ring.rates.append(learning_rate)

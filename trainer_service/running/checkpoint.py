@@ -123,7 +123,7 @@ def _build(
     answer = document["answer"]
     progress = Progress(
         ledger=Ledger(budget, document["final_reserve"], _unpack(Usage, document["usage"])),
-        parameters=tensors["parameters"].to(device).requires_grad_(True),
+        parameters=tensors["parameters"].to(device),
         origin=Origin(
             document["stage"], tensors["origin"].to(device), tuple(document["origin_ids"])
         ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
+import torch
 from torch import Tensor, lerp
 
 from mentorgrad.model.advice import AnswerStatus, ProposalOutcome, ProposalStatus
@@ -15,7 +17,7 @@ from trainer_service.running import acceptance
 from trainer_service.running.acceptance import Decision, Probed
 from trainer_service.running.budget import Ledger, RacePlan, schedule_position, takes_no_steps
 from trainer_service.running.control import Control
-from trainer_service.running.progress import Progress, leaf
+from trainer_service.running.progress import Progress
 from trainer_service.running.scoring import ScoredAnswer, first_proposal, score_answer, spaced_steps
 from trainer_service.seeds import BatchOrder, generator
 
@@ -78,30 +80,6 @@ class Deciding:
             return replace(stay, reason=f"no usable answer: {at.answer.status.value}")
         if scored.unscored is not None:
             return acceptance.take(incumbent, scored.unscored)
-        batches = batch_order(self._spec, self._objective, "probe", at.stage)
-        done, total = schedule_position(self._spec, at.ledger.usage, at.step)
-
-        def probe(start: Scored, is_incumbent: bool, plan: RacePlan) -> Probed:
-            # Every branch sees the same batches at the same learning rates.
-            parameters = leaf(start.parameters if is_incumbent else self.blend(at, start))
-            optimizer = self._make_optimizer()
-            if is_incumbent or rule.keep_moments:
-                optimizer.load(self._moments())
-            points = []
-            scored_after = spaced_steps(0, plan.steps, plan.scores)
-            for step in range(1, plan.steps + 1):
-                self._control.check()
-                loss = self._objective.train_loss(parameters, batches.rows(step - 1))
-                rate = learning_rate(self._spec.optimizer, done + step, total)
-                optimizer.step(parameters, loss, rate)
-                ledger.charge_steps(1, probe=True)
-                if step in scored_after:
-                    point = parameters.detach().clone()
-                    ledger.charge_evaluations(1)
-                    score = self._objective.score(point[None])[0]
-                    points.append(Probed(point, optimizer.state(), score))
-            return acceptance.lowest(points)
-
         finalists = min(rule.finalists, len(scored.entrants))
         return acceptance.decide(
             rule,
@@ -109,13 +87,43 @@ class Deciding:
             at.pool.get(f"{at.incumbent_id}/words"),
             scored.entrants,
             ledger.plan_race(finalists, self._probe_steps, rule.probe_scores),
-            probe,
+            partial(self._race, at, ledger),
             generator(self._spec.seed, "explore", at.stage),
         )
 
+    def _race(
+        self, at: Progress, ledger: Ledger, starts: Sequence[Scored], plan: RacePlan
+    ) -> list[Probed]:
+        """The lowest point of each branch; all go side by side, with the same batches at the same
+        learning rates. The incumbent is the first."""
+        rule = self._spec.acceptance
+        batches = batch_order(self._spec, self._objective, "probe", at.stage)
+        done, total = schedule_position(self._spec, at.ledger.usage, at.step)
+        blended = [self.blend(at, start) for start in starts[1:]]
+        parameters = torch.stack([starts[0].parameters, *blended])
+        branches = parameters.unbind()
+        optimizers = [self._make_optimizer() for _ in starts]
+        for optimizer in optimizers if rule.keep_moments else optimizers[:1]:
+            optimizer.load(self._moments())
+        scored_after = spaced_steps(0, plan.steps, plan.scores)
+        points: list[list[Probed]] = [[] for _ in starts]
+        for step in range(1, plan.steps + 1):
+            self._control.check()
+            _, gradients = self._objective.gradients(parameters, batches.rows(step - 1))
+            rate = learning_rate(self._spec.optimizer, done + step, total)
+            for branch, gradient, optimizer in zip(branches, gradients, optimizers, strict=True):
+                optimizer.step(branch, gradient, rate)
+            ledger.charge_steps(len(starts), probe=True)
+            if step in scored_after:
+                scores = self._objective.score(parameters)
+                ledger.charge_evaluations(len(starts))
+                for index, point in enumerate(parameters.clone()):
+                    points[index].append(Probed(point, optimizers[index].state(), scores[index]))
+        return [acceptance.lowest(of_branch) for of_branch in points]
+
     def blend(self, at: Progress, proposal: Scored) -> Tensor:
         """The restart point: proposal and live parameters mixed by the spec's weight."""
-        return lerp(at.parameters.detach(), proposal.parameters, self._spec.acceptance.blend)
+        return lerp(at.parameters, proposal.parameters, self._spec.acceptance.blend)
 
 
 def batch_order(spec: RunSpec, objective: Objective, *stream: str | int) -> BatchOrder:
@@ -148,5 +156,5 @@ def outcomes(at: Progress, scored: ScoredAnswer, decision: Decision) -> tuple[Pr
     return tuple(found)
 
 
-def _no_probe(start: Scored, is_incumbent: bool, plan: RacePlan) -> Probed:
+def _no_probe(starts: Sequence[Scored], plan: RacePlan) -> list[Probed]:
     raise AssertionError("nothing races without proposals")

@@ -65,7 +65,7 @@ class Progress:
     ledger: Ledger
     """What was spent."""
     parameters: Tensor
-    """The live parameters, float32 [*shape], a leaf that requires gradients."""
+    """The live parameters, float32 [*shape]."""
     origin: Origin
     """The present stage and its start."""
     best: Scored
@@ -131,8 +131,3 @@ class Progress:
         best = min(scored, key=lambda s: s.candidate.score.loss)
         if best.candidate.score.loss < self.best.candidate.score.loss:
             self.best = best
-
-
-def leaf(parameters: Tensor) -> Tensor:
-    """A copy that gradients are taken of."""
-    return parameters.detach().clone().requires_grad_(True)

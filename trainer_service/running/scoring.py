@@ -176,7 +176,7 @@ def place(
     placed = objective.embed(proposal, base.parameters)
     if proposal.weight == 1.0:
         return placed
-    mixed = torch.lerp(base.parameters.detach(), placed.parameters, proposal.weight)
+    mixed = torch.lerp(base.parameters, placed.parameters, proposal.weight)
     return Embedded(mixed, placed.filled)
 
 
@@ -207,7 +207,7 @@ def score_answer(
         except ProposalRejected as rejection:
             refused[name] = ProposalOutcome(name, rejection.status, detail=rejection.detail)
             continue
-        key = item.parameters.detach().cpu().contiguous().numpy().tobytes()
+        key = item.parameters.cpu().contiguous().numpy().tobytes()
         if key in seen:
             refused[name] = _refusal(name, ProposalStatus.DUPLICATE, f"the same as {seen[key]}")
         elif len(embedded) >= evaluations:

@@ -105,4 +105,4 @@ def balanced_rows(rows: Sequence[Row], count: int, seed: int) -> list[int]:
 
 
 def _array(values: torch.Tensor) -> np.ndarray:
-    return values.detach().float().cpu().numpy()
+    return values.float().cpu().numpy()

@@ -99,7 +99,7 @@ def test_long_texts_leave_room_for_the_prompt() -> None:
         cut = TokenRows(task.train, encoder, expected - N).take(torch.tensor([0]))
         assert cut.ids.shape == (1, expected - N)
         assert int(cut.ids[0, -1]) == encoder.end_id
-        built.train_loss(built.initial(generator()), torch.tensor([0]))
+        built.gradients(built.initial(generator())[None], torch.tensor([0]))
 
 
 def test_a_few_steps_learn_the_task() -> None:

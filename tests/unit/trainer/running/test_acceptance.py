@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -25,13 +27,13 @@ class Track:
 
     def __init__(self, **ends: float) -> None:
         self.ends = ends
-        self.seen: list[tuple[str, bool, int]] = []
+        self.seen: list[tuple[str, int]] = []
 
-    def __call__(self, start: Scored, is_incumbent: bool, plan: RacePlan) -> Probed:
-        name = start.candidate.candidate_id
-        self.seen.append((name, is_incumbent, plan.steps))
-        loss = self.ends.get(name, 100.0)
-        return Probed(torch.tensor([loss]), {"m": torch.tensor(loss)}, Score(loss))
+    def __call__(self, starts: Sequence[Scored], plan: RacePlan) -> list[Probed]:
+        names = [start.candidate.candidate_id for start in starts]
+        self.seen.extend((name, plan.steps) for name in names)
+        losses = [self.ends.get(name, 100.0) for name in names]
+        return [Probed(torch.tensor([x]), {"m": torch.tensor(x)}, Score(x)) for x in losses]
 
 
 def choose(
@@ -51,10 +53,10 @@ def test_a_race_is_run_by_the_incumbent_and_the_best_scored() -> None:
     track = Track(**{"s0/step10": 0.9, "p3": 0.5, "p2": 0.7})
     decision = choose(Acceptance(), track)
     assert track.seen == [
-        ("s0/step10", True, 10),
-        ("p2", False, 10),
-        ("p3", False, 10),
-        ("p1", False, 10),
+        ("s0/step10", 10),
+        ("p2", 10),
+        ("p3", 10),
+        ("p1", 10),
     ]
     # Best scored before a step is p2, and it does not win.
     assert (decision.restarted, decision.chosen.candidate.candidate_id) == (True, "p3")

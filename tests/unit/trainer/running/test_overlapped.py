@@ -311,10 +311,12 @@ class Counted(FunctionObjective):
         self._at_step = at_step
         self.steps = 0
 
-    def train_loss(self, parameters: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def gradients(
+        self, parameters: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         self.steps += 1
         self._at_step.get(self.steps, lambda: None)()
-        return super().train_loss(parameters, rows)
+        return super().gradients(parameters, rows)
 
 
 class Thinking(Points):

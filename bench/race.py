@@ -1,0 +1,89 @@
+"""What it saves that the branches of a race go side by side: steps per second over one at a time.
+
+`label_prompt` on the embedded encoder and the first 2, 4 and 6 classes of the built-in task, with a
+race's default branches; the peer takes the same gradients, branch by branch. On one thread, as a
+worker has of two cores that two workers share.
+
+    python -m bench.race [--blocks 5] [--branches 5] [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from bench.paired import abba, environment
+from mentorgrad.model.spec import LabelPrompt, Task
+from mentorgrad.models import resolve
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.label_prompt import LabelPromptObjective
+from trainer_service.tasks.data import TaskData
+from trainer_service.tasks.load import load_task
+
+CLASSES = (2, 4, 6)
+STEPS = 8
+BATCH = 32
+
+
+def first(task: TaskData, classes: int) -> TaskData:
+    """The task with its first labels only."""
+    kept = {
+        split: tuple(row for row in getattr(task, split) if row.label < classes)
+        for split in ("train", "selection", "test")
+    }
+    return replace(task, labels=task.labels[:classes], **kept)
+
+
+def paired(built: LabelPromptObjective, branches: int, blocks: int) -> dict[str, Any]:
+    """Steps of all branches per second: side by side, and one at a time."""
+    generator = torch.Generator().manual_seed(0)
+    many = torch.stack([built.initial(generator) for _ in range(branches)])
+    rows = torch.randint(built.train_rows, (BATCH,), generator=generator).to(built.device)
+
+    def timed(parts: list[torch.Tensor]) -> float:
+        began = time.perf_counter()
+        for _ in range(STEPS):
+            for part in parts:
+                float(built.gradients(part, rows)[0].sum())
+        return STEPS / (time.perf_counter() - began)
+
+    result = abba(lambda: timed([many]), lambda: timed([*many.split(1)]), blocks)
+    return result.rounded()
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--branches", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    spec = LabelPrompt()
+    encoder = TextEncoder(resolve(spec.encoder), torch.device(arguments.device))
+    task = load_task(Task(name="tickets"), 0, ())
+    found = {}
+    for classes in CLASSES:
+        built = LabelPromptObjective(spec, first(task, classes), encoder, EmbeddingCache(None))
+        found[f"classes_{classes}"] = paired(built, arguments.branches, arguments.blocks)
+    print(
+        json.dumps(
+            {
+                **{f"ratio_{classes}": found[f"classes_{classes}"]["ratio"] for classes in CLASSES},
+                **found,
+                "branches": arguments.branches,
+                "device": arguments.device,
+                "environment": environment("torch", "transformers"),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
