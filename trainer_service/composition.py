@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import AdviseOpen, MentorInfo
-from mentorgrad.model.spec import Fallback, Optimizer, RunSpec
+from mentorgrad.model.spec import Fallback, RunSpec
 from mentorgrad.serving import logs
 from mentorgrad.serving.health import in_thread
 from mentorgrad.serving.metrics import exposed
@@ -312,17 +312,12 @@ def _cuda_devices() -> int:
 
 def import_numerics() -> None:
     """The slow imports of a worker, to have them done before there is a run."""
-    import torch
     from transformers import AutoModel, AutoTokenizer, BertModel  # noqa: F401
 
     from trainer_service.mentors import controls  # noqa: F401
     from trainer_service.objectives import build  # noqa: F401
-    from trainer_service.optimizers.build import build_optimizer
+    from trainer_service.optimizers import first_order  # noqa: F401
     from trainer_service.running import execution  # noqa: F401
-
-    # The first step of an optimizer imports some seconds' worth of torch.
-    torch.set_num_threads(1)
-    build_optimizer(Optimizer()).step(torch.zeros(1), torch.zeros(1), 0.0)
 
 
 def run_parts(job: WorkerJob) -> Parts:
