@@ -1,4 +1,4 @@
-"""Brings a database to the present schema when a store is opened."""
+"""Brings a database to the present schema."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from mentorgrad.errors import InvalidInput
+from run_store.schema_version import HEAD, version_of
 from run_store.tables import metadata
-
-VERSION_TABLE = "mentorgrad_schema"
-"""Where the schema's version is kept."""
 
 _LOCK = 0x6D656E746F72
 """Key of the advisory lock that migrations take on Postgres."""
@@ -28,39 +25,29 @@ def config(connection: sa.Connection | None = None) -> Config:
     return settings
 
 
-def upgrade(engine: sa.Engine, writer: sa.Engine) -> None:
+def upgrade(writer: sa.Engine) -> None:
     """Runs what is missing of the chain.
 
     Several processes may open the same database at once: the first takes the lock and migrates in
     one transaction, the others wait and find it done.
 
     Args:
-        engine: For a look without a lock.
         writer: Begins transactions that hold SQLite's write lock from the start.
 
     Raises:
         InvalidInput: The schema is newer than this installation, or the tables are another's.
     """
-    scripts = ScriptDirectory.from_config(config())
-    with engine.connect() as connection:
-        if _version(connection) == scripts.get_current_head():
-            return
     with writer.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        version = _version(connection)
-        if version == scripts.get_current_head():
+        version = version_of(connection)
+        if version == HEAD:
             return
-        _check_known(connection, version, scripts)
+        _check_known(connection, version)
         command.upgrade(config(connection), "head")
 
 
-def _version(connection: sa.Connection) -> str | None:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
-
-
-def _check_known(connection: sa.Connection, version: str | None, scripts: ScriptDirectory) -> None:
+def _check_known(connection: sa.Connection, version: str | None) -> None:
     if version is None:
         foreign = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
         if foreign:
@@ -68,11 +55,12 @@ def _check_known(connection: sa.Connection, version: str | None, scripts: Script
             raise InvalidInput.field(
                 "store", f"holds tables that are not mentorgrad's ({names}); name another database"
             )
-    elif version not in _revisions(scripts):
+    elif version not in _revisions():
         raise InvalidInput.field(
             "store", f"has schema {version} of a newer mentorgrad; upgrade this installation"
         )
 
 
-def _revisions(scripts: ScriptDirectory) -> set[str]:
+def _revisions() -> set[str]:
+    scripts = ScriptDirectory.from_config(config())
     return {script.revision for script in scripts.walk_revisions()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from mentorgrad.errors import InvalidInput, Unavailable
-from run_store import dialects, migrate
+from run_store import dialects
+from run_store.schema_version import HEAD, version_of
 from run_store.sql_experiments import SqlExperiments
 from run_store.sql_reader import SqlReader
 from run_store.sql_writer import SqlWriter
@@ -28,7 +29,7 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
         super().__init__(engine, dialects.shown(parsed))
         try:
             with self._translated():
-                migrate.upgrade(engine, self._writer)
+                self._migrate()
         except sa.exc.ProgrammingError as error:  # for example no right to create tables
             self.close()
             said = dialects.one_line(error)
@@ -36,3 +37,11 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
         except (InvalidInput, Unavailable):
             self.close()
             raise
+
+    def _migrate(self) -> None:
+        with self._engine.connect() as connection:
+            if version_of(connection) == HEAD:
+                return
+        from run_store import migrate  # seldom needed, and slow to import
+
+        migrate.upgrade(self._writer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from run_store.migrate import VERSION_TABLE
+from run_store.schema_version import VERSION_TABLE
 from run_store.tables import metadata
 
 connection = context.config.attributes["connection"]

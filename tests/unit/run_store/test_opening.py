@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from mentorgrad.model.event import Created
 from mentorgrad.model.query import EventQuery, View
 from run_store import dialects, migrate
 from run_store.open import open_store
+from run_store.schema_version import HEAD, VERSION_TABLE, version_of
 from run_store.tables import metadata
 
 SECRET = "hunter2"
@@ -118,7 +121,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs.db"
     open_store(url).close()
     with sqlite3.connect(tmp_path / "runs.db") as other:
-        other.execute(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'")
+        other.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     other.close()
     error = opening(url)
     assert isinstance(error, InvalidInput)
@@ -162,16 +165,28 @@ def test_models_and_migrations_agree(
     open_store(url).close()
     engine = dialects.engine_of(dialects.parse(url))
     with engine.connect() as connection:
-        options = {"version_table": migrate.VERSION_TABLE, "compare_type": True}
+        options = {"version_table": VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == version_of(connection) == HEAD
         names = set(sa.inspect(connection).get_table_names())
-        assert names == {*metadata.tables, migrate.VERSION_TABLE}
+        assert names == {*metadata.tables, VERSION_TABLE}
     with dialects.writer_of(engine).begin() as connection:
         command.downgrade(migrate.config(connection), "base")
-        assert set(sa.inspect(connection).get_table_names()) == {migrate.VERSION_TABLE}
+        assert set(sa.inspect(connection).get_table_names()) == {VERSION_TABLE}
+        assert version_of(connection) is None
     engine.dispose()
     open_store(url).close()
+
+
+def test_a_database_of_the_present_schema_is_opened_without_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    open_store(url).close()
+    code = (
+        "import sys; from run_store.open import open_store; open_store(sys.argv[1]).close();"
+        "assert 'sqlalchemy' in sys.modules and 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, url], check=True, timeout=60)
 
 
 def test_damaged_bytes_are_told(tmp_path: Path, event_maker: Any) -> None:
