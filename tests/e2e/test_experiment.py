@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,13 @@ EXAMPLE = Path(__file__).parents[2] / "examples/experiment.toml"
 pytestmark = pytest.mark.timeout(900)
 
 
+COMMAND = (sys.executable, "-c", "from mentorgrad.cli.main import main; main()", "experiment")
+
+
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
-    code = "from mentorgrad.cli.main import main; main()"
     return subprocess.Popen(
         [
-            *(sys.executable, "-c", code, "experiment", "run", str(EXAMPLE), "--local"),
+            *(*COMMAND, "run", str(EXAMPLE), "--local"),
             *("--directory", str(folder / "out"), *flags),
         ],
         stdout=subprocess.PIPE,
@@ -93,3 +96,16 @@ def test_the_example_survives_a_break_and_reports(tmp_path: Path) -> None:
     assert len(runs) == 18
     # Split, start and batches are fixed by the seed: arms of one cell begin at one point.
     assert {run.spec.seed for run in runs} == {0, 1, 2}
+
+    def read(*words: str) -> dict[str, Any]:
+        """What the store says, with all services gone."""
+        command = [*COMMAND, *words, "--store", url, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    name = experiment.experiment_id
+    (listed,) = read("list")["experiments"]
+    assert listed == read("show", name)
+    assert (listed["experiment_id"], listed["progress"]["succeeded"]) == (name, 18)
+    assert read("report", name) == json.loads(out)

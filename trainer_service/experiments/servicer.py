@@ -11,7 +11,7 @@ import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.model.experiment import Experiment, ExperimentSpec, ExperimentState, Report
+from mentorgrad.model.experiment import Experiment, ExperimentSpec, ExperimentState
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
@@ -19,11 +19,10 @@ from mentorgrad.wire import codec
 from run_store.protocols import RunStore
 from trainer_service.control_plane.catalogue import Mentors
 from trainer_service.control_plane.threads import to_its_end
-from trainer_service.experiments.admission import cancel_runs, runs_of
+from trainer_service.experiments.admission import cancel_runs
 from trainer_service.experiments.checking import check_mentors, check_specs, doubts
-from trainer_service.experiments.expansion import Phase
-from trainer_service.experiments.progress import ended, planned, with_progress
-from trainer_service.experiments.tuning import choose_rates, given_rates
+from trainer_service.experiments.progress import with_progress
+from trainer_service.experiments.reading import ExperimentReader
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExperimentService"].full_name
 """For health and reflection."""
@@ -51,6 +50,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         wake: Callable[[], None],
     ) -> None:
         self._store = store
+        self._reader = ExperimentReader(store)
         self._mentors = mentors
         self._check_data = check_data
         self._wake = wake
@@ -97,23 +97,20 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         self, request: pb.GetExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetExperimentResponse:
         """One experiment as it stands."""
-        found = await asyncio.to_thread(self._store.get_experiment, request.experiment_id)
-        return pb.GetExperimentResponse(experiment=await self._message(found))
+        found = await asyncio.to_thread(self._reader.get_experiment, request.experiment_id)
+        return pb.GetExperimentResponse(experiment=codec.to_message(found))
 
     async def ListExperiments(  # noqa: N802
         self, request: pb.ListExperimentsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListExperimentsResponse:
         """Experiments, newest first, in pages."""
-
-        def answer() -> pb.ListExperimentsResponse:
-            page = self._store.list_experiments(request.page_size or 50, request.page_token)
-            found = [with_progress(self._store, item) for item in page.experiments]
-            return pb.ListExperimentsResponse(
-                experiments=[codec.to_message(item) for item in found],
-                next_page_token=page.next_page_token,
-            )
-
-        return await asyncio.to_thread(answer)
+        page = await asyncio.to_thread(
+            self._reader.list_experiments, request.page_size or 50, request.page_token
+        )
+        return pb.ListExperimentsResponse(
+            experiments=[codec.to_message(item) for item in page.experiments],
+            next_page_token=page.next_page_token,
+        )
 
     async def CancelExperiment(  # noqa: N802
         self, request: pb.CancelExperimentRequest, context: grpc.aio.ServicerContext
@@ -137,7 +134,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         """Statistics over the runs so far."""
 
         def answer() -> pb.GetReportResponse:
-            made = make_report(self._store, request.experiment_id)
+            made = self._reader.get_report(request.experiment_id)
             return pb.GetReportResponse(report=codec.to_message(made))
 
         await self._reporting.acquire()
@@ -146,29 +143,3 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     async def _message(self, experiment: Experiment) -> Any:
         told = partial(with_progress, self._store, experiment)
         return codec.to_message(await asyncio.to_thread(told))
-
-
-def make_report(store: RunStore, experiment_id: str) -> Report:
-    """The report of an experiment as it stands.
-
-    Raises:
-        NotFound: No such experiment.
-    """
-    from trainer_service.experiments.reporting import Counted, build_report  # scipy takes a while
-
-    experiment = store.get_experiment(experiment_id)
-    spec = experiment.spec
-    rates = given_rates(spec)
-    if spec.tuning.learning_rates:
-        is_tuned = ended(store.count_runs(experiment_id), Phase.TUNING) >= planned(
-            spec, Phase.TUNING
-        )
-        tuned = runs_of(store, experiment_id, phase=Phase.TUNING)
-        rates = choose_rates(spec, tuned) if is_tuned else {}
-    counted = []
-    for run in runs_of(store, experiment_id, phase=Phase.MAIN):
-        labels = run.spec.labels
-        place = (labels.get("arm", ""), labels.get("task", ""), labels.get("variation", ""))
-        counted.append(Counted(*place, run.spec.seed, run))
-    complete = experiment.state is ExperimentState.FINISHED
-    return build_report(experiment_id, spec, counted, rates, complete)

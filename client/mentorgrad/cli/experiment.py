@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mentorgrad.cli.opening import open_client
-from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
+from mentorgrad.cli.opening import open_client, open_experiments
+from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, ServerOption, StoreOption
 from mentorgrad.cli.output import Output, moment, note, shorten
 from mentorgrad.cli.text import one_line, suffix
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupported
@@ -254,6 +254,7 @@ def _report(
         typer.Argument(metavar="EXPERIMENT", help="Id of the experiment, or a report.json."),
     ],
     server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
     as_json: JsonOption = False,
     markdown: MarkdownOption = False,
     page: PageOption = None,
@@ -263,8 +264,8 @@ def _report(
     if which.endswith(".json"):
         shown.show(_read_report(Path(which)), Output(as_json))
         return
-    with open_client(server) as client:
-        shown.show(client.get_report(which), Output(as_json))
+    with open_experiments(server, store) as reader:
+        shown.show(reader.get_report(which), Output(as_json))
 
 
 def _read_report(path: Path) -> Report:
@@ -287,14 +288,15 @@ def _list(
     ] = 50,
     token: Annotated[str, typer.Option("--page", metavar="TOKEN", help="A following page.")] = "",
     server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List experiments, newest first."""
     from mentorgrad.schema import to_dict
 
     out = Output(as_json)
-    with open_client(server) as client:
-        found = client.list_experiments(limit, token)
+    with open_experiments(server, store) as reader:
+        found = reader.list_experiments(limit, token)
     if as_json:
         out.json(to_dict(found))
         return
@@ -326,6 +328,7 @@ def _row(experiment: Experiment) -> tuple[str, ...]:
 def _show(
     experiment_id: ExperimentArgument,
     server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show what an experiment compares and how far it is."""
@@ -333,8 +336,8 @@ def _show(
     from mentorgrad.schema import to_dict
 
     out = Output(as_json)
-    with open_client(server) as client:
-        found = client.get_experiment(experiment_id)
+    with open_experiments(server, store) as reader:
+        found = reader.get_experiment(experiment_id)
     if as_json:
         out.json(to_dict(found))
         return
@@ -356,7 +359,9 @@ def _show(
         ("finished", moment(found.finished_at) if found.finished_at is not None else ""),
     ]
     out.pairs((name, shorten(value, 500)) for name, value in pairs if value)
-    note(f"its runs: mentorgrad runs list --label experiment={experiment_id}{suffix(server)}")
+    note(
+        f"its runs: mentorgrad runs list --label experiment={experiment_id}{suffix(server, store)}"
+    )
 
 
 @app.command("cancel", epilog="Example: mentorgrad experiment cancel ID")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mentorgrad.cli.access import credentials
@@ -14,6 +15,7 @@ from mentorgrad.errors import InvalidInput, Unauthenticated, Unavailable
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
     from mentorgrad.model.event import RunEvent
+    from mentorgrad.model.experiment import Experiment, ExperimentPage, Report
     from mentorgrad.model.query import (
         CandidateFilter,
         CandidatePage,
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from mentorgrad.model.run import Artifact, Run, Trajectory
 
 STORES = "mentorgrad.stores"
-"""Entry points that open a store from its URL."""
+"""Entry points that open a store from its URL, for one of these:"""
+RUNS, EXPERIMENTS = "sql", "experiments"
 
 
 class Reader(Protocol):
@@ -70,6 +73,22 @@ class Reader(Protocol):
 
     def read_artifact(self, run_id: str, name: str) -> bytes:
         """A file's bytes."""
+        ...
+
+
+class ExperimentReader(Protocol):
+    """What the commands that read experiments need; the client has it, and every store."""
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """The experiment as it stands."""
+        ...
+
+    def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+        """Experiments, newest first, in pages."""
+        ...
+
+    def get_report(self, experiment_id: str) -> Report:
+        """Statistics over the runs so far."""
         ...
 
 
@@ -118,28 +137,28 @@ def _remedies(address: str, absent: str) -> Iterator[None]:
         ) from None
 
 
-@contextlib.contextmanager
-def open_reader(server: str, store: str) -> Iterator[Reader]:
+def open_reader(server: str, store: str) -> AbstractContextManager[Reader]:
     """The store where one is named, else the trainer service."""
-    if not store:
-        with open_client(server) as client:
-            yield client
-        return
-    opened = open_store(store)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    return contextlib.closing(open_store(store)) if store else open_client(server)
 
 
-def open_store(url: str) -> Any:
+def open_experiments(server: str, store: str) -> AbstractContextManager[ExperimentReader]:
+    """The same for what a store knows of experiments."""
+    return contextlib.closing(open_store(store, EXPERIMENTS)) if store else open_client(server)
+
+
+def open_store(url: str, what: str = RUNS) -> Any:
     """Opens a store by the entry point that an installed extra provides, for reading.
+
+    Args:
+        url: Where it is.
+        what: Of `STORES`.
 
     Raises:
         Unsupported: The extra is not installed.
         InvalidInput: The URL names no store.
     """
-    opener = load_entry_point(STORES, "sql", "trainer")
+    opener = load_entry_point(STORES, what, "trainer")
     path = sqlite_file(url)
     if path is not None and not path.is_file():
         raise InvalidInput.field("--store", f"there is no store at {path}")

@@ -24,7 +24,7 @@ from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.course import Course
 from trainer_service.experiments.expansion import Phase, main_places
 from trainer_service.experiments.progress import pace, with_progress
-from trainer_service.experiments.servicer import make_report
+from trainer_service.experiments.reading import ExperimentReader
 
 SPEC = ExperimentSpec(
     base=RunSpec(Function()),
@@ -162,7 +162,7 @@ def test_rates_are_chosen_for_each_arm_by_itself_and_then_used(rig: Rig) -> None
     main = rig.runs(name, Phase.MAIN)
     assert {(p[0], p[3]) for p in places(main)} == {("none", 0.1), ("noise", 0.02)}
     assert len(main) == 12
-    report = make_report(rig.store, name)
+    report = ExperimentReader(rig.store).get_report(name)
     assert {arm.arm: arm.learning_rate for arm in report.arms} == {"none": 0.1, "noise": 0.02}
     assert len(report.cells) == 12
     assert report.complete
@@ -176,13 +176,13 @@ def test_an_arm_without_a_rate_ends_it_with_the_reason(rig: Rig) -> None:
     assert ended.state is ExperimentState.FAILED
     assert "no learning rate can be chosen for noise" in ended.reason
     assert not rig.runs(name, Phase.MAIN)
-    assert not make_report(rig.store, name).complete
+    assert not ExperimentReader(rig.store).get_report(name).complete
 
 
 def test_a_report_before_the_choice_is_of_nothing(rig: Rig) -> None:
     name = rig.begin(TUNED)
     rig.course(name).advance()
-    report = make_report(rig.store, name)
+    report = ExperimentReader(rig.store).get_report(name)
     assert (report.cells, report.complete) == ((), False)
 
 
