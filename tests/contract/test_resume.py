@@ -131,7 +131,7 @@ def test_the_run_stops_in_stages_and_in_races(whole: tuple[list[Any], bytes, int
     assert sum(entry[0] == "restart_decided" for entry in log) == 2
 
 
-@pytest.mark.parametrize("n", [0, 1, 12, 13, 18, 27, 34, 52, 75])
+@pytest.mark.parametrize("n", [0, 1, 12, 13, 18, 27, 36, 52, 69])
 def test_paused_anywhere_it_goes_on_exactly(
     whole: tuple[list[Any], bytes, int], store: RunStore, n: int
 ) -> None:
@@ -209,14 +209,11 @@ def test_a_prompt_with_a_classifier_goes_on_exactly_too(tmp_path: Path) -> None:
     assert len(decided["branches"]) == 2, "it raced"
 
     run_id = create(store, spec)
-    paused_at = []
-    for n in range(2, control.asked, 4):  # while texts are read, in scorings, stages and races
-        assert go(store, run_id, StopsAt(n), how) is RunState.PAUSED
+    paused_at, n = [], 2
+    while go(store, run_id, StopsAt(n), how) is RunState.PAUSED:
         paused_at.append(store.get_run(run_id).step)
-        if paused_at[-1] >= 6:
-            break
+        n += 1  # while texts are read, in stages, scorings and races
     assert {0, 4} <= set(paused_at)
-    assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
     assert effective(store, run_id) == log
     files = [artifact.name for artifact in store.artifacts(run_id)]
     assert files == ["adapter_config.json", "adapter_model.safetensors", ARTIFACT]
@@ -236,7 +233,7 @@ def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunS
     assert store.read_artifact(run_id, ARTIFACT) == artifact
 
 
-@pytest.mark.parametrize("n", [5, 20, 70])
+@pytest.mark.parametrize("n", [5, 18, 60])
 def test_a_dead_worker_costs_nothing_but_time(
     whole: tuple[list[Any], bytes, int], store: RunStore, n: int
 ) -> None:
@@ -256,7 +253,7 @@ def test_a_control_s_raw_proposals_are_drawn_again(store: RunStore, control: str
     spec = dataclasses.replace(SPEC, mentor=MentorChoice(control, proposals=4))
     whole, broken = create(store, spec), create(store, spec)
     assert go(store, whole, StopsAt()) is RunState.SUCCEEDED
-    assert go(store, broken, StopsAt(20, StopKind.LOST)) is RunState.RUNNING
+    assert go(store, broken, StopsAt(18, StopKind.LOST)) is RunState.RUNNING
     store.transition(broken, RunState.INTERRUPTED, "the worker died", attempt=1)
     assert go(store, broken, StopsAt()) is RunState.SUCCEEDED
     assert effective(store, broken) == effective(store, whole)
@@ -287,7 +284,7 @@ def test_an_answer_in_the_log_is_never_asked_for_again(
     how = dataclasses.replace(parts(), mentor=mentor)
     run_id = create(store)
     # Into the first race, and dead: the answer is in the log, and no checkpoint holds it.
-    assert go(store, run_id, StopsAt(20, StopKind.LOST), how) is RunState.RUNNING
+    assert go(store, run_id, StopsAt(18, StopKind.LOST), how) is RunState.RUNNING
     assert asked == ["s0"]
     store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
     assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
@@ -356,7 +353,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(
 
 def test_only_the_last_two_checkpoints_are_kept(store: RunStore) -> None:
     run_id = create(store)
-    for n in (9, 9, 9):
+    for n in (5, 5, 5):
         assert go(store, run_id, StopsAt(n)) is RunState.PAUSED
     query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,))
     names = [
