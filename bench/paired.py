@@ -57,7 +57,7 @@ def abba(a: Callable[[], float], b: Callable[[], float], blocks: int = 10) -> Pa
         firsts += [a1, a2]
         seconds += [b1, b2]
         ratios.append((a1 + a2) / (b1 + b2))
-    low, _, high = statistics.quantiles(ratios, n=4)
+    low, _, high = statistics.quantiles(ratios * 2 if blocks == 1 else ratios, n=4)
     return Paired(
         statistics.median(ratios),
         low,
