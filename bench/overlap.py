@@ -70,6 +70,7 @@ class Stopwatch:
             result = step(*arguments)
             self.last = time.perf_counter()
             self.updating += self.last - self._began
+            self._began = self.last  # a race's branches are updated one after the other
             return result
 
         optimizer.step = update
