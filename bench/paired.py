@@ -57,9 +57,10 @@ def abba(a: Callable[[], float], b: Callable[[], float], blocks: int = 10) -> Pa
         firsts += [a1, a2]
         seconds += [b1, b2]
         ratios.append((a1 + a2) / (b1 + b2))
-    low, _, high = statistics.quantiles(ratios * 2 if blocks == 1 else ratios, n=4)
+    middle = statistics.median(ratios)
+    low, _, high = statistics.quantiles(ratios, n=4) if blocks > 1 else (middle,) * 3
     return Paired(
-        statistics.median(ratios),
+        middle,
         low,
         high,
         statistics.median(firsts),

@@ -70,7 +70,7 @@ class Importer:
     async def _collect(self, sent: AsyncIterator[tuple[RunEvent, int]]) -> list[RunEvent]:
         """The events of a log, up to the limits."""
         events: list[RunEvent] = []
-        total, room = 0, _Room()
+        total, shelf = 0, _Shelf()
         async for event, size in sent:
             total += size
             if total > self._max_bytes or len(events) >= self._max_events:
@@ -80,11 +80,11 @@ class Importer:
                     f"{self._max_bytes >> 20} MiB",
                     reason="IMPORT_TOO_LARGE",
                 )
-            events.append(room.keep(event))
+            events.append(shelf.keep(event))
         return events
 
 
-class _Room:
+class _Shelf:
     """Memory for the tensors of a log, taken in large pieces.
 
     Fresh memory is what a large log costs most: a page fault for every 4 KiB of small pieces, and

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from mentorgrad.model.run import Artifact, Run, Trajectory
 
 STORES = "mentorgrad.stores"
-"""Entry points that open a store from its URL, for one of these:"""
+"""Entry points that open a store from its URL."""
+
 RUNS, EXPERIMENTS = "sql", "experiments"
+"""Two of them: what a store knows of runs, and of experiments."""
 
 
 class Reader(Protocol):
