@@ -5,7 +5,7 @@ streamed to a live mentor process; off: the same shipped loop, store and mentor 
 `capture.content = off`. Timed by the log itself, from the stage's start to its end being scored,
 and then from the run's last event until everything is durable and the mentor's session closed.
 
-    python -m bench.capture_overhead [--blocks 10] [--steps 150]
+    python -m bench.capture_overhead [--blocks 10] [--steps 150] [--device cpu]
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from trainer_service.running.execution import Parts, execute
 class Bench:
     """Runs of the demo's objective."""
 
-    def __init__(self, store: RunStore, mentor: str, folder: Path, steps: int) -> None:
+    def __init__(self, store: RunStore, mentor: str, steps: int, device: str) -> None:
         self._store = store
         self._steps = steps
-        parts, built = demo_parts("small", mentor)
+        parts, built = demo_parts("small", mentor, device)
         self._parts: Parts = replace(parts, objective=lambda spec, check: built)
 
     def measure(self, content: CaptureContent) -> float:
@@ -74,10 +74,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, mentor_process("--threads", "1") as mentor:
         store = open_store(f"sqlite:///{Path(name) / 'runs.sqlite'}")
-        bench = Bench(store, mentor, Path(name), arguments.steps)
+        bench = Bench(store, mentor, arguments.steps, arguments.device)
         result = abba(
             lambda: bench.measure(CaptureContent.TEXT_AND_PARAMETERS),
             lambda: bench.measure(CaptureContent.OFF),
@@ -93,6 +94,7 @@ def main() -> None:
                 "milliseconds_per_snapshot": round(1e3 / result.a - 1e3 / result.b, 3),
                 "steps": arguments.steps,
                 "blocks": arguments.blocks,
+                "device": arguments.device,
                 "environment": environment("torch", "grpcio", "sqlalchemy"),
             }
         )

@@ -11,12 +11,13 @@ from trainer_service.running.execution import Parts
 from trainer_service.settings import default_cache_dir
 
 
-def demo_parts(name: str, mentor: str) -> tuple[Parts, Objective]:
+def demo_parts(name: str, mentor: str, device: str = "cpu") -> tuple[Parts, Objective]:
     """Parts of runs that know one mentor, and their objective: built once, outside what is timed.
 
     Args:
         name: The mentor's.
         mentor: ``HOST:PORT``.
+        device: Where to compute.
     """
     job = WorkerJob(
         run_id="bench",
@@ -24,6 +25,7 @@ def demo_parts(name: str, mentor: str) -> tuple[Parts, Objective]:
         owner="bench",
         mentors={name: mentor},
         cache_dir=str(default_cache_dir()),
+        device=device,
         threads=1,
     )
     parts = composition.run_parts(job)

@@ -43,6 +43,7 @@ from run_store.open import open_store
 from run_store.protocols import RunStore
 from tests.support import tiny_models
 from tests.support.effective_log import effective
+from tests.support.numerics import DEVICES
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
@@ -156,9 +157,11 @@ WORDS = RunSpec(
 )
 
 
-def test_a_soft_prompt_goes_on_exactly_too() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_soft_prompt_goes_on_exactly_too(device: torch.device) -> None:
     cache = str(TrainerSettings().cache_dir)
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", cache_dir=cache))
+    job = WorkerJob(run_id="-", store="-", owner="-", cache_dir=cache, device=str(device))
+    how = run_parts(job)
     store = MemoryRunStore()
     whole_id = create(store, WORDS)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
@@ -180,7 +183,10 @@ def test_a_soft_prompt_goes_on_exactly_too() -> None:
     assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
 
 
-def test_a_prompt_with_a_classifier_goes_on_exactly_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_prompt_with_a_classifier_goes_on_exactly_too(
+    tmp_path: Path, device: torch.device
+) -> None:
     tiny_models.make(tmp_path / "tiny")
     lines = [
         json.dumps({"text": text, "label": int("good" in text or "bad" in text)})
@@ -188,7 +194,7 @@ def test_a_prompt_with_a_classifier_goes_on_exactly_too(tmp_path: Path) -> None:
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     roots = {"data_roots": (str(tmp_path),), "model_roots": (str(tmp_path),)}
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", **roots))
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
     spec = dataclasses.replace(
         WORDS,
         objective=PromptTuning("tiny", n_tokens=2),

@@ -15,19 +15,22 @@ import pytest
 import torch
 
 from mentorgrad import AsyncClient
-from mentorgrad.model.event import Created, EventKind, Resumed, StateChanged
+from mentorgrad.model.event import Created, EventKind, Resumed, StageStarted, StateChanged
 from mentorgrad.model.query import EventQuery
 from mentorgrad.model.run import Run, RunState
 from mentorgrad.model.spec import (
     Acceptance,
     Budget,
     Function,
+    LabelPrompt,
     MentorChoice,
     Optimizer,
     RunSpec,
     Stages,
+    Task,
 )
 from run_store.memory_store import MemoryRunStore
+from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service.composition import run_parts
 from trainer_service.control_plane.scheduler import DIED
@@ -91,6 +94,31 @@ async def interruptions(client: AsyncClient, run_id: str) -> list[str]:
         async for event in client.events(run_id, query)
         if isinstance(event.payload, StateChanged) and event.payload.state is RunState.INTERRUPTED
     ]
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=ON_CUDA)])
+async def test_a_killed_worker_leaves_its_device_to_the_next(tmp_path: Path, device: str) -> None:
+    spec = dataclasses.replace(SPEC, objective=LabelPrompt(n_tokens=4), task=Task("tickets"))
+    spec = dataclasses.replace(
+        spec, stages=Stages(count=2, steps=600), budget=Budget(gradient_steps=1200)
+    )
+    trainer = TrainerProcess(tmp_path, "--no-warm", "--device", device)
+    try:
+        async with AsyncClient(trainer.address) as client:
+            assert (await client.trainer_info()).devices == ("cuda:0",)
+            run_id = (await client.create_run(spec)).run.run_id
+            await follow(client, run_id, EventKind.CHECKPOINT_SAVED)
+            trainer.kill_worker()
+            run = await end(client, run_id)
+            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 2)
+            assert run.usage.gradient_steps == 1200
+            assert {
+                event.payload.device
+                async for event in client.events(run_id)
+                if isinstance(event.payload, StageStarted)
+            } == {"cuda:0"}
+    finally:
+        trainer.stop()
 
 
 async def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(

@@ -6,6 +6,7 @@ import functools
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 
 from mentorgrad.model import spec as specs
@@ -22,44 +23,54 @@ from trainer_service.tasks.data import Row, TaskData
 from trainer_service.tasks.load import load_task
 
 CPU = torch.device("cpu")
+CUDA = torch.device("cuda", 0)
+
+ON_CUDA = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA device"),
+]
+"""Marks of tests that need one."""
+DEVICES = [pytest.param(CPU, id="cpu"), pytest.param(CUDA, id="cuda", marks=ON_CUDA)]
+"""Parameters of tests that hold on every device."""
 
 
 @functools.cache
-def encoder() -> TextEncoder:
+def encoder(device: torch.device = CPU) -> TextEncoder:
     torch.set_num_threads(1)
-    return TextEncoder(resolve(specs.DEFAULT_ENCODER), CPU)
+    return TextEncoder(resolve(specs.DEFAULT_ENCODER), device)
 
 
-def tickets(seed: int = 0, **fields: object) -> LabelPromptObjective:
+def tickets(seed: int = 0, device: torch.device = CPU, **fields: object) -> LabelPromptObjective:
     """`label_prompt` on the whole built-in task."""
     return LabelPromptObjective(
         specs.LabelPrompt(**fields),  # type: ignore[arg-type]
         load_task(specs.Task(), seed, ()),
-        encoder(),
+        encoder(device),
         EmbeddingCache(TrainerSettings().cache_dir),
     )
 
 
 @functools.cache
-def objective(name: str) -> Objective:
+def objective(name: str, device: torch.device = CPU) -> Objective:
     """An objective by name, made once: tests must not change it."""
     if name == "label_prompt":
-        return tickets()
+        return tickets(device=device)
     if name == "label_prompt_per_class":
-        return tickets(per_class=True, n_tokens=3)
+        return tickets(device=device, per_class=True, n_tokens=3)
     if name.startswith("prompt_tuning"):
-        return tiny(readout=specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls"))
-    return FunctionObjective(specs.Function(name=name, dimensions=3), CPU)
+        readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
+        return tiny(device=device, readout=readout)
+    return FunctionObjective(specs.Function(name=name, dimensions=3), device)
 
 
 @functools.cache
-def tiny_encoder(kind: str) -> TextEncoder:
+def tiny_encoder(kind: str, device: torch.device = CPU) -> TextEncoder:
     """A random encoder of one of the architectures in `tiny_models`."""
     from tests.support import tiny_models
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="tiny") as folder:
-        return TextEncoder(tiny_models.make(Path(folder), kind), CPU)
+        return TextEncoder(tiny_models.make(Path(folder), kind), device)
 
 
 def tiny_task() -> TaskData:
@@ -72,10 +83,10 @@ def tiny_task() -> TaskData:
     )
 
 
-def tiny(kind: str = "bert", **fields: object) -> PromptTuningObjective:
+def tiny(kind: str = "bert", device: torch.device = CPU, **fields: object) -> PromptTuningObjective:
     """`prompt_tuning` on a random encoder."""
     spec = specs.PromptTuning(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
-    return PromptTuningObjective(spec, tiny_task(), tiny_encoder(kind))
+    return PromptTuningObjective(spec, tiny_task(), tiny_encoder(kind, device))
 
 
 def tune(built: Objective, optimizer: specs.Optimizer, steps: int, seed: int) -> list[torch.Tensor]:

@@ -11,12 +11,11 @@ from mentorgrad.model.advice import Batch, Wants
 from mentorgrad.model.event import Segment
 from mentorgrad.model.spec import Capture as Spec
 from mentorgrad.model.spec import CaptureContent, Function
+from tests.support.numerics import CPU, DEVICES
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.protocols import Projected
 from trainer_service.running import capture
 from trainer_service.running.capture import Capture
-
-CPU = torch.device("cpu")
 
 
 class Clock:
@@ -44,23 +43,29 @@ class Words(FunctionObjective):
 
 
 class Rig:
-    def __init__(self, spec: Spec | None = None, wants: Wants | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec | None = None,
+        wants: Wants | None = None,
+        device: torch.device = CPU,
+    ) -> None:
         self.clock = Clock()
         self.segments: list[Segment] = []
         self.watcher = Watcher(wants)
         self.capture = Capture(
             spec or Spec(),
-            Words(Function("levy", 2), CPU),
+            Words(Function("levy", 2), device),
             self.segments.append,
             self.watcher,
             clock=self.clock,
         )
-        self.live = torch.zeros(2)
+        self.live = torch.zeros(2, device=device)
 
     def steps(self, first: int, last: int) -> None:
         for step in range(first, last + 1):
             self.live += 1.0
-            self.capture.add(step, 0.1, torch.tensor(float(step)), torch.tensor(2.0), self.live)
+            loss = torch.tensor(float(step), device=self.live.device)
+            self.capture.add(step, 0.1, loss, torch.tensor(2.0), self.live)
 
 
 def test_snapshots_are_copies_in_order_with_words_and_scalars() -> None:
@@ -91,13 +96,32 @@ def test_the_mentor_sees_what_is_recorded() -> None:
     assert batch.parameters is segment.parameters
 
 
-def test_a_full_ring_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_full_ring_is_flushed(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     monkeypatch.setattr(capture, "SEGMENT_BYTES", 8 * 5)  # five snapshots of two float32
-    rig = Rig()
+    rig = Rig(device=device)
     rig.steps(1, 12)
-    assert [(s.step_start, s.step_end) for s in rig.segments] == [(1, 5), (6, 10)]
+    # What is copied from another device is given out when the next ring is full.
+    out = [(1, 5), (6, 10)] if device == CPU else [(1, 5)]
+    assert [(s.step_start, s.step_end) for s in rig.segments] == out
     rig.capture.flush()
-    assert rig.segments[2].step_end == 12
+    assert [(s.step_start, s.step_end) for s in rig.segments] == [(1, 5), (6, 10), (11, 12)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_rings_that_take_turns_mix_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    monkeypatch.setattr(capture, "SEGMENT_BYTES", 8 * 7)
+    rig = Rig(device=device)
+    rig.steps(1, 500)
+    rig.capture.flush()
+    snapshots = [snapshot for segment in rig.segments for snapshot in segment.snapshots]
+    assert [s.step for s in snapshots] == list(range(1, 501))
+    assert [s.train_loss for s in snapshots] == [s.step for s in snapshots]
+    assert [s.text for s in snapshots] == [f"{s.step} {s.step}" for s in snapshots]
+    raw = np.concatenate([s.parameters for s in rig.segments if s.parameters is not None])
+    np.testing.assert_array_equal(raw, np.arange(1, 501, dtype=np.float32)[:, None].repeat(2, 1))
 
 
 def test_an_old_ring_is_flushed() -> None:

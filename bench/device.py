@@ -1,0 +1,95 @@
+"""What an NVIDIA device saves: work per second there, over all cores of the same machine.
+
+Steps of one soft prompt, of a race's five, and candidates scored, on the embedded encoder with
+`label_prompt` and the built-in task; steps of `prompt_tuning`, which passes whole texts through the
+encoder. The peer is the same code on the CPU.
+
+    python -m bench.device [--blocks 5] [--device cuda:0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+import torch
+
+from bench.paired import Paired, abba, environment
+from mentorgrad.model.spec import LabelPrompt, PromptTuning, Task
+from mentorgrad.models import resolve
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.label_prompt import LabelPromptObjective
+from trainer_service.objectives.prompt_tuning import PromptTuningObjective
+from trainer_service.protocols import Objective
+from trainer_service.tasks.load import load_task
+
+BATCH = 32
+SECONDS = 1.0
+"""Least length of one measurement."""
+
+
+def steps(built: Objective, branches: int) -> Callable[[], float]:
+    """Measures steps per second of so many points side by side."""
+    made = torch.Generator().manual_seed(0)
+    many = torch.stack([built.initial(made) for _ in range(branches)])
+    rows = torch.randint(built.train_rows, (BATCH,), generator=made).to(built.device)
+    return lambda: per_second(lambda: float(built.gradients(many, rows)[0].sum()))
+
+
+def scores(built: Objective, candidates: int) -> Callable[[], float]:
+    """Measures candidates scored per second, so many in one batch."""
+    made = torch.Generator().manual_seed(0)
+    many = torch.stack([built.initial(made) for _ in range(candidates)])
+    return lambda: candidates * per_second(lambda: built.score(many))
+
+
+def per_second(work: Callable[[], object]) -> float:
+    """How often it is done; what it returns is on the host, so nothing is left undone."""
+    work()
+    began, count = time.perf_counter(), 0
+    while (taken := time.perf_counter() - began) < SECONDS:
+        work()
+        count += 1
+    return count / taken
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--device", default="cuda:0")
+    arguments = parser.parse_args()
+    task, spec = load_task(Task(name="tickets"), 0, ()), LabelPrompt()
+    found: dict[str, list[Callable[[], float]]] = {}
+    for name in (arguments.device, "cpu"):
+        encoder = TextEncoder(resolve(spec.encoder), torch.device(name))
+        prompt = LabelPromptObjective(spec, task, encoder, EmbeddingCache(None))
+        texts = PromptTuningObjective(PromptTuning(), task, encoder)
+        for work, measure in {
+            "step": steps(prompt, 1),
+            "race_of_5": steps(prompt, 5),
+            "scores_64": scores(prompt, 64),
+            "step_of_texts": steps(texts, 1),
+        }.items():
+            found.setdefault(work, []).append(measure)
+    results: dict[str, Paired] = {
+        work: abba(there, here, arguments.blocks) for work, (there, here) in found.items()
+    }
+    print(
+        json.dumps(
+            {
+                **{f"ratio_{work}": round(result.ratio, 3) for work, result in results.items()},
+                **{work: result.rounded() for work, result in results.items()},
+                "device": torch.cuda.get_device_name(arguments.device),
+                "threads": torch.get_num_threads(),
+                "environment": environment("torch", "transformers"),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
