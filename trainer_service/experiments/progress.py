@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from statistics import median_low
 
 from mentorgrad.model.experiment import (
     Experiment,
@@ -23,6 +24,9 @@ SAMPLE = 16
 
 BREAK = timedelta(seconds=60)
 """Without an end for so much longer than a run takes, nothing was executed."""
+
+_LONGEST = 3
+"""A run that lasted longer than so many times the median was broken off in between."""
 
 _UNSUCCESSFUL = (RunState.FAILED, RunState.CANCELLED)
 
@@ -74,7 +78,8 @@ def pace(latest: Sequence[Run]) -> timedelta | None:
     ]
     if not spans:
         return None
-    spans.sort(reverse=True)
+    longest = _LONGEST * median_low(end - start for end, start in spans)
+    spans = sorted(((end, max(start, end - longest)) for end, start in spans), reverse=True)
     break_off = max(end - start for end, start in spans) + BREAK
     together = 1
     while together < len(spans) and spans[together - 1][0] - spans[together][0] < break_off:

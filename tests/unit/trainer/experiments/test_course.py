@@ -347,6 +347,8 @@ def lasted(start: float, end: float) -> Run:
         ([lasted(0, 10), lasted(12, 20)], 10.0),  # one slot: what lies between counts
         ([lasted(0, 10), lasted(0, 10), lasted(11, 20), lasted(11, 20)], 5.0),  # two slots
         ([lasted(0, 10), lasted(5_000, 5_020), lasted(5_021, 5_040)], 20.0),  # a night between
+        # The third was broken off in the evening: it is taken to last three times what most do.
+        ([lasted(0, 10), lasted(10, 20), lasted(21, 5_020), lasted(5_020, 5_030)], 20.0),
     ],
 )
 def test_the_pace_is_that_of_ends_and_breaks_are_left_out(
