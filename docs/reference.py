@@ -22,8 +22,9 @@ from pydantic.fields import FieldInfo
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad.cli import access, tokens
 from mentorgrad.cli.options import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
+from mentorgrad.dictionaries import to_dict
 from mentorgrad.model.spec import RunSpec
-from mentorgrad.schema import Kind, all_dataclasses, field_bounds, field_types, snake_case, to_dict
+from mentorgrad.schema import Kind, all_dataclasses, field_bounds, field_types, snake_case
 from mentorgrad.serving.authorization import SCOPES
 from mentorgrad.serving.settings import ServiceSettings
 from mentorgrad.wire.codes import ANY, SPECIFIC

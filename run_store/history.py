@@ -10,6 +10,7 @@ from typing import Any
 import grpc.aio
 
 from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.limits import check
 from mentorgrad.model.event import EventKind, RunEvent
 from mentorgrad.model.query import (
     CandidateFilter,
@@ -19,7 +20,6 @@ from mentorgrad.model.query import (
     View,
 )
 from mentorgrad.results import spec_differences
-from mentorgrad.schema import check
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from mentorgrad.dictionaries import to_dict
 from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.model.run import Candidate, Run
-from mentorgrad.schema import to_dict
 from run_store import page_tokens, rules
 
 T = TypeVar("T")

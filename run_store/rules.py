@@ -20,10 +20,11 @@ from mentorgrad.errors import (
     PreconditionFailed,
     ResourceExhausted,
 )
+from mentorgrad.limits import check
 from mentorgrad.model.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
 from mentorgrad.model.run import TRANSITIONS, DesiredState, Run, RunState
 from mentorgrad.model.spec import Function, RunSpec
-from mentorgrad.schema import check, snake_case
+from mentorgrad.schema import snake_case
 from mentorgrad.wire import codec
 from run_store.projection import fold_history, for_figures, with_figures
 

@@ -26,6 +26,7 @@ from mentorgrad.errors import (
     Untrusted,
 )
 from mentorgrad.experimenting import ExperimentCalls
+from mentorgrad.limits import check
 from mentorgrad.model.event import EventKind, Finished, RunEvent, StateChanged
 from mentorgrad.model.query import (
     CandidateFilter,
@@ -39,7 +40,6 @@ from mentorgrad.model.query import (
 from mentorgrad.model.run import Artifact, Run, Snapshot, Trajectory
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.results import Comparison, CreatedRun, TrainerInfo
-from mentorgrad.schema import check
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub

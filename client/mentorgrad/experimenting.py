@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.limits import check
 from mentorgrad.model.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
 from mentorgrad.results import CreatedExperiment
-from mentorgrad.schema import check
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from mentorgrad.wire.calls import ServiceClient

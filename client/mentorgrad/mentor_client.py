@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
+from mentorgrad.limits import check
 from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.opening import Opening, Recording, RunImporter, opening, recording
-from mentorgrad.schema import check
 from mentorgrad.session import AsyncMentorSession
 from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub

@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.ids import new_run_id
+from mentorgrad.limits import check
 from mentorgrad.model.advice import AdviseOpen, Constraints, TaskCard
 from mentorgrad.model.event import RunEvent
 from mentorgrad.model.run import Run
 from mentorgrad.model.spec import External, MentorChoice, RunSpec, Task
-from mentorgrad.schema import check
 
 
 class RunImporter(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mentorgrad.dictionaries import to_dict
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.spec import (
     Acceptance,
@@ -25,7 +26,6 @@ from mentorgrad.model.spec import (
     RunSpec,
     Stages,
 )
-from mentorgrad.schema import to_dict
 
 
 def maao_released() -> RunSpec:

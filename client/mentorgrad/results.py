@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mentorgrad.dictionaries import to_dict
 from mentorgrad.model.experiment import Experiment
 from mentorgrad.model.run import Run
 from mentorgrad.model.spec import RunSpec
-from mentorgrad.schema import to_dict
 
 
 @dataclass(frozen=True)

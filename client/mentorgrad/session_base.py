@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mentorgrad.errors import InvalidInput, PreconditionFailed
+from mentorgrad.limits import check
 from mentorgrad.logbook import Logbook
 from mentorgrad.model.advice import (
     Accepted,
@@ -28,7 +29,6 @@ from mentorgrad.model.run import Candidate, CandidateSource, Run, RunState, Scor
 from mentorgrad.model.spec import Policy
 from mentorgrad.opening import Recording, RunImporter
 from mentorgrad.recording import MAX_ROW_BYTES, RunRecorder
-from mentorgrad.schema import check
 from mentorgrad.wire import tracing
 from mentorgrad.wire.advising import AdviseLink, Patience
 from mentorgrad.wire.calls import Connection

@@ -50,6 +50,14 @@ def test_a_message_has_the_dataclass_fields_and_no_others(cls: type) -> None:
 
 
 @pytest.mark.parametrize("cls", DATACLASSES, ids=lambda cls: cls.__name__)
+def test_a_constructor_only_assigns(cls: type) -> None:
+    """The codec makes dataclasses without it."""
+    assert not hasattr(cls, "__post_init__")
+    assert not hasattr(cls, "__slots__")
+    assert all(field.init for field in dataclasses.fields(cls))
+
+
+@pytest.mark.parametrize("cls", DATACLASSES, ids=lambda cls: cls.__name__)
 def test_a_default_that_is_not_zero_has_presence_on_the_wire(cls: type) -> None:
     """Else an absent field could not be told from an explicit zero."""
     descriptor = codec.message_class(cls).DESCRIPTOR

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad.dictionaries import to_dict
 from mentorgrad.model.advice import (
     AdviseOpen,
     Answer,
@@ -45,7 +46,6 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.schema import to_dict
 from mentorgrad.v1 import experiment_service_pb2 as experiment
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import mentor_service_pb2 as mentor

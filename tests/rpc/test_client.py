@@ -18,6 +18,7 @@ import pytest
 from mentorgrad import async_client, errors
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.client import BackgroundLoop, Client
+from mentorgrad.dictionaries import from_dict, to_dict
 from mentorgrad.model.advice import Answer, AnswerRecord, ProposalOutcome
 from mentorgrad.model.event import (
     Branch,
@@ -31,7 +32,6 @@ from mentorgrad.model.event import (
 from mentorgrad.model.query import EventQuery, RunFilter, View
 from mentorgrad.model.run import DesiredState, RunState, Snapshot
 from mentorgrad.model.spec import MentorChoice, RunSpec
-from mentorgrad.schema import from_dict, to_dict
 from mentorgrad.wire.calls import StreamLost
 from run_store.memory_store import MemoryRunStore
 from tests.support.served_runs import Worker, finished_run, queue_run, served

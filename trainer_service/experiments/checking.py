@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.limits import MAX_VIOLATIONS
 from mentorgrad.model.experiment import ExperimentSpec
 from mentorgrad.model.spec import CaptureContent, RunSpec
-from mentorgrad.schema import MAX_VIOLATIONS
 from mentorgrad.wire import codec
 from run_store.experiments import LABELS
 from trainer_service.control_plane.catalogue import Mentors, spec_violations

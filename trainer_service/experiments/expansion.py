@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from mentorgrad.dictionaries import from_dict, to_dict
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.experiment import ExperimentSpec, Variation
 from mentorgrad.model.spec import RunSpec
-from mentorgrad.schema import FieldType, Kind, field_types, from_dict, join, to_dict
+from mentorgrad.schema import FieldType, Kind, field_types, join
 from run_store.experiments import EXPERIMENT, PHASE
 
 _NAME = 200

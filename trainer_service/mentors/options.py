@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from mentorgrad.dictionaries import from_dict
 from mentorgrad.errors import InvalidInput
-from mentorgrad.schema import Kind, bounded, field_bounds, field_types, from_dict
+from mentorgrad.schema import Kind, bounded, field_bounds, field_types
 
 BAD_OPTIONS = "BAD_OPTIONS"
 """Reason of an error about an option."""

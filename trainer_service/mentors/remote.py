@@ -16,6 +16,7 @@ import structlog
 
 from mentorgrad.background import BackgroundLoop
 from mentorgrad.errors import MentorgradError, Unavailable
+from mentorgrad.limits import violations
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.model.advice import (
     AdviseOpen,
@@ -26,7 +27,6 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.schema import violations
 from mentorgrad.wire.advising import AdviseLink, Patience
 from mentorgrad.wire.calls import Connection
 from mentorgrad.wire.credentials import Credentials
@@ -88,7 +88,7 @@ class RemoteMentor:
 
     def _is_sendable(self, item: Batch | Outcomes) -> bool:
         """Whether a mentor would take it; what it refuses would end every session it is told in."""
-        broken = next(violations(item), None)
+        broken = next(iter(violations(item)), None)
         if broken is not None:
             log.warning("not_sent_to_mentor", target=self._link.target, why=str(broken))
         return broken is None

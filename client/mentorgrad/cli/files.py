@@ -60,7 +60,7 @@ def _export(
 
 
 def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
-    from mentorgrad.schema import to_dict
+    from mentorgrad.dictionaries import to_dict
 
     for event in events:
         yield json.dumps(to_dict(event), ensure_ascii=False)
@@ -91,8 +91,8 @@ def _import(
     as_json: JsonOption = False,
 ) -> None:
     """Record a run that was exported, or executed elsewhere."""
+    from mentorgrad.dictionaries import to_dict
     from mentorgrad.recording import broken_off
-    from mentorgrad.schema import to_dict
 
     events = list(broken_off(_decoded(file, torn=True)) if unfinished else _decoded(file))
     with open_client(server) as client:
@@ -111,8 +111,8 @@ def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
         file: JSON lines.
         torn: Whether a last line that was not written to its end is left out.
     """
+    from mentorgrad.dictionaries import from_dict
     from mentorgrad.model.event import RunEvent
-    from mentorgrad.schema import from_dict
 
     try:
         with file.open(encoding="utf-8") as lines:

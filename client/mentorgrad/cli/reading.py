@@ -46,9 +46,9 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """List runs."""
+    from mentorgrad.dictionaries import to_dict
     from mentorgrad.model.query import RunFilter, RunOrder
     from mentorgrad.model.run import RunState
-    from mentorgrad.schema import to_dict
 
     out = Output(as_json)
     wanted = RunFilter(
@@ -118,7 +118,7 @@ def _show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its state, spec, figures, best candidates and files."""
-    from mentorgrad.schema import to_dict
+    from mentorgrad.dictionaries import to_dict
 
     out = Output(as_json)
     with open_reader(server, store) as reader:
@@ -237,8 +237,8 @@ def _compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show runs side by side, with the fields in which their specs differ."""
+    from mentorgrad.dictionaries import to_dict
     from mentorgrad.results import Comparison, spec_differences
-    from mentorgrad.schema import to_dict
 
     out = Output(as_json)
     if store:

@@ -142,8 +142,8 @@ def _run(
 
 def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) -> None:
     from mentorgrad.cli.watching import watch_run
+    from mentorgrad.dictionaries import to_dict
     from mentorgrad.model.run import RunState
-    from mentorgrad.schema import to_dict
 
     with open_client(server) as client:
         made = client.create_run(spec, request_id)

@@ -35,7 +35,7 @@ def _watch(
 
 
 def _told(out: Output, run: Run, what: str) -> None:
-    from mentorgrad.schema import to_dict
+    from mentorgrad.dictionaries import to_dict
 
     if out.as_json:
         out.json(to_dict(run))

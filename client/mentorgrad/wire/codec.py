@@ -14,22 +14,23 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError, Message
 
-from mentorgrad.errors import DataLoss, InvalidInput, Violation
+from mentorgrad.errors import DataLoss, InvalidInput
+from mentorgrad.limits import check, within
 from mentorgrad.model.event import RunEvent
 from mentorgrad.schema import (
     FieldType,
     Kind,
-    check,
     field_bounds,
     field_types,
-    join,
     per_class,
     snake_case,
 )
@@ -159,16 +160,8 @@ def from_message(cls: type[T], message: Any, path: str = "", *, checked: bool = 
 
 
 def _within(path: str, error: InvalidInput) -> InvalidInput:
-    """The error of a part as its whole's. What is right pays nothing for paths: they are made on
-    the way up."""
-
-    def whole(part: str) -> str:
-        return path + part if part.startswith("[") or not part else join(path, part)
-
-    return InvalidInput(
-        violations=[Violation(whole(found.field), found.description) for found in error.violations],
-        reason=error.reason,
-    )
+    """The error of a part as its whole's."""
+    return InvalidInput(violations=within(path, error.violations), reason=error.reason)
 
 
 class _Room:
@@ -192,12 +185,26 @@ _Read = Callable[[Any, _Room | None], Any]
 dataclass's default holds."""
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """How a dataclass is built from its message, worked out once."""
+
+    plain: tuple[str, ...]
+    """Fields that are taken as they are, being most by far."""
+    take: Callable[[Any], Iterable[Any]]
+    """From the message to their values."""
+    others: tuple[tuple[str, _Read], ...]
+    """The other fields."""
+    defaults: dict[str, Any]
+    """Of those that have a default."""
+    factories: dict[str, Callable[[], Any]]
+    """Of those whose default is made anew each time."""
+    count: int
+    """Number of fields."""
+
+
 @functools.cache
-def _readers(
-    cls: type, message: type[Message]
-) -> tuple[tuple[str, ...], tuple[tuple[str, _Read], ...]]:
-    """The fields of a dataclass that are taken as they are, being most by far, and how each other
-    one is read from its message; worked out once."""
+def _reader(cls: type, message: type[Message]) -> _Reader:
     known, bounds = message.DESCRIPTOR.fields_by_name, field_bounds(cls)
     plain, others = [], []
     for name, kind in field_types(cls).items():
@@ -212,31 +219,54 @@ def _readers(
             others.append((name, _map_reader(name, bounds[name].max_length)))
         else:
             others.append((name, _single_reader(name, kind, has_presence)))
-    return tuple(plain), tuple(others)
+    made = [f for f in dataclasses.fields(cast(Any, cls)) if f.name not in plain]
+    return _Reader(
+        plain=tuple(plain),
+        take=_taker(plain),
+        others=tuple(others),
+        defaults={f.name: f.default for f in made if f.default is not dataclasses.MISSING},
+        factories={
+            f.name: f.default_factory for f in made if f.default_factory is not dataclasses.MISSING
+        },
+        count=len(plain) + len(made),
+    )
+
+
+def _taker(names: list[str]) -> Callable[[Any], Iterable[Any]]:
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda message: [getattr(message, name) for name in names]
 
 
 def _build(cls: type[T], message: Any, room: _Room | None) -> T:
-    plain, others = _readers(cast(type, cls), message.__class__)
-    values = {name: getattr(message, name) for name in plain}
+    """The dataclass, made without its constructor, which takes half as long again: these compute
+    nothing there."""
+    reader = _reader(cast(type, cls), message.__class__)
+    made = object.__new__(cls)
+    fields = vars(made)
+    fields |= reader.defaults
+    fields.update(zip(reader.plain, reader.take(message), strict=True))
     name = ""
     try:
-        for name, read in others:
+        for name, read in reader.others:
             value = read(message, room)
             if value is not None:
-                values[name] = value
+                fields[name] = value
     except InvalidInput as error:
         raise _within(name, error) from None
-    try:
-        return cls(**values)
-    except TypeError:
-        missing = [
-            f.name
-            for f in dataclasses.fields(cast(Any, cls))
-            if f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-            and f.name not in values
-        ]
-        raise InvalidInput.field(missing[0], "is missing") from None
+    if len(fields) < reader.count:
+        _complete(fields, reader)
+    return made
+
+
+def _complete(fields: dict[str, Any], reader: _Reader) -> None:
+    """Adds what is absent and has a default that is made anew."""
+    for name, _ in reader.others:
+        if name in fields:
+            continue
+        if name not in reader.factories:
+            raise InvalidInput.field(name, "is missing")
+        fields[name] = reader.factories[name]()
 
 
 def _union_reader(name: str, kind: FieldType, message: type[Message]) -> _Read:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mentorgrad.dictionaries import from_dict, to_dict
 from mentorgrad.errors import InvalidInput
+from mentorgrad.limits import check, violations
 from mentorgrad.model.advice import (
     Answer,
     AnswerRecord,
@@ -44,7 +46,7 @@ from mentorgrad.model.spec import (
     RunSpec,
     Task,
 )
-from mentorgrad.schema import bounded, check, from_dict, to_dict, violations
+from mentorgrad.schema import bounded
 
 
 def paths(spec: RunSpec) -> list[str]:

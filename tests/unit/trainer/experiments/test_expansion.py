@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mentorgrad.dictionaries import to_dict
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.model.experiment import Arm, ExperimentSpec, Tuning, Variation
 from mentorgrad.model.run import Candidate, Run, RunResult, Score
@@ -23,7 +24,6 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.schema import to_dict
 from trainer_service.experiments import checking
 from trainer_service.experiments.checking import MANY_SNAPSHOTS, check_specs, doubts
 from trainer_service.experiments.expansion import (

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.limits import violations
 from mentorgrad.model.advice import Proposal, ProposalStatus
 from mentorgrad.model.event import CandidatesScored, RestartDecided, StageStarted
 from mentorgrad.model.run import CandidateSource, RunState
@@ -25,7 +26,6 @@ from mentorgrad.model.spec import (
     Stages,
 )
 from mentorgrad.presets import maao_released
-from mentorgrad.schema import violations
 from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
 from tests.support.numerics import encoder, tickets, tiny, tiny_encoder

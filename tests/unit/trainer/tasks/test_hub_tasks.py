@@ -19,8 +19,8 @@ import pytest
 from mentorgrad import data_sets
 from mentorgrad.cli.main import app
 from mentorgrad.errors import InvalidInput, NotFound, Unavailable
+from mentorgrad.limits import violations
 from mentorgrad.model.spec import HubData, Task
-from mentorgrad.schema import violations
 from trainer_service.tasks.load import load_task
 
 NAMES = ("entailment", "not_entailment")

@@ -1,0 +1,214 @@
+"""Dataclasses to and from plain values, as TOML and JSON have them.
+
+A union of dataclasses is a mapping with one key, the member's name in snake case, as the protos'
+oneofs are::
+
+    objective = {"function": {"name": "rastrigin"}}
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.limits import check
+from mentorgrad.schema import FieldType, Kind, field_types, join, snake_case
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
+    """Builds a dataclass from plain values; missing fields take their defaults.
+
+    Durations are seconds or a string such as ``"90s"``; enums are their values; arrays are nested
+    lists. The limits are checked too.
+
+    Raises:
+        InvalidInput: A field is unknown, of the wrong type, missing or out of its limits.
+    """
+    return check(_build(cls, data, path), path)
+
+
+def _build(cls: type[T], data: Any, path: str) -> T:
+    if not isinstance(data, Mapping):
+        raise InvalidInput.field(path, f"must be a table of fields, not {_type_name(data)}")
+    kinds = field_types(cls)
+    for name in data:
+        if name not in kinds:
+            known = ", ".join(kinds)
+            raise InvalidInput.field(join(path, str(name)), f"is not known here; known: {known}")
+    values = {}
+    for field in dataclasses.fields(cast(Any, cls)):
+        where = join(path, field.name)
+        if field.name in data:
+            values[field.name] = _build_field(kinds[field.name], data[field.name], where)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise InvalidInput.field(where, "is missing")
+    return cls(**values)
+
+
+def _build_field(kind: FieldType, value: Any, path: str) -> Any:
+    if value is None and kind.optional:
+        return None
+    if kind.repeated:
+        if not isinstance(value, (list, tuple)):
+            raise InvalidInput.field(path, f"must be a list, not {_type_name(value)}")
+        return tuple(_build_item(kind, item, f"{path}[{i}]") for i, item in enumerate(value))
+    return _build_item(kind, value, path)
+
+
+def _build_item(kind: FieldType, value: Any, path: str) -> Any:
+    if kind.kind is Kind.MESSAGE:
+        return _build(kind.base, value, path)
+    if kind.kind is Kind.UNION:
+        return _build_union(kind, value, path)
+    if kind.kind in (Kind.STRUCT, Kind.STRING_MAP):
+        if not isinstance(value, Mapping):
+            raise InvalidInput.field(path, f"must be a table, not {_type_name(value)}")
+        if kind.kind is Kind.STRING_MAP:
+            return {str(key): str(item) for key, item in value.items()}
+        return dict(value)
+    builders = {
+        Kind.ENUM: _build_enum,
+        Kind.DATETIME: _build_datetime,
+        Kind.DURATION: _build_duration,
+        Kind.ARRAY: _build_array,
+        Kind.SCALAR: _build_scalar,
+    }
+    return builders[kind.kind](kind, value, path)
+
+
+def _build_union(kind: FieldType, value: Any, path: str) -> Any:
+    by_name = {snake_case(member.__name__): member for member in kind.members}
+    names = ", ".join(by_name)
+    if isinstance(value, str):  # shorthand: the member with all its defaults
+        value = {value: {}}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise InvalidInput.field(path, f"must name exactly one of: {names}")
+    name, inner = next(iter(value.items()))
+    if name not in by_name:
+        raise InvalidInput.field(join(path, str(name)), f"is not known here; known: {names}")
+    return _build(by_name[name], inner, join(path, name))
+
+
+def _build_enum(kind: FieldType, value: Any, path: str) -> Any:
+    try:
+        return kind.base(value)
+    except ValueError:
+        names = ", ".join(str(item.value) for item in cast(type[Enum], kind.base))
+        raise InvalidInput.field(path, f"must be one of: {names}; not {value!r}") from None
+
+
+def _build_datetime(kind: FieldType, value: Any, path: str) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise InvalidInput.field(path, f"must be an ISO 8601 time, not {value!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _build_duration(kind: FieldType, value: Any, path: str) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    text = value.removesuffix("s") if isinstance(value, str) else value
+    try:
+        return timedelta(seconds=float(text))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput.field(path, f"must be a number of seconds, not {value!r}") from None
+
+
+def _build_array(kind: FieldType, value: Any, path: str) -> np.ndarray:
+    try:
+        if isinstance(value, Mapping):
+            raw = base64.b64decode(value["base64"], validate=True)
+            array = np.frombuffer(raw, dtype=np.dtype(str(value["dtype"])).newbyteorder("<"))
+            return array.reshape([int(n) for n in value["shape"]])
+        return np.asarray(value, dtype=np.float32)
+    except (KeyError, TypeError, ValueError):
+        raise InvalidInput.field(path, "must be nested lists of numbers of one shape") from None
+
+
+def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
+    base = kind.base
+    if base is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if base is float and value in _NOT_FINITE:
+        return float(value)
+    if base is bytes and isinstance(value, str):
+        return base64.b64decode(value)
+    if isinstance(value, bool) is not (base is bool) or not isinstance(value, base):
+        raise InvalidInput.field(path, f"must be {_type_words[base]}, not {_type_name(value)}")
+    return value
+
+
+_type_words: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    bytes: "bytes in base64",
+}
+
+
+def _type_name(value: Any) -> str:
+    return _type_words.get(type(value), type(value).__name__)
+
+
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+"""How JSON, which has no such numbers, is told them; protobuf's own JSON does it alike."""
+
+
+def _written(number: float) -> float | str:
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else _NOT_FINITE[1 if number > 0 else 2]
+
+
+def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str, Any]:
+    """The dataclass as JSON-ready values; the inverse of `from_dict`. Numbers that are not finite
+    are the texts ``NaN``, ``Infinity`` and ``-Infinity``.
+
+    Absent optional fields are left out; ``arrays="omit"`` leaves raw tensors out too.
+    """
+    result = {}
+    for name, kind in field_types(type(value)).items():
+        member = getattr(value, name)
+        if member is None or (kind.kind is Kind.ARRAY and arrays == "omit"):
+            continue
+        if kind.repeated:
+            result[name] = [_plain(item, kind, arrays) for item in member]
+        else:
+            result[name] = _plain(member, kind, arrays)
+    return result
+
+
+def _plain(item: Any, kind: FieldType, arrays: Literal["list", "omit"]) -> Any:
+    if kind.kind is Kind.MESSAGE:
+        return to_dict(item, arrays=arrays)
+    if kind.kind is Kind.UNION:
+        return {snake_case(type(item).__name__): to_dict(item, arrays=arrays)}
+    if kind.kind is Kind.ENUM:
+        return item.value
+    if kind.kind is Kind.DATETIME:
+        return item.isoformat()
+    if kind.kind is Kind.DURATION:
+        return item.total_seconds()
+    if kind.kind is Kind.ARRAY:
+        raw = np.ascontiguousarray(item, dtype=item.dtype.newbyteorder("<")).tobytes()
+        encoded = base64.b64encode(raw).decode()
+        return {"dtype": item.dtype.name, "shape": list(item.shape), "base64": encoded}
+    if kind.kind in (Kind.STRUCT, Kind.STRING_MAP):
+        return dict(item)
+    if isinstance(item, bytes):
+        return base64.b64encode(item).decode()
+    return _written(item) if isinstance(item, float) else item

@@ -1,0 +1,208 @@
+"""Where a tree of dataclasses breaks the limits that its fields state.
+
+How a field is tested is worked out once for each class. What is right pays nothing for paths: they
+are made on the way up, from what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.schema import (
+    Bounds,
+    FieldType,
+    Kind,
+    Validated,
+    field_bounds,
+    field_types,
+    join,
+    per_class,
+    snake_case,
+)
+
+T = TypeVar("T")
+
+MAX_TEXT = 2_000
+"""Longest string accepted in a field that states no limit of its own, in characters."""
+
+MAX_VIOLATIONS = 100
+"""Most broken limits that are named at once: a large input may have as many as it has entries."""
+
+_Test = Callable[[Any], Sequence[Violation]]
+"""What is wrong with a value; paths begin at the value."""
+
+
+def check(value: T, path: str = "") -> T:
+    """Returns `value` if no limit is broken.
+
+    Raises:
+        InvalidInput: With the violations found, the first `MAX_VIOLATIONS` of them.
+    """
+    if found := _wrong(value):
+        raise InvalidInput(violations=within(path, found[:MAX_VIOLATIONS]))
+    return value
+
+
+def violations(value: Any, path: str = "") -> list[Violation]:
+    """The broken limits in a tree of dataclasses, each with its field's full path.
+
+    Args:
+        value: The tree's root.
+        path: Where it stands.
+
+    Returns:
+        Of every list in it the first `MAX_VIOLATIONS` at most.
+    """
+    return within(path, _wrong(value))
+
+
+def within(path: str, found: Iterable[Violation]) -> list[Violation]:
+    """What is wrong with a part as what is wrong with the whole.
+
+    Args:
+        path: The part's, in the whole: a name, an index in brackets, or empty.
+        found: With paths that begin at the part.
+    """
+
+    def whole(part: str) -> str:
+        return path + part if not part or part.startswith("[") else join(path, part)
+
+    return [Violation(whole(one.field), one.description) for one in found]
+
+
+def _wrong(value: Any) -> Sequence[Violation]:
+    found: list[Violation] = []
+    for name, test in _tests(type(value)):
+        member = getattr(value, name)
+        if member is not None and (wrong := test(member)):
+            found += within(name, wrong)
+    if isinstance(value, Validated):
+        found += value.cross_violations()
+    return found
+
+
+@per_class
+def _tests(cls: type) -> tuple[tuple[str, _Test], ...]:
+    """The fields that can break a limit, and how; most fields of a record cannot."""
+    bounds = field_bounds(cls)
+    return tuple(
+        (name, _field_test(kind, bounds[name]))
+        for name, kind in field_types(cls).items()
+        if kind.repeated or _has_limits(kind, bounds[name])
+    )
+
+
+def _has_limits(kind: FieldType, bounds: Bounds) -> bool:
+    if kind.kind in (Kind.ENUM, Kind.DATETIME, Kind.ARRAY) or kind.base in (bool, bytes):
+        return False
+    if kind.base is int or (kind.base is float and not bounds.finite):
+        return (bounds.gt, bounds.ge, bounds.le) != (None, None, None)
+    return True
+
+
+def _field_test(kind: FieldType, bounds: Bounds) -> _Test:
+    if kind.repeated:
+        return _list_test(bounds, _item_test(kind, bounds) if _has_limits(kind, bounds) else None)
+    if kind.kind is Kind.STRING_MAP:
+        return _map_test(bounds)
+    return _size_test(bounds) if kind.kind is Kind.STRUCT else _item_test(kind, bounds)
+
+
+def _item_test(kind: FieldType, bounds: Bounds) -> _Test:
+    """How a single value is tested."""
+    if kind.kind is Kind.MESSAGE:
+        return _wrong
+    if kind.kind is Kind.UNION:
+        return _union_test
+    if kind.kind is Kind.DURATION:
+        test = _number_test(bounds)
+        return lambda duration: test(duration.total_seconds())
+    return _text_test(bounds) if kind.base is str else _number_test(bounds)
+
+
+def _union_test(member: Any) -> Sequence[Violation]:
+    found = _wrong(member)
+    return within(snake_case(type(member).__name__), found) if found else found
+
+
+def _list_test(bounds: Bounds, item_test: _Test | None) -> _Test:
+    size_test = _size_test(bounds)
+
+    def test(items: Any) -> Sequence[Violation]:
+        found = list(size_test(items))
+        if item_test is not None:
+            for index, item in enumerate(items):
+                if wrong := item_test(item):
+                    found += within(f"[{index}]", wrong)
+                    if len(found) >= MAX_VIOLATIONS:
+                        break
+        return found
+
+    return test
+
+
+def _map_test(bounds: Bounds) -> _Test:
+    size_test, text_test = _size_test(bounds), _text_test(Bounds())
+    key_test = _text_test(Bounds(max_length=100, required=True))
+
+    def test(items: Any) -> Sequence[Violation]:
+        found = list(size_test(items))
+        for key, text in items.items():
+            found += key_test(key)
+            found += within(f"[{key[:100]!r}]", text_test(text))
+        return found
+
+    return test
+
+
+def _size_test(bounds: Bounds) -> _Test:
+    def test(items: Any) -> Sequence[Violation]:
+        if bounds.required and not items:
+            return (Violation("", "must not be empty"),)
+        if bounds.max_length is not None and len(items) > bounds.max_length:
+            said = f"must have at most {bounds.max_length} entries, not {len(items)}"
+            return (Violation("", said),)
+        return ()
+
+    return test
+
+
+def _number_test(bounds: Bounds) -> _Test:
+    above, least, most = bounds.gt, bounds.ge, bounds.le
+
+    def test(number: Any) -> Sequence[Violation]:
+        if bounds.finite and not math.isfinite(number):
+            return (Violation("", f"must be a finite number, not {number}"),)
+        if (
+            (above is not None and number <= above)
+            or (least is not None and number < least)
+            or (most is not None and number > most)
+        ):
+            return (Violation("", f"must be {bounds.range_text()}, not {number:g}"),)
+        return ()
+
+    return test
+
+
+def _text_test(bounds: Bounds) -> _Test:
+    limit = bounds.max_length or MAX_TEXT
+    pattern = re.compile(bounds.pattern) if bounds.pattern else None
+
+    def test(text: Any) -> Sequence[Violation]:
+        if bounds.required and not text:
+            said = "must not be empty"
+        elif len(text) > limit:
+            said = f"must have at most {limit} characters, not {len(text)}"
+        elif "\x00" in text and not bounds.verbatim:
+            said = "must not contain NUL characters"
+        elif text and pattern and not pattern.fullmatch(text):
+            said = f"must match {bounds.pattern}, which {text[:80]!r} does not"
+        else:
+            return ()
+        return (Violation("", said),)
+
+    return test
