@@ -41,7 +41,7 @@ def split(rows):
     return encode([row.text for row in rows]), torch.tensor([row.label for row in rows])
 
 
-train, selection = split(task.train), split(task.selection[: 32 * args.steps])
+train, selection = (split(rows[: 32 * args.steps]) for rows in (task.train, task.selection))
 with MentorClient(args.mentor) as mentor, mentor.session(task.description) as session:
     advised = AdvisedPrompt(
         *(session, prompt, Words(table, tokenizer), optimizer),

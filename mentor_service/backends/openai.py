@@ -14,12 +14,12 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 import structlog
@@ -34,6 +34,8 @@ from mentorgrad.errors import (
 )
 
 log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
 
 _MAX_BODY = 2 * 1024 * 1024
 _TRIES = 4
@@ -119,6 +121,7 @@ class OpenAIBackend:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._queue_limit = queue_limit
+        self._talks: set[asyncio.Task[Any]] = set()
         self._under_way = 0
         self._takes_n = True
         self.model = model
@@ -193,11 +196,8 @@ class OpenAIBackend:
         It is asked for its models; one that has no such list answers that, which is an answer.
         """
         try:
-            async with (
-                asyncio.timeout(_CHECK_SECONDS),
-                self._http.stream("GET", "models") as response,
-            ):
-                status = response.status_code
+            async with asyncio.timeout(_CHECK_SECONDS):
+                status = await self._cancelled_once(self._look())
         except TimeoutError:
             raise Unavailable("the LLM server does not answer") from None
         except httpx.RequestError as error:
@@ -208,7 +208,28 @@ class OpenAIBackend:
 
     async def close(self) -> None:
         """Closes the connections."""
+        await asyncio.gather(*self._talks, return_exceptions=True)
         await self._http.aclose()
+
+    async def _cancelled_once(self, talk: Coroutine[Any, Any, R]) -> R:
+        """Talks to the server in a task of its own, which is cancelled at most once.
+
+        httpx closes the connection on its way out. A second cancellation on that way, as when two
+        deadlines end in one moment, would leave it open, and a server that never stops talking.
+        """
+        task = asyncio.ensure_future(talk)
+        self._talks.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._talks.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody else may look, and asyncio complains of what nobody saw
 
     async def _with_retries(self, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
         for turn in range(_TRIES):
@@ -226,8 +247,7 @@ class OpenAIBackend:
 
     async def _once(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
         try:
-            async with self._http.stream("POST", path, json=payload) as response:
-                body = await _limited_body(response)
+            response, body = await self._cancelled_once(self._post(path, payload))
         except httpx.RequestError as error:
             name = type(error).__name__
             raise _Retry(Unavailable(f"the LLM server cannot be reached ({name})")) from None
@@ -240,6 +260,14 @@ class OpenAIBackend:
         if not isinstance(document, dict):
             raise Unavailable("the LLM server answered something that is not a JSON object")
         return document
+
+    async def _post(self, path: str, payload: dict[str, Any]) -> tuple[httpx.Response, bytes]:
+        async with self._http.stream("POST", path, json=payload) as response:
+            return response, await _limited_body(response)
+
+    async def _look(self) -> int:
+        async with self._http.stream("GET", "models") as response:
+            return response.status_code
 
 
 async def _some_at_once(

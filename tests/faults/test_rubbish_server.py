@@ -18,6 +18,7 @@ from mentor_service.backends import openai
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
+from mentor_service.protocols import Question
 from mentorgrad.errors import Unavailable
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.model.advice import (
@@ -37,6 +38,7 @@ TIMED_OUT, UNAVAILABLE = AnswerStatus.TIMED_OUT, AnswerStatus.UNAVAILABLE
 
 GOOD = '{"proposals": [{"rationale": "it is new", "text": "a note about"}]}'
 OPENED = AdviseOpen("session", TaskCard("label_prompt", "what a message is about"), Constraints())
+QUESTION = Question("", "What is good?", "", None, max_tokens=8, temperature=0.0, seed=1)
 TRIES = 4
 """Requests for one question at most."""
 MOST_WRITTEN = 16 * MEBIBYTE
@@ -104,6 +106,24 @@ async def test_what_does_not_end_is_timed_out_and_the_server_is_left(
     check(await ask(client, timeout=1.0), TIMED_OUT)
     await asyncio.wait_for(server.gone.wait(), 30)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("way", [ways.silence, ways.endless_patience], ids=lambda way: way.__name__)
+async def test_a_question_given_up_twice_at_once_leaves_the_server_too(
+    server: RubbishServer, way: Way
+) -> None:
+    """As two deadlines of the same moment do."""
+    server.way = way
+    backend = OpenAIBackend(server.url, "model")
+    asking = asyncio.ensure_future(backend.ask(QUESTION, 60.0))
+    await server.asked.wait()
+    await asyncio.sleep(0.05)
+    while not asking.done():
+        asking.cancel()
+        await asyncio.sleep(0)
+    assert asking.cancelled()
+    await asyncio.wait_for(server.gone.wait(), 10)
+    await backend.close()
 
 
 @pytest.mark.parametrize(
