@@ -28,7 +28,9 @@ _SCRIPTED_MENTOR = Path(__file__).parent / "support" / "scripted_mentor.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The first process makes the cache; those it starts inherit it."""
+    """The first process makes the cache; those it starts inherit it, and keep no worker waiting
+    unless they are told to: its imports take seconds of a core, and most tests end sooner."""
+    os.environ.setdefault("MENTORGRAD_TRAINER_WARM", "false")
     if CACHE_VARIABLE not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="mentorgrad-cache")
         os.environ[CACHE_VARIABLE] = folder.name

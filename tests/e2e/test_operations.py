@@ -52,7 +52,7 @@ def test_a_run_is_seen_in_metrics_traces_and_logs(
     trainer = TrainerProcess(
         tmp_path,
         *("--mentor", f"small={mentor.address}", "--metrics", "127.0.0.1:0"),
-        *("--log-level", "debug", "--no-warm"),
+        *("--log-level", "debug"),
     )
     try:
         before = Figures(trainer.metrics)
@@ -181,7 +181,7 @@ SPEC = RunSpec(
 
 
 async def test_a_stop_in_mid_run_is_told_and_nothing_is_missed(tmp_path: Path) -> None:
-    first = TrainerProcess(tmp_path, "--no-warm")
+    first = TrainerProcess(tmp_path)
     second: TrainerProcess | None = None
     seen: list[RunEvent] = []
     news = asyncio.Event()
@@ -213,7 +213,7 @@ async def test_a_stop_in_mid_run_is_told_and_nothing_is_missed(tmp_path: Path) -
                 told = await to_the_break(responses)
                 assert told[-1].closing.resume_after_seq == told[-2].event.seq
             assert await asyncio.to_thread(first.process.wait, 60) == 0
-            second = TrainerProcess(tmp_path, "--no-warm", "--listen", first.address)
+            second = TrainerProcess(tmp_path, "--listen", first.address)
             await saw(EventKind.RESUMED)
             (worker,) = second.children()
             os.kill(worker, signal.SIGSTOP)

@@ -55,7 +55,7 @@ def reviews(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trainer(tmp_path: Path, reviews: Path) -> Iterator[TrainerProcess]:
-    process = TrainerProcess(tmp_path, "--data-root", str(reviews), "--no-warm")
+    process = TrainerProcess(tmp_path, "--data-root", str(reviews))
     yield process
     process.kill()
 

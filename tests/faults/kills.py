@@ -91,7 +91,7 @@ def execute(
 
 
 def _serve(folder: Path) -> TrainerProcess:
-    return TrainerProcess(folder, "--no-warm", "--max-restarts", "1000")
+    return TrainerProcess(folder, "--max-restarts", "1000")
 
 
 def _await_claim(store: RunStore, run_id: str, attempt: int) -> bool:

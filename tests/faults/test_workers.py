@@ -102,7 +102,7 @@ async def test_a_killed_worker_leaves_its_device_to_the_next(tmp_path: Path, dev
     spec = dataclasses.replace(
         spec, stages=Stages(count=2, steps=600), budget=Budget(gradient_steps=1200)
     )
-    trainer = TrainerProcess(tmp_path, "--no-warm", "--device", device)
+    trainer = TrainerProcess(tmp_path, "--device", device)
     try:
         async with AsyncClient(trainer.address) as client:
             assert (await client.trainer_info()).devices == ("cuda:0",)
@@ -124,7 +124,7 @@ async def test_a_killed_worker_leaves_its_device_to_the_next(tmp_path: Path, dev
 async def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(
     tmp_path: Path, undisturbed: bytes
 ) -> None:
-    trainer = TrainerProcess(tmp_path, "--no-warm")
+    trainer = TrainerProcess(tmp_path)
     try:
         async with AsyncClient(trainer.address) as client:
             run_id = (await client.create_run(SPEC)).run.run_id
@@ -147,7 +147,7 @@ async def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(
 
 
 async def test_a_run_whose_workers_keep_dying_fails_in_the_end(tmp_path: Path) -> None:
-    trainer = TrainerProcess(tmp_path, "--no-warm", "--max-restarts", "1")
+    trainer = TrainerProcess(tmp_path, "--max-restarts", "1")
     try:
         async with AsyncClient(trainer.address) as client:
             run_id = (await client.create_run(ENDLESS)).run.run_id
@@ -170,7 +170,7 @@ async def test_other_services_take_up_what_the_last_one_left(
 ) -> None:
     run_id = ""
     for leave in ("killed", "stopped"):
-        trainer = TrainerProcess(tmp_path, "--no-warm")
+        trainer = TrainerProcess(tmp_path)
         try:
             async with AsyncClient(trainer.address) as client:
                 run_id = run_id or (await client.create_run(SPEC)).run.run_id
@@ -184,7 +184,7 @@ async def test_other_services_take_up_what_the_last_one_left(
                 assert trainer.stop() == 0
         # Orphaned or asked to, the worker saves a checkpoint and leaves.
         eventually(lambda: not any(map(_alive, workers)), "the worker leaves")  # noqa: B023
-    trainer = TrainerProcess(tmp_path, "--no-warm")
+    trainer = TrainerProcess(tmp_path)
     try:
         async with AsyncClient(trainer.address) as client:
             run = await end(client, run_id)
@@ -207,7 +207,7 @@ def _alive(pid: int) -> bool:
 async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
     tmp_path: Path,
 ) -> None:
-    trainer = TrainerProcess(tmp_path, "--no-warm")
+    trainer = TrainerProcess(tmp_path)
     try:
         async with AsyncClient(trainer.address) as client:
             run_id = (await client.create_run(ENDLESS)).run.run_id

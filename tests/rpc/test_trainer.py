@@ -68,7 +68,8 @@ def trainer(
     process = TrainerProcess(
         folder,
         *("--mentor", "away=127.0.0.1:9", "--mentor", f"live={shared_mentor.address}"),
-        *("--queue-limit", "3", "--no-warm"),
+        "--queue-limit",
+        "3",
         *("--data-root", str(folder / "data"), "--import-limit-events", "60"),
     )
     yield process
@@ -502,7 +503,7 @@ async def test_the_password_of_the_store_is_nowhere_to_be_read(
 ) -> None:
     separator = "&" if "?" in postgres_url else "?"
     url = f"{postgres_url}{separator}password={PASSWORD}"
-    secret = TrainerProcess(tmp_path, "--no-warm", store=url)
+    secret = TrainerProcess(tmp_path, store=url)
     try:
         async with AsyncClient(secret.address) as client:
             run_id = (await client.create_run(LONG)).run.run_id

@@ -107,6 +107,8 @@ def _start(services: Services, out: Output, directory: Path, store: str) -> str:
         [
             *("--listen", _ANYWHERE, "--mentor", f"{MENTOR}={mentor}"),
             *("--threads", str(worker_threads)),
+            # One process does its slow imports once, and none waits that will not be needed.
+            *("--no-warm", "--runs-per-worker", str(len(ARMS))),
         ],
         worker_threads,
         directory / "trainer.log",

@@ -93,7 +93,7 @@ def local_services(
         workers = _GPU_WORKERS if has_gpu else share
     directory.mkdir(parents=True, exist_ok=True)
     flags = ["--listen", ANYWHERE, "--threads", "1", "--workers-per-device", str(workers)]
-    flags += ["--runs-per-worker", str(_RUNS_EACH)]
+    flags += ["--no-warm", "--runs-per-worker", str(_RUNS_EACH)]
     flags += [part for root in data_roots for part in ("--data-root", str(root))]
     with Services() as services:
         for name in mentors:
