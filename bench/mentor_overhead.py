@@ -132,7 +132,7 @@ class Direct:
             temperature=plan.temperature,
             seed=plan.seed,
         )
-        return (time.perf_counter() - started) / reply["usage"]["completion_tokens"]
+        return (time.perf_counter() - started) / int(reply["usage"]["completion_tokens"])
 
 
 def main() -> None:

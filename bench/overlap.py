@@ -87,7 +87,7 @@ class Stopwatch:
             self.last = time.perf_counter()
             self.capturing += self.last - began
 
-        made.add = timed
+        made.add = timed  # type: ignore[method-assign, assignment]
         return made
 
     @property

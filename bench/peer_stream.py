@@ -51,7 +51,7 @@ class Upload(grpc.GenericRpcHandler):
     def __init__(self, sink: Sink | None) -> None:
         self._sink = sink
 
-    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """The only method."""
         if call.method != METHOD:
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from mentorgrad.models import resolve
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.label_prompt import LabelPromptObjective
-from trainer_service.tasks.data import TaskData
+from trainer_service.tasks.data import Row, TaskData
 from trainer_service.tasks.load import load_task
 
 CLASSES = (2, 4, 6)
@@ -33,11 +34,17 @@ BATCH = 32
 
 def first(task: TaskData, classes: int) -> TaskData:
     """The task with its first labels only."""
-    kept = {
-        split: tuple(row for row in getattr(task, split) if row.label < classes)
-        for split in ("train", "selection", "test")
-    }
-    return replace(task, labels=task.labels[:classes], **kept)
+
+    def kept(rows: Sequence[Row]) -> tuple[Row, ...]:
+        return tuple(row for row in rows if row.label < classes)
+
+    return replace(
+        task,
+        labels=task.labels[:classes],
+        train=kept(task.train),
+        selection=kept(task.selection),
+        test=kept(task.test),
+    )
 
 
 def paired(built: LabelPromptObjective, branches: int, blocks: int) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def paired(built: LabelPromptObjective, branches: int, blocks: int) -> dict[str,
                 float(built.gradients(part, rows)[0].sum())
         return STEPS / (time.perf_counter() - began)
 
-    result = abba(lambda: timed([many]), lambda: timed([*many.split(1)]), blocks)
+    result = abba(lambda: timed([many]), lambda: timed([*torch.split(many, 1)]), blocks)
     return result.rounded()
 
 

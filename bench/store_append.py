@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ class Peer:
     """A peer in an environment and process of its own, asked for one measurement at a time."""
 
     def __init__(self, python: Path, name: str, folder: Path) -> None:
-        command = [python, ROOT / "bench" / "peer_append.py", name, folder]
+        command = [str(python), str(ROOT / "bench" / "peer_append.py"), name, str(folder)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -70,7 +71,7 @@ class Peer:
 
     def _read(self) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line: str = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"the peer ended with {self._process.wait()}")
         return line.strip()
@@ -147,7 +148,7 @@ def main() -> None:
             peer = Peer(python, peer_name, folder)
             versions[peer_name] = peer.version
             results[peer_name] = abba(
-                lambda: record(store, 2000), lambda p=peer, n=points: p.measure(n), blocks
+                lambda: record(store, 2000), partial(peer.measure, points), blocks
             )
             peer.close()
             print(peer_name, results[peer_name], file=sys.stderr)

@@ -29,6 +29,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import numpy as np
 
 from bench.paired import abba, environment
@@ -119,7 +120,9 @@ class Bare:
     def __init__(self, address: str, events: list[RunEvent], file: Path | None = None) -> None:
         self._file = file
         self._channel = upload_channel(address)
-        self._upload = self._channel.stream_unary(METHOD)
+        self._upload: grpc.StreamUnaryMultiCallable[bytes, bytes] = self._channel.stream_unary(
+            METHOD
+        )
         self._messages = [
             ImportRunRequest(event=to_message(event)).SerializeToString() for event in events
         ]
