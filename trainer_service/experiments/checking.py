@@ -14,6 +14,7 @@ from mentorgrad.wire import codec
 from run_store.experiments import LABELS
 from trainer_service.control_plane.catalogue import Mentors, spec_violations
 from trainer_service.experiments.expansion import Expansion, Place, distinct_places, variations
+from trainer_service.running.budget import takes_no_steps
 
 MAX_LABELS = 64
 """Most labels of a run."""
@@ -142,7 +143,7 @@ async def check_mentors(spec: ExperimentSpec, mentors: Mentors) -> list[str]:
 def doubts(spec: ExperimentSpec) -> Iterator[str]:
     """What is allowed and yet hardly meant, one line each."""
     base = spec.base
-    if base.budget.gradient_steps is None:
+    if base.budget.gradient_steps is None and not takes_no_steps(base):
         yield (
             "spec.base.budget.gradient_steps is not set: arms that race then take more gradient "
             "steps than those that do not"

@@ -14,6 +14,7 @@ from mentorgrad.cli.experiment_file import read_experiment
 from mentorgrad.limits import check
 from tests.support.deployment import ROOT
 from trainer_service.experiments.checking import check_specs, doubts
+from trainer_service.running.budget import takes_no_steps
 
 FILES = sorted((ROOT / "experiments").glob("*.toml"))
 
@@ -28,6 +29,12 @@ def test_an_experiment_is_admitted_and_fair(file: Path) -> None:
     for arm in spec.arms:
         if not arm.mentor.is_control:
             registry.create(arm.mentor.strategy, arm.mentor.options, PROFILES["small"], "model")
+
+
+def test_the_language_model_alone_is_alone() -> None:
+    spec = read_experiment(ROOT / "experiments/llm_alone.toml")
+    assert takes_no_steps(spec.base)
+    assert [arm.name for arm in spec.arms if "stages" in arm.changes] == ["none"]
 
 
 def test_the_benchmark_takes_tasks_of_a_folder(tmp_path: Path) -> None:
