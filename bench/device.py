@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--device", default="cuda:0")
     arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("there is no NVIDIA device that torch can use here")
     task, spec = load_task(Task(name="tickets"), 0, ()), LabelPrompt()
     found: dict[str, list[Callable[[], float]]] = {}
     for name in (arguments.device, "cpu"):
