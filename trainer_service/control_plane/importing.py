@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from mentorgrad.model.run import Run
 from mentorgrad.schema import evolve
 from run_store.protocols import RunWriter
 from trainer_service.control_plane.threads import to_its_end
+
+R = TypeVar("R")
 
 IMPORTS_AT_ONCE = 2
 """Imports that may be under way; each is held in memory whole until it is recorded."""
@@ -40,11 +44,14 @@ class Importer:
         self._max_events = max_events
         self._under_way = 0
 
-    async def take(self, sent: AsyncIterator[tuple[RunEvent, int]]) -> Run:
+    async def take(
+        self, requests: AsyncIterator[R], read: Callable[[R, int], tuple[RunEvent, int]]
+    ) -> Run:
         """Records a log and returns the run that it makes.
 
         Args:
-            sent: Each event, sound in itself, and the bytes that it came in.
+            requests: The log, an event each.
+            read: (request, its index) → the event, sound in itself, and the bytes that it came in.
 
         Raises:
             ResourceExhausted: Others are being imported.
@@ -58,30 +65,83 @@ class Importer:
             )
         self._under_way += 1
         try:
-            events = await self._collect(sent)
+            log = _Log(self._max_bytes, self._max_events)
+            await _each_behind(requests, lambda request: log.add(*read(request, len(log.events))))
         except BaseException:
             self._ended()
             raise
-        return await to_its_end(partial(self._store.import_run, events), self._ended)
+        return await to_its_end(partial(self._store.import_run, log.events), self._ended)
 
     def _ended(self) -> None:
         self._under_way -= 1
 
-    async def _collect(self, sent: AsyncIterator[tuple[RunEvent, int]]) -> list[RunEvent]:
-        """The events of a log, up to the limits."""
-        events: list[RunEvent] = []
-        total, shelf = 0, _Shelf()
-        async for event, size in sent:
-            total += size
-            if total > self._max_bytes or len(events) >= self._max_events:
-                raise InvalidInput.field(
-                    "event",
-                    f"an imported run may have at most {self._max_events} events and "
-                    f"{self._max_bytes >> 20} MiB",
-                    reason="IMPORT_TOO_LARGE",
-                )
-            events.append(shelf.keep(event))
-        return events
+
+async def _each_behind(source: AsyncIterator[R], work: Callable[[R], None]) -> None:
+    """Works on each item of a stream while the next one is on its way.
+
+    An item is asked for only when the one before it is taken, so whoever works first lets the
+    transport, which has threads of its own, stand idle meanwhile.
+
+    Raises:
+        Exception: The first that the work or the source raises, at once.
+    """
+    loop, waiting = asyncio.get_running_loop(), deque[R]()
+    failed: list[Exception] = []
+
+    def catch_up() -> None:
+        try:
+            while waiting and not failed:
+                work(waiting.popleft())
+        except Exception as error:
+            failed.append(error)
+            reading.cancel()
+
+    async def read() -> None:
+        async for item in source:
+            catch_up()  # unless the loop has come to it
+            waiting.append(item)
+            loop.call_soon(catch_up)
+        catch_up()
+
+    reading = asyncio.ensure_future(read())
+    try:
+        await reading
+    except asyncio.CancelledError:
+        if failed:
+            raise failed[0] from None
+        raise
+
+
+class _Log:
+    """The events of a log, up to the limits.
+
+    Args:
+        max_bytes: Most bytes that they may have come in.
+        max_events: Most of them.
+    """
+
+    def __init__(self, max_bytes: int, max_events: int) -> None:
+        self.events: list[RunEvent] = []
+        self._max_bytes = max_bytes
+        self._max_events = max_events
+        self._bytes = 0
+        self._shelf = _Shelf()
+
+    def add(self, event: RunEvent, size: int) -> None:
+        """One more.
+
+        Raises:
+            InvalidInput: That is one too many, or too large.
+        """
+        self._bytes += size
+        if self._bytes > self._max_bytes or len(self.events) >= self._max_events:
+            raise InvalidInput.field(
+                "event",
+                f"an imported run may have at most {self._max_events} events and "
+                f"{self._max_bytes >> 20} MiB",
+                reason="IMPORT_TOO_LARGE",
+            )
+        self.events.append(self._shelf.keep(event))
 
 
 class _Shelf:

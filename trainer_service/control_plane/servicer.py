@@ -163,7 +163,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""
-        run = await self._importer.take(_sent(request_iterator))
+        run = await self._importer.take(request_iterator, _imported)
         return pb.ImportRunResponse(run=codec.to_message(run))
 
     async def DownloadArtifact(  # noqa: N802
@@ -205,12 +205,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         )
 
 
-async def _sent(
-    requests: AsyncIterator[pb.ImportRunRequest],
-) -> AsyncIterator[tuple[RunEvent, int]]:
-    """The events of an import, each with its size in bytes."""
-    count = 0
-    async for request in requests:
-        path = f"events[{count}]"
-        yield codec.from_message(RunEvent, request.event, path, checked=True), request.ByteSize()
-        count += 1
+def _imported(request: pb.ImportRunRequest, index: int) -> tuple[RunEvent, int]:
+    """The event of an import, and its size in bytes."""
+    event = codec.from_message(RunEvent, request.event, f"events[{index}]", checked=True)
+    return event, request.ByteSize()

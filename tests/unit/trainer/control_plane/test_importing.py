@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import cast
@@ -44,9 +45,16 @@ def log(tensors: Iterable[np.ndarray | None]) -> list[RunEvent]:
     ]
 
 
-async def sending(events: Iterable[RunEvent]) -> AsyncIterator[tuple[RunEvent, int]]:
+async def sending(events: Iterable[RunEvent], pause: bool = False) -> AsyncIterator[RunEvent]:
     for event in events:
-        yield event, 300
+        if pause:
+            await asyncio.sleep(0)
+        yield event
+
+
+def read(event: RunEvent, index: int) -> tuple[RunEvent, int]:
+    assert event.seq == index + 1
+    return event, 300
 
 
 def importer(store: Keeper, max_bytes: int = 1 << 20) -> Importer:
@@ -60,7 +68,7 @@ async def test_tensors_are_kept_as_they_came_whatever_piece_of_memory_they_lie_i
     store, given_events = Keeper(), log(tensors)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importing, "_PIECE_BYTES", piece)
-        await importer(store).take(sending(given_events))
+        await importer(store).take(sending(given_events), read)
     assert len(store.events) == len(given_events)
     for kept, sent in zip(store.events, tensors, strict=True):
         assert isinstance(kept.payload, Segment)
@@ -80,5 +88,64 @@ async def test_a_log_beyond_the_limit_reaches_no_store() -> None:
     store = Keeper()
     large = log([np.zeros((1, 64), np.float32)] * 4)
     with pytest.raises(InvalidInput, match="at most 100 events"):
-        await importer(store, max_bytes=600).take(sending(large))
+        await importer(store, max_bytes=600).take(sending(large), read)
     assert not store.events
+
+
+@pytest.mark.parametrize("pause", [False, True])
+async def test_every_event_is_read_in_order(pause: bool) -> None:
+    store, events = Keeper(), log([None] * 50)
+    await importer(store).take(sending(events, pause), read)
+    assert [event.seq for event in store.events] == list(range(1, 51))
+
+
+async def test_an_event_is_read_while_the_next_one_is_on_its_way() -> None:
+    store, course = Keeper(), list[str]()
+
+    async def slowly() -> AsyncIterator[RunEvent]:
+        for event in log([None] * 3):
+            course.append(f"asked for {event.seq}")
+            await asyncio.sleep(0.01)
+            yield event
+
+    def noted(event: RunEvent, index: int) -> tuple[RunEvent, int]:
+        course.append(f"read {event.seq}")
+        return read(event, index)
+
+    await importer(store).take(slowly(), noted)
+    expected = ["asked for 1", "asked for 2", "read 1", "asked for 3", "read 2", "read 3"]
+    assert course == expected
+
+
+@pytest.mark.parametrize("last", [False, True])
+async def test_what_is_wrong_is_said_at_once_and_leaves_room_for_others(last: bool) -> None:
+    """Not when more comes: a sender may wait for the answer."""
+    store = Keeper()
+    kept = importer(store)
+
+    async def waits() -> AsyncIterator[RunEvent]:
+        yield log([None])[0]
+        if not last:
+            await asyncio.sleep(60)
+
+    def wrong(event: RunEvent, index: int) -> tuple[RunEvent, int]:
+        raise InvalidInput.field(f"events[{index}]", "is wrong")
+
+    for _ in range(3):  # more than may be under way at once
+        with pytest.raises(InvalidInput, match="is wrong"):
+            await asyncio.wait_for(kept.take(waits(), wrong), 5)
+    await kept.take(sending(log([None])), read)
+    assert len(store.events) == 1
+
+
+async def test_one_that_is_given_up_leaves_room_for_others() -> None:
+    kept = importer(Keeper())
+
+    async def silence() -> AsyncIterator[RunEvent]:
+        await asyncio.sleep(60)
+        yield log([None])[0]
+
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.take(silence(), read), 0.01)
+    await kept.take(sending(log([None])), read)
