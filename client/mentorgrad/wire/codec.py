@@ -239,8 +239,7 @@ def _taker(names: list[str]) -> Callable[[Any], Iterable[Any]]:
 
 
 def _build(cls: type[T], message: Any, room: _Room | None) -> T:
-    """The dataclass, made without its constructor, which takes half as long again: these compute
-    nothing there."""
+    """The dataclass, made without its constructor, which only assigns, and slowly if frozen."""
     reader = _reader(cast(type, cls), message.__class__)
     made = object.__new__(cls)
     fields = vars(made)
