@@ -17,6 +17,7 @@ from mentorgrad.model.event import Created, RunEvent
 from mentorgrad.model.run import Run
 from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
+from mentorgrad.serving.requests import Requests
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec, tracing
@@ -159,11 +160,16 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     async def ImportRun(  # noqa: N802
         self,
-        request_iterator: AsyncIterator[pb.ImportRunRequest],
+        request_iterator: Requests[pb.ImportRunRequest],
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""
-        run = await self._importer.take(request_iterator, _imported)
+
+        def read(raw: bytes, index: int) -> RunEvent:
+            event, path = request_iterator.read(raw).event, f"events[{index}]"
+            return codec.from_message(RunEvent, event, path, checked=True)
+
+        run = await self._importer.take(request_iterator.raw, read)
         return pb.ImportRunResponse(run=codec.to_message(run))
 
     async def DownloadArtifact(  # noqa: N802
@@ -203,9 +209,3 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             queued_runs=queued,
             queue_limit=self._offer.queue_limit,
         )
-
-
-def _imported(request: pb.ImportRunRequest, index: int) -> tuple[RunEvent, int]:
-    """The event of an import, and its size in bytes."""
-    event = codec.from_message(RunEvent, request.event, f"events[{index}]", checked=True)
-    return event, request.ByteSize()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError
 from mentorgrad.errors import InvalidInput
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
 from mentorgrad.wire.codec import MAX_ENTRIES
+
+M = TypeVar("M")
 
 MAX_PLAIN_BYTES = 1024 * 1024
 """Largest request of a method that takes one, where that carries no tensors."""
@@ -59,18 +61,23 @@ def reader(handler: Any, method: str) -> Read:
                 reason="MALFORMED_MESSAGE",
             ) from None
 
-    return (lambda source: _Requests(source, read)) if many else read
+    return (lambda source: Requests(source, read)) if many else read
 
 
-class _Requests(AsyncIterator[Any]):
-    """The requests of a stream, each read when it is taken."""
+class Requests(AsyncIterator[M]):
+    """The requests of a stream, each read when it is taken.
 
-    def __init__(self, source: AsyncIterator[bytes], read: Read) -> None:
-        self._source = aiter(source)
-        self._read = read
+    Args:
+        raw: Their bytes, for whoever reads them later than they come.
+        read: Reads one; raises as `reader` says.
+    """
 
-    async def __anext__(self) -> Any:
-        return self._read(await anext(self._source))
+    def __init__(self, raw: AsyncIterator[bytes], read: Callable[[bytes], M]) -> None:
+        self.raw = aiter(raw)
+        self.read = read
+
+    async def __anext__(self) -> M:
+        return self.read(await anext(self.raw))
 
 
 def _too_large(limit: str) -> InvalidInput:

@@ -12,6 +12,7 @@ import pytest
 
 from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.model.spec import RunSpec
+from mentorgrad.serving.requests import Requests
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
@@ -45,9 +46,12 @@ def servicer(slow: Slow) -> TrainerServicer:
     return TrainerServicer(cast(RunStore, slow), cast(Mentors, None), slow, lambda: None, offer)
 
 
-async def nothing() -> AsyncIterator[pb.ImportRunRequest]:
-    for request in ():
-        yield request
+def nothing() -> Requests[pb.ImportRunRequest]:
+    async def raw() -> AsyncIterator[bytes]:
+        for request in ():
+            yield request
+
+    return Requests(raw(), pb.ImportRunRequest.FromString)
 
 
 async def cut(slow: Slow, call: Any) -> None:
