@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -9,8 +10,8 @@ from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.model.event import RunEvent
 from mentorgrad.model.run import Run
 from run_store.protocols import RunWriter
+from trainer_service.control_plane import shelf
 from trainer_service.control_plane.lots import in_lots
-from trainer_service.control_plane.shelf import Memory, Shelf
 from trainer_service.control_plane.threads import to_its_end
 
 IMPORTS_AT_ONCE = 2
@@ -30,7 +31,7 @@ class Importer:
         self._store = store
         self._max_bytes = max_bytes
         self._max_events = max_events
-        self._memory = Memory()
+        self._memory = shelf.Memory()
         self._under_way = 0
 
     async def take(
@@ -54,7 +55,7 @@ class Importer:
             )
         self._under_way += 1
         try:
-            log = _Log(self._max_bytes, self._max_events, Shelf(self._memory))
+            log = _Log(self._max_bytes, self._max_events, shelf.Shelf(self._memory))
             await in_lots(
                 requests, log.admit, lambda request: log.add(read(request, len(log.events)))
             )
@@ -65,6 +66,8 @@ class Importer:
 
     def _ended(self) -> None:
         self._under_way -= 1
+        # A little later: what this import used is given back a moment after its end.
+        asyncio.get_running_loop().call_later(1.1 * shelf.IDLE_SECONDS, self._memory.trim)
 
 
 class _Log:
@@ -73,16 +76,16 @@ class _Log:
     Args:
         max_bytes: Most bytes that they may have come in.
         max_events: Most of them.
-        shelf: Takes their tensors.
+        place: Takes their tensors.
     """
 
-    def __init__(self, max_bytes: int, max_events: int, shelf: Shelf) -> None:
+    def __init__(self, max_bytes: int, max_events: int, place: shelf.Shelf) -> None:
         self.events: list[RunEvent] = []
         self._max_bytes = max_bytes
         self._max_events = max_events
         self._bytes = 0
         self._count = 0
-        self._shelf = shelf
+        self._shelf = place
 
     def admit(self, request: bytes) -> None:
         """Whether there is room for one more event.

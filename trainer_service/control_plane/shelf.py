@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import Any
 
@@ -14,7 +15,10 @@ _PIECE_BYTES = 16 * 1024 * 1024
 """numpy asks for huge pages for arrays of at least 4 MiB."""
 
 _IDLE_PIECES = 4
-"""Most pieces that are kept for the next import."""
+"""Most pieces that are idle."""
+
+IDLE_SECONDS = 10.0
+"""How long a piece is kept for the next import."""
 
 _ALIGNED = 64
 """Bytes; a cache line."""
@@ -27,13 +31,13 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._idle: list[np.ndarray[Any, Any]] = []
+        self._idle: list[tuple[float, np.ndarray[Any, Any]]] = []  # since when; the longest first
 
     def piece(self, size: int) -> np.ndarray[Any, Any]:
         """Bytes of any content, at least `size` of them."""
         if size > _PIECE_BYTES:
             return np.empty(size, np.uint8)
-        whole = self._idle.pop() if self._idle else np.empty(_PIECE_BYTES, np.uint8)
+        whole = self._idle.pop()[1] if self._idle else np.empty(_PIECE_BYTES, np.uint8)
         # Not a plain view: numpy would have arrays in it refer to the whole, past the piece.
         piece = np.frombuffer(whole.data, np.uint8)
         weakref.finalize(piece, self._returned, whole).atexit = False
@@ -41,7 +45,12 @@ class Memory:
 
     def _returned(self, whole: np.ndarray[Any, Any]) -> None:
         if len(self._idle) < _IDLE_PIECES:
-            self._idle.append(whole)
+            self._idle.append((time.monotonic(), whole))
+
+    def trim(self) -> None:
+        """Gives back to the system what has been idle for `IDLE_SECONDS`."""
+        before = time.monotonic() - IDLE_SECONDS
+        self._idle = [(since, whole) for since, whole in self._idle if since > before]
 
 
 class Shelf:

@@ -15,6 +15,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.model.event import RunEvent, Segment
 from mentorgrad.model.run import Run, Snapshot
 from run_store.protocols import RunWriter
+from trainer_service.control_plane import shelf
 from trainer_service.control_plane.importing import Importer
 
 
@@ -74,7 +75,10 @@ async def test_a_log_up_to_the_limits_is_kept_in_order(pause: bool) -> None:
         assert (event.payload.parameters == index).all()
 
 
-async def test_an_import_gives_its_memory_back_when_it_ends() -> None:
+async def test_an_import_gives_its_memory_back_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf, "IDLE_SECONDS", 0.2)
     store = Keeper()
     kept = importer(store)
     gc.disable()  # at once, and not whenever cycles are looked for
@@ -85,6 +89,8 @@ async def test_an_import_gives_its_memory_back_when_it_ends() -> None:
         assert len(kept._memory._idle) == 1
     finally:
         gc.enable()
+    await asyncio.sleep(0.3)
+    assert not kept._memory._idle, "no import came that could use it"
 
 
 async def test_one_that_is_wrong_leaves_room_for_others() -> None:

@@ -109,3 +109,19 @@ def test_no_more_than_a_few_pieces_wait_to_be_used_again(monkeypatch: pytest.Mon
     assert len(memory._idle) == module._IDLE_PIECES
     assert kept(Shelf(memory), [np.zeros(5_000, np.uint8)])[0] is not None
     assert len(memory._idle) == module._IDLE_PIECES, "a piece of unusual size is not kept"
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_was_idle_for_long_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PIECE_BYTES", 1_000)
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    memory = Memory()
+    filled(memory, 1, count=3)
+    now += 0.9 * module.IDLE_SECONDS
+    filled(memory, 2)  # the one that was idle for the shortest time
+    memory.trim()
+    assert len(memory._idle) == 3
+    now += 0.2 * module.IDLE_SECONDS
+    memory.trim()
+    assert len(memory._idle) == 1
