@@ -45,9 +45,9 @@ async def in_lots(source: AsyncIterator[bytes], admit: Work, work: Work) -> None
             raise
         lots.work_off()
 
-    reading = lots.reading = asyncio.ensure_future(read())
+    lots.reading = asyncio.ensure_future(read())
     try:
-        await reading
+        await lots.reading
     except asyncio.CancelledError:
         if lots.error is not None:
             raise lots.error from None
@@ -63,11 +63,11 @@ class _Lots:
         work: What is to be done with each.
     """
 
-    reading: asyncio.Future[None]
-    """Waits for more; cut short when something is wrong."""
-
     def __init__(self, work: Work) -> None:
+        self.reading: asyncio.Future[None] | None = None
+        """Waits for more; cut short when something is wrong."""
         self.error: Exception | None = None
+        """What is wrong."""
         self._work = work
         self._loop = asyncio.get_running_loop()
         self._waiting = deque[bytes]()
@@ -105,12 +105,14 @@ class _Lots:
         try:
             self.work_off()
         except Exception:
-            self.reading.cancel()
+            if self.reading is not None:
+                self.reading.cancel()
 
     def close(self) -> None:
-        """Works on nothing any more."""
+        """Works on nothing any more, and forgets the error, whose frames hold all this."""
         self._stop_timer()
         self._waiting.clear()
+        self.reading = self.error = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

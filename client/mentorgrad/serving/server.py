@@ -115,8 +115,9 @@ async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: st
         # The call's one line, which its observer writes, says why it was refused.
         message = error.message[:_LOGGED_CHARACTERS]
         structlog.contextvars.bind_contextvars(reason=error.reason, message=message)
-    # Its frames hold the request, and grpc holds the error for longer than the call lasts.
-    error.__traceback__ = None
+    # Its frames, and those of what it was raised amid, hold the request, and grpc holds the error
+    # for longer than the call lasts.
+    error.__traceback__ = error.__context__ = None
     await context.abort_with_status(to_status(error))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
@@ -91,6 +92,31 @@ async def test_an_import_gives_its_memory_back_when_it_ends(
         gc.enable()
     await asyncio.sleep(0.3)
     assert not kept._memory._idle, "no import came that could use it"
+
+
+@pytest.mark.parametrize("more", [False, True])
+async def test_one_that_is_wrong_gives_its_memory_back(more: bool) -> None:
+    kept = importer(Keeper())
+
+    async def wrong_in_the_end() -> AsyncIterator[bytes]:
+        for request in (*log(1), b"0"):
+            yield request
+        if more:
+            await asyncio.sleep(60)
+
+    def checked(request: bytes, index: int) -> RunEvent:
+        if request == b"0":
+            raise InvalidInput("is wrong")
+        return read(request, index)
+
+    gc.disable()
+    try:
+        with contextlib.suppress(InvalidInput):
+            await kept.take(wrong_in_the_end(), checked)
+        await asyncio.sleep(0)  # the loop is told of the task's end, and holds it so long
+        assert len(kept._memory._idle) == 1
+    finally:
+        gc.enable()
 
 
 async def test_one_that_is_wrong_leaves_room_for_others() -> None:
