@@ -11,7 +11,7 @@ a process of its own.
 After a large import the store has SQLite's log copied into the database apart from the caller.
 Nothing else is measured before that is done, and `checkpointed` is our rate with the wait for it.
 
-    python -m bench.stream [--blocks 5] [--events 2000]
+    python -m bench.stream [--blocks 7] [--events 2000]
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def trainer(folder: Path, *flags: str) -> Iterator[str]:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--events", type=int, default=2000)
     arguments = parser.parse_args()
     events = log(arguments.events)

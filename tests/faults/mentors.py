@@ -1,11 +1,11 @@
-"""Mentors that fail in mid-run, as often as wanted, and how soon they give usable advice again.
+"""Mentors that fail in mid-run, as often as wanted, and how soon they reply again.
 
     python -m tests.faults.mentors --times 6
 
 The last line is one JSON object: for each fault how often it was injected, how many questions the
 run asked in all, how often a question ran into the fault, what was lost (questions without an
-outcome in the log) or doubled (outcomes in the log a second time); and the seconds to the next
-usable answer, from the fault and from the mentor's return (the same where it never was away).
+outcome in the log) or doubled (outcomes in the log a second time); and the seconds to its next
+reply, from the fault and from the mentor's return (the same where it never was away).
 """
 
 from __future__ import annotations
@@ -70,8 +70,13 @@ class Fault:
 Open = Callable[[], contextlib.AbstractContextManager[Fault]]
 
 
-def _unusable(_: Answer, answer: Answer) -> bool:
-    return answer.status is not AnswerStatus.USABLE
+def _is_reply(answer: Answer) -> bool:
+    """Also one that proposes what is known already: a script begins anew with its process."""
+    return answer.status in (AnswerStatus.USABLE, AnswerStatus.UNUSABLE)
+
+
+def _no_reply(_: Answer, answer: Answer) -> bool:
+    return not _is_reply(answer)
 
 
 def _from_another(before: Answer, answer: Answer) -> bool:
@@ -86,7 +91,7 @@ def killed() -> Iterator[Fault]:
     def start() -> None:
         running.append(MentorProcess(running[0].port, 0.0))
 
-    yield Fault(running[0].address, lambda: running[-1].kill(), start, met=_unusable)
+    yield Fault(running[0].address, lambda: running[-1].kill(), start, met=_no_reply)
     running[-1].kill()
 
 
@@ -94,7 +99,7 @@ def killed() -> Iterator[Fault]:
 def hung() -> Iterator[Fault]:
     process = MentorProcess(0, 0.0)
     stop, go_on = (partial(process.signal, sent) for sent in (signal.SIGSTOP, signal.SIGCONT))
-    yield Fault(process.address, stop, go_on, met=_unusable)
+    yield Fault(process.address, stop, go_on, met=_no_reply)
     process.kill()
 
 
@@ -118,9 +123,9 @@ def line(name: str) -> Iterator[Fault]:
             "cut": broken(proxy.address, proxy.cut),
             "reset": broken(proxy.address, lambda: proxy.cut(reset=True)),
             "half-closed": broken(proxy.address, proxy.half_close),
-            "refused": Fault(proxy.address, proxy.refuse, proxy.accept, met=_unusable),
+            "refused": Fault(proxy.address, proxy.refuse, proxy.accept, met=_no_reply),
             "half-open": Fault(
-                proxy.address, lambda: put(flows=False), lambda: put(flows=True), met=_unusable
+                proxy.address, lambda: put(flows=False), lambda: put(flows=True), met=_no_reply
             ),
         }[name]
 
@@ -231,7 +236,7 @@ def measure(opened: Open, times: int) -> dict[str, Any]:
     kinds = (EventKind.PROPOSALS_RECEIVED,)
     events = list(rig.store.events(rig.run_id, EventQuery(kinds=kinds)))
     own = [event for event in events if not event.payload.is_fallback]
-    usable = [e.time.timestamp() for e in own if e.payload.answer.status is AnswerStatus.USABLE]
+    replies = [e.time.timestamp() for e in own if _is_reply(e.payload.answer)]
     answers = {event.payload.answer.request_id: event.payload.answer for event in own}
     first = [answers.get(f"s{number}", Answer()) for number in range(questions)]
     pairs = zip(first[::2], first[1::2], acts.injections, strict=False)
@@ -244,14 +249,14 @@ def measure(opened: Open, times: int) -> dict[str, Any]:
         ),
         "lost": questions - len(answers),
         "doubled": len(own) - len(answers),
-        "from_fault": _seconds([i.began for i in acts.injections], usable),
-        "from_return": _seconds([i.ended for i in acts.injections], usable),
+        "from_fault": _seconds([i.began for i in acts.injections], replies),
+        "from_return": _seconds([i.ended for i in acts.injections], replies),
     }
 
 
-def _seconds(moments: list[float], usable: list[float]) -> dict[str, float]:
-    """From each moment to the next usable answer."""
-    seconds = [min(when for when in usable if when > moment) - moment for moment in moments]
+def _seconds(moments: list[float], replies: list[float]) -> dict[str, float]:
+    """From each moment to the mentor's next reply."""
+    seconds = [min(when for when in replies if when > moment) - moment for moment in moments]
     return {"median": round(statistics.median(seconds), 2), "longest": round(max(seconds), 2)}
 
 
