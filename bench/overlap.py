@@ -11,7 +11,7 @@ fill). The wall-clock runs from the first step's beginning to the last one's end
 deciding, saving a checkpoint. `updates` is the share without capturing, and `waiting` the one in
 which the run stood still for an answer.
 
-    python -m bench.overlap [--blocks 3] [--steps 160]
+    python -m bench.overlap [--blocks 5] [--steps 80]
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def medians(shares: dict[MentorMode, list[float]]) -> dict[str, float]:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=80)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, scripted_mentor(LATENCY) as mentor:
         store = open_store(f"sqlite:///{Path(name) / 'runs.sqlite'}")

@@ -11,14 +11,20 @@ for host; do
   shift
   set -- "$@" --host "$host"
 done
-mentorgrad certs dev "$folder" "$@"
+mentorgrad certs dev "$folder/authority" "$@"
 
+# Containers read these as users of their own. On this host nobody else enters the folder above.
 cd "$folder"
+mkdir -p tls
+chmod 755 tls
+for file in ca.pem server.pem server.key client.pem client.key; do
+  cp "authority/$file" "tls/.$file"
+  chmod 444 "tls/.$file"
+  mv -f "tls/.$file" "tls/$file"
+done
 if [ ! -e postgres-password ]; then
   od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >postgres-password
   printf 'store = "postgresql://mentorgrad:%s@postgres/mentorgrad"\n' "$(cat postgres-password)" \
     >trainer.toml
+  chmod 444 postgres-password trainer.toml
 fi
-# Containers read these files as users of their own. On this host nobody else enters the folder.
-chmod 444 ./*
-chmod 400 ca.key

@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 _STUCK_SECONDS = 30.0
 """An engine looks at the time before every step, so this long after it something is wrong."""
 
+_PROBE = Question("", "Hello", "", None, max_tokens=1, temperature=0.0, seed=0)
+_PROBE_SECONDS = 10.0
+
 
 class Interrupted(Exception):
     """Nobody waits for this answer any more."""
@@ -106,6 +109,7 @@ class WorkerBackend(Generic[E]):
         self._changed = threading.Condition()
         self._closed = False
         self._present: _Job | None = None
+        self._is_failing = False
         self._seconds = 1.0  # of a recent answer, for the hint when to try again
         loaded: Future[E] = Future()
         self._thread = threading.Thread(
@@ -150,12 +154,15 @@ class WorkerBackend(Generic[E]):
             self._line.remove(job)
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the worker thread is gone, or stuck in an answer."""
+        """Raises `Unavailable` when the worker thread is gone or stuck in an answer, or when the
+        model failed in its last one and does so again."""
         if self._closed or not self._thread.is_alive():
             raise Unavailable("the model was unloaded")
         present = self._present
         if present is not None and time.monotonic() > present.deadline + _STUCK_SECONDS:
             raise Unavailable("the model does not come back from a question whose time is over")
+        if self._is_failing:
+            await self.ask(_PROBE, _PROBE_SECONDS)
 
     async def close(self) -> None:
         """Ends the present answer, refuses the waiting ones and frees the model."""
@@ -203,9 +210,11 @@ class WorkerBackend(Generic[E]):
         except MentorgradError as error:
             _fail(job, error)
         except Exception as error:
+            self._is_failing = True
             log.error("generation_failed", exc_info=error)
             _fail(job, Unavailable("the model failed; the mentor's log says more"))
         else:
+            self._is_failing = False
             now = time.monotonic()
             self._seconds = 0.5 * self._seconds + 0.5 * (now - started)
             duration = timedelta(seconds=now - job.asked)

@@ -44,11 +44,11 @@ class Deployment:
     def environment(self, **more: str) -> dict[str, str]:
         """Of a client program."""
         own = {name: v for name, v in os.environ.items() if not name.startswith("MENTORGRAD_")}
-        given = {"MENTORGRAD_CA": str(self.secrets / "ca.pem"), "MENTORGRAD_TOKEN": self.token}
+        given = {"MENTORGRAD_CA": str(self.secrets / "tls/ca.pem"), "MENTORGRAD_TOKEN": self.token}
         return own | given | more
 
     def client(self) -> Client:
-        credentials = Credentials(ca=self.secrets / "ca.pem", token=self.token)
+        credentials = Credentials(ca=self.secrets / "tls/ca.pem", token=self.token)
         return Client(self.trainer, credentials=credentials)
 
 
@@ -196,7 +196,7 @@ def buf_curl(deployment: Deployment, tmp_path: Path) -> Call:
     headers = tmp_path / "token.header"  # not among the arguments, which everybody can read
     headers.touch(mode=0o600)
     headers.write_text(f"Authorization: Bearer {deployment.token}\n")
-    options = ["--protocol", "grpc", "--cacert", str(deployment.secrets / "ca.pem")]
+    options = ["--protocol", "grpc", "--cacert", str(deployment.secrets / "tls/ca.pem")]
     options += ["--header", f"@{headers}", "--reflect-header", f"@{headers}"]
 
     def call(method: str, request: dict[str, Any]) -> subprocess.CompletedProcess[str]:

@@ -155,10 +155,13 @@ class Engine:
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
+        self.is_broken = False
 
     def generate(self, question: Question, check: Callable[[], None]) -> Generated:
         if question.user == "die":
             raise SystemExit
+        if self.is_broken or question.user == "fail":
+            raise RuntimeError("llama_decode returned -3")
         self.go_on.wait(60)
         return Generated(("",), 0, 0, 0, ("stop",))
 
@@ -199,6 +202,27 @@ async def test_a_model_that_is_stuck_and_comes_back(
         await watcher.says(NOT_SERVING)
         backend.engine.go_on.set()
         await watcher.says(SERVING)
+
+
+async def test_a_model_that_fails_and_comes_back(backend: WorkerBackend[Engine]) -> None:
+    backend.engine.go_on.set()
+    async with watched(backend.check) as watcher:
+        await watcher.says(SERVING)
+        backend.engine.is_broken = True
+        with pytest.raises(Unavailable, match="the model failed"):
+            await backend.ask(question("think"), 5)
+        await watcher.says(NOT_SERVING)
+        backend.engine.is_broken = False
+        await watcher.says(SERVING)  # nobody need ask it
+
+
+async def test_a_question_that_only_fails_itself_changes_nothing(
+    backend: WorkerBackend[Engine],
+) -> None:
+    backend.engine.go_on.set()
+    with pytest.raises(Unavailable, match="the model failed"):
+        await backend.ask(question("fail"), 5)
+    await backend.check()
 
 
 @contextlib.asynccontextmanager

@@ -160,8 +160,15 @@ async def test_the_asynchronous_session_is_the_same(shared_mentor: Any, tmp_path
             session.push(1, 0.5, text="one")
             session.candidate("one", 0.7)
             asked = asyncio.create_task(session.ask(2))
-            assert (await asked).status is AnswerStatus.USABLE
+            best, other = (await asked).proposals
+            session.report(
+                [
+                    ProposalOutcome(best.proposal_id, ProposalStatus.APPLIED, Score(0.25), 0.2),
+                    ProposalOutcome(other.proposal_id, ProposalStatus.LOST, Score(0.3), 0.4),
+                ]
+            )
         assert session.run is not None
+        assert session.run.restarts_applied == 1
         assert (await trainer.get_run(session.run.run_id)).usage.mentor_calls == 1
     store.close()
     assert len(file.read_text().splitlines()) == session.run.last_seq

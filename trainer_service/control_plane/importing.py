@@ -32,6 +32,7 @@ class Importer:
         self._max_bytes = max_bytes
         self._max_events = max_events
         self._memory = shelf.Memory()
+        self._trimming: asyncio.TimerHandle | None = None
         self._under_way = 0
 
     async def take(
@@ -66,8 +67,17 @@ class Importer:
 
     def _ended(self) -> None:
         self._under_way -= 1
-        # A little later: what this import used is given back a moment after its end.
-        asyncio.get_running_loop().call_later(1.1 * shelf.IDLE_SECONDS, self._memory.trim)
+        if self._trimming is None:
+            self._trim_later()
+
+    def _trim_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._trimming = loop.call_later(shelf.IDLE_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = None
+        if self._memory.trim():
+            self._trim_later()
 
 
 class _Log:

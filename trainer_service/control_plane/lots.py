@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 _MESSAGES = 16
-"""Most messages that are worked on in a row: nothing else is answered meanwhile."""
+"""Most messages that wait to be worked on in a row."""
 
 _BYTES = 1024 * 1024
 """Most bytes of them, but for a single message."""
 
-_SECONDS = 0.02
+_WAITING_SECONDS = 0.02
 """Longest time for which a message waits for others."""
+
+_WORKING_SECONDS = 0.005
+"""Time after which the loop has a turn, whatever still waits: others want to be answered."""
 
 Work = Callable[[bytes], None]
 
@@ -28,7 +31,7 @@ async def in_lots(source: AsyncIterator[bytes], admit: Work, work: Work) -> None
     Args:
         source: The stream.
         admit: Told of each message when it comes; may refuse it.
-        work: Done in order, at the latest soon after no more messages come.
+        work: Done in order, soon after a message came, and before this returns.
 
     Raises:
         Exception: What the first message to be wrong brought about, or what the source raises.
@@ -39,17 +42,20 @@ async def in_lots(source: AsyncIterator[bytes], admit: Work, work: Work) -> None
         try:
             async for message in source:
                 admit(message)
+                if lots.are_full(len(message)):  # the loop has not come to them
+                    await lots.work_off()
                 lots.put(message)
         except Exception:
-            lots.work_off()  # something before that may have been wrong
+            await lots.work_off()  # something before that may have been wrong
             raise
-        lots.work_off()
+        await lots.work_off()
 
     lots.reading = asyncio.ensure_future(read())
     try:
         await lots.reading
     except asyncio.CancelledError:
-        if lots.error is not None:
+        task = asyncio.current_task()
+        if lots.error is not None and not (task and task.cancelling()):
             raise lots.error from None
         raise
     finally:
@@ -74,39 +80,51 @@ class _Lots:
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, message: bytes) -> None:
-        """One more."""
-        if self._is_lot(len(message)):  # the loop has not come to it, or it would be too much
-            self.work_off()
-        self._waiting.append(message)
-        self._bytes += len(message)
-        if self._is_lot():
-            self._loop.call_soon(self._pass_by)
-        elif self._timer is None:
-            self._timer = self._loop.call_later(_SECONDS, self._pass_by)
-
-    def _is_lot(self, more: int = 0) -> bool:
+    def are_full(self, more: int = 0) -> bool:
+        """Whether there are enough to work on, or would be with so many bytes more."""
         return len(self._waiting) >= _MESSAGES or self._bytes + more > _BYTES
 
-    def work_off(self) -> None:
+    def put(self, message: bytes) -> None:
+        """One more."""
+        self._waiting.append(message)
+        self._bytes += len(message)
+        if self.are_full():
+            self._loop.call_soon(self._pass_by)
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_WAITING_SECONDS, self._pass_by)
+
+    async def work_off(self) -> None:
         """Works on all that wait; after an error raises that again."""
-        self._stop_timer()
-        self._bytes = 0
-        if self.error is not None:
-            raise self.error
-        try:
-            while self._waiting:
-                self._work(self._waiting.popleft())
-        except Exception as error:
-            self.error = error
-            raise
+        self._work_for_a_while()
+        while self._waiting:
+            await asyncio.sleep(0)
+            self._work_for_a_while()
 
     def _pass_by(self) -> None:
         try:
-            self.work_off()
+            self._work_for_a_while()
         except Exception:
             if self.reading is not None:
                 self.reading.cancel()
+        else:
+            if self._waiting:
+                self._loop.call_soon(self._pass_by)
+
+    def _work_for_a_while(self) -> None:
+        self._stop_timer()
+        if self.error is not None:
+            raise self.error
+        until = self._loop.time() + _WORKING_SECONDS
+        try:
+            while self._waiting:
+                message = self._waiting.popleft()
+                self._bytes -= len(message)
+                self._work(message)
+                if self._loop.time() > until:
+                    break
+        except Exception as error:
+            self.error = error
+            raise
 
     def close(self) -> None:
         """Works on nothing any more, and forgets the error, whose frames hold all this."""

@@ -34,6 +34,11 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 
 CHUNK_BYTES = 256 * 1024
 """Bytes of a file in one message."""
+
+_BYTES_AN_ENTRY = 64
+"""Of the largest import, for each entry of its lists: an empty one is two bytes on the wire, and
+some hundred times that as an object."""
+
 CHECKS_AT_ONCE = 2
 """Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
 
@@ -165,9 +170,11 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""
 
+        room = codec.Room(self._offer.import_bytes // _BYTES_AN_ENTRY, "import")
+
         def read(raw: bytes, index: int) -> RunEvent:
             event, path = request_iterator.read(raw).event, f"events[{index}]"
-            return codec.from_message(RunEvent, event, path, checked=True)
+            return codec.from_message(RunEvent, event, path, checked=True, whole=room)
 
         run = await self._importer.take(request_iterator.raw, read)
         return pb.ImportRunResponse(run=codec.to_message(run))

@@ -18,10 +18,10 @@ _IDLE_PIECES = 4
 """Most pieces that are idle."""
 
 IDLE_SECONDS = 10.0
-"""How long a piece is kept for the next import."""
+"""How long a piece is kept for the next import, at least."""
 
 _ALIGNED = 64
-"""Bytes; a cache line."""
+"""Tensors begin at multiples of so many bytes of their piece; more than any element takes."""
 
 
 class Memory:
@@ -47,10 +47,11 @@ class Memory:
         if len(self._idle) < _IDLE_PIECES:
             self._idle.append((time.monotonic(), whole))
 
-    def trim(self) -> None:
-        """Gives back to the system what has been idle for `IDLE_SECONDS`."""
+    def trim(self) -> bool:
+        """Gives back to the system what has been idle for `IDLE_SECONDS`; whether any is left."""
         before = time.monotonic() - IDLE_SECONDS
         self._idle = [(since, whole) for since, whole in self._idle if since > before]
+        return bool(self._idle)
 
 
 class Shelf:

@@ -106,6 +106,7 @@ def _wrap_stream(
 async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    given = error
     if isinstance(error, NotImplementedError):  # what a generated servicer does by default
         error = Unsupported(f"{method} is not built in")
     if not isinstance(error, MentorgradError):
@@ -115,9 +116,9 @@ async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: st
         # The call's one line, which its observer writes, says why it was refused.
         message = error.message[:_LOGGED_CHARACTERS]
         structlog.contextvars.bind_contextvars(reason=error.reason, message=message)
-    # Its frames, and those of what it was raised amid, hold the request, and grpc holds the error
-    # for longer than the call lasts.
-    error.__traceback__ = error.__context__ = None
+    # Its frames, and those of the errors behind it, hold the request, and grpc holds it for longer
+    # than the call lasts: it is the context of what ends the call.
+    given.__traceback__ = given.__context__ = given.__cause__ = None
     await context.abort_with_status(to_status(error))
 
 

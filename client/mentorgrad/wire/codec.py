@@ -140,7 +140,14 @@ def _set(message: Any, name: str, member: Any, kind: FieldType) -> None:
 # -- from the wire ----------------------------------------------------------------------------
 
 
-def from_message(cls: type[T], message: Any, path: str = "", *, checked: bool = False) -> T:
+def from_message(
+    cls: type[T],
+    message: Any,
+    path: str = "",
+    *,
+    checked: bool = False,
+    whole: Room | None = None,
+) -> T:
     """The message as the dataclass.
 
     Args:
@@ -148,12 +155,13 @@ def from_message(cls: type[T], message: Any, path: str = "", *, checked: bool = 
         message: Its message.
         path: Where the message stands in the request, for error paths.
         checked: Whether the stated limits are checked too; for input from outside.
+        whole: What is left of the entries of all messages of a stream together.
 
     Raises:
         InvalidInput: A value has no place in the dataclass, or breaks a limit.
     """
     try:
-        result = _build(cls, message, _Room() if checked else None)
+        result = _build(cls, message, Room(MAX_ENTRIES, "message", whole) if checked else None)
     except InvalidInput as error:
         raise _within(path, error) from None
     return check(result, path) if checked else result
@@ -164,23 +172,38 @@ def _within(path: str, error: InvalidInput) -> InvalidInput:
     return InvalidInput(violations=within(path, error.violations), reason=error.reason)
 
 
-class _Room:
-    """What is left of the entries that one message may have."""
+class Room:
+    """What is left of the entries of lists and maps.
 
-    def __init__(self) -> None:
-        self._left = MAX_ENTRIES
+    Args:
+        entries: So many in all.
+        of: What has them, for errors.
+        whole: What that is a part of, and takes its entries from too.
+    """
 
-    def take(self, size: int, limit: int | None) -> None:
+    def __init__(self, entries: int, of: str, whole: Room | None = None) -> None:
+        self._entries = self._left = entries
+        self._of = of
+        self._whole = whole
+
+    def take(self, size: int, limit: int | None = None) -> None:
+        """Less by `size` entries of one list, of which it may have `limit`.
+
+        Raises:
+            InvalidInput: They are too many.
+        """
         if limit is not None and size > limit:
             raise InvalidInput.field("", f"must have at most {limit} entries, not {size}")
         self._left -= size
         if self._left < 0:
             raise InvalidInput.field(
-                "", f"makes more than {MAX_ENTRIES} entries, the most of one message"
+                "", f"makes more than {self._entries} entries, the most of one {self._of}"
             )
+        if self._whole is not None:
+            self._whole.take(size)
 
 
-_Read = Callable[[Any, _Room | None], Any]
+_Read = Callable[[Any, Room | None], Any]
 """From a message to the value of one of its fields, or from an item to its value; None where the
 dataclass's default holds."""
 
@@ -238,7 +261,7 @@ def _taker(names: list[str]) -> Callable[[Any], Iterable[Any]]:
     return lambda message: [getattr(message, name) for name in names]
 
 
-def _build(cls: type[T], message: Any, room: _Room | None) -> T:
+def _build(cls: type[T], message: Any, room: Room | None) -> T:
     """The dataclass, made without its constructor, which only assigns, and slowly if frozen."""
     reader = _reader(cast(type, cls), message.__class__)
     made = object.__new__(cls)
@@ -275,7 +298,7 @@ def _union_reader(name: str, kind: FieldType, message: type[Message]) -> _Read:
     wrapped = name not in descriptor.oneofs_by_name
     oneof = descriptor.fields_by_name[name].message_type.oneofs[0].name if wrapped else name
 
-    def read(message: Any, room: _Room | None) -> Any:
+    def read(message: Any, room: Room | None) -> Any:
         if wrapped:
             if not message.HasField(name):
                 return None
@@ -294,7 +317,7 @@ def _union_reader(name: str, kind: FieldType, message: type[Message]) -> _Read:
 def _list_reader(name: str, kind: FieldType, limit: int | None) -> _Read:
     read_item = _item_reader(kind)
 
-    def read(message: Any, room: _Room | None) -> Any:
+    def read(message: Any, room: Room | None) -> Any:
         items = getattr(message, name)
         if room is not None:
             room.take(len(items), limit)
@@ -313,7 +336,7 @@ def _list_reader(name: str, kind: FieldType, limit: int | None) -> _Read:
 
 
 def _map_reader(name: str, limit: int | None) -> _Read:
-    def read(message: Any, room: _Room | None) -> Any:
+    def read(message: Any, room: Room | None) -> Any:
         items = getattr(message, name)
         if room is not None:
             room.take(len(items), limit)
@@ -325,7 +348,7 @@ def _map_reader(name: str, limit: int | None) -> _Read:
 def _single_reader(name: str, kind: FieldType, has_presence: bool) -> _Read:
     read_item = _item_reader(kind)
 
-    def read(message: Any, room: _Room | None) -> Any:
+    def read(message: Any, room: Room | None) -> Any:
         if has_presence and not message.HasField(name):
             return None
         return read_item(getattr(message, name), room)
@@ -348,7 +371,7 @@ def _item_reader(kind: FieldType) -> _Read:
     return readers[kind.kind]
 
 
-def _read_struct(value: Any, room: _Room | None) -> dict[str, Any]:
+def _read_struct(value: Any, room: Room | None) -> dict[str, Any]:
     if room is not None and value.ByteSize() > MAX_STRUCT_BYTES:
         raise InvalidInput.field("", f"must have at most {MAX_STRUCT_BYTES} bytes")
     return from_struct(value)

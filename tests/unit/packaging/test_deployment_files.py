@@ -140,13 +140,25 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     assert set(named) <= stages().keys()
 
 
+CERTIFICATES = "/run/secrets/tls"
+
+
+def certificates() -> set[str]:
+    """The files of certificates that services of the compose file read."""
+    given = [compose()["services"][name]["environment"].values() for name in SERVICES]
+    paths = [Path(value) for values in given for value in values if CERTIFICATES in value]
+    assert all(str(path.parent) == CERTIFICATES for path in paths)
+    return {path.name for path in paths}
+
+
 def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
     """By the script; the command that it calls for certificates has tests of its own."""
     stub = tmp_path / "bin" / "mentorgrad"
     stub.parent.mkdir()
     stub.write_text(
         '#!/bin/sh\nprintf "%s\\n" "$*"\nmkdir -p "$3"; cd "$3"\n'
-        "touch ca.pem ca.key server.pem server.key client.pem client.key\n"
+        "for file in ca.pem ca.key server.pem server.key client.pem client.key; do\n"
+        '  echo "$$" >"$file"\ndone\n'
     )
     stub.chmod(0o755)
     folder = tmp_path / "secrets"
@@ -156,18 +168,29 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [
-            f"certs dev {folder} --host trainer --host mentor --host gpu1.lan"
+            f"certs dev {folder}/authority --host trainer --host mentor --host gpu1.lan"
         ]
+        newest = (folder / "authority/server.pem").read_text()
+        assert (folder / "tls/server.pem").read_text() == newest
     whole = compose()
     files = {name: ROOT / secret["file"] for name, secret in whole["secrets"].items()}
-    mounted = {name for service in whole["services"].values() for name in service["secrets"]}
+    services = whole["services"].values()
+    mounted = {name for service in services for name in service.get("secrets", ())}
     assert mounted == files.keys()
     for path in files.values():
         assert path.parent == ROOT / "secrets"
         made = folder / path.name
         assert made.stat().st_mode & 0o777 == 0o444, path.name
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / "ca.key").stat().st_mode & 0o777 == 0o400
+    assert {path.name for path in (folder / "tls").iterdir()} == certificates()
+    for path in (folder / "tls").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o444, path.name
+    assert (folder / "tls").stat().st_mode & 0o777 == 0o755
+    for name in SERVICES:
+        (mount,) = [entry for entry in whole["services"][name]["volumes"] if "source" in entry]
+        assert mount["source"] == "./secrets/tls", "a file alone would be the old one for ever"
+        assert mount["target"] == CERTIFICATES
+        assert mount["read_only"] is True
     password = (folder / "postgres-password").read_text()
     assert re.fullmatch(r"[0-9a-f]{64}", password)
     assert f":{password}@postgres/" in (folder / "trainer.toml").read_text()
@@ -225,7 +248,7 @@ def test_what_a_pod_names_is_there(service: str) -> None:
     assert all(any(value.startswith(f"{path}/") for path in mounts.values()) for value in files)
     # The file names of a secret of certificates are those that are made.
     names = {Path(value).name for value in files if value.startswith(mounts["tls"])}
-    assert names <= compose()["secrets"].keys()
+    assert names <= certificates()
     ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
     (port,) = of_kind("Service")[service]["spec"]["ports"]
     assert ports[port["targetPort"]] == port["port"] == int(stages()[service].last("EXPOSE"))

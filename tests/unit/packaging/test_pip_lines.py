@@ -62,11 +62,15 @@ LINES = sorted(set(pip_lines()))
 
 
 def requirements(line: str) -> list[Requirement]:
-    """What a line asks for; our own distribution by any of its spellings."""
+    """What a line asks for; our own distribution by any of its spellings.
+
+    A file of pins for an environment of its own (``-r``) is read, and left out: its versions are
+    others than the installed ones, and `make check` installs them.
+    """
     words, found = iter(shlex.split(line)), []
     for word in words:
-        if word in ("-c", "--constraint", "--build-constraint", "-r"):
-            next(words)
+        if word in ("-r", "-c", "--constraint", "--build-constraint"):
+            assert constraints(next(words))
         elif not word.startswith(("-", "$(")):
             own = re.fullmatch(r"(?:\.|\$1|[\w./-]*\.whl)(\[[\w,-]+\])?", word)
             found.append(Requirement(OURS + (own[1] or "") if own else word))

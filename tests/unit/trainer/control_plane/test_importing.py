@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import cast
 
@@ -76,24 +76,46 @@ async def test_a_log_up_to_the_limits_is_kept_in_order(pause: bool) -> None:
         assert (event.payload.parameters == index).all()
 
 
-async def test_an_import_gives_its_memory_back_when_it_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(shelf, "IDLE_SECONDS", 0.2)
+async def idle_pieces(kept: Importer, count: int) -> bool:
+    """Whether there are soon so many: threads and the loop let go of what has ended in a moment."""
+    for _ in range(1_000):
+        if len(kept._memory._idle) == count:
+            return True
+        await asyncio.sleep(0.005)
+    return False
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is given back is so at once, and not whenever cycles are looked for."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_an_import_gives_its_memory_back_when_it_ends() -> None:
     store = Keeper()
     kept = importer(store)
-    gc.disable()  # at once, and not whenever cycles are looked for
-    try:
+    await kept.take(sending(log(1)), read)
+    assert not kept._memory._idle, "the store reads it still"
+    store.events = []
+    assert await idle_pieces(kept, 1)
+
+
+async def test_memory_that_no_import_uses_goes_back_to_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf, "IDLE_SECONDS", 0.05)
+    store = Keeper()
+    kept = importer(store)
+    for _ in range(2):
         await kept.take(sending(log(1)), read)
-        assert not kept._memory._idle, "the store reads it still"
         store.events = []
-        assert len(kept._memory._idle) == 1
-    finally:
-        gc.enable()
-    await asyncio.sleep(0.3)
-    assert not kept._memory._idle, "no import came that could use it"
+        assert await idle_pieces(kept, 0)
 
 
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("more", [False, True])
 async def test_one_that_is_wrong_gives_its_memory_back(more: bool) -> None:
     kept = importer(Keeper())
@@ -109,14 +131,9 @@ async def test_one_that_is_wrong_gives_its_memory_back(more: bool) -> None:
             raise InvalidInput("is wrong")
         return read(request, index)
 
-    gc.disable()
-    try:
-        with contextlib.suppress(InvalidInput):
-            await kept.take(wrong_in_the_end(), checked)
-        await asyncio.sleep(0)  # the loop is told of the task's end, and holds it so long
-        assert len(kept._memory._idle) == 1
-    finally:
-        gc.enable()
+    with contextlib.suppress(InvalidInput):
+        await kept.take(wrong_in_the_end(), checked)
+    assert await idle_pieces(kept, 1)
 
 
 async def test_one_that_is_wrong_leaves_room_for_others() -> None:

@@ -20,6 +20,8 @@ from trainer_service.control_plane.catalogue import Mentors
 from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
 from trainer_service.control_plane.servicer import CHECKS_AT_ONCE, Offer, TrainerServicer
 
+IMPORT_BYTES = 1 << 20
+
 
 class Slow:
     """Work in threads that lasts until it is let go, and then fails."""
@@ -42,14 +44,14 @@ class Slow:
 
 
 def servicer(slow: Slow) -> TrainerServicer:
-    offer = Offer(("cpu",), (), 1, 1, 1 << 20, 10)
+    offer = Offer(("cpu",), (), 1, 1, IMPORT_BYTES, 10)
     return TrainerServicer(cast(RunStore, slow), cast(Mentors, None), slow, lambda: None, offer)
 
 
-def nothing() -> Requests[pb.ImportRunRequest]:
+def requests(*messages: pb.ImportRunRequest) -> Requests[pb.ImportRunRequest]:
     async def raw() -> AsyncIterator[bytes]:
-        for request in ():
-            yield request
+        for message in messages:
+            yield message.SerializeToString()
 
     return Requests(raw(), pb.ImportRunRequest.FromString)
 
@@ -67,7 +69,7 @@ async def one_let_in(trainer: TrainerServicer) -> bool:
     """Tries until an import is."""
     while True:
         try:
-            await trainer.ImportRun(nothing(), cast(Any, None))
+            await trainer.ImportRun(requests(), cast(Any, None))
         except ResourceExhausted:
             await asyncio.sleep(0.005)
         except InvalidInput:
@@ -78,11 +80,26 @@ async def test_an_import_that_nobody_waits_for_any_more_counts_until_it_ends() -
     slow = Slow()
     trainer, context = servicer(slow), cast(Any, None)
     for _ in range(IMPORTS_AT_ONCE):
-        await cut(slow, trainer.ImportRun(nothing(), context))
+        await cut(slow, trainer.ImportRun(requests(), context))
     with pytest.raises(ResourceExhausted):
-        await trainer.ImportRun(nothing(), context)
+        await trainer.ImportRun(requests(), context)
     slow.go.set()
     assert await one_let_in(trainer)
+
+
+async def test_an_import_of_a_great_many_empty_entries_is_refused_as_it_comes() -> None:
+    """The limit is in bytes, and these are few: it would be a hundred times that as objects."""
+    slow = Slow()
+    message = pb.ImportRunRequest()
+    message.event.run_id, message.event.seq = "r", 1
+    message.event.time.seconds = 1
+    for _ in range(10_000):
+        message.event.segment.snapshots.add()
+    assert len(message.SerializeToString()) < IMPORT_BYTES // 40
+    with pytest.raises(InvalidInput, match="entries, the most of one import") as caught:
+        await servicer(slow).ImportRun(requests(message, message), cast(Any, None))
+    assert caught.value.violations[0].field == "events[1].payload.segment.snapshots"
+    assert slow.count == 0
 
 
 async def test_a_check_that_nobody_waits_for_any_more_counts_until_it_ends() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,21 +108,30 @@ def test_no_more_than_a_few_pieces_wait_to_be_used_again(monkeypatch: pytest.Mon
     )
     assert len(first) == len(again) == 10
     assert len(memory._idle) == module._IDLE_PIECES
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_piece_of_unusual_size_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PIECE_BYTES", 1_000)
+    memory = Memory()
     assert kept(Shelf(memory), [np.zeros(5_000, np.uint8)])[0] is not None
-    assert len(memory._idle) == module._IDLE_PIECES, "a piece of unusual size is not kept"
+    assert not memory._idle
 
 
 @pytest.mark.usefixtures("no_collector")
 def test_what_was_idle_for_long_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PIECE_BYTES", 1_000)
     now = 100.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     memory = Memory()
     filled(memory, 1, count=3)
     now += 0.9 * module.IDLE_SECONDS
     filled(memory, 2)  # the one that was idle for the shortest time
-    memory.trim()
+    assert memory.trim()
     assert len(memory._idle) == 3
     now += 0.2 * module.IDLE_SECONDS
-    memory.trim()
+    assert memory.trim()
     assert len(memory._idle) == 1
+    now += module.IDLE_SECONDS
+    assert not memory.trim()
+    assert not memory._idle
