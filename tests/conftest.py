@@ -36,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[CACHE_VARIABLE] = folder.name
         config.add_cleanup(folder.cleanup)
         config.add_cleanup(lambda: os.environ.pop(CACHE_VARIABLE))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Of a suite in the background (`nohup make test &`); all that it starts would be as deaf.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

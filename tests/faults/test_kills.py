@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from mentorgrad.model.event import CheckpointSaved, Created, Resumed
+from mentorgrad.model.event import CheckpointSaved, Resumed
 from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import RunSpec
 from run_store.open import open_store
 from tests.faults.cases import CASES, Kill, Outcome, outcome, random_kills, recoveries
+from tests.faults.grounds import Grounds
 from tests.faults.nursery import Nursery
 from trainer_service.job import EXIT_NOT_MINE
 
@@ -24,33 +22,6 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     found = Nursery(tmp_path_factory.mktemp("nursery"))
     yield found
     found.close()
-
-
-class Grounds:
-    """Runs a spec in a database of its own."""
-
-    def __init__(self, nursery: Nursery, folder: Path) -> None:
-        self._nursery = nursery
-        self._folder = folder
-        self._undisturbed: dict[str, Outcome] = {}
-
-    def run(self, spec: RunSpec, kills: Sequence[Kill] = (), **more: Any) -> tuple[Any, str, str]:
-        """(the nursery's report, the database's URL, the run's id)."""
-        store = open_store(url := f"sqlite:///{self._folder}/runs.db")
-        run, _ = store.create(Created(spec=spec))
-        store.close()
-        report = self._nursery.run(self._folder / "runs.db", run.run_id, kills, **more)
-        return report, url, run.run_id
-
-    def log(self) -> str:
-        """What workers and services said."""
-        return self._nursery.log.read_text()
-
-    def undisturbed(self, case: str) -> Outcome:
-        if case not in self._undisturbed:
-            _, url, run_id = self.run(CASES[case])
-            self._undisturbed[case] = outcome(url, run_id)
-        return self._undisturbed[case]
 
 
 @pytest.fixture(scope="module")
