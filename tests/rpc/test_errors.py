@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -12,8 +16,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from mentorgrad import errors
-from mentorgrad.errors import MentorgradError, Unavailable, Violation
-from mentorgrad.serving.server import Server
+from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Violation
+from mentorgrad.serving.server import Server, _wrap_unary
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc as rpc
 from mentorgrad.wire.channels import stream_channel, unary_channel
@@ -132,3 +136,31 @@ async def test_a_taken_port_is_one_readable_error(failing) -> None:
     with pytest.raises(Unavailable, match="cannot listen"):
         await second.start()
     await second.grpc.stop(0)
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), InvalidInput("is wrong")])
+async def test_what_ends_a_call_keeps_nothing_of_its_request(error: Exception) -> None:
+    """grpc holds it for longer than the call lasts."""
+
+    class Load:
+        pass
+
+    class Context:
+        async def abort_with_status(self, status: Any) -> None:
+            raise grpc.aio.AbortError
+
+    loads: list[weakref.ref[Load]] = []
+
+    async def handler(request: Any, context: Any) -> None:
+        load = Load()
+        loads.append(weakref.ref(load))
+        try:
+            raise KeyError
+        except KeyError:
+            raise error from None
+
+    with pytest.raises(grpc.aio.AbortError) as held:
+        await _wrap_unary(handler, "/mentorgrad.v1.X/Y", bytes)(b"", Context())
+    assert held.value.__context__ is error
+    gc.collect()
+    assert loads[0]() is None

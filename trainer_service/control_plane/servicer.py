@@ -169,7 +169,6 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""
-
         room = codec.Room(self._offer.import_bytes // _BYTES_AN_ENTRY, "import")
 
         def read(raw: bytes, index: int) -> RunEvent:
