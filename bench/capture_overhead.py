@@ -26,8 +26,8 @@ from mentorgrad.model.run import RunState
 from mentorgrad.model.spec import Capture, CaptureContent, MentorChoice, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.running.control import Stopper
 from trainer_service.running.execution import Parts, execute
+from trainer_service.running.stop_control import StopRequest
 
 
 class Bench:
@@ -50,7 +50,7 @@ class Bench:
         )
         run, _ = self._store.create(Created(spec=spec))
         lease = self._store.claim(run.run_id, "bench", timedelta(minutes=10))
-        state = execute(self._store, run, lease, self._parts, Stopper())
+        state = execute(self._store, run, lease, self._parts, StopRequest())
         ended = datetime.now(UTC)
         assert state is RunState.SUCCEEDED, self._store.get_run(run.run_id).reason
         times = {event.kind: event.time for event in self._store.events(run.run_id)}

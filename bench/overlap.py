@@ -37,9 +37,9 @@ from mentorgrad.model.spec import Acceptance, MentorChoice, MentorMode, RunSpec,
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from trainer_service.running import alternation
-from trainer_service.running.capture import Capture
-from trainer_service.running.control import Stopper
+from trainer_service.running.capture import TrajectoryCapture
 from trainer_service.running.execution import execute
+from trainer_service.running.stop_control import StopRequest
 
 LATENCY = 0.5
 """Seconds that the mentor takes for an answer."""
@@ -78,7 +78,7 @@ class Stopwatch:
 
     def capture(self, *arguments: Any, **options: Any) -> Any:
         """A capture that is timed, too."""
-        made = Capture(*arguments, **options)
+        made = TrajectoryCapture(*arguments, **options)
         add = made.add
 
         def timed(*arguments: Any) -> None:
@@ -124,8 +124,8 @@ class Bench:
         )
         run, _ = self._store.create(Created(spec=spec))
         lease = self._store.claim(run.run_id, "bench", timedelta(minutes=10))
-        with mock.patch.object(alternation, "Capture", watch.capture):
-            state = execute(self._store, run, lease, parts, Stopper())
+        with mock.patch.object(alternation, "TrajectoryCapture", watch.capture):
+            state = execute(self._store, run, lease, parts, StopRequest())
         done = self._store.get_run(run.run_id)
         assert state is RunState.SUCCEEDED, done.reason
         usage = done.usage

@@ -45,7 +45,7 @@ class Upload(grpc.GenericRpcHandler):
     """Takes messages in as they are.
 
     Args:
-        sink: Takes them in lots; None: they are dropped.
+        sink: Takes them in batches; None: they are dropped.
     """
 
     def __init__(self, sink: Sink | None) -> None:

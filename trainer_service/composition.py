@@ -40,7 +40,7 @@ from run_store.history import SERVICE_NAME as HISTORY
 from run_store.history import HistoryServicer
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.control_plane.catalogue import Mentors, Probe
+from trainer_service.control_plane.mentor_registry import MentorRegistry, Probe
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
@@ -48,8 +48,8 @@ from trainer_service.control_plane.servicer import Offer, TrainerServicer
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
-from trainer_service.experiments.admission import Admission
 from trainer_service.experiments.coordinator import Coordinator
+from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.job import MentorAccess, WorkerJob
@@ -142,9 +142,9 @@ async def start_service(
         import_bytes=settings.import_limit_mib << 20,
         import_events=settings.import_limit_events,
     )
-    check_data, mentors = data_check(settings), Mentors(settings.mentor, _prober(settings))
-    admission = Admission(store, check_data, settings.queue_limit)
-    coordinator = Coordinator(store, admission, scheduler.slots, scheduler.wake)
+    check_data, mentors = data_check(settings), MentorRegistry(settings.mentor, _prober(settings))
+    submission = RunSubmission(store, check_data, settings.queue_limit)
+    coordinator = Coordinator(store, submission, scheduler.slots, scheduler.wake)
 
     def wake() -> None:
         scheduler.wake()

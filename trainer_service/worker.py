@@ -45,7 +45,7 @@ from trainer_service.job import (
     EXIT_STORE,
     WorkerJob,
 )
-from trainer_service.running.control import LEASE, StopKind, Stopper, Watcher
+from trainer_service.running.stop_control import LEASE, RunMonitor, StopKind, StopRequest
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         warm_up()
     code = EXIT_OK
     while line := sys.stdin.buffer.readline():
-        stopper = Stopper()
+        stopper = StopRequest()
         signal.signal(signal.SIGTERM, lambda *_, s=stopper: s.note(StopKind.INTERRUPT))
         code = _do(line, stopper)
         if code not in (EXIT_OK, EXIT_FAILED) or stopper.is_leaving():
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _do(line: bytes, stopper: Stopper) -> int:
+def _do(line: bytes, stopper: StopRequest) -> int:
     """One job; returns its exit code."""
     try:
         job = WorkerJob.from_line(line)
@@ -105,7 +105,7 @@ def _tidy() -> None:
         torch.cuda.empty_cache()
 
 
-def work(job: WorkerJob, store: RunStore, stopper: Stopper) -> int:
+def work(job: WorkerJob, store: RunStore, stopper: StopRequest) -> int:
     """Claims and executes the run; returns the exit code."""
     try:
         run = store.get_run(job.run_id)
@@ -137,21 +137,21 @@ def _trace_parent(store: RunStore, run_id: str) -> str:
     return next((item.trace_parent for item in created if isinstance(item, Created)), "")
 
 
-def _execute(job: WorkerJob, store: RunStore, stopper: Stopper, run: Run, lease: Lease) -> int:
+def _execute(job: WorkerJob, store: RunStore, stopper: StopRequest, run: Run, lease: Lease) -> int:
     """Executes the claimed run; returns the exit code."""
     from trainer_service.composition import run_parts
     from trainer_service.running.execution import execute
-    from trainer_service.running.recorder import Bearing
+    from trainer_service.running.recorder import StoreOutagePolicy
     from trainer_service.running.telemetry import Reporter, Telemetry
 
     telemetry = Telemetry()
-    bearing = Bearing(job.spool_mib << 20, job.store_patience, stopper.is_leaving)
-    watcher = Watcher(
+    outage_policy = StoreOutagePolicy(job.spool_mib << 20, job.store_patience, stopper.is_leaving)
+    watcher = RunMonitor(
         store, lease, stopper, parent=job.parent, on_lost=lambda: os._exit(EXIT_NOT_MINE)
     )
     with watcher, Reporter(telemetry):
         try:
-            state = execute(store, run, lease, run_parts(job), stopper, bearing, telemetry)
+            state = execute(store, run, lease, run_parts(job), stopper, outage_policy, telemetry)
         except Conflict as error:
             log.error("lease_lost", error=error.message)
             return EXIT_NOT_MINE

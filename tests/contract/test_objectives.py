@@ -10,7 +10,7 @@ from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
 from tests.support.numerics import CPU, encoder, objective, tickets, tiny_encoder, tune
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
-from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected
 
 NAMES = [

@@ -47,9 +47,9 @@ from tests.support.numerics import DEVICES
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
-from trainer_service.objectives.names import ARTIFACT
-from trainer_service.running.control import Stop, StopKind
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running.execution import Parts, execute
+from trainer_service.running.stop_control import Stop, StopKind
 from trainer_service.settings import TrainerSettings
 
 LEASE = timedelta(seconds=30)

@@ -16,10 +16,10 @@ from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from tests.contract.test_resume_overlapped import AfterSteps
 from tests.support.hinted import HintedPoints, HintReader
-from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Mentor, Scored
-from trainer_service.running.control import StopKind
 from trainer_service.running.execution import Parts
+from trainer_service.running.stop_control import StopKind
 
 BASE = dataclasses.replace(
     SPEC, objective=Function("rastrigin", 2), mentor=MentorChoice("small", proposals=3)

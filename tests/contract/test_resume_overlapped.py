@@ -18,10 +18,10 @@ from run_store.memory_store import MemoryRunStore
 from run_store.protocols import RunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from trainer_service.mentors.controls import RandomTokens
-from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Scored
-from trainer_service.running.control import StopKind
 from trainer_service.running.execution import Parts
+from trainer_service.running.stop_control import StopKind
 
 LAG = 5
 OVERLAPPED = dataclasses.replace(

@@ -22,7 +22,7 @@ from mentorgrad.model.spec import (
 )
 from run_store.open import open_store
 from tests.support.effective_log import effective
-from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT
 
 _FUNCTION = RunSpec(
     objective=Function("levy", 3),

@@ -47,9 +47,9 @@ from trainer_service.composition import import_numerics
 from trainer_service.control_plane import scheduler
 from trainer_service.job import WorkerJob
 from trainer_service.objectives import build as objectives
-from trainer_service.running import control
-from trainer_service.running.control import Stopper
+from trainer_service.running import stop_control
 from trainer_service.running.recorder import Recorder
+from trainer_service.running.stop_control import StopRequest
 
 ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -151,9 +151,9 @@ def _hasten() -> None:
     """Does once what every worker would, and makes all that waits impatient."""
     import_numerics()
     objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
-    control.LEASE = worker.LEASE = timedelta(seconds=0.3)
-    control.HEARTBEAT_SECONDS = 0.1
-    control.POLL_SECONDS = 0.02
+    stop_control.LEASE = worker.LEASE = timedelta(seconds=0.3)
+    stop_control.HEARTBEAT_SECONDS = 0.1
+    stop_control.POLL_SECONDS = 0.02
     scheduler.POLL_SECONDS = 0.05
 
 
@@ -327,13 +327,13 @@ def _be_cradle(campaign: Campaign, service: socket.socket) -> NoReturn:
 def _be_worker(campaign: Campaign, job: bytes) -> NoReturn:
     try:
         sys.stdin = io.TextIOWrapper(io.BytesIO(job))
-        worker.Stopper = functools.partial(Doomed, campaign)  # type: ignore[assignment, misc]
+        worker.StopRequest = functools.partial(Doomed, campaign)  # type: ignore[assignment, misc]
         os._exit(worker.main([]))
     finally:
         os._exit(70)
 
 
-class Doomed(Stopper):
+class Doomed(StopRequest):
     """Kills its worker, or the service, or both, when the attempt has come so far."""
 
     def __init__(self, campaign: Campaign) -> None:

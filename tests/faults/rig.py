@@ -24,8 +24,8 @@ from mentorgrad.wire.advising import Patience
 from run_store.memory_store import MemoryRunStore
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
-from trainer_service.running.control import StopKind, Stopper
 from trainer_service.running.execution import Parts, execute
+from trainer_service.running.stop_control import StopKind, StopRequest
 
 SPEC = RunSpec(
     objective=Function("rastrigin", 2),
@@ -46,7 +46,7 @@ class Rig:
     def __init__(self, address: str, spec: RunSpec) -> None:
         self.store = MemoryRunStore()
         self.run_id = self.store.create(Created(spec=spec))[0].run_id
-        self.stopper = Stopper()
+        self.stopper = StopRequest()
         self.asked = threading.Event()
         """The mentor was asked, or waited for: now is the time for a stop."""
         self.mentor: Any = None

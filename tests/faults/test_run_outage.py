@@ -17,9 +17,9 @@ from mentorgrad.model.event import EventKind, MentorLost, ProposalsReceived, Sta
 from mentorgrad.model.run import RunState
 from tests.faults.rig import PATIENCE, SPEC, Rig, Second
 from trainer_service.mentors import remote
-from trainer_service.objectives.names import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running import execution
-from trainer_service.running.control import StopKind
+from trainer_service.running.stop_control import StopKind
 
 FOREVER = dataclasses.replace(
     SPEC, mentor=dataclasses.replace(SPEC.mentor, timeout=timedelta(hours=1))

@@ -29,11 +29,11 @@ from tests.support.effective_log import effective
 from tests.support.trainer_process import eventually
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
-from trainer_service.objectives.names import ARTIFACT
-from trainer_service.running import control, recorder
-from trainer_service.running.control import Stopper, Watcher
+from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.running import recorder, stop_control
 from trainer_service.running.execution import execute
-from trainer_service.running.recorder import Bearing, Recorder
+from trainer_service.running.recorder import Recorder, StoreOutagePolicy
+from trainer_service.running.stop_control import RunMonitor, StopRequest
 
 SPEC = RunSpec(
     objective=Function("levy", 3),
@@ -49,15 +49,15 @@ SPEC = RunSpec(
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(control, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(control, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(control, "LEASE", timedelta(seconds=0.1))
+    monkeypatch.setattr(stop_control, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(stop_control, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(stop_control, "LEASE", timedelta(seconds=0.1))
     monkeypatch.setattr(dialects, "_BUSY_SECONDS", 0.05)
     monkeypatch.setattr(recorder, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(recorder, "LEAVING_SECONDS", 0.0)
 
 
-class AtStep(Stopper):
+class AtStep(StopRequest):
     """Does something at given step boundaries of the run, and nothing else."""
 
     def __init__(self, acts: dict[int, Callable[[], object]]) -> None:
@@ -79,16 +79,18 @@ class Run:
         self.run_id = store.create(Created(spec=SPEC))[0].run_id
 
     def go(
-        self, acts: dict[int, Callable[[], object]] | None = None, bearing: Bearing | None = None
+        self,
+        acts: dict[int, Callable[[], object]] | None = None,
+        outage_policy: StoreOutagePolicy | None = None,
     ) -> RunState:
         run = self.store.get_run(self.run_id)
         if run.state is RunState.PAUSED:
             self.store.transition(self.run_id, RunState.QUEUED)
-        lease = self.store.claim(self.run_id, "test", control.LEASE)
+        lease = self.store.claim(self.run_id, "test", stop_control.LEASE)
         parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
         stopper = AtStep(acts or {})
-        with Watcher(self.store, lease, stopper):
-            return execute(self.store, run, lease, parts, stopper, bearing)
+        with RunMonitor(self.store, lease, stopper):
+            return execute(self.store, run, lease, parts, stopper, outage_policy)
 
     def left(self) -> tuple[list[Any], bytes]:
         return effective(self.store, self.run_id), self.store.read_artifact(self.run_id, ARTIFACT)
@@ -172,10 +174,10 @@ def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
     sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
     limit = limit_pages(sqlite.store)
-    # Later than the spool is full, however slow the machine; the pause waits to be recorded.
+    # Later than the write buffer is full, however slow the machine; the pause waits to be recorded.
     room = threading.Timer(2.0, lambda: limit(None))
-    bearing = Bearing(spool_bytes=2048)
-    state = sqlite.go({60: lambda: (limit(1), room.start())}, bearing)
+    outage_policy = StoreOutagePolicy(spool_bytes=2048)
+    state = sqlite.go({60: lambda: (limit(1), room.start())}, outage_policy)
     assert state is RunState.PAUSED
     run = sqlite.store.get_run(sqlite.run_id)
     assert (run.state, run.step < 260) == (RunState.PAUSED, True)
@@ -189,12 +191,12 @@ def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
 def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
     sqlite: Run, undisturbed: tuple[list[Any], bytes]
 ) -> None:
-    """What only its spool had is made again, from the last checkpoint that the store has."""
+    """What only its write buffer had is made again, from the last checkpoint that the store has."""
     limit = limit_pages(sqlite.store)
     leaving = threading.Event()
-    bearing = Bearing(is_leaving=leaving.is_set)
+    outage_policy = StoreOutagePolicy(is_leaving=leaving.is_set)
     with pytest.raises(Unavailable, match="not all was recorded"):
-        sqlite.go({60: lambda: limit(1), 260: leaving.set}, bearing)
+        sqlite.go({60: lambda: limit(1), 260: leaving.set}, outage_policy)
     limit(None)
     assert sqlite.store.progress(sqlite.run_id)[1] is RunState.RUNNING
     sqlite.store.transition(sqlite.run_id, RunState.INTERRUPTED, "its lease ran out", attempt=1)
@@ -309,7 +311,7 @@ def test_a_silent_postgres_pauses_the_run_when_patience_ends(
         now.start()
 
     many = {step: lambda: threading.Event().wait(0.01) for step in range(61, 200)}
-    assert run.go(many | {60: silence}, Bearing(patience=0.2)) is RunState.PAUSED
+    assert run.go(many | {60: silence}, StoreOutagePolicy(patience=0.2)) is RunState.PAUSED
     now.join()
     assert "away for over 0.2 s" in run.store.get_run(run.run_id).reason
     assert run.go() is RunState.SUCCEEDED

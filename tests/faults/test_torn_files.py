@@ -17,7 +17,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.protocols import Scored
 from trainer_service.running import checkpoint
 from trainer_service.running.budget import Ledger
-from trainer_service.running.progress import Pool, Progress
+from trainer_service.running.loop_state import LoopState, Pool
 from trainer_service.running.scoring import Origin
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def test_torn_embeddings_are_encoded_again_and_mended(tmp_path: Path, kept: int)
 def test_a_checkpoint_cut_anywhere_is_data_loss_and_nothing_else() -> None:
     point = torch.arange(12.0).reshape(3, 4)
     scored = Scored(Candidate("s0/start", score=Score(loss=1.0)), point)
-    at = Progress(Ledger(Budget(), 0), point.clone(), Origin(0, point, ()), scored, Pool([scored]))
+    at = LoopState(Ledger(Budget(), 0), point.clone(), Origin(0, point, ()), scored, Pool([scored]))
     data = checkpoint.dump(at, {"exp_avg": point}, at.earlier_time)
     before = torch.get_rng_state()
     checkpoint.load(data, Budget(), CPU)

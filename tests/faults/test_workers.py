@@ -41,9 +41,9 @@ from trainer_service.job import (
     EXIT_STORE,
     WorkerJob,
 )
-from trainer_service.objectives.names import ARTIFACT
-from trainer_service.running.control import Stopper
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running.execution import execute
+from trainer_service.running.stop_control import StopRequest
 
 SPEC = RunSpec(
     objective=Function("rastrigin", 3),
@@ -66,7 +66,7 @@ def undisturbed() -> bytes:
     run, _ = store.create(Created(spec=SPEC))
     lease = store.claim(run.run_id, "test", timedelta(hours=1))
     parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
-    assert execute(store, run, lease, parts, Stopper()) is RunState.SUCCEEDED
+    assert execute(store, run, lease, parts, StopRequest()) is RunState.SUCCEEDED
     return store.read_artifact(run.run_id, ARTIFACT)
 
 

@@ -30,10 +30,10 @@ from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
 from run_store.history import HistoryServicer
 from run_store.memory_store import MemoryRunStore
-from trainer_service.control_plane.catalogue import Mentors
+from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
-from trainer_service.experiments.admission import Admission
 from trainer_service.experiments.coordinator import Coordinator
+from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import ExperimentServicer
 
 DIGEST = "d" * 64
@@ -59,7 +59,7 @@ async def served(
         import_bytes=1 << 20,
         import_events=1000,
     )
-    mentors = Mentors({"absent": "127.0.0.1:1"}, no_mentor)
+    mentors = MentorRegistry({"absent": "127.0.0.1:1"}, no_mentor)
 
     def check_data(spec: RunSpec) -> str:
         return DIGEST
@@ -72,8 +72,8 @@ async def served(
         offer,
     )
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
-    admission = Admission(store, check_data, offer.queue_limit)
-    coordinator = Coordinator(store, admission, offer.worker_slots, lambda: None)
+    submission = RunSubmission(store, check_data, offer.queue_limit)
+    coordinator = Coordinator(store, submission, offer.worker_slots, lambda: None)
     experiments = ExperimentServicer(store, mentors, check_data, coordinator.wake)
     add_ExperimentServiceServicer_to_server(experiments, server.grpc)
     for servicer in (history, trainer, experiments):

@@ -10,9 +10,9 @@ from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.model.event import RunEvent
 from mentorgrad.model.run import Run
 from run_store.protocols import RunWriter
-from trainer_service.control_plane import shelf
-from trainer_service.control_plane.lots import in_lots
-from trainer_service.control_plane.threads import to_its_end
+from trainer_service.control_plane import tensor_arena
+from trainer_service.control_plane.stream_batching import in_batches
+from trainer_service.control_plane.thread_calls import run_to_completion
 
 IMPORTS_AT_ONCE = 2
 """Imports that may be under way; each is held in memory whole until it is recorded."""
@@ -31,7 +31,7 @@ class Importer:
         self._store = store
         self._max_bytes = max_bytes
         self._max_events = max_events
-        self._memory = shelf.Memory()
+        self._memory = tensor_arena.BlockCache()
         self._trimming: asyncio.TimerHandle | None = None
         self._under_way = 0
 
@@ -56,14 +56,14 @@ class Importer:
             )
         self._under_way += 1
         try:
-            log = _Log(self._max_bytes, self._max_events, shelf.Shelf(self._memory))
-            await in_lots(
+            log = _Log(self._max_bytes, self._max_events, tensor_arena.TensorArena(self._memory))
+            await in_batches(
                 requests, log.admit, lambda request: log.add(read(request, len(log.events)))
             )
         except BaseException:
             self._ended()
             raise
-        return await to_its_end(partial(self._store.import_run, log.events), self._ended)
+        return await run_to_completion(partial(self._store.import_run, log.events), self._ended)
 
     def _ended(self) -> None:
         self._under_way -= 1
@@ -72,7 +72,7 @@ class Importer:
 
     def _trim_later(self) -> None:
         loop = asyncio.get_running_loop()
-        self._trimming = loop.call_later(shelf.IDLE_SECONDS, self._trim)
+        self._trimming = loop.call_later(tensor_arena.IDLE_SECONDS, self._trim)
 
     def _trim(self) -> None:
         self._trimming = None
@@ -89,13 +89,13 @@ class _Log:
         place: Takes their tensors.
     """
 
-    def __init__(self, max_bytes: int, max_events: int, place: shelf.Shelf) -> None:
+    def __init__(self, max_bytes: int, max_events: int, place: tensor_arena.TensorArena) -> None:
         self.events: list[RunEvent] = []
         self._max_bytes = max_bytes
         self._max_events = max_events
         self._bytes = 0
         self._count = 0
-        self._shelf = place
+        self._arena = place
 
     def admit(self, request: bytes) -> None:
         """Whether there is room for one more event.
@@ -115,4 +115,4 @@ class _Log:
 
     def add(self, event: RunEvent) -> None:
         """One that was admitted."""
-        self.events.append(self._shelf.keep(event))
+        self.events.append(self._arena.keep(event))

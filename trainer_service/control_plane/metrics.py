@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mentorgrad.serving.metrics import ANSWER_BUCKETS
-from trainer_service.report import Report
+from trainer_service.worker_metrics import WorkerMetrics
 
 _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
 
@@ -76,7 +76,7 @@ class TrainerMetrics:
         self._workers.set_function(workers)
         self._slots.set(slots)
 
-    def take(self, run_id: str, device: str, report: Report) -> None:
+    def take(self, run_id: str, device: str, report: WorkerMetrics) -> None:
         """Adds what a worker reported."""
         self._steps.labels("stage").inc(report.steps)
         self._steps.labels("probe").inc(report.probe_steps)

@@ -110,7 +110,7 @@ class Scheduler:
         while True:
             self._wake.clear()
             try:
-                await self._bury_expired()
+                await self._mark_expired_interrupted()
                 await self._fill()
             except MentorgradError as error:
                 log.warning("scheduler_retry", error=error.message)
@@ -143,7 +143,7 @@ class Scheduler:
         self._minders.add(minder)
         minder.add_done_callback(self._minders.discard)
 
-    async def _bury_expired(self) -> None:
+    async def _mark_expired_interrupted(self) -> None:
         """Runs that are RUNNING and whose worker has been silent too long.
 
         While the store was away nobody could prolong a lease, so when it is back whoever lives gets
@@ -156,7 +156,7 @@ class Scheduler:
             raise
         for run in expired if time.monotonic() >= self._spared_until else ():
             if run.run_id not in self._workers:
-                await self._bury(run.run_id, run.attempt, f"{DIED}: its lease ran out")
+                await self._mark_interrupted(run.run_id, run.attempt, f"{DIED}: its lease ran out")
 
     # -- minding ------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class Scheduler:
             how = "the service shut down"
         if worker.attempt is not None:
             self._false_starts.pop(worker.run_id, None)
-            await self._bury(worker.run_id, worker.attempt, how)
+            await self._mark_interrupted(worker.run_id, worker.attempt, how)
         elif code == EXIT_STORE and not self._closing:
             # Not the run's fault: it stays queued, and the slot rests before it is tried again.
             log.warning("worker_without_store", run_id=worker.run_id)
@@ -197,7 +197,7 @@ class Scheduler:
         elif code != EXIT_NOT_MINE and not self._closing:
             await self._false_start(worker.run_id, how)
 
-    async def _bury(self, run_id: str, attempt: int, reason: str) -> None:
+    async def _mark_interrupted(self, run_id: str, attempt: int, reason: str) -> None:
         """If the run is still this attempt's: INTERRUPTED, and on from there.
 
         Whoever asked for a cancel or a pause meanwhile gets it; a run whose workers died too often

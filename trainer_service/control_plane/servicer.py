@@ -22,11 +22,12 @@ from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec, tracing
 from run_store.protocols import RunStore
-from trainer_service.control_plane import steering
-from trainer_service.control_plane.catalogue import Mentors, spec_violations, versions
+from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
-from trainer_service.control_plane.threads import to_its_end
-from trainer_service.objectives.names import FUNCTION_BOUNDS
+from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.spec_rules import spec_violations, versions
+from trainer_service.control_plane.thread_calls import run_to_completion
+from trainer_service.objectives.torch_free import FUNCTION_BOUNDS
 from trainer_service.optimizers import OPTIMIZERS
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
@@ -76,7 +77,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     def __init__(
         self,
         store: RunStore,
-        mentors: Mentors,
+        mentors: MentorRegistry,
         check_data: Callable[[RunSpec], str],
         wake: Callable[[], None],
         offer: Offer,
@@ -110,7 +111,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
                 "this trainer is about to stop and takes no new runs; try again", reason="DRAINING"
             )
         await self._checking.acquire()
-        digest = await to_its_end(partial(self._check, spec), self._checking.release)
+        digest = await run_to_completion(partial(self._check, spec), self._checking.release)
         warnings = await self._mentors.check(spec.mentor)
         created = Created(spec, request.request_id, versions(), digest, tracing.current().parent)
         run, is_new = await asyncio.to_thread(
@@ -137,19 +138,19 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self, request: pb.CancelRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.CancelRunResponse:
         """Ends a run."""
-        return pb.CancelRunResponse(run=await self._steer(steering.cancel, request.run_id))
+        return pb.CancelRunResponse(run=await self._steer(run_lifecycle.cancel, request.run_id))
 
     async def PauseRun(  # noqa: N802
         self, request: pb.PauseRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.PauseRunResponse:
         """Pauses a run."""
-        return pb.PauseRunResponse(run=await self._steer(steering.pause, request.run_id))
+        return pb.PauseRunResponse(run=await self._steer(run_lifecycle.pause, request.run_id))
 
     async def ResumeRun(  # noqa: N802
         self, request: pb.ResumeRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.ResumeRunResponse:
         """Queues a run again."""
-        return pb.ResumeRunResponse(run=await self._steer(steering.resume, request.run_id))
+        return pb.ResumeRunResponse(run=await self._steer(run_lifecycle.resume, request.run_id))
 
     async def _steer(self, how: Callable[[RunStore, str], Run], run_id: str) -> Any:
         run = await asyncio.to_thread(how, self._store, run_id)

@@ -20,7 +20,7 @@ from trainer_service.encoding.model_files import (
     max_positions,
     require_encoder,
 )
-from trainer_service.objectives.names import (
+from trainer_service.objectives.torch_free import (
     FUNCTION_BOUNDS,
     LEAST_DIMENSIONS,
     LEAST_TEXT_TOKENS,

@@ -90,7 +90,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class Found:
+class NearestMatches:
     """What a search gives."""
 
     rows: Tensor
@@ -129,7 +129,7 @@ class NearestRows:
         self._basis = self._table.new_empty(0, 0, 0)
         self._products = self._table.new_empty(0, 0, 0)
 
-    def search(self, vectors: Tensor) -> Found:
+    def search(self, vectors: Tensor) -> NearestMatches:
         """[..., width] → [...], against every row."""
         queries = self._queries(vectors).flatten(0, -2)
         chunk = max(1, _MEMORY // (4 * len(self._table)))
@@ -140,7 +140,7 @@ class NearestRows:
             parts.append(self._settle(part, scores, slack))
         return self._found(queries, torch.cat(parts), vectors.shape[:-1])
 
-    def search_along(self, vectors: Tensor) -> Found:
+    def search_along(self, vectors: Tensor) -> NearestMatches:
         """[snapshots, positions, width] → [snapshots, positions]; the same as `search`."""
         positions = vectors.shape[1]
         basis_bytes = 4 * positions * len(self._table) * _MOST_DIRECTIONS
@@ -160,13 +160,13 @@ class NearestRows:
         exact = vectors.detach().double()
         return self._sign * functional.normalize(exact, dim=-1) if self._is_cosine else exact
 
-    def _found(self, queries: Tensor, rows: Tensor, shape: Sequence[int]) -> Found:
+    def _found(self, queries: Tensor, rows: Tensor, shape: Sequence[int]) -> NearestMatches:
         scores = self._exact(queries, rows)
         if self._is_cosine:
             distances = 1.0 - self._sign * scores
         else:
             distances = (queries.square().sum(-1) - 2.0 * scores).clamp_min(0.0).sqrt()
-        return Found(rows.reshape(shape), distances.reshape(shape))
+        return NearestMatches(rows.reshape(shape), distances.reshape(shape))
 
     def _exact(self, queries: Tensor, rows: Tensor) -> Tensor:
         """float64 scores of queries [n, width] with rows [n], each pair by itself: the same

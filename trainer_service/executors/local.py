@@ -21,7 +21,7 @@ import structlog
 
 from mentorgrad.errors import MentorgradError, Unavailable
 from trainer_service.job import WorkerJob
-from trainer_service.report import Report, parse
+from trainer_service.worker_metrics import WorkerMetrics, parse
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ STANDBY_DELAY = 10.0
 IDLE_SECONDS = 20.0
 """How long a process that may execute another run waits for one."""
 
-Reported = Callable[[str, str, Report], None]
+Reported = Callable[[str, str, WorkerMetrics], None]
 """Takes what the worker of a run, on a device, reports."""
 
 

@@ -11,8 +11,8 @@ import structlog
 from mentorgrad.errors import MentorgradError, NotFound
 from mentorgrad.model.experiment import ExperimentState
 from run_store.protocols import RunStore
-from trainer_service.experiments.admission import cancel_runs
-from trainer_service.experiments.course import Admit, Course
+from trainer_service.experiments.experiment_runner import Admit, ExperimentRunner
+from trainer_service.experiments.run_submission import cancel_runs
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Coordinator:
         self._admit = admit
         self._slots = slots
         self._wake_scheduler = wake_scheduler
-        self._courses: dict[str, Course] = {}
+        self._courses: dict[str, ExperimentRunner] = {}
         self._wake = asyncio.Event()
         self._is_swept = False
         self._loop: asyncio.Task[None] | None = None
@@ -95,18 +95,20 @@ class Coordinator:
         queued = 0
         for experiment_id in running:
             try:
-                queued += self._course(experiment_id).advance()
+                queued += self._runner(experiment_id).advance()
             except NotFound:
                 self._courses.pop(experiment_id, None)
             except MentorgradError as error:
                 log.warning("experiment_retry", experiment_id=experiment_id, error=error.message)
         return queued
 
-    def _course(self, experiment_id: str) -> Course:
+    def _runner(self, experiment_id: str) -> ExperimentRunner:
         if experiment_id not in self._courses:
             experiment = self._store.get_experiment(experiment_id)
             parallel = experiment.spec.parallel or QUEUED_PER_SLOT * self._slots
-            self._courses[experiment_id] = Course(self._store, experiment, self._admit, parallel)
+            self._courses[experiment_id] = ExperimentRunner(
+                self._store, experiment, self._admit, parallel
+            )
         return self._courses[experiment_id]
 
     def _sweep(self) -> None:

@@ -35,7 +35,7 @@ _OF_ARMS = (*_OF_ALL, "task", "budget")
 """What arms cannot change, or else they could not be compared."""
 
 
-class Phase(StrEnum):
+class RunPurpose(StrEnum):
     """What a run of an experiment is for."""
 
     TUNING = "tuning"
@@ -46,7 +46,7 @@ class Phase(StrEnum):
 class Place:
     """Where a run stands in its experiment."""
 
-    phase: Phase
+    phase: RunPurpose
     """What it is for."""
     task: str
     """Name of its task."""
@@ -89,7 +89,7 @@ def tuning_places(spec: ExperimentSpec) -> Iterator[Place]:
     for seed in spec.tuning.seeds if spec.tuning.learning_rates else ():
         for rate in spec.tuning.learning_rates:
             for arm in spec.arms:
-                yield Place(Phase.TUNING, spec.tuning.task.name, "", arm.name, seed, rate)
+                yield Place(RunPurpose.TUNING, spec.tuning.task.name, "", arm.name, seed, rate)
 
 
 def main_places(spec: ExperimentSpec, rates: Mapping[str, float]) -> Iterator[Place]:
@@ -105,7 +105,7 @@ def main_places(spec: ExperimentSpec, rates: Mapping[str, float]) -> Iterator[Pl
             for variation in variations(spec):
                 for arm in spec.arms:
                     rate = rates.get(arm.name)
-                    yield Place(Phase.MAIN, task.name, variation.name, arm.name, seed, rate)
+                    yield Place(RunPurpose.MAIN, task.name, variation.name, arm.name, seed, rate)
 
 
 class Expansion:
@@ -124,8 +124,8 @@ class Expansion:
         self._variations = {
             item.name: (f"spec.variations[{i}]", item) for i, item in enumerate(variations(spec))
         }
-        self._varied: dict[tuple[Phase, str, str], RunSpec] = {}
-        self._specs: dict[tuple[Phase, str, str, str], RunSpec] = {}
+        self._varied: dict[tuple[RunPurpose, str, str], RunSpec] = {}
+        self._specs: dict[tuple[RunPurpose, str, str, str], RunSpec] = {}
 
     def run_spec(self, place: Place) -> RunSpec:
         """The spec of the run at a place.
@@ -157,7 +157,7 @@ class Expansion:
     def _with_variation(self, place: Place) -> RunSpec:
         key = (place.phase, place.task, place.variation)
         if key not in self._varied:
-            is_tuning = place.phase is Phase.TUNING
+            is_tuning = place.phase is RunPurpose.TUNING
             task = self._spec.tuning.task if is_tuning else self._tasks[place.task][1]
             spec = replace(self._spec.base, task=task)
             if not is_tuning:
@@ -187,7 +187,7 @@ class Expansion:
             return f"{arm_path}.{field}"
         if top in arm.changes:
             return f"{arm_path}.changes.{field}"
-        if place.phase is Phase.MAIN:
+        if place.phase is RunPurpose.MAIN:
             variation_path, variation = self._variations[place.variation]
             # Of a task, a variation changes some fields; the others are the task's own.
             of_task = top == "task"
@@ -195,7 +195,7 @@ class Expansion:
             if (rest if of_task else top) in changes:
                 return f"{variation_path}.changes.{field}"
         if top == "task":
-            is_tuning = place.phase is Phase.TUNING
+            is_tuning = place.phase is RunPurpose.TUNING
             return join("spec.tuning.task" if is_tuning else self._tasks[place.task][0], rest)
         return f"spec.base.{field}" if field else "spec"
 

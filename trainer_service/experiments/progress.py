@@ -17,7 +17,7 @@ from mentorgrad.model.query import RunFilter, RunOrder
 from mentorgrad.model.run import Run, RunState
 from run_store.experiments import EXPERIMENT, Counts
 from run_store.protocols import RunStore
-from trainer_service.experiments.expansion import Phase
+from trainer_service.experiments.expansion import RunPurpose
 
 SAMPLE = 16
 """Latest ended runs from which the time left is told."""
@@ -31,17 +31,17 @@ _LONGEST = 3
 _UNSUCCESSFUL = (RunState.FAILED, RunState.CANCELLED)
 
 
-def ended(counts: Counts, phase: Phase | None = None) -> int:
+def ended(counts: Counts, phase: RunPurpose | None = None) -> int:
     """Runs that have ended, of one phase or of all."""
     return sum(
         count for (of, state), count in counts.items() if state.is_final and phase in (None, of)
     )
 
 
-def planned(spec: ExperimentSpec, phase: Phase) -> int:
+def planned(spec: ExperimentSpec, phase: RunPurpose) -> int:
     """Runs that a phase will have."""
     tuning = len(spec.arms) * len(spec.tuning.learning_rates) * len(spec.tuning.seeds)
-    return tuning if phase is Phase.TUNING else spec.runs - tuning
+    return tuning if phase is RunPurpose.TUNING else spec.runs - tuning
 
 
 def progress(spec: ExperimentSpec, counts: Counts) -> ExperimentProgress:
@@ -58,7 +58,7 @@ def progress(spec: ExperimentSpec, counts: Counts) -> ExperimentProgress:
         running=running,
         succeeded=succeeded,
         failed=failed,
-        tuning=ended(counts, Phase.TUNING) < planned(spec, Phase.TUNING),
+        tuning=ended(counts, RunPurpose.TUNING) < planned(spec, RunPurpose.TUNING),
     )
 
 

@@ -17,12 +17,12 @@ from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
-from trainer_service.control_plane.catalogue import Mentors
-from trainer_service.control_plane.threads import to_its_end
-from trainer_service.experiments.admission import cancel_runs
-from trainer_service.experiments.checking import check_mentors, check_specs, doubts
+from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.thread_calls import run_to_completion
+from trainer_service.experiments.experiment_checks import check_mentors, check_specs, doubts
 from trainer_service.experiments.progress import with_progress
-from trainer_service.experiments.reading import ExperimentReader
+from trainer_service.experiments.reader import ExperimentReader
+from trainer_service.experiments.run_submission import cancel_runs
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExperimentService"].full_name
 """For health and reflection."""
@@ -45,7 +45,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     def __init__(
         self,
         store: RunStore,
-        mentors: Mentors,
+        mentors: MentorRegistry,
         check_data: Callable[[RunSpec], str],
         wake: Callable[[], None],
     ) -> None:
@@ -82,7 +82,9 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
                 reason="DRAINING",
             )
         await self._checking.acquire()
-        await to_its_end(partial(check_specs, spec, self._check_data), self._checking.release)
+        await run_to_completion(
+            partial(check_specs, spec, self._check_data), self._checking.release
+        )
         warnings = [*await check_mentors(spec, self._mentors), *doubts(spec)]
         made, is_new = await asyncio.to_thread(
             self._store.create_experiment, spec, request.request_id
@@ -138,7 +140,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
             return pb.GetReportResponse(report=codec.to_message(made))
 
         await self._reporting.acquire()
-        return await to_its_end(answer, self._reporting.release)
+        return await run_to_completion(answer, self._reporting.release)
 
     async def _message(self, experiment: Experiment) -> Any:
         told = partial(with_progress, self._store, experiment)

@@ -16,7 +16,12 @@ from mentorgrad.model.advice import (
     Wants,
 )
 from mentorgrad.model.event import MentorBack, MentorLost, ProposalsReceived
-from trainer_service.mentors.questions import AnsweredBefore, Ask, AskedApart, Question
+from trainer_service.mentors.pending_requests import (
+    Ask,
+    LoggedRequest,
+    PendingRequest,
+    ThreadedRequest,
+)
 from trainer_service.protocols import Mentor, Scored
 
 _LOST = frozenset({AnswerStatus.UNAVAILABLE, AnswerStatus.TIMED_OUT, AnswerStatus.REFUSED})
@@ -24,7 +29,7 @@ _LOST = frozenset({AnswerStatus.UNAVAILABLE, AnswerStatus.TIMED_OUT, AnswerStatu
 
 
 @dataclass(frozen=True)
-class Reply:
+class MentorReply:
     """One answer of a consultation."""
 
     answer: Answer
@@ -39,7 +44,7 @@ class Reply:
 class Consultation:
     """What came of asking once."""
 
-    replies: tuple[Reply, ...]
+    replies: tuple[MentorReply, ...]
     """The mentor's, then the fallback's if it was needed; the last one counts."""
     notice: MentorLost | MentorBack | None
     """Whether the mentor was lost or came back with this."""
@@ -65,7 +70,7 @@ class FallbackMentor:
         mentor: Mentor,
         fallback: Mentor | None = None,
         logged: Mapping[str, ProposalsReceived] | None = None,
-        ask: Ask = AskedApart,
+        ask: Ask = ThreadedRequest,
     ) -> None:
         self.name = name
         self._mentor = mentor
@@ -116,11 +121,13 @@ class FallbackMentor:
         first = self._wait_for(request, incumbent, pool)
         return self._settle(first, request, incumbent, pool, lost=lost)
 
-    def ask(self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]) -> Question:
+    def ask(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> PendingRequest:
         """Asks the mentor without waiting; `conclude` takes what it says. See `consult`."""
         known = self._logged.get(request.request_id)
         if known is not None:
-            return AnsweredBefore(known)
+            return LoggedRequest(known)
         return self._ask_apart(self._mentor, request, incumbent, pool)
 
     def conclude(
@@ -141,24 +148,24 @@ class FallbackMentor:
             pool: The candidates so far.
             lost: Whether the mentor was lost when asked before.
         """
-        first = Reply(_numbered(answer, request, pool), False, timedelta(0))
+        first = MentorReply(_numbered(answer, request, pool), False, timedelta(0))
         return self._settle(first, request, incumbent, pool, lost=lost)
 
     def _wait_for(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Reply:
+    ) -> MentorReply:
         known = self._logged.get(request.request_id)
         if known is not None:
             waited = sum((record.duration for record in known.answer.records), timedelta(0))
-            return Reply(known.answer, False, waited)
+            return MentorReply(known.answer, False, waited)
         began = time.monotonic()
         answer = self._mentor.propose(request, incumbent, pool)
         waited = timedelta(seconds=time.monotonic() - began)
-        return Reply(_numbered(answer, request, pool), False, waited)
+        return MentorReply(_numbered(answer, request, pool), False, waited)
 
     def _settle(
         self,
-        first: Reply,
+        first: MentorReply,
         request: ProposalRequest,
         incumbent: Scored,
         pool: Sequence[Scored],
@@ -180,7 +187,7 @@ class FallbackMentor:
         began = time.monotonic()
         instead = self._fallback.propose(request, incumbent, pool)
         waited = timedelta(seconds=time.monotonic() - began)
-        second = Reply(_numbered(instead, request, pool), True, waited)
+        second = MentorReply(_numbered(instead, request, pool), True, waited)
         return Consultation((first, second), notice, now_lost)
 
 

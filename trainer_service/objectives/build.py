@@ -12,7 +12,7 @@ from mentorgrad.model.spec import External, Function, LabelPrompt, RunSpec
 from mentorgrad.models import resolve
 from mentorgrad.schema import snake_case
 from trainer_service.objectives.function import FunctionObjective
-from trainer_service.objectives.names import not_executed
+from trainer_service.objectives.torch_free import not_executed
 from trainer_service.protocols import Objective
 from trainer_service.tasks.load import load_task
 

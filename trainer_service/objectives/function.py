@@ -27,7 +27,7 @@ from mentorgrad.model.run import Score
 from mentorgrad.model.spec import Function
 from trainer_service import tensorfile
 from trainer_service.objectives.gradients import gradients_of
-from trainer_service.objectives.names import ARTIFACT, FUNCTION_BOUNDS
+from trainer_service.objectives.torch_free import ARTIFACT, FUNCTION_BOUNDS
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 from trainer_service.tasks.data import Row
 

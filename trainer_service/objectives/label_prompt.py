@@ -26,9 +26,9 @@ from trainer_service.objectives.classification import (
     raw_parameters,
 )
 from trainer_service.objectives.gradients import gradients_of
-from trainer_service.objectives.names import ARTIFACT
-from trainer_service.objectives.recent import Recent
-from trainer_service.objectives.words import PromptWords
+from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
+from trainer_service.objectives.result_cache import ResultCache
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRejected
 from trainer_service.tasks.data import Row, TaskData, majority_share
 
@@ -79,7 +79,7 @@ class LabelPromptObjective:
             )
         prompt = (spec.n_tokens, encoder.width)
         self.shape: tuple[int, ...] = (classes, *prompt) if spec.per_class else prompt
-        self._words = PromptWords(encoder, spec.n_tokens, spec.projection)
+        self._words = PromptVocabulary(encoder, spec.n_tokens, spec.projection)
         self._initial_ids = self._words.initial_ids(spec.initial_text, f"{_SPEC}.initial_text")
 
         self._train = self._embed_rows(task.train, cache)
@@ -89,7 +89,7 @@ class LabelPromptObjective:
         self._selection_labels = labels_of(task.selection, self.device)
         self._test_labels = labels_of(task.test, self.device)
 
-        self._recent: Recent | None = None  # nobody asks for losses of rows
+        self._recent: ResultCache | None = None  # nobody asks for losses of rows
         self.train_rows = len(task.train)
         self.rows = task.train
         self.digest = task.digest
@@ -174,7 +174,7 @@ class LabelPromptObjective:
     @torch.no_grad()
     def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """See `Objective`; the class names of what was scored just before are not encoded again."""
-        self._recent = self._recent or Recent()
+        self._recent = self._recent or ResultCache()
         chunk = max(1, _MAX_SEQUENCES // len(self._task.labels))
         parts = torch.split(parameters, chunk)
         classes = torch.cat([self._recent.get(part, self._class_embeddings) for part in parts])

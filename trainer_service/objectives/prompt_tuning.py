@@ -25,16 +25,16 @@ from mentorgrad.model.run import Score
 from mentorgrad.model.spec import PromptTuning, Readout
 from trainer_service import tensorfile
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapter import AdapterExport
 from trainer_service.objectives.classification import (
     losses_and_hits,
     mean_scores,
     raw_parameters,
 )
 from trainer_service.objectives.gradients import gradients_of
-from trainer_service.objectives.names import ARTIFACT, LEAST_TEXT_TOKENS, prompt_tuning_length
-from trainer_service.objectives.rows import TokenBatch, TokenRows
-from trainer_service.objectives.words import PromptWords
+from trainer_service.objectives.peft_export import PeftExport
+from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
+from trainer_service.objectives.token_batches import TokenBatch, TokenRows
+from trainer_service.objectives.torch_free import ARTIFACT, LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.protocols import Baseline, Embedded, Projected
 from trainer_service.tasks.data import TaskData, majority_share
 
@@ -93,8 +93,8 @@ class PromptTuningObjective:
         self._classes = len(task.labels)
         width = max(encoder.width, encoder.hidden_size, self._classes)
         self.shape: tuple[int, ...] = (spec.n_tokens + self._classes + 1, width)
-        self._export = AdapterExport(encoder.config, spec.n_tokens, self._classes, spec.encoder)
-        self._words = PromptWords(encoder, spec.n_tokens, spec.projection)
+        self._export = PeftExport(encoder.config, spec.n_tokens, self._classes, spec.encoder)
+        self._words = PromptVocabulary(encoder, spec.n_tokens, spec.projection)
         self._initial_ids = self._words.initial_ids(spec.initial_text, f"{_SPEC}.initial_text")
         self._train, self._selection, self._test = self._token_rows()
         self.train_rows = len(task.train)

@@ -18,9 +18,7 @@ from mentorgrad.model.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.protocols import Objective, Optimizer, Scored
-from trainer_service.running import checkpoint, deciding
-from trainer_service.running.acceptance import Decision, Probed
-from trainer_service.running.asking import Asking
+from trainer_service.running import checkpoint, restart_decision
 from trainer_service.running.budget import (
     Ledger,
     evaluations_each,
@@ -29,13 +27,14 @@ from trainer_service.running.budget import (
     stage_length,
     trajectory_left,
 )
-from trainer_service.running.capture import Capture, changed_positions
-from trainer_service.running.checkpoint import Checkpoints
-from trainer_service.running.control import Control
-from trainer_service.running.deciding import Deciding
+from trainer_service.running.capture import TrajectoryCapture, changed_positions
+from trainer_service.running.checkpoint import CheckpointWriter
 from trainer_service.running.hints import Hints
-from trainer_service.running.progress import Phase, Progress
+from trainer_service.running.loop_state import LoopPhase, LoopState
+from trainer_service.running.mentor_observations import MentorObservations
+from trainer_service.running.mentor_requests import MentorRequests
 from trainer_service.running.recorder import Recorder
+from trainer_service.running.restart_decision import Decision, Probed, RestartDecider
 from trainer_service.running.scoring import (
     Origin,
     ScoredAnswer,
@@ -43,7 +42,7 @@ from trainer_service.running.scoring import (
     candidate_steps,
     snapshot_candidates,
 )
-from trainer_service.running.telling import Telling
+from trainer_service.running.stop_control import StopControl
 from trainer_service.seeds import derive, generator
 
 
@@ -68,8 +67,8 @@ class Alternation:
         mentor: FallbackMentor,
         make_optimizer: Callable[[], Optimizer],
         recorder: Recorder,
-        checkpoints: Checkpoints,
-        control: Control,
+        checkpoints: CheckpointWriter,
+        control: StopControl,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,50 +80,56 @@ class Alternation:
         self._checkpoints = checkpoints
         self._control = control
         self._clock = clock
-        self._capture = Capture(spec.capture, objective, recorder.put, mentor, clock=clock)
+        self._capture = TrajectoryCapture(
+            spec.capture, objective, recorder.put, mentor, clock=clock
+        )
         hints = Hints(spec, objective, mentor)
-        self._telling = Telling(spec, objective, mentor)
-        self._asking = Asking(spec, mentor, recorder, control, hints, self._telling, self.usage)
-        self._deciding = Deciding(spec, objective, make_optimizer, self._optimizer.state, control)
-        self._batches = deciding.batch_order(spec, objective, "batches")
+        self._observations = MentorObservations(spec, objective, mentor)
+        self._requests = MentorRequests(
+            spec, mentor, recorder, control, hints, self._observations, self.usage
+        )
+        self._decider = RestartDecider(
+            spec, objective, make_optimizer, self._optimizer.state, control
+        )
+        self._batches = restart_decision.batch_order(spec, objective, "batches")
         self._each = evaluations_each(objective.has_words)
         self._began = self._saved = clock()
         self._keep: frozenset[int] = frozenset()
 
     # -- the loop -----------------------------------------------------------------------------
 
-    def run(self, at: Progress) -> None:
+    def run(self, at: LoopState) -> None:
         """Goes on from `at` to the end, in place.
 
         Raises:
             Stop: On request, at a step boundary; `at` is whole and can be checkpointed.
             MentorgradError: The run cannot go on.
         """
-        while at.phase is not Phase.DONE:
-            if at.phase is Phase.STAGE:
+        while at.phase is not LoopPhase.DONE:
+            if at.phase is LoopPhase.STAGE:
                 self._take_steps(at)  # and capture
                 self._score_stage(at, at.kept)  # project, score
-                at.phase = Phase.DONE if self._is_last(at) else Phase.ASK
+                at.phase = LoopPhase.DONE if self._is_last(at) else LoopPhase.ASK
 
-            if at.phase is Phase.ASK:
+            if at.phase is LoopPhase.ASK:
                 self._control.check()
                 self._ask(at)
 
-            if at.phase is Phase.WAIT:
+            if at.phase is LoopPhase.WAIT:
                 self._take_steps(at)  # the stage goes on while the mentor thinks
                 self._take_answer(at)
 
-            if at.phase is Phase.DECIDE:
+            if at.phase is LoopPhase.DECIDE:
                 self._control.check()
                 ledger = at.ledger.copy()  # a race that is stopped is never charged
-                scored = self._deciding.score(at, ledger)
-                decision = self._deciding.decide(at, scored, ledger)  # race
+                scored = self._decider.score(at, ledger)
+                decision = self._decider.decide(at, scored, ledger)  # race
                 self._restart(at, scored, decision, ledger)
                 self._save(at)
 
-    def _take_steps(self, at: Progress) -> None:
+    def _take_steps(self, at: LoopState) -> None:
         """To the stage's end, or to the step boundary at which a question's answer is there."""
-        while at.step < at.stage_end and not self._asking.is_answered(at):
+        while at.step < at.stage_end and not self._requests.is_answered(at):
             self._control.check()
             self._step(at)
             if self._clock() - self._saved >= self._interval:
@@ -133,7 +138,7 @@ class Alternation:
 
     # -- beginning, going on, stopping --------------------------------------------------------
 
-    def begin(self) -> Progress:
+    def begin(self) -> LoopState:
         """Draws and scores the initial point and begins the first stage."""
         seed = self._spec.seed
         torch.manual_seed(derive(seed, "torch"))
@@ -143,37 +148,37 @@ class Alternation:
         scored = snapshot_candidates(objective, origin, {0: point}, {0: "s0/start"})
         ledger = new_ledger(self._spec, objective.has_words)
         ledger.charge_evaluations(len(scored))
-        at = Progress(ledger, point.clone(), origin, best=scored[0])
+        at = LoopState(ledger, point.clone(), origin, best=scored[0])
         self._record(at, 0, scored)
         self._begin_stage(at, 0, scored[0].candidate.candidate_id)
         return at
 
-    def go_on(self, at: Progress, moments: dict[str, Tensor]) -> None:
+    def go_on(self, at: LoopState, moments: dict[str, Tensor]) -> None:
         """Takes a restored state up; the mentor is told the pool again."""
         self._optimizer.load(moments)
         self._capture.begin_stage(at.stage, at.origin.ids)
         self._keep = self._kept_steps(at)
-        self._telling.tell(at.stage, at.pool.entries)
-        if at.phase is Phase.WAIT:
-            self._asking.begin(at)
+        self._observations.tell(at.stage, at.pool.entries)
+        if at.phase is LoopPhase.WAIT:
+            self._requests.begin(at)
 
-    def checkpoint(self, at: Progress) -> None:
+    def checkpoint(self, at: LoopState) -> None:
         """Saves the state behind everything captured so far."""
         self._capture.flush()
         data = checkpoint.dump(at, self._optimizer.state(), self._train_time(at))
         self._checkpoints.save(data, at.step)
         self._saved = self._clock()
 
-    def _save(self, at: Progress) -> None:
+    def _save(self, at: LoopState) -> None:
         """A checkpoint, unless the store is away: one that waits protects nothing meanwhile."""
         if not self._recorder.is_away:
             self.checkpoint(at)
 
-    def usage(self, at: Progress) -> Usage:
+    def usage(self, at: LoopState) -> Usage:
         """What was spent so far, this attempt's time included."""
         return replace(at.ledger.usage, train_time=self._train_time(at))
 
-    def _train_time(self, at: Progress) -> timedelta:
+    def _train_time(self, at: LoopState) -> timedelta:
         return at.earlier_time + timedelta(seconds=self._clock() - self._began)
 
     @property
@@ -182,13 +187,13 @@ class Alternation:
 
     # -- stage --------------------------------------------------------------------------------
 
-    def _begin_stage(self, at: Progress, stage: int, start_id: str) -> None:
+    def _begin_stage(self, at: LoopState, stage: int, start_id: str) -> None:
         """The next stage starts from the live parameters; `start_id` is the candidate that they
         are, if they were scored."""
         at.origin = self._origin(stage, at.parameters.clone())
         at.stage_begin = at.step
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
-        at.phase = Phase.STAGE
+        at.phase = LoopPhase.STAGE
         at.kept, at.incumbent_id, at.answer, at.asked_step = {}, "", None, None
         at.start_id, at.hinted = start_id, False
         self._keep = self._kept_steps(at)
@@ -196,11 +201,11 @@ class Alternation:
         self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
         self._capture.begin_stage(stage, at.origin.ids)
 
-    def _kept_steps(self, at: Progress) -> frozenset[int]:
+    def _kept_steps(self, at: LoopState) -> frozenset[int]:
         begin = at.stage_begin if at.asked_step is None else at.asked_step
         return frozenset(candidate_steps(self._spec.stages, begin, at.stage_end - begin))
 
-    def _step(self, at: Progress) -> None:
+    def _step(self, at: LoopState) -> None:
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
         rate = learning_rate(self._spec.optimizer, done + 1, total)
         rows = self._batches.rows(at.step)
@@ -212,13 +217,13 @@ class Alternation:
         if at.step in self._keep:
             at.kept[at.step] = at.parameters.clone()
 
-    def _is_last(self, at: Progress) -> bool:
+    def _is_last(self, at: LoopState) -> bool:
         stages = self._spec.stages
         # Stages that take no steps need none to be left.
         over = stages.steps > 0 and trajectory_left(self._spec, at.ledger, at.step) < 1
         return at.stage >= stages.count - 1 or over
 
-    def _score_stage(self, at: Progress, kept: Mapping[int, Tensor]) -> None:
+    def _score_stage(self, at: LoopState, kept: Mapping[int, Tensor]) -> None:
         name = f"s{at.stage}/step{{}}"
         if at.step == at.stage_begin:  # no step was taken: the start is the incumbent
             at.incumbent_id = at.start_id
@@ -235,19 +240,19 @@ class Alternation:
             at.incumbent_id = names[steps[-1]]
         at.kept = {}
 
-    def _record(self, at: Progress, stage: int, scored: Sequence[Scored]) -> None:
+    def _record(self, at: LoopState, stage: int, scored: Sequence[Scored]) -> None:
         """New candidates: to the pool, the log and the mentor."""
         at.take(scored)
         candidates = tuple(s.candidate for s in scored)
         self._recorder.put(CandidatesScored(stage, candidates, self.usage(at)))
-        self._telling.tell(stage, scored)
+        self._observations.tell(stage, scored)
 
     # -- ask ----------------------------------------------------------------------------------
 
-    def _ask(self, at: Progress) -> None:
+    def _ask(self, at: LoopState) -> None:
         """Asks the mentor, if there is one and the budget lets its proposals be scored."""
         left = trajectory_left(self._spec, at.ledger, at.step)
-        overlapped = self._asking.is_overlapped and left > 0
+        overlapped = self._requests.is_overlapped and left > 0
         # While the mentor thinks the incumbent moves on, and will be scored again.
         needed = 1 + (self._each if overlapped else 0)
         if self._spec.mentor.name == "none":
@@ -255,34 +260,34 @@ class Alternation:
         elif not at.incumbent_id or at.ledger.evaluations_left() < needed:
             self._stay(at, "not asked: no evaluations are left for proposals")
         elif overlapped:
-            self._asking.begin(at)
+            self._requests.begin(at)
             at.stage_length += trajectory_left(self._spec, at.ledger, at.step)  # after a hint
             self._keep = self._kept_steps(at)
         else:
-            self._asking.wait(at)
+            self._requests.wait(at)
 
-    def _take_answer(self, at: Progress) -> None:
+    def _take_answer(self, at: LoopState) -> None:
         """The answer is applied to where the run is by now; at its end it comes too late."""
         if at.step >= at.stage_end:
             self._score_stage(at, at.kept)  # first: a stop may come meanwhile
-            self._asking.give_up(at)
-            at.phase = Phase.DONE
+            self._requests.give_up(at)
+            at.phase = LoopPhase.DONE
             return
-        answer = self._asking.answer()
+        answer = self._requests.answer()
         if at.lag:
             self._score_stage(at, {at.step: at.parameters.clone()})
-        self._asking.conclude(at, answer)
+        self._requests.conclude(at, answer)
 
     # -- restart ------------------------------------------------------------------------------
 
     def _restart(
-        self, at: Progress, scored: ScoredAnswer, decision: Decision, ledger: Ledger
+        self, at: LoopState, scored: ScoredAnswer, decision: Decision, ledger: Ledger
     ) -> None:
         """Applies a decision: records it and begins the next stage where it says."""
         at.ledger = ledger
         if scored.entrants:
             self._record(at, at.stage, scored.entrants)
-        outcomes = deciding.outcomes(at, scored, decision)
+        outcomes = restart_decision.outcomes(at, scored, decision)
         at.restarts += decision.restarted
         self._recorder.put(
             RestartDecided(
@@ -305,14 +310,14 @@ class Alternation:
             self._optimizer.load(decision.probed.moments)
             start_id = self._record_start(at, decision, decision.probed)
         elif decision.restarted:
-            at.parameters = self._deciding.blend(at, decision.chosen)
+            at.parameters = self._decider.blend(at, decision.chosen)
             is_scored = self._spec.acceptance.blend == 1.0 and scored.unscored is None
             start_id = decision.chosen.candidate.candidate_id if is_scored else ""
             if not self._spec.acceptance.keep_moments:
                 self._optimizer.load({})
         self._begin_stage(at, at.stage + 1, start_id)
 
-    def _record_start(self, at: Progress, decision: Decision, probed: Probed) -> str:
+    def _record_start(self, at: LoopState, decision: Decision, probed: Probed) -> str:
         """Where a race ended has been scored, so it is a candidate at no further cost; its id."""
         if not math.isfinite(probed.score.loss):
             return ""
@@ -332,7 +337,7 @@ class Alternation:
         self._record(at, at.stage + 1, [Scored(candidate, probed.parameters)])
         return candidate.candidate_id
 
-    def _stay(self, at: Progress, reason: str) -> None:
+    def _stay(self, at: LoopState, reason: str) -> None:
         """The stage's end without asking: said in the log, and on from where it is."""
         self._recorder.put(
             RestartDecided(

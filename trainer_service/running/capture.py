@@ -66,7 +66,7 @@ class _Ring:
     began: float = 0.0
 
 
-class Capture:
+class TrajectoryCapture:
     """Takes in snapshots and gives out segments.
 
     Args:

@@ -29,7 +29,7 @@ from run_store.protocols import RunReader
 from trainer_service import tensorfile
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import Ledger
-from trainer_service.running.progress import Phase, Pool, Progress
+from trainer_service.running.loop_state import LoopPhase, LoopState, Pool
 from trainer_service.running.recorder import Recorder
 from trainer_service.running.scoring import Origin
 
@@ -51,7 +51,7 @@ def _unpack(cls: type[T], text: str) -> T:
     return codec.decode(cls, base64.b64decode(text))
 
 
-def dump(at: Progress, moments: dict[str, Tensor], train_time: timedelta) -> bytes:
+def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> bytes:
     """The state as bytes."""
     tensors = {
         "parameters": at.parameters,
@@ -89,7 +89,7 @@ def dump(at: Progress, moments: dict[str, Tensor], train_time: timedelta) -> byt
     return tensorfile.save(tensors, {"state": json.dumps(document, sort_keys=True)})
 
 
-def load(data: bytes, budget: Budget, device: torch.device) -> tuple[Progress, dict[str, Tensor]]:
+def load(data: bytes, budget: Budget, device: torch.device) -> tuple[LoopState, dict[str, Tensor]]:
     """The state and the optimizer's moments.
 
     Raises:
@@ -107,7 +107,7 @@ def load(data: bytes, budget: Budget, device: torch.device) -> tuple[Progress, d
 
 def _build(
     document: dict[str, Any], tensors: dict[str, Tensor], budget: Budget, device: torch.device
-) -> tuple[Progress, dict[str, Tensor]]:
+) -> tuple[LoopState, dict[str, Tensor]]:
     def under(prefix: str) -> dict[str, Tensor]:
         return {
             name.removeprefix(prefix): tensor.to(device)
@@ -121,7 +121,7 @@ def _build(
     ]
     torch.set_rng_state(tensors["rng"])
     answer = document["answer"]
-    progress = Progress(
+    progress = LoopState(
         ledger=Ledger(budget, document["final_reserve"], _unpack(Usage, document["usage"])),
         parameters=tensors["parameters"].to(device),
         origin=Origin(
@@ -129,7 +129,7 @@ def _build(
         ),
         best=Scored(_unpack(Candidate, document["best"]), tensors["best"].to(device)),
         pool=Pool(pool),
-        phase=Phase(document["phase"]),
+        phase=LoopPhase(document["phase"]),
         step=document["step"],
         stage_begin=document["stage_begin"],
         stage_length=document["stage_length"],
@@ -147,7 +147,7 @@ def _build(
     return progress, under("moments/")
 
 
-class Checkpoints:
+class CheckpointWriter:
     """Saves and finds the checkpoints of one run.
 
     Args:
@@ -175,7 +175,7 @@ class Checkpoints:
 
 def find(
     reader: RunReader, run_id: str, budget: Budget, device: torch.device
-) -> tuple[int, Progress | None, dict[str, Tensor], tuple[str, ...]]:
+) -> tuple[int, LoopState | None, dict[str, Tensor], tuple[str, ...]]:
     """The newest effective checkpoint that can be read.
 
     Returns:

@@ -22,14 +22,14 @@ from mentorgrad.model.run import Run, RunResult, RunState
 from mentorgrad.model.spec import Fallback, RunSpec
 from run_store.protocols import Lease, RunStore
 from trainer_service.mentors.fallback import FallbackMentor
-from trainer_service.mentors.questions import Ask, AskedApart
+from trainer_service.mentors.pending_requests import Ask, ThreadedRequest
 from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
-from trainer_service.running.checkpoint import Checkpoints
-from trainer_service.running.control import Control, Guarded, Stop, StopKind
-from trainer_service.running.progress import Progress
-from trainer_service.running.recorder import Bearing, Recorder
+from trainer_service.running.checkpoint import CheckpointWriter
+from trainer_service.running.loop_state import LoopState
+from trainer_service.running.recorder import Recorder, StoreOutagePolicy
+from trainer_service.running.stop_control import GuardedStopControl, Stop, StopControl, StopKind
 from trainer_service.running.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Parts:
     """Builds what stands in for a lost mentor."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
-    ask: Ask = AskedApart
+    ask: Ask = ThreadedRequest
     """Puts a question that the run does not wait for."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
@@ -72,8 +72,8 @@ def execute(
     run: Run,
     lease: Lease,
     parts: Parts,
-    control: Control,
-    bearing: Bearing | None = None,
+    control: StopControl,
+    outage_policy: StoreOutagePolicy | None = None,
     telemetry: Telemetry | None = None,
 ) -> RunState:
     """Executes a claimed run and records how it ended.
@@ -84,7 +84,7 @@ def execute(
         lease: From `claim`.
         parts: What it is put together from.
         control: Says when to stop.
-        bearing: How long the store may be away, and what may wait for it.
+        outage_policy: How long the store may be away, and what may wait for it.
         telemetry: Watches.
 
     Returns:
@@ -97,12 +97,12 @@ def execute(
     # The mentor is closed when everything is recorded: one that hangs may take seconds to.
     telemetry = telemetry or Telemetry()
     with (
-        Recorder(store, lease, bearing, stored=telemetry.stored) as recorder,
+        Recorder(store, lease, outage_policy, stored=telemetry.stored) as recorder,
         ExitStack() as opened,
     ):
         telemetry.store_waiting = recorder.waited
         try:
-            guarded = Guarded(control, recorder.check)
+            guarded = GuardedStopControl(control, recorder.check)
             state = _run(store, run, lease, parts, guarded, recorder, telemetry, opened)
         except Stop as stop:
             kind = _latest(control, stop)
@@ -119,7 +119,7 @@ def execute(
         return state
 
 
-def _latest(control: Control, stop: Stop) -> StopKind:
+def _latest(control: StopControl, stop: Stop) -> StopKind:
     """What is wanted by now: a cancel may have followed the pause that is being saved."""
     try:
         control.check()
@@ -142,7 +142,7 @@ def _run(
     run: Run,
     lease: Lease,
     parts: Parts,
-    control: Control,
+    control: StopControl,
     recorder: Recorder,
     telemetry: Telemetry,
     opened: ExitStack,
@@ -169,7 +169,7 @@ def _run(
     opened.callback(mentor.close)
     control.on_stop(mentor.cancel)
     _await_session(mentor, control)
-    checkpoints = Checkpoints(recorder, lease.attempt, known)
+    checkpoints = CheckpointWriter(recorder, lease.attempt, known)
     alternation = Alternation(
         spec,
         objective,
@@ -199,7 +199,7 @@ def _run(
     return RunState.SUCCEEDED
 
 
-def _await_session(mentor: FallbackMentor, control: Control) -> None:
+def _await_session(mentor: FallbackMentor, control: StopControl) -> None:
     """Waits for the first session, so that what the mentor wants is known before there is anything
     to send; stops at once when the run is to stop."""
     deadline = time.monotonic() + SESSION_SECONDS
@@ -207,7 +207,7 @@ def _await_session(mentor: FallbackMentor, control: Control) -> None:
         control.check()
 
 
-def _result(objective: Objective, at: Progress) -> RunResult:
+def _result(objective: Objective, at: LoopState) -> RunResult:
     """The best candidate of the whole run, and the only look at *test*."""
     baseline = objective.baseline()
     return RunResult(

@@ -12,8 +12,8 @@ from mentorgrad.model.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Objective
 from trainer_service.running.budget import Ledger
-from trainer_service.running.deciding import batch_order
-from trainer_service.running.progress import Progress
+from trainer_service.running.loop_state import LoopState
+from trainer_service.running.restart_decision import batch_order
 
 
 class Hints:
@@ -40,7 +40,7 @@ class Hints:
         wanted = self._objective.has_hints and self._mentor.wants.hints
         return wanted and ledger.steps_left >= least
 
-    def at(self, at: Progress, request_id: str) -> tuple[PositionHints, ...]:
+    def at(self, at: LoopState, request_id: str) -> tuple[PositionHints, ...]:
         """The hint at the incumbent; none where the answer is known already."""
         if self._mentor.logged(request_id) is not None:
             return ()

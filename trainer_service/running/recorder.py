@@ -1,8 +1,8 @@
 """Writes a run's events from a thread of its own, in order; a store that is away is waited for.
 
-While the store is away the run goes on and what it records waits in a spool. When the spool is
-full, or the store was away for longer than is borne, the run is to stop at its next step boundary:
-`check` says so. What waits is written in order when the store is back, the pause that was made of
+While the store is away the run goes on, and what it records waits in a write buffer. When the
+buffer is full, or the store was away for longer than the policy allows, the run is to stop at its
+next step boundary: `check` says so. What waits is written in order when the store is back, the pause that was made of
 it included.
 """
 
@@ -21,8 +21,8 @@ import structlog
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable
 from mentorgrad.model.event import Payload, RunEvent
 from run_store.protocols import Lease, RunWriter
-from trainer_service.running.control import Stop, StopKind
-from trainer_service.running.spool import Batch, Blob, Prune, Spool
+from trainer_service.running.stop_control import Stop, StopKind
+from trainer_service.running.write_buffer import Batch, Blob, Prune, WriteBuffer
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ LEAVING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Bearing:
+class StoreOutagePolicy:
     """How a store's absence is borne."""
 
     spool_bytes: int = 64 << 20
@@ -53,14 +53,14 @@ class Bearing:
 class Recorder:
     """Numbers events and has them stored.
 
-    `put` and `blob` return at once, unless the spool is full and the store merely slow; what goes
+    `put` and `blob` return at once, unless the buffer is full and the store merely slow; what goes
     wrong for good in the writer's thread is raised by the next call of any method. Appending twice
     is a no-op, so a write whose answer was lost is simply made again.
 
     Args:
         store: Where to.
         lease: The run, the attempt and the last seq.
-        bearing: What is borne of the store.
+        outage_policy: What is borne of the store.
         stored: Told of the events of every write, from the writer's thread.
         clock: Seconds.
     """
@@ -69,17 +69,17 @@ class Recorder:
         self,
         store: RunWriter,
         lease: Lease,
-        bearing: Bearing | None = None,
+        outage_policy: StoreOutagePolicy | None = None,
         *,
         stored: Callable[[Sequence[RunEvent]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._lease = lease
-        self._bearing = bearing or Bearing()
+        self._outage_policy = outage_policy or StoreOutagePolicy()
         self._stored = stored
         self._clock = clock
-        self._spool = Spool(self._bearing.spool_bytes, BATCH)
+        self._buffer = WriteBuffer(self._outage_policy.spool_bytes, BATCH)
         self._failure: BaseException | None = None
         self._trouble: MentorgradError | None = None
         self._since: float | None = None
@@ -98,18 +98,18 @@ class Recorder:
         self.last_seq += 1
         now = datetime.now(UTC)
         event = RunEvent(self._lease.run_id, self.last_seq, self._lease.attempt, now, payload)
-        self._spool.put(event, self._hold_back)
+        self._buffer.put(event, self._hold_back)
         return self.last_seq
 
     def blob(self, name: str, data: bytes, *, checkpoint: bool = False) -> None:
         """Queues a file; it is stored before any event that is put after it."""
         self._raise()
-        self._spool.put(Blob(name, data, checkpoint), self._hold_back)
+        self._buffer.put(Blob(name, data, checkpoint), self._hold_back)
 
     def prune(self, keep: Sequence[str]) -> None:
         """Queues the removal of all checkpoints but these."""
         self._raise()
-        self._spool.put(Prune(tuple(keep)))
+        self._buffer.put(Prune(tuple(keep)))
 
     def check(self) -> None:
         """Cheap enough for every step.
@@ -144,7 +144,7 @@ class Recorder:
                 if not error.retryable:
                     raise
                 log.warning("store_away", run_id=self._lease.run_id, error=error.message)
-                if self._clock() - began > self._bearing.patience:
+                if self._clock() - began > self._outage_policy.patience:
                     self.overdue = self._too_long(error)
                     raise Stop(StopKind.AWAY) from None
             check()
@@ -159,10 +159,10 @@ class Recorder:
             MentorgradError: It cannot be stored.
         """
         barrier = threading.Event()
-        self._spool.put(barrier)
+        self._buffer.put(barrier)
         left_at: float | None = None
         while not barrier.wait(0.05):
-            if not self._bearing.is_leaving():
+            if not self._outage_policy.is_leaving():
                 continue
             left_at = self._clock() if left_at is None else left_at
             if self.is_away and self._clock() - left_at > LEAVING_SECONDS:
@@ -175,7 +175,7 @@ class Recorder:
         with contextlib.suppress(MentorgradError):
             if self._failure is None:
                 self.flush()
-        self._spool.close()
+        self._buffer.close()
         # A thread that hangs in a store it has given up is left behind.
         self._thread.join(1.0 if self._given_up.is_set() else None)
 
@@ -195,17 +195,17 @@ class Recorder:
         """Whether a run that outpaces its store waits for it; one that stops is in nobody's way,
         and one whose process is to end waits for no store that is away."""
         self._judge()
-        is_left = self._bearing.is_leaving() and self.is_away
+        is_left = self._outage_policy.is_leaving() and self.is_away
         return not (is_left or self.overdue or self._failure)
 
     def _judge(self) -> None:
         if self.overdue:
             return
         trouble = self._trouble
-        if self.waited() > self._bearing.patience:
+        if self.waited() > self._outage_policy.patience:
             self.overdue = self._too_long(trouble)
-        elif trouble is not None and self._spool.is_full:
-            size = self._bearing.spool_bytes / (1 << 20)
+        elif trouble is not None and self._buffer.is_full:
+            size = self._outage_policy.spool_bytes / (1 << 20)
             self.overdue = (
                 f"the run store was away and {size:.3g} MiB waited to be written "
                 f"({trouble.reason}: {trouble.message}); resume the run to go on"
@@ -214,7 +214,7 @@ class Recorder:
     def _too_long(self, trouble: MentorgradError | None) -> str:
         why = f"{trouble.reason}: {trouble.message}" if trouble is not None else "it was silent"
         return (
-            f"the run store was away for over {self._bearing.patience:g} s ({why}); "
+            f"the run store was away for over {self._outage_policy.patience:g} s ({why}); "
             "resume the run to go on"
         )
 
@@ -231,13 +231,13 @@ class Recorder:
     # -- the writer's thread ------------------------------------------------------------------
 
     def _write(self) -> None:
-        while (batch := self._spool.take()) is not None:
+        while (batch := self._buffer.take()) is not None:
             # After a failure nothing is written any more, and barriers open at once.
             if isinstance(batch, threading.Event):
                 batch.set()
             elif self._failure is None:
                 self._store_patiently(batch)
-            self._spool.done()
+            self._buffer.done()
 
     def _store_patiently(self, batch: Batch) -> None:
         began = self._since = self._clock()

@@ -29,7 +29,7 @@ from mentorgrad.model.run import Usage
 from mentorgrad.wire import tracing
 from mentorgrad.wire.tracing import Span
 from trainer_service.protocols import Mentor, Scored
-from trainer_service.report import SECONDS, AnswerFigure, Report
+from trainer_service.worker_metrics import SECONDS, AnswerMetrics, WorkerMetrics
 
 _COUNTED = (
     "probe_steps",
@@ -63,7 +63,7 @@ class Telemetry:
         self._run_thread = threading.get_ident()
         self._lock = threading.Lock()
         self._totals = self._reported = _Totals()
-        self._answers: list[AnswerFigure] = []
+        self._answers: list[AnswerMetrics] = []
         self._lags: list[float] = []
         self._since = clock()
         self._idle = 0.0
@@ -112,12 +112,12 @@ class Telemetry:
         """
         return WatchedMentor(name, mentor, self)
 
-    def answered(self, figure: AnswerFigure) -> None:
+    def answered(self, figure: AnswerMetrics) -> None:
         """Takes in an answer, or what came instead."""
         with self._lock:
             self._answers.append(figure)
 
-    def report(self) -> Report:
+    def report(self) -> WorkerMetrics:
         """What happened since the last one."""
         with self._lock:
             now = self._clock()
@@ -126,7 +126,7 @@ class Telemetry:
             counts = {
                 name: getattr(new.usage, name) - getattr(old.usage, name) for name in _COUNTED
             }
-            made = Report(
+            made = WorkerMetrics(
                 **counts,
                 steps=new.step - old.step,
                 restarts=new.restarts - old.restarts,
@@ -243,7 +243,7 @@ class WatchedMentor:
             answer = self._mentor.propose(asked, incumbent, pool)
             span.note(status=answer.status.value, proposals=len(answer.proposals))
         seconds = time.monotonic() - began
-        self._telemetry.answered(AnswerFigure(self._name, answer.status.value, seconds))
+        self._telemetry.answered(AnswerMetrics(self._name, answer.status.value, seconds))
         return answer
 
     def report(self, outcomes: Outcomes) -> None:

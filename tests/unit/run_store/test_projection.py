@@ -48,12 +48,12 @@ def payload_of(name: str, value: Any, step: int) -> Any:
     }[name]()
 
 
-def log_of(course: list[tuple[str, Any]], *, finished: bool = False) -> list[RunEvent]:
+def log_of(script: list[tuple[str, Any]], *, finished: bool = False) -> list[RunEvent]:
     """A log in which any attempt may end anywhere and go on from any effective checkpoint."""
     make = EventMaker("run-1")
     log = [make(Created()), make(StateChanged(RunState.RUNNING), attempt=1)]
     step = 0
-    for name, value in course:
+    for name, value in script:
         if name != "resume":
             log.append(make(payload_of(name, value, step)))
             step += value if name == "segment" else 0
@@ -75,8 +75,8 @@ def figures(run: Run) -> dict[str, Any]:
 
 @given(st.lists(STEPS, max_size=30))
 @settings(deadline=None, max_examples=150)
-def test_figures_are_those_of_the_effective_events(course: list[tuple[str, Any]]) -> None:
-    log = log_of(course)
+def test_figures_are_those_of_the_effective_events(script: list[tuple[str, Any]]) -> None:
+    log = log_of(script)
     run, earlier = Run(), []
     for event in log:
         run = fold(run, event, earlier)
@@ -93,8 +93,8 @@ def test_figures_are_those_of_the_effective_events(course: list[tuple[str, Any]]
 
 @given(st.lists(STEPS, max_size=30))
 @settings(deadline=None, max_examples=100)
-def test_effective_is_what_no_later_resume_voids(course: list[tuple[str, Any]]) -> None:
-    log = log_of(course)
+def test_effective_is_what_no_later_resume_voids(script: list[tuple[str, Any]]) -> None:
+    log = log_of(script)
     resumes = [event for event in log if isinstance(event.payload, Resumed)]
     assert effective(log) == [
         event for event in log if not any(is_superseded(event, resumed) for resumed in resumes)
@@ -103,8 +103,8 @@ def test_effective_is_what_no_later_resume_voids(course: list[tuple[str, Any]]) 
 
 @given(st.lists(STEPS, max_size=20))
 @settings(deadline=None, max_examples=100)
-def test_history_comes_from_every_event(course: list[tuple[str, Any]]) -> None:
-    log = log_of(course, finished=True)
+def test_history_comes_from_every_event(script: list[tuple[str, Any]]) -> None:
+    log = log_of(script, finished=True)
     run = replay("run-1", log)
     kept = effective(log)
     assert [event for event in kept if isinstance(event.payload, (Created, StateChanged, Resumed))]
@@ -118,7 +118,7 @@ def test_history_comes_from_every_event(course: list[tuple[str, Any]]) -> None:
 @given(st.lists(STEPS, max_size=25), st.data())
 @settings(deadline=None, max_examples=60)
 def test_appending_in_any_chunks_gives_the_same_run(
-    course: list[tuple[str, Any]], data: st.DataObject
+    script: list[tuple[str, Any]], data: st.DataObject
 ) -> None:
     """The control plane's events are made by the store itself; a worker's come in chunks."""
     store = MemoryRunStore()
@@ -132,7 +132,7 @@ def test_appending_in_any_chunks_gives_the_same_run(
         store.append(run.run_id, make.attempt, pending)
         pending.clear()
 
-    for name, value in course:
+    for name, value in script:
         if name != "resume":
             pending.append(make(payload_of(name, value, step)))
             step += value if name == "segment" else 0

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+from asyncio.subprocess import Process
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mentorgrad.errors import Unavailable
+from mentorgrad.model.event import Created
+from mentorgrad.model.run import RunState
+from mentorgrad.model.spec import (
+    Acceptance,
+    Function,
+    LabelPrompt,
+    MentorChoice,
+    RunSpec,
+    Stages,
+    Task,
+)
+from run_store.open import open_store
+from trainer_service.executors import local
+from trainer_service.executors.local import LocalExecutor
+from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, WorkerJob
+
+
+class Counted(LocalExecutor):
+    """Real processes, counted; the machine is full while `full` is set."""
+
+    def __init__(self, *, warm: bool) -> None:
+        super().__init__(self._job, threads=1, warm=warm)
+        self.spawned: list[tuple[str, ...]] = []
+        self.full = asyncio.Event()
+        self.refused = asyncio.Event()
+
+    @staticmethod
+    def _job(run_id: str, device: str) -> WorkerJob:
+        return WorkerJob(run_id=run_id, store="memory:", owner="test", device=device)
+
+    async def _spawn(self, *arguments: str) -> Process:
+        if self.full.is_set():
+            self.refused.set()
+            raise Unavailable("a worker cannot be started: no memory")
+        self.spawned.append(arguments)
+        return await super()._spawn()  # without the imports, which take seconds
+
+
+async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "STANDBY_DELAY", 0.0)
+    executor = Counted(warm=True)
+    await executor.prepare()
+    executor.full.set()
+    worker = await executor.start("no-such-run", "cpu")
+    assert (worker.run_id, executor.spawned) == ("no-such-run", [("--warm",)])
+    assert await worker.wait() == EXIT_NOT_MINE
+    await asyncio.wait_for(executor.refused.wait(), 30)
+    await executor.close()
+
+
+async def test_the_next_standby_waits_and_is_not_started_after_the_end() -> None:
+    executor = Counted(warm=True)
+    worker = await executor.start("no-such-run", "cpu")
+    await worker.wait()
+    assert executor.spawned == [()]
+    again = await executor.start("no-such-run", "cpu")
+    await executor.close()
+    assert executor.spawned == [(), ()]
+    assert await again.wait() == EXIT_NOT_MINE
+
+
+QUICK = RunSpec(Function("rastrigin", 2), stages=Stages(1, 5))
+
+
+class Reusing(LocalExecutor):
+    """Real workers on a real store, counted."""
+
+    def __init__(self, store: str, runs_each: int) -> None:
+        super().__init__(self._job, threads=1, warm=False, runs_each=runs_each)
+        self._store = store
+        self.spawned: list[Process] = []
+
+    def _job(self, run_id: str, device: str) -> WorkerJob:
+        return WorkerJob(run_id=run_id, store=self._store, owner="test", device="cpu")
+
+    async def _spawn(self, *arguments: str) -> Process:
+        self.spawned.append(await super()._spawn(*arguments))
+        return self.spawned[-1]
+
+
+async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    store = open_store(url)
+    executor = Reusing(url, runs_each=3)
+    results = []
+    for device in ("cpu", "cpu", "cpu", "cpu", "other"):
+        run, _ = store.create(Created(QUICK))
+        worker = await executor.start(run.run_id, device)
+        assert await worker.wait() == EXIT_OK
+        worker.kill()  # of an ended run: does nothing, to the next one's process neither
+        assert not worker.alive()
+        assert worker.attempt == 1
+        results.append(store.get_run(run.run_id).result)
+    first = results[0]
+    assert first is not None
+    assert [result.returned for result in results if result] == [first.returned] * 5
+    # Three runs, then another process; one of another device gets its own.
+    assert len(executor.spawned) == 3
+    assert await executor.spawned[0].wait() == EXIT_OK
+    assert executor.spawned[1].returncode is None
+    monkeypatch.setattr(local, "IDLE_SECONDS", 0.0)
+    run, _ = store.create(Created(QUICK))
+    await (await executor.start(run.run_id, "cpu")).wait()
+    assert await executor.spawned[1].wait() == EXIT_OK  # it waits in vain
+    await executor.close()
+    assert {process.returncode for process in executor.spawned} == {EXIT_OK}
+    store.close()
+
+
+async def test_after_a_run_that_was_cut_off_the_process_ends(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    store = open_store(url)
+    executor = Reusing(url, runs_each=9)
+    run, _ = store.create(Created(replace(QUICK, stages=Stages(1, 1_000_000))))
+    worker = await executor.start(run.run_id, "cpu")
+    while worker.attempt is None:
+        await asyncio.sleep(0.05)
+    worker.terminate()
+    assert await worker.wait() == EXIT_OK
+    assert store.get_run(run.run_id).state is RunState.INTERRUPTED
+    assert executor.spawned[0].returncode == EXIT_OK
+    worker = await executor.start("no-such-run", "cpu")
+    assert await worker.wait() == EXIT_NOT_MINE
+    assert executor.spawned[1].returncode == EXIT_NOT_MINE
+    await executor.close()
+    store.close()
+
+
+WORDS = RunSpec(
+    LabelPrompt(n_tokens=3),
+    task=Task(shots=1, selection_rows=2),
+    stages=Stages(2, 4),
+    mentor=MentorChoice("perturb"),
+    acceptance=Acceptance(finalists=1, probe_steps=2),
+)
+
+
+async def test_a_run_in_a_used_process_is_to_the_bit_the_run_in_a_fresh_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    store = open_store(url)
+    executor = Reusing(url, runs_each=3)
+    prompts = []
+    # Three in one process, the last one in another.
+    for spec in (QUICK, WORDS, replace(WORDS, seed=1), WORDS):
+        run, _ = store.create(Created(spec))
+        assert await (await executor.start(run.run_id, "cpu")).wait() == EXIT_OK
+        prompts.append(store.read_artifact(run.run_id, "prompt.safetensors"))
+    assert len(executor.spawned) == 2
+    assert prompts[1] == prompts[3]
+    assert prompts[1] != prompts[2]
+    await executor.close()
+    store.close()
+
+
+async def test_a_process_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite"
+    store = open_store(url)
+    executor = Reusing(url, runs_each=9)
+    first, _ = store.create(Created(QUICK))
+    assert await (await executor.start(first.run_id, "cpu")).wait() == EXIT_OK
+    second, _ = store.create(Created(replace(QUICK, stages=Stages(1, 1_000_000))))
+    worker = await executor.start(second.run_id, "cpu")
+    while worker.attempt is None:
+        await asyncio.sleep(0.05)
+    worker.kill()
+    assert await worker.wait() == -signal.SIGKILL
+    assert store.get_run(second.run_id).state is RunState.RUNNING  # left for the scheduler to mark
+    assert len(executor.spawned) == 1
+    worker = await executor.start("no-such-run", "cpu")
+    assert await worker.wait() == EXIT_NOT_MINE
+    assert len(executor.spawned) == 2
+    await executor.close()
+    store.close()

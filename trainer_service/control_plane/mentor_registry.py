@@ -1,0 +1,90 @@
+"""The mentors that this trainer knows by name, and whether a spec's choice of one is valid."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed, Violation
+from mentorgrad.model.advice import MentorInfo
+from mentorgrad.model.spec import CONTROLS, MentorChoice
+from trainer_service.control_plane.spec_rules import choice_violations
+from trainer_service.mentors.options import BAD_OPTIONS, read_options
+
+Probe = Callable[[str], Awaitable[MentorInfo]]
+"""Asks the mentor at an address what it is; raises `MentorgradError` when it does not answer."""
+
+
+class MentorRegistry:
+    """The mentors that this trainer knows by name.
+
+    Args:
+        targets: Name → ``HOST:PORT``.
+        probe: Asks one what it is.
+    """
+
+    def __init__(self, targets: Mapping[str, str], probe: Probe) -> None:
+        self._targets = dict(targets)
+        self._probe = probe
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Mentors and controls."""
+        return (*self._targets, *CONTROLS)
+
+    def once(self) -> MentorRegistry:
+        """The same mentors, each asked once at most: for many checks of one moment."""
+        asked: dict[str, asyncio.Future[MentorInfo]] = {}
+
+        async def ask(target: str) -> MentorInfo:
+            if target not in asked:
+                asked[target] = asyncio.ensure_future(self._probe(target))
+            return await asked[target]
+
+        return MentorRegistry(self._targets, ask)
+
+    async def states(self) -> dict[str, MentorInfo | None]:
+        """Every mentor's own account, or None for those that do not answer now."""
+        answers = await asyncio.gather(*map(self._ask, self._targets.values()))
+        return dict(zip(self._targets, answers, strict=True))
+
+    async def _ask(self, target: str) -> MentorInfo | None:
+        try:
+            return await self._probe(target)
+        except MentorgradError:
+            return None
+
+    async def check(self, choice: MentorChoice, path: str = "spec.mentor") -> list[str]:
+        """Checks a spec's choice; returns warnings.
+
+        Raises:
+            InvalidInput: Unknown mentor (reason UNKNOWN_MENTOR) or strategy (UNKNOWN_STRATEGY), or
+                options that are wrong (BAD_OPTIONS).
+            PreconditionFailed: It is required and absent (reason MENTOR_UNAVAILABLE).
+        """
+        if choice.is_control:
+            read_options(choice.name, choice.options, f"{path}.options")
+            return []
+        if choice.name not in self._targets:
+            raise InvalidInput.field(
+                f"{path}.name",
+                f"{choice.name!r} is not known here; known: {', '.join(self.names)}",
+                reason="UNKNOWN_MENTOR",
+            )
+        try:
+            info = await self._probe(self._targets[choice.name])
+        except MentorgradError as error:
+            absent = f"the mentor {choice.name!r} does not answer: {error.message}"
+            if choice.required:
+                raise PreconditionFailed(absent, reason="MENTOR_UNAVAILABLE") from None
+            return [absent]
+        found = tuple(choice_violations(choice, info, path))
+        if found:
+            raise InvalidInput(violations=found, reason=_reason(found[0], path))
+        return []
+
+
+def _reason(first: Violation, path: str) -> str | None:
+    if first.field == f"{path}.strategy":
+        return "UNKNOWN_STRATEGY"
+    return BAD_OPTIONS if first.field.startswith(f"{path}.options.") else None

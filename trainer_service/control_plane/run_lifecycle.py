@@ -1,0 +1,59 @@
+"""Cancel, pause and resume, by the table of allowed transitions."""
+
+from __future__ import annotations
+
+from mentorgrad.errors import Conflict, PreconditionFailed
+from mentorgrad.model.run import DesiredState, Run, RunState
+from run_store.protocols import RunStore
+
+_ATTEMPTS = 5
+
+
+def cancel(store: RunStore, run_id: str) -> Run:
+    """Ends a run: at once when it has no worker, else by asking its worker.
+
+    Raises:
+        NotFound: No such run.
+        PreconditionFailed: It has ended already (TRANSITION_FORBIDDEN).
+    """
+    return _request_state(
+        store, run_id, DesiredState.CANCEL, RunState.CANCELLED, "cancelled on request"
+    )
+
+
+def pause(store: RunStore, run_id: str) -> Run:
+    """Takes a run from the queue, or asks its worker to save a checkpoint and leave it.
+
+    Raises:
+        NotFound: No such run.
+        PreconditionFailed: Its state forbids it (TRANSITION_FORBIDDEN).
+    """
+    return _request_state(store, run_id, DesiredState.PAUSE, RunState.PAUSED, "paused on request")
+
+
+def resume(store: RunStore, run_id: str) -> Run:
+    """Queues a paused or interrupted run again.
+
+    Raises:
+        NotFound: No such run.
+        PreconditionFailed: Its state forbids it (TRANSITION_FORBIDDEN).
+    """
+    return store.transition(run_id, RunState.QUEUED, "resumed on request")
+
+
+def _request_state(
+    store: RunStore, run_id: str, desired: DesiredState, state: RunState, reason: str
+) -> Run:
+    """A worker may claim or leave the run between the look and the word, so look again then."""
+    for _ in range(_ATTEMPTS - 1):
+        run = store.get_run(run_id)
+        try:
+            if run.state is RunState.RUNNING:
+                return store.set_desired(run_id, desired)
+            return store.transition(run_id, state, reason, attempt=run.attempt)
+        except Conflict:
+            continue
+        except PreconditionFailed:
+            if store.get_run(run_id).state is run.state:
+                raise
+    return store.transition(run_id, state, reason)

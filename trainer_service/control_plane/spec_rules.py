@@ -1,0 +1,103 @@
+"""Rules of a run's spec that need neither data nor models, and its options. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mentorgrad.errors import Violation
+from mentorgrad.model.advice import MentorInfo
+from mentorgrad.model.spec import Function, MentorChoice, RunSpec
+from trainer_service.running.budget import budget_violations, takes_no_steps
+
+MAX_STEPS = 100_000_000
+"""Most gradient steps that a run may be planned for."""
+
+_LIBRARIES = ("mentorgrad", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that shape a result."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def spec_violations(spec: RunSpec) -> Iterator[Violation]:
+    """What is wrong with a spec beyond single fields, without looking at data or models."""
+    steps = spec.stages.total_steps
+    if steps > MAX_STEPS:
+        yield Violation("spec.stages", f"make {steps} steps in all; at most {MAX_STEPS}")
+    if takes_no_steps(spec) and (spec.mentor.name == "none" or spec.stages.count < 2):
+        yield Violation(
+            "spec.stages.steps",
+            "without gradient steps there must be a mentor and at least 2 stages: it is asked "
+            "between them",
+        )
+    if spec.mentor.name == "hint_tokens" and isinstance(spec.objective, Function):
+        yield Violation("spec.mentor.name", "hint_tokens needs an objective with tokens")
+    yield from budget_violations(spec, has_words=not isinstance(spec.objective, Function))
+
+
+def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:
+    """What a mentor, by its own account, would refuse."""
+    known = {strategy.name: strategy for strategy in info.strategies}
+    if choice.strategy not in known:
+        names = ", ".join(known)
+        yield Violation(f"{path}.strategy", f"{choice.strategy!r} is not known; known: {names}")
+        return
+    if info.max_proposals and choice.proposals > info.max_proposals:
+        yield Violation(f"{path}.proposals", f"must be at most {info.max_proposals} here")
+    schema = known[choice.strategy].options_schema
+    yield from option_violations(choice.options, schema, f"{path}.options")
+
+
+def option_violations(
+    options: Mapping[str, Any], schema: Mapping[str, Any], path: str
+) -> Iterator[Violation]:
+    """Names, types and limits of options by a flat JSON Schema; the mentor checks the rest."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    for name, value in options.items():
+        where = f"{path}.{name}"
+        if name in properties:
+            yield from _value_violations(value, properties[name], where)
+        elif schema.get("additionalProperties", True) is False:
+            names = ", ".join(properties) or "none"
+            yield Violation(where, f"is not a known option; known: {names}")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "array": (list, tuple),
+    "object": (dict,),
+}
+
+
+def _value_violations(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Violation]:
+    kind = schema.get("type")
+    if isinstance(kind, str) and kind in _TYPES:
+        is_flag = isinstance(value, bool)
+        if not isinstance(value, _TYPES[kind]) or (is_flag and kind != "boolean"):
+            yield Violation(path, f"must be of type {kind}")
+            return
+    if "enum" in schema and value not in schema["enum"]:
+        yield Violation(path, f"must be one of: {', '.join(map(str, schema['enum']))}")
+    if isinstance(value, (int, float)):
+        yield from _range_violations(value, schema, path)
+
+
+def _range_violations(value: float, schema: Mapping[str, Any], path: str) -> Iterator[Violation]:
+    if "minimum" in schema and value < schema["minimum"]:
+        yield Violation(path, f"must be at least {schema['minimum']}, not {value}")
+    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
+        yield Violation(path, f"must be greater than {schema['exclusiveMinimum']}, not {value}")
+    if "maximum" in schema and value > schema["maximum"]:
+        yield Violation(path, f"must be at most {schema['maximum']}, not {value}")

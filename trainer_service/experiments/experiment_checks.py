@@ -1,0 +1,157 @@
+"""What is wrong with an experiment, found before its first run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.limits import MAX_VIOLATIONS
+from mentorgrad.model.experiment import ExperimentSpec
+from mentorgrad.model.spec import CaptureContent, RunSpec
+from mentorgrad.wire import codec
+from run_store.experiments import LABELS
+from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.spec_rules import spec_violations
+from trainer_service.experiments.expansion import Expansion, Place, distinct_places, variations
+from trainer_service.running.budget import takes_no_steps
+
+MAX_LABELS = 64
+"""Most labels of a run."""
+
+MAX_KINDS = 10_000
+"""Most kinds of runs, seeds aside: each is merged and looked at before the first run."""
+
+MAX_DATA = 1000
+"""Most data sets with their objectives: each is read before the first run."""
+
+MANY_SNAPSHOTS = 20_000
+"""From so many recorded parameters on, a store is made large for nothing that a report shows."""
+
+
+def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> None:
+    """Looks at one run of each kind as `CreateRun` would, and at each distinct data set once.
+
+    May be slow; call it off an event loop.
+
+    Args:
+        spec: Breaks no limit of a field by itself.
+        check_data: Looks at what a spec refers to; raises `InvalidInput`.
+
+    Raises:
+        InvalidInput: With what was found; names the fields of the experiment that are to blame.
+    """
+    _check_size(spec)
+    found: dict[str, Violation] = {}
+    reason: str | None = None
+    for violation in (*_label_violations(spec), *_tuned_violations(spec)):
+        found.setdefault(violation.field, violation)
+    expansion, seen = Expansion("", spec), set()
+    for place in distinct_places(spec):
+        try:
+            made = expansion.run_spec(place)
+            wrong = list(_blamed(spec_violations(made), expansion, place))
+            data = (codec.encode(made.task), repr(made.objective), made.optimizer.name)
+            if data not in seen:
+                seen.add(data)
+                if len(seen) > MAX_DATA:
+                    raise InvalidInput.field("spec", f"reads more than {MAX_DATA} data sets")
+                wrong += _data_violations(made, check_data, expansion, place)
+        except InvalidInput as error:
+            if not error.violations:
+                raise
+            wrong, reason = list(error.violations), reason or error.reason
+        for violation in wrong:
+            found.setdefault(violation.field, violation)
+        if len(found) >= MAX_VIOLATIONS:
+            break
+    if found:
+        raise InvalidInput(violations=list(found.values())[:MAX_VIOLATIONS], reason=reason)
+
+
+def _check_size(spec: ExperimentSpec) -> None:
+    kinds = len(spec.arms) * len(spec.tasks) * len(variations(spec))
+    if kinds > MAX_KINDS:
+        raise InvalidInput.field(
+            "spec", f"makes {kinds} kinds of runs, seeds aside; at most {MAX_KINDS}"
+        )
+
+
+def _data_violations(
+    spec: RunSpec, check_data: Callable[[RunSpec], str], expansion: Expansion, place: Place
+) -> list[Violation]:
+    try:
+        check_data(spec)
+    except InvalidInput as error:
+        if not error.violations:
+            raise
+        blamed = list(_blamed(iter(error.violations), expansion, place))
+        raise InvalidInput(violations=blamed, reason=error.reason) from None
+    return []
+
+
+def _blamed(
+    violations: Iterator[Violation], expansion: Expansion, place: Place
+) -> Iterator[Violation]:
+    for violation in violations:
+        yield Violation(expansion.blame(violation.field, place), violation.description)
+
+
+def _label_violations(spec: ExperimentSpec) -> Iterator[Violation]:
+    labels = spec.base.labels
+    taken = [name for name in LABELS if name in labels]
+    if taken:
+        yield Violation("spec.base.labels", f"{', '.join(taken)}: set by the experiment")
+    room = MAX_LABELS - len(LABELS)
+    if len(labels) > room:
+        yield Violation("spec.base.labels", f"must have at most {room} entries, not {len(labels)}")
+
+
+def _tuned_violations(spec: ExperimentSpec) -> Iterator[Violation]:
+    """A learning rate that is given and tuned."""
+    if not spec.tuning.learning_rates:
+        return
+    for kind in ("arms", "variations"):
+        for index, item in enumerate(getattr(spec, kind)):
+            optimizer = item.changes.get("optimizer")
+            if isinstance(optimizer, Mapping) and "learning_rate" in optimizer:
+                path = f"spec.{kind}[{index}].changes.optimizer.learning_rate"
+                yield Violation(path, "is chosen by the tuning; leave it out here")
+
+
+async def check_mentors(spec: ExperimentSpec, mentors: MentorRegistry) -> list[str]:
+    """Checks every arm's mentor, each asked once; returns warnings.
+
+    Raises:
+        InvalidInput: An unknown mentor or strategy, or wrong options.
+        PreconditionFailed: A mentor is required and absent.
+    """
+    once = mentors.once()
+    answers: list[Any] = await asyncio.gather(
+        *(
+            once.check(arm.mentor, f"spec.arms[{index}].mentor")
+            for index, arm in enumerate(spec.arms)
+        ),
+        return_exceptions=True,
+    )
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return list(dict.fromkeys(line for lines in answers for line in lines))
+
+
+def doubts(spec: ExperimentSpec) -> Iterator[str]:
+    """What is allowed and yet hardly meant, one line each."""
+    base = spec.base
+    if base.budget.gradient_steps is None and not takes_no_steps(base):
+        yield (
+            "spec.base.budget.gradient_steps is not set: arms that race then take more gradient "
+            "steps than those that do not"
+        )
+    snapshots = spec.runs * base.stages.count * base.stages.steps // base.capture.every
+    if base.capture.content is CaptureContent.TEXT_AND_PARAMETERS and snapshots > MANY_SNAPSHOTS:
+        yield (
+            f"about {snapshots} raw parameters will be recorded; spec.base.capture.content = "
+            '"text" or "off" keeps the store small'
+        )

@@ -1,0 +1,174 @@
+"""One experiment's way from its first run to its end, a step at a time.
+
+Everything is told from the store: which runs there are and what state they are in. So a service
+that is started again goes on where the last one was, and two services that share a store do no harm
+to each other, since a run's request_id names one run only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+
+import structlog
+
+from mentorgrad.errors import (
+    AlreadyExists,
+    InvalidInput,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unsupported,
+)
+from mentorgrad.model.experiment import Experiment, ExperimentState
+from mentorgrad.model.run import Run, RunState
+from mentorgrad.model.spec import RunSpec
+from run_store.experiments import Counts
+from run_store.protocols import RunStore
+from trainer_service.experiments.expansion import (
+    Expansion,
+    Place,
+    RunPurpose,
+    main_places,
+    tuning_places,
+)
+from trainer_service.experiments.progress import ended, planned
+from trainer_service.experiments.run_submission import cancel_runs, runs_of
+from trainer_service.experiments.tuning import choose_rates
+
+log = structlog.get_logger(__name__)
+
+Admit = Callable[[RunSpec, str], tuple[Run, bool]]
+"""Queues a run, or finds the one of the same request_id; says whether it is new."""
+
+MOST_AT_ONCE = 32
+"""Most runs that are looked up or queued in one step, so that a step is short."""
+
+_ACTIVE = (RunState.QUEUED, RunState.RUNNING, RunState.INTERRUPTED)
+"""States of runs that take a place; a paused one is waited for and takes none."""
+
+
+class ExperimentRunner:
+    """Drives one experiment. Its methods block and are called by one thread at a time.
+
+    Args:
+        store: The truth.
+        experiment: As it is stored, RUNNING.
+        admit: Creates a run; see `trainer_service.experiments.run_submission.RunSubmission`.
+        parallel: Most runs that are queued or running at once.
+    """
+
+    def __init__(
+        self, store: RunStore, experiment: Experiment, admit: Admit, parallel: int
+    ) -> None:
+        self._store = store
+        self._id = experiment.experiment_id
+        self._spec = experiment.spec
+        self._admit = admit
+        self._parallel = parallel
+        self._expansion = Expansion(self._id, experiment.spec)
+        self._rates: Mapping[str, float] | None = None
+        self._following: dict[RunPurpose, _UpcomingRuns] = {}
+
+    def advance(self) -> int:
+        """Does what can be done now; returns how many runs were queued."""
+        counts = self._store.count_runs(self._id)
+        try:
+            if ended(counts, RunPurpose.TUNING) < planned(self._spec, RunPurpose.TUNING):
+                return self._feed(RunPurpose.TUNING, counts)
+            if self._rates is None and not self._choose():
+                return 0
+            if ended(counts, RunPurpose.MAIN) < planned(self._spec, RunPurpose.MAIN):
+                return self._feed(RunPurpose.MAIN, counts)
+            self._end(ExperimentState.FINISHED, _failures(counts))
+        except (AlreadyExists, InvalidInput, Unsupported) as error:
+            # Not to be helped by waiting: what the runs refer to is gone or another by now.
+            self._end(ExperimentState.FAILED, error.message)
+        return 0
+
+    def _choose(self) -> bool:
+        """Chooses the learning rates from the tuning runs; whether every arm has one."""
+        if not self._spec.tuning.learning_rates:
+            self._rates = {}
+            return True
+        rates = choose_rates(self._spec, runs_of(self._store, self._id, phase=RunPurpose.TUNING))
+        without = [arm.name for arm in self._spec.arms if arm.name not in rates]
+        if without:
+            self._end(
+                ExperimentState.FAILED,
+                f"no learning rate can be chosen for {', '.join(without)}: with each of them a "
+                "tuning run failed or diverged",
+            )
+            return False
+        log.info("learning_rates_chosen", experiment_id=self._id, rates=rates)
+        self._rates = rates
+        return True
+
+    # -- queueing -----------------------------------------------------------------------------
+
+    def _feed(self, phase: RunPurpose, counts: Counts) -> int:
+        """Queues the next runs of a phase, as many as there is room for."""
+        active = sum(count for (_, state), count in counts.items() if state in _ACTIVE)
+        there = sum(count for (of, _), count in counts.items() if of == phase)
+        ahead = self._following.get(phase)
+        if ahead is None:
+            ahead = _UpcomingRuns(self._places(phase, there))
+        elif ahead.first is None and not active and there < planned(self._spec, phase):
+            ahead = _UpcomingRuns(self._places(phase, 0))  # some were deleted: they are made again
+        self._following[phase] = ahead
+        queued = 0
+        try:
+            for _ in range(MOST_AT_ONCE):
+                if active >= self._parallel or ahead.first is None:
+                    break
+                run, is_new = self._create(ahead.first)
+                ahead.drop()
+                active += not run.state.is_final
+                queued += is_new
+        except ResourceExhausted:  # full of others' runs; this one is tried again
+            log.info("experiment_waits", experiment_id=self._id)
+        if queued and self._store.get_experiment(self._id).state is not ExperimentState.RUNNING:
+            cancel_runs(self._store, self._id)  # it ended while they were made
+        return queued
+
+    def _create(self, place: Place) -> tuple[Run, bool]:
+        return self._admit(self._expansion.run_spec(place), place.request_id(self._id))
+
+    def _places(self, phase: RunPurpose, there: int) -> Iterator[Place]:
+        """The runs of a phase but for so many that are there: they were made in this order."""
+        if phase is RunPurpose.TUNING:
+            places = tuning_places(self._spec)
+        else:
+            places = main_places(self._spec, self._rates or {})
+        return itertools.islice(places, there, None)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _end(self, state: ExperimentState, reason: str) -> None:
+        try:
+            self._store.set_experiment_state(self._id, state, reason)
+        except PreconditionFailed:  # another service, or a cancel, was first
+            return
+        log.info("experiment_ended", experiment_id=self._id, state=state.value, reason=reason)
+        if state is ExperimentState.FAILED:
+            cancel_runs(self._store, self._id)
+
+
+def _failures(counts: Counts) -> str:
+    """What a finished experiment has to say of its failed runs."""
+    failed = sum(
+        count
+        for (_, state), count in counts.items()
+        if state.is_final and state is not RunState.SUCCEEDED
+    )
+    return f"{failed} of {ended(counts)} runs ended without a result" if failed else ""
+
+
+class _UpcomingRuns:
+    """The runs that follow; the first stays the first until it is dropped."""
+
+    def __init__(self, places: Iterator[Place]) -> None:
+        self._places = places
+        self.first: Place | None = next(places, None)
+
+    def drop(self) -> None:
+        self.first = next(self._places, None)

@@ -1,0 +1,75 @@
+"""Experiments as a client reads them, of a store: behind the service, and without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mentorgrad.model.experiment import Experiment, ExperimentPage, ExperimentState, Report
+from run_store.open import open_store
+from run_store.protocols import RunStore
+from trainer_service.experiments.expansion import RunPurpose
+from trainer_service.experiments.progress import ended, planned, with_progress
+from trainer_service.experiments.run_submission import runs_of
+from trainer_service.experiments.tuning import choose_rates, given_rates
+
+
+class ExperimentReader:
+    """The reading methods of `mentorgrad.Client` that are about experiments.
+
+    Args:
+        store: Where they are.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """The experiment as it stands.
+
+        Raises:
+            NotFound: No such experiment.
+        """
+        return with_progress(self._store, self._store.get_experiment(experiment_id))
+
+    def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+        """Experiments, newest first, in pages.
+
+        Raises:
+            InvalidInput: `page_token` is not of this query.
+        """
+        page = self._store.list_experiments(page_size, page_token)
+        found = tuple(with_progress(self._store, item) for item in page.experiments)
+        return replace(page, experiments=found)
+
+    def get_report(self, experiment_id: str) -> Report:
+        """Statistics over the runs that have ended so far.
+
+        Raises:
+            NotFound: No such experiment.
+        """
+        from trainer_service.experiments.reporting import Counted, build_report  # scipy's import
+
+        experiment = self._store.get_experiment(experiment_id)
+        spec = experiment.spec
+        rates = given_rates(spec)
+        if spec.tuning.learning_rates:
+            behind = ended(self._store.count_runs(experiment_id), RunPurpose.TUNING)
+            is_tuned = behind >= planned(spec, RunPurpose.TUNING)
+            tuned = runs_of(self._store, experiment_id, phase=RunPurpose.TUNING)
+            rates = choose_rates(spec, tuned) if is_tuned else {}
+        counted = []
+        for run in runs_of(self._store, experiment_id, phase=RunPurpose.MAIN):
+            labels = run.spec.labels
+            place = (labels.get("arm", ""), labels.get("task", ""), labels.get("variation", ""))
+            counted.append(Counted(*place, run.spec.seed, run))
+        complete = experiment.state is ExperimentState.FINISHED
+        return build_report(experiment_id, spec, counted, rates, complete)
+
+    def close(self) -> None:
+        """Closes the store."""
+        self._store.close()
+
+
+def open_experiments(url: str) -> ExperimentReader:
+    """Those of a store, by its URL; see `run_store.open.open_store`."""
+    return ExperimentReader(open_store(url))

@@ -1,0 +1,81 @@
+"""Creates an experiment's runs as `CreateRun` would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from mentorgrad.errors import NotFound, PreconditionFailed
+from mentorgrad.model.event import Created
+from mentorgrad.model.query import RunFilter, RunOrder
+from mentorgrad.model.run import Run, RunState
+from mentorgrad.model.spec import RunSpec
+from run_store.experiments import EXPERIMENT, PHASE
+from run_store.protocols import RunStore
+from trainer_service.control_plane import run_lifecycle
+from trainer_service.control_plane.spec_rules import versions
+from trainer_service.experiments.expansion import RunPurpose
+
+PAGE = 500
+"""Runs that are read at once."""
+
+UNENDED = tuple(state for state in RunState if not state.is_final)
+
+
+class RunSubmission:
+    """Puts runs into the queue. Called in threads.
+
+    Args:
+        store: The truth.
+        check_data: Looks at what a spec refers to and returns the digest of its data; raises
+            `InvalidInput`.
+        queue_limit: Most runs that may wait.
+    """
+
+    def __init__(
+        self, store: RunStore, check_data: Callable[[RunSpec], str], queue_limit: int
+    ) -> None:
+        self._store = store
+        self._check_data = check_data
+        self._queue_limit = queue_limit
+
+    def __call__(self, spec: RunSpec, request_id: str) -> tuple[Run, bool]:
+        """Queues a run, or finds the one of the same request_id; says whether it is new.
+
+        Raises:
+            InvalidInput: What it refers to is not there any more, or not as it was.
+            AlreadyExists: The request_id names a run with another spec.
+            ResourceExhausted: The queue is full.
+        """
+        known = self._store.find_request(request_id, spec)
+        if known is not None:
+            return known, False
+        created = Created(spec, request_id, versions(), self._check_data(spec))
+        return self._store.create(created, max_queued=self._queue_limit)
+
+
+def runs_of(
+    store: RunStore,
+    experiment_id: str,
+    *,
+    phase: RunPurpose | None = None,
+    states: tuple[RunState, ...] = (),
+) -> Iterator[Run]:
+    """An experiment's runs, oldest first, read in pages."""
+    labels = {EXPERIMENT: experiment_id} | ({PHASE: phase.value} if phase is not None else {})
+    wanted, token = RunFilter(states=states, labels=labels), ""
+    while True:
+        page = store.list_runs(wanted, RunOrder.OLDEST, PAGE, token)
+        yield from page.runs
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def cancel_runs(store: RunStore, experiment_id: str) -> int:
+    """Ends the runs of an experiment that have not ended; returns how many there were."""
+    found = list(runs_of(store, experiment_id, states=UNENDED))
+    for run in found:
+        with suppress(NotFound, PreconditionFailed):  # it ended, or was deleted, meanwhile
+            run_lifecycle.cancel(store, run.run_id)
+    return len(found)

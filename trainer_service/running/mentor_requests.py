@@ -1,0 +1,167 @@
+"""A stage's question to the mentor: sent, waited for or not, and recorded with what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from mentorgrad.model.advice import Answer, AnswerStatus, ProposalRequest
+from mentorgrad.model.event import ProposalsReceived
+from mentorgrad.model.run import Usage
+from mentorgrad.model.spec import MentorMode, RunSpec
+from trainer_service.mentors.fallback import Consultation, FallbackMentor
+from trainer_service.mentors.pending_requests import PendingRequest
+from trainer_service.running.budget import share_spent
+from trainer_service.running.hints import Hints
+from trainer_service.running.loop_state import LoopPhase, LoopState
+from trainer_service.running.mentor_observations import MentorObservations
+from trainer_service.running.recorder import Recorder
+from trainer_service.running.stop_control import StopControl
+from trainer_service.seeds import derive
+
+
+class MentorRequests:
+    """Asks for one run; at most one question is under way.
+
+    Args:
+        spec: The run's.
+        mentor: Who is asked.
+        recorder: Takes the events.
+        control: Asked when an answer was cancelled, as a stop does.
+        hints: Computed for questions whose mentor wants them.
+        observations: Knows the rows that are shown.
+        usage: What the run has spent so far.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        mentor: FallbackMentor,
+        recorder: Recorder,
+        control: StopControl,
+        hints: Hints,
+        observations: MentorObservations,
+        usage: Callable[[LoopState], Usage],
+    ) -> None:
+        self._spec = spec
+        self._mentor = mentor
+        self._recorder = recorder
+        self._control = control
+        self._hints = hints
+        self._observations = observations
+        self._usage = usage
+        self._question: PendingRequest | None = None
+
+    @property
+    def is_overlapped(self) -> bool:
+        """Whether steps go on meanwhile; a control answers before there could be any."""
+        choice = self._spec.mentor
+        return choice.mode is MentorMode.OVERLAPPED and not choice.is_control
+
+    def wait(self, at: LoopState) -> None:
+        """Asks and waits for the answer, which is to be decided upon."""
+        at.hinted = self._hints.are_due(_request_id(at), at.ledger)
+        asked = self._mentor.consult(
+            self._request(at), at.incumbent, at.pool.entries, lost=at.mentor_lost
+        )
+        if asked.replies[0].answer.status is AnswerStatus.CANCELLED:
+            self._control.check()  # what stops here asks again, and has paid for nothing
+        if at.hinted:
+            at.ledger.charge_hint()
+        self._receive(at, asked)
+        at.phase = LoopPhase.DECIDE
+
+    # -- overlapped ---------------------------------------------------------------------------
+
+    def begin(self, at: LoopState) -> None:
+        """Asks and returns at once; asks the same again when a run is resumed meanwhile."""
+        if at.asked_step is None:
+            at.asked_step = at.step
+            # A question that is sent with the last step spent is given up at once.
+            at.hinted = self._hints.are_due(_request_id(at), at.ledger, least=2)
+            if at.hinted:
+                at.ledger.charge_hint()
+        at.phase = LoopPhase.WAIT
+        self._question = self._mentor.ask(self._request(at), at.incumbent, at.pool.entries)
+
+    def is_answered(self, at: LoopState) -> bool:
+        """Whether a question is under way and its answer is there; cheap."""
+        return self._question is not None and self._question.is_answered(at.lag)
+
+    def answer(self) -> Answer:
+        """The answer that is there.
+
+        Raises:
+            Stop: It was cancelled because the run is to stop.
+        """
+        if self._question is None:
+            raise LookupError("no question is under way")
+        answer = self._question.answer()
+        if answer.status is AnswerStatus.CANCELLED:
+            self._control.check()
+        return answer
+
+    def conclude(self, at: LoopState, answer: Answer) -> None:
+        """Records the answer to the question under way, which is to be decided upon."""
+        asked = self._mentor.conclude(
+            self._request(at, whole=False),
+            answer,
+            at.incumbent,
+            at.pool.entries,
+            lost=at.mentor_lost,
+        )
+        self._question = None
+        self._receive(at, asked, at.lag)
+        at.phase = LoopPhase.DECIDE
+
+    def give_up(self, at: LoopState) -> None:
+        """Ends the question under way: there is no step left that an answer could change."""
+        self._mentor.cancel()
+        why = "the run took its last step before there was an answer"
+        self.conclude(at, Answer(status=AnswerStatus.CANCELLED, detail=why))
+
+    # -- both ---------------------------------------------------------------------------------
+
+    def _request(self, at: LoopState, *, whole: bool = True) -> ProposalRequest:
+        choice = self._spec.mentor
+        name = _request_id(at)
+        # As it was when first asked, however many steps were taken since.
+        usage = replace(at.ledger.usage, gradient_steps=at.ledger.usage.gradient_steps - at.lag)
+        return ProposalRequest(
+            request_id=name,
+            stage=at.stage,
+            incumbent_id=at.incumbent_id,
+            count=choice.proposals,
+            seed=derive(self._spec.seed, "mentor", at.stage),
+            timeout=choice.timeout,
+            hints=self._hints.at(at, name) if whole and at.hinted else (),
+            exemplars=self._observations.exemplars(at.incumbent) if whole else (),
+            progress=share_spent(self._spec, usage, at.stage, at.step - at.lag),
+        )
+
+    def _receive(self, at: LoopState, asked: Consultation, lag: int = 0) -> None:
+        """Charges and records what was answered; the last answer counts."""
+        at.mentor_lost = asked.lost
+        if asked.notice is not None:
+            self._recorder.put(asked.notice)
+        for reply in asked.replies:
+            behind = 0 if reply.is_fallback else lag  # the fallback is asked when the answer came
+            at.ledger.charge_answer(
+                reply.answer, reply.waited, is_fallback=reply.is_fallback, lag_steps=behind
+            )
+            answer = _without_tensors(reply.answer)
+            self._recorder.put(
+                ProposalsReceived(at.stage, answer, reply.is_fallback, self._usage(at), behind)
+            )
+        at.answer, at.answer_is_fallback = asked.replies[-1].answer, asked.replies[-1].is_fallback
+
+
+def _request_id(at: LoopState) -> str:
+    return f"s{at.stage}"
+
+
+def _without_tensors(answer: Answer) -> Answer:
+    """The answer as the log keeps it: a control's raw parameters can be larger than any message,
+    and follow from the seed."""
+    proposals = tuple(replace(proposal, parameters=None) for proposal in answer.proposals)
+    return replace(answer, proposals=proposals)

@@ -1,0 +1,308 @@
+"""The decision at a stage's end: score an answer's proposals, race them, and say what goes on.
+
+`decide` and the functions behind it are the acceptance rules: pure, over scored candidates and a
+probe. `RestartDecider` scores and races for one run. Neither touches the live parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, lerp
+
+from mentorgrad.model.advice import AnswerStatus, ProposalOutcome, ProposalStatus
+from mentorgrad.model.event import Branch
+from mentorgrad.model.run import Score
+from mentorgrad.model.spec import Acceptance, Policy, RunSpec
+from trainer_service.optimizers.schedule import learning_rate
+from trainer_service.protocols import Objective, Optimizer, Scored
+from trainer_service.running.budget import Ledger, RacePlan, schedule_position, takes_no_steps
+from trainer_service.running.loop_state import LoopState
+from trainer_service.running.scoring import ScoredAnswer, first_proposal, score_answer, spaced_steps
+from trainer_service.running.stop_control import StopControl
+from trainer_service.seeds import BatchOrder, generator
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """A point of a branch of a race that was scored."""
+
+    parameters: Tensor
+    """float32 [*shape]."""
+    moments: dict[str, Tensor]
+    """The optimizer's."""
+    score: Score
+    """On the selection split."""
+
+
+Probe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
+"""The starts, the incumbent first, and the race → the lowest point of each branch."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What goes on."""
+
+    chosen: Scored
+    """The incumbent or a proposal."""
+    restarted: bool
+    """Whether it is a proposal."""
+    branches: tuple[Branch, ...]
+    """What was compared, the incumbent first."""
+    reason: str
+    """Why, in one line."""
+    probed: Probed | None = None
+    """Where the chosen branch's probe steps led, in a race."""
+
+
+def decide(
+    rule: Acceptance,
+    incumbent: Scored,
+    incumbent_words: Scored | None,
+    proposals: Sequence[Scored],
+    plan: RacePlan,
+    probe: Probe,
+    generator: torch.Generator,
+) -> Decision:
+    """Applies the rule.
+
+    Args:
+        rule: The spec's.
+        incumbent: The stage's last snapshot.
+        incumbent_words: The same in words, where that is another parameter.
+        proposals: Scored and without duplicates.
+        plan: How large a race may be.
+        probe: Takes gradient steps on copies.
+        generator: For ``explore``.
+    """
+    ranked = sorted(proposals, key=_loss)  # stable: of equals, the earlier proposal
+    if not ranked:
+        return _stay(incumbent, "no proposal could be scored")
+    if rule.policy is Policy.RACE:
+        return _race(incumbent, ranked, plan, probe)
+    if rule.policy is Policy.ALWAYS:
+        return _go(incumbent, ranked, ranked[0], "the best proposal is always taken")
+    if rule.policy is Policy.EXPLORE:
+        return _explore(incumbent, ranked, rule.temperature, generator)
+    return _best_of(incumbent, incumbent_words or incumbent, ranked)
+
+
+def accept_unscored(incumbent: Scored, proposal: Scored) -> Decision:
+    """The restart from a proposal that was not scored: there is nothing to compare."""
+    reason = "the first proposal is taken, unscored"
+    return Decision(proposal, True, _branches(incumbent), reason)
+
+
+def _loss(scored: Scored) -> float:
+    return scored.candidate.score.loss
+
+
+def _finite(loss: float) -> float:
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _branches(*starts: Scored) -> tuple[Branch, ...]:
+    return tuple(Branch(s.candidate.candidate_id, _loss(s)) for s in starts)
+
+
+def _stay(incumbent: Scored, reason: str, *others: Scored) -> Decision:
+    return Decision(incumbent, False, _branches(incumbent, *others), reason)
+
+
+def _go(incumbent: Scored, ranked: Sequence[Scored], chosen: Scored, reason: str) -> Decision:
+    return Decision(chosen, True, _branches(incumbent, *ranked), reason)
+
+
+def _explore(
+    incumbent: Scored, ranked: Sequence[Scored], temperature: float, generator: torch.Generator
+) -> Decision:
+    losses = torch.tensor([_loss(s) for s in ranked], dtype=torch.float64)
+    weights = torch.softmax(-losses / temperature, dim=0)
+    index = int(torch.multinomial(weights, 1, generator=generator))
+    reason = f"drawn with probability {weights[index]:.3f}"
+    return _go(incumbent, ranked, ranked[index], reason)
+
+
+def _best_of(incumbent: Scored, rival: Scored, ranked: Sequence[Scored]) -> Decision:
+    best = ranked[0]
+    facts = f"{_loss(best):.4f} against {_loss(rival):.4f} of {rival.candidate.candidate_id}"
+    if _loss(best) < _loss(rival):
+        return _go(incumbent, ranked, best, f"the best proposal has {facts}")
+    return _stay(incumbent, f"the best proposal has only {facts}", *ranked)
+
+
+def _lowest(starts: Sequence[Scored], why: str) -> Decision:
+    """A race without steps: of the incumbent, which is first, and the best proposals, the one of
+    the lowest loss as it stands."""
+    chosen = min(starts, key=_loss)
+    reason = f"{why}: lowest selection loss as they stand, {_loss(chosen):.4f}"
+    return Decision(chosen, chosen is not starts[0], _branches(*starts), reason)
+
+
+def lowest(points: Sequence[Probed]) -> Probed:
+    """The point of lowest selection loss; of equals the first, and a diverged one last."""
+    return min(points, key=lambda point: _finite(point.score.loss))
+
+
+def _race(incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: Probe) -> Decision:
+    if plan.branches < 2:
+        return _stay(incumbent, plan.reason)
+    starts = [incumbent, *ranked[: plan.branches - 1]]
+    if plan.steps == 0:
+        return _lowest(starts, plan.reason or "without steps")
+    ends = probe(starts, plan)
+    winner = ends.index(lowest(ends))
+    branches = tuple(
+        Branch(s.candidate.candidate_id, _loss(s), e.score.loss)
+        for s, e in zip(starts, ends, strict=True)
+    )
+    when = "after" if plan.scores == 1 else "within"
+    reason = (
+        f"lowest selection loss of {len(starts)} branches {when} {plan.steps} steps: "
+        f"{ends[winner].score.loss:.4f}"
+    )
+    if plan.reason:
+        reason = f"{reason} ({plan.reason})"
+    return Decision(starts[winner], winner > 0, branches, reason, ends[winner])
+
+
+class RestartDecider:
+    """Decides for one run.
+
+    Args:
+        spec: The run's.
+        objective: Scores and is probed.
+        make_optimizer: Makes a fresh optimizer; each branch of a race has its own.
+        moments: Of the live optimizer.
+        control: Says when to stop.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        objective: Objective,
+        make_optimizer: Callable[[], Optimizer],
+        moments: Callable[[], dict[str, Tensor]],
+        control: StopControl,
+    ) -> None:
+        self._spec = spec
+        self._objective = objective
+        self._make_optimizer = make_optimizer
+        self._moments = moments
+        self._control = control
+        # A run that takes no steps takes none in races either.
+        self._probe_steps = 0 if takes_no_steps(spec) else spec.acceptance.probe_steps
+
+    def score(self, at: LoopState, ledger: Ledger) -> ScoredAnswer:
+        """Scores the answer's proposals around their bases, as far as `ledger` allows."""
+        if at.answer is None or at.answer.status is not AnswerStatus.USABLE:
+            return ScoredAnswer((), {}, 0)
+        left = ledger.evaluations_left()
+        rule = self._spec.acceptance
+        if rule.policy is Policy.FIRST:
+            return first_proposal(self._objective, at.answer, at.incumbent, at.pool.get, at.stage)
+        if rule.policy is Policy.RACE and self._probe_steps and ledger.steps_left >= 2:
+            # The branches have to be scored too.
+            each = min(rule.probe_scores, self._probe_steps)
+            left -= min((rule.finalists + 1) * each, max(left - 1, 0))
+        scored = score_answer(self._objective, at.answer, at.incumbent, at.pool.get, at.stage, left)
+        ledger.charge_evaluations(scored.evaluations)
+        return scored
+
+    def decide(self, at: LoopState, scored: ScoredAnswer, ledger: Ledger) -> Decision:
+        """Applies the spec's rule; a race is charged to `ledger`.
+
+        Raises:
+            Stop: On request, in a race.
+        """
+        rule = self._spec.acceptance
+        incumbent = at.incumbent
+        if at.answer is not None and at.answer.status is not AnswerStatus.USABLE:
+            stay = decide(rule, incumbent, None, (), RacePlan(0, 0), _no_probe, generator(0))
+            return replace(stay, reason=f"no usable answer: {at.answer.status.value}")
+        if scored.unscored is not None:
+            return accept_unscored(incumbent, scored.unscored)
+        finalists = min(rule.finalists, len(scored.entrants))
+        return decide(
+            rule,
+            incumbent,
+            at.pool.get(f"{at.incumbent_id}/words"),
+            scored.entrants,
+            ledger.plan_race(finalists, self._probe_steps, rule.probe_scores),
+            partial(self._race, at, ledger),
+            generator(self._spec.seed, "explore", at.stage),
+        )
+
+    def _race(
+        self, at: LoopState, ledger: Ledger, starts: Sequence[Scored], plan: RacePlan
+    ) -> list[Probed]:
+        """The lowest point of each branch; all go side by side, with the same batches at the same
+        learning rates. The incumbent is the first."""
+        rule = self._spec.acceptance
+        batches = batch_order(self._spec, self._objective, "probe", at.stage)
+        done, total = schedule_position(self._spec, at.ledger.usage, at.step)
+        blended = [self.blend(at, start) for start in starts[1:]]
+        parameters = torch.stack([starts[0].parameters, *blended])
+        branches = parameters.unbind()
+        optimizers = [self._make_optimizer() for _ in starts]
+        for optimizer in optimizers if rule.keep_moments else optimizers[:1]:
+            optimizer.load(self._moments())
+        scored_after = spaced_steps(0, plan.steps, plan.scores)
+        points: list[list[Probed]] = [[] for _ in starts]
+        for step in range(1, plan.steps + 1):
+            self._control.check()
+            _, gradients = self._objective.gradients(parameters, batches.rows(step - 1))
+            rate = learning_rate(self._spec.optimizer, done + step, total)
+            for branch, gradient, optimizer in zip(branches, gradients, optimizers, strict=True):
+                optimizer.step(branch, gradient, rate)
+            ledger.charge_steps(len(starts), probe=True)
+            if step in scored_after:
+                scores = self._objective.score(parameters)
+                ledger.charge_evaluations(len(starts))
+                for index, point in enumerate(parameters.clone()):
+                    points[index].append(Probed(point, optimizers[index].state(), scores[index]))
+        return [lowest(of_branch) for of_branch in points]
+
+    def blend(self, at: LoopState, proposal: Scored) -> Tensor:
+        """The restart point: proposal and live parameters mixed by the spec's weight."""
+        return lerp(at.parameters, proposal.parameters, self._spec.acceptance.blend)
+
+
+def batch_order(spec: RunSpec, objective: Objective, *stream: str | int) -> BatchOrder:
+    """The order of train rows of a random stream of this run."""
+    return BatchOrder(
+        spec.seed, stream, objective.train_rows, spec.optimizer.batch_size, objective.device
+    )
+
+
+def outcomes(
+    at: LoopState, scored: ScoredAnswer, decision: Decision
+) -> tuple[ProposalOutcome, ...]:
+    """What became of each proposal, in the answer's order."""
+    probed = {branch.candidate_id: branch.loss_after for branch in decision.branches}
+    entrants = {entrant.candidate.candidate_id: entrant for entrant in scored.entrants}
+    found = []
+    for proposal in at.answer.proposals if at.answer is not None else ():
+        name = proposal.proposal_id
+        if scored.unscored is not None and scored.unscored.candidate.candidate_id == name:
+            found.append(ProposalOutcome(name, ProposalStatus.APPLIED))
+            continue
+        if name not in entrants:
+            found.append(scored.refused[name])
+            continue
+        probe_loss = probed.get(name)
+        if decision.restarted and decision.chosen.candidate.candidate_id == name:
+            status = ProposalStatus.APPLIED
+        else:
+            status = ProposalStatus.NOT_CHOSEN if probe_loss is None else ProposalStatus.LOST
+        score = entrants[name].candidate.score
+        found.append(ProposalOutcome(name, status, score, probe_loss))
+    return tuple(found)
+
+
+def _no_probe(starts: Sequence[Scored], plan: RacePlan) -> list[Probed]:
+    raise AssertionError("nothing races without proposals")
