@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mentor_service.likeness import Likeness, canonical
+from mentor_service.similarity import SimilarityIndex, canonical
 from mentorgrad.model.advice import Constraints, ProposalKind
 
-__all__ = ["Check", "Found", "Parsed", "canonical", "first_line", "parse_numbers"]
+__all__ = ["Check", "Parsed", "ParsedProposal", "canonical", "first_line", "parse_numbers"]
 
 _NUMBERING = re.compile(r"^\s*(?:\d{1,3}\s*[.):]|[-*•])\s+")
 # Digits can be matched in one way only, or a long row of them costs the square of its length.
@@ -29,7 +29,7 @@ _LONGEST_WORD = 100
 
 
 @dataclass(frozen=True)
-class Found:
+class ParsedProposal:
     """One proposal as it was read."""
 
     text: str = ""
@@ -40,7 +40,7 @@ class Found:
     """Why, where the reply says so."""
 
 
-Check = Callable[[Found], str]
+Check = Callable[[ParsedProposal], str]
 """Why a proposal is refused, in a few words without its own; empty: it is not."""
 
 
@@ -53,7 +53,7 @@ class Parsed:
         known: Texts that are no news: the pool's, and the examples of the question. For numbers
             they hold the numbers.
         foreign: Words that belong to the question's example and not to the task.
-        near: Whether what is nearly known is no news either (see `Likeness`); not where small
+        near: Whether near duplicates are dropped too (see `SimilarityIndex`); not where small
             edits are asked for.
     """
 
@@ -61,21 +61,21 @@ class Parsed:
     known: Collection[str] = ()
     foreign: Collection[str] = ()
     near: bool = False
-    found: list[Found] = field(default_factory=list)
+    found: list[ParsedProposal] = field(default_factory=list)
     """Proposals that satisfy the constraints, no two alike."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Reasons, with how often each applied."""
     _points: set[tuple[float, ...]] = field(default_factory=set)
     _known_points: set[tuple[float, ...]] = field(default_factory=set)
-    _seen: Likeness = field(default_factory=Likeness)
-    _known: Likeness = field(default_factory=Likeness)
+    _seen: SimilarityIndex = field(default_factory=SimilarityIndex)
+    _known: SimilarityIndex = field(default_factory=SimilarityIndex)
 
     def __post_init__(self) -> None:
         if self.constraints.kind is ProposalKind.NUMBERS:
             points = (parse_numbers(text) for text in self.known)
             self._known_points = {point for point in points if point is not None}
         else:
-            self._known = Likeness(self.known)
+            self._known = SimilarityIndex(self.known)
 
     def detail(self) -> str:
         """What was dropped and why, in one line."""
@@ -86,7 +86,7 @@ class Parsed:
 
     def read(
         self, reply: str, as_json: bool, complete: bool = True, check: Check = lambda _: ""
-    ) -> list[Found]:
+    ) -> list[ParsedProposal]:
         """Takes in a reply; returns what it added to `found`.
 
         Args:
@@ -102,7 +102,7 @@ class Parsed:
             self._take(item, check)
         return self.found[before:]
 
-    def offer(self, item: Found) -> bool:
+    def offer(self, item: ParsedProposal) -> bool:
         """Takes in a proposal that was read elsewhere; says whether it was added to `found`."""
         before = len(self.found)
         self._take(item, lambda _: "")
@@ -110,7 +110,7 @@ class Parsed:
 
     # -- forms --------------------------------------------------------------------------------
 
-    def _line_items(self, reply: str, complete: bool) -> Iterator[Found]:
+    def _line_items(self, reply: str, complete: bool) -> Iterator[ParsedProposal]:
         lines = reply.split("\n")
         if not complete and lines and lines[-1].strip():
             lines.pop()
@@ -124,11 +124,11 @@ class Parsed:
                 if values is None:
                     self.dropped["not numbers"] += 1
                 else:
-                    yield Found(values=values)
+                    yield ParsedProposal(values=values)
             else:
-                yield Found(text=content)
+                yield ParsedProposal(text=content)
 
-    def _json_items(self, reply: str) -> Iterator[Found]:
+    def _json_items(self, reply: str) -> Iterator[ParsedProposal]:
         document = _first_object(reply)
         if document is None:
             self.dropped["no JSON in the reply"] += 1
@@ -146,12 +146,12 @@ class Parsed:
 
     # -- rules --------------------------------------------------------------------------------
 
-    def _take(self, item: Found, check: Check) -> None:
+    def _take(self, item: ParsedProposal, check: Check) -> None:
         numbers = self.constraints.kind is ProposalKind.NUMBERS
         refusal = self._number_refusal(item) if numbers else self._text_refusal(item)
         if not refusal:
             text = "" if numbers else canonical(item.text)
-            item = Found(text, item.values if numbers else (), _one_line(item.rationale))
+            item = ParsedProposal(text, item.values if numbers else (), _one_line(item.rationale))
             refusal = (self._stale_point if numbers else self._stale_text)(item) or check(item)
         if refusal:
             self.dropped[refusal] += 1
@@ -162,12 +162,12 @@ class Parsed:
             self._seen.add(item.text)
         self.found.append(item)
 
-    def _stale_point(self, item: Found) -> str:
+    def _stale_point(self, item: ParsedProposal) -> str:
         if item.values in self._points:
             return "repeated in the reply"
         return "known already" if item.values in self._known_points else ""
 
-    def _stale_text(self, item: Found) -> str:
+    def _stale_text(self, item: ParsedProposal) -> str:
         if self._seen.same(item.text):
             return "repeated in the reply"
         if self._known.same(item.text):
@@ -176,7 +176,7 @@ class Parsed:
             return "nearly known"
         return ""
 
-    def _text_refusal(self, item: Found) -> str:
+    def _text_refusal(self, item: ParsedProposal) -> str:
         words = canonical(item.text).split()
         if not words:
             return "empty"
@@ -190,7 +190,7 @@ class Parsed:
             return "about the example"
         return ""
 
-    def _number_refusal(self, item: Found) -> str:
+    def _number_refusal(self, item: ParsedProposal) -> str:
         limits = self.constraints
         if len(item.values) != limits.dimensions:
             return f"not {limits.dimensions} numbers"
@@ -243,9 +243,9 @@ def _brackets(text: str) -> Iterable[int]:
     return [match.start() for match, _ in zip(re.finditer(r"[{\[]", text), range(20), strict=False)]
 
 
-def _json_item(item: object, kind: ProposalKind) -> Found | None:
+def _json_item(item: object, kind: ProposalKind) -> ParsedProposal | None:
     if kind is ProposalKind.TEXT and isinstance(item, str):
-        return Found(text=item)
+        return ParsedProposal(text=item)
     if kind is ProposalKind.NUMBERS and isinstance(item, list):
         item = {"values": item}
     if not isinstance(item, dict):
@@ -254,12 +254,12 @@ def _json_item(item: object, kind: ProposalKind) -> Found | None:
     rationale = reason if isinstance(reason, str) else ""
     if kind is ProposalKind.TEXT:
         text = item.get("text")
-        return Found(text=text, rationale=rationale) if isinstance(text, str) else None
+        return ParsedProposal(text=text, rationale=rationale) if isinstance(text, str) else None
     values = item.get("values")
     if not isinstance(values, list):
         return None
     numbers = tuple(_as_float(value) for value in values)
-    return Found(values=numbers, rationale=rationale)
+    return ParsedProposal(values=numbers, rationale=rationale)
 
 
 def _as_float(value: object) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from mentor_service.answers import sendable, text_size
+from mentor_service.answer_limits import sendable, text_size
 from mentor_service.protocols import Backend, Knowledge, Question, Reply, Strategy
 from mentorgrad.errors import (
     Cancelled,

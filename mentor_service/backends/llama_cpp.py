@@ -3,7 +3,7 @@
 The model is for one thread, so one worker thread owns it and takes questions from a bounded line.
 Four things make it fast enough to sit inside a training loop:
 
-- what a question shares with an earlier one is not evaluated again (`prefixes`);
+- what a question shares with an earlier one is not evaluated again (`prefix_cache`);
 - all replies to one question are decoded together: each step evaluates one token of each;
 - a token is drawn first and shown to the grammar then, since a grammar on a whole vocabulary costs
   more than the model does (12 to 20 ms a token against 10 ms for a small model);
@@ -25,10 +25,10 @@ import numpy as np
 import structlog
 from llama_cpp import llama_chat_format, llama_grammar
 
-from mentor_service.backends.drawing import draw, likeliest, likely
 from mentor_service.backends.llama_runtime import Grammar, Logits, Runtime
-from mentor_service.backends.prefixes import Prefixes, Slot
-from mentor_service.backends.worker import Generated, WorkerBackend
+from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
+from mentor_service.backends.threaded_backend import Generated, ThreadedBackend
+from mentor_service.backends.token_sampling import draw, likeliest, likely
 from mentor_service.protocols import Question
 from mentorgrad.errors import InvalidInput
 
@@ -136,7 +136,7 @@ class _Engine:
 
     def __init__(self, path: Path, threads: int, gpu_layers: int | None, context: int) -> None:
         self._runtime = runtime = Runtime(path, threads, gpu_layers, context)
-        self._prefixes = Prefixes(runtime, runtime.slots, runtime.cells, runtime.divisible)
+        self._prefixes = PrefixCache(runtime, runtime.slots, runtime.cells, runtime.divisible)
         self._grammars: OrderedDict[str, Grammar] = OrderedDict()
         self._format = _chat_formatter(runtime)
         self.newline: int = runtime.tokenize("\n")[-1]
@@ -157,7 +157,7 @@ class _Engine:
         return self._runtime.tokenize(self._format(question))
 
     def generate(self, question: Question, check: Callable[[], None]) -> Generated:
-        """Answers one question; see `mentor_service.backends.worker.Engine`."""
+        """Answers one question; see `mentor_service.backends.threaded_backend.Engine`."""
         tokens = self.tokens(question)
         if len(tokens) + question.max_tokens > self.context:
             raise InvalidInput(
@@ -197,14 +197,14 @@ class _Engine:
             finish_reasons=tuple(sample.finish for sample in samples),
         )
 
-    def _together(self, question: Question, slot: Slot, evaluated: int) -> int:
+    def _together(self, question: Question, slot: CachedPrefix, evaluated: int) -> int:
         """How many replies there is room for at once; other questions give way to them."""
         each = max(1, question.max_tokens - 1)  # the last token is not evaluated
         most = min(question.samples, self._runtime.together)
         room = self._prefixes.room(slot, evaluated + most * each)
         return max(1, min(most, (room - evaluated) // each))
 
-    def _read(self, slot: Slot, tokens: Sequence[int], check: Callable[[], None]) -> Logits:
+    def _read(self, slot: CachedPrefix, tokens: Sequence[int], check: Callable[[], None]) -> Logits:
         """Evaluates what a slot lacks of a question; returns the logits of the next token."""
         logits = np.empty(0, np.float32)
         while len(slot.tokens) < len(tokens):
@@ -219,7 +219,7 @@ class _Engine:
         self,
         question: Question,
         numbers: range,
-        slot: Slot,
+        slot: CachedPrefix,
         grammar: Grammar | None,
         logits: Logits,
         check: Callable[[], None],
@@ -293,7 +293,7 @@ def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:
     return write
 
 
-class LlamaCppBackend(WorkerBackend[_Engine]):
+class LlamaCppBackend(ThreadedBackend[_Engine]):
     """A GGUF model; see the module. A bad grammar is InvalidInput with reason BAD_GRAMMAR.
 
     Args:

@@ -39,7 +39,7 @@ Tokens = NDArray[np.int32]
 
 
 class Runtime:
-    """A loaded model with its memory; also a `mentor_service.backends.prefixes.Memory`.
+    """A loaded model with its memory; also a `mentor_service.backends.prefix_cache.SequenceMemory`.
 
     Args:
         path: The GGUF file.
@@ -153,11 +153,11 @@ class Runtime:
     # -- the memory ---------------------------------------------------------------------------
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """See `mentor_service.backends.prefixes.Memory`."""
+        """See `mentor_service.backends.prefix_cache.SequenceMemory`."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def cut(self, sequence: int, length: int) -> None:
-        """See `mentor_service.backends.prefixes.Memory`."""
+        """See `mentor_service.backends.prefix_cache.SequenceMemory`."""
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
             raise RuntimeError("the model's memory cannot forget a part of a sequence")
 

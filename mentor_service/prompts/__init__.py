@@ -1,18 +1,18 @@
-"""Every question that is put to an LLM: one module a family, and `page` for what they share.
+"""Every question that is put to an LLM: one module a family, and `facts` for what they share.
 
-A question is a pure function of a `Page` (the facts) and of what a strategy chose to show. How it
-is worded follows from the fields of the page's profile. Examples in it are written by
+A question is a pure function of `QuestionFacts` and of the candidates that a strategy chose to
+show. Its wording follows from the fields of the model's profile. Examples in it are written by
 `mentor_service.formats`, whose forms `mentor_service.parsing` reads.
 """
 
-from mentor_service.prompts.breeding import cross, differ
+from mentor_service.prompts.candidate_lists import climb, exploit, explore, trajectory
 from mentor_service.prompts.edits import Move, amend, criticise, follow, mend
-from mentor_service.prompts.lists import climb, exploit, explore, trajectory
-from mentor_service.prompts.page import (
+from mentor_service.prompts.evolution import cross, differ
+from mentor_service.prompts.question_facts import (
     EXAMPLE_PHRASES,
     WORDINGS,
     Message,
-    Page,
+    QuestionFacts,
     Shown,
     compose,
     entries,
@@ -27,7 +27,7 @@ __all__ = [
     "WORDINGS",
     "Message",
     "Move",
-    "Page",
+    "QuestionFacts",
     "Shown",
     "amend",
     "climb",

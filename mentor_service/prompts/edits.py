@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mentor_service.prompts.page import (
+from mentor_service.prompts.question_facts import (
     Message,
-    Page,
+    QuestionFacts,
     Shown,
     compose,
     entries,
@@ -30,28 +30,28 @@ class Move:
     """Where it led."""
 
 
-def amend(page: Page, present: Shown, budget: int) -> Message:
+def amend(facts: QuestionFacts, present: Shown, budget: int) -> Message:
     """A phrase, others like it, and a wish for small changes of it.
 
     Args:
-        page: The facts; the candidates like the present one are shown.
+        facts: The facts; the candidates like the present one are shown.
         present: What is to be changed.
         budget: Most words that may change.
     """
     words = "one word" if budget == 1 else f"{budget} words"
     return compose(
-        page,
+        facts,
         [
-            *entries(page, "Phrases like it, the worst first, with their loss:"),
+            *entries(facts, "Phrases like it, the worst first, with their loss:"),
             "The phrase to change:",
-            entry(page, present),
+            entry(facts, present),
         ],
-        f"{page.wanted('better')}: the phrase to change, with at most {words} of it changed.",
+        f"{facts.wanted('better')}: the phrase to change, with at most {words} of it changed.",
     )
 
 
 def follow(
-    page: Page,
+    facts: QuestionFacts,
     moves: Sequence[Move],
     present: Shown | None,
     places: Sequence[PositionHints],
@@ -59,7 +59,7 @@ def follow(
     """Moves with what they did to the loss, the direction of the gradient, and a wish to go on.
 
     Args:
-        page: The facts.
+        facts: The facts.
         moves: The least useful first.
         present: Where the descent stands; None: not known.
         places: What the gradient says of each position of it.
@@ -70,35 +70,35 @@ def follow(
         context += [f"Now at: {plain(present.text)} (loss {present.loss:.3f})"]
     if places:
         context.append("Words that the gradient favours, place by place:")
-        context += [_place(page, place) for place in places]
+        context += [_place(facts, place) for place in places]
     # The places say more than a list of all words together would.
-    page = replace(page, hints=())
+    facts = replace(facts, hints=())
     toward = ", further in the directions that lowered the loss" if moves else " of lower loss"
-    return compose(page, context, f"{page.wanted('new')}{toward}.")
+    return compose(facts, context, f"{facts.wanted('new')}{toward}.")
 
 
-def criticise(page: Page, present: Shown) -> Message:
-    """What a phrase gets wrong (the page's train rows), and the question what is wrong with it."""
+def criticise(facts: QuestionFacts, present: Shown) -> Message:
+    """What a phrase gets wrong (the train rows shown), and the question what is wrong with it."""
     lines = [
         f'The phrase "{plain(present.text)}" is put in front of each of these words: '
-        f"{labels(page.card)}.",
-        f"Every text is then given the word that fits it best. Topic: {topic(page.card)}.",
+        f"{labels(facts.card)}.",
+        f"Every text is then given the word that fits it best. Topic: {topic(facts.card)}.",
         "These texts are given a wrong word, or hardly the right one:",
-        *(_failure(page, row) for row in page.exemplars),
+        *(_failure(facts, row) for row in facts.exemplars),
         "What is wrong with the phrase? Say it in one sentence.",
     ]
     return Message("", "\n".join(lines))
 
 
-def mend(page: Page, present: Shown, critique: str) -> Message:
-    """A phrase, what it gets wrong (the page's train rows) and why, and a wish for better ones."""
-    context = ["The phrase to improve:", entry(page, present)]
-    if page.exemplars:
+def mend(facts: QuestionFacts, present: Shown, critique: str) -> Message:
+    """A phrase, what it gets wrong (the train rows shown) and why, and a wish for better ones."""
+    context = ["The phrase to improve:", entry(facts, present)]
+    if facts.exemplars:
         context.append("Texts that it gets wrong, or hardly right:")
-        context += [_failure(page, row) for row in page.exemplars]
+        context += [_failure(facts, row) for row in facts.exemplars]
     if critique:
         context.append(f"What is wrong with it: {plain(critique, 300)}")
-    return compose(page, context, f"{page.wanted('better')} instead.")
+    return compose(facts, context, f"{facts.wanted('better')} instead.")
 
 
 def _move(move: Move) -> str:
@@ -107,16 +107,16 @@ def _move(move: Move) -> str:
     return f"{plain(move.before.text)} -> {plain(move.after.text)}: loss {way} by {abs(change):.3f}"
 
 
-def _place(page: Page, place: PositionHints) -> str:
-    tokens = place.tokens[: page.profile.hint_tokens]
+def _place(facts: QuestionFacts, place: PositionHints) -> str:
+    tokens = place.tokens[: facts.profile.hint_tokens]
     better = ", ".join(
-        f"{plain(hint.token)} ({hint.score:+.3f})" if page.profile.details else plain(hint.token)
+        f"{plain(hint.token)} ({hint.score:+.3f})" if facts.profile.details else plain(hint.token)
         for hint in tokens
     )
     return f"{place.position + 1}. instead of {plain(place.current)}: {better}"
 
 
-def _failure(page: Page, row: Exemplar) -> str:
+def _failure(facts: QuestionFacts, row: Exemplar) -> str:
     taken = plain(row.predicted)
     wrong = f", is taken for {taken}" if taken and row.predicted != row.label else ""
-    return f"{quoted(page, row)}: is about {plain(row.label)}{wrong}"
+    return f"{quoted(facts, row)}: is about {plain(row.label)}{wrong}"

@@ -4,16 +4,19 @@ What a strategy of one's own needs is exported here; see docs/adding-a-strategy.
 (`mentor_service.strategies.registry`) holds the strategies that can be asked for.
 """
 
+import warnings
+from typing import Any
+
 from mentor_service import prompts
-from mentor_service.likeness import canonical, edit_distance
-from mentor_service.parsing import Found
+from mentor_service.parsing import ParsedProposal
 from mentor_service.profiles import Profile
-from mentor_service.prompts import Message, Page, Shown
+from mentor_service.prompts import Message, QuestionFacts, Shown
 from mentor_service.protocols import Ask, Knowledge, Question, Reply, Strategy
-from mentor_service.strategies import pool
+from mentor_service.similarity import canonical, edit_distance
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentor_service.strategies.options import Options
-from mentor_service.strategies.talk import Draft, Talk
 from mentorgrad.model.advice import Answer, ProposalKind, ProposalRequest, Wants
 from mentorgrad.model.run import Candidate
 
@@ -21,24 +24,42 @@ __all__ = [
     "Answer",
     "Ask",
     "Candidate",
+    "Conversation",
     "Draft",
-    "Found",
     "Knowledge",
     "Message",
     "Options",
-    "Page",
+    "ParsedProposal",
     "Profile",
     "PromptedStrategy",
     "ProposalKind",
     "ProposalRequest",
     "Question",
+    "QuestionFacts",
     "Reply",
     "Shown",
     "Strategy",
-    "Talk",
     "Wants",
     "canonical",
     "edit_distance",
-    "pool",
     "prompts",
+    "shown_candidates",
 ]
+
+_FORMER_NAMES = {
+    "Found": "ParsedProposal",
+    "Page": "QuestionFacts",
+    "Talk": "Conversation",
+    "pool": "shown_candidates",
+}
+"""Names that strategies in other packages may still import."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FORMER_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    present = _FORMER_NAMES[name]
+    warnings.warn(
+        f"mentor_service.strategies.{name} is now named {present}", DeprecationWarning, stacklevel=2
+    )
+    return globals()[present]

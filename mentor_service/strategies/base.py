@@ -1,8 +1,8 @@
 """The base of the strategies here: everything but the idea.
 
 A strategy of one's own is a subclass with a name, a description and one method, `converse`, which
-chooses what to show and asks by the `Talk` that it is given. Retries, shorter questions, parsing,
-duplicates, blends, records and typed outcomes are the same for all.
+chooses what to show and asks by the `Conversation` that it is given. Retries, shorter questions,
+parsing, duplicates, blends, records and typed outcomes are the same for all.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from mentor_service.profiles import Profile
 from mentor_service.protocols import Ask, Knowledge
-from mentor_service.strategies import pool
+from mentor_service.strategies import shown_candidates
+from mentor_service.strategies.conversation import Conversation, Kept
 from mentor_service.strategies.options import Options, schema
-from mentor_service.strategies.talk import Kept, Talk
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.model.advice import (
     Answer,
@@ -77,12 +77,12 @@ class PromptedStrategy(ABC):
         self._model = model
 
     @abstractmethod
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """Asks for what is missing, by one question or several; called again while too little was
         found.
 
         Args:
-            talk: What is known, what is wanted, and by what to ask.
+            conversation: What is known, what is wanted, and by what to ask.
         """
 
     async def propose(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Answer:
@@ -97,22 +97,22 @@ class PromptedStrategy(ABC):
             raise InvalidInput(
                 f"the strategy {self.name} cannot propose {kind.value}", reason="UNSUPPORTED_KIND"
             )
-        talk = self._talk(request, known, ask)
-        for talk.round in range(self.profile.calls):
+        conversation = self._talk(request, known, ask)
+        for conversation.round in range(self.profile.calls):
             try:
-                await self.converse(talk)
+                await self.converse(conversation)
             except MentorgradError:
-                if not talk.kept:
+                if not conversation.kept:
                     raise
                 break
-            if talk.ended or 2 * len(talk.kept) >= request.count:
+            if conversation.ended or 2 * len(conversation.kept) >= request.count:
                 break
-        return self._answer(talk)
+        return self._answer(conversation)
 
-    def _talk(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Talk:
+    def _talk(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Conversation:
         rows = request.exemplars[: self.profile.exemplars] if self.shows_exemplars else ()
         words = known.open.constraints.kind is ProposalKind.TEXT
-        talk = Talk(
+        conversation = Conversation(
             request=request,
             known=known,
             profile=self.profile,
@@ -124,21 +124,25 @@ class PromptedStrategy(ABC):
             exemplars=rows,
             ask_backend=ask,
         )
-        if talk.hints == "grammar" and not talk.favoured():
-            talk.hints = "none"
-        return talk
+        if conversation.hints == "grammar" and not conversation.favoured():
+            conversation.hints = "none"
+        return conversation
 
-    def _answer(self, talk: Talk) -> Answer:
-        found, parsed = talk.kept, talk.parsed
-        best = pool.best_snapshot(talk.known) if self.options.base == "best" else ""
+    def _answer(self, conversation: Conversation) -> Answer:
+        found, parsed = conversation.kept, conversation.parsed
+        best = (
+            shown_candidates.best_snapshot(conversation.known)
+            if self.options.base == "best"
+            else ""
+        )
         return Answer(
-            request_id=talk.request.request_id,
+            request_id=conversation.request.request_id,
             status=AnswerStatus.USABLE if found else AnswerStatus.UNUSABLE,
             proposals=tuple(
-                self._proposal(talk.request.stage, number, kept, best)
+                self._proposal(conversation.request.stage, number, kept, best)
                 for number, kept in enumerate(found)
             ),
-            records=tuple(talk.records),
+            records=tuple(conversation.records),
             detail=parsed.detail() or ("" if found else "the reply was empty"),
         )
 

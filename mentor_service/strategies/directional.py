@@ -16,11 +16,11 @@ from functools import partial
 
 from mentor_service import prompts
 from mentor_service.grammars import Slot
-from mentor_service.likeness import canonical, plain_letters
 from mentor_service.prompts import Move
-from mentor_service.strategies import pool
+from mentor_service.similarity import canonical, plain_letters
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.model.advice import PositionHints, Wants
 from mentorgrad.model.run import Candidate, CandidateSource
 
@@ -36,35 +36,38 @@ class Directional(PromptedStrategy):
     wants = Wants(words=True, hints=True)
     near_is_known = False
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """Questions about the moves and the direction."""
-        moves = _moves(talk)[: self.profile.top_k][::-1]
-        present = talk.known.pool.get(talk.request.incumbent_id)
-        shown = None if present is None or not present.text else pool.show(present)
-        places = talk.request.hints if talk.hints != "none" else ()
+        moves = _moves(conversation)[: self.profile.top_k][::-1]
+        present = conversation.known.pool.get(conversation.request.incumbent_id)
+        shown = None if present is None or not present.text else shown_candidates.show(present)
+        places = conversation.request.hints if conversation.hints != "none" else ()
         ids = [present.candidate_id] if present is not None else []
         ids += [item.candidate_id for move in moves for item in move]
         draft = Draft(
             partial(
                 prompts.follow,
-                moves=[Move(pool.show(one), pool.show(other)) for one, other in moves],
+                moves=[
+                    Move(shown_candidates.show(one), shown_candidates.show(other))
+                    for one, other in moves
+                ],
                 present=shown,
                 places=places,
             ),
             parents=tuple(dict.fromkeys(ids)),
         )
-        if talk.hints != "grammar":
-            await talk.propose(draft)
+        if conversation.hints != "grammar":
+            await conversation.propose(draft)
             return
-        for share in talk.pattern_turns():
-            patterns = (_pattern(talk),)
-            await talk.propose(replace(draft, patterns=patterns, heat=_HEAT), share)
+        for share in conversation.pattern_turns():
+            patterns = (_pattern(conversation),)
+            await conversation.propose(replace(draft, patterns=patterns, heat=_HEAT), share)
 
 
-def _moves(talk: Talk) -> list[tuple[Candidate, Candidate]]:
+def _moves(conversation: Conversation) -> list[tuple[Candidate, Candidate]]:
     """Moves between candidates with different words, the largest change of the loss first: from
     each proposal's first parent, and from each projection to the next of the descent."""
-    usable = {item.candidate_id: item for item in pool.ranked(talk.known)}
+    usable = {item.candidate_id: item for item in shown_candidates.ranked(conversation.known)}
     found = []
     descent: list[Candidate] = []
     for item in usable.values():
@@ -82,18 +85,20 @@ def _moves(talk: Talk) -> list[tuple[Candidate, Candidate]]:
     return sorted(found, key=lambda move: -abs(move[1].score.loss - move[0].score.loss))
 
 
-def _pattern(talk: Talk) -> tuple[Slot, ...]:
+def _pattern(conversation: Conversation) -> tuple[Slot, ...]:
     """One line: at every position the present word, or one of a part of those that the gradient
     favours."""
-    places = talk.request.hints[: min(talk.constraints.max_words, pool.MOST_PLACES)]
-    return tuple(_slot(talk, place) for place in places)
+    places = conversation.request.hints[
+        : min(conversation.constraints.max_words, shown_candidates.MOST_PLACES)
+    ]
+    return tuple(_slot(conversation, place) for place in places)
 
 
-def _slot(talk: Talk, place: PositionHints) -> Slot:
-    tokens = [hint.token for hint in place.tokens[: talk.profile.hint_tokens]]
+def _slot(conversation: Conversation, place: PositionHints) -> Slot:
+    tokens = [hint.token for hint in place.tokens[: conversation.profile.hint_tokens]]
     words = [word.lower() for word in tokens if plain_letters(word)]
-    if not talk.profile.json:
-        words = talk.random.sample(words, (len(words) + 1) // 2)
+    if not conversation.profile.json:
+        words = conversation.random.sample(words, (len(words) + 1) // 2)
     if plain_letters(place.current):
         words.append(place.current.lower())
     return tuple(dict.fromkeys(words)) or None

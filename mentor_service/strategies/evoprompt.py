@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 from mentor_service import prompts
-from mentor_service.strategies import pool
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.model.run import Candidate
 
 _POPULATION = 10
@@ -50,48 +50,50 @@ class Evoprompt(PromptedStrategy):
         },
     }
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """So many questions, each for its share of what is missing."""
         own = self.options.own
-        population = pool.ranked(talk.known)[: int(own.get("population", _POPULATION))]
+        population = shown_candidates.ranked(conversation.known)[
+            : int(own.get("population", _POPULATION))
+        ]
         if len(population) < 2:  # nothing to breed from
-            await talk.propose(Draft(prompts.trajectory, tuple(population)))
+            await conversation.propose(Draft(prompts.trajectory, tuple(population)))
             return
         draw = _differential if own.get("variant") == "de" else _genetic
-        for share in talk.turns(int(own.get("questions", _QUESTIONS))):
-            await talk.propose(draw(talk, population), share)
+        for share in conversation.turns(int(own.get("questions", _QUESTIONS))):
+            await conversation.propose(draw(conversation, population), share)
 
 
-def _genetic(talk: Talk, population: Sequence[Candidate]) -> Draft:
-    first = _roulette(talk, population)
-    second = _roulette(talk, [item for item in population if item is not first])
-    parents = [pool.show(first), pool.show(second)]
+def _genetic(conversation: Conversation, population: Sequence[Candidate]) -> Draft:
+    first = _roulette(conversation, population)
+    second = _roulette(conversation, [item for item in population if item is not first])
+    parents = [shown_candidates.show(first), shown_candidates.show(second)]
     return Draft(
         partial(prompts.cross, parents=parents),
         parents=(first.candidate_id, second.candidate_id),
     )
 
 
-def _differential(talk: Talk, population: Sequence[Candidate]) -> Draft:
+def _differential(conversation: Conversation, population: Sequence[Candidate]) -> Draft:
     best = population[0]
-    base = talk.random.choice(population)
+    base = conversation.random.choice(population)
     others = [item for item in population if item is not base]
     # With two candidates in all, one of the pair is the base itself.
-    pair = talk.random.sample(others if len(others) > 1 else list(population), 2)
+    pair = conversation.random.sample(others if len(others) > 1 else list(population), 2)
     write = partial(
         prompts.differ,
-        base=pool.show(base),
-        pair=[pool.show(item) for item in pair],
-        best=pool.show(best),
+        base=shown_candidates.show(base),
+        pair=[shown_candidates.show(item) for item in pair],
+        best=shown_candidates.show(best),
     )
     ids = [item.candidate_id for item in (base, *pair, best)]
     return Draft(write, parents=tuple(dict.fromkeys(ids)))
 
 
-def _roulette(talk: Talk, candidates: Sequence[Candidate]) -> Candidate:
+def _roulette(conversation: Conversation, candidates: Sequence[Candidate]) -> Candidate:
     """A candidate by chance, in proportion to how much better it is than the worst."""
     worst = max(item.score.loss for item in candidates)
     spread = worst - min(item.score.loss for item in candidates)
     floor = 0.1 * spread or 1.0  # the worst has a chance, too
     weights = [worst - item.score.loss + floor for item in candidates]
-    return talk.random.choices(candidates, weights)[0]
+    return conversation.random.choices(candidates, weights)[0]

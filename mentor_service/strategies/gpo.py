@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, ClassVar
 
 from mentor_service import prompts
-from mentor_service.likeness import edit_distance
-from mentor_service.parsing import Found
-from mentor_service.strategies import pool
+from mentor_service.parsing import ParsedProposal
+from mentor_service.similarity import edit_distance
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.model.advice import ProposalKind, Wants
 from mentorgrad.model.run import Candidate, CandidateSource
 
@@ -51,44 +51,48 @@ class Gpo(PromptedStrategy):
         }
     }
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """Questions about the best candidate that was not changed yet."""
-        chosen = self._choose(talk)
+        chosen = self._choose(conversation)
         if chosen is None:
-            await talk.propose(Draft(prompts.trajectory))
+            await conversation.propose(Draft(prompts.trajectory))
             return
-        words = pool.plain_words(chosen, talk.constraints.max_words)
-        most = min(self._most(talk), (len(words) + 1) // 2)
-        budget = edit_budget(most, talk.request.progress)
+        words = shown_candidates.plain_words(chosen, conversation.constraints.max_words)
+        most = min(self._most(conversation), (len(words) + 1) // 2)
+        budget = edit_budget(most, conversation.request.progress)
 
-        def check(found: Found) -> str:
+        def check(found: ParsedProposal) -> str:
             far = edit_distance(words, tuple(found.text.split())) > budget
             return f"more than {budget} words changed" if far else ""
 
-        shown = _relevant(talk, chosen)
+        shown = _relevant(conversation, chosen)
         parents = (chosen.candidate_id, *(item.candidate_id for item in shown))
         draft = Draft(
-            partial(prompts.amend, present=pool.show(chosen), budget=budget),
+            partial(prompts.amend, present=shown_candidates.show(chosen), budget=budget),
             shown,
             parents=parents,
             base_id=chosen.candidate_id,
             check=check,
         )
-        for share in talk.pattern_turns():
-            patterns = _patterns(talk, words, budget)
-            await talk.propose(replace(draft, patterns=patterns), share)
+        for share in conversation.pattern_turns():
+            patterns = _patterns(conversation, words, budget)
+            await conversation.propose(replace(draft, patterns=patterns), share)
 
-    def _most(self, talk: Talk) -> int:
-        return int(self.options.own.get("edit_words", talk.constraints.max_words))
+    def _most(self, conversation: Conversation) -> int:
+        return int(self.options.own.get("edit_words", conversation.constraints.max_words))
 
-    def _choose(self, talk: Talk) -> Candidate | None:
+    def _choose(self, conversation: Conversation) -> Candidate | None:
         """The best candidate that no proposal is an edit of yet; else the best one."""
         used = {
             item.parents[0]
-            for item in talk.known.pool.values()
+            for item in conversation.known.pool.values()
             if item.source is CandidateSource.PROPOSAL and item.parents
         }
-        usable = [item for item in pool.ranked(talk.known) if pool.plain_words(item, 1)]
+        usable = [
+            item
+            for item in shown_candidates.ranked(conversation.known)
+            if shown_candidates.plain_words(item, 1)
+        ]
         fresh = [item for item in usable if item.candidate_id not in used]
         return next(iter(fresh or usable), None)
 
@@ -98,22 +102,27 @@ def edit_budget(most: int, progress: float) -> int:
     return 1 + round((most - 1) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _relevant(talk: Talk, chosen: Candidate) -> tuple[Candidate, ...]:
-    others = [item for item in pool.ranked(talk.known) if item is not chosen]
-    if not others or not talk.profile.top_k:
+def _relevant(conversation: Conversation, chosen: Candidate) -> tuple[Candidate, ...]:
+    others = [item for item in shown_candidates.ranked(conversation.known) if item is not chosen]
+    if not others or not conversation.profile.top_k:
         return ()
-    order = {name: number for number, name in enumerate(talk.known.pool)}
+    order = {name: number for number, name in enumerate(conversation.known.pool)}
     latest = max(others, key=lambda item: order[item.candidate_id])
-    by_likeness = sorted(others, key=lambda item: -pool.alike(talk.known, chosen, item))
-    shown = {item.candidate_id: item for item in (*by_likeness[:_RELEVANT], latest)}
+    by_similarity = sorted(
+        others, key=lambda item: -shown_candidates.alike(conversation.known, chosen, item)
+    )
+    shown = {item.candidate_id: item for item in (*by_similarity[:_RELEVANT], latest)}
     return tuple(sorted(shown.values(), key=lambda item: -item.score.loss))
 
 
 def _patterns(
-    talk: Talk, words: tuple[str, ...], budget: int
+    conversation: Conversation, words: tuple[str, ...], budget: int
 ) -> tuple[tuple[str | None, ...], ...]:
     """Some ways to leave all but `budget` words as they are."""
-    drawn = {tuple(sorted(talk.random.sample(range(len(words)), budget))) for _ in range(_PATTERNS)}
+    drawn = {
+        tuple(sorted(conversation.random.sample(range(len(words)), budget)))
+        for _ in range(_PATTERNS)
+    }
     return tuple(
         tuple(None if place in free else word for place, word in enumerate(words))
         for free in sorted(drawn)

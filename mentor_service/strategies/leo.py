@@ -9,9 +9,9 @@ enough is among the best by itself the next time, and so moves into the pool tha
 from __future__ import annotations
 
 from mentor_service import prompts
-from mentor_service.strategies import pool
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 
 _HEAT = 0.3
 """By how much the two questions' temperatures differ from the profile's."""
@@ -27,12 +27,12 @@ class Leo(PromptedStrategy):
     )
     near_is_known = False
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """Explores with one half of what is missing, and exploits with the rest."""
-        ranked = pool.ranked(talk.known)
+        ranked = shown_candidates.ranked(conversation.known)
         top_k = self.profile.top_k
-        far = Draft(prompts.explore, tuple(pool.spread(ranked, top_k)), heat=_HEAT)
-        await talk.propose(far, (talk.missing + 1) // 2)
+        far = Draft(prompts.explore, tuple(shown_candidates.spread(ranked, top_k)), heat=_HEAT)
+        await conversation.propose(far, (conversation.missing + 1) // 2)
         elite = tuple(ranked[: max(1, top_k // 2)][::-1]) if top_k else ()
         if elite:
-            await talk.propose(Draft(prompts.exploit, elite, heat=-_HEAT))
+            await conversation.propose(Draft(prompts.exploit, elite, heat=-_HEAT))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mentor_service import prompts
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.model.advice import Wants
 
 
@@ -18,6 +18,6 @@ class LeoRandom(PromptedStrategy):
     description = "shows no candidates at all and asks for scattered ones"
     wants = Wants(words=False)
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """One question about the task alone."""
-        await talk.propose(Draft(prompts.explore, heat=0.3))
+        await conversation.propose(Draft(prompts.explore, heat=0.3))

@@ -8,9 +8,9 @@ task is described, every proposal goes back to be scored, and none is taken unse
 from __future__ import annotations
 
 from mentor_service import prompts
-from mentor_service.strategies import pool
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 
 
 class Maao(PromptedStrategy):
@@ -21,7 +21,7 @@ class Maao(PromptedStrategy):
         "shows the best candidates so far, worst to best with their losses, and asks for better"
     )
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """One question about the best candidates."""
-        shown = pool.best(talk.known, self.profile.top_k)
-        await talk.propose(Draft(prompts.trajectory, tuple(shown)))
+        shown = shown_candidates.best(conversation.known, self.profile.top_k)
+        await conversation.propose(Draft(prompts.trajectory, tuple(shown)))

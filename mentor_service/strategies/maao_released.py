@@ -9,10 +9,10 @@ own. A line is cut to the constraints, as there, but never in silence.
 from __future__ import annotations
 
 from mentor_service import prompts
-from mentor_service.parsing import Found, first_line
-from mentor_service.strategies import pool
+from mentor_service.parsing import ParsedProposal, first_line
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Talk
+from mentor_service.strategies.conversation import Conversation
 from mentorgrad.model.advice import ProposalKind
 
 _REPLY_TOKENS = 96
@@ -26,17 +26,17 @@ class MaaoReleased(PromptedStrategy):
     kinds = frozenset({ProposalKind.TEXT})
     near_is_known = False
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """One question, and the first line of the reply to it."""
-        talk.ended = True
-        ranked = pool.ranked(talk.known)
-        present = [item for item in ranked if item.stage == talk.request.stage]
+        conversation.ended = True
+        ranked = shown_candidates.ranked(conversation.known)
+        present = [item for item in ranked if item.stage == conversation.request.stage]
         shown = (present or ranked)[: self.profile.top_k][::-1]
-        reply = await talk.say(prompts.image_templates, _REPLY_TOKENS, shown=shown)
+        reply = await conversation.say(prompts.image_templates, _REPLY_TOKENS, shown=shown)
         line = first_line(reply)
         words = [word for word in line.split() if word.isalpha()]
-        kept = words[: talk.constraints.max_words]
+        kept = words[: conversation.constraints.max_words]
         if kept != line.split():
-            talk.parsed.dropped["cut to fit"] += 1
+            conversation.parsed.dropped["cut to fit"] += 1
         ids = tuple(item.candidate_id for item in shown)
-        talk.offer(Found(" ".join(kept)), ids)
+        conversation.offer(ParsedProposal(" ".join(kept)), ids)

@@ -8,9 +8,9 @@ candidates as may be. Where the caller shows no train rows the question goes wit
 from __future__ import annotations
 
 from mentor_service import prompts
-from mentor_service.strategies import pool
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.model.advice import Wants
 
 _MOST = 20
@@ -28,9 +28,9 @@ class Opro(PromptedStrategy):
     wants = Wants(words=True, exemplars=True)
     shows_exemplars = True
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """One question, answered by several replies."""
         top_k = self.options.top_k
         top_k = min(_MOST, 2 * self.profile.top_k) if top_k is None else top_k
-        shown = pool.best(talk.known, top_k)
-        await talk.propose(Draft(prompts.climb, tuple(shown), samples=_A_STEP))
+        shown = shown_candidates.best(conversation.known, top_k)
+        await conversation.propose(Draft(prompts.climb, tuple(shown), samples=_A_STEP))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from mentor_service.prompts.page import WORDINGS
+from mentor_service.prompts.question_facts import WORDINGS
 
 COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

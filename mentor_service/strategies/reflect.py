@@ -19,9 +19,9 @@ import numpy as np
 
 from mentor_service import grammars, prompts
 from mentor_service.prompts import Shown
-from mentor_service.strategies import pool
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.talk import Draft, Talk
+from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import Exemplar, ProposalKind, Wants
 from mentorgrad.model.run import Candidate
@@ -52,17 +52,17 @@ class Reflect(PromptedStrategy):
         }
     }
 
-    async def converse(self, talk: Talk) -> None:
+    async def converse(self, conversation: Conversation) -> None:
         """A question about the failures, and one for an edit."""
-        parent = _parent(talk)
+        parent = _parent(conversation)
         if parent is None:
-            await talk.propose(Draft(prompts.trajectory))
+            await conversation.propose(Draft(prompts.trajectory))
             return
         most = int(self.options.own.get("failures", self.profile.exemplars))
-        talk.exemplars = tuple(_failures(talk, parent)[:most])
-        present = pool.show(parent)
-        critique = await self._critique(talk, present) if talk.exemplars else ""
-        await talk.propose(
+        conversation.exemplars = tuple(_failures(conversation, parent)[:most])
+        present = shown_candidates.show(parent)
+        critique = await self._critique(conversation, present) if conversation.exemplars else ""
+        await conversation.propose(
             Draft(
                 partial(prompts.mend, present=present, critique=critique),
                 parents=(parent.candidate_id,),
@@ -70,17 +70,17 @@ class Reflect(PromptedStrategy):
             )
         )
 
-    async def _critique(self, talk: Talk, present: Shown) -> str:
+    async def _critique(self, conversation: Conversation, present: Shown) -> str:
         """What is wrong, in the model's words, with as many rows as there is room for."""
         grammar = "" if self.profile.json else grammars.sentence(_SENTENCE)
         write = partial(prompts.criticise, present=present)
-        while talk.exemplars:
+        while conversation.exemplars:
             try:
-                return await talk.say(write, _SENTENCE_TOKENS, grammar)
+                return await conversation.say(write, _SENTENCE_TOKENS, grammar)
             except InvalidInput as error:
                 if error.reason != "QUESTION_TOO_LONG":
                     raise
-                talk.exemplars = talk.exemplars[: len(talk.exemplars) // 2]
+                conversation.exemplars = conversation.exemplars[: len(conversation.exemplars) // 2]
         return ""
 
 
@@ -97,10 +97,10 @@ def frontier(losses: np.ndarray) -> list[int]:
     return [0 if any(mine < other for other in wins) else len(mine) for mine in wins]
 
 
-def _parent(talk: Talk) -> Candidate | None:
+def _parent(conversation: Conversation) -> Candidate | None:
     """Drawn from the frontier; else the best."""
-    ranked = pool.ranked(talk.known)
-    rows = talk.known.exemplar_losses
+    ranked = shown_candidates.ranked(conversation.known)
+    rows = conversation.known.exemplar_losses
     measured = [item for item in ranked if item.candidate_id in rows]
     widths = Counter(len(rows[item.candidate_id]) for item in measured)
     if not widths:
@@ -110,17 +110,17 @@ def _parent(talk: Talk) -> Candidate | None:
     weights = frontier(np.stack([rows[item.candidate_id] for item in measured])) if width else []
     if not any(weights):
         return ranked[0]
-    return talk.random.choices(measured, weights)[0]
+    return conversation.random.choices(measured, weights)[0]
 
 
-def _failures(talk: Talk, parent: Candidate) -> list[Exemplar]:
+def _failures(conversation: Conversation, parent: Candidate) -> list[Exemplar]:
     """The rows that go most wrong, first: those that may be wrong by the parent's own losses where
     they are known; else those that the incumbent gets wrong."""
-    exemplars = talk.request.exemplars
-    own = talk.known.exemplar_losses.get(parent.candidate_id)
+    exemplars = conversation.request.exemplars
+    own = conversation.known.exemplar_losses.get(parent.candidate_id)
     if own is not None and len(own) == len(exemplars):
         # What the incumbent takes a row for says nothing of another candidate.
-        is_incumbent = parent.candidate_id == talk.request.incumbent_id
+        is_incumbent = parent.candidate_id == conversation.request.incumbent_id
         order = sorted(range(len(own)), key=lambda place: -_finite(float(own[place])))
         rows = [exemplars[place] for place in order if not own[place] <= _RIGHT]
         return rows if is_incumbent else [_unjudged(row) for row in rows]

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentor_service.backends.scripted import ScriptedBackend
-from mentor_service.likeness import canonical
 from mentor_service.parsing import parse_numbers
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question, Strategy
 from mentor_service.session import AdviseSession
+from mentor_service.similarity import canonical
 from mentor_service.strategies import registry
 from mentor_service.strategies.options import COMMON
 from mentorgrad.errors import (

@@ -25,7 +25,7 @@ import grpc
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from mentor_service.answers import MAX_REPLY_BYTES
+from mentor_service.answer_limits import MAX_REPLY_BYTES
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model.advice import (
     AdviseOpen,

@@ -14,9 +14,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy.engine import make_url
 
-from mentor_service.backends import worker
+from mentor_service.backends import threaded_backend
 from mentor_service.backends.openai import OpenAIBackend
-from mentor_service.backends.worker import Generated, WorkerBackend
+from mentor_service.backends.threaded_backend import Generated, ThreadedBackend
 from mentor_service.protocols import Question
 from mentorgrad.errors import ResourceExhausted, Unavailable
 from mentorgrad.serving import health
@@ -174,15 +174,15 @@ def question(user: str) -> Question:
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[WorkerBackend[Engine]]:
-    made = WorkerBackend("model", Engine, queue_limit=4)
+async def backend() -> AsyncIterator[ThreadedBackend[Engine]]:
+    made = ThreadedBackend("model", Engine, queue_limit=4)
     yield made
     made.engine.go_on.set()
     await made.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_a_model_whose_thread_died(backend: WorkerBackend[Engine]) -> None:
+async def test_a_model_whose_thread_died(backend: ThreadedBackend[Engine]) -> None:
     async with watched(backend.check) as watcher:
         await watcher.says(SERVING)
         with pytest.raises(Exception, match="did not answer"):
@@ -191,20 +191,20 @@ async def test_a_model_whose_thread_died(backend: WorkerBackend[Engine]) -> None
 
 
 async def test_a_model_that_is_stuck_and_comes_back(
-    backend: WorkerBackend[Engine], monkeypatch: pytest.MonkeyPatch
+    backend: ThreadedBackend[Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with watched(backend.check) as watcher:
         await watcher.says(SERVING)
         with pytest.raises(Exception, match="did not answer"):
             await backend.ask(question("think"), 0.05)
         await backend.check()  # it may be about to notice
-        monkeypatch.setattr(worker, "_STUCK_SECONDS", 0.0)
+        monkeypatch.setattr(threaded_backend, "_STUCK_SECONDS", 0.0)
         await watcher.says(NOT_SERVING)
         backend.engine.go_on.set()
         await watcher.says(SERVING)
 
 
-async def test_a_model_that_fails_and_comes_back(backend: WorkerBackend[Engine]) -> None:
+async def test_a_model_that_fails_and_comes_back(backend: ThreadedBackend[Engine]) -> None:
     backend.engine.go_on.set()
     async with watched(backend.check) as watcher:
         await watcher.says(SERVING)
@@ -217,7 +217,7 @@ async def test_a_model_that_fails_and_comes_back(backend: WorkerBackend[Engine])
 
 
 async def test_a_question_that_only_fails_itself_changes_nothing(
-    backend: WorkerBackend[Engine],
+    backend: ThreadedBackend[Engine],
 ) -> None:
     backend.engine.go_on.set()
     with pytest.raises(Unavailable, match="the model failed"):

@@ -21,7 +21,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import Constraints
 from tests.support.told_strategy import POINTS, WORDS, Told, request, told
 
-FOLDER = Path(__file__).parent.parent / "unit" / "mentor" / "golden"
+FOLDER = Path(__file__).parent.parent / "unit" / "mentor_service" / "golden"
 
 _VARIANTS = {"evoprompt": [{"variant": "ga"}, {"variant": "de"}]}
 _CRITIQUE = "It says nothing of what is the matter."

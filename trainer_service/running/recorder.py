@@ -2,8 +2,8 @@
 
 While the store is away the run goes on, and what it records waits in a write buffer. When the
 buffer is full, or the store was away for longer than the policy allows, the run is to stop at its
-next step boundary: `check` says so. What waits is written in order when the store is back, the pause that was made of
-it included.
+next step boundary: `check` says so. What waits is written in order when the store is back, the
+pause that was made of it included.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mentor_service.backends.llama_cpp import LlamaCppBackend
 from mentor_service.backends.llama_runtime import Runtime
-from mentor_service.backends.worker import Interrupted
+from mentor_service.backends.threaded_backend import Interrupted
 from mentor_service.protocols import Question
 from mentorgrad.errors import Unavailable
 from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve

@@ -10,7 +10,7 @@ from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question, Reply
 from mentor_service.strategies import registry
 from mentor_service.strategies.maao import Maao
-from mentor_service.strategies.pool import best
+from mentor_service.strategies.shown_candidates import best
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, Unavailable
 from mentorgrad.model.advice import AnswerStatus, Constraints, ProposalKind, ProposalRequest
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from mentor_service import strategies
 from mentor_service.backends.scripted import ScriptedBackend, repeat
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
@@ -21,7 +22,8 @@ from mentorgrad.model.advice import AdviseOpen, AnswerStatus, Batch, ProposeInpu
 from tests.support.told_strategy import CARD, WORD_POOL, WORDS, request
 
 SHORTER = '''
-from mentor_service.strategies import Draft, Page, PromptedStrategy, Talk, pool, prompts
+from mentor_service.strategies import Conversation, Draft, PromptedStrategy, QuestionFacts
+from mentor_service.strategies import prompts, shown_candidates
 
 
 class Shorter(PromptedStrategy):
@@ -31,18 +33,18 @@ class Shorter(PromptedStrategy):
     description = "asks for phrases shorter than the best one so far"
     own_options = {"by": {"type": "integer", "minimum": 1, "description": "Words less."}}
 
-    async def converse(self, talk: Talk) -> None:
-        best = pool.best(talk.known, 1)
+    async def converse(self, conversation: Conversation) -> None:
+        best = shown_candidates.best(conversation.known, 1)
         most = max(1, len(best[0].text.split()) - self.options.own.get("by", 1)) if best else 3
 
-        def write(page: Page) -> prompts.Message:
-            shown = prompts.entries(page, "The best phrase so far:")
-            return prompts.compose(page, shown, f"{page.wanted('new')} of {most} words at most.")
+        def write(facts: QuestionFacts) -> prompts.Message:
+            shown = prompts.entries(facts, "The best phrase so far:")
+            return prompts.compose(facts, shown, f"{facts.wanted('new')} of {most} words at most.")
 
         def check(found):
             return "" if len(found.text.split()) <= most else f"more than {most} words"
 
-        await talk.propose(Draft(write, tuple(best), check=check))
+        await conversation.propose(Draft(write, tuple(best), check=check))
 '''
 
 
@@ -156,3 +158,22 @@ def test_the_guide_to_choosing_names_every_strategy_and_option() -> None:
         assert f"| `{name}` |" in guide
         for option in cls.options_schema["properties"]:
             assert f"`{option}`" in guide
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("Found", "ParsedProposal"),
+        ("Page", "QuestionFacts"),
+        ("Talk", "Conversation"),
+        ("pool", "shown_candidates"),
+    ],
+)
+def test_former_names_are_still_there_and_say_the_present_one(former: str, present: str) -> None:
+    with pytest.warns(DeprecationWarning, match=present):
+        assert getattr(strategies, former) is getattr(strategies, present)
+
+
+def test_any_other_name_is_unknown() -> None:
+    with pytest.raises(AttributeError, match="Nonsense"):
+        strategies.Nonsense  # noqa: B018

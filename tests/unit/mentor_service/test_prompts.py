@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mentor_service import prompts
 from mentor_service.parsing import Parsed
 from mentor_service.profiles import PROFILES
-from mentor_service.prompts import Page
+from mentor_service.prompts import QuestionFacts
 from mentorgrad.model.advice import Constraints, Exemplar, ProposalKind, TaskCard
 from tests.support import golden_questions
 
@@ -21,8 +21,8 @@ SHOWN = (
     prompts.Shown("bad words", 2.0),
     prompts.Shown("good words", 1.0, 0.75, "hope", "proposal"),
 )
-SMALL = Page(CARD, WORDS, PROFILES["small"], 3, SHOWN)
-CAPABLE = Page(CARD, WORDS, PROFILES["capable"], 5, SHOWN)
+SMALL = QuestionFacts(CARD, WORDS, PROFILES["small"], 3, SHOWN)
+CAPABLE = QuestionFacts(CARD, WORDS, PROFILES["capable"], 5, SHOWN)
 
 
 def test_every_question_is_the_one_in_its_file() -> None:
@@ -54,13 +54,13 @@ def test_the_example_in_the_capable_question_is_read_as_its_replies_are(
     assert len(parsed.found) == 1
 
 
-@pytest.mark.parametrize("page", [SMALL, CAPABLE], ids=["small", "capable"])
-def test_another_wording_changes_the_instruction_and_not_the_facts(page: Page) -> None:
-    asked = {name: prompts.trajectory(replace(page, wording=name)) for name in prompts.WORDINGS}
-    assert asked["instruct"] == prompts.trajectory(page)
+@pytest.mark.parametrize("facts", [SMALL, CAPABLE], ids=["small", "capable"])
+def test_another_wording_changes_the_instruction_and_not_the_facts(facts: QuestionFacts) -> None:
+    asked = {name: prompts.trajectory(replace(facts, wording=name)) for name in prompts.WORDINGS}
+    assert asked["instruct"] == prompts.trajectory(facts)
     assert len(set(asked.values())) == len(prompts.WORDINGS)
     facts = [
-        user[user.index("Topic:" if page is SMALL else "Task:") :] for _, user in asked.values()
+        user[user.index("Topic:" if facts is SMALL else "Task:") :] for _, user in asked.values()
     ]
     assert len(set(facts)) == 1
 
@@ -85,9 +85,9 @@ def test_what_was_wrong_is_said_when_it_is_asked_again() -> None:
 
 def test_questions_for_numbers_state_dimensions_and_bounds() -> None:
     points = (prompts.Shown("1.0 2.0", 3.5),)
-    page = Page(TaskCard("function", "rastrigin"), NUMBERS, PROFILES["small"], 2, points)
-    _, small = prompts.trajectory(page)
-    _, capable = prompts.trajectory(replace(page, profile=PROFILES["capable"]))
+    facts = QuestionFacts(TaskCard("function", "rastrigin"), NUMBERS, PROFILES["small"], 2, points)
+    _, small = prompts.trajectory(facts)
+    _, capable = prompts.trajectory(replace(facts, profile=PROFILES["capable"]))
     for text in (small, capable):
         assert "2 numbers" in text
         assert "rastrigin" in text

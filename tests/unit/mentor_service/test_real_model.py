@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mentor_service.likeness import canonical
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question, Reply
+from mentor_service.similarity import canonical
 from mentor_service.strategies import registry
 from mentorgrad.model.advice import (
     AdviseOpen,

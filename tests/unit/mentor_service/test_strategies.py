@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_service.likeness import edit_distance
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge
-from mentor_service.strategies import pool, registry
+from mentor_service.similarity import edit_distance
+from mentor_service.strategies import registry, shown_candidates
 from mentor_service.strategies.gpo import edit_budget
 from mentor_service.strategies.reflect import frontier
 from mentorgrad.model.advice import Answer, AnswerStatus, Exemplar
@@ -45,22 +45,27 @@ async def answered(
 
 def test_a_spread_goes_from_the_worst_to_the_best() -> None:
     ranked = [candidate(f"c{n}", f"w{n}", float(n)) for n in range(10)]
-    assert [item.candidate_id for item in pool.spread(ranked, 4)] == ["c9", "c6", "c3", "c0"]
-    assert [item.candidate_id for item in pool.spread(ranked[:2], 4)] == ["c1", "c0"]
-    assert pool.spread(ranked, 0) == []
+    assert [item.candidate_id for item in shown_candidates.spread(ranked, 4)] == [
+        "c9",
+        "c6",
+        "c3",
+        "c0",
+    ]
+    assert [item.candidate_id for item in shown_candidates.spread(ranked[:2], 4)] == ["c1", "c0"]
+    assert shown_candidates.spread(ranked, 0) == []
 
 
 def test_the_best_snapshot_is_soft_and_finite() -> None:
-    assert pool.best_snapshot(told()) == "s1/step80"
-    assert pool.best_snapshot(told(bare=True)) == ""
+    assert shown_candidates.best_snapshot(told()) == "s1/step80"
+    assert shown_candidates.best_snapshot(told(bare=True)) == ""
 
 
 def test_likeness_is_the_cosine_or_the_share_of_words() -> None:
     one, other = WORD_POOL[3], WORD_POOL[4]
     known = told(embeddings={})
-    assert pool.alike(known, one, other) == pytest.approx(3 / 7)
+    assert shown_candidates.alike(known, one, other) == pytest.approx(3 / 7)
     vectors = {one.candidate_id: np.float32([1, 0]), other.candidate_id: np.float32([0.6, 0.8])}
-    assert pool.alike(told(embeddings=vectors), one, other) == pytest.approx(0.6)
+    assert shown_candidates.alike(told(embeddings=vectors), one, other) == pytest.approx(0.6)
 
 
 # -- samples ----------------------------------------------------------------------------------

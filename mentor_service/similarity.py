@@ -58,7 +58,7 @@ def edit_distance(left: Words, right: Words) -> int:
     return row[-1]
 
 
-class Likeness:
+class SimilarityIndex:
     """A set of phrases that can be asked for like ones; a question costs about as much as a phrase
     has words, however many phrases there are.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_service.likeness import Likeness, canonical, edit_distance
+from mentor_service.similarity import SimilarityIndex, canonical, edit_distance
 
 WORDS = ["tall", "ship", "sea", "sails", "old", "red"]
 PHRASES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7)
@@ -29,13 +29,13 @@ PHRASES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7)
     ],
 )
 def test_what_is_the_same_and_what_is_near(text: str, same: bool, near: bool) -> None:
-    known = Likeness(["a letter about the order"])
+    known = SimilarityIndex(["a letter about the order"])
     assert known.same(text) is same
     assert known.near(text) is near
 
 
 def test_short_phrases_say_something_else_by_one_word() -> None:
-    known = Likeness(["message about billing"])
+    known = SimilarityIndex(["message about billing"])
     assert not known.near("message about refunds")
     assert known.near("billing message")
 
@@ -46,7 +46,7 @@ def test_phrases_of_four_words_are_near_if_one_edit_apart(one: list[str], other:
     distance = edit_distance(tuple(one), tuple(other))
     assert distance == edit_distance(tuple(other), tuple(one))
     assert (distance == 0) == (one == other)
-    near = Likeness([" ".join(one)]).near(" ".join(other))
+    near = SimilarityIndex([" ".join(one)]).near(" ".join(other))
     if len(other) >= 4 and distance <= 1:
         assert near
     if near:
@@ -57,12 +57,12 @@ def test_phrases_of_four_words_are_near_if_one_edit_apart(one: list[str], other:
 @given(words=PHRASES, seed=st.integers(0, 1000))
 def test_any_order_of_the_words_is_near(words: list[str], seed: int) -> None:
     mixed = random.Random(seed).sample(words, len(words))
-    assert Likeness([" ".join(words)]).near(" ".join(mixed))
+    assert SimilarityIndex([" ".join(words)]).near(" ".join(mixed))
 
 
 def test_very_long_phrases_are_compared_as_a_whole() -> None:
     words = ["sea"] * 5_000
-    known = Likeness([" ".join(words)])
+    known = SimilarityIndex([" ".join(words)])
     assert known.same(" ".join(words))
     assert not known.near(" ".join(["ship", *words[1:]]))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_service.backends.prefixes import Prefixes, Slot
+from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
 
 
 class CheckedMemory:
@@ -45,7 +45,7 @@ class Asked:
 
     def __init__(self, slots: int = 8, cells: int = 1_000, divisible: bool = True) -> None:
         self.memory = CheckedMemory(cells, divisible)
-        self.prefixes = Prefixes(self.memory, slots, cells, divisible)
+        self.prefixes = PrefixCache(self.memory, slots, cells, divisible)
 
     def ask(self, question: Sequence[int], replies: int = 0, stop: int | None = None) -> int:
         """Tokens that had to be evaluated; after `stop` of them the asker went away."""
@@ -59,7 +59,7 @@ class Asked:
         assert self.prefixes.used() == self.memory.used()
         return len(rest)
 
-    def _grow(self, slot: Slot, tokens: Sequence[int]) -> None:
+    def _grow(self, slot: CachedPrefix, tokens: Sequence[int]) -> None:
         self.memory.evaluate(slot.sequence, tokens)
         self.prefixes.grew(slot, tokens)
         assert self.memory.tokens(slot.sequence) == slot.tokens

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mentor_service.likeness import canonical, plain_letters
 from mentor_service.prompts import Shown
 from mentor_service.protocols import Knowledge
+from mentor_service.similarity import canonical, plain_letters
 from mentorgrad.model.run import Candidate, CandidateSource
 
 MOST_PLACES = 48

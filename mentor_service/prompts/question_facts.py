@@ -1,4 +1,4 @@
-"""What questions are made of: a page with the facts, and the blocks that most questions share.
+"""What questions are made of: the facts, and the blocks that most questions share.
 
 Texts from outside (descriptions, labels, projected words, train rows) go through `plain`, so that
 they cannot carry line breaks or a chat template's own marks into a question.
@@ -84,7 +84,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Page:
+class QuestionFacts:
     """The facts of one question."""
 
     card: TaskCard
@@ -124,43 +124,43 @@ class Page:
         return " ".join(filter(None, [verb, str(self.count), what, self.things(self.count)]))
 
 
-def compose(page: Page, context: Sequence[str], wish: str) -> Message:
+def compose(facts: QuestionFacts, context: Sequence[str], wish: str) -> Message:
     """A question for proposals: the task, what the strategy shows, and what it wants.
 
     A model that follows rules is told them; another one follows an example rather than a rule, and
     so is shown one, of another topic.
 
     Args:
-        page: The facts.
+        facts: The facts.
         context: Lines that the strategy shows.
         wish: What it wants, in one or two sentences.
     """
-    context = [*context, *_hint_lines(page)]
-    if not page.profile.rules:
-        head = _number_head(page) if page.numbers else _word_head(page)
-        tail = _number_tail(page) if page.numbers else []
+    context = [*context, *_hint_lines(facts)]
+    if not facts.profile.rules:
+        head = _number_head(facts) if facts.numbers else _word_head(facts)
+        tail = _number_tail(facts) if facts.numbers else []
         return Message("", "\n".join([*head, *context, *tail, wish]))
-    rules = _number_rules(page) if page.numbers else _word_rules(page)
+    rules = _number_rules(facts) if facts.numbers else _word_rules(facts)
     gap = [""] if context else []
-    lines = [*rules, *gap, *context, "", f"{wish} Answer in this form: {_json_example(page)}"]
-    if page.problem:
-        lines.append(_repair(page))
-    return Message(_ADVISERS[page.wording], "\n".join(lines))
+    lines = [*rules, *gap, *context, "", f"{wish} Answer in this form: {_json_example(facts)}"]
+    if facts.problem:
+        lines.append(_repair(facts))
+    return Message(_ADVISERS[facts.wording], "\n".join(lines))
 
 
-def entries(page: Page, heading: str, shown: Sequence[Shown] | None = None) -> list[str]:
+def entries(facts: QuestionFacts, heading: str, shown: Sequence[Shown] | None = None) -> list[str]:
     """Candidates with their losses under a heading; nothing where there are none."""
-    shown = page.shown if shown is None else shown
-    mark = "- " if page.profile.details else ""
-    return [heading, *(mark + entry(page, item) for item in shown)] if shown else []
+    shown = facts.shown if shown is None else shown
+    mark = "- " if facts.profile.details else ""
+    return [heading, *(mark + entry(facts, item) for item in shown)] if shown else []
 
 
-def entry(page: Page, item: Shown) -> str:
+def entry(facts: QuestionFacts, item: Shown) -> str:
     """One candidate with its loss."""
     text = plain(item.text)
-    if not page.profile.details:
+    if not facts.profile.details:
         figure = f"{item.loss:.3f}"
-        return f"{text} has value {figure}" if page.numbers else f"{text} ({figure})"
+        return f"{text} has value {figure}" if facts.numbers else f"{text} ({figure})"
     parts = [f"loss {item.loss:.4f}"]
     if item.accuracy is not None:
         parts.append(f"accuracy {item.accuracy:.3f}")
@@ -170,9 +170,9 @@ def entry(page: Page, item: Shown) -> str:
     return f"{line}; moved towards: {plain(item.toward)}" if item.toward else line
 
 
-def quoted(page: Page, row: Exemplar) -> str:
+def quoted(facts: QuestionFacts, row: Exemplar) -> str:
     """A train row's text in quotation marks, cut to what the profile shows."""
-    text = plain(row.text, page.profile.exemplar_characters).replace('"', "'")
+    text = plain(row.text, facts.profile.exemplar_characters).replace('"', "'")
     return f'"{text}"'
 
 
@@ -200,8 +200,8 @@ def labels(card: TaskCard) -> str:
     return ", ".join(label for label in shown if label) + more if shown else "none"
 
 
-def _word_head(page: Page) -> list[str]:
-    lead = _LEADS[page.wording]
+def _word_head(facts: QuestionFacts) -> list[str]:
+    lead = _LEADS[facts.wording]
     return [
         *([lead, ""] if lead else []),
         f"Topic: {_EXAMPLE_TOPIC}",
@@ -209,55 +209,55 @@ def _word_head(page: Page) -> list[str]:
         "Phrases:",
         *(text_line(number, text) for number, text in enumerate(EXAMPLE_PHRASES, start=1)),
         "",
-        f"Topic: {topic(page.card)}",
-        f"Words: {labels(page.card)}",
+        f"Topic: {topic(facts.card)}",
+        f"Words: {labels(facts.card)}",
     ]
 
 
-def _number_head(page: Page) -> list[str]:
-    limits = page.limits
+def _number_head(facts: QuestionFacts) -> list[str]:
+    limits = facts.limits
     form = number_format(limits)
     return [
         f"Find the point where a function of {limits.dimensions} numbers is lowest: "
-        f"{topic(page.card)}.",
+        f"{topic(facts.card)}.",
         f"Every number lies between {form.write(limits.lower)} and {form.write(limits.upper)}.",
     ]
 
 
-def _number_tail(page: Page) -> list[str]:
-    line = number_line(1, _middle(page.limits), number_format(page.limits))
+def _number_tail(facts: QuestionFacts) -> list[str]:
+    line = number_line(1, _middle(facts.limits), number_format(facts.limits))
     return [f"A point is written like this: {line.partition(' ')[2]}"]
 
 
-def _word_rules(page: Page) -> list[str]:
+def _word_rules(facts: QuestionFacts) -> list[str]:
     return [
-        f"Task: classify texts by {topic(page.card)}.",
-        f"Classes: {labels(page.card)}.",
+        f"Task: classify texts by {topic(facts.card)}.",
+        f"Classes: {labels(facts.card)}.",
         "The parameter is a phrase that is put in front of each class name; a text belongs to the "
         "class whose phrase and name together are nearest to it in meaning.",
-        f"A proposal has at most {page.limits.max_words} words of plain letters, without "
+        f"A proposal has at most {facts.limits.max_words} words of plain letters, without "
         "punctuation, and must make sense in front of every class name.",
         "The words shown for points of the descent are the nearest ones to continuous vectors, so "
         "they may read oddly; loss is what counts, and lower is better.",
     ]
 
 
-def _number_rules(page: Page) -> list[str]:
-    limits = page.limits
+def _number_rules(facts: QuestionFacts) -> list[str]:
+    limits = facts.limits
     return [
-        f"Task: minimise a function: {topic(page.card)}.",
+        f"Task: minimise a function: {topic(facts.card)}.",
         f"A point has {limits.dimensions} numbers, each between {limits.lower:g} and "
         f"{limits.upper:g}. Lower loss is better.",
     ]
 
 
-def _hint_lines(page: Page) -> list[str]:
+def _hint_lines(facts: QuestionFacts) -> list[str]:
     lines = []
-    if page.hints:
-        words = dict.fromkeys(hint.token for place in page.hints for hint in place.tokens)
+    if facts.hints:
+        words = dict.fromkeys(hint.token for place in facts.hints for hint in place.tokens)
         lines.append(f"Words that the gradient favours: {_listed(list(words))}.")
-    if page.only and page.profile.rules:
-        lines.append(f"A proposal may have no other words than these: {_listed(page.only)}.")
+    if facts.only and facts.profile.rules:
+        lines.append(f"A proposal may have no other words than these: {_listed(facts.only)}.")
     return lines
 
 
@@ -265,10 +265,10 @@ def _listed(words: Sequence[str]) -> str:
     return ", ".join(plain(word) for word in words[:_SHOWN_WORDS])
 
 
-def _json_example(page: Page) -> str:
-    content: dict[str, object] = {"values": _middle(page.limits)}
-    if not page.numbers:
-        words = EXAMPLE_PHRASES[0].split()[: page.limits.max_words]
+def _json_example(facts: QuestionFacts) -> str:
+    content: dict[str, object] = {"values": _middle(facts.limits)}
+    if not facts.numbers:
+        words = EXAMPLE_PHRASES[0].split()[: facts.limits.max_words]
         content = {"text": " ".join(words)}
     return json_reply([{"rationale": "why, in at most ten words", **content}])
 
@@ -277,8 +277,8 @@ def _middle(limits: Constraints) -> list[float]:
     return [(limits.lower + limits.upper) / 2] * min(limits.dimensions, 8)
 
 
-def _repair(page: Page) -> str:
+def _repair(facts: QuestionFacts) -> str:
     return (
-        f"The last answer could not be used ({plain(page.problem)}). Propose {page.count}, in the "
-        "form above."
+        f"The last answer could not be used ({plain(facts.problem)}). "
+        f"Propose {facts.count}, in the form above."
     )

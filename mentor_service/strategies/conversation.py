@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 
 from mentor_service import grammars
 from mentor_service.grammars import Slot
-from mentor_service.likeness import plain_letters
-from mentor_service.parsing import Check, Found, Parsed
+from mentor_service.parsing import Check, Parsed, ParsedProposal
 from mentor_service.profiles import Profile
-from mentor_service.prompts import EXAMPLE_PHRASES, Message, Page, foreign_words
+from mentor_service.prompts import EXAMPLE_PHRASES, Message, QuestionFacts, foreign_words
 from mentor_service.protocols import Ask, Knowledge, Question, Reply
-from mentor_service.strategies import pool
+from mentor_service.similarity import plain_letters
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.options import Options
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model.advice import (
@@ -45,11 +45,11 @@ _PATTERN_TURNS = 4
 _MOST_WORDS = 256
 """Favoured words that a grammar allows; each makes it slower."""
 
-Write = Callable[[Page], Message]
+Write = Callable[[QuestionFacts], Message]
 """Words a question."""
 
 
-def _no_objection(found: Found) -> str:
+def _no_objection(found: ParsedProposal) -> str:
     return ""
 
 
@@ -60,7 +60,7 @@ class Draft:
     write: Write
     """Words it; a pure function, called again with fewer candidates when it was too long."""
     shown: tuple[Candidate, ...] = ()
-    """Candidates for the page, the worst first. The first ones are left out when the question is
+    """Candidates to show, the worst first. The first ones are left out when the question is
     too long: what it cannot do without belongs into `write` itself."""
     parents: tuple[str, ...] | None = None
     """Ids of the candidates that the proposals are made from; None: those shown."""
@@ -81,7 +81,7 @@ class Draft:
 class Kept:
     """A proposal, and what it comes from."""
 
-    found: Found
+    found: ParsedProposal
     """As it was read."""
     parents: tuple[str, ...]
     """Candidates it was made from."""
@@ -111,11 +111,11 @@ class _Size:
 
 
 @dataclass
-class Talk:
+class Conversation:
     """See the module. What a strategy may look at, and by what it asks.
 
-    The same knowledge, request and replies make the same talk: whatever is drawn at random comes
-    from `random`.
+    The same knowledge, request and replies make the same conversation: whatever is drawn at random
+    comes from `random`.
     """
 
     request: ProposalRequest
@@ -154,7 +154,7 @@ class Talk:
     def __post_init__(self) -> None:
         self.random = random.Random(f"{self.strategy}:{self.request.seed}")
         foreign = () if self.profile.rules else foreign_words(self.known.open.card)
-        known = (*pool.texts(self.known), *EXAMPLE_PHRASES)
+        known = (*shown_candidates.texts(self.known), *EXAMPLE_PHRASES)
         self.parsed = Parsed(self.constraints, known, foreign, self.near)
 
     # -- what a strategy looks at -------------------------------------------------------------
@@ -200,7 +200,7 @@ class Talk:
 
     # -- what it does -------------------------------------------------------------------------
 
-    async def propose(self, draft: Draft, count: int | None = None) -> list[Found]:
+    async def propose(self, draft: Draft, count: int | None = None) -> list[ParsedProposal]:
         """Asks for proposals and keeps at most `count` of those that can be used.
 
         Args:
@@ -244,16 +244,16 @@ class Talk:
             write: Words the question.
             max_tokens: Most tokens of the reply.
             grammar: GBNF grammar of the reply; empty: free.
-            shown: Candidates for the page, the worst first.
+            shown: Candidates to show, the worst first.
 
         Raises:
             MentorgradError: The backend's.
         """
         size = _Size(len(shown), 1, extras=False)
         while True:
-            page = self.page(self.request.count, tuple(shown)[len(shown) - size.shown :])
+            facts = self.facts(self.request.count, tuple(shown)[len(shown) - size.shown :])
             try:
-                question = self._asked(write(page), max_tokens, grammar)
+                question = self._asked(write(facts), max_tokens, grammar)
                 reply = await self.ask_backend(question)
                 break
             except InvalidInput as error:
@@ -262,12 +262,14 @@ class Talk:
         self._record(question, reply)
         return reply.texts[0]
 
-    def offer(self, found: Found, parents: tuple[str, ...]) -> None:
+    def offer(self, found: ParsedProposal, parents: tuple[str, ...]) -> None:
         """Keeps a proposal that the strategy read itself, if the constraints allow it."""
         if self.missing and self.parsed.offer(found):
             self.kept.append(Kept(self.parsed.found[-1], parents, ""))
 
-    def page(self, count: int, shown: Sequence[Candidate] = (), extras: bool = True) -> Page:
+    def facts(
+        self, count: int, shown: Sequence[Candidate] = (), extras: bool = True
+    ) -> QuestionFacts:
         """The facts of a question.
 
         Args:
@@ -280,12 +282,12 @@ class Talk:
             keep = self.profile.hint_tokens
             hints = tuple(replace(at, tokens=at.tokens[:keep]) for at in self.request.hints)
         words = min(self.constraints.max_words, self.profile.max_words)
-        return Page(
+        return QuestionFacts(
             card=self.known.open.card,
             limits=replace(self.constraints, max_words=words),
             profile=self.profile,
             count=count,
-            shown=tuple(pool.show(candidate) for candidate in shown),
+            shown=tuple(shown_candidates.show(candidate) for candidate in shown),
             hints=hints,
             exemplars=self.exemplars if extras else (),
             problem=self.parsed.detail() if self.round else "",
@@ -315,7 +317,7 @@ class Talk:
         """The draft's own, and that of the words where no grammar sees to them."""
         allowed = self._allowed(draft)
 
-        def check(found: Found) -> str:
+        def check(found: ParsedProposal) -> str:
             if allowed and not allowed.keys() >= set(found.text.split()):
                 return "words that the gradient does not favour"
             return draft.check(found)
@@ -326,15 +328,17 @@ class Talk:
         self, draft: Draft, size: _Size, count: int, samples: int
     ) -> tuple[Question, tuple[Candidate, ...]]:
         shown = draft.shown[len(draft.shown) - size.shown :]
-        page = replace(self.page(size.lines, shown, size.extras), only=tuple(self._allowed(draft)))
-        each = _reply_tokens(page.limits, self.profile, draft.patterns)
+        facts = replace(
+            self.facts(size.lines, shown, size.extras), only=tuple(self._allowed(draft))
+        )
+        each = _reply_tokens(facts.limits, self.profile, draft.patterns)
         question = self._asked(
-            draft.write(page),
+            draft.write(facts),
             size.lines * each + 16,
-            "" if self.profile.json else self._grammar(draft, page),
+            "" if self.profile.json else self._grammar(draft, facts),
         )
         if self.profile.json:
-            question = replace(question, json_schema=grammars.reply_schema(page.limits.kind))
+            question = replace(question, json_schema=grammars.reply_schema(facts.limits.kind))
         return replace(
             question,
             samples=min(count, max(samples, math.ceil(count / size.lines))),
@@ -353,13 +357,13 @@ class Talk:
             repeat_penalty=0.0 if self.numbers else self.profile.repeat_penalty,
         )
 
-    def _grammar(self, draft: Draft, page: Page) -> str:
+    def _grammar(self, draft: Draft, facts: QuestionFacts) -> str:
         if self.numbers:
-            return grammars.number_lines(page.count, page.limits)
+            return grammars.number_lines(facts.count, facts.limits)
         if draft.patterns:
-            return grammars.pattern_lines(page.count, draft.patterns, page.only)
+            return grammars.pattern_lines(facts.count, draft.patterns, facts.only)
         return grammars.word_lines(
-            page.count, page.limits.max_words, self.profile.min_words, page.only
+            facts.count, facts.limits.max_words, self.profile.min_words, facts.only
         )
 
     def _record(self, asked: Question, reply: Reply) -> None:

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 
-class Memory(Protocol):
+class SequenceMemory(Protocol):
     """What a model has read, by sequence."""
 
     def copy(self, source: int, target: int, length: int) -> None:
@@ -34,7 +34,7 @@ class Memory(Protocol):
 
 
 @dataclass(eq=False)
-class Slot:
+class CachedPrefix:
     """One question that was read, or the part of it that was."""
 
     sequence: int
@@ -51,7 +51,7 @@ class Slot:
         return int(differing[0]) if len(differing) else length
 
 
-class Prefixes:
+class PrefixCache:
     """See the module. For one thread.
 
     Args:
@@ -62,16 +62,18 @@ class Prefixes:
             go on from the end of what they read.
     """
 
-    def __init__(self, memory: Memory, slots: int, cells: int, divisible: bool = True) -> None:
+    def __init__(
+        self, memory: SequenceMemory, slots: int, cells: int, divisible: bool = True
+    ) -> None:
         self.cells = cells
         self._memory = memory
         self._divisible = divisible
         self._free = list(range(slots))[::-1]
-        self._slots: list[Slot] = []
+        self._slots: list[CachedPrefix] = []
         """Least recently used first."""
         self._names = count()
 
-    def take(self, tokens: Sequence[int]) -> Slot:
+    def take(self, tokens: Sequence[int]) -> CachedPrefix:
         """A slot that holds the longest prefix there is of a question, and nothing else.
 
         At least the last token is left out, since only evaluating it tells what comes next. The
@@ -87,9 +89,9 @@ class Prefixes:
         self._slots.append(best)
         return best
 
-    def _best(self, tokens: Sequence[int]) -> tuple[Slot | None, int]:
+    def _best(self, tokens: Sequence[int]) -> tuple[CachedPrefix | None, int]:
         """The slot that shares most with a question but its last token, and how much."""
-        best: Slot | None = None
+        best: CachedPrefix | None = None
         most = (0, False)
         for slot in self._slots:
             shared = slot.shared(tokens[:-1])
@@ -100,23 +102,23 @@ class Prefixes:
                 best, most = slot, (shared, whole)
         return best, most[0]
 
-    def _branch(self, source: Slot | None, length: int) -> Slot:
+    def _branch(self, source: CachedPrefix | None, length: int) -> CachedPrefix:
         """A new slot that shares the first `length` tokens of `source`."""
         if not self._free:
             self._drop(next(slot for slot in self._slots if slot is not source))
-        slot = Slot(self._free.pop())
+        slot = CachedPrefix(self._free.pop())
         if source is not None and length:
             self._memory.copy(source.sequence, slot.sequence, length)
             slot.tokens, slot.cells = source.tokens[:length], source.cells[:length]
         self._slots.append(slot)
         return slot
 
-    def grew(self, slot: Slot, tokens: Sequence[int]) -> None:
+    def grew(self, slot: CachedPrefix, tokens: Sequence[int]) -> None:
         """Notes that `tokens` were evaluated at the end of a slot."""
         slot.tokens.extend(tokens)
         slot.cells.extend(next(self._names) for _ in tokens)
 
-    def room(self, slot: Slot, needed: int) -> int:
+    def room(self, slot: CachedPrefix, needed: int) -> int:
         """Makes room beside a slot at the cost of the others, as far as that is necessary.
 
         Args:
@@ -139,11 +141,11 @@ class Prefixes:
         while self._slots:
             self._drop(self._slots[0])
 
-    def _cut(self, slot: Slot, length: int) -> None:
+    def _cut(self, slot: CachedPrefix, length: int) -> None:
         self._memory.cut(slot.sequence, length)
         del slot.tokens[length:], slot.cells[length:]
 
-    def _drop(self, slot: Slot) -> None:
+    def _drop(self, slot: CachedPrefix) -> None:
         self._memory.cut(slot.sequence, 0)
         self._slots.remove(slot)
         self._free.append(slot.sequence)

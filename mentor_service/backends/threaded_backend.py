@@ -93,7 +93,7 @@ class _Job:
             raise Interrupted
 
 
-class WorkerBackend(Generic[E]):
+class ThreadedBackend(Generic[E]):
     """See the module. Safe to use from any thread or loop.
 
     Args:

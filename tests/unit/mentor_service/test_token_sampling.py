@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentor_service.backends.drawing import MIN_P, TOP_K, TOP_P, draw, likeliest, likely
+from mentor_service.backends.token_sampling import MIN_P, TOP_K, TOP_P, draw, likeliest, likely
 
 
 def _logits(seed: int, count: int, spread: float) -> np.ndarray:
