@@ -20,7 +20,7 @@ from mentorgrad.model.experiment import (
 )
 from mentorgrad.model.run import RunState
 from mentorgrad.wire import codec
-from run_store import page_tokens, paging, rules
+from run_store import invariants, page_tokens, paging
 
 EXPERIMENT, PHASE = "experiment", "phase"
 LABELS = (EXPERIMENT, PHASE, "arm", "task", "variation")
@@ -148,7 +148,7 @@ def cursor(page_size: int, token: str) -> paging.Cursor:
     Raises:
         InvalidInput: A bad page size or token.
     """
-    rules.check_page_size(page_size)
+    invariants.check_page_size(page_size)
     query = page_tokens.digest("experiments")
     return paging.Cursor(page_size, True, page_tokens.decode(token, query, (int, str)), query)
 

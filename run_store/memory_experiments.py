@@ -18,7 +18,7 @@ from mentorgrad.model.experiment import (
 )
 from mentorgrad.model.run import Run, RunState
 from mentorgrad.wire import codec
-from run_store import experiments, rules
+from run_store import experiments, invariants
 from run_store.experiments import EXPERIMENT, PHASE, Counts
 
 
@@ -57,7 +57,7 @@ class MemoryExperiments:
 
     def find_experiment(self, request_id: str, spec: ExperimentSpec) -> Experiment | None:
         """See `ExperimentStore.find_experiment`."""
-        rules.check_request_id(request_id)
+        invariants.check_request_id(request_id)
         with self._lock:
             self.check()
             for there in self._experiments.values():

@@ -37,14 +37,14 @@ from mentorgrad.model.run import (
 )
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
-from run_store import paging, rules, trajectory
-from run_store.memory_experiments import MemoryExperiments
-from run_store.projection import (
+from run_store import invariants, paging, trajectory
+from run_store.fold import (
     effective,
     fold,
     for_figures,
     is_superseded,
 )
+from run_store.memory_experiments import MemoryExperiments
 from run_store.protocols import Lease
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class _Record:
         """After a change by worker or control plane: nothing is wanted of a run without worker."""
         if self.run.state is RunState.RUNNING:
             return
-        cancel = rules.overdue_cancel(self.run, self.desired)
+        cancel = invariants.overdue_cancel(self.run, self.desired)
         if cancel is not None:
             self.add(cancel)
         self.desired = DesiredState.RUN
@@ -106,7 +106,7 @@ class MemoryRunStore(MemoryExperiments):
     def _record(self, run_id: str) -> _Record:
         self.check()
         if run_id not in self._records:
-            raise rules.run_not_found(run_id)
+            raise invariants.run_not_found(run_id)
         return self._records[run_id]
 
     def _runs(self) -> Iterable[Run]:
@@ -116,14 +116,14 @@ class MemoryRunStore(MemoryExperiments):
 
     def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
         """See `RunWriter.create`."""
-        created = rules.check_created(created)
+        created = invariants.check_created(created)
         with self._lock:
             there = self.find_request(created.request_id, created.spec)
             if there is not None:
                 return there, False
             waiting = sum(r.run.state is RunState.QUEUED for r in self._records.values())
             if max_queued is not None and waiting >= max_queued:
-                raise rules.queue_full(waiting)
+                raise invariants.queue_full(waiting)
             run_id = new_run_id()
             record = _Record(Run(run_id=run_id))
             record.add(_frozen(RunEvent(run_id, 1, 0, datetime.now(UTC), created)))
@@ -132,12 +132,12 @@ class MemoryRunStore(MemoryExperiments):
 
     def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
         """See `RunWriter.find_request`."""
-        rules.check_request_id(request_id)
+        invariants.check_request_id(request_id)
         with self._lock:
             self.check()
             for record in self._records.values():
                 if request_id and record.run.request_id == request_id:
-                    rules.check_same_request(record.run, spec)
+                    invariants.check_same_request(record.run, spec)
                     return record.run
             return None
 
@@ -145,7 +145,7 @@ class MemoryRunStore(MemoryExperiments):
         """See `RunWriter.claim`."""
         with self._lock:
             record = self._record(run_id)
-            rules.check_transition(record.run, RunState.RUNNING)
+            invariants.check_transition(record.run, RunState.RUNNING)
             attempt = record.run.attempt + 1
             self._change(record, RunState.RUNNING, "", attempt)
             record.desired = DesiredState.RUN
@@ -156,7 +156,7 @@ class MemoryRunStore(MemoryExperiments):
         """See `RunWriter.heartbeat`."""
         with self._lock:
             record = self._record(run_id)
-            rules.check_attempt(record.run, attempt)
+            invariants.check_attempt(record.run, attempt)
             record.lease_expires = time.time() + lease.total_seconds()
             return record.desired
 
@@ -167,16 +167,16 @@ class MemoryRunStore(MemoryExperiments):
 
     def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
         """See `RunWriter.append`."""
-        rules.check_chunk(run_id, attempt, events)
+        invariants.check_chunk(run_id, attempt, events)
         with self._lock:
             record = self._record(run_id)
-            rules.check_holder(record.run, attempt)
+            invariants.check_holder(record.run, attempt)
             new = self._new_events(record, events)
             if new:
-                rules.check_attempt(record.run, attempt)
+                invariants.check_attempt(record.run, attempt)
             trial = record.run
             for index, event in enumerate(new):
-                rules.check_follows(trial, event, f"events[{index}]")
+                invariants.check_follows(trial, event, f"events[{index}]")
                 trial = replace(trial, state=fold(trial, event).state)
             for event in new:
                 record.add(_frozen(event))
@@ -190,11 +190,11 @@ class MemoryRunStore(MemoryExperiments):
         for event in known:
             there = record.events[event.seq - 1] if event.seq > 0 else None
             if there is None or codec.encode_event(there) != codec.encode_event(event):
-                rules.check_attempt(record.run, event.attempt)
-                raise rules.unexpected_seq(record.run.run_id, event.seq, last_seq)
+                invariants.check_attempt(record.run, event.attempt)
+                raise invariants.unexpected_seq(record.run.run_id, event.seq, last_seq)
         new = events[len(known) :]
         if new and new[0].seq != last_seq + 1:
-            raise rules.unexpected_seq(record.run.run_id, new[0].seq, last_seq)
+            raise invariants.unexpected_seq(record.run.run_id, new[0].seq, last_seq)
         return new
 
     def transition(
@@ -203,7 +203,7 @@ class MemoryRunStore(MemoryExperiments):
         """See `RunWriter.transition`."""
         with self._lock:
             record = self._record(run_id)
-            rules.check_control(record.run, state, attempt)
+            invariants.check_control(record.run, state, attempt)
             self._change(record, state, reason, record.run.attempt)
             return record.run
 
@@ -218,7 +218,7 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             record = self._record(run_id)
             if record.run.state is not RunState.RUNNING:
-                raise rules.forbidden(record.run, f"asked to {desired.value}")
+                raise invariants.forbidden(record.run, f"asked to {desired.value}")
             record.desired = desired
             return record.run
 
@@ -237,11 +237,11 @@ class MemoryRunStore(MemoryExperiments):
         self, run_id: str, attempt: int, name: str, data: bytes, *, checkpoint: bool = False
     ) -> Artifact:
         """See `RunWriter.put_blob`."""
-        rules.check_blob(name, data)
+        invariants.check_blob(name, data)
         with self._lock:
             record = self._record(run_id)
-            rules.check_attempt(record.run, attempt)
-            blob = _Blob(bytes(data), rules.sha256(data), checkpoint)
+            invariants.check_attempt(record.run, attempt)
+            blob = _Blob(bytes(data), invariants.sha256(data), checkpoint)
             record.blobs[name] = blob
             return Artifact(name, len(data), blob.sha256)
 
@@ -249,7 +249,7 @@ class MemoryRunStore(MemoryExperiments):
         """See `RunWriter.prune_checkpoints`."""
         with self._lock:
             record = self._record(run_id)
-            rules.check_attempt(record.run, attempt)
+            invariants.check_attempt(record.run, attempt)
             blobs = record.blobs
             for name in [n for n, blob in blobs.items() if blob.checkpoint and n not in keep]:
                 del blobs[name]
@@ -257,7 +257,7 @@ class MemoryRunStore(MemoryExperiments):
     def import_run(self, events: Iterable[RunEvent]) -> Run:
         """See `RunWriter.import_run`."""
         log = list(map(_frozen, events))
-        record = _Record(rules.folded(log), log)
+        record = _Record(invariants.folded(log), log)
         kept = {event.seq for event in effective(record.events)}
         record.superseded = {event.seq for event in record.events} - kept
         with self._lock:
@@ -268,11 +268,11 @@ class MemoryRunStore(MemoryExperiments):
                 if list(map(codec.encode_event, there.events)) != list(
                     map(codec.encode_event, record.events)
                 ):
-                    raise rules.import_taken(run_id)
+                    raise invariants.import_taken(run_id)
                 return there.run
             for other in self._records.values():
                 if request_id and other.run.request_id == request_id:
-                    raise rules.request_id_taken(request_id, other.run.run_id)
+                    raise invariants.request_id_taken(request_id, other.run.run_id)
             self._records[run_id] = record
             return record.run
 
@@ -281,7 +281,7 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             record = self._record(run_id)
             if record.run.state is RunState.RUNNING:
-                raise rules.forbidden(record.run, "deleted")
+                raise invariants.forbidden(record.run, "deleted")
             del self._records[run_id]
 
     # -- reading ------------------------------------------------------------------------------
@@ -382,8 +382,8 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             blob = self._record(run_id).blobs.get(name)
         if blob is None:
-            raise rules.artifact_not_found(run_id, name)
-        return rules.check_digest(blob.data, blob.sha256, f"{name} of run {run_id}")
+            raise invariants.artifact_not_found(run_id, name)
+        return invariants.check_digest(blob.data, blob.sha256, f"{name} of run {run_id}")
 
     # -- the store itself ---------------------------------------------------------------------
 
@@ -426,8 +426,8 @@ def _fits(run: Run, wanted: RunFilter) -> bool:
     return all(
         (
             not wanted.states or run.state in wanted.states,
-            wanted.objective in ("", rules.objective_of(spec)),
-            wanted.task in ("", rules.task_of(spec)),
+            wanted.objective in ("", invariants.objective_of(spec)),
+            wanted.task in ("", invariants.task_of(spec)),
             wanted.mentor in ("", spec.mentor.name),
             wanted.name_contains.casefold() in spec.name.casefold(),
             all(spec.labels.get(key) == value for key, value in wanted.labels.items()),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mentorgrad.dictionaries import to_dict
 from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.model.run import Candidate, Run
-from run_store import page_tokens, rules
+from run_store import invariants, page_tokens
 
 T = TypeVar("T")
 Position = tuple[Any, ...]
@@ -81,7 +81,7 @@ def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: st
     Raises:
         InvalidInput: A bad page size or token.
     """
-    rules.check_page_size(page_size)
+    invariants.check_page_size(page_size)
     query = page_tokens.digest("runs", to_dict(run_filter), order.value)
     best = order is RunOrder.BEST_SELECTION_LOSS
     types = (bool, float, str) if best else (int, str)
@@ -102,7 +102,7 @@ def candidate_cursor(run_id: str, wanted: CandidateFilter, page_size: int, token
     Raises:
         InvalidInput: A bad page size or token.
     """
-    rules.check_page_size(page_size)
+    invariants.check_page_size(page_size)
     query = page_tokens.digest("candidates", run_id, to_dict(wanted))
     types = (bool, float, int, int) if wanted.best_first else (int, int)
     return Cursor(page_size, False, page_tokens.decode(token, query, types), query)

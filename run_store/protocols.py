@@ -169,7 +169,7 @@ class RunWriter(Protocol):
         ...
 
     def import_run(self, events: Iterable[RunEvent]) -> Run:
-        """Records a foreign run, all or nothing; the same run again is a no-op.
+        """Imports a run, all or nothing; the same run again is a no-op.
 
         Raises:
             InvalidInput: Not a log: a gap, another run's event, the first not `created`, or the

@@ -14,9 +14,9 @@ from sqlalchemy.engine import Connection, Engine
 from mentorgrad.errors import DataLoss, MentorgradError, Unavailable
 from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
-from run_store import dialects, rules
-from run_store.checkpoints import Checkpoints
+from run_store import dialects, invariants
 from run_store.tables import runs
+from run_store.wal_checkpoints import WalCheckpoints
 
 _CACHED_RUNS = 64
 
@@ -40,7 +40,7 @@ class SqlBase:
         self._turn: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if is_sqlite else contextlib.nullcontext()
         )
-        self._checkpoints = Checkpoints(engine)
+        self._checkpoints = WalCheckpoints(engine)
         self._cache: OrderedDict[str, tuple[bytes, Run]] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -108,15 +108,15 @@ class SqlBase:
     def _row(self, connection: Connection, statement: sa.Select[Any], run_id: str) -> sa.Row[Any]:
         found = (
             connection.execute(statement, {"run": run_id}).one_or_none()
-            if rules.is_run_id(run_id)
+            if invariants.is_run_id(run_id)
             else None
         )
         if found is None:
-            raise rules.run_not_found(run_id)
+            raise invariants.run_not_found(run_id)
         return found
 
     def _decode(self, run_id: str, data: bytes) -> Run:
-        """A stored projection, decoded once for each change of it."""
+        """A stored run, decoded once for each change of it."""
         with self._cache_lock:
             cached = self._cache.get(run_id)
         if cached is not None and cached[0] == data:

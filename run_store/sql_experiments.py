@@ -21,7 +21,7 @@ from mentorgrad.model.experiment import (
 from mentorgrad.model.run import RunState
 from mentorgrad.wire import codec
 from run_store import experiments as keeping
-from run_store import paging, rules
+from run_store import invariants, paging
 from run_store.experiments import EXPERIMENT, PHASE, Counts
 from run_store.sql_base import SqlBase
 from run_store.tables import experiments, run_labels, runs
@@ -40,7 +40,7 @@ class SqlExperiments(SqlBase):
         self, spec: ExperimentSpec, request_id: str = ""
     ) -> tuple[Experiment, bool]:
         """See `ExperimentStore.create_experiment`."""
-        rules.check_request_id(request_id)
+        invariants.check_request_id(request_id)
         with self._writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
@@ -60,7 +60,7 @@ class SqlExperiments(SqlBase):
 
     def find_experiment(self, request_id: str, spec: ExperimentSpec) -> Experiment | None:
         """See `ExperimentStore.find_experiment`."""
-        rules.check_request_id(request_id)
+        invariants.check_request_id(request_id)
         with self._reading() as connection:
             return _requested(connection, request_id, spec)
 
@@ -110,7 +110,7 @@ class SqlExperiments(SqlBase):
 
     def count_runs(self, experiment_id: str) -> Counts:
         """See `ExperimentStore.count_runs`."""
-        if not rules.is_run_id(experiment_id):
+        if not invariants.is_run_id(experiment_id):
             return {}
         with self._reading() as connection:
             rows = connection.execute(_COUNTS, {"experiment": experiment_id}).all()
@@ -137,7 +137,7 @@ def _load(connection: Connection, experiment_id: str, *, lock: bool = False) -> 
     statement = _BY_ID.with_for_update() if lock else _BY_ID
     row = (
         connection.execute(statement, {"experiment": experiment_id}).one_or_none()
-        if rules.is_run_id(experiment_id)
+        if invariants.is_run_id(experiment_id)
         else None
     )
     if row is None:

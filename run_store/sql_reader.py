@@ -21,7 +21,7 @@ from mentorgrad.model.query import (
 )
 from mentorgrad.model.run import Artifact, Candidate, Run, RunState, Trajectory
 from mentorgrad.wire import codec
-from run_store import dialects, paging, rules, sql_rows, trajectory
+from run_store import dialects, invariants, paging, sql_rows, trajectory
 from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 
@@ -156,8 +156,8 @@ class SqlReader(SqlBase):
                 else None
             )
         if row is None:
-            raise rules.artifact_not_found(run_id, name)
-        return rules.check_digest(row.data, row.sha256, f"{name} of run {run_id}")
+            raise invariants.artifact_not_found(run_id, name)
+        return invariants.check_digest(row.data, row.sha256, f"{name} of run {run_id}")
 
 
 def _decode_candidates(

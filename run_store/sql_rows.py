@@ -15,7 +15,7 @@ from mentorgrad.errors import DataLoss
 from mentorgrad.model.event import CandidatesScored, RunEvent, Segment
 from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
-from run_store import rules
+from run_store import invariants
 from run_store.paging import micros, rankable
 from run_store.tables import candidates, events, trajectory_segments
 
@@ -26,7 +26,7 @@ RAW = "raw-le"
 
 
 RUN_COLUMNS = ("state", "last_seq", "attempt", "best_selection_loss", "projection")
-"""Columns of a run that follow its projection."""
+"""Columns of a run that follow from its fold."""
 
 
 def run_columns(run: Run, data: bytes) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def fixed_columns(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "request_id": run.request_id or None,
         "name": run.spec.name.casefold(),
-        "objective": rules.objective_of(run.spec),
-        "task": rules.task_of(run.spec),
+        "objective": invariants.objective_of(run.spec),
+        "task": invariants.task_of(run.spec),
         "mentor": run.spec.mentor.name,
         "created_at": micros(run.created_at),
     }
@@ -100,7 +100,7 @@ def _segment_row(event: RunEvent, segment: Segment, parameters: np.ndarray) -> d
         "codec": RAW,
         "dtype": _name(dtype),
         "shape": ",".join(map(str, parameters.shape)),
-        "sha256": rules.sha256(data),
+        "sha256": invariants.sha256(data),
         "superseded": False,
         "data": data,
     }
@@ -139,7 +139,7 @@ def attach(event: RunEvent, row: Any) -> RunEvent:
         DataLoss: The bytes do not match their digest or shape.
     """
     what = f"event {event.seq} of run {event.run_id}"
-    rules.check_digest(row.data, row.sha256, what)
+    invariants.check_digest(row.data, row.sha256, what)
     try:
         if row.codec != RAW:
             raise ValueError(row.codec)

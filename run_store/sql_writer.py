@@ -15,9 +15,9 @@ from mentorgrad.model.event import Created, EventKind, Resumed, RunEvent, StateC
 from mentorgrad.model.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
-from run_store import dialects, rules, sql_rows
-from run_store.foreign_log import chunks, put_aside, rows_ahead
-from run_store.projection import fold, for_figures
+from run_store import dialects, invariants, sql_rows
+from run_store.fold import fold, for_figures
+from run_store.import_buffer import buffer_events, chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
@@ -35,7 +35,7 @@ class SqlWriter(SqlBase):
 
     def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
         """See `RunWriter.create`."""
-        created = rules.check_created(created)
+        created = invariants.check_created(created)
         with self._writing() as connection:
             self._lock_creation(connection)
             there = self._requested(connection, created.request_id, created.spec)
@@ -44,7 +44,7 @@ class SqlWriter(SqlBase):
             if max_queued is not None:
                 waiting = connection.execute(_COUNT_QUEUED).scalar_one()
                 if waiting >= max_queued:
-                    raise rules.queue_full(waiting)
+                    raise invariants.queue_full(waiting)
             first = RunEvent(new_run_id(), 1, 0, datetime.now(UTC), created)
             run = fold(Run(), first)
             self._insert_run(connection, run)
@@ -53,7 +53,7 @@ class SqlWriter(SqlBase):
 
     def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
         """See `RunWriter.find_request`."""
-        rules.check_request_id(request_id)
+        invariants.check_request_id(request_id)
         with self._reading() as connection:
             return self._requested(connection, request_id, spec) if request_id else None
 
@@ -62,7 +62,7 @@ class SqlWriter(SqlBase):
         if there is None:
             return None
         run = self._decode(*there)
-        rules.check_same_request(run, spec)
+        invariants.check_same_request(run, spec)
         return run
 
     def _lock_creation(self, connection: Connection) -> None:
@@ -74,7 +74,7 @@ class SqlWriter(SqlBase):
         """See `RunWriter.claim`."""
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
-            rules.check_transition(run, RunState.RUNNING)
+            invariants.check_transition(run, RunState.RUNNING)
             run = self._change(
                 connection,
                 run,
@@ -93,7 +93,7 @@ class SqlWriter(SqlBase):
             found = connection.execute(
                 sa.update(runs)
                 .where(
-                    runs.c.run_id == (run_id if rules.is_run_id(run_id) else ""),
+                    runs.c.run_id == (run_id if invariants.is_run_id(run_id) else ""),
                     runs.c.attempt == attempt,
                     runs.c.state == RunState.RUNNING.value,
                 )
@@ -101,7 +101,7 @@ class SqlWriter(SqlBase):
                 .returning(runs.c.desired_state)
             ).scalar_one_or_none()
             if found is None:
-                rules.check_attempt(self._load(connection, run_id), attempt)
+                invariants.check_attempt(self._load(connection, run_id), attempt)
             return DesiredState(str(found))
 
     def desired(self, run_id: str) -> DesiredState:
@@ -115,7 +115,7 @@ class SqlWriter(SqlBase):
         """See `RunWriter.transition`."""
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
-            rules.check_control(run, state, attempt)
+            invariants.check_control(run, state, attempt)
             change = StateChanged(state, reason)
             return self._change(connection, run, change, run.attempt)
 
@@ -136,7 +136,7 @@ class SqlWriter(SqlBase):
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
             if run.state is not RunState.RUNNING:
-                raise rules.forbidden(run, f"asked to {desired.value}")
+                raise invariants.forbidden(run, f"asked to {desired.value}")
             connection.execute(
                 sa.update(runs).where(runs.c.run_id == run_id).values(desired_state=desired.value)
             )
@@ -158,23 +158,23 @@ class SqlWriter(SqlBase):
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
             if run.state is RunState.RUNNING:
-                raise rules.forbidden(run, "deleted")
+                raise invariants.forbidden(run, "deleted")
             connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
 
     # -- events -------------------------------------------------------------------------------
 
     def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
         """See `RunWriter.append`."""
-        rules.check_chunk(run_id, attempt, events)
+        invariants.check_chunk(run_id, attempt, events)
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
-            rules.check_holder(run, attempt)
+            invariants.check_holder(run, attempt)
             new = self._new_events(connection, run, events)
             if not new:
                 return run.last_seq
-            rules.check_attempt(run, attempt)
+            invariants.check_attempt(run, attempt)
             for index, event in enumerate(new):
-                rules.check_follows(run, event, f"events[{index}]")
+                invariants.check_follows(run, event, f"events[{index}]")
                 earlier: Iterable[RunEvent] = ()
                 if isinstance(event.payload, Resumed):
                     earlier = [*self._earlier(connection, event), *new[:index]]
@@ -191,7 +191,7 @@ class SqlWriter(SqlBase):
         """
         if run.state is not RunState.RUNNING:
             wanted = DesiredState(self._scalar(connection, _DESIRED, run.run_id))
-            cancel = rules.overdue_cancel(run, wanted)
+            cancel = invariants.overdue_cancel(run, wanted)
             if cancel is not None:
                 run, new = fold(run, cancel), [*new, cancel]
             columns = columns | _NO_LEASE
@@ -206,10 +206,10 @@ class SqlWriter(SqlBase):
         new = [event for event in given if event.seq > run.last_seq]
         known = given[: len(given) - len(new)]
         if not self._are_there(connection, known):
-            rules.check_attempt(run, given[0].attempt)
-            raise rules.unexpected_seq(run.run_id, given[0].seq, run.last_seq)
+            invariants.check_attempt(run, given[0].attempt)
+            raise invariants.unexpected_seq(run.run_id, given[0].seq, run.last_seq)
         if new and new[0].seq != run.last_seq + 1:
-            raise rules.unexpected_seq(run.run_id, new[0].seq, run.last_seq)
+            raise invariants.unexpected_seq(run.run_id, new[0].seq, run.last_seq)
         return new
 
     def _are_there(self, connection: Connection, known: Sequence[RunEvent]) -> bool:
@@ -281,13 +281,13 @@ class SqlWriter(SqlBase):
     def import_run(self, events: Iterable[RunEvent]) -> Run:
         """See `RunWriter.import_run`.
 
-        The events are checked first, and put aside unless they are in memory already, so that a
+        The events are checked first, and buffered unless they are in memory already, so that a
         slow sender holds no lock.
         """
         if isinstance(events, Sequence):
-            return self._import(rules.folded(events), lambda: events)
-        with put_aside() as aside:
-            return self._import(rules.folded(aside.keeping(events)), aside.events)
+            return self._import(invariants.folded(events), lambda: events)
+        with buffer_events() as buffer:
+            return self._import(invariants.folded(buffer.keeping(events)), buffer.events)
 
     def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
         """Stores the log that makes a run; it may be read twice."""
@@ -307,14 +307,14 @@ class SqlWriter(SqlBase):
         if run.request_id:
             other = connection.execute(_BY_REQUEST, {"request": run.request_id}).one_or_none()
             if other is not None and other.run_id != run.run_id:
-                raise rules.request_id_taken(run.request_id, other.run_id)
+                raise invariants.request_id_taken(run.request_id, other.run_id)
         last_seq = connection.execute(_LAST_SEQ, {"run": run.run_id}).scalar_one_or_none()
         if last_seq is None:
             return False
         if last_seq != run.last_seq or not all(
             self._are_there(connection, chunk) for chunk in chunks(log())
         ):
-            raise rules.import_taken(run.run_id)
+            raise invariants.import_taken(run.run_id)
         return True
 
     # -- files --------------------------------------------------------------------------------
@@ -323,10 +323,10 @@ class SqlWriter(SqlBase):
         self, run_id: str, attempt: int, name: str, data: bytes, *, checkpoint: bool = False
     ) -> Artifact:
         """See `RunWriter.put_blob`."""
-        rules.check_blob(name, data)
-        digest = rules.sha256(data)
+        invariants.check_blob(name, data)
+        digest = invariants.sha256(data)
         with self._writing() as connection:
-            rules.check_attempt(self._load(connection, run_id, lock=True), attempt)
+            invariants.check_attempt(self._load(connection, run_id, lock=True), attempt)
             connection.execute(
                 sa.delete(blobs).where(blobs.c.run_id == run_id, blobs.c.name == name)
             )
@@ -344,7 +344,7 @@ class SqlWriter(SqlBase):
     def prune_checkpoints(self, run_id: str, attempt: int, keep: Sequence[str]) -> None:
         """See `RunWriter.prune_checkpoints`."""
         with self._writing() as connection:
-            rules.check_attempt(self._load(connection, run_id, lock=True), attempt)
+            invariants.check_attempt(self._load(connection, run_id, lock=True), attempt)
             connection.execute(
                 sa.delete(blobs).where(
                     blobs.c.run_id == run_id,

@@ -36,10 +36,10 @@ from mentorgrad.v1 import (
     trainer_service_pb2_grpc,
 )
 from mentorgrad.wire import tracing
-from run_store.history import SERVICE_NAME as HISTORY
-from run_store.history import HistoryServicer
 from run_store.open import open_store
 from run_store.protocols import RunStore
+from run_store.servicer import SERVICE_NAME as HISTORY
+from run_store.servicer import HistoryServicer
 from trainer_service.control_plane.mentor_registry import MentorRegistry, Probe
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.control_plane.scheduler import Scheduler

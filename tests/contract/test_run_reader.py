@@ -44,9 +44,9 @@ from mentorgrad.v1 import (
     trainer_service_pb2_grpc,
 )
 from mentorgrad.wire import codec
-from run_store.history import HistoryServicer
 from run_store.open import open_store
 from run_store.protocols import RunReader, RunStore
+from run_store.servicer import HistoryServicer
 
 MINUTE = timedelta(minutes=1)
 

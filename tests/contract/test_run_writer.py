@@ -34,7 +34,7 @@ from mentorgrad.model.query import CandidateFilter, EventQuery, View
 from mentorgrad.model.run import DesiredState, RunResult, RunState, Usage
 from mentorgrad.model.spec import MentorChoice, RunSpec
 from mentorgrad.wire.codec import encode_event
-from run_store.projection import replay
+from run_store.fold import replay
 
 MINUTE = timedelta(minutes=1)
 AT_ONCE = timedelta(0)

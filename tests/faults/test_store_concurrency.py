@@ -19,8 +19,8 @@ from mentorgrad.model.event import Created, Segment
 from mentorgrad.model.query import EventQuery, RunFilter, View
 from mentorgrad.model.run import RunState
 from mentorgrad.wire.codec import encode_event
+from run_store.fold import replay
 from run_store.open import open_store
-from run_store.projection import replay
 
 MINUTE = timedelta(minutes=1)
 ROOT = Path(__file__).parents[2]

@@ -27,9 +27,9 @@ from mentorgrad.wire import codec, tensors
 from mentorgrad.wire.channels import stream_channel
 from mentorgrad.wire.status import from_rpc_error
 from run_store import tailer
-from run_store.history import SERVICE_NAME, HistoryServicer
 from run_store.open import open_store
 from run_store.protocols import RunStore
+from run_store.servicer import SERVICE_NAME, HistoryServicer
 
 MINUTE = timedelta(minutes=1)
 

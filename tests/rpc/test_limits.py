@@ -34,7 +34,7 @@ from mentorgrad.v1.trainer_service_pb2_grpc import (
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
 from mentorgrad.wire.codec import to_message
 from mentorgrad.wire.status import from_rpc_error
-from run_store.history import _MAX_COMPARED_BYTES
+from run_store.servicer import _MAX_COMPARED_BYTES
 
 V1 = "/mentorgrad.v1"
 NO_MESSAGE = b"\xff\xff"
@@ -169,7 +169,7 @@ async def test_what_is_not_built_in_is_unimplemented(address: str) -> None:
 
 async def test_runs_that_make_no_message_together_are_not_compared(address: str) -> None:
     from mentorgrad.wire.channels import unary_channel
-    from run_store.history import HistoryServicer
+    from run_store.servicer import HistoryServicer
 
     class Large:
         """A store whose runs have a spec of a megabyte."""

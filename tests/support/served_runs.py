@@ -28,8 +28,8 @@ from mentorgrad.v1.experiment_service_pb2_grpc import (
 )
 from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
-from run_store.history import HistoryServicer
 from run_store.memory_store import MemoryRunStore
+from run_store.servicer import HistoryServicer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
 from trainer_service.experiments.coordinator import Coordinator

@@ -12,7 +12,7 @@ from pathlib import Path
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model.spec import External, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.models import resolve
-from run_store.rules import MAX_SEGMENT_BYTES
+from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import (
     TokenCounter,
     embedding_width,

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.ids import new_run_id
-from run_store import page_tokens, rules
+from run_store import invariants, page_tokens
 
 
 def test_run_ids_are_unique_and_ascending() -> None:
     found = [new_run_id() for _ in range(2000)]
     assert sorted(set(found)) == found
-    assert all(len(run_id) == 26 and rules.is_run_id(run_id) for run_id in found)
+    assert all(len(run_id) == 26 and invariants.is_run_id(run_id) for run_id in found)
     assert all(run_id == run_id.lower() for run_id in found)
 
 

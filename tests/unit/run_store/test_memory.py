@@ -14,7 +14,7 @@ from mentorgrad.model.event import Created, Finished, Segment, StateChanged
 from mentorgrad.model.query import View
 from mentorgrad.model.run import Candidate, RunResult, RunState, Snapshot
 from mentorgrad.model.spec import RunSpec
-from run_store import paging, rules, trajectory
+from run_store import invariants, paging, trajectory
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from tests.support.event_maker import EventMaker
@@ -67,7 +67,7 @@ def test_a_thinned_trajectory_is_not_held_whole(store: RunStore) -> None:
 def test_a_run_whose_result_is_huge_is_not_imported(store: RunStore) -> None:
     """Every listing would carry it."""
     make = EventMaker("huge")
-    parents = ("p" * 1_000,) * (rules.MAX_RUN_BYTES // 1_000)
+    parents = ("p" * 1_000,) * (invariants.MAX_RUN_BYTES // 1_000)
     result = RunResult(Candidate(parents=parents))
     log = [
         make(Created(RunSpec())),

@@ -15,7 +15,7 @@ _PAGES = 1000
 """SQLite's own default: pages in the log at which a commit checkpoints."""
 
 
-class Checkpoints:
+class WalCheckpoints:
     """Checkpoints of one database.
 
     A commit that leaves much in SQLite's write-ahead log copies it into the database at once and

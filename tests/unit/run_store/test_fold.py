@@ -1,4 +1,4 @@
-"""A run is the same projection of its log, however it is folded."""
+"""A run is the same fold of its log, however its events are grouped."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mentorgrad.model.event import (
     StateChanged,
 )
 from mentorgrad.model.run import Run, RunResult, RunState, Usage
-from run_store import projection
+from run_store import fold as fold_module
+from run_store.fold import FIGURES, effective, fold, for_figures, is_superseded, replay
 from run_store.memory_store import MemoryRunStore
-from run_store.projection import FIGURES, effective, fold, for_figures, is_superseded, replay
 from tests.support.event_maker import EventMaker
 
 STEPS = st.one_of(
@@ -180,12 +180,12 @@ def test_the_work_of_a_log_grows_with_its_length_alone(monkeypatch: pytest.Monke
         log += [make(StateChanged(RunState.RUNNING), attempt=attempt), make(Resumed(0))]
     log.append(make(Finished(RunState.FAILED)))
     folded = []
-    fold_figures = projection._fold_figures
+    fold_figures = fold_module._fold_figures
 
     def counted(run: Run, event: RunEvent) -> Run:
         folded.append(event.seq)
         return fold_figures(run, event)
 
-    monkeypatch.setattr(projection, "_fold_figures", counted)
+    monkeypatch.setattr(fold_module, "_fold_figures", counted)
     assert MemoryRunStore().import_run(log) == replay("run-1", log)
     assert len(folded) <= 2 * len(log)

@@ -26,7 +26,7 @@ from mentorgrad.model.run import TRANSITIONS, DesiredState, Run, RunState
 from mentorgrad.model.spec import Function, RunSpec
 from mentorgrad.schema import snake_case
 from mentorgrad.wire import codec
-from run_store.projection import fold_history, for_figures, with_figures
+from run_store.fold import fold_history, for_figures, with_figures
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 """Most raw parameters of one segment; more would not fit into one message with its snapshots."""
@@ -258,7 +258,7 @@ def check_follows(run: Run, event: RunEvent, where: str) -> None:
 
 
 class LogCheck:
-    """Checks a foreign log event by event: numbered from 1, of one run, its states allowed."""
+    """Checks an imported log event by event: numbered from 1, of one run, its states allowed."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -319,7 +319,7 @@ class LogCheck:
 
 
 def folded(given: Iterable[RunEvent]) -> Run:
-    """The run that a whole foreign log makes.
+    """The run that a whole imported log makes.
 
     Raises:
         InvalidInput: It is not the log of one finished run; names the field.

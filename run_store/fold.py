@@ -1,4 +1,4 @@
-"""A run as a projection of its log: the one pure function behind everything known of a run.
+"""A run as a fold of its log: the one pure function behind everything known of a run.
 
 What a log says falls in two. *History* (state, times, attempt, result) comes from every event: a
 resume does not undo that a run was interrupted. *Figures* (stage, step, losses, restarts, usage)

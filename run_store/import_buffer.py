@@ -1,4 +1,4 @@
-"""A foreign log on its way into a store: put aside while it comes, and made into rows."""
+"""Events of an imported log: buffered while they arrive, then made into rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Chunk = tuple[list[RunEvent], sql_rows.Rows]
 """Some events, and what they are in the store."""
 
 
-class Aside:
+class BufferedEvents:
     """Events that have come and will be read again.
 
     Args:
@@ -48,10 +48,10 @@ class Aside:
 
 
 @contextmanager
-def put_aside() -> Iterator[Aside]:
+def buffer_events() -> Iterator[BufferedEvents]:
     """A place for a log that can be read once only, to the block's end."""
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as file:
-        yield Aside(file)
+        yield BufferedEvents(file)
 
 
 def chunks(given: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:
