@@ -10,7 +10,7 @@ from typing import Any
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question, Reply
 from mentor_service.strategies import registry
-from mentorgrad.model.advice import ProposalRequest
+from mentorgrad.domain.advice import ProposalRequest
 
 
 def question(request: ProposalRequest, known: Knowledge, options: Mapping[str, Any]) -> Question:

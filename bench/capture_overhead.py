@@ -21,9 +21,9 @@ from bench.paired import abba, environment
 from bench.services import mentor_process
 from bench.worker import demo_parts
 from mentorgrad.cli.arms import OBJECTIVE
-from mentorgrad.model.event import Created, EventKind
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Capture, CaptureContent, MentorChoice, RunSpec, Stages
+from mentorgrad.domain.event import Created, EventKind
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Capture, CaptureContent, MentorChoice, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from trainer_service.running.execution import Parts, execute

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 
 from bench.paired import Paired, abba, environment
-from mentorgrad.model.spec import LabelPrompt, PromptTuning, Task
-from mentorgrad.models import resolve
+from mentorgrad.domain.spec import LabelPrompt, PromptTuning, Task
+from mentorgrad.model_refs import resolve
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.label_prompt import LabelPromptObjective

@@ -28,9 +28,9 @@ from bench.paired import Paired, abba, environment
 from mentor_service.backends.llama_cpp import LlamaCppBackend
 from mentor_service.grammars import word_lines
 from mentor_service.protocols import Knowledge, Question
-from mentorgrad.model.advice import AdviseOpen, Constraints, ProposalRequest, TaskCard
-from mentorgrad.model.run import Candidate, CandidateSource, Score
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.domain.advice import AdviseOpen, Constraints, ProposalRequest, TaskCard
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 COUNTS = (8, 32)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

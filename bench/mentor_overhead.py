@@ -22,7 +22,7 @@ from bench.paired import abba, environment
 from bench.services import mentor_process
 from mentor_service.protocols import Knowledge
 from mentorgrad.client import MentorClient
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     AnswerStatus,
     Batch,
@@ -31,8 +31,8 @@ from mentorgrad.model.advice import (
     ProposeInput,
     TaskCard,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 OPTIONS = {"samples": 1, "calls": 1}
 """One reply to one question, which is what the direct call gives."""

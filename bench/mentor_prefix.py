@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from bench.paired import abba, environment
 from mentor_service.backends.llama_cpp import LlamaCppBackend
 from mentor_service.protocols import Question, Reply
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 TOPICS = ("what a customer's message to an online shop is about", "how a guest found the hotel")
 WORDS = ["order", "help", "parcel", "letter", "money", "late", "wrong", "change", "page", "note"]

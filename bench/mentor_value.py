@@ -24,7 +24,7 @@ from mentorgrad.cli.local import local_services
 from mentorgrad.cli.output import Output, note
 from mentorgrad.cli.processes import cores
 from mentorgrad.client import Client
-from mentorgrad.model.experiment import ExperimentSpec, Figure, Report, Tuning
+from mentorgrad.domain.experiment import ExperimentSpec, Figure, Report, Tuning
 from mentorgrad.reports import markdown
 
 FILE = Path(__file__).parent.parent / "experiments" / "mentor_value.toml"

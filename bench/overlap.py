@@ -31,9 +31,9 @@ from bench.paired import abba, environment
 from bench.services import scripted_mentor
 from bench.worker import demo_parts
 from mentorgrad.cli.arms import OBJECTIVE
-from mentorgrad.model.event import Created
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Acceptance, MentorChoice, MentorMode, RunSpec, Stages
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Acceptance, MentorChoice, MentorMode, RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from trainer_service.running import alternation

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from bench.paired import abba, environment
-from mentorgrad.model.spec import LabelPrompt, Task
-from mentorgrad.models import resolve
+from mentorgrad.domain.spec import LabelPrompt, Task
+from mentorgrad.model_refs import resolve
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.label_prompt import LabelPromptObjective

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.paired import abba, environment
-from mentorgrad.model.event import Created, RunEvent, Segment
-from mentorgrad.model.run import Snapshot
+from mentorgrad.domain.event import Created, RunEvent, Segment
+from mentorgrad.domain.run import Snapshot
 from mentorgrad.wire.channels import SEGMENT_BYTES
 from run_store.open import open_store
 from run_store.protocols import RunStore

@@ -36,8 +36,8 @@ from bench.paired import abba, environment
 from bench.peer_stream import METHOD
 from bench.services import announced
 from mentorgrad.client import Client
-from mentorgrad.model.event import Created, Finished, Payload, RunEvent, Segment, StateChanged
-from mentorgrad.model.run import RunState, Snapshot
+from mentorgrad.domain.event import Created, Finished, Payload, RunEvent, Segment, StateChanged
+from mentorgrad.domain.run import RunState, Snapshot
 from mentorgrad.v1.trainer_service_pb2 import ImportRunRequest
 from mentorgrad.wire.channels import upload_channel
 from mentorgrad.wire.codec import to_message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mentorgrad.model.spec import DataFiles, Task
+from mentorgrad.domain.spec import DataFiles, Task
 
 TRAIN = "train.jsonl"
 TESTS = ("test_labelled.jsonl", "validation.jsonl")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mentorgrad.cli.arms import OBJECTIVE
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.spec import RunSpec
 from trainer_service import composition
 from trainer_service.job import WorkerJob
 from trainer_service.protocols import Objective

@@ -22,12 +22,12 @@ from pydantic.fields import FieldInfo
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad.cli import access, tokens
 from mentorgrad.cli.options import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.spec import RunSpec
-from mentorgrad.schema import Kind, all_dataclasses, field_bounds, field_types, snake_case
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.schema import FieldKind, all_dataclasses, field_bounds, field_types, snake_case
+from mentorgrad.serialization import to_dict
 from mentorgrad.serving.authorization import SCOPES
 from mentorgrad.serving.settings import ServiceSettings
-from mentorgrad.wire.codes import ANY, SPECIFIC
+from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 from trainer_service.settings import TrainerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -136,13 +136,13 @@ def spec_rows(cls: type) -> Iterator[tuple[str, ...]]:
     docs, bounds = field_docs(cls), field_bounds(cls)
     for name, kind in field_types(cls).items():
         limit = bounds[name].range_text()
-        if kind.kind is Kind.ENUM:
+        if kind.kind is FieldKind.ENUM:
             limit = ", ".join(f"`{member.value}`" for member in kind.base)  # type: ignore[attr-defined]
-        elif kind.kind is Kind.MESSAGE:
+        elif kind.kind is FieldKind.MESSAGE:
             limit = (
                 f"see [{kind.base.__name__}](#{snake_case(kind.base.__name__).replace('_', '-')})"
             )
-        elif kind.kind is Kind.UNION:
+        elif kind.kind is FieldKind.UNION:
             limit = "one of " + ", ".join(f"`{snake_case(m.__name__)}`" for m in kind.members)
         default = defaults.get(name, "")
         shown = "" if isinstance(default, (dict, list)) or default == "" else f"`{default}`"

@@ -15,7 +15,7 @@ from transformers import (
 
 from mentorgrad import MentorClient
 from mentorgrad.integrations.huggingface import MentorCallback, Rules
-from mentorgrad.models import DEFAULT_ENCODER, resolve
+from mentorgrad.model_refs import DEFAULT_ENCODER, resolve
 from trainer_service.tasks.builtin import load_builtin
 
 flags = argparse.ArgumentParser(description=__doc__)

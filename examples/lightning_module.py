@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from mentorgrad import MentorClient
 from mentorgrad.integrations.lightning import MentorCallback, Rules, Words
-from mentorgrad.models import DEFAULT_ENCODER, resolve
+from mentorgrad.model_refs import DEFAULT_ENCODER, resolve
 from trainer_service.tasks.builtin import load_builtin
 
 flags = argparse.ArgumentParser(description=__doc__)

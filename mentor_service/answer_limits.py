@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mentorgrad.model.advice import Answer, AnswerRecord
+from mentorgrad.domain.advice import Answer, AnswerRecord
 
 MAX_REPLY_BYTES = 4_000_000
 """Most bytes of all raw replies of one answer: half of what a message may have, and no more than a

@@ -13,7 +13,7 @@ from mentor_service.profiles import Profile, choose
 from mentor_service.protocols import Backend
 from mentor_service.servicer import SERVICE, MentorServicer
 from mentor_service.settings import MentorSettings, Secrets
-from mentorgrad import models
+from mentorgrad import model_refs
 from mentorgrad.errors import InvalidInput, NotFound, Unsupported
 from mentorgrad.serving import logs
 from mentorgrad.serving.metrics import exposed
@@ -89,7 +89,7 @@ def build_backend(settings: MentorSettings) -> tuple[Backend, int | None]:
         from mentor_service.backends.openai import OpenAIBackend
 
         key = Secrets().openai_api_key.get_secret_value()
-        model = "" if settings.model == models.DEFAULT_MENTOR_MODEL else settings.model
+        model = "" if settings.model == model_refs.DEFAULT_MENTOR_MODEL else settings.model
         return OpenAIBackend(
             settings.base_url,
             model,
@@ -104,7 +104,7 @@ def build_backend(settings: MentorSettings) -> tuple[Backend, int | None]:
             "the llama_cpp backend needs llama-cpp-python: pip install 'mentorgrad[mentor]'"
         ) from None
     try:
-        path = models.resolve(settings.model)
+        path = model_refs.resolve(settings.model)
     except NotFound as error:
         raise InvalidInput.field("model", error.message, reason=error.reason) from None
     local = LlamaCppBackend(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mentorgrad.model.advice import Constraints
+from mentorgrad.domain.advice import Constraints
 
 
 @dataclass(frozen=True)

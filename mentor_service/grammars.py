@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from mentor_service.formats import number_format
-from mentorgrad.model.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import Constraints, ProposalKind
 
 _LONGEST_WORD = 16
 """Letters of a word; without a limit a small model can run on in one word to the end."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from mentorgrad.model.advice import Answer
+from mentorgrad.domain.advice import Answer
 from mentorgrad.serving.metrics import ANSWER_BUCKETS
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mentor_service.similarity import SimilarityIndex, canonical
-from mentorgrad.model.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import Constraints, ProposalKind
 
 __all__ = ["Check", "Parsed", "ParsedProposal", "canonical", "first_line", "parse_numbers"]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from mentor_service.profiles import Profile
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     Batch,
@@ -22,7 +22,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.run import Candidate, Snapshot
+from mentorgrad.domain.run import Candidate, Snapshot
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from mentor_service.protocols import Backend
 from mentor_service.session import MAX_PROPOSALS, AdviseSession
 from mentor_service.strategies import registry
 from mentorgrad import __version__
-from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Batch,
     MentorInfo,
@@ -31,6 +30,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     ProposeInput,
 )
+from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceServicer
 from mentorgrad.wire.codec import from_message, to_message

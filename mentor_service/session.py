@@ -21,14 +21,7 @@ from structlog.contextvars import bind_contextvars
 
 from mentor_service.answer_limits import sendable, text_size
 from mentor_service.protocols import Backend, Knowledge, Question, Reply, Strategy
-from mentorgrad.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    InvalidInput,
-    MentorgradError,
-    ResourceExhausted,
-)
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Accepted,
     AdviseOpen,
     Answer,
@@ -38,7 +31,14 @@ from mentorgrad.model.advice import (
     ProposalKind,
     ProposalRequest,
 )
-from mentorgrad.model.run import Candidate, Snapshot
+from mentorgrad.domain.run import Candidate, Snapshot
+from mentorgrad.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidInput,
+    MentorgradError,
+    ResourceExhausted,
+)
 from mentorgrad.wire import tracing
 
 log = structlog.get_logger(__name__)

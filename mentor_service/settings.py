@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from mentorgrad.models import DEFAULT_MENTOR_MODEL
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL
 from mentorgrad.serving.settings import ListenerSettings, OperationSettings, ServiceSettings
 
 

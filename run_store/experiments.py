@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from mentorgrad.errors import AlreadyExists, NotFound, PreconditionFailed
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     EXPERIMENT_TRANSITIONS,
     Experiment,
     ExperimentPage,
     ExperimentSpec,
     ExperimentState,
 )
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.run import RunState
+from mentorgrad.errors import AlreadyExists, NotFound, PreconditionFailed
 from mentorgrad.wire import codec
 from run_store import invariants, page_tokens, paging
 
@@ -89,7 +89,7 @@ class ExperimentStore(Protocol):
 
         Args:
             experiment_id: The experiment.
-            state: The new state; `mentorgrad.model.experiment.EXPERIMENT_TRANSITIONS` says what is
+            state: The new state; `mentorgrad.domain.experiment.EXPERIMENT_TRANSITIONS` says what is
                 allowed.
             reason: Why, in one line.
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     Created,
     Finished,
@@ -24,7 +24,7 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.run import Run, RunState
+from mentorgrad.domain.run import Run, RunState
 from mentorgrad.schema import evolve
 
 FIGURES = (

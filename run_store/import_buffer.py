@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO
 
-from mentorgrad.model.event import RunEvent
+from mentorgrad.domain.event import RunEvent
 from mentorgrad.wire import codec
 from run_store import sql_rows
 

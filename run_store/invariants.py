@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from mentorgrad.domain.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
+from mentorgrad.domain.run import TRANSITIONS, DesiredState, Run, RunState
+from mentorgrad.domain.spec import Function, RunSpec
 from mentorgrad.errors import (
     AlreadyExists,
     Conflict,
@@ -20,10 +23,7 @@ from mentorgrad.errors import (
     PreconditionFailed,
     ResourceExhausted,
 )
-from mentorgrad.limits import check
-from mentorgrad.model.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
-from mentorgrad.model.run import TRANSITIONS, DesiredState, Run, RunState
-from mentorgrad.model.spec import Function, RunSpec
+from mentorgrad.field_limits import check
 from mentorgrad.schema import snake_case
 from mentorgrad.wire import codec
 from run_store.fold import fold_history, for_figures, with_figures

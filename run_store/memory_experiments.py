@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from mentorgrad.ids import new_run_id
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     Experiment,
     ExperimentPage,
     ExperimentSpec,
     ExperimentState,
 )
-from mentorgrad.model.run import Run, RunState
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import experiments, invariants
 from run_store.experiments import EXPERIMENT, PHASE, Counts

@@ -9,16 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from mentorgrad.errors import Unavailable
-from mentorgrad.ids import new_run_id
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     Created,
     Resumed,
     RunEvent,
     StateChanged,
 )
-from mentorgrad.model.query import (
+from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
@@ -27,7 +25,7 @@ from mentorgrad.model.query import (
     RunPage,
     View,
 )
-from mentorgrad.model.run import (
+from mentorgrad.domain.run import (
     Artifact,
     Candidate,
     DesiredState,
@@ -35,7 +33,9 @@ from mentorgrad.model.run import (
     RunState,
     Trajectory,
 )
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import Unavailable
+from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import invariants, paging, trajectory
 from run_store.fold import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
-from mentorgrad.model.run import Candidate, Run
+from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
+from mentorgrad.domain.run import Candidate, Run
+from mentorgrad.serialization import to_dict
 from run_store import invariants, page_tokens
 
 T = TypeVar("T")

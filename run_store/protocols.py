@@ -5,7 +5,7 @@ Guarantees of every implementation:
 - *Threads*: all methods may be called from any thread; none returns something that still changes.
 - *Order*: events of a run are numbered from 1 without gaps; a reader never sees seq n+1 before n.
 - *Atomicity*: an append is stored whole or not at all, in one transaction with the run's
-  projection.
+  fold.
 - *Ownership*: only the holder of the run's present attempt appends as a worker; everybody else gets
   `Conflict`.
 - *Idempotence*: appending the same events again, or creating with the same request_id, is a no-op.
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from mentorgrad.model.event import Created, RunEvent
-from mentorgrad.model.query import (
+from mentorgrad.domain.event import Created, RunEvent
+from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
@@ -29,8 +29,8 @@ from mentorgrad.model.query import (
     RunPage,
     View,
 )
-from mentorgrad.model.run import Artifact, DesiredState, Run, RunState, Trajectory
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState, Trajectory
+from mentorgrad.domain.spec import RunSpec
 from run_store.experiments import ExperimentStore
 
 
@@ -122,7 +122,7 @@ class RunWriter(Protocol):
 
         Args:
             run_id: The run.
-            state: The new state; `mentorgrad.model.run.TRANSITIONS` says what is allowed.
+            state: The new state; `mentorgrad.domain.run.TRANSITIONS` says what is allowed.
             reason: Why, in one line.
             attempt: Only if this is still the run's attempt (to bury a dead worker's run).
 

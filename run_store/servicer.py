@@ -9,17 +9,17 @@ from typing import Any
 
 import grpc.aio
 
-from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.limits import check
-from mentorgrad.model.event import EventKind, RunEvent
-from mentorgrad.model.query import (
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.query import (
     CandidateFilter,
     EventQuery,
     RunFilter,
     RunOrder,
     View,
 )
-from mentorgrad.results import spec_differences
+from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.field_limits import check
+from mentorgrad.responses import spec_differences
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors

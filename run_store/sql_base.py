@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from mentorgrad.domain.run import Run
 from mentorgrad.errors import DataLoss, MentorgradError, Unavailable
-from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
 from run_store import dialects, invariants
 from run_store.tables import runs

@@ -11,14 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
-from mentorgrad.ids import new_run_id
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     Experiment,
     ExperimentPage,
     ExperimentSpec,
     ExperimentState,
 )
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.run import RunState
+from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import experiments as keeping
 from run_store import invariants, paging

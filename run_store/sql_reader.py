@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
-from mentorgrad.model.event import EventKind, RunEvent
-from mentorgrad.model.query import (
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
@@ -19,7 +19,7 @@ from mentorgrad.model.query import (
     RunPage,
     View,
 )
-from mentorgrad.model.run import Artifact, Candidate, Run, RunState, Trajectory
+from mentorgrad.domain.run import Artifact, Candidate, Run, RunState, Trajectory
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging, sql_rows, trajectory
 from run_store.sql_base import SqlBase

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from mentorgrad.domain.event import CandidatesScored, RunEvent, Segment
+from mentorgrad.domain.run import Run
 from mentorgrad.errors import DataLoss
-from mentorgrad.model.event import CandidatesScored, RunEvent, Segment
-from mentorgrad.model.run import Run
 from mentorgrad.wire import codec
 from run_store import invariants
 from run_store.paging import micros, rankable

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
+from mentorgrad.domain.event import Created, EventKind, Resumed, RunEvent, StateChanged
+from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.ids import new_run_id
-from mentorgrad.model.event import Created, EventKind, Resumed, RunEvent, StateChanged
-from mentorgrad.model.run import Artifact, DesiredState, Run, RunState
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
 from run_store.fold import fold, for_figures

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import structlog
 
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.errors import InternalError, MentorgradError
-from mentorgrad.model.event import RunEvent
-from mentorgrad.model.query import EventQuery, View
 from run_store import paging
 from run_store.protocols import RunStore
 

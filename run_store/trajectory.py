@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mentorgrad.domain.event import EventKind, Segment
+from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.run import Snapshot, Trajectory
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.event import EventKind, Segment
-from mentorgrad.model.query import EventQuery, View
-from mentorgrad.model.run import Snapshot, Trajectory
 from run_store.protocols import RunReader
 
 _SEGMENTS = EventQuery(kinds=(EventKind.SEGMENT,), effective=True)

@@ -84,7 +84,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 def llama() -> Iterator[Any]:
     """The real SmolLM2 in llama.cpp on one thread, loaded once."""
     from mentor_service.backends.llama_cpp import LlamaCppBackend
-    from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+    from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
     backend = LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=2048)
     yield backend

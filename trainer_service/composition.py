@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from mentorgrad.domain.advice import AdviseOpen, MentorInfo
+from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import AdviseOpen, MentorInfo
-from mentorgrad.model.spec import Fallback, RunSpec
 from mentorgrad.serving import logs
 from mentorgrad.serving.health import in_thread
 from mentorgrad.serving.metrics import exposed
@@ -58,7 +58,7 @@ from trainer_service.settings import TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
 
 if TYPE_CHECKING:
-    from mentorgrad.model.run import Run
+    from mentorgrad.domain.run import Run
     from trainer_service.protocols import Mentor, Objective
     from trainer_service.running.execution import Parts
 

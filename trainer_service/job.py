@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mentorgrad.dictionaries import from_dict, to_dict
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded
+from mentorgrad.serialization import from_dict, to_dict
 from mentorgrad.wire.credentials import Credentials
 
 EXIT_OK = 0

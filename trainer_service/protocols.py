@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     Batch,
     Constraints,
@@ -22,7 +22,7 @@ from mentorgrad.model.advice import (
     TaskCard,
     Wants,
 )
-from mentorgrad.model.run import Candidate, Score
+from mentorgrad.domain.run import Candidate, Score
 from trainer_service.tasks.data import Row
 
 if TYPE_CHECKING:  # the control plane reads this module too, and must not import torch

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from mentorgrad.model.spec import CONTROLS, NAME_PATTERN
+from mentorgrad.domain.spec import CONTROLS, NAME_PATTERN
 from mentorgrad.serving.settings import ListenerSettings, OperationSettings
 
 

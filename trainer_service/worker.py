@@ -29,10 +29,10 @@ from typing import Any
 
 import structlog
 
+from mentorgrad.domain.event import Created, EventKind
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound, PreconditionFailed
-from mentorgrad.model.event import Created, EventKind
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Run, RunState
 from mentorgrad.serving import logs
 from mentorgrad.wire import tracing
 from run_store.open import open_store

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mentorgrad.dictionaries import from_dict, to_dict
 from mentorgrad.schema import bounded
+from mentorgrad.serialization import from_dict, to_dict
 
 SECONDS = 1.0
 """From one report to the next."""

@@ -4,27 +4,7 @@ from __future__ import annotations
 
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.client import Client, MentorClient
-from mentorgrad.errors import (
-    AlreadyExists,
-    Cancelled,
-    Conflict,
-    DataLoss,
-    DeadlineExceeded,
-    InternalError,
-    InvalidInput,
-    MentorgradError,
-    NotFound,
-    PermissionDenied,
-    PreconditionFailed,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    Unsupported,
-    Untrusted,
-    Violation,
-)
-from mentorgrad.mentor_client import AsyncMentorClient
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Accepted,
     AdviseOpen,
     Answer,
@@ -41,8 +21,8 @@ from mentorgrad.model.advice import (
     TaskCard,
     Wants,
 )
-from mentorgrad.model.event import EventKind, RunEvent
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.experiment import (
     Arm,
     Experiment,
     ExperimentPage,
@@ -53,8 +33,8 @@ from mentorgrad.model.experiment import (
     Tuning,
     Variation,
 )
-from mentorgrad.model.query import CandidateFilter, EventQuery, RunFilter, RunOrder, View
-from mentorgrad.model.run import (
+from mentorgrad.domain.query import CandidateFilter, EventQuery, RunFilter, RunOrder, View
+from mentorgrad.domain.run import (
     Artifact,
     Candidate,
     CandidateSource,
@@ -64,7 +44,7 @@ from mentorgrad.model.run import (
     Snapshot,
     Trajectory,
 )
-from mentorgrad.model.spec import (
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Capture,
@@ -88,16 +68,39 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.results import (
-    Comparison,
+from mentorgrad.errors import (
+    AlreadyExists,
+    Cancelled,
+    Conflict,
+    DataLoss,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    MentorgradError,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+    Untrusted,
+    Violation,
+)
+from mentorgrad.mentor_client import AsyncMentorClient
+from mentorgrad.responses import (
     CreatedExperiment,
     CreatedRun,
+    RunComparison,
     SpecDifference,
     TrainerInfo,
 )
 from mentorgrad.session import AsyncMentorSession, MentorSession
-from mentorgrad.wire.advising import Patience
+from mentorgrad.wire.advise_stream import Patience
 from mentorgrad.wire.credentials import Credentials
+
+Comparison = RunComparison
+"""Former name of `RunComparison`."""
 
 __all__ = [
     "Acceptance",
@@ -168,6 +171,7 @@ __all__ = [
     "Report",
     "ResourceExhausted",
     "Run",
+    "RunComparison",
     "RunEvent",
     "RunFilter",
     "RunOrder",

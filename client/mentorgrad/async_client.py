@@ -1,8 +1,8 @@
 """The client of a trainer service: create, steer, watch and read runs and experiments.
 
 `AsyncClient` is the implementation; `mentorgrad.client.Client` offers the same to code without an
-event loop. Values are the dataclasses of `mentorgrad.model` and `mentorgrad.results`; errors those
-of `mentorgrad.errors`.
+event loop. Values are the dataclasses of `mentorgrad.domain` and `mentorgrad.responses`; errors
+those of `mentorgrad.errors`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from mentorgrad.errors import (
-    DataLoss,
-    DeadlineExceeded,
-    InvalidInput,
-    Unavailable,
-    Untrusted,
-)
-from mentorgrad.experimenting import ExperimentCalls
-from mentorgrad.limits import check
-from mentorgrad.model.event import EventKind, Finished, RunEvent, StateChanged
-from mentorgrad.model.query import (
+from mentorgrad.domain.event import EventKind, Finished, RunEvent, StateChanged
+from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
@@ -37,18 +28,27 @@ from mentorgrad.model.query import (
     RunPage,
     View,
 )
-from mentorgrad.model.run import Artifact, Run, Snapshot, Trajectory
-from mentorgrad.model.spec import RunSpec
-from mentorgrad.results import Comparison, CreatedRun, TrainerInfo
+from mentorgrad.domain.run import Artifact, Run, Snapshot, Trajectory
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    InvalidInput,
+    Unavailable,
+    Untrusted,
+)
+from mentorgrad.experiment_calls import ExperimentCalls
+from mentorgrad.field_limits import check
+from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from mentorgrad.wire import tensors
-from mentorgrad.wire.calls import Closed, Connection, StreamLost, to_internal
 from mentorgrad.wire.codec import enum_number, fill, from_message, to_message
+from mentorgrad.wire.connection import Closed, Connection, StreamLost, to_internal
 from mentorgrad.wire.credentials import Credentials
-from mentorgrad.wire.outage import Outage
+from mentorgrad.wire.reconnect import ReconnectTimer
 
 DEFAULT_TARGET = "127.0.0.1:50551"
 """Where a trainer service listens unless told otherwise."""
@@ -187,29 +187,29 @@ class AsyncClient(ExperimentCalls):
             Unavailable: A lost connection did not come back within `resume_for`; names the last
                 seq.
         """
-        seen, outage = after_seq, Outage(self._resume_for, _FOLLOW_SECONDS)
+        seen, reconnect = after_seq, ReconnectTimer(self._resume_for, _FOLLOW_SECONDS)
         while True:
             try:
-                if outage.is_reopening:  # a stream says nothing while it connects; this does
+                if reconnect.is_reopening:  # a stream says nothing while it connects; this does
                     await self.get_run(run_id)
-                outage.opened()
+                reconnect.opened()
                 async with aclosing(self._follow(run_id, seen, kinds, view)) as events:
                     async for event in events:
                         seen = event.seq
-                        outage.is_over()
+                        reconnect.is_over()
                         yield event
                         if _is_end(event):
                             return
                 if (await self.get_run(run_id)).state.is_final:
                     return  # the last event was not among `kinds`, or lies before `after_seq`
-                outage.ended_well()
+                reconnect.ended_well()
             except (Closed, Untrusted):
                 raise
             except (StreamLost, Unavailable, DeadlineExceeded) as lost:
                 cause = lost.cause if isinstance(lost, StreamLost) else lost
-                if not outage.may_go_on(cause):
+                if not reconnect.may_go_on(cause):
                     raise _lost(self.target, run_id, seen, cause.message) from None
-            await asyncio.sleep(outage.pause())
+            await asyncio.sleep(reconnect.pause())
 
     async def _follow(
         self, run_id: str, after_seq: int, kinds: Sequence[EventKind], view: View
@@ -333,10 +333,10 @@ class AsyncClient(ExperimentCalls):
         )
         return from_message(CandidatePage, await self._history("ListCandidates", request))
 
-    async def compare_runs(self, run_ids: Sequence[str]) -> Comparison:
+    async def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
         """Several runs side by side, with the fields in which their specs differ."""
         request = history.CompareRunsRequest(run_ids=run_ids)
-        return from_message(Comparison, await self._history("CompareRuns", request))
+        return from_message(RunComparison, await self._history("CompareRuns", request))
 
     # -- files --------------------------------------------------------------------------------
 

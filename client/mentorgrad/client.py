@@ -9,13 +9,10 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from mentorgrad.async_client import DEFAULT_TARGET, AsyncClient
-from mentorgrad.background import BackgroundLoop
-from mentorgrad.errors import Unavailable
-from mentorgrad.mentor_client import DEFAULT_MENTOR, AsyncMentorClient
-from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
-from mentorgrad.model.event import EventKind, RunEvent
-from mentorgrad.model.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
-from mentorgrad.model.query import (
+from mentorgrad.domain.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
+from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
@@ -24,12 +21,21 @@ from mentorgrad.model.query import (
     RunPage,
     View,
 )
-from mentorgrad.model.run import Artifact, Run, Trajectory
-from mentorgrad.model.spec import RunSpec
-from mentorgrad.opening import Opening, Recording, RunImporter, opening, recording
-from mentorgrad.results import Comparison, CreatedExperiment, CreatedRun, TrainerInfo
+from mentorgrad.domain.run import Artifact, Run, Trajectory
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import Unavailable
+from mentorgrad.event_loop import BackgroundLoop
+from mentorgrad.mentor_client import DEFAULT_MENTOR, AsyncMentorClient
+from mentorgrad.responses import CreatedExperiment, CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.session import MentorSession
-from mentorgrad.wire.advising import Patience
+from mentorgrad.session_options import (
+    Recording,
+    RunImporter,
+    SessionOptions,
+    open_request,
+    recording,
+)
+from mentorgrad.wire.advise_stream import Patience
 from mentorgrad.wire.credentials import Credentials
 
 __all__ = [
@@ -190,7 +196,7 @@ class Client(_Facade):
             self._client.list_candidates(run_id, candidate_filter, page_size, page_token)
         )
 
-    def compare_runs(self, run_ids: Sequence[str]) -> Comparison:
+    def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
         """Several runs side by side, with the fields in which their specs differ."""
         return self._loop.run(self._client.compare_runs(run_ids))
 
@@ -262,10 +268,10 @@ class MentorClient(_Facade):
         spec: RunSpec | None = None,
         record_file: Path | None = None,
         patience: Patience | None = None,
-        **options: Unpack[Opening],
+        **options: Unpack[SessionOptions],
     ) -> MentorSession:
         """A session about a soft prompt, to be entered as a context."""
-        opened = opening(task, **options)
+        opened = open_request(task, **options)
         recorded = recording(record_to, opened, spec, record_file)
         return self.open_session(opened, recorded, patience)
 

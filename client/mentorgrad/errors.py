@@ -18,7 +18,8 @@
     └── InternalError         a defect of ours; says nothing of its inside to a client
 
 Each class carries a stable `reason` (UPPER_SNAKE, sent as google.rpc.ErrorInfo) and says whether
-the same call may succeed later. The table from class to gRPC status is `mentorgrad.wire.status`.
+the same call may succeed later. The table from class to gRPC status is
+`mentorgrad.wire.error_mapping`.
 """
 
 from __future__ import annotations

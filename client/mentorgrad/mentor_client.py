@@ -6,16 +6,22 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from mentorgrad.limits import check
-from mentorgrad.model.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
-from mentorgrad.model.spec import RunSpec
-from mentorgrad.opening import Opening, Recording, RunImporter, opening, recording
+from mentorgrad.domain.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.field_limits import check
 from mentorgrad.session import AsyncMentorSession
+from mentorgrad.session_options import (
+    Recording,
+    RunImporter,
+    SessionOptions,
+    open_request,
+    recording,
+)
 from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
-from mentorgrad.wire.advising import Patience
-from mentorgrad.wire.calls import Connection, ServiceClient
+from mentorgrad.wire.advise_stream import Patience
 from mentorgrad.wire.codec import from_message, to_message
+from mentorgrad.wire.connection import Connection, ServiceClient
 from mentorgrad.wire.credentials import Credentials
 
 DEFAULT_MENTOR = "127.0.0.1:50552"
@@ -54,7 +60,7 @@ class AsyncMentorClient(ServiceClient):
         spec: RunSpec | None = None,
         record_file: Path | None = None,
         patience: Patience | None = None,
-        **options: Unpack[Opening],
+        **options: Unpack[SessionOptions],
     ) -> AsyncMentorSession:
         """A session about a soft prompt, to be entered as a context.
 
@@ -65,12 +71,12 @@ class AsyncMentorClient(ServiceClient):
                 here.
             record_file: A new file for its log, which stays; by default a temporary one.
             patience: How long the parts of a session may take.
-            **options: See `Opening`.
+            **options: See `SessionOptions`.
 
         Raises:
             InvalidInput: Something is out of bounds.
         """
-        opened = opening(task, **options)
+        opened = open_request(task, **options)
         recorded = recording(record_to, opened, spec, record_file)
         return self.open_session(opened, recorded, patience)
 

@@ -14,16 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mentorgrad.errors import PreconditionFailed, Unsupported
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     EventKind,
     RestartDecided,
     RunEvent,
     Segment,
 )
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Run, Trajectory
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run, Trajectory
+from mentorgrad.errors import PreconditionFailed, Unsupported
 
 _COLOURS = ("#0072b2", "#d55e00", "#7f7f7f", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Distinct for colour-blind readers too (Okabe and Ito's palette)."""

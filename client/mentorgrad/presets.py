@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import (
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     MentorChoice,
@@ -26,6 +24,8 @@ from mentorgrad.model.spec import (
     RunSpec,
     Stages,
 )
+from mentorgrad.errors import InvalidInput
+from mentorgrad.serialization import to_dict
 
 
 def maao_released() -> RunSpec:

@@ -6,8 +6,9 @@ A dataclass states the limits of a field beside the field::
     class Stages:
         steps: int = bounded(40, ge=1, le=100_000)
 
-`mentorgrad.limits` says where a tree of such dataclasses breaks them; `mentorgrad.dictionaries`
-builds the tree from TOML or JSON, and `mentorgrad.wire.codec` from messages.
+`mentorgrad.field_limits` says where a tree of such dataclasses breaks them;
+`mentorgrad.serialization` builds the tree from TOML or JSON, and `mentorgrad.wire.codec` from
+messages.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Validated:
         yield from ()
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """How a field's type is written, in dictionaries and on the wire."""
 
     SCALAR = "scalar"
@@ -113,7 +114,7 @@ class Kind(Enum):
 class FieldType:
     """A field's annotation, taken apart once."""
 
-    kind: Kind
+    kind: FieldKind
     base: type
     """The element's class; for a union, `object`."""
     optional: bool = False
@@ -155,23 +156,23 @@ def _classify(annotation: Any) -> FieldType:
         optional = len(members) < len(typing.get_args(annotation))
         if len(members) == 1:
             return dataclasses.replace(_classify(members[0]), optional=optional)
-        return FieldType(Kind.UNION, object, optional=optional, members=tuple(members))
+        return FieldType(FieldKind.UNION, object, optional=optional, members=tuple(members))
     if origin is tuple:
         return dataclasses.replace(_classify(typing.get_args(annotation)[0]), repeated=True)
     if origin is not None and issubclass(origin, Mapping):
         value = typing.get_args(annotation)[1]
-        return FieldType(Kind.STRING_MAP if value is str else Kind.STRUCT, dict)
+        return FieldType(FieldKind.STRING_MAP if value is str else FieldKind.STRUCT, dict)
     if annotation is np.ndarray or origin is np.ndarray:
-        return FieldType(Kind.ARRAY, np.ndarray)
+        return FieldType(FieldKind.ARRAY, np.ndarray)
     if dataclasses.is_dataclass(annotation):
-        return FieldType(Kind.MESSAGE, cast(type, annotation))
+        return FieldType(FieldKind.MESSAGE, cast(type, annotation))
     if issubclass(annotation, Enum):
-        return FieldType(Kind.ENUM, annotation)
+        return FieldType(FieldKind.ENUM, annotation)
     if annotation is datetime:
-        return FieldType(Kind.DATETIME, datetime)
+        return FieldType(FieldKind.DATETIME, datetime)
     if annotation is timedelta:
-        return FieldType(Kind.DURATION, timedelta)
-    return FieldType(Kind.SCALAR, annotation)
+        return FieldType(FieldKind.DURATION, timedelta)
+    return FieldType(FieldKind.SCALAR, annotation)
 
 
 @per_class
@@ -198,6 +199,6 @@ def all_dataclasses(roots: Iterable[type]) -> tuple[type, ...]:
         seen[cls] = None
         for kind in field_types(cls).values():
             todo.extend(kind.members)
-            if kind.kind is Kind.MESSAGE:
+            if kind.kind is FieldKind.MESSAGE:
                 todo.append(kind.base)
     return tuple(seen)

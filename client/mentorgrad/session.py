@@ -16,10 +16,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from mentorgrad.background import BackgroundLoop
+from mentorgrad.domain.advice import Answer
+from mentorgrad.domain.run import Score
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.model.advice import Answer
-from mentorgrad.model.run import Score
+from mentorgrad.event_loop import BackgroundLoop
 from mentorgrad.session_base import SessionBase
 
 

@@ -12,10 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mentorgrad.errors import InvalidInput, PreconditionFailed
-from mentorgrad.limits import check
-from mentorgrad.logbook import Logbook
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Accepted,
     AdviseOpen,
     Answer,
@@ -25,13 +22,16 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Run, RunState, Score, Snapshot
-from mentorgrad.model.spec import Policy
-from mentorgrad.opening import Recording, RunImporter
-from mentorgrad.recording import MAX_ROW_BYTES, RunRecorder
+from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunState, Score, Snapshot
+from mentorgrad.domain.spec import Policy
+from mentorgrad.errors import InvalidInput, PreconditionFailed
+from mentorgrad.field_limits import check
+from mentorgrad.run_recorder import MAX_ROW_BYTES, RunRecorder
+from mentorgrad.session_log import SessionLog
+from mentorgrad.session_options import Recording, RunImporter
 from mentorgrad.wire import tracing
-from mentorgrad.wire.advising import AdviseLink, Patience
-from mentorgrad.wire.calls import Connection
+from mentorgrad.wire.advise_stream import AdviseStream, Patience
+from mentorgrad.wire.connection import Connection
 
 _CLOSED = "SESSION_CLOSED"
 """Reason of what needs an open session."""
@@ -65,9 +65,9 @@ class SessionBase:
         """What it was opened with."""
         self.run: Run | None = None
         """The recorded run, after closing."""
-        self._link = AdviseLink(connect, opened, patience)
+        self._stream = AdviseStream(connect, opened, patience)
         self._recorded = recorded
-        self._log = Logbook()
+        self._log = SessionLog()
         self._shape: tuple[int, ...] | None = None
         self._unsent: list[tuple[Snapshot, np.ndarray | None]] = []
         self._unsent_bytes = 0
@@ -80,17 +80,17 @@ class SessionBase:
     @property
     def target(self) -> str:
         """``HOST:PORT`` of the mentor."""
-        return self._link.target
+        return self._stream.target
 
     @property
     def accepted(self) -> Accepted | None:
         """What the mentor said on opening; None: it was not there yet."""
-        return self._link.accepted
+        return self._stream.accepted
 
     @property
     def wants(self) -> Wants:
         """What the strategy wants to be sent."""
-        return self._link.accepted.wants if self._link.accepted is not None else Wants()
+        return self._stream.accepted.wants if self._stream.accepted is not None else Wants()
 
     @property
     def stage(self) -> int:
@@ -189,7 +189,7 @@ class SessionBase:
             score=Score(float(loss), accuracy, rows),
         )
         self._send(self._log.stage)
-        self._link.outbox.tell(check(Batch(stage=candidate.stage, candidates=(candidate,))))
+        self._stream.outbox.tell(check(Batch(stage=candidate.stage, candidates=(candidate,))))
         self._log.candidate(candidate)
         return candidate
 
@@ -219,21 +219,21 @@ class SessionBase:
         self._check_open()
         if not self._request_id:
             raise PreconditionFailed("there is nothing to report: nothing was asked yet")
-        self._link.outbox.tell(check(Outcomes(self._request_id, tuple(outcomes))))
+        self._stream.outbox.tell(check(Outcomes(self._request_id, tuple(outcomes))))
         self._log.decided(outcomes, policy, probe_steps, incumbent_probe_loss, reason)
 
     # -- what waits, on an event loop ---------------------------------------------------------
 
     async def _open(self) -> None:
-        if self._link.outbox.is_closed:
+        if self._stream.outbox.is_closed:
             raise PreconditionFailed("the session was closed; open another", reason=_CLOSED)
-        await self._link.start()
+        await self._stream.start()
         try:
-            await self._link.settled()
+            await self._stream.settled()
             if self._recorded is not None:
-                self._log = Logbook(RunRecorder(self._recorded.spec, self._recorded.file))
+                self._log = SessionLog(RunRecorder(self._recorded.spec, self._recorded.file))
         except BaseException:
-            await self._link.close()
+            await self._stream.close()
             raise
         self._is_open = True
 
@@ -252,7 +252,7 @@ class SessionBase:
         )
         check(request)
         began = time.monotonic()
-        with self._link.outbox.asking(request) as pending:
+        with self._stream.outbox.asking(request) as pending:
             try:
                 async with asyncio.timeout(timeout):
                     answer = await asyncio.wrap_future(pending.future)
@@ -268,7 +268,7 @@ class SessionBase:
         if not self._is_open:
             return
         self._is_open = False
-        await self._link.close()
+        await self._stream.close()
         self._log.finish(*_ending(error), test)
         recorder = self._log.recorder
         if recorder is None or self._recorded is None:
@@ -286,7 +286,7 @@ class SessionBase:
 
     def cancel(self) -> None:
         """Ends a pending `ask`, with status ``cancelled``; from any thread."""
-        self._link.outbox.cancel()
+        self._stream.outbox.cancel()
 
     # -- within -------------------------------------------------------------------------------
 
@@ -318,7 +318,7 @@ class SessionBase:
         # A session that opens meanwhile may begin to want parameters: half of them are no use.
         parameters = np.stack(rows) if len(rows) == len(unsent) else None
         snapshots = tuple(snapshot for snapshot, _ in unsent)
-        self._link.outbox.tell(Batch(stage=stage, snapshots=snapshots, parameters=parameters))
+        self._stream.outbox.tell(Batch(stage=stage, snapshots=snapshots, parameters=parameters))
 
 
 def _ending(error: BaseException | None) -> tuple[RunState, str]:

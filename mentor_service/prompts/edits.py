@@ -17,7 +17,7 @@ from mentor_service.prompts.question_facts import (
     quoted,
     topic,
 )
-from mentorgrad.model.advice import Exemplar, PositionHints
+from mentorgrad.domain.advice import Exemplar, PositionHints
 
 
 @dataclass(frozen=True)

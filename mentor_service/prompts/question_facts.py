@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mentor_service.formats import json_reply, number_format, number_line, text_line
 from mentor_service.profiles import Profile
-from mentorgrad.model.advice import Constraints, Exemplar, PositionHints, ProposalKind, TaskCard
+from mentorgrad.domain.advice import Constraints, Exemplar, PositionHints, ProposalKind, TaskCard
 
 EXAMPLE_PHRASES = (
     "a guest asks about the",

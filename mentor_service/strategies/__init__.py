@@ -17,8 +17,8 @@ from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
 from mentor_service.strategies.options import Options
-from mentorgrad.model.advice import Answer, ProposalKind, ProposalRequest, Wants
-from mentorgrad.model.run import Candidate
+from mentorgrad.domain.advice import Answer, ProposalKind, ProposalRequest, Wants
+from mentorgrad.domain.run import Candidate
 
 __all__ = [
     "Answer",

@@ -17,8 +17,7 @@ from mentor_service.protocols import Ask, Knowledge
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.conversation import Conversation, Kept
 from mentor_service.strategies.options import Options, schema
-from mentorgrad.errors import InvalidInput, MentorgradError
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Proposal,
@@ -26,6 +25,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
+from mentorgrad.errors import InvalidInput, MentorgradError
 
 
 class PromptedStrategy(ABC):

@@ -22,8 +22,7 @@ from mentor_service.protocols import Ask, Knowledge, Question, Reply
 from mentor_service.similarity import plain_letters
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.options import Options
-from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AnswerRecord,
     Constraints,
     Exemplar,
@@ -31,7 +30,8 @@ from mentorgrad.model.advice import (
     ProposalKind,
     ProposalRequest,
 )
-from mentorgrad.model.run import Candidate
+from mentorgrad.domain.run import Candidate
+from mentorgrad.errors import InvalidInput
 
 _TOKENS_A_WORD = 4
 """Generous: odd words are written in several tokens."""

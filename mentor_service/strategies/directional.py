@@ -21,8 +21,8 @@ from mentor_service.similarity import canonical, plain_letters
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
-from mentorgrad.model.advice import PositionHints, Wants
-from mentorgrad.model.run import Candidate, CandidateSource
+from mentorgrad.domain.advice import PositionHints, Wants
+from mentorgrad.domain.run import Candidate, CandidateSource
 
 _HEAT = 0.3
 """Added to the temperature where few words are allowed, which repeat themselves soon."""

@@ -16,7 +16,7 @@ from mentor_service import prompts
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
-from mentorgrad.model.run import Candidate
+from mentorgrad.domain.run import Candidate
 
 _POPULATION = 10
 _QUESTIONS = 4

@@ -20,8 +20,8 @@ from mentor_service.similarity import edit_distance
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
-from mentorgrad.model.advice import ProposalKind, Wants
-from mentorgrad.model.run import Candidate, CandidateSource
+from mentorgrad.domain.advice import ProposalKind, Wants
+from mentorgrad.domain.run import Candidate, CandidateSource
 
 _RELEVANT = 3
 """Past candidates shown beside the latest."""

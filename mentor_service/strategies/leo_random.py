@@ -8,7 +8,7 @@ from __future__ import annotations
 from mentor_service import prompts
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
-from mentorgrad.model.advice import Wants
+from mentorgrad.domain.advice import Wants
 
 
 class LeoRandom(PromptedStrategy):

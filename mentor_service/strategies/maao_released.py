@@ -13,7 +13,7 @@ from mentor_service.parsing import ParsedProposal, first_line
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation
-from mentorgrad.model.advice import ProposalKind
+from mentorgrad.domain.advice import ProposalKind
 
 _REPLY_TOKENS = 96
 

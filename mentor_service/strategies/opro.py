@@ -11,7 +11,7 @@ from mentor_service import prompts
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
-from mentorgrad.model.advice import Wants
+from mentorgrad.domain.advice import Wants
 
 _MOST = 20
 """Candidates shown at most."""

@@ -22,9 +22,9 @@ from mentor_service.prompts import Shown
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
+from mentorgrad.domain.advice import Exemplar, ProposalKind, Wants
+from mentorgrad.domain.run import Candidate
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Exemplar, ProposalKind, Wants
-from mentorgrad.model.run import Candidate
 
 _SENTENCE = 160
 """Characters of a critique where replies have a grammar."""

@@ -27,9 +27,9 @@ from mentor_service.strategies.maao import Maao
 from mentor_service.strategies.maao_released import MaaoReleased
 from mentor_service.strategies.opro import Opro
 from mentor_service.strategies.reflect import Reflect
+from mentorgrad.domain.advice import StrategyInfo, Wants
+from mentorgrad.domain.spec import NAME_PATTERN
 from mentorgrad.errors import InvalidInput, Violation
-from mentorgrad.model.advice import StrategyInfo, Wants
-from mentorgrad.model.spec import NAME_PATTERN
 from mentorgrad.schema import join
 
 log = structlog.get_logger(__name__)

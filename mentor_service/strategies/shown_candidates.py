@@ -11,7 +11,7 @@ import numpy as np
 from mentor_service.prompts import Shown
 from mentor_service.protocols import Knowledge
 from mentor_service.similarity import canonical, plain_letters
-from mentorgrad.model.run import Candidate, CandidateSource
+from mentorgrad.domain.run import Candidate, CandidateSource
 
 MOST_PLACES = 48
 """Words of a pattern; a grammar has room for some."""

@@ -22,6 +22,7 @@ from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.grammars import number_lines, reply_schema, word_lines
 from mentor_service.protocols import Question
+from mentorgrad.domain.advice import Constraints, ProposalKind
 from mentorgrad.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -29,8 +30,7 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from mentorgrad.model.advice import Constraints, ProposalKind
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 CONTEXT = 2048
 

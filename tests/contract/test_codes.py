@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grpc import StatusCode
 
-from mentorgrad.wire.codes import ANY, SPECIFIC
+from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 from tests.fuzz.methods import METHODS
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
-from mentorgrad.model.event import Created
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.experiment import (
     EXPERIMENT_TRANSITIONS,
     Arm,
     ExperimentSpec,
@@ -19,8 +18,9 @@ from mentorgrad.model.experiment import (
     Tuning,
     Variation,
 )
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
 
 SPEC = ExperimentSpec(
     name="which",

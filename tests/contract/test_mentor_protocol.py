@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     AnswerStatus,
     Batch,
@@ -23,7 +23,7 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     TaskCard,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score, Snapshot
+from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.protocols import Scored
 

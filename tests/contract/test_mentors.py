@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     AnswerStatus,
     Batch,
@@ -23,8 +23,8 @@ from mentorgrad.model.advice import (
     TaskCard,
     TokenHint,
 )
-from mentorgrad.model.run import Candidate, Score, Snapshot
-from mentorgrad.model.spec import CONTROLS, Function
+from mentorgrad.domain.run import Candidate, Score, Snapshot
+from mentorgrad.domain.spec import CONTROLS, Function
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.remote import RemoteMentor
 from trainer_service.mentors.shuffled import ShuffledMentor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mentorgrad.model.advice import Proposal, ProposalKind, ProposalStatus
+from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus
 from tests.support.numerics import CPU, encoder, objective, tickets, tiny_encoder, tune
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
@@ -480,7 +480,7 @@ def test_the_start_can_be_given_in_words() -> None:
 
 def test_the_demo_task_is_neither_trivial_nor_untrainable() -> None:
     """Zero-shot leaves room, and plain tuning takes at least five points of it."""
-    from mentorgrad.model.spec import Optimizer
+    from mentorgrad.domain.spec import Optimizer
 
     built = objective("label_prompt")
     baseline = built.baseline()
@@ -499,7 +499,7 @@ def test_the_demo_task_is_neither_trivial_nor_untrainable() -> None:
 
 
 def test_training_is_the_same_twice() -> None:
-    from mentorgrad.model.spec import Optimizer
+    from mentorgrad.domain.spec import Optimizer
 
     first = tune(objective("label_prompt"), Optimizer(), 3, seed=7)
     again = tune(tickets(), Optimizer(), 3, seed=7)

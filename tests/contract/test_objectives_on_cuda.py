@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mentorgrad.model.advice import Proposal
+from mentorgrad.domain.advice import Proposal
 from tests.support.numerics import CUDA, ON_CUDA, encoder, objective
 from trainer_service.protocols import Objective
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.spec import Optimizer as Spec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import Optimizer as Spec
 from trainer_service.optimizers import OPTIMIZERS
 from trainer_service.optimizers.build import build_optimizer
 from trainer_service.protocols import Optimizer

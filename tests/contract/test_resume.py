@@ -12,18 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.errors import NotFound
-from mentorgrad.model.advice import AnswerStatus, ProposalRequest
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import AnswerStatus, ProposalRequest
+from mentorgrad.domain.event import (
     CheckpointSaved,
     Created,
     EventKind,
     ProposalsReceived,
     Resumed,
 )
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     DataFiles,
@@ -38,6 +37,7 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
+from mentorgrad.errors import NotFound
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
 from run_store.protocols import RunStore

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.model.advice import ProposalRequest
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Budget, Function, MentorChoice, MentorMode, Stages
+from mentorgrad.domain.advice import ProposalRequest
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Budget, Function, MentorChoice, MentorMode, Stages
 from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from tests.contract.test_resume_overlapped import AfterSteps

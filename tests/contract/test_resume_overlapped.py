@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.model.advice import Answer, AnswerStatus, ProposalRequest
-from mentorgrad.model.event import EventKind, ProposalsReceived
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import MentorChoice, MentorMode
+from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalRequest
+from mentorgrad.domain.event import EventKind, ProposalsReceived
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import MentorChoice, MentorMode
 from run_store.memory_store import MemoryRunStore
 from run_store.protocols import RunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts

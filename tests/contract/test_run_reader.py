@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from mentorgrad.client import BackgroundLoop, Client
-from mentorgrad.errors import InvalidInput, NotFound
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CheckpointSaved,
     Created,
     EventKind,
@@ -28,15 +27,16 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.query import (
+from mentorgrad.domain.query import (
     CandidateFilter,
     EventQuery,
     RunFilter,
     RunOrder,
     View,
 )
-from mentorgrad.model.run import CandidateSource, RunState
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.run import CandidateSource, RunState
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.serving.server import Server
 from mentorgrad.v1 import (
     history_service_pb2_grpc,

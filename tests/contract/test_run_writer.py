@@ -10,16 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mentorgrad.errors import (
-    AlreadyExists,
-    Conflict,
-    InvalidInput,
-    MentorgradError,
-    NotFound,
-    PreconditionFailed,
-    ResourceExhausted,
-)
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CheckpointSaved,
     Created,
     EventKind,
@@ -30,9 +21,18 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.query import CandidateFilter, EventQuery, View
-from mentorgrad.model.run import DesiredState, RunResult, RunState, Usage
-from mentorgrad.model.spec import MentorChoice, RunSpec
+from mentorgrad.domain.query import CandidateFilter, EventQuery, View
+from mentorgrad.domain.run import DesiredState, RunResult, RunState, Usage
+from mentorgrad.domain.spec import MentorChoice, RunSpec
+from mentorgrad.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidInput,
+    MentorgradError,
+    NotFound,
+    PreconditionFailed,
+    ResourceExhausted,
+)
 from mentorgrad.wire.codec import encode_event
 from run_store.fold import replay
 

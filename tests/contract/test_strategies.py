@@ -22,15 +22,7 @@ from mentor_service.session import AdviseSession
 from mentor_service.similarity import canonical
 from mentor_service.strategies import registry
 from mentor_service.strategies.options import COMMON
-from mentorgrad.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    InvalidInput,
-    MentorgradError,
-    ResourceExhausted,
-    Unavailable,
-)
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Batch,
@@ -41,6 +33,14 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     TokenHint,
     Wants,
+)
+from mentorgrad.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidInput,
+    MentorgradError,
+    ResourceExhausted,
+    Unavailable,
 )
 from tests.support.told_strategy import POINTS, WORDS, Told, candidate, fitting, request, told
 

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from mentorgrad.domain.advice import MentorInfo, Outcomes, ProposalRequest
+from mentorgrad.domain.event import Payload, RunEvent, Segment
+from mentorgrad.domain.experiment import Experiment, Report
+from mentorgrad.domain.query import CandidateFilter, RunFilter
+from mentorgrad.domain.run import Artifact, Run, Snapshot
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import DataLoss, InvalidInput
-from mentorgrad.model.advice import MentorInfo, Outcomes, ProposalRequest
-from mentorgrad.model.event import Payload, RunEvent, Segment
-from mentorgrad.model.experiment import Experiment, Report
-from mentorgrad.model.query import CandidateFilter, RunFilter
-from mentorgrad.model.run import Artifact, Run, Snapshot
-from mentorgrad.model.spec import RunSpec
-from mentorgrad.schema import FieldType, Kind, all_dataclasses, field_types
+from mentorgrad.schema import FieldKind, FieldType, all_dataclasses, field_types
 from mentorgrad.v1 import event_pb2, query_pb2, run_pb2, tensor_pb2
 from mentorgrad.wire import codec, tensors
 
@@ -33,7 +33,10 @@ ROOTS = (
 )
 DATACLASSES = all_dataclasses(ROOTS)
 ENUMS = {
-    kind.base for cls in DATACLASSES for kind in field_types(cls).values() if kind.kind is Kind.ENUM
+    kind.base
+    for cls in DATACLASSES
+    for kind in field_types(cls).values()
+    if kind.kind is FieldKind.ENUM
 }
 
 
@@ -63,7 +66,7 @@ def test_a_default_that_is_not_zero_has_presence_on_the_wire(cls: type) -> None:
     descriptor = codec.message_class(cls).DESCRIPTOR
     for field in dataclasses.fields(cls):
         kind = field_types(cls)[field.name]
-        if kind.kind is not Kind.SCALAR or kind.repeated:
+        if kind.kind is not FieldKind.SCALAR or kind.repeated:
             continue
         if field.default not in (dataclasses.MISSING, "", 0, 0.0, False):
             assert descriptor.fields_by_name[field.name].has_presence, field.name
@@ -98,26 +101,26 @@ SCALARS: dict[type, st.SearchStrategy] = {
     bool: st.booleans(),
     bytes: st.binary(max_size=8),
 }
-VALUES: dict[Kind, st.SearchStrategy] = {
-    Kind.DATETIME: st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(
+VALUES: dict[FieldKind, st.SearchStrategy] = {
+    FieldKind.DATETIME: st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(
         lambda moment: moment.replace(tzinfo=UTC)
     ),
-    Kind.DURATION: st.timedeltas(timedelta(0), timedelta(days=365)),
-    Kind.STRUCT: st.dictionaries(TEXTS, st.integers(-(2**53), 2**53) | TEXTS | st.booleans()),
-    Kind.STRING_MAP: st.dictionaries(TEXTS, TEXTS, max_size=2),
-    Kind.ARRAY: hnp.arrays(np.float32, (2, 3), elements=st.floats(-1, 1, width=32)),
+    FieldKind.DURATION: st.timedeltas(timedelta(0), timedelta(days=365)),
+    FieldKind.STRUCT: st.dictionaries(TEXTS, st.integers(-(2**53), 2**53) | TEXTS | st.booleans()),
+    FieldKind.STRING_MAP: st.dictionaries(TEXTS, TEXTS, max_size=2),
+    FieldKind.ARRAY: hnp.arrays(np.float32, (2, 3), elements=st.floats(-1, 1, width=32)),
 }
 
 
 def value_of(kind: FieldType) -> st.SearchStrategy:
-    if kind.kind is Kind.UNION:
+    if kind.kind is FieldKind.UNION:
         one = st.one_of([instance_of(member) for member in kind.members])
-    elif kind.kind is Kind.MESSAGE:
+    elif kind.kind is FieldKind.MESSAGE:
         one = instance_of(kind.base)
-    elif kind.kind is Kind.ENUM:
+    elif kind.kind is FieldKind.ENUM:
         one = st.sampled_from(kind.base)
     else:
-        one = SCALARS[kind.base] if kind.kind is Kind.SCALAR else VALUES[kind.kind]
+        one = SCALARS[kind.base] if kind.kind is FieldKind.SCALAR else VALUES[kind.kind]
     if kind.repeated:
         return st.lists(one, max_size=2).map(tuple)
     return st.none() | one if kind.optional else one
@@ -144,7 +147,7 @@ def same(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("payload", typing.get_args(Payload), ids=lambda cls: cls.__name__)
 def test_every_event_survives_the_wire(payload: type) -> None:
     @settings(deadline=None, max_examples=15)
-    @given(instance_of(payload), VALUES[Kind.DATETIME])
+    @given(instance_of(payload), VALUES[FieldKind.DATETIME])
     def check(value: Any, moment: datetime) -> None:
         event = RunEvent("r", 7, 2, moment, value)
         assert same(codec.decode_event(codec.encode_event(event)), event)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.model.advice import AnswerStatus, ProposalStatus
-from mentorgrad.model.event import EventKind
-from mentorgrad.model.query import EventQuery
+from mentorgrad.domain.advice import AnswerStatus, ProposalStatus
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.query import EventQuery
 from run_store.open import open_store
 from run_store.protocols import RunStore
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.dictionaries import from_dict
-from mentorgrad.model.experiment import Experiment, Report
-from mentorgrad.model.query import RunFilter
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.experiment import Experiment, Report
+from mentorgrad.domain.query import RunFilter
+from mentorgrad.domain.run import RunState
+from mentorgrad.serialization import from_dict
 from run_store.open import open_store
 from tests.support.trainer_process import eventually
 

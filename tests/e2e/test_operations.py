@@ -19,9 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mentorgrad import AsyncClient
 from mentorgrad.client import Client
-from mentorgrad.model.event import EventKind, RunEvent
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec, Stages
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Stages
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.wire.channels import stream_channel

@@ -18,7 +18,7 @@ import pytest
 
 from mentorgrad import tokens
 from mentorgrad.client import Client
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.run import RunState
 from mentorgrad.tokens import Scope
 from mentorgrad.wire.credentials import Credentials
 from tests.support.deployment import ROOT, compose_environment, health_command

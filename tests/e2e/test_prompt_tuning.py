@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from mentorgrad.cli.main import app
 from mentorgrad.client import Client
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import (
     DEFAULT_ENCODER,
     MentorChoice,
     Optimizer,
@@ -22,7 +22,7 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.models import resolve
+from mentorgrad.model_refs import resolve
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service import tensorfile
 

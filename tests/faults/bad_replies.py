@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from mentor_service import formats
-from mentorgrad.model.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import Constraints, ProposalKind
 
 LIMITS = {
     ProposalKind.TEXT: Constraints(n_tokens=8, max_words=5),

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from mentorgrad.model.event import StateChanged
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import StateChanged
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Function,
     LabelPrompt,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.model.event import Created
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.spec import RunSpec
 from run_store.open import open_store
 from tests.faults.cases import CASES, Kill, Outcome, outcome
 from tests.faults.nursery import Nursery

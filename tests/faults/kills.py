@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from mentorgrad.model.event import Created
-from mentorgrad.model.spec import RunSpec, Stages
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.spec import RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from tests.faults.cases import CASES, outcome, recoveries

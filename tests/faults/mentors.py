@@ -28,11 +28,11 @@ from unittest import mock
 import torch
 
 from mentor_service import servicer
-from mentorgrad.model.advice import Answer, AnswerStatus
-from mentorgrad.model.event import EventKind
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Stages
+from mentorgrad.domain.advice import Answer, AnswerStatus
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Stages
 from mentorgrad.serving import logs
 from tests.conftest import MentorProcess
 from tests.faults.proxy import Proxy

@@ -37,8 +37,8 @@ from typing import Any, NoReturn
 
 import torch
 
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.serving import logs
 from run_store.open import open_store
 from tests.faults.cases import Kill

@@ -29,7 +29,7 @@ from typing import Any
 import sqlalchemy as sa
 import torch
 
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.run import RunState
 from mentorgrad.serving import logs
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store

@@ -26,8 +26,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from mentor_service.answer_limits import MAX_REPLY_BYTES
-from mentorgrad.errors import MentorgradError
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerStatus,
@@ -36,6 +35,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     TaskCard,
 )
+from mentorgrad.errors import MentorgradError
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
 from mentorgrad.wire.channels import STREAM_OPTIONS

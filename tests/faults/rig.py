@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from mentorgrad.model.event import Created, EventKind
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import Created, EventKind
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Fallback,
     Function,
@@ -20,7 +20,7 @@ from mentorgrad.model.spec import (
     RunSpec,
     Stages,
 )
-from mentorgrad.wire.advising import Patience
+from mentorgrad.wire.advise_stream import Patience
 from run_store.memory_store import MemoryRunStore
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob

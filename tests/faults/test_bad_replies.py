@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from mentor_service.parsing import Parsed
 from mentor_service.protocols import Question
-from mentorgrad.model.advice import Answer, AnswerStatus, Proposal, ProposalKind
-from mentorgrad.model.event import EventKind
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Acceptance, Stages
+from mentorgrad.domain.advice import Answer, AnswerStatus, Proposal, ProposalKind
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Acceptance, Stages
 from mentorgrad.wire.codec import encode
 from tests.faults.bad_replies import LIMITS, MEBIBYTE, SPECIMENS, bad_replies, broken_rule
 from tests.faults.replies import PROFILES, Campaign

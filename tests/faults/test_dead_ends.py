@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentor_service.grammars import number_lines, pattern_lines, sentence, word_lines
-from mentorgrad.model.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import Constraints, ProposalKind
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mentorgrad.model.event import CheckpointSaved, Resumed
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.event import CheckpointSaved, Resumed
+from mentorgrad.domain.run import RunState
 from run_store.open import open_store
 from tests.faults.cases import CASES, Kill, Outcome, outcome, random_kills, recoveries
 from tests.faults.grounds import Grounds

@@ -14,11 +14,11 @@ from mentor_service import servicer
 from mentor_service.backends.scripted import Script, ScriptedBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
-from mentorgrad.background import BackgroundLoop
-from mentorgrad.model.advice import AnswerStatus
-from mentorgrad.model.event import EventKind
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Stages
+from mentorgrad.domain.advice import AnswerStatus
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Stages
+from mentorgrad.event_loop import BackgroundLoop
 from tests.faults.proxy import Proxy
 from tests.faults.rig import PATIENCE, SPEC, Rig
 from tests.support.scripted_mentor import Replies

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.errors import Unavailable
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerStatus,
@@ -22,8 +21,9 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     TaskCard,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score, Snapshot
-from mentorgrad.wire.advising import Patience
+from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
+from mentorgrad.errors import Unavailable
+from mentorgrad.wire.advise_stream import Patience
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.protocols import Scored
 

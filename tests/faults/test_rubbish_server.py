@@ -19,9 +19,7 @@ from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
-from mentorgrad.errors import Unavailable
-from mentorgrad.mentor_client import AsyncMentorClient
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerStatus,
@@ -30,6 +28,8 @@ from mentorgrad.model.advice import (
     ProposeInput,
     TaskCard,
 )
+from mentorgrad.errors import Unavailable
+from mentorgrad.mentor_client import AsyncMentorClient
 from tests.faults import rubbish_server as ways
 from tests.faults.rubbish_server import MEBIBYTE, RubbishServer, Way, said
 

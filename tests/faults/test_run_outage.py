@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.model.advice import AnswerStatus
-from mentorgrad.model.event import EventKind, MentorLost, ProposalsReceived, StageStarted
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.advice import AnswerStatus
+from mentorgrad.domain.event import EventKind, MentorLost, ProposalsReceived, StageStarted
+from mentorgrad.domain.run import RunState
 from tests.faults.rig import PATIENCE, SPEC, Rig, Second
 from trainer_service.mentors import remote
 from trainer_service.objectives.torch_free import ARTIFACT

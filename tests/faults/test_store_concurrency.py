@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.event import Created, Segment
+from mentorgrad.domain.query import EventQuery, RunFilter, View
+from mentorgrad.domain.run import RunState
 from mentorgrad.errors import Conflict
-from mentorgrad.model.event import Created, Segment
-from mentorgrad.model.query import EventQuery, RunFilter, View
-from mentorgrad.model.run import RunState
 from mentorgrad.wire.codec import encode_event
 from run_store.fold import replay
 from run_store.open import open_store
@@ -31,8 +31,8 @@ from datetime import timedelta
 sys.path.insert(0, sys.argv[2])
 from run_store.open import open_store
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.model.event import Created, Finished
-from mentorgrad.model.run import RunState, RunResult
+from mentorgrad.domain.event import Created, Finished
+from mentorgrad.domain.run import RunState, RunResult
 from tests.support.event_maker import EventMaker
 store = open_store(sys.argv[1])
 minute = timedelta(minutes=1)

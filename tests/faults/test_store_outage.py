@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 import torch
 
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Acceptance, Budget, Function, MentorChoice, RunSpec, Stages
 from mentorgrad.errors import Unavailable
-from mentorgrad.model.event import Created
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Acceptance, Budget, Function, MentorChoice, RunSpec, Stages
 from run_store import dialects
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store

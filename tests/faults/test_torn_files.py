@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.run import Candidate, Score
+from mentorgrad.domain.spec import Budget
 from mentorgrad.errors import DataLoss
-from mentorgrad.model.run import Candidate, Score
-from mentorgrad.model.spec import Budget
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.protocols import Scored
 from trainer_service.running import checkpoint

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from mentorgrad import AsyncClient
-from mentorgrad.model.event import Created, EventKind, Resumed, StageStarted, StateChanged
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import Created, EventKind, Resumed, StageStarted, StateChanged
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Function,

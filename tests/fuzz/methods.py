@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import mentorgrad.v1
-from mentorgrad.wire.codes import ANY, SPECIFIC
+from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 
 MENTOR, TRAINER = "mentor", "trainer"
 

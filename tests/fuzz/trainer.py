@@ -14,9 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.model.event import Created
-from mentorgrad.model.experiment import ExperimentState
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.experiment import ExperimentState
+from mentorgrad.domain.run import RunState
 from run_store import sql_experiments, sql_writer
 from run_store.open import open_store
 from run_store.protocols import RunStore

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerRecord,
@@ -22,7 +21,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     TaskCard,
 )
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     Created,
     Finished,
     ProposalsReceived,
@@ -32,10 +31,10 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.experiment import Arm, ExperimentSpec, Tuning, Variation
-from mentorgrad.model.query import CandidateFilter, RunFilter, RunOrder
-from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot
-from mentorgrad.model.spec import (
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, Tuning, Variation
+from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
+from mentorgrad.domain.run import Candidate, RunResult, RunState, Score, Snapshot
+from mentorgrad.domain.spec import (
     DataFiles,
     Function,
     HubData,
@@ -46,6 +45,7 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
+from mentorgrad.serialization import to_dict
 from mentorgrad.v1 import experiment_service_pb2 as experiment
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import mentor_service_pb2 as mentor

@@ -19,14 +19,7 @@ from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentorgrad import AsyncClient, AsyncMentorClient, Credentials, RunEvent, tokens
-from mentorgrad.errors import (
-    MentorgradError,
-    NotFound,
-    PermissionDenied,
-    Unauthenticated,
-    Unsupported,
-)
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Constraints,
     ProposalKind,
@@ -34,16 +27,23 @@ from mentorgrad.model.advice import (
     ProposeInput,
     TaskCard,
 )
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import (
+    MentorgradError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unsupported,
+)
 from mentorgrad.serving.security import Security
 from mentorgrad.serving.tokens import TokenFile
 from mentorgrad.tokens import Scope
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import history_service_pb2_grpc as history_rpc
-from mentorgrad.wire.advising import AdviseLink
-from mentorgrad.wire.calls import Connection
+from mentorgrad.wire.advise_stream import AdviseStream
 from mentorgrad.wire.channels import stream_channel, unary_channel
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.connection import Connection
+from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.memory_store import MemoryRunStore
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
@@ -302,7 +302,7 @@ async def test_a_mentor_asks_for_tokens_too(tmp_path: Path) -> None:
 
 async def _advises(address: str, proof: Credentials, revoke: Callable[[], object]) -> None:
     """A session opens, and ends for good when its token is revoked."""
-    link = AdviseLink(lambda: Connection(address, proof), OPENED)
+    link = AdviseStream(lambda: Connection(address, proof), OPENED)
     await link.start()
     await link.settled()
     assert link.accepted is not None
@@ -317,7 +317,7 @@ async def _advises(address: str, proof: Credentials, revoke: Callable[[], object
 async def _is_refused_a_session(
     address: str, proof: Credentials, kind: type[MentorgradError]
 ) -> None:
-    link = AdviseLink(lambda: Connection(address, proof), OPENED)
+    link = AdviseStream(lambda: Connection(address, proof), OPENED)
     await link.start()
     with pytest.raises(kind):
         await link.settled()

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from mentorgrad.cli.main import app
 from mentorgrad.client import BackgroundLoop
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Function
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Function
 from run_store.memory_store import MemoryRunStore
 from tests.support.quick_runs import end_runs
 from tests.support.served_runs import Worker, finished_run, queue_run, served

@@ -18,9 +18,8 @@ import pytest
 from mentorgrad import async_client, errors
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.client import BackgroundLoop, Client
-from mentorgrad.dictionaries import from_dict, to_dict
-from mentorgrad.model.advice import Answer, AnswerRecord, ProposalOutcome
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import Answer, AnswerRecord, ProposalOutcome
+from mentorgrad.domain.event import (
     Branch,
     EventKind,
     ProposalsReceived,
@@ -29,10 +28,11 @@ from mentorgrad.model.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.model.query import EventQuery, RunFilter, View
-from mentorgrad.model.run import DesiredState, RunState, Snapshot
-from mentorgrad.model.spec import MentorChoice, RunSpec
-from mentorgrad.wire.calls import StreamLost
+from mentorgrad.domain.query import EventQuery, RunFilter, View
+from mentorgrad.domain.run import DesiredState, RunState, Snapshot
+from mentorgrad.domain.spec import MentorChoice, RunSpec
+from mentorgrad.serialization import from_dict, to_dict
+from mentorgrad.wire.connection import StreamLost
 from run_store.memory_store import MemoryRunStore
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 

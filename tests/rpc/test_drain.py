@@ -10,16 +10,16 @@ import grpc.aio
 import pytest
 
 from mentorgrad import AsyncClient
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import Unavailable
-from mentorgrad.model.event import EventKind, RunEvent
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.serving.server import Server
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.wire.channels import stream_channel
 from mentorgrad.wire.codec import enum_number
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.memory_store import MemoryRunStore
 from tests.support.served_runs import Worker, queue_run, served
 

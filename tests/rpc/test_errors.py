@@ -21,7 +21,7 @@ from mentorgrad.serving.server import Server, _wrap_unary
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc as rpc
 from mentorgrad.wire.channels import stream_channel, unary_channel
-from mentorgrad.wire.status import CODES, from_rpc_error
+from mentorgrad.wire.error_mapping import CODES, from_rpc_error
 
 SECRET = "password=hunter2 at /secret/path"
 

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from mentorgrad import AsyncClient
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
+from mentorgrad.domain.query import RunFilter
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Budget, Function, MentorChoice, RunSpec, Task
 from mentorgrad.errors import (
     AlreadyExists,
     InvalidInput,
@@ -18,10 +22,6 @@ from mentorgrad.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from mentorgrad.model.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
-from mentorgrad.model.query import RunFilter
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Budget, Function, MentorChoice, RunSpec, Task
 from mentorgrad.serving.server import Server
 from run_store.memory_store import MemoryRunStore
 from tests.support.quick_runs import end_runs

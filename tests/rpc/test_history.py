@@ -15,17 +15,17 @@ import grpc
 import pytest
 import structlog
 
+from mentorgrad.domain.event import Created, EventKind, Finished, RunEvent
+from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
 from mentorgrad.errors import InternalError, InvalidInput, MentorgradError, NotFound, Unavailable
-from mentorgrad.model.event import Created, EventKind, Finished, RunEvent
-from mentorgrad.model.query import EventQuery, View
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec
 from mentorgrad.serving.server import Server
 from mentorgrad.v1 import event_pb2, history_service_pb2_grpc, query_pb2
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.wire import codec, tensors
 from mentorgrad.wire.channels import stream_channel
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store import tailer
 from run_store.open import open_store
 from run_store.protocols import RunStore

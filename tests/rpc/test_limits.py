@@ -11,9 +11,9 @@ import grpc.aio
 import pytest
 import structlog
 
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unsupported
-from mentorgrad.model.run import Run
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.serving.requests import MAX_PLAIN_BYTES
 from mentorgrad.serving.server import Server
 from mentorgrad.v1 import history_service_pb2 as history
@@ -33,7 +33,7 @@ from mentorgrad.v1.trainer_service_pb2_grpc import (
 )
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
 from mentorgrad.wire.codec import to_message
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.servicer import _MAX_COMPARED_BYTES
 
 V1 = "/mentorgrad.v1"

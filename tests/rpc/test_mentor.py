@@ -24,8 +24,7 @@ from mentor_service.profiles import PROFILES
 from mentor_service.servicer import SERVICE, MentorServicer
 from mentor_service.strategies import registry
 from mentor_service.strategies.options import COMMON
-from mentorgrad.errors import DeadlineExceeded, InvalidInput
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerStatus,
@@ -36,7 +35,8 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     TaskCard,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
+from mentorgrad.errors import DeadlineExceeded, InvalidInput
 from mentorgrad.serving.server import Server
 from mentorgrad.v1 import advice_pb2
 from mentorgrad.v1 import mentor_service_pb2 as pb
@@ -46,7 +46,7 @@ from mentorgrad.v1.mentor_service_pb2_grpc import (
 )
 from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.codec import from_message, to_message
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.error_mapping import from_rpc_error
 from tests.support.lasting import Lasting
 
 GOOD = "1. first words\n2. second words\n3. third words\n"

@@ -11,8 +11,8 @@ from mentor_service.composition import MentorServer
 from mentor_service.profiles import choose
 from mentorgrad import errors
 from mentorgrad.client import BackgroundLoop, MentorClient
+from mentorgrad.domain.advice import AdviseOpen, AnswerStatus, ProposalRequest, ProposeInput
 from mentorgrad.mentor_client import AsyncMentorClient
-from mentorgrad.model.advice import AdviseOpen, AnswerStatus, ProposalRequest, ProposeInput
 
 QUESTION = ProposeInput(
     open=AdviseOpen(session_id="a session"),

@@ -22,9 +22,8 @@ from mentorgrad import errors
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.cli.main import app
 from mentorgrad.client import BackgroundLoop, Client, MentorClient
-from mentorgrad.mentor_client import AsyncMentorClient
-from mentorgrad.model.advice import Accepted, AnswerStatus, ProposalOutcome, ProposalStatus, Wants
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import Accepted, AnswerStatus, ProposalOutcome, ProposalStatus, Wants
+from mentorgrad.domain.event import (
     Branch,
     EventKind,
     Finished,
@@ -32,12 +31,13 @@ from mentorgrad.model.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.model.query import CandidateFilter, EventQuery
-from mentorgrad.model.run import CandidateSource, RunState, Score, Snapshot
-from mentorgrad.model.spec import External, LabelPrompt, RunSpec
-from mentorgrad.recording import RunRecorder
+from mentorgrad.domain.query import CandidateFilter, EventQuery
+from mentorgrad.domain.run import CandidateSource, RunState, Score, Snapshot
+from mentorgrad.domain.spec import External, LabelPrompt, RunSpec
+from mentorgrad.mentor_client import AsyncMentorClient
+from mentorgrad.run_recorder import RunRecorder
 from mentorgrad.session import MentorSession
-from mentorgrad.wire.advising import Patience
+from mentorgrad.wire.advise_stream import Patience
 from run_store.memory_store import MemoryRunStore
 from tests.support.lasting import Lasting
 from tests.support.served_runs import served
@@ -237,8 +237,8 @@ def test_raw_parameters_go_to_a_mentor_that_wants_them(
 ) -> None:
     told: list[Any] = []
     with mentor.session(TASK) as session:
-        monkeypatch.setattr(session._link, "accepted", Accepted(Wants(parameters=True)))
-        monkeypatch.setattr(session._link.outbox, "tell", told.append)
+        monkeypatch.setattr(session._stream, "accepted", Accepted(Wants(parameters=True)))
+        monkeypatch.setattr(session._stream.outbox, "tell", told.append)
         train(session, 1, 3)
         session.candidate("three", 0.5)
         session.push(4, 0.5)  # without parameters: the words alone are told
@@ -301,9 +301,9 @@ def test_without_a_trainer_the_log_is_kept_and_can_be_imported(
 CRASH = """
 import os, signal, sys
 from pathlib import Path
-from mentorgrad.model.run import Snapshot
-from mentorgrad.model.spec import External, RunSpec
-from mentorgrad.recording import RunRecorder
+from mentorgrad.domain.run import Snapshot
+from mentorgrad.domain.spec import External, RunSpec
+from mentorgrad.run_recorder import RunRecorder
 recorder = RunRecorder(RunSpec(objective=External("crashing")), Path(sys.argv[1]))
 for step in range(1, 251):
     recorder.snapshot(0, Snapshot(step, 0.5), None)

@@ -17,16 +17,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mentorgrad import AsyncClient
-from mentorgrad.errors import (
-    InvalidInput,
-    MentorgradError,
-    NotFound,
-    PreconditionFailed,
-    ResourceExhausted,
-)
-from mentorgrad.model.event import EventKind, Finished, RunEvent
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import EventKind, Finished, RunEvent
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     DataFiles,
@@ -38,10 +31,17 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
+from mentorgrad.errors import (
+    InvalidInput,
+    MentorgradError,
+    NotFound,
+    PreconditionFailed,
+    ResourceExhausted,
+)
 from mentorgrad.v1 import run_pb2, trainer_service_pb2, trainer_service_pb2_grpc
 from mentorgrad.wire.channels import unary_channel
 from mentorgrad.wire.codec import to_message
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.error_mapping import from_rpc_error
 from tests.support.trainer_process import TrainerProcess, command_line
 from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
 

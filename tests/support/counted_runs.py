@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import numpy as np
 
-from mentorgrad.model.experiment import Arm, ExperimentSpec, Variation
-from mentorgrad.model.run import Candidate, Run, RunResult, RunState, Score, Usage
-from mentorgrad.model.spec import Budget, MentorChoice, RunSpec, Task
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, Variation
+from mentorgrad.domain.run import Candidate, Run, RunResult, RunState, Score, Usage
+from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
 from trainer_service.experiments.reporting import Counted
 
 ARMS = (

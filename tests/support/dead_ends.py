@@ -14,7 +14,7 @@ import sys
 from mentor_service.backends.llama_cpp import LlamaCppBackend
 from mentor_service.protocols import Question
 from mentorgrad.errors import MentorgradError
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 from mentorgrad.serving import logs
 
 _SECONDS = 60.0

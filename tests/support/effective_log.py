@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.event import CheckpointSaved, Resumed, Segment, StateChanged
-from mentorgrad.model.query import EventQuery, View
+from mentorgrad.domain.event import CheckpointSaved, Resumed, Segment, StateChanged
+from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.serialization import to_dict
 from run_store.protocols import RunReader
 
 _TIMED = {"duration", "mentor_time", "train_time", "request_id"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mentorgrad.model.event import CandidatesScored, Payload, RunEvent, Segment
-from mentorgrad.model.run import Candidate, CandidateSource, Score, Snapshot, Usage
+from mentorgrad.domain.event import CandidatesScored, Payload, RunEvent, Segment
+from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot, Usage
 
 
 class EventMaker:

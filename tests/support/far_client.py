@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mentorgrad import Client, Credentials, Function, MentorChoice, MentorClient, RunSpec
+from mentorgrad.domain.event import ProposalsReceived
 from mentorgrad.errors import MentorgradError
-from mentorgrad.model.event import ProposalsReceived
-from mentorgrad.wire.status import to_status
+from mentorgrad.wire.error_mapping import to_status
 
 
 def look(client: Client, order: dict[str, Any]) -> Any:

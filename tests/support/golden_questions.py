@@ -17,8 +17,8 @@ from pathlib import Path
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
 from mentor_service.strategies import registry
+from mentorgrad.domain.advice import Constraints
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import Constraints
 from tests.support.told_strategy import POINTS, WORDS, Told, request, told
 
 FOLDER = Path(__file__).parent.parent / "unit" / "mentor_service" / "golden"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     PositionHints,
@@ -15,7 +15,7 @@ from mentorgrad.model.advice import (
     TokenHint,
     Wants,
 )
-from mentorgrad.model.spec import Function
+from mentorgrad.domain.spec import Function
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.protocols import Scored
 

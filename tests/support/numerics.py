@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mentorgrad.model import spec as specs
-from mentorgrad.models import resolve
+from mentorgrad.domain import spec as specs
+from mentorgrad.model_refs import resolve
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.function import FunctionObjective

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from mentorgrad.model.event import Finished, RunEvent
-from mentorgrad.model.query import RunFilter, RunOrder
-from mentorgrad.model.run import Candidate, Run, RunResult, RunState, Score, Usage
+from mentorgrad.domain.event import Finished, RunEvent
+from mentorgrad.domain.query import RunFilter, RunOrder
+from mentorgrad.domain.run import Candidate, Run, RunResult, RunState, Score, Usage
 from run_store.protocols import RunStore
 
 Loss = Callable[[Run], float | None]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mentorgrad import errors
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     Created,
     Finished,
@@ -19,8 +19,8 @@ from mentorgrad.model.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.model.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.serving.security import Security
 from mentorgrad.serving.server import Server
 from mentorgrad.v1.experiment_service_pb2_grpc import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Proposal,
@@ -13,7 +13,7 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     Wants,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
 
 
 class Session:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from mentor_service.protocols import Knowledge, Question, Reply
-from mentorgrad.errors import MentorgradError
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Constraints,
     Exemplar,
@@ -22,7 +21,8 @@ from mentorgrad.model.advice import (
     TaskCard,
     TokenHint,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
+from mentorgrad.errors import MentorgradError
 from tests.support import gbnf
 
 LABELS = ("billing", "refund", "delivery", "account", "defect", "cancellation")

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.run import Run
 from mentorgrad.errors import InvalidInput, ResourceExhausted
-from mentorgrad.model.event import RunEvent
-from mentorgrad.model.run import Run
 from run_store.protocols import RunWriter
 from trainer_service.control_plane import tensor_arena
 from trainer_service.control_plane.stream_batching import in_batches

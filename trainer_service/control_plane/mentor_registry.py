@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from mentorgrad.domain.advice import MentorInfo
+from mentorgrad.domain.spec import CONTROLS, MentorChoice
 from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed, Violation
-from mentorgrad.model.advice import MentorInfo
-from mentorgrad.model.spec import CONTROLS, MentorChoice
 from trainer_service.control_plane.spec_rules import choice_violations
 from trainer_service.mentors.options import BAD_OPTIONS, read_options
 

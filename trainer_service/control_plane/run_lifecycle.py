@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mentorgrad.domain.run import DesiredState, Run, RunState
 from mentorgrad.errors import Conflict, PreconditionFailed
-from mentorgrad.model.run import DesiredState, Run, RunState
 from run_store.protocols import RunStore
 
 _ATTEMPTS = 5

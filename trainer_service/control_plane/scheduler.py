@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from mentorgrad.domain.event import EventKind, StateChanged
+from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder
+from mentorgrad.domain.run import DesiredState, Run, RunState
 from mentorgrad.errors import Conflict, MentorgradError, NotFound, PreconditionFailed
-from mentorgrad.model.event import EventKind, StateChanged
-from mentorgrad.model.query import EventQuery, RunFilter, RunOrder
-from mentorgrad.model.run import DesiredState, Run, RunState
 from run_store.protocols import RunStore
 from trainer_service.executors.base import Executor, WorkerHandle
 from trainer_service.job import EXIT_NOT_MINE, EXIT_STORE

@@ -12,10 +12,10 @@ import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 import mentorgrad
+from mentorgrad.domain.event import Created, RunEvent
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.model.event import Created, RunEvent
-from mentorgrad.model.run import Run
-from mentorgrad.model.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
 from mentorgrad.serving.requests import Requests
 from mentorgrad.v1 import trainer_service_pb2 as pb

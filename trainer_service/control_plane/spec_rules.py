@@ -6,9 +6,9 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mentorgrad.domain.advice import MentorInfo
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
 from mentorgrad.errors import Violation
-from mentorgrad.model.advice import MentorInfo
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec
 from trainer_service.running.budget import budget_violations, takes_no_steps
 
 MAX_STEPS = 100_000_000

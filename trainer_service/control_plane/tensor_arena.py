@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mentorgrad.model.event import RunEvent, Segment
+from mentorgrad.domain.event import RunEvent, Segment
 from mentorgrad.schema import evolve
 
 _PIECE_BYTES = 16 * 1024 * 1024

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mentorgrad.domain.spec import External, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
-from mentorgrad.model.spec import External, Function, LabelPrompt, PromptTuning, RunSpec
-from mentorgrad.models import resolve
+from mentorgrad.model_refs import resolve
 from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import (
     TokenCounter,

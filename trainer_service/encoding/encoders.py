@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput, NotFound
-from mentorgrad.models import REASON
+from mentorgrad.model_refs import REASON
 from trainer_service.encoding.model_files import (
     UNSUITABLE,
     max_positions,

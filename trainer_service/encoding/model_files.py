@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mentorgrad.errors import InvalidInput, NotFound
-from mentorgrad.models import REASON
+from mentorgrad.model_refs import REASON
 
 UNSUITABLE = "MODEL_UNSUITABLE"
 """Reason of a model that is there and cannot be used."""

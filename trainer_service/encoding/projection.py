@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mentorgrad.domain.spec import Metric
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import Metric
 from trainer_service.encoding.encoders import TextEncoder
 
 _BLOCK = 128

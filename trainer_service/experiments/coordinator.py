@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import structlog
 
+from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.errors import MentorgradError, NotFound
-from mentorgrad.model.experiment import ExperimentState
 from run_store.protocols import RunStore
 from trainer_service.experiments.experiment_runner import Admit, ExperimentRunner
 from trainer_service.experiments.run_submission import cancel_runs

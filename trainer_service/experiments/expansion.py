@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from mentorgrad.dictionaries import from_dict, to_dict
+from mentorgrad.domain.experiment import ExperimentSpec, Variation
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.experiment import ExperimentSpec, Variation
-from mentorgrad.model.spec import RunSpec
-from mentorgrad.schema import FieldType, Kind, field_types, join
+from mentorgrad.schema import FieldKind, FieldType, field_types, join
+from mentorgrad.serialization import from_dict, to_dict
 from run_store.experiments import EXPERIMENT, PHASE
 
 _NAME = 200
@@ -234,7 +234,7 @@ def _merge(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]
     kinds = field_types(cls) if cls is not None else {}
     for name, value in changes.items():
         there, kind = merged.get(name), kinds.get(name)
-        is_union = kind is not None and kind.kind is Kind.UNION
+        is_union = kind is not None and kind.kind is FieldKind.UNION
         if is_union and isinstance(value, str):  # shorthand: the member with all its defaults
             value = {value: {}}
         if isinstance(value, Mapping) and isinstance(there, Mapping):
@@ -247,7 +247,7 @@ def _merge(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]
 
 def _inner(kind: FieldType | None) -> type | None:
     """What a field's table describes, where that is one dataclass."""
-    return kind.base if kind is not None and kind.kind is Kind.MESSAGE else None
+    return kind.base if kind is not None and kind.kind is FieldKind.MESSAGE else None
 
 
 def distinct_places(spec: ExperimentSpec) -> Iterator[Place]:

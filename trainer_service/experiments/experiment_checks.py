@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mentorgrad.domain.experiment import ExperimentSpec
+from mentorgrad.domain.spec import CaptureContent, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
-from mentorgrad.limits import MAX_VIOLATIONS
-from mentorgrad.model.experiment import ExperimentSpec
-from mentorgrad.model.spec import CaptureContent, RunSpec
+from mentorgrad.field_limits import MAX_VIOLATIONS
 from mentorgrad.wire import codec
 from run_store.experiments import LABELS
 from trainer_service.control_plane.mentor_registry import MentorRegistry

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
+from mentorgrad.domain.experiment import Experiment, ExperimentState
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import (
     AlreadyExists,
     InvalidInput,
@@ -19,9 +22,6 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unsupported,
 )
-from mentorgrad.model.experiment import Experiment, ExperimentState
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import RunSpec
 from run_store.experiments import Counts
 from run_store.protocols import RunStore
 from trainer_service.experiments.expansion import (

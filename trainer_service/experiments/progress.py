@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from statistics import median_low
 
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     Experiment,
     ExperimentProgress,
     ExperimentSpec,
     ExperimentState,
 )
-from mentorgrad.model.query import RunFilter, RunOrder
-from mentorgrad.model.run import Run, RunState
+from mentorgrad.domain.query import RunFilter, RunOrder
+from mentorgrad.domain.run import Run, RunState
 from run_store.experiments import EXPERIMENT, Counts
 from run_store.protocols import RunStore
 from trainer_service.experiments.expansion import RunPurpose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mentorgrad.model.experiment import Experiment, ExperimentPage, ExperimentState, Report
+from mentorgrad.domain.experiment import Experiment, ExperimentPage, ExperimentState, Report
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from trainer_service.experiments.expansion import RunPurpose

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     Arm,
     ArmReport,
     Cell,
@@ -19,8 +19,8 @@ from mentorgrad.model.experiment import (
     Health,
     Report,
 )
-from mentorgrad.model.run import Run, RunResult
-from mentorgrad.model.spec import Function
+from mentorgrad.domain.run import Run, RunResult
+from mentorgrad.domain.spec import Function
 from trainer_service.experiments.statistics import (
     Figures,
     Stratum,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.query import RunFilter, RunOrder
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import NotFound, PreconditionFailed
-from mentorgrad.model.event import Created
-from mentorgrad.model.query import RunFilter, RunOrder
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import RunSpec
 from run_store.experiments import EXPERIMENT, PHASE
 from run_store.protocols import RunStore
 from trainer_service.control_plane import run_lifecycle

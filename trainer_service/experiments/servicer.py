@@ -10,9 +10,9 @@ from typing import Any
 import grpc.aio
 from structlog.contextvars import bind_contextvars
 
+from mentorgrad.domain.experiment import Experiment, ExperimentSpec, ExperimentState
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.model.experiment import Experiment, ExperimentSpec, ExperimentState
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from mentorgrad.model.experiment import Estimate
+from mentorgrad.domain.experiment import Estimate
 
 Stratum = tuple[str, str]
 """A task's and a variation's name."""

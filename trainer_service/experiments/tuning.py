@@ -6,8 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 
-from mentorgrad.model.experiment import ExperimentSpec
-from mentorgrad.model.run import Run
+from mentorgrad.domain.experiment import ExperimentSpec
+from mentorgrad.domain.run import Run
 
 
 def choose_rates(spec: ExperimentSpec, tuned: Iterable[Run]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mentorgrad.model.experiment import Arm, Estimate, ExperimentSpec, Figure, Health
+from mentorgrad.domain.experiment import Arm, Estimate, ExperimentSpec, Figure, Health
 
 FEW_SEEDS = 10
 """With fewer seeds a verdict is weak, and says so."""

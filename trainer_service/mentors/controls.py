@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerRecord,
     AnswerStatus,
@@ -280,5 +280,5 @@ _CONTROLS: dict[str, type[Control]] = {
 def build_control(
     name: str, objective: Objective, options: dict[str, Any] | None = None
 ) -> Control:
-    """A control by name; `mentorgrad.model.spec.CONTROLS` lists them."""
+    """A control by name; `mentorgrad.domain.spec.CONTROLS` lists them."""
     return _CONTROLS[name](objective, options)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Batch,
@@ -15,7 +15,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.event import MentorBack, MentorLost, ProposalsReceived
+from mentorgrad.domain.event import MentorBack, MentorLost, ProposalsReceived
 from trainer_service.mentors.pending_requests import (
     Ask,
     LoggedRequest,

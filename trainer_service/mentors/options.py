@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from mentorgrad.dictionaries import from_dict
 from mentorgrad.errors import InvalidInput
-from mentorgrad.schema import Kind, bounded, field_bounds, field_types
+from mentorgrad.schema import FieldKind, bounded, field_bounds, field_types
+from mentorgrad.serialization import from_dict
 
 BAD_OPTIONS = "BAD_OPTIONS"
 """Reason of an error about an option."""
@@ -118,7 +118,7 @@ def options_schema(control: str) -> dict[str, Any]:
 def _property(cls: type, name: str) -> dict[str, Any]:
     kind, bounds = field_types(cls)[name], field_bounds(cls)[name]
     default = getattr(cls(), name)
-    if kind.kind is Kind.ENUM:
+    if kind.kind is FieldKind.ENUM:
         return {"type": "string", "enum": [str(item) for item in kind.base], "default": default}  # type: ignore[attr-defined]
     limits = {
         key: limit

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from mentorgrad.model.advice import Answer, ProposalRequest
-from mentorgrad.model.event import ProposalsReceived
+from mentorgrad.domain.advice import Answer, ProposalRequest
+from mentorgrad.domain.event import ProposalsReceived
 from trainer_service.protocols import Mentor, Scored
 
 

@@ -1,8 +1,8 @@
 """The mentor that lives in another process: a run's thread talks to it by plain calls.
 
-`mentorgrad.wire.advising` keeps the session up, on the process's background loop. Here is what a
-run is promised beside that: telling never blocks nor raises, and asking answers every trouble with
-a typed status.
+`mentorgrad.wire.advise_stream` keeps the session up, on the process's background loop. Here is what
+a run is promised beside that: telling never blocks nor raises, and asking answers every trouble
+with a typed status.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ from functools import partial
 
 import structlog
 
-from mentorgrad.background import BackgroundLoop
-from mentorgrad.errors import MentorgradError, Unavailable
-from mentorgrad.limits import violations
-from mentorgrad.mentor_client import AsyncMentorClient
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     Batch,
@@ -27,8 +23,12 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.wire.advising import AdviseLink, Patience
-from mentorgrad.wire.calls import Connection
+from mentorgrad.errors import MentorgradError, Unavailable
+from mentorgrad.event_loop import BackgroundLoop
+from mentorgrad.field_limits import violations
+from mentorgrad.mentor_client import AsyncMentorClient
+from mentorgrad.wire.advise_stream import AdviseStream, Patience
+from mentorgrad.wire.connection import Connection
 from mentorgrad.wire.credentials import Credentials
 from trainer_service.protocols import Scored
 
@@ -55,42 +55,42 @@ class RemoteMentor:
         credentials: Credentials | None = None,
     ) -> None:
         self._name = name
-        self._link = AdviseLink(
+        self._stream = AdviseStream(
             partial(Connection, target, credentials), opened, patience or Patience(), log.log
         )
         self._held: BackgroundLoop | None = BackgroundLoop.acquire()
-        self._held.run(self._link.start())
+        self._held.run(self._stream.start())
 
     @property
     def wants(self) -> Wants:
         """See `Mentor`."""
-        accepted = self._link.accepted
+        accepted = self._stream.accepted
         return accepted.wants if accepted is not None else Wants()
 
     def wait_open(self, timeout: float) -> bool:
         """Waits for the first session, so that `wants` is known; whether there is one."""
-        return self._link.wait_open(timeout)
+        return self._stream.wait_open(timeout)
 
     @property
     def alive(self) -> bool:
         """Whether its session is still kept up."""
-        return self._link.is_kept
+        return self._stream.is_kept
 
     def observe(self, batch: Batch) -> None:
         """See `Mentor`; never blocks."""
         if self._is_sendable(batch):
-            self._link.outbox.tell(batch)
+            self._stream.outbox.tell(batch)
 
     def report(self, outcomes: Outcomes) -> None:
         """See `Mentor`; never blocks."""
         if self._is_sendable(outcomes):
-            self._link.outbox.tell(outcomes)
+            self._stream.outbox.tell(outcomes)
 
     def _is_sendable(self, item: Batch | Outcomes) -> bool:
         """Whether a mentor would take it; what it refuses would end every session it is told in."""
         broken = next(iter(violations(item)), None)
         if broken is not None:
-            log.warning("not_sent_to_mentor", target=self._link.target, why=str(broken))
+            log.warning("not_sent_to_mentor", target=self._stream.target, why=str(broken))
         return broken is None
 
     def propose(
@@ -98,7 +98,7 @@ class RemoteMentor:
     ) -> Answer:
         """See `Mentor`; waits for at most the request's timeout."""
         told = [incumbent.candidate, *(item.candidate for item in pool)]
-        with self._link.outbox.asking(request, told) as pending:
+        with self._stream.outbox.asking(request, told) as pending:
             try:
                 answer = pending.future.result(pending.timeout)
             except FutureTimeoutError:
@@ -108,13 +108,13 @@ class RemoteMentor:
 
     def cancel(self) -> None:
         """See `Mentor`; from any thread."""
-        self._link.outbox.cancel()
+        self._stream.outbox.cancel()
 
     def close(self) -> None:
         """Ends the session, whatever the mentor does; a second time is a no-op."""
         held, self._held = self._held, None
         # A session that does not end is left behind, with the loop that it is on.
-        if held is not None and held.run(self._link.close()):
+        if held is not None and held.run(self._stream.close()):
             held.release()
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     Batch,
     Outcomes,
@@ -26,7 +26,7 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     Wants,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Score, Snapshot
+from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
 from trainer_service.protocols import Mentor, Scored
 from trainer_service.seeds import derive
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from mentorgrad.domain.spec import External, Function, LabelPrompt, RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
-from mentorgrad.model.spec import External, Function, LabelPrompt, RunSpec
-from mentorgrad.models import resolve
+from mentorgrad.model_refs import resolve
 from mentorgrad.schema import snake_case
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.objectives.torch_free import not_executed

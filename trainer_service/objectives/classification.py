@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.model.advice import Proposal, ProposalStatus
-from mentorgrad.model.run import Score
+from mentorgrad.domain.advice import Proposal, ProposalStatus
+from mentorgrad.domain.run import Score
 from trainer_service.protocols import ProposalRejected
 from trainer_service.tasks.data import Row
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Constraints,
     PositionHints,
     Proposal,
@@ -23,8 +22,9 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     TaskCard,
 )
-from mentorgrad.model.run import Score
-from mentorgrad.model.spec import Function
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import Function
+from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.torch_free import ARTIFACT, FUNCTION_BOUNDS

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.advice import PositionHints, Proposal, ProposalStatus, TaskCard
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import LabelPrompt
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import PositionHints, Proposal, ProposalStatus, TaskCard
-from mentorgrad.model.run import Score
-from mentorgrad.model.spec import LabelPrompt
 from trainer_service import tensorfile
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from mentorgrad.errors import MentorgradError
-from mentorgrad.models import parse_hub
+from mentorgrad.model_refs import parse_hub
 from trainer_service import tensorfile
 from trainer_service.objectives.torch_free import require_peft
 

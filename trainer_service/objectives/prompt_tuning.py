@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mentorgrad.domain.advice import PositionHints, Proposal, TaskCard
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import PromptTuning, Readout
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import PositionHints, Proposal, TaskCard
-from mentorgrad.model.run import Score
-from mentorgrad.model.spec import PromptTuning, Readout
 from trainer_service import tensorfile
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.classification import (

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Constraints,
     PositionHints,
     Proposal,
@@ -16,7 +15,8 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     TokenHint,
 )
-from mentorgrad.model.spec import Placement, Projection
+from mentorgrad.domain.spec import Placement, Projection
+from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.encoding.projection import Projections, Vocabulary, WordProjector
 from trainer_service.protocols import ProposalRejected

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+from mentorgrad.domain.spec import PromptTuning
 from mentorgrad.errors import InvalidInput, Unsupported
-from mentorgrad.model.spec import PromptTuning
 
 ARTIFACT = "prompt.safetensors"
 """The file that every finished run leaves."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mentorgrad.domain import spec as specs
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model import spec as specs
 from trainer_service.optimizers import OPTIMIZERS
 from trainer_service.optimizers.first_order import SGD, AdamW
 from trainer_service.protocols import Optimizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mentorgrad.model.spec import Optimizer, Schedule
+from mentorgrad.domain.spec import Optimizer, Schedule
 
 
 def learning_rate(spec: Optimizer, step: int, total_steps: int) -> float:

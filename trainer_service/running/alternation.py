@@ -11,10 +11,10 @@ from datetime import timedelta
 import torch
 from torch import Tensor
 
-from mentorgrad.model.advice import Outcomes
-from mentorgrad.model.event import CandidatesScored, RestartDecided, StageStarted
-from mentorgrad.model.run import Candidate, Usage
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.advice import Outcomes
+from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStarted
+from mentorgrad.domain.run import Candidate, Usage
+from mentorgrad.domain.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.protocols import Objective, Optimizer, Scored

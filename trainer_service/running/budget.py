@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from mentorgrad.domain.advice import Answer, AnswerStatus
+from mentorgrad.domain.run import Usage
+from mentorgrad.domain.spec import Budget, RunSpec
 from mentorgrad.errors import Violation
-from mentorgrad.model.advice import Answer, AnswerStatus
-from mentorgrad.model.run import Usage
-from mentorgrad.model.spec import Budget, RunSpec
 from mentorgrad.schema import join
 
 

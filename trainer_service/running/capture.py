@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.advice import Batch, Wants
+from mentorgrad.domain.event import Segment
+from mentorgrad.domain.run import Snapshot
+from mentorgrad.domain.spec import Capture as CaptureSpec
+from mentorgrad.domain.spec import CaptureContent
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.model.advice import Batch, Wants
-from mentorgrad.model.event import Segment
-from mentorgrad.model.run import Snapshot
-from mentorgrad.model.spec import Capture as CaptureSpec
-from mentorgrad.model.spec import CaptureContent
 from trainer_service.protocols import Objective, Projected
 
 SEGMENT_BYTES = 256 * 1024

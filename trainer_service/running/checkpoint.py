@@ -18,12 +18,12 @@ import structlog
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.advice import Answer
+from mentorgrad.domain.event import CheckpointSaved, EventKind
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Candidate, Usage
+from mentorgrad.domain.spec import Budget
 from mentorgrad.errors import DataLoss, NotFound
-from mentorgrad.model.advice import Answer
-from mentorgrad.model.event import CheckpointSaved, EventKind
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Candidate, Usage
-from mentorgrad.model.spec import Budget
 from mentorgrad.wire import codec
 from run_store.protocols import RunReader
 from trainer_service import tensorfile

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mentorgrad.errors import MentorgradError
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     EventKind,
     Finished,
     ProposalsReceived,
     Resumed,
     StateChanged,
 )
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Run, RunResult, RunState
-from mentorgrad.model.spec import Fallback, RunSpec
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run, RunResult, RunState
+from mentorgrad.domain.spec import Fallback, RunSpec
+from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.mentors.pending_requests import Ask, ThreadedRequest

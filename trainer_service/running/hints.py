@@ -7,8 +7,8 @@ asked. It is charged once, as a gradient step; an answer in the log says whether
 
 from __future__ import annotations
 
-from mentorgrad.model.advice import PositionHints
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.advice import PositionHints
+from mentorgrad.domain.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Objective
 from trainer_service.running.budget import Ledger

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from torch import Tensor
 
-from mentorgrad.model.advice import Answer
+from mentorgrad.domain.advice import Answer
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import Ledger
 from trainer_service.running.scoring import Origin

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mentorgrad.model.advice import Batch, Exemplar
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.advice import Batch, Exemplar
+from mentorgrad.domain.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Objective, Scored
 from trainer_service.seeds import generator

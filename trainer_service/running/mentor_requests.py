@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mentorgrad.model.advice import Answer, AnswerStatus, ProposalRequest
-from mentorgrad.model.event import ProposalsReceived
-from mentorgrad.model.run import Usage
-from mentorgrad.model.spec import MentorMode, RunSpec
+from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalRequest
+from mentorgrad.domain.event import ProposalsReceived
+from mentorgrad.domain.run import Usage
+from mentorgrad.domain.spec import MentorMode, RunSpec
 from trainer_service.mentors.fallback import Consultation, FallbackMentor
 from trainer_service.mentors.pending_requests import PendingRequest
 from trainer_service.running.budget import share_spent

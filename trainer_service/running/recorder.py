@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import structlog
 
+from mentorgrad.domain.event import Payload, RunEvent
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable
-from mentorgrad.model.event import Payload, RunEvent
 from run_store.protocols import Lease, RunWriter
 from trainer_service.running.stop_control import Stop, StopKind
 from trainer_service.running.write_buffer import Batch, Blob, Prune, WriteBuffer

@@ -14,10 +14,10 @@ from functools import partial
 import torch
 from torch import Tensor, lerp
 
-from mentorgrad.model.advice import AnswerStatus, ProposalOutcome, ProposalStatus
-from mentorgrad.model.event import Branch
-from mentorgrad.model.run import Score
-from mentorgrad.model.spec import Acceptance, Policy, RunSpec
+from mentorgrad.domain.advice import AnswerStatus, ProposalOutcome, ProposalStatus
+from mentorgrad.domain.event import Branch
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import Acceptance, Policy, RunSpec
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.running.budget import Ledger, RacePlan, schedule_position, takes_no_steps

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.advice import Answer, Proposal, ProposalOutcome, ProposalStatus
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
+from mentorgrad.domain.spec import Stages
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.model.advice import Answer, Proposal, ProposalOutcome, ProposalStatus
-from mentorgrad.model.run import Candidate, CandidateSource, Score
-from mentorgrad.model.spec import Stages
 from trainer_service.protocols import Embedded, Objective, Projected, ProposalRejected, Scored
 from trainer_service.running.capture import changed_positions
 

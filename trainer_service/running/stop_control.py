@@ -16,8 +16,8 @@ from typing import Protocol
 
 import structlog
 
+from mentorgrad.domain.run import DesiredState
 from mentorgrad.errors import Conflict, MentorgradError, NotFound
-from mentorgrad.model.run import DesiredState
 from run_store.protocols import Lease, RunWriter
 
 log = structlog.get_logger(__name__)

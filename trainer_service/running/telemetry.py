@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mentorgrad.model.advice import Answer, Batch, Outcomes, ProposalRequest, Wants
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import Answer, Batch, Outcomes, ProposalRequest, Wants
+from mentorgrad.domain.event import (
     CandidatesScored,
     Finished,
     ProposalsReceived,
@@ -25,7 +25,7 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.run import Usage
+from mentorgrad.domain.run import Usage
 from mentorgrad.wire import tracing
 from mentorgrad.wire.tracing import Span
 from trainer_service.protocols import Mentor, Scored

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mentorgrad.model.event import RunEvent, Segment
+from mentorgrad.domain.event import RunEvent, Segment
 from mentorgrad.wire import codec
 
 _SNAPSHOT_BYTES = 256

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mentorgrad.domain.spec import DataFiles
 from mentorgrad.errors import InvalidInput, Unsupported
-from mentorgrad.model.spec import DataFiles
 from trainer_service.tasks.data import Row
 
 MAX_FILE_BYTES = 256 * 1024 * 1024

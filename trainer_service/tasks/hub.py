@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.data_sets import REASON, resolve
+from mentorgrad.dataset_refs import REASON, resolve
+from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
-from mentorgrad.model.spec import HubData, Task
 from trainer_service.tasks.data import Row, Source
 from trainer_service.tasks.files import (
     MAX_ROWS,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.data_sets import LocalDataSet
+from mentorgrad.dataset_refs import LocalDataSet
 from mentorgrad.errors import Unsupported
-from mentorgrad.models import first_line
+from mentorgrad.model_refs import first_line
 from trainer_service.tasks.files import MAX_FILE_BYTES, MalformedError, records
 
 _TEXT_TYPES = ("string", "large_string")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import DataFiles, Task
 from trainer_service.tasks.builtin import load_builtin
 from trainer_service.tasks.data import Source, TaskData
 from trainer_service.tasks.files import FileReader

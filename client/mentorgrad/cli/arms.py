@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mentorgrad.model.spec import (
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     LabelPrompt,

@@ -21,7 +21,7 @@ from mentorgrad.errors import InternalError
 if TYPE_CHECKING:
     from mentorgrad.cli.watching import Display
     from mentorgrad.client import Client
-    from mentorgrad.model.run import Run, RunResult
+    from mentorgrad.domain.run import Run, RunResult
 
 _ANYWHERE = "127.0.0.1:0"
 """A free loopback port."""
@@ -67,9 +67,9 @@ def _demo(
     """Show the main job: tune a prompt three times at one budget, with restarts by a language
     model, by random tokens, and without any.
     """
-    from mentorgrad import models, plots
+    from mentorgrad import model_refs, plots
 
-    packages = [item.package for item in models.known()]
+    packages = [item.package for item in model_refs.known()]
     require_extras("the demo", ("trainer", "mentor", "plot"), "demo", *packages)
     begun = time.monotonic()
     out = Output(as_json)
@@ -136,8 +136,8 @@ def _run_arms(
 
 
 def _run_arm(client: Client, display: Display, out: Output, arm: str, seed: int) -> ArmOutcome:
-    from mentorgrad.model.advice import AnswerStatus
-    from mentorgrad.model.event import ProposalsReceived
+    from mentorgrad.domain.advice import AnswerStatus
+    from mentorgrad.domain.event import ProposalsReceived
 
     made = client.create_run(arm_spec(arm, seed))
     run_id = made.run.run_id

@@ -123,9 +123,9 @@ def _extra(extra: str, packages: tuple[str, ...]) -> Check:
 
 
 def _models() -> Iterator[Check]:
-    from mentorgrad import models
+    from mentorgrad import model_refs
 
-    for item in models.known():
+    for item in model_refs.known():
         name = f"model {item.role}"
         if item.installed:
             yield Check(name, Health.OK, f"{item.reference} at {item.path}")

@@ -17,7 +17,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupp
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client
-    from mentorgrad.model.experiment import Experiment, ExperimentSpec, Report
+    from mentorgrad.domain.experiment import Experiment, ExperimentSpec, Report
 
 DIRECTORY = Path("mentorgrad-experiment")
 """Where `--local` keeps its runs."""
@@ -155,8 +155,8 @@ class _Shown:
 
     def show(self, report: Report, out: Output) -> None:
         """Prints and writes it."""
-        from mentorgrad.dictionaries import to_dict
         from mentorgrad.reports import markdown, terminal
+        from mentorgrad.serialization import to_dict
 
         if self._as_json:
             out.json(to_dict(report))
@@ -174,8 +174,8 @@ class _Shown:
         """All forms, for later: with the services gone, nobody can be asked."""
         import json
 
-        from mentorgrad.dictionaries import to_dict
         from mentorgrad.reports import markdown
+        from mentorgrad.serialization import to_dict
 
         text = json.dumps(to_dict(report), ensure_ascii=False)
         (directory / "report.json").write_text(text, encoding="utf-8")
@@ -186,7 +186,7 @@ class _Shown:
 
 
 def _write_page(report: Report, path: Path) -> None:
-    from mentorgrad.reports.page import html
+    from mentorgrad.reports.html import html
 
     path.write_text(html(report), encoding="utf-8")
 
@@ -212,8 +212,8 @@ def _conduct(
         server: The trainer, for commands that are shown; empty: it ends with this command.
     """
     from mentorgrad.cli.experiment_watching import watch_experiment
-    from mentorgrad.dictionaries import to_dict
-    from mentorgrad.model.experiment import ExperimentState
+    from mentorgrad.domain.experiment import ExperimentState
+    from mentorgrad.serialization import to_dict
 
     made = client.create_experiment(spec, key)
     for warning in made.warnings:
@@ -270,8 +270,8 @@ def _report(
 
 def _read_report(path: Path) -> Report:
     from mentorgrad.cli.specs import read_json
-    from mentorgrad.dictionaries import from_dict
-    from mentorgrad.model.experiment import Report
+    from mentorgrad.domain.experiment import Report
+    from mentorgrad.serialization import from_dict
 
     try:
         return from_dict(Report, read_json(path))
@@ -292,7 +292,7 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """List experiments, newest first."""
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     with open_experiments(server, store) as reader:
@@ -333,7 +333,7 @@ def _show(
 ) -> None:
     """Show what an experiment compares and how far it is."""
     from mentorgrad.cli.experiment_watching import status
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     with open_experiments(server, store) as reader:
@@ -371,7 +371,7 @@ def _cancel(
     as_json: JsonOption = False,
 ) -> None:
     """End an experiment and those of its runs that have not ended."""
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     with open_client(server) as client:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mentorgrad.cli.specs import read_toml
-from mentorgrad.dictionaries import from_dict, to_dict
+from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.experiment import ExperimentSpec
+from mentorgrad.serialization import from_dict, to_dict
 
 
 def read_experiment(path: Path) -> ExperimentSpec:

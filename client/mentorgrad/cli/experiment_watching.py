@@ -14,7 +14,7 @@ from mentorgrad.errors import Unavailable
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client
-    from mentorgrad.model.experiment import Experiment, ExperimentProgress
+    from mentorgrad.domain.experiment import Experiment, ExperimentProgress
 
 POLL_SECONDS = 1.0
 """How often the service is asked."""

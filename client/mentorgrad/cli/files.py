@@ -24,7 +24,7 @@ from mentorgrad.cli.text import choice
 from mentorgrad.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from mentorgrad.model.event import RunEvent
+    from mentorgrad.domain.event import RunEvent
 
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
@@ -42,7 +42,7 @@ def _export(
 
     The default file is RUN.jsonl; ``-`` is standard output.
     """
-    from mentorgrad.model.query import EventQuery, View
+    from mentorgrad.domain.query import EventQuery, View
 
     target = output or Path(f"{run_id}.jsonl")
     if str(target) == "-":
@@ -60,7 +60,7 @@ def _export(
 
 
 def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     for event in events:
         yield json.dumps(to_dict(event), ensure_ascii=False)
@@ -91,8 +91,8 @@ def _import(
     as_json: JsonOption = False,
 ) -> None:
     """Record a run that was exported, or executed elsewhere."""
-    from mentorgrad.dictionaries import to_dict
-    from mentorgrad.recording import broken_off
+    from mentorgrad.run_recorder import broken_off
+    from mentorgrad.serialization import to_dict
 
     events = list(broken_off(_decoded(file, torn=True)) if unfinished else _decoded(file))
     with open_client(server) as client:
@@ -111,8 +111,8 @@ def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
         file: JSON lines.
         torn: Whether a last line that was not written to its end is left out.
     """
-    from mentorgrad.dictionaries import from_dict
-    from mentorgrad.model.event import RunEvent
+    from mentorgrad.domain.event import RunEvent
+    from mentorgrad.serialization import from_dict
 
     try:
         with file.open(encoding="utf-8") as lines:

@@ -33,7 +33,7 @@ async def _ask(server: str) -> str:
     """The status of the service as a whole, by the standard health protocol."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    from mentorgrad.wire.calls import Connection
+    from mentorgrad.wire.connection import Connection
 
     connection = Connection(server, credentials())
     try:

@@ -13,7 +13,7 @@ from mentorgrad.cli.options import DEFAULT_MENTOR, JsonOption, MentorOption
 from mentorgrad.cli.output import Output, seconds, shorten
 
 if TYPE_CHECKING:
-    from mentorgrad.model.advice import StrategyInfo
+    from mentorgrad.domain.advice import StrategyInfo
 
 app = typer.Typer(
     help="Talk to a mentor service.",
@@ -35,8 +35,8 @@ def ask(
 ) -> None:
     """Ask for proposals once: a trajectory in, proposals out."""
     from mentorgrad.cli.specs import read_json
-    from mentorgrad.dictionaries import from_dict, to_dict
-    from mentorgrad.model.advice import ProposeInput
+    from mentorgrad.domain.advice import ProposeInput
+    from mentorgrad.serialization import from_dict, to_dict
 
     question = from_dict(ProposeInput, read_json(file))
     with open_mentor(server) as client:
@@ -59,7 +59,7 @@ def ask(
 @app.command("info", epilog="Example: mentorgrad mentor info --mentor-server 127.0.0.1:50552")
 def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> None:
     """Say what a mentor is and can do."""
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     with open_mentor(server) as client:
         found = client.info()
@@ -91,8 +91,8 @@ def strategies(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a mentor's strategies do, need and can be told."""
-    from mentorgrad.dictionaries import to_dict
     from mentorgrad.errors import NotFound
+    from mentorgrad.serialization import to_dict
 
     with open_mentor(server) as client:
         offered = client.info().strategies

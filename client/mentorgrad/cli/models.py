@@ -17,9 +17,9 @@ app = typer.Typer(
 @app.command("list", epilog="Example: mentorgrad models list --json")
 def listing(as_json: JsonOption = False) -> None:
     """List the models of the embedded default, installed or not."""
-    from mentorgrad import models
+    from mentorgrad import model_refs
 
-    known = models.known()
+    known = model_refs.known()
     out = Output(as_json)
     if as_json:
         out.json(
@@ -62,9 +62,9 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Download a model from the hub to the local cache; nothing else here does."""
-    from mentorgrad import models
+    from mentorgrad import model_refs
 
-    path = models.pull(reference)
+    path = model_refs.pull(reference)
     out = Output(as_json)
     if as_json:
         out.json({"reference": reference, "path": str(path)})

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from mentorgrad.cli.output import counted, number, seconds, shorten
-from mentorgrad.model.advice import AnswerStatus, Proposal, ProposalOutcome
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import AnswerStatus, Proposal, ProposalOutcome
+from mentorgrad.domain.event import (
     CandidatesScored,
     Created,
     Finished,
@@ -21,8 +21,8 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.run import Candidate, RunResult
-from mentorgrad.model.spec import External, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.domain.run import Candidate, RunResult
+from mentorgrad.domain.spec import External, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
 
 _QUIET = timedelta(seconds=2)

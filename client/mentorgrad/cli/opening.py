@@ -14,9 +14,9 @@ from mentorgrad.errors import InvalidInput, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
-    from mentorgrad.model.event import RunEvent
-    from mentorgrad.model.experiment import Experiment, ExperimentPage, Report
-    from mentorgrad.model.query import (
+    from mentorgrad.domain.event import RunEvent
+    from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
+    from mentorgrad.domain.query import (
         CandidateFilter,
         CandidatePage,
         EventQuery,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         RunPage,
         View,
     )
-    from mentorgrad.model.run import Artifact, Run, Trajectory
+    from mentorgrad.domain.run import Artifact, Run, Trajectory
 
 STORES = "mentorgrad.stores"
 """Entry points that open a store from its URL."""

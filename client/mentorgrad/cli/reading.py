@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mentorgrad.cli.opening import Reader
-    from mentorgrad.model.run import Candidate, Run, Usage
-    from mentorgrad.results import Comparison
+    from mentorgrad.domain.run import Candidate, Run, Usage
+    from mentorgrad.responses import RunComparison
 
 
 def _list(
@@ -46,9 +46,9 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """List runs."""
-    from mentorgrad.dictionaries import to_dict
-    from mentorgrad.model.query import RunFilter, RunOrder
-    from mentorgrad.model.run import RunState
+    from mentorgrad.domain.query import RunFilter, RunOrder
+    from mentorgrad.domain.run import RunState
+    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     wanted = RunFilter(
@@ -87,7 +87,7 @@ _COLUMNS = (
 
 
 def _row(run: Run) -> tuple[str, ...]:
-    from mentorgrad.model.spec import LabelPrompt, PromptTuning
+    from mentorgrad.domain.spec import LabelPrompt, PromptTuning
 
     objective = run.spec.objective
     test = run.result.test if run.result is not None else None
@@ -118,7 +118,7 @@ def _show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its state, spec, figures, best candidates and files."""
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     with open_reader(server, store) as reader:
@@ -155,8 +155,8 @@ def _gaps(reader: Reader, run_id: str, shown: Sequence[Candidate]) -> dict[str, 
     the snapshot it was made from, by the ids of both. Of snapshots that say the same words only
     the latest of a stage has a projection.
     """
-    from mentorgrad.model.query import CandidateFilter
-    from mentorgrad.model.run import CandidateSource
+    from mentorgrad.domain.query import CandidateFilter
+    from mentorgrad.domain.run import CandidateSource
 
     sources = (CandidateSource.SNAPSHOT, CandidateSource.PROJECTION)
     pool: dict[str, Candidate] = {}
@@ -189,7 +189,7 @@ def _candidate(item: Candidate, gap: float | None) -> tuple[str, ...]:
 
 
 def _stage(run: Run) -> str:
-    from mentorgrad.model.spec import External
+    from mentorgrad.domain.spec import External
 
     # A loop of somebody's own has as many as it likes.
     is_own = isinstance(run.spec.objective, External)
@@ -237,14 +237,14 @@ def _compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show runs side by side, with the fields in which their specs differ."""
-    from mentorgrad.dictionaries import to_dict
-    from mentorgrad.results import Comparison, spec_differences
+    from mentorgrad.responses import RunComparison, spec_differences
+    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     if store:
         with open_reader(server, store) as reader:
             runs = tuple(reader.get_run(run_id) for run_id in run_ids)
-        found = Comparison(runs, spec_differences([run.spec for run in runs]))
+        found = RunComparison(runs, spec_differences([run.spec for run in runs]))
     else:
         with open_client(server) as client:
             found = client.compare_runs(run_ids)
@@ -254,7 +254,7 @@ def _compare(
     out.table(("", *(run.run_id for run in found.runs)), _comparison(found))
 
 
-def _comparison(found: Comparison) -> list[tuple[str, ...]]:
+def _comparison(found: RunComparison) -> list[tuple[str, ...]]:
     tests = [run.result.test if run.result is not None else None for run in found.runs]
     rows = [
         ("state", *(str(run.state) for run in found.runs)),

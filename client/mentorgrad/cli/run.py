@@ -11,7 +11,7 @@ from mentorgrad.cli.opening import open_client
 from mentorgrad.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.output import Output, note
 from mentorgrad.cli.text import pairs_of, suffix
-from mentorgrad.model.spec import Function, RunSpec
+from mentorgrad.domain.spec import Function, RunSpec
 
 _SPEC = RunSpec()
 """Where the defaults that the help shows come from."""
@@ -142,8 +142,8 @@ def _run(
 
 def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) -> None:
     from mentorgrad.cli.watching import watch_run
-    from mentorgrad.dictionaries import to_dict
-    from mentorgrad.model.run import RunState
+    from mentorgrad.domain.run import RunState
+    from mentorgrad.serialization import to_dict
 
     with open_client(server) as client:
         made = client.create_run(spec, request_id)

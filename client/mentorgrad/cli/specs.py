@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.dictionaries import from_dict
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.presets import preset_fields
+from mentorgrad.serialization import from_dict
 
 
 def build_spec(

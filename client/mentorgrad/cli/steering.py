@@ -12,7 +12,7 @@ from mentorgrad.cli.output import Output, note
 from mentorgrad.cli.text import suffix
 
 if TYPE_CHECKING:
-    from mentorgrad.model.run import Run
+    from mentorgrad.domain.run import Run
 
 
 def _watch(
@@ -25,7 +25,7 @@ def _watch(
 ) -> None:
     """Watch a run until it ends; Ctrl-C stops the watching, never the run."""
     from mentorgrad.cli.watching import watch_run
-    from mentorgrad.model.run import RunState
+    from mentorgrad.domain.run import RunState
 
     with open_client(server) as client:
         name = client.get_run(run_id).spec.name
@@ -35,7 +35,7 @@ def _watch(
 
 
 def _told(out: Output, run: Run, what: str) -> None:
-    from mentorgrad.dictionaries import to_dict
+    from mentorgrad.serialization import to_dict
 
     if out.as_json:
         out.json(to_dict(run))

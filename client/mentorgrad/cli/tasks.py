@@ -30,9 +30,9 @@ def pull(
 
     A trainer finds it there, or under one of its data roots.
     """
-    from mentorgrad import data_sets
+    from mentorgrad import dataset_refs
 
-    found = data_sets.pull(reference)
+    found = dataset_refs.pull(reference)
     out = Output(as_json)
     if as_json:
         out.json({"reference": reference, "path": str(found.folder), "config": found.config})

@@ -11,9 +11,9 @@ from mentorgrad.cli.bars import Live
 from mentorgrad.cli.narrate import Narrator, Progress
 from mentorgrad.cli.output import Output, note, number
 from mentorgrad.cli.text import suffix
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.event import Finished, RunEvent, StateChanged
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.event import Finished, RunEvent, StateChanged
+from mentorgrad.domain.run import RunState
+from mentorgrad.serialization import to_dict
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from mentorgrad.domain.run import Score
 from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
-from mentorgrad.model.run import Score
 from mentorgrad.session import MentorSession
 
 __all__ = ["MentorCallback", "Rules", "soft_prompt"]

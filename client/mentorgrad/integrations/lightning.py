@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mentorgrad.domain.run import Score
 from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
-from mentorgrad.model.run import Score
 from mentorgrad.session import MentorSession
 
 __all__ = ["MentorCallback", "Rules", "Words"]

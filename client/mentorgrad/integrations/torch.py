@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalOutcome, ProposalStatus
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
+from mentorgrad.domain.spec import Policy
 from mentorgrad.integrations.words import Rejected, Words
-from mentorgrad.model.advice import Answer, AnswerStatus, ProposalOutcome, ProposalStatus
-from mentorgrad.model.run import Candidate, CandidateSource, Score
-from mentorgrad.model.spec import Policy
 from mentorgrad.session import MentorSession
 
 __all__ = ["AdvisedPrompt", "Rules", "Words", "batch_losses", "mean_loss"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.model.advice import ProposalStatus
+from mentorgrad.domain.advice import ProposalStatus
 
 
 class Rejected(Exception):

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad.domain.experiment import Comparison, Report
 from mentorgrad.errors import Unsupported
-from mentorgrad.model.experiment import Comparison, Report
-from mentorgrad.reports.content import (
+from mentorgrad.reports.tables import (
     FIGURE_TITLES,
     is_without_gradient,
     primary,

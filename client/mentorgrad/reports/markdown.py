@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mentorgrad.model.experiment import Report
-from mentorgrad.reports.content import Table, tables
+from mentorgrad.domain.experiment import Report
+from mentorgrad.reports.tables import ReportTable, tables
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!]|:(?=//))")
 """What can be markup within a line."""
@@ -26,7 +26,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     lines = [
         _row(table.columns),
         "|" + "|".join([" --- "] * len(table.columns)) + "|",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from mentorgrad.model.experiment import Report
-from mentorgrad.reports.content import tables
+from mentorgrad.domain.experiment import Report
+from mentorgrad.reports.tables import tables
 
 
 class Screen(Protocol):

@@ -16,7 +16,7 @@ from mentorgrad.serving.observe import Continuation, rewrap
 from mentorgrad.serving.tokens import TokenFile
 from mentorgrad.tokens import Scope
 from mentorgrad.wire.credentials import AUTHORIZATION
-from mentorgrad.wire.status import to_status
+from mentorgrad.wire.error_mapping import to_status
 
 _FIRST = 1.0
 """Seconds that the first request of a stream may take that is refused."""

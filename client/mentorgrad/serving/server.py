@@ -25,7 +25,7 @@ from mentorgrad.serving.observe import CallObserver, RequestNames
 from mentorgrad.serving.requests import Read, reader
 from mentorgrad.serving.security import Security
 from mentorgrad.wire.channels import SERVER_OPTIONS
-from mentorgrad.wire.status import to_status
+from mentorgrad.wire.error_mapping import to_status
 
 log = structlog.get_logger(__name__)
 

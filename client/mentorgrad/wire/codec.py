@@ -23,12 +23,12 @@ from typing import Any, TypeVar, cast
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError, Message
 
+from mentorgrad.domain.event import RunEvent
 from mentorgrad.errors import DataLoss, InvalidInput
-from mentorgrad.limits import check, within
-from mentorgrad.model.event import RunEvent
+from mentorgrad.field_limits import check, within
 from mentorgrad.schema import (
+    FieldKind,
     FieldType,
-    Kind,
     field_bounds,
     field_types,
     per_class,
@@ -82,7 +82,7 @@ def fill(message: Any, value: Any) -> None:
             continue
         if is_plain:  # first, being most fields by far
             setattr(message, name, member)
-        elif kind.kind is Kind.UNION:
+        elif kind.kind is FieldKind.UNION:
             is_oneof = name in message.DESCRIPTOR.oneofs_by_name
             holder = message if is_oneof else getattr(message, name)
             inner = getattr(holder, snake_case(type(member).__name__))
@@ -90,7 +90,7 @@ def fill(message: Any, value: Any) -> None:
             fill(inner, member)
         elif kind.repeated:
             _extend(getattr(message, name), member, kind)
-        elif kind.kind is Kind.STRING_MAP:
+        elif kind.kind is FieldKind.STRING_MAP:
             getattr(message, name).update(member)
         else:
             _set(message, name, member, kind)
@@ -100,38 +100,38 @@ def fill(message: Any, value: Any) -> None:
 def _outgoing(cls: type) -> tuple[tuple[str, FieldType, bool], ...]:
     """Name and type of each field, and whether it is written as it is."""
     return tuple(
-        (name, kind, kind.kind is Kind.SCALAR and not kind.repeated)
+        (name, kind, kind.kind is FieldKind.SCALAR and not kind.repeated)
         for name, kind in field_types(cls).items()
     )
 
 
 def _extend(target: Any, items: Any, kind: FieldType) -> None:
-    if kind.kind is Kind.MESSAGE:
+    if kind.kind is FieldKind.MESSAGE:
         for item in items:
             fill(target.add(), item)
-    elif kind.kind is Kind.ENUM:
+    elif kind.kind is FieldKind.ENUM:
         target.extend(enum_number(item) for item in items)
     else:
         target.extend(items)
 
 
 def _set(message: Any, name: str, member: Any, kind: FieldType) -> None:
-    if kind.kind is Kind.MESSAGE:
+    if kind.kind is FieldKind.MESSAGE:
         inner = getattr(message, name)
         inner.SetInParent()
         fill(inner, member)
-    elif kind.kind is Kind.ENUM:
+    elif kind.kind is FieldKind.ENUM:
         setattr(message, name, enum_number(member))
-    elif kind.kind is Kind.DATETIME:
+    elif kind.kind is FieldKind.DATETIME:
         since = member.astimezone(UTC) - _EPOCH
         stamp = getattr(message, name)
         stamp.seconds = since.days * 86_400 + since.seconds
         stamp.nanos = since.microseconds * 1000
-    elif kind.kind is Kind.DURATION:
+    elif kind.kind is FieldKind.DURATION:
         getattr(message, name).FromTimedelta(member)
-    elif kind.kind is Kind.ARRAY:
+    elif kind.kind is FieldKind.ARRAY:
         tensors.write(member, getattr(message, name))
-    elif kind.kind is Kind.STRUCT:
+    elif kind.kind is FieldKind.STRUCT:
         getattr(message, name).CopyFrom(to_struct(member))
     else:
         setattr(message, name, member)
@@ -232,13 +232,13 @@ def _reader(cls: type, message: type[Message]) -> _Reader:
     plain, others = [], []
     for name, kind in field_types(cls).items():
         has_presence = name in known and known[name].has_presence
-        if kind.kind is Kind.SCALAR and not kind.repeated and not has_presence:
+        if kind.kind is FieldKind.SCALAR and not kind.repeated and not has_presence:
             plain.append(name)
-        elif kind.kind is Kind.UNION:
+        elif kind.kind is FieldKind.UNION:
             others.append((name, _union_reader(name, kind, message)))
         elif kind.repeated:
             others.append((name, _list_reader(name, kind, bounds[name].max_length)))
-        elif kind.kind is Kind.STRING_MAP:
+        elif kind.kind is FieldKind.STRING_MAP:
             others.append((name, _map_reader(name, bounds[name].max_length)))
         else:
             others.append((name, _single_reader(name, kind, has_presence)))
@@ -359,14 +359,14 @@ def _single_reader(name: str, kind: FieldType, has_presence: bool) -> _Read:
 def _item_reader(kind: FieldType) -> _Read:
     """How a single value is read."""
     cls = kind.base
-    readers: dict[Kind, _Read] = {
-        Kind.MESSAGE: lambda value, room: _build(cls, value, room),
-        Kind.ENUM: lambda value, _: enum_member(cast(type[enum.Enum], cls), value),
-        Kind.ARRAY: lambda value, _: tensors.decode(value, ""),
-        Kind.STRUCT: _read_struct,
-        Kind.DATETIME: lambda value, _: _read_datetime(value),
-        Kind.DURATION: lambda value, _: _read_duration(value),
-        Kind.SCALAR: lambda value, _: value,
+    readers: dict[FieldKind, _Read] = {
+        FieldKind.MESSAGE: lambda value, room: _build(cls, value, room),
+        FieldKind.ENUM: lambda value, _: enum_member(cast(type[enum.Enum], cls), value),
+        FieldKind.ARRAY: lambda value, _: tensors.decode(value, ""),
+        FieldKind.STRUCT: _read_struct,
+        FieldKind.DATETIME: lambda value, _: _read_datetime(value),
+        FieldKind.DURATION: lambda value, _: _read_duration(value),
+        FieldKind.SCALAR: lambda value, _: value,
     }
     return readers[kind.kind]
 

@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from mentorgrad.domain.advice import Answer, AnswerStatus, Batch, Outcomes, ProposalRequest
+from mentorgrad.domain.run import Candidate
 from mentorgrad.errors import MentorgradError
-from mentorgrad.model.advice import Answer, AnswerStatus, Batch, Outcomes, ProposalRequest
-from mentorgrad.model.run import Candidate
-from mentorgrad.wire.replay import Memory, pieces
+from mentorgrad.wire.replay import ReplayBuffer, pieces
 
 _LINE_ITEMS = 1_024
 """More than a replay can have, so that a replay never overflows."""
@@ -81,7 +81,7 @@ class Outbox:
         self._target = target
         self._nudge = nudge
         self._lock = threading.Lock()
-        self._memory = Memory()
+        self._memory = ReplayBuffer()
         self._line: deque[Item] = deque()
         self._line_bytes = 0
         self._overflow = False

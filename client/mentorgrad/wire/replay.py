@@ -9,8 +9,8 @@ from typing import TypeGuard
 
 import numpy as np
 
-from mentorgrad.model.advice import Batch, Outcomes
-from mentorgrad.model.run import Candidate, Snapshot
+from mentorgrad.domain.advice import Batch, Outcomes
+from mentorgrad.domain.run import Candidate, Snapshot
 
 _KEPT_CANDIDATES = 1_000
 _KEPT_SNAPSHOTS = 500
@@ -25,7 +25,7 @@ _Rows = tuple[np.ndarray | None, np.ndarray | None]
 """A candidate's embedding and its losses on the exemplars."""
 
 
-class Memory:
+class ReplayBuffer:
     """What was told so far, within bounds: best candidates and latest snapshots. Not locked."""
 
     def __init__(self) -> None:

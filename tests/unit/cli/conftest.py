@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mentorgrad.cli.main import app
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerRecord,
     AnswerStatus,
@@ -19,7 +19,7 @@ from mentorgrad.model.advice import (
     ProposalOutcome,
     ProposalStatus,
 )
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     Branch,
     CandidatesScored,
     Created,
@@ -31,7 +31,7 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.run import (
+from mentorgrad.domain.run import (
     Candidate,
     CandidateSource,
     RunResult,
@@ -40,7 +40,7 @@ from mentorgrad.model.run import (
     Snapshot,
     Usage,
 )
-from mentorgrad.model.spec import MentorChoice, RunSpec, Stages
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SPEC = RunSpec(

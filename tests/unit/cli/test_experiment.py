@@ -14,16 +14,16 @@ from mentorgrad.cli import experiment_watching, local
 from mentorgrad.cli.experiment_file import mentors_of, read_experiment, request_id_of
 from mentorgrad.cli.experiment_watching import duration, status, watch_experiment
 from mentorgrad.cli.output import Output
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.errors import Unavailable
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     ArmReport,
     Experiment,
     ExperimentProgress,
     ExperimentState,
     Report,
 )
-from mentorgrad.model.spec import MentorChoice, Task
+from mentorgrad.domain.spec import MentorChoice, Task
+from mentorgrad.errors import Unavailable
+from mentorgrad.serialization import to_dict
 
 Invoke = Callable[..., Any]
 NOBODY = "127.0.0.1:1"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.dictionaries import from_dict
-from mentorgrad.model.event import CandidatesScored, RunEvent
-from mentorgrad.model.run import CandidateSource, Run
+from mentorgrad.domain.event import CandidatesScored, RunEvent
+from mentorgrad.domain.run import CandidateSource, Run
+from mentorgrad.serialization import from_dict
 from run_store.open import open_store
 
 Invoke = Callable[..., Any]

@@ -11,12 +11,12 @@ import pytest
 
 from mentorgrad.cli.arms import ARMS, GRADIENT_STEPS, arm_spec
 from mentorgrad.cli.specs import build_spec
-from mentorgrad.dictionaries import from_dict, to_dict
+from mentorgrad.domain.spec import Function, LabelPrompt, Policy, PromptTuning, RunSpec, Schedule
 from mentorgrad.errors import InvalidInput
-from mentorgrad.limits import check
-from mentorgrad.model.spec import Function, LabelPrompt, Policy, PromptTuning, RunSpec, Schedule
+from mentorgrad.field_limits import check
 from mentorgrad.presets import PRESETS, preset, preset_fields
-from mentorgrad.results import spec_differences
+from mentorgrad.responses import spec_differences
+from mentorgrad.serialization import from_dict, to_dict
 from mentorgrad.wire import codec
 
 

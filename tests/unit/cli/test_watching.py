@@ -11,8 +11,8 @@ import typer
 from mentorgrad.cli import watching
 from mentorgrad.cli.narrate import Narrator
 from mentorgrad.cli.output import Output
-from mentorgrad.model.event import ProposalsReceived, RunEvent
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.event import ProposalsReceived, RunEvent
+from mentorgrad.domain.run import RunState
 
 
 class Replay:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad import plots
+from mentorgrad.domain.run import Snapshot, Trajectory
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.model.run import Snapshot, Trajectory
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(3, 12))

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.advice import Batch, Outcomes
-from mentorgrad.model.run import Candidate, Score, Snapshot
-from mentorgrad.wire.replay import Memory, pieces
+from mentorgrad.domain.advice import Batch, Outcomes
+from mentorgrad.domain.run import Candidate, Score, Snapshot
+from mentorgrad.wire.replay import ReplayBuffer, pieces
 
 
 def batch(first: int, count: int, width: int | None, exemplars: int | None) -> Batch:
@@ -57,7 +57,7 @@ some = st.one_of(st.none(), st.integers(1, 4))
 def test_a_replay_tells_each_candidate_with_its_own_rows(
     told: list[tuple[int, int | None, int | None]],
 ) -> None:
-    memory, first = Memory(), 0
+    memory, first = ReplayBuffer(), 0
     expected = {}
     for count, width, exemplars in told:
         memory.keep(batch(first, count, width, exemplars))
@@ -78,7 +78,7 @@ def test_many_wide_rows_go_in_several_messages() -> None:
     found = rows_by_candidate(parts)
     assert list(found) == [f"c{i}" for i in range(600)]
     assert found["c599"] == ([599.0] * 1024, [599.0] * 8)
-    memory = Memory()
+    memory = ReplayBuffer()
     memory.keep(whole)
     assert rows_by_candidate(memory.replay()) == found
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.cli.output import Output
-from mentorgrad.errors import Unsupported
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     ArmReport,
     Cell,
     Comparison,
@@ -23,8 +22,11 @@ from mentorgrad.model.experiment import (
     Health,
     Report,
 )
+from mentorgrad.errors import Unsupported
 from mentorgrad.reports import charts
-from mentorgrad.reports.content import (
+from mentorgrad.reports.html import html
+from mentorgrad.reports.markdown import markdown
+from mentorgrad.reports.tables import (
     interval,
     is_without_gradient,
     number,
@@ -33,8 +35,6 @@ from mentorgrad.reports.content import (
     selected,
     tables,
 )
-from mentorgrad.reports.markdown import markdown
-from mentorgrad.reports.page import html
 from mentorgrad.reports.terminal import show
 
 HOSTILE = (

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from mentorgrad.domain.advice import AnswerStatus, ProposalStatus
+from mentorgrad.domain.run import CandidateSource, Score
+from mentorgrad.domain.spec import Policy
 from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words, batch_losses, mean_loss
 from mentorgrad.integrations.words import Rejected
-from mentorgrad.model.advice import AnswerStatus, ProposalStatus
-from mentorgrad.model.run import CandidateSource, Score
-from mentorgrad.model.spec import Policy
 from tests.support import tiny_models
 from tests.support.told_session import Session
 

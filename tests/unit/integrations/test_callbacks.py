@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from transformers import AutoTokenizer
 
+from mentorgrad.domain.advice import ProposalStatus
+from mentorgrad.domain.run import Score
 from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.torch import Rules, Words
-from mentorgrad.model.advice import ProposalStatus
-from mentorgrad.model.run import Score
 from tests.support import tiny_models
 from tests.support.told_session import Session
 

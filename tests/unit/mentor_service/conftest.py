@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mentor_service.protocols import Knowledge
-from mentorgrad.model.advice import AdviseOpen, Constraints, TaskCard
-from mentorgrad.model.run import Candidate, CandidateSource, Score
+from mentorgrad.domain.advice import AdviseOpen, Constraints, TaskCard
+from mentorgrad.domain.run import Candidate, CandidateSource, Score
 
 CARD = TaskCard(
     "label_prompt",

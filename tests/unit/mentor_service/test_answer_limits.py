@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentor_service.answer_limits import MAX_REPLY_BYTES, sendable
-from mentorgrad.model.advice import Answer, AnswerRecord, AnswerStatus
+from mentorgrad.domain.advice import Answer, AnswerRecord, AnswerStatus
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
 from mentorgrad.wire.codec import decode, encode, from_message, to_message
 

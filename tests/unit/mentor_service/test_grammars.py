@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentor_service import formats, grammars
-from mentorgrad.model.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import Constraints, ProposalKind
 from tests.support import gbnf
 
 

@@ -17,7 +17,7 @@ from mentor_service.backends.llama_runtime import Runtime
 from mentor_service.backends.threaded_backend import Interrupted
 from mentor_service.protocols import Question
 from mentorgrad.errors import Unavailable
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 SHORT = Question("", "", "", None, max_tokens=1, temperature=0.0, seed=0)
 

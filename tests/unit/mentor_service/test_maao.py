@@ -11,8 +11,8 @@ from mentor_service.protocols import Question, Reply
 from mentor_service.strategies import registry
 from mentor_service.strategies.maao import Maao
 from mentor_service.strategies.shown_candidates import best
+from mentorgrad.domain.advice import AnswerStatus, Constraints, ProposalKind, ProposalRequest
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, Unavailable
-from mentorgrad.model.advice import AnswerStatus, Constraints, ProposalKind, ProposalRequest
 
 SMALL, CAPABLE = PROFILES["small"], PROFILES["capable"]
 

@@ -17,8 +17,8 @@ from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentor_service.strategies import registry
 from mentorgrad.client import AsyncMentorClient
+from mentorgrad.domain.advice import AdviseOpen, AnswerStatus, Batch, ProposeInput
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import AdviseOpen, AnswerStatus, Batch, ProposeInput
 from tests.support.told_strategy import CARD, WORD_POOL, WORDS, request
 
 SHORTER = '''

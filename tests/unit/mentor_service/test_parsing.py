@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mentor_service import formats
 from mentor_service.parsing import Parsed, canonical
-from mentorgrad.model.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import Constraints, ProposalKind
 
 WORDS = Constraints(kind=ProposalKind.TEXT, n_tokens=8, max_words=4)
 NUMBERS = Constraints(kind=ProposalKind.NUMBERS, dimensions=3, lower=-5.12, upper=5.12)

@@ -11,7 +11,7 @@ from mentor_service import prompts
 from mentor_service.parsing import Parsed
 from mentor_service.profiles import PROFILES
 from mentor_service.prompts import QuestionFacts
-from mentorgrad.model.advice import Constraints, Exemplar, ProposalKind, TaskCard
+from mentorgrad.domain.advice import Constraints, Exemplar, ProposalKind, TaskCard
 from tests.support import golden_questions
 
 CARD = TaskCard("label_prompt", "what a message is about", ("billing", "refund"))

@@ -12,7 +12,7 @@ from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question, Reply
 from mentor_service.similarity import canonical
 from mentor_service.strategies import registry
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     AnswerStatus,
     Constraints,

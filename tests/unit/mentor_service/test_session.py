@@ -13,8 +13,7 @@ from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Ask, Knowledge
 from mentor_service.session import AdviseSession
 from mentor_service.strategies.maao import Maao
-from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unavailable
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerStatus,
@@ -26,7 +25,8 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.run import Candidate, Score, Snapshot
+from mentorgrad.domain.run import Candidate, Score, Snapshot
+from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unavailable
 
 GOOD = "1. first words\n2. second words\n"
 

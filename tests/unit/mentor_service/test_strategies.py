@@ -17,7 +17,7 @@ from mentor_service.similarity import edit_distance
 from mentor_service.strategies import registry, shown_candidates
 from mentor_service.strategies.gpo import edit_budget
 from mentor_service.strategies.reflect import frontier
-from mentorgrad.model.advice import Answer, AnswerStatus, Exemplar
+from mentorgrad.domain.advice import Answer, AnswerStatus, Exemplar
 from tests.support.told_strategy import (
     EXEMPLARS,
     POINTS,

@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.dictionaries import from_dict, to_dict
-from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import (
+from mentorgrad.domain.spec import (
     Budget,
     Function,
     LabelPrompt,
@@ -21,6 +19,8 @@ from mentorgrad.model.spec import (
     Policy,
     RunSpec,
 )
+from mentorgrad.errors import InvalidInput
+from mentorgrad.serialization import from_dict, to_dict
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.dictionaries import from_dict, to_dict
-from mentorgrad.limits import check, violations
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerRecord,
     Batch,
@@ -20,7 +18,7 @@ from mentorgrad.model.advice import (
     Proposal,
     ProposalOutcome,
 )
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     Branch,
     CandidatesScored,
     Finished,
@@ -32,8 +30,8 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.run import Candidate, Score, Snapshot
-from mentorgrad.model.spec import (
+from mentorgrad.domain.run import Candidate, Score, Snapshot
+from mentorgrad.domain.spec import (
     Budget,
     Function,
     LabelPrompt,
@@ -42,7 +40,9 @@ from mentorgrad.model.spec import (
     RunSpec,
     Task,
 )
+from mentorgrad.field_limits import check, violations
 from mentorgrad.schema import bounded
+from mentorgrad.serialization import from_dict, to_dict
 
 
 def paths(spec: RunSpec) -> list[str]:

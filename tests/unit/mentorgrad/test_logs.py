@@ -17,8 +17,7 @@ import structlog
 from mentor_service.backends.scripted import ScriptedBackend, repeat
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
-from mentorgrad.mentor_client import AsyncMentorClient
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Constraints,
     ProposalKind,
@@ -26,6 +25,7 @@ from mentorgrad.model.advice import (
     ProposeInput,
     TaskCard,
 )
+from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.serving import logs
 from mentorgrad.serving.server import Server
 from mentorgrad.v1 import trainer_service_pb2 as pb

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from google.protobuf import struct_pb2
 
+from mentorgrad.domain.advice import Batch, ProposeInput
+from mentorgrad.domain.query import RunFilter
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.limits import MAX_VIOLATIONS
-from mentorgrad.model.advice import Batch, ProposeInput
-from mentorgrad.model.query import RunFilter
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.field_limits import MAX_VIOLATIONS
 from mentorgrad.v1 import advice_pb2, mentor_service_pb2, query_pb2, run_pb2, tensor_pb2
 from mentorgrad.wire import tensors
 from mentorgrad.wire.codec import MAX_ENTRIES, from_message

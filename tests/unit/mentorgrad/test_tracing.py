@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     Payload,
     ProposalsReceived,

@@ -11,7 +11,7 @@ from bench import mentor_value
 from mentor_service.profiles import PROFILES
 from mentor_service.strategies import registry
 from mentorgrad.cli.experiment_file import read_experiment
-from mentorgrad.limits import check
+from mentorgrad.field_limits import check
 from tests.support.deployment import ROOT
 from trainer_service.experiments.experiment_checks import check_specs, doubts
 from trainer_service.running.budget import takes_no_steps

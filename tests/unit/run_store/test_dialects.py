@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from mentorgrad.domain.event import Created
 from mentorgrad.errors import Unavailable
-from mentorgrad.model.event import Created
 from run_store import dialects
 from run_store.open import open_store
 from run_store.tables import events, runs

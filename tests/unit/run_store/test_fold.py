@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CheckpointSaved,
     Created,
     Finished,
@@ -20,7 +20,7 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.run import Run, RunResult, RunState, Usage
+from mentorgrad.domain.run import Run, RunResult, RunState, Usage
 from run_store import fold as fold_module
 from run_store.fold import FIGURES, effective, fold, for_figures, is_superseded, replay
 from run_store.memory_store import MemoryRunStore

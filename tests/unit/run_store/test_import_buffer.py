@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.model.event import Created, Finished, RunEvent, StateChanged
-from mentorgrad.model.query import EventQuery, View
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.event import Created, Finished, RunEvent, StateChanged
+from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.run import RunState
 from mentorgrad.wire import codec
 from run_store.sql_store import SqlRunStore
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.event import Created, Finished, Segment, StateChanged
+from mentorgrad.domain.query import View
+from mentorgrad.domain.run import Candidate, RunResult, RunState, Snapshot
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.event import Created, Finished, Segment, StateChanged
-from mentorgrad.model.query import View
-from mentorgrad.model.run import Candidate, RunResult, RunState, Snapshot
-from mentorgrad.model.spec import RunSpec
 from run_store import invariants, paging, trajectory
 from run_store.open import open_store
 from run_store.protocols import RunStore

@@ -16,9 +16,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, Unavailable
-from mentorgrad.model.event import Created
-from mentorgrad.model.query import EventQuery, View
 from run_store import dialects, migrate
 from run_store.open import open_store
 from run_store.schema_version import HEAD, VERSION_TABLE, version_of

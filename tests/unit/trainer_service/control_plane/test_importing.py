@@ -12,9 +12,9 @@ from typing import cast
 import numpy as np
 import pytest
 
+from mentorgrad.domain.event import RunEvent, Segment
+from mentorgrad.domain.run import Run, Snapshot
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.event import RunEvent, Segment
-from mentorgrad.model.run import Run, Snapshot
 from run_store.protocols import RunWriter
 from trainer_service.control_plane import tensor_arena
 from trainer_service.control_plane.importing import Importer

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, ResourceExhausted
-from mentorgrad.model.spec import RunSpec
 from mentorgrad.serving.requests import Requests
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.wire import codec

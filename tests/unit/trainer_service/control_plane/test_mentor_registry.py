@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.advice import MentorInfo, StrategyInfo
+from mentorgrad.domain.spec import MentorChoice
 from mentorgrad.errors import InvalidInput, PreconditionFailed, Unavailable
-from mentorgrad.model.advice import MentorInfo, StrategyInfo
-from mentorgrad.model.spec import MentorChoice
 from mentorgrad.serving.settings import load
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.job import WorkerJob

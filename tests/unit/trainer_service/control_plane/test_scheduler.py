@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import DesiredState, RunState
+from mentorgrad.domain.spec import Function, RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.model.event import Created
-from mentorgrad.model.run import DesiredState, RunState
-from mentorgrad.model.spec import Function, RunSpec
 from run_store.memory_store import MemoryRunStore
 from trainer_service.control_plane import scheduler as module
 from trainer_service.control_plane.scheduler import DIED, Scheduler

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mentorgrad.model.event import RunEvent, Segment
-from mentorgrad.model.run import Snapshot
+from mentorgrad.domain.event import RunEvent, Segment
+from mentorgrad.domain.run import Snapshot
 from trainer_service.control_plane import tensor_arena as module
 from trainer_service.control_plane.tensor_arena import BlockCache, TensorArena
 

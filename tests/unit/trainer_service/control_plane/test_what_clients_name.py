@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mentorgrad import data_sets, models
+from mentorgrad import dataset_refs, model_refs
+from mentorgrad.domain.spec import DEFAULT_ENCODER, DataFiles, LabelPrompt, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError
-from mentorgrad.model.spec import DEFAULT_ENCODER, DataFiles, LabelPrompt, RunSpec, Task
 from trainer_service.control_plane.validation import validate_objective
 
 ROOT = Path(__file__).parents[4]
@@ -60,7 +60,7 @@ def test_only_known_packages_can_be_named(package: str, tmp_path: Path) -> None:
         f"spec.objective.label_prompt.encoder: this server takes no models of the package "
         f"{package!r}"
     )
-    assert models.resolve(DEFAULT_ENCODER, roots=[]).is_dir()
+    assert model_refs.resolve(DEFAULT_ENCODER, roots=[]).is_dir()
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_only_known_packages_can_be_named(package: str, tmp_path: Path) -> None:
 def test_names_too_long_for_a_file_are_not_there(reference: str, tmp_path: Path) -> None:
     for roots in (None, [tmp_path]):
         with pytest.raises(MentorgradError) as caught:
-            models.resolve(reference, roots=roots)
+            model_refs.resolve(reference, roots=roots)
         assert caught.value.reason == "MODEL_NOT_FOUND"
     with pytest.raises(MentorgradError):
-        data_sets.resolve(f"hf:{'a' * 400}", roots=[tmp_path])
+        dataset_refs.resolve(f"hf:{'a' * 400}", roots=[tmp_path])
 
 
 @pytest.mark.parametrize("revision", ["main/../../../../outside", "../outside", "/etc/hostname"])
@@ -89,11 +89,11 @@ def test_a_revision_goes_down_only(
     for place in (tmp_path / "outside", tmp_path / "models--org--name" / "outside"):
         place.write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert models.resolve(f"hf:org/name@{COMMIT}").name == COMMIT
+    assert model_refs.resolve(f"hf:org/name@{COMMIT}").name == COMMIT
     with pytest.raises(InvalidInput, match="is not of the form"):
-        models.resolve(f"hf:org/name@{revision}")
+        model_refs.resolve(f"hf:org/name@{revision}")
     with pytest.raises(InvalidInput, match="is not of the form"):
-        data_sets.resolve(f"hf:org/name@{revision}", roots=[tmp_path])
+        dataset_refs.resolve(f"hf:org/name@{revision}", roots=[tmp_path])
 
 
 MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.model.spec import Metric, Optimizer
+from mentorgrad.domain.spec import Metric, Optimizer
 from tests.support.numerics import encoder, objective, tune
 from trainer_service.encoding import projection
 from trainer_service.encoding.projection import NearestRows, Vocabulary, WordProjector

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mentorgrad.errors import Unavailable
-from mentorgrad.model.event import Created
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Function,
     LabelPrompt,
@@ -20,6 +19,7 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
+from mentorgrad.errors import Unavailable
 from run_store.open import open_store
 from trainer_service.executors import local
 from trainer_service.executors.local import LocalExecutor

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.errors import InvalidInput, Violation
-from mentorgrad.model.experiment import Arm, ExperimentSpec, Tuning, Variation
-from mentorgrad.model.run import Candidate, Run, RunResult, Score
-from mentorgrad.model.spec import (
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, Tuning, Variation
+from mentorgrad.domain.run import Candidate, Run, RunResult, Score
+from mentorgrad.domain.spec import (
     Budget,
     Function,
     LabelPrompt,
@@ -24,6 +22,8 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
+from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.serialization import to_dict
 from trainer_service.experiments import experiment_checks
 from trainer_service.experiments.expansion import (
     Expansion,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
-from mentorgrad.model.event import Created
-from mentorgrad.model.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec, Task
 from run_store.memory_store import MemoryRunStore
 from tests.support.quick_runs import end_run, end_runs
 from trainer_service.experiments import coordinator as module

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.dictionaries import from_dict, to_dict
-from mentorgrad.model.experiment import Arm, Comparison, Figure, Report
-from mentorgrad.model.run import RunResult, RunState, Usage
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec
+from mentorgrad.domain.experiment import Arm, Comparison, Figure, Report
+from mentorgrad.domain.run import RunResult, RunState, Usage
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
+from mentorgrad.serialization import from_dict, to_dict
 from tests.support.counted_runs import ARMS, all_runs, counted, experiment, result
 from trainer_service.experiments.reporting import Counted, build_report
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.errors import InvalidInput
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AnswerStatus,
     PositionHints,
     Proposal,
@@ -16,8 +15,9 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     TokenHint,
 )
-from mentorgrad.model.run import Candidate, Score
-from mentorgrad.model.spec import CONTROLS, Function
+from mentorgrad.domain.run import Candidate, Score
+from mentorgrad.domain.spec import CONTROLS, Function
+from mentorgrad.errors import InvalidInput
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.options import OPTIONS, options_schema, read_options
 from trainer_service.objectives.function import FunctionObjective

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import torch
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerRecord,
     AnswerStatus,
@@ -16,8 +16,8 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.event import MentorBack, MentorLost, ProposalsReceived
-from mentorgrad.model.run import Candidate
+from mentorgrad.domain.event import MentorBack, MentorLost, ProposalsReceived
+from mentorgrad.domain.run import Candidate
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Scored
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
     AnswerStatus,
@@ -22,8 +22,8 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     Wants,
 )
-from mentorgrad.model.run import Candidate, CandidateSource, Run, Score, Snapshot
-from mentorgrad.model.spec import MentorChoice, RunSpec
+from mentorgrad.domain.run import Candidate, CandidateSource, Run, Score, Snapshot
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from tests.support.numerics import objective
 from tests.unit.trainer_service.running.test_alternation import SPEC, Scripted, parts, with_mentor
 from tests.unit.trainer_service.running.test_alternation import Done as Executed

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mentorgrad import models
-from mentorgrad.errors import InvalidInput, MentorgradError, NotFound
-from mentorgrad.model.spec import (
+from mentorgrad import model_refs
+from mentorgrad.domain.spec import (
     DEFAULT_ENCODER,
     DataFiles,
     Function,
@@ -19,15 +18,19 @@ from mentorgrad.model.spec import (
     RunSpec,
     Task,
 )
+from mentorgrad.errors import InvalidInput, MentorgradError, NotFound
 from trainer_service.control_plane.validation import validate_objective
 
 
 def test_the_defaults_are_known_and_installed() -> None:
-    known = models.known()
-    assert [model.reference for model in known] == [DEFAULT_ENCODER, models.DEFAULT_MENTOR_MODEL]
+    known = model_refs.known()
+    assert [model.reference for model in known] == [
+        DEFAULT_ENCODER,
+        model_refs.DEFAULT_MENTOR_MODEL,
+    ]
     assert all(model.installed for model in known)
-    assert models.resolve(models.DEFAULT_MENTOR_MODEL).read_bytes()[:4] == b"GGUF"
-    assert (models.resolve(DEFAULT_ENCODER) / "model.safetensors").is_file()
+    assert model_refs.resolve(model_refs.DEFAULT_MENTOR_MODEL).read_bytes()[:4] == b"GGUF"
+    assert (model_refs.resolve(DEFAULT_ENCODER) / "model.safetensors").is_file()
 
 
 def test_a_package_is_not_imported_to_find_what_is_in_it() -> None:
@@ -69,14 +72,14 @@ def test_what_does_not_resolve(
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(kind) as caught:
-        models.resolve(reference)
+        model_refs.resolve(reference)
     assert says in caught.value.message
     assert caught.value.reason == "MODEL_NOT_FOUND"
 
 
 def test_hub_references_are_taken_apart() -> None:
-    assert models.parse_hub("hf:org/repo") == models.HubReference("org/repo", None, None)
-    assert models.parse_hub("hf:org/repo@refs/pr/1:sub/f.gguf") == models.HubReference(
+    assert model_refs.parse_hub("hf:org/repo") == model_refs.HubReference("org/repo", None, None)
+    assert model_refs.parse_hub("hf:org/repo@refs/pr/1:sub/f.gguf") == model_refs.HubReference(
         "org/repo", "refs/pr/1", "sub/f.gguf"
     )
 
@@ -93,8 +96,8 @@ def test_a_cached_hub_model_is_found_offline(
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("a" * 40)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert models.resolve("hf:org/repo:f.gguf") == snapshot / "f.gguf"
-    assert models.resolve("hf:org/repo") == snapshot
+    assert model_refs.resolve("hf:org/repo:f.gguf") == snapshot / "f.gguf"
+    assert model_refs.resolve("hf:org/repo") == snapshot
 
 
 def test_paths_must_lie_in_a_root(tmp_path: Path) -> None:
@@ -102,21 +105,21 @@ def test_paths_must_lie_in_a_root(tmp_path: Path) -> None:
     (root / "model").mkdir(parents=True)
     outside.mkdir()
     (root / "link").symlink_to(outside)
-    assert models.resolve("model", roots=[root]) == root / "model"
-    assert models.resolve(str(root / "model"), roots=[root]) == root / "model"
-    assert models.resolve(str(outside)) == outside
+    assert model_refs.resolve("model", roots=[root]) == root / "model"
+    assert model_refs.resolve(str(root / "model"), roots=[root]) == root / "model"
+    assert model_refs.resolve(str(outside)) == outside
     for reference in ("../outside", str(outside), "link", "absent"):
         with pytest.raises(InvalidInput, match="under this server's model roots") as caught:
-            models.resolve(reference, roots=[root])
+            model_refs.resolve(reference, roots=[root])
         assert caught.value.reason == "MODEL_NOT_FOUND"
     with pytest.raises(InvalidInput):
-        models.resolve("model", roots=[])
+        model_refs.resolve("model", roots=[])
 
 
 def test_only_the_hub_can_be_pulled_from() -> None:
     with pytest.raises(InvalidInput, match="can be pulled"):
-        models.pull("/some/path")
-    assert models.pull(models.DEFAULT_MENTOR_MODEL).is_file()
+        model_refs.pull("/some/path")
+    assert model_refs.pull(model_refs.DEFAULT_MENTOR_MODEL).is_file()
 
 
 # -- a spec, before it is queued --------------------------------------------------------------
@@ -192,7 +195,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 def test_the_control_plane_needs_no_torch() -> None:
     code = (
         "import sys\n"
-        "from mentorgrad.model.spec import Function, RunSpec\n"
+        "from mentorgrad.domain.spec import Function, RunSpec\n"
         "from trainer_service.control_plane.validation import validate_objective\n"
         "import trainer_service.optimizers.schedule\n"
         "validate_objective(RunSpec())\n"
@@ -204,7 +207,7 @@ def test_the_control_plane_needs_no_torch() -> None:
 def test_functions_need_no_transformers() -> None:
     code = (
         "import sys, torch\n"
-        "from mentorgrad.model.spec import Function, RunSpec\n"
+        "from mentorgrad.domain.spec import Function, RunSpec\n"
         "from trainer_service.objectives.build import build_objective\n"
         "build_objective(RunSpec(objective=Function()), device=torch.device('cpu'))\n"
         "assert 'transformers' not in sys.modules\n"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from mentorgrad.domain.advice import Proposal
+from mentorgrad.domain.spec import Optimizer, PromptTuning, Readout, RunSpec
 from mentorgrad.errors import InvalidInput, Unsupported
-from mentorgrad.model.advice import Proposal
-from mentorgrad.model.spec import Optimizer, PromptTuning, Readout, RunSpec
 from tests.support import tiny_models
 from tests.support.numerics import CPU, tiny, tiny_encoder, tiny_task, tune
 from trainer_service import tensorfile

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.spec import Optimizer, Schedule
+from mentorgrad.domain.spec import Optimizer, Schedule
 from trainer_service.optimizers.schedule import learning_rate
 
 

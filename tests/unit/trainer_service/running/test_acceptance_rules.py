@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from mentorgrad.model.run import Candidate, Score
-from mentorgrad.model.spec import Acceptance, Policy
+from mentorgrad.domain.run import Candidate, Score
+from mentorgrad.domain.spec import Acceptance, Policy
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import RacePlan
 from trainer_service.running.restart_decision import Decision, Probed, decide

@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Batch,
@@ -23,7 +23,7 @@ from mentorgrad.model.advice import (
     ProposalStatus,
     Wants,
 )
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     CheckpointSaved,
     Created,
@@ -35,9 +35,9 @@ from mentorgrad.model.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.model.query import EventQuery, View
-from mentorgrad.model.run import CandidateSource, Run, RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.run import CandidateSource, Run, RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Capture,

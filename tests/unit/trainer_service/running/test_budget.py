@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.advice import ProposalStatus
-from mentorgrad.model.event import CandidatesScored, Created, RestartDecided, Segment
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.advice import ProposalStatus
+from mentorgrad.domain.event import CandidatesScored, Created, RestartDecided, Segment
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Function,

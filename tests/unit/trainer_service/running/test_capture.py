@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from mentorgrad.domain.advice import Batch, Wants
+from mentorgrad.domain.event import Segment
+from mentorgrad.domain.spec import Capture as Spec
+from mentorgrad.domain.spec import CaptureContent, Function
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.model.advice import Batch, Wants
-from mentorgrad.model.event import Segment
-from mentorgrad.model.spec import Capture as Spec
-from mentorgrad.model.spec import CaptureContent, Function
 from tests.support.numerics import CPU, DEVICES
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.protocols import Projected

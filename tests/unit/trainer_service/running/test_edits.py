@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.advice import Answer, AnswerStatus, Proposal, ProposalStatus
-from mentorgrad.model.event import ProposalsReceived, RestartDecided
-from mentorgrad.model.run import Candidate, Score
-from mentorgrad.model.spec import Acceptance, Function, Policy, Stages
+from mentorgrad.domain.advice import Answer, AnswerStatus, Proposal, ProposalStatus
+from mentorgrad.domain.event import ProposalsReceived, RestartDecided
+from mentorgrad.domain.run import Candidate, Score
+from mentorgrad.domain.spec import Acceptance, Function, Policy, Stages
 from tests.support.numerics import objective
 from tests.unit.trainer_service.running.test_alternation import SPEC, Scripted, with_mentor
 from trainer_service.objectives.function import FunctionObjective

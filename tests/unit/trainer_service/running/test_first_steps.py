@@ -7,16 +7,16 @@ import itertools
 
 import pytest
 
-from mentorgrad.model.advice import Proposal
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import Proposal
+from mentorgrad.domain.event import (
     CandidatesScored,
     ProposalsReceived,
     RestartDecided,
     Segment,
     StageStarted,
 )
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     MentorChoice,

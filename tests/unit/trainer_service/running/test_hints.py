@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.event import ProposalsReceived, RestartDecided, Segment
-from mentorgrad.model.run import RunState, Usage
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import ProposalsReceived, RestartDecided, Segment
+from mentorgrad.domain.run import RunState, Usage
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     LabelPrompt,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mentorgrad.model.run import Candidate, Score
+from mentorgrad.domain.run import Candidate, Score
 from trainer_service.protocols import Scored
 from trainer_service.running import loop_state
 from trainer_service.running.loop_state import Pool

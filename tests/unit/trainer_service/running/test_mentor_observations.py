@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.model.advice import Answer, AnswerStatus, Batch, Proposal, ProposalRequest, Wants
-from mentorgrad.model.run import Candidate, RunState, Score
-from mentorgrad.model.spec import Acceptance, Function, MentorChoice, Optimizer, RunSpec, Stages
+from mentorgrad.domain.advice import Answer, AnswerStatus, Batch, Proposal, ProposalRequest, Wants
+from mentorgrad.domain.run import Candidate, RunState, Score
+from mentorgrad.domain.spec import Acceptance, Function, MentorChoice, Optimizer, RunSpec, Stages
 from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
 from tests.support.numerics import tiny

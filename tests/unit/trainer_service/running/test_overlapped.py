@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.model.advice import (
+from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Batch,
@@ -21,7 +21,7 @@ from mentorgrad.model.advice import (
     ProposalRequest,
     Wants,
 )
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     CandidatesScored,
     Created,
     MentorLost,
@@ -30,9 +30,9 @@ from mentorgrad.model.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.model.query import EventQuery
-from mentorgrad.model.run import Run, RunState, Score
-from mentorgrad.model.spec import (
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run, RunState, Score
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Fallback,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.event import Created, MentorBack, MentorLost, RunEvent, StateChanged
+from mentorgrad.domain.run import DesiredState, RunState
+from mentorgrad.domain.spec import Function, RunSpec
 from mentorgrad.errors import Conflict, Unavailable
-from mentorgrad.model.event import Created, MentorBack, MentorLost, RunEvent, StateChanged
-from mentorgrad.model.run import DesiredState, RunState
-from mentorgrad.model.spec import Function, RunSpec
 from run_store.memory_store import MemoryRunStore
 from tests.support.trainer_process import eventually
 from trainer_service.running import recorder as recorder_module

@@ -11,12 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.errors import InvalidInput
-from mentorgrad.limits import violations
-from mentorgrad.model.advice import Proposal, ProposalStatus
-from mentorgrad.model.event import CandidatesScored, RestartDecided, StageStarted
-from mentorgrad.model.run import CandidateSource, RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.advice import Proposal, ProposalStatus
+from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStarted
+from mentorgrad.domain.run import CandidateSource, RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Metric,
@@ -25,6 +23,8 @@ from mentorgrad.model.spec import (
     Projection,
     Stages,
 )
+from mentorgrad.errors import InvalidInput
+from mentorgrad.field_limits import violations
 from mentorgrad.presets import maao_released
 from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go

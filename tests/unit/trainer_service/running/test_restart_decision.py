@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from mentorgrad.model.run import Candidate, Score
-from mentorgrad.model.spec import Acceptance, Budget, Function, Optimizer, RunSpec
+from mentorgrad.domain.run import Candidate, Score
+from mentorgrad.domain.spec import Acceptance, Budget, Function, Optimizer, RunSpec
 from trainer_service.objectives.function import FunctionObjective
 from trainer_service.optimizers.build import build_optimizer
 from trainer_service.optimizers.schedule import learning_rate

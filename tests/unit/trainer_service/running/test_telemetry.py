@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from mentorgrad.model.advice import Answer, AnswerStatus, ProposalRequest
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalRequest
+from mentorgrad.domain.event import (
     CandidatesScored,
     Finished,
     Payload,
@@ -21,7 +21,7 @@ from mentorgrad.model.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.model.run import RunResult, RunState, Usage
+from mentorgrad.domain.run import RunResult, RunState, Usage
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.running.telemetry import Telemetry
 from trainer_service.worker_metrics import AnswerMetrics, WorkerMetrics, parse

@@ -16,11 +16,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from mentorgrad import data_sets
+from mentorgrad import dataset_refs
 from mentorgrad.cli.main import app
+from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, NotFound, Unavailable
-from mentorgrad.limits import violations
-from mentorgrad.model.spec import HubData, Task
+from mentorgrad.field_limits import violations
 from trainer_service.tasks.load import load_task
 
 NAMES = ("entailment", "not_entailment")
@@ -100,7 +100,7 @@ def refusal(task: Task, root: Path) -> InvalidInput:
 
 def test_a_name_can_be_read_in_two_ways() -> None:
     def read(name: str) -> list[tuple[str, str | None, str | None]]:
-        return [(r.repo, r.config, r.revision) for r in data_sets.readings(name)]
+        return [(r.repo, r.config, r.revision) for r in dataset_refs.readings(name)]
 
     assert read("hf:imdb") == [("imdb", None, None)]
     assert read("hf:super_glue/rte") == [
@@ -110,7 +110,7 @@ def test_a_name_can_be_read_in_two_ways() -> None:
     assert read("hf:org/set/config@refs/pr/1") == [("org/set", "config", "refs/pr/1")]
     for wrong in ("imdb", "hf:", "hf:a/b/c/d", "hf:../x", "hf:a b", "hf:a@"):
         with pytest.raises(InvalidInput):
-            data_sets.readings(wrong)
+            dataset_refs.readings(wrong)
 
 
 def test_a_spec_takes_such_names_and_no_others() -> None:
@@ -300,19 +300,19 @@ def test_what_was_pulled_is_found_in_the_cache(
     task = load_task(Task(f"hf:super_glue/rte{revision}", shots=4), 0, ())
     assert (len(task.train), len(task.test)) == (8, 20)
     with pytest.raises(NotFound, match="tasks pull"):
-        data_sets.resolve("hf:super_glue/rte@v2")
+        dataset_refs.resolve("hf:super_glue/rte@v2")
 
 
 def test_a_data_root_may_be_a_copy_of_the_cache(tmp_path: Path) -> None:
     snapshot = cached(tmp_path, "org/set")
-    assert data_sets.resolve("hf:org/set/rte", [tmp_path]).folder == snapshot
+    assert dataset_refs.resolve("hf:org/set/rte", [tmp_path]).folder == snapshot
     assert len(load_task(Task("hf:org/set", shots=4), 0, [tmp_path]).train) == 8
 
 
 def test_the_service_reads_a_data_set_without_torch(tmp_path: Path) -> None:
     rte(tmp_path / "super_glue")
     code = (
-        "import sys; from pathlib import Path; from mentorgrad.model.spec import Task;"
+        "import sys; from pathlib import Path; from mentorgrad.domain.spec import Task;"
         "from trainer_service.tasks.load import load_task;"
         f"load_task(Task('hf:super_glue/rte', shots=4), 0, [Path({str(tmp_path)!r})]);"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
@@ -355,8 +355,8 @@ def test_pulling_tries_both_readings_and_says_what_is_missing(
     empty = tmp_path / "empty"
     empty.mkdir()
     hub = Hub({"super_glue": rte(tmp_path / "sg"), "script": empty, "away": OSError("no route")})
-    monkeypatch.setattr(data_sets, "hub_library", lambda: hub)
-    found = data_sets.pull("hf:super_glue/rte@v1")
+    monkeypatch.setattr(dataset_refs, "hub_library", lambda: hub)
+    found = dataset_refs.pull("hf:super_glue/rte@v1")
     assert (found.folder, found.config) == (tmp_path / "sg", "rte")
     assert hub.asked == [("super_glue/rte", "v1"), ("super_glue", "v1")]
     with pytest.raises(SystemExit) as left:
@@ -364,8 +364,8 @@ def test_pulling_tries_both_readings_and_says_what_is_missing(
     assert left.value.code == 0
     assert capsys.readouterr().out == f"{tmp_path / 'sg'}\n"
     with pytest.raises(NotFound, match="refs/convert/parquet"):
-        data_sets.pull("hf:script")
+        dataset_refs.pull("hf:script")
     with pytest.raises(NotFound, match="has no data set hf:nothing"):
-        data_sets.pull("hf:nothing")
+        dataset_refs.pull("hf:nothing")
     with pytest.raises(Unavailable, match="no route"):
-        data_sets.pull("hf:away")
+        dataset_refs.pull("hf:away")

@@ -10,8 +10,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
-from mentorgrad.model.spec import DataFiles, Task
 from trainer_service.tasks import files
 from trainer_service.tasks.builtin import builtin_names, load_builtin
 from trainer_service.tasks.load import load_task

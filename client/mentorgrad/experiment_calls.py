@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from mentorgrad.domain.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
 from mentorgrad.errors import InvalidInput
-from mentorgrad.limits import check
-from mentorgrad.model.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
-from mentorgrad.results import CreatedExperiment
+from mentorgrad.field_limits import check
+from mentorgrad.responses import CreatedExperiment
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1.experiment_service_pb2_grpc import ExperimentServiceStub
-from mentorgrad.wire.calls import ServiceClient
 from mentorgrad.wire.codec import from_message, to_message
+from mentorgrad.wire.connection import ServiceClient
 
 _LONG_SECONDS = 300.0
 """Least time that is given to the checks of an experiment and to its report: both may read much."""

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from mentorgrad.model.advice import Answer, AnswerStatus, ProposalOutcome, ProposalStatus
-from mentorgrad.model.event import (
+from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalOutcome, ProposalStatus
+from mentorgrad.domain.event import (
     Branch,
     CandidatesScored,
     Finished,
@@ -20,7 +20,7 @@ from mentorgrad.model.event import (
     RestartDecided,
     StageStarted,
 )
-from mentorgrad.model.run import (
+from mentorgrad.domain.run import (
     Candidate,
     CandidateSource,
     RunResult,
@@ -29,11 +29,11 @@ from mentorgrad.model.run import (
     Snapshot,
     Usage,
 )
-from mentorgrad.model.spec import Policy
-from mentorgrad.recording import RunRecorder
+from mentorgrad.domain.spec import Policy
+from mentorgrad.run_recorder import RunRecorder
 
 
-class Logbook:
+class SessionLog:
     """See the module; for one thread at a time.
 
     A stage begins with the first thing that is told of it and ends by asking: whatever follows the

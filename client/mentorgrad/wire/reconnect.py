@@ -13,7 +13,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to open it again: doubled from the first to the longest."""
 
 
-class Outage:
+class ReconnectTimer:
     """For how long a watch is without its service, and when that is too long.
 
     Counts from the loss of a stream: how long a run was silent before says nothing.

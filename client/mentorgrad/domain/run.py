@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.schema import bounded, figure, recorded
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mentorgrad.model.experiment import ArmReport, Comparison, Estimate, Figure, Report
+from mentorgrad.domain.experiment import ArmReport, Comparison, Estimate, Figure, Report
 
 DASH = "–"
 """Stands for a figure that is not there."""
@@ -24,7 +24,7 @@ _ZERO_STEPS = (("stages", "steps"), ("stages.steps",))
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table as texts."""
 
     title: str
@@ -132,12 +132,12 @@ def amount(value: float) -> str:
 # -- tables -----------------------------------------------------------------------------------
 
 
-def tables(report: Report) -> list[Table]:
+def tables(report: Report) -> list[ReportTable]:
     """All tables with a row, in the order in which they are read."""
     return [*results(report), *conditions(report)]
 
 
-def results(report: Report) -> list[Table]:
+def results(report: Report) -> list[ReportTable]:
     """What came out: arms and comparisons."""
     with_gradient = [arm for arm in report.arms if not is_without_gradient(arm)]
     without = [arm for arm in report.arms if is_without_gradient(arm)]
@@ -149,23 +149,23 @@ def results(report: Report) -> list[Table]:
     )
 
 
-def conditions(report: Report) -> list[Table]:
+def conditions(report: Report) -> list[ReportTable]:
     """What it took, and under which conditions: costs, health, learning rates, limits, versions."""
     return _filled(
         _costs(report),
         _health(report),
         _settings(report),
         _limits(report),
-        Table("Versions", ("library", "version"), tuple(sorted(report.versions.items()))),
+        ReportTable("Versions", ("library", "version"), tuple(sorted(report.versions.items()))),
     )
 
 
-def _filled(*made: Table) -> list[Table]:
+def _filled(*made: ReportTable) -> list[ReportTable]:
     return [table for table in made if table.rows]
 
 
-def _arms(title: str, arms: Iterable[ArmReport]) -> Table:
-    return Table(
+def _arms(title: str, arms: Iterable[ArmReport]) -> ReportTable:
+    return ReportTable(
         title,
         ("arm", "proposals from", "test loss", "test accuracy", "selection loss", "runs", "failed"),
         tuple(
@@ -191,9 +191,9 @@ def _proposer(arm: ArmReport) -> str:
     return "an LLM" if arm.uses_llm else "no LLM"
 
 
-def _pooled(report: Report) -> Table:
+def _pooled(report: Report) -> ReportTable:
     figures = [primary(report), *(figure for figure in Figure if figure is not primary(report))]
-    return Table(
+    return ReportTable(
         f"{report.subject} against the others",
         ("other arm", "figure", "difference (95% interval)", "reading", "win rate", "pairs"),
         tuple(
@@ -206,11 +206,11 @@ def _pooled(report: Report) -> Table:
     )
 
 
-def _by_place(report: Report, level: str) -> Table:
+def _by_place(report: Report, level: str) -> ReportTable:
     """Of the primary figure; nothing where there is one place only, which is the pooled one."""
     found = selected(report, primary(report), level)
     places = {item.task or item.variation for item in found}
-    return Table(
+    return ReportTable(
         f"{FIGURE_TITLES[primary(report)].capitalize()} by {level}",
         (level, "other arm", "difference (95% interval)", "reading", "win rate", "pairs"),
         tuple((item.task or item.variation, item.other, *_compared(item)) for item in found)
@@ -229,8 +229,8 @@ def _compared(item: Comparison) -> tuple[str, str, str, str]:
     )
 
 
-def _costs(report: Report) -> Table:
-    return Table(
+def _costs(report: Report) -> ReportTable:
+    return ReportTable(
         "Costs a run",
         (
             "arm",
@@ -259,8 +259,8 @@ def _costs(report: Report) -> Table:
     )
 
 
-def _health(report: Report) -> Table:
-    return Table(
+def _health(report: Report) -> ReportTable:
+    return ReportTable(
         "Health of plain training",
         ("task", "variation", "accuracy", "most frequent class", "bare label words", "healthy"),
         tuple(
@@ -278,20 +278,20 @@ def _health(report: Report) -> Table:
     )
 
 
-def _settings(report: Report) -> Table:
-    return Table(
+def _settings(report: Report) -> ReportTable:
+    return ReportTable(
         "Learning rates, and what else differs",
         ("arm", "learning rate", "changes"),
         tuple((arm.arm, f"{arm.learning_rate:g}", arm.changes or "none") for arm in report.arms),
     )
 
 
-def _limits(report: Report) -> Table:
+def _limits(report: Report) -> ReportTable:
     limits = (
         ("gradient steps", report.gradient_steps_limit),
         ("evaluations", report.evaluations_limit),
     )
-    return Table(
+    return ReportTable(
         "Limits of every run",
         ("limit", "at most"),
         tuple((name, f"{limit:,}" if limit else "no limit") for name, limit in limits),

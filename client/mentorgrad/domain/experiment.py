@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import NAME_PATTERN, MentorChoice, RunSpec, Task
 from mentorgrad.errors import Violation
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import NAME_PATTERN, MentorChoice, RunSpec, Task
 from mentorgrad.schema import Validated, bounded, figure
 
 MAX_RUNS = 100_000

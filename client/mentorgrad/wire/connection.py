@@ -14,7 +14,7 @@ from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Untru
 from mentorgrad.wire import tracing
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
 from mentorgrad.wire.credentials import Credentials
-from mentorgrad.wire.status import from_rpc_error
+from mentorgrad.wire.error_mapping import from_rpc_error
 
 _Opener = Callable[[str, Credentials | None], grpc.aio.Channel]
 

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from mentorgrad.model.advice import Answer, ProposalOutcome
-from mentorgrad.model.run import Candidate, RunResult, RunState, Snapshot, Usage
-from mentorgrad.model.spec import Policy, RunSpec
+from mentorgrad.domain.advice import Answer, ProposalOutcome
+from mentorgrad.domain.run import Candidate, RunResult, RunState, Snapshot, Usage
+from mentorgrad.domain.spec import Policy, RunSpec
 from mentorgrad.schema import bounded, evolve, figure, recorded, snake_case
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
 
+from mentorgrad.domain.advice import AdviseOpen, Constraints, TaskCard
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import External, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
+from mentorgrad.field_limits import check
 from mentorgrad.ids import new_run_id
-from mentorgrad.limits import check
-from mentorgrad.model.advice import AdviseOpen, Constraints, TaskCard
-from mentorgrad.model.event import RunEvent
-from mentorgrad.model.run import Run
-from mentorgrad.model.spec import External, MentorChoice, RunSpec, Task
 
 
 class RunImporter(Protocol):
@@ -36,7 +36,7 @@ class Recording:
     """A new file for the log, which stays; by default a temporary one."""
 
 
-class Opening(TypedDict, total=False):
+class SessionOptions(TypedDict, total=False):
     """Options of a session about a soft prompt."""
 
     labels: Sequence[str]
@@ -55,12 +55,12 @@ class Opening(TypedDict, total=False):
     """A name for the mentor's logs; by default a new one."""
 
 
-def opening(task: str, **options: Unpack[Opening]) -> AdviseOpen:
+def open_request(task: str, **options: Unpack[SessionOptions]) -> AdviseOpen:
     """What a session about a soft prompt is opened with.
 
     Args:
         task: What is optimised, in one line; the mentor reads it.
-        **options: See `Opening`.
+        **options: See `SessionOptions`.
 
     Raises:
         InvalidInput: Something is out of bounds.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mentorgrad.model.event import EventKind
-from mentorgrad.model.run import Candidate, CandidateSource, Run, RunState
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunState
 from mentorgrad.schema import bounded
 
 

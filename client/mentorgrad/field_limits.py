@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.schema import (
     Bounds,
+    FieldKind,
     FieldType,
-    Kind,
     Validated,
     field_bounds,
     field_types,
@@ -97,7 +97,10 @@ def _tests(cls: type) -> tuple[tuple[str, _Test], ...]:
 
 
 def _has_limits(kind: FieldType, bounds: Bounds) -> bool:
-    if kind.kind in (Kind.ENUM, Kind.DATETIME, Kind.ARRAY) or kind.base in (bool, bytes):
+    if kind.kind in (FieldKind.ENUM, FieldKind.DATETIME, FieldKind.ARRAY) or kind.base in (
+        bool,
+        bytes,
+    ):
         return False
     if kind.base is int or (kind.base is float and not bounds.finite):
         return (bounds.gt, bounds.ge, bounds.le) != (None, None, None)
@@ -107,18 +110,18 @@ def _has_limits(kind: FieldType, bounds: Bounds) -> bool:
 def _field_test(kind: FieldType, bounds: Bounds) -> _Test:
     if kind.repeated:
         return _list_test(bounds, _item_test(kind, bounds) if _has_limits(kind, bounds) else None)
-    if kind.kind is Kind.STRING_MAP:
+    if kind.kind is FieldKind.STRING_MAP:
         return _map_test(bounds)
-    return _size_test(bounds) if kind.kind is Kind.STRUCT else _item_test(kind, bounds)
+    return _size_test(bounds) if kind.kind is FieldKind.STRUCT else _item_test(kind, bounds)
 
 
 def _item_test(kind: FieldType, bounds: Bounds) -> _Test:
     """How a single value is tested."""
-    if kind.kind is Kind.MESSAGE:
+    if kind.kind is FieldKind.MESSAGE:
         return _wrong
-    if kind.kind is Kind.UNION:
+    if kind.kind is FieldKind.UNION:
         return _union_test
-    if kind.kind is Kind.DURATION:
+    if kind.kind is FieldKind.DURATION:
         test = _number_test(bounds)
         return lambda duration: test(duration.total_seconds())
     return _text_test(bounds) if kind.base is str else _number_test(bounds)

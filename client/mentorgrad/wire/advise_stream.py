@@ -28,6 +28,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from mentorgrad.domain.advice import Accepted, AdviseOpen, Answer, AnswerStatus, Batch, Outcomes
 from mentorgrad.errors import (
     InvalidInput,
     MentorgradError,
@@ -35,13 +36,12 @@ from mentorgrad.errors import (
     Unauthenticated,
     Untrusted,
 )
-from mentorgrad.model.advice import Accepted, AdviseOpen, Answer, AnswerStatus, Batch, Outcomes
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
-from mentorgrad.wire.calls import Connection
 from mentorgrad.wire.codec import from_message, to_message
+from mentorgrad.wire.connection import Connection
+from mentorgrad.wire.error_mapping import from_rpc_error
 from mentorgrad.wire.outbox import Item, Outbox
-from mentorgrad.wire.status import from_rpc_error
 
 _WINDOW = 32
 """Batches that may be under way without an acknowledgement."""
@@ -76,7 +76,7 @@ class _Lost(Exception):
     """The session is over; says why."""
 
 
-class AdviseLink:
+class AdviseStream:
     """See the module. What is told and asked goes through `outbox`, from any thread.
 
     Args:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mentorgrad.model.run import Candidate, Score, Snapshot
-from mentorgrad.model.spec import NAME_PATTERN
+from mentorgrad.domain.run import Candidate, Score, Snapshot
+from mentorgrad.domain.spec import NAME_PATTERN
 from mentorgrad.schema import bounded, figure, recorded
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.experiment import Experiment
-from mentorgrad.model.run import Run
-from mentorgrad.model.spec import RunSpec
+from mentorgrad.domain.experiment import Experiment
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.serialization import to_dict
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SpecDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Several runs side by side."""
 
     runs: tuple[Run, ...] = ()
