@@ -14,6 +14,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY pyproject.toml README.md ./
 COPY protos protos
 COPY client client
+COPY service_common service_common
 COPY run_store run_store
 COPY trainer_service trainer_service
 COPY mentor_service mentor_service

@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.paired import abba, environment
 from bench.services import mentor_process
 from bench.worker import demo_parts
-from mentorgrad.cli.arms import OBJECTIVE
+from mentorgrad.cli.support.demo_arms import OBJECTIVE
 from mentorgrad.domain.event import Created, EventKind
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Capture, CaptureContent, MentorChoice, RunSpec, Stages

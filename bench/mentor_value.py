@@ -18,11 +18,11 @@ from typing import Any
 
 from bench.paired import environment
 from bench.task_folder import read_tasks
-from mentorgrad.cli.experiment_file import mentors_of, read_experiment, request_id_of
-from mentorgrad.cli.experiment_watching import watch_experiment
-from mentorgrad.cli.local import local_services
-from mentorgrad.cli.output import Output, note
-from mentorgrad.cli.processes import cores
+from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment, request_id_of
+from mentorgrad.cli.support.experiment_watching import watch_experiment
+from mentorgrad.cli.support.local_services import local_services
+from mentorgrad.cli.support.output import Output, note
+from mentorgrad.cli.support.processes import cores
 from mentorgrad.client import Client
 from mentorgrad.domain.experiment import ExperimentSpec, Figure, Report, Tuning
 from mentorgrad.reports import markdown

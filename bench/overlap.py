@@ -30,7 +30,7 @@ from unittest import mock
 from bench.paired import abba, environment
 from bench.services import scripted_mentor
 from bench.worker import demo_parts
-from mentorgrad.cli.arms import OBJECTIVE
+from mentorgrad.cli.support.demo_arms import OBJECTIVE
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Acceptance, MentorChoice, MentorMode, RunSpec, Stages

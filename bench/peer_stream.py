@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import grpc
 import grpc.aio
 
-from mentorgrad.serving.server import wait_for_signal
 from mentorgrad.wire.channels import SERVER_OPTIONS
+from service_common.server import wait_for_signal
 
 METHOD = "/bench.Peer/Upload"
 ROWS = 64

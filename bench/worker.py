@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mentorgrad.cli.arms import OBJECTIVE
+from mentorgrad.cli.support.demo_arms import OBJECTIVE
 from mentorgrad.domain.spec import RunSpec
 from trainer_service import composition
 from trainer_service.job import WorkerJob

@@ -20,14 +20,20 @@ from google.protobuf import descriptor_pb2
 from pydantic.fields import FieldInfo
 
 from mentor_service.settings import MentorSettings, Secrets
-from mentorgrad.cli import access, tokens
-from mentorgrad.cli.options import DEFAULT_MENTOR, DEFAULT_SERVER, MentorOption, ServerOption
+from mentorgrad.cli.support import auth_options
+from mentorgrad.cli.support.options import (
+    DEFAULT_MENTOR,
+    DEFAULT_SERVER,
+    MentorOption,
+    ServerOption,
+)
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.schema import FieldKind, all_dataclasses, field_bounds, field_types, snake_case
 from mentorgrad.serialization import to_dict
-from mentorgrad.serving.authorization import SCOPES
-from mentorgrad.serving.settings import ServiceSettings
 from mentorgrad.wire.documented_codes import ANY, SPECIFIC
+from service_common import token_commands
+from service_common.authorization import SCOPES
+from service_common.settings import ServiceSettings
 from trainer_service.settings import TrainerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -90,12 +96,12 @@ def client_section() -> str:
     for option, default in ((ServerOption, DEFAULT_SERVER), (MentorOption, DEFAULT_MENTOR)):
         (info,) = option.__metadata__
         rows.append((f"`{info.default}`", f"`{info.envvar}`", f"`{default}`", prose(info.help)))
-    for _, option in access.OPTIONS.values():
+    for _, option in auth_options.OPTIONS.values():
         (info,) = option.__metadata__
         rows.append((f"`{info.default}`", f"`{info.envvar}`", "", prose(info.help)))
     rows.append(("", "`MENTORGRAD_TOKEN`", "", "Our token, where no file is named."))
-    (info,) = tokens.FileOption.__metadata__
-    given = (f"`{info.default}`", f"`{info.envvar}`", f"`{tokens.DEFAULT_FILE}`")
+    (info,) = token_commands.FileOption.__metadata__
+    given = (f"`{info.default}`", f"`{info.envvar}`", f"`{token_commands.DEFAULT_FILE}`")
     rows.append((*given, f"Of `mentorgrad tokens`: {prose(info.help)}"))
     return "## Client commands\n\n" + table(("flag", "environment", "default", "meaning"), rows)
 

@@ -7,7 +7,7 @@ import typer
 from mentor_service import composition
 from mentor_service.settings import MentorSettings
 from mentorgrad.errors import InvalidInput, MentorgradError
-from mentorgrad.serving.settings import command
+from service_common.settings import command
 
 app = typer.Typer(help="The mentor service: a language model that proposes restarts.")
 

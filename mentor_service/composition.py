@@ -15,12 +15,12 @@ from mentor_service.servicer import SERVICE, MentorServicer
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad import model_refs
 from mentorgrad.errors import InvalidInput, NotFound, Unsupported
-from mentorgrad.serving import logs
-from mentorgrad.serving.metrics import exposed
-from mentorgrad.serving.security import Security, protect
-from mentorgrad.serving.server import Server, announce, wait_for_signal
 from mentorgrad.v1.mentor_service_pb2_grpc import add_MentorServiceServicer_to_server
 from mentorgrad.wire import tracing
+from service_common import logs
+from service_common.metrics import exposed
+from service_common.security import Security, protect
+from service_common.server import Server, announce, wait_for_signal
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mentorgrad.domain.advice import Answer
-from mentorgrad.serving.metrics import ANSWER_BUCKETS
+from service_common.metrics import ANSWER_BUCKETS
 
 
 class MentorMetrics:

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL
-from mentorgrad.serving.settings import ListenerSettings, OperationSettings, ServiceSettings
+from service_common.settings import ListenerSettings, OperationSettings, ServiceSettings
 
 
 class MentorSettings(OperationSettings, ListenerSettings):

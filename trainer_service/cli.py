@@ -6,7 +6,7 @@ import asyncio
 
 import typer
 
-from mentorgrad.serving.settings import command
+from service_common.settings import command
 from trainer_service.settings import TrainerSettings
 
 app = typer.Typer(help="The trainer service: creates, executes and records runs.")

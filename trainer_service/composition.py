@@ -25,11 +25,6 @@ from prometheus_client import CollectorRegistry
 from mentorgrad.domain.advice import AdviseOpen, MentorInfo
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.serving import logs
-from mentorgrad.serving.health import in_thread
-from mentorgrad.serving.metrics import exposed
-from mentorgrad.serving.security import Security, protect
-from mentorgrad.serving.server import Server, announce, wait_for_signal
 from mentorgrad.v1 import (
     experiment_service_pb2_grpc,
     history_service_pb2_grpc,
@@ -40,6 +35,11 @@ from run_store.open import open_store
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
+from service_common import logs
+from service_common.health import in_thread
+from service_common.metrics import exposed
+from service_common.security import Security, protect
+from service_common.server import Server, announce, wait_for_signal
 from trainer_service.control_plane.mentor_registry import MentorRegistry, Probe
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.control_plane.scheduler import Scheduler

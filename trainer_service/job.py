@@ -83,7 +83,7 @@ class WorkerJob:
     log_level: str = bounded("info", required=True)
     """Least level of log lines."""
     log_format: str = bounded("auto", required=True)
-    """How they are written; see `mentorgrad.serving.logs`."""
+    """How they are written; see `service_common.logs`."""
     parent: int = bounded(0, ge=0)
     """Process id of the service when that is the worker's parent, with which it ends; 0: it is
     not."""

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.domain.spec import CONTROLS, NAME_PATTERN
-from mentorgrad.serving.settings import ListenerSettings, OperationSettings
+from service_common.settings import ListenerSettings, OperationSettings
 
 
 def default_cache_dir() -> Path:

@@ -33,10 +33,10 @@ from mentorgrad.domain.event import Created, EventKind
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound, PreconditionFailed
-from mentorgrad.serving import logs
 from mentorgrad.wire import tracing
 from run_store.open import open_store
 from run_store.protocols import Lease, RunStore
+from service_common import logs
 from trainer_service.job import (
     EXIT_BAD_JOB,
     EXIT_FAILED,

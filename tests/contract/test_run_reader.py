@@ -37,7 +37,6 @@ from mentorgrad.domain.query import (
 from mentorgrad.domain.run import CandidateSource, RunState
 from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, NotFound
-from mentorgrad.serving.server import Server
 from mentorgrad.v1 import (
     history_service_pb2_grpc,
     trainer_service_pb2,
@@ -47,6 +46,7 @@ from mentorgrad.wire import codec
 from run_store.open import open_store
 from run_store.protocols import RunReader, RunStore
 from run_store.servicer import HistoryServicer
+from service_common.server import Server
 
 MINUTE = timedelta(minutes=1)
 

@@ -6,8 +6,8 @@ import importlib
 import pkgutil
 
 import mentorgrad.v1
-from mentorgrad.serving.authorization import OPEN, SCOPES
-from mentorgrad.tokens import Scope
+from service_common.authorization import OPEN, SCOPES
+from service_common.tokens import Scope
 
 READING = ("Get", "List", "Stream", "Compare", "Export", "Download")
 

@@ -250,7 +250,7 @@ async def states(channel: grpc.aio.Channel) -> AsyncIterator[str]:
 
 STOPS_FOREVER = """
 import asyncio
-from mentorgrad.serving.server import wait_for_signal
+from service_common.server import wait_for_signal
 
 async def main():
     signalled = asyncio.create_task(wait_for_signal())

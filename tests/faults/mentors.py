@@ -33,7 +33,7 @@ from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Stages
-from mentorgrad.serving import logs
+from service_common import logs
 from tests.conftest import MentorProcess
 from tests.faults.proxy import Proxy
 from tests.faults.rig import SPEC, Rig

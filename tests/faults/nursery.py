@@ -39,8 +39,8 @@ import torch
 
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
-from mentorgrad.serving import logs
 from run_store.open import open_store
+from service_common import logs
 from tests.faults.cases import Kill
 from trainer_service import worker
 from trainer_service.composition import import_numerics

@@ -30,9 +30,9 @@ import sqlalchemy as sa
 import torch
 
 from mentorgrad.domain.run import RunState
-from mentorgrad.serving import logs
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
+from service_common import logs
 from tests.faults.proxy import Proxy
 from tests.faults.test_store_outage import Run, behind, limit_pages
 from trainer_service.running.recorder import Recorder

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
-from mentorgrad import AsyncClient, AsyncMentorClient, Credentials, RunEvent, tokens
+from mentorgrad import AsyncClient, AsyncMentorClient, Credentials, RunEvent
 from mentorgrad.domain.advice import (
     AdviseOpen,
     Constraints,
@@ -35,9 +35,6 @@ from mentorgrad.errors import (
     Unauthenticated,
     Unsupported,
 )
-from mentorgrad.serving.security import Security
-from mentorgrad.serving.tokens import TokenFile
-from mentorgrad.tokens import Scope
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import history_service_pb2_grpc as history_rpc
 from mentorgrad.wire.advise_stream import AdviseStream
@@ -45,6 +42,10 @@ from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.connection import Connection
 from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.memory_store import MemoryRunStore
+from service_common import tokens
+from service_common.security import Security
+from service_common.token_file import TokenFile
+from service_common.tokens import Scope
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
 NAMES = ("none", "unknown", "expired", "revoked", "read", "run", "admin")

@@ -249,7 +249,7 @@ def test_ctrl_c_stops_the_watching_and_never_the_experiment(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mentorgrad.cli.experiment_watching.time.sleep", interrupted)
+    monkeypatch.setattr("mentorgrad.cli.support.experiment_watching.time.sleep", interrupted)
     result = command("experiment", "run", experiment)
     assert result.exit_code == 130
     (name,) = store.running_experiments()

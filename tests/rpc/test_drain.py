@@ -14,13 +14,13 @@ from mentorgrad.domain.event import EventKind, RunEvent
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import Unavailable
-from mentorgrad.serving.server import Server
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.wire.channels import stream_channel
 from mentorgrad.wire.codec import enum_number
 from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.memory_store import MemoryRunStore
+from service_common.server import Server
 from tests.support.served_runs import Worker, queue_run, served
 
 

@@ -17,11 +17,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from mentorgrad import errors
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Violation
-from mentorgrad.serving.server import Server, _wrap_unary
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc as rpc
 from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.error_mapping import CODES, from_rpc_error
+from service_common.server import Server, _wrap_unary
 
 SECRET = "password=hunter2 at /secret/path"
 

@@ -22,8 +22,8 @@ from mentorgrad.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from mentorgrad.serving.server import Server
 from run_store.memory_store import MemoryRunStore
+from service_common.server import Server
 from tests.support.quick_runs import end_runs
 from tests.support.served_runs import served
 

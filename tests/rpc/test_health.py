@@ -19,10 +19,10 @@ from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.threaded_backend import Generated, ThreadedBackend
 from mentor_service.protocols import Question
 from mentorgrad.errors import ResourceExhausted, Unavailable
-from mentorgrad.serving import health
-from mentorgrad.serving.health import Check, always, in_thread
-from mentorgrad.serving.server import Server
 from run_store.open import open_store
+from service_common import health
+from service_common.health import HealthCheck, always, in_thread
+from service_common.server import Server
 
 SERVICE = "mentorgrad.v1.HistoryService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -52,7 +52,7 @@ class Watcher:
 
 
 @contextlib.asynccontextmanager
-async def watched(check: Check, patience: float = 5.0) -> AsyncIterator[Watcher]:
+async def watched(check: HealthCheck, patience: float = 5.0) -> AsyncIterator[Watcher]:
     server = Server("127.0.0.1:0", [SERVICE], check=check, patience=patience)
     address = await server.start()
     async with grpc.aio.insecure_channel(address) as channel:

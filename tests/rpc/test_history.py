@@ -20,7 +20,6 @@ from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
 from mentorgrad.errors import InternalError, InvalidInput, MentorgradError, NotFound, Unavailable
-from mentorgrad.serving.server import Server
 from mentorgrad.v1 import event_pb2, history_service_pb2_grpc, query_pb2
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.wire import codec, tensors
@@ -30,6 +29,7 @@ from run_store import tailer
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME, HistoryServicer
+from service_common.server import Server
 
 MINUTE = timedelta(minutes=1)
 

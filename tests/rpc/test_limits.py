@@ -14,8 +14,6 @@ import structlog
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unsupported
-from mentorgrad.serving.requests import MAX_PLAIN_BYTES
-from mentorgrad.serving.server import Server
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1 import trainer_service_pb2 as trainer
@@ -35,6 +33,8 @@ from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
 from mentorgrad.wire.codec import to_message
 from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.servicer import _MAX_COMPARED_BYTES
+from service_common.decoding import MAX_PLAIN_BYTES
+from service_common.server import Server
 
 V1 = "/mentorgrad.v1"
 NO_MESSAGE = b"\xff\xff"

@@ -37,7 +37,6 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.domain.run import Candidate, CandidateSource, Score
 from mentorgrad.errors import DeadlineExceeded, InvalidInput
-from mentorgrad.serving.server import Server
 from mentorgrad.v1 import advice_pb2
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import (
@@ -47,6 +46,7 @@ from mentorgrad.v1.mentor_service_pb2_grpc import (
 from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.error_mapping import from_rpc_error
+from service_common.server import Server
 from tests.support.lasting import Lasting
 
 GOOD = "1. first words\n2. second words\n3. third words\n"

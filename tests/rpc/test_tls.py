@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from mentorgrad import AsyncClient, Credentials, Unavailable, Untrusted, certificates
-from mentorgrad.serving.security import Security
-from mentorgrad.serving.tls import ServerCertificates
+from mentorgrad import AsyncClient, Credentials, Unavailable, Untrusted
 from mentorgrad.wire.channels import upload_channel
 from run_store.memory_store import MemoryRunStore
+from service_common import certificates
+from service_common.security import Security
+from service_common.tls import ServerCertificates
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
 

@@ -15,7 +15,7 @@ from mentor_service.backends.llama_cpp import LlamaCppBackend
 from mentor_service.protocols import Question
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
-from mentorgrad.serving import logs
+from service_common import logs
 
 _SECONDS = 60.0
 

@@ -19,10 +19,10 @@ from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.composition import MentorServer, serve_until_told
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
-from mentorgrad.serving import logs
-from mentorgrad.serving.metrics import exposed
-from mentorgrad.serving.server import announce
 from mentorgrad.wire import tracing
+from service_common import logs
+from service_common.metrics import exposed
+from service_common.server import announce
 
 
 class Replies:

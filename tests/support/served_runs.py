@@ -21,8 +21,6 @@ from mentorgrad.domain.event import (
 )
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.serving.security import Security
-from mentorgrad.serving.server import Server
 from mentorgrad.v1.experiment_service_pb2_grpc import (
     add_ExperimentServiceServicer_to_server,
 )
@@ -30,6 +28,8 @@ from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
 from run_store.memory_store import MemoryRunStore
 from run_store.servicer import HistoryServicer
+from service_common.security import Security
+from service_common.server import Server
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
 from trainer_service.experiments.coordinator import Coordinator

@@ -12,8 +12,8 @@ from pathlib import Path
 from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.composition import MentorServer, serve_until_told
 from mentor_service.profiles import PROFILES
-from mentorgrad.serving import logs
-from mentorgrad.serving.server import announce
+from service_common import logs
+from service_common.server import announce
 
 
 async def main() -> None:

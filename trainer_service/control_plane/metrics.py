@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from mentorgrad.serving.metrics import ANSWER_BUCKETS
+from service_common.metrics import ANSWER_BUCKETS
 from trainer_service.worker_metrics import WorkerMetrics
 
 _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)

@@ -17,11 +17,11 @@ from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.schema import snake_case
-from mentorgrad.serving.requests import Requests
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec, tracing
 from run_store.protocols import RunStore
+from service_common.decoding import DecodedRequests
 from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
@@ -166,7 +166,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     async def ImportRun(  # noqa: N802
         self,
-        request_iterator: Requests[pb.ImportRunRequest],
+        request_iterator: DecodedRequests[pb.ImportRunRequest],
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Records a run that was executed elsewhere, all or nothing."""

@@ -11,9 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import mentorgrad
-from mentorgrad.cli import (
-    access,
-    certs,
+from mentorgrad.cli.commands import (
     demo,
     doctor,
     experiment,
@@ -24,10 +22,11 @@ from mentorgrad.cli import (
     runs,
     serve,
     tasks,
-    tokens,
 )
-from mentorgrad.cli.output import note
-from mentorgrad.cli.text import one_line
+from mentorgrad.cli.support import auth_options
+from mentorgrad.cli.support.entry_point_commands import ROOT_COMMANDS, root_command
+from mentorgrad.cli.support.flag_text import one_line
+from mentorgrad.cli.support.output import note
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.wire import tracing
 
@@ -41,6 +40,16 @@ class Commands(TyperGroup):
 
     Bad input leaves with exit code 2, anything else that fails with 1.
     """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, those of other packages last."""
+        return [*super().list_commands(ctx), *ROOT_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; one of another package is loaded now."""
+        if cmd_name in ROOT_COMMANDS:
+            return root_command(cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def main(
         self,
@@ -145,9 +154,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")
 doctor.register(app)
 health.register(app)
-app.add_typer(tokens.app, name="tokens")
-app.add_typer(certs.app, name="certs")
-access.add_options(app)
+auth_options.add_options(app)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from mentorgrad.reports.tables import tables
 
 
 class Screen(Protocol):
-    """Where it is shown: `mentorgrad.cli.output.Output`."""
+    """Where it is shown: `mentorgrad.cli.support.output.Output`."""
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line for people."""

@@ -151,10 +151,10 @@ def test_models_pull_refuses_a_path(invoke: Invoke) -> None:
 def test_doctor_finds_the_installation_well_and_services_absent(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mentorgrad.cli import doctor
+    from mentorgrad.cli.commands import doctor
 
     monkeypatch.setattr(
-        doctor, "_devices", lambda: doctor.Check("devices", doctor.Health.OK, "cpu")
+        doctor, "_devices", lambda: doctor.Finding("devices", doctor.Status.OK, "cpu")
     )
     result = invoke("doctor", "--json", "--server", NOBODY, "--mentor-server", NOBODY)
     assert result.exit_code == 0
@@ -171,11 +171,11 @@ def test_doctor_finds_the_installation_well_and_services_absent(
 def test_doctor_leaves_with_1_when_something_required_is_broken(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mentorgrad.cli import doctor
+    from mentorgrad.cli.commands import doctor
 
     monkeypatch.setattr(doctor, "_REQUIRED", ("grpcio", "no-such-package"))
     monkeypatch.setattr(
-        doctor, "_devices", lambda: doctor.Check("devices", doctor.Health.OK, "cpu")
+        doctor, "_devices", lambda: doctor.Finding("devices", doctor.Status.OK, "cpu")
     )
     result = invoke("doctor", "--json", "--server", NOBODY, "--mentor-server", NOBODY)
     assert result.exit_code == 1
@@ -186,7 +186,7 @@ def test_doctor_leaves_with_1_when_something_required_is_broken(
 def test_health_says_the_same_in_json(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch, status: str, code: int
 ) -> None:
-    from mentorgrad.cli import health
+    from mentorgrad.cli.commands import health
 
     async def answer(server: str) -> str:
         assert server == NOBODY
@@ -204,7 +204,7 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
 ) -> None:
     from importlib.metadata import EntryPoint
 
-    from mentorgrad.cli import extras
+    from mentorgrad.cli.support import extras
 
     def absent(group: str, name: str) -> tuple[EntryPoint, ...]:
         return (EntryPoint(name, "no_such_package.cli:app", group),)

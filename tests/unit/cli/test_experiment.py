@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.cli import experiment_watching, local
-from mentorgrad.cli.experiment_file import mentors_of, read_experiment, request_id_of
-from mentorgrad.cli.experiment_watching import duration, status, watch_experiment
-from mentorgrad.cli.output import Output
+from mentorgrad.cli.support import experiment_watching, local_services
+from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment, request_id_of
+from mentorgrad.cli.support.experiment_watching import duration, status, watch_experiment
+from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.experiment import (
     ArmReport,
     Experiment,
@@ -243,11 +243,11 @@ def test_a_status_names_what_matters() -> None:
 def test_cores_and_memory_say_how_many_workers(
     cores: int, mentor: bool, gib: float, expected: tuple[int, int]
 ) -> None:
-    assert local.share_cores(cores, mentor, gib) == expected
-    assert local.memory_gib() > 0
+    assert local_services.share_cores(cores, mentor, gib) == expected
+    assert local_services.memory_gib() > 0
 
 
 def test_more_cores_than_workers_allowed(invoke: Invoke) -> None:
-    assert local.share_cores(200, False, 500)[1] <= 64
+    assert local_services.share_cores(200, False, 500)[1] <= 64
     result = invoke("experiment", "run", str(EXAMPLE), "--local", "--workers", "65")
     assert result.exit_code == 2

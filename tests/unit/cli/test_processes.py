@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mentorgrad.cli.processes import Services, divide_cores
+from mentorgrad.cli.support.processes import Services, divide_cores
 from mentorgrad.errors import Unavailable
 
 READY = """
@@ -79,7 +79,7 @@ def test_all_are_stopped_on_an_error(toy: Path, tmp_path: Path) -> None:
 def test_one_that_does_not_stop_is_killed(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mentorgrad.cli import processes
+    from mentorgrad.cli.support import processes
 
     monkeypatch.setattr(processes, "_STOP_SECONDS", 0.2)
     toy.write_text(DEAF)

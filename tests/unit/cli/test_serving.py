@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from mentor_service.settings import MentorSettings
-from mentorgrad.cli import processes
-from mentorgrad.serving.settings import command
+from mentorgrad.cli.support import processes
+from service_common.settings import command
 from trainer_service.settings import TrainerSettings
 
 Invoke = Callable[..., Any]

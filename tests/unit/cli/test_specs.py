@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.cli.arms import ARMS, GRADIENT_STEPS, arm_spec
-from mentorgrad.cli.specs import build_spec
+from mentorgrad.cli.support.demo_arms import ARMS, GRADIENT_STEPS, arm_spec
+from mentorgrad.cli.support.specs import build_spec
 from mentorgrad.domain.spec import Function, LabelPrompt, Policy, PromptTuning, RunSpec, Schedule
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import typer
 
-from mentorgrad.cli import watching
-from mentorgrad.cli.narrate import Narrator
-from mentorgrad.cli.output import Output
+from mentorgrad.cli.support import watching
+from mentorgrad.cli.support.event_text import EventFormatter
+from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.event import ProposalsReceived, RunEvent
 from mentorgrad.domain.run import RunState
 
@@ -60,7 +60,7 @@ def test_a_run_is_told_in_plain_lines(
 def test_an_answer_that_steps_did_not_wait_for_says_how_many(toy_log: list[RunEvent]) -> None:
     (event,) = (e for e in toy_log if isinstance(e.payload, ProposalsReceived))
     late = dataclasses.replace(event.payload, lag_steps=12)
-    told = list(Narrator().lines(dataclasses.replace(event, payload=late)))
+    told = list(EventFormatter().lines(dataclasses.replace(event, payload=late)))
     assert told == ["  random_tokens: 1 proposal in 1.5 s, 7 tokens, 12 steps after the question"]
 
 
@@ -97,7 +97,7 @@ def test_on_a_terminal_a_bar_shows_the_steps(
 
 
 def test_progress_counts_races(toy_log: list[RunEvent]) -> None:
-    narrator = Narrator()
+    narrator = EventFormatter()
     for event in toy_log:
         list(narrator.lines(event))
     assert narrator.progress.spent == 14

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mentorgrad import certificates
 from mentorgrad.errors import InvalidInput
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
 from mentorgrad.wire.credentials import Credentials, is_loopback
+from service_common import certificates
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from mentor_service.settings import MentorSettings
 from mentorgrad.cli.main import app
-from mentorgrad.serving.settings import ServiceSettings
+from service_common.settings import ServiceSettings
 from tests.support.deployment import (
     ROOT,
     SERVICES,

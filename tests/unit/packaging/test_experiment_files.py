@@ -10,7 +10,7 @@ import pytest
 from bench import mentor_value
 from mentor_service.profiles import PROFILES
 from mentor_service.strategies import registry
-from mentorgrad.cli.experiment_file import read_experiment
+from mentorgrad.cli.support.experiment_file import read_experiment
 from mentorgrad.field_limits import check
 from tests.support.deployment import ROOT
 from trainer_service.experiments.experiment_checks import check_specs, doubts

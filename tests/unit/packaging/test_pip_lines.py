@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mentorgrad.cli.extras import EXTRAS
+from mentorgrad.cli.support.extras import EXTRAS
 from tests.support.deployment import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -227,8 +227,9 @@ def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None
         wrong = sorted(set(unresolved([Requirement(f"{OURS}[{extra}]")], PYTHONS[0])))
         assert not wrong, extra
     assert EXTRAS.keys() <= extras.keys()
-    sources = [*(ROOT / "client/mentorgrad").rglob("*.py"), *(ROOT / "run_store").rglob("*.py")]
-    sources += [*(ROOT / "trainer_service").rglob("*.py"), *(ROOT / "mentor_service").rglob("*.py")]
+    packages = ("client/mentorgrad", "service_common", "run_store")
+    packages += ("trainer_service", "mentor_service")
+    sources = [path for package in packages for path in (ROOT / package).rglob("*.py")]
     said = {
         name
         for path in sources

@@ -12,10 +12,10 @@ import pytest
 
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, ResourceExhausted
-from mentorgrad.serving.requests import Requests
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
+from service_common.decoding import DecodedRequests
 from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.servicer import CHECKS_AT_ONCE, Offer, TrainerServicer
@@ -50,12 +50,12 @@ def servicer(slow: Slow) -> TrainerServicer:
     )
 
 
-def requests(*messages: pb.ImportRunRequest) -> Requests[pb.ImportRunRequest]:
+def requests(*messages: pb.ImportRunRequest) -> DecodedRequests[pb.ImportRunRequest]:
     async def raw() -> AsyncIterator[bytes]:
         for message in messages:
             yield message.SerializeToString()
 
-    return Requests(raw(), pb.ImportRunRequest.FromString)
+    return DecodedRequests(raw(), pb.ImportRunRequest.FromString)
 
 
 async def cut(slow: Slow, call: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mentorgrad.domain.advice import MentorInfo, StrategyInfo
 from mentorgrad.domain.spec import MentorChoice
 from mentorgrad.errors import InvalidInput, PreconditionFailed, Unavailable
-from mentorgrad.serving.settings import load
+from service_common.settings import load
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.job import WorkerJob
 from trainer_service.settings import TrainerSettings

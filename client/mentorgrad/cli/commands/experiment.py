@@ -1,0 +1,382 @@
+"""`mentorgrad experiment`: compares arms at equal limits, and says what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mentorgrad.cli.support.flag_text import one_line, suffix
+from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption, StoreOption
+from mentorgrad.cli.support.output import Output, moment, note, shorten
+from mentorgrad.cli.support.service_access import open_client, open_experiments
+from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupported
+
+if TYPE_CHECKING:
+    from mentorgrad.client import Client
+    from mentorgrad.domain.experiment import Experiment, ExperimentSpec, Report
+
+DIRECTORY = Path("mentorgrad-experiment")
+"""Where `--local` keeps its runs."""
+
+ExperimentArgument = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Id of the experiment.")
+]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="The report as Markdown.")]
+PageOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write the report as one page that stands alone."),
+]
+
+app = typer.Typer(
+    help="Compare arms at equal limits, with controls, and report.",
+    no_args_is_help=True,
+    epilog="Example: mentorgrad experiment run experiment.toml --local",
+)
+
+
+@app.command("run", epilog="Example: mentorgrad experiment run experiment.toml --html report.html")
+def _run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML file of the experiment.")],
+    request_id: Annotated[
+        str,
+        typer.Option(
+            "--request-id",
+            help="The same id names the same experiment. By default the file's content does.",
+        ),
+    ] = "",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Begin the experiment and do not watch it.")
+    ] = False,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Start the services for this experiment, and stop them then."),
+    ] = False,
+    directory: Annotated[
+        Path, typer.Option("--directory", help="With --local: where runs, reports and logs go.")
+    ] = DIRECTORY,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=64, help="With --local: runs at once; as the cores allow."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="REFERENCE", help="With --local: model of the mentor."),
+    ] = None,
+    data_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data-root", help="With --local: folder that tasks' files may lie in; repeat it."
+        ),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+    markdown: MarkdownOption = False,
+    page: PageOption = None,
+) -> None:
+    """Run an experiment and print its report. Run the same file again to go on after a break;
+    Ctrl-C stops the watching, never the experiment (with --local: until it is run again).
+    """
+    from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment, request_id_of
+
+    out = Output(as_json)
+    spec = read_experiment(file)
+    key = request_id or request_id_of(spec)
+    if local and detach:
+        raise InvalidInput.field("--detach", "cannot be given with --local")
+    if not local:
+        with _or_local(file), open_client(server) as client:
+            _conduct(client, out, spec, key, detach, _Shown(as_json, markdown, page), server)
+        return
+    from mentorgrad.cli.support.local_services import local_services
+    from mentorgrad.client import Client
+
+    try:
+        with (
+            local_services(
+                out,
+                directory,
+                mentors_of(spec),
+                workers=workers,
+                model=model,
+                data_roots=data_root or (),
+            ) as address,
+            Client(address) as client,
+        ):
+            shown = _Shown(as_json, markdown, page, directory)
+            _conduct(client, out, spec, key, False, shown, "")
+    except KeyboardInterrupt:
+        note("stopped, with all services; the same command goes on where it was")
+        raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _or_local(file: Path) -> Iterator[None]:
+    """A service that is not there need not be started by hand."""
+    try:
+        yield
+    except Unavailable as error:
+        if "there is no trainer service" not in error.message:
+            raise
+        raise Unavailable(
+            f"{error.message.partition(';')[0]}; start one with `mentorgrad serve all`, name "
+            f"another with --server, or let it be started: mentorgrad experiment run {file} --local"
+        ) from None
+
+
+class _Shown:
+    """How a report is shown.
+
+    Args:
+        as_json: As JSON.
+        markdown: As Markdown.
+        page: File for a page; None: none.
+        directory: Where all forms are left besides; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        as_json: bool = False,
+        markdown: bool = False,
+        page: Path | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        if as_json and markdown:
+            raise InvalidInput.field("--markdown", "cannot be given with --json")
+        self._as_json = as_json
+        self._markdown = markdown
+        self._page = page
+        self._directory = directory
+
+    def show(self, report: Report, out: Output) -> None:
+        """Prints and writes it."""
+        from mentorgrad.reports import markdown, terminal
+        from mentorgrad.serialization import to_dict
+
+        if self._as_json:
+            out.json(to_dict(report))
+        elif self._markdown:
+            print(markdown.markdown(report), flush=True)
+        else:
+            terminal.show(report, out)
+        if self._page is not None:
+            _write_page(report, self._page)
+            note(f"report: {self._page}")
+        if self._directory is not None:
+            self._leave(report, self._directory)
+
+    def _leave(self, report: Report, directory: Path) -> None:
+        """All forms, for later: with the services gone, nobody can be asked."""
+        import json
+
+        from mentorgrad.reports import markdown
+        from mentorgrad.serialization import to_dict
+
+        text = json.dumps(to_dict(report), ensure_ascii=False)
+        (directory / "report.json").write_text(text, encoding="utf-8")
+        (directory / "report.md").write_text(markdown.markdown(report), encoding="utf-8")
+        with contextlib.suppress(Unsupported):
+            _write_page(report, directory / "report.html")
+        note(f"reports and runs: {directory}")
+
+
+def _write_page(report: Report, path: Path) -> None:
+    from mentorgrad.reports.html import html
+
+    path.write_text(html(report), encoding="utf-8")
+
+
+def _conduct(
+    client: Client,
+    out: Output,
+    spec: ExperimentSpec,
+    key: str,
+    detach: bool,
+    shown: _Shown,
+    server: str,
+) -> None:
+    """Begins or finds the experiment, watches it and shows its report.
+
+    Args:
+        client: Of the trainer.
+        out: Where to.
+        spec: What is compared.
+        key: Its request_id.
+        detach: Whether to leave it alone then.
+        shown: How the report is shown.
+        server: The trainer, for commands that are shown; empty: it ends with this command.
+    """
+    from mentorgrad.cli.support.experiment_watching import watch_experiment
+    from mentorgrad.domain.experiment import ExperimentState
+    from mentorgrad.serialization import to_dict
+
+    made = client.create_experiment(spec, key)
+    for warning in made.warnings:
+        note(f"warning: {warning}")
+    name = made.experiment.experiment_id
+    if detach:
+        if out.as_json:
+            out.json(to_dict(made))
+        else:
+            out.line(name)
+            note(f"look at it with: mentorgrad experiment show {name}{suffix(server)}")
+        return
+    how = "" if made.created else " (known already; it goes on)"
+    if made.experiment.state.is_final:
+        how = f" (known already; it is {made.experiment.state}: --request-id NAME runs it anew)"
+    out.line(f"experiment {name}: {made.experiment.progress.total} runs{how}")
+    try:
+        ended = watch_experiment(client, name, out)
+    except KeyboardInterrupt:
+        if not server:
+            raise
+        note(
+            "stopped watching; the experiment goes on. Watch again with the same command, or: "
+            f"mentorgrad experiment report {name}{suffix(server)}"
+        )
+        raise typer.Exit(130) from None
+    shown.show(client.get_report(name), out)
+    if ended.reason:
+        note(f"the experiment {ended.state}: {ended.reason}")
+    if ended.state is not ExperimentState.FINISHED:
+        raise typer.Exit(1)
+
+
+@app.command("report", epilog="Example: mentorgrad experiment report ID --html report.html")
+def _report(
+    which: Annotated[
+        str,
+        typer.Argument(metavar="EXPERIMENT", help="Id of the experiment, or a report.json."),
+    ],
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+    markdown: MarkdownOption = False,
+    page: PageOption = None,
+) -> None:
+    """Report on the runs that have ended so far."""
+    shown = _Shown(as_json, markdown, page)
+    if which.endswith(".json"):
+        shown.show(_read_report(Path(which)), Output(as_json))
+        return
+    with open_experiments(server, store) as reader:
+        shown.show(reader.get_report(which), Output(as_json))
+
+
+def _read_report(path: Path) -> Report:
+    from mentorgrad.cli.support.specs import read_json
+    from mentorgrad.domain.experiment import Report
+    from mentorgrad.serialization import from_dict
+
+    try:
+        return from_dict(Report, read_json(path))
+    except MentorgradError as error:
+        if str(path) in error.message:
+            raise
+        raise InvalidInput(f"{path}: {one_line(error)}") from None
+
+
+@app.command("list", epilog="Example: mentorgrad experiment list --limit 10")
+def _list(
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, help="Experiments a page.")
+    ] = 50,
+    token: Annotated[str, typer.Option("--page", metavar="TOKEN", help="A following page.")] = "",
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List experiments, newest first."""
+    from mentorgrad.serialization import to_dict
+
+    out = Output(as_json)
+    with open_experiments(server, store) as reader:
+        found = reader.list_experiments(limit, token)
+    if as_json:
+        out.json(to_dict(found))
+        return
+    if found.experiments:
+        out.table(_COLUMNS, [_row(experiment) for experiment in found.experiments])
+    else:
+        note("no experiments")
+    if found.next_page_token:
+        note(f"more with: --page {found.next_page_token}")
+
+
+_COLUMNS = ("experiment", "name", "state", "ended", "failed", "runs", "created")
+
+
+def _row(experiment: Experiment) -> tuple[str, ...]:
+    progress = experiment.progress
+    return (
+        experiment.experiment_id,
+        shorten(experiment.spec.name, 40),
+        experiment.state,
+        str(progress.succeeded + progress.failed),
+        str(progress.failed),
+        str(progress.total),
+        moment(experiment.created_at),
+    )
+
+
+@app.command("show", epilog="Example: mentorgrad experiment show ID")
+def _show(
+    experiment_id: ExperimentArgument,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an experiment compares and how far it is."""
+    from mentorgrad.cli.support.experiment_watching import status
+    from mentorgrad.serialization import to_dict
+
+    out = Output(as_json)
+    with open_experiments(server, store) as reader:
+        found = reader.get_experiment(experiment_id)
+    if as_json:
+        out.json(to_dict(found))
+        return
+    spec, progress = found.spec, found.progress
+    done = progress.succeeded + progress.failed
+    pairs = [
+        ("experiment", found.experiment_id),
+        ("name", spec.name),
+        ("question", spec.description),
+        ("state", found.state + (f": {found.reason}" if found.reason else "")),
+        ("runs", f"{done}/{progress.total} ended, {status(progress)}"),
+        ("arms", ", ".join(arm.name for arm in spec.arms)),
+        ("subject", spec.subject_arm),
+        ("tasks", ", ".join(task.name for task in spec.tasks)),
+        ("variations", ", ".join(variation.name for variation in spec.variations)),
+        ("seeds", str(len(spec.seeds))),
+        ("learning rates", ", ".join(f"{rate:g}" for rate in spec.tuning.learning_rates)),
+        ("created", moment(found.created_at)),
+        ("finished", moment(found.finished_at) if found.finished_at is not None else ""),
+    ]
+    out.pairs((name, shorten(value, 500)) for name, value in pairs if value)
+    note(
+        f"its runs: mentorgrad runs list --label experiment={experiment_id}{suffix(server, store)}"
+    )
+
+
+@app.command("cancel", epilog="Example: mentorgrad experiment cancel ID")
+def _cancel(
+    experiment_id: ExperimentArgument,
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """End an experiment and those of its runs that have not ended."""
+    from mentorgrad.serialization import to_dict
+
+    out = Output(as_json)
+    with open_client(server) as client:
+        found = client.cancel_experiment(experiment_id)
+    if as_json:
+        out.json(to_dict(found))
+    else:
+        out.line(f"{found.experiment_id} is {found.state}")

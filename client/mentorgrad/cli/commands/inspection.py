@@ -1,0 +1,280 @@
+"""`mentorgrad runs list|show|compare`: from a service, or from a store once services are gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mentorgrad.cli.support.flag_text import choice, pairs_of
+from mentorgrad.cli.support.options import (
+    DEFAULT_SERVER,
+    JsonOption,
+    RunArgument,
+    ServerOption,
+    StoreOption,
+)
+from mentorgrad.cli.support.output import Output, moment, note, number, seconds, shorten
+from mentorgrad.cli.support.service_access import open_client, open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mentorgrad.cli.support.service_access import RunQueries
+    from mentorgrad.domain.run import Candidate, Run, Usage
+    from mentorgrad.responses import RunComparison
+
+
+def _list(
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="Only in this state; repeat it.")
+    ] = None,
+    task: Annotated[str, typer.Option("--task", help="Only of this task.")] = "",
+    mentor: Annotated[str, typer.Option("--mentor", help="Only with this mentor.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Only with this in the name.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="Only with this label; repeat it."),
+    ] = None,
+    order: Annotated[
+        str, typer.Option("--order", help="newest, oldest or best_selection_loss.")
+    ] = "newest",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Runs a page.")] = 50,
+    page: Annotated[str, typer.Option("--page", metavar="TOKEN", help="A following page.")] = "",
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List runs."""
+    from mentorgrad.domain.query import RunFilter, RunOrder
+    from mentorgrad.domain.run import RunState
+    from mentorgrad.serialization import to_dict
+
+    out = Output(as_json)
+    wanted = RunFilter(
+        states=tuple(choice("--state", RunState, item) for item in state or ()),
+        task=task,
+        mentor=mentor,
+        name_contains=name,
+        labels=pairs_of("--label", label or ()),
+    )
+    with open_reader(server, store) as reader:
+        found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
+    if as_json:
+        out.json(to_dict(found))
+        return
+    if found.runs:
+        out.table(_COLUMNS, [_row(run) for run in found.runs])
+    else:
+        note("no runs")
+    if found.next_page_token:
+        note(f"more with: --page {found.next_page_token}")
+
+
+_COLUMNS = (
+    "run",
+    "name",
+    "state",
+    "task",
+    "mentor",
+    "step",
+    "selection loss",
+    "test loss",
+    "accuracy",
+    "restarts",
+    "created",
+)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    from mentorgrad.domain.spec import LabelPrompt, PromptTuning
+
+    objective = run.spec.objective
+    test = run.result.test if run.result is not None else None
+    return (
+        run.run_id,
+        run.spec.name,
+        run.state,
+        run.spec.task.name
+        if isinstance(objective, (LabelPrompt, PromptTuning))
+        else objective.name,
+        run.spec.mentor.name,
+        str(run.step),
+        number(run.best_selection_loss),
+        number(test.loss if test is not None else None),
+        number(test.accuracy if test is not None else None, 3),
+        str(run.restarts_applied),
+        moment(run.created_at),
+    )
+
+
+def _show(
+    run_id: RunArgument,
+    candidates: Annotated[
+        int, typer.Option("--candidates", min=0, max=1000, help="Best candidates to show.")
+    ] = 5,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: its state, spec, figures, best candidates and files."""
+    from mentorgrad.serialization import to_dict
+
+    out = Output(as_json)
+    with open_reader(server, store) as reader:
+        run = reader.get_run(run_id)
+        best = reader.list_candidates(run_id, page_size=candidates).candidates if candidates else ()
+        gaps = _gaps(reader, run_id, best)
+        artifacts = reader.artifacts(run_id)
+    if as_json:
+        out.json(
+            {
+                "run": to_dict(run),
+                "candidates": [
+                    to_dict(item)
+                    | ({"gap": gaps[item.candidate_id]} if item.candidate_id in gaps else {})
+                    for item in best
+                ],
+                "artifacts": [to_dict(item) for item in artifacts],
+            }
+        )
+        return
+    out.pairs(_facts(run))
+    if best:
+        columns = ("candidate", "source", "loss", "gap", "accuracy", "text")
+        out.table(columns, [_candidate(item, gaps.get(item.candidate_id)) for item in best])
+    if artifacts:
+        out.table(
+            ("file", "bytes", "sha256"),
+            [(item.name, str(item.size_bytes), item.sha256[:16]) for item in artifacts],
+        )
+
+
+def _gaps(reader: RunQueries, run_id: str, shown: Sequence[Candidate]) -> dict[str, float]:
+    """What it costs to say parameters in words: selection loss of the projection less that of
+    the snapshot it was made from, by the ids of both. Of snapshots that say the same words only
+    the latest of a stage has a projection.
+    """
+    from mentorgrad.domain.query import CandidateFilter
+    from mentorgrad.domain.run import CandidateSource
+
+    sources = (CandidateSource.SNAPSHOT, CandidateSource.PROJECTION)
+    pool: dict[str, Candidate] = {}
+    for stage in sorted({item.stage for item in shown if item.source in sources}):
+        wanted, token = CandidateFilter(sources=sources, stage=stage), ""
+        while True:
+            page = reader.list_candidates(run_id, wanted, 1000, token)
+            pool.update({item.candidate_id: item for item in page.candidates})
+            token = page.next_page_token
+            if not token:
+                break
+    gaps = {}
+    for item in pool.values():
+        parent = pool.get(item.parents[0]) if item.parents else None
+        if item.source is CandidateSource.PROJECTION and parent is not None:
+            gap = item.score.loss - parent.score.loss
+            gaps[item.candidate_id] = gaps[parent.candidate_id] = gap
+    return gaps
+
+
+def _candidate(item: Candidate, gap: float | None) -> tuple[str, ...]:
+    return (
+        item.candidate_id,
+        item.source,
+        number(item.score.loss),
+        number(gap),
+        number(item.score.accuracy, 3),
+        shorten(item.text),
+    )
+
+
+def _stage(run: Run) -> str:
+    from mentorgrad.domain.spec import External
+
+    # A loop of somebody's own has as many as it likes.
+    is_own = isinstance(run.spec.objective, External)
+    return f"{run.stage + 1}" if is_own else f"{run.stage + 1} of {run.spec.stages.count}"
+
+
+def _steps(usage: Usage) -> str:
+    hints = f", {usage.hint_steps} for hints" if usage.hint_steps else ""
+    return f"{usage.gradient_steps}, of these {usage.probe_steps} in races{hints}"
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    from mentorgrad.cli.support.event_text import result_line, title
+
+    usage = run.usage
+    facts = [
+        ("run", run.run_id),
+        ("name", run.spec.name),
+        ("what", title(run.spec)),
+        ("state", run.state + (f" ({run.reason})" if run.reason else "")),
+        ("created", moment(run.created_at)),
+        ("finished", moment(run.finished_at)),
+        ("stage", _stage(run)),
+        ("gradient steps", _steps(usage)),
+        ("evaluations", str(usage.evaluations)),
+        ("train loss", number(run.train_loss)),
+        ("best selection loss", number(run.best_selection_loss)),
+        ("restarts applied", str(run.restarts_applied)),
+        ("mentor calls", f"{usage.mentor_calls}, of these {usage.usable_answers} usable"),
+        ("tokens", f"{usage.prompt_tokens} asked, {usage.reply_tokens} answered"),
+        ("seconds", f"{seconds(usage.train_time)}, of these {seconds(usage.mentor_time)} waiting"),
+    ]
+    if run.result is not None:
+        facts.append(("result", result_line(run.result)))
+        facts.append(("text", shorten(run.result.returned.text, 100)))
+        if run.result.zero_shot is not None:
+            facts.append(("zero-shot accuracy", number(run.result.zero_shot.accuracy, 3)))
+    return [(name, value) for name, value in facts if value]
+
+
+def _compare(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of the runs.")],
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show runs side by side, with the fields in which their specs differ."""
+    from mentorgrad.responses import RunComparison, spec_differences
+    from mentorgrad.serialization import to_dict
+
+    out = Output(as_json)
+    if store:
+        with open_reader(server, store) as reader:
+            runs = tuple(reader.get_run(run_id) for run_id in run_ids)
+        found = RunComparison(runs, spec_differences([run.spec for run in runs]))
+    else:
+        with open_client(server) as client:
+            found = client.compare_runs(run_ids)
+    if as_json:
+        out.json(to_dict(found))
+        return
+    out.table(("", *(run.run_id for run in found.runs)), _comparison(found))
+
+
+def _comparison(found: RunComparison) -> list[tuple[str, ...]]:
+    tests = [run.result.test if run.result is not None else None for run in found.runs]
+    rows = [
+        ("state", *(str(run.state) for run in found.runs)),
+        ("test loss", *(number(test.loss if test else None) for test in tests)),
+        ("test accuracy", *(number(test.accuracy if test else None, 3) for test in tests)),
+        ("best selection loss", *(number(run.best_selection_loss) for run in found.runs)),
+        ("restarts applied", *(str(run.restarts_applied) for run in found.runs)),
+        ("gradient steps", *(str(run.usage.gradient_steps) for run in found.runs)),
+        ("evaluations", *(str(run.usage.evaluations) for run in found.runs)),
+        ("mentor calls", *(str(run.usage.mentor_calls) for run in found.runs)),
+        ("reply tokens", *(str(run.usage.reply_tokens) for run in found.runs)),
+        ("seconds", *(seconds(run.usage.train_time) for run in found.runs)),
+    ]
+    return [*rows, *((item.field, *item.values) for item in found.differences)]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("list", epilog="Example: mentorgrad runs list --state running --limit 10")(_list)
+    app.command("show", epilog="Example: mentorgrad runs show RUN --store sqlite:///runs.sqlite")(
+        _show
+    )
+    app.command("compare", epilog="Example: mentorgrad runs compare RUN1 RUN2 --json")(_compare)

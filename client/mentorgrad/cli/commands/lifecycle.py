@@ -1,0 +1,95 @@
+"""`mentorgrad runs watch|cancel|pause|resume|delete`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mentorgrad.cli.support.flag_text import suffix
+from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, RunArgument, ServerOption
+from mentorgrad.cli.support.output import Output, note
+from mentorgrad.cli.support.service_access import open_client
+
+if TYPE_CHECKING:
+    from mentorgrad.domain.run import Run
+
+
+def _watch(
+    run_id: RunArgument,
+    after_seq: Annotated[
+        int, typer.Option("--after-seq", min=0, help="Go on after this event.")
+    ] = 0,
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch a run until it ends; Ctrl-C stops the watching, never the run."""
+    from mentorgrad.cli.support.watching import watch_run
+    from mentorgrad.domain.run import RunState
+
+    with open_client(server) as client:
+        name = client.get_run(run_id).spec.name
+        state = watch_run(client, run_id, Output(as_json), after_seq, name)
+    if state is RunState.FAILED:
+        raise typer.Exit(1)
+
+
+def _told(out: Output, run: Run, what: str) -> None:
+    from mentorgrad.serialization import to_dict
+
+    if out.as_json:
+        out.json(to_dict(run))
+    else:
+        out.line(f"{run.run_id} {what}; it is {run.state}")
+
+
+def _cancel(
+    run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
+) -> None:
+    """End a run; a running one stops within a second or so."""
+    with open_client(server) as client:
+        _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")
+
+
+def _pause(
+    run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
+) -> None:
+    """Checkpoint a run and free its worker."""
+    with open_client(server) as client:
+        _told(Output(as_json), client.pause_run(run_id), "will be paused")
+    note(f"go on with: mentorgrad runs resume {run_id}{suffix(server)}")
+
+
+def _resume(
+    run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
+) -> None:
+    """Queue a paused or interrupted run again; it goes on from its checkpoint, exactly."""
+    with open_client(server) as client:
+        _told(Output(as_json), client.resume_run(run_id), "will be resumed")
+
+
+def _delete(
+    run_id: RunArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a run that is not running, with all that was recorded of it."""
+    if not yes:
+        typer.confirm(f"delete run {run_id} for good?", abort=True, err=True)
+    with open_client(server) as client:
+        client.delete_run(run_id)
+    out = Output(as_json)
+    if as_json:
+        out.json({"deleted": run_id})
+    else:
+        out.line(f"{run_id} deleted")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("watch", epilog="Example: mentorgrad runs watch RUN --after-seq 120")(_watch)
+    app.command("cancel", epilog="Example: mentorgrad runs cancel RUN")(_cancel)
+    app.command("pause", epilog="Example: mentorgrad runs pause RUN")(_pause)
+    app.command("resume", epilog="Example: mentorgrad runs resume RUN")(_resume)
+    app.command("delete", epilog="Example: mentorgrad runs delete RUN --yes")(_delete)

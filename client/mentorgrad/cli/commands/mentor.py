@@ -1,0 +1,150 @@
+"""`mentorgrad mentor`: ask a mentor, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mentorgrad.cli.support.options import DEFAULT_MENTOR, JsonOption, MentorOption
+from mentorgrad.cli.support.output import Output, seconds, shorten
+from mentorgrad.cli.support.service_access import open_mentor
+
+if TYPE_CHECKING:
+    from mentorgrad.domain.advice import StrategyInfo
+
+app = typer.Typer(
+    help="Talk to a mentor service.",
+    no_args_is_help=True,
+    epilog="Example: mentorgrad mentor info",
+)
+
+
+@app.command("ask", epilog="Example: mentorgrad mentor ask question.json")
+def ask(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.json", help="The question: open, batches and request, as in the protos."
+        ),
+    ],
+    server: MentorOption = DEFAULT_MENTOR,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for proposals once: a trajectory in, proposals out."""
+    from mentorgrad.cli.support.specs import read_json
+    from mentorgrad.domain.advice import ProposeInput
+    from mentorgrad.serialization import from_dict, to_dict
+
+    question = from_dict(ProposeInput, read_json(file))
+    with open_mentor(server) as client:
+        answer = client.propose(question)
+    out = Output(as_json)
+    if as_json:
+        out.json(to_dict(answer))
+        return
+    out.line(str(answer.status) + (f": {answer.detail}" if answer.detail else ""))
+    for proposal in answer.proposals:
+        what = proposal.text or ", ".join(f"{value:g}" for value in proposal.values)
+        out.line(f"{proposal.proposal_id}\t{what}")
+    for record in answer.records:
+        out.line(
+            f"{record.model}, seed {record.seed}: {record.prompt_tokens} + {record.reply_tokens} "
+            f"tokens in {seconds(record.duration)} s"
+        )
+
+
+@app.command("info", epilog="Example: mentorgrad mentor info --mentor-server 127.0.0.1:50552")
+def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> None:
+    """Say what a mentor is and can do."""
+    from mentorgrad.serialization import to_dict
+
+    with open_mentor(server) as client:
+        found = client.info()
+    out = Output(as_json)
+    if as_json:
+        out.json(to_dict(found))
+        return
+    out.pairs(
+        [
+            ("model", found.model),
+            ("backend", found.backend),
+            ("profile", found.profile),
+            ("most proposals", str(found.max_proposals)),
+            ("context", f"{found.context_tokens} tokens"),
+            ("version", found.version),
+        ]
+    )
+    rows = [(item.name, shorten(item.description, 90)) for item in found.strategies]
+    out.table(("strategy", "what it does"), rows)
+    out.line("Their options: mentorgrad mentor strategies NAME")
+
+
+@app.command("strategies", epilog="Example: mentorgrad mentor strategies leo")
+def strategies(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="One strategy; by default all of them.")
+    ] = "",
+    server: MentorOption = DEFAULT_MENTOR,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a mentor's strategies do, need and can be told."""
+    from mentorgrad.errors import NotFound
+    from mentorgrad.serialization import to_dict
+
+    with open_mentor(server) as client:
+        offered = client.info().strategies
+    found = [item for item in offered if name in ("", item.name)]
+    if not found:
+        names = ", ".join(item.name for item in offered)
+        raise NotFound(f"this mentor has no strategy {name!r}; it has: {names}")
+    out = Output(as_json)
+    if as_json:
+        out.json([to_dict(item) for item in found])
+        return
+    if not name:
+        rows = [(item.name, _needs(item), shorten(item.description, 90)) for item in found]
+        out.table(("strategy", "needs", "what it does"), rows)
+        return
+    (one,) = found
+    out.pairs([("strategy", one.name), ("what it does", one.description), ("needs", _needs(one))])
+    options: Mapping[str, Mapping[str, Any]] = one.options_schema.get("properties", {})
+    out.table(
+        ("option", "values", "what it is"),
+        [
+            (option, _values(schema), str(schema.get("description", "")))
+            for option, schema in options.items()
+        ],
+    )
+
+
+def _needs(info: StrategyInfo) -> str:
+    """What is sent besides, where the run has it."""
+    parts = [
+        part
+        for part in ("parameters", "hints", "embeddings", "exemplars")
+        if getattr(info.wants, part)
+    ]
+    return ", ".join(parts) or "-"
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """What an option can be, in a few words."""
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    kind = str(schema.get("type", "any"))
+    if kind == "array":
+        return f"list of {_values(schema.get('items', {}))}"
+    limits = [
+        f"{words} {schema[limit]}"
+        for limit, words in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if limit in schema
+    ]
+    return ", ".join([kind, *limits])

@@ -1,0 +1,16 @@
+"""`mentorgrad runs`: list, show, compare, steer, move and draw runs."""
+
+from __future__ import annotations
+
+import typer
+
+from mentorgrad.cli.commands import inspection, lifecycle, transfer
+
+app = typer.Typer(
+    help="Look at runs and steer them.",
+    no_args_is_help=True,
+    epilog="Example: mentorgrad runs list --store sqlite:///runs.sqlite",
+)
+inspection.register(app)
+lifecycle.register(app)
+transfer.register(app)

@@ -1,0 +1,145 @@
+"""`mentorgrad serve`: the services' own commands, and both together."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mentorgrad.cli.support.entry_point_commands import service_command, service_names
+from mentorgrad.cli.support.extras import require_extras
+from mentorgrad.cli.support.flag_text import suffix
+from mentorgrad.cli.support.options import JsonOption
+from mentorgrad.cli.support.output import Output, note
+
+
+class ServeGroup(TyperGroup):
+    """Takes the `serve` commands of installed services under their entry point's name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands."""
+        return [*super().list_commands(ctx), *service_names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; one whose extra is missing says so when it is used."""
+        own = super().get_command(ctx, cmd_name)
+        if own is None and cmd_name in service_names():
+            return service_command(cmd_name)
+        return own
+
+
+app = typer.Typer(
+    cls=ServeGroup,
+    help="Start the services.",
+    no_args_is_help=True,
+    epilog="Example: mentorgrad serve all --store sqlite:///runs.sqlite",
+)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("all", epilog="Example: mentorgrad serve all --store sqlite:///runs.sqlite")
+def serve_all(
+    listen: Annotated[
+        str | None,
+        typer.Option("--listen", metavar="HOST:PORT", help="Address of the trainer service."),
+    ] = None,
+    mentor_listen: Annotated[
+        str | None,
+        typer.Option("--mentor-listen", metavar="HOST:PORT", help="Address of the mentor service."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", help="Name by which specs choose the mentor.")
+    ] = "default",
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="REFERENCE", help="Model of the mentor.")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="Where runs are kept. A URL with a password is better given as "
+            "MENTORGRAD_TRAINER_STORE, which others cannot read.",
+        ),
+    ] = None,
+    data_root: Annotated[
+        list[Path] | None,
+        typer.Option("--data-root", help="Folder that tasks' files may lie in; repeat it."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of a worker of the trainer.")
+    ] = None,
+    mentor_threads: Annotated[
+        int | None, typer.Option("--mentor-threads", min=1, help="Threads of the mentor.")
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Allow addresses that others can reach, unencrypted."),
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="TOML file with the services' settings in tables trainer and mentor."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a mentor and a trainer that uses it, and divide the cores between them.
+
+    What no flag says comes from the services' own MENTORGRAD_TRAINER_* and MENTORGRAD_MENTOR_*
+    environment, then from the file, then from their defaults.
+    """
+    from mentorgrad.cli.support import service_flags
+    from mentorgrad.cli.support.processes import Services, cores, divide_cores
+
+    require_extras("serve all", ("trainer", "mentor"), "trainer,mentor")
+    out = Output(as_json)
+    tables = service_flags.read_tables(config)
+    shares = divide_cores(cores())
+    for_mentor = service_flags.threads_of("mentor", mentor_threads, shares[0], tables["mentor"])
+    for_trainer = service_flags.threads_of("trainer", threads, shares[1], tables["trainer"])
+    both = ("--insecure",) if insecure else ()
+    flag = service_flags.flag
+    try:
+        with Services() as services:
+            with tempfile.TemporaryDirectory(prefix="mentorgrad-") as folder:
+                mentor = services.start(
+                    "mentor",
+                    [
+                        *service_flags.config_flags(Path(folder), "mentor", tables["mentor"]),
+                        *flag("--listen", mentor_listen),
+                        *flag("--model", model),
+                        *flag("--threads", for_mentor),
+                        *both,
+                    ],
+                    for_mentor,
+                )
+                trainer = services.start(
+                    "trainer",
+                    [
+                        *service_flags.config_flags(Path(folder), "trainer", tables["trainer"]),
+                        *flag("--listen", listen),
+                        *service_flags.mentor_flags(name, mentor, tables["trainer"]),
+                        *(part for root in data_root or () for part in ("--data-root", str(root))),
+                        *flag("--threads", for_trainer),
+                        *both,
+                    ],
+                    for_trainer,
+                    environment={service_flags.STORE_VARIABLE: store} if store is not None else {},
+                )
+            for service, address in (("mentor", mentor), ("trainer", trainer)):
+                if as_json:
+                    out.json({"service": service, "address": address})
+                else:
+                    out.line(f"{service} at {address}")
+            note(f"try: mentorgrad run --mentor {name}{suffix(trainer)}   (Ctrl-C stops both)")
+            services.wait()
+    except KeyboardInterrupt:
+        note("stopped")

@@ -1,0 +1,216 @@
+"""`mentorgrad runs export|import|download|plot`: runs as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mentorgrad.cli.support.flag_text import choice
+from mentorgrad.cli.support.options import (
+    DEFAULT_SERVER,
+    JsonOption,
+    RunArgument,
+    ServerOption,
+    StoreOption,
+)
+from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.service_access import open_client, open_reader
+from mentorgrad.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mentorgrad.domain.event import RunEvent
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+]
+
+
+def _export(
+    run_id: RunArgument,
+    output: OutputOption = None,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's whole log as JSON lines, raw tensors included.
+
+    The default file is RUN.jsonl; ``-`` is standard output.
+    """
+    from mentorgrad.domain.query import EventQuery, View
+
+    target = output or Path(f"{run_id}.jsonl")
+    if str(target) == "-":
+        with open_reader(server, store) as reader:
+            for line in _encoded(reader.events(run_id, EventQuery(view=View.FULL))):
+                print(line)
+        return
+    with open_reader(server, store) as reader:
+        count = _write_aside(target, _encoded(reader.events(run_id, EventQuery(view=View.FULL))))
+    out = Output(as_json)
+    if as_json:
+        out.json({"run_id": run_id, "events": count, "file": str(target)})
+    else:
+        out.line(f"{count} events written to {target}")
+
+
+def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
+    from mentorgrad.serialization import to_dict
+
+    for event in events:
+        yield json.dumps(to_dict(event), ensure_ascii=False)
+
+
+def _write_aside(target: Path, lines: Iterator[str]) -> int:
+    """Writes lines to a file beside the target and renames it when whole; returns their number."""
+    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    count = 0
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(line + "\n")
+                count += 1
+        os.replace(aside, target)
+    except BaseException:
+        os.unlink(aside)
+        raise
+    return count
+
+
+def _import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines of an export.")],
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Take a log that breaks off, as a failed run.")
+    ] = False,
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a run that was exported, or executed elsewhere."""
+    from mentorgrad.run_recorder import broken_off
+    from mentorgrad.serialization import to_dict
+
+    events = list(broken_off(_decoded(file, torn=True)) if unfinished else _decoded(file))
+    with open_client(server) as client:
+        run = client.import_run(events)
+    out = Output(as_json)
+    if as_json:
+        out.json(to_dict(run))
+    else:
+        out.line(f"{run.run_id} imported; it is {run.state}, {run.last_seq} events")
+
+
+def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
+    """The events of an export; a wrong line is named.
+
+    Args:
+        file: JSON lines.
+        torn: Whether a last line that was not written to its end is left out.
+    """
+    from mentorgrad.domain.event import RunEvent
+    from mentorgrad.serialization import from_dict
+
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if torn and not line.endswith("\n"):
+                    return
+                try:
+                    yield from_dict(RunEvent, json.loads(line))
+                except json.JSONDecodeError as error:
+                    raise InvalidInput(f"{file}:{number}: {error.msg}") from None
+                except InvalidInput as error:
+                    raise InvalidInput(f"{file}:{number}: {error.message}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{file} is not a text file") from None
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
+
+
+def _download(
+    run_id: RunArgument,
+    name: Annotated[str, typer.Argument(help="File of the run.")] = "prompt.safetensors",
+    output: OutputOption = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FOLDER", help="Fetch all files of the run into a folder."),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a file that a run left, by default the tuned prompt, or all of them.
+
+    With prompt_tuning the folder of all files is an adapter that PEFT loads.
+    """
+    if into is not None:
+        _download_all(run_id, into, server, store, Output(as_json))
+        return
+    target = output or Path(Path(name).name)
+    if store:
+        with open_reader(server, store) as reader:
+            data = reader.read_artifact(run_id, name)
+        target.write_bytes(data)
+    else:
+        with open_client(server) as client:
+            target = client.download(run_id, name, target)
+    out = Output(as_json)
+    if as_json:
+        out.json({"run_id": run_id, "name": name, "file": str(target)})
+    else:
+        out.line(f"{name} written to {target}")
+
+
+def _download_all(run_id: str, folder: Path, server: str, store: str, out: Output) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_reader(server, store) as reader:
+        names = [item.name for item in reader.artifacts(run_id)]
+        for name in names:
+            (folder / Path(name).name).write_bytes(reader.read_artifact(run_id, name))
+    if out.as_json:
+        out.json({"run_id": run_id, "folder": str(folder), "names": names})
+    else:
+        out.line(f"{', '.join(names) or 'nothing'} written to {folder}")
+
+
+def _plot(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of the runs.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="loss: loss curves; path: parameters in two components.")
+    ] = "loss",
+    output: OutputOption = None,
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Draw runs: their loss curves with the restarts marked, or one run's path."""
+    from mentorgrad import plots
+
+    wanted = choice("--kind", plots.Kind, kind)
+    target = output or Path(f"{kind}.png")
+    if wanted is plots.Kind.PATH and len(run_ids) > 1:
+        raise InvalidInput.field("--kind", "path draws one run")
+    with open_reader(server, store) as reader:
+        if wanted is plots.Kind.LOSS:
+            plots.loss_curves([plots.curve(reader, run_id) for run_id in run_ids], target)
+        else:
+            plots.parameter_path(reader.trajectory(run_ids[0]), target)
+    out = Output(as_json)
+    if as_json:
+        out.json({"file": str(target), "runs": run_ids})
+    else:
+        out.line(f"drawn to {target}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("export", epilog="Example: mentorgrad runs export RUN -o run.jsonl")(_export)
+    app.command("import", epilog="Example: mentorgrad runs import run.jsonl")(_import)
+    app.command("download", epilog="Example: mentorgrad runs download RUN prompt.safetensors")(
+        _download
+    )
+    app.command("plot", epilog="Example: mentorgrad runs plot RUN1 RUN2 -o loss.png")(_plot)

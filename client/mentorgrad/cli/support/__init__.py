@@ -1,0 +1,1 @@
+"""What several commands share: options, output, services as child processes, event texts."""

@@ -1,0 +1,69 @@
+"""Commands that other packages of the distribution bring, by the entry-point group.
+
+They are loaded when they are used, so that the CLI starts without them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import typer
+
+from mentorgrad.cli.support.extras import load_entry_point
+from mentorgrad.errors import Unsupported
+
+GROUP = "mentorgrad.commands"
+"""Entry points of typer apps, by command name."""
+
+ROOT_COMMANDS = {"tokens": "service", "certs": "service"}
+"""Members of the group that stand at the root of the CLI → the extra that each needs. Every other
+member is a service: its app has a command ``serve``, which is mounted as ``mentorgrad serve NAME``,
+and its name is that of the extra it needs."""
+
+
+def service_names() -> list[str]:
+    """Names of the services whose entry points are installed."""
+    members = importlib.metadata.entry_points(group=GROUP)
+    return sorted({member.name for member in members} - ROOT_COMMANDS.keys())
+
+
+def root_command(name: str) -> Any:
+    """A click command of `ROOT_COMMANDS`."""
+    return _command(name, ROOT_COMMANDS[name])
+
+
+def service_command(name: str) -> Any:
+    """The click command that runs a service."""
+    command = _command(name, name)
+    command = getattr(command, "commands", {}).get("serve", command)
+    command.name = name
+    return command
+
+
+def _command(name: str, extra: str) -> Any:
+    try:
+        command: Any = typer.main.get_command(load_entry_point(GROUP, name, extra))
+    except Unsupported as error:
+        return _missing(name, extra, error)
+    command.name = name
+    return command
+
+
+def _missing(name: str, extra: str, error: Unsupported) -> Any:
+    """A command that accepts any arguments and reports what is not installed."""
+    stand_in = typer.Typer(add_completion=False)
+
+    @stand_in.command(
+        name,
+        help=f"Not installed; run: pip install 'mentorgrad\\[{extra}]'",
+        context_settings={
+            "allow_extra_args": True,
+            "ignore_unknown_options": True,
+            "help_option_names": [],
+        },
+    )
+    def report() -> None:
+        raise error
+
+    return typer.main.get_command(stand_in)

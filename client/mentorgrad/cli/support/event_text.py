@@ -1,0 +1,237 @@
+"""A run's events told in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from mentorgrad.cli.support.output import counted, number, seconds, shorten
+from mentorgrad.domain.advice import AnswerStatus, Proposal, ProposalOutcome
+from mentorgrad.domain.event import (
+    CandidatesScored,
+    Created,
+    Finished,
+    MentorBack,
+    MentorLost,
+    ProposalsReceived,
+    RestartDecided,
+    Resumed,
+    RunEvent,
+    Segment,
+    StageStarted,
+    StateChanged,
+)
+from mentorgrad.domain.run import Candidate, RunResult
+from mentorgrad.domain.spec import External, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.schema import snake_case
+
+_QUIET = timedelta(seconds=2)
+"""Shortest time between two lines about steps."""
+
+
+def title(spec: RunSpec) -> str:
+    """What a run is about, in a few words."""
+    if isinstance(spec.objective, (LabelPrompt, PromptTuning)):
+        what = f"{snake_case(type(spec.objective).__name__)} on {spec.task.name}"
+    elif isinstance(spec.objective, External):
+        what = spec.objective.name
+    else:
+        what = f"{spec.objective.name} in {spec.objective.dimensions} dimensions"
+    mentor = spec.mentor.name
+    return f"{what}, restarts by {mentor}" if mentor != "none" else f"{what}, no restarts"
+
+
+def total_steps(spec: RunSpec) -> int:
+    """Gradient steps that a run will take, as far as its spec says."""
+    return spec.budget.gradient_steps or spec.stages.total_steps
+
+
+class RunProgress:
+    """How far a run is, kept up with its events."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.stages = 0
+        self.stage = 0
+        self.step = 0
+        self.beside = 0
+        self.train_loss: float | None = None
+        self.best: float | None = None
+
+    @property
+    def spent(self) -> int:
+        """Gradient steps taken, races and hints included."""
+        return self.step + self.beside
+
+    def take(self, event: RunEvent) -> None:
+        """Brings the figures up to an event."""
+        payload = event.payload
+        if isinstance(payload, Created):
+            self.total, self.stages = total_steps(payload.spec), payload.spec.stages.count
+        elif isinstance(payload, StageStarted):
+            self.stage, self.step = payload.stage, payload.step
+        elif isinstance(payload, Segment):
+            self.stage, self.step = payload.stage, payload.step_end
+            if payload.snapshots:
+                self.train_loss = payload.snapshots[-1].train_loss
+        elif isinstance(payload, CandidatesScored):
+            losses = [candidate.score.loss for candidate in payload.candidates]
+            self.best = min(
+                [*losses, *([self.best] if self.best is not None else [])], default=None
+            )
+        elif isinstance(payload, RestartDecided):
+            self.beside = payload.usage.probe_steps + payload.usage.hint_steps
+
+
+class EventFormatter:
+    """Turns events into lines; keeps what a later line needs of an earlier event.
+
+    Args:
+        steps: Whether there are lines about gradient steps; a progress bar shows them otherwise.
+    """
+
+    def __init__(self, steps: bool = True) -> None:
+        self.progress = RunProgress()
+        self._steps = steps
+        self._proposals: dict[str, Proposal] = {}
+        self._texts: dict[str, str] = {}
+        self._told: datetime | None = None
+        self._pending = ""
+
+    def lines(self, event: RunEvent) -> Iterator[str]:
+        """What there is to say about an event; often nothing."""
+        self.progress.take(event)
+        payload = event.payload
+        if isinstance(payload, Segment):
+            yield from self._segment(payload, event.time)
+            return
+        if self._pending:
+            yield self._pending
+            self._pending = ""
+        if isinstance(payload, (CandidatesScored, ProposalsReceived, RestartDecided)):
+            yield from self._advice(payload)
+        else:
+            yield from self._life(payload)
+
+    def _segment(self, payload: Segment, time: datetime) -> Iterator[str]:
+        if not self._steps or not payload.snapshots:
+            return
+        loss = number(payload.snapshots[-1].train_loss)
+        line = f"  step {payload.step_end}: train loss {loss}"
+        if self._told is not None and time - self._told < _QUIET:
+            self._pending = line
+            return
+        self._told, self._pending = time, ""
+        yield line
+
+    def _advice(
+        self, payload: CandidatesScored | ProposalsReceived | RestartDecided
+    ) -> Iterator[str]:
+        if isinstance(payload, CandidatesScored):
+            self._texts.update({c.candidate_id: c.text for c in payload.candidates})
+            yield from _scored(payload.candidates)
+        elif isinstance(payload, ProposalsReceived):
+            self._proposals = {p.proposal_id: p for p in payload.answer.proposals}
+            yield _answered(payload)
+        else:
+            yield from self._decided(payload)
+
+    def _decided(self, payload: RestartDecided) -> Iterator[str]:
+        for branch in payload.branches:
+            if branch.candidate_id == payload.incumbent_id and branch.loss_after is not None:
+                course = f"{number(branch.loss_before)} → {number(branch.loss_after)}"
+                yield f"    incumbent {branch.candidate_id} {course}"
+        for outcome in payload.outcomes:
+            yield f"    {_outcome(outcome, self._what(outcome.proposal_id))}"
+        chosen = f"{payload.chosen_id} {self._what(payload.chosen_id)}".rstrip()
+        if payload.restarted:
+            yield f"  restart from {chosen}" + (f": {payload.reason}" if payload.reason else "")
+        else:
+            yield "  no restart" + (f": {payload.reason}" if payload.reason else "")
+
+    def _what(self, name: str) -> str:
+        """A proposal's or candidate's words in quotes; nothing where it has none."""
+        proposal = self._proposals.get(name)
+        text = proposal.text if proposal is not None else self._texts.get(name, "")
+        if not text and proposal is not None and proposal.values:
+            text = ", ".join(f"{value:.3g}" for value in proposal.values[:6])
+        return f"“{shorten(text, 48)}”" if text else ""
+
+    def _life(self, payload: object) -> Iterator[str]:
+        if isinstance(payload, Created):
+            yield title(payload.spec)
+        elif isinstance(payload, StageStarted):
+            words = f" from “{shorten(payload.text, 48)}”" if payload.text else ""
+            device = f" on {payload.device}" if payload.device else ""
+            yield f"stage {payload.stage + 1} of {self.progress.stages or '?'}{words}{device}"
+        elif isinstance(payload, StateChanged):
+            yield f"state: {payload.state}" + (f" ({payload.reason})" if payload.reason else "")
+        elif isinstance(payload, MentorLost):
+            yield f"  mentor {payload.mentor} is lost, the run goes on: {payload.reason}"
+        elif isinstance(payload, MentorBack):
+            yield f"  mentor {payload.mentor} is back"
+        elif isinstance(payload, Resumed):
+            yield f"resumed from event {payload.checkpoint_seq}" + (
+                f": {payload.reason}" if payload.reason else ""
+            )
+        elif isinstance(payload, Finished):
+            yield from _finished(payload)
+
+
+def _scored(candidates: tuple[Candidate, ...]) -> Iterator[str]:
+    if not candidates:
+        return
+    best = min(candidates, key=lambda candidate: candidate.score.loss)
+    accuracy = best.score.accuracy
+    extra = f", accuracy {accuracy:.3f}" if accuracy is not None else ""
+    yield (
+        f"  scored {len(candidates)}: best selection loss {number(best.score.loss)}{extra} "
+        f"({best.candidate_id}, “{shorten(best.text, 40)}”)"
+    )
+
+
+def _answered(payload: ProposalsReceived) -> str:
+    answer = payload.answer
+    record = answer.records[0] if answer.records else None
+    who = record.mentor if record is not None and record.mentor else "mentor"
+    who = f"fallback {who}" if payload.is_fallback else who
+    lag = f", {counted(payload.lag_steps, 'step')} after the question" if payload.lag_steps else ""
+    if answer.status is not AnswerStatus.USABLE:
+        why = f": {shorten(answer.detail, 100)}" if answer.detail else ""
+        return f"  {who}: {answer.status}{lag}{why}"
+    tokens = sum(item.reply_tokens for item in answer.records)
+    spent = sum((item.duration for item in answer.records), timedelta())
+    cost = f" in {seconds(spent)} s, {counted(tokens, 'token')}" if tokens else ""
+    return f"  {who}: {counted(len(answer.proposals), 'proposal')}{cost}{lag}"
+
+
+def _outcome(outcome: ProposalOutcome, what: str) -> str:
+    parts = [outcome.proposal_id, what, str(outcome.status).replace("_", " ")]
+    if outcome.score is not None:
+        course = number(outcome.score.loss)
+        if outcome.probe_loss is not None:
+            course += f" → {number(outcome.probe_loss)}"
+        parts.append(course)
+    if outcome.detail and outcome.score is None:
+        parts.append(f"({shorten(outcome.detail, 60)})")
+    return " ".join(part for part in parts if part)
+
+
+def _finished(payload: Finished) -> Iterator[str]:
+    if payload.error:
+        yield f"{payload.state}: {payload.error}"
+    elif payload.result is not None:
+        yield f"{payload.state}: {result_line(payload.result)}"
+    else:
+        yield str(payload.state)
+
+
+def result_line(result: RunResult) -> str:
+    """What a run gave, in one line."""
+    parts = [f"selection loss {number(result.returned.score.loss)}"]
+    if result.test is not None:
+        parts.insert(0, f"test loss {number(result.test.loss)}")
+        if result.test.accuracy is not None:
+            parts.insert(1, f"accuracy {result.test.accuracy:.3f}")
+    parts.append(counted(result.restarts_applied, "restart"))
+    return ", ".join(parts)

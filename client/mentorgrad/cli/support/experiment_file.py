@@ -1,0 +1,69 @@
+"""An experiment's file: TOML with the fields of its spec, and a few shorthands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mentorgrad.cli.support.specs import read_toml
+from mentorgrad.domain.experiment import ExperimentSpec
+from mentorgrad.errors import InvalidInput
+from mentorgrad.serialization import from_dict, to_dict
+
+
+def read_experiment(path: Path) -> ExperimentSpec:
+    """The experiment that a file describes.
+
+    Shorthands: ``seeds = 10`` for 0 to 9, a task or a mentor by its name alone.
+
+    Raises:
+        InvalidInput: The file cannot be read, or a field is unknown, of the wrong type or out of
+            its limits; names its path.
+    """
+    tree = _plain(read_toml(path), path)
+    if "tasks" in tree and isinstance(tree["tasks"], list):
+        tree["tasks"] = [_named(task) for task in tree["tasks"]]
+    for arm in tree.get("arms", ()) if isinstance(tree.get("arms"), list) else ():
+        if isinstance(arm, dict) and "mentor" in arm:
+            arm["mentor"] = _named(arm["mentor"])
+    tuning = tree.get("tuning")
+    for table in (tree, tuning):
+        if isinstance(table, dict) and "seeds" in table:
+            table["seeds"] = _seeds(table["seeds"])
+    if isinstance(tuning, dict) and "task" in tuning:
+        tuning["task"] = _named(tuning["task"])
+    return from_dict(ExperimentSpec, tree)
+
+
+def request_id_of(spec: ExperimentSpec) -> str:
+    """The key of a file's experiment: the same content names the same experiment."""
+    text = json.dumps(to_dict(spec), sort_keys=True)
+    return f"file-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+
+
+def mentors_of(spec: ExperimentSpec) -> list[str]:
+    """Names of the mentors that the arms ask, controls aside."""
+    return list(dict.fromkeys(a.mentor.name for a in spec.arms if not a.mentor.is_control))
+
+
+def _plain(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same as JSON has it; TOML has dates, too, which no field takes."""
+    try:
+        return dict(json.loads(json.dumps(tree)))
+    except TypeError:
+        raise InvalidInput(f"{path}: no field takes a date or a time") from None
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _seeds(value: Any) -> Any:
+    """``10`` as 0 to 9; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    if not 0 < value <= 10_000:
+        raise InvalidInput.field("seeds", f"must be between 1 and 10000 of them, not {value}")
+    return list(range(value))

@@ -1,0 +1,72 @@
+"""Texts on their way in and out: flags are read, errors and further commands said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+from mentorgrad.cli.support.options import DEFAULT_SERVER
+from mentorgrad.errors import InvalidInput, MentorgradError
+
+
+def check_address(flag: str, address: str) -> str:
+    """An address of the form ``HOST:PORT``.
+
+    Raises:
+        InvalidInput: It is not of that form.
+    """
+    match = re.fullmatch(r"[^\s:/]+:(\d{1,5})|\[[0-9A-Fa-f:.]+\]:(\d{1,5})", address)
+    port = int(match[1] or match[2]) if match else 0
+    if not 0 < port < 65536:
+        raise InvalidInput.field(flag, f"must be HOST:PORT, not {address!r}")
+    return address
+
+
+def sqlite_file(url: str) -> Any:
+    """The file of a SQLite URL; None for other stores."""
+    from pathlib import Path
+
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
+    return Path(match[1]) if match else None
+
+
+def pairs_of(flag: str, items: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` flags as a mapping.
+
+    Raises:
+        InvalidInput: An item has no ``=``.
+    """
+    pairs = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator or not name:
+            raise InvalidInput.field(flag, f"must be NAME=VALUE, not {item!r}")
+        pairs[name] = value
+    return pairs
+
+
+def choice(flag: str, kind: type[Any], text: str) -> Any:
+    """A member of an enum by its value.
+
+    Raises:
+        InvalidInput: There is no such member.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        names = ", ".join(str(member.value) for member in cast(Any, kind))
+        raise InvalidInput.field(flag, f"must be one of: {names}; not {text!r}") from None
+
+
+def suffix(server: str, store: str = "") -> str:
+    """The options that reach the same runs again, for commands that are shown."""
+    if store:
+        return f" --store {store}"
+    return "" if server == DEFAULT_SERVER else f" --server {server}"
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one readable line."""
+    message = error.message if isinstance(error, MentorgradError) else str(error)
+    return " ".join(message.split()) or type(error).__name__

@@ -1,0 +1,40 @@
+"""Live bars on a terminal, for what lasts; elsewhere there are none."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from mentorgrad.cli.support.output import Output
+
+
+class Live:
+    """A context in which bars are shown; what they show is up to a subclass.
+
+    Args:
+        out: Where to.
+        width: Of a bar, in characters.
+    """
+
+    def __init__(self, out: Output, width: int) -> None:
+        self._out = out
+        self._bars: Progress | None = None
+        """None where the output is no terminal."""
+        if out.is_terminal:
+            self._bars = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=width),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                console=out.console,
+            )
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()

@@ -1,0 +1,90 @@
+"""Following a run: a live bar on a terminal, plain lines in a pipe, JSON lines when asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.progress import TaskID
+
+from mentorgrad.cli.support.event_text import EventFormatter, RunProgress
+from mentorgrad.cli.support.flag_text import suffix
+from mentorgrad.cli.support.output import Output, note, number
+from mentorgrad.cli.support.progress_bars import Live
+from mentorgrad.domain.event import Finished, RunEvent, StateChanged
+from mentorgrad.domain.run import RunState
+from mentorgrad.serialization import to_dict
+
+if TYPE_CHECKING:
+    from mentorgrad.client import Client
+
+
+class Display(Live):
+    """Tells events as they come; one bar a run on a terminal.
+
+    Args:
+        out: Where to.
+    """
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(out, width=20)
+        self._tasks: dict[EventFormatter, TaskID] = {}
+
+    def narrator(self, name: str) -> EventFormatter:
+        """A narrator for one run, with its bar."""
+        narrator = EventFormatter(steps=self._bars is None)
+        if self._bars is not None:
+            self._tasks[narrator] = self._bars.add_task(name, total=None, status="")
+        return narrator
+
+    def show(self, narrator: EventFormatter, event: RunEvent) -> None:
+        """Tells one event."""
+        for line in narrator.lines(event):
+            self._out.line(line)
+        if self._bars is not None:
+            progress = narrator.progress
+            self._bars.update(
+                self._tasks[narrator],
+                total=progress.total or None,
+                completed=min(progress.spent, progress.total or progress.spent),
+                status=_status(progress),
+            )
+
+
+def _status(progress: RunProgress) -> str:
+    parts = [f"stage {progress.stage + 1}/{progress.stages or '?'}"]
+    if progress.train_loss is not None:
+        parts.append(f"loss {number(progress.train_loss)}")
+    if progress.best is not None:
+        parts.append(f"best {number(progress.best)}")
+    return " ".join(parts)
+
+
+def watch_run(
+    client: Client, run_id: str, out: Output, after_seq: int = 0, name: str = ""
+) -> RunState | None:
+    """Follows a run to its end; an interrupt ends the watching, never the run.
+
+    Returns:
+        The final state; None if it had ended before `after_seq`.
+
+    Raises:
+        typer.Exit: Interrupted (130); how to watch again was said.
+    """
+    seen, state = after_seq, None
+    try:
+        with Display(out) as display:
+            narrator = display.narrator(name or run_id)
+            for event in client.watch(run_id, after_seq):
+                seen = event.seq
+                if out.as_json:
+                    out.json(to_dict(event, arrays="omit"))
+                else:
+                    display.show(narrator, event)
+                if isinstance(event.payload, (Finished, StateChanged)):
+                    state = event.payload.state
+    except KeyboardInterrupt:
+        again = f"mentorgrad runs watch {run_id} --after-seq {seen}{suffix(client.target)}"
+        note(f"stopped watching; the run goes on. Watch again: {again}")
+        raise typer.Exit(130) from None
+    return state

@@ -1,1 +1,0 @@
-"""What the services share and a client does not need."""

@@ -1,0 +1,1 @@
+"""What both services share and the SDK does not need: server, authorization, logs, certificates."""

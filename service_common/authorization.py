@@ -1,0 +1,216 @@
+"""Who may call what: one table, and the one interceptor that holds every call to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from structlog.contextvars import bind_contextvars
+
+from mentorgrad.errors import MentorgradError, Unauthenticated
+from mentorgrad.wire.credentials import AUTHORIZATION
+from mentorgrad.wire.error_mapping import to_status
+from service_common.call_log import Continuation, rewrap
+from service_common.token_file import TokenFile
+from service_common.tokens import Scope
+
+_FIRST = 1.0
+"""Seconds that the first request of a stream may take that is refused."""
+
+_AGAIN = 1.0
+"""Seconds between two looks at the token of a call that goes on."""
+
+GrantCheck = Callable[[], str]
+"""Raises what is wrong with a call's token, or returns the token's id."""
+
+
+def _of(service: str, scope: Scope, *methods: str) -> dict[str, Scope]:
+    return {f"/{service}/{method}": scope for method in methods}
+
+
+_TRAINER = "mentorgrad.v1.TrainerService"
+_HISTORY = "mentorgrad.v1.HistoryService"
+_EXPERIMENT = "mentorgrad.v1.ExperimentService"
+_MENTOR = "mentorgrad.v1.MentorService"
+
+SCOPES: dict[str, Scope] = {
+    **_of(
+        _HISTORY,
+        Scope.READ,
+        *("GetRun", "ListRuns", "StreamEvents", "GetTrajectory", "ListCandidates"),
+        *("ListArtifacts", "CompareRuns", "ExportRun"),
+    ),
+    **_of(_TRAINER, Scope.READ, "GetTrainerInfo", "DownloadArtifact"),
+    **_of(_TRAINER, Scope.RUN, "CreateRun", "CancelRun", "PauseRun", "ResumeRun", "ImportRun"),
+    **_of(_TRAINER, Scope.ADMIN, "DeleteRun"),
+    **_of(_EXPERIMENT, Scope.READ, "GetExperiment", "ListExperiments", "GetReport"),
+    **_of(_EXPERIMENT, Scope.RUN, "CreateExperiment", "CancelExperiment"),
+    **_of(_MENTOR, Scope.READ, "GetMentorInfo"),
+    **_of(_MENTOR, Scope.RUN, "Advise", "Propose"),
+    **_of("grpc.reflection.v1alpha.ServerReflection", Scope.READ, "ServerReflectionInfo"),
+    **_of("grpc.reflection.v1.ServerReflection", Scope.READ, "ServerReflectionInfo"),
+}
+"""Method → what it takes to call it. A method that is not here takes ``admin``."""
+
+OPEN = "/grpc.health.v1.Health/"
+"""Health answers everybody: whoever restarts or balances services holds no token, and it tells
+nothing but whether a service can serve."""
+
+
+class Authorization(grpc.aio.ServerInterceptor):
+    """Lets through what carries a token of sufficient scope, before its request is even read.
+
+    A stream whose token stops counting is ended within seconds.
+
+    Args:
+        tokens: What counts.
+    """
+
+    def __init__(self, tokens: TokenFile) -> None:
+        self._tokens = tokens
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(OPEN):
+            return handler
+        scope = SCOPES.get(method, Scope.ADMIN)
+        metadata = handler_call_details.invocation_metadata
+
+        def check() -> str:
+            record = self._tokens.authenticate(_bearer(metadata))
+            record.require(scope, method.rpartition("/")[2])
+            return record.token_id
+
+        streams = handler.request_streaming
+        return rewrap(
+            handler,
+            lambda function: _checked_unary(function, check, streams),
+            lambda function: _checked_stream(function, check, streams),
+        )
+
+
+def _checked_unary(
+    function: Callable[..., Awaitable[Any]], check: GrantCheck, takes_stream: bool
+) -> Callable[..., Any]:
+    async def checked(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async with _refusing(context):
+            bind_contextvars(token_id=check())
+            if not takes_stream:
+                return await function(request, context)
+            with _Grant(check) as grant:
+                async with grant.waiting():
+                    return await function(request, context)
+
+    return checked
+
+
+def _checked_stream(
+    function: Callable[..., Any], check: GrantCheck, takes_stream: bool
+) -> Callable[..., Any]:
+    async def checked(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        async with _refusing(context):
+            try:
+                token_id = check()
+            except MentorgradError:
+                if takes_stream:
+                    await _taken(request)
+                raise
+            bind_contextvars(token_id=token_id)
+            with _Grant(check) as grant:
+                async with contextlib.aclosing(function(request, context)) as responses:
+                    while True:
+                        async with grant.waiting():
+                            response = await anext(responses, None)
+                        if response is None:
+                            return
+                        yield response
+
+    return checked
+
+
+class _Grant:
+    """The permission of a call that goes on: looked at every second, and where it ends, what the
+    call waits for is cut short."""
+
+    def __init__(self, check: GrantCheck) -> None:
+        self._check = check
+        self._loop = asyncio.get_running_loop()
+        self._error: MentorgradError | None = None
+        self._scope: asyncio.Timeout | None = None
+
+    def __enter__(self) -> _Grant:
+        self._timer = self._loop.call_later(_AGAIN, self._look)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        try:
+            self._check()
+        except MentorgradError as error:
+            self._error = error
+            if self._scope is not None:
+                self._scope.reschedule(self._loop.time())
+        else:
+            self._timer = self._loop.call_later(_AGAIN, self._look)
+
+    @contextlib.asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Around one wait.
+
+        Raises:
+            MentorgradError: The permission has ended.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                yield
+        except TimeoutError:
+            if self._error is not None:
+                raise self._error from None
+            raise
+        finally:
+            self._scope = None
+
+
+@contextlib.asynccontextmanager
+async def _refusing(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    try:
+        yield
+    except MentorgradError as error:
+        bind_contextvars(reason=error.reason, message=error.message)
+        await context.abort_with_status(to_status(error))
+
+
+async def _taken(requests: AsyncIterator[bytes]) -> None:
+    """Waits for a moment for a first request, unread: refused while it is written, a caller on
+    asyncio hears of an internal error instead."""
+    with contextlib.suppress(TimeoutError, StopAsyncIteration):
+        async with asyncio.timeout(_FIRST):
+            await anext(aiter(requests))
+
+
+def _bearer(metadata: Any) -> str:
+    """The token of a call.
+
+    Raises:
+        Unauthenticated: It carries none (TOKEN_MISSING).
+    """
+    found = [value for key, value in metadata or () if key == AUTHORIZATION]
+    scheme, _, token = str(found[0]).partition(" ") if len(found) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(
+            "this service takes calls with a token only: metadata `authorization: Bearer TOKEN`",
+            reason="TOKEN_MISSING",
+        )
+    return token.strip()

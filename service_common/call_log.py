@@ -1,0 +1,186 @@
+"""The one place that sees every call: counted, traced, and one line of the log each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from structlog.contextvars import bind_contextvars
+
+from mentorgrad.wire import tracing
+from service_common.metrics import CallMetrics
+
+log = structlog.get_logger(__name__)
+
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+_QUIET = frozenset({"OK", "CANCELLED"})
+_NAMES = ("run_id", "request_id")
+"""Fields of requests that every line of their call carries."""
+
+_LONGEST_NAME = 200
+"""Most of a name that is logged: it stands in the line before it is known to name anything."""
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def rewrap(handler: Any, unary: Wrap, stream: Wrap) -> Any:
+    """The same handler with its function wrapped, as its responses are one or a stream."""
+    kind = (
+        f"{'stream' if handler.request_streaming else 'unary'}_"
+        f"{'stream' if handler.response_streaming else 'unary'}"
+    )
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    function = getattr(handler, kind)
+    wrapped = (stream if inspect.isasyncgenfunction(function) else unary)(function)
+    return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+
+class CallLog(grpc.aio.ServerInterceptor):
+    """Counts, traces and logs the calls of our own services; the outermost interceptor.
+
+    A call that answers with one message gets a span in any case; a stream, which may last as long
+    as a run, only where its caller is traced.
+
+    Args:
+        metrics: What it counts in.
+    """
+
+    def __init__(self, metrics: CallMetrics) -> None:
+        self._metrics = metrics
+        self._in_progress = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Returns when no call is being served."""
+        await self._idle.wait()
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith("/mentorgrad."):
+            return handler
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        parent = metadata.get(tracing.TRACE_PARENT, "")
+        parent = parent if isinstance(parent, str) else ""
+
+        def unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+            async def observed(request: Any, context: grpc.aio.ServicerContext) -> Any:
+                with (
+                    tracing.span(method[1:], "server", parent) as span,
+                    self._observed(method, context, span),
+                ):
+                    return await function(request, context)
+
+            return observed
+
+        def stream(function: Callable[..., Any]) -> Callable[..., Any]:
+            async def observed(
+                request: Any, context: grpc.aio.ServicerContext
+            ) -> AsyncIterator[Any]:
+                # Not the block's surroundings: a stream may be left in another task.
+                span = tracing.begin(method[1:], "server", parent) if parent else tracing.Span()
+                try:
+                    with self._observed(method, context, span):
+                        async with contextlib.aclosing(function(request, context)) as responses:
+                            async for response in responses:
+                                yield response
+                finally:
+                    span.end()
+
+            return observed
+
+        return rewrap(handler, unary, stream)
+
+    @contextlib.contextmanager
+    def _observed(
+        self, method: str, context: grpc.aio.ServicerContext, span: tracing.Span
+    ) -> Iterator[None]:
+        began = time.monotonic()
+        peer = context.peer()  # now: after a call that was cut, asking for it crashes the process
+        # A call is a task of its own, so what is bound here ends with it.
+        bind_contextvars(call_id=secrets.token_hex(4))
+        self._enter(1)
+        code = "OK"
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            code = "CANCELLED"  # by the caller, or by its deadline
+            raise
+        except BaseException:
+            given: Any = context.code()  # of an abort the enum; a number where a code was set
+            code = getattr(given, "name", "") or _CODES.get(given, "UNKNOWN")
+            raise
+        finally:
+            self._enter(-1)
+            self._note(method, code, time.monotonic() - began, peer, span)
+
+    def _enter(self, change: int) -> None:
+        self._in_progress += change
+        self._metrics.in_progress.set(self._in_progress)
+        if self._in_progress:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _note(self, method: str, code: str, seconds: float, peer: str, span: tracing.Span) -> None:
+        service, _, name = method[1:].partition("/")
+        self._metrics.calls.labels(service, name, code).inc()
+        self._metrics.seconds.labels(service, name).observe(seconds)
+        span.note(code=code)
+        if code not in _QUIET:
+            span.fail(code)
+        line = log.debug if code in _QUIET else log.info
+        line("call", method=method, code=code, seconds=round(seconds, 4), peer=peer)
+
+
+class LogContext(grpc.aio.ServerInterceptor):
+    """Has every line of a call say which run it is about; the innermost interceptor, where
+    requests are messages."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        ours = handler_call_details.method.startswith("/mentorgrad.")
+        if handler is None or not ours or handler.request_streaming:
+            return handler
+
+        def unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+            async def named(request: Any, context: Any) -> Any:
+                bind_names(request)
+                return await function(request, context)
+
+            return named
+
+        def stream(function: Callable[..., Any]) -> Callable[..., Any]:
+            async def named(request: Any, context: Any) -> AsyncIterator[Any]:
+                bind_names(request)
+                async with contextlib.aclosing(function(request, context)) as responses:
+                    async for response in responses:
+                        yield response
+
+            return named
+
+        return rewrap(handler, unary, stream)
+
+
+def bind_names(request: Any) -> None:
+    """Has every further line of this call carry what a message says of it."""
+    found = {name: getattr(request, name, "")[:_LONGEST_NAME] for name in _NAMES}
+    bind_contextvars(**{name: text for name, text in found.items() if text})
+    if found["run_id"]:
+        tracing.current().note(run_id=found["run_id"])

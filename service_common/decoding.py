@@ -1,0 +1,148 @@
+"""Reading requests: bytes that are no message, or too many, are refused in words of ours.
+
+gRPC's own reading answers INTERNAL or UNKNOWN to bytes that are not of a method's message, as if
+the service were at fault. So the handlers are registered for raw bytes, which are read here, inside
+what translates errors.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
+from mentorgrad.wire.codec import MAX_ENTRIES
+
+M = TypeVar("M")
+
+MAX_PLAIN_BYTES = 1024 * 1024
+"""Largest request of a method that takes one, where that carries no tensors."""
+
+_WITH_TENSORS = frozenset({"/mentorgrad.v1.MentorService/Propose"})
+
+_COUNTED_BYTES = 1024 * 1024
+"""Size from which the messages in a request are counted before it is read: an empty one is two
+bytes here and some 130 as it is read, so that 8 MiB of them would take half a gigabyte."""
+
+Decode = Callable[[Any], Any]
+"""From bytes to a message; for a stream of requests, from an iterator to an iterator."""
+
+
+def decoder(handler: Any, method: str) -> Decode:
+    """How a handler's requests are read.
+
+    Args:
+        handler: As it is registered, with its own deserializer.
+        method: ``/package.Service/Method``.
+
+    Returns:
+        A function that raises `InvalidInput` with reason MALFORMED_MESSAGE or MESSAGE_TOO_LARGE.
+    """
+    parse: Callable[[bytes], Any] = handler.request_deserializer or bytes
+    descriptor = getattr(getattr(parse, "__self__", None), "DESCRIPTOR", None)
+    many = handler.request_streaming
+    limit = MAX_MESSAGE_BYTES if many or method in _WITH_TENSORS else MAX_PLAIN_BYTES
+
+    def read(raw: bytes) -> Any:
+        if len(raw) > limit:
+            raise _too_large(f"at most {limit} bytes, not {len(raw)}")
+        try:
+            if len(raw) > _COUNTED_BYTES and descriptor is not None:
+                _count(raw, descriptor)
+            return parse(raw)
+        except (DecodeError, ValueError, RecursionError):
+            raise InvalidInput(
+                "the bytes of the request are not a message of this method",
+                reason="MALFORMED_MESSAGE",
+            ) from None
+
+    return (lambda source: DecodedRequests(source, read)) if many else read
+
+
+class DecodedRequests(AsyncIterator[M]):
+    """The requests of a stream, each read when it is taken.
+
+    Args:
+        raw: Their bytes, for whoever reads them later than they come.
+        read: Reads one; raises as `decoder` says.
+    """
+
+    def __init__(self, raw: AsyncIterator[bytes], read: Callable[[bytes], M]) -> None:
+        self.raw = aiter(raw)
+        self.read = read
+
+    async def __anext__(self) -> M:
+        return self.read(await anext(self.raw))
+
+
+def _too_large(limit: str) -> InvalidInput:
+    return InvalidInput(f"a request of this method may have {limit}", reason="MESSAGE_TOO_LARGE")
+
+
+# -- counting -----------------------------------------------------------------------------------
+
+
+def _count(raw: bytes, descriptor: Any) -> None:
+    """Refuses bytes with more messages in them than a request may have.
+
+    Raises:
+        InvalidInput: There are too many.
+        ValueError: The bytes are no message.
+    """
+    left = MAX_ENTRIES
+    todo = [(0, len(raw), descriptor)]
+    while todo:
+        start, end, kind = todo.pop()
+        inner = _messages_of(kind)
+        for number, begin, stop in _pieces(raw, start, end):
+            if number in inner:
+                todo.append((begin, stop, inner[number]))
+                left -= 1
+                if left < 0:
+                    raise _too_large(f"at most {MAX_ENTRIES} messages within it")
+
+
+@functools.cache
+def _messages_of(descriptor: Any) -> dict[int, Any]:
+    """Field number → descriptor, of the fields that hold messages."""
+    return {
+        field.number: field.message_type
+        for field in descriptor.fields
+        if field.type == FieldDescriptor.TYPE_MESSAGE
+    }
+
+
+def _pieces(raw: bytes, place: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, begin and end of each field of a message that has a length."""
+    while place < end:
+        tag, place = _varint(raw, place)
+        wire_type = tag & 7
+        if wire_type == 2:
+            size, place = _varint(raw, place)
+            yield tag >> 3, place, min(place + size, end)
+            place += size
+        elif wire_type == 0:
+            _, place = _varint(raw, place)
+        elif wire_type in (1, 5):
+            place += 8 if wire_type == 1 else 4
+        elif wire_type not in (3, 4):  # those mark groups, and have no content of their own
+            raise ValueError(wire_type)
+
+
+def _varint(raw: bytes, place: int) -> tuple[int, int]:
+    """A number and the place behind it."""
+    number = shift = 0
+    while True:
+        if place >= len(raw) or shift > 63:
+            raise ValueError(place)
+        byte = raw[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+        shift += 7

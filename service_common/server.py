@@ -1,0 +1,236 @@
+"""Building, running and stopping a gRPC server the way both services do it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Unsupported
+from mentorgrad.wire.channels import SERVER_OPTIONS
+from mentorgrad.wire.error_mapping import to_status
+from service_common.authorization import Authorization
+from service_common.call_log import CallLog, LogContext
+from service_common.decoding import Decode, decoder
+from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
+from service_common.metrics import CallMetrics
+from service_common.security import Security
+
+log = structlog.get_logger(__name__)
+
+_MAX_CALLS = 512
+"""Calls at once, of all callers; the next one is told RESOURCE_EXHAUSTED."""
+
+_LOGGED_CHARACTERS = 1_000
+"""Most of a refusal's message that is logged: a caller decides how much is wrong."""
+
+_LAST_SECONDS = 0.25
+"""From the end of the last call to the closing of its connection."""
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Turns every error of a handler into a status, so that nothing internal leaks.
+
+    A streaming handler's body runs while its result is iterated, so the iteration is wrapped too.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        read, response_serializer = decoder(handler, method), handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _wrap_unary(handler.unary_unary, method, read), None, response_serializer
+            )
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                _wrap_unary(handler.stream_unary, method, read), None, response_serializer
+            )
+        if handler.unary_stream:
+            # Health's watch writes its responses itself.
+            is_generator = inspect.isasyncgenfunction(handler.unary_stream)
+            wrap = _wrap_stream if is_generator else _wrap_unary
+            return grpc.unary_stream_rpc_method_handler(
+                wrap(handler.unary_stream, method, read), None, response_serializer
+            )
+        return grpc.stream_stream_rpc_method_handler(
+            _wrap_stream(handler.stream_stream, method, read), None, response_serializer
+        )
+
+
+def _wrap_unary(
+    handler: Callable[..., Awaitable[Any]], method: str, read: Decode
+) -> Callable[..., Any]:
+    async def wrapped(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await handler(read(request), context)
+        except Exception as error:
+            await _abort(context, error, method)
+
+    return wrapped
+
+
+def _wrap_stream(
+    handler: Callable[..., AsyncGenerator[Any]], method: str, read: Decode
+) -> Callable[..., Any]:
+    async def wrapped(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        try:
+            # Closed here and now: a cancelled call's handler must not wait for the collector.
+            async with contextlib.aclosing(handler(read(request), context)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:
+            await _abort(context, error, method)
+
+    return wrapped
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    given = error
+    if isinstance(error, NotImplementedError):  # what a generated servicer does by default
+        error = Unsupported(f"{method} is not built in")
+    if not isinstance(error, MentorgradError):
+        log.error("handler_failed", method=method, exc_info=error)
+        error = InternalError("internal error; the server's log says more")
+    else:
+        # The call's one line, which its observer writes, says why it was refused.
+        message = error.message[:_LOGGED_CHARACTERS]
+        structlog.contextvars.bind_contextvars(reason=error.reason, message=message)
+    # Its frames, and those of the errors behind it, hold the request, and grpc holds it for longer
+    # than the call lasts: it is the context of what ends the call.
+    given.__traceback__ = given.__context__ = given.__cause__ = None
+    await context.abort_with_status(to_status(error))
+
+
+class Server:
+    """A gRPC server with health, reflection, figures and the error interceptor.
+
+    Args:
+        listen: ``HOST:PORT``; port 0 takes a free one.
+        services: Full names of the mounted services, for health and reflection.
+        check: What the services' health is; see `service_common.health`.
+        patience: Seconds that a check may take.
+        registry: Where calls are counted.
+        security: What protects it.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        services: Sequence[str],
+        *,
+        check: HealthCheck = always,
+        patience: float = TIMEOUT,
+        registry: CollectorRegistry | None = None,
+        security: Security | None = None,
+    ) -> None:
+        metrics = CallMetrics(registry or CollectorRegistry())
+        self._observer = CallLog(metrics)
+        self._security = security or Security()
+        tokens = self._security.tokens
+        doors = [Authorization(tokens)] if tokens is not None else []
+        self.grpc = grpc.aio.server(
+            interceptors=[self._observer, *doors, ErrorInterceptor(), LogContext()],
+            options=SERVER_OPTIONS,
+            maximum_concurrent_rpcs=_MAX_CALLS,
+        )
+        self._listen = listen
+        self._health = HealthReporter(services, check, metrics.serving.set, timeout=patience)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self.grpc)
+        names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self.grpc)
+        self._drained: list[Callable[[], None]] = []
+        self.address = ""
+
+    async def start(self) -> str:
+        """Binds and serves; returns the address with its real port.
+
+        Raises:
+            Unavailable: The address cannot be bound.
+        """
+        try:
+            port = self._bind()
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise Unavailable(f"cannot listen on {self._listen}; is the port in use?")
+        host = self._listen.rpartition(":")[0]
+        self.address = f"{host}:{port}"
+        await self._health.start()
+        await self.grpc.start()
+        return self.address
+
+    def _bind(self) -> int:
+        """The port that it listens on; 0: it cannot."""
+        certificates = self._security.certificates
+        if certificates is None:
+            return self.grpc.add_insecure_port(self._listen)
+        return self.grpc.add_secure_port(self._listen, certificates.credentials())
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Has `callback` called when the service is about to stop."""
+        self._drained.append(callback)
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING from now on, and tells whoever wants to know; calls are still
+        answered."""
+        await self._health.drain()
+        for callback in self._drained:
+            callback()
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """Says NOT_SERVING, waits for a moment without a call to our services, for at most the
+        grace, then cuts what is left: somebody may watch our health forever."""
+        await self._health.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._observer.idle()
+        # Last responses are on their way. Once only: a second stop crashes the process.
+        await self.grpc.stop(min(grace, _LAST_SECONDS))
+
+
+def announce(service: str, address: str, metrics: str) -> None:
+    """Says on standard output, in one JSON line, that requests are taken, and where.
+
+    Args:
+        service: ``trainer`` or ``mentor``.
+        address: ``HOST:PORT``.
+        metrics: ``HOST:PORT`` of the metrics; empty: they are not shown.
+    """
+    shown = {"metrics": metrics} if metrics else {}
+    print(json.dumps({"service": service, "address": address, **shown}), flush=True)
+
+
+async def wait_for_signal() -> None:
+    """Returns at the first SIGINT or SIGTERM; the second one ends the process at once."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    for number in numbers:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)

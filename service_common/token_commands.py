@@ -1,0 +1,129 @@
+"""`mentorgrad tokens`: make, list and revoke the tokens that a service takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mentorgrad.cli.support.flag_text import choice
+from mentorgrad.cli.support.options import JsonOption
+from mentorgrad.cli.support.output import Output, note
+
+if TYPE_CHECKING:
+    from service_common.tokens import TokenRecord
+
+FileOption = Annotated[
+    Path,
+    typer.Option(
+        "--tokens",
+        metavar="FILE",
+        envvar="MENTORGRAD_TOKENS",
+        help="File of tokens; the services are given the same one.",
+    ),
+]
+DEFAULT_FILE = Path("tokens.json")
+
+app = typer.Typer(
+    add_completion=False,
+    help="The tokens that a service takes.",
+    no_args_is_help=True,
+    epilog="Example: mentorgrad tokens create alice --scope run",
+)
+
+
+@app.command(
+    "create", epilog="Example: mentorgrad tokens create alice --scope run --out alice.token"
+)
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="read: look; run: create and steer runs, and ask mentors; admin: delete. Each "
+            "includes those before it.",
+        ),
+    ],
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, max=36_500, help="How long it counts.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write it there, for its owner alone, and do not print it.",
+        ),
+    ] = None,
+    tokens: FileOption = DEFAULT_FILE,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a token and print it; nobody can find it out again."""
+    from service_common import tokens as store
+
+    scopes = [choice("--scope", store.Scope, text) for text in scope]
+    lasts = timedelta(days=days) if days is not None else None
+    record, token = store.create(tokens, name, scopes, lasts)
+    out = Output(as_json)
+    if file is not None:
+        store.write_private(file, token.encode() + b"\n")
+    if as_json:
+        out.json({**_shown(record), **({"token": token} if file is None else {})})
+    elif file is not None:
+        out.line(f"token {record.token_id} for {record.name} is in {file}")
+    else:
+        note(f"token {record.token_id} for {record.name}; keep it, it is shown this once:")
+        out.line(token)
+
+
+@app.command("list", epilog="Example: mentorgrad tokens list --tokens /etc/mentorgrad/tokens.json")
+def list_tokens(tokens: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """List the tokens, without what is secret about them."""
+    from service_common import tokens as store
+
+    records = [_shown(record) for record in store.load(tokens)]
+    out = Output(as_json)
+    if as_json:
+        out.json(records)
+        return
+    columns = ("id", "name", "scopes", "state", "created", "expires")
+    rows = []
+    for record in records:
+        record["scopes"] = ", ".join(record["scopes"])
+        rows.append(tuple(record[column] or "" for column in columns))
+    out.table(columns, rows)
+
+
+@app.command("revoke", epilog="Example: mentorgrad tokens revoke 4f1c09ab")
+def revoke(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id, as it is listed.")],
+    tokens: FileOption = DEFAULT_FILE,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a token count no more; services notice at once."""
+    from service_common import tokens as store
+
+    record = store.revoke(tokens, token_id)
+    out = Output(as_json)
+    if as_json:
+        out.json(_shown(record))
+    else:
+        out.line(f"token {record.token_id} of {record.name} is revoked")
+
+
+def _shown(record: TokenRecord) -> dict[str, Any]:
+    """A record without its digest."""
+    expired = record.expires is not None and record.expires <= datetime.now(UTC)
+    state = "revoked" if record.revoked is not None else "expired" if expired else "valid"
+    return {
+        "id": record.token_id,
+        "name": record.name,
+        "scopes": list(record.scopes),
+        "state": state,
+        "created": record.created.isoformat(timespec="seconds"),
+        "expires": record.expires.isoformat(timespec="seconds") if record.expires else None,
+    }

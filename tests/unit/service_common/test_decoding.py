@@ -1,0 +1,84 @@
+"""Messages in a large request are counted before it is read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.v1 import mentor_service_pb2 as pb
+from mentorgrad.wire.codec import MAX_ENTRIES
+from service_common.decoding import decoder
+
+METHOD = "/mentorgrad.v1.MentorService/Propose"
+MANY = MAX_ENTRIES + 1
+PADDING = b"\x1a\x84\x80\x40" + b"\x0a\x80\x80\x40" + bytes(1 << 20)
+"""A request_id of a megabyte, so that what stands beside it is counted."""
+
+
+class Unread:
+    """A message that must not be read."""
+
+    DESCRIPTOR = pb.ProposeRequest.DESCRIPTOR
+
+    @classmethod
+    def FromString(cls, raw: bytes) -> Any:  # noqa: N802
+        raise AssertionError("was read")
+
+
+def read(raw: bytes, message: Any = Unread) -> Any:
+    handler = SimpleNamespace(request_deserializer=message.FromString, request_streaming=False)
+    return decoder(handler, METHOD)(raw)
+
+
+def wrapped(number: int, data: bytes) -> bytes:
+    size = bytearray()
+    left = len(data)
+    while left > 127:
+        size.append(left & 127 | 128)
+        left >>= 7
+    return bytes([number << 3 | 2, *size, left]) + data
+
+
+BATCHES = b"\x12\x00"
+SNAPSHOTS = b"\x1a\x00"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        BATCHES * MANY,
+        wrapped(2, SNAPSHOTS * MANY),
+        wrapped(2, SNAPSHOTS * 60_000) + wrapped(2, SNAPSHOTS * 60_000),
+        wrapped(2, wrapped(5, b"\x5a\x00") * MANY),
+    ],
+    ids=["beside each other", "in one", "in several", "deeper"],
+)
+def test_too_many_messages_are_not_read(raw: bytes) -> None:
+    with pytest.raises(InvalidInput, match=f"at most {MAX_ENTRIES} messages") as caught:
+        read(PADDING + raw)
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x12", b"\x12\xff", b"\xff" * 40, b"\x12\x02\xff\xff", b"\x0f", b"\x12\x05\x0a\x10"]
+)
+def test_what_cannot_be_counted_is_malformed(raw: bytes) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(PADDING + raw, pb.ProposeRequest)
+    assert caught.value.reason == "MALFORMED_MESSAGE"
+
+
+def test_large_requests_with_few_messages_are_read() -> None:
+    asked = pb.ProposeRequest()
+    for _ in range(20):
+        batch = asked.batches.add(seq=1)
+        batch.snapshots.add(step=2, train_loss=0.5, text="some words")
+        batch.parameters.data = bytes(100_000)
+        batch.parameters.shape.extend([5, 5_000])
+        batch.candidates.add(candidate_id="c", filled=[1, 2, 3])
+    raw = asked.SerializeToString()
+    assert len(raw) > 1 << 20
+    assert read(raw, pb.ProposeRequest) == asked

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from mentorgrad.errors import (
+    InvalidInput,
+    MentorgradError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
+from service_common import tokens
+from service_common.token_file import TokenFile
+from service_common.tokens import Scope
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"
+
+
+def reason(file: TokenFile, token: str) -> str:
+    with pytest.raises(Unauthenticated) as caught:
+        file.authenticate(token)
+    return caught.value.reason
+
+
+def test_the_file_keeps_no_token_and_is_its_owners_alone(file: Path) -> None:
+    record, token = tokens.create(file, "alice", [Scope.RUN])
+    secret = token.split("_", 2)[2]
+    assert len(secret) == 43
+    assert secret not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert tokens.load(file) == (record,)
+    assert tokens.find([record], token) == record
+
+
+def test_a_token_must_be_right_in_every_letter(file: Path) -> None:
+    record, token = tokens.create(file, "alice", [Scope.RUN])
+    other = "A" if token[-1] != "A" else "B"
+    for wrong in (token[:-1] + other, token[:-1], token + "A", record.token_id, "", token.upper()):
+        with pytest.raises(Unauthenticated) as caught:
+            tokens.find([record], wrong)
+        assert caught.value.reason == "TOKEN_UNKNOWN"
+
+
+def test_scopes_include_those_before_them() -> None:
+    order = [Scope.READ, Scope.RUN, Scope.ADMIN]
+    for i, has in enumerate(order):
+        assert [has.includes(wanted) for wanted in order] == [j <= i for j in range(3)]
+
+
+def test_a_missing_scope_is_named(file: Path) -> None:
+    record, _ = tokens.create(file, "reader", [Scope.READ])
+    record.require(Scope.READ, "GetRun")
+    with pytest.raises(PermissionDenied, match="CreateRun needs the scope run") as caught:
+        record.require(Scope.RUN, "CreateRun")
+    assert caught.value.metadata == {"scope": "run"}
+
+
+def test_a_token_ends_when_it_was_said_to(file: Path) -> None:
+    record, _ = tokens.create(file, "guest", [Scope.READ], timedelta(days=1))
+    record.check(NOW)
+    with pytest.raises(Unauthenticated) as caught:
+        record.check(NOW + timedelta(days=2))
+    assert caught.value.reason == "TOKEN_EXPIRED"
+
+
+def test_a_change_of_the_file_counts_at_once(file: Path) -> None:
+    first, token = tokens.create(file, "first", [Scope.RUN])
+    served = TokenFile(file)
+    _, second = tokens.create(file, "second", [Scope.READ])
+    assert served.authenticate(second).name == "second"
+    revoked = tokens.revoke(file, first.token_id)
+    assert tokens.revoke(file, first.token_id) == revoked
+    assert reason(served, token) == "TOKEN_REVOKED"
+    assert served.authenticate(second).name == "second"
+
+
+def test_a_file_that_is_gone_takes_every_token_with_it(file: Path) -> None:
+    _, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    file.rename(file.with_name("away"))
+    assert reason(served, token) == "TOKEN_UNKNOWN"
+    file.with_name("away").rename(file)
+    assert served.authenticate(token).name == "alice"
+
+
+def test_a_file_that_makes_no_sense_changes_nothing(file: Path) -> None:
+    _, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    file.write_text('{"tokens": [')
+    assert served.authenticate(token).name == "alice"
+
+
+def test_a_revocation_that_could_not_be_read_at_first_counts_all_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, token = tokens.create(file, "alice", [Scope.RUN])
+    served = TokenFile(file)
+    tokens.revoke(file, record.token_id)
+
+    def too_many_open_files(path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch, capture_logs() as logged:
+        patch.setattr(Path, "read_bytes", too_many_open_files)
+        assert served.authenticate(token).name == served.authenticate(token).name == "alice"
+    assert [line["event"] for line in logged] == ["tokens_kept"]
+    assert reason(served, token) == "TOKEN_REVOKED"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"tokens": [{"id": "x"}]}', '{"tokens": 3}'])
+def test_what_is_no_file_of_tokens_is_refused(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(InvalidInput, match="no file of tokens"):
+        TokenFile(file)
+    with pytest.raises(InvalidInput, match="no file of tokens"):
+        tokens.create(file, "alice", [Scope.RUN])
+    assert file.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("attempt", "kind"),
+    [
+        (lambda file: tokens.load(file), InvalidInput),
+        (lambda file: tokens.revoke(file, "00000000"), InvalidInput),
+        (lambda file: tokens.create(file, " ", [Scope.RUN]), InvalidInput),
+        (lambda file: tokens.create(file, "x" * 101, [Scope.RUN]), InvalidInput),
+        (lambda file: tokens.create(file, "alice", []), InvalidInput),
+        (lambda file: tokens.create(file / "none" / "x", "alice", [Scope.RUN]), InvalidInput),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_no_file(
+    file: Path, attempt: object, kind: type[MentorgradError]
+) -> None:
+    assert callable(attempt)
+    with pytest.raises(kind):
+        attempt(file)
+    assert not file.exists()
+
+
+def test_an_unknown_id_cannot_be_revoked(file: Path) -> None:
+    tokens.create(file, "alice", [Scope.RUN])
+    with pytest.raises(NotFound, match="no token 12345678"):
+        tokens.revoke(file, "12345678")
+
+
+def test_two_who_change_the_file_at_once_both_do(file: Path) -> None:
+    together = threading.Barrier(8)
+
+    def make(name: str) -> None:
+        together.wait()
+        tokens.create(file, name, [Scope.READ])
+
+    threads = [threading.Thread(target=make, args=(f"t{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(record.name for record in tokens.load(file)) == [f"t{n}" for n in range(8)]
