@@ -1,6 +1,6 @@
 """The small interfaces that a run is put together from.
 
-`ObjectiveBase`-style classes live in `objectives/`, optimizers in `optimizers/`, mentors in
+Implementations of `Objective` live in `objectives/`, optimizers in `optimizers/`, mentors in
 `mentors/`; which of them a run uses is decided in `trainer_service.composition` alone.
 """
 
