@@ -80,23 +80,32 @@ class Difference:
 
 
 def difference(old: Any, new: Any, path: str = "") -> Difference:
-    """Compares two contents; lists are compared by what is in them."""
+    """Compares two contents. Lists of names are compared by what is in them, and then by order;
+    lists of tables, where they are of equal length, one by one."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        parts = [difference(old[key], new[key], _join(path, key)) for key in old if key in new]
-        gone = [_join(path, key) for key in old if key not in new]
-        joined = [_join(path, key) for key in new if key not in old]
-    elif _is_list(old) and _is_list(new):
-        parts = []
-        gone = [_join(path, item) for item in old if item not in new]
-        joined = [_join(path, item) for item in new if item not in old]
-        if not gone and not joined and list(old) != list(new):
-            gone = [f"{path}: the order {old} became {new}"]
-    else:
-        parts, joined = [], []
-        gone = [] if old == new else [f"{path}: {old!r} became {new!r}"]
+        return _sum(
+            Difference(
+                tuple(_join(path, key) for key in old if key not in new),
+                tuple(_join(path, key) for key in new if key not in old),
+            ),
+            *(difference(old[key], new[key], _join(path, key)) for key in old if key in new),
+        )
+    if not _is_list(old) or not _is_list(new):
+        return Difference() if old == new else Difference((f"{path}: {old!r} became {new!r}",))
+    if len(old) == len(new) and all(isinstance(item, Mapping) for item in (*old, *new)):
+        pairs = enumerate(zip(old, new, strict=True))
+        return _sum(*(difference(one, other, _join(path, at)) for at, (one, other) in pairs))
+    gone = tuple(_join(path, item) for item in old if item not in new)
+    joined = tuple(_join(path, item) for item in new if item not in old)
+    if not gone and not joined and list(old) != list(new):
+        gone = (f"{path}: the order {old} became {new}",)
+    return Difference(gone, joined)
+
+
+def _sum(*parts: Difference) -> Difference:
     return Difference(
-        (*gone, *(item for part in parts for item in part.gone)),
-        (*joined, *(item for part in parts for item in part.joined)),
+        tuple(item for part in parts for item in part.gone),
+        tuple(item for part in parts for item in part.joined),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
 
 
-def product_modules() -> Iterator[ast.Module]:
+@functools.cache
+def product_modules() -> tuple[ast.Module, ...]:
     """The syntax tree of every module of the product, generated code excluded."""
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if not path.stem.endswith(("_pb2", "_pb2_grpc")):
-                yield ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return tuple(
+        ast.parse(path.read_text(encoding="utf-8"), str(path))
+        for folder in SOURCES
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not path.stem.endswith(("_pb2", "_pb2_grpc"))
+    )
 
 
 def texts_of(tree: ast.AST) -> Iterator[str]:
