@@ -22,11 +22,15 @@ from mentor_service.prompts.question_facts import (
 )
 from mentor_service.prompts.released import image_templates
 
+Page = QuestionFacts
+"""Former name of `QuestionFacts`, for strategies in other packages."""
+
 __all__ = [
     "EXAMPLE_PHRASES",
     "WORDINGS",
     "Message",
     "Move",
+    "Page",
     "QuestionFacts",
     "Shown",
     "amend",

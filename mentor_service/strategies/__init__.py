@@ -4,9 +4,6 @@ What a strategy of one's own needs is exported here; see docs/adding-a-strategy.
 (`mentor_service.strategies.registry`) holds the strategies that can be asked for.
 """
 
-import warnings
-from typing import Any
-
 from mentor_service import prompts
 from mentor_service.parsing import ParsedProposal
 from mentor_service.profiles import Profile
@@ -20,15 +17,23 @@ from mentor_service.strategies.options import Options
 from mentorgrad.domain.advice import Answer, ProposalKind, ProposalRequest, Wants
 from mentorgrad.domain.run import Candidate
 
+# Former names, for strategies in other packages.
+Found = ParsedProposal
+Page = QuestionFacts
+Talk = Conversation
+pool = shown_candidates
+
 __all__ = [
     "Answer",
     "Ask",
     "Candidate",
     "Conversation",
     "Draft",
+    "Found",
     "Knowledge",
     "Message",
     "Options",
+    "Page",
     "ParsedProposal",
     "Profile",
     "PromptedStrategy",
@@ -39,27 +44,11 @@ __all__ = [
     "Reply",
     "Shown",
     "Strategy",
+    "Talk",
     "Wants",
     "canonical",
     "edit_distance",
+    "pool",
     "prompts",
     "shown_candidates",
 ]
-
-_FORMER_NAMES = {
-    "Found": "ParsedProposal",
-    "Page": "QuestionFacts",
-    "Talk": "Conversation",
-    "pool": "shown_candidates",
-}
-"""Names that strategies in other packages may still import."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FORMER_NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    present = _FORMER_NAMES[name]
-    warnings.warn(
-        f"mentor_service.strategies.{name} is now named {present}", DeprecationWarning, stacklevel=2
-    )
-    return globals()[present]

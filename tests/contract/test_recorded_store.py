@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.dictionaries import to_dict
-from mentorgrad.model.run import RunState
+from mentorgrad.domain.run import RunState
+from mentorgrad.serialization import to_dict
 from run_store.open import open_store
 from tests.support.interface import difference
 from tests.support.recorded_store import (

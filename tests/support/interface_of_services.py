@@ -16,9 +16,9 @@ from pydantic.fields import FieldInfo
 from mentor_service.metrics import MentorMetrics
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad.cli.main import app
-from mentorgrad.serving.metrics import CallMetrics
-from mentorgrad.serving.settings import ServiceSettings
 from mentorgrad.wire.credentials import Credentials
+from service_common.metrics import CallMetrics
+from service_common.settings import ServiceSettings
 from tests.support.product_source import product_modules, texts_of
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.settings import TrainerSettings

@@ -26,11 +26,10 @@ from typer.testing import CliRunner
 
 from mentorgrad import Client
 from mentorgrad.cli.main import app
-from mentorgrad.dictionaries import from_dict, to_dict
-from mentorgrad.model.event import RunEvent
-from mentorgrad.model.experiment import Arm, ExperimentSpec, ExperimentState
-from mentorgrad.model.run import Run, RunState
-from mentorgrad.model.spec import (
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Capture,
@@ -42,11 +41,12 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
+from mentorgrad.serialization import from_dict, to_dict
 from run_store.open import open_store
 from run_store.protocols import RunReader
 from tests.support.interface import FOLDER, written
 from tests.support.trainer_process import TrainerProcess, eventually
-from trainer_service.experiments.reading import ExperimentReader, open_experiments
+from trainer_service.experiments.reader import ExperimentReader, open_experiments
 from trainer_service.running import checkpoint
 
 STORE = FOLDER / "store.sql"
