@@ -1,7 +1,9 @@
 """PEFT prompt tuning in a Hugging Face Trainer that a mentor advises."""
 
 import argparse
+import json
 import tempfile
+from pathlib import Path
 
 from peft import PromptTuningConfig, TaskType, get_peft_model
 from torch.utils.data import DataLoader
@@ -13,10 +15,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from mentorgrad import MentorClient
+from mentorgrad import DEFAULT_ENCODER, MentorClient, resolve
 from mentorgrad.integrations.huggingface import MentorCallback, Rules
-from mentorgrad.model_refs import DEFAULT_ENCODER, resolve
-from trainer_service.tasks.builtin import load_builtin
 
 flags = argparse.ArgumentParser(description=__doc__)
 flags.add_argument("--mentor", default="127.0.0.1:50552")
@@ -24,21 +24,22 @@ flags.add_argument("--steps", type=int, default=120)
 args = flags.parse_args()
 rules = Rules(stage_steps=max(2, args.steps // 3), proposals=4, finalists=2, probe_steps=5)
 
-task, path = load_builtin("tickets"), resolve(DEFAULT_ENCODER)
+task = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
+path = resolve(DEFAULT_ENCODER)
 tokenizer = AutoTokenizer.from_pretrained(path)
-model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=len(task.labels))
+model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=len(task["labels"]))
 model = get_peft_model(model, PromptTuningConfig(TaskType.SEQ_CLS, num_virtual_tokens=8))
 
 
 def rows(split):
-    return [{**tokenizer(row.text), "labels": row.label} for row in split]
+    return [{**tokenizer(row["text"]), "labels": row["label"]} for row in task[split]]
 
 
 collate = DataCollatorWithPadding(tokenizer)
-selection = DataLoader(rows(task.selection[: 8 * args.steps]), 32, collate_fn=collate)
+selection = DataLoader(rows("selection"), 32, collate_fn=collate)
 with (
     MentorClient(args.mentor) as mentor,
-    mentor.session(task.description, labels=task.labels, n_tokens=8) as session,
+    mentor.session(task["description"], labels=task["labels"], n_tokens=8) as session,
     tempfile.TemporaryDirectory() as folder,
 ):
     advice = MentorCallback(session, selection, rules=rules)
@@ -47,7 +48,7 @@ with (
         model,
         TrainingArguments(folder, max_steps=args.steps, **settings),
         collate,
-        rows(task.train),
+        rows("train"),
         processing_class=tokenizer,
         callbacks=[advice],
     ).train()

@@ -1,22 +1,23 @@
 """A soft prompt in front of label words, in a plain torch loop that a mentor advises."""
 
 import argparse
+import json
+from pathlib import Path
 
 import torch
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from mentorgrad import MentorClient, Score
+from mentorgrad import DEFAULT_ENCODER, MentorClient, Score, resolve
 from mentorgrad.integrations.torch import AdvisedPrompt, Rules, Words
-from mentorgrad.model_refs import DEFAULT_ENCODER, resolve
-from trainer_service.tasks.builtin import load_builtin
 
 flags = argparse.ArgumentParser(description=__doc__)
 flags.add_argument("--mentor", default="127.0.0.1:50552")
 flags.add_argument("--steps", type=int, default=120)
 args = flags.parse_args()
 
-task, path = load_builtin("tickets"), resolve(DEFAULT_ENCODER)
+task = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
+path = resolve(DEFAULT_ENCODER)
 tokenizer = AutoTokenizer.from_pretrained(path)
 encoder = AutoModel.from_pretrained(path, dtype=torch.float32).eval().requires_grad_(False)
 table = encoder.get_input_embeddings().weight
@@ -34,15 +35,15 @@ def encode(texts, soft=table[:0]):
 
 
 def loss_of(texts, truth):
-    return functional.cross_entropy(20 * texts @ encode(list(task.labels), prompt).T, truth)
+    return functional.cross_entropy(20 * texts @ encode(task["labels"], prompt).T, truth)
 
 
 def split(rows):
-    return encode([row.text for row in rows]), torch.tensor([row.label for row in rows])
+    return encode([row["text"] for row in rows]), torch.tensor([row["label"] for row in rows])
 
 
-train, selection = (split(rows[: 32 * args.steps]) for rows in (task.train, task.selection))
-with MentorClient(args.mentor) as mentor, mentor.session(task.description) as session:
+train, selection = split(task["train"]), split(task["selection"])
+with MentorClient(args.mentor) as mentor, mentor.session(task["description"]) as session:
     advised = AdvisedPrompt(
         *(session, prompt, Words(table, tokenizer), optimizer),
         score=lambda: Score(loss_of(*selection).item(), rows=len(selection[1])),

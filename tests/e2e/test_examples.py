@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,6 @@ from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
 from mentorgrad.client import BackgroundLoop
 from tests.support.scripted_mentor import Replies
-from trainer_service.tasks.builtin import load_builtin
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("own_loop", "huggingface", "lightning_module")
@@ -82,7 +82,8 @@ def test_it_trains_and_asks(
     assert re.search(r"\d restarts$", out.strip()), out
     questions = mentors[name][1]
     assert len(set(questions)) == 1  # after the second of three steps, answered by some replies
-    assert load_builtin("tickets").description in questions[0]
+    task = json.loads((EXAMPLES / "messages.json").read_text(encoding="utf-8"))
+    assert task["description"] in questions[0]
 
 
 def test_there_is_no_other_and_each_is_short() -> None:
