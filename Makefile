@@ -50,8 +50,8 @@ check: setup ## check format, lint, types, imports, protos, stubs and deployment
 	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference); \
 	if [ -n "$$changed" ]; then echo "generated files have changed; commit them:"; echo "$$changed"; exit 1; fi
 
-# The stubs are generated in a separate environment, by the oldest generator whose output every
-# supported version of grpcio and protobuf can load.
+# The stubs are made by the oldest generator whose output every promised version of grpcio and
+# protobuf can load, in an environment of its own: the extra `protos`, all of it pinned.
 PROTOS_VENV := $(VENV)-protos
 protos: $(PROTOS_VENV)/.ready ## generate the stubs
 	rm -f client/mentorgrad/v1/*_pb2*.py*

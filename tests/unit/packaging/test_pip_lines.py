@@ -223,7 +223,7 @@ def test_what_the_wheels_of_cuda_ask_for_is_pinned() -> None:
 
 def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None:
     extras = PROJECT["optional-dependencies"]
-    for extra in extras:
+    for extra in extras.keys() - {"protos"}:  # pinned by itself, see below
         wrong = sorted(set(unresolved([Requirement(f"{OURS}[{extra}]")], PYTHONS[0])))
         assert not wrong, extra
     assert EXTRAS.keys() <= extras.keys()
@@ -238,6 +238,30 @@ def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None
     }
     assert "trainer" in said
     assert said <= extras.keys()
+
+
+def test_the_generator_of_stubs_is_an_extra_with_pins_of_its_own() -> None:
+    pins = constraints("constraints-protos.txt")
+    extras = {
+        name: [Requirement(line) for line in lines]
+        for name, lines in PROJECT["optional-dependencies"].items()
+    }
+    for wanted in extras["protos"]:
+        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), wanted
+    # It generates for the oldest grpcio and protobuf that the distribution promises to work with.
+    for wanted in map(Requirement, PROJECT["dependencies"]):
+        if wanted.name in ("grpcio", "protobuf"):
+            (floor,) = wanted.specifier
+            assert floor.operator == ">="
+            assert f"{pins[wanted.name]}.".startswith(f"{floor.version}.")
+    # The two sets of pins cannot be installed together, so no other extra leads to this one.
+    assert (
+        Requirement(f"protobuf=={pins['protobuf']}").specifier.contains(PINS["protobuf"]) is False
+    )
+    for name in extras.keys() - {"protos"}:
+        for wanted in extras[name]:
+            assert wanted.name != "grpcio-tools", name
+            assert "protos" not in wanted.extras, name
 
 
 def test_a_missing_or_contrary_pin_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
