@@ -25,6 +25,8 @@ from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, Trajectory
 from mentorgrad.errors import PreconditionFailed, Unsupported
 
+__all__ = ["Curve", "Kind", "curve", "loss_curves", "parameter_path", "principal_components"]
+
 _COLOURS = ("#0072b2", "#d55e00", "#7f7f7f", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Distinct for colour-blind readers too (Okabe and Ito's palette)."""
 

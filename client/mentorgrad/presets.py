@@ -27,6 +27,8 @@ from mentorgrad.domain.spec import (
 from mentorgrad.errors import InvalidInput
 from mentorgrad.serialization import to_dict
 
+__all__ = ["PRESETS", "maao_released", "preset", "preset_fields"]
+
 
 def maao_released() -> RunSpec:
     """The method as its released code does it, where that differs from how it is described.

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from mentorgrad.domain.advice import ProposalStatus
 
+__all__ = ["Rejected", "Words"]
+
 
 class Rejected(Exception):
     """A proposal cannot be embedded; says what becomes of it."""
