@@ -80,7 +80,8 @@ from mentorgrad.model.run import (
     Trajectory,
     Usage,
 )
-from mentorgrad.domain.spec import (
+from mentorgrad.model.spec import (
+    DEFAULT_ENCODER,
     Acceptance,
     Budget,
     Capture,
@@ -105,11 +106,7 @@ from mentorgrad.domain.spec import (
     Stages,
     Task,
 )
-from mentorgrad.models import (
-    DEFAULT_ENCODER,
-    DEFAULT_MENTOR_MODEL,
-    resolve,
-)
+from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
 from mentorgrad.recording import (
     RunRecorder,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -31,13 +32,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a program of an environment that holds the wheel and what it requires."""
+def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds the wheel and what it requires."""
     place = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     python = place / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
     subprocess.run([*pip, "install", "--quiet", str(wheel)], check=True, timeout=240)
+    return place
+
+
+@pytest.fixture(scope="module")
+def empty(place: Path) -> Run:
+    """Runs a program of that environment."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -118,3 +125,31 @@ def test_doctor_says_what_is_missing_and_is_content(empty: Run) -> None:
     done = empty("mentorgrad", "doctor", "--server", nobody, "--mentor-server", nobody)
     assert done.returncode == 0, done.stderr
     assert "pip install 'mentorgrad[trainer]'" in done.stdout
+
+
+def test_a_users_project_passes_mypy_strict_against_the_wheel(place: Path, tmp_path: Path) -> None:
+    # A copy, so that neither this repository's settings nor its sources are found.
+    project = shutil.copytree(ROOT / "tests/support/user_project", tmp_path / "project")
+    (project / "mypy.ini").write_text(f"[mypy]\nstrict = True\ncache_dir = {tmp_path / 'cache'}\n")
+    unset = {"PYTHONPATH", "MYPYPATH"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--python-executable", str(place / "bin" / "python"), "."],
+        cwd=project,
+        env={name: value for name, value in os.environ.items() if name not in unset},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = len(list(project.glob("*.py")))
+    assert files > 4
+    assert f"no issues found in {files} source files" in done.stdout
+
+
+def test_a_users_strategy_and_messages_import_without_extras(empty: Run) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests/support/user_project')!r});"
+    code += "import shortest, messages, tune, several, own_loop;"
+    code += "print(shortest.Shortest.name, messages.queued('mine').spec.labels['name'])"
+    done = empty("python", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "shortest mine\n"
