@@ -27,7 +27,7 @@ from mentorgrad.domain.advice import (
     TokenHint,
     Wants,
 )
-from mentorgrad.model.event import (
+from mentorgrad.domain.event import (
     Branch,
     CandidatesScored,
     CheckpointSaved,
@@ -44,7 +44,7 @@ from mentorgrad.model.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.model.experiment import (
+from mentorgrad.domain.experiment import (
     Arm,
     ArmReport,
     Cell,
@@ -59,7 +59,7 @@ from mentorgrad.model.experiment import (
     Tuning,
     Variation,
 )
-from mentorgrad.model.query import (
+from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
@@ -68,7 +68,7 @@ from mentorgrad.model.query import (
     RunPage,
     View,
 )
-from mentorgrad.model.run import (
+from mentorgrad.domain.run import (
     Artifact,
     Candidate,
     CandidateSource,
@@ -80,7 +80,7 @@ from mentorgrad.model.run import (
     Trajectory,
     Usage,
 )
-from mentorgrad.model.spec import (
+from mentorgrad.domain.spec import (
     DEFAULT_ENCODER,
     Acceptance,
     Budget,
@@ -106,17 +106,37 @@ from mentorgrad.model.spec import (
     Stages,
     Task,
 )
-from mentorgrad.models import DEFAULT_MENTOR_MODEL, resolve
-from mentorgrad.recording import (
-    RunRecorder,
+from mentorgrad.errors import (
+    AlreadyExists,
+    Cancelled,
+    Conflict,
+    DataLoss,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    MentorgradError,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+    Untrusted,
+    Violation,
 )
-from mentorgrad.results import (
-    Comparison,
+from mentorgrad.mentor_client import AsyncMentorClient
+from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.responses import (
     CreatedExperiment,
     CreatedRun,
     MentorEntry,
+    RunComparison,
     SpecDifference,
     TrainerInfo,
+)
+from mentorgrad.run_recorder import (
+    RunRecorder,
 )
 from mentorgrad.session import AsyncMentorSession, MentorSession
 from mentorgrad.wire.advise_stream import Patience

@@ -8,8 +8,8 @@ from mentor_service.strategies import (
     PromptedStrategy,
     Talk,
     Wants,
-    pool,
     prompts,
+    shown_candidates,
 )
 
 
@@ -19,7 +19,7 @@ class Shortest(PromptedStrategy):
     wants = Wants(words=True)
 
     async def converse(self, talk: Talk) -> None:
-        best = pool.best(talk.known, 1)
+        best = shown_candidates.best(talk.known, 1)
         longest = max(1, len(best[0].text.split()) - 1) if best else 3
 
         def write(page: Page) -> Message:

@@ -34,9 +34,9 @@ def test_importing_the_package_and_the_command_loads_nothing_heavy() -> None:
 def test_names_of_any_case_are_loaded_and_submodules_are_not_confused_with_them() -> None:
     code = (
         "import sys\n"
-        "from mentorgrad import limits\n"
+        "from mentorgrad import field_limits\n"
         "import mentorgrad\n"
-        "assert limits is sys.modules['mentorgrad.limits']\n"
+        "assert field_limits is sys.modules['mentorgrad.field_limits']\n"
         "assert not hasattr(mentorgrad, 'presets')\n"
         "assert 'mentorgrad.api' not in sys.modules\n"
         "from mentorgrad import resolve\n"
