@@ -1,4 +1,4 @@
-"""What passes between a trainer and a mentor."""
+"""Messages exchanged between a trainer and a mentor."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mentorgrad.schema import bounded, figure, recorded
 
 
 class ProposalKind(StrEnum):
-    """What a proposal is made of."""
+    """Form of a proposal."""
 
     TEXT = "text"
     NUMBERS = "numbers"
 
 
 class AnswerStatus(StrEnum):
-    """What came of asking the mentor. Everything but ``usable`` carries no proposals."""
+    """Status of a mentor's answer. Only ``usable`` comes with proposals."""
 
     USABLE = "usable"
     UNUSABLE = "unusable"
@@ -34,7 +34,7 @@ class AnswerStatus(StrEnum):
 
 
 class ProposalStatus(StrEnum):
-    """What became of one proposal."""
+    """What happened to one proposal."""
 
     APPLIED = "applied"
     LOST = "lost"
@@ -49,164 +49,167 @@ class ProposalStatus(StrEnum):
 
 @dataclass(frozen=True)
 class TaskCard:
-    """What a mentor is told about the job."""
+    """Description of the job that the mentor receives."""
 
     objective: str = bounded("", max_length=100)
     """Name of the objective, for example ``label_prompt``."""
     description: str = bounded("", max_length=500)
-    """One line: what is classified, or which function is minimised."""
+    """One-line description: what is classified, or which function is minimised."""
     labels: tuple[str, ...] = bounded((), max_length=1000)
     """Label words."""
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a proposal must satisfy."""
+    """Constraints that a proposal must satisfy."""
 
     kind: ProposalKind = ProposalKind.TEXT
-    """Words or numbers."""
+    """Text or numbers."""
     n_tokens: int = bounded(8, ge=1, le=4096)
-    """Most tokens of a text proposal in the *trainer's* tokenizer."""
+    """Maximum number of tokens in a text proposal, counted with the trainer's tokenizer."""
     max_words: int = bounded(8, ge=1, le=4096)
-    """Most words that a mentor should write, so that few proposals are too long."""
+    """Maximum number of words the mentor should write, chosen so that few proposals are too
+    long."""
     dimensions: int = bounded(0, ge=0, le=10_000)
-    """Length of a vector of numbers."""
+    """Length of a numeric proposal."""
     lower: float = bounded(0.0)
-    """Least value of a number."""
+    """Lower bound of each number."""
     upper: float = bounded(0.0)
-    """Greatest value of a number."""
+    """Upper bound of each number."""
 
 
 @dataclass(frozen=True)
 class AdviseOpen:
-    """The first message of a session."""
+    """First message of a session."""
 
     session_id: str = bounded("", required=True, max_length=200)
-    """The caller's name for the session; for the logs."""
+    """Session name chosen by the caller; used in logs."""
     card: TaskCard = field(default_factory=TaskCard)
-    """What the job is."""
+    """Description of the job."""
     constraints: Constraints = field(default_factory=Constraints)
-    """What proposals must satisfy."""
+    """Constraints that proposals must satisfy."""
     strategy: str = bounded("maao", required=True, pattern=NAME_PATTERN)
-    """Name of the strategy."""
+    """Strategy name."""
     options: Mapping[str, Any] = bounded(factory=dict, max_length=64)
-    """Its options, checked against its JSON Schema."""
+    """Strategy options, validated against the strategy's JSON Schema."""
     seed: int = bounded(0, ge=0, le=2**63 - 1)
-    """Seed of the session."""
+    """Random seed of the session."""
 
 
 @dataclass(frozen=True)
 class Wants:
-    """What a strategy wants to be sent."""
+    """Data that a strategy needs from the caller."""
 
     words: bool = True
-    """Snapshots in words."""
+    """Snapshots written as words."""
     parameters: bool = False
     """Raw parameters of snapshots."""
     hints: bool = False
     """Gradient hints in proposal requests."""
     embeddings: bool = False
-    """Embeddings of candidates beside them, in batches."""
+    """Candidate embeddings in batches."""
     exemplars: bool = False
-    """Train rows in proposal requests, and every candidate's losses on them in batches; only where
-    the spec shows rows to the mentor."""
+    """Train rows in proposal requests, and each candidate's losses on them in batches. Sent only if
+    the run spec allows showing rows to the mentor."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The mentor's answer to an open."""
+    """Reply to `AdviseOpen`."""
 
     wants: Wants = field(default_factory=Wants)
-    """What the strategy wants to be sent."""
+    """Data that the strategy needs from the caller."""
     model: str = ""
-    """Reference of the model behind the mentor."""
+    """Reference of the mentor's model."""
     profile: str = ""
-    """The model profile that shapes the questions."""
+    """Model profile, which selects the form of the questions."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A piece of the trajectory: snapshots of one stage, or candidates, or both."""
+    """Part of the trajectory: snapshots of one stage, candidates, or both."""
 
     seq: int = bounded(0, ge=0)
-    """Number of the batch in its session, from 1; acknowledged by the mentor."""
+    """Sequence number of the batch within the session, from 1. The mentor acknowledges it."""
     stage: int = bounded(0, ge=0)
-    """Stage of the snapshots."""
+    """Stage that the snapshots belong to."""
     snapshots: tuple[Snapshot, ...] = bounded((), max_length=100_000)
-    """In order of step."""
+    """Snapshots in step order."""
     parameters: np.ndarray | None = None
-    """float32 [snapshots, *shape], when the strategy wants them or the capture says so."""
+    """Raw parameters, float32 [snapshots, *shape]; sent if the strategy wants them or the run
+    captures them."""
     candidates: tuple[Candidate, ...] = bounded((), max_length=10_000)
-    """Newly scored candidates, of whatever source."""
+    """Newly scored candidates from any source."""
     embeddings: np.ndarray | None = None
-    """float32 [candidates, width], unit vectors of what their words mean, when the strategy wants
-    them."""
+    """Unit vectors that embed each candidate's words, float32 [candidates, width]; sent if the
+    strategy wants them."""
     exemplar_losses: np.ndarray | None = None
-    """float32 [candidates, exemplars]: each candidate's loss on each exemplar of the session, in
-    the order of the requests, when the strategy wants exemplars."""
+    """Loss of each candidate on each exemplar of the session, float32 [candidates, exemplars], with
+    exemplars in request order; sent if the strategy wants exemplars."""
 
 
 @dataclass(frozen=True)
 class TokenHint:
-    """One token that the gradient speaks for or against."""
+    """One token that the gradient favours or disfavours."""
 
     token: str = bounded("", max_length=200)
-    """A whole word."""
+    """Token, a whole word."""
     score: float = figure()
-    """gradient x (token's embedding - present vector): by how much the train loss would change to
-    first order; negative is better (HotFlip, Ebrahimi et al., ACL 2018)."""
+    """First-order estimate of the change in train loss: gradient x (token embedding - current
+    vector). Negative is better. Source: HotFlip, Ebrahimi et al., ACL 2018."""
 
 
 @dataclass(frozen=True)
 class PositionHints:
-    """What the gradient says of one position of the prompt."""
+    """Gradient hints for one position of the soft prompt."""
 
     position: int = bounded(0, ge=0)
     """Position, from 0."""
     current: str = bounded("", max_length=200)
-    """Nearest word of the present vector."""
+    """Word nearest to the current vector."""
     tokens: tuple[TokenHint, ...] = bounded((), max_length=256)
-    """The tokens that lower the loss most, best first."""
+    """Tokens that lower the loss most, best first."""
 
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One train row as a strategy may show it."""
+    """One train row that a strategy may show to the LLM."""
 
     text: str = bounded("", max_length=2_000)
-    """The text."""
+    """Text of the row."""
     label: str = bounded("", max_length=200)
-    """Its label word."""
+    """Label word of the row."""
     predicted: str = bounded("", max_length=200)
-    """What the incumbent takes it for."""
+    """Label word that the incumbent predicts."""
     loss: float = figure()
-    """The incumbent's loss on it, in nats."""
+    """Loss of the incumbent on the row, in nats."""
 
 
 @dataclass(frozen=True)
 class ProposalRequest:
-    """Asks for proposals."""
+    """Requests proposals."""
 
     request_id: str = bounded("", required=True, max_length=200)
-    """Unique within the run; an answer already given for it is not counted twice."""
+    """Unique within the run. If an answer for this id was already recorded, it is not counted
+    again."""
     stage: int = bounded(0, ge=0)
     """Stage that has just ended."""
     incumbent_id: str = bounded("", max_length=200)
-    """Candidate that the run would go on from."""
+    """Candidate from which the run would continue without a restart."""
     count: int = bounded(8, ge=1, le=256)
-    """Proposals wanted."""
+    """Number of proposals requested."""
     seed: int = bounded(0, ge=0, le=2**63 - 1)
-    """Seed of this answer."""
+    """Random seed of this answer."""
     timeout: timedelta = bounded(timedelta(seconds=60), gt=0.0, le=3600.0)
-    """How long the caller will wait."""
+    """Maximum time the caller waits for the answer."""
     trace_parent: str = bounded("", max_length=200)
-    """W3C ``traceparent`` of what asks, since a session has many requests and one set of metadata;
-    empty when it is not traced."""
+    """W3C ``traceparent`` of the request, since a session carries many requests but only one set of
+    metadata; empty if the request is not traced."""
     hints: tuple[PositionHints, ...] = bounded((), max_length=4_096)
-    """What the gradient on a train batch says at the incumbent, when the strategy wants hints and
-    the objective has gradients; by position."""
+    """Gradient hints at the incumbent, computed on a train batch, one entry per position; sent if
+    the strategy wants hints and the objective has gradients."""
     exemplars: tuple[Exemplar, ...] = bounded((), max_length=256)
-    """Train rows, the same in every request of a run, when the strategy wants them."""
+    """Train rows, the same in every request of a run; sent if the strategy wants them."""
     progress: float = bounded(0.0, ge=0.0, le=1.0)
     """Share of the run's budget that is spent, from 0 to 1."""
 
@@ -218,100 +221,101 @@ class Proposal:
     proposal_id: str = ""
     """Unique within the run, for example ``s1/p3``."""
     text: str = recorded()
-    """Words to put in front, for ``text``."""
+    """Text to embed as the soft prompt, for proposals of kind `text`."""
     values: tuple[float, ...] = bounded((), max_length=10_000, finite=False)
-    """The point, for ``numbers``."""
+    """Point, for proposals of kind ``numbers``."""
     parameters: np.ndarray | None = None
     """Raw parameters; only controls propose these."""
     parents: tuple[str, ...] = bounded((), max_length=4_096)
-    """Candidates it was made from."""
+    """Ids of the candidates that the proposal is derived from."""
     rationale: str = recorded()
-    """Why, in the mentor's words, where the strategy asks for it."""
+    """The mentor's explanation, if the strategy requests one."""
     base_id: str = bounded("", max_length=200)
-    """Candidate that the proposal is an edit of: positions that it does not fill keep that
-    candidate's vectors; empty: the incumbent."""
+    """Id of the candidate that the proposal edits: positions that the proposal does not fill keep
+    that candidate's vectors. Empty: the incumbent."""
     weight: float = bounded(1.0, gt=0.0, le=1.0)
-    """Weight of the proposal's own vectors where it fills positions; the rest is the base's."""
+    """Weight of the proposal's vectors at the positions it fills; the base's vectors have the
+    remaining weight."""
 
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """How an answer came about; recorded whole with the run."""
+    """How an answer was produced; recorded completely with the run."""
 
     mentor: str = ""
     """Name of the mentor or control."""
     strategy: str = ""
-    """Strategy; empty for controls."""
+    """Strategy name; empty for controls."""
     model: str = ""
     """Model reference; empty for controls."""
     profile: str = ""
     """Model profile."""
     seed: int = 0
-    """Seed that was used."""
+    """Random seed that was used."""
     question: str = recorded(max_length=4_000_000)
-    """What the LLM was shown."""
+    """Question sent to the LLM."""
     raw_replies: tuple[str, ...] = bounded((), max_length=4_000_000, verbatim=True)
-    """What it said, untouched: one text for each reply that was drawn together."""
+    """Unmodified LLM output, one text per reply sampled in the same call."""
     prompt_tokens: int = 0
-    """Tokens of the question."""
+    """Number of tokens in the question."""
     reply_tokens: int = 0
-    """Tokens of the reply."""
+    """Number of tokens in the replies."""
     duration: timedelta = timedelta(0)
-    """Time from request to answer, as the answerer saw it."""
+    """Time from request to answer, measured by the mentor or control."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Proposals, or a typed outcome."""
+    """Proposals, or a status that says why there are none."""
 
     request_id: str = ""
-    """The request it answers."""
+    """Id of the answered request."""
     status: AnswerStatus = AnswerStatus.USABLE
-    """What came of it."""
+    """Status of the answer."""
     proposals: tuple[Proposal, ...] = ()
-    """At least one if usable."""
+    """Proposals; at least one if the status is ``usable``."""
     records: tuple[AnswerRecord, ...] = ()
-    """One for each LLM call that was made for it."""
+    """One record per LLM call made for this answer."""
     detail: str = recorded()
-    """Why, when not usable; and what was dropped."""
+    """Reason if the answer is not usable, and what was discarded."""
 
 
 @dataclass(frozen=True)
 class ProposalOutcome:
-    """What became of one proposal."""
+    """What happened to one proposal."""
 
     proposal_id: str = ""
-    """The proposal."""
+    """Id of the proposal."""
     status: ProposalStatus = ProposalStatus.NOT_CHOSEN
-    """What became of it."""
+    """What happened to the proposal."""
     score: Score | None = None
-    """Before any step, if it was scored."""
+    """Score before any gradient step, if the proposal was scored."""
     probe_loss: float | None = figure(None)
-    """Selection loss after its probe steps, if it raced."""
+    """Selection loss after the probe steps, if the proposal entered a race."""
     detail: str = recorded(max_length=2_000)
-    """One line, where the status does not say it all."""
+    """One line of explanation, if the status alone is not enough."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the proposals of one request."""
+    """What happened to the proposals of one request."""
 
     request_id: str = bounded("", required=True, max_length=200)
-    """The request."""
+    """Id of the request."""
     outcomes: tuple[ProposalOutcome, ...] = bounded((), max_length=1000)
-    """One a proposal."""
+    """One entry per proposal."""
 
 
 @dataclass(frozen=True)
 class ProposeInput:
-    """All that a single question needs: the unary form of a session."""
+    """All data of a single proposal request: the unary form of a session."""
 
     open: AdviseOpen = field(default_factory=AdviseOpen)
-    """What the job is."""
+    """Session parameters: job, constraints, strategy and seed."""
     batches: tuple[Batch, ...] = bounded((), max_length=10_000)
-    """The trajectory."""
+    """Trajectory so far."""
     request: ProposalRequest = field(default_factory=ProposalRequest)
-    """The question."""
+    """The proposal request."""
 
 
 @dataclass(frozen=True)
@@ -319,30 +323,30 @@ class StrategyInfo:
     """One strategy that a mentor offers."""
 
     name: str = ""
-    """Name to ask for it by."""
+    """Strategy name."""
     description: str = ""
-    """One line."""
+    """One-line description."""
     options_schema: Mapping[str, Any] = field(default_factory=dict)
-    """JSON Schema of its options."""
+    """JSON Schema of the strategy's options."""
     wants: Wants = field(default_factory=Wants)
-    """What it wants to be sent."""
+    """Data that the strategy needs from the caller."""
 
 
 @dataclass(frozen=True)
 class MentorInfo:
-    """What a mentor is and can do."""
+    """Capabilities and limits of a mentor."""
 
     model: str = ""
     """Model reference."""
     backend: str = ""
-    """``llama_cpp``, ``openai`` or ``scripted``."""
+    """Backend: ``llama_cpp``, ``openai`` or ``scripted``."""
     profile: str = ""
     """Model profile."""
     strategies: tuple[StrategyInfo, ...] = ()
-    """What can be asked for."""
+    """Available strategies."""
     max_proposals: int = 0
-    """Most proposals of one request."""
+    """Maximum number of proposals per request."""
     context_tokens: int = 0
-    """Longest question and reply together."""
+    """Maximum number of tokens of a question and its reply together."""
     version: str = ""
-    """Version of the service."""
+    """Service version."""

@@ -1,4 +1,7 @@
-"""The run event: the one thing that flows. A run *is* its log of events, numbered from 1."""
+"""Run events.
+
+A run is its log of events, numbered from 1.
+"""
 
 from __future__ import annotations
 
@@ -19,39 +22,39 @@ class Created:
     """The run was accepted and queued."""
 
     spec: RunSpec = field(default_factory=RunSpec)
-    """With all defaults filled in."""
+    """The spec with all defaults filled in."""
     request_id: str = ""
-    """The creator's key."""
+    """Idempotency key chosen by the caller of CreateRun."""
     versions: dict[str, str] = bounded(factory=dict, max_length=100)
-    """Versions of the libraries that shape the result."""
+    """Versions of the libraries that affect the result."""
     task_digest: str = ""
-    """SHA-256 over the task's rows; empty for objectives without data."""
+    """SHA-256 digest of the task's rows; empty for objectives without data."""
     trace_parent: str = ""
-    """W3C ``traceparent`` of the call that created it; empty when that was not traced."""
+    """W3C ``traceparent`` of the call that created the run; empty if that call was not traced."""
 
 
 @dataclass(frozen=True)
 class StateChanged:
-    """The run went to another state."""
+    """The run changed state."""
 
     state: RunState = RunState.QUEUED
-    """The new state."""
+    """New state."""
     reason: str = recorded()
-    """Why, in one line."""
+    """Reason, in one line."""
 
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins."""
+    """A stage started."""
 
     stage: int = 0
-    """From 0."""
+    """Stage number, from 0."""
     step: int = 0
-    """Steps taken before it."""
+    """Steps of the trajectory before this stage."""
     text: str = recorded()
-    """The starting point in words."""
+    """Starting point written as words."""
     device: str = ""
-    """Where it is computed, for example ``cpu`` or ``cuda:0``."""
+    """Device that computes the stage, for example ``cpu`` or ``cuda:0``."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,16 @@ class Segment:
     """Consecutive snapshots of one stage."""
 
     stage: int = 0
-    """The stage."""
+    """Stage number."""
     step_start: int = 0
     """Step of the first snapshot."""
     step_end: int = 0
     """Step of the last snapshot, inclusive."""
     snapshots: tuple[Snapshot, ...] = ()
-    """In order of step."""
+    """Snapshots in step order."""
     parameters: np.ndarray | None = None
-    """float32 [snapshots, *shape]; stored apart, present in the FULL view only."""
+    """Raw parameters, float32 [snapshots, *shape]; stored separately and present only in the FULL
+    view."""
 
 
 @dataclass(frozen=True)
@@ -75,87 +79,87 @@ class CandidatesScored:
     """Candidates were scored on the selection split."""
 
     stage: int = 0
-    """The stage."""
+    """Stage number."""
     candidates: tuple[Candidate, ...] = bounded((), max_length=10_000)
-    """Newly scored."""
+    """Newly scored candidates."""
     usage: Usage = field(default_factory=Usage)
-    """The run's usage so far, these included."""
+    """Usage of the run so far, including these evaluations."""
 
 
 @dataclass(frozen=True)
 class ProposalsReceived:
-    """The mentor answered, or did not."""
+    """The mentor answered, or the request ended without an answer."""
 
     stage: int = 0
-    """Stage that had ended."""
+    """Stage that has ended."""
     answer: Answer = field(default_factory=Answer)
-    """Proposals or a typed outcome, with the raw reply."""
+    """Proposals or a status that says why there are none, with the raw replies."""
     is_fallback: bool = False
     """Whether the fallback answered instead of the mentor."""
     usage: Usage = field(default_factory=Usage)
-    """The run's usage so far, this call included."""
+    """Usage of the run so far, including this request."""
     lag_steps: int = 0
-    """Gradient steps taken between asking and applying; 0 where the run waited."""
+    """Gradient steps taken between the request and the use of its answer; 0 if the run waited."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One way of going on that was looked at."""
+    """One of the starting points compared in a restart decision."""
 
     candidate_id: str = ""
-    """The incumbent's or a proposal's candidate."""
+    """Id of the incumbent or of a proposal's candidate."""
     loss_before: float = figure()
     """Selection loss before any probe step."""
     loss_after: float | None = figure(None)
-    """Selection loss after the probe steps, in a race."""
+    """Selection loss after the probe steps, if there was a race."""
 
 
 @dataclass(frozen=True)
 class RestartDecided:
-    """It was decided what the next stage starts from."""
+    """The starting point of the next stage was decided."""
 
     stage: int = 0
-    """Stage that had ended."""
+    """Stage that has ended."""
     policy: Policy = Policy.RACE
-    """How it was decided."""
+    """Policy that decided."""
     restarted: bool = False
     """Whether a proposal was chosen over the incumbent."""
     chosen_id: str = ""
-    """Candidate that goes on."""
+    """Id of the candidate from which the run continues."""
     incumbent_id: str = ""
-    """Candidate that would have gone on."""
+    """Id of the incumbent."""
     branches: tuple[Branch, ...] = bounded((), max_length=1000)
-    """What was compared, the incumbent first."""
+    """Starting points that were compared, the incumbent first."""
     outcomes: tuple[ProposalOutcome, ...] = bounded((), max_length=1000)
-    """What became of each proposal."""
+    """What happened to each proposal."""
     reason: str = recorded()
-    """Why, in one line."""
+    """Reason, in one line."""
     usage: Usage = field(default_factory=Usage)
-    """The run's usage so far, the race included."""
+    """Usage of the run so far, including the race."""
 
 
 @dataclass(frozen=True)
 class CheckpointSaved:
-    """The state from which the run can be resumed exactly."""
+    """A checkpoint was saved from which the run can be resumed exactly."""
 
     step: int = 0
-    """Steps of the trajectory taken."""
+    """Steps of the trajectory at the checkpoint."""
     artifact: str = ""
-    """Name of the blob."""
+    """Artifact name of the checkpoint."""
     size_bytes: int = 0
-    """Length of the blob."""
+    """Size of the checkpoint, in bytes."""
     sha256: str = ""
-    """Digest of the blob in hexadecimal."""
+    """SHA-256 digest of the checkpoint, in hexadecimal."""
 
 
 @dataclass(frozen=True)
 class MentorLost:
-    """The mentor does not answer; the run goes on without."""
+    """The mentor does not answer; the run continues without it."""
 
     mentor: str = ""
-    """Its name."""
+    """Name of the mentor."""
     reason: str = recorded()
-    """Why, in one line."""
+    """Reason, in one line."""
 
 
 @dataclass(frozen=True)
@@ -163,29 +167,31 @@ class MentorBack:
     """The mentor answers again."""
 
     mentor: str = ""
-    """Its name."""
+    """Name of the mentor."""
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A new attempt goes on; events of older attempts after the checkpoint are superseded."""
+    """A new attempt continues the run. Events of older attempts after the checkpoint are
+    superseded."""
 
     checkpoint_seq: int = 0
-    """Number of the `CheckpointSaved` event gone on from; 0: from the beginning."""
+    """Sequence number of the `CheckpointSaved` event that the attempt continues from; 0: the run
+    starts from the beginning."""
     reason: str = recorded()
-    """Why it had stopped."""
+    """Why the previous attempt stopped."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event of a run that ended by itself."""
+    """The run ended with a result or an error; the last event of such a run."""
 
     state: RunState = RunState.SUCCEEDED
-    """A final state."""
+    """Final state."""
     result: RunResult | None = None
-    """Present when it succeeded."""
+    """Result; present if the run succeeded."""
     error: str = recorded()
-    """One line, when it failed."""
+    """Error in one line, if the run failed."""
 
 
 Payload = (
@@ -202,11 +208,11 @@ Payload = (
     | Resumed
     | Finished
 )
-"""What an event says."""
+"""Content of an event."""
 
 
 class EventKind(StrEnum):
-    """The kinds of events, to filter by; each is its payload's name in snake case."""
+    """Event kinds, used as a filter. The name of a kind is its payload's name in snake case."""
 
     CREATED = "created"
     STATE_CHANGED = "state_changed"
@@ -227,23 +233,24 @@ class RunEvent:
     """One event of a run's log."""
 
     run_id: str
-    """The run."""
+    """Id of the run."""
     seq: int
-    """From 1, without gaps."""
+    """Sequence number within the run, from 1, without gaps."""
     attempt: int
-    """Which worker wrote it; 0: the control plane before any worker."""
+    """Number of the worker attempt that wrote the event; 0: the control plane, before any
+    worker."""
     time: datetime
-    """When it was written (UTC)."""
+    """Time of writing (UTC)."""
     payload: Payload
-    """What it says."""
+    """Content of the event."""
 
     @property
     def kind(self) -> EventKind:
-        """The kind of its payload."""
+        """Kind of the event's payload."""
         return EventKind(snake_case(type(self.payload).__name__))
 
     def summary(self) -> RunEvent:
-        """The event without raw tensors."""
+        """A copy of the event without raw tensors."""
         if isinstance(self.payload, Segment) and self.payload.parameters is not None:
             return evolve(self, payload=evolve(self.payload, parameters=None))
         return self

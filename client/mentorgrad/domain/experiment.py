@@ -1,4 +1,4 @@
-"""An experiment: arms compared at equal limits, and what came of it."""
+"""Experiments: arms compared under equal limits, and their results."""
 
 from __future__ import annotations
 
@@ -14,75 +14,76 @@ from mentorgrad.errors import Violation
 from mentorgrad.schema import Validated, bounded, figure
 
 MAX_RUNS = 100_000
-"""Most runs of one experiment."""
+"""Maximum number of runs per experiment."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One configuration that is compared."""
+    """One configuration compared in an experiment."""
 
     name: str = bounded("mentor", pattern=NAME_PATTERN, required=True, max_length=100)
-    """Unique within the experiment."""
+    """Name, unique within the experiment."""
     mentor: MentorChoice = field(default_factory=MentorChoice)
-    """Who proposes restarts: what arms differ in."""
+    """Source of restart proposals; the arms differ in it."""
     changes: Mapping[str, Any] = bounded(factory=dict, max_length=64)
-    """What else differs from the experiment's base, by the spec's field names; named in the
+    """Other changes to the experiment's base spec, keyed by the spec's field names; listed in the
     report."""
 
 
 @dataclass(frozen=True)
 class Variation:
-    """A change of the base that holds for every arm alike, for example another number of shots."""
+    """A change to the base spec that applies to every arm, for example another number of shots."""
 
     name: str = bounded("base", pattern=NAME_PATTERN, required=True, max_length=100)
-    """Unique within the experiment."""
+    """Name, unique within the experiment."""
     changes: Mapping[str, Any] = bounded(factory=dict, max_length=64)
-    """What differs from the base, by the spec's field names."""
+    """Changes to the base spec, keyed by the spec's field names."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the learning rate of every arm is chosen, each by itself: the one of lowest mean
-    selection loss of the returned snapshot."""
+    """Learning-rate selection, done separately for each arm: the rate with the lowest mean
+    selection loss of the returned snapshot is used."""
 
     learning_rates: tuple[float, ...] = bounded((), gt=0.0, le=100.0, max_length=32)
-    """The learning rates that are tried; empty: the base's is used."""
+    """Learning rates to try; empty: use the base spec's learning rate."""
     task: Task = field(default_factory=Task)
-    """The task that they are tried on, with its own selection split."""
+    """Task on which the rates are tried; its own selection split is used."""
     seeds: tuple[int, ...] = bounded((), ge=0, le=2**63 - 1, max_length=1000)
-    """Seeds of each."""
+    """Seeds used for each learning rate."""
 
 
 @dataclass(frozen=True)
 class ExperimentSpec(Validated):
-    """Tasks x variations x arms x seeds at equal limits."""
+    """Specification of an experiment: tasks x variations x arms x seeds, under equal limits."""
 
     name: str = bounded("experiment", required=True, max_length=200)
-    """A name for people; need not be unique."""
+    """Display name; need not be unique."""
     description: str = bounded("", max_length=500)
-    """What is asked, in one line."""
+    """The question the experiment answers, in one line."""
     base: RunSpec = field(default_factory=RunSpec)
-    """What all runs have in common; its task, mentor and seed are replaced, its budget limits every
+    """Spec shared by all runs. Its task, mentor and seed are replaced; its budget limits every
     run."""
     tasks: tuple[Task, ...] = bounded((), max_length=1000)
-    """At least one."""
+    """Tasks; at least one."""
     variations: tuple[Variation, ...] = bounded((), max_length=1000)
-    """Changes that hold for every arm; empty: the base alone."""
+    """Changes that apply to every arm; empty: the base spec only."""
     arms: tuple[Arm, ...] = bounded((), max_length=1000)
-    """At least two."""
+    """Arms; at least two."""
     seeds: tuple[int, ...] = bounded((), ge=0, le=2**63 - 1, max_length=10_000)
-    """Each fixes split, initial prompt and batch order across arms."""
+    """Random seeds. A seed fixes the split, the initial prompt and the batch order across all
+    arms."""
     subject: str = bounded("", max_length=100)
-    """The arm whose worth is asked; empty: the first whose mentor is no control and is not
-    shuffled, or else the first."""
+    """Name of the arm to evaluate against the others; empty: the first arm whose mentor is neither
+    a control nor shuffled, otherwise the first arm."""
     tuning: Tuning = field(default_factory=Tuning)
-    """How learning rates are chosen."""
+    """Learning-rate selection."""
     parallel: int = bounded(0, ge=0, le=10_000)
-    """Most of its runs that are queued or running at once; 0: as many as the trainer executes at
-    once."""
+    """Maximum number of the experiment's runs that are queued or running at once; 0: as many as the
+    trainer executes at once."""
 
     def cross_violations(self) -> Iterator[Violation]:
-        """Something to compare, told apart by name."""
+        """Checks that the experiment has tasks, arms and seeds, with distinct names."""
         for name, least in (("tasks", 1), ("arms", 2), ("seeds", 1)):
             if len(getattr(self, name)) < least:
                 yield Violation(name, f"must have at least {least}")
@@ -101,14 +102,14 @@ class ExperimentSpec(Validated):
 
     @property
     def runs(self) -> int:
-        """How many runs it has, tuning runs included."""
+        """Number of runs, including learning-rate tuning runs."""
         tuning = len(self.tuning.learning_rates) * len(self.tuning.seeds)
         each = len(self.tasks) * max(1, len(self.variations)) * len(self.seeds)
         return len(self.arms) * (each + tuning)
 
     @property
     def subject_arm(self) -> str:
-        """The arm whose worth is asked, worked out where `subject` is empty."""
+        """Name of the arm to evaluate: `subject`, or the default if `subject` is empty."""
         if self.subject or not self.arms:
             return self.subject
         asked = [arm for arm in self.arms if not arm.mentor.is_control and not arm.mentor.shuffled]
@@ -116,7 +117,7 @@ class ExperimentSpec(Validated):
 
 
 class ExperimentState(StrEnum):
-    """Where an experiment is in its life."""
+    """State of an experiment."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -125,7 +126,7 @@ class ExperimentState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether the state is final."""
         return not EXPERIMENT_TRANSITIONS[self]
 
 
@@ -137,49 +138,49 @@ EXPERIMENT_TRANSITIONS: dict[ExperimentState, frozenset[ExperimentState]] = {
     ExperimentState.CANCELLED: frozenset(),
     ExperimentState.FAILED: frozenset(),
 }
-"""The allowed transitions; everything that changes a state asks here."""
+"""Allowed state transitions; every state change is checked against this table."""
 
 
 @dataclass(frozen=True)
 class ExperimentProgress:
-    """How many runs of an experiment are where."""
+    """Number of an experiment's runs in each state."""
 
     total: int = 0
-    """All that it will have, tuning runs included."""
+    """Total number of runs, including learning-rate tuning runs."""
     waiting: int = 0
-    """Waiting for a worker or not queued yet."""
+    """Runs that are queued or not created yet."""
     running: int = 0
-    """Under way."""
+    """Runs in progress."""
     succeeded: int = 0
-    """Ended with a result."""
+    """Runs that ended with a result."""
     failed: int = 0
-    """Ended otherwise."""
+    """Runs that ended without a result."""
     tuning: bool = False
-    """Whether learning rates are still being chosen."""
+    """Whether learning rates are still being selected."""
     time_left: timedelta | None = None
-    """About how long the rest takes, from the runs so far; absent while nothing is known."""
+    """Estimated remaining time, based on the runs so far; absent if no estimate is possible yet."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as it stands."""
+    """Current state of an experiment."""
 
     experiment_id: str = ""
-    """Server-made, unique, sortable by time of creation."""
+    """Assigned by the server; unique, and sortable by creation time."""
     request_id: str = ""
-    """The creator's key; the same key names the same experiment."""
+    """Idempotency key chosen by the caller; the same key refers to the same experiment."""
     spec: ExperimentSpec = field(default_factory=ExperimentSpec)
-    """With all defaults filled in."""
+    """The spec with all defaults filled in."""
     state: ExperimentState = ExperimentState.RUNNING
-    """Where it is in its life."""
+    """Current state."""
     created_at: datetime | None = None
-    """When it was created."""
+    """Creation time (UTC)."""
     finished_at: datetime | None = None
-    """When it ended."""
+    """End time (UTC)."""
     progress: ExperimentProgress = field(default_factory=ExperimentProgress)
-    """How far it is."""
+    """Progress of the runs."""
     reason: str = ""
-    """Why it is in this state, where that is not plain."""
+    """Reason for the state, if it is not obvious."""
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,13 @@ class ExperimentPage:
     """A page of experiments."""
 
     experiments: tuple[Experiment, ...]
-    """Newest first."""
+    """Experiments, newest first."""
     next_page_token: str = ""
-    """Opaque; empty on the last page."""
+    """Page token of the next page; empty on the last page."""
 
 
 class Figure(StrEnum):
-    """What is measured of a returned snapshot."""
+    """Measured value of a returned snapshot."""
 
     TEST_LOSS = "test_loss"
     TEST_ACCURACY = "test_accuracy"
@@ -202,153 +203,155 @@ class Figure(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval."""
+    """A mean with its 95% confidence interval."""
 
     mean: float = figure()
-    """The mean."""
+    """Mean."""
     low: float = figure()
     """Lower end of the 95% interval."""
     high: float = figure()
     """Upper end of the 95% interval."""
     count: int = 0
-    """Runs or pairs it is made of."""
+    """Number of runs or pairs in the mean."""
 
 
 @dataclass(frozen=True)
 class ArmReport:
-    """What one arm gave and cost; means over its runs."""
+    """Results and costs of one arm, averaged over its runs."""
 
     arm: str = ""
-    """The arm."""
+    """Name of the arm."""
     uses_llm: bool = False
-    """Whether its proposals come from an LLM."""
+    """Whether the arm's proposals come from an LLM."""
     shuffled: bool = False
-    """Whether its scores were shuffled."""
+    """Whether the scores sent to the mentor were shuffled."""
     learning_rate: float = 0.0
-    """The learning rate that was chosen or given."""
+    """Learning rate used: selected by tuning, or the base spec's."""
     runs: int = 0
-    """Runs with a result."""
+    """Number of runs with a result."""
     failed: int = 0
-    """Runs without one."""
+    """Number of runs without a result."""
     test_loss: Estimate | None = None
-    """Of the returned snapshots."""
+    """Test loss of the returned snapshots."""
     test_accuracy: Estimate | None = None
-    """Of the returned snapshots; absent where there are no classes."""
+    """Test accuracy of the returned snapshots; absent if the objective has no classes."""
     selection_loss: Estimate | None = None
-    """Of the returned snapshots."""
+    """Selection loss of the returned snapshots."""
     gradient_steps: float = 0.0
-    """Gradient steps a run, probe steps and hints included."""
+    """Gradient steps per run, including probe steps and hints."""
     evaluations: float = 0.0
-    """Evaluations a run."""
+    """Evaluations per run."""
     restarts: float = 0.0
-    """Restarts applied a run."""
+    """Restarts applied per run."""
     mentor_calls: float = 0.0
-    """Calls of an LLM a run."""
+    """LLM mentor requests per run."""
     tokens: float = 0.0
-    """Tokens of questions and replies a run."""
+    """Question and reply tokens per run."""
     seconds: float = 0.0
-    """Wall-clock seconds of a run."""
+    """Wall-clock time per run, in seconds."""
     idle_share: float = 0.0
-    """Share of the time in which the trainer's device waited for the mentor."""
+    """Share of the run time in which the trainer's device waited for the mentor."""
     fallback_share: float = 0.0
-    """Share of the questions that the fallback had to answer, or nobody did."""
+    """Share of the mentor requests that the mentor itself did not answer usably; the fallback
+    answered them or nobody did."""
     changes: str = ""
-    """What else differed from the base, as JSON; empty: nothing."""
+    """Other changes to the base spec, as JSON; empty: none."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The subject against another arm: paired by task, variation and seed. Negative: the subject is
-    lower."""
+    """The subject compared with another arm, paired by task, variation and seed. Negative: the
+    subject's value is lower."""
 
     other: str = ""
-    """The other arm."""
+    """Name of the other arm."""
     figure: Figure = Figure.TEST_LOSS
-    """What is compared."""
+    """Figure that is compared."""
     task: str = ""
-    """The task; empty: pooled over all."""
+    """Task name; empty: pooled over all tasks."""
     variation: str = ""
-    """The variation; empty: pooled over all."""
+    """Variation name; empty: pooled over all variations."""
     difference: Estimate = field(default_factory=Estimate)
-    """Mean difference, every task and variation of equal weight; the interval by a bootstrap
-    stratified by task that draws whole seeds."""
+    """Mean difference, with equal weight for every task and variation. The interval comes from a
+    bootstrap stratified by task that resamples whole seeds."""
     win_rate: float = 0.0
-    """Share of the pairs in which the subject is better; ties count half."""
+    """Share of pairs in which the subject is better; ties count half."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether plain training works at all on a task."""
+    """Check whether plain training (without restarts) works on a task."""
 
     task: str = ""
-    """The task."""
+    """Task name."""
     variation: str = ""
-    """The variation."""
+    """Variation name."""
     arm: str = ""
-    """The arm that stands for plain training."""
+    """Name of the arm used as plain training."""
     accuracy: float | None = None
-    """Its mean accuracy on *test*."""
+    """Mean test accuracy of that arm."""
     majority_accuracy: float | None = None
-    """Share of the most frequent class in *test*."""
+    """Share of the most frequent class in the test split."""
     zero_shot_accuracy: float | None = None
-    """Accuracy of the bare label words on *test*."""
+    """Test accuracy of the label words without a prompt."""
     healthy: bool = False
-    """Whether plain training beats the most frequent class."""
+    """Whether plain training is more accurate than always predicting the most frequent class."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run as a report counts it, for those who want to compute for themselves."""
+    """One run as the report counts it, for analyses of your own."""
 
     run_id: str = ""
-    """The run."""
+    """Id of the run."""
     arm: str = ""
-    """Its arm."""
+    """Arm name."""
     task: str = ""
-    """Its task."""
+    """Task name."""
     variation: str = ""
-    """Its variation."""
+    """Variation name."""
     seed: int = 0
-    """Its seed."""
+    """Random seed."""
     test_loss: float | None = figure(None)
-    """Of the returned snapshot."""
+    """Test loss of the returned snapshot."""
     test_accuracy: float | None = figure(None)
-    """Of the returned snapshot."""
+    """Test accuracy of the returned snapshot."""
     selection_loss: float | None = figure(None)
-    """Of the returned snapshot."""
+    """Selection loss of the returned snapshot."""
     state: RunState = RunState.QUEUED
-    """Its state."""
+    """State of the run."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of an experiment."""
+    """Results of an experiment."""
 
     experiment_id: str = ""
-    """The experiment."""
+    """Id of the experiment."""
     name: str = ""
-    """Its name."""
+    """Name of the experiment."""
     description: str = ""
-    """The question."""
+    """The question the experiment answers."""
     complete: bool = False
     """Whether all runs have ended."""
     subject: str = ""
-    """The arm whose worth is asked."""
+    """Name of the arm that is evaluated against the others."""
     strongest_control: str = ""
-    """The LLM-free control of lowest mean test loss, the plain arm aside; empty: there is none."""
+    """Name of the LLM-free control with the lowest mean test loss, excluding the plain arm; empty:
+    there is none."""
     verdict: str = ""
-    """One sentence."""
+    """Conclusion in one sentence."""
     arms: tuple[ArmReport, ...] = ()
-    """In the experiment's order."""
+    """One report per arm, in the experiment's order."""
     comparisons: tuple[Comparison, ...] = ()
-    """Pooled first, then by variation, by task, and by both."""
+    """Comparisons: pooled first, then by variation, by task, and by both."""
     health: tuple[Health, ...] = ()
-    """By task and variation."""
+    """One check per task and variation."""
     cells: tuple[Cell, ...] = ()
-    """Every run."""
+    """All runs."""
     gradient_steps_limit: int = 0
-    """Limit of gradient steps a run; 0: none."""
+    """Limit of gradient steps per run; 0: no limit."""
     evaluations_limit: int = 0
-    """Limit of evaluations a run; 0: none."""
+    """Limit of evaluations per run; 0: no limit."""
     versions: dict[str, str] = field(default_factory=dict)
     """Library versions."""

@@ -1,4 +1,4 @@
-"""Questions to the history, and their answers."""
+"""Filters for reading recorded runs, and pages of results."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mentorgrad.schema import bounded
 
 
 class View(StrEnum):
-    """How much of an event travels."""
+    """Which parts of an event are returned."""
 
     SUMMARY = "summary"
     FULL = "full"
 
 
 class RunOrder(StrEnum):
-    """In what order runs are listed."""
+    """Sort order of a list of runs."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -29,24 +29,24 @@ class RunOrder(StrEnum):
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which runs to list; an empty field does not restrict."""
+    """Filter for runs; an empty field does not restrict."""
 
     states: tuple[RunState, ...] = bounded((), max_length=64)
-    """Any of these states."""
+    """Match runs in any of these states."""
     objective: str = bounded("", max_length=100)
-    """Objective by name, for example ``label_prompt``."""
+    """Name of the objective, for example ``label_prompt``."""
     task: str = bounded("", max_length=100)
-    """Task by name."""
+    """Name of the task."""
     mentor: str = bounded("", max_length=100)
-    """Mentor or control by name."""
+    """Name of the mentor or control."""
     name_contains: str = bounded("", max_length=200)
-    """Part of the run's name."""
+    """Substring of the run's name."""
     labels: Mapping[str, str] = bounded(factory=dict, max_length=64)
-    """All of these labels."""
+    """Match runs that have all of these labels."""
     created_after: datetime | None = None
-    """Created at this time or later."""
+    """Match runs created at or after this time."""
     created_before: datetime | None = None
-    """Created before this time."""
+    """Match runs created before this time."""
 
 
 @dataclass(frozen=True)
@@ -54,35 +54,35 @@ class RunPage:
     """A page of runs."""
 
     runs: tuple[Run, ...]
-    """In the order asked for."""
+    """Runs, in the requested order."""
     next_page_token: str = ""
-    """Opaque; empty on the last page."""
+    """Page token of the next page; empty on the last page."""
 
 
 @dataclass(frozen=True)
 class EventQuery:
-    """Which events of a run to read."""
+    """Filter for the events of a run."""
 
     after_seq: int = bounded(0, ge=0)
-    """Only events with a higher number."""
+    """Return only events with a higher sequence number."""
     kinds: tuple[EventKind, ...] = bounded((), max_length=64)
-    """Any of these kinds; empty: all."""
+    """Return only these kinds; empty: all."""
     view: View = View.SUMMARY
-    """Whether raw tensors are attached."""
+    """Whether raw tensors are included."""
     effective: bool = False
     """Leave out events that a resume superseded."""
 
 
 @dataclass(frozen=True)
 class CandidateFilter:
-    """Which candidates of a run to list; an empty field does not restrict."""
+    """Filter for candidates; an empty field does not restrict."""
 
     sources: tuple[CandidateSource, ...] = bounded((), max_length=64)
-    """Any of these sources."""
+    """Match candidates from any of these sources."""
     stage: int | None = bounded(None, ge=0)
-    """Scored in this stage."""
+    """Match candidates scored in this stage, from 0."""
     best_first: bool = True
-    """Order by selection loss; else by time."""
+    """Order by selection loss, lowest first; otherwise by time."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,6 @@ class CandidatePage:
     """A page of candidates."""
 
     candidates: tuple[Candidate, ...]
-    """In the order asked for."""
+    """Candidates, in the requested order."""
     next_page_token: str = ""
-    """Opaque; empty on the last page."""
+    """Page token of the next page; empty on the last page."""

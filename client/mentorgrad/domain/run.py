@@ -1,4 +1,4 @@
-"""A run as it stands, and what it gave."""
+"""Runs: current state and result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mentorgrad.schema import bounded, figure, recorded
 
 
 class RunState(StrEnum):
-    """Where a run is in its life."""
+    """State of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,7 +25,7 @@ class RunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether the state is final."""
         return not TRANSITIONS[self]
 
 
@@ -50,11 +50,11 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
 }
-"""The allowed transitions; everything that changes a state asks here."""
+"""Allowed state transitions; every state change is checked against this table."""
 
 
 class DesiredState(StrEnum):
-    """What the control plane wants of a running worker."""
+    """State that the control plane requests of a running worker."""
 
     RUN = "run"
     PAUSE = "pause"
@@ -62,7 +62,7 @@ class DesiredState(StrEnum):
 
 
 class CandidateSource(StrEnum):
-    """Where a candidate's parameters come from."""
+    """Origin of a candidate's parameters."""
 
     SNAPSHOT = "snapshot"
     PROJECTION = "projection"
@@ -71,14 +71,14 @@ class CandidateSource(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """How well one parameter does on one split."""
+    """Score of one parameter on one split."""
 
     loss: float = figure()
-    """Mean loss over the split's rows (nats for classification)."""
+    """Mean loss over the rows of the split (in nats for classification)."""
     accuracy: float | None = figure(None)
-    """Share of rows that are right; absent where there are no classes."""
+    """Share of correctly classified rows; absent if the objective has no classes."""
     rows: int = 0
-    """Rows of the split."""
+    """Number of rows in the split."""
 
 
 @dataclass(frozen=True)
@@ -86,117 +86,118 @@ class Candidate:
     """One parameter with its score on the selection split."""
 
     candidate_id: str = ""
-    """Unique within the run, for example ``s2/step80`` or ``s2/step80/words`` or ``s2/p3``."""
+    """Unique within the run, for example ``s2/step80``, ``s2/step80/words`` or ``s2/p3``."""
     source: CandidateSource = CandidateSource.SNAPSHOT
-    """Where the parameters come from."""
+    """Origin of the parameters."""
     stage: int = 0
-    """Stage in which it was scored, from 0."""
+    """Stage in which the candidate was scored, from 0."""
     step: int = 0
-    """Step of the trajectory it belongs to."""
+    """Step of the trajectory that the candidate belongs to."""
     text: str = recorded()
-    """Nearest words (or the numbers, for ``function``)."""
+    """Nearest words, or the numbers for ``function``."""
     toward_text: str = recorded()
-    """Words it moved towards since the stage's start."""
+    """Words nearest to the direction of movement since the start of the stage."""
     positions_changed: int = 0
-    """Positions whose nearest token differs from the stage's start."""
+    """Number of positions whose nearest token differs from the start of the stage."""
     projection_distance: float | None = figure(None)
     """Mean distance between the parameters and the tokens of `text`, in the projection's metric."""
     filled: tuple[int, ...] = bounded((), max_length=4_096)
-    """Positions that a proposal's tokens fill; the others keep the incumbent's vectors."""
+    """Positions filled by the proposal's tokens; the others keep the incumbent's vectors."""
     parents: tuple[str, ...] = bounded((), max_length=4_096)
-    """Ids of the candidates it was made from."""
+    """Ids of the candidates that this one is derived from."""
     score: Score = field(default_factory=Score)
-    """On the selection split."""
+    """Score on the selection split."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run has spent."""
+    """Costs of a run."""
 
     gradient_steps: int = 0
-    """Gradient steps, probe steps and hints included."""
+    """Gradient steps, including probe steps and hints."""
     probe_steps: int = 0
-    """Of these, steps of races."""
+    """Gradient steps taken in races (included in `gradient_steps`)."""
     evaluations: int = 0
-    """Parameters scored on the whole selection split."""
+    """Number of parameters scored on the whole selection split."""
     mentor_calls: int = 0
-    """Times the mentor was asked."""
+    """Number of mentor requests."""
     usable_answers: int = 0
-    """Answers with at least one proposal that could be scored."""
+    """Number of answers with at least one proposal that could be scored."""
     fallbacks: int = 0
-    """Times the fallback proposed instead."""
+    """Number of times the fallback proposed instead of the mentor."""
     prompt_tokens: int = 0
-    """Tokens of the questions."""
+    """Tokens in questions."""
     reply_tokens: int = 0
-    """Tokens of the replies."""
+    """Tokens in replies."""
     mentor_time: timedelta = timedelta(0)
     """Time spent waiting for the mentor."""
     train_time: timedelta = timedelta(0)
-    """Wall-clock time of the worker, from start to result, over all attempts."""
+    """Wall-clock time of the worker from start to result, over all attempts."""
     lag_steps: int = 0
-    """Of the gradient steps, those taken while the mentor thought."""
+    """Gradient steps taken while waiting for the mentor in overlapped mode (included in
+    `gradient_steps`)."""
     hint_steps: int = 0
-    """Of the gradient steps, backward passes for gradient hints."""
+    """Backward passes for gradient hints (included in `gradient_steps`)."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run gave: the snapshot that was best on *selection* in the whole run."""
+    """Result of a finished run: the snapshot with the lowest selection loss of the whole run."""
 
     returned: Candidate = field(default_factory=Candidate)
-    """The candidate whose parameters are the artifact ``prompt.safetensors``."""
+    """Returned candidate; its parameters are the artifact ``prompt.safetensors``."""
     test: Score | None = None
-    """The returned snapshot on *test*, touched once."""
+    """Score of the returned snapshot on the test split, which is used only for this."""
     zero_shot: Score | None = None
-    """The bare label words on *test* (``label_prompt``)."""
+    """Test score of the label words without a prompt (``label_prompt``)."""
     majority_accuracy: float | None = figure(None)
-    """Share of the most frequent class in *test*."""
+    """Share of the most frequent class in the test split."""
     restarts_applied: int = 0
-    """Restarts that went on from a proposal."""
+    """Number of restarts that continued from a proposal."""
     usage: Usage = field(default_factory=Usage)
-    """What was spent."""
+    """Costs of the run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands: a projection of its log."""
+    """Current state of a run, a fold of its log."""
 
     run_id: str = ""
-    """Server-made, unique, sortable by time of creation."""
+    """Assigned by the server; unique, and sortable by creation time."""
     request_id: str = ""
-    """The creator's key; the same key names the same run."""
+    """Idempotency key chosen by the caller; the same key refers to the same run."""
     spec: RunSpec = field(default_factory=RunSpec)
     """The spec with all defaults filled in."""
     state: RunState = RunState.QUEUED
-    """Where it is in its life."""
+    """Current state."""
     created_at: datetime | None = None
-    """When it was created."""
+    """Creation time (UTC)."""
     started_at: datetime | None = None
-    """When a worker first took it."""
+    """Time when a worker first started the run (UTC)."""
     finished_at: datetime | None = None
-    """When it reached a final state."""
+    """Time when the run reached a final state (UTC)."""
     attempt: int = 0
-    """How many workers have taken it."""
+    """Number of workers that have started the run."""
     last_seq: int = 0
-    """Number of its last event."""
+    """Sequence number of the last event."""
     stage: int = 0
-    """Present stage, from 0."""
+    """Current stage, from 0."""
     step: int = 0
-    """Steps of the trajectory so far (probe steps not included)."""
+    """Steps of the trajectory so far, without probe steps."""
     train_loss: float | None = figure(None)
-    """Of the latest snapshot."""
+    """Train loss of the latest snapshot."""
     best_selection_loss: float | None = figure(None)
-    """Lowest selection loss of a candidate so far."""
+    """Lowest selection loss of any candidate so far."""
     restarts_applied: int = 0
-    """Restarts that went on from a proposal."""
+    """Number of restarts that continued from a proposal."""
     usage: Usage = field(default_factory=Usage)
-    """What was spent so far."""
+    """Costs so far."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Library versions that the run was created with."""
+    """Library versions at creation."""
     result: RunResult | None = None
-    """Present when it succeeded."""
+    """Result; present if the run succeeded."""
     reason: str = recorded()
-    """Why it is in this state, where that is not plain."""
+    """Reason for the state, if it is not obvious."""
 
 
 @dataclass(frozen=True)
@@ -206,38 +207,39 @@ class Snapshot:
     step: int = 0
     """Step of the trajectory, from 1."""
     train_loss: float = figure()
-    """Loss of the step's batch."""
+    """Loss on the step's batch."""
     learning_rate: float = figure()
     """Learning rate of the step."""
     gradient_norm: float = figure()
     """Euclidean norm of the step's gradient."""
     text: str = recorded()
-    """Nearest words; empty when words are not captured."""
+    """Nearest words; empty if words are not captured."""
     positions_changed: int = 0
-    """Positions whose nearest token differs from the stage's start."""
+    """Number of positions whose nearest token differs from the start of the stage."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Snapshots of a run in order, as arrays of equal first dimension."""
+    """Snapshots of a run in order, as arrays with the same first dimension."""
 
     run_id: str
-    """The run."""
+    """Id of the run."""
     snapshots: tuple[Snapshot, ...]
-    """In order of step."""
+    """Snapshots in step order."""
     stages: tuple[int, ...]
     """Stage of each snapshot."""
     parameters: np.ndarray | None = None
-    """float32 [snapshots, *shape of a parameter]; absent when not captured or not asked for."""
+    """Raw parameters, float32 [snapshots, *shape of a parameter]; absent if not captured or not
+    requested."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that a run leaves."""
+    """A file produced by a run."""
 
     name: str = ""
-    """For example ``prompt.safetensors``."""
+    """File name, for example ``prompt.safetensors``."""
     size_bytes: int = 0
-    """Length."""
+    """Size in bytes."""
     sha256: str = ""
-    """Digest in hexadecimal."""
+    """SHA-256 digest in hexadecimal."""

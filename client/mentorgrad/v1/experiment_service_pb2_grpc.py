@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub(object):
-    """Runs experiments and reports on them. Its runs are ordinary runs, to be found by the labels
-    `experiment`, `arm`, `task` and `variation`.
+    """Creates experiments and reports on them. The runs of an experiment are ordinary runs with the
+    labels `experiment`, `arm`, `task` and `variation`.
     """
 
     def __init__(self, channel):
@@ -64,41 +64,42 @@ class ExperimentServiceStub(object):
 
 
 class ExperimentServiceServicer(object):
-    """Runs experiments and reports on them. Its runs are ordinary runs, to be found by the labels
-    `experiment`, `arm`, `task` and `variation`.
+    """Creates experiments and reports on them. The runs of an experiment are ordinary runs with the
+    labels `experiment`, `arm`, `task` and `variation`.
     """
 
     def CreateExperiment(self, request, context):
-        """Validates an experiment whole and begins it. The same request_id again, or the same experiment
-        after a break, goes on where it was.
+        """Validates the whole experiment and starts it. A repeated call with the same request_id returns
+        the same experiment, also after an interruption; the experiment continues from where it
+        stopped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExperiment(self, request, context):
-        """One experiment as it stands.
+        """Returns one experiment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListExperiments(self, request, context):
-        """Experiments, newest first, in pages.
+        """Lists experiments, newest first, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelExperiment(self, request, context):
-        """Ends an experiment and those of its runs that have not ended.
+        """Cancels an experiment and all its runs that have not ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReport(self, request, context):
-        """Statistics over the runs that have ended so far.
+        """Returns statistics over the runs that have ended so far.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,8 +142,8 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService(object):
-    """Runs experiments and reports on them. Its runs are ordinary runs, to be found by the labels
-    `experiment`, `arm`, `task` and `variation`.
+    """Creates experiments and reports on them. The runs of an experiment are ordinary runs with the
+    labels `experiment`, `arm`, `task` and `variation`.
     """
 
     @staticmethod

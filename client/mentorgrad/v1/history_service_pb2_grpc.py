@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class HistoryServiceStub(object):
-    """Answers questions about runs, live ones included.
+    """Answers queries about runs, including active ones.
     """
 
     def __init__(self, channel):
@@ -78,60 +78,61 @@ class HistoryServiceStub(object):
 
 
 class HistoryServiceServicer(object):
-    """Answers questions about runs, live ones included.
+    """Answers queries about runs, including active ones.
     """
 
     def GetRun(self, request, context):
-        """One run as it stands.
+        """Returns one run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Runs by filter, in pages.
+        """Lists runs that match a filter, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamEvents(self, request, context):
-        """A run's events from a given number on; with follow, until it reaches a final state.
+        """Streams a run's events from a given sequence number. With `follow`, the stream stays open until
+        the run reaches a final state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTrajectory(self, request, context):
-        """Snapshots of a run with their parameters, in pieces.
+        """Streams the snapshots of a run with their parameters, in several messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCandidates(self, request, context):
-        """Candidates of a run, best or oldest first, in pages.
+        """Lists the candidates of a run, best or oldest first, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompareRuns(self, request, context):
-        """Several runs side by side.
+        """Returns several runs and the differences between their specs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """The files that a run left.
+        """Lists the files of a run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportRun(self, request, context):
-        """A run's whole log with raw tensors, as ImportRun takes it.
+        """Streams a run's complete log with raw tensors, in the form that ImportRun accepts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +190,7 @@ def add_HistoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HistoryService(object):
-    """Answers questions about runs, live ones included.
+    """Answers queries about runs, including active ones.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MentorServiceStub(object):
-    """Proposes restarts. It keeps nothing between sessions.
+    """Proposes restarts. It keeps no state between sessions.
     """
 
     def __init__(self, channel):
@@ -53,27 +53,27 @@ class MentorServiceStub(object):
 
 
 class MentorServiceServicer(object):
-    """Proposes restarts. It keeps nothing between sessions.
+    """Proposes restarts. It keeps no state between sessions.
     """
 
     def Advise(self, request_iterator, context):
-        """A session. The caller sends `open` and waits for `accepted`; then batches, requests and
-        outcomes go one way, acknowledgements and answers the other. After a break the caller opens
-        again and replays its pool as batches.
+        """A session. The caller sends `open` and waits for `accepted`. The caller then sends batches,
+        requests and outcomes; the mentor sends acknowledgements and answers. After a lost connection
+        the caller opens a new session and sends its pool again as batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Propose(self, request, context):
-        """One question: a trajectory in, proposals out.
+        """Answers one proposal request: a trajectory in, proposals out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMentorInfo(self, request, context):
-        """Says what this mentor is and can do.
+        """Returns the mentor's model, strategies and limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +106,7 @@ def add_MentorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MentorService(object):
-    """Proposes restarts. It keeps nothing between sessions.
+    """Proposes restarts. It keeps no state between sessions.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TrainerServiceStub(object):
-    """Creates runs and steers them. Reading them is HistoryService, at the same address.
+    """Creates runs and changes their state. HistoryService, at the same address, reads them.
     """
 
     def __init__(self, channel):
@@ -78,60 +78,61 @@ class TrainerServiceStub(object):
 
 
 class TrainerServiceServicer(object):
-    """Creates runs and steers them. Reading them is HistoryService, at the same address.
+    """Creates runs and changes their state. HistoryService, at the same address, reads them.
     """
 
     def CreateRun(self, request, context):
-        """Validates a spec and queues a run. The same request_id names the same run.
+        """Validates a spec and queues a run. The same request_id refers to the same run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """Ends a run; a running worker stops within a second or so.
+        """Cancels a run; a running worker stops within about one second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseRun(self, request, context):
-        """Checkpoints a run and frees its worker.
+        """Saves a checkpoint and frees the run's worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeRun(self, request, context):
-        """Queues a paused or interrupted run again; it goes on from its checkpoint, exactly.
+        """Queues a paused or interrupted run again; it continues exactly from its checkpoint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRun(self, request, context):
-        """Removes a run that is not running, with all that was recorded of it.
+        """Deletes a run that is not running, with everything recorded for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportRun(self, request_iterator, context):
-        """Records a run that was executed elsewhere: its events in order, the inverse of ExportRun.
+        """Records a run that was executed elsewhere. The caller streams its events in order, as ExportRun
+        returns them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadArtifact(self, request, context):
-        """Streams a file that a run left, in pieces.
+        """Streams a file of a run in several messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTrainerInfo(self, request, context):
-        """Says what this trainer offers.
+        """Returns what this trainer offers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +190,7 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainerService(object):
-    """Creates runs and steers them. Reading them is HistoryService, at the same address.
+    """Creates runs and changes their state. HistoryService, at the same address, reads them.
     """
 
     @staticmethod
