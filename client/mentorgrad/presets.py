@@ -1,9 +1,9 @@
-"""Presets: specs by name, to run as they are or to change.
+"""Presets: named run specs.
 
     spec = presets.preset("maao_released")
 
-`mentorgrad run --preset NAME` takes one as the base of what the command line says. A preset is
-nothing but values of a spec's fields: each of them can be set by itself too.
+`mentorgrad run --preset NAME` starts from a preset; other options override its fields. A preset
+only sets fields of a spec, and each field can also be set individually.
 """
 
 from __future__ import annotations
@@ -31,16 +31,22 @@ __all__ = ["PRESETS", "maao_released", "preset", "preset_fields"]
 
 
 def maao_released() -> RunSpec:
-    """The method as its released code does it, where that differs from how it is described.
+    """The MaaO method as implemented in its released code, including deviations from the paper.
 
-    Projection takes the farthest token, of the ids 4 to 14999, pieces of words among them and
-    written apart. The mentor sees the first snapshots of a stage, every second one, never the best
-    nor the latest. The first proposal is taken unscored; it is put in behind the mark of start, cut
-    or padded with the word "a"; the optimizer's moments stay. Three rounds, then plain tuning. The
-    strategy of the same name asks the question that belongs to it.
+    - The projection takes the farthest token, from ids 4 to 14999. Word pieces are included and
+      written with spaces between them.
+    - The mentor sees every second snapshot from the start of a stage, neither the best nor the
+      latest one.
+    - The first proposal is used without scoring. It is placed after the start token and truncated,
+      or padded with the word "a". The optimizer's moments are kept.
+    - There are three restarts, followed by tuning without restarts.
+    - The strategy `maao_released` asks the question that the released code asks.
 
-    Unlike there, live weights survive a scoring, *selection* and *test* are two splits, and an LLM
-    that does not answer holds nothing up. The mentor's name is left open.
+    Unlike in the released code, scoring does not modify the trained parameters, the selection and
+    test splits are separate, and an LLM that does not answer does not block the run. The preset
+    does not set the mentor's name.
+
+    Source: arXiv 2405.19732 and its code, LLM-catalyst.
     """
     return RunSpec(
         objective=PromptTuning(
@@ -63,14 +69,14 @@ def maao_released() -> RunSpec:
 
 
 PRESETS: dict[str, Callable[[], RunSpec]] = {"maao_released": maao_released}
-"""Name → what makes its spec."""
+"""Maps each preset name to a function that returns its spec."""
 
 
 def preset(name: str) -> RunSpec:
-    """The spec of a preset.
+    """Returns the spec of a preset.
 
     Raises:
-        InvalidInput: There is none of this name.
+        InvalidInput: No preset has this name.
     """
     if name not in PRESETS:
         raise InvalidInput.field(
@@ -80,16 +86,16 @@ def preset(name: str) -> RunSpec:
 
 
 def preset_fields(name: str) -> dict[str, Any]:
-    """What a preset changes of the defaults, as nested tables of a spec's fields.
+    """Returns the fields that a preset changes from the defaults, as nested dictionaries.
 
     Raises:
-        InvalidInput: There is none of this name.
+        InvalidInput: No preset has this name.
     """
     return _changed(to_dict(preset(name)), to_dict(RunSpec()))
 
 
 def _changed(ours: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Entries of `ours` that `defaults` has not, table by table."""
+    """Entries of `ours` that differ from `defaults`, recursively."""
     changed: dict[str, Any] = {}
     for key, value in ours.items():
         default = defaults.get(key)

@@ -1,4 +1,4 @@
-"""What calls give back beyond the model of a run: plain frozen dataclasses, named as the protos."""
+"""Results of client calls: frozen dataclasses with the same names as the protos."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from mentorgrad.serialization import to_dict
 
 @dataclass(frozen=True)
 class CreatedRun:
-    """A run that was asked for."""
+    """Result of creating a run."""
 
     run: Run = field(default_factory=Run)
-    """As it stands."""
+    """Current state of the run."""
     created: bool = False
-    """Whether this call created it; false when the request_id was known already."""
+    """Whether this call created it; false if the request_id was already known."""
     warnings: tuple[str, ...] = ()
-    """What the caller should know, for example that the mentor is absent."""
+    """Warnings for the caller, for example that the mentor is absent."""
 
 
 @dataclass(frozen=True)
 class CreatedExperiment:
-    """An experiment that was asked for."""
+    """Result of creating an experiment."""
 
     experiment: Experiment = field(default_factory=Experiment)
-    """As it stands."""
+    """Current state of the experiment."""
     created: bool = False
-    """Whether this call created it; false when the request_id was known already."""
+    """Whether this call created it; false if the request_id was already known."""
     warnings: tuple[str, ...] = ()
-    """What may be wrong, for example that a mentor is absent."""
+    """Possible problems, for example that a mentor is absent."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +44,29 @@ class SpecDifference:
     field: str = ""
     """Path of the field, for example ``mentor.name``."""
     values: tuple[str, ...] = ()
-    """One value a run, in the order of the runs, as JSON; ``null`` where it is absent."""
+    """One value per run, as JSON, in the order of the runs; ``null`` if the field is absent."""
 
 
 @dataclass(frozen=True)
-class RunComparison:
-    """Several runs side by side."""
+class Comparison:
+    """Several runs and the differences between their specs."""
 
     runs: tuple[Run, ...] = ()
-    """In the order asked for."""
+    """Runs, in the requested order."""
     differences: tuple[SpecDifference, ...] = ()
-    """Fields of the spec in which they differ."""
+    """Fields in which the specs differ."""
 
 
 @dataclass(frozen=True)
 class MentorEntry:
-    """A mentor that a trainer knows."""
+    """A mentor or control that a trainer knows."""
 
     name: str = ""
-    """Name to put into a spec."""
+    """Name to use in a spec."""
     available: bool = False
     """Whether it answered just now."""
     model: str = ""
-    """Model behind it, when it answered; ``control`` for sources of proposals without an LLM."""
+    """Model of the mentor, if it answered; ``control`` for proposal sources without an LLM."""
 
 
 @dataclass(frozen=True)
@@ -74,29 +74,29 @@ class TrainerInfo:
     """What a trainer offers."""
 
     version: str = ""
-    """Version of the service."""
+    """Service version."""
     devices: tuple[str, ...] = ()
-    """Devices that runs are executed on, for example ``cpu`` or ``cuda:0``."""
+    """Devices that execute runs, for example ``cpu`` or ``cuda:0``."""
     objectives: tuple[str, ...] = ()
-    """Objectives by name."""
+    """Names of the objectives."""
     functions: tuple[str, ...] = ()
-    """Functions of the ``function`` objective."""
+    """Function names of the ``function`` objective."""
     tasks: tuple[str, ...] = ()
-    """Built-in tasks by name."""
+    """Names of the built-in tasks."""
     optimizers: tuple[str, ...] = ()
-    """Optimizers by name."""
+    """Names of the optimizers."""
     mentors: tuple[MentorEntry, ...] = ()
-    """Mentors and controls by name."""
+    """Mentors and controls."""
     worker_slots: int = 0
-    """Runs that may execute at once."""
+    """Maximum number of runs executed at once."""
     queued_runs: int = 0
-    """Runs that wait now."""
+    """Number of runs in the queue."""
     queue_limit: int = 0
-    """Most runs that may wait."""
+    """Maximum number of runs in the queue."""
 
 
 def spec_differences(specs: Sequence[RunSpec]) -> tuple[SpecDifference, ...]:
-    """Fields in which specs differ, by path."""
+    """The fields in which specs differ, sorted by path."""
     flat = [_leaves(to_dict(spec)) for spec in specs]
     found = []
     for path in sorted({path for leaves in flat for path in leaves}):
@@ -107,7 +107,7 @@ def spec_differences(specs: Sequence[RunSpec]) -> tuple[SpecDifference, ...]:
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> dict[str, str]:
-    """Path → JSON of every value that is not a table."""
+    """Maps the path of every leaf value to its JSON."""
     leaves = {}
     for name, member in value.items():
         where = f"{path}.{name}" if path else name

@@ -414,7 +414,7 @@ BAD: list[tuple[str, RunSpec, str, str, str]] = [
         spec(objective=LabelPrompt(encoder="pkg:nowhere/model")),
         "MODEL_NOT_FOUND",
         f"{PROMPT}.encoder",
-        "takes no models of the package 'nowhere'",
+        "does not load models from the package 'nowhere'",
     ),
     ("path", own("../outside.jsonl"), "DATA_NOT_FOUND", "spec.task.data.train", "data root"),
     ("link", own("link.jsonl"), "DATA_NOT_FOUND", "spec.task.data.train", "data root"),

@@ -90,15 +90,15 @@ class ExperimentSpec(Validated):
         for name in ("tasks", "arms", "variations"):
             names = [item.name for item in getattr(self, name)]
             if len(set(names)) < len(names):
-                yield Violation(name, "must not have the same name twice")
+                yield Violation(name, "must have unique names")
         if len(set(self.seeds)) < len(self.seeds):
-            yield Violation("seeds", "must not repeat a seed")
+            yield Violation("seeds", "must not contain a seed twice")
         if self.subject and self.subject not in {arm.name for arm in self.arms}:
             yield Violation("subject", "must be the name of an arm")
         if self.tuning.learning_rates and not self.tuning.seeds:
             yield Violation("tuning.seeds", "must have at least 1")
         if self.runs > MAX_RUNS:
-            yield Violation("", f"makes {self.runs} runs, more than {MAX_RUNS}")
+            yield Violation("", f"has {self.runs} runs, more than the limit of {MAX_RUNS}")
 
     @property
     def runs(self) -> int:

@@ -258,15 +258,15 @@ class Task(Validated):
         """Checks that custom tasks have a description and labels, and that labels are distinct."""
         is_hub = self.name.startswith("hf:")
         if is_hub and self.data is not None:
-            yield Violation("data", "cannot be given with an `hf:` name")
+            yield Violation("data", "cannot be combined with an `hf:` name")
         if not is_hub and self.hub is not None:
-            yield Violation("hub", "needs an `hf:` name")
+            yield Violation("hub", "requires an `hf:` name")
         if self.data is not None and len(self.labels) < 2:
-            yield Violation("labels", "needs at least two label words with `data`")
+            yield Violation("labels", "must have at least two label words with `data`")
         if self.data is not None and not self.description:
-            yield Violation("description", "needs one line with `data`")
+            yield Violation("description", "is required with `data`")
         if len(set(self.labels)) < len(self.labels):
-            yield Violation("labels", "must not repeat a label word")
+            yield Violation("labels", "must not contain a label word twice")
 
 
 @dataclass(frozen=True)

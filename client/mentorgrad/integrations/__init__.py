@@ -1,5 +1,5 @@
-"""Sessions for the training loops of other libraries; each module needs its library installed.
+"""Mentor sessions for the training loops of other libraries.
 
-Nothing of the SDK imports these modules: `torch` for a plain loop, `huggingface` for a `Trainer`
-with PEFT, `lightning` for Lightning.
+`torch` supports a plain torch loop, `huggingface` a `Trainer` with PEFT, and `lightning` Lightning.
+Each module requires its library to be installed; the rest of the SDK does not import them.
 """

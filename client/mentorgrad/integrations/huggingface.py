@@ -1,4 +1,4 @@
-"""A PEFT prompt in a Hugging Face `Trainer`, advised by a mentor.
+"""A PEFT soft prompt in a Hugging Face `Trainer`, with restarts proposed by a mentor.
 
 with MentorClient(...).session(task=..., n_tokens=8) as session:
     trainer.add_callback(MentorCallback(session, selection=batches))
@@ -25,16 +25,18 @@ __all__ = ["MentorCallback", "Rules", "soft_prompt"]
 class MentorCallback(TrainerCallback):  # type: ignore[misc]
     """Restarts the soft prompt of a PEFT model from a mentor's proposals.
 
-    The mentor hears of the steps that the `Trainer` logs (`logging_steps`); before every step that
-    follows a multiple of `stage_steps` it is asked, and a race decides (see `AdvisedPrompt`).
+    The mentor receives the steps that the `Trainer` logs (`logging_steps`). After each multiple of
+    `stage_steps`, before the next step, the mentor is asked and a race decides (see
+    `AdvisedPrompt`).
 
     Args:
         session: An open session.
-        selection: Batches of the *selection* split as the model takes them, labels included, for
-            example a `DataLoader`; read anew for each score.
-        score: Scores the model as it stands instead; called without gradients.
-        rules: When the mentor is asked, and how a restart is decided.
-        tokenizer: The model's; by default the `Trainer`'s `processing_class`.
+        selection: Batches of the selection split in the form the model accepts, with labels, for
+            example a `DataLoader`; iterated again for each score.
+        score: Returns the score of the current model, instead of the mean loss over `selection`;
+            called without gradients.
+        rules: When the mentor is asked and how a restart is decided.
+        tokenizer: Tokenizer of the model; None: the `Trainer`'s `processing_class`.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
         tokenizer: Any = None,
     ) -> None:
         self.advised: AdvisedPrompt | None = None
-        """From the begin of the training on."""
+        """Set when training begins."""
         self._session = session
         self._selection = selection
         self._score = score
@@ -55,11 +57,17 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
         self._tokenizer = tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        """Finds the prompt, its words and its optimizer."""
+        """Finds the soft prompt, its vocabulary and its optimizer.
+
+        Raises:
+            InvalidInput: There is no tokenizer, or the model has no prompt tuning.
+        """
         model, loader = parts["model"], parts["train_dataloader"]
         tokenizer = self._tokenizer or parts.get("processing_class")
         if tokenizer is None:
-            raise InvalidInput.field("tokenizer", "is needed here or as `processing_class`")
+            raise InvalidInput.field(
+                "tokenizer", "is required, here or as the Trainer's `processing_class`"
+            )
 
         def loss(batch: Mapping[str, Any]) -> Tensor:
             found: Tensor = model(**_moved(batch, model.device)).loss
@@ -82,24 +90,24 @@ class MentorCallback(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
     ) -> None:
-        """Tells of the step that was logged."""
+        """Sends the logged step to the mentor."""
         if self.advised is not None and logs is not None and "loss" in logs:
             rate = logs.get("learning_rate", 0.0)
             self.advised.push(state.global_step, float(logs["loss"]), float(rate))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        """Asks, between two stages."""
+        """Asks the mentor at the end of a stage."""
         step = state.global_step
         if self.advised is not None and step and step % self._rules.stage_steps == 0:
-            parts["model"].train()  # as the step that begins will; an evaluation may lie between
+            parts["model"].train()  # the next step does this too; an evaluation may have changed it
             self.advised.consult()
 
 
 def soft_prompt(model: Any) -> Tensor:
-    """The soft prompt of a PEFT model, float [virtual tokens, width].
+    """Returns the soft prompt of a PEFT model, float [virtual tokens, width].
 
     Raises:
-        InvalidInput: Its active adapter is no prompt tuning.
+        InvalidInput: The active adapter of the model is not prompt tuning.
     """
     encoders = getattr(model, "prompt_encoder", {})
     adapter = getattr(model, "active_adapter", None)

@@ -1,4 +1,4 @@
-"""A soft prompt in a Lightning module, advised by a mentor.
+"""A soft prompt in a Lightning module, with restarts proposed by a mentor.
 
 with MentorClient(...).session(task=..., n_tokens=8) as session:
     advice = MentorCallback(session, words, loss=Tuned.loss, selection=batches)
@@ -25,17 +25,18 @@ __all__ = ["MentorCallback", "Rules", "Words"]
 class MentorCallback(Callback):  # type: ignore[misc]
     """Restarts the soft prompt of a module from a mentor's proposals.
 
-    Before every step that follows a multiple of `stage_steps` the mentor is asked, and a race
+    After each multiple of `stage_steps`, before the next step, the mentor is asked and a race
     decides (see `AdvisedPrompt`).
 
     Args:
         session: An open session.
-        words: The words of the prompt's embedding space.
-        loss: The module and a batch → the batch's mean loss, free of logging.
-        selection: Batches of the *selection* split, read anew for each score.
-        score: Scores the module as it stands instead; called without gradients.
-        prompt: Name of the module's parameter, float [positions, width].
-        rules: When the mentor is asked, and how a restart is decided.
+        words: Vocabulary of the prompt's embedding space.
+        loss: Takes the module and a batch and returns the batch's mean loss; must not log.
+        selection: Batches of the selection split, iterated again for each score.
+        score: Returns the score of the current module, instead of the mean loss over `selection`;
+            called without gradients.
+        prompt: Name of the module's soft prompt parameter, float [positions, width].
+        rules: When the mentor is asked and how a restart is decided.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class MentorCallback(Callback):  # type: ignore[misc]
         rules: Rules | None = None,
     ) -> None:
         self.advised: AdvisedPrompt | None = None
-        """From the begin of the training on."""
+        """Set when training begins."""
         self._session = session
         self._words = words
         self._loss = loss
@@ -62,10 +63,11 @@ class MentorCallback(Callback):  # type: ignore[misc]
         self._sum = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds the prompt and its optimizer.
+        """Finds the soft prompt and its optimizer.
 
         Raises:
-            InvalidInput: No race could draw batches from the training's loader.
+            InvalidInput: The train loader is not a single `DataLoader` with a batch size. Races
+                draw their batches from it.
         """
         loader = trainer.train_dataloader
         rows = loader.batch_size if isinstance(loader, DataLoader) else None
@@ -93,10 +95,10 @@ class MentorCallback(Callback):  # type: ignore[misc]
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Asks, between two stages."""
+        """Asks the mentor at the end of a stage."""
         step = trainer.global_step
-        # Batches of one step, where gradients accumulate, begin at the same number; a race after
-        # the first of them would drop its gradient.
+        # With gradient accumulation, several batches have the same step number; a race after the
+        # first of them would drop its gradient.
         if self.advised is not None and step > self._asked and step % self._rules.stage_steps == 0:
             self._asked = step
             self.advised.consult()
@@ -109,11 +111,11 @@ class MentorCallback(Callback):  # type: ignore[misc]
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Tells of the step, once all batches of it were seen."""
+        """Sends the step to the mentor after its last batch."""
         loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
         if self.advised is None or loss is None:
             return
-        self._sum += float(loss)  # Lightning divides by the batches of a step
+        self._sum += float(loss)  # Lightning divides by the number of batches per step
         if trainer.global_step > self._told:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             self.advised.push(trainer.global_step, self._sum, float(rate))

@@ -1,12 +1,12 @@
-"""A soft prompt in a torch loop of one's own, advised by a mentor.
+"""A soft prompt in a plain torch training loop, with restarts proposed by a mentor.
 
     words = Words(model.get_input_embeddings().weight, tokenizer)
     advised = AdvisedPrompt(session, prompt, words, optimizer, score=score, losses=losses)
     for step, batch in enumerate(batches, start=1):
         ...  # loss, backward, optimizer.step()
-        advised.step(step, loss)  # tells the mentor; restarts the prompt where a proposal is better
+        advised.step(step, loss)  # sends the step to the mentor; restarts from a better proposal
 
-One process, one device: nothing is synchronised between the ranks of a distributed job.
+One process and one device are supported; the ranks of a distributed job are not synchronised.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from mentorgrad.session import MentorSession
 __all__ = ["AdvisedPrompt", "Rules", "Words", "batch_losses", "mean_loss"]
 
 Moments = dict[str, Any]
-"""An optimizer's state of one parameter."""
+"""The optimizer's state for one parameter."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """When the mentor is asked, and how a restart is decided."""
+    """When the mentor is asked and how a restart is decided."""
 
     stage_steps: int = 50
-    """Gradient steps between two questions."""
+    """Gradient steps between two mentor requests."""
     proposals: int = 8
-    """Proposals asked for."""
+    """Proposals per restart."""
     finalists: int = 3
-    """Proposals that enter a race with the present prompt."""
+    """Number of proposals that enter a race with the current prompt."""
     probe_steps: int = 10
-    """Gradient steps of each branch of a race."""
+    """Gradient steps per branch of a race."""
     timeout: float = 60.0
-    """Seconds to wait for an answer."""
+    """Maximum time to wait for one answer, in seconds."""
 
 
 @dataclass(frozen=True)
 class _Entrant:
-    """A proposal that can be gone on from."""
+    """A proposal that was embedded and scored."""
 
     name: str
     vectors: Tensor
@@ -59,7 +59,7 @@ class _Entrant:
 
 @dataclass(frozen=True)
 class _End:
-    """Where a branch of a race ended."""
+    """Final state of a branch of a race."""
 
     vectors: Tensor
     moments: Moments
@@ -67,22 +67,25 @@ class _End:
 
 
 class AdvisedPrompt:
-    """A soft prompt that goes on from a mentor's proposals where they are better.
+    """A soft prompt that restarts from a mentor's proposals when they are better.
 
-    With `losses` a restart is decided by a race: the present prompt and the best-scored proposals
-    each take `probe_steps` gradient steps of their own, and the lowest selection loss goes on, with
-    its moments. Without, a proposal is taken when it scores better than the present prompt written
-    as words; a fresh prompt hardly ever beats a trained one at once.
+    With `losses`, a race decides: the current prompt and the best-scored proposals each take
+    `probe_steps` gradient steps, and training continues from the lowest selection loss, with its
+    optimizer moments. Without `losses`, a proposal is used if it scores better than the current
+    prompt written as words. (A new prompt hardly ever scores better than the trained soft prompt
+    itself.)
 
     Args:
         session: An open session.
-        prompt: float [positions, width], moved by `optimizer`; restarts are written into it.
-        words: The words of its embedding space.
-        optimizer: Its state of `prompt` is reset at a restart; that of other parameters stays.
-        score: Scores the prompt as it stands, on *selection*; called without gradients.
-        losses: Yields the loss of one *train* batch after the other, each taken with the prompt as
-            it stands then; None: no race.
-        rules: When, and how.
+        prompt: float [positions, width], updated by `optimizer`; restarts are written into it.
+        words: Vocabulary of the prompt's embedding space.
+        optimizer: Its state for `prompt` is replaced at a restart; its state for other parameters
+            is kept.
+        score: Returns the score of the current prompt on the selection split; called without
+            gradients.
+        losses: Yields the losses of successive train batches, each computed with the prompt at that
+            time; None: no race.
+        rules: When the mentor is asked and how a restart is decided.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class AdvisedPrompt:
         rules: Rules | None = None,
     ) -> None:
         self.restarts = 0
-        """Times it went on from a proposal."""
+        """Number of restarts from a proposal."""
         self._session = session
         self._prompt = prompt
         self._words = words
@@ -108,25 +111,33 @@ class AdvisedPrompt:
         self._origin = prompt.detach().clone()
 
     def step(self, step: int, loss: float | Tensor) -> bool:
-        """To be called after each step of the optimizer; whether the prompt was restarted.
+        """Sends one step to the mentor and asks it at the end of a stage.
+
+        Call this after each `optimizer.step()`.
 
         Args:
-            step: Number of the step, from 1; at each multiple of `stage_steps` the mentor is asked.
-            loss: Of the step's batch.
+            step: Number of the step, from 1; the mentor is asked at each multiple of `stage_steps`.
+            loss: Loss of the step's batch.
+
+        Returns:
+            Whether the prompt was restarted from a proposal.
         """
         self.push(step, float(loss.detach() if isinstance(loss, Tensor) else loss))
         return step % self._rules.stage_steps == 0 and self.consult()
 
     def push(self, step: int, loss: float, learning_rate: float = 0.0) -> None:
-        """Tells of one step."""
+        """Sends one step to the mentor."""
         keep = self._session.recording is not None or self._session.wants.parameters
         row = self._prompt.detach().float().cpu().numpy() if keep else None
         text = self._words.project(self._prompt)
         self._session.push(step, loss, text=text, parameters=row, learning_rate=learning_rate)
 
     def consult(self) -> bool:
-        """Scores the prompt, asks the mentor, and goes on from what is best; whether that is a
-        proposal."""
+        """Scores the prompt, asks the mentor, and continues from the best starting point.
+
+        Returns:
+            Whether the prompt was restarted from a proposal.
+        """
         here = self._prompt.detach().clone()
         incumbent, in_words = self._tell(here)
         answer = self._session.ask(
@@ -149,7 +160,7 @@ class AdvisedPrompt:
     # -- scoring ------------------------------------------------------------------------------
 
     def _tell(self, here: Tensor) -> tuple[Candidate, Candidate]:
-        """The present prompt, as it is and written as words, as candidates."""
+        """Reports the current prompt as two candidates: as it is, and written as words."""
         text, toward = self._words.project(here), self._words.toward(self._origin, here)
         soft = self._scored(here)
         incumbent = self._session.candidate(
@@ -173,7 +184,7 @@ class AdvisedPrompt:
     def _entrants(
         self, answer: Answer, here: Tensor
     ) -> tuple[list[_Entrant], list[ProposalOutcome]]:
-        """The proposals that can be gone on from, best first, and what became of the others."""
+        """Returns the embedded and scored proposals, best first, and the outcomes of the others."""
         entrants: list[_Entrant] = []
         refused: list[ProposalOutcome] = []
         for proposal in answer.proposals:
@@ -204,7 +215,7 @@ class AdvisedPrompt:
         return sorted(entrants, key=lambda entrant: entrant.score.loss), refused
 
     def _scored(self, vectors: Tensor) -> Score:
-        """The score of some vectors; the prompt is left as it is."""
+        """Scores vectors; the prompt is restored afterwards."""
         kept = self._prompt.detach().clone()
         try:
             self._write(vectors)
@@ -271,13 +282,13 @@ class AdvisedPrompt:
     def _probe(
         self, losses: Callable[[], Iterator[Tensor]], start: Tensor, moments: Moments, seed: int
     ) -> _End:
-        """A branch of a race; every one sees the same batches."""
+        """Runs one branch of a race; all branches use the same batches."""
         self._write(start)
         self._load(moments)
         with torch.random.fork_rng():
             torch.manual_seed(seed % 2**63)
             for _, loss in zip(range(self._rules.probe_steps), losses(), strict=False):
-                # No gradient but the prompt's: the optimizer leaves other parameters as they are.
+                # Only the prompt has a gradient, so the optimizer does not change other parameters.
                 self._optimizer.zero_grad(set_to_none=True)
                 (self._prompt.grad,) = torch.autograd.grad(loss, self._prompt)
                 self._optimizer.step()
@@ -287,11 +298,11 @@ class AdvisedPrompt:
         return _End(end, self._moments(), loss_after if math.isfinite(loss_after) else math.inf)
 
     def _moments(self) -> Moments:
-        """A copy of the optimizer's state of the prompt."""
+        """Copies the optimizer's state for the prompt."""
         return _copied(self._optimizer.state.get(self._prompt, {}))
 
     def _load(self, moments: Moments) -> None:
-        """Gives the optimizer a copy of a state; an empty one resets it."""
+        """Sets the optimizer's state for the prompt to a copy; an empty state resets it."""
         self._optimizer.state.pop(self._prompt, None)
         if moments:
             self._optimizer.state[self._prompt] = _copied(moments)
@@ -324,12 +335,15 @@ def _copied(moments: Moments) -> Moments:
 def mean_loss(
     model: torch.nn.Module, loss: Callable[[Any], Tensor], batches: Iterable[Any]
 ) -> Score:
-    """A model's mean loss over the rows of some batches, in evaluation mode.
+    """Computes a model's mean loss over the rows of batches, in evaluation mode.
 
     Args:
-        model: Each of its modules is put back into the mode it was in.
-        loss: A batch's mean loss.
-        batches: Read once.
+        model: The model; the mode of each of its modules is restored afterwards.
+        loss: Returns the mean loss of a batch.
+        batches: Batches; iterated once.
+
+    Returns:
+        The mean loss and the number of rows; the loss is NaN if there are no rows.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -340,26 +354,26 @@ def mean_loss(
             total += loss(batch).item() * count
             rows += count
     finally:
-        for module, mode in modes:  # a frozen part may be in evaluation mode for good
+        for module, mode in modes:  # a frozen module may always be in evaluation mode
             module.training = mode
     return Score(total / rows if rows else math.nan, None, rows)
 
 
 def _rows(batch: Any) -> int:
-    """Rows of a batch: a tensor, or the first one of a mapping or sequence."""
+    """Number of rows of a batch: of the tensor, or of the first one in a mapping or sequence."""
     while not isinstance(batch, Tensor):
         batch = next(iter(batch.values() if isinstance(batch, Mapping) else batch))
     return len(batch)
 
 
 def batch_losses(loss: Callable[[Any], Tensor], loader: Any, rows: int) -> Iterator[Tensor]:
-    """Losses of shuffled batches, over and over.
+    """Yields the losses of shuffled batches, without end.
 
     Args:
-        loss: A batch's mean loss.
-        loader: A `DataLoader`, or a wrapper of one. One that is being iterated already must not be
-            iterated again, so only its data set and collation are used.
-        rows: Rows of a batch.
+        loss: Returns the mean loss of a batch.
+        loader: A `DataLoader`, or a wrapper of one. Only its data set and collate function are
+            used, since the training loop may be iterating it already.
+        rows: Rows per batch.
     """
     fresh = DataLoader(loader.dataset, rows, shuffle=True, collate_fn=loader.collate_fn)
     while True:

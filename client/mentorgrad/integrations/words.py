@@ -1,4 +1,4 @@
-"""The words of an embedding table: soft prompts as words, and words as soft prompts."""
+"""Conversion between soft prompts and words of a model's vocabulary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Rejected", "Words"]
 
 
 class Rejected(Exception):
-    """A proposal cannot be embedded; says what becomes of it."""
+    """A proposal cannot be embedded. `status` is the proposal's outcome."""
 
     def __init__(self, status: ProposalStatus, detail: str) -> None:
         super().__init__(detail)
@@ -23,18 +23,18 @@ class Rejected(Exception):
 
 
 class Words:
-    """The words of an embedding table: soft prompts as words, and words as soft prompts.
+    """The whole words of a model's vocabulary. Writes soft prompts as words and embeds words.
 
     Args:
-        table: float [tokens, width]: the model's input embeddings; not written to.
-        tokenizer: The model's, of Hugging Face's interface.
+        table: float [tokens, width]: the model's input embeddings; not modified.
+        tokenizer: The model's tokenizer, with the interface of Hugging Face.
     """
 
     def __init__(self, table: Tensor, tokenizer: Any) -> None:
         self._table = table.detach()
         self._tokenizer = tokenizer
         spaced, bare = (self._encode([text])[0] for text in (" word", "word"))
-        # Byte-level vocabularies spell a word after a space and one at the start in two ways.
+        # Byte-level vocabularies have different tokens for a word after a space and at the start.
         self._lead = "" if spaced == bare else " "
         ids, self._words = self._whole_words()
         self._unit = functional.normalize(self._table[ids].float(), dim=-1)
@@ -44,7 +44,7 @@ class Words:
         return found
 
     def _whole_words(self) -> tuple[list[int], list[str]]:
-        """Tokens of two letters or more, nothing but letters, that are spelled by themselves."""
+        """Token ids and texts of the words: two or more letters, and a single token by itself."""
         special = set(self._tokenizer.all_special_ids)
         known = range(len(self._table))
         ids = sorted(set(self._tokenizer.get_vocab().values()) - special)
@@ -56,33 +56,45 @@ class Words:
         return [token for token, _ in kept], [text for _, text in kept]
 
     def project(self, vectors: Tensor) -> str:
-        """[positions, width] → the nearest words by cosine, joined by spaces."""
+        """Returns the nearest words by cosine similarity, joined with spaces.
+
+        Args:
+            vectors: [positions, width].
+        """
         directions = functional.normalize(vectors.detach().float(), dim=-1)
         nearest = (directions @ self._unit.T).argmax(-1)
         return " ".join(self._words[index] for index in nearest.tolist())
 
     def toward(self, start: Tensor, vectors: Tensor) -> str:
-        """[positions, width] twice → the words nearest to the displacements; where there is none,
-        to the vectors."""
+        """Returns the words nearest to the direction of movement, joined with spaces.
+
+        Args:
+            start: [positions, width], before the movement.
+            vectors: [positions, width], after it. A position that did not move gives the word
+                nearest to its vector.
+        """
         moves = vectors.detach() - start.detach()
         still = (moves == 0).all(-1, keepdim=True)
         return self.project(torch.where(still, vectors.detach(), moves))
 
     def embed(self, text: str, around: Tensor) -> Tensor:
-        """A text as a soft prompt; positions that it does not fill keep the vectors of `around`.
+        """Embeds a text as a soft prompt.
 
         Args:
             text: Words.
-            around: [positions, width].
+            around: [positions, width]; positions that the text does not fill keep these vectors.
+
+        Returns:
+            [positions, width].
 
         Raises:
-            Rejected: It is empty or too long.
+            Rejected: The text is empty or has more tokens than there are positions.
         """
         ids = self._encode([self._lead + text.strip()])[0] if text.strip() else []
         if not ids:
-            raise Rejected(ProposalStatus.EMPTY, "there are no words in it")
+            raise Rejected(ProposalStatus.EMPTY, "it contains no words")
         if len(ids) > len(around):
-            detail = f"{len(ids)} tokens, and the prompt has {len(around)}"
+            detail = f"it has {len(ids)} tokens; the prompt has {len(around)}"
             raise Rejected(ProposalStatus.TOO_LONG, detail)
         vectors = around.detach().clone()
         vectors[: len(ids)] = self._table[ids].to(vectors)

@@ -57,8 +57,8 @@ def test_only_known_packages_can_be_named(package: str, tmp_path: Path) -> None:
     """What else is installed, or lies in the working folder, is not even said to be there."""
     spec = RunSpec(LabelPrompt(encoder=f"pkg:{package}/model"))
     assert violation(spec, tmp_path).startswith(
-        f"spec.objective.label_prompt.encoder: this server takes no models of the package "
-        f"{package!r}"
+        f"spec.objective.label_prompt.encoder: this server does not load models from "
+        f"the package {package!r}"
     )
     assert model_refs.resolve(DEFAULT_ENCODER, roots=[]).is_dir()
 
@@ -89,11 +89,11 @@ def test_a_revision_goes_down_only(
     for place in (tmp_path / "outside", tmp_path / "models--org--name" / "outside"):
         place.write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert model_refs.resolve(f"hf:org/name@{COMMIT}").name == COMMIT
-    with pytest.raises(InvalidInput, match="is not of the form"):
-        model_refs.resolve(f"hf:org/name@{revision}")
-    with pytest.raises(InvalidInput, match="is not of the form"):
-        dataset_refs.resolve(f"hf:org/name@{revision}", roots=[tmp_path])
+    assert models.resolve(f"hf:org/name@{COMMIT}").name == COMMIT
+    with pytest.raises(InvalidInput, match="does not have the form"):
+        models.resolve(f"hf:org/name@{revision}")
+    with pytest.raises(InvalidInput, match="does not have the form"):
+        data_sets.resolve(f"hf:org/name@{revision}", roots=[tmp_path])
 
 
 MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
