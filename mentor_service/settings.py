@@ -12,48 +12,59 @@ from service_common.settings import ListenerSettings, OperationSettings, Service
 
 
 class MentorSettings(OperationSettings, ListenerSettings):
-    """Flags, `MENTORGRAD_MENTOR_*` environment or a TOML file, in that order of strength."""
+    """Settings of a mentor service.
+
+    Flags override `MENTORGRAD_MENTOR_*` environment variables, which override a TOML file.
+    """
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_MENTOR_", extra="forbid")
 
-    listen: str = Field("127.0.0.1:50552", description="Address to serve on; port 0: a free one.")
+    listen: str = Field(
+        "127.0.0.1:50552", description="Listen address, HOST:PORT; port 0: any free port."
+    )
     model: str = Field(
         DEFAULT_MENTOR_MODEL,
-        description="Model: a path, pkg:package/path or hf:org/repo:file; with the "
-        "openai backend, its name at the server.",
+        description="Model of the mentor: a path, pkg:package/path or hf:org/repo:file; with the "
+        "openai backend, the model name on the server.",
     )
     backend: Literal["llama_cpp", "openai"] = Field(
-        "llama_cpp", description="llama_cpp (in this process) or openai (any compatible server)."
+        "llama_cpp",
+        description="LLM backend: llama_cpp (in process) or openai (any compatible server).",
     )
     base_url: str = Field(
-        "", description="Address of the OpenAI-compatible server, such as http://127.0.0.1:8080/v1."
+        "", description="URL of the OpenAI-compatible server, such as http://127.0.0.1:8080/v1."
     )
     threads: int = Field(
-        1, ge=1, le=256, description="Threads of llama.cpp. They spin, so leave cores to others."
+        1,
+        ge=1,
+        le=256,
+        description="Threads of llama.cpp. They spin, so leave cores for other processes.",
     )
     gpu_layers: int | None = Field(
         None,
         ge=-1,
         le=10_000,
-        description="Layers on the GPU; -1: all. Default: all if there is one.",
+        description="Model layers on the GPU; -1: all. Default: all if there is a GPU.",
     )
     context: int = Field(
         4096,
         ge=256,
         le=1_048_576,
-        description="Tokens of a question and its reply together; the local model's memory holds "
-        "twice as many, for further replies and earlier questions.",
+        description="Maximum tokens of a question and its reply together. A local model has a KV "
+        "cache of twice this size, for more replies and earlier questions.",
     )
-    queue_limit: int = Field(16, ge=1, le=10_000, description="Questions that may wait.")
+    queue_limit: int = Field(16, ge=1, le=10_000, description="Maximum number of queued questions.")
     profile: Literal["auto", "small", "capable"] = Field(
-        "auto", description="Form of the questions: auto (by the model's size), small or capable."
+        "auto",
+        description="Model profile, the form of the questions: auto (by model size), small or "
+        "capable.",
     )
 
 
 class Secrets(ServiceSettings):
-    """What must not stand on a command line."""
+    """Secrets, which must not be given on a command line."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_MENTOR_", extra="ignore")
 
     openai_api_key: SecretStr = SecretStr("")
-    """Key for the OpenAI-compatible server."""
+    """API key of the OpenAI-compatible server."""

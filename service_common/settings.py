@@ -1,7 +1,8 @@
-"""Settings of a service: flags over `MENTORGRAD_*` environment over a TOML file over defaults.
+"""Settings of a service. Flags override `MENTORGRAD_*` environment variables, which override a TOML
+file, which overrides the defaults.
 
-A service states its settings once, as a pydantic model; the command's flags, the environment's
-names and the reference in docs/ are all made from it.
+A service defines its settings once, as a pydantic model. The command's flags, the names of the
+environment variables and the reference in docs/ are derived from it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ S = TypeVar("S", bound="ServiceSettings")
 
 
 class ServiceSettings(BaseSettings):
-    """Base of the services' settings. A subclass sets its own `env_prefix`."""
+    """Base class of service settings. A subclass sets its own `env_prefix`."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_", extra="forbid")
 
@@ -42,69 +43,75 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, TOML file: the first that says something wins."""
+        """The sources in order of precedence: flags, environment, TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 class ListenerSettings(ServiceSettings):
-    """What every service has to say about where it listens, and what protects it there."""
+    """Settings of a service's listener: address, TLS and tokens."""
 
-    listen: str = Field("127.0.0.1:0", description="HOST:PORT to listen on; port 0: a free one.")
-    tls_certificate: Path | None = Field(
-        None, description="PEM file of the service's certificate and its chain; read when renewed."
+    listen: str = Field(
+        "127.0.0.1:0", description="Listen address, HOST:PORT; port 0: any free port."
     )
-    tls_key: Path | None = Field(None, description="PEM file of its key.")
+    tls_certificate: Path | None = Field(
+        None,
+        description="Server certificate and chain (PEM); enables TLS. Reloaded when the file "
+        "changes.",
+    )
+    tls_key: Path | None = Field(None, description="Private key of the server certificate (PEM).")
     tls_client_ca: Path | None = Field(
         None,
-        description="PEM file of authorities; every client then needs a certificate of theirs.",
+        description="CA certificates (PEM); clients must have a certificate issued by one of "
+        "them (mTLS).",
     )
     tokens: Path | None = Field(
         None,
-        description="File of `mentorgrad tokens`; every call but health then needs one of them.",
+        description="Token file, see `mentorgrad tokens`; all calls except health checks then need "
+        "a token.",
     )
     insecure: bool = Field(
         False,
-        description="Allow what others could reach or read: an address without TLS and tokens, "
-        "and tokens sent unencrypted.",
+        description="Allow unprotected connections from other machines: an address without TLS and "
+        "tokens, and unencrypted tokens.",
     )
 
 
 class OperationSettings(ServiceSettings):
-    """What every service has to say about how it is watched and stopped."""
+    """Settings of a service's logging, metrics and shutdown."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level of log lines; debug: one a call, too."
+        "info", description="Minimum log level; debug also logs one line per call."
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="How log lines are written; auto: console on a terminal, else json."
+        "auto", description="Log format; auto: console on a terminal, otherwise json."
     )
     metrics: str = Field(
         "",
-        description="HOST:PORT that shows metrics to whoever can reach it; empty: they are not "
-        "shown.",
+        description="Address of the Prometheus metrics, HOST:PORT, without authentication; empty: "
+        "no metrics.",
     )
     drain_seconds: float = Field(
         8.0,
         ge=0.0,
         le=3600.0,
-        description="Longest time from the signal to stop until the end.",
+        description="Shutdown grace period, seconds.",
     )
 
 
 def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
-    """Reads the settings once.
+    """Reads the settings.
 
     Args:
-        cls: The settings model.
-        config: TOML file, whose keys are the fields' names.
-        flags: What the command line gave; None means not given.
+        cls: Settings model.
+        config: TOML file; its keys are the field names. None: no file.
+        flags: Values from the command line by field name; None: not given.
 
     Raises:
-        InvalidInput: A value is wrong or the file cannot be read; names the setting.
+        InvalidInput: A value is invalid or the file cannot be read; names the setting.
     """
     given = {name: value for name, value in flags.items() if value not in (None, [], ())}
     if config is not None and not config.is_file():
-        raise InvalidInput.field("config", f"there is no file {config}")
+        raise InvalidInput.field("config", f"file {config} does not exist")
     with_file = type(cls.__name__, (cls,), {"model_config": SettingsConfigDict(toml_file=config)})
     try:
         return cls(**with_file(**given).model_dump())
@@ -120,16 +127,16 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
 
 
 def _plain(message: str) -> str:
-    """pydantic's sentence as the rest of one of ours."""
+    """Turns a message of pydantic into a description that follows the setting's name."""
     text = message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 
 
 def command(cls: type[S], run: Callable[[S], None], doc: str) -> Callable[..., None]:
-    """A typer command whose flags are the fields of `cls`, and which calls `run` with them read.
+    """Creates a typer command whose flags are the fields of `cls`; it passes the settings to `run`.
 
-    Every flag defaults to None, "not given", so that the environment and the file can speak; the
-    help shows the model's default and the environment's name.
+    Every flag defaults to None ("not given"), so that the environment and the file apply. The help
+    text shows the model's default and the name of the environment variable.
     """
     parameters = [
         inspect.Parameter(
@@ -165,7 +172,7 @@ def _annotation(name: str, field: FieldInfo, prefix: str) -> Any:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         kind = next(arg for arg in typing.get_args(kind) if arg is not type(None))
     origin = typing.get_origin(kind)
-    if origin in (tuple, list, dict):  # repeated flags; the model parses NAME=VALUE itself
+    if origin in (tuple, list, dict):  # repeated flags; the model parses NAME=VALUE
         kind = list[str]
     elif kind not in (int, float, bool, Path):
         kind = str

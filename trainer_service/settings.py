@@ -1,4 +1,4 @@
-"""Settings of the trainer service, stated once: flags, environment, TOML file and reference."""
+"""Settings of the trainer service: the source of its flags, environment variables and reference."""
 
 from __future__ import annotations
 
@@ -15,95 +15,98 @@ from service_common.settings import ListenerSettings, OperationSettings
 
 
 def default_cache_dir() -> Path:
-    """``~/.cache/mentorgrad``, or under ``$XDG_CACHE_HOME`` where that is set."""
+    """``~/.cache/mentorgrad``, or ``$XDG_CACHE_HOME/mentorgrad`` if that variable is set."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "mentorgrad"
 
 
 def default_threads() -> int:
-    """Half the cores: the other half is for the mentor, whose threads spin."""
+    """Half of the cores: the other half is left for the mentor, whose threads spin."""
     return max((os.cpu_count() or 2) // 2, 1)
 
 
 class TrainerSettings(OperationSettings, ListenerSettings):
-    """Everything that shapes a trainer service."""
+    """Settings of a trainer service."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_TRAINER_", extra="forbid")
 
     listen: str = Field(
-        "127.0.0.1:50551", description="HOST:PORT to listen on; port 0: a free one."
+        "127.0.0.1:50551", description="Listen address, HOST:PORT; port 0: any free port."
     )
     store: str = Field(
         "sqlite:///mentorgrad.sqlite",
-        description="Run store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+        description="URL of the run store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
     )
     mentor: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
-        description="A mentor as NAME=HOST:PORT; may be repeated.",
+        description="Mentor service, NAME=HOST:PORT (repeatable).",
     )
     mentor_ca: Path | None = Field(
         None,
-        description="PEM file of the authorities that vouch for the mentors, which are then "
-        "reached by TLS.",
+        description="CA certificates (PEM) for connections to the mentors; enables TLS to them.",
     )
     mentor_certificate: Path | None = Field(
-        None, description="PEM file of our certificate and its chain, for mentors that want one."
+        None, description="Client certificate and chain (PEM) for mTLS to the mentors."
     )
-    mentor_key: Path | None = Field(None, description="PEM file of its key.")
+    mentor_key: Path | None = Field(
+        None, description="Private key of the client certificate (PEM)."
+    )
     mentor_token_file: Path | None = Field(
-        None, description="File that holds our token for the mentors."
+        None, description="File with the token that is sent to the mentors."
     )
     data_root: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folder that tasks' files may lie in; may be repeated."
+        (), description="Folder from which task data files may be read (repeatable)."
     )
     model_root: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folder that models may lie in; may be repeated."
+        (), description="Folder from which models may be loaded (repeatable)."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where runs compute: auto, cpu or cuda."
+        "auto", description="Device that executes runs: auto, cpu or cuda."
     )
-    workers_per_device: int = Field(1, ge=1, le=64, description="Runs at once on each device.")
+    workers_per_device: int = Field(
+        1, ge=1, le=64, description="Maximum number of concurrent runs per device."
+    )
     threads: int = Field(
-        default_factory=default_threads, ge=1, le=1024, description="Threads of a worker."
+        default_factory=default_threads, ge=1, le=1024, description="Threads per worker."
     )
     runs_per_worker: int = Field(
         1,
         ge=1,
         le=1000,
-        description="Runs that one worker process executes, one after another. More saves each the "
-        "imports, some seconds of a core; 1 gives each run a process of its own.",
+        description="Runs that one worker process executes, one after another. A higher number "
+        "saves the imports, some seconds of CPU time per run; with 1 each run has its own process.",
     )
-    queue_limit: int = Field(100, ge=1, le=100_000, description="Most runs that may wait.")
+    queue_limit: int = Field(100, ge=1, le=100_000, description="Maximum number of queued runs.")
     max_restarts: int = Field(
-        3, ge=0, le=1000, description="How often a run whose worker died is resumed by itself."
+        3, ge=0, le=1000, description="Automatic resumes of a run whose worker died, at most."
     )
     import_limit_mib: int = Field(
-        256, ge=1, le=65_536, description="Largest run that may be imported, in MiB."
+        256, ge=1, le=65_536, description="Maximum size of an imported run, in MiB."
     )
     import_limit_events: int = Field(
-        1_000_000, ge=1, description="Most events of a run that may be imported."
+        1_000_000, ge=1, description="Maximum number of events of an imported run."
     )
     cache_dir: Path = Field(
-        default_factory=default_cache_dir, description="Folder of cached embeddings."
+        default_factory=default_cache_dir, description="Folder for cached embeddings."
     )
     spool_mib: int = Field(
         64,
         ge=1,
         le=65_536,
-        description="Most that a run may have waiting for a store that is away, in MiB.",
+        description="Maximum data per run that is buffered while the store is unavailable, in MiB.",
     )
     store_patience: float = Field(
         300.0,
         ge=0.0,
         le=86_400.0,
-        description="Seconds that the store may be away before its runs are paused.",
+        description="Time the store may be unavailable before its runs are paused, in seconds.",
     )
-    warm: bool = Field(True, description="Keep one worker waiting with its imports done.")
+    warm: bool = Field(True, description="Keep one idle worker with its imports done.")
 
     @field_validator("mentor", mode="before")
     @classmethod
     def _parse_mentors(cls, value: Any) -> Any:
-        """NAME=HOST:PORT, repeated or (in the environment) between commas; or a TOML table."""
+        """Parses repeated NAME=HOST:PORT, a comma-separated list (environment) or a TOML table."""
         if isinstance(value, str):
             value = [part for part in value.split(",") if part.strip()]
         if not isinstance(value, (list, tuple)):
@@ -114,7 +117,7 @@ class TrainerSettings(OperationSettings, ListenerSettings):
             if not separator or not target:
                 raise ValueError(f"must be NAME=HOST:PORT, not {item!r}")
             if name in parsed:
-                raise ValueError(f"names {name!r} twice")
+                raise ValueError(f"contains the mentor name {name!r} twice")
             parsed[name] = target
         return parsed
 
@@ -123,18 +126,20 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     def _check_mentors(cls, value: dict[str, str]) -> dict[str, str]:
         for name, target in value.items():
             if not re.fullmatch(NAME_PATTERN, name):
-                raise ValueError(f"a mentor cannot be called {name!r}")
+                raise ValueError(f"{name!r} is not a valid mentor name")
             if name in CONTROLS:
-                raise ValueError(f"{name!r} is a control; choose another name for the mentor")
+                raise ValueError(
+                    f"{name!r} is the name of a control; choose another name for the mentor"
+                )
             host, separator, port = target.rpartition(":")
             if not separator or not host or not port.isdigit():
-                raise ValueError(f"{name} must be at HOST:PORT, not {target!r}")
+                raise ValueError(f"the address of {name} must be HOST:PORT, not {target!r}")
         return value
 
     @field_validator("data_root", "model_root", mode="before")
     @classmethod
     def _parse_roots(cls, value: Any) -> Any:
-        """Repeated, or (in the environment) separated as in PATH."""
+        """Parses repeated folders, or a list with the separator of PATH (environment)."""
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
     @field_validator("data_root", "model_root")
@@ -142,5 +147,5 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     def _check_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         for root in value:
             if not root.is_dir():
-                raise ValueError(f"there is no folder {root}")
+                raise ValueError(f"folder {root} does not exist")
         return tuple(root.resolve() for root in value)

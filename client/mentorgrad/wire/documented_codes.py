@@ -1,6 +1,6 @@
-"""What each method may answer: the documented codes, which the reference shows and the fuzz holds.
+"""gRPC status codes that each method may return. The reference lists them; fuzz tests check them.
 
-`INTERNAL` and `UNKNOWN` are in no list: an answer with one of them is a defect of the service.
+`INTERNAL` and `UNKNOWN` are not listed: a service that returns one of them has a bug.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ANY = (
     StatusCode.DEADLINE_EXCEEDED,
     StatusCode.CANCELLED,
 )
-"""Of every method."""
+"""Codes that every method may return."""
 
 _STORE = (StatusCode.DATA_LOSS,)
 _A_RUN = (StatusCode.NOT_FOUND, *_STORE)
@@ -59,4 +59,4 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.MentorService/Propose": (),
     "/mentorgrad.v1.MentorService/GetMentorInfo": (),
 }
-"""``/package.Service/Method`` → its codes beyond `ANY`."""
+"""``/package.Service/Method`` → its codes in addition to `ANY`."""

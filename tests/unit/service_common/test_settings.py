@@ -58,7 +58,7 @@ def test_a_wrong_file_names_the_setting(tmp_path: Path, content: str, field: str
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="there is no file"):
+    with pytest.raises(InvalidInput, match="does not exist"):
         load(Sample, tmp_path / "absent.toml", {})
 
 
