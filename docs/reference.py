@@ -253,8 +253,8 @@ def grpc() -> str:
         + "# gRPC reference\n\nPackage `mentorgrad.v1`. Both services have health checking and "
         + "reflection enabled. Errors carry `google.rpc.ErrorInfo` (domain `mentorgrad`) and, for "
         + "INVALID_ARGUMENT, `google.rpc.BadRequest` with the full path of each field. If a "
-        + "service requires tokens, a call needs a token with the scope listed for its method; reflection "
-        + "needs the scope `read`, and health checks need no token.\n\n"
+        + "service requires tokens, a call needs a token with the scope listed for its method; "
+        + "reflection needs the scope `read`, and health checks need no token.\n\n"
         + "Every method may return "
         + ", ".join(f"`{code.name}`" for code in ANY)
         + ", and in addition the codes listed for it. `INTERNAL` and `UNKNOWN` are bugs.\n\n"

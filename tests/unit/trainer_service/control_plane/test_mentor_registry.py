@@ -106,10 +106,10 @@ def test_settings_are_read_from_flags_environment_and_file(
     ("flags", "field", "says"),
     [
         ({"mentor": ["small"]}, "mentor", "name=host:port"),
-        ({"mentor": ["none=h:1"]}, "mentor", "is a control"),
+        ({"mentor": ["none=h:1"]}, "mentor", "is the name of a control"),
         ({"mentor": ["a=h:1", "a=h:2"]}, "mentor", "twice"),
         ({"mentor": ["a=h"]}, "mentor", "host:port"),
-        ({"data_root": ["/does/not/exist"]}, "data_root", "no folder"),
+        ({"data_root": ["/does/not/exist"]}, "data_root", "does not exist"),
         ({"device": "tpu"}, "device", "cpu"),
         ({"threads": 0}, "threads", "greater than or equal to 1"),
     ],
