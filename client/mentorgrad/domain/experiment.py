@@ -252,8 +252,8 @@ class ArmReport:
     idle_share: float = 0.0
     """Share of the run time in which the trainer's device waited for the mentor."""
     fallback_share: float = 0.0
-    """Share of the mentor requests that the mentor itself did not answer usably; the fallback
-    answered them or nobody did."""
+    """Share of mentor requests that the mentor itself did not answer usably, including requests
+    that the fallback answered."""
     changes: str = ""
     """Other changes to the base spec, as JSON; empty: none."""
 
