@@ -100,8 +100,8 @@ def client_section() -> str:
         (info,) = option.__metadata__
         rows.append((f"`{info.default}`", f"`{info.envvar}`", "", prose(info.help)))
     rows.append(("", "`MENTORGRAD_TOKEN`", "", "Token to send if no token file is given."))
-    (info,) = tokens.FileOption.__metadata__
-    given = (f"`{info.default}`", f"`{info.envvar}`", f"`{tokens.DEFAULT_FILE}`")
+    (info,) = token_commands.FileOption.__metadata__
+    given = (f"`{info.default}`", f"`{info.envvar}`", f"`{token_commands.DEFAULT_FILE}`")
     rows.append((*given, f"For `mentorgrad tokens`: {prose(info.help)}"))
     return "## Client commands\n\n" + table(("flag", "environment", "default", "meaning"), rows)
 

@@ -18,7 +18,8 @@
     └── InternalError         a bug; no details are sent to the client
 
 Each class has a stable `reason` (UPPER_SNAKE, sent as google.rpc.ErrorInfo) and a flag `retryable`:
-whether the same call may succeed later. `mentorgrad.wire.status` maps each class to a gRPC status.
+whether the same call may succeed later. `mentorgrad.wire.error_mapping` maps each class to a gRPC
+status.
 """
 
 from __future__ import annotations

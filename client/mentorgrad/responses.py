@@ -48,7 +48,7 @@ class SpecDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Several runs and the differences between their specs."""
 
     runs: tuple[Run, ...] = ()

@@ -56,7 +56,7 @@ def test_no_public_name_hides_a_submodule() -> None:
 
 NOT_EXPORTED = {
     # Options of `session()`, which are given as keywords, and what it makes of them.
-    "Opening",
+    "SessionOptions",
     "Recording",
     # Satisfied by every client.
     "RunImporter",

@@ -89,11 +89,11 @@ def test_a_revision_goes_down_only(
     for place in (tmp_path / "outside", tmp_path / "models--org--name" / "outside"):
         place.write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert models.resolve(f"hf:org/name@{COMMIT}").name == COMMIT
+    assert model_refs.resolve(f"hf:org/name@{COMMIT}").name == COMMIT
     with pytest.raises(InvalidInput, match="does not have the form"):
-        models.resolve(f"hf:org/name@{revision}")
+        model_refs.resolve(f"hf:org/name@{revision}")
     with pytest.raises(InvalidInput, match="does not have the form"):
-        data_sets.resolve(f"hf:org/name@{revision}", roots=[tmp_path])
+        dataset_refs.resolve(f"hf:org/name@{revision}", roots=[tmp_path])
 
 
 MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
