@@ -32,7 +32,7 @@ _LONGEST = 16
 _LONGEST_WORD = 40
 """Letters of a word that is written into a grammar."""
 
-Words = tuple[str, ...]
+WordSequence = tuple[str, ...]
 
 
 def canonical(text: str) -> str:
@@ -46,7 +46,7 @@ def plain_letters(word: str) -> bool:
     return word.isascii() and word.isalpha() and len(word) <= _LONGEST_WORD
 
 
-def edit_distance(left: Words, right: Words) -> int:
+def edit_distance(left: WordSequence, right: WordSequence) -> int:
     """Words to be changed, added or left out to come from one phrase to the other (Levenshtein)."""
     row = list(range(len(right) + 1))
     for number, word in enumerate(left, start=1):
@@ -67,11 +67,11 @@ class SimilarityIndex:
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._texts: set[Words] = set()
-        self._orders: set[Words] = set()
+        self._texts: set[WordSequence] = set()
+        self._orders: set[WordSequence] = set()
         self._contents: set[frozenset[str]] = set()
-        self._gaps: set[Words] = set()
-        self._shorter: set[Words] = set()
+        self._gaps: set[WordSequence] = set()
+        self._shorter: set[WordSequence] = set()
         for text in texts:
             self.add(text)
 
@@ -111,19 +111,19 @@ class SimilarityIndex:
         )
 
 
-def _words(text: str) -> Words:
+def _words(text: str) -> WordSequence:
     return tuple(canonical(text).split())
 
 
-def _content(words: Words) -> frozenset[str]:
+def _content(words: WordSequence) -> frozenset[str]:
     return frozenset(words) - _FUNCTION_WORDS
 
 
-def _with_gaps(words: Words) -> Iterator[Words]:
+def _with_gaps(words: WordSequence) -> Iterator[WordSequence]:
     for place in range(len(words)):
         yield (*words[:place], "", *words[place + 1 :])
 
 
-def _without_one(words: Words) -> Iterator[Words]:
+def _without_one(words: WordSequence) -> Iterator[WordSequence]:
     for place in range(len(words)):
         yield words[:place] + words[place + 1 :]

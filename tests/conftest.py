@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -20,11 +18,10 @@ import pytest
 import structlog
 
 from tests.support.event_maker import EventMaker
+from tests.support.mentor_process import MentorProcess
 
 CACHE_VARIABLE = "MENTORGRAD_TRAINER_CACHE_DIR"
 """By which all processes of a session share one cache of embeddings, and no other session does."""
-
-_SCRIPTED_MENTOR = Path(__file__).parent / "support" / "scripted_mentor.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,34 +86,6 @@ def llama() -> Iterator[Any]:
     backend = LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=2048)
     yield backend
     asyncio.run(backend.close())
-
-
-class MentorProcess:
-    """A scripted mentor service in a process of its own."""
-
-    def __init__(self, port: int, delay: float) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(_SCRIPTED_MENTOR), str(port), str(delay)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        said = json.loads(line)
-        self.address: str = said["address"]
-        self.metrics: str = said.get("metrics", "")
-        self.port = int(self.address.rpartition(":")[2])
-
-    def signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
-
-    def kill(self) -> None:
-        """At once, as a crash does."""
-        if self.process.poll() is None:
-            self.signal(signal.SIGKILL)
-        self.process.wait(10)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 @pytest.fixture

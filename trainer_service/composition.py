@@ -40,7 +40,7 @@ from service_common.health import in_thread
 from service_common.metrics import exposed
 from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
-from trainer_service.control_plane.mentor_registry import MentorRegistry, Probe
+from trainer_service.control_plane.mentor_registry import MentorProbe, MentorRegistry
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
@@ -274,7 +274,7 @@ PROBE_SECONDS = 2.0
 """How long a mentor may take to say what it is, when a run is created."""
 
 
-def _prober(settings: TrainerSettings) -> Probe:
+def _prober(settings: TrainerSettings) -> MentorProbe:
     credentials = _mentor_access(settings).credentials()
 
     async def ask(target: str) -> MentorInfo:

@@ -118,7 +118,11 @@ def work(job: WorkerJob, store: RunStore, stopper: StopRequest) -> int:
         return EXIT_STORE
     _say({"claimed": lease.attempt})
     parent = _trace_parent(store, job.run_id)
-    facts: tracing.Facts = {"run_id": job.run_id, "attempt": lease.attempt, "device": job.device}
+    facts: tracing.Attributes = {
+        "run_id": job.run_id,
+        "attempt": lease.attempt,
+        "device": job.device,
+    }
     with tracing.span("run", parent=parent, facts=facts) as span:
         code = _execute(job, store, stopper, run, lease)
         span.note(exit_code=code)

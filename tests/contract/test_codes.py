@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from grpc import StatusCode
 
+from campaigns.fuzz.methods import METHODS
 from mentorgrad.wire.documented_codes import ANY, SPECIFIC
-from tests.fuzz.methods import METHODS
 
 
 def test_every_method_has_a_list_and_every_list_a_method() -> None:

@@ -1,6 +1,6 @@
 """Rubbish from the model: in the parser, in a live mentor, and in a whole run at every question.
 
-``python -m tests.faults.replies`` gives a live mentor ten thousand of them.
+``python -m campaigns.faults.bad_replies`` gives a live mentor ten thousand of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaigns.faults.bad_replies import PROFILES, Campaign
+from campaigns.faults.generated_replies import LIMITS, MEBIBYTE, SPECIMENS, bad_replies, broken_rule
+from campaigns.faults.local_mentors import Mentors
+from campaigns.faults.run_harness import SPEC, RunHarness
 from mentor_service.parsing import Parsed
 from mentor_service.protocols import Question
 from mentorgrad.domain.advice import Answer, AnswerStatus, Proposal, ProposalKind
@@ -22,10 +26,6 @@ from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Acceptance, Stages
 from mentorgrad.wire.codec import encode
-from tests.faults.bad_replies import LIMITS, MEBIBYTE, SPECIMENS, bad_replies, broken_rule
-from tests.faults.replies import PROFILES, Campaign
-from tests.faults.rig import SPEC, Rig
-from tests.faults.test_mentor_faults import Mentors
 
 CASES = 300
 QUESTIONS = tuple(itertools.product((False, True), ProposalKind))
@@ -104,11 +104,11 @@ def test_a_run_whose_mentor_writes_rubbish_at_every_question_succeeds(
     mentors = Mentors()
     try:
         port, _ = mentors.start(script=say, profile=profile)
-        rig = Rig(f"127.0.0.1:{port}", spec)
-        assert rig.execute() is RunState.SUCCEEDED
+        harness = RunHarness(f"127.0.0.1:{port}", spec)
+        assert harness.execute() is RunState.SUCCEEDED
     finally:
         mentors.close()
-    received = rig.payloads(EventKind.PROPOSALS_RECEIVED)
+    received = harness.payloads(EventKind.PROPOSALS_RECEIVED)
     answers = [item.answer for item in received if not item.is_fallback]
     assert [answer.request_id for answer in answers] == [f"s{n}" for n in range(len(SPECIMENS))]
     statuses = {answer.status for answer in answers}

@@ -70,7 +70,7 @@ OWN = {
 def test_a_grammar_that_leads_nowhere_is_a_typed_outcome_and_the_model_lives_on() -> None:
     grammars = DEAD_ENDS | UNREADABLE | READABLE | OWN
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.confined", "tests.support.dead_ends"],
+        [sys.executable, "-m", "campaigns.fuzz.confined", "tests.support.dead_ends"],
         input=json.dumps(list(grammars.values())),
         capture_output=True,
         text=True,

@@ -6,27 +6,29 @@ from collections.abc import Iterator
 
 import pytest
 
+from campaigns.faults.fork_server import ForkServer
+from campaigns.faults.kill_cases import CASES, Kill, Outcome, outcome, random_kills, recoveries
+from campaigns.faults.reference_runs import ReferenceRuns
 from mentorgrad.domain.event import CheckpointSaved, Resumed
 from mentorgrad.domain.run import RunState
 from run_store.open import open_store
-from tests.faults.cases import CASES, Kill, Outcome, outcome, random_kills, recoveries
-from tests.faults.grounds import Grounds
-from tests.faults.nursery import Nursery
 from trainer_service.job import EXIT_NOT_MINE
 
 KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    found = Nursery(tmp_path_factory.mktemp("nursery"))
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    found = ForkServer(tmp_path_factory.mktemp("fork_server"))
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def grounds(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Grounds:
-    return Grounds(nursery, tmp_path_factory.mktemp("kills"))
+def reference_runs(
+    fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> ReferenceRuns:
+    return ReferenceRuns(fork_server, tmp_path_factory.mktemp("kills"))
 
 
 def boundaries(whole: Outcome) -> int:
@@ -35,10 +37,12 @@ def boundaries(whole: Outcome) -> int:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_killed_twenty_times_a_run_loses_and_doubles_nothing(grounds: Grounds, case: str) -> None:
-    whole = grounds.undisturbed(case)
+def test_killed_twenty_times_a_run_loses_and_doubles_nothing(
+    reference_runs: ReferenceRuns, case: str
+) -> None:
+    whole = reference_runs.undisturbed(case)
     kills = random_kills(KILLS, boundaries(whole), seed=len(case))
-    report, url, run_id = grounds.run(CASES[case], kills)
+    report, url, run_id = reference_runs.run(CASES[case], kills)
     killed = outcome(url, run_id)
     assert [kill["victim"] for kill in report["kills"]] == [kill.victim for kill in kills]
     assert len({kill["victim"] for kill in report["kills"]}) == 3
@@ -51,47 +55,49 @@ def test_killed_twenty_times_a_run_loses_and_doubles_nothing(grounds: Grounds, c
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_killed_while_a_checkpoint_is_written(grounds: Grounds, n: int) -> None:
+def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: int) -> None:
     """Its rows are there and its transaction is not: the run goes on from the one before."""
     case = "function-adamw"
-    whole = grounds.undisturbed(case)
-    report, url, run_id = grounds.run(CASES[case], [Kill("worker", blob=n), Kill("both", blob=n)])
+    whole = reference_runs.undisturbed(case)
+    report, url, run_id = reference_runs.run(
+        CASES[case], [Kill("worker", blob=n), Kill("both", blob=n)]
+    )
     assert len(report["kills"]) == 2
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
     assert resumed_from(url, run_id)[0] == (0 if n == 1 else saved(url, run_id)[n - 2])
 
 
-def test_the_torn_end_of_a_write_ahead_log_costs_only_time(grounds: Grounds) -> None:
+def test_the_torn_end_of_a_write_ahead_log_costs_only_time(reference_runs: ReferenceRuns) -> None:
     case = "function-sgd"
-    whole = grounds.undisturbed(case)
+    whole = reference_runs.undisturbed(case)
     kills = [Kill("both", checks=60, delay=0.002)] * 2
-    report, url, run_id = grounds.run(CASES[case], kills, tear=True)
+    report, url, run_id = reference_runs.run(CASES[case], kills, tear=True)
     assert report["torn"] == 2
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
 
 
-def test_a_torn_checkpoint_is_passed_over(grounds: Grounds) -> None:
+def test_a_torn_checkpoint_is_passed_over(reference_runs: ReferenceRuns) -> None:
     """Half of the newest one's bytes are gone: its digest says so, and the one before serves."""
     case = "function-adamw"
-    whole = grounds.undisturbed(case)
+    whole = reference_runs.undisturbed(case)
     kills = [Kill("both", checks=150)]
-    report, url, run_id = grounds.run(CASES[case], kills, cut_checkpoint=True)
+    report, url, run_id = reference_runs.run(CASES[case], kills, cut_checkpoint=True)
     newest, before = sorted(saved(url, run_id, attempt=1))[-1:-3:-1]
     assert report["cut"] == 1
     assert resumed_from(url, run_id) == [before]
-    assert "checkpoint_unusable" in grounds.log()
+    assert "checkpoint_unusable" in reference_runs.log()
     assert before < newest
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
 
 
-def test_a_worker_that_was_only_slow_cannot_append_any_more(grounds: Grounds) -> None:
+def test_a_worker_that_was_only_slow_cannot_append_any_more(reference_runs: ReferenceRuns) -> None:
     """It is stopped for longer than its lease, and goes on when another one has its run."""
     case = "function-sgd"
-    whole = grounds.undisturbed(case)
-    report, url, run_id = grounds.run(CASES[case], [Kill("stopped", checks=100)])
+    whole = reference_runs.undisturbed(case)
+    report, url, run_id = reference_runs.run(CASES[case], [Kill("stopped", checks=100)])
     assert report["stopped"] == [EXIT_NOT_MINE]
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
@@ -102,11 +108,13 @@ def test_a_worker_that_was_only_slow_cannot_append_any_more(grounds: Grounds) ->
     assert set(attempts) == {0, 1, 2}
 
 
-def test_a_full_disk_with_the_log_on_it_costs_only_time(grounds: Grounds) -> None:
+def test_a_full_disk_with_the_log_on_it_costs_only_time(reference_runs: ReferenceRuns) -> None:
     case = "function-sgd"
-    whole = grounds.undisturbed(case)
-    _, url, run_id = grounds.run(CASES[case], [Kill("disk", checks=100)])
-    assert f'"run_id": "{run_id}", "seconds"' in grounds.log(), "the store was away, and came back"
+    whole = reference_runs.undisturbed(case)
+    _, url, run_id = reference_runs.run(CASES[case], [Kill("disk", checks=100)])
+    assert f'"run_id": "{run_id}", "seconds"' in reference_runs.log(), (
+        "the store was away, and came back"
+    )
     filled = outcome(url, run_id)
     assert (filled.effective, filled.artifact) == (whole.effective, whole.artifact)
     assert len(filled.claims) == 1

@@ -10,18 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from campaigns.faults.local_mentors import Mentors
+from campaigns.faults.proxy import Proxy
+from campaigns.faults.run_harness import PATIENCE, SPEC, RunHarness
 from mentor_service import servicer
-from mentor_service.backends.scripted import Script, ScriptedBackend
-from mentor_service.composition import MentorServer
-from mentor_service.profiles import PROFILES
 from mentorgrad.domain.advice import AnswerStatus
 from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Stages
-from mentorgrad.event_loop import BackgroundLoop
-from tests.faults.proxy import Proxy
-from tests.faults.rig import PATIENCE, SPEC, Rig
-from tests.support.scripted_mentor import Replies
 from trainer_service.mentors import remote
 from trainer_service.running import execution
 
@@ -37,32 +33,6 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(remote, "Patience", lambda: PATIENCE)
     monkeypatch.setattr(execution, "SESSION_SECONDS", 600.0)
-
-
-class Mentors:
-    """Mentor services on the process's background loop."""
-
-    def __init__(self) -> None:
-        self._held = BackgroundLoop.acquire()
-        self._servers: list[MentorServer] = []
-
-    def start(
-        self, model: str = "scripted", script: Script | None = None, profile: str = "small"
-    ) -> tuple[int, ScriptedBackend]:
-        """(port, backend) of another one."""
-        backend = ScriptedBackend(script or Replies())
-        backend.model = model
-        address = self._held.run(self._start(backend, profile))
-        return int(address.rpartition(":")[2]), backend
-
-    async def _start(self, backend: ScriptedBackend, profile: str) -> str:
-        self._servers.append(MentorServer(backend, PROFILES[profile]))
-        return await self._servers[-1].start()
-
-    def close(self) -> None:
-        for server in self._servers:
-            self._held.run(server.stop(0.0))
-        self._held.release()
 
 
 @pytest.fixture
@@ -91,27 +61,27 @@ class Line:
     def __init__(self, mentors: Mentors) -> None:
         port, self.backend = mentors.start()
         self.proxy = Proxy(port)
-        self.rig = Rig(self.proxy.address, FOUR_STAGES)
+        self.harness = RunHarness(self.proxy.address, FOUR_STAGES)
 
     def run(self, **acts: Callable[[], object]) -> list[str]:
         """Executes the run; returns what came of its questions, the fallback's answers aside."""
-        self.rig.before["propose"] = Nth(**acts)
-        assert self.rig.execute() is RunState.SUCCEEDED
-        run = self.rig.store.get_run(self.rig.run_id)
+        self.harness.before["propose"] = Nth(**acts)
+        assert self.harness.execute() is RunState.SUCCEEDED
+        run = self.harness.store.get_run(self.harness.run_id)
         assert run.step == 60
-        received = self.rig.payloads(EventKind.PROPOSALS_RECEIVED)
+        received = self.harness.payloads(EventKind.PROPOSALS_RECEIVED)
         answers = [item.answer for item in received if not item.is_fallback]
         assert [answer.request_id for answer in answers] == ["s0", "s1", "s2"], "each counted once"
         usable = sum(answer.status is AnswerStatus.USABLE for answer in answers)
         assert (run.usage.mentor_calls, run.usage.usable_answers) == (3, usable)
         assert run.usage.fallbacks == 3 - usable
-        assert len(self.rig.payloads(EventKind.RESTART_DECIDED)) == 3
+        assert len(self.harness.payloads(EventKind.RESTART_DECIDED)) == 3
         return [answer.status.value for answer in answers]
 
     def notices(self) -> list[str]:
         """What the log says of the mentor's absence."""
         kinds = (EventKind.MENTOR_LOST, EventKind.MENTOR_BACK)
-        events = self.rig.store.events(self.rig.run_id)
+        events = self.harness.store.events(self.harness.run_id)
         return [event.kind.value for event in events if event.kind in kinds]
 
 
@@ -136,7 +106,7 @@ def test_a_line_that_breaks_is_opened_again_for_the_same_question(line: Line, fa
 def test_a_mentor_that_refuses_for_a_while_is_lost_and_comes_back(line: Line) -> None:
     def listen_again() -> None:
         line.proxy.accept()
-        assert line.rig.mentor.wait_open(30)
+        assert line.harness.mentor.wait_open(30)
 
     assert line.run(second=line.proxy.refuse, third=listen_again) == [
         "usable",
@@ -174,7 +144,7 @@ def test_another_model_in_the_mentors_place_is_in_the_log(line: Line, mentors: M
         line.proxy.cut()
 
     assert line.run(second=replace) == ["usable"] * 3
-    received = line.rig.payloads(EventKind.PROPOSALS_RECEIVED)
+    received = line.harness.payloads(EventKind.PROPOSALS_RECEIVED)
     models = [{record.model for record in item.answer.records} for item in received]
     assert models == [{"scripted"}, {"another"}, {"another"}]
     assert (len(line.backend.questions), len(other.questions)) == (1, 2)

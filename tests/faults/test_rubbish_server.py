@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaigns.faults import faulty_llm_server as ways
+from campaigns.faults.faulty_llm_server import MEBIBYTE, FaultyLLMServer, Way, said
 from mentor_service.backends import openai
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.composition import MentorServer
@@ -30,8 +32,6 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.errors import Unavailable
 from mentorgrad.mentor_client import AsyncMentorClient
-from tests.faults import rubbish_server as ways
-from tests.faults.rubbish_server import MEBIBYTE, RubbishServer, Way, said
 
 USABLE, UNUSABLE = AnswerStatus.USABLE, AnswerStatus.UNUSABLE
 TIMED_OUT, UNAVAILABLE = AnswerStatus.TIMED_OUT, AnswerStatus.UNAVAILABLE
@@ -53,15 +53,15 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[RubbishServer]:
-    found = RubbishServer()
+async def server() -> AsyncIterator[FaultyLLMServer]:
+    found = FaultyLLMServer()
     await found.start()
     yield found
     await found.close()
 
 
 @pytest.fixture
-async def client(server: RubbishServer) -> AsyncIterator[AsyncMentorClient]:
+async def client(server: FaultyLLMServer) -> AsyncIterator[AsyncMentorClient]:
     """Of a real mentor service whose backend is that server."""
     mentor = MentorServer(
         OpenAIBackend(server.url, "model", api_key="the-secret"), PROFILES["capable"]
@@ -86,7 +86,7 @@ def check(answer: Answer, status: AnswerStatus) -> None:
     assert "the-secret" not in answer.detail
 
 
-async def test_a_right_answer_is_usable(server: RubbishServer, client: AsyncMentorClient) -> None:
+async def test_a_right_answer_is_usable(server: FaultyLLMServer, client: AsyncMentorClient) -> None:
     server.way = ways.body(said(GOOD))
     check(await ask(client), USABLE)
 
@@ -100,7 +100,7 @@ async def test_a_right_answer_is_usable(server: RubbishServer, client: AsyncMent
     ids=lambda way: way.__name__,
 )
 async def test_what_does_not_end_is_timed_out_and_the_server_is_left(
-    server: RubbishServer, client: AsyncMentorClient, way: Way
+    server: FaultyLLMServer, client: AsyncMentorClient, way: Way
 ) -> None:
     server.way = way
     check(await ask(client, timeout=1.0), TIMED_OUT)
@@ -110,7 +110,7 @@ async def test_what_does_not_end_is_timed_out_and_the_server_is_left(
 
 @pytest.mark.parametrize("way", [ways.silence, ways.endless_patience], ids=lambda way: way.__name__)
 async def test_a_question_given_up_twice_at_once_leaves_the_server_too(
-    server: RubbishServer, way: Way
+    server: FaultyLLMServer, way: Way
 ) -> None:
     """As two deadlines of the same moment do."""
     server.way = way
@@ -137,7 +137,7 @@ async def test_a_question_given_up_twice_at_once_leaves_the_server_too(
     ids=["endless", "endless error", "gigantic", "endless headers"],
 )
 async def test_what_has_no_bounds_is_cut_off(
-    server: RubbishServer, client: AsyncMentorClient, way: Way, most: int
+    server: FaultyLLMServer, client: AsyncMentorClient, way: Way, most: int
 ) -> None:
     server.way = way
     check(await ask(client), UNAVAILABLE)
@@ -148,7 +148,7 @@ async def test_what_has_no_bounds_is_cut_off(
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "br", "gzip, gzip"])
 async def test_what_is_compressed_is_not_unpacked(
-    server: RubbishServer, client: AsyncMentorClient, coding: str
+    server: FaultyLLMServer, client: AsyncMentorClient, coding: str
 ) -> None:
     server.way = ways.body(ways.BOMB, content_encoding=coding)
     tracemalloc.start()
@@ -170,7 +170,7 @@ async def test_what_is_compressed_is_not_unpacked(
     ids=lambda way: way.__name__,
 )
 async def test_a_broken_response_is_asked_for_again_a_few_times(
-    server: RubbishServer, client: AsyncMentorClient, way: Way
+    server: FaultyLLMServer, client: AsyncMentorClient, way: Way
 ) -> None:
     server.way = way
     check(await ask(client), UNAVAILABLE)
@@ -182,7 +182,7 @@ async def test_a_broken_response_is_asked_for_again_a_few_times(
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503, 599])
 async def test_what_may_pass_is_tried_again_and_then_given_up(
-    server: RubbishServer, client: AsyncMentorClient, status: int
+    server: FaultyLLMServer, client: AsyncMentorClient, status: int
 ) -> None:
     server.way = ways.body(b"busy", status)
     check(await ask(client), UNAVAILABLE)
@@ -194,7 +194,7 @@ async def test_what_may_pass_is_tried_again_and_then_given_up(
 
 
 async def test_what_will_not_pass_is_not_tried_again(
-    server: RubbishServer, client: AsyncMentorClient
+    server: FaultyLLMServer, client: AsyncMentorClient
 ) -> None:
     for status in (201, 204, 300, 304, 400, 401, 403, 404, 405, 418, 422):
         server.requests.clear()
@@ -205,9 +205,9 @@ async def test_what_will_not_pass_is_not_tried_again(
 
 @pytest.mark.parametrize("place", ["other", "itself", "http://[", "file:///etc/passwd"])
 async def test_a_redirect_is_not_followed(
-    server: RubbishServer, client: AsyncMentorClient, place: str
+    server: FaultyLLMServer, client: AsyncMentorClient, place: str
 ) -> None:
-    other = RubbishServer()
+    other = FaultyLLMServer()
     await other.start()
     location = {"other": f"{other.url}/chat/completions", "itself": "/v1/chat/completions"}
     for status in (301, 302, 303, 307, 308):
@@ -226,7 +226,7 @@ def _in_seconds(seconds: float) -> str:
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("form", [str, _in_seconds], ids=["seconds", "a date"])
 async def test_a_server_that_asks_for_time_gets_it(
-    server: RubbishServer, client: AsyncMentorClient, status: int, form: Any, monkeypatch: Any
+    server: FaultyLLMServer, client: AsyncMentorClient, status: int, form: Any, monkeypatch: Any
 ) -> None:
     pauses: list[float] = []
     sleep = asyncio.sleep
@@ -249,7 +249,7 @@ async def test_a_server_that_asks_for_time_gets_it(
     "wish", ["3600", "1e300", "inf", _in_seconds(3_600)], ids=["3600", "1e300", "inf", "a date"]
 )
 async def test_more_time_than_there_is_ends_the_question_at_once(
-    server: RubbishServer, client: AsyncMentorClient, status: int, wish: str
+    server: FaultyLLMServer, client: AsyncMentorClient, status: int, wish: str
 ) -> None:
     server.way = ways.after(1, status, said(GOOD), retry_after=wish)
     check(await ask(client, timeout=10), UNAVAILABLE)  # and not timed out
@@ -261,7 +261,7 @@ NO_WISHES = ("", "soon", "-5", "nan", "-inf", "0", _in_seconds(-9), "Mon, 99 Foo
 
 @pytest.mark.parametrize("number", range(len(NO_WISHES)))
 async def test_a_wish_that_says_nothing_is_none(
-    server: RubbishServer, client: AsyncMentorClient, number: int
+    server: FaultyLLMServer, client: AsyncMentorClient, number: int
 ) -> None:
     server.way = ways.after(2, 503, said(GOOD), retry_after=NO_WISHES[number])
     check(await ask(client), USABLE)
@@ -302,7 +302,7 @@ RUBBISH = {
 
 @pytest.mark.parametrize("name", RUBBISH)
 async def test_a_body_that_is_no_answer_is_a_typed_outcome(
-    server: RubbishServer, client: AsyncMentorClient, name: str
+    server: FaultyLLMServer, client: AsyncMentorClient, name: str
 ) -> None:
     for count, kind in enumerate(("application/json", "text/html", "x; charset=\xff", ""), 1):
         server.way = ways.body(RUBBISH[name], content_type=kind)
@@ -311,7 +311,7 @@ async def test_a_body_that_is_no_answer_is_a_typed_outcome(
 
 
 async def test_the_type_of_a_right_body_does_not_matter(
-    server: RubbishServer, client: AsyncMentorClient
+    server: FaultyLLMServer, client: AsyncMentorClient
 ) -> None:
     for kind in ("text/html", "application/octet-stream", ""):
         server.way = ways.body(said(GOOD), content_type=kind)
@@ -320,7 +320,7 @@ async def test_the_type_of_a_right_body_does_not_matter(
 
 @pytest.mark.parametrize("status", [400, 429, 500])
 async def test_whatever_an_error_says_is_told_in_a_line(
-    server: RubbishServer, client: AsyncMentorClient, status: int
+    server: FaultyLLMServer, client: AsyncMentorClient, status: int
 ) -> None:
     deep: Any = "deep"
     for _ in range(900):
@@ -334,7 +334,7 @@ async def test_whatever_an_error_says_is_told_in_a_line(
 
 
 async def test_counts_that_are_none_are_not_taken(
-    server: RubbishServer, client: AsyncMentorClient
+    server: FaultyLLMServer, client: AsyncMentorClient
 ) -> None:
     for count in (10**30, 2**63, -1, True, 1.5, "12", None, [], {}):
         usage = {"prompt_tokens": count, "completion_tokens": count}
@@ -346,7 +346,7 @@ async def test_counts_that_are_none_are_not_taken(
 
 @pytest.mark.parametrize("text", ["\ud83d words", "", "no proposals here", "blah " * 300_000])
 async def test_rubbish_in_a_right_body_is_unusable_and_recorded(
-    server: RubbishServer, client: AsyncMentorClient, text: str
+    server: FaultyLLMServer, client: AsyncMentorClient, text: str
 ) -> None:
     server.way = ways.body(said(text))
     answer = await ask(client)
@@ -357,7 +357,7 @@ async def test_rubbish_in_a_right_body_is_unusable_and_recorded(
 
 
 async def test_long_rubbish_at_every_call_of_an_answer_fits_a_message(
-    server: RubbishServer, client: AsyncMentorClient
+    server: FaultyLLMServer, client: AsyncMentorClient
 ) -> None:
     server.way = ways.body(said("ж" * 900_000, usage={}).decode("unicode-escape").encode("utf-8"))
     answer = await ask(client, calls=5)
@@ -369,7 +369,7 @@ async def test_long_rubbish_at_every_call_of_an_answer_fits_a_message(
 # -- the connection ---------------------------------------------------------------------------
 
 
-async def test_cookies_are_not_kept(server: RubbishServer, client: AsyncMentorClient) -> None:
+async def test_cookies_are_not_kept(server: FaultyLLMServer, client: AsyncMentorClient) -> None:
     server.way = ways.body(said(GOOD), set_cookie="a=" + "b" * 3_000)
     for _ in range(3):
         check(await ask(client), USABLE)
@@ -377,7 +377,7 @@ async def test_cookies_are_not_kept(server: RubbishServer, client: AsyncMentorCl
 
 
 async def test_giving_up_a_question_ends_it_at_the_server(
-    server: RubbishServer, client: AsyncMentorClient
+    server: FaultyLLMServer, client: AsyncMentorClient
 ) -> None:
     task = asyncio.create_task(ask(client))
     await asyncio.wait_for(server.asked.wait(), 30)
@@ -394,7 +394,7 @@ async def test_giving_up_a_question_ends_it_at_the_server(
     [ways.dropped, ways.half_a_head, ways.no_http, ways.body(b"", 500), ways.body(b"", 401)],
     ids=["dropped", "half a head", "no http", "500", "401"],
 )
-async def test_the_look_at_a_bad_server_says_unavailable(server: RubbishServer, way: Way) -> None:
+async def test_the_look_at_a_bad_server_says_unavailable(server: FaultyLLMServer, way: Way) -> None:
     backend = OpenAIBackend(server.url, "model")
     server.look = way
     with pytest.raises(Unavailable):
@@ -405,7 +405,7 @@ async def test_the_look_at_a_bad_server_says_unavailable(server: RubbishServer, 
 @pytest.mark.parametrize(
     "way", [ways.endless, ways.gigantic, ways.body(b"\xff", content_encoding="gzip")]
 )
-async def test_the_look_reads_no_body(server: RubbishServer, way: Way) -> None:
+async def test_the_look_reads_no_body(server: FaultyLLMServer, way: Way) -> None:
     backend = OpenAIBackend(server.url, "model")
     server.look = way
     await backend.check()

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from campaigns.faults.run_harness import PATIENCE, SPEC, RunHarness, Second
 from mentorgrad.domain.advice import AnswerStatus
 from mentorgrad.domain.event import EventKind, MentorLost, ProposalsReceived, StageStarted
 from mentorgrad.domain.run import RunState
-from tests.faults.rig import PATIENCE, SPEC, Rig, Second
 from trainer_service.mentors import remote
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running import execution
@@ -51,30 +51,30 @@ def test_a_run_ends_as_planned_without_its_mentor(
 ) -> None:
     if trouble == "refused":
         monkeypatch.setattr(execution, "SESSION_SECONDS", 0.2)
-        rig = Rig(f"127.0.0.1:{free_port}", SPEC)
+        harness = RunHarness(f"127.0.0.1:{free_port}", SPEC)
     else:
         process = mentor_process()
         number = signal.SIGKILL if trouble == "killed" else signal.SIGSTOP
-        rig = Rig(process.address, SPEC)
-        rig.before["propose"] = Second(lambda: process.signal(number))
-    assert rig.execute() is RunState.SUCCEEDED
+        harness = RunHarness(process.address, SPEC)
+        harness.before["propose"] = Second(lambda: process.signal(number))
+    assert harness.execute() is RunState.SUCCEEDED
 
-    run = rig.store.get_run(rig.run_id)
+    run = harness.store.get_run(harness.run_id)
     assert (run.state, run.step) == (RunState.SUCCEEDED, 45)
-    assert rig.store.read_artifact(rig.run_id, ARTIFACT)
-    stages: list[StageStarted] = rig.payloads(EventKind.STAGE_STARTED)
+    assert harness.store.read_artifact(harness.run_id, ARTIFACT)
+    stages: list[StageStarted] = harness.payloads(EventKind.STAGE_STARTED)
     assert [stage.stage for stage in stages] == [0, 1, 2]
-    (lost,) = rig.payloads(EventKind.MENTOR_LOST)
+    (lost,) = harness.payloads(EventKind.MENTOR_LOST)
     assert isinstance(lost, MentorLost)
     assert lost.mentor == "small"
     assert lost.reason.startswith(statuses[-1])
     assert says in lost.reason
-    answers: list[ProposalsReceived] = rig.payloads(EventKind.PROPOSALS_RECEIVED)
+    answers: list[ProposalsReceived] = harness.payloads(EventKind.PROPOSALS_RECEIVED)
     assert [a.answer.status.value for a in answers if not a.is_fallback] == statuses
     instead = [a for a in answers if a.is_fallback]
     assert len(instead) == sum(status != "usable" for status in statuses)
     assert all(a.answer.status is AnswerStatus.USABLE for a in instead)
-    assert len(rig.payloads(EventKind.RESTART_DECIDED)) == 2
+    assert len(harness.payloads(EventKind.RESTART_DECIDED)) == 2
     usage = run.usage
     assert (usage.mentor_calls, usage.fallbacks) == (2, len(instead))
 
@@ -87,18 +87,18 @@ def test_a_stop_while_the_mentor_hangs_is_recorded_before_it_is_closed(
     mentor_process: Callable[..., Any], kind: StopKind, state: RunState
 ) -> None:
     process = mentor_process()
-    rig = Rig(process.address, FOREVER)
+    harness = RunHarness(process.address, FOREVER)
 
     def hang() -> None:
         process.signal(signal.SIGSTOP)
-        rig.asked.set()
+        harness.asked.set()
 
-    rig.before["propose"] = hang
-    assert rig.execute_until_asked(kind) is state
-    assert rig.state_at_close is state
-    assert rig.store.get_run(rig.run_id).step == 15
-    assert rig.payloads(EventKind.PROPOSALS_RECEIVED) == []
-    saved = rig.payloads(EventKind.CHECKPOINT_SAVED)
+    harness.before["propose"] = hang
+    assert harness.execute_until_asked(kind) is state
+    assert harness.state_at_close is state
+    assert harness.store.get_run(harness.run_id).step == 15
+    assert harness.payloads(EventKind.PROPOSALS_RECEIVED) == []
+    saved = harness.payloads(EventKind.CHECKPOINT_SAVED)
     assert len(saved) == (kind is StopKind.PAUSE)
 
 
@@ -109,8 +109,8 @@ def test_a_stop_while_the_session_is_waited_for_needs_no_mentor(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        rig = Rig(f"127.0.0.1:{listener.getsockname()[1]}", FOREVER)
-        rig.before["wait_open"] = rig.asked.set
-        assert rig.execute_until_asked(kind) is state
-    assert rig.state_at_close is state
-    assert rig.payloads(EventKind.STAGE_STARTED) == []
+        harness = RunHarness(f"127.0.0.1:{listener.getsockname()[1]}", FOREVER)
+        harness.before["wait_open"] = harness.asked.set
+        assert harness.execute_until_asked(kind) is state
+    assert harness.state_at_close is state
+    assert harness.payloads(EventKind.STAGE_STARTED) == []

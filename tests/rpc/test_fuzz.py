@@ -1,4 +1,4 @@
-"""A short campaign of odd requests; ``python -m tests.fuzz`` makes long ones."""
+"""A short campaign of odd requests; ``python -m campaigns.fuzz`` makes long ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from grpc import StatusCode
 
-from tests.fuzz.campaign import run, stopped
-from tests.fuzz.methods import MENTOR, METHODS, TRAINER
-from tests.fuzz.services import Services
-from tests.fuzz.valid import VALID
+from campaigns.fuzz.campaign import run, stopped
+from campaigns.fuzz.methods import MENTOR, METHODS, TRAINER
+from campaigns.fuzz.services import Services
+from campaigns.fuzz.valid import VALID
 
 CASES = 300
 

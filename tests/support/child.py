@@ -24,7 +24,7 @@ class Child:
         with log.open("w") as file:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.confined"),
+                    *(sys.executable, "-X", "faulthandler", "-m", "campaigns.fuzz.confined"),
                     *(module, *arguments),
                 ],
                 stdout=subprocess.PIPE,

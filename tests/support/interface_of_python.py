@@ -142,7 +142,10 @@ def entry_points() -> dict[str, Any]:
     groups = {group: sorted(names) for group, names in project["entry-points"].items()}
     # The group of other packages' strategies: the distribution has no entry in it.
     asked_for = {
-        text for tree in product_modules() for text in texts_of(tree) if _GROUP.fullmatch(text)
+        text
+        for tree in product_modules().values()
+        for text in texts_of(tree)
+        if _GROUP.fullmatch(text)
     }
     return {
         "scripts": sorted(project["scripts"]),

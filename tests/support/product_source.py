@@ -16,23 +16,22 @@ SOURCES = (
     "run_store",
     "trainer_service",
     "mentor_service",
-    "ui_service",
 )
-"""Folders of the product's packages; those that do not exist are skipped."""
+"""Folders of the product's packages."""
 
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
 
 
 @functools.cache
-def product_modules() -> tuple[ast.Module, ...]:
-    """The syntax tree of every module of the product, generated code excluded."""
-    return tuple(
-        ast.parse(path.read_text(encoding="utf-8"), str(path))
+def product_modules() -> dict[str, ast.Module]:
+    """Path → syntax tree of every module of the product, generated code excluded."""
+    return {
+        str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8"), str(path))
         for folder in SOURCES
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not path.stem.endswith(("_pb2", "_pb2_grpc"))
-    )
+    }
 
 
 def texts_of(tree: ast.AST) -> Iterator[str]:
@@ -118,7 +117,7 @@ def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 def log_events() -> list[str]:
     """Names of the events that the product logs."""
-    return sorted({event for tree in product_modules() for event in _events(tree)})
+    return sorted({event for tree in product_modules().values() for event in _events(tree)})
 
 
 def _events(tree: ast.Module) -> Iterator[str]:

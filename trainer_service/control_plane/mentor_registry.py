@@ -11,7 +11,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed,
 from trainer_service.control_plane.spec_rules import choice_violations
 from trainer_service.mentors.options import BAD_OPTIONS, read_options
 
-Probe = Callable[[str], Awaitable[MentorInfo]]
+MentorProbe = Callable[[str], Awaitable[MentorInfo]]
 """Asks the mentor at an address what it is; raises `MentorgradError` when it does not answer."""
 
 
@@ -23,7 +23,7 @@ class MentorRegistry:
         probe: Asks one what it is.
     """
 
-    def __init__(self, targets: Mapping[str, str], probe: Probe) -> None:
+    def __init__(self, targets: Mapping[str, str], probe: MentorProbe) -> None:
         self._targets = dict(targets)
         self._probe = probe
 

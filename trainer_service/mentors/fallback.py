@@ -17,9 +17,9 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.domain.event import MentorBack, MentorLost, ProposalsReceived
 from trainer_service.mentors.pending_requests import (
-    Ask,
     LoggedRequest,
     PendingRequest,
+    SendRequest,
     ThreadedRequest,
 )
 from trainer_service.protocols import Mentor, Scored
@@ -70,7 +70,7 @@ class FallbackMentor:
         mentor: Mentor,
         fallback: Mentor | None = None,
         logged: Mapping[str, ProposalsReceived] | None = None,
-        ask: Ask = ThreadedRequest,
+        ask: SendRequest = ThreadedRequest,
     ) -> None:
         self.name = name
         self._mentor = mentor

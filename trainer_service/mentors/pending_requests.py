@@ -28,7 +28,7 @@ class PendingRequest(Protocol):
         ...
 
 
-Ask = Callable[[Mentor, ProposalRequest, Scored, Sequence[Scored]], PendingRequest]
+SendRequest = Callable[[Mentor, ProposalRequest, Scored, Sequence[Scored]], PendingRequest]
 """Puts a question to a mentor and returns at once; the arguments are those of `Mentor.propose`."""
 
 

@@ -22,7 +22,7 @@ from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.mentors.fallback import FallbackMentor
-from trainer_service.mentors.pending_requests import Ask, ThreadedRequest
+from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
 from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
@@ -53,7 +53,7 @@ class Parts:
     """Builds what stands in for a lost mentor."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
-    ask: Ask = ThreadedRequest
+    ask: SendRequest = ThreadedRequest
     """Puts a question that the run does not wait for."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""

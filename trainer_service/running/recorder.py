@@ -22,7 +22,7 @@ from mentorgrad.domain.event import Payload, RunEvent
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable
 from run_store.protocols import Lease, RunWriter
 from trainer_service.running.stop_control import Stop, StopKind
-from trainer_service.running.write_buffer import Batch, Blob, Prune, WriteBuffer
+from trainer_service.running.write_buffer import Blob, Prune, WriteBatch, WriteBuffer
 
 log = structlog.get_logger(__name__)
 
@@ -239,7 +239,7 @@ class Recorder:
                 self._store_patiently(batch)
             self._buffer.done()
 
-    def _store_patiently(self, batch: Batch) -> None:
+    def _store_patiently(self, batch: WriteBatch) -> None:
         began = self._since = self._clock()
         for pause in _pauses():
             try:
@@ -260,7 +260,7 @@ class Recorder:
             log.info("store_back", run_id=self._lease.run_id, seconds=away)
         self._since = self._trouble = None
 
-    def _store_batch(self, batch: Batch) -> None:
+    def _store_batch(self, batch: WriteBatch) -> None:
         run_id, attempt = self._lease.run_id, self._lease.attempt
         if isinstance(batch, Blob):
             self._store.put_blob(

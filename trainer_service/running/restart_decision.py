@@ -39,7 +39,7 @@ class Probed:
     """On the selection split."""
 
 
-Probe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
+BranchProbe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
 """The starts, the incumbent first, and the race → the lowest point of each branch."""
 
 
@@ -65,7 +65,7 @@ def decide(
     incumbent_words: Scored | None,
     proposals: Sequence[Scored],
     plan: RacePlan,
-    probe: Probe,
+    probe: BranchProbe,
     generator: torch.Generator,
 ) -> Decision:
     """Applies the rule.
@@ -148,7 +148,9 @@ def lowest(points: Sequence[Probed]) -> Probed:
     return min(points, key=lambda point: _finite(point.score.loss))
 
 
-def _race(incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: Probe) -> Decision:
+def _race(
+    incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: BranchProbe
+) -> Decision:
     if plan.branches < 2:
         return _stay(incumbent, plan.reason)
     starts = [incumbent, *ranked[: plan.branches - 1]]

@@ -230,7 +230,7 @@ class WatchedMentor:
     ) -> Answer:
         """See `Mentor`."""
         began = time.monotonic()
-        facts: tracing.Facts = {
+        facts: tracing.Attributes = {
             "mentor": self._name,
             "stage": request.stage,
             "request_id": request.request_id,

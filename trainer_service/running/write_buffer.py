@@ -39,7 +39,7 @@ class Prune:
     """Names of those that stay."""
 
 
-Batch = tuple[RunEvent, ...] | Blob | Prune | threading.Event
+WriteBatch = tuple[RunEvent, ...] | Blob | Prune | threading.Event
 """What is written at once; an `Event` is set when all before it is written."""
 _Job = RunEvent | Blob | Prune | threading.Event
 
@@ -94,7 +94,7 @@ class WriteBuffer:
             self._bytes += size
             self._changed.notify_all()
 
-    def take(self) -> Batch | None:
+    def take(self) -> WriteBatch | None:
         """Waits for what is to be written next, which stays until it is `done`; None at the end.
 
         Whatever events wait go together; nothing waits for company.

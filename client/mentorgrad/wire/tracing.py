@@ -19,9 +19,9 @@ from typing import Any, Literal
 TRACE_PARENT = "traceparent"
 """Key of the metadata that a call's place in a trace travels under."""
 
-Kind = Literal["internal", "server", "client"]
-Fact = str | int | float | bool
-Facts = Mapping[str, Fact]
+SpanKind = Literal["internal", "server", "client"]
+AttributeValue = str | int | float | bool
+Attributes = Mapping[str, AttributeValue]
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _FLUSH_SECONDS = 2.0
@@ -50,7 +50,7 @@ class Span:
         """`parent` as metadata of a call."""
         return ((TRACE_PARENT, self.parent),) if self.parent else ()
 
-    def note(self, **facts: Fact) -> None:
+    def note(self, **facts: AttributeValue) -> None:
         """Adds facts, recorded as ``mentorgrad.NAME``."""
         if self._span is not None:
             self._span.set_attributes(_named(facts))
@@ -114,10 +114,10 @@ def flush() -> None:
 
 def begin(
     name: str,
-    kind: Kind = "internal",
+    kind: SpanKind = "internal",
     parent: str = "",
     at: datetime | None = None,
-    facts: Facts | None = None,
+    facts: Attributes | None = None,
 ) -> Span:
     """Begins a span, which is nobody's surroundings; `Span.end` it.
 
@@ -143,7 +143,7 @@ def begin(
 
 @contextlib.contextmanager
 def span(
-    name: str, kind: Kind = "internal", parent: str = "", facts: Facts | None = None
+    name: str, kind: SpanKind = "internal", parent: str = "", facts: Attributes | None = None
 ) -> Iterator[Span]:
     """A span around a block of one task or thread: what begins in the block belongs to it.
 
@@ -181,7 +181,7 @@ def _context(trace: Any, parent: str) -> Any:
     return trace.set_span_in_context(trace.NonRecordingSpan(found))
 
 
-def _named(facts: Facts) -> dict[str, Fact]:
+def _named(facts: Attributes) -> dict[str, AttributeValue]:
     return {f"mentorgrad.{name}": value for name, value in facts.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from tests.fuzz.methods import MENTOR, TRAINER
+from campaigns.fuzz.methods import MENTOR, TRAINER
 from tests.support.child import Child
 
 
@@ -27,7 +27,7 @@ class Services:
     def __enter__(self) -> Services:
         mentor = Child(self._folder / "mentor.log", "tests.support.scripted_mentor", "0")
         self._running[MENTOR] = mentor
-        arguments = ("tests.fuzz.trainer", str(self._folder), mentor.address, self._store)
+        arguments = ("campaigns.fuzz.trainer", str(self._folder), mentor.address, self._store)
         try:
             self._running[TRAINER] = Child(self._folder / "trainer.log", *arguments)
         except BaseException:

@@ -1,14 +1,15 @@
-"""Workers and services as real processes that start in milliseconds, to be killed by the dozen.
+"""Workers and services as real processes that start in milliseconds, to be killed many times.
 
-``python -m tests.faults.nursery`` does the slow imports once and forks what it is told to run, so
-that a kill costs what the recovery does. What runs is the worker's own `main` and the service's own
-`Scheduler`, over a real store; only the executor is made for this, since workers are spawned
-otherwise. A nursery computes with one thread and opens no channel, which makes forking safe.
+``python -m campaigns.faults.fork_server`` does the slow imports once and forks what it is told to
+run, so that a kill costs only the recovery. The forked processes run the worker's own `main` and
+the service's own `Scheduler`, over a real store; only the executor differs, since the product
+spawns its workers. The fork server computes with one thread and opens no channel, which makes
+forking safe.
 
-    nursery ──fork──▶ service (scheduler) ──fork──▶ cradle ──fork──▶ worker
+    fork server ──fork──▶ service (scheduler) ──fork──▶ fork parent ──fork──▶ worker
 
-The cradle is where a service forks from, having threads itself; it dies with its service, so that
-the worker finds its parent gone as it would in earnest.
+A service has threads, so its workers are forked from a separate process, the fork parent. It dies
+with its service, so the worker finds its parent gone as it would in production.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from typing import Any, NoReturn
 
 import torch
 
+from campaigns.faults.kill_cases import Kill
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.open import open_store
 from service_common import logs
-from tests.faults.cases import Kill
 from trainer_service import worker
 from trainer_service.composition import import_numerics
 from trainer_service.control_plane import scheduler
@@ -73,7 +74,7 @@ class Campaign:
     """Whether the newest checkpoint loses half of its bytes after each kill."""
     service: int = 0
     """Process id of the present service."""
-    cradle: int = 0
+    fork_parent: int = 0
     """Process id of its workers' parent."""
 
     @property
@@ -90,14 +91,14 @@ class Campaign:
         return [json.loads(line) for line in lines]
 
 
-class Nursery:
-    """The nursery's process, as a test holds it."""
+class ForkServer:
+    """The fork server's process, as a test holds it."""
 
     def __init__(self, folder: Path) -> None:
-        self.log = folder / "nursery.log"
+        self.log = folder / "fork_server.log"
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.nursery"],
+                [sys.executable, "-m", "campaigns.faults.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -133,7 +134,7 @@ class Nursery:
             raise
 
 
-# -- in the nursery ---------------------------------------------------------------------------
+# -- in the fork server ---------------------------------------------------------------------------
 
 
 def main() -> None:
@@ -158,7 +159,7 @@ def _hasten() -> None:
 
 
 def _remember_objectives() -> Callable[..., Any]:
-    """`build_objective`, once for each objective: what a nursery has built, its workers have."""
+    """`build_objective`, once per objective: forked workers share what the server has built."""
     build, made = objectives.build_objective, dict[str, Any]()
 
     def remembered(spec: RunSpec, **options: Any) -> Any:
@@ -230,11 +231,11 @@ def _be_service(campaign: Campaign) -> NoReturn:
     try:
         campaign.service = os.getpid()
         here, there = socket.socketpair()
-        campaign.cradle = os.fork()
-        if campaign.cradle == 0:
+        campaign.fork_parent = os.fork()
+        if campaign.fork_parent == 0:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             here.close()
-            _be_cradle(campaign, there)
+            _run_fork_parent(campaign, there)
         there.close()
         asyncio.run(_serve(campaign, here))
         os._exit(0)
@@ -242,9 +243,9 @@ def _be_service(campaign: Campaign) -> NoReturn:
         os._exit(70)
 
 
-async def _serve(campaign: Campaign, cradle: socket.socket) -> None:
+async def _serve(campaign: Campaign, fork_parent: socket.socket) -> None:
     store = open_store(campaign.url)
-    executor = Cradle(campaign, *await asyncio.open_connection(sock=cradle))
+    executor = ForkParent(campaign, *await asyncio.open_connection(sock=fork_parent))
     scheduler.Scheduler(store, executor, ["cpu"], per_device=1, max_restarts=10**6).start()
     while not store.progress(campaign.run_id)[1].is_final:
         _let_go_on(campaign)
@@ -271,7 +272,7 @@ os.kill(int(sys.argv[3]), signal.SIGKILL)
 """Stops a worker while it holds no lock of SQLite's, which nobody could take from it."""
 
 
-class Cradle:
+class ForkParent:
     """An `Executor` and, for its one worker at a time, a `WorkerHandle`."""
 
     remote = False
@@ -284,9 +285,11 @@ class Cradle:
         self._campaign = campaign
         self._reader, self._writer = reader, writer
 
-    async def start(self, run_id: str, device: str) -> Cradle:
+    async def start(self, run_id: str, device: str) -> ForkParent:
         self.attempt = None
-        job = WorkerJob(run_id, self._campaign.url, "nursery", parent=self._campaign.cradle)
+        job = WorkerJob(
+            run_id, self._campaign.url, "fork_server", parent=self._campaign.fork_parent
+        )
         self._writer.write(job.to_line())
         await self._writer.drain()
         return self
@@ -308,7 +311,7 @@ class Cradle:
     async def close(self) -> None: ...
 
 
-def _be_cradle(campaign: Campaign, service: socket.socket) -> NoReturn:
+def _run_fork_parent(campaign: Campaign, service: socket.socket) -> NoReturn:
     try:
         with service.makefile("rwb") as pipe:
             for line in pipe:

@@ -1,6 +1,6 @@
 """Files that are torn and workers that are fenced, as often as wanted, and how soon a run goes on.
 
-    python -m tests.faults.files --times 6
+    python -m campaigns.faults.torn_files --times 6
 
 The last line is one JSON object: for each fault how often it was injected and met, what the
 effective logs lost or doubled, whether all artifacts have the same bytes, and the seconds from each
@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.cases import CASES, Kill, outcome, recoveries
-from tests.faults.grounds import Grounds
-from tests.faults.nursery import Nursery
+from campaigns.faults.fork_server import ForkServer
+from campaigns.faults.kill_cases import CASES, Kill, outcome, recoveries
+from campaigns.faults.reference_runs import ReferenceRuns
 from trainer_service.job import EXIT_NOT_MINE
 
 Report = dict[str, Any]
@@ -35,7 +35,7 @@ class Fault:
     kills: Callable[[int], Sequence[Kill]]
     """In the n-th run."""
     met: Callable[[Report], int] = lambda report: len(report["kills"])
-    """How often a run ran into it, by the nursery's report."""
+    """How often a run ran into it, by the fork server's report."""
     more: dict[str, bool] = field(default_factory=dict)
     """What else befalls its files."""
 
@@ -67,14 +67,16 @@ FAULTS = {
 }
 
 
-def measure(grounds: Grounds, fault: Fault, times: int) -> Report:
+def measure(reference_runs: ReferenceRuns, fault: Fault, times: int) -> Report:
     """So many runs of a case, each of which meets the fault once."""
-    whole = grounds.undisturbed(fault.case)
+    whole = reference_runs.undisturbed(fault.case)
     met = lost = doubled = 0
     seconds: list[float] = []
     same = True
     for number in range(times):
-        report, url, run_id = grounds.run(CASES[fault.case], fault.kills(number), **fault.more)
+        report, url, run_id = reference_runs.run(
+            CASES[fault.case], fault.kills(number), **fault.more
+        )
         met += fault.met(report)
         left = outcome(url, run_id)
         missing, excess = left.differences(whole)
@@ -98,12 +100,12 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=6)
     times = parser.parse_args().times
     with tempfile.TemporaryDirectory() as folder:
-        nursery = Nursery(Path(folder))
-        grounds, reports = Grounds(nursery, Path(folder)), dict[str, Report]()
+        fork_server = ForkServer(Path(folder))
+        reference_runs, reports = ReferenceRuns(fork_server, Path(folder)), dict[str, Report]()
         for name, fault in FAULTS.items():
-            reports[name] = measure(grounds, fault, times)
+            reports[name] = measure(reference_runs, fault, times)
             print(f"{name}: {json.dumps(reports[name])}", flush=True)
-        nursery.close()
+        fork_server.close()
     print(json.dumps(reports))
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
+from campaigns.fuzz.cases import Case
+from campaigns.fuzz.methods import Method
 from mentorgrad.wire.channels import STREAM_OPTIONS
-from tests.fuzz.cases import Case
-from tests.fuzz.methods import Method
 
 DEADLINE = 30.0
 """Seconds within which every call is answered, but for those that wait by intent."""

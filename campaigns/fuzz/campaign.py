@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from grpc import StatusCode
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.calls import Caller, Unexpected
-from tests.fuzz.cases import Case, generated, heaviest, raw, spoilt
-from tests.fuzz.methods import METHODS, Method
-from tests.fuzz.services import Services
-from tests.fuzz.valid import VALID
+from campaigns.fuzz.calls import Caller, Unexpected
+from campaigns.fuzz.cases import Case, generated, heaviest, raw, spoilt
+from campaigns.fuzz.methods import METHODS, Method
+from campaigns.fuzz.services import Services
+from campaigns.fuzz.valid import VALID
 
 GROWTH_BYTES = 64 << 20
 """How much more memory a service may hold at the end than after its warm-up."""

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz --cases 20000``: sends odd requests to both services, as they run.
+"""``python -m campaigns.fuzz --cases 20000``: sends odd requests to both services, as they run.
 
 Every answer must be one of the method's documented codes, both services must live, and their
 memory must stay where it was after a warm-up. The last line is one JSON object; what failed is in
@@ -14,16 +14,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.calls import Caller, Unexpected
-from tests.fuzz.campaign import Report, run, stopped
-from tests.fuzz.cases import Case
-from tests.fuzz.confined import confine
-from tests.fuzz.methods import METHODS
-from tests.fuzz.services import Services
+from campaigns.fuzz.calls import Caller, Unexpected
+from campaigns.fuzz.campaign import Report, run, stopped
+from campaigns.fuzz.cases import Case
+from campaigns.fuzz.confined import confine
+from campaigns.fuzz.methods import METHODS
+from campaigns.fuzz.services import Services
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m campaigns.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000, help="calls to make")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same calls")
     parser.add_argument("--json", action="store_true", help="no progress, only the last line")

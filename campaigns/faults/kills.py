@@ -1,6 +1,6 @@
 """SIGKILL in earnest: a real service and the workers it spawns, killed at random moments.
 
-    python -m tests.faults.kills --kills 20 function-adamw label_prompt-sgd
+    python -m campaigns.faults.kills --kills 20 function-adamw label_prompt-sgd
 
 Every case runs twice, undisturbed and killed. The last line is one JSON object: for each case what
 was injected, what the effective log lost or doubled, whether the artifact has the same bytes, and
@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+from campaigns.faults.kill_cases import CASES, outcome, recoveries
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.spec import RunSpec, Stages
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from tests.faults.cases import CASES, outcome, recoveries
 from tests.support.trainer_process import TrainerProcess
 
 STEPS = {"function": 20_000, "label_prompt": 500}

@@ -1,6 +1,6 @@
 """Mentors that fail in mid-run, as often as wanted, and how soon they reply again.
 
-    python -m tests.faults.mentors --times 6
+    python -m campaigns.faults.mentor_faults --times 6
 
 The last line is one JSON object: for each fault how often it was injected, how many questions the
 run asked in all, how often a question ran into the fault, what was lost (questions without an
@@ -27,6 +27,9 @@ from unittest import mock
 
 import torch
 
+from campaigns.faults.local_mentors import Mentors
+from campaigns.faults.proxy import Proxy
+from campaigns.faults.run_harness import SPEC, RunHarness
 from mentor_service import servicer
 from mentorgrad.domain.advice import Answer, AnswerStatus
 from mentorgrad.domain.event import EventKind
@@ -34,10 +37,7 @@ from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Stages
 from service_common import logs
-from tests.conftest import MentorProcess
-from tests.faults.proxy import Proxy
-from tests.faults.rig import SPEC, Rig
-from tests.faults.test_mentor_faults import Mentors
+from tests.support.mentor_process import MentorProcess
 
 
 class CountingProxy(Proxy):
@@ -229,12 +229,12 @@ def measure(opened: Open, times: int) -> dict[str, Any]:
     questions = 2 * times + 1  # and none behind the last stage
     spec = dataclasses.replace(SPEC, stages=Stages(count=questions + 1, steps=15))
     with opened() as fault:
-        rig, acts = Rig(fault.address, spec), Acts(fault)
-        rig.before["propose"] = acts
-        if rig.execute() is not RunState.SUCCEEDED:
+        harness, acts = RunHarness(fault.address, spec), Acts(fault)
+        harness.before["propose"] = acts
+        if harness.execute() is not RunState.SUCCEEDED:
             raise SystemExit("a run did not end as it should")
     kinds = (EventKind.PROPOSALS_RECEIVED,)
-    events = list(rig.store.events(rig.run_id, EventQuery(kinds=kinds)))
+    events = list(harness.store.events(harness.run_id, EventQuery(kinds=kinds)))
     own = [event for event in events if not event.payload.is_fallback]
     replies = [e.time.timestamp() for e in own if _is_reply(e.payload.answer)]
     answers = {event.payload.answer.request_id: event.payload.answer for event in own}

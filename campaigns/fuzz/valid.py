@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from campaigns.fuzz.values import EXPERIMENTS as EXPERIMENTS_THERE
+from campaigns.fuzz.values import RUNS, SPARE
 from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
@@ -52,8 +54,6 @@ from mentorgrad.v1 import mentor_service_pb2 as mentor
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.wire.codec import to_message
 from run_store import page_tokens
-from tests.fuzz.values import EXPERIMENTS as EXPERIMENTS_THERE
-from tests.fuzz.values import RUNS, SPARE
 from tests.support.event_maker import EventMaker
 
 OWN_TASK = Task(

@@ -14,14 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from campaigns.fuzz import valid
+from campaigns.fuzz.values import EXPERIMENTS, SPARE
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.domain.run import RunState
 from run_store import sql_experiments, sql_writer
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from tests.fuzz import valid
-from tests.fuzz.values import EXPERIMENTS, SPARE
 from tests.support.quick_runs import end_run
 from tests.support.served_runs import Worker
 from trainer_service import composition

@@ -22,7 +22,7 @@ _CHUNKED = _HEAD + b"transfer-encoding: chunked\r\n\r\n"
 class Answering:
     """One request that is being answered."""
 
-    def __init__(self, server: RubbishServer, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, server: FaultyLLMServer, writer: asyncio.StreamWriter) -> None:
         self._server = server
         self._writer = writer
         self.turn = len(server.requests)
@@ -52,7 +52,7 @@ class Answering:
 Way = Callable[[Answering], Awaitable[None]]
 
 
-class RubbishServer:
+class FaultyLLMServer:
     """See the module."""
 
     def __init__(self) -> None:

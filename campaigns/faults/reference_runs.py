@@ -6,28 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from campaigns.faults.fork_server import ForkServer
+from campaigns.faults.kill_cases import CASES, Kill, Outcome, outcome
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.spec import RunSpec
 from run_store.open import open_store
-from tests.faults.cases import CASES, Kill, Outcome, outcome
-from tests.faults.nursery import Nursery
 
 
-class Grounds:
-    """Runs specs in a nursery, all in one database.
+class ReferenceRuns:
+    """Runs specs in a fork server, all in one database.
 
     Args:
-        nursery: Executes them.
+        fork_server: Executes them.
         folder: For the database.
     """
 
-    def __init__(self, nursery: Nursery, folder: Path) -> None:
-        self._nursery = nursery
+    def __init__(self, fork_server: ForkServer, folder: Path) -> None:
+        self._nursery = fork_server
         self._folder = folder
         self._undisturbed: dict[str, Outcome] = {}
 
     def run(self, spec: RunSpec, kills: Sequence[Kill] = (), **more: Any) -> tuple[Any, str, str]:
-        """(the nursery's report, the database's URL, the run's id)."""
+        """(the fork server's report, the database's URL, the run's id)."""
         store = open_store(url := f"sqlite:///{self._folder}/runs.db")
         run, _ = store.create(Created(spec=spec))
         store.close()

@@ -9,10 +9,10 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor as F
 from hypothesis import strategies as st
 
+from campaigns.fuzz.methods import METHODS, Method
+from campaigns.fuzz.valid import VALID
+from campaigns.fuzz.values import MAX_DEPTH, messages, put
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
-from tests.fuzz.methods import METHODS, Method
-from tests.fuzz.valid import VALID
-from tests.fuzz.values import MAX_DEPTH, messages, put
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Case:
     """Messages in the order of sending; exactly one for a method that takes one."""
 
     def reproducer(self) -> dict[str, Any]:
-        """All that it takes to send it again; see `python -m tests.fuzz --replay`."""
+        """All that it takes to send it again; see `python -m campaigns.fuzz --replay`."""
         data = [base64.b64encode(item).decode() for item in self.requests]
         return {"server": self.method.server, "method": self.method.path, "how": self.how} | {
             "requests": data

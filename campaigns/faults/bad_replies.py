@@ -1,4 +1,6 @@
-"""A live mentor whose model writes rubbish: ``python -m tests.faults.replies --cases 10000``.
+"""A live mentor whose model writes invalid replies.
+
+    python -m campaigns.faults.bad_replies --cases 10000
 
 Two mentors, one of each profile, run as processes of their own. Every reply must come back as
 proposals within the constraints or as a typed outcome, with the reply in its record. The last line
@@ -25,6 +27,7 @@ import grpc
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from campaigns.faults.generated_replies import LIMITS, Bad, bad_replies, broken_rule
 from mentor_service.answer_limits import MAX_REPLY_BYTES
 from mentorgrad.domain.advice import (
     AdviseOpen,
@@ -40,7 +43,6 @@ from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceStub
 from mentorgrad.wire.channels import STREAM_OPTIONS
 from mentorgrad.wire.codec import from_message, to_message
-from tests.faults.bad_replies import LIMITS, Bad, bad_replies, broken_rule
 from tests.support.child import Child
 
 PROFILES = ("small", "capable")

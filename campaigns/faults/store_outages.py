@@ -1,6 +1,6 @@
 """Stores that go away in mid-run, as often as wanted, and how soon they are written to again.
 
-    python -m tests.faults.outages --times 12
+    python -m campaigns.faults.store_outages --times 12
 
 The last line is one JSON object: for each fault how often it was injected, what the effective log
 lost or doubled, how often a write ran into it, and the seconds from the store's return (from the
@@ -29,12 +29,12 @@ from typing import Any
 import sqlalchemy as sa
 import torch
 
+from campaigns.faults.proxy import Proxy
+from campaigns.faults.store_run import Run, behind, limit_pages
 from mentorgrad.domain.run import RunState
 from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
 from service_common import logs
-from tests.faults.proxy import Proxy
-from tests.faults.test_store_outage import Run, behind, limit_pages
 from trainer_service.running.recorder import Recorder
 
 BEGINS, LASTS = (40, 120, 200), 50

@@ -40,7 +40,7 @@ SPEC = RunSpec(
 PATIENCE = Patience(acknowledge=600.0, absent=0.5, longest_pause=0.2)
 
 
-class Rig:
+class RunHarness:
     """One run by the worker's own parts; what its mentor does can be listened to."""
 
     def __init__(self, address: str, spec: RunSpec) -> None:
