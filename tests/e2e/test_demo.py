@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.advice import AnswerStatus, ProposalStatus
+from mentorgrad.domain.advice import AnswerStatus
 from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import EventQuery
 from run_store.open import open_store
@@ -139,7 +139,9 @@ def test_the_language_model_s_answers_are_recorded_with_their_outcomes(
     answers = [item.answer for item in answered]
     assert answers
     assert {answer.status for answer in answers} <= {AnswerStatus.USABLE, AnswerStatus.UNUSABLE}
-    assert all(record.model and record.raw_replies for answer in answers for record in answer.records)
+    assert all(
+        record.model and record.raw_replies for answer in answers for record in answer.records
+    )
     assert all(answer.records for answer in answers)
     proposed = {item.proposal_id for answer in answers for item in answer.proposals}
     decided = [event.payload for event in events if event.kind is EventKind.RESTART_DECIDED]

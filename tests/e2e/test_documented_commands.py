@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 
 from mentorgrad.client import Client
-from mentorgrad.model.experiment import Arm, ExperimentSpec, ExperimentState
-from mentorgrad.model.query import RunFilter
-from mentorgrad.model.run import RunState
-from mentorgrad.model.spec import Function, MentorChoice, RunSpec, Stages, Task
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
+from mentorgrad.domain.query import RunFilter
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Stages, Task
 from tests.support.collector import Collector
 from tests.support.deployment import ROOT
 from tests.support.documented import (
