@@ -124,6 +124,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, shared_mentor: Any) -> Iter
                     "MENTORGRAD_MENTOR": shared_mentor.address,
                     "MENTORGRAD_TRAINER_LISTEN": "127.0.0.1:0",
                     "MENTORGRAD_MENTOR_LISTEN": "127.0.0.1:0",
+                    "MENTORGRAD_TRAINER_DATA_ROOT": str(folder / "data"),
                     "HF_HUB_OFFLINE": "1",
                     "PYTHONUNBUFFERED": "1",
                 },
@@ -143,7 +144,9 @@ def _files(folder: Path) -> None:
     """What a page's reader has: data of a task, another host to copy to."""
     (folder / "data/reviews").mkdir(parents=True)
     for split in ("train", "test"):
-        rows = [{"text": f"{split}: {word} {n}", "label": word} for n in range(8) for word in WORDS]
+        rows = [
+            {"text": f"{split}: {word} {n}", "label": word} for n in range(20) for word in WORDS
+        ]
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"data/reviews/{split}.jsonl").write_text(lines)
     (folder / "bin").mkdir()
@@ -155,14 +158,23 @@ def _files(folder: Path) -> None:
 WORDS = ("bad", "good")
 
 
+def _experiment(client: Client, seeds: int) -> str:
+    """Begins one."""
+    spec = ExperimentSpec(
+        name=f"{seeds} seeds",
+        base=SPEC,
+        tasks=(Task("rastrigin"),),
+        arms=(Arm("none"), Arm("perturb", MentorChoice("perturb"))),
+        seeds=tuple(range(seeds)),
+    )
+    return client.create_experiment(spec).experiment.experiment_id
+
+
 def _past(trainer: str) -> str:
     """Has a run and an experiment, whose id it returns, behind it."""
     with Client(trainer) as client:
         client.create_run(SPEC)
-        arms = (Arm("none"), Arm("perturb", MentorChoice("perturb")))
-        tasks = (Task("rastrigin"),)
-        spec = ExperimentSpec(name="two", base=SPEC, tasks=tasks, arms=arms, seeds=(0,))
-        name = client.create_experiment(spec).experiment.experiment_id
+        name = _experiment(client, 1)
 
         def all_ended() -> bool:
             ended = client.get_experiment(name).state is ExperimentState.FINISHED
@@ -211,7 +223,11 @@ class Desk:
             text = text.replace(shown, real)
         if re.search(r"\bRUN\b", text):
             text = re.sub(r"\bRUN\b", self.ground.newest_run(), text)
-        return re.sub(r"\bEXPERIMENT\b", self.ground.experiment, text)
+        experiment = self.ground.experiment
+        if "experiment cancel" in text:  # of one that goes on
+            with Client(self.ground.trainer) as client:
+                experiment = _experiment(client, 1000)
+        return re.sub(r"\bEXPERIMENT\b", experiment, text)
 
     def _serve(self, command: Command, text: str) -> None:
         """Starts a service on free ports; the page's later commands find it there."""
@@ -251,12 +267,24 @@ class Desk:
         return [(str(command), process.returncode) for command, process in self.services]
 
 
+QUICK = """
+[task]
+name = "quick"
+description = "whether a review is good or bad"
+labels = ["bad", "good"]
+data = { train = "reviews/train.jsonl", test = "reviews/test.jsonl" }
+shots = 2
+selection_rows = 2
+"""
+
+
 def _shorter(text: str) -> str:
     """The same command; if it makes a run, one of few steps and rows."""
-    added = [f"{flag} 2" for flag in ("--stages", "--steps") if f"{flag} " not in text]
-    if "--function" not in text:
-        rows = ("task.shots", "task.selection_rows")
-        added += [f"--set {name}=2" for name in rows if name not in text]
+    added = [
+        f"{flag} 2" for flag in ("--stages", "--steps", "--proposals") if f"{flag} " not in text
+    ]
+    if "--function" not in text and "--spec" not in text:
+        added.append("--spec quick.toml")
     return re.sub(r"\bmentorgrad run(?=\s|$)", " ".join(["mentorgrad run", *added]), text)
 
 
@@ -264,6 +292,7 @@ def _shorter(text: str) -> str:
 def desk(ground: Ground, tmp_path: Path) -> Iterator[Desk]:
     for name in ("examples", "experiments", "deploy"):
         (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "quick.toml").write_text(QUICK)
     (tmp_path / "mentorgrad-experiment").symlink_to(ground.folder)
     made = Desk(ground, tmp_path, dict(ground.addresses))
     yield made
