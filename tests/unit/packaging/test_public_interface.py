@@ -161,7 +161,7 @@ def faults(code: Code) -> Iterator[str]:
 def test_documented_code_imports_public_names_only() -> None:
     found = list(documented())
     files = {code.file for code in found}
-    assert {"README.md", "docs/adding-a-strategy.md", "examples/own_loop.py"} <= files
+    assert {"docs/adding-a-strategy.md", "examples/own_loop.py"} <= files
     wrong = [fault for code in found for fault in faults(code)]
     assert not wrong, "\n".join(wrong)
 
