@@ -196,7 +196,7 @@ def test_an_interrupt_stops_both_services(tmp_path: Path) -> None:
             break
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130, complaint
-    assert "stopped, both services too" in complaint
+    assert "stopped the demo and both services" in complaint
     found = addresses(told)
     assert len(found) == 2
     assert not any(answers(address) for address in found)

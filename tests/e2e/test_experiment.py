@@ -58,13 +58,13 @@ def test_the_example_survives_a_break_and_reports(tmp_path: Path) -> None:
     _, err = first.communicate(timeout=120)
     assert first.returncode == 130
     assert err.splitlines()[-1] == (
-        "stopped, with all services; the same command goes on where it was"
+        "stopped, with all services; run the same command again to continue"
     )
 
     second = start(tmp_path, "--json", "--html", str(tmp_path / "report.html"))
     out, err = second.communicate(timeout=600)
     assert second.returncode == 0, err
-    assert "(known already; it goes on)" in err
+    assert "(already exists; it continues)" in err
     report = from_dict(Report, json.loads(out))
     assert report.complete
     assert (report.name, report.subject, report.strongest_control) == (

@@ -122,7 +122,7 @@ def test_steering(command: CommandLine, store: MemoryRunStore) -> None:
     run_id = queue_run(store)
     assert command.json("runs", "pause", run_id)["state"] == "paused"
     assert command.json("runs", "resume", run_id)["state"] == "queued"
-    assert "it is cancelled" in command("runs", "cancel", run_id).stdout
+    assert "current state: cancelled" in command("runs", "cancel", run_id).stdout
     again = command("runs", "cancel", run_id)
     assert again.exit_code == 1
     assert len(again.stderr.splitlines()) == 1
@@ -239,7 +239,7 @@ def test_an_experiment_is_begun_and_cancelled(command: CommandLine, experiment: 
     assert "cancelled and cannot become cancelled" in result.stderr
     result = command("experiment", "run", experiment)
     assert result.exit_code == 1
-    assert "--request-id NAME runs it anew" in result.stdout
+    assert "run it again with --request-id NAME" in result.stdout
     assert "the experiment cancelled: cancelled on request" in result.stderr
 
 

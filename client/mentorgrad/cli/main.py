@@ -1,4 +1,4 @@
-"""The `mentorgrad` command: puts the groups together and turns errors into one line."""
+"""The `mentorgrad` command: combines the command groups and prints each error as one line."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from mentorgrad.cli.support.output import note
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.wire import tracing
 
-# typer carries its own click or uses the installed one; its public errors lead to their base.
+# typer bundles click or uses an installed one; take the base classes from its public errors.
 _UsageError: Any = typer.BadParameter.__base__
 _ClickException: Any = _UsageError.__base__
 
 
 class Commands(TyperGroup):
-    """The root of the commands: every error becomes one line on standard error.
+    """The root command group: prints every error as one line on standard error.
 
-    Bad input leaves with exit code 2, anything else that fails with 1.
+    Exit codes: 2 for invalid input, 1 for any other failure.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of the commands, those of other packages last."""
+        """Names of the commands; those of other packages come last."""
         return [*super().list_commands(ctx), *ROOT_COMMANDS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name; one of another package is loaded now."""
+        """The command with this name; a command of another package is loaded here."""
         if cmd_name in ROOT_COMMANDS:
             return root_command(cmd_name)
         return super().get_command(ctx, cmd_name)
@@ -60,7 +60,7 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Runs the command line and leaves with its exit code."""
+        """Runs the command line and exits with its exit code."""
         given = list(sys.argv[1:] if args is None else args)
         try:
             with _traced(given[0] if given else ""):
@@ -87,7 +87,7 @@ class Commands(TyperGroup):
 
 @contextlib.contextmanager
 def _traced(command: str) -> Iterator[None]:
-    """A span around a command; not around a service, which has its own, nor a container's check."""
+    """A span around a command, except around services (they have spans) and health checks."""
     if command in ("serve", "health"):
         yield
         return
@@ -101,11 +101,11 @@ def _traced(command: str) -> Iterator[None]:
 
 
 def _usage(error: Any) -> int:
-    """Reports a wrong command line; one without any argument gets the help."""
+    """Reports a wrong command line; without any arguments, the help was shown."""
     context = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split())
     if type(error).__name__ == "NoArgsIsHelpError":
-        return 2  # the help was printed while the error was made
+        return 2  # the help was printed when the error was created
     command = context.command_path if context is not None else "mentorgrad"
     return _fail(f"{message.rstrip('.')} (see `{command} --help`)", int(error.exit_code))
 
@@ -118,7 +118,7 @@ def _fail(message: str, code: int) -> int:
 app = typer.Typer(
     cls=Commands,
     name="mentorgrad",
-    help="A language model as mentor to gradient descent.",
+    help="Prompt tuning by gradient descent, with restarts proposed by a language model.",
     epilog="Example: mentorgrad demo",
     no_args_is_help=True,
     add_completion=False,
@@ -137,7 +137,7 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and leave."
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:

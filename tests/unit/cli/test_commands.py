@@ -54,7 +54,7 @@ def test_without_a_service_one_line_says_how_to_start_one(
     result = invoke(*arguments, "--server", NOBODY)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-    assert f"there is no trainer service at {NOBODY}" in result.stderr
+    assert f"no trainer service answers at {NOBODY}" in result.stderr
     assert "mentorgrad serve all" in result.stderr
 
 
@@ -121,7 +121,7 @@ def test_bad_files_are_named_with_their_line(invoke: Invoke, tmp_path: Path) -> 
 def test_deleting_asks_first(invoke: Invoke) -> None:
     result = invoke("runs", "delete", "x", "--server", NOBODY, input="n\n")
     assert result.exit_code == 1
-    assert "delete run x for good?" in result.stderr
+    assert "permanently delete run x?" in result.stderr
     assert "aborted" in result.stderr
 
 

@@ -77,10 +77,10 @@ def test_the_example_is_right() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds = 3", "seeds = 0", "seeds: must be between 1 and 10000 of them"),
+        ("seeds = 3", "seeds = 0", "a number of seeds between 1 and 10000"),
         ("seeds = 3", "seeds = true", "seeds: must be a list"),
         ("seeds = 3", "sedes = 3", "sedes: is not known here"),
-        ("seeds = 3", "seeds = 1979-05-27", "no field takes a date"),
+        ("seeds = 3", "seeds = 1979-05-27", "no field accepts a date"),
         ("seeds = 3", "seeds = [1, 1]", "seeds: must not contain a seed twice"),
         ('name = "none"', 'nmae = "none"', "arms[0].nmae: is not known here"),
         ('name = "none"', 'name = "other"', "arms: must have unique names"),
@@ -119,7 +119,7 @@ def test_one_mentor_cannot_stand_for_two(invoke: Invoke, tmp_path: Path) -> None
     file.write_text(GOOD.replace('"perturb"', '"large"'))
     result = invoke("experiment", "run", str(file), "--local", "--directory", str(tmp_path / "d"))
     assert result.exit_code == 2
-    assert "the arms ask small, large" in result.stderr
+    assert "the arms use small, large" in result.stderr
     assert not (tmp_path / "d").exists()
 
 
@@ -127,7 +127,7 @@ def test_without_a_service_one_line_offers_to_start_one(invoke: Invoke) -> None:
     result = invoke("experiment", "run", str(EXAMPLE), "--server", NOBODY)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-    assert f"there is no trainer service at {NOBODY}" in result.stderr
+    assert f"no trainer service answers at {NOBODY}" in result.stderr
     assert f"mentorgrad experiment run {EXAMPLE} --local" in result.stderr
 
 

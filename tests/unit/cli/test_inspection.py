@@ -56,7 +56,7 @@ def test_show_gives_figures_candidates_and_result(invoke: Invoke, store_url: str
     result = invoke("runs", "show", "toy-run", "--store", store_url)
     assert result.exit_code == 0, result.stderr
     assert "test loss 0.4200, accuracy 0.800" in result.stdout
-    assert "14, of these 4 in races" in result.stdout
+    assert "14, including 4 in races" in result.stdout
     candidates = [line for line in result.stdout.splitlines() if line.startswith("s")]
     assert [line.split("\t")[0] for line in candidates if "/" in line] == [
         "s1/step10",
@@ -155,7 +155,7 @@ def test_plot_draws_a_picture(invoke: Invoke, store_url: str, tmp_path: Path, ki
         (("list", "--label", "arm"), 2, "--label: must be NAME=VALUE, not 'arm'"),
         (("download", "toy-run", "nothing.bin"), 1, "nothing.bin"),
         (("plot", "toy-run", "--kind", "pie"), 2, "--kind: must be one of: loss, path"),
-        (("plot", "toy-run", "toy-run", "--kind", "path"), 2, "path draws one run"),
+        (("plot", "toy-run", "toy-run", "--kind", "path"), 2, "path plots only one run"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -135,8 +135,8 @@ def test_the_store_stands_in_no_command_line(invoke: Invoke, heard: Heard) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[trainr]\n", "trainr: there are only the tables"),
-        ("trainer = 3\n", "trainer: there are only the tables"),
+        ("[trainr]\n", "trainr: only the tables"),
+        ("trainer = 3\n", "trainer: only the tables"),
         ("[trainer\n", "both.toml"),
         (None, "both.toml cannot be read"),
     ],

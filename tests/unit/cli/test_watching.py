@@ -40,19 +40,20 @@ def test_a_run_is_told_in_plain_lines(
 ) -> None:
     assert watch(Replay(toy_log)) is RunState.SUCCEEDED
     assert capsys.readouterr().out.splitlines() == [
-        "label_prompt on tickets, restarts by random_tokens",
+        "label_prompt on tickets, restarts proposed by random_tokens",
         "state: running",
         "stage 1 of 2 from “initial words” on cpu",
         "  step 5: train loss 0.2000",
-        "  scored 1: best selection loss 0.6000, accuracy 0.750 (s0/step5, “kind words”)",
+        "  1 candidate scored: best selection loss 0.6000, accuracy 0.750 (s0/step5, “kind words”)",
         "  random_tokens: 1 proposal in 1.5 s, 7 tokens",
-        "  scored 1: best selection loss 0.5000, accuracy 0.750 (s0/p0, “kind words”)",
+        "  1 candidate scored: best selection loss 0.5000, accuracy 0.750 (s0/p0, “kind words”)",
         "    incumbent s0/step5 0.6000 → 0.5500",
         "    s0/p0 “kind words” applied 0.5000 → 0.4500",
         "  restart from s0/p0 “kind words”",
         "stage 2 of 2 from “kind words” on cpu",
         "  step 10: train loss 0.1000",
-        "  scored 1: best selection loss 0.4000, accuracy 0.750 (s1/step10, “kind words”)",
+        "  1 candidate scored: best selection loss 0.4000, accuracy 0.750 "
+        "(s1/step10, “kind words”)",
         "succeeded: test loss 0.4200, accuracy 0.800, selection loss 0.4000, 1 restart",
     ]
 
@@ -80,7 +81,7 @@ def test_an_interrupt_stops_the_watching_and_says_how_to_go_on(
         watch(Replay(toy_log, interrupted_after=4))
     assert caught.value.exit_code == 130
     said = capsys.readouterr().err
-    assert "the run goes on" in said
+    assert "the run continues" in said
     assert "mentorgrad runs watch toy-run --after-seq 4 --server host:1234" in said
 
 

@@ -1,4 +1,4 @@
-"""`mentorgrad demo`: the main job on the embedded default, from services to a picture."""
+"""`mentorgrad demo`: three runs with the embedded models, and a plot of their losses."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _ANYWHERE = "127.0.0.1:0"
 
 @dataclass(frozen=True)
 class ArmOutcome:
-    """What one arm gave."""
+    """Result of one arm."""
 
     run: Run
-    """As it ended."""
+    """The ended run."""
     result: RunResult
     """Its result."""
     llm_calls: int
-    """Questions put to an LLM."""
+    """Number of questions to an LLM."""
     usable_answers: int
-    """Answers of an LLM with at least one proposal that could be scored."""
+    """LLM answers with at least one proposal that could be scored."""
     tokens: int
-    """Tokens of questions and replies."""
+    """Tokens of the questions and replies."""
 
     def figures(self) -> dict[str, Any]:
-        """The figures of the summary object; a control that is asked is no mentor call."""
+        """Figures of the JSON summary; questions to a control do not count as mentor calls."""
         test = self.result.test
         return {
             "run_id": self.run.run_id,
@@ -59,13 +59,16 @@ class ArmOutcome:
 
 def _demo(
     directory: Annotated[
-        Path, typer.Option("--directory", help="Where the runs, the picture and the logs go.")
+        Path, typer.Option("--directory", help="Folder for the store, the plot and the logs.")
     ] = Path("mentorgrad-demo"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes all that is random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the main job: tune a prompt three times at one budget, with restarts by a language
-    model, by random tokens, and without any.
+    """Tune a prompt three times with equal budgets: with restarts proposed by a language model,
+    with restarts from random tokens, and without restarts.
+
+    Starts a mentor and a trainer on this machine and stops them at the end. Takes about two
+    minutes on two cores.
     """
     from mentorgrad import model_refs, plots
 
@@ -81,7 +84,7 @@ def _demo(
             address = _start(services, out, directory, store)
             arms = _run_arms(address, out, seed, picture, plots)
     except KeyboardInterrupt:
-        note(f"stopped, both services too; what was recorded is in {store}")
+        note(f"stopped the demo and both services; the recorded runs are in {store}")
         raise typer.Exit(130) from None
     spent = time.monotonic() - begun
     _summary(out, arms, spent)
@@ -92,7 +95,7 @@ def _demo(
 
 
 def _start(services: Services, out: Output, directory: Path, store: str) -> str:
-    """Starts mentor and trainer on free ports; returns the trainer's address."""
+    """Starts the mentor and the trainer on free ports; returns the trainer's address."""
     mentor_threads, worker_threads = divide_cores(cores())
     out.line("starting the mentor service (SmolLM2-135M in llama.cpp) ...")
     mentor = services.start(
@@ -107,7 +110,7 @@ def _start(services: Services, out: Output, directory: Path, store: str) -> str:
         [
             *("--listen", _ANYWHERE, "--mentor", f"{MENTOR}={mentor}"),
             *("--threads", str(worker_threads)),
-            # One process does its slow imports once, and none waits that will not be needed.
+            # One worker process for all runs imports its libraries once; no standby is needed.
             *("--no-warm", "--runs-per-worker", str(len(ARMS))),
         ],
         worker_threads,
@@ -121,7 +124,7 @@ def _start(services: Services, out: Output, directory: Path, store: str) -> str:
 def _run_arms(
     address: str, out: Output, seed: int, picture: Path, plots: Any
 ) -> dict[str, ArmOutcome]:
-    """The arms one after another, so that none slows another down; then the picture."""
+    """Runs the arms one after another, so that they do not compete for cores, then plots them."""
     from mentorgrad.cli.support.watching import Display
     from mentorgrad.client import Client
 
@@ -131,7 +134,7 @@ def _run_arms(
             for arm in ARMS:
                 arms[arm] = _run_arm(client, display, out, arm, seed)
         curves = [plots.curve(client, arms[arm].run.run_id, arm) for arm in ARMS]
-        plots.loss_curves(curves, picture, "Three runs of equal budget on tickets")
+        plots.loss_curves(curves, picture, "Three runs with equal budgets on tickets")
     return arms
 
 
@@ -183,13 +186,14 @@ def _summary(out: Output, arms: dict[str, ArmOutcome], spent: float) -> None:
     result = arms["none"].result
     if result.zero_shot is not None:
         out.line(
-            f"before any tuning (the bare label words): test loss {number(result.zero_shot.loss)}, "
-            f"accuracy {number(result.zero_shot.accuracy, 3)}; the most frequent intent alone "
-            f"would give {number(result.majority_accuracy, 3)}"
+            f"zero-shot (label words without a prompt): test loss {number(result.zero_shot.loss)}, "
+            f"accuracy {number(result.zero_shot.accuracy, 3)}; accuracy of always predicting the "
+            f"most frequent class: {number(result.majority_accuracy, 3)}"
         )
     out.line(
-        f"every arm: one seed, at most {GRADIENT_STEPS} gradient steps and {EVALUATIONS} "
-        f"evaluations; one run an arm proves nothing about who proposes best. {spent:.0f} s in all"
+        f"each arm: one seed, at most {GRADIENT_STEPS} gradient steps and {EVALUATIONS} "
+        "evaluations; one run per arm does not show which arm is best. "
+        f"Total time: {spent:.0f} s"
     )
 
 
@@ -199,7 +203,7 @@ def _look_further(out: Output, arms: dict[str, ArmOutcome], store: str, picture:
     path = picture.with_name("path.png")
     out.line()
     out.line(f"loss curves: {picture}")
-    out.line("look further (the services are stopped; the runs are in the store):")
+    out.line("next commands (the services are stopped; the runs are in the store):")
     for words in (
         ("runs", "list", "--store", store),
         ("runs", "show", run_id, "--store", store),

@@ -1,4 +1,4 @@
-"""`mentorgrad doctor`: what is installed and reachable, each with a remedy where it is not."""
+"""`mentorgrad doctor`: checks the installation and the services, and suggests fixes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ import json, torch
 count = torch.cuda.device_count() if torch.cuda.is_available() else 0
 print(json.dumps([torch.cuda.get_device_name(index) for index in range(count)]))
 """
-"""Run apart: loading torch takes seconds and memory that the command itself has no use for."""
+"""Runs in a child process: importing torch takes seconds and much memory."""
 
 
 class Status(StrEnum):
-    """How something is."""
+    """Outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -47,16 +47,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
-    """What."""
+    """What was checked."""
     health: Status
-    """How it is; only something required can be broken."""
+    """Outcome; only required packages can be broken."""
     detail: str
     """What was found."""
     remedy: str = ""
-    """What to do, when it is not well."""
+    """What to do about a problem; empty if there is none."""
 
 
 def _doctor(
@@ -64,9 +64,9 @@ def _doctor(
     mentor: MentorOption = DEFAULT_MENTOR,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at the installation, the machine and the services; each trouble with its remedy.
+    """Check the installation, the machine and the services, and suggest a fix for each problem.
 
-    Exit code 1 only if something that every command needs is broken.
+    Exit code 1 only if a package that every command needs is missing.
     """
     out = Output(as_json)
     checks = []
@@ -144,7 +144,7 @@ def _devices() -> Finding:
         return Finding(
             name,
             Status.WARNING,
-            "no torch",
+            "torch is not installed",
             "to train here, run: pip install 'mentorgrad[trainer]'",
         )
     try:
@@ -153,14 +153,14 @@ def _devices() -> Finding:
         )
         found = json.loads(asked.stdout)
     except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        return Finding(name, Status.WARNING, "torch does not load", "reinstall torch")
+        return Finding(name, Status.WARNING, "torch cannot be imported", "reinstall torch")
     if found:
         return Finding(name, Status.OK, ", ".join(found))
     if os.path.exists("/proc/driver/nvidia/version"):
         return Finding(
             name,
             Status.WARNING,
-            "an NVIDIA driver, but torch sees no device",
+            "NVIDIA driver found, but torch sees no GPU",
             "install a CUDA build of torch",
         )
     return Finding(name, Status.OK, "cpu")
@@ -173,15 +173,16 @@ def _machine() -> Iterator[Finding]:
         yield Finding(
             "cores",
             Status.WARNING,
-            "1 core for worker and mentor",
-            "run the mentor on another machine and name it with --mentor NAME=HOST:PORT",
+            "only 1 core for both worker and mentor",
+            "run the mentor on another machine and start the trainer with --mentor NAME=HOST:PORT",
         )
     else:
         yield Finding(
             "cores",
             Status.OK,
-            f"{count}; together on this machine: {mentor} threads for the mentor, {worker} for "
-            "the worker (its threads spin, so more than the cores stall both)",
+            f"{count}; if both services run on this machine: {mentor} threads for the mentor, "
+            f"{worker} for the worker (the mentor's threads busy-wait, so more threads than cores "
+            "slow down both)",
         )
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > count:
@@ -189,7 +190,7 @@ def _machine() -> Iterator[Finding]:
             "threads",
             Status.WARNING,
             f"OMP_NUM_THREADS={asked} on {count} cores",
-            f"set it to {worker} at most",
+            f"set it to at most {worker}",
         )
     load = os.getloadavg()[0]
     if load > count + 0.5:
@@ -197,7 +198,7 @@ def _machine() -> Iterator[Finding]:
             "load",
             Status.WARNING,
             f"{load:.1f} on {count} cores: timings will be slow and noisy",
-            "wait for the other work to end",
+            "wait until other processes have finished",
         )
 
 

@@ -1,4 +1,4 @@
-"""`mentorgrad experiment`: compares arms at equal limits, and says what came of it."""
+"""`mentorgrad experiment`: compares arms at equal budgets and reports the result."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from mentorgrad.domain.experiment import Experiment, ExperimentSpec, Report
 
 DIRECTORY = Path("mentorgrad-experiment")
-"""Where `--local` keeps its runs."""
+"""Default folder of `--local`."""
 
-ExperimentArgument = Annotated[
-    str, typer.Argument(metavar="EXPERIMENT", help="Id of the experiment.")
-]
-MarkdownOption = Annotated[bool, typer.Option("--markdown", help="The report as Markdown.")]
+ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Experiment ID.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")]
 PageOption = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write the report as one page that stands alone."),
+    typer.Option(
+        "--html", metavar="FILE", help="Also write the report as a self-contained HTML file."
+    ),
 ]
 
 app = typer.Typer(
-    help="Compare arms at equal limits, with controls, and report.",
+    help="Compare arms (mentors and controls) at equal budgets, and report.",
     no_args_is_help=True,
     epilog="Example: mentorgrad experiment run experiment.toml --local",
 )
@@ -40,38 +40,52 @@ app = typer.Typer(
 
 @app.command("run", epilog="Example: mentorgrad experiment run experiment.toml --html report.html")
 def _run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML file of the experiment.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="TOML file with the experiment's spec.")
+    ],
     request_id: Annotated[
         str,
         typer.Option(
             "--request-id",
-            help="The same id names the same experiment. By default the file's content does.",
+            help="Idempotency key: the same ID returns the existing experiment. Default: a hash of "
+            "the file's content.",
         ),
     ] = "",
     detach: Annotated[
-        bool, typer.Option("--detach", help="Begin the experiment and do not watch it.")
+        bool, typer.Option("--detach", help="Create the experiment, print its ID and exit.")
     ] = False,
     local: Annotated[
         bool,
-        typer.Option("--local", help="Start the services for this experiment, and stop them then."),
+        typer.Option(
+            "--local", help="Start the services on this machine, and stop them at the end."
+        ),
     ] = False,
     directory: Annotated[
-        Path, typer.Option("--directory", help="With --local: where runs, reports and logs go.")
+        Path, typer.Option("--directory", help="With --local: folder for runs, reports and logs.")
     ] = DIRECTORY,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, max=64, help="With --local: runs at once; as the cores allow."
+            "--workers",
+            min=1,
+            max=64,
+            help="With --local: number of concurrent runs. Default: 4 with a GPU, otherwise "
+            "one per core that the mentor does not use.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="REFERENCE", help="With --local: model of the mentor."),
+        typer.Option(
+            "--model",
+            metavar="REFERENCE",
+            help="With --local: model of the mentor. Default: the embedded SmolLM2-135M.",
+        ),
     ] = None,
     data_root: Annotated[
         list[Path] | None,
         typer.Option(
-            "--data-root", help="With --local: folder that tasks' files may lie in; repeat it."
+            "--data-root",
+            help="With --local: folder that may contain task files (repeatable).",
         ),
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
@@ -79,8 +93,10 @@ def _run(
     markdown: MarkdownOption = False,
     page: PageOption = None,
 ) -> None:
-    """Run an experiment and print its report. Run the same file again to go on after a break;
-    Ctrl-C stops the watching, never the experiment (with --local: until it is run again).
+    """Run an experiment and print its report.
+
+    Run the same command again to continue after an interruption. Ctrl-C stops watching, never the
+    experiment; with --local it also stops the services until the next start.
     """
     from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment, request_id_of
 
@@ -111,32 +127,33 @@ def _run(
             shown = _Shown(as_json, markdown, page, directory)
             _conduct(client, out, spec, key, False, shown, "")
     except KeyboardInterrupt:
-        note("stopped, with all services; the same command goes on where it was")
+        note("stopped, with all services; run the same command again to continue")
         raise typer.Exit(130) from None
 
 
 @contextlib.contextmanager
 def _or_local(file: Path) -> Iterator[None]:
-    """A service that is not there need not be started by hand."""
+    """Suggests --local if no trainer service answers."""
     try:
         yield
     except Unavailable as error:
-        if "there is no trainer service" not in error.message:
+        if "no trainer service answers" not in error.message:
             raise
         raise Unavailable(
-            f"{error.message.partition(';')[0]}; start one with `mentorgrad serve all`, name "
-            f"another with --server, or let it be started: mentorgrad experiment run {file} --local"
+            f"{error.message.partition(';')[0]}; start one with `mentorgrad serve all`, give "
+            "another address with --server, or start the services with the experiment: "
+            f"mentorgrad experiment run {file} --local"
         ) from None
 
 
 class _Shown:
-    """How a report is shown.
+    """Shows a report in the requested formats.
 
     Args:
-        as_json: As JSON.
-        markdown: As Markdown.
-        page: File for a page; None: none.
-        directory: Where all forms are left besides; None: nowhere.
+        as_json: Print it as JSON.
+        markdown: Print it as Markdown.
+        page: HTML file to write; None: none.
+        directory: Folder to which all formats are also written; None: none.
     """
 
     def __init__(
@@ -154,7 +171,7 @@ class _Shown:
         self._directory = directory
 
     def show(self, report: Report, out: Output) -> None:
-        """Prints and writes it."""
+        """Prints the report and writes its files."""
         from mentorgrad.reports import markdown, terminal
         from mentorgrad.serialization import to_dict
 
@@ -171,7 +188,7 @@ class _Shown:
             self._leave(report, self._directory)
 
     def _leave(self, report: Report, directory: Path) -> None:
-        """All forms, for later: with the services gone, nobody can be asked."""
+        """Writes all formats, because the report cannot be requested once the services stop."""
         import json
 
         from mentorgrad.reports import markdown
@@ -200,16 +217,16 @@ def _conduct(
     shown: _Shown,
     server: str,
 ) -> None:
-    """Begins or finds the experiment, watches it and shows its report.
+    """Creates or finds the experiment, watches it and shows its report.
 
     Args:
-        client: Of the trainer.
-        out: Where to.
-        spec: What is compared.
+        client: Client of the trainer.
+        out: Output to use.
+        spec: The experiment's spec.
         key: Its request_id.
-        detach: Whether to leave it alone then.
-        shown: How the report is shown.
-        server: The trainer, for commands that are shown; empty: it ends with this command.
+        detach: Whether to exit after creating it.
+        shown: Shows the report.
+        server: Address of the trainer, for suggested commands; empty: it stops with this command.
     """
     from mentorgrad.cli.support.experiment_watching import watch_experiment
     from mentorgrad.domain.experiment import ExperimentState
@@ -224,11 +241,13 @@ def _conduct(
             out.json(to_dict(made))
         else:
             out.line(name)
-            note(f"look at it with: mentorgrad experiment show {name}{suffix(server)}")
+            note(f"show it with: mentorgrad experiment show {name}{suffix(server)}")
         return
-    how = "" if made.created else " (known already; it goes on)"
+    how = "" if made.created else " (already exists; it continues)"
     if made.experiment.state.is_final:
-        how = f" (known already; it is {made.experiment.state}: --request-id NAME runs it anew)"
+        how = (
+            f" (already exists and is {made.experiment.state}; run it again with --request-id NAME)"
+        )
     out.line(f"experiment {name}: {made.experiment.progress.total} runs{how}")
     try:
         ended = watch_experiment(client, name, out)
@@ -236,8 +255,8 @@ def _conduct(
         if not server:
             raise
         note(
-            "stopped watching; the experiment goes on. Watch again with the same command, or: "
-            f"mentorgrad experiment report {name}{suffix(server)}"
+            "stopped watching; the experiment continues. To watch again, run the same command; for "
+            f"an intermediate report: mentorgrad experiment report {name}{suffix(server)}"
         )
         raise typer.Exit(130) from None
     shown.show(client.get_report(name), out)
@@ -251,7 +270,7 @@ def _conduct(
 def _report(
     which: Annotated[
         str,
-        typer.Argument(metavar="EXPERIMENT", help="Id of the experiment, or a report.json."),
+        typer.Argument(metavar="EXPERIMENT", help="Experiment ID, or a report.json file."),
     ],
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
@@ -259,7 +278,7 @@ def _report(
     markdown: MarkdownOption = False,
     page: PageOption = None,
 ) -> None:
-    """Report on the runs that have ended so far."""
+    """Print the report on the runs that have ended so far."""
     shown = _Shown(as_json, markdown, page)
     if which.endswith(".json"):
         shown.show(_read_report(Path(which)), Output(as_json))
@@ -283,10 +302,11 @@ def _read_report(path: Path) -> Report:
 
 @app.command("list", epilog="Example: mentorgrad experiment list --limit 10")
 def _list(
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1000, help="Experiments a page.")
-    ] = 50,
-    token: Annotated[str, typer.Option("--page", metavar="TOKEN", help="A following page.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")] = 50,
+    token: Annotated[
+        str,
+        typer.Option("--page", metavar="TOKEN", help="Page token from the previous result."),
+    ] = "",
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
@@ -305,7 +325,7 @@ def _list(
     else:
         note("no experiments")
     if found.next_page_token:
-        note(f"more with: --page {found.next_page_token}")
+        note(f"next page: --page {found.next_page_token}")
 
 
 _COLUMNS = ("experiment", "name", "state", "ended", "failed", "runs", "created")
@@ -331,7 +351,7 @@ def _show(
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show what an experiment compares and how far it is."""
+    """Show what an experiment compares, and its progress."""
     from mentorgrad.cli.support.experiment_watching import status
     from mentorgrad.serialization import to_dict
 
@@ -360,7 +380,8 @@ def _show(
     ]
     out.pairs((name, shorten(value, 500)) for name, value in pairs if value)
     note(
-        f"its runs: mentorgrad runs list --label experiment={experiment_id}{suffix(server, store)}"
+        f"list its runs: mentorgrad runs list --label experiment={experiment_id}"
+        f"{suffix(server, store)}"
     )
 
 
@@ -370,7 +391,7 @@ def _cancel(
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
-    """End an experiment and those of its runs that have not ended."""
+    """Cancel an experiment and its runs that have not ended."""
     from mentorgrad.serialization import to_dict
 
     out = Output(as_json)

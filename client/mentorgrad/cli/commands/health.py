@@ -1,4 +1,4 @@
-"""`mentorgrad health`: whether a service can serve, as an exit code that health checks want."""
+"""`mentorgrad health`: health check of a service, for container health checks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOpt
 from mentorgrad.cli.support.output import Output
 
 _TIMEOUT = 5.0
-"""Seconds that the answer may take: less than what a container's health check is given."""
+"""Timeout, seconds; shorter than the usual timeout of a container's health check."""
 
 
 def _health(server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False) -> None:
-    """Ask a trainer or mentor service whether it can serve; exit code 1 if it cannot."""
+    """Print the health status of a trainer or mentor service.
+
+    Exit code 1 unless the status is SERVING. Timeout: 5 seconds.
+    """
     require_extras("this command", (), "service", "grpcio-health-checking")
     status = asyncio.run(_ask(check_address("--server", server)))
     out = Output(as_json)
@@ -30,7 +33,7 @@ def _health(server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False) 
 
 
 async def _ask(server: str) -> str:
-    """The status of the service as a whole, by the standard health protocol."""
+    """The overall status of the service, by the standard gRPC health protocol."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     from mentorgrad.wire.connection import Connection

@@ -1,4 +1,4 @@
-"""`mentorgrad runs list|show|compare`: from a service, or from a store once services are gone."""
+"""`mentorgrad runs list|show|compare`: reads from a trainer service or directly from a store."""
 
 from __future__ import annotations
 
@@ -27,25 +27,33 @@ if TYPE_CHECKING:
 
 def _list(
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only in this state; repeat it.")
+        list[str] | None,
+        typer.Option("--state", help="Only runs in this state, such as running (repeatable)."),
     ] = None,
-    task: Annotated[str, typer.Option("--task", help="Only of this task.")] = "",
-    mentor: Annotated[str, typer.Option("--mentor", help="Only with this mentor.")] = "",
-    name: Annotated[str, typer.Option("--name", help="Only with this in the name.")] = "",
+    task: Annotated[str, typer.Option("--task", help="Only runs of this task.")] = "",
+    mentor: Annotated[str, typer.Option("--mentor", help="Only runs with this mentor.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", help="Only runs whose name contains this text.")
+    ] = "",
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="NAME=VALUE", help="Only with this label; repeat it."),
+        typer.Option(
+            "--label", metavar="NAME=VALUE", help="Only runs with this label (repeatable)."
+        ),
     ] = None,
     order: Annotated[
-        str, typer.Option("--order", help="newest, oldest or best_selection_loss.")
+        str, typer.Option("--order", help="Sort order: newest, oldest or best_selection_loss.")
     ] = "newest",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Runs a page.")] = 50,
-    page: Annotated[str, typer.Option("--page", metavar="TOKEN", help="A following page.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")] = 50,
+    page: Annotated[
+        str,
+        typer.Option("--page", metavar="TOKEN", help="Page token from the previous result."),
+    ] = "",
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """List runs."""
+    """List runs, by default the newest first."""
     from mentorgrad.domain.query import RunFilter, RunOrder
     from mentorgrad.domain.run import RunState
     from mentorgrad.serialization import to_dict
@@ -68,7 +76,7 @@ def _list(
     else:
         note("no runs")
     if found.next_page_token:
-        note(f"more with: --page {found.next_page_token}")
+        note(f"next page: --page {found.next_page_token}")
 
 
 _COLUMNS = (
@@ -111,13 +119,14 @@ def _row(run: Run) -> tuple[str, ...]:
 def _show(
     run_id: RunArgument,
     candidates: Annotated[
-        int, typer.Option("--candidates", min=0, max=1000, help="Best candidates to show.")
+        int,
+        typer.Option("--candidates", min=0, max=1000, help="Number of best candidates to show."),
     ] = 5,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: its state, spec, figures, best candidates and files."""
+    """Show one run: its state, costs, result, best candidates and files."""
     from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
@@ -151,9 +160,9 @@ def _show(
 
 
 def _gaps(reader: RunQueries, run_id: str, shown: Sequence[Candidate]) -> dict[str, float]:
-    """What it costs to say parameters in words: selection loss of the projection less that of
-    the snapshot it was made from, by the ids of both. Of snapshots that say the same words only
-    the latest of a stage has a projection.
+    """The loss increase caused by projecting parameters to words, by the ids of both candidates:
+    selection loss of the projection minus selection loss of its snapshot. Of snapshots with the
+    same words, only the latest in a stage has a projection.
     """
     from mentorgrad.domain.query import CandidateFilter
     from mentorgrad.domain.run import CandidateSource
@@ -191,14 +200,14 @@ def _candidate(item: Candidate, gap: float | None) -> tuple[str, ...]:
 def _stage(run: Run) -> str:
     from mentorgrad.domain.spec import External
 
-    # A loop of somebody's own has as many as it likes.
+    # An external training loop has no fixed number of stages.
     is_own = isinstance(run.spec.objective, External)
     return f"{run.stage + 1}" if is_own else f"{run.stage + 1} of {run.spec.stages.count}"
 
 
 def _steps(usage: Usage) -> str:
     hints = f", {usage.hint_steps} for hints" if usage.hint_steps else ""
-    return f"{usage.gradient_steps}, of these {usage.probe_steps} in races{hints}"
+    return f"{usage.gradient_steps}, including {usage.probe_steps} in races{hints}"
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
@@ -208,7 +217,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     facts = [
         ("run", run.run_id),
         ("name", run.spec.name),
-        ("what", title(run.spec)),
+        ("spec", title(run.spec)),
         ("state", run.state + (f" ({run.reason})" if run.reason else "")),
         ("created", moment(run.created_at)),
         ("finished", moment(run.finished_at)),
@@ -218,9 +227,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("train loss", number(run.train_loss)),
         ("best selection loss", number(run.best_selection_loss)),
         ("restarts applied", str(run.restarts_applied)),
-        ("mentor calls", f"{usage.mentor_calls}, of these {usage.usable_answers} usable"),
-        ("tokens", f"{usage.prompt_tokens} asked, {usage.reply_tokens} answered"),
-        ("seconds", f"{seconds(usage.train_time)}, of these {seconds(usage.mentor_time)} waiting"),
+        ("mentor calls", f"{usage.mentor_calls}, {usage.usable_answers} with a usable answer"),
+        ("tokens", f"{usage.prompt_tokens} in questions, {usage.reply_tokens} in replies"),
+        (
+            "seconds",
+            f"{seconds(usage.train_time)}, including {seconds(usage.mentor_time)} waiting for the "
+            "mentor",
+        ),
     ]
     if run.result is not None:
         facts.append(("result", result_line(run.result)))
@@ -231,12 +244,12 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _compare(
-    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of the runs.")],
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run IDs.")],
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show runs side by side, with the fields in which their specs differ."""
+    """Compare runs side by side, including the spec fields in which they differ."""
     from mentorgrad.responses import RunComparison, spec_differences
     from mentorgrad.serialization import to_dict
 

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 def _watch(
     run_id: RunArgument,
     after_seq: Annotated[
-        int, typer.Option("--after-seq", min=0, help="Go on after this event.")
+        int,
+        typer.Option(
+            "--after-seq", min=0, help="Skip events up to and including this sequence number."
+        ),
     ] = 0,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
-    """Watch a run until it ends; Ctrl-C stops the watching, never the run."""
+    """Watch a run until it ends. Ctrl-C stops watching, never the run."""
     from mentorgrad.cli.support.watching import watch_run
     from mentorgrad.domain.run import RunState
 
@@ -40,13 +43,13 @@ def _told(out: Output, run: Run, what: str) -> None:
     if out.as_json:
         out.json(to_dict(run))
     else:
-        out.line(f"{run.run_id} {what}; it is {run.state}")
+        out.line(f"{run.run_id} {what}; current state: {run.state}")
 
 
 def _cancel(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
-    """End a run; a running one stops within a second or so."""
+    """Cancel a run. A running one stops within about a second."""
     with open_client(server) as client:
         _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")
 
@@ -54,29 +57,29 @@ def _cancel(
 def _pause(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
-    """Checkpoint a run and free its worker."""
+    """Save a checkpoint of a run and free its worker."""
     with open_client(server) as client:
         _told(Output(as_json), client.pause_run(run_id), "will be paused")
-    note(f"go on with: mentorgrad runs resume {run_id}{suffix(server)}")
+    note(f"continue it with: mentorgrad runs resume {run_id}{suffix(server)}")
 
 
 def _resume(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
-    """Queue a paused or interrupted run again; it goes on from its checkpoint, exactly."""
+    """Queue a paused or interrupted run again; it resumes exactly from its last checkpoint."""
     with open_client(server) as client:
         _told(Output(as_json), client.resume_run(run_id), "will be resumed")
 
 
 def _delete(
     run_id: RunArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a run that is not running, with all that was recorded of it."""
+    """Delete a run that is not running, with its events and files."""
     if not yes:
-        typer.confirm(f"delete run {run_id} for good?", abort=True, err=True)
+        typer.confirm(f"permanently delete run {run_id}?", abort=True, err=True)
     with open_client(server) as client:
         client.delete_run(run_id)
     out = Output(as_json)

@@ -1,4 +1,4 @@
-"""`mentorgrad mentor`: ask a mentor, and what it is."""
+"""`mentorgrad mentor`: asks a mentor service, and shows what it offers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mentorgrad.domain.advice import StrategyInfo
 
 app = typer.Typer(
-    help="Talk to a mentor service.",
+    help="Ask a mentor service, or show what it offers.",
     no_args_is_help=True,
     epilog="Example: mentorgrad mentor info",
 )
@@ -27,13 +27,14 @@ def ask(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.json", help="The question: open, batches and request, as in the protos."
+            metavar="FILE.json",
+            help="JSON file with the fields open, batches and request of ProposeInput.",
         ),
     ],
     server: MentorOption = DEFAULT_MENTOR,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask for proposals once: a trajectory in, proposals out."""
+    """Send one trajectory to a mentor and print its proposals."""
     from mentorgrad.cli.support.specs import read_json
     from mentorgrad.domain.advice import ProposeInput
     from mentorgrad.serialization import from_dict, to_dict
@@ -58,7 +59,7 @@ def ask(
 
 @app.command("info", epilog="Example: mentorgrad mentor info --mentor-server 127.0.0.1:50552")
 def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> None:
-    """Say what a mentor is and can do."""
+    """Show a mentor's model, backend, limits and strategies."""
     from mentorgrad.serialization import to_dict
 
     with open_mentor(server) as client:
@@ -72,25 +73,28 @@ def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> 
             ("model", found.model),
             ("backend", found.backend),
             ("profile", found.profile),
-            ("most proposals", str(found.max_proposals)),
+            ("max. proposals", str(found.max_proposals)),
             ("context", f"{found.context_tokens} tokens"),
             ("version", found.version),
         ]
     )
     rows = [(item.name, shorten(item.description, 90)) for item in found.strategies]
-    out.table(("strategy", "what it does"), rows)
-    out.line("Their options: mentorgrad mentor strategies NAME")
+    out.table(("strategy", "description"), rows)
+    out.line("Options of a strategy: mentorgrad mentor strategies NAME")
 
 
 @app.command("strategies", epilog="Example: mentorgrad mentor strategies leo")
 def strategies(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="One strategy; by default all of them.")
+        str,
+        typer.Argument(
+            metavar="[NAME]", help="Show one strategy with its options; default: list all."
+        ),
     ] = "",
     server: MentorOption = DEFAULT_MENTOR,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a mentor's strategies do, need and can be told."""
+    """Show what a mentor's strategies do, and their options."""
     from mentorgrad.errors import NotFound
     from mentorgrad.serialization import to_dict
 
@@ -106,13 +110,13 @@ def strategies(
         return
     if not name:
         rows = [(item.name, _needs(item), shorten(item.description, 90)) for item in found]
-        out.table(("strategy", "needs", "what it does"), rows)
+        out.table(("strategy", "needs", "description"), rows)
         return
     (one,) = found
-    out.pairs([("strategy", one.name), ("what it does", one.description), ("needs", _needs(one))])
+    out.pairs([("strategy", one.name), ("description", one.description), ("needs", _needs(one))])
     options: Mapping[str, Mapping[str, Any]] = one.options_schema.get("properties", {})
     out.table(
-        ("option", "values", "what it is"),
+        ("option", "values", "description"),
         [
             (option, _values(schema), str(schema.get("description", "")))
             for option, schema in options.items()
@@ -121,7 +125,7 @@ def strategies(
 
 
 def _needs(info: StrategyInfo) -> str:
-    """What is sent besides, where the run has it."""
+    """Additional inputs that the strategy uses, if the run has them."""
     parts = [
         part
         for part in ("parameters", "hints", "embeddings", "exemplars")
@@ -131,7 +135,7 @@ def _needs(info: StrategyInfo) -> str:
 
 
 def _values(schema: Mapping[str, Any]) -> str:
-    """What an option can be, in a few words."""
+    """A short description of an option's allowed values."""
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     kind = str(schema.get("type", "any"))

@@ -1,4 +1,4 @@
-"""`mentorgrad models`: what can be used, and fetching what cannot yet."""
+"""`mentorgrad models`: lists the embedded models and downloads others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output
 
 app = typer.Typer(
-    help="List and fetch models.", no_args_is_help=True, epilog="Example: mentorgrad models list"
+    help="List and download models.", no_args_is_help=True, epilog="Example: mentorgrad models list"
 )
 
 
 @app.command("list", epilog="Example: mentorgrad models list --json")
 def listing(as_json: JsonOption = False) -> None:
-    """List the models of the embedded default, installed or not."""
+    """List the default models that come as packages, and whether they are installed."""
     from mentorgrad import model_refs
 
     known = model_refs.known()
@@ -39,7 +39,7 @@ def listing(as_json: JsonOption = False) -> None:
         )
         return
     out.table(
-        ("reference", "role", "what", "licence", "where"),
+        ("reference", "role", "description", "licence", "location"),
         [
             (
                 item.reference,
@@ -58,10 +58,15 @@ def listing(as_json: JsonOption = False) -> None:
     epilog="Example: mentorgrad models pull hf:HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:FILE.gguf",
 )
 def pull(
-    reference: Annotated[str, typer.Argument(help="hf:org/repo[@revision][:file]")],
+    reference: Annotated[
+        str, typer.Argument(help="Model on the Hugging Face hub: hf:org/repo\\[@revision]\\[:file]")
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Download a model from the hub to the local cache; nothing else here does."""
+    """Download a model from the Hugging Face hub to the local cache.
+
+    Services never download models themselves.
+    """
     from mentorgrad import model_refs
 
     path = model_refs.pull(reference)

@@ -14,9 +14,12 @@ from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.domain.spec import Function, RunSpec
 
 _SPEC = RunSpec()
-"""Where the defaults that the help shows come from."""
+"""Source of the defaults shown in the help."""
 
-_DEFAULTS = "Without flags: a soft prompt for the built-in task tickets, tuned without a mentor."
+_DEFAULTS = (
+    "Without options: tunes a soft prompt for the built-in task tickets, without a mentor. Ctrl-C "
+    "stops watching, never the run."
+)
 
 
 def _flag(name: str, text: str, default: Any = None, **extra: Any) -> Any:
@@ -28,85 +31,116 @@ def _flag(name: str, text: str, default: Any = None, **extra: Any) -> Any:
 
 def _run(
     spec: Annotated[
-        Path | None, typer.Option("--spec", metavar="FILE", help="TOML file with a spec's fields.")
+        Path | None,
+        typer.Option("--spec", metavar="FILE", help="TOML file with fields of the run spec."),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="A spec by name that all else changes: maao_released."),
+        typer.Option(
+            "--preset",
+            help="Named spec to start from; the other options override it: maao_released.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="PATH=VALUE",
-            help="Any field of the spec, for example objective.label_prompt.n_tokens=4.",
+            help="Set any field of the spec, for example objective.label_prompt.n_tokens=4 "
+            "(repeatable).",
         ),
     ] = None,
     task: Annotated[
-        str | None, _flag("--task", "Task by name, or hf:org/name.", _SPEC.task.name)
+        str | None, _flag("--task", "Task name, or hf:org/name.", _SPEC.task.name)
     ] = None,
     objective: Annotated[
-        str | None, _flag("--objective", "label_prompt, prompt_tuning or function.", "label_prompt")
+        str | None,
+        _flag("--objective", "Objective: label_prompt, prompt_tuning or function.", "label_prompt"),
     ] = None,
     function: Annotated[
-        str | None, _flag("--function", "rastrigin, ackley, rosenbrock or levy.")
+        str | None,
+        _flag("--function", "Test function to minimise: rastrigin, ackley, rosenbrock or levy."),
     ] = None,
     dimensions: Annotated[
-        int | None, _flag("--dimensions", "Variables of the function.", Function().dimensions)
+        int | None,
+        _flag("--dimensions", "Number of variables of the test function.", Function().dimensions),
     ] = None,
     mentor: Annotated[
         str | None,
-        _flag("--mentor", "A mentor the trainer knows, or a control.", _SPEC.mentor.name),
+        _flag(
+            "--mentor",
+            "Name of a mentor of the trainer, or of a control; none: no restarts.",
+            _SPEC.mentor.name,
+        ),
     ] = None,
     strategy: Annotated[
-        str | None, _flag("--strategy", "The mentor's strategy.", _SPEC.mentor.strategy)
+        str | None, _flag("--strategy", "Strategy of the mentor.", _SPEC.mentor.strategy)
     ] = None,
     mentor_mode: Annotated[
         str | None,
         _flag(
             "--mentor-mode",
-            "blocking, or overlapped: steps go on while the mentor thinks.",
+            "blocking: wait for the mentor; overlapped: continue training while it answers.",
             _SPEC.mentor.mode.value,
         ),
     ] = None,
     proposals: Annotated[
-        int | None, _flag("--proposals", "Proposals a restart.", _SPEC.mentor.proposals)
+        int | None, _flag("--proposals", "Proposals per restart.", _SPEC.mentor.proposals)
     ] = None,
     stages: Annotated[
         int | None, _flag("--stages", "Number of stages.", _SPEC.stages.count)
     ] = None,
     steps: Annotated[
-        int | None, _flag("--steps", "Gradient steps a stage.", _SPEC.stages.steps)
+        int | None, _flag("--steps", "Gradient steps per stage.", _SPEC.stages.steps)
     ] = None,
     optimizer: Annotated[
-        str | None, _flag("--optimizer", "adamw or sgd.", _SPEC.optimizer.name)
+        str | None, _flag("--optimizer", "Optimizer: adamw or sgd.", _SPEC.optimizer.name)
     ] = None,
     learning_rate: Annotated[
         float | None, _flag("--learning-rate", "Peak learning rate.", _SPEC.optimizer.learning_rate)
     ] = None,
     batch_size: Annotated[
-        int | None, _flag("--batch-size", "Train rows a step.", _SPEC.optimizer.batch_size)
+        int | None,
+        _flag("--batch-size", "Train rows per gradient step.", _SPEC.optimizer.batch_size),
     ] = None,
     policy: Annotated[
         str | None,
         _flag(
-            "--policy", "race, always, explore, best_of or first.", _SPEC.acceptance.policy.value
+            "--policy",
+            "Acceptance policy: race, always, explore, best_of or first.",
+            _SPEC.acceptance.policy.value,
         ),
     ] = None,
     gradient_steps: Annotated[
-        int | None, _flag("--gradient-steps", "Budget of gradient steps, races included.")
+        int | None,
+        _flag(
+            "--gradient-steps",
+            "Maximum number of gradient steps, including races and hints. Default: as many as the "
+            "stages, races and hints take.",
+        ),
     ] = None,
-    evaluations: Annotated[int | None, _flag("--evaluations", "Budget of evaluations.")] = None,
-    seed: Annotated[int | None, _flag("--seed", "Fixes all that is random.", _SPEC.seed)] = None,
-    name: Annotated[str | None, _flag("--name", "A name for people.")] = None,
+    evaluations: Annotated[
+        int | None,
+        _flag(
+            "--evaluations",
+            "Maximum number of evaluations on the selection split. Default: no limit.",
+        ),
+    ] = None,
+    seed: Annotated[int | None, _flag("--seed", "Random seed.", _SPEC.seed)] = None,
+    name: Annotated[str | None, _flag("--name", "Display name of the run.")] = None,
     label: Annotated[
-        list[str] | None, _flag("--label", "To find the run by; repeat it.", metavar="NAME=VALUE")
+        list[str] | None,
+        _flag("--label", "Label to attach (repeatable).", metavar="NAME=VALUE"),
     ] = None,
     request_id: Annotated[
-        str, typer.Option("--request-id", help="The same id names the same run.")
+        str,
+        typer.Option(
+            "--request-id",
+            help="Idempotency key: the same ID returns the existing run. Default: a new run.",
+        ),
     ] = "",
     detach: Annotated[
-        bool, typer.Option("--detach", help="Create the run and do not watch it.")
+        bool, typer.Option("--detach", help="Create the run, print its ID and exit.")
     ] = False,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
@@ -157,9 +191,9 @@ def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) 
                 out.line(run_id)
                 note(f"watch it with: mentorgrad runs watch {run_id}{suffix(server)}")
             return
-        out.line(f"run {run_id}" + ("" if made.created else " (known already)"))
+        out.line(f"run {run_id}" + ("" if made.created else " (already exists)"))
         state = watch_run(client, run_id, out, name=spec.name)
-        out.line(f"look further: mentorgrad runs show {run_id}{suffix(server)}")
+        out.line(f"show the result: mentorgrad runs show {run_id}{suffix(server)}")
     if state is RunState.FAILED:
         raise typer.Exit(1)
 

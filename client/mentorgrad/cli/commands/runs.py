@@ -1,4 +1,4 @@
-"""`mentorgrad runs`: list, show, compare, steer, move and draw runs."""
+"""`mentorgrad runs`: list, show, compare, control, export and plot runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import typer
 from mentorgrad.cli.commands import inspection, lifecycle, transfer
 
 app = typer.Typer(
-    help="Look at runs and steer them.",
+    help="List, show, control, export and plot runs.",
     no_args_is_help=True,
     epilog="Example: mentorgrad runs list --store sqlite:///runs.sqlite",
 )

@@ -1,4 +1,4 @@
-"""`mentorgrad serve`: the services' own commands, and both together."""
+"""`mentorgrad serve`: starts one service, or both."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mentorgrad.cli.support.output import Output, note
 
 
 class ServeGroup(TyperGroup):
-    """Takes the `serve` commands of installed services under their entry point's name."""
+    """Adds the `serve` commands of installed services, by the names of their entry points."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands."""
         return [*super().list_commands(ctx), *service_names()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name; one whose extra is missing says so when it is used."""
+        """The command with this name; if its extra is missing, using it reports that."""
         own = super().get_command(ctx, cmd_name)
         if own is None and cmd_name in service_names():
             return service_command(cmd_name)
@@ -48,53 +48,72 @@ def _group() -> None:
 def serve_all(
     listen: Annotated[
         str | None,
-        typer.Option("--listen", metavar="HOST:PORT", help="Address of the trainer service."),
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Listen address of the trainer. Default: 127.0.0.1:50551.",
+        ),
     ] = None,
     mentor_listen: Annotated[
         str | None,
-        typer.Option("--mentor-listen", metavar="HOST:PORT", help="Address of the mentor service."),
+        typer.Option(
+            "--mentor-listen",
+            metavar="HOST:PORT",
+            help="Listen address of the mentor. Default: 127.0.0.1:50552.",
+        ),
     ] = None,
     name: Annotated[
-        str, typer.Option("--name", help="Name by which specs choose the mentor.")
+        str,
+        typer.Option("--name", help="Name of the mentor, for `mentorgrad run --mentor NAME`."),
     ] = "default",
     model: Annotated[
-        str | None, typer.Option("--model", metavar="REFERENCE", help="Model of the mentor.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="REFERENCE",
+            help="Model of the mentor. Default: the embedded SmolLM2-135M.",
+        ),
     ] = None,
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
             metavar="URL",
-            help="Where runs are kept. A URL with a password is better given as "
-            "MENTORGRAD_TRAINER_STORE, which others cannot read.",
+            help="Store URL: sqlite:///FILE or postgresql://... Default: "
+            "sqlite:///mentorgrad.sqlite. Set a URL with a password in "
+            "MENTORGRAD_TRAINER_STORE instead, because other users can read command lines.",
         ),
     ] = None,
     data_root: Annotated[
         list[Path] | None,
-        typer.Option("--data-root", help="Folder that tasks' files may lie in; repeat it."),
+        typer.Option("--data-root", help="Folder that may contain task files (repeatable)."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads of a worker of the trainer.")
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="Threads per trainer worker. Default: half of the cores."
+        ),
     ] = None,
     mentor_threads: Annotated[
-        int | None, typer.Option("--mentor-threads", min=1, help="Threads of the mentor.")
+        int | None,
+        typer.Option(
+            "--mentor-threads", min=1, help="Threads of the mentor. Default: half of the cores."
+        ),
     ] = None,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Allow addresses that others can reach, unencrypted."),
+        typer.Option("--insecure", help="Allow unencrypted connections from other machines."),
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option(
-            "--config", help="TOML file with the services' settings in tables trainer and mentor."
-        ),
+        typer.Option("--config", help="TOML file with settings in the tables trainer and mentor."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a mentor and a trainer that uses it, and divide the cores between them.
 
-    What no flag says comes from the services' own MENTORGRAD_TRAINER_* and MENTORGRAD_MENTOR_*
-    environment, then from the file, then from their defaults.
+    Flags override the environment variables MENTORGRAD_TRAINER_* and MENTORGRAD_MENTOR_*, which
+    override the file given with --config. All other settings have their defaults.
     """
     from mentorgrad.cli.support import service_flags
     from mentorgrad.cli.support.processes import Services, cores, divide_cores

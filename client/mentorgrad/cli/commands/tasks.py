@@ -1,4 +1,4 @@
-"""`mentorgrad tasks`: fetching data sets of the hub."""
+"""`mentorgrad tasks`: downloads data sets from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output
 
 app = typer.Typer(
-    help="Fetch tasks.",
+    help="Download data sets for tasks.",
     no_args_is_help=True,
     epilog="Example: mentorgrad tasks pull hf:super_glue/rte",
 )
@@ -23,12 +23,17 @@ def _group() -> None:
 
 @app.command("pull", epilog="Example: mentorgrad tasks pull hf:fancyzhx/ag_news")
 def pull(
-    reference: Annotated[str, typer.Argument(help="hf:org/name\\[/config]\\[@revision]")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            help="Data set on the Hugging Face hub: hf:org/name\\[/config]\\[@revision]"
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Download a data set from the hub to the local cache; nothing else here does.
+    """Download a data set from the Hugging Face hub to the local cache.
 
-    A trainer finds it there, or under one of its data roots.
+    A trainer reads data sets from this cache or from its data roots. It never downloads them.
     """
     from mentorgrad import dataset_refs
 

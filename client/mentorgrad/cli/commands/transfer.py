@@ -1,4 +1,4 @@
-"""`mentorgrad runs export|import|download|plot`: runs as files."""
+"""`mentorgrad runs export|import|download|plot`: reads and writes files of runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mentorgrad.domain.event import RunEvent
 
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Output file.")
 ]
 
 
@@ -38,9 +38,9 @@ def _export(
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's whole log as JSON lines, raw tensors included.
+    """Write a run's complete log as JSON lines, including raw tensors.
 
-    The default file is RUN.jsonl; ``-`` is standard output.
+    The default file is RUN.jsonl; "-" writes to standard output.
     """
     from mentorgrad.domain.query import EventQuery, View
 
@@ -67,7 +67,7 @@ def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
 
 
 def _write_aside(target: Path, lines: Iterator[str]) -> int:
-    """Writes lines to a file beside the target and renames it when whole; returns their number."""
+    """Writes lines to a temporary file and renames it at the end; returns the line count."""
     handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     count = 0
     try:
@@ -83,14 +83,16 @@ def _write_aside(target: Path, lines: Iterator[str]) -> int:
 
 
 def _import(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines of an export.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON lines file written by an export.")
+    ],
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Take a log that breaks off, as a failed run.")
+        bool, typer.Option("--unfinished", help="Import an incomplete log as a failed run.")
     ] = False,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a run that was exported, or executed elsewhere."""
+    """Import a run that was exported, or recorded by another program."""
     from mentorgrad.run_recorder import broken_off
     from mentorgrad.serialization import to_dict
 
@@ -101,7 +103,7 @@ def _import(
     if as_json:
         out.json(to_dict(run))
     else:
-        out.line(f"{run.run_id} imported; it is {run.state}, {run.last_seq} events")
+        out.line(f"{run.run_id} imported with {run.last_seq} events; state: {run.state}")
 
 
 def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
@@ -133,19 +135,22 @@ def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
 
 def _download(
     run_id: RunArgument,
-    name: Annotated[str, typer.Argument(help="File of the run.")] = "prompt.safetensors",
+    name: Annotated[str, typer.Argument(help="Name of the file.")] = "prompt.safetensors",
     output: OutputOption = None,
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="FOLDER", help="Fetch all files of the run into a folder."),
+        typer.Option(
+            "--into", metavar="FOLDER", help="Download all files of the run to this folder."
+        ),
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch a file that a run left, by default the tuned prompt, or all of them.
+    """Download one file of a run (by default the tuned prompt), or all files with --into.
 
-    With prompt_tuning the folder of all files is an adapter that PEFT loads.
+    The default output is a file of the same name in the current folder. With the objective
+    prompt_tuning, the folder written by --into is a PEFT adapter.
     """
     if into is not None:
         _download_all(run_id, into, server, store, Output(as_json))
@@ -178,22 +183,28 @@ def _download_all(run_id: str, folder: Path, server: str, store: str, out: Outpu
 
 
 def _plot(
-    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of the runs.")],
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run IDs.")],
     kind: Annotated[
-        str, typer.Option("--kind", help="loss: loss curves; path: parameters in two components.")
+        str,
+        typer.Option(
+            "--kind", help="loss: loss curves; path: parameters of one run, reduced to 2-D."
+        ),
     ] = "loss",
     output: OutputOption = None,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw runs: their loss curves with the restarts marked, or one run's path."""
+    """Plot the loss curves of runs with their restarts, or the parameter path of one run.
+
+    The default output is KIND.png in the current folder.
+    """
     from mentorgrad import plots
 
     wanted = choice("--kind", plots.Kind, kind)
     target = output or Path(f"{kind}.png")
     if wanted is plots.Kind.PATH and len(run_ids) > 1:
-        raise InvalidInput.field("--kind", "path draws one run")
+        raise InvalidInput.field("--kind", "path plots only one run")
     with open_reader(server, store) as reader:
         if wanted is plots.Kind.LOSS:
             plots.loss_curves([plots.curve(reader, run_id) for run_id in run_ids], target)
@@ -203,7 +214,7 @@ def _plot(
     if as_json:
         out.json({"file": str(target), "runs": run_ids})
     else:
-        out.line(f"drawn to {target}")
+        out.line(f"plot written to {target}")
 
 
 def register(app: typer.Typer) -> None:

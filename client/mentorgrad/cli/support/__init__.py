@@ -1,1 +1,1 @@
-"""What several commands share: options, output, services as child processes, event texts."""
+"""Code shared by several commands: options, output, child processes, event texts."""

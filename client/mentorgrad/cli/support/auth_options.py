@@ -1,7 +1,7 @@
-"""The options by which every command that talks to a service is told how to, stated once.
+"""TLS and token options of all commands that call a service.
 
-They are added to the commands, which need not know of them: what was given is asked for where a
-client is made.
+The options are added to the commands' signatures. The commands do not handle them:
+`credentials` returns their values where a client is created.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
                 metavar="FILE",
                 envvar="MENTORGRAD_CA",
                 rich_help_panel=_PANEL,
-                help="Authorities that vouch for the service (PEM); the connection is then TLS.",
+                help="CA certificates (PEM); enables TLS.",
             ),
         ],
     ),
@@ -47,7 +47,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
                 metavar="FILE",
                 envvar="MENTORGRAD_CERT",
                 rich_help_panel=_PANEL,
-                help="Certificate of our own (PEM), for a service that wants one.",
+                help="Client certificate (PEM) for mTLS.",
             ),
         ],
     ),
@@ -60,7 +60,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
                 metavar="FILE",
                 envvar="MENTORGRAD_KEY",
                 rich_help_panel=_PANEL,
-                help="Its key (PEM).",
+                help="Private key of the client certificate (PEM).",
             ),
         ],
     ),
@@ -73,7 +73,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
                 metavar="FILE",
                 envvar="MENTORGRAD_TOKEN_FILE",
                 rich_help_panel=_PANEL,
-                help="File that holds our token; the token itself is taken from MENTORGRAD_TOKEN.",
+                help="File with the token to send; without it, MENTORGRAD_TOKEN is used.",
             ),
         ],
     ),
@@ -85,21 +85,21 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
                 "--insecure",
                 envvar="MENTORGRAD_INSECURE",
                 rich_help_panel=_PANEL,
-                help="Send the token unencrypted to other machines too.",
+                help="Send the token to other machines even without TLS.",
             ),
         ],
     ),
 }
-"""Name → default and annotation."""
+"""Maps each name to its default and annotation."""
 
 _given: ContextVar[dict[str, Any]] = ContextVar("given")
 
 
 def credentials() -> Credentials:
-    """What the present command was told.
+    """The credentials given to the current command.
 
     Raises:
-        InvalidInput: Parts that do not go together.
+        InvalidInput: The options contradict each other.
     """
     from mentorgrad.wire.credentials import Credentials
 
@@ -116,7 +116,7 @@ def credentials() -> Credentials:
 
 
 def add_options(app: typer.Typer) -> None:
-    """Adds them to all commands of an app, and of those in it, that name a service."""
+    """Adds the options to all commands of an app and its sub-apps that call a service."""
     for group in app.registered_groups:
         if group.typer_instance is not None:
             add_options(group.typer_instance)
@@ -133,7 +133,7 @@ def _names_a_service(callback: Callable[..., Any]) -> bool:
 def _with_options(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def command(*args: Any, **kwargs: Any) -> Any:
-        # Before gRPC is loaded, which else writes an account of its own of a refused handshake.
+        # Must be set before gRPC is loaded; otherwise gRPC logs failed TLS handshakes itself.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         reset = _given.set({name: kwargs.pop(name) for name in OPTIONS})
         try:

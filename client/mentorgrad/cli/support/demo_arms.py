@@ -1,4 +1,4 @@
-"""The demo's arms: three runs that differ in who proposes restarts, and in nothing else."""
+"""The demo's arms: three runs that differ only in the source of restart proposals."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mentorgrad.domain.spec import (
 )
 
 MENTOR = "smollm2"
-"""Name under which the demo's trainer knows the demo's mentor."""
+"""Name of the demo's mentor in the demo's trainer."""
 
 ARMS = {"mentor": MENTOR, "random_tokens": "random_tokens", "none": "none"}
-"""Arm → who proposes its restarts."""
+"""Maps each arm to its source of proposals."""
 
 OBJECTIVE = LabelPrompt(initial_text="this customer writes to the support because of")
-"""Plain words to start from, so that what a language model makes of them can be read."""
+"""A readable initial prompt, so that the LLM's proposals can be compared with it."""
 
 STAGES = Stages(count=4, steps=20, candidates=4)
 ACCEPTANCE = Acceptance(finalists=2, probe_steps=20)
-"""Fresh words need some twenty steps before they can be compared with trained vectors."""
+"""New words need about 20 steps before they can be compared with trained vectors."""
 
 PROPOSALS = 16
 
@@ -34,7 +34,7 @@ GRADIENT_STEPS = STAGES.count * STAGES.steps + (
 """80 steps in stages and 180 in races; the arm without restarts takes all 260 in stages."""
 
 EVALUATIONS = 200
-"""More than any arm needs, and the same for all."""
+"""The same limit for all arms, higher than any of them needs."""
 
 
 def arm_spec(arm: str, seed: int) -> RunSpec:

@@ -1,6 +1,6 @@
-"""Commands that other packages of the distribution bring, by the entry-point group.
+"""Commands that other packages of the distribution provide as entry points.
 
-They are loaded when they are used, so that the CLI starts without them.
+They are loaded on use, so the CLI also starts if their dependencies are not installed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from mentorgrad.cli.support.extras import load_entry_point
 from mentorgrad.errors import Unsupported
 
 GROUP = "mentorgrad.commands"
-"""Entry points of typer apps, by command name."""
+"""Entry-point group of typer apps; the entry point's name is the command's name."""
 
 ROOT_COMMANDS = {"tokens": "service", "certs": "service"}
-"""Members of the group that stand at the root of the CLI → the extra that each needs. Every other
-member is a service: its app has a command ``serve``, which is mounted as ``mentorgrad serve NAME``,
-and its name is that of the extra it needs."""
+"""Members of the group that are root commands of the CLI, with the extra that each needs. Every
+other member is a service: its app has a command ``serve``, which becomes ``mentorgrad serve NAME``.
+Its name is also the name of the extra it needs."""
 
 
 def service_names() -> list[str]:
@@ -51,7 +51,7 @@ def _command(name: str, extra: str) -> Any:
 
 
 def _missing(name: str, extra: str, error: Unsupported) -> Any:
-    """A command that accepts any arguments and reports what is not installed."""
+    """A command that accepts any arguments and reports the missing package."""
     stand_in = typer.Typer(add_completion=False)
 
     @stand_in.command(

@@ -1,4 +1,4 @@
-"""A run's events told in lines for people."""
+"""Formats the events of a run as lines of text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from mentorgrad.domain.spec import External, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
 
 _QUIET = timedelta(seconds=2)
-"""Shortest time between two lines about steps."""
+"""Minimum time between two progress lines about steps."""
 
 
 def title(spec: RunSpec) -> str:
-    """What a run is about, in a few words."""
+    """A short title of a run: objective, task and mentor."""
     if isinstance(spec.objective, (LabelPrompt, PromptTuning)):
         what = f"{snake_case(type(spec.objective).__name__)} on {spec.task.name}"
     elif isinstance(spec.objective, External):
@@ -38,16 +38,16 @@ def title(spec: RunSpec) -> str:
     else:
         what = f"{spec.objective.name} in {spec.objective.dimensions} dimensions"
     mentor = spec.mentor.name
-    return f"{what}, restarts by {mentor}" if mentor != "none" else f"{what}, no restarts"
+    return f"{what}, restarts proposed by {mentor}" if mentor != "none" else f"{what}, no restarts"
 
 
 def total_steps(spec: RunSpec) -> int:
-    """Gradient steps that a run will take, as far as its spec says."""
+    """Gradient steps that a run will take according to its spec."""
     return spec.budget.gradient_steps or spec.stages.total_steps
 
 
 class RunProgress:
-    """How far a run is, kept up with its events."""
+    """Progress of a run, updated from its events."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -60,11 +60,11 @@ class RunProgress:
 
     @property
     def spent(self) -> int:
-        """Gradient steps taken, races and hints included."""
+        """Gradient steps taken, including races and hints."""
         return self.step + self.beside
 
     def take(self, event: RunEvent) -> None:
-        """Brings the figures up to an event."""
+        """Updates the progress from an event."""
         payload = event.payload
         if isinstance(payload, Created):
             self.total, self.stages = total_steps(payload.spec), payload.spec.stages.count
@@ -84,10 +84,10 @@ class RunProgress:
 
 
 class EventFormatter:
-    """Turns events into lines; keeps what a later line needs of an earlier event.
+    """Formats events as lines, and remembers what later lines need from earlier events.
 
     Args:
-        steps: Whether there are lines about gradient steps; a progress bar shows them otherwise.
+        steps: Whether to print lines about gradient steps; False if a progress bar shows them.
     """
 
     def __init__(self, steps: bool = True) -> None:
@@ -99,7 +99,7 @@ class EventFormatter:
         self._pending = ""
 
     def lines(self, event: RunEvent) -> Iterator[str]:
-        """What there is to say about an event; often nothing."""
+        """The lines for an event; often none."""
         self.progress.take(event)
         payload = event.payload
         if isinstance(payload, Segment):
@@ -150,7 +150,7 @@ class EventFormatter:
             yield "  no restart" + (f": {payload.reason}" if payload.reason else "")
 
     def _what(self, name: str) -> str:
-        """A proposal's or candidate's words in quotes; nothing where it has none."""
+        """The words of a proposal or candidate in quotes; empty if it has none."""
         proposal = self._proposals.get(name)
         text = proposal.text if proposal is not None else self._texts.get(name, "")
         if not text and proposal is not None and proposal.values:
@@ -167,9 +167,12 @@ class EventFormatter:
         elif isinstance(payload, StateChanged):
             yield f"state: {payload.state}" + (f" ({payload.reason})" if payload.reason else "")
         elif isinstance(payload, MentorLost):
-            yield f"  mentor {payload.mentor} is lost, the run goes on: {payload.reason}"
+            yield (
+                f"  mentor {payload.mentor} does not answer, the run continues without it: "
+                f"{payload.reason}"
+            )
         elif isinstance(payload, MentorBack):
-            yield f"  mentor {payload.mentor} is back"
+            yield f"  mentor {payload.mentor} answers again"
         elif isinstance(payload, Resumed):
             yield f"resumed from event {payload.checkpoint_seq}" + (
                 f": {payload.reason}" if payload.reason else ""
@@ -185,8 +188,8 @@ def _scored(candidates: tuple[Candidate, ...]) -> Iterator[str]:
     accuracy = best.score.accuracy
     extra = f", accuracy {accuracy:.3f}" if accuracy is not None else ""
     yield (
-        f"  scored {len(candidates)}: best selection loss {number(best.score.loss)}{extra} "
-        f"({best.candidate_id}, “{shorten(best.text, 40)}”)"
+        f"  {counted(len(candidates), 'candidate')} scored: best selection loss "
+        f"{number(best.score.loss)}{extra} ({best.candidate_id}, “{shorten(best.text, 40)}”)"
     )
 
 
@@ -227,7 +230,7 @@ def _finished(payload: Finished) -> Iterator[str]:
 
 
 def result_line(result: RunResult) -> str:
-    """What a run gave, in one line."""
+    """The result of a run in one line."""
     parts = [f"selection loss {number(result.returned.score.loss)}"]
     if result.test is not None:
         parts.insert(0, f"test loss {number(result.test.loss)}")

@@ -1,4 +1,4 @@
-"""An experiment's file: TOML with the fields of its spec, and a few shorthands."""
+"""Experiment files: TOML with the fields of `ExperimentSpec`, and a few shorthands."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mentorgrad.serialization import from_dict, to_dict
 
 
 def read_experiment(path: Path) -> ExperimentSpec:
-    """The experiment that a file describes.
+    """Reads the experiment spec from a file.
 
-    Shorthands: ``seeds = 10`` for 0 to 9, a task or a mentor by its name alone.
+    Shorthands: ``seeds = 10`` for the seeds 0 to 9; a task or a mentor by its name alone.
 
     Raises:
-        InvalidInput: The file cannot be read, or a field is unknown, of the wrong type or out of
-            its limits; names its path.
+        InvalidInput: The file cannot be read, or a field is unknown, has the wrong type or is
+            out of range; names the field's path.
     """
     tree = _plain(read_toml(path), path)
     if "tasks" in tree and isinstance(tree["tasks"], list):
@@ -38,22 +38,22 @@ def read_experiment(path: Path) -> ExperimentSpec:
 
 
 def request_id_of(spec: ExperimentSpec) -> str:
-    """The key of a file's experiment: the same content names the same experiment."""
+    """The idempotency key of an experiment: a hash of its content."""
     text = json.dumps(to_dict(spec), sort_keys=True)
     return f"file-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
 def mentors_of(spec: ExperimentSpec) -> list[str]:
-    """Names of the mentors that the arms ask, controls aside."""
+    """Names of the mentors of the arms, without controls."""
     return list(dict.fromkeys(a.mentor.name for a in spec.arms if not a.mentor.is_control))
 
 
 def _plain(tree: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same as JSON has it; TOML has dates, too, which no field takes."""
+    """The tree as plain JSON values; TOML dates and times are rejected."""
     try:
         return dict(json.loads(json.dumps(tree)))
     except TypeError:
-        raise InvalidInput(f"{path}: no field takes a date or a time") from None
+        raise InvalidInput(f"{path}: no field accepts a date or a time") from None
 
 
 def _named(value: Any) -> Any:
@@ -61,9 +61,11 @@ def _named(value: Any) -> Any:
 
 
 def _seeds(value: Any) -> Any:
-    """``10`` as 0 to 9; anything else as it is."""
+    """Expands ``10`` to 0 to 9; returns anything else unchanged."""
     if isinstance(value, bool) or not isinstance(value, int):
         return value
     if not 0 < value <= 10_000:
-        raise InvalidInput.field("seeds", f"must be between 1 and 10000 of them, not {value}")
+        raise InvalidInput.field(
+            "seeds", f"must be a list, or a number of seeds between 1 and 10000, not {value}"
+        )
     return list(range(value))

@@ -1,4 +1,4 @@
-"""Following an experiment: one live bar on a terminal, plain lines in a pipe."""
+"""Watches an experiment: a progress bar on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from mentorgrad.domain.experiment import Experiment, ExperimentProgress
 
 POLL_SECONDS = 1.0
-"""How often the service is asked."""
+"""Polling interval, seconds."""
 
 LINE_SECONDS = 10.0
-"""Least time between two plain lines."""
+"""Minimum time between two plain lines, seconds."""
 
 AWAY_SECONDS = 60.0
-"""How long a service may be away before the watching ends."""
+"""Seconds that a service may be unreachable before watching stops."""
 
 
 def watch_experiment(client: Client, experiment_id: str, out: Output) -> Experiment:
-    """Follows an experiment to its end.
+    """Watches an experiment until it ends.
 
     Raises:
-        Unavailable: The service was away for too long.
+        Unavailable: The service was unreachable for longer than `AWAY_SECONDS`.
     """
     with _Display(out) as display:
         heard = time.monotonic()
@@ -50,7 +50,7 @@ def watch_experiment(client: Client, experiment_id: str, out: Output) -> Experim
 
 
 class _Display(Live):
-    """Tells how far an experiment is."""
+    """Shows the progress of an experiment."""
 
     def __init__(self, out: Output) -> None:
         super().__init__(out, width=30)
@@ -58,7 +58,7 @@ class _Display(Live):
         self._bar: TaskID | None = None
 
     def show(self, found: Experiment) -> None:
-        """Tells it, unless that was told just now."""
+        """Shows the progress; plain lines are rate-limited."""
         progress = found.progress
         done = progress.succeeded + progress.failed
         if self._bars is None:
@@ -77,7 +77,7 @@ class _Display(Live):
 
 
 def status(progress: ExperimentProgress) -> str:
-    """What there is to say beside the number of ended runs."""
+    """The state of an experiment, apart from the number of ended runs."""
     parts = ["choosing learning rates"] if progress.tuning else []
     if progress.running:
         parts.append(f"{progress.running} running")
@@ -89,7 +89,7 @@ def status(progress: ExperimentProgress) -> str:
 
 
 def duration(value: timedelta) -> str:
-    """For people: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    """A readable duration: ``40 s``, ``12 min``, ``3 h 20 min``."""
     seconds = round(value.total_seconds())
     if seconds < 90:
         return f"{seconds} s"

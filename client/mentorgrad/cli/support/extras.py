@@ -1,4 +1,4 @@
-"""Optional parts of the distribution: whether they are there, and what to install."""
+"""Checks whether optional parts of the distribution are installed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "hub": ("huggingface-hub",),
 }
-"""Extra → what tells whether it is installed."""
+"""Maps each extra to the packages that must be installed for it."""
 
 
 def load_entry_point(group: str, name: str, extra: str) -> Any:
-    """What an optional part of the distribution provides under a name.
+    """Loads an entry point of an optional part of the distribution.
 
     Raises:
-        Unsupported: Something it needs is not installed; says which extra to install.
+        Unsupported: A package it needs is not installed; names the extra to install.
     """
     found = importlib.metadata.entry_points(group=group, name=name)
     try:
@@ -38,7 +38,7 @@ def load_entry_point(group: str, name: str, extra: str) -> Any:
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed distribution; None when it is not installed."""
+    """Version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -46,10 +46,10 @@ def installed_version(package: str) -> str | None:
 
 
 def require_extras(what: str, extras: Sequence[str], install: str, *packages: str) -> None:
-    """Checks that extras (and further packages) are installed before anything is started.
+    """Checks that extras and further packages are installed.
 
     Raises:
-        Unsupported: Something is missing; says what to install.
+        Unsupported: A package is missing; says what to install.
     """
     wanted = [package for extra in extras for package in EXTRAS[extra]] + list(packages)
     missing = [package for package in wanted if installed_version(package) is None]

@@ -1,4 +1,4 @@
-"""Texts on their way in and out: flags are read, errors and further commands said."""
+"""Parses flag values, and formats errors and suggested commands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mentorgrad.errors import InvalidInput, MentorgradError
 
 
 def check_address(flag: str, address: str) -> str:
-    """An address of the form ``HOST:PORT``.
+    """Returns the address if it has the form ``HOST:PORT``.
 
     Raises:
-        InvalidInput: It is not of that form.
+        InvalidInput: It does not have this form.
     """
     match = re.fullmatch(r"[^\s:/]+:(\d{1,5})|\[[0-9A-Fa-f:.]+\]:(\d{1,5})", address)
     port = int(match[1] or match[2]) if match else 0
@@ -24,7 +24,7 @@ def check_address(flag: str, address: str) -> str:
 
 
 def sqlite_file(url: str) -> Any:
-    """The file of a SQLite URL; None for other stores."""
+    """The file path in a SQLite URL; None for other stores."""
     from pathlib import Path
 
     match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
@@ -32,7 +32,7 @@ def sqlite_file(url: str) -> Any:
 
 
 def pairs_of(flag: str, items: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` flags as a mapping.
+    """Parses ``NAME=VALUE`` flags to a mapping.
 
     Raises:
         InvalidInput: An item has no ``=``.
@@ -47,7 +47,7 @@ def pairs_of(flag: str, items: Sequence[str]) -> dict[str, str]:
 
 
 def choice(flag: str, kind: type[Any], text: str) -> Any:
-    """A member of an enum by its value.
+    """The enum member with this value.
 
     Raises:
         InvalidInput: There is no such member.
@@ -60,13 +60,13 @@ def choice(flag: str, kind: type[Any], text: str) -> Any:
 
 
 def suffix(server: str, store: str = "") -> str:
-    """The options that reach the same runs again, for commands that are shown."""
+    """The server or store option to append to a suggested command; empty for the default."""
     if store:
         return f" --store {store}"
     return "" if server == DEFAULT_SERVER else f" --server {server}"
 
 
 def one_line(error: BaseException) -> str:
-    """The error as one readable line."""
+    """The error message on one line."""
     message = error.message if isinstance(error, MentorgradError) else str(error)
     return " ".join(message.split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Services of a command's own, for `mentorgrad experiment run --local`."""
+"""Services started by a command itself, for `mentorgrad experiment run --local`."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ ANYWHERE = "127.0.0.1:0"
 """A free loopback port."""
 
 STORE = "runs.sqlite"
-"""Name of the store in the directory."""
+"""File name of the store in the directory."""
 
 MOST_WORKERS = 64
-"""As many as a trainer's settings allow."""
+"""The maximum of the trainer's settings."""
 
 _GPU_WORKERS = 4
-"""Workers that share one GPU unless told otherwise."""
+"""Default number of workers that share one GPU."""
 
 _RUNS_EACH = 50
-"""Runs that a worker's process executes, one after another."""
+"""Runs that a worker process executes one after another."""
 
 _GIB_EACH = 1.0
-"""Memory that a worker is reckoned with, in GiB."""
+"""Memory estimate per worker, GiB."""
 
 
 def share_cores(total: int, has_mentor: bool, gib: float) -> tuple[int, int]:
-    """Threads of the mentor, and workers of one thread each.
+    """Number of mentor threads, and number of workers with one thread each.
 
-    Experiments are many small runs, which gain nothing from several threads each.
+    Experiments are many small runs, which do not benefit from several threads each.
 
     Args:
-        total: Cores.
-        has_mentor: Whether a mentor runs beside the workers; its threads spin.
-        gib: Memory of the machine.
+        total: Number of cores.
+        has_mentor: Whether a mentor runs on the same machine; its threads busy-wait.
+        gib: Memory of the machine, GiB.
     """
     mentor, workers = divide_cores(total) if has_mentor else (0, total)
     return mentor, max(1, min(workers, int(gib / _GIB_EACH), MOST_WORKERS))
 
 
 def memory_gib() -> float:
-    """Memory of this machine."""
+    """Memory of this machine, GiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
@@ -61,29 +61,29 @@ def local_services(
     model: str | None,
     data_roots: Sequence[Path],
 ) -> Iterator[str]:
-    """A trainer on a store in a directory, and a mentor if one is asked for, while the block lasts.
+    """Runs a trainer, and a mentor if one is needed, until the block exits.
 
     Args:
-        out: Where it is told.
-        directory: Where store and logs go; made if it is not there.
-        mentors: Names by which the mentor is chosen; empty: none is started.
-        workers: Runs at once; None: as many as the cores, or a GPU, allow.
+        out: Output for progress lines.
+        directory: Folder for the store and the logs; created if it does not exist.
+        mentors: Names of the mentors that the arms use; empty: no mentor is started.
+        workers: Number of concurrent runs; None: chosen by the cores or the GPU.
         model: Model of the mentor; None: the embedded default.
-        data_roots: Folders that tasks' files may lie in.
+        data_roots: Folders that may contain task files.
 
     Yields:
         The trainer's address.
 
     Raises:
-        InvalidInput: Several mentors are asked for: one cannot stand for all of them.
+        InvalidInput: The arms use several mentors; only one can be started.
         Unsupported: An extra is not installed.
         Unavailable: A service does not start.
     """
     if len(mentors) > 1:
         raise InvalidInput.field(
             "--local",
-            f"starts one mentor, and the arms ask {', '.join(mentors)}; start the services "
-            "yourself and name the trainer with --server",
+            f"starts only one mentor, but the arms use {', '.join(mentors)}; start the services "
+            "yourself and give the trainer's address with --server",
         )
     extras = ("trainer", "mentor") if mentors else ("trainer",)
     require_extras("--local", extras, ",".join(extras))

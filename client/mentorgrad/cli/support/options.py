@@ -1,4 +1,4 @@
-"""The options that many commands have."""
+"""Options shared by many commands."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 DEFAULT_SERVER = "127.0.0.1:50551"
-"""Where the commands look for a trainer service."""
+"""Default address of the trainer service."""
 
 DEFAULT_MENTOR = "127.0.0.1:50552"
-"""Where the commands look for a mentor service."""
+"""Default address of the mentor service."""
 
 ServerOption = Annotated[
     str,
     typer.Option(
-        "--server", metavar="HOST:PORT", envvar="MENTORGRAD_SERVER", help="Trainer service."
+        "--server", metavar="HOST:PORT", envvar="MENTORGRAD_SERVER", help="Trainer address."
     ),
 ]
 
@@ -24,7 +24,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="Read this store itself, without a service: sqlite:///FILE or postgresql://...",
+        help="Read from this store instead of a service: sqlite:///FILE or postgresql://...",
     ),
 ]
 
@@ -34,10 +34,10 @@ MentorOption = Annotated[
         "--mentor-server",
         metavar="HOST:PORT",
         envvar="MENTORGRAD_MENTOR",
-        help="Mentor service.",
+        help="Mentor address.",
     ),
 ]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run ID.")]

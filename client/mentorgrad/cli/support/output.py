@@ -1,4 +1,4 @@
-"""What the commands print: tables on a terminal, plain lines in a pipe, JSON when asked."""
+"""Output of the commands: tables on a terminal, plain lines in a pipe, JSON with --json."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rich.text import Text
 
 
 class Output:
-    """Where a command's answer goes: standard output, or standard error for what is not asked for.
+    """Output of a command.
 
     Args:
-        as_json: Whether the answer is JSON; everything else then goes to standard error.
+        as_json: Whether the command prints JSON; all text then goes to standard error.
     """
 
     def __init__(self, as_json: bool = False) -> None:
@@ -26,22 +26,22 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person is looking."""
+        """Whether the text output is a terminal."""
         return self.console.is_terminal
 
     def json(self, value: Any) -> None:
-        """One JSON value on one line of standard output."""
+        """Prints one JSON value on one line of standard output."""
         print(json.dumps(value, ensure_ascii=False), flush=True)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """One line for people."""
+        """Prints one line of text."""
         if self.is_terminal:
             self.console.print(Text(text, style=style), soft_wrap=True)
-        else:  # untouched: rich would turn tabs into blanks
+        else:  # without rich, which would replace tabs by spaces
             print(text, file=self.console.file, flush=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-        """A table: ruled on a terminal, separated by tabs in a pipe."""
+        """Prints a table: with rules on a terminal, tab-separated in a pipe."""
         if not self.is_terminal:
             for row in [columns, *rows]:
                 self.line("\t".join(row))
@@ -54,7 +54,7 @@ class Output:
         self.console.print(table)
 
     def pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Named values, one a line."""
+        """Prints named values, one per line."""
         listed = list(pairs)
         width = max((len(name) for name, _ in listed), default=0)
         for name, value in listed:
@@ -62,22 +62,22 @@ class Output:
 
 
 def note(text: str) -> None:
-    """One line on standard error, beside the answer."""
+    """Prints one line on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure, or a dash where there is none."""
+    """Formats a number; a dash for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def moment(value: datetime | None) -> str:
-    """A time in the reader's zone, to the second."""
+    """Formats a time in the local time zone, to the second."""
     return "–" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def seconds(value: timedelta) -> str:
-    """A duration in seconds."""
+    """Formats a duration in seconds."""
     return f"{value.total_seconds():.1f}"
 
 
@@ -87,6 +87,6 @@ def counted(count: int, thing: str) -> str:
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """One line of at most `limit` characters."""
+    """Puts the text on one line and truncates it to `limit` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

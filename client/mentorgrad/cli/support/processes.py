@@ -1,4 +1,4 @@
-"""The services as child processes: started, waited for, and stopped whatever happens."""
+"""Starts the services as child processes, waits for them and always stops them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mentorgrad.cli.support.output import shorten
 from mentorgrad.errors import Unavailable
 
 _STOP_SECONDS = 10.0
-"""Time that a service gets to stop by itself."""
+"""Seconds that a service has to shut down before it is killed."""
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def divide_cores(total: int) -> tuple[int, int]:
-    """Threads for the mentor and for the worker.
+    """Number of threads for the mentor and for the worker.
 
-    llama.cpp's threads spin, so together they must not exceed the cores: on two, one each.
+    llama.cpp's threads busy-wait, so both together must not exceed the number of cores.
     """
     mentor = max(1, total // 2)
     return mentor, max(1, total - mentor)
@@ -41,30 +41,30 @@ def divide_cores(total: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that runs as a child."""
+    """A service that runs as a child process."""
 
     name: str
     """``trainer`` or ``mentor``."""
     process: subprocess.Popen[str]
-    """The child."""
+    """The child process."""
     log: Path | None
-    """Where its standard error goes; None: to ours."""
+    """File for its standard error; None: inherited."""
     lines: queue.SimpleQueue[str | None]
-    """Its standard output; None at the end."""
+    """Lines of its standard output; None at end of file."""
 
     def why_dead(self) -> str:
-        """The last thing a dead child said."""
+        """Exit code and last log line of an ended child process."""
         said = ""
         if self.log is not None and self.log.is_file():
             text = self.log.read_text(encoding="utf-8", errors="replace").strip()
             said = text.splitlines()[-1] if text else ""
         code = self.process.returncode
-        return f"it left with code {code}" + (f": {shorten(said, 300)}" if said else "")
+        return f"exit code {code}" + (f": {shorten(said, 300)}" if said else "")
 
 
 class Services:
-    """Starts services and stops them when the block is left: at its end, on an error, on Ctrl-C
-    and on SIGTERM. A child does not hear the terminal's Ctrl-C; its parent stops it.
+    """Starts services, and stops them when the block exits: normally, on an error, on Ctrl-C or on
+    SIGTERM. The terminal's Ctrl-C does not reach the child processes; the parent stops them.
     """
 
     def __init__(self) -> None:
@@ -99,17 +99,17 @@ class Services:
 
         Args:
             name: ``trainer`` or ``mentor``.
-            arguments: Flags of its `serve` command; everybody on the machine can read them.
-            threads: Threads that its numerical libraries may use; None: as it says itself.
-            log: File for its standard error; None: ours.
+            arguments: Flags of its `serve` command; visible to all users of the machine.
+            threads: Threads that its numerical libraries may use; None: not set.
+            log: File for its standard error; None: inherited.
             timeout: Seconds to wait.
-            environment: Variables beside ours, for what must not stand on a command line.
+            environment: Additional environment variables, for values that must not be visible.
 
         Returns:
             Its address.
 
         Raises:
-            Unavailable: It did not start; says what it said last.
+            Unavailable: It did not start; the message contains its last log line.
         """
         command = [sys.executable, "-m", f"{name}_service", "serve", *arguments]
         limits = {"OMP_NUM_THREADS": str(threads)} if threads is not None else {}
@@ -134,19 +134,19 @@ class Services:
         return _address(service, timeout)
 
     def wait(self) -> None:
-        """Returns never; ends with the first service that does.
+        """Never returns; raises an error when a service exits.
 
         Raises:
-            Unavailable: A service ended by itself.
+            Unavailable: A service exited.
         """
         while True:
             for service in self._running:
                 if service.process.poll() is not None:
-                    raise Unavailable(f"the {service.name} service ended: {service.why_dead()}")
+                    raise Unavailable(f"the {service.name} service exited: {service.why_dead()}")
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stops all, the last started first, and kills what does not stop."""
+        """Stops all services, the last started first, and kills those that do not stop."""
         running, self._running = self._running[::-1], []
         for service in running:
             if service.process.poll() is None:
@@ -169,7 +169,7 @@ def _drain(stream: IO[str] | None, lines: queue.SimpleQueue[str | None]) -> None
 
 
 def _address(service: Service, timeout: float) -> str:
-    """The address in the JSON line that a service prints when it serves."""
+    """The address in the JSON line that a service prints when it is ready."""
     deadline = time.monotonic() + timeout
     while True:
         try:

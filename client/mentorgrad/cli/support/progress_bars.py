@@ -1,4 +1,4 @@
-"""Live bars on a terminal, for what lasts; elsewhere there are none."""
+"""Progress bars on a terminal; none elsewhere."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from mentorgrad.cli.support.output import Output
 
 
 class Live:
-    """A context in which bars are shown; what they show is up to a subclass.
+    """Context manager that shows progress bars; a subclass updates them.
 
     Args:
-        out: Where to.
-        width: Of a bar, in characters.
+        out: Output to use.
+        width: Width of a bar, characters.
     """
 
     def __init__(self, out: Output, width: int) -> None:
         self._out = out
         self._bars: Progress | None = None
-        """None where the output is no terminal."""
+        """None if the output is not a terminal."""
         if out.is_terminal:
             self._bars = Progress(
                 TextColumn("[bold]{task.description}"),

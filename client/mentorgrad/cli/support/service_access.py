@@ -1,4 +1,4 @@
-"""How the commands reach a service or a store, and what they say when it is not there."""
+"""Connects the commands to a service or a store, with helpful errors if that fails."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from mentorgrad.domain.run import Artifact, Run, Trajectory
 
 STORES = "mentorgrad.stores"
-"""Entry points that open a store from its URL."""
+"""Entry-point group of functions that open a store from its URL."""
 
 RUNS, EXPERIMENTS = "sql", "experiments"
-"""Two of them: what a store knows of runs, and of experiments."""
+"""Entry points for the runs and for the experiments of a store."""
 
 
 class RunQueries(Protocol):
-    """What the read commands need; the client and every store have it."""
+    """What the read commands need; implemented by the client and by every store."""
 
     def get_run(self, run_id: str) -> Run:
-        """The run as it stands."""
+        """The current state of a run."""
         ...
 
     def list_runs(
@@ -48,15 +48,15 @@ class RunQueries(Protocol):
         page_size: int = 50,
         page_token: str = "",
     ) -> RunPage:
-        """Runs by filter, in pages."""
+        """Runs that match a filter, page by page."""
         ...
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
-        """Recorded events in order."""
+        """Recorded events, in order."""
         ...
 
     def trajectory(self, run_id: str, max_points: int = 0, view: View = ...) -> Trajectory:
-        """Effective snapshots in order of step."""
+        """Effective snapshots, in order of step."""
         ...
 
     def list_candidates(
@@ -66,27 +66,27 @@ class RunQueries(Protocol):
         page_size: int = 50,
         page_token: str = "",
     ) -> CandidatePage:
-        """Effective candidates, in pages."""
+        """Effective candidates, page by page."""
         ...
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
-        """Files that the run left."""
+        """Files that the run produced."""
         ...
 
     def read_artifact(self, run_id: str, name: str) -> bytes:
-        """A file's bytes."""
+        """Content of a file."""
         ...
 
 
 class ExperimentQueries(Protocol):
-    """What the commands that read experiments need; the client has it, and every store."""
+    """What the commands that read experiments need; implemented by the client and every store."""
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        """The experiment as it stands."""
+        """The current state of an experiment."""
         ...
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
-        """Experiments, newest first, in pages."""
+        """Experiments, newest first, page by page."""
         ...
 
     def get_report(self, experiment_id: str) -> Report:
@@ -96,13 +96,13 @@ class ExperimentQueries(Protocol):
 
 @contextlib.contextmanager
 def open_client(server: str) -> Iterator[Client]:
-    """The client of a trainer service; a service that is not there is said with its remedy."""
+    """A client of a trainer service; if the service does not answer, the error says what to do."""
     from mentorgrad.client import Client
 
     address = check_address("--server", server)
     absent = (
-        f"there is no trainer service at {server}; start one with `mentorgrad serve all`, "
-        "name another with --server, or read a store with --store"
+        f"no trainer service answers at {server}; start one with `mentorgrad serve all`, "
+        "give another address with --server, or read a store with --store"
     )
     with Client(address, credentials=credentials()) as client, _remedies(address, absent):
         yield client
@@ -110,13 +110,13 @@ def open_client(server: str) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def open_mentor(server: str) -> Iterator[MentorClient]:
-    """The client of a mentor service; one that is not there is said with its remedy."""
+    """A client of a mentor service; if the service does not answer, the error says what to do."""
     from mentorgrad.client import MentorClient
 
     address = check_address("--mentor-server", server)
     absent = (
-        f"there is no mentor service at {server}; start one with "
-        "`mentorgrad serve mentor`, or name another with --mentor-server"
+        f"no mentor service answers at {server}; start one with "
+        "`mentorgrad serve mentor`, or give another address with --mentor-server"
     )
     with MentorClient(address, credentials=credentials()) as client, _remedies(address, absent):
         yield client
@@ -124,7 +124,7 @@ def open_mentor(server: str) -> Iterator[MentorClient]:
 
 @contextlib.contextmanager
 def _remedies(address: str, absent: str) -> Iterator[None]:
-    """Says what to do about a service that is not there, or that wants a token."""
+    """Says what to do if a service does not answer or requires a token."""
     try:
         yield
     except Unavailable as error:
@@ -135,30 +135,30 @@ def _remedies(address: str, absent: str) -> Iterator[None]:
         if error.reason != "TOKEN_MISSING":
             raise
         raise Unauthenticated(
-            f"{address} wants a token: name its file with --token-file, or set MENTORGRAD_TOKEN"
+            f"{address} requires a token: give its file with --token-file, or set MENTORGRAD_TOKEN"
         ) from None
 
 
 def open_reader(server: str, store: str) -> AbstractContextManager[RunQueries]:
-    """The store where one is named, else the trainer service."""
+    """The store if one is given, otherwise the trainer service."""
     return contextlib.closing(open_store(store)) if store else open_client(server)
 
 
 def open_experiments(server: str, store: str) -> AbstractContextManager[ExperimentQueries]:
-    """The same for what a store knows of experiments."""
+    """The same as `open_reader`, for experiments."""
     return contextlib.closing(open_store(store, EXPERIMENTS)) if store else open_client(server)
 
 
 def open_store(url: str, what: str = RUNS) -> Any:
-    """Opens a store by the entry point that an installed extra provides, for reading.
+    """Opens a store for reading, by an entry point of the installed extra.
 
     Args:
-        url: Where it is.
-        what: Of `STORES`.
+        url: URL of the store.
+        what: Name of the entry point in the group `STORES`.
 
     Raises:
         Unsupported: The extra is not installed.
-        InvalidInput: The URL names no store.
+        InvalidInput: There is no store at the URL.
     """
     opener = load_entry_point(STORES, what, "trainer")
     path = sqlite_file(url)

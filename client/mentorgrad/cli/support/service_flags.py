@@ -1,8 +1,8 @@
-"""What `mentorgrad serve all` hands to each of its two services.
+"""Settings that `mentorgrad serve all` passes to each of its two services.
 
-Only what somebody said is handed on: a flag as a flag, a table of the TOML file as a file of the
-service's own, and the environment as it is. So each service decides by its own order of strength
-(flag, environment, file, default), as if it had been started alone.
+Only given settings are passed on: a flag as a flag, a table of the TOML file as a separate file,
+and the environment unchanged. Each service then applies its own order of precedence (flag,
+environment, file, default), as if it had been started alone.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from mentorgrad.cli.support.specs import read_toml
 from mentorgrad.errors import InvalidInput
 
 SERVICES = ("trainer", "mentor")
-"""The services, which are also the tables of the TOML file."""
+"""Names of the services and of the tables of the TOML file."""
 
 STORE_VARIABLE = "MENTORGRAD_TRAINER_STORE"
-"""By which a store's URL travels: it may hold a password, and command lines are for all to read."""
+"""Passes the store's URL: it may contain a password, and all users can read command lines."""
 
 Table = Mapping[str, Any]
 
 
 def read_tables(config: Path | None) -> dict[str, Table]:
-    """Each service's table of the TOML file; empty where it says nothing.
+    """Each service's table of the TOML file; empty if the file does not have it.
 
     Raises:
-        InvalidInput: The file cannot be read or holds something else.
+        InvalidInput: The file cannot be read or contains other tables.
     """
     tables = read_toml(config) if config is not None else {}
     for name, table in tables.items():
         if name not in SERVICES or not isinstance(table, dict):
             raise InvalidInput(
-                f"{config}: {name}: there are only the tables [trainer] and [mentor]"
+                f"{config}: {name}: only the tables [trainer] and [mentor] are allowed"
             )
     return {name: tables.get(name, {}) for name in SERVICES}
 
 
 def config_flags(folder: Path, service: str, table: Table) -> Iterator[str]:
-    """Writes a service's table to a file of its own and names it; nothing for an empty table."""
+    """Writes a service's table to a separate file and yields the flag for it; nothing if empty."""
     if table:
         file = folder / f"{service}.toml"
         lines = (f"{json.dumps(name)} = {_toml(value)}\n" for name, value in table.items())
@@ -59,21 +59,21 @@ def _toml(value: Any) -> str:
 
 
 def flag(name: str, value: object) -> tuple[str, ...]:
-    """A flag with its value; nothing where it was not given."""
+    """A flag with its value; nothing if it was not given."""
     return (name, str(value)) if value is not None else ()
 
 
 def said(service: str, setting: str, table: Table) -> Any:
-    """What the environment, or else the file, says about a setting; None: nothing."""
+    """A setting's value from the environment, otherwise from the file; None: not set."""
     variable = f"MENTORGRAD_{service}_{setting}".upper()
     return os.environ.get(variable, table.get(setting))
 
 
 def threads_of(service: str, given: int | None, share: int, table: Table) -> int | None:
-    """Threads to tell a service: as many as the flag says, else its share of the cores.
+    """Thread count to pass to a service: the flag's value, otherwise its share of the cores.
 
     Returns:
-        None where the environment or the file has spoken, and the service hears it itself.
+        None if the environment or the file sets it, because the service reads that itself.
     """
     if given is None and said(service, "threads", table) is not None:
         return None
@@ -81,9 +81,10 @@ def threads_of(service: str, given: int | None, share: int, table: Table) -> int
 
 
 def mentor_flags(name: str, address: str, table: Table) -> Iterator[str]:
-    """The trainer's mentors: ours, and with it those of the environment or the file.
+    """Flags for the trainer's mentors: the started one, and those of the environment or the file.
 
-    A flag overrules both, so they are repeated as flags; ours takes its name from another.
+    A flag overrides both, so they are repeated as flags. The started mentor replaces another one
+    with the same name.
     """
     others = said("trainer", "mentor", table) or ()
     if isinstance(others, Mapping):

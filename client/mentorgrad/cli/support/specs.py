@@ -1,5 +1,5 @@
-"""A run's spec from a preset, a TOML file, flags and ``path=value`` settings: the later ones are
-stronger."""
+"""Builds a run's spec from a preset, a TOML file, flags and ``path=value`` settings. Each of them
+overrides those before it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def build_spec(
     settings: Sequence[str] = (),
     preset: str | None = None,
 ) -> RunSpec:
-    """The spec that a command line asks for.
+    """Builds the spec that a command line describes.
 
     Args:
-        file: TOML file with the fields of a spec; absent: the defaults.
-        flags: Path of a field → value; None means not given.
-        settings: ``path=value``, the value as JSON, or as text where it is not JSON.
-        preset: Name of the preset that all of this changes; absent: the defaults.
+        file: TOML file with the fields of a spec; None: the defaults.
+        flags: Field path → value; None: not given.
+        settings: ``path=value``; a value that is not JSON is taken as text.
+        preset: Name of the preset to start from; None: the defaults.
 
     Raises:
-        InvalidInput: A field is unknown, of the wrong type or out of its limits; names its path.
+        InvalidInput: A field is unknown, has the wrong type or is out of range; names its path.
     """
     tree = preset_fields(preset) if preset is not None else {}
     if file is not None:
@@ -47,7 +47,7 @@ def build_spec(
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's tables.
+    """Reads a TOML file.
 
     Raises:
         InvalidInput: The file cannot be read; says why.
@@ -61,7 +61,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's value.
+    """Reads a JSON file.
 
     Raises:
         InvalidInput: The file cannot be read; says why.
@@ -79,7 +79,7 @@ def _why(error: Exception) -> str:
 
 
 def _merge(tree: dict[str, Any], stronger: Mapping[str, Any]) -> None:
-    """Puts tables over tables; another objective replaces the one there is."""
+    """Merges tables recursively; a different objective replaces the existing one."""
     for name, value in stronger.items():
         below = tree.get(name)
         if isinstance(below, dict) and isinstance(value, dict):
@@ -98,7 +98,7 @@ def _value(text: str) -> Any:
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Sets a value by its path; `objective` has one member, so naming another replaces it."""
+    """Sets a value by its path. `objective` has one member; another one replaces it."""
     *tables, last = path.split(".")
     table = tree
     for depth, name in enumerate(tables):

@@ -1,4 +1,4 @@
-"""Following a run: a live bar on a terminal, plain lines in a pipe, JSON lines when asked."""
+"""Watches a run: a progress bar on a terminal, plain lines in a pipe, JSON lines with --json."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Display(Live):
-    """Tells events as they come; one bar a run on a terminal.
+    """Shows events as they arrive; on a terminal with one progress bar per run.
 
     Args:
-        out: Where to.
+        out: Output to use.
     """
 
     def __init__(self, out: Output) -> None:
@@ -31,14 +31,14 @@ class Display(Live):
         self._tasks: dict[EventFormatter, TaskID] = {}
 
     def narrator(self, name: str) -> EventFormatter:
-        """A narrator for one run, with its bar."""
+        """Creates the formatter for one run, with its progress bar."""
         narrator = EventFormatter(steps=self._bars is None)
         if self._bars is not None:
             self._tasks[narrator] = self._bars.add_task(name, total=None, status="")
         return narrator
 
     def show(self, narrator: EventFormatter, event: RunEvent) -> None:
-        """Tells one event."""
+        """Shows one event."""
         for line in narrator.lines(event):
             self._out.line(line)
         if self._bars is not None:
@@ -63,13 +63,13 @@ def _status(progress: RunProgress) -> str:
 def watch_run(
     client: Client, run_id: str, out: Output, after_seq: int = 0, name: str = ""
 ) -> RunState | None:
-    """Follows a run to its end; an interrupt ends the watching, never the run.
+    """Watches a run until it ends; an interrupt stops watching, never the run.
 
     Returns:
-        The final state; None if it had ended before `after_seq`.
+        The final state; None if the run had ended before `after_seq`.
 
     Raises:
-        typer.Exit: Interrupted (130); how to watch again was said.
+        typer.Exit: Interrupted (130), after printing how to watch again.
     """
     seen, state = after_seq, None
     try:
@@ -85,6 +85,6 @@ def watch_run(
                     state = event.payload.state
     except KeyboardInterrupt:
         again = f"mentorgrad runs watch {run_id} --after-seq {seen}{suffix(client.target)}"
-        note(f"stopped watching; the run goes on. Watch again: {again}")
+        note(f"stopped watching; the run continues. To watch again: {again}")
         raise typer.Exit(130) from None
     return state
