@@ -1,4 +1,4 @@
-"""The mentor service's command: ``mentorgrad serve mentor``."""
+"""The mentor's command, ``mentorgrad serve mentor``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mentor_service.settings import MentorSettings
 from mentorgrad.errors import InvalidInput, MentorgradError
 from service_common.settings import command
 
-app = typer.Typer(help="The mentor service: a language model that proposes restarts.")
+app = typer.Typer(help="The mentor service: proposes restarts with a language model.")
 
 
 @app.callback()
 def _group() -> None:
-    """Keeps the command a sub-command, as it is when it joins the others."""
+    """Keeps `serve` a subcommand."""
 
 
 def _serve(settings: MentorSettings) -> None:
@@ -25,14 +25,15 @@ app.command("serve")(
     command(
         MentorSettings,
         _serve,
-        "Serve proposals of a language model.\n\n"
+        "Start the mentor service, which proposes restarts with a language model.\n\n"
+        "Flags override environment variables, which override the file given with --config.\n\n"
         "Example: mentorgrad serve mentor --listen 127.0.0.1:50552 --threads 2",
     )
 )
 
 
 def main() -> None:
-    """Runs the command; an error is one readable line, a wrong setting exit code 2."""
+    """Runs the command. Prints an error as one line; exit code 2 for invalid settings, else 1."""
     try:
         app()
     except InvalidInput as error:

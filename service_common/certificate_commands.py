@@ -1,4 +1,4 @@
-"""`mentorgrad certs`: certificates for development."""
+"""`mentorgrad certs`: creates certificates for development."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mentorgrad.cli.support.output import Output
 
 app = typer.Typer(
     add_completion=False,
-    help="Certificates for development.",
+    help="Create TLS certificates for development.",
     no_args_is_help=True,
     epilog="Example: mentorgrad certs dev certs --host gpu1.lan",
 )
@@ -22,26 +22,28 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """Keeps `dev` a command of its own."""
+    """Keeps `dev` a subcommand."""
 
 
 @app.command("dev", epilog="Example: mentorgrad certs dev certs --host gpu1.lan --host 10.0.0.5")
 def dev(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder.")],
     host: Annotated[
         list[str] | None,
         typer.Option(
-            "--host", metavar="NAME", help="Name or address of the service's host; repeat it."
+            "--host",
+            metavar="NAME",
+            help="Host name or IP address of a service (repeatable).",
         ),
     ] = None,
     days: Annotated[
-        int, typer.Option("--days", min=1, max=3650, help="How long the certificates are valid.")
+        int, typer.Option("--days", min=1, max=3650, help="Days until the certificates expire.")
     ] = 90,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a server's and a client's certificate, and an authority for them if DIR holds none.
+    """Create a server and a client certificate, and a CA for them if DIR has none.
 
-    Call it again to renew the certificates: services take up the new ones without a restart.
+    Run it again to renew the certificates. Services load the new ones without a restart.
     """
     require_extras("this command", (), "service", "cryptography")
     from service_common.certificates import make
@@ -53,10 +55,10 @@ def dev(
         return
     out.pairs(
         [
-            ("authority", f"{made.ca}" + ("" if made.is_new else " (kept)")),
-            ("its key", f"{made.ca_key} (keep it on this machine)"),
+            ("CA", f"{made.ca}" + ("" if made.is_new else " (kept)")),
+            ("CA key", f"{made.ca_key} (keep it on this machine)"),
             ("for services", f"--tls-certificate {made.server} --tls-key {made.server_key}"),
-            ("for mutual TLS", f"--tls-client-ca {made.ca}"),
+            ("for mTLS", f"--tls-client-ca {made.ca}"),
             ("for clients", f"--ca {made.ca} --cert {made.client} --key {made.client_key}"),
         ]
     )

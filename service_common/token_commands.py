@@ -1,4 +1,4 @@
-"""`mentorgrad tokens`: make, list and revoke the tokens that a service takes."""
+"""`mentorgrad tokens`: creates, lists and revokes the access tokens of services."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FileOption = Annotated[
         "--tokens",
         metavar="FILE",
         envvar="MENTORGRAD_TOKENS",
-        help="File of tokens; the services are given the same one.",
+        help="Token file; start the services with the same file.",
     ),
 ]
 DEFAULT_FILE = Path("tokens.json")
 
 app = typer.Typer(
     add_completion=False,
-    help="The tokens that a service takes.",
+    help="Create, list and revoke access tokens of services.",
     no_args_is_help=True,
     epilog="Example: mentorgrad tokens create alice --scope run",
 )
@@ -38,31 +38,33 @@ app = typer.Typer(
     "create", epilog="Example: mentorgrad tokens create alice --scope run --out alice.token"
 )
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Token owner or purpose.")],
     scope: Annotated[
         list[str],
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="read: look; run: create and steer runs, and ask mentors; admin: delete. Each "
-            "includes those before it.",
+            help="read: read only; run: also create and control runs, and ask mentors; admin: also "
+            "delete runs. Each scope includes those before it (repeatable).",
         ),
     ],
     days: Annotated[
-        int | None, typer.Option("--days", min=1, max=36_500, help="How long it counts.")
+        int | None,
+        typer.Option("--days", min=1, max=36_500, help="Days until expiry. Default: no expiry."),
     ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Write it there, for its owner alone, and do not print it.",
+            help="Write the token to this file (readable only by its owner) instead of printing "
+            "it.",
         ),
     ] = None,
     tokens: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token and print it; nobody can find it out again."""
+    """Create a token and print it once. Only its hash is stored."""
     from service_common import tokens as store
 
     scopes = [choice("--scope", store.Scope, text) for text in scope]
@@ -74,15 +76,15 @@ def create(
     if as_json:
         out.json({**_shown(record), **({"token": token} if file is None else {})})
     elif file is not None:
-        out.line(f"token {record.token_id} for {record.name} is in {file}")
+        out.line(f"token {record.token_id} for {record.name} written to {file}")
     else:
-        note(f"token {record.token_id} for {record.name}; keep it, it is shown this once:")
+        note(f"token {record.token_id} for {record.name}; save it, it is not shown again:")
         out.line(token)
 
 
 @app.command("list", epilog="Example: mentorgrad tokens list --tokens /etc/mentorgrad/tokens.json")
 def list_tokens(tokens: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
-    """List the tokens, without what is secret about them."""
+    """List the tokens: ID, name, scopes, state and dates."""
     from service_common import tokens as store
 
     records = [_shown(record) for record in store.load(tokens)]
@@ -100,11 +102,11 @@ def list_tokens(tokens: FileOption = DEFAULT_FILE, as_json: JsonOption = False) 
 
 @app.command("revoke", epilog="Example: mentorgrad tokens revoke 4f1c09ab")
 def revoke(
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id, as it is listed.")],
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Token ID, see `tokens list`.")],
     tokens: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a token count no more; services notice at once."""
+    """Revoke a token. Running services stop accepting it at once."""
     from service_common import tokens as store
 
     record = store.revoke(tokens, token_id)
@@ -116,7 +118,7 @@ def revoke(
 
 
 def _shown(record: TokenRecord) -> dict[str, Any]:
-    """A record without its digest."""
+    """The record as JSON, without the token's digest."""
     expired = record.expires is not None and record.expires <= datetime.now(UTC)
     state = "revoked" if record.revoked is not None else "expired" if expired else "valid"
     return {

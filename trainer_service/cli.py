@@ -1,4 +1,4 @@
-"""The trainer's commands; `mentorgrad` mounts them by the entry-point group."""
+"""The trainer's command, ``mentorgrad serve trainer``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 from service_common.settings import command
 from trainer_service.settings import TrainerSettings
 
-app = typer.Typer(help="The trainer service: creates, executes and records runs.")
+app = typer.Typer(help="The trainer service: executes and records runs.")
 
 
 def run_service(settings: TrainerSettings) -> None:
-    """Runs the service until it is told to stop."""
+    """Runs the service until SIGTERM or Ctrl-C."""
     from trainer_service.composition import serve
 
     asyncio.run(serve(settings))
@@ -22,7 +22,9 @@ def run_service(settings: TrainerSettings) -> None:
 serve = command(
     TrainerSettings,
     run_service,
-    """Run a trainer service.
+    """Start the trainer service, which executes runs and records them in a store.
+
+    Flags override environment variables, which override the file given with --config.
 
     Example: mentorgrad serve trainer --mentor small=127.0.0.1:50552 --store sqlite:///runs.sqlite
     """,
@@ -32,4 +34,4 @@ app.command("serve", help=serve.__doc__)(serve)
 
 @app.callback()
 def _root() -> None:
-    """Keeps `serve` a command of its own, so that others can join it."""
+    """Keeps `serve` a subcommand."""
