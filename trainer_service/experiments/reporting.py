@@ -1,4 +1,4 @@
-"""The report of an experiment, computed from its runs and nothing else. Pure."""
+"""Computes the report of an experiment from its runs alone. Pure functions."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from trainer_service.experiments.statistics import (
 from trainer_service.experiments.verdict import Facts, verdict
 
 PLAIN = "none"
-"""The mentor of the arm that stands for plain training."""
+"""Mentor name of the plain-training arm."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """One run of an experiment, tuning runs aside, and the place it takes there."""
+    """One run of an experiment (not a tuning run) and its position in the design."""
 
     arm: str
     """Its arm's name."""
@@ -48,12 +48,12 @@ class Counted:
     seed: int
     """Its seed."""
     run: Run
-    """The run as it stands."""
+    """Current state of the run."""
 
 
 @dataclass
 class _Counts:
-    """What the runs of one arm gave."""
+    """Results of the runs of one arm."""
 
     results: list[RunResult] = field(default_factory=list)
     failed: int = 0
@@ -63,7 +63,7 @@ class _Counts:
     )
 
     def add(self, counted: Counted) -> None:
-        """Counts one run."""
+        """Adds one run."""
         result = counted.run.result
         if result is None:
             self.failed += counted.run.state.is_final
@@ -83,13 +83,13 @@ def build_report(
     learning_rates: Mapping[str, float],
     complete: bool,
 ) -> Report:
-    """The report of an experiment as far as it has come.
+    """Builds the report from the runs so far.
 
     Args:
-        experiment_id: The experiment.
-        spec: With all defaults filled in.
-        cells: Its runs so far, tuning runs aside.
-        learning_rates: Arm → the learning rate that was chosen or given; the base's where absent.
+        experiment_id: ID of the experiment.
+        spec: The spec with all defaults filled in.
+        cells: The runs so far, without tuning runs.
+        learning_rates: Arm → its tuned or given learning rate; the base's if absent.
         complete: Whether all runs have ended.
     """
     counts = {arm.name: _Counts() for arm in spec.arms}
@@ -139,8 +139,8 @@ def build_report(
 
 
 def _primary(spec: ExperimentSpec) -> Figure:
-    """Test loss, since selection loss rewards over-fitting the selection split; a function has no
-    rows to over-fit and no test."""
+    """The test loss, because selection loss rewards overfitting the selection split. A test
+    function has no rows to overfit and no test split."""
     is_function = isinstance(spec.base.objective, Function)
     return Figure.SELECTION_LOSS if is_function else Figure.TEST_LOSS
 
@@ -197,27 +197,27 @@ def _arm_report(
         tokens=_mean(usage.prompt_tokens + usage.reply_tokens for usage in spent),
         seconds=_mean(usage.train_time.total_seconds() for usage in spent),
         idle_share=min(1.0, waited / seconds) if seconds > 0 else 0.0,
-        # a question that the fallback answered is one without a usable answer already
+        # a question answered by the fallback already counts as one without a usable answer
         fallback_share=max(0, asked - answered) / asked if asked else 0.0,
         changes=json.dumps(dict(arm.changes), sort_keys=True, default=str) if arm.changes else "",
     )
 
 
 def _mean(values: Iterable[float]) -> float:
-    """The mean; 0 of nothing."""
+    """The mean; 0 for no values."""
     listed = list(values)
     return sum(listed) / len(listed) if listed else 0.0
 
 
 def _plain_arm(spec: ExperimentSpec) -> str:
-    """The arm that stands for plain training; empty: there is none."""
+    """The plain-training arm; empty: there is none."""
     plain = (arm for arm in spec.arms if arm.mentor.name == PLAIN and not arm.changes)
     return next((arm.name for arm in plain), "")
 
 
 def _strongest_control(spec: ExperimentSpec, counts: Mapping[str, _Counts], primary: Figure) -> str:
-    """The control, plain and subject aside, of lowest mean loss over what all of them have
-    done; empty: there is none with a figure."""
+    """The control with the lowest mean loss over the strata that all controls have, without the
+    plain arm and the subject; empty: no control has a figure."""
     losses = {
         arm.name: counts[arm.name].figures[primary]
         for arm in spec.arms
@@ -264,7 +264,7 @@ def _comparisons(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterabl
 
 
 def _within(figures: Figures, task: str, variation: str) -> Figures:
-    """Those of a task and a variation; empty names: of all."""
+    """The figures of a task and a variation; an empty name selects all."""
     return {
         stratum: by_seed
         for stratum, by_seed in figures.items()
@@ -273,7 +273,7 @@ def _within(figures: Figures, task: str, variation: str) -> Figures:
 
 
 def _compare(one: Figures, other: Figures, figure: Figure) -> tuple[Estimate, float] | None:
-    """Difference and win rate; None without a pair of finite figures."""
+    """Difference and win rate; None if there is no pair of finite figures."""
     difference = estimate(differences(one, other))
     if difference is None:
         return None
@@ -285,7 +285,7 @@ def _tasks(spec: ExperimentSpec) -> list[str]:
 
 
 def _variations(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> list[str]:
-    """Those of the spec, or whatever the base alone is called where it has none."""
+    """Names of the spec's variations; if it has none, the name used for the base."""
     named = [variation.name for variation in spec.variations]
     return named or sorted({name for arm in counts.values() for _, name in arm.by_stratum})
 
@@ -294,7 +294,7 @@ def _variations(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> list[str
 
 
 def _health(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Health]:
-    """Of tasks with classes whose plain runs have been tested."""
+    """Health per task and variation, for tasks with classes and tested plain runs."""
     plain = _plain_arm(spec)
     if not plain:
         return
@@ -319,14 +319,14 @@ def _health(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Hea
 
 
 def _known(results: Sequence[RunResult], read: Callable[[RunResult], object]) -> float | None:
-    """The mean over those that have a finite figure."""
+    """The mean over the results that have a finite figure."""
     values = [read(result) for result in results]
     finite = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     return _mean(finite) if finite else None
 
 
 def _versions(cells: Sequence[Counted]) -> dict[str, str]:
-    """Library → its version, or all that runs were created with."""
+    """Maps each library to its version, or to all versions with which runs were created."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
         for library, version in cell.run.versions.items():

@@ -1,10 +1,11 @@
-"""The verdict of an experiment: one sentence, made by rule from pooled differences of its primary
-figure, which is the test loss; a function has no test, and its own value is the figure then.
+"""The verdict of an experiment: one sentence, derived by fixed rules from the pooled differences of
+the primary figure. This is the test loss; for a test function, which has no test split, it is the
+function's value.
 
 The subject *helps* only if the whole interval lies below zero against every arm that could explain
-its gain without it: the plain arm, every arm of random tokens, the strongest LLM-free control, and
-every arm whose scores were shuffled. It *harms* if the whole interval against the plain arm lies
-above zero. All else is the absence of a shown effect, and is said so.
+its gain otherwise: the plain arm, every arm with random tokens, the strongest LLM-free control, and
+every arm with shuffled scores. It *harms* if the whole interval against the plain arm lies above
+zero. In all other cases the verdict says that no effect is shown.
 """
 
 from __future__ import annotations
@@ -16,45 +17,45 @@ from dataclasses import dataclass
 from mentorgrad.domain.experiment import Arm, Estimate, ExperimentSpec, Figure, Health
 
 FEW_SEEDS = 10
-"""With fewer seeds a verdict is weak, and says so."""
+"""With fewer seeds, the verdict carries a caveat."""
 RANDOM_TOKENS = "random_tokens"
-"""The mentor of arms that restart from random words."""
+"""Mentor name of arms that restart from random words."""
 MENTOR = "the mentor"
-"""What a subject is called whose proposals come from an LLM; others go by their arm's name."""
+"""Name of a subject whose proposals come from an LLM; other subjects have their arm's name."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a verdict is made of."""
+    """Input of a verdict."""
 
     spec: ExperimentSpec
-    """The experiment's."""
+    """The experiment's spec."""
     complete: bool
     """Whether all runs have ended."""
     plain: str
-    """The arm that stands for plain training; empty: there is none."""
+    """The arm of plain training; empty: there is none."""
     strongest_control: str
     """The strongest LLM-free control; empty: there is none."""
     restarted: bool
-    """Whether the subject's runs restarted at all."""
+    """Whether any run of the subject restarted."""
     figure: Figure
     """The primary figure, a loss."""
     pooled: Mapping[str, Estimate]
-    """Other arm → the subject's pooled difference of that figure, where there is a pair."""
+    """Maps another arm to the subject's pooled difference of that figure, if there is a pair."""
     health: Sequence[Health]
-    """Whether plain training works."""
+    """Whether plain training works, per task and variation."""
     failed: int
     """Runs of all arms that ended without a result."""
     diverged: Mapping[str, int]
-    """Arm → runs whose primary figure is NaN or infinite."""
+    """Maps an arm to its number of runs whose primary figure is NaN or infinite."""
 
 
 def verdict(facts: Facts) -> str:
-    """One sentence: the claim, the figures it rests on, and what weakens it."""
+    """One sentence: the claim, its figures, and its caveats."""
     rivals = _rivals(facts)
     sentence = _claim(facts, rivals)
     known = [
-        # what an arm is stands once
+        # the role of an arm is named only once
         f"{_named(name) if _title(facts, name) in sentence else _title(facts, name)} "
         f"{_figures(facts.pooled[name])}"
         for name in rivals
@@ -84,7 +85,7 @@ def _loss(facts: Facts) -> str:
 
 
 def _rivals(facts: Facts) -> list[str]:
-    """The arms that the subject has to beat, in the order in which they are named."""
+    """The arms that the subject must beat, in the order of the sentence."""
     asked = facts.spec.subject_arm
     names = [facts.plain, facts.strongest_control]
     names += [arm.name for arm in facts.spec.arms if arm.mentor.name == RANDOM_TOKENS]
@@ -96,7 +97,7 @@ def _rivals(facts: Facts) -> list[str]:
 
 
 def _claim(facts: Facts, rivals: Sequence[str]) -> str:
-    """What the figures say of the subject."""
+    """What the figures show about the subject."""
     who = _who(facts)
     unknown = _unknown(facts, rivals)
     if unknown:
@@ -114,29 +115,29 @@ def _claim(facts: Facts, rivals: Sequence[str]) -> str:
 
 
 def _unknown(facts: Facts, rivals: Sequence[str]) -> str:
-    """Why nothing can be said; empty: something can."""
+    """Why no claim can be made; empty: one can be made."""
     if facts.plain not in rivals:
         return "there is no plain arm (mentor `none`, without changes) to compare it with"
     missing = [name for name in rivals if name not in facts.pooled]
     if missing:
         return f"no pair of runs with {_listed(facts, missing)} has a {_loss(facts)}"
     if any(not math.isfinite(facts.pooled[name].low) for name in rivals):
-        return "one seed a task says nothing of chance"
+        return "one seed per task gives no confidence interval"
     return ""
 
 
 def _unmatched(facts: Facts, rivals: Sequence[str]) -> str:
-    """The subject beats all that it was compared with."""
+    """The claim if the subject beats all other arms."""
     who = _who(facts)
     if facts.diverged.get(facts.spec.subject_arm, 0):
         return f"{who} cannot be said to help: some of its runs diverged"
     if who == MENTOR and not facts.strongest_control:
-        return f"whether {who} helps is not known: no control without an LLM restarted instead"
+        return f"whether {who} helps is not known: there is no LLM-free control with restarts"
     return f"{who} helps: its {_loss(facts)} is lower than that of {_listed(facts, rivals)}"
 
 
 def _gain_explained(facts: Facts, unbeaten: Sequence[str]) -> str:
-    """The subject beats plain training, and something else does as well."""
+    """The claim if the subject beats plain training, but not every other arm."""
     worse = [name for name in unbeaten if _is_higher(facts.pooled[name])]
     gain = "restarts help" if facts.restarted else f"{_who(facts)} beats plain training"
     words = "the mentor's words add" if _who(facts) == MENTOR else f"{_who(facts)} adds"
@@ -157,7 +158,7 @@ def _is_higher(difference: Estimate) -> bool:
 
 
 def _listed(facts: Facts, names: Sequence[str]) -> str:
-    """``a, b and c``, with what they are."""
+    """``a, b and c``, with the roles of the arms."""
     titles = [_title(facts, name) for name in names]
     return " and ".join(filter(None, [", ".join(titles[:-1]), titles[-1]]))
 
@@ -181,7 +182,7 @@ def _figures(found: Estimate) -> str:
 
 
 def _caveats(facts: Facts) -> list[str]:
-    """What weakens the verdict."""
+    """The caveats of the verdict."""
     found = []
     if not facts.complete:
         found.append("not all runs have ended")
@@ -189,13 +190,15 @@ def _caveats(facts: Facts) -> list[str]:
     if seeds < FEW_SEEDS:
         found.append(f"only {seeds} seed{'s were' if seeds > 1 else ' was'} run")
     if not any(arm.mentor.shuffled for arm in facts.spec.arms) and _who(facts) == MENTOR:
-        found.append("no `shuffled` arm asks whether the scores matter")
+        found.append("no `shuffled` arm tests whether the scores matter")
     sick = list(dict.fromkeys(item.task for item in facts.health if not item.healthy))
     if sick:
         names = ", ".join(f"`{name}`" for name in sick)
         found.append(f"plain training does not beat the most frequent class on {names}")
     if sum(facts.diverged.values()):
-        found.append(f"{_runs(sum(facts.diverged.values()))} diverged and are left out of means")
+        found.append(
+            f"{_runs(sum(facts.diverged.values()))} diverged and are excluded from the means"
+        )
     if facts.failed:
         found.append(f"{_runs(facts.failed)} ended without a result")
     return found

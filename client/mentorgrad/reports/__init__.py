@@ -1,1 +1,1 @@
-"""Reports of experiments as text, Markdown and one page of HTML."""
+"""Reports of experiments as text, Markdown and self-contained HTML."""

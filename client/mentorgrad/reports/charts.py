@@ -1,6 +1,6 @@
 """The plots of a report as inline SVG.
 
-matplotlib is loaded when a plot is drawn. The same report gives the same bytes.
+matplotlib is imported when a plot is drawn. The same report always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from mentorgrad.reports.tables import (
 )
 
 BETTER, WORSE, UNCLEAR = "#0072b2", "#d55e00", "#767676"
-"""Distinct for colour-blind readers too, and in grey."""
+"""Distinguishable for colour-blind readers and in greyscale."""
 _COLOURS = {"better": BETTER, "worse": WORSE, "not shown": UNCLEAR}
 _INK = "#1d2430"
 
 MOST_ROWS = 90
-"""Rows of a forest plot; with more, only the pooled ones are drawn."""
+"""Maximum rows of a forest plot; beyond it, only the pooled rows are drawn."""
 MOST_TASKS = 12
-"""Panels of the plot by task."""
+"""Maximum panels of the plot by task."""
 MOST_DOTS = 200
-"""Runs of an arm that are drawn in a panel; of more, evenly spaced ones."""
+"""Maximum dots per arm and panel; beyond it, evenly spaced runs are drawn."""
 MOST_LETTERS = 32
-"""Of a name beside a plot."""
+"""Maximum length of a label."""
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -53,10 +53,10 @@ _STYLE = {
 
 
 def forest(report: Report) -> str:
-    """Pooled and per-task differences of the primary figure, arm by arm, with their intervals.
+    """Pooled and per-task differences of the primary figure, per arm, with their intervals.
 
     Returns:
-        An SVG element; empty where there is no comparison.
+        An SVG element; empty if there is no comparison.
 
     Raises:
         Unsupported: matplotlib is not installed.
@@ -89,15 +89,15 @@ def forest(report: Report) -> str:
         axes.set_title(
             f"← {_label(report.subject)} better", fontsize=9.5, loc="left", parse_math=False
         )
-        axes.set_title("the other better →", fontsize=9.5, loc="right")
+        axes.set_title("other arm better →", fontsize=9.5, loc="right")
         return _svg(figure, "forest", f"Differences of {title} with their intervals")
 
 
 def strips(report: Report) -> str:
-    """Every run's primary figure, by task and arm, with the arms' means.
+    """The primary figure of every run, by task and arm, with the means of the arms.
 
     Returns:
-        An SVG element; empty where no run has the figure.
+        An SVG element; empty if no run has the figure.
 
     Raises:
         Unsupported: matplotlib is not installed.
@@ -131,10 +131,10 @@ def strips(report: Report) -> str:
 
 
 def _forest_rows(report: Report) -> list[tuple[str, Comparison]]:
-    """Labels and comparisons: each arm's pooled one, then its tasks'.
+    """Labels and comparisons: for each arm the pooled one, then those of the tasks.
 
-    Arms without gradient steps are in the tables only: they are far off, and the others would
-    shrink to a point.
+    Arms without gradient steps are only in the tables: their differences are so large that the
+    others could not be distinguished in the plot.
     """
     alone = {arm.arm for arm in report.arms if is_without_gradient(arm)} - {report.subject}
     pooled, by_task = (
@@ -145,7 +145,7 @@ def _forest_rows(report: Report) -> list[tuple[str, Comparison]]:
         by_task = []
     rows = []
     for item in pooled:
-        rows.append((f"against {item.other}", item))
+        rows.append((f"vs. {item.other}", item))
         rows += [(inner.task, inner) for inner in by_task if inner.other == item.other]
     return rows
 
@@ -182,7 +182,7 @@ def _draw_interval(axes: Any, place: float, item: Comparison, is_pooled: bool) -
 
 
 def _range(items: Sequence[Comparison]) -> tuple[float, float]:
-    """Limits of the axis: zero and all that is finite, with some room."""
+    """Limits of the axis: zero and all finite values, with a margin."""
     ends = [end for item in items for end in (item.difference.low, item.difference.high)]
     ends += [item.difference.mean for item in items]
     finite = [0.0, *(end for end in ends if math.isfinite(end))]
@@ -191,7 +191,7 @@ def _range(items: Sequence[Comparison]) -> tuple[float, float]:
 
 
 def _losses(report: Report) -> dict[tuple[str, str], list[float]]:
-    """(task, arm) → finite primary figures of its runs."""
+    """Maps (task, arm) to the finite primary figures of its runs."""
     found: dict[tuple[str, str], list[float]] = {}
     name = primary(report).value
     for cell in report.cells:
@@ -202,7 +202,7 @@ def _losses(report: Report) -> dict[tuple[str, str], list[float]]:
 
 
 def _draw_strip(axes: Any, place: int, losses: Sequence[float], is_subject: bool) -> None:
-    """A dot a run, spread a little so that equal ones are seen, and a bar at the mean."""
+    """Draws one dot per run, with jitter to separate equal values, and a bar at the mean."""
     if not losses:
         return
     colour = BETTER if is_subject else UNCLEAR
@@ -214,7 +214,7 @@ def _draw_strip(axes: Any, place: int, losses: Sequence[float], is_subject: bool
 
 
 def _label(text: str) -> str:
-    """A name that leaves room for the plot, without what XML has no place for."""
+    """A truncated label without characters that XML does not allow."""
     clean = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return clean if len(clean) <= MOST_LETTERS else f"{clean[: MOST_LETTERS - 1]}…"
 
@@ -224,7 +224,7 @@ def _label(text: str) -> str:
 
 @contextlib.contextmanager
 def _canvas(count: int, size: tuple[float, float]) -> Iterator[tuple[Any, list[Any]]]:
-    """A figure of its own and its panels, two a row; pyplot's state is not touched."""
+    """A figure and its panels, two per row, without pyplot's global state."""
     try:
         from matplotlib import rc_context
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -234,7 +234,7 @@ def _canvas(count: int, size: tuple[float, float]) -> Iterator[tuple[Any, list[A
             "plots need matplotlib; run: pip install 'mentorgrad[plot]'", reason="MISSING_EXTRA"
         ) from None
     with warnings.catch_warnings(), rc_context(_STYLE):
-        # names may have letters that matplotlib's own font lacks; the reader's browser has others
+        # labels may have letters that matplotlib's font lacks; the browser has other fonts
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
@@ -250,7 +250,7 @@ def _canvas(count: int, size: tuple[float, float]) -> Iterator[tuple[Any, list[A
 
 
 def _svg(figure: Any, name: str, label: str) -> str:
-    """The figure as an element whose ids are its own, so that several fit in one page."""
+    """The figure as an SVG element with unique ids, so that a page can contain several."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)

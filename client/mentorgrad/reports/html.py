@@ -1,4 +1,4 @@
-"""A report as one page of HTML: no scripts, nothing loaded from elsewhere."""
+"""A report as a self-contained HTML file: no scripts, no external resources."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PRELIMINARY = '<p class="warning">Not all runs have ended: the figures are prel
 
 
 def html(report: Report) -> str:
-    """The report as a page that stands alone.
+    """The report as a self-contained HTML page.
 
     Raises:
         Unsupported: matplotlib, which draws the plots, is not installed.
@@ -73,14 +73,14 @@ def html(report: Report) -> str:
 
 
 def _verdict(sentence: str) -> str:
-    """The claim large, the figures behind it and what weakens it below."""
+    """The claim in large type; below it its figures and caveats."""
     claim, mark, rest = sentence.partition(" (pooled")
     below = f'<span class="figures">{_prose(f"{mark}{rest}".strip())}</span>' if mark else ""
     return f'<div class="verdict"><b>Verdict</b>{_prose(claim)}{below}</div>'
 
 
 def _prose(text: str) -> str:
-    """Names between backticks become code."""
+    """Formats names between backticks as code."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:  # a backtick without its partner
         return escape(text)
@@ -104,7 +104,7 @@ def _forest(report: Report) -> str:
         )
     )
     return (
-        f"<section><h2>Difference of {figure}: {subject} against each other arm</h2>{plot}"
+        f"<section><h2>Difference of {figure}: {subject} compared with each other arm</h2>{plot}"
         f'<p class="note key">{key}</p><p class="note">Paired by task, variation and seed, '
         "with 95% intervals. Diamonds are pooled over tasks, dots are single tasks.</p></section>"
     )
@@ -119,8 +119,8 @@ def _strips(report: Report) -> str:
     more = f" The first {MOST_TASKS} of {tasks} tasks." if tasks > MOST_TASKS else ""
     return (
         f"<section><h2>{figure} of every run, by task</h2>{plot}"
-        f'<p class="note">A dot is a run, a bar the mean of an arm; lower is better.{more}</p>'
-        "</section>"
+        f'<p class="note">Each dot is one run, each bar the mean of an arm. Lower is better.{more}'
+        "</p></section>"
     )
 
 

@@ -8,13 +8,13 @@ from mentorgrad.domain.experiment import Report
 from mentorgrad.reports.tables import ReportTable, tables
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!]|:(?=//))")
-"""What can be markup within a line."""
+"""Characters that can be markup within a line."""
 _START = re.compile(r"^(\d*)([-+=.)])")
-"""What can be markup at the start of a line."""
+"""Text that can be markup at the start of a line."""
 
 
 def markdown(report: Report) -> str:
-    """The report as GitHub's Markdown: question, verdict, tables."""
+    """The report as GitHub Markdown: question, verdict, tables."""
     parts = [f"# {_plain(report.name or report.experiment_id)}"]
     if report.description:
         parts.append(_plain(report.description))
@@ -41,7 +41,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line without any markup of its own."""
+    """The text on one line, with all markup escaped."""
     return _START.sub(r"\1\\\2", _escaped(" ".join(text.split())))
 
 
@@ -50,7 +50,7 @@ def _escaped(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """One line in which names between backticks stay code."""
+    """The text on one line, with names between backticks as code."""
     pieces = " ".join(text.split()).split("`")
     if len(pieces) % 2 == 0:  # a backtick without its partner
         return _plain(text)

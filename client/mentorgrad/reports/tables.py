@@ -1,4 +1,4 @@
-"""What a report shows, as tables of texts; how they look is for the terminal, Markdown and HTML."""
+"""The tables of a report as texts, for the terminal, Markdown and HTML formats."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from dataclasses import dataclass
 from mentorgrad.domain.experiment import ArmReport, Comparison, Estimate, Figure, Report
 
 DASH = "–"
-"""Stands for a figure that is not there."""
+"""Shown for a missing figure."""
 
 FIGURE_TITLES = {
     Figure.TEST_LOSS: "test loss",
     Figure.TEST_ACCURACY: "test accuracy",
     Figure.SELECTION_LOSS: "selection loss",
 }
-"""How figures are called."""
+"""Titles of the figures."""
 
 _ZERO_STEPS = (("stages", "steps"), ("stages.steps",))
-"""Where an arm's changes can say that it takes no gradient steps."""
+"""Paths of an arm's changes that can set the gradient steps to 0."""
 
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table as texts."""
+    """A table of texts."""
 
     title: str
     """Its heading."""
     columns: tuple[str, ...]
-    """Heads of the columns; the first names the row."""
+    """Column headings; the first column names the row."""
     rows: tuple[tuple[str, ...], ...]
-    """As many texts each as there are columns."""
+    """Cells, one per column."""
     note: str = ""
-    """What a reader has to know, in a sentence or two."""
+    """Explanation in one or two sentences; may be empty."""
 
 
-# -- what is read off a report ----------------------------------------------------------------
+# -- derived from a report --------------------------------------------------------------------
 
 
 def primary(report: Report) -> Figure:
-    """The figure that the verdict is about: test loss, where there is a test."""
+    """The figure of the verdict: the test loss if there is a test split."""
     has_test = any(arm.test_loss is not None for arm in report.arms)
     has_loss = any(arm.selection_loss is not None for arm in report.arms)
     return Figure.SELECTION_LOSS if has_loss and not has_test else Figure.TEST_LOSS
 
 
 def is_without_gradient(arm: ArmReport) -> bool:
-    """Whether the arm takes no gradient steps: its LLM (or control) searches alone."""
+    """Whether the arm takes no gradient steps, so that its LLM or control searches alone."""
     if arm.runs and arm.gradient_steps == 0:
         return True
     try:
@@ -65,7 +65,7 @@ def _at(value: object, path: Sequence[str]) -> object:
 
 
 def reading(comparison: Comparison) -> str:
-    """What an interval says: ``better``, ``worse``, or that nothing is shown."""
+    """The result of a comparison: ``better``, ``worse`` or ``not shown``."""
     low, high = comparison.difference.low, comparison.difference.high
     if comparison.figure is Figure.TEST_ACCURACY:
         low, high = -high, -low
@@ -79,7 +79,7 @@ def selected(report: Report, figure: Figure, level: str) -> list[Comparison]:
 
     Args:
         report: The report.
-        figure: What is compared.
+        figure: The figure compared.
         level: ``pooled``, ``variation``, ``task`` or ``both``.
     """
     wanted = {
@@ -99,19 +99,19 @@ def selected(report: Report, figure: Figure, level: str) -> list[Comparison]:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure; a dash where there is none."""
+    """Formats a figure; a dash if it is missing."""
     if value is None or not math.isfinite(value):
         return DASH
     return f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float) -> str:
-    """A difference, with its sign."""
+    """Formats a difference with its sign."""
     return f"{value:+.4f}".replace("-", "−") if math.isfinite(value) else DASH
 
 
 def interval(estimate: Estimate | None, text: Callable[[float], str] = number) -> str:
-    """A mean and its interval."""
+    """Formats a mean with its interval."""
     if estimate is None:
         return DASH
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
@@ -120,12 +120,12 @@ def interval(estimate: Estimate | None, text: Callable[[float], str] = number) -
 
 
 def percent(share: float | None) -> str:
-    """A share of one."""
+    """Formats a fraction as a percentage."""
     return DASH if share is None or not math.isfinite(share) else f"{share:.1%}"
 
 
 def amount(value: float) -> str:
-    """A mean count."""
+    """Formats a mean count."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
 
 
@@ -133,12 +133,12 @@ def amount(value: float) -> str:
 
 
 def tables(report: Report) -> list[ReportTable]:
-    """All tables with a row, in the order in which they are read."""
+    """All non-empty tables, in reading order."""
     return [*results(report), *conditions(report)]
 
 
 def results(report: Report) -> list[ReportTable]:
-    """What came out: arms and comparisons."""
+    """The results: arms and comparisons."""
     with_gradient = [arm for arm in report.arms if not is_without_gradient(arm)]
     without = [arm for arm in report.arms if is_without_gradient(arm)]
     return _filled(
@@ -150,7 +150,7 @@ def results(report: Report) -> list[ReportTable]:
 
 
 def conditions(report: Report) -> list[ReportTable]:
-    """What it took, and under which conditions: costs, health, learning rates, limits, versions."""
+    """Costs and conditions: costs, health, learning rates, limits, versions."""
     return _filled(
         _costs(report),
         _health(report),
@@ -194,29 +194,29 @@ def _proposer(arm: ArmReport) -> str:
 def _pooled(report: Report) -> ReportTable:
     figures = [primary(report), *(figure for figure in Figure if figure is not primary(report))]
     return ReportTable(
-        f"{report.subject} against the others",
-        ("other arm", "figure", "difference (95% interval)", "reading", "win rate", "pairs"),
+        f"{report.subject} compared with the other arms",
+        ("other arm", "figure", "difference (95% interval)", "result", "win rate", "pairs"),
         tuple(
             (item.other, FIGURE_TITLES[item.figure], *_compared(item))
             for figure in figures
             for item in selected(report, figure, "pooled")
         ),
-        "Pooled over tasks and variations. A negative difference says that the subject's figure is "
-        "lower: better for a loss, worse for an accuracy.",
+        "Pooled over tasks and variations. A negative difference means that the subject's figure "
+        "is lower: better for a loss, worse for an accuracy.",
     )
 
 
 def _by_place(report: Report, level: str) -> ReportTable:
-    """Of the primary figure; nothing where there is one place only, which is the pooled one."""
+    """Comparisons of the primary figure per task or variation; empty if there is only one."""
     found = selected(report, primary(report), level)
     places = {item.task or item.variation for item in found}
     return ReportTable(
         f"{FIGURE_TITLES[primary(report)].capitalize()} by {level}",
-        (level, "other arm", "difference (95% interval)", "reading", "win rate", "pairs"),
+        (level, "other arm", "difference (95% interval)", "result", "win rate", "pairs"),
         tuple((item.task or item.variation, item.other, *_compared(item)) for item in found)
         if len(places) > 1
         else (),
-        "One in twenty of these intervals misses by chance alone.",
+        "On average, one in twenty of these intervals misses the true difference by chance.",
     )
 
 
@@ -231,7 +231,7 @@ def _compared(item: Comparison) -> tuple[str, str, str, str]:
 
 def _costs(report: Report) -> ReportTable:
     return ReportTable(
-        "Costs a run",
+        "Cost per run",
         (
             "arm",
             "gradient steps",
@@ -254,7 +254,7 @@ def _costs(report: Report) -> ReportTable:
             for arm in report.arms
             if arm.runs
         ),
-        "Idle: share of the time in which training waited for the mentor. Fallback: share of the "
+        "Idle: share of the time that training waited for the mentor. Fallback: share of the "
         "questions without a usable answer.",
     )
 
@@ -262,7 +262,7 @@ def _costs(report: Report) -> ReportTable:
 def _health(report: Report) -> ReportTable:
     return ReportTable(
         "Health of plain training",
-        ("task", "variation", "accuracy", "most frequent class", "bare label words", "healthy"),
+        ("task", "variation", "accuracy", "most frequent class", "zero-shot", "healthy"),
         tuple(
             (
                 item.task,
@@ -274,13 +274,14 @@ def _health(report: Report) -> ReportTable:
             )
             for item in report.health
         ),
-        "Where plain training does not beat the most frequent class, a gain over it says little.",
+        "Accuracies. If plain training does not beat always predicting the most frequent class, a "
+        "gain over plain training means little. Zero-shot: label words without a prompt.",
     )
 
 
 def _settings(report: Report) -> ReportTable:
     return ReportTable(
-        "Learning rates, and what else differs",
+        "Learning rates and other changes",
         ("arm", "learning rate", "changes"),
         tuple((arm.arm, f"{arm.learning_rate:g}", arm.changes or "none") for arm in report.arms),
     )
@@ -292,7 +293,7 @@ def _limits(report: Report) -> ReportTable:
         ("evaluations", report.evaluations_limit),
     )
     return ReportTable(
-        "Limits of every run",
-        ("limit", "at most"),
+        "Limits per run",
+        ("limit", "maximum"),
         tuple((name, f"{limit:,}" if limit else "no limit") for name, limit in limits),
     )

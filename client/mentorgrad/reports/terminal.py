@@ -1,4 +1,4 @@
-"""A report on a terminal, or as lines of tabs in a pipe."""
+"""A report as text: tables on a terminal, tab-separated lines in a pipe."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from mentorgrad.reports.tables import tables
 
 
 class Screen(Protocol):
-    """Where it is shown: `mentorgrad.cli.support.output.Output`."""
+    """Output of the report: `mentorgrad.cli.support.output.Output`."""
 
     def line(self, text: str = "", style: str = "") -> None:
-        """One line for people."""
+        """Prints one line."""
         ...
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-        """A table."""
+        """Prints a table."""
         ...
 
 
 def show(report: Report, out: Screen) -> None:
-    """Question, verdict and tables."""
+    """Prints question, verdict and tables."""
     out.line(_clean(report.name or report.experiment_id), style="bold")
     if report.description:
         out.line(_clean(report.description))
@@ -39,5 +39,5 @@ def show(report: Report, out: Screen) -> None:
 
 
 def _clean(text: str) -> str:
-    """One line without control characters, which could steer the terminal."""
+    """The text on one line, without control characters, which the terminal would interpret."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())

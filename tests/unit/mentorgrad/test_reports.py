@@ -105,12 +105,12 @@ def test_every_table_is_there_and_its_rows_are_whole() -> None:
     assert list(made) == [
         "Arms",
         "Arms without gradient steps",
-        "mentor against the others",
+        "mentor compared with the other arms",
         "Test loss by task",
-        "Costs a run",
+        "Cost per run",
         "Health of plain training",
-        "Learning rates, and what else differs",
-        "Limits of every run",
+        "Learning rates and other changes",
+        "Limits per run",
         "Versions",
     ]
     for table in made.values():
@@ -121,7 +121,7 @@ def test_every_table_is_there_and_its_rows_are_whole() -> None:
         "an LLM",
         "0.5000 (0.4000 to 0.6000)",
     )
-    assert made["mentor against the others"].rows[0] == (
+    assert made["mentor compared with the other arms"].rows[0] == (
         "none",
         "test loss",
         "−0.1000 (−0.2000 to +0.1000)",
@@ -129,11 +129,11 @@ def test_every_table_is_there_and_its_rows_are_whole() -> None:
         "75.0%",
         "20",
     )
-    assert made["Limits of every run"].rows == (
+    assert made["Limits per run"].rows == (
         ("gradient steps", "260"),
         ("evaluations", "no limit"),
     )
-    assert made["Costs a run"].rows[0][1:6] == ("260", "61.5", "0", "0", "2,400")
+    assert made["Cost per run"].rows[0][1:6] == ("260", "61.5", "0", "0", "2,400")
     assert made["Health of plain training"].rows == (
         ("tickets", "base", "60.0%", "25.0%", "–", "yes"),
     )
@@ -371,14 +371,14 @@ def test_a_forest_has_no_more_rows_than_can_be_read() -> None:
         for name in ("", *(f"task{n}" for n in range(charts.MOST_ROWS)))
     ]
     drawn = charts.forest(_report(comparisons=tuple(compared)))
-    assert "against none" in drawn
+    assert "vs. none" in drawn
     assert "task1" not in drawn
     assert "task1" in charts.forest(_report(comparisons=tuple(compared[:9])))
 
 
 def test_arms_without_gradient_steps_do_not_stretch_the_forest() -> None:
     drawn = charts.forest(_report())
-    assert "against perturb" in drawn
+    assert "vs. perturb" in drawn
     assert "against alone" not in drawn
 
 

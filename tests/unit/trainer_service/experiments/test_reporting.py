@@ -230,13 +230,13 @@ def test_without_its_rivals_a_gain_is_not_called_help() -> None:
         return _report([cell for cell in cells if cell.arm in names], arms).verdict
 
     assert of("mentor", "none").startswith(
-        "Whether the mentor helps is not known: no control without an LLM restarted instead ("
+        "Whether the mentor helps is not known: there is no LLM-free control with restarts ("
     )
     assert of("mentor", "perturb", "shuffled").startswith(
         "Whether the mentor helps is not known: there is no plain arm (mentor `none`"
     )
     assert of("mentor", "none", "perturb").startswith("The mentor helps")
-    assert "no `shuffled` arm asks whether the scores matter" in of("mentor", "none", "perturb")
+    assert "no `shuffled` arm tests whether the scores matter" in of("mentor", "none", "perturb")
     assert "no `shuffled` arm" not in of("mentor", "none", "perturb", "shuffled")
 
 
@@ -308,7 +308,7 @@ def test_runs_that_diverged_are_left_out_and_told() -> None:
     cells[7] = counted("random_tokens", 1, result(math.inf))
     report = _report(cells)
     assert report.verdict.startswith("The mentor cannot be said to help: some of its runs diverged")
-    assert "2 runs diverged and are left out of means" in report.verdict
+    assert "2 runs diverged and are excluded from the means" in report.verdict
     against = _pooled(report, "none")
     assert against.difference.count == 39
     assert against.win_rate == pytest.approx(39 / 40)
@@ -322,7 +322,7 @@ def test_one_seed_says_nothing_of_chance() -> None:
     spec = experiment(seeds=1)
     report = build_report("e", spec, all_runs(spec, {"mentor": -9.0}), {}, True)
     assert report.verdict.startswith(
-        "Whether the mentor helps is not known: one seed a task says nothing of chance ("
+        "Whether the mentor helps is not known: one seed per task gives no confidence interval ("
     )
     assert "only 1 seed was run" in report.verdict
     assert _pooled(report, "none").difference.low == -math.inf
