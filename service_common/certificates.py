@@ -1,7 +1,7 @@
-"""An authority for development, and certificates of it. Needs the extra ``service``.
+"""Creates a CA and certificates for development. Needs the extra ``service``.
 
-Elliptic keys (P-256), which every TLS library takes. The authority is made once and kept;
-certificates are made anew at every call, so that calling again is how they are renewed.
+The keys are P-256 elliptic-curve keys, which every TLS library supports. The CA is created once and
+kept. Each call creates new certificates, so calling again renews them.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from mentorgrad.errors import InvalidInput
 from service_common.tokens import write_private
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Hosts that every server certificate is for."""
+"""Hosts included in every server certificate."""
 
 _AUTHORITY_DAYS = 3650
 _AHEAD = timedelta(minutes=5)
-"""Clocks of two machines differ."""
+"""Tolerance for clock differences between machines."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """The files of a folder of certificates."""
+    """The files in a folder of certificates."""
 
     ca: Path
-    """The authority's certificate, for whoever is to trust it."""
+    """CA certificate, for the machines that should trust it."""
     ca_key: Path
-    """Its key, which belongs on no other machine."""
+    """CA key; it should not leave this machine."""
     server: Path
-    """Certificate of a service."""
+    """Server certificate."""
     server_key: Path
-    """Its key."""
+    """Key of the server certificate."""
     client: Path
-    """Certificate of a client, of any name."""
+    """Client certificate; it is not bound to a name."""
     client_key: Path
-    """Its key."""
+    """Key of the client certificate."""
     is_new: bool
-    """Whether the authority was made now."""
+    """Whether the CA was created by this call."""
 
 
 def make(folder: Path, hosts: Sequence[str], days: int) -> Made:
-    """Makes a server's and a client's certificate, and their authority if there is none yet.
+    """Creates a server and a client certificate, and the CA if the folder has none.
 
     Args:
-        folder: Where the files are, made if need be.
-        hosts: Names and addresses of the server beside this machine's own.
-        days: How long the certificates are valid; below 1 they have expired already.
+        folder: Folder of the files; created if it does not exist.
+        hosts: Host names and addresses of the server, in addition to `LOCAL`.
+        days: Days until the certificates expire; below 1, they have already expired.
 
     Raises:
-        InvalidInput: A host's name cannot be, or the authority in the folder cannot be read.
+        InvalidInput: A host name is invalid, or the CA in the folder cannot be read.
     """
     names = [_name(host) for host in dict.fromkeys((*LOCAL, *hosts))]
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class _Authority:
 
 def _new_authority(made: Made) -> _Authority:
     key = ec.generate_private_key(ec.SECP256R1())
-    # A name of its own: of two authorities with one name, a client could pick the wrong one.
+    # A unique name: with two CAs of the same name, a client could select the wrong one.
     name = _named(f"mentorgrad development {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}")
     certificate = (
         _builder(name, name, key.public_key(), timedelta(days=_AUTHORITY_DAYS))
@@ -106,8 +106,8 @@ def _authority(made: Made) -> _Authority:
         if isinstance(key, ec.EllipticCurvePrivateKey) and _is_pair(key, certificate):
             return _Authority(certificate, key)
     raise InvalidInput(
-        f"{made.ca} and {made.ca_key} are no authority of `mentorgrad certs dev`; name another "
-        "folder, or remove both"
+        f"{made.ca} and {made.ca_key} are not a CA created by `mentorgrad certs dev`; use another "
+        "folder, or remove both files"
     )
 
 
@@ -123,7 +123,7 @@ def _issue(
     path: Path,
     key_path: Path,
 ) -> None:
-    """A certificate for a server, if it has names, or else for a client."""
+    """Issues a server certificate if names are given, otherwise a client certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     use = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
     issuer = authority.certificate.subject
@@ -198,4 +198,4 @@ def _name(host: str) -> x509.GeneralName:
     try:
         return x509.DNSName(host.encode("idna").decode())
     except ValueError:
-        raise InvalidInput.field("--host", f"{host!r} is no name of a host") from None
+        raise InvalidInput.field("--host", f"{host!r} is not a host name or IP address") from None

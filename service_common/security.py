@@ -1,4 +1,4 @@
-"""How a service is protected, by its settings, and which addresses that suffices for."""
+"""Access protection of a service: TLS, tokens, and which listen addresses are allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
-    """The settings that matter here; see `service_common.settings.ListenerSettings`."""
+    """The settings used here; see `service_common.settings.ListenerSettings`."""
 
     listen: str
     tls_certificate: Path | None
@@ -29,26 +29,26 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Security:
-    """What protects a server. Nothing of it: plaintext, for whoever can reach the address."""
+    """Access protection of a server. Without both fields: plaintext, no authentication."""
 
     certificates: ServerCertificates | None = None
-    """For TLS."""
+    """Server certificates; None: no TLS."""
     tokens: TokenFile | None = None
-    """Without one of these, nobody is let in; None: everybody is who connects."""
+    """Accepted tokens; None: no authentication by tokens."""
 
 
 def protect(settings: Listener) -> Security:
-    """Reads what the settings name, and refuses to be reached unprotected.
+    """Reads the certificates and tokens, and rejects an unprotected public address.
 
     Raises:
-        InvalidInput: A setting or a file is wrong, or the address needs more.
+        InvalidInput: A setting or a file is invalid, or the address requires more protection.
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None or key is None:
         if certificate is not None or key is not None:
-            raise InvalidInput.field("tls_key", "a certificate and its key are given together")
+            raise InvalidInput.field("tls_key", "a certificate and its key must be given together")
         if settings.tls_client_ca is not None:
-            raise InvalidInput.field("tls_client_ca", "needs tls_certificate and tls_key too")
+            raise InvalidInput.field("tls_client_ca", "also needs tls_certificate and tls_key")
         certificates = None
     else:
         certificates = ServerCertificates(certificate, key, settings.tls_client_ca)
@@ -57,21 +57,21 @@ def protect(settings: Listener) -> Security:
     if certificates is None:
         missing.append("TLS (tls_certificate, tls_key)")
     if tokens is None and settings.tls_client_ca is None:
-        missing.append("tokens or a client authority (tls_client_ca)")
+        missing.append("tokens or a client CA (tls_client_ca)")
     check_listen(settings.listen, settings.insecure, missing)
     return Security(certificates, tokens)
 
 
 def check_listen(address: str, insecure: bool, missing: list[str]) -> None:
-    """Refuses an address that others can reach, unless it is protected or told otherwise.
+    """Rejects an address that other machines can reach, unless it is protected.
 
     Args:
         address: ``HOST:PORT``.
-        insecure: Told otherwise.
-        missing: What it would take and is not there.
+        insecure: Allow an unprotected address.
+        missing: Protection that is required but not configured.
 
     Raises:
-        InvalidInput: The address is malformed, or others can reach it and something is missing.
+        InvalidInput: The address is malformed, or other machines can reach it unprotected.
     """
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65535:
@@ -81,7 +81,7 @@ def check_listen(address: str, insecure: bool, missing: list[str]) -> None:
     if not insecure:
         raise InvalidInput.field(
             "listen",
-            f"{host} can be reached by others, which takes {' and '.join(missing)}; set that, "
-            "listen on 127.0.0.1, or pass --insecure if the network is trusted",
+            f"{host} is reachable from other machines, which requires {' and '.join(missing)}; "
+            "configure that, listen on 127.0.0.1, or pass --insecure if the network is trusted",
         )
     log.warning("listening_insecurely", address=address, missing=missing)

@@ -1,4 +1,4 @@
-"""A server's certificates, renewed beside it: every new connection gets what the files hold now."""
+"""Server certificates that are reloaded when their files change, for new connections."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mentorgrad.wire.credentials import read_authorities, read_pair
 log = structlog.get_logger(__name__)
 
 Stamp = tuple[tuple[int, int, int], ...]
-"""What changes when a file does."""
+"""Identifies the state of files; it changes when a file changes."""
 
 
 def stamp(paths: Iterable[Path | None]) -> Stamp | None:
-    """The present state of some files; None when one of them is not there."""
+    """The current state of some files; None if one of them does not exist."""
     try:
         found = [path.stat() for path in paths if path is not None]
     except OSError:
@@ -28,18 +28,19 @@ def stamp(paths: Iterable[Path | None]) -> Stamp | None:
 
 
 class ServerCertificates:
-    """What a server proves itself with, and whose clients it takes.
+    """The certificate of a server, and the CAs of its clients.
 
-    gRPC asks before every handshake, from a thread of its own. While the files do not belong
-    together, because only one of them has been replaced so far, the last good ones are used.
+    gRPC requests them before every handshake, from its own thread. While certificate and key do not
+    match, because only one of them has been replaced so far, the last valid pair is used.
 
     Args:
         certificate: PEM file of the certificate and its chain.
         key: PEM file of its key.
-        client_ca: PEM file of authorities; given, every client needs a certificate of theirs.
+        client_ca: PEM file of CA certificates; if given, every client needs a certificate issued by
+            one of them.
 
     Raises:
-        InvalidInput: A file cannot be read, holds something else, or the key is another's.
+        InvalidInput: A file cannot be read or is invalid, or the key does not match.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
@@ -52,7 +53,7 @@ class ServerCertificates:
         self._first = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For a server's port."""
+        """Credentials for a server's port."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
             self._renewed,  # type: ignore[arg-type]  # None is documented, and means: as before
@@ -60,7 +61,7 @@ class ServerCertificates:
         )
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What the files hold, if it is new and good; None: go on as before."""
+        """The files' content if it is new and valid; None: keep the current certificates."""
         with self._lock:
             now = self._now()
             if now == self._stamp:
@@ -68,12 +69,12 @@ class ServerCertificates:
             try:
                 read = self._read()
             except InvalidInput as error:
-                # Not held against the files: they may be read as they are, once they are ours to.
+                # Not remembered as read: the same files may become readable later.
                 if now != self._refused:
                     self._refused = now
                     log.warning("certificates_kept", reason=error.message)
                 return None
-            if self._now() != now:  # replaced while it was read: the next handshake looks again
+            if self._now() != now:  # replaced while being read: checked again at the next handshake
                 return None
             self._stamp = now
         log.info("certificates_renewed", certificate=str(self._certificate))

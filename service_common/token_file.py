@@ -1,4 +1,4 @@
-"""The tokens that a service takes, as its file has them at this moment."""
+"""The tokens accepted by a service, reloaded when the file changes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ log = structlog.get_logger(__name__)
 
 
 class TokenFile:
-    """Looks at the file before every answer, so that a revocation counts at once.
+    """Checks the file at every call, so that a revocation takes effect at once.
 
-    A file that is gone takes every token with it. One that cannot be understood, which nothing but
-    a hand that edits it can cause, or cannot be read for the moment, leaves those of its last good
-    state until it can.
+    If the file is deleted, no token is valid. If it cannot be parsed (which only a manual edit can
+    cause) or temporarily not be read, the tokens of its last valid state remain valid.
 
     Args:
         path: See `service_common.tokens`.
 
     Raises:
-        InvalidInput: It cannot be read or is no such file.
+        InvalidInput: The file cannot be read or is not a token file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,10 +35,10 @@ class TokenFile:
         self._records = tokens.load(path)
 
     def authenticate(self, token: str) -> TokenRecord:
-        """The record of a token that counts.
+        """The record of a valid token.
 
         Raises:
-            Unauthenticated: It does not (TOKEN_UNKNOWN, TOKEN_REVOKED, TOKEN_EXPIRED).
+            Unauthenticated: It is not valid (TOKEN_UNKNOWN, TOKEN_REVOKED, TOKEN_EXPIRED).
         """
         self._look()
         record = tokens.find(self._records, token)
@@ -57,7 +56,7 @@ class TokenFile:
         try:
             self._records = tokens.load(self._path)
         except InvalidInput as error:
-            # Tried again at the next call: what could not be read may be a revocation.
+            # Read again at the next call: the unread change may be a revocation.
             if now != self._refused:
                 self._refused = now
                 log.error("tokens_kept", reason=error.message)

@@ -1,8 +1,8 @@
-"""Bearer tokens, kept as a JSON file of which nothing secret can be read back.
+"""Bearer tokens, stored as hashes in a JSON file.
 
-A token is ``mentorgrad_ID_SECRET``: a public id, by which it is listed and revoked, and 256 random
-bits. The file holds the SHA-256 of the whole; random bits need no slower hash. It is for its owner
-alone, and replaced as a whole, so a service that reads it while it changes sees the old or the new.
+A token is ``mentorgrad_ID_SECRET``: a public ID, used to list and revoke it, and 256 random bits.
+The file holds the SHA-256 of the whole token; random bits need no slower hash. Only the owner can
+read the file. It is replaced atomically, so a concurrent reader sees the old or the new version.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ _TOKEN = re.compile(r"mentorgrad_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class Scope(StrEnum):
-    """What a token may do; each includes those before it."""
+    """Permissions of a token; each scope includes those before it."""
 
     READ = "read"
-    """Look: history, events, information."""
+    """Read history, events and service information."""
     RUN = "run"
-    """Create and steer runs, and ask mentors."""
+    """Create and control runs, and ask mentors."""
     ADMIN = "admin"
-    """Destroy."""
+    """Delete runs."""
 
     def includes(self, other: Scope) -> bool:
-        """Whether who has this may do what needs the other."""
+        """Whether this scope includes the other one."""
         order = tuple(Scope)
         return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """What the file holds of a token."""
+    """A token's entry in the file."""
 
     token_id: str
-    """Public id."""
+    """Public ID."""
     name: str
-    """Whom or what it is for."""
+    """Owner or purpose."""
     scopes: tuple[Scope, ...]
-    """What it may do."""
+    """Its scopes."""
     sha256: str
-    """Of the token, in hexadecimal."""
+    """SHA-256 of the token, in hexadecimal."""
     created: datetime
-    """When, in UTC."""
+    """Creation time, UTC."""
     expires: datetime | None = None
-    """From when on it no longer counts; None: it counts until it is revoked."""
+    """Expiry time, UTC; None: it does not expire."""
     revoked: datetime | None = None
-    """When it was revoked."""
+    """Time of revocation, UTC; None: not revoked."""
 
     def check(self, now: datetime) -> None:
-        """Whether it counts at this moment.
+        """Checks that the token is valid at this time.
 
         Raises:
-            Unauthenticated: It does not (TOKEN_REVOKED, TOKEN_EXPIRED).
+            Unauthenticated: It is not valid (TOKEN_REVOKED, TOKEN_EXPIRED).
         """
         if self.revoked is not None:
             raise Unauthenticated(f"the token {self.token_id} was revoked", reason="TOKEN_REVOKED")
@@ -74,10 +74,10 @@ class TokenRecord:
             raise Unauthenticated(f"the token {self.token_id} has expired", reason="TOKEN_EXPIRED")
 
     def require(self, scope: Scope, what: str) -> None:
-        """Whether it may do something.
+        """Checks that the token has a scope.
 
         Raises:
-            PermissionDenied: It may not (SCOPE_MISSING).
+            PermissionDenied: It does not have the scope (SCOPE_MISSING).
         """
         if not any(own.includes(scope) for own in self.scopes):
             raise PermissionDenied(
@@ -89,7 +89,7 @@ class TokenRecord:
 
 
 def find(records: Sequence[TokenRecord], token: str) -> TokenRecord:
-    """The record of a token, whether it still counts or not.
+    """The record of a token, valid or not.
 
     Raises:
         Unauthenticated: There is none (TOKEN_UNKNOWN).
@@ -100,17 +100,17 @@ def find(records: Sequence[TokenRecord], token: str) -> TokenRecord:
         is_meant = match is not None and record.token_id == match[1]
         if is_meant and hmac.compare_digest(record.sha256, digest):
             return record
-    raise Unauthenticated("the token is not one of this service's", reason="TOKEN_UNKNOWN")
+    raise Unauthenticated("unknown token", reason="TOKEN_UNKNOWN")
 
 
 # -- the file -------------------------------------------------------------------------------------
 
 
 def load(path: Path) -> tuple[TokenRecord, ...]:
-    """All tokens of a file, in the order in which they were made.
+    """All tokens of a file, in order of creation.
 
     Raises:
-        InvalidInput: It cannot be read or is no such file.
+        InvalidInput: The file cannot be read or is not a token file.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -119,26 +119,26 @@ def load(path: Path) -> tuple[TokenRecord, ...]:
         raise InvalidInput.field("tokens", f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput.field(
-            "tokens", f"{path} is no file of tokens; `mentorgrad tokens create` makes one"
+            "tokens", f"{path} is not a token file; create one with `mentorgrad tokens create`"
         ) from None
 
 
 def create(
     path: Path, name: str, scopes: Sequence[Scope], lasts: timedelta | None = None
 ) -> tuple[TokenRecord, str]:
-    """Makes a token and adds it to the file, which is made if there is none.
+    """Creates a token and adds it to the file; creates the file if it does not exist.
 
     Args:
-        path: The file.
-        name: Whom or what it is for.
-        scopes: What it may do.
-        lasts: For how long; None: until it is revoked.
+        path: The token file.
+        name: Token owner or purpose.
+        scopes: Scopes of the token.
+        lasts: Time until it expires; None: it does not expire.
 
     Returns:
-        Its record, and the token itself, which nobody can find out again.
+        Its record, and the token itself, which is not stored.
 
     Raises:
-        InvalidInput: A name or scopes that cannot be, or a file that is none.
+        InvalidInput: The name or the scopes are invalid, or the file is not a token file.
     """
     if not name.strip() or not name.isprintable() or len(name) > MAX_NAME:
         raise InvalidInput.field("name", f"must be 1 to {MAX_NAME} printable characters")
@@ -157,7 +157,7 @@ def create(
 
 
 def revoke(path: Path, token_id: str) -> TokenRecord:
-    """Has a token count no more; a second time is a no-op.
+    """Revokes a token; revoking it again changes nothing.
 
     Raises:
         NotFound: There is no such token.
@@ -173,12 +173,12 @@ def revoke(path: Path, token_id: str) -> TokenRecord:
 
 @contextlib.contextmanager
 def _changing(path: Path, must_exist: bool = False) -> Iterator[list[TokenRecord]]:
-    """The records, to be changed in place; nobody else changes the file meanwhile."""
-    import fcntl  # which only some systems have, and who merely reads a file does not need
+    """Yields the records, to be changed in place, while holding a lock on the file."""
+    import fcntl  # not available on all systems, and not needed for reading
 
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise InvalidInput.field("tokens", f"there is no folder {folder}")
+        raise InvalidInput.field("tokens", f"the folder {folder} does not exist")
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -195,7 +195,7 @@ def _write(path: Path, records: Sequence[TokenRecord]) -> None:
 
 
 def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Writes a file that only its owner may read, or as `mode` says, aside and then renamed."""
+    """Writes a file atomically (temporary file, rename); only its owner can read it by default."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

@@ -1,4 +1,4 @@
-"""What is wrong with an experiment, found before its first run."""
+"""Validates an experiment before its first run."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from trainer_service.experiments.expansion import Expansion, Place, distinct_pla
 from trainer_service.running.budget import takes_no_steps
 
 MAX_LABELS = 64
-"""Most labels of a run."""
+"""Maximum number of labels of a run."""
 
 MAX_KINDS = 10_000
-"""Most kinds of runs, seeds aside: each is merged and looked at before the first run."""
+"""Maximum number of distinct run specs, apart from seeds; each is validated up front."""
 
 MAX_DATA = 1000
-"""Most data sets with their objectives: each is read before the first run."""
+"""Maximum number of pairs of data set and objective; each is read up front."""
 
 MANY_SNAPSHOTS = 20_000
-"""From so many recorded parameters on, a store is made large for nothing that a report shows."""
+"""Above this number of recorded snapshots a warning is given: reports do not need them."""
 
 
 def check_specs(spec: ExperimentSpec, check_data: Callable[[RunSpec], str]) -> None:
-    """Looks at one run of each kind as `CreateRun` would, and at each distinct data set once.
+    """Validates each distinct run spec as `CreateRun` does, and each distinct data set once.
 
-    May be slow; call it off an event loop.
+    May be slow; call it in a thread, not on an event loop.
 
     Args:
-        spec: Breaks no limit of a field by itself.
-        check_data: Looks at what a spec refers to; raises `InvalidInput`.
+        spec: Spec whose fields are individually valid.
+        check_data: Checks what a run spec refers to; raises `InvalidInput`.
 
     Raises:
-        InvalidInput: With what was found; names the fields of the experiment that are to blame.
+        InvalidInput: The spec is invalid; names the fields of the experiment that cause it.
     """
     _check_size(spec)
     found: dict[str, Violation] = {}
@@ -74,7 +74,7 @@ def _check_size(spec: ExperimentSpec) -> None:
     kinds = len(spec.arms) * len(spec.tasks) * len(variations(spec))
     if kinds > MAX_KINDS:
         raise InvalidInput.field(
-            "spec", f"makes {kinds} kinds of runs, seeds aside; at most {MAX_KINDS}"
+            "spec", f"gives {kinds} combinations of arm, task and variation; at most {MAX_KINDS}"
         )
 
 
@@ -109,7 +109,7 @@ def _label_violations(spec: ExperimentSpec) -> Iterator[Violation]:
 
 
 def _tuned_violations(spec: ExperimentSpec) -> Iterator[Violation]:
-    """A learning rate that is given and tuned."""
+    """Learning rates that are both given and tuned."""
     if not spec.tuning.learning_rates:
         return
     for kind in ("arms", "variations"):
@@ -121,11 +121,11 @@ def _tuned_violations(spec: ExperimentSpec) -> Iterator[Violation]:
 
 
 async def check_mentors(spec: ExperimentSpec, mentors: MentorRegistry) -> list[str]:
-    """Checks every arm's mentor, each asked once; returns warnings.
+    """Checks the mentor of every arm, asking each mentor once; returns warnings.
 
     Raises:
-        InvalidInput: An unknown mentor or strategy, or wrong options.
-        PreconditionFailed: A mentor is required and absent.
+        InvalidInput: Unknown mentor or strategy, or invalid options.
+        PreconditionFailed: A required mentor is not available.
     """
     once = mentors.once()
     answers: list[Any] = await asyncio.gather(
@@ -142,16 +142,16 @@ async def check_mentors(spec: ExperimentSpec, mentors: MentorRegistry) -> list[s
 
 
 def doubts(spec: ExperimentSpec) -> Iterator[str]:
-    """What is allowed and yet hardly meant, one line each."""
+    """Warnings about valid but probably unintended settings, one line each."""
     base = spec.base
     if base.budget.gradient_steps is None and not takes_no_steps(base):
         yield (
-            "spec.base.budget.gradient_steps is not set: arms that race then take more gradient "
-            "steps than those that do not"
+            "spec.base.budget.gradient_steps is not set: arms with races then take more gradient "
+            "steps than arms without"
         )
     snapshots = spec.runs * base.stages.count * base.stages.steps // base.capture.every
     if base.capture.content is CaptureContent.TEXT_AND_PARAMETERS and snapshots > MANY_SNAPSHOTS:
         yield (
-            f"about {snapshots} raw parameters will be recorded; spec.base.capture.content = "
+            f"about {snapshots} raw tensors will be recorded; spec.base.capture.content = "
             '"text" or "off" keeps the store small'
         )

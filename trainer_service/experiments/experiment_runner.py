@@ -95,8 +95,8 @@ class ExperimentRunner:
         if without:
             self._end(
                 ExperimentState.FAILED,
-                f"no learning rate can be chosen for {', '.join(without)}: with each of them a "
-                "tuning run failed or diverged",
+                f"no learning rate can be chosen for {', '.join(without)}: with every "
+                "learning rate a tuning run failed or diverged",
             )
             return False
         log.info("learning_rates_chosen", experiment_id=self._id, rates=rates)

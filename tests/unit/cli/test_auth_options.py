@@ -162,7 +162,7 @@ def test_an_authority_that_is_not_ours_is_left_alone(invoke: Invoke, tmp_path: P
     (tmp_path / "ca.pem").write_text("somebody's")
     result = invoke("certs", "dev", str(tmp_path))
     assert result.exit_code == 2
-    assert "no authority of `mentorgrad certs dev`" in result.stderr
+    assert "not a CA created by `mentorgrad certs dev`" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["ca.pem"]
 
 

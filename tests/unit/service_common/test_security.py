@@ -52,9 +52,9 @@ def test_this_machine_needs_nothing(address: str) -> None:
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
-        ("", "TLS .* and tokens or a client authority"),
+        ("", "TLS .* and tokens or a client CA"),
         ("tokens", "TLS"),
-        ("tls", "tokens or a client authority"),
+        ("tls", "tokens or a client CA"),
         ("tls tokens", ""),
         ("tls client", ""),
         ("tls client tokens", ""),

@@ -122,9 +122,9 @@ def test_a_revocation_that_could_not_be_read_at_first_counts_all_the_same(
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"tokens": [{"id": "x"}]}', '{"tokens": 3}'])
 def test_what_is_no_file_of_tokens_is_refused(file: Path, content: str) -> None:
     file.write_text(content)
-    with pytest.raises(InvalidInput, match="no file of tokens"):
+    with pytest.raises(InvalidInput, match="not a token file"):
         TokenFile(file)
-    with pytest.raises(InvalidInput, match="no file of tokens"):
+    with pytest.raises(InvalidInput, match="not a token file"):
         tokens.create(file, "alice", [Scope.RUN])
     assert file.read_text() == content
 

@@ -286,7 +286,7 @@ def test_what_would_take_for_ever_to_look_at_is_refused_at_once(
     monkeypatch.setattr(experiment_checks, "MAX_DATA", 4)
     assert "reads more than 4" in refused(TUNED)[0].description
     monkeypatch.setattr(experiment_checks, "MAX_KINDS", 7)
-    assert "8 kinds" in refused(TUNED, None)[0].description
+    assert "8 combinations" in refused(TUNED, None)[0].description
 
 
 def test_the_distinct_places_are_one_of_each_kind() -> None:
@@ -300,7 +300,7 @@ def test_doubts_are_about_unlimited_steps_and_many_snapshots() -> None:
     assert ["budget.gradient_steps" in line for line in doubts(unlimited)] == [True]
     assert list(doubts(SPEC)) == []
     many = dataclasses.replace(SPEC, seeds=tuple(range(MANY_SNAPSHOTS // 30)))
-    assert ["raw parameters" in line for line in doubts(many)] == [True]
+    assert ["raw tensors" in line for line in doubts(many)] == [True]
 
 
 # -- learning rates ---------------------------------------------------------------------------
