@@ -23,7 +23,7 @@ from mentorgrad.cli.support.options import (
     MentorOption,
     ServerOption,
 )
-from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.output import Output, counted
 from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import MentorgradError
 
@@ -180,9 +180,9 @@ def _machine() -> Iterator[Finding]:
         yield Finding(
             "cores",
             Status.OK,
-            f"{count}; if both services run on this machine: {mentor} threads for the mentor, "
-            f"{worker} for the worker (the mentor's threads busy-wait, so more threads than cores "
-            "slow down both)",
+            f"{count}; if both services run on this machine: {counted(mentor, 'thread')} for the "
+            f"mentor, {worker} for the worker (the mentor's threads busy-wait, so more threads "
+            "than cores slow down both)",
         )
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > count:
