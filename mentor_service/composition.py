@@ -1,4 +1,4 @@
-"""Where the mentor service is put together: the one place that names concrete classes."""
+"""Composition root of the mentor service: the only module that chooses concrete classes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from service_common.server import Server, announce, wait_for_signal
 log = structlog.get_logger(__name__)
 
 _CHECK_SECONDS = 6.0
-"""How long the backend may take to say that it is there; a server of others may be far away."""
+"""Timeout of the backend health check; a remote LLM server may be slow to respond."""
 
 
 class MentorServer:
     """A running mentor service.
 
     Args:
-        backend: Answers the questions; closed with the server.
-        profile: What form of question the model can follow.
-        listen: ``HOST:PORT``; port 0 takes a free one.
-        registry: Where calls and answers are counted.
-        security: What protects it.
+        backend: LLM backend; closed together with the server.
+        profile: Model profile, which determines the form of the questions.
+        listen: ``HOST:PORT``; port 0: any free port.
+        registry: Registry of the Prometheus metrics.
+        security: TLS and authentication settings.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class MentorServer:
         add_MentorServiceServicer_to_server(self._servicer, self._server.grpc)  # type: ignore[no-untyped-call]
 
     async def start(self) -> str:
-        """Serves; returns the address with its real port.
+        """Starts to serve; returns the address with the actual port.
 
         Raises:
             Unavailable: The address cannot be bound.
@@ -70,7 +70,7 @@ class MentorServer:
         return await self._server.start()
 
     async def stop(self, grace: float = 3.0) -> None:
-        """Says NOT_SERVING, tells open sessions, lets them end within the grace, in seconds, and
+        """Reports NOT_SERVING, notifies open sessions, gives them `grace` seconds to end, and
         unloads the model."""
         await self._server.drain()
         await self._server.stop(grace)
@@ -78,10 +78,14 @@ class MentorServer:
 
 
 def build_backend(settings: MentorSettings) -> tuple[Backend, int | None]:
-    """The backend that the settings name, and the number of its model's weights if known.
+    """Builds the backend that the settings name.
+
+    Returns:
+        The backend, and the number of the model's weights (None if unknown).
 
     Raises:
-        InvalidInput: The reference is malformed or names nothing, or no server was given.
+        InvalidInput: The model reference is malformed or cannot be resolved, or the URL of the
+            OpenAI-compatible server is missing.
         Unavailable: The model cannot be loaded.
         Unsupported: llama-cpp-python is not installed.
     """
@@ -119,11 +123,11 @@ def build_backend(settings: MentorSettings) -> tuple[Backend, int | None]:
 
 
 async def serve(settings: MentorSettings) -> None:
-    """Serves until SIGINT or SIGTERM; one JSON line on standard output says when it is ready, and
-    where.
+    """Serves until SIGINT or SIGTERM. When ready, prints one JSON line with the addresses to
+    standard output.
 
     Args:
-        settings: As read.
+        settings: Settings of the service.
 
     Raises:
         MentorgradError: A setting is wrong, the model cannot be loaded, or the address is in use.
@@ -150,12 +154,12 @@ async def serve(settings: MentorSettings) -> None:
 async def serve_until_told(
     server: MentorServer, drain_seconds: float, ready: Callable[[], None]
 ) -> None:
-    """Serves on until SIGINT or SIGTERM, and stops.
+    """Waits for SIGINT or SIGTERM, then stops the server.
 
     Args:
-        server: Started.
-        drain_seconds: Longest time from the signal to the end.
-        ready: Called once signals are listened for: one may come at once.
+        server: A started server.
+        drain_seconds: Shutdown grace period, seconds.
+        ready: Called once the signal handlers are installed.
     """
     signalled = asyncio.create_task(wait_for_signal())
     await asyncio.sleep(0)
@@ -166,7 +170,7 @@ async def serve_until_told(
 
 
 def run(settings: MentorSettings) -> None:
-    """Serves in this process until it is told to stop; see `serve`."""
+    """Configures logging and tracing, and serves in this process; see `serve`."""
     logs.configure(settings.log_level, settings.log_format)
     if missing := tracing.configure("mentorgrad-mentor"):
         log.warning("no_traces", reason=missing)

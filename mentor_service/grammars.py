@@ -1,8 +1,8 @@
-"""Forms of a reply: GBNF grammars for local models and JSON Schemas for the others.
+"""Constraints on the form of replies: GBNF grammars (small models), JSON Schemas (capable ones).
 
-A grammar keeps a reply in form, not in content: everything is validated again after decoding.
-Schemas have no `maxLength`, `maxItems` or `pattern`, which some servers compile into grammars so
-large that they fail.
+A grammar constrains the form of a reply, not its content: everything is validated again after
+decoding. Schemas have no `maxLength`, `maxItems` or `pattern`, which some servers compile into
+grammars so large that they fail.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from mentor_service.formats import number_format
 from mentorgrad.domain.advice import Constraints, ProposalKind
 
 _LONGEST_WORD = 16
-"""Letters of a word; without a limit a small model can run on in one word to the end."""
+"""Maximum letters of a word; without a limit a small model may never end a word."""
 
 Slot = str | tuple[str, ...] | None
-"""One place of a pattern: a fixed word, a choice of words, or any word."""
+"""One position of a pattern: a fixed word, one of several words, or (None) any word."""
 
 
 def word_lines(count: int, max_words: int, min_words: int = 1, words: Collection[str] = ()) -> str:
-    """Grammar of `count` numbered lines of `min_words` to `max_words` words in plain letters.
+    """Grammar of `count` numbered lines of `min_words` to `max_words` words of ASCII letters.
 
     Args:
-        count: Lines.
-        max_words: Most words of a line.
-        min_words: Fewest words of a line.
-        words: The only words allowed; empty: any.
+        count: Number of lines.
+        max_words: Maximum words per line.
+        min_words: Minimum words per line.
+        words: Allowed words; empty: any.
     """
     min_words = min(min_words, max_words)
     more = f' (" " word){{{min_words - 1},{max_words - 1}}}' if max_words > 1 else ""
@@ -41,12 +41,12 @@ def word_lines(count: int, max_words: int, min_words: int = 1, words: Collection
 def pattern_lines(
     count: int, patterns: Sequence[Sequence[Slot]], words: Collection[str] = ()
 ) -> str:
-    """Grammar of `count` numbered lines, each of which fits one of the patterns.
+    """Grammar of `count` numbered lines, each of which matches one of the patterns.
 
     Args:
-        count: Lines.
-        patterns: At least one; each has at least one slot, and words of plain letters.
-        words: The only words allowed where a slot takes any word; empty: any.
+        count: Number of lines.
+        patterns: At least one; each has at least one slot, and only words of ASCII letters.
+        words: Allowed words where a slot is None; empty: any.
     """
     lines = " | ".join(' " " '.join(map(_slot, pattern)) for pattern in patterns)
     return (
@@ -57,15 +57,15 @@ def pattern_lines(
 
 
 def sentence(longest: int) -> str:
-    """Grammar of one line of at most `longest` characters."""
+    """Grammar of one sentence of at most `longest` characters."""
     return f'root ::= [A-Z] [A-Za-z0-9 ,;:()\'\\"%-]{{8,{longest}}} "."\n'
 
 
 def number_lines(count: int, constraints: Constraints) -> str:
     """Grammar of `count` numbered lines of `constraints.dimensions` numbers each.
 
-    Bounds on both sides of zero, which is what functions have, are kept by the grammar itself:
-    else hardly any point of ten numbers would lie within them.
+    If the bounds lie on both sides of zero, the grammar itself enforces them: otherwise hardly
+    any point of, say, ten numbers would lie within them.
     """
     form = number_format(constraints)
     signed = []
@@ -83,7 +83,7 @@ def number_lines(count: int, constraints: Constraints) -> str:
 
 
 def reply_schema(kind: ProposalKind) -> dict[str, Any]:
-    """JSON Schema of a capable model's reply: a list of proposals, each with its reason."""
+    """JSON Schema of a reply: a list of proposals, each with a rationale."""
     content: dict[str, Any] = {"type": "string"}
     name = "text"
     if kind is ProposalKind.NUMBERS:
@@ -120,7 +120,7 @@ def _slot(slot: Slot) -> str:
 
 
 def _up_to(largest: str) -> str:
-    """Grammar of the numbers from 0 to `largest`, which is written with all its decimals."""
+    """Grammar of the numbers from 0 to `largest`, a number with all its decimals."""
     whole, _, part = largest.partition(".")
     decimals = f'"." [0-9]{{1,{len(part)}}}'
     shorter = ["[0-9]"] if len(whole) > 1 else []
@@ -134,8 +134,8 @@ def _up_to(largest: str) -> str:
 
 
 def _digits_up_to(digits: str, least: int) -> str:
-    """Grammar of the strings of as many digits that are not above `digits`; the first one is at
-    least `least`."""
+    """Grammar of the digit strings of the same length as `digits` that are not greater; the first
+    digit is at least `least`."""
     first, rest = int(digits[0]), digits[1:]
     if not rest:
         return f"[{least}-{first}]"

@@ -1,4 +1,4 @@
-"""What a mentor counts for Prometheus, beside its calls."""
+"""Prometheus metrics of the mentor service, in addition to those of its gRPC calls."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from service_common.metrics import ANSWER_BUCKETS
 
 
 class MentorMetrics:
-    """Counts answers. Called on the service's event loop.
+    """Metrics of answers, the question queue and sessions. Called on the service's event loop.
 
     Args:
-        registry: Where; one a process.
-        waiting: Questions that wait for the model.
-        sessions: Open sessions.
+        registry: Prometheus registry; one per process.
+        waiting: Returns the number of queued questions.
+        sessions: Returns the number of open sessions.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MentorMetrics:
         opened.set_function(sessions)
 
     def answered(self, answer: Answer, seconds: float) -> None:
-        """An answer was given, or a typed outcome."""
+        """Records an answer, with or without proposals, and its duration in seconds."""
         self._answers.labels(answer.status.value).observe(seconds)
         self._proposals.inc(len(answer.proposals))
         self._tokens.labels("prompt").inc(sum(r.prompt_tokens for r in answer.records))

@@ -1,7 +1,7 @@
-"""Replies to proposals: everything that an LLM writes is read and validated here.
+"""Parses and validates an LLM's replies into proposals.
 
-Nothing raises: whatever the text, the result is the proposals that satisfy the constraints, and a
-line for each thing that was dropped.
+Nothing here raises: for any text, the result is the proposals that satisfy the constraints, and
+the number of dropped items by reason.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from mentorgrad.domain.advice import Constraints, ProposalKind
 __all__ = ["Check", "Parsed", "ParsedProposal", "canonical", "first_line", "parse_numbers"]
 
 _NUMBERING = re.compile(r"^\s*(?:\d{1,3}\s*[.):]|[-*•])\s+")
-# Digits can be matched in one way only, or a long row of them costs the square of its length.
+# The pattern must be unambiguous: backtracking would cost quadratic time in a long run of digits.
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _MAX_RATIONALE = 500
 _MAX_READ = 100_000
-"""Characters of a reply that are looked at."""
+"""Maximum characters of a reply that are parsed."""
 _LONGEST_WORD = 100
-"""Letters of a word."""
+"""Maximum letters of a word."""
 
 
 @dataclass(frozen=True)
 class ParsedProposal:
-    """One proposal as it was read."""
+    """One proposal as parsed."""
 
     text: str = ""
-    """Words, for ``text``."""
+    """Text, for proposals of kind ``text``."""
     values: tuple[float, ...] = ()
-    """Numbers, for ``numbers``."""
+    """Numbers, for proposals of kind ``numbers``."""
     rationale: str = ""
-    """Why, where the reply says so."""
+    """The model's reason, if the reply gives one."""
 
 
 Check = Callable[[ParsedProposal], str]
-"""Why a proposal is refused, in a few words without its own; empty: it is not."""
+"""Returns why a proposal is rejected, without quoting it; empty: it is accepted."""
 
 
 @dataclass
 class Parsed:
-    """What came out of one or more replies; collects while replies are read.
+    """Collects the proposals and the dropped items of one or more replies.
 
     Args:
         constraints: What a proposal must satisfy.
-        known: Texts that are no news: the pool's, and the examples of the question. For numbers
-            they hold the numbers.
-        foreign: Words that belong to the question's example and not to the task.
-        near: Whether near duplicates are dropped too (see `SimilarityIndex`); not where small
-            edits are asked for.
+        known: Texts that count as duplicates: those of the pool, and the examples in the question.
+            For proposals of numbers, the numbers as text.
+        foreign: Words of the question's worked example that have nothing to do with the task.
+        near: Whether near duplicates are dropped too (see `SimilarityIndex`); not for strategies
+            that ask for small edits.
     """
 
     constraints: Constraints
@@ -62,9 +62,9 @@ class Parsed:
     foreign: Collection[str] = ()
     near: bool = False
     found: list[ParsedProposal] = field(default_factory=list)
-    """Proposals that satisfy the constraints, no two alike."""
+    """Proposals that satisfy the constraints, without duplicates."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Reasons, with how often each applied."""
+    """Number of dropped items by reason."""
     _points: set[tuple[float, ...]] = field(default_factory=set)
     _known_points: set[tuple[float, ...]] = field(default_factory=set)
     _seen: SimilarityIndex = field(default_factory=SimilarityIndex)
@@ -78,7 +78,7 @@ class Parsed:
             self._known = SimilarityIndex(self.known)
 
     def detail(self) -> str:
-        """What was dropped and why, in one line."""
+        """Summarises in one line what was dropped and why; empty: nothing."""
         if not self.dropped:
             return ""
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
@@ -87,13 +87,14 @@ class Parsed:
     def read(
         self, reply: str, as_json: bool, complete: bool = True, check: Check = lambda _: ""
     ) -> list[ParsedProposal]:
-        """Takes in a reply; returns what it added to `found`.
+        """Parses a reply; returns the proposals that it added to `found`.
 
         Args:
-            reply: As the model wrote it.
-            as_json: Whether it was asked for as JSON; else as numbered lines.
-            complete: Whether the model ended by itself; else the last line is half a line.
-            check: Says why a proposal that satisfies the constraints is refused all the same.
+            reply: Raw reply of the model.
+            as_json: Whether the reply should be JSON; otherwise numbered lines.
+            complete: Whether the model ended by itself; otherwise the last line is incomplete and
+                dropped.
+            check: Additional check of proposals that satisfy the constraints.
         """
         reply = reply[:_MAX_READ]
         items = self._json_items(reply) if as_json else self._line_items(reply, complete)
@@ -103,7 +104,7 @@ class Parsed:
         return self.found[before:]
 
     def offer(self, item: ParsedProposal) -> bool:
-        """Takes in a proposal that was read elsewhere; says whether it was added to `found`."""
+        """Adds a proposal parsed elsewhere if it is valid; returns whether it was added."""
         before = len(self.found)
         self._take(item, lambda _: "")
         return len(self.found) > before
@@ -114,7 +115,7 @@ class Parsed:
         lines = reply.split("\n")
         if not complete and lines and lines[-1].strip():
             lines.pop()
-            self.dropped["cut off"] += 1
+            self.dropped["cut off by the token limit"] += 1
         for line in lines:
             content = _NUMBERING.sub("", line, count=1).strip()
             if not content:
@@ -140,7 +141,7 @@ class Parsed:
         for item in items:
             found = _json_item(item, self.constraints.kind)
             if found is None:
-                self.dropped["malformed"] += 1
+                self.dropped["malformed item"] += 1
             else:
                 yield found
 
@@ -165,15 +166,15 @@ class Parsed:
     def _stale_point(self, item: ParsedProposal) -> str:
         if item.values in self._points:
             return "repeated in the reply"
-        return "known already" if item.values in self._known_points else ""
+        return "already known" if item.values in self._known_points else ""
 
     def _stale_text(self, item: ParsedProposal) -> str:
         if self._seen.same(item.text):
             return "repeated in the reply"
         if self._known.same(item.text):
-            return "known already"
+            return "already known"
         if self.near and (self._seen.near(item.text) or self._known.near(item.text)):
-            return "nearly known"
+            return "near duplicate"
         return ""
 
     def _text_refusal(self, item: ParsedProposal) -> str:
@@ -187,7 +188,7 @@ class Parsed:
         if len(words) > self.constraints.max_words:
             return f"longer than {self.constraints.max_words} words"
         if not set(self.foreign).isdisjoint(words):
-            return "about the example"
+            return "about the example instead of the task"
         return ""
 
     def _number_refusal(self, item: ParsedProposal) -> str:
@@ -202,7 +203,7 @@ class Parsed:
 
 
 def first_line(reply: str) -> str:
-    """The first line that holds a word, whatever it says: canonical, without its numbering."""
+    """The first line with a word, in canonical form (see `canonical`) and without its numbering."""
     for line in reply[:_MAX_READ].split("\n"):
         content = canonical(_NUMBERING.sub("", line, count=1))
         if content:
@@ -211,12 +212,12 @@ def first_line(reply: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # JSON can spell lone surrogates, which UTF-8 and so the wire cannot.
+    # JSON can escape lone surrogates, which UTF-8, and so protobuf, cannot encode.
     return " ".join(text.split())[:_MAX_RATIONALE].encode("utf-8", "replace").decode()
 
 
 def parse_numbers(line: str) -> tuple[float, ...] | None:
-    """The numbers of a line that holds nothing but numbers and separators."""
+    """The numbers of a line; None if it contains anything but numbers and separators."""
     parts = [part for part in re.split(r"[\s,;]+", line.strip(" \t[](){}")) if part]
     if not parts or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
@@ -224,7 +225,7 @@ def parse_numbers(line: str) -> tuple[float, ...] | None:
 
 
 def _first_object(reply: str) -> dict[str, object] | None:
-    """The first JSON object in a text that may have words or a code fence around it."""
+    """The first JSON object in a text that may have prose or a code fence around it."""
     decoder = json.JSONDecoder()
     for start in _brackets(reply):
         try:
@@ -239,7 +240,7 @@ def _first_object(reply: str) -> dict[str, object] | None:
 
 
 def _brackets(text: str) -> Iterable[int]:
-    # A few places to start from are enough, and keep a reply full of brackets cheap.
+    # Bounded, so that a reply full of brackets stays cheap to parse.
     return [match.start() for match, _ in zip(re.finditer(r"[{\[]", text), range(20), strict=False)]
 
 

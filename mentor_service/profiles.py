@@ -1,7 +1,7 @@
-"""Model profiles: what form of question a model can follow. Data, not code.
+"""Model profiles: the form of the questions and replies by the size of the model. Data, not code.
 
 A model of some hundred million parameters copies a JSON schema or breaks off in it, but continues
-a list well when it is shown one. A model of a billion and more follows an instruction.
+a list well when it is shown one. A model of a billion parameters or more follows instructions.
 """
 
 from __future__ import annotations
@@ -14,48 +14,47 @@ SMALL_BELOW = 1_000_000_000
 """Models with fewer weights get the small profile."""
 
 SMALL_CONTEXT_BELOW = 2048
-"""Contexts too short for a full trajectory, whatever the model."""
+"""Models with a smaller context (tokens) get the small profile: a full trajectory does not fit."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What form of question a model can follow. Strategies and questions look at the fields, never
-    at the name."""
+    """Form of questions and replies that a model can follow. Strategies and prompts depend on the
+    fields, never on the name."""
 
     name: str
     """``small`` or ``capable``."""
     json: bool
-    """Whether the reply is JSON under a schema; else numbered lines under a grammar."""
+    """Whether replies are JSON with a schema; otherwise numbered lines with a GBNF grammar."""
     rules: bool
-    """Whether the question says in sentences what is wanted; else it shows a worked example."""
+    """Whether questions state rules; otherwise they show a worked example."""
     details: bool
-    """Whether candidates are shown with accuracy, source and where they moved; else with their
-    figure alone."""
+    """Whether candidates are shown with accuracy, source and direction of movement; otherwise with
+    their loss only."""
     top_k: int
-    """Candidates shown, unless the options say otherwise."""
+    """Default number of candidates shown."""
     max_words: int
-    """Most words of a free proposal; the session's constraints hold besides."""
+    """Maximum words of a proposal; the session's constraints apply too."""
     min_words: int
-    """Fewest words that the grammar allows."""
+    """Minimum words of a proposal that the grammar allows."""
     temperature: float
-    """Sampling temperature, unless the options say otherwise."""
+    """Default sampling temperature."""
     repeat_penalty: float
     """See `mentor_service.protocols.Question.repeat_penalty`."""
     calls: int
-    """Most calls for one answer: the later ones ask again for what is missing."""
+    """Maximum rounds of questions per answer; later rounds ask for the missing proposals."""
     lines: int
-    """Proposals that one reply is asked for; more come from more replies to the same question."""
+    """Proposals requested per reply; more proposals need more replies to the same question."""
     samples: int
-    """Most replies drawn together."""
+    """Maximum replies per question."""
     hints: str
-    """What strategies of gradient hints do with them, unless the options say otherwise: ``show`` or
-    ``grammar``."""
+    """Default use of gradient hints by strategies that want them: ``show`` or ``grammar``."""
     hint_tokens: int
-    """Tokens of a position that are shown or allowed."""
+    """Hint tokens shown or allowed per position."""
     exemplars: int
-    """Train rows shown."""
+    """Maximum train rows shown."""
     exemplar_characters: int
-    """Characters of a train row shown."""
+    """Maximum characters shown per train row."""
 
 
 PROFILES = {
@@ -99,16 +98,16 @@ PROFILES = {
         ),
     )
 }
-"""Every profile by name."""
+"""Profiles by name."""
 
 
 def choose(setting: str, parameters: int | None, context_tokens: int) -> Profile:
-    """The profile for a model.
+    """Chooses the profile of a model.
 
     Args:
         setting: ``auto`` or the name of a profile.
-        parameters: Weights of the model; None when unknown, as for a remote server.
-        context_tokens: Longest question and reply together.
+        parameters: Number of the model's weights; None: unknown, as for a remote server.
+        context_tokens: Maximum tokens of a question and its reply together.
 
     Raises:
         InvalidInput: There is no such profile.

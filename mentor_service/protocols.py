@@ -1,7 +1,8 @@
-"""The small interfaces of the mentor service.
+"""Interfaces of the mentor service: backends and strategies.
 
-A strategy turns what a session knows into questions and the replies into proposals; a backend
-answers one question. Neither knows of gRPC, and a strategy never sees which backend answers.
+A strategy turns the knowledge of a session into questions and the replies into proposals; a
+backend answers one question. Neither depends on gRPC, and a strategy does not depend on the
+backend.
 """
 
 from __future__ import annotations
@@ -30,48 +31,48 @@ class Question:
     """One question to an LLM."""
 
     system: str
-    """The instruction; empty where the profile's model takes none."""
+    """System prompt; may be empty."""
     user: str
-    """The question."""
+    """User prompt."""
     grammar: str
-    """GBNF grammar of the reply; empty: free."""
+    """GBNF grammar of the reply; empty: unconstrained."""
     json_schema: Mapping[str, Any] | None
-    """JSON Schema of the reply, for backends that take one."""
+    """JSON Schema of the reply; None: unconstrained."""
     max_tokens: int
-    """Most tokens of the reply."""
+    """Maximum tokens per reply."""
     temperature: float
     """Sampling temperature."""
     seed: int
     """Sampling seed; not negative."""
     repeat_penalty: float = 0.0
-    """Taken off a token's logit for each earlier use in the reply, and once more from the first on
-    (frequency and presence penalty); keeps a small model's lines apart."""
+    """Frequency and presence penalty, both of this value: subtracted from a token's logit for each
+    earlier use in the reply, plus once. Makes a small model's lines differ."""
     samples: int = 1
-    """Replies wanted; drawn independently, decoded together where the backend can."""
+    """Number of independent replies; decoded in one batch where the backend can."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the LLM said: as many replies as the question's samples."""
+    """The replies to a question, one per sample, with token counts."""
 
     texts: tuple[str, ...]
-    """Untouched, one a sample."""
+    """Raw replies, one per sample."""
     prompt_tokens: int
-    """Tokens of the question, as the model counts; once, whatever the number of samples."""
+    """Tokens of the question, counted once whatever the number of samples."""
     evaluated_tokens: int
-    """Tokens of the question that had to be evaluated, since no cache had them."""
+    """Tokens of the question that were evaluated, that is, not found in a prefix cache."""
     reply_tokens: int
     """Tokens of all replies together."""
     duration: timedelta
-    """Time in the backend, waiting included."""
+    """Time in the backend, including time in the queue."""
     finish_reasons: tuple[str, ...]
-    """One a sample: ``stop``, ``length`` or ``dead_end`` (the grammar allowed nothing more)."""
+    """One per sample: ``stop``, ``length`` or ``dead_end`` (the grammar allowed no token)."""
 
 
 class Backend(Protocol):
-    """An LLM runtime. `ask` may be called concurrently; the backend queues.
+    """An LLM runtime. `ask` may be called concurrently; the backend queues the questions.
 
-    Cancelling the awaiting task ends the generation within a token or so.
+    Cancelling the awaiting task stops the generation within about one token.
     """
 
     name: ClassVar[str]
@@ -79,27 +80,30 @@ class Backend(Protocol):
     model: str
     """Model reference."""
     context_tokens: int
-    """Longest question and reply together."""
+    """Maximum tokens of a question and its reply together."""
 
     @property
     def waiting(self) -> int:
-        """Questions that wait; with a server of others, those under way there."""
+        """Number of queued questions; with a remote server, of those in progress there."""
         ...
 
     async def ask(self, question: Question, timeout: float) -> Reply:
         """Answers one question within `timeout` seconds.
 
         Raises:
-            DeadlineExceeded: Not within the time.
-            ResourceExhausted: The queue is full; says when to try again.
+            DeadlineExceeded: There was no answer within `timeout`.
+            ResourceExhausted: The queue is full; `retry_after` says when to try again.
             Unavailable: The runtime cannot be reached or failed.
             InvalidInput: The question does not fit the model (reason QUESTION_TOO_LONG).
         """
         ...
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the runtime does not answer. Asked every few seconds, it costs
-        the runtime nothing and never waits behind questions."""
+        """Health check, called every few seconds; must be cheap and not queue behind questions.
+
+        Raises:
+            Unavailable: The runtime does not work.
+        """
         ...
 
     async def close(self) -> None:
@@ -109,70 +113,69 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a session knows: the effective trajectory, the pool and what became of proposals."""
+    """What a session has received: the effective trajectory, the pool and proposal outcomes."""
 
     open: AdviseOpen
-    """The job."""
+    """The opening request: task, constraints, strategy and options."""
     snapshots: tuple[tuple[int, Snapshot], ...]
-    """(stage, snapshot) in order; bounded, the oldest thinned out first."""
+    """(stage, snapshot) in order; bounded: the oldest are thinned out first."""
     pool: Mapping[str, Candidate]
-    """Candidates by id, in order of arrival."""
+    """Candidates by id, in order of arrival; bounded: the worst are dropped first."""
     outcomes: tuple[Outcomes, ...]
-    """In order of arrival."""
+    """Outcomes of earlier proposals, in order of arrival."""
     batches: tuple[Batch, ...] = ()
-    """Batches with raw parameters, when the strategy wants them; bounded."""
+    """Batches with raw parameters, if the strategy wants them; bounded."""
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """float32 [width] by candidate id, unit vectors, when the strategy wants them and the trainer
-    sends them; bounded, so candidates of the pool may lack theirs."""
+    """Candidate id → embedding, a unit vector, float32 (width,), if the strategy wants them and the
+    trainer sends them. Bounded: candidates of the pool may lack theirs."""
     exemplar_losses: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """float32 [exemplars] by candidate id, as `embeddings`; in the order of the requests'
-    exemplars."""
+    """Candidate id → losses on the request's exemplars, float32 (exemplars,), under the conditions
+    of `embeddings`."""
 
 
 Ask = Callable[[Question], Awaitable[Reply]]
-"""Asks the backend, within what is left of the request's time."""
+"""Asks the backend, within the remaining time of the request."""
 
 
 class Strategy(Protocol):
-    """How a trajectory becomes a question and the reply proposals.
+    """Turns a trajectory into questions and the replies into proposals.
 
-    One instance serves one session and is called by one task at a time. It answers with a typed
-    status rather than raise when a reply cannot be used; errors of the backend pass through. The
-    same knowledge, request and replies give the same answer: what it draws comes from the
-    request's seed, and what it must remember it reads out of the pool, which a caller replays
-    after a break.
+    One instance serves one session and is called by one task at a time. If a reply cannot be used,
+    it answers with a typed status instead of raising; errors of the backend are raised. The same
+    knowledge, request and replies give the same answer: randomness comes from the request's seed,
+    and there is no state besides the pool, which the client sends again after a reconnect.
     """
 
     @property
     def name(self) -> str:
-        """Name to ask for it by."""
+        """Name of the strategy."""
         ...
 
     @property
     def wants(self) -> Wants:
-        """What it wants to be sent, its options considered."""
+        """Data that the client should send, given the options."""
         ...
 
     async def propose(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Answer:
-        """Proposals, each checked against the constraints, or a typed outcome."""
+        """Returns proposals that satisfy the constraints, or a typed status without proposals."""
         ...
 
 
 class StrategyType(Protocol):
-    """What makes strategies: a class, or anything that can be called like one.
+    """A factory of strategies: a class, or a callable with the same attributes.
 
-    The registry's entries, and what a package of another author offers by an entry point of group
+    The registry holds these; other packages register them as entry points of the group
     ``mentorgrad.strategies``.
     """
 
     @property
     def name(self) -> str:
-        """Name to ask for it by."""
+        """Name of the strategy."""
         ...
 
     @property
     def description(self) -> str:
-        """One line."""
+        """One-line description."""
         ...
 
     @property
@@ -182,15 +185,15 @@ class StrategyType(Protocol):
 
     @property
     def wants(self) -> Wants:
-        """What it wants to be sent without any options."""
+        """Data that the client should send, with the default options."""
         ...
 
     def __call__(self, profile: Profile, options: Mapping[str, Any], model: str) -> Strategy:
-        """A strategy for one session.
+        """Creates a strategy for one session.
 
         Args:
-            profile: What form of question the model can follow.
-            options: Checked against `options_schema`.
-            model: Reference of the model, for the records.
+            profile: Model profile, which determines the form of the questions.
+            options: Options, already validated against `options_schema`.
+            model: Model reference, for the records.
         """
         ...

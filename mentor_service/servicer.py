@@ -1,8 +1,8 @@
-"""MentorService over gRPC: converts, calls, converts back.
+"""gRPC servicer of MentorService: converts messages to and from the domain's dataclasses.
 
-An Advise call has one task that reads what the caller sends and one line of responses that the
-call's own coroutine writes out; answers are computed in tasks of their own, so that batches keep
-being taken in meanwhile. The line is bounded: a caller that reads nothing stops being read.
+In an Advise call, one task reads the requests, and the call's own coroutine writes the responses
+from a queue. Each answer is computed in its own task, so that batches are accepted meanwhile. The
+queue is bounded: if a client does not read responses, its requests are not read either.
 """
 
 from __future__ import annotations
@@ -38,64 +38,64 @@ from mentorgrad.wire.codec import from_message, to_message
 log = structlog.get_logger(__name__)
 
 SERVICE = "mentorgrad.v1.MentorService"
-"""Full name, for health and reflection."""
+"""Full name of the service, for health checks and reflection."""
 
-_LINE = 64
-"""Responses that may wait to be written, and answers that may be under way, of one call."""
+_QUEUE = 64
+"""Maximum queued responses, and maximum answers in progress, per call."""
 
 _OPEN_SECONDS = 10.0
-"""How long a call may take to send its open."""
+"""Timeout of a call's first message, `open`."""
 
 
 class _Call:
-    """One Advise call: its session, its responses and its tasks."""
+    """One Advise call: its session, its queue of responses and its tasks."""
 
     def __init__(self, session: AdviseSession) -> None:
         self.session = session
-        self.line: asyncio.Queue[Any] = asyncio.Queue(_LINE)
-        """Responses; an exception ends the call with it, None ends it well."""
+        self.responses: asyncio.Queue[Any] = asyncio.Queue(_QUEUE)
+        """Responses; an exception fails the call, None completes it."""
         self.answers: set[asyncio.Task[None]] = set()
 
     async def read(self, requests: AsyncIterator[Any]) -> None:
-        """Takes in what the caller sends, to the end."""
+        """Handles the client's messages until it closes the stream."""
         try:
             async for message in requests:
                 await self._take(message)
             if self.answers:
                 await asyncio.wait(self.answers)
-            await self.line.put(None)
+            await self.responses.put(None)
         except Exception as error:
-            await self.line.put(error)
+            await self.responses.put(error)
 
     async def _take(self, message: Any) -> None:
         kind = message.WhichOneof("message")
         if kind == "batch":
             seq = self.session.take(from_message(Batch, message.batch, "batch", checked=True))
             done = pb.BatchAcknowledged(seq=seq)
-            await self.line.put(pb.AdviseResponse(batch_acknowledged=done))
+            await self.responses.put(pb.AdviseResponse(batch_acknowledged=done))
         elif kind == "outcomes":
             self.session.note(from_message(Outcomes, message.outcomes, "outcomes", checked=True))
         elif kind == "request":
             request = from_message(ProposalRequest, message.request, "request", checked=True)
-            while len(self.answers) >= _LINE:  # holds back a caller that asks and does not read
+            while len(self.answers) >= _QUEUE:  # back-pressure: the client does not read
                 await asyncio.wait(self.answers, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._answer(request))
             self.answers.add(task)
             task.add_done_callback(self.answers.discard)
         elif kind == "open":
-            raise InvalidInput.field("open", "must be sent once, as the first message")
+            raise InvalidInput.field("open", "must be sent exactly once, as the first message")
         else:
             raise InvalidInput.field("message", "must set one of: batch, request, outcomes")
 
     async def _answer(self, request: ProposalRequest) -> None:
         try:
             answer = await self.session.answer(request)
-            await self.line.put(pb.AdviseResponse(answer=to_message(answer)))
+            await self.responses.put(pb.AdviseResponse(answer=to_message(answer)))
         except Exception as error:
-            await self.line.put(error)
+            await self.responses.put(error)
 
     async def end(self, reader: asyncio.Task[None]) -> None:
-        """Ends every task of the call."""
+        """Cancels the tasks of the call and closes its session."""
         tasks = [reader, *self.answers]
         for task in tasks:
             task.cancel()
@@ -104,14 +104,14 @@ class _Call:
 
 
 class MentorServicer(MentorServiceServicer):
-    """See the module. Keeps nothing between sessions.
+    """gRPC servicer of MentorService. Keeps no state between sessions.
 
     Args:
-        backend: Answers the questions.
-        profile: What form of question the model can follow.
-        max_sessions: Sessions that may be open at once.
-        open_seconds: How long a call may take to send its open.
-        registry: Where answers are counted.
+        backend: LLM backend.
+        profile: Model profile, which determines the form of the questions.
+        max_sessions: Maximum open sessions.
+        open_seconds: Timeout of a call's first message, `open`.
+        registry: Registry of the Prometheus metrics.
     """
 
     def __init__(
@@ -151,30 +151,34 @@ class MentorServicer(MentorServiceServicer):
             async with asyncio.timeout(self._open_seconds):
                 return await anext(requests, None)
         except TimeoutError:
-            raise DeadlineExceeded(f"no open within {self._open_seconds:g} s") from None
+            raise DeadlineExceeded(
+                f"the open message did not arrive within {self._open_seconds:g} s"
+            ) from None
 
     async def Advise(  # noqa: N802 - the name on the wire
         self, request_iterator: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[Any]:
-        """A session; see `mentor_service.session`."""
+        """A bidirectional advice session; see `mentor_service.session`."""
         requests = aiter(request_iterator)
         first = await self._first(requests)
         if first is None or first.WhichOneof("message") != "open":
-            raise InvalidInput.field("open", "must be sent once, as the first message")
+            raise InvalidInput.field("open", "must be sent exactly once, as the first message")
         if len(self._calls) >= self._max_sessions:
-            raise ResourceExhausted(f"{len(self._calls)} sessions are open", reason="MENTOR_BUSY")
+            raise ResourceExhausted(
+                f"{len(self._calls)} sessions are already open", reason="MENTOR_BUSY"
+            )
         opened = from_message(AdviseOpen, first.open, "open", checked=True)
         session = self._session(opened)
         call = _Call(session)
-        # In the line, and counted, before anything is written: to write may wait for a caller
-        # that reads nothing, and such callers count too.
-        call.line.put_nowait(pb.AdviseResponse(accepted=to_message(session.accepted)))
+        # Queued and counted before anything is written: a write may block on a client that does
+        # not read, and such clients count too.
+        call.responses.put_nowait(pb.AdviseResponse(accepted=to_message(session.accepted)))
         self._calls.add(call)
         bind_contextvars(session_id=opened.session_id)  # before there are tasks, which inherit it
         reader = asyncio.create_task(call.read(requests))
         log.info("session_opened", strategy=opened.strategy)
         try:
-            while (response := await call.line.get()) is not None:
+            while (response := await call.responses.get()) is not None:
                 if isinstance(response, Exception):
                     raise response
                 yield response
@@ -184,11 +188,11 @@ class MentorServicer(MentorServiceServicer):
             log.info("session_closed", session_id=opened.session_id)
 
     async def Propose(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """One question with all it needs."""
+        """A single request without a session."""
         asked = from_message(ProposeInput, request, checked=True)
         session = self._session(asked.open)
         for number, batch in enumerate(asked.batches, start=1):
-            # Their order is the message's; the numbers are of use in a session only.
+            # The message gives the order; sequence numbers matter in sessions only.
             session.take(dataclasses.replace(batch, seq=number))
         try:
             answer = await session.answer(asked.request)
@@ -197,7 +201,7 @@ class MentorServicer(MentorServiceServicer):
         return pb.ProposeResponse(answer=to_message(answer))
 
     async def GetMentorInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """What this mentor is and can do."""
+        """Describes this mentor: model, backend, strategies and limits."""
         info = MentorInfo(
             model=self._backend.model,
             backend=self._backend.name,
@@ -210,11 +214,11 @@ class MentorServicer(MentorServiceServicer):
         return pb.GetMentorInfoResponse(info=to_message(info))
 
     def drain(self, reason: str) -> None:
-        """Tells every open session that this mentor is about to stop, and takes no new ones."""
+        """Notifies every open session that the mentor is stopping, and refuses new sessions."""
         self._closing = reason
         response = pb.AdviseResponse(closing=pb.Closing(reason=reason))
         for call in self._calls:
             try:
-                call.line.put_nowait(response)
-            except asyncio.QueueFull:  # it reads nothing, so it cannot be told
+                call.responses.put_nowait(response)
+            except asyncio.QueueFull:  # the client does not read, so it cannot be notified
                 log.info("session_not_told", reason=reason)

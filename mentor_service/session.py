@@ -1,10 +1,10 @@
-"""One advice session as plain logic: what the servicer drives and the tests drive without gRPC.
+"""The logic of one advice session, independent of gRPC.
 
     open ─▶ accepted ─▶ batches (acknowledged by seq) · outcomes · requests (answered, once each)
 
-Memory is bounded whatever a caller sends, in number and in size: the older half of the snapshots
-is thinned to every other one when there are too many, the worst candidates go first, the oldest
-raw parameters and outcomes go first, and an answer is remembered for the latest requests only.
+Memory is bounded in number and size, whatever the client sends. When there are too many snapshots,
+every other one of the older half is dropped; of candidates the worst are dropped first; of raw
+parameters and outcomes the oldest. Only the answers to the latest requests are cached.
 """
 
 from __future__ import annotations
@@ -44,55 +44,55 @@ from mentorgrad.wire import tracing
 log = structlog.get_logger(__name__)
 
 MAX_PROPOSALS = 64
-"""Most proposals of one request."""
+"""Maximum proposals per request."""
 MAX_SNAPSHOTS = 4_096
-"""Snapshots kept."""
+"""Maximum snapshots kept."""
 MAX_CANDIDATES = 4_096
-"""Candidates kept."""
+"""Maximum candidates kept."""
 MAX_OUTCOMES = 1_024
-"""Sets of outcomes kept."""
+"""Maximum `Outcomes` messages kept."""
 MAX_RAW_BATCHES = 1_024
-"""Batches with raw parameters kept: also those without a byte of them take room."""
+"""Maximum batches with raw parameters kept; empty ones take memory too."""
 MAX_PARAMETER_BYTES = 64 * 1024 * 1024
-"""Bytes kept of raw parameters and the snapshots that they belong to."""
+"""Maximum bytes kept of raw parameters and their snapshots."""
 MAX_VECTOR_BYTES = 64 * 1024 * 1024
-"""Bytes kept of candidates' embeddings, and as many of their losses on exemplars."""
+"""Maximum bytes kept of candidates' embeddings, and of their losses on exemplars, each."""
 MAX_TEXT = 16 * 1024 * 1024
-"""Characters kept of snapshots, of candidates, of outcomes and of answers, each; more than one
-message has."""
+"""Maximum characters kept of snapshots, candidates, outcomes and answers, each; more than one
+message can hold."""
 MAX_ANSWERS = 256
-"""Answers remembered."""
+"""Maximum cached answers."""
 MAX_PENDING = 4
-"""Requests of one session that may be worked on at once."""
+"""Maximum concurrent requests per session."""
 
 _ENTRY_BYTES = 40
-"""About what an entry of a candidate's lists takes without its letters."""
+"""Approximate memory of an entry of a candidate's lists, without its text."""
 _ITEM_BYTES = 100
-"""About what a snapshot or an outcome takes without its words."""
+"""Approximate memory of a snapshot or outcome, without its text."""
 
 _RESERVE_SECONDS = 0.25
-"""Time of a request that the backend does not get, so that what was found is answered in time; a
-tenth of the request's where that is less."""
+"""Part of a request's timeout that is withheld from the backend, so that the proposals found so far
+are returned in time; a tenth of the timeout if that is less."""
 
-_LASTING = (AnswerStatus.USABLE, AnswerStatus.UNUSABLE, AnswerStatus.REFUSED)
-"""Statuses that asking again would not change; the others are asked anew."""
+_CACHED = (AnswerStatus.USABLE, AnswerStatus.UNUSABLE, AnswerStatus.REFUSED)
+"""Statuses of answers that are cached: a repeated request would not change them."""
 
 
 class AdviseSession:
-    """What one caller has told, and its answers.
+    """State of one advice session: what the client sent, and the answers.
 
-    For one event loop; `answer` may run while further batches are taken in.
+    For one event loop; further batches may be added while `answer` runs.
 
     Args:
-        opened: The job.
-        strategy: Made for this session.
-        backend: Answers the strategy's questions.
+        opened: Opening request of the client.
+        strategy: Strategy created for this session.
+        backend: LLM backend for the strategy's questions.
         profile: Name of the model profile, for the accepted message.
-        path: Where the open stands in the request, for error paths.
-        answered: Told of every answer, and of the seconds that it took.
+        path: Path of `opened` in the request, for error messages.
+        answered: Called with every answer and its duration in seconds.
 
     Raises:
-        InvalidInput: Constraints that no proposal can satisfy.
+        InvalidInput: No proposal can satisfy the constraints.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class AdviseSession:
     ) -> None:
         _check_constraints(opened, path)
         self.accepted = Accepted(strategy.wants, backend.model, profile)
-        """What to tell the caller first."""
+        """First response to the client."""
         self._opened = opened
         self._strategy = strategy
         self._backend = backend
@@ -123,13 +123,13 @@ class AdviseSession:
         self._pending: dict[str, asyncio.Task[Answer]] = {}
         self._turn = asyncio.Lock()
 
-    # -- what the caller tells ----------------------------------------------------------------
+    # -- data from the client -----------------------------------------------------------------
 
     def take(self, batch: Batch) -> int:
-        """Takes a batch in; one that was taken before is ignored.
+        """Adds a batch; a batch that was added before is ignored.
 
         Returns:
-            The number up to which batches are taken in.
+            The seq of the last batch added, to acknowledge.
 
         Raises:
             InvalidInput: Batches between the last one and this are missing (BATCH_GAP), or the
@@ -140,14 +140,14 @@ class AdviseSession:
         if batch.seq != self._seq + 1:
             raise InvalidInput.field(
                 "batch.seq",
-                f"must be {self._seq + 1}, the next number, not {batch.seq}",
+                f"must be the next number, {self._seq + 1}, not {batch.seq}",
                 reason="BATCH_GAP",
             )
         if batch.parameters is not None and len(batch.parameters) != len(batch.snapshots):
             raise InvalidInput.field(
                 "batch.parameters",
-                f"must have one row a snapshot, {len(batch.snapshots)}, "
-                f"not the shape {batch.parameters.shape}",
+                f"must have one row per snapshot ({len(batch.snapshots)}), "
+                f"not shape {batch.parameters.shape}",
             )
         _check_rows("batch.embeddings", batch.embeddings, len(batch.candidates))
         _check_rows("batch.exemplar_losses", batch.exemplar_losses, len(batch.candidates))
@@ -156,7 +156,7 @@ class AdviseSession:
         for candidate in batch.candidates:
             self._pool[candidate.candidate_id] = candidate
         if batch.parameters is not None and self._strategy.wants.parameters:
-            # Its candidates are in the pool, where the worst can go.
+            # Its candidates are kept in the pool only.
             self._raw.append(replace(batch, candidates=(), embeddings=None, exemplar_losses=None))
             self._raw_size += _raw_bytes(batch)
         wants = self._strategy.wants
@@ -168,7 +168,7 @@ class AdviseSession:
         return self._seq
 
     def note(self, outcomes: Outcomes) -> None:
-        """Takes in what became of proposals; the latest word on a request counts."""
+        """Adds the outcomes of proposals; replaces earlier outcomes of the same request."""
         self._outcomes[outcomes.request_id] = outcomes
         size = sum(map(_outcomes_text, self._outcomes.values()))
         while len(self._outcomes) > MAX_OUTCOMES or size > MAX_TEXT:
@@ -179,7 +179,7 @@ class AdviseSession:
             sum(len(snapshot.text) for _, snapshot in self._snapshots) > MAX_TEXT
         ):
             half = (len(self._snapshots) + 1) // 2
-            # Every second one stays; of a single one, none.
+            # Keeps every other snapshot; of a single one, none.
             self._snapshots[:half] = self._snapshots[1:half:2]
         while len(self._pool) > MAX_CANDIDATES or (
             sum(map(_candidate_text, self._pool.values())) > MAX_TEXT
@@ -194,7 +194,7 @@ class AdviseSession:
             self._raw_size -= _raw_bytes(self._raw.popleft())
 
     def knowledge(self) -> Knowledge:
-        """What the session knows now; further batches do not change it."""
+        """Returns a snapshot of the session's knowledge; later batches do not change it."""
         return Knowledge(
             open=self._opened,
             snapshots=tuple(self._snapshots),
@@ -205,17 +205,17 @@ class AdviseSession:
             exemplar_losses=dict(self._exemplar_losses),
         )
 
-    # -- what the caller asks -----------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------
 
     async def answer(self, request: ProposalRequest, path: str = "request") -> Answer:
-        """Proposals or a typed outcome; the same request_id gets the same answer.
+        """Returns proposals or a typed status; the same request_id gets the same answer.
 
         Args:
-            request: What is asked.
-            path: Where it stands, for error paths.
+            request: The request.
+            path: Its path in the message, for error messages.
 
         Raises:
-            InvalidInput: More proposals than one answer can have.
+            InvalidInput: `count` exceeds `MAX_PROPOSALS`.
         """
         if request.count > MAX_PROPOSALS:
             raise InvalidInput.field(
@@ -226,7 +226,7 @@ class AdviseSession:
         task = self._pending.get(request.request_id)
         if task is None:
             if len(self._pending) >= MAX_PENDING:
-                busy = ResourceExhausted(f"{MAX_PENDING} requests of this session are open")
+                busy = ResourceExhausted(f"this session already has {MAX_PENDING} open requests")
                 return _failed(request, busy)
             task = asyncio.create_task(self._compute(request))
             self._pending[request.request_id] = task
@@ -234,14 +234,14 @@ class AdviseSession:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Ends pending answers."""
+        """Cancels pending answers."""
         tasks = list(self._pending.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _compute(self, request: ProposalRequest) -> Answer:
-        """The answer in a task of its own, whose span belongs to what the request says."""
+        """Computes an answer, within a tracing span whose parent is given in the request."""
         began = time.monotonic()
         facts = {"session_id": self._opened.session_id, "request_id": request.request_id}
         bind_contextvars(**facts)
@@ -256,7 +256,7 @@ class AdviseSession:
             proposals=len(answer.proposals),
             seconds=round(seconds, 3),
         )
-        if answer.status in _LASTING:
+        if answer.status in _CACHED:
             self._remember(request.request_id, answer)
         return answer
 
@@ -293,24 +293,22 @@ class AdviseSession:
             return _failed(request, error)
         except Exception as error:
             log.error("strategy_failed", strategy=self._strategy.name, exc_info=error)
-            return _failed(
-                request, MentorgradError("the strategy failed; the mentor's log says more")
-            )
+            return _failed(request, MentorgradError("the strategy failed; see the mentor's log"))
 
 
 def _check_rows(path: str, rows: np.ndarray | None, count: int) -> None:
     if rows is not None and (rows.ndim != 2 or len(rows) != count):
         raise InvalidInput.field(
-            path, f"must have one row a candidate, {count}, not the shape {rows.shape}"
+            path, f"must have one row per candidate ({count}), not shape {rows.shape}"
         )
 
 
 def _keep_rows(kept: OrderedDict[str, np.ndarray], batch: Batch, rows: np.ndarray | None) -> None:
-    """Keeps each candidate's row; the oldest go where there are too many bytes."""
+    """Keeps each candidate's row; drops the oldest rows above `MAX_VECTOR_BYTES`."""
     if rows is None:
         return
     for candidate, row in zip(batch.candidates, rows, strict=True):
-        kept[candidate.candidate_id] = row.copy()  # not the whole message's bytes
+        kept[candidate.candidate_id] = row.copy()  # a view would keep the whole message alive
     size = sum(_ITEM_BYTES + row.nbytes for row in kept.values())
     while size > MAX_VECTOR_BYTES:
         size -= _ITEM_BYTES + kept.popitem(last=False)[1].nbytes
@@ -331,7 +329,7 @@ def _check_constraints(opened: AdviseOpen, path: str) -> None:
 
 
 def _failed(request: ProposalRequest, error: MentorgradError) -> Answer:
-    """The backend's trouble as a typed outcome."""
+    """Converts an error to an answer with a typed status."""
     if isinstance(error, DeadlineExceeded):
         status = AnswerStatus.TIMED_OUT
     elif isinstance(error, InvalidInput):
@@ -344,20 +342,20 @@ def _failed(request: ProposalRequest, error: MentorgradError) -> Answer:
 
 
 def _loss(candidate: Candidate) -> float:
-    # NaN would make the order undefined.
+    # NaN would make the sort order undefined.
     loss = candidate.score.loss
     return loss if loss == loss else float("inf")
 
 
 def _raw_bytes(batch: Batch) -> int:
-    # A snapshot takes room even where its row of parameters has no bytes.
-    told = sum(_ITEM_BYTES + len(snapshot.text) for snapshot in batch.snapshots)
-    return told + (0 if batch.parameters is None else batch.parameters.nbytes)
+    # A snapshot takes memory even if its row of parameters is empty.
+    size = sum(_ITEM_BYTES + len(snapshot.text) for snapshot in batch.snapshots)
+    return size + (0 if batch.parameters is None else batch.parameters.nbytes)
 
 
 def _candidate_text(candidate: Candidate) -> int:
     names = sum(map(len, candidate.parents)) + len(candidate.candidate_id)
-    # Entries take room too, and a parent may have an empty name.
+    # Entries take memory too, and a parent may have an empty name.
     entries = _ENTRY_BYTES * (len(candidate.parents) + len(candidate.filled))
     return names + len(candidate.text) + len(candidate.toward_text) + entries
 

@@ -1,6 +1,6 @@
-"""Which phrases bring no news: the same words, the same words in another order, nearly the same.
+"""Detection of duplicate and near-duplicate phrases.
 
-A proposal costs an evaluation, and a small model likes to repeat itself with a word changed.
+Each proposal costs an evaluation, and small models tend to repeat themselves with one word changed.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ _FUNCTION_WORDS = frozenset(
     )
     for word in line.split()
 )
-"""Words that carry little meaning of their own."""
+"""Words without a meaning of their own, ignored when content words are compared."""
 
 _SHORTEST_NEAR = 4
-"""Phrases of fewer words say something else when a word of them is another."""
+"""Minimum words of a phrase for which one changed word makes a near duplicate."""
 
 _LONGEST = 16
-"""Words of a phrase that is compared word by word; longer ones are only compared as a whole."""
+"""Maximum words of a phrase that is compared word by word; longer ones are compared as a whole."""
 
 _LONGEST_WORD = 40
-"""Letters of a word that is written into a grammar."""
+"""Maximum letters of a word in a grammar."""
 
 WordSequence = tuple[str, ...]
 
 
 def canonical(text: str) -> str:
-    """Lower-case words with single spaces, without punctuation at their edges."""
+    """Normalises a phrase: lower case, single spaces, no punctuation around words."""
     words = (word.strip(_EDGES) for word in text.lower().split())
     return " ".join(word for word in words if word)
 
 
 def plain_letters(word: str) -> bool:
-    """Whether a grammar may spell the word: a proposal's words, and of bounded length."""
+    """Whether a grammar may contain the word: ASCII letters only, of bounded length."""
     return word.isascii() and word.isalpha() and len(word) <= _LONGEST_WORD
 
 
-def edit_distance(left: WordSequence, right: WordSequence) -> int:
-    """Words to be changed, added or left out to come from one phrase to the other (Levenshtein)."""
+def edit_distance(left: Words, right: Words) -> int:
+    """Levenshtein distance in words: words changed, inserted or deleted."""
     row = list(range(len(right) + 1))
     for number, word in enumerate(left, start=1):
         previous, row[0] = row[0], number
@@ -59,11 +59,11 @@ def edit_distance(left: WordSequence, right: WordSequence) -> int:
 
 
 class SimilarityIndex:
-    """A set of phrases that can be asked for like ones; a question costs about as much as a phrase
-    has words, however many phrases there are.
+    """An index of phrases for duplicate lookups. The cost of a lookup depends on the length of the
+    phrase, not on the number of phrases.
 
     Args:
-        texts: The first phrases.
+        texts: Initial phrases.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -76,7 +76,7 @@ class SimilarityIndex:
             self.add(text)
 
     def add(self, text: str) -> None:
-        """Takes in a phrase."""
+        """Adds a phrase."""
         words = _words(text)
         if not words or words in self._texts:
             return
@@ -88,12 +88,12 @@ class SimilarityIndex:
             self._shorter.update(_without_one(words))
 
     def same(self, text: str) -> bool:
-        """Whether the phrase is there, whatever its case and punctuation."""
+        """Whether the index contains the phrase, ignoring case and punctuation."""
         return _words(text) in self._texts
 
     def near(self, text: str) -> bool:
-        """Whether a phrase is there that has the same words in another order, or the same words of
-        meaning; or, from four words on, one that differs by a single word."""
+        """Whether the index contains a near duplicate: the same words in another order, the same
+        content words, or, from four words on, a phrase that differs in a single word."""
         words = _words(text)
         if tuple(sorted(words)) in self._orders:
             return True

@@ -1,16 +1,17 @@
-"""A local GGUF model in this process, through llama.cpp.
+"""In-process backend for local GGUF models, through llama.cpp.
 
-The model is for one thread, so one worker thread owns it and takes questions from a bounded line.
-Four things make it fast enough to sit inside a training loop:
+The model is single-threaded: one worker thread owns it and takes questions from a bounded queue.
+Four optimisations make it fast enough for use within a training loop:
 
-- what a question shares with an earlier one is not evaluated again (`prefix_cache`);
-- all replies to one question are decoded together: each step evaluates one token of each;
-- a token is drawn first and shown to the grammar then, since a grammar on a whole vocabulary costs
-  more than the model does (12 to 20 ms a token against 10 ms for a small model);
-- compiled grammars are kept.
+- a prefix that a question shares with an earlier one is not evaluated again (`prefix_cache`);
+- all replies to one question are decoded in one batch: each step evaluates one token of each;
+- a token is sampled first and checked against the grammar afterwards, since applying a grammar to
+  the whole vocabulary costs more than the model (12 to 20 ms per token, against 10 ms for a small
+  model);
+- compiled grammars are cached.
 
-An HTTP or gRPC deadline reaches the generation: it is looked at before every step and between
-the pieces in which a long question is read.
+The deadline of a request is checked before every decoding step and between the chunks in which a
+long prompt is evaluated.
 """
 
 from __future__ import annotations
@@ -35,27 +36,27 @@ from mentorgrad.errors import InvalidInput
 log = structlog.get_logger(__name__)
 
 _LIKELIEST = 256
-"""Tokens that a grammar looks at, after it refused one, before it has to look at the whole
-vocabulary."""
+"""After the grammar rejects a sampled token, it is applied to this many of the most likely tokens
+before it is applied to the whole vocabulary."""
 
-_PIECE = 128
-"""Tokens of a question read at once; between two pieces a cancellation is noticed."""
+_CHUNK = 128
+"""Prompt tokens evaluated at once; cancellation is checked between chunks."""
 
 _GRAMMARS_KEPT = 32
 
 
 class _Sample:
-    """One reply under way, in a sequence of its own.
+    """One reply in progress, in its own sequence of the KV cache.
 
-    What it draws depends on the question, its seed and the reply's number alone, whatever is
-    decoded beside it; up to rounding, which is different in batches of another size.
+    The sampled tokens depend on the question, its seed and the reply's number only, not on other
+    replies in the batch; except for rounding, which differs by batch size.
 
     Args:
-        question: What is asked.
-        number: Which of the question's replies, from 0.
-        sequence: Where the memory has it.
-        grammar: At its start, and this reply's alone; None: free.
-        model: Says which tokens end a reply, and which is a line's end.
+        question: The question.
+        number: Index of the reply among the question's replies, from 0.
+        sequence: Sequence id in the KV cache.
+        grammar: Grammar at its start, owned by this reply; None: unconstrained.
+        model: Engine; gives the end-of-reply and newline tokens.
     """
 
     def __init__(
@@ -69,20 +70,20 @@ class _Sample:
         self.sequence = sequence
         self.grammar = grammar
         self.reply: list[int] = []
-        """Tokens so far."""
+        """Tokens generated so far."""
         self.finish = ""
-        """Why it ended; empty: it goes on."""
+        """Finish reason; empty: not finished."""
         self._question = question
         self._model = model
         self._uniform = np.random.default_rng((question.seed, number)).random
         self._used: dict[int, float] = {}
 
-    def go_on(self, logits: Logits, check: Callable[[], None]) -> None:
-        """Draws the next token.
+    def step(self, logits: Logits, check: Callable[[], None]) -> None:
+        """Samples the next token.
 
         Args:
-            logits: Of the whole vocabulary, (vocabulary,); changed.
-            check: Called before what takes long.
+            logits: Logits of the whole vocabulary, (vocabulary,); modified in place.
+            check: Called before slow operations; raises to stop.
         """
         if self._used:
             tokens = np.fromiter(self._used, dtype=np.intp, count=len(self._used))
@@ -106,10 +107,10 @@ class _Sample:
             self.finish = "length"
 
     def _allowed(self, logits: Logits, check: Callable[[], None]) -> int | None:
-        """A token that the grammar allows; None if there is none.
+        """Samples a token that the grammar allows; None if there is none.
 
-        What is drawn freely is mostly allowed. If it is not, the grammar sees the likeliest tokens
-        and those that end a reply, and only if it allows none of them the whole vocabulary.
+        A token sampled without the grammar is mostly allowed. If not, the grammar is applied to
+        the most likely and the end-of-reply tokens; if it allows none, to the whole vocabulary.
         """
         token = self._draw(likely(logits), logits)
         if self.grammar is None or self.grammar.allows(np.array([token]))[0]:
@@ -128,10 +129,10 @@ class _Sample:
 
 
 class _Engine:
-    """The model, what it has read and the grammars; everything here runs in the worker thread.
+    """The model, its prefix cache and compiled grammars; used by the worker thread only.
 
     Raises:
-        Unavailable: The file is missing or no model (reason MODEL_NOT_LOADED).
+        Unavailable: The file is missing or not a GGUF model (reason MODEL_NOT_LOADED).
     """
 
     def __init__(self, path: Path, threads: int, gpu_layers: int | None, context: int) -> None:
@@ -153,7 +154,7 @@ class _Engine:
         self._runtime.close()
 
     def tokens(self, question: Question) -> list[int]:
-        """The question in the model's own chat template, as tokens."""
+        """Tokenizes the question in the model's chat template."""
         return self._runtime.tokenize(self._format(question))
 
     def generate(self, question: Question, check: Callable[[], None]) -> Generated:
@@ -161,15 +162,15 @@ class _Engine:
         tokens = self.tokens(question)
         if len(tokens) + question.max_tokens > self.context:
             raise InvalidInput(
-                f"the question has {len(tokens)} tokens and the reply may have "
-                f"{question.max_tokens}, more than the context of {self.context}",
+                f"the question has {len(tokens)} tokens and the reply up to "
+                f"{question.max_tokens}, together more than the context of {self.context}",
                 reason="QUESTION_TOO_LONG",
             )
         grammar = self._grammar(question)
         try:
             return self._replies(question, tokens, grammar, check)
         except RuntimeError:
-            # The model failed under way, and nobody knows what its memory holds.
+            # After a failed evaluation, the content of the KV cache is unknown.
             self._prefixes.clear()
             raise
 
@@ -198,19 +199,19 @@ class _Engine:
         )
 
     def _together(self, question: Question, slot: CachedPrefix, evaluated: int) -> int:
-        """How many replies there is room for at once; other questions give way to them."""
+        """Number of replies that fit the KV cache at once; evicts cached questions if necessary."""
         each = max(1, question.max_tokens - 1)  # the last token is not evaluated
         most = min(question.samples, self._runtime.together)
         room = self._prefixes.room(slot, evaluated + most * each)
         return max(1, min(most, (room - evaluated) // each))
 
     def _read(self, slot: CachedPrefix, tokens: Sequence[int], check: Callable[[], None]) -> Logits:
-        """Evaluates what a slot lacks of a question; returns the logits of the next token."""
+        """Evaluates the uncached part of a question; returns the logits of the next token."""
         logits = np.empty(0, np.float32)
         while len(slot.tokens) < len(tokens):
             check()
             start = len(slot.tokens)
-            piece = tokens[start : start + _PIECE]
+            piece = tokens[start : start + _CHUNK]
             logits = self._runtime.read(piece, start, slot.sequence)
             self._prefixes.grew(slot, piece)
         return logits
@@ -224,7 +225,7 @@ class _Engine:
         logits: Logits,
         check: Callable[[], None],
     ) -> list[_Sample]:
-        """Decodes some of a question's replies together, to the end of each."""
+        """Decodes several replies to a question as a batch, until all are finished."""
         samples = [
             _Sample(question, number, sequence, grammar.copy() if grammar else None, self)
             for sequence, number in enumerate(numbers, start=self._runtime.slots)
@@ -238,7 +239,7 @@ class _Engine:
             while live:
                 check()
                 for sample, row in zip(live, rows, strict=True):
-                    sample.go_on(row, check)
+                    sample.step(row, check)
                 live = [sample for sample in live if not sample.finish]
                 if live:
                     last = [sample.reply[-1] for sample in live]
@@ -253,7 +254,7 @@ class _Engine:
         return samples
 
     def _grammar(self, question: Question) -> Grammar | None:
-        """The compiled grammar of a question; None without one. It must be copied before use."""
+        """The compiled grammar of a question, if any, from a cache; must be copied before use."""
         text = question.grammar
         if not text and question.json_schema is not None:
             text = llama_grammar.json_schema_to_gbnf(json.dumps(question.json_schema))
@@ -263,7 +264,7 @@ class _Engine:
         if compiled is None:
             compiled = self._runtime.grammar(text)
             if compiled is None:
-                raise InvalidInput("the grammar cannot be read", reason="BAD_GRAMMAR")
+                raise InvalidInput("the grammar cannot be compiled", reason="BAD_GRAMMAR")
             self._grammars[text] = compiled
             if len(self._grammars) > _GRAMMARS_KEPT:
                 self._grammars.popitem(last=False)[1].free()
@@ -272,7 +273,7 @@ class _Engine:
 
 
 def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:
-    """Writes a question in the template that the file carries (ChatML where it has none)."""
+    """Returns a formatter for the chat template of the file (ChatML if it has none)."""
     formatter = llama_chat_format.Jinja2ChatFormatter(
         template=runtime.template or llama_chat_format.CHATML_CHAT_TEMPLATE,
         eos_token=runtime.edge("eos"),
@@ -286,7 +287,7 @@ def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:
         system = {"role": "system", "content": question.system}
         try:
             return str(formatter(messages=[system, user]).prompt)
-        except Exception:  # some templates refuse the system role, each in its own way
+        except Exception:  # some templates reject the system role, with different errors
             user["content"] = f"{question.system}\n\n{question.user}"
             return str(formatter(messages=[user]).prompt)
 
@@ -294,15 +295,15 @@ def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:
 
 
 class LlamaCppBackend(ThreadedBackend[_Engine]):
-    """A GGUF model; see the module. A bad grammar is InvalidInput with reason BAD_GRAMMAR.
+    """Backend for a local GGUF model. `ask` raises InvalidInput (BAD_GRAMMAR) for a bad grammar.
 
     Args:
         path: The GGUF file.
-        model: Reference that is reported; the file's name by default.
-        threads: Threads of llama.cpp. They spin: leave cores to the others on this machine.
-        gpu_layers: Layers on the GPU; -1: all; None: all where this build finds a GPU.
-        context: Longest question and reply together; the model's own limit holds besides.
-        queue_limit: Questions that may wait.
+        model: Model reference to report; by default the file's name.
+        threads: Threads of llama.cpp. They spin, so leave cores for other processes.
+        gpu_layers: Layers on the GPU; -1: all; None: all if this build finds a GPU.
+        context: Maximum tokens of a question and its reply; limited by the model's own context.
+        queue_limit: Maximum queued questions.
 
     Raises:
         Unavailable: The file is missing or cannot be loaded (reason MODEL_NOT_LOADED).
@@ -326,7 +327,7 @@ class LlamaCppBackend(ThreadedBackend[_Engine]):
         self.parameters: int = self.engine.parameters
         """Number of the model's weights."""
         self.gpu_layers: int = self.engine.gpu_layers
-        """As loaded."""
+        """Layers on the GPU, as loaded; -1: all."""
         log.info(
             "model_loaded",
             model=self.model,

@@ -1,8 +1,6 @@
-"""llama.cpp's low-level interface, as far as the backend needs it: a model, the memory of what its
-sequences read, batches of tokens over several sequences, and grammars.
+"""Wrapper of llama.cpp's low-level API: model, KV cache, batches over sequences, and grammars.
 
-With `mentor_service.backends.llama_cpp` the only module that knows llama_cpp. Everything here is
-for one thread.
+Only this module and `mentor_service.backends.llama_cpp` import llama_cpp. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -20,17 +18,17 @@ from numpy.typing import NDArray
 from mentorgrad.errors import Unavailable
 
 _BATCH = 512
-"""Most tokens evaluated in one go."""
+"""Maximum tokens per evaluation."""
 
 _SLOTS, _TOGETHER = 6, 64
-"""Questions kept, and replies decoded together. What is kept is not free: each step passes over all
-cells in use, and a thousand of them cost a small model a tenth of its speed."""
+"""Sequences for cached questions, and for replies decoded in one batch. Cached questions are not
+free: each step iterates over all cells in use; a thousand of them slow a small model by a tenth."""
 _SLOTS_RECURRENT, _TOGETHER_RECURRENT = 2, 8
-"""The same for recurrent models, where every sequence takes memory of its own from the start."""
+"""The same for recurrent models, where every sequence allocates its own memory from the start."""
 
 _ROOM = 2
-"""Tokens that the memory holds, for each token of the context: beside the longest question and its
-reply there are other sessions' questions and further replies."""
+"""Size of the KV cache as a multiple of the context: besides the longest question and its reply,
+there must be space for other sessions' questions and further replies."""
 
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
@@ -39,64 +37,64 @@ Tokens = NDArray[np.int32]
 
 
 class Runtime:
-    """A loaded model with its memory; also a `mentor_service.backends.prefix_cache.SequenceMemory`.
+    """A loaded model with its KV cache; a `mentor_service.backends.prefix_cache.SequenceMemory`.
 
     Args:
         path: The GGUF file.
         threads: Threads of llama.cpp.
-        gpu_layers: Layers on the GPU; -1: all; None: all where this build finds a GPU.
-        context: Longest question and reply together; the model's own limit holds besides.
+        gpu_layers: Layers on the GPU; -1: all; None: all if this build finds a GPU.
+        context: Maximum tokens of a question and its reply; limited by the model's own context.
 
     Raises:
-        Unavailable: The file is missing or no model (reason MODEL_NOT_LOADED).
+        Unavailable: The file is missing or not a GGUF model (reason MODEL_NOT_LOADED).
     """
 
     def __init__(self, path: Path, threads: int, gpu_layers: int | None, context: int) -> None:
         if not path.is_file():
-            raise Unavailable(f"there is no model file {path}", reason="MODEL_NOT_LOADED")
-        # llama-cpp-python's own logger prints to standard error; what matters is raised.
+            raise Unavailable(f"the model file {path} does not exist", reason="MODEL_NOT_LOADED")
+        # llama-cpp-python's logger prints to standard error; errors are raised here instead.
         logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL + 1)
         llama_cpp.llama_backend_init()
         if gpu_layers is None:
             gpu_layers = -1 if llama_cpp.llama_supports_gpu_offload() else 0
         self.gpu_layers = gpu_layers
-        """As loaded."""
+        """Layers on the GPU, as loaded; -1: all."""
         wanted = llama_cpp.llama_model_default_params()
-        # Negative numbers mean the default to llama.cpp, and "all" here.
+        # To llama.cpp, negative numbers mean its default; here, all layers.
         wanted.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 0x7FFFFFFF
         self._model: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), wanted)
         if not self._model:
             raise Unavailable(f"{path} cannot be loaded as a GGUF model", reason="MODEL_NOT_LOADED")
         self.context: int = min(context, llama_cpp.llama_model_n_ctx_train(self._model))
-        """Longest question and reply together, in tokens."""
+        """Maximum tokens of a question and its reply together."""
         self.divisible: bool = not (
             llama_cpp.llama_model_is_recurrent(self._model)
             or llama_cpp.llama_model_is_hybrid(self._model)
         )
-        """Whether a sequence can be shared in part."""
+        """Whether a prefix of a sequence can be shared; not in recurrent models."""
         self.slots = _SLOTS if self.divisible else _SLOTS_RECURRENT
-        """Sequences for questions: 0 to `slots` - 1."""
+        """Number of sequences for questions, with ids 0 to `slots` - 1."""
         self.together = _TOGETHER if self.divisible else _TOGETHER_RECURRENT
-        """Sequences for replies: `slots` to `slots` + `together` - 1."""
+        """Number of sequences for replies, with ids from `slots` on."""
         self._ctx: Any = llama_cpp.llama_init_from_model(self._model, self._parameters(threads))
         if not self._ctx:
             llama_cpp.llama_model_free(self._model)
             raise Unavailable(
-                f"{path} cannot be loaded with a context of {self.context} tokens; "
-                "is there memory for it?",
+                f"{path} cannot be loaded with a context of {self.context} tokens, "
+                "possibly for lack of memory",
                 reason="MODEL_NOT_LOADED",
             )
         self.cells: int = llama_cpp.llama_n_ctx(self._ctx)
-        """Tokens that the memory holds in all; those that sequences share count once."""
+        """Size of the KV cache in tokens; a token shared by sequences takes one cell."""
         self.parameters: int = llama_cpp.llama_model_n_params(self._model)
         """Number of the model's weights."""
         self._memory = llama_cpp.llama_get_memory(self._ctx)
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self.vocabulary: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        """Number of the model's tokens."""
+        """Size of the vocabulary."""
         ends = [llama_cpp.llama_vocab_is_eog(self._vocab, i) for i in range(self.vocabulary)]
         self.ends: NDArray[np.intp] = np.flatnonzero(ends)
-        """Tokens that end a reply."""
+        """Ids of the end-of-generation tokens."""
         self._batch = _Batch(_BATCH)
 
     def _parameters(self, threads: int) -> Any:
@@ -104,7 +102,7 @@ class Runtime:
         wanted.n_ctx = _ROOM * self.context
         wanted.n_batch = wanted.n_ubatch = _BATCH
         wanted.n_seq_max = self.slots + self.together
-        # One buffer for all sequences, in which they share the cells of a common prefix.
+        # One buffer for all sequences, so that they share the cells of a common prefix.
         wanted.kv_unified = True
         wanted.n_threads = wanted.n_threads_batch = threads
         return wanted
@@ -114,21 +112,21 @@ class Runtime:
         llama_cpp.llama_free(self._ctx)
         llama_cpp.llama_model_free(self._model)
 
-    # -- words and tokens ---------------------------------------------------------------------
+    # -- tokenizer ----------------------------------------------------------------------------
 
     @property
     def template(self) -> str | None:
-        """The chat template that the file carries."""
+        """The chat template in the GGUF file; None: it has none."""
         template = llama_cpp.llama_model_chat_template(self._model, None)
         return None if template is None else str(template.decode())
 
     def edge(self, name: str) -> str:
-        """The ``bos`` or ``eos`` token as it is written; empty where the model has none."""
+        """Text of the ``bos`` or ``eos`` token; empty if the model has none."""
         token = getattr(llama_cpp, f"llama_vocab_{name}")(self._vocab)
         return self._piece(token, special=True).decode() if token >= 0 else ""
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of a text in which special tokens may be written out."""
+        """Tokenizes a text; special tokens in it are recognised."""
         data = text.encode()
         size = len(data) + 8
         tokens = (llama_cpp.llama_token * size)()
@@ -138,7 +136,7 @@ class Runtime:
         return list(tokens[:found])
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What tokens say, without the special ones."""
+        """Detokenizes, without special tokens."""
         return b"".join(map(self._piece, tokens)).decode(errors="replace")
 
     def _piece(self, token: int, special: bool = False) -> bytes:
@@ -150,7 +148,7 @@ class Runtime:
                 return room.raw[:found]
             size = -found
 
-    # -- the memory ---------------------------------------------------------------------------
+    # -- the KV cache -------------------------------------------------------------------------
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See `mentor_service.backends.prefix_cache.SequenceMemory`."""
@@ -159,7 +157,7 @@ class Runtime:
     def cut(self, sequence: int, length: int) -> None:
         """See `mentor_service.backends.prefix_cache.SequenceMemory`."""
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
-            raise RuntimeError("the model's memory cannot forget a part of a sequence")
+            raise RuntimeError("the KV cache cannot remove a part of a sequence")
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -167,12 +165,12 @@ class Runtime:
         """Evaluates tokens at the end of one sequence.
 
         Args:
-            tokens: At most 512.
-            position: Of the first one.
-            sequence: Holds the `position` tokens before.
+            tokens: At most 512 tokens.
+            position: Position of the first one.
+            sequence: Sequence id; the sequence holds the `position` tokens before.
 
         Returns:
-            Logits after the last one, (vocabulary,); of use until the next evaluation.
+            Logits after the last token, (vocabulary,); valid until the next evaluation.
         """
         n = len(tokens)
         positions = np.arange(position, position + n, dtype=np.int32)
@@ -180,15 +178,15 @@ class Runtime:
         return after
 
     def step(self, tokens: Sequence[int], position: int, sequences: Sequence[int]) -> Logits:
-        """Evaluates one token of each of several sequences of one length together.
+        """Evaluates one token for each of several sequences of equal length, as a batch.
 
         Args:
-            tokens: The next one of each sequence.
-            position: Theirs.
-            sequences: As many as tokens.
+            tokens: The next token of each sequence.
+            position: Their common position.
+            sequences: Sequence ids, one per token.
 
         Returns:
-            Logits of each, (sequences, vocabulary); of use until the next evaluation.
+            Logits, (sequences, vocabulary); valid until the next evaluation.
         """
         return self._evaluate(tokens, position, sequences, outputs=len(tokens))
 
@@ -203,16 +201,16 @@ class Runtime:
         return logits
 
     def grammar(self, text: str) -> Grammar | None:
-        """The compiled grammar at its start; None where it cannot be read.
+        """Compiles a GBNF grammar; None if it is invalid.
 
-        An unreadable one gives a null pointer, which would crash the process if it were used.
+        For an invalid grammar llama.cpp returns a null pointer, whose use would crash the process.
         """
         sampler = llama_cpp.llama_sampler_init_grammar(self._vocab, text.encode(), b"root")
         return Grammar(sampler) if sampler else None
 
 
 class _Batch:
-    """llama.cpp's batch over numpy's memory, which is filled without a loop."""
+    """A `llama_batch` over numpy arrays, which are filled without a Python loop."""
 
     def __init__(self, size: int) -> None:
         self._token = np.zeros(size, np.int32)
@@ -232,7 +230,7 @@ class _Batch:
         )
 
     def fill(self, tokens: Sequence[int], positions: Any, sequences: Any, outputs: int) -> Any:
-        """The batch with these tokens; the last `outputs` of them give logits."""
+        """Fills the batch; the last `outputs` tokens produce logits."""
         n = len(tokens)
         self._token[:n] = tokens
         self._position[:n] = positions
@@ -248,23 +246,24 @@ def _pointer(array: NDArray[Any], kind: Any) -> Any:
 
 
 class Grammar:
-    """Where a reply is in a grammar."""
+    """Parser state of a reply in a compiled grammar."""
 
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
 
     def copy(self) -> Grammar:
-        """Another one at the same place."""
+        """Returns a copy with the same state."""
         return Grammar(llama_cpp.llama_sampler_clone(self._sampler))
 
     def free(self) -> None:
-        """Must be called once, as the last."""
+        """Frees it; must be called exactly once, as the last call."""
         llama_cpp.llama_sampler_free(self._sampler)
 
     def allows(self, ids: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of these tokens may come next, (n,).
+        """Returns for each of these tokens whether it may come next, bool (n,).
 
-        A token takes microseconds; the whole vocabulary more than a small model's evaluation.
+        One token takes microseconds; the whole vocabulary takes longer than evaluating a small
+        model.
         """
         data = np.zeros(len(ids), dtype=_TOKEN_DATA)
         data["id"] = ids
@@ -279,5 +278,5 @@ class Grammar:
         return allowed
 
     def accept(self, token: int) -> None:
-        """Goes on by a token that is allowed; any other one would end the process."""
+        """Advances by an allowed token; a token that is not allowed would abort the process."""
         llama_cpp.llama_sampler_accept(self._sampler, token)

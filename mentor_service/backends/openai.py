@@ -1,11 +1,10 @@
-"""Any server that speaks the OpenAI chat protocol: llama-server, vLLM, Ollama, hosted ones.
+"""Backend for servers with the OpenAI chat API: llama-server, vLLM, Ollama, hosted ones.
 
-The reply's form is asked for in `response_format`, and the schema stands in the question too, since
-some servers ignore the one and some the other. A status of 200 promises nothing: the body is read
-up to a limit, parsed and checked. Redirects are not followed, cookies are not kept, and what is
-compressed is not taken, since a small body can hold a large one. Several samples are asked for in
-one request by `n`; from a server that ignores or refuses it, in some requests at once, each with a
-seed of its own.
+The JSON Schema of the reply is sent in `response_format` and in the prompt, since some servers
+ignore the one and some the other. Responses are not trusted: the body is read up to a limit, parsed
+and validated. Redirects are not followed, cookies are not kept, and compressed responses are
+rejected, since a small body can expand to a large one. Several samples are requested by `n` in one
+request; if a server ignores or rejects `n`, by concurrent requests with different seeds.
 """
 
 from __future__ import annotations
@@ -41,23 +40,23 @@ _MAX_BODY = 2 * 1024 * 1024
 _TRIES = 4
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 _LONGEST_WISH = 86_400.0
-"""Seconds; a longer `Retry-After` counts as this, which is beyond every deadline anyway."""
+"""Upper limit of `Retry-After`, seconds; longer than any deadline."""
 _MOST_TOKENS = 2**31
-"""A server that counts more cannot count."""
+"""Upper limit of plausible token counts; larger ones are taken as 0."""
 _CHECK_SECONDS = 5.0
 _CHARACTERS_A_TOKEN = 2.0
-"""Cautious: a question shorter than this certainly fits."""
+"""Conservative: a question shorter than this certainly fits."""
 _REQUESTS_AT_ONCE = 4
-"""For one question, where the server takes no `n`."""
+"""Concurrent requests per question, if the server does not support `n`."""
 
 
 class _Refused(Unavailable):
-    """The server does not take the request as it is."""
+    """The server rejected the request."""
 
 
 @dataclass(frozen=True)
 class _Said:
-    """What one response holds."""
+    """The content of one response."""
 
     texts: tuple[str, ...]
     finish_reasons: tuple[str, ...]
@@ -66,12 +65,12 @@ class _Said:
     reply_tokens: int
 
     def head(self, count: int) -> _Said:
-        """The first of its replies; what the server counted was generated all the same."""
+        """The first `count` replies; token counts stay, since all replies were generated."""
         return replace(self, texts=self.texts[:count], finish_reasons=self.finish_reasons[:count])
 
 
 class _Retry(Exception):
-    """Worth another try; carries the error to raise when there is none left."""
+    """The request may be retried; carries the error to raise after the last attempt."""
 
     def __init__(self, error: MentorgradError, after: float | None = None) -> None:
         super().__init__(str(error))
@@ -80,14 +79,18 @@ class _Retry(Exception):
 
 
 class OpenAIBackend:
-    """See the module. One instance serves one event loop.
+    """Backend for an OpenAI-compatible server. One instance serves one event loop.
 
     Args:
-        base_url: Up to and with the version, for example ``http://127.0.0.1:8080/v1``.
-        model: Name of the model at the server.
+        base_url: URL including the version, for example ``http://127.0.0.1:8080/v1``.
+        model: Model name on the server.
         api_key: Bearer token; empty: none is sent.
-        context_tokens: Longest question and reply together; the server's own limit holds besides.
-        queue_limit: Questions that may be under way.
+        context_tokens: Maximum tokens of a question and its reply; the server may have a lower
+            limit.
+        queue_limit: Maximum questions in progress.
+
+    Raises:
+        InvalidInput: `base_url` is not an http(s) URL, or `model` is empty.
     """
 
     name: ClassVar[str] = "openai"
@@ -106,13 +109,13 @@ class OpenAIBackend:
         except httpx.InvalidURL:
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host:
-            raise InvalidInput.field("base_url", f"must be an http(s) address, not {base_url!r}")
+            raise InvalidInput.field("base_url", f"must be an http(s) URL, not {base_url!r}")
         if not model:
-            raise InvalidInput.field("model", "must name the model at the server")
+            raise InvalidInput.field("model", "must be the model name on the server")
         headers = {"accept-encoding": "identity"}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
-        # The deadline of each question is what counts; this only bounds a connection attempt.
+        # Each question has its own deadline; this only bounds a connection attempt.
         limit = httpx.Timeout(None, connect=10.0)
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -121,8 +124,8 @@ class OpenAIBackend:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._queue_limit = queue_limit
-        self._talks: set[asyncio.Task[Any]] = set()
-        self._under_way = 0
+        self._exchanges: set[asyncio.Task[Any]] = set()
+        self._in_progress = 0
         self._takes_n = True
         self.model = model
         self.context_tokens = context_tokens
@@ -130,7 +133,7 @@ class OpenAIBackend:
     @property
     def waiting(self) -> int:
         """See `mentor_service.protocols.Backend`."""
-        return self._under_way
+        return self._in_progress
 
     async def ask(self, question: Question, timeout: float) -> Reply:
         """See `mentor_service.protocols.Backend`."""
@@ -139,24 +142,24 @@ class OpenAIBackend:
             raise InvalidInput(
                 "the question is longer than the model's context", reason="QUESTION_TOO_LONG"
             )
-        if self._under_way >= self._queue_limit:
+        if self._in_progress >= self._queue_limit:
             raise ResourceExhausted(
-                f"{self._under_way} questions are under way already", reason="MENTOR_BUSY"
+                f"{self._in_progress} questions are already in progress", reason="MENTOR_BUSY"
             )
         started = time.monotonic()
-        self._under_way += 1
+        self._in_progress += 1
         try:
             async with asyncio.timeout(timeout):
                 said = await self._samples(question, started + timeout)
         except TimeoutError:
             raise DeadlineExceeded(f"the server did not answer within {timeout:.1f} s") from None
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
         prompt = max(part.prompt_tokens for part in said)
         return Reply(
             texts=tuple(text for part in said for text in part.texts),
             prompt_tokens=prompt,
-            # The first request finds in the server's cache what there was; the others its question.
+            # Only the first request says what was cached before; the others find its prompt.
             evaluated_tokens=max(0, prompt - said[0].cached_tokens),
             reply_tokens=sum(part.reply_tokens for part in said),
             duration=timedelta(seconds=time.monotonic() - started),
@@ -164,7 +167,7 @@ class OpenAIBackend:
         )
 
     async def _samples(self, question: Question, deadline: float) -> list[_Said]:
-        """Responses that hold as many replies together as the question wants."""
+        """Requests as many replies as the question has samples, in one or more responses."""
         wanted = question.samples
         said: list[_Said] = []
         if wanted == 1 or self._takes_n:
@@ -180,45 +183,47 @@ class OpenAIBackend:
             lambda number: self._request(question, number, 1, deadline), range(first, wanted)
         )
         if wanted > 1 and self._takes_n:
-            # Servers that do not know `n` mostly pass over it. They are not asked again.
+            # Servers without `n` mostly ignore it. It is not sent to them again.
             self._takes_n = False
             log.info("llm_server_takes_no_n", model=self.model)
         return said + [part.head(1) for part in rest]
 
     async def _request(self, question: Question, number: int, count: int, deadline: float) -> _Said:
-        """`count` replies, from the question's `number`-th on."""
+        """Requests `count` replies, starting with the `number`-th sample of the question."""
         payload = _payload(self.model, question, number, count)
         return _said(await self._with_retries(payload, deadline))
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the server is not there, fails, or refuses the key.
+        """Health check: requests the list of models. Any status below 500 counts as healthy, except
+        401 and 403, since some servers have no such list.
 
-        It is asked for its models; one that has no such list answers that, which is an answer.
+        Raises:
+            Unavailable: The server cannot be reached, fails, or rejects the API key.
         """
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 status = await self._cancelled_once(self._look())
         except TimeoutError:
-            raise Unavailable("the LLM server does not answer") from None
+            raise Unavailable("the LLM server does not respond") from None
         except httpx.RequestError as error:
             name = type(error).__name__
             raise Unavailable(f"the LLM server cannot be reached ({name})") from None
         if status in (401, 403) or status >= 500:
-            raise Unavailable(f"the LLM server answers with status {status}")
+            raise Unavailable(f"the LLM server returned status {status}")
 
     async def close(self) -> None:
         """Closes the connections."""
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        await asyncio.gather(*self._exchanges, return_exceptions=True)
         await self._http.aclose()
 
-    async def _cancelled_once(self, talk: Coroutine[Any, Any, R]) -> R:
-        """Talks to the server in a task of its own, which is cancelled at most once.
+    async def _cancelled_once(self, exchange: Coroutine[Any, Any, R]) -> R:
+        """Runs an HTTP exchange in its own task, which is cancelled at most once.
 
-        httpx closes the connection on its way out. A second cancellation on that way, as when two
-        deadlines end in one moment, would leave it open, and a server that never stops talking.
+        On cancellation httpx closes the connection. A second cancellation meanwhile, as when two
+        deadlines expire at once, would leave it open, and the server would go on generating.
         """
-        task = asyncio.ensure_future(talk)
-        self._talks.add(task)
+        task = asyncio.ensure_future(exchange)
+        self._exchanges.add(task)
         task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
@@ -227,9 +232,9 @@ class OpenAIBackend:
             raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._talks.discard(task)
+        self._exchanges.discard(task)
         if not task.cancelled():
-            task.exception()  # nobody else may look, and asyncio complains of what nobody saw
+            task.exception()  # retrieved, or asyncio logs it as never retrieved
 
     async def _with_retries(self, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
         for turn in range(_TRIES):
@@ -238,7 +243,7 @@ class OpenAIBackend:
             except _Retry as retry:
                 pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**turn) * random.uniform(0.5, 1.0)
                 pause = max(pause, retry.after or 0.0)
-                # What cannot come in time is not waited for: the caller can do something else.
+                # A retry after the deadline is pointless: fail now.
                 if turn + 1 == _TRIES or time.monotonic() + pause >= deadline:
                     raise retry.error from None
                 log.info("llm_server_retry", reason=str(retry), pause=round(pause, 2))
@@ -258,7 +263,7 @@ class OpenAIBackend:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise Unavailable("the LLM server answered something that is not a JSON object")
+            raise Unavailable("the LLM server's response is not a JSON object")
         return document
 
     async def _post(self, path: str, payload: dict[str, Any]) -> tuple[httpx.Response, bytes]:
@@ -273,7 +278,7 @@ class OpenAIBackend:
 async def _some_at_once(
     request: Callable[[int], Awaitable[_Said]], numbers: Iterable[int]
 ) -> list[_Said]:
-    """The requests of these numbers, a few at once, in order; the first error ends the others."""
+    """Runs the requests, a few concurrently, results in order; an error cancels the others."""
     places = asyncio.Semaphore(_REQUESTS_AT_ONCE)
 
     async def run(number: int) -> _Said:
@@ -295,7 +300,7 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
         "model": model,
         "max_tokens": question.max_tokens,
         "temperature": question.temperature,
-        # Some servers take 32 bits only.
+        # Some servers accept 32 bits only.
         "seed": (question.seed + number) % 2**31,
     }
     if count > 1:
@@ -316,17 +321,17 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
 async def _limited_body(response: httpx.Response) -> bytes:
     coding = response.headers.get("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):
-        raise Unavailable("the LLM server's answer is compressed, which was not asked for")
+        raise Unavailable("the LLM server's response is compressed, which was not requested")
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
         if len(body) > _MAX_BODY:
-            raise Unavailable(f"the LLM server's answer exceeds {_MAX_BODY} bytes")
+            raise Unavailable(f"the LLM server's response exceeds {_MAX_BODY} bytes")
     return bytes(body)
 
 
 def _refuse(response: httpx.Response, body: bytes) -> None:
-    """Raises what a status other than 200 means."""
+    """Raises the error for a status other than 200."""
     status = response.status_code
     said = _message(body)
     if status in (408, 409, 425, 429) or status >= 500:
@@ -342,25 +347,25 @@ def _refuse(response: httpx.Response, body: bytes) -> None:
         raise InvalidInput(said, reason="QUESTION_TOO_LONG")
     if status in (401, 403):
         raise Unavailable(
-            f"the LLM server refused the key (status {status}); "
+            f"the LLM server rejected the API key (status {status}); "
             "set MENTORGRAD_MENTOR_OPENAI_API_KEY"
         )
-    raise _Refused(f"the LLM server refused the question with status {status} ({said})")
+    raise _Refused(f"the LLM server rejected the request with status {status} ({said})")
 
 
 def _message(body: bytes) -> str:
-    """What an error body says, in one short line."""
+    """The error message in a response body, as one short line."""
     try:
         document = json.loads(body)
         error = document.get("error", document)
         said = str(error.get("message", "") if isinstance(error, dict) else error)
     except (ValueError, AttributeError, RecursionError):
         said = body[:200].decode(errors="replace")
-    return _spelt(" ".join(said.split())[:200]) or "no reason given"
+    return _encodable(" ".join(said.split())[:200]) or "no reason given"
 
 
 def _seconds(header: str) -> float | None:
-    """What ``Retry-After`` asks for: seconds, or a date."""
+    """Parses ``Retry-After``, seconds or a date, to seconds; None: neither."""
     try:
         seconds = float(header)
     except ValueError:
@@ -373,8 +378,8 @@ def _seconds(header: str) -> float | None:
     return min(max(0.0, seconds), _LONGEST_WISH)  # in this order, NaN becomes 0
 
 
-def _spelt(text: str) -> str:
-    # JSON can spell lone surrogates, which UTF-8 and so the wire cannot.
+def _encodable(text: str) -> str:
+    # JSON can escape lone surrogates, which UTF-8, and so protobuf, cannot encode.
     return text.encode("utf-8", "replace").decode()
 
 
@@ -385,12 +390,12 @@ def _said(body: dict[str, Any]) -> _Said:
     except (KeyError, IndexError, TypeError, AttributeError):
         texts = []
     if not texts:
-        raise Unavailable("the LLM server's answer holds no message")
+        raise Unavailable("the LLM server's response contains no message")
     if not all(isinstance(text, str) for text in texts):
-        raise Unavailable("the LLM server's answer holds no text")
+        raise Unavailable("the LLM server's response contains no text")
     usage = _mapping(body.get("usage"))
     return _Said(
-        texts=tuple(map(_spelt, texts)),
+        texts=tuple(map(_encodable, texts)),
         finish_reasons=tuple("length" if reason == "length" else "stop" for reason in finishes),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),

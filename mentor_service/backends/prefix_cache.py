@@ -1,13 +1,13 @@
-"""Which questions' prefixes a model's memory holds, and how much room is left beside them.
+"""Prefix cache: which questions a model's KV cache holds, so that prefixes are not evaluated again.
 
-Each slot is one sequence of the memory and holds the tokens of one earlier question. A new question
-goes on from the longest prefix that any slot shares with it: in the slot itself where the question
-only adds to it, in another slot that shares the prefix's cells where it goes another way. So
-sessions that take turns each find their own, and nothing that is still there is evaluated again.
-A question that is asked again stays in its slot, and is evaluated from its last token on.
+Each slot is one sequence of the KV cache and holds the tokens of one earlier question. A new
+question starts from the longest prefix that it shares with any slot: in the slot itself if the
+question extends it, otherwise in another slot that shares the prefix's cells. So alternating
+sessions each find their own prefix. A repeated question stays in its slot, and only its last token
+is evaluated again.
 
-Cells are counted, not slots only: those that two slots share count once, and the slots least
-recently used go when there is no room.
+The cache counts cells as well as slots: cells shared by several slots count once, and the least
+recently used slots are evicted when there is no space.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ import numpy as np
 
 
 class SequenceMemory(Protocol):
-    """What a model has read, by sequence."""
+    """The KV cache of a model, by sequence."""
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Lets the empty sequence `target` share the first `length` tokens of `source`."""
+        """Makes the empty sequence `target` share the first `length` tokens of `source`."""
         ...
 
     def cut(self, sequence: int, length: int) -> None:
-        """Leaves the first `length` tokens of a sequence; cells that no other one shares are
-        free."""
+        """Truncates a sequence to its first `length` tokens; frees cells that no other sequence
+        shares."""
         ...
 
 
 @dataclass(eq=False)
 class CachedPrefix:
-    """One question that was read, or the part of it that was."""
+    """A slot: one question, or the part of it that was evaluated."""
 
     sequence: int
-    """Its number in the memory."""
+    """Sequence id in the KV cache."""
     tokens: list[int] = field(default_factory=list)
-    """What the sequence holds."""
+    """Tokens that the sequence holds."""
     cells: list[int] = field(default_factory=list)
-    """A name for the cell of each token; slots that share a cell name it alike."""
+    """Cell id of each token; slots that share a cell have the same id."""
 
     def shared(self, tokens: Sequence[int]) -> int:
-        """Length of the prefix that the slot shares with `tokens`."""
+        """Length of the common prefix with `tokens`."""
         length = min(len(self.tokens), len(tokens))
         differing = np.flatnonzero(np.asarray(self.tokens[:length]) != np.asarray(tokens[:length]))
         return int(differing[0]) if len(differing) else length
 
 
 class PrefixCache:
-    """See the module. For one thread.
+    """Cache of evaluated prompts by prefix, with LRU eviction. Not thread-safe.
 
     Args:
-        memory: Where sequences 0 to `slots` - 1 are this object's alone.
-        slots: Most questions kept; at least two, one to go on from and one to go on in.
-        cells: Tokens that the memory holds in all; shared ones count once.
-        divisible: Whether a sequence can be shared in part. Recurrent models cannot: they only
-            go on from the end of what they read.
+        memory: KV cache; sequences 0 to `slots` - 1 belong to this object.
+        slots: Maximum questions kept; at least two: a source and a target.
+        cells: Size of the KV cache in tokens; shared ones count once.
+        divisible: Whether a prefix of a sequence can be shared. In recurrent models it cannot:
+            they only continue from the end of a sequence.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class PrefixCache:
         self._names = count()
 
     def take(self, tokens: Sequence[int]) -> CachedPrefix:
-        """A slot that holds the longest prefix there is of a question, and nothing else.
+        """Returns a slot that holds the longest cached prefix of a question, and nothing else.
 
-        At least the last token is left out, since only evaluating it tells what comes next. The
-        caller evaluates the rest, and tells `grew` of every piece of it.
+        The prefix excludes at least the last token, which must be evaluated to get logits. The
+        caller evaluates the rest, and calls `grew` for every chunk of it.
         """
         best, length = self._best(tokens)
         if best is None or length < len(best.tokens):
@@ -90,12 +90,12 @@ class PrefixCache:
         return best
 
     def _best(self, tokens: Sequence[int]) -> tuple[CachedPrefix | None, int]:
-        """The slot that shares most with a question but its last token, and how much."""
+        """The slot with the longest common prefix, last token excluded, and its length."""
         best: CachedPrefix | None = None
         most = (0, False)
         for slot in self._slots:
             shared = slot.shared(tokens[:-1])
-            # Of equals, one that the question only adds to or repeats: it needs no further slot.
+            # On a tie, prefer a slot that the question extends or repeats: no new slot is needed.
             whole = len(slot.tokens) == shared or slot.tokens == list(tokens)
             usable = self._divisible or len(slot.tokens) == shared
             if usable and (shared, whole) >= most:
@@ -114,30 +114,30 @@ class PrefixCache:
         return slot
 
     def grew(self, slot: CachedPrefix, tokens: Sequence[int]) -> None:
-        """Notes that `tokens` were evaluated at the end of a slot."""
+        """Records that `tokens` were evaluated at the end of a slot."""
         slot.tokens.extend(tokens)
         slot.cells.extend(next(self._names) for _ in tokens)
 
     def room(self, slot: CachedPrefix, needed: int) -> int:
-        """Makes room beside a slot at the cost of the others, as far as that is necessary.
+        """Frees cells by evicting other slots, as far as necessary.
 
         Args:
-            slot: Stays.
-            needed: Cells wanted.
+            slot: Slot that is not evicted.
+            needed: Cells needed.
 
         Returns:
-            Cells that are free; fewer than `needed` when even the others' end does not give them.
+            Number of free cells; less than `needed` if evicting all others is not enough.
         """
         while (free := self.cells - self.used()) < needed and len(self._slots) > 1:
             self._drop(next(other for other in self._slots if other is not slot))
         return free
 
     def used(self) -> int:
-        """Cells that the slots take."""
+        """Number of cells used by the slots."""
         return len(set().union(*(slot.cells for slot in self._slots)))
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Evicts all slots."""
         while self._slots:
             self._drop(self._slots[0])
 

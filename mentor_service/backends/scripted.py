@@ -1,4 +1,4 @@
-"""Replies out of a script: a backend without a model, for tests and for trying out a trainer."""
+"""A backend with scripted replies instead of a model, for tests and for trying out a trainer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from mentorgrad.errors import (
 )
 
 Script = Callable[[Question], str | MentorgradError]
-"""Gives a reply to a question, or the error to raise; called once for each sample."""
+"""Returns the reply to a question, or the error to raise; called once per sample."""
 
 
 def repeat(replies: Iterable[str | MentorgradError]) -> Script:
-    """A script that gives the replies in turn, and starts again after the last."""
+    """Returns a script that cycles through the replies.
+
+    Raises:
+        InvalidInput: There are no replies.
+    """
     listed = list(replies)
     if not listed:
         raise InvalidInput("a script needs at least one reply")
@@ -37,13 +41,13 @@ def repeat(replies: Iterable[str | MentorgradError]) -> Script:
 
 
 class ScriptedBackend:
-    """Answers from a script; otherwise it keeps to all that the protocol says.
+    """Backend that answers from a script; otherwise it follows the `Backend` protocol.
 
     Args:
-        script: Gives each reply or error.
-        delay: Seconds that every answer takes. Answers are given one after the other.
-        context_tokens: Longest question and reply together, in words.
-        queue_limit: Questions that may wait.
+        script: Returns each reply or error.
+        delay: Duration of every answer, seconds. Questions are answered one at a time.
+        context_tokens: Maximum words of a question and its reply together.
+        queue_limit: Maximum queued questions.
     """
 
     name: ClassVar[str] = "scripted"
@@ -59,9 +63,9 @@ class ScriptedBackend:
         self.model = "scripted"
         self.context_tokens = context_tokens
         self.questions: list[Question] = []
-        """Every question that was taken up, in order."""
+        """Every question processed, in order."""
         self.cancelled = 0
-        """Answers that nobody waited for to the end."""
+        """Number of answers that were cancelled or timed out."""
         self._script = script
         self._delay = delay
         self._queue_limit = queue_limit
@@ -79,7 +83,7 @@ class ScriptedBackend:
         await self.check()
         if self._waiting > self._queue_limit:
             raise ResourceExhausted(
-                f"{self._waiting} questions wait already",
+                f"{self._waiting} questions are already queued",
                 retry_after=self._delay * self._waiting,
                 reason="MENTOR_BUSY",
             )
@@ -103,8 +107,8 @@ class ScriptedBackend:
         words = len(f"{question.system} {question.user}".split())
         if words + question.max_tokens > self.context_tokens:
             raise InvalidInput(
-                f"the question has {words} words and the reply may have {question.max_tokens}, "
-                f"more than {self.context_tokens}",
+                f"the question has {words} words and the reply up to {question.max_tokens}, "
+                f"together more than the context of {self.context_tokens}",
                 reason="QUESTION_TOO_LONG",
             )
         await asyncio.sleep(self._delay)
@@ -127,8 +131,8 @@ class ScriptedBackend:
     async def check(self) -> None:
         """Raises `Unavailable` after `close`."""
         if self._closed:
-            raise Unavailable("the script was closed")
+            raise Unavailable("the scripted backend is closed")
 
     async def close(self) -> None:
-        """Refuses every further question."""
+        """Makes `ask` and `check` raise `Unavailable`."""
         self._closed = True

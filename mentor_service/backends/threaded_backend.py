@@ -1,7 +1,7 @@
-"""A model that is for one thread, behind a bounded line of questions.
+"""An asyncio backend for a single-threaded model, with a worker thread and a bounded queue.
 
-The thread loads the model, owns it and answers one question after the other. What nobody waits
-for any more is taken out of the line, or stopped if it is under way.
+The worker thread loads the model, owns it and answers one question at a time. A question whose
+asker gave up is removed from the queue, or stopped if it is in progress.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ log = structlog.get_logger(__name__)
 
 
 _STUCK_SECONDS = 30.0
-"""An engine looks at the time before every step, so this long after it something is wrong."""
+"""Engines check the deadline before every step; this long after it, the worker counts as stuck."""
 
 _PROBE = Question("", "Hello", "", None, max_tokens=1, temperature=0.0, seed=0)
 _PROBE_SECONDS = 10.0
 
 
 class Interrupted(Exception):
-    """Nobody waits for this answer any more."""
+    """The asker gave up, or the deadline has passed."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What an engine gives."""
+    """The replies of an engine to one question."""
 
     texts: tuple[str, ...]
-    """Untouched, one a sample."""
+    """Raw replies, one per sample."""
     prompt_tokens: int
     """Tokens of the question."""
     evaluated_tokens: int
-    """Those that no cache had."""
+    """Tokens of the question that were not in the prefix cache."""
     reply_tokens: int
-    """Tokens of all replies."""
+    """Tokens of all replies together."""
     finish_reasons: tuple[str, ...]
-    """See `mentor_service.protocols.Reply`, one a sample."""
+    """One per sample; see `mentor_service.protocols.Reply`."""
 
 
 class Engine(Protocol):
-    """A model for one thread."""
+    """A model that is used by one thread only."""
 
     context: int
-    """Longest question and reply together, in tokens."""
+    """Maximum tokens of a question and its reply together."""
 
     def generate(self, question: Question, check: Callable[[], None]) -> Generated:
-        """Answers; calls `check` before every step, which raises when it should stop."""
+        """Generates the replies; calls `check` before every step, which raises to stop."""
         ...
 
     def close(self) -> None:
@@ -78,14 +78,14 @@ E = TypeVar("E", bound=Engine)
 
 @dataclass(eq=False)
 class _Job:
-    """One question in the line."""
+    """A queued question."""
 
     question: Question
     asked: float
     deadline: float
     future: Future[Reply] = field(default_factory=Future)
     asker: Context = field(default_factory=copy_context)
-    """Which session asks, for the log."""
+    """Context of the asker, whose session id appears in the log."""
     abandoned: bool = False
 
     def check(self) -> None:
@@ -94,36 +94,36 @@ class _Job:
 
 
 class ThreadedBackend(Generic[E]):
-    """See the module. Safe to use from any thread or loop.
+    """Backend with one worker thread around an `Engine`. Safe to use from any thread or loop.
 
     Args:
-        model: Reference that is reported.
-        load: Makes the engine; called in the worker thread, and its errors are raised here.
-        queue_limit: Questions that may wait.
+        model: Model reference to report.
+        load: Creates the engine. Called in the worker thread; its errors are raised here.
+        queue_limit: Maximum queued questions.
     """
 
     def __init__(self, model: str, load: Callable[[], E], queue_limit: int) -> None:
         self.model = model
         self._queue_limit = queue_limit
-        self._line: deque[_Job] = deque()
+        self._queue: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._present: _Job | None = None
         self._is_failing = False
-        self._seconds = 1.0  # of a recent answer, for the hint when to try again
+        self._seconds = 1.0  # moving average per answer, for `retry_after`
         loaded: Future[E] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(loaded, load), name=type(self).__name__, daemon=True
         )
         self._thread.start()
         self.engine = loaded.result()
-        """For reading what was loaded; using it is the thread's business."""
+        """For reading attributes only; the worker thread alone uses the engine."""
         self.context_tokens = self.engine.context
 
     @property
     def waiting(self) -> int:
-        """Questions in the line."""
-        return len(self._line)
+        """Number of queued questions."""
+        return len(self._queue)
 
     async def ask(self, question: Question, timeout: float) -> Reply:
         """See `mentor_service.protocols.Backend`."""
@@ -132,13 +132,13 @@ class ThreadedBackend(Generic[E]):
         with self._changed:
             if self._closed:
                 raise Unavailable("the model was unloaded")
-            if len(self._line) >= self._queue_limit:
+            if len(self._queue) >= self._queue_limit:
                 raise ResourceExhausted(
-                    f"{len(self._line)} questions wait already",
-                    retry_after=self._seconds * (len(self._line) + 1),
+                    f"{len(self._queue)} questions are already queued",
+                    retry_after=self._seconds * (len(self._queue) + 1),
                     reason="MENTOR_BUSY",
                 )
-            self._line.append(job)
+            self._queue.append(job)
             self._changed.notify()
         try:
             async with asyncio.timeout(timeout):
@@ -151,24 +151,27 @@ class ThreadedBackend(Generic[E]):
     def _abandon(self, job: _Job) -> None:
         job.abandoned = True
         with self._changed, contextlib.suppress(ValueError):
-            self._line.remove(job)
+            self._queue.remove(job)
 
     async def check(self) -> None:
-        """Raises `Unavailable` when the worker thread is gone or stuck in an answer, or when the
-        model failed in its last one and does so again."""
+        """Health check; after a failed generation it asks a short test question.
+
+        Raises:
+            Unavailable: The worker thread has ended or is stuck, or the model fails again.
+        """
         if self._closed or not self._thread.is_alive():
             raise Unavailable("the model was unloaded")
         present = self._present
         if present is not None and time.monotonic() > present.deadline + _STUCK_SECONDS:
-            raise Unavailable("the model does not come back from a question whose time is over")
+            raise Unavailable("the model is stuck in a question whose deadline has passed")
         if self._is_failing:
             await self.ask(_PROBE, _PROBE_SECONDS)
 
     async def close(self) -> None:
-        """Ends the present answer, refuses the waiting ones and frees the model."""
+        """Stops the current answer, fails the queued questions and frees the model."""
         with self._changed:
             self._closed = True
-            waiting, self._line = self._line, deque()
+            waiting, self._queue = self._queue, deque()
             self._changed.notify()
         for job in waiting:
             _fail(job, Unavailable("the model was unloaded"))
@@ -191,8 +194,8 @@ class ThreadedBackend(Generic[E]):
 
     def _next(self) -> _Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._line)
-            return None if self._closed else self._line.popleft()
+            self._changed.wait_for(lambda: self._closed or self._queue)
+            return None if self._closed else self._queue.popleft()
 
     def _answer(self, engine: E, job: _Job) -> None:
         def check() -> None:
@@ -212,7 +215,7 @@ class ThreadedBackend(Generic[E]):
         except Exception as error:
             self._is_failing = True
             log.error("generation_failed", exc_info=error)
-            _fail(job, Unavailable("the model failed; the mentor's log says more"))
+            _fail(job, Unavailable("the model failed; see the mentor's log"))
         else:
             self._is_failing = False
             now = time.monotonic()

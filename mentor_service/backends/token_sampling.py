@@ -1,8 +1,8 @@
-"""Drawing the next token out of a model's logits, in numpy.
+"""Samples the next token from a model's logits, in numpy.
 
-llama.cpp's own chain (top-k, top-p, min-p, temperature) with its defaults, on the few tokens that
-can come through it: min-p cuts at a known distance from the likeliest token, so that most of a
-vocabulary never has to be sorted.
+Implements llama.cpp's sampler chain (top-k, top-p, min-p, temperature) with its defaults, but only
+on the tokens that can pass it: min-p cuts at a known distance from the most likely token, so most
+of the vocabulary need not be sorted.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ TOP_K, TOP_P, MIN_P = 40, 0.95, 0.05
 """Sampling defaults of llama.cpp."""
 
 _SPAN = 10.0
-"""Logits below the largest one that are looked at. Min-p cuts at 3; what lies between counts for
-top-p only, and the 40 likeliest have less than 0.002 of their mass below this."""
+"""Tokens whose logit is further below the largest one are ignored. Min-p cuts at a distance of 3;
+tokens in between matter for top-p only, and the top 40 have less than 0.002 of their probability
+mass below this limit."""
 
 
 def likely(logits: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The tokens that `draw` can draw, and those that matter for it.
+    """Returns the ids of the tokens that matter for `draw`.
 
     Args:
-        logits: Of the whole vocabulary, (vocabulary,).
+        logits: Logits of the whole vocabulary, (vocabulary,).
 
     Raises:
-        RuntimeError: The logits are no numbers.
+        RuntimeError: The logits are NaN.
     """
     found = np.flatnonzero(logits >= logits.max() - _SPAN)
     if not len(found):
-        raise RuntimeError("the model's logits are no numbers")
+        raise RuntimeError("the model returned NaN logits")
     return found
 
 
 def likeliest(logits: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """The `count` tokens of the largest logits, in no order."""
+    """Returns the ids of the `count` largest logits, unordered."""
     count = min(count, len(logits))
     return np.argpartition(logits, -count)[-count:]
 
@@ -42,13 +43,13 @@ def likeliest(logits: NDArray[np.float32], count: int) -> NDArray[np.intp]:
 def draw(
     ids: NDArray[np.intp], logits: NDArray[np.float32], temperature: float, uniform: float
 ) -> int:
-    """One of `ids`.
+    """Samples one of `ids`.
 
     Args:
-        ids: Tokens, (n,); at least one.
-        logits: Theirs, (n,); finite.
-        temperature: 0: the likeliest.
-        uniform: What decides, from [0, 1).
+        ids: Token ids, (n,); at least one.
+        logits: Their logits, (n,); finite.
+        temperature: Sampling temperature; 0: the most likely token.
+        uniform: Uniform random number from [0, 1).
     """
     if temperature <= 0:
         return int(ids[np.argmax(logits)])
@@ -58,7 +59,7 @@ def draw(
     mass = np.exp(below)
     reached = np.cumsum(mass / mass.sum())
     kept = below[: int(np.searchsorted(reached, TOP_P)) + 1]
-    # Falling, and so is the mass: what min-p keeps is a head of it, never empty.
+    # Sorted descending: min-p keeps a prefix, which is never empty.
     kept = kept[kept >= np.log(MIN_P)]
     weights = np.cumsum(np.exp(kept / temperature))
     chosen = int(np.searchsorted(weights, uniform * weights[-1], side="right"))

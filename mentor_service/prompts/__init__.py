@@ -1,8 +1,8 @@
-"""Every question that is put to an LLM: one module a family, and `facts` for what they share.
+"""The prompts of all strategies: one module per family; `question_facts` has what they share.
 
-A question is a pure function of `QuestionFacts` and of the candidates that a strategy chose to
-show. Its wording follows from the fields of the model's profile. Examples in it are written by
-`mentor_service.formats`, whose forms `mentor_service.parsing` reads.
+A prompt is a pure function of `QuestionFacts` and of the candidates that a strategy chose to show.
+Its wording depends on the fields of the model profile. `mentor_service.formats` writes the examples
+in it, in the formats that `mentor_service.parsing` reads.
 """
 
 from mentor_service.prompts.candidate_lists import climb, exploit, explore, trajectory

@@ -1,4 +1,4 @@
-"""Questions that show a list of candidates and ask for more: `maao`, `leo`, `opro`."""
+"""Prompts that show a list of candidates and ask for more: `maao`, `leo`, `opro`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mentor_service.prompts.question_facts import (
 )
 
 _BUCKET = 5
-"""Scores are shown in steps of this many, so that noise does not look like a difference."""
+"""Scores are rounded to multiples of this, so that noise does not look like a difference."""
 
 
 def trajectory(facts: QuestionFacts) -> Message:
-    """The best so far, worst to best, and a wish for better ones."""
+    """Shows the best candidates so far, worst first, and asks for better ones."""
     if not facts.profile.rules:
         return compose(
             facts,
@@ -34,7 +34,7 @@ def trajectory(facts: QuestionFacts) -> Message:
 
 
 def explore(facts: QuestionFacts) -> Message:
-    """All sorts of candidates, and a wish for ones that are unlike them and each other."""
+    """Shows varied candidates, and asks for ones that differ from them and from each other."""
     if not facts.profile.rules:
         heading = _EARLIER_POINTS if facts.numbers else _EARLIER_TRIES
         these = "these and from " if facts.shown else ""
@@ -49,7 +49,7 @@ def explore(facts: QuestionFacts) -> Message:
 
 
 def exploit(facts: QuestionFacts) -> Message:
-    """The best candidates only, and a wish for ones near them."""
+    """Shows the best candidates only, and asks for similar ones."""
     if not facts.profile.rules:
         return compose(
             facts,
@@ -65,7 +65,7 @@ def exploit(facts: QuestionFacts) -> Message:
 
 
 def climb(facts: QuestionFacts) -> Message:
-    """The best so far with bucketed scores, the highest last, and a wish for higher ones."""
+    """Shows the best so far with rounded scores, the highest last, and asks for higher ones."""
     context = []
     if facts.shown:
         context.append(f"{facts.things().capitalize()} with their scores, the highest last:")
@@ -85,8 +85,9 @@ _EARLIER_POINTS = "Points so far, the worst first, with their value:"
 
 
 def _scores(facts: QuestionFacts) -> list[int]:
-    """Scores from 0 to 100: for classes the mean probability of the right one (the geometric mean,
-    ``exp(-loss)``); for functions, whose values have no scale, from the worst shown to the best."""
+    """Rounded scores from 0 to 100. For classifiers, the geometric mean probability of the correct
+    class, ``exp(-loss)``; for functions, whose values have no scale, linear from the worst shown to
+    the best."""
     losses = [item.loss for item in facts.shown]
     if facts.numbers:
         spread = max(losses) - min(losses) or 1.0

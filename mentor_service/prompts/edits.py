@@ -1,4 +1,4 @@
-"""Questions about one candidate that is to be changed: `gpo`, `directional`, `reflect`."""
+"""Prompts that ask to change one candidate: `gpo`, `directional`, `reflect`."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Move:
     """A step from one candidate to another."""
 
     before: Shown
-    """Where it began."""
+    """Candidate before the move."""
     after: Shown
-    """Where it led."""
+    """Candidate after the move."""
 
 
 def amend(facts: QuestionFacts, present: Shown, budget: int) -> Message:
-    """A phrase, others like it, and a wish for small changes of it.
+    """Shows a phrase and similar ones, and asks for small changes of it.
 
     Args:
-        facts: The facts; the candidates like the present one are shown.
-        present: What is to be changed.
-        budget: Most words that may change.
+        facts: The facts, with the similar candidates.
+        present: Candidate to change.
+        budget: Maximum number of changed words.
     """
     words = "one word" if budget == 1 else f"{budget} words"
     return compose(
@@ -56,13 +56,13 @@ def follow(
     present: Shown | None,
     places: Sequence[PositionHints],
 ) -> Message:
-    """Moves with what they did to the loss, the direction of the gradient, and a wish to go on.
+    """Shows moves with their change of the loss and the gradient's direction; asks to continue.
 
     Args:
         facts: The facts.
-        moves: The least useful first.
-        present: Where the descent stands; None: not known.
-        places: What the gradient says of each position of it.
+        moves: Moves, the least useful first.
+        present: The incumbent; None: not known.
+        places: Gradient hints per position of the incumbent.
     """
     context = ["Moves, and what each did to the loss:"] if moves else []
     context += [_move(move) for move in moves]
@@ -71,14 +71,14 @@ def follow(
     if places:
         context.append("Words that the gradient favours, place by place:")
         context += [_place(facts, place) for place in places]
-    # The places say more than a list of all words together would.
+    # The hints per position replace the list of all favoured words.
     facts = replace(facts, hints=())
     toward = ", further in the directions that lowered the loss" if moves else " of lower loss"
     return compose(facts, context, f"{facts.wanted('new')}{toward}.")
 
 
 def criticise(facts: QuestionFacts, present: Shown) -> Message:
-    """What a phrase gets wrong (the train rows shown), and the question what is wrong with it."""
+    """Shows a phrase and train rows that it misclassifies, and asks what is wrong with it."""
     lines = [
         f'The phrase "{plain(present.text)}" is put in front of each of these words: '
         f"{labels(facts.card)}.",
@@ -91,7 +91,7 @@ def criticise(facts: QuestionFacts, present: Shown) -> Message:
 
 
 def mend(facts: QuestionFacts, present: Shown, critique: str) -> Message:
-    """A phrase, what it gets wrong (the train rows shown) and why, and a wish for better ones."""
+    """Shows a phrase, train rows that it misclassifies and a critique; asks for better phrases."""
     context = ["The phrase to improve:", entry(facts, present)]
     if facts.exemplars:
         context.append("Texts that it gets wrong, or hardly right:")

@@ -1,4 +1,4 @@
-"""Questions that breed candidates from parents: `evoprompt`."""
+"""Prompts for crossover and mutation of candidates: `evoprompt`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mentor_service.prompts.question_facts import (
 
 
 def cross(facts: QuestionFacts, parents: Sequence[Shown]) -> Message:
-    """Two parents, to be crossed and then mutated (genetic algorithm)."""
+    """Shows two parents, and asks for crossover and mutation (genetic algorithm)."""
     things = facts.things()
     return compose(
         facts,
@@ -25,8 +25,8 @@ def cross(facts: QuestionFacts, parents: Sequence[Shown]) -> Message:
 
 
 def differ(facts: QuestionFacts, base: Shown, pair: Sequence[Shown], best: Shown) -> Message:
-    """Where two candidates differ, put onto the best one, and crossed with a base (differential
-    evolution)."""
+    """Asks to change the parts in which two candidates differ, to put them into the best one, and
+    to cross the result with a base (differential evolution)."""
     one, other = pair
     return compose(
         facts,

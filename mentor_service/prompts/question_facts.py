@@ -1,7 +1,7 @@
-"""What questions are made of: the facts, and the blocks that most questions share.
+"""Building blocks of prompts: the facts of a question, and text blocks that most prompts share.
 
-Texts from outside (descriptions, labels, projected words, train rows) go through `plain`, so that
-they cannot carry line breaks or a chat template's own marks into a question.
+External texts (descriptions, labels, projected words, train rows) go through `plain`, so that they
+cannot inject line breaks or chat template markers into a prompt.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXAMPLE_PHRASES = (
     "I am writing because of my",
     "please help me with the",
 )
-"""Phrases of the worked example for small models; a reply that repeats one brings no news."""
+"""Phrases of the worked example for small models; replies that repeat one are dropped."""
 
 _EXAMPLE_TOPIC = "what a guest's letter to a hotel is about"
 _EXAMPLE_WORDS = ("room", "breakfast", "noise")
@@ -40,17 +40,17 @@ _LEADS = {
     "role": "You are an editor who writes short phrases that say what a text is about. Each stands "
     "in front of a word.",
 }
-"""How the instruction is worded for models that are shown an example, by the option `wording`."""
+"""Instruction by the option `wording`, for profiles that show an example."""
 
 _ADVISERS = {
     "instruct": _ADVISER,
     "bare": "Answer with JSON only.",
     "role": f"You are the most experienced mentor of a young optimiser. {_ADVISER}",
 }
-"""The same for models that are told rules."""
+"""Instruction by the option `wording`, for profiles that state rules."""
 
 WORDINGS = tuple(_LEADS)
-"""Ways to word the instruction, the default first."""
+"""Values of the option `wording`, the default first."""
 
 _MARKS = re.compile(r"<\|.*?\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
 _SHOWN_LABELS = 30
@@ -59,81 +59,80 @@ _SHOWN_WORDS = 60
 
 
 class Message(NamedTuple):
-    """A question in words."""
+    """System and user prompt of a question."""
 
     system: str
-    """The instruction; empty where the profile takes none."""
+    """System prompt; may be empty."""
     user: str
-    """The question."""
+    """User prompt."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One candidate as a question shows it."""
+    """One candidate as shown in a prompt."""
 
     text: str
-    """Words, or the numbers."""
+    """Text, or the numbers as text."""
     loss: float
-    """On the selection split."""
+    """Loss on the selection split."""
     accuracy: float | None = None
-    """On the selection split, where there are classes."""
+    """Accuracy on the selection split; None for functions."""
     toward: str = ""
-    """Words that the descent moved towards."""
+    """Words that gradient descent moved towards."""
     source: str = ""
     """``snapshot``, ``projection`` or ``proposal``."""
 
 
 @dataclass(frozen=True)
 class QuestionFacts:
-    """The facts of one question."""
+    """Everything that a prompt may show: task, constraints, candidates, hints and train rows."""
 
     card: TaskCard
-    """The job."""
+    """The task."""
     limits: Constraints
-    """What a proposal must satisfy; `max_words` is what the profile writes at most."""
+    """Constraints on proposals; `max_words` is limited by the profile too."""
     profile: Profile
-    """What form of question the model can follow."""
+    """Model profile, which determines the form of the question."""
     count: int
-    """Proposals that one reply should hold."""
+    """Proposals requested per reply."""
     shown: tuple[Shown, ...] = ()
-    """Candidates, the worst first; fewer than the strategy chose when the question was too long."""
+    """Candidates, worst first; fewer than the strategy chose if the question was too long."""
     hints: tuple[PositionHints, ...] = ()
-    """Gradient hints to show; empty unless the strategy or its options say so."""
+    """Gradient hints to show; empty unless the strategy or its options want them."""
     only: tuple[str, ...] = ()
-    """The only words that a proposal may have; empty: any."""
+    """Allowed words of a proposal; empty: any."""
     exemplars: tuple[Exemplar, ...] = ()
     """Train rows to show."""
     problem: str = ""
-    """What was wrong with earlier replies to this question; empty the first time."""
+    """Why items of earlier replies were dropped; empty in the first round."""
     wording: str = WORDINGS[0]
-    """How the instruction is worded; one of `WORDINGS`."""
+    """Wording of the instruction; one of `WORDINGS`."""
 
     @property
     def numbers(self) -> bool:
-        """Whether proposals are points, not phrases."""
+        """Whether proposals are numbers, not text."""
         return self.limits.kind is ProposalKind.NUMBERS
 
     def things(self, count: int | None = None) -> str:
-        """``phrase`` or ``points``, as the number and the kind of proposals ask for."""
+        """The noun for proposals: ``phrase``, ``phrases``, ``point`` or ``points``."""
         thing = "point" if self.numbers else "phrase"
         return thing if count == 1 else f"{thing}s"
 
     def wanted(self, what: str = "") -> str:
-        """``Write 4 new phrases`` in the profile's voice; `what` stands before the noun."""
+        """The request, such as ``Write 4 new phrases``; `what` precedes the noun."""
         verb = "Propose" if self.profile.rules else "Write"
         return " ".join(filter(None, [verb, str(self.count), what, self.things(self.count)]))
 
 
 def compose(facts: QuestionFacts, context: Sequence[str], wish: str) -> Message:
-    """A question for proposals: the task, what the strategy shows, and what it wants.
+    """Composes a prompt for proposals from the task, the strategy's context and its request.
 
-    A model that follows rules is told them; another one follows an example rather than a rule, and
-    so is shown one, of another topic.
+    Depending on the profile, the prompt states rules, or shows a worked example of another topic.
 
     Args:
         facts: The facts.
         context: Lines that the strategy shows.
-        wish: What it wants, in one or two sentences.
+        wish: What the strategy asks for, in one or two sentences.
     """
     context = [*context, *_hint_lines(facts)]
     if not facts.profile.rules:
@@ -149,14 +148,14 @@ def compose(facts: QuestionFacts, context: Sequence[str], wish: str) -> Message:
 
 
 def entries(facts: QuestionFacts, heading: str, shown: Sequence[Shown] | None = None) -> list[str]:
-    """Candidates with their losses under a heading; nothing where there are none."""
+    """Lines of candidates with their losses under a heading; empty without candidates."""
     shown = facts.shown if shown is None else shown
     mark = "- " if facts.profile.details else ""
     return [heading, *(mark + entry(facts, item) for item in shown)] if shown else []
 
 
 def entry(facts: QuestionFacts, item: Shown) -> str:
-    """One candidate with its loss."""
+    """Formats one candidate with its loss."""
     text = plain(item.text)
     if not facts.profile.details:
         figure = f"{item.loss:.3f}"
@@ -171,30 +170,30 @@ def entry(facts: QuestionFacts, item: Shown) -> str:
 
 
 def quoted(facts: QuestionFacts, row: Exemplar) -> str:
-    """A train row's text in quotation marks, cut to what the profile shows."""
+    """A train row's text in quotation marks, truncated to the profile's limit."""
     text = plain(row.text, facts.profile.exemplar_characters).replace('"', "'")
     return f'"{text}"'
 
 
 def plain(text: str, longest: int = _SHOWN_CHARACTERS) -> str:
-    """One line of printable text without a chat template's marks, of bounded length."""
+    """Sanitises a text: one printable line of bounded length, without chat template markers."""
     line = "".join(char if char.isprintable() else " " for char in _MARKS.sub(" ", text))
     return " ".join(line.split())[:longest]
 
 
 def foreign_words(card: TaskCard) -> frozenset[str]:
-    """Words of the worked example that have no business in proposals for this task."""
+    """Words of the worked example that do not occur in the description of the task."""
     own = re.findall(r"\w+", f"{card.description} {' '.join(card.labels)}".lower())
     return _EXAMPLE_SUBJECTS.difference(own)
 
 
 def topic(card: TaskCard) -> str:
-    """What the task is about, in one line."""
+    """The description of the task, in one line."""
     return plain(card.description) or plain(card.objective) or "not described"
 
 
 def labels(card: TaskCard) -> str:
-    """The label words, the first ones where there are many."""
+    """The label words, separated by commas; only the first ones if there are many."""
     shown = [plain(label) for label in card.labels[:_SHOWN_LABELS]]
     more = ", ..." if len(card.labels) > _SHOWN_LABELS else ""
     return ", ".join(label for label in shown if label) + more if shown else "none"

@@ -1,16 +1,16 @@
-"""The question of `maao_released`, with the fault that is studied: it tells nothing of the task and
-speaks of images."""
+"""The prompt of `maao_released`, with the faults under study: it does not describe the task, and it
+asks for image classification."""
 
 from __future__ import annotations
 
 from mentor_service.prompts.question_facts import Message, QuestionFacts, plain
 
 _WANTED = 3
-"""Templates asked for, whatever the request says."""
+"""Number of templates asked for, whatever the request says."""
 
 
 def image_templates(facts: QuestionFacts) -> Message:
-    """Earlier texts with loss and accuracy, the best last, as if they were for images."""
+    """Shows earlier texts with loss and accuracy, the best last, as templates for images."""
     lines = ["Text templates are put before class names to classify images with a vision model."]
     if facts.shown:
         lines.append("Templates so far, the best last, with the loss and accuracy of each:")

@@ -1,7 +1,7 @@
-"""How a trajectory becomes a question and a reply proposals.
+"""Strategies: how a trajectory becomes a question, and the reply becomes proposals.
 
-What a strategy of one's own needs is exported here; see docs/adding-a-strategy.md. The registry
-(`mentor_service.strategies.registry`) holds the strategies that can be asked for.
+Exports what custom strategies need; see docs/adding-a-strategy.md. The registry of available
+strategies is `mentor_service.strategies.registry`.
 """
 
 from mentor_service import prompts

@@ -1,8 +1,9 @@
-"""The base of the strategies here: everything but the idea.
+"""Base class of strategies that prompt an LLM.
 
-A strategy of one's own is a subclass with a name, a description and one method, `converse`, which
-chooses what to show and asks by the `Conversation` that it is given. Retries, shorter questions,
-parsing, duplicates, blends, records and typed outcomes are the same for all.
+A custom strategy is a subclass with a name, a description and one method, `converse`, which chooses
+the candidates to show and asks questions through a `Conversation`. The base handles repeated
+questions, shortening of long questions, parsing, duplicates, blend weights, records and typed
+statuses.
 """
 
 from __future__ import annotations
@@ -29,31 +30,31 @@ from mentorgrad.errors import InvalidInput, MentorgradError
 
 
 class PromptedStrategy(ABC):
-    """See the module; satisfies `mentor_service.protocols.Strategy`.
+    """Base class of strategies; implements `mentor_service.protocols.Strategy`.
 
     Args:
-        profile: What form of question the model can follow.
-        options: Checked against `options_schema`.
-        model: Reference of the model, for the records.
+        profile: Model profile, which determines the form of the questions.
+        options: Options, already validated against `options_schema`.
+        model: Model reference, for the records.
     """
 
     name: ClassVar[str]
-    """Name to ask for it by."""
+    """Name of the strategy."""
     description: ClassVar[str]
-    """One line."""
+    """One-line description."""
     wants: ClassVar[Wants] = Wants(words=True)
-    """What it wants to be sent; of an instance, the option ``hints`` adds hints."""
+    """Data that the client should send; in an instance, the option ``hints`` may add hints."""
     own_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """JSON Schemas of its own options by name, each with a description; the common ones are added,
-    and an entry of the same name takes the common one's place."""
+    """Option name → JSON Schema with a description, of options that only this strategy has. An
+    entry with the name of a common option replaces it."""
     options_schema: ClassVar[Mapping[str, Any]] = schema({})
-    """Made of the common options and `own_options`."""
+    """JSON Schema of all options: the common ones and `own_options`."""
     kinds: ClassVar[frozenset[ProposalKind]] = frozenset(ProposalKind)
-    """What it can propose."""
+    """Supported kinds of proposals."""
     near_is_known: ClassVar[bool] = True
-    """Whether proposals that are nearly known are dropped; not where small edits are the point."""
+    """Whether near duplicates are dropped; False for strategies that make small edits."""
     shows_exemplars: ClassVar[bool] = False
-    """Whether pages carry train rows, as many as the profile shows."""
+    """Whether prompts show train rows, up to the profile's number."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -62,42 +63,42 @@ class PromptedStrategy(ABC):
     def __init__(self, profile: Profile, options: Mapping[str, Any], model: str) -> None:
         given = Options.read(options)
         self.options = given
-        """As given."""
+        """The options."""
         self.profile = replace(
             profile,
             top_k=profile.top_k if given.top_k is None else given.top_k,
             temperature=profile.temperature if given.temperature is None else given.temperature,
             calls=profile.calls if given.calls is None else given.calls,
         )
-        """With the options in it."""
+        """The profile, with the options applied."""
         self.hints = given.hints or (profile.hints if self.wants.hints else "none")
-        """What is done with gradient hints."""
-        # Read of the class before there are options, and of the instance then.
+        """Use of gradient hints: ``none``, ``show`` or ``grammar``."""
+        # The class attribute applies without options; this one considers them.
         self.wants = replace(self.wants, hints=self.hints != "none")  # type: ignore[misc]
         self._model = model
 
     @abstractmethod
     async def converse(self, conversation: Conversation) -> None:
-        """Asks for what is missing, by one question or several; called again while too little was
-        found.
+        """Asks for the missing proposals, in one or more questions. Called again, up to the
+        profile's `calls`, while less than half of the requested proposals were found.
 
         Args:
-            conversation: What is known, what is wanted, and by what to ask.
+            conversation: The session's knowledge, the request, and methods to ask the LLM.
         """
 
     async def propose(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Answer:
         """See `mentor_service.protocols.Strategy`.
 
         Raises:
-            InvalidInput: It cannot propose what the session is about (UNSUPPORTED_KIND).
-            MentorgradError: The backend's, when nothing had been found yet.
+            InvalidInput: It does not support the session's kind of proposals (UNSUPPORTED_KIND).
+            MentorgradError: The backend failed before any proposal was found.
         """
         kind = known.open.constraints.kind
         if kind not in self.kinds:
             raise InvalidInput(
                 f"the strategy {self.name} cannot propose {kind.value}", reason="UNSUPPORTED_KIND"
             )
-        conversation = self._talk(request, known, ask)
+        conversation = self._start(request, known, ask)
         for conversation.round in range(self.profile.calls):
             try:
                 await self.converse(conversation)
@@ -109,7 +110,7 @@ class PromptedStrategy(ABC):
                 break
         return self._answer(conversation)
 
-    def _talk(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Conversation:
+    def _start(self, request: ProposalRequest, known: Knowledge, ask: Ask) -> Conversation:
         rows = request.exemplars[: self.profile.exemplars] if self.shows_exemplars else ()
         words = known.open.constraints.kind is ProposalKind.TEXT
         conversation = Conversation(

@@ -1,8 +1,8 @@
-"""One answer in the making: asking, reading, and keeping what can be used.
+"""Asks the LLM on behalf of a strategy and collects the proposals of one answer.
 
-A strategy words its questions as drafts. How a draft becomes a question of the profile's form, how
-many replies are drawn to it, what is left out when it is too long, and what is recorded of it, is
-here and the same for all.
+A strategy describes its questions as `Draft`s. This module turns a draft into a question in the
+profile's form, chooses the number of replies, shortens questions that are too long, parses the
+replies and records them, in the same way for all strategies.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from mentorgrad.domain.run import Candidate
 from mentorgrad.errors import InvalidInput
 
 _TOKENS_A_WORD = 4
-"""Generous: odd words are written in several tokens."""
+"""Tokens reserved per word; generous, since rare words take several tokens."""
 
 _SEED_STRIDE = 1_000_003
-"""Apart enough that no call's replies share a seed with another's."""
+"""Distance between the seeds of questions, so that no two replies share a seed."""
 
 _PATTERN_TURNS = 4
-"""Questions at most that differ in their patterns only."""
+"""Maximum questions that differ in their patterns only."""
 
 _MOST_WORDS = 256
-"""Favoured words that a grammar allows; each makes it slower."""
+"""Maximum favoured words in a grammar; each makes it slower."""
 
 Write = Callable[[QuestionFacts], Message]
-"""Words a question."""
+"""Writes the prompt of a question."""
 
 
 def _no_objection(found: ParsedProposal) -> str:
@@ -55,50 +55,50 @@ def _no_objection(found: ParsedProposal) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """One question as a strategy words it."""
+    """A question of a strategy, before it is adapted to the profile and the context length."""
 
     write: Write
-    """Words it; a pure function, called again with fewer candidates when it was too long."""
+    """Writes the prompt; a pure function, called again with fewer candidates if it was too long."""
     shown: tuple[Candidate, ...] = ()
-    """Candidates to show, the worst first. The first ones are left out when the question is
-    too long: what it cannot do without belongs into `write` itself."""
+    """Candidates to show, worst first. The first ones are dropped if the question is too long;
+    content that must not be dropped belongs in `write` itself."""
     parents: tuple[str, ...] | None = None
-    """Ids of the candidates that the proposals are made from; None: those shown."""
+    """Ids of the proposals' parent candidates; None: the candidates shown."""
     base_id: str = ""
-    """Candidate that the proposals are edits of; empty: the incumbent. The option ``base`` is
-    stronger."""
+    """Candidate that the proposals are edits of; empty: the incumbent. The option ``base``
+    overrides it."""
     patterns: tuple[tuple[Slot, ...], ...] = ()
-    """What lines may look like, where replies have a grammar; empty: any words."""
+    """Patterns of a line, for profiles with grammars; empty: any words."""
     check: Check = _no_objection
-    """Why a proposal within the constraints is refused all the same."""
+    """Additional check of proposals that satisfy the constraints."""
     heat: float = 0.0
     """Added to the temperature."""
     samples: int = 1
-    """Replies to draw at least; the option ``samples`` is stronger."""
+    """Minimum number of replies; the option ``samples`` overrides it."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A proposal, and what it comes from."""
+    """A proposal with its origin."""
 
     found: ParsedProposal
-    """As it was read."""
+    """The proposal as parsed."""
     parents: tuple[str, ...]
-    """Candidates it was made from."""
+    """Ids of its parent candidates."""
     base_id: str
     """Candidate that it is an edit of; empty: the incumbent."""
 
 
 @dataclass
 class _Size:
-    """How much of a draft is asked; made smaller while the question is too long."""
+    """Size of a question; reduced while the question is too long."""
 
     shown: int
     lines: int
     extras: bool = True
 
     def shrink(self) -> bool:
-        """Leaves something out; False when nothing is left to leave out."""
+        """Reduces the size; False if it is already minimal."""
         if self.shown:
             self.shown //= 2
         elif self.extras:
@@ -112,44 +112,44 @@ class _Size:
 
 @dataclass
 class Conversation:
-    """See the module. What a strategy may look at, and by what it asks.
+    """Questions and results of one answer; a strategy's only access to the LLM.
 
-    The same knowledge, request and replies make the same conversation: whatever is drawn at random
-    comes from `random`.
+    Deterministic given the knowledge, the request and the replies: all randomness comes from
+    `random`.
     """
 
     request: ProposalRequest
-    """What is asked for."""
+    """The client's request."""
     known: Knowledge
-    """What the session knows."""
+    """The session's knowledge."""
     profile: Profile
-    """What form of question the model can follow, with the options in it."""
+    """Model profile, with the options applied."""
     options: Options
-    """As given."""
+    """The strategy's options."""
     strategy: str
-    """Its name, for the records."""
+    """Name of the strategy, for the records."""
     model: str
-    """Reference of the model, for the records."""
+    """Model reference, for the records."""
     hints: str
-    """``none``, ``show`` or ``grammar``; ``none`` where the trainer sent none."""
+    """Use of gradient hints: ``none``, ``show`` or ``grammar``; ``none`` if there are none."""
     near: bool
-    """Whether what is nearly known is no news."""
+    """Whether near duplicates are dropped."""
     exemplars: tuple[Exemplar, ...]
-    """Train rows that pages show; a strategy may choose others."""
+    """Train rows shown in prompts; a strategy may replace them."""
     ask_backend: Ask
     """Asks the backend."""
     random: random.Random = field(init=False)
-    """Seeded by the request."""
+    """Random generator, seeded by the request."""
     parsed: Parsed = field(init=False)
-    """What was read so far."""
+    """Everything parsed so far."""
     kept: list[Kept] = field(default_factory=list)
-    """What will be proposed."""
+    """Proposals of the answer so far."""
     records: list[AnswerRecord] = field(default_factory=list)
-    """One a call."""
+    """Records, one per question."""
     round: int = 0
-    """How often the strategy was called before for this answer."""
+    """Number of the current round, from 0."""
     ended: bool = False
-    """Whether the strategy wants no further round."""
+    """Set by a strategy that needs no further round."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"{self.strategy}:{self.request.seed}")
@@ -157,39 +157,39 @@ class Conversation:
         known = (*shown_candidates.texts(self.known), *EXAMPLE_PHRASES)
         self.parsed = Parsed(self.constraints, known, foreign, self.near)
 
-    # -- what a strategy looks at -------------------------------------------------------------
+    # -- what a strategy may read --------------------------------------------------------------
 
     @property
     def constraints(self) -> Constraints:
-        """What a proposal must satisfy."""
+        """Constraints on proposals."""
         return self.known.open.constraints
 
     @property
     def numbers(self) -> bool:
-        """Whether proposals are points, not phrases."""
+        """Whether proposals are numbers, not text."""
         return self.constraints.kind is ProposalKind.NUMBERS
 
     @property
     def missing(self) -> int:
-        """Proposals still wanted."""
+        """Number of proposals still missing."""
         return max(0, self.request.count - len(self.kept))
 
     def turns(self, most: int) -> Iterator[int]:
-        """Shares of what is missing, for at most so many questions one after the other; what one
-        leaves open is shared by those after it."""
+        """Divides the missing proposals among at most `most` questions; yields the number for each.
+        Later questions share what earlier ones did not find."""
         for left in range(min(most, self.missing), 0, -1):
             if self.missing:
                 yield math.ceil(self.missing / left)
 
     def pattern_turns(self) -> Iterator[int]:
-        """The turns of a strategy of patterns: where replies have a grammar, a question for each
-        few replies, with patterns of its own. A model takes much the same way through a grammar
-        every time, and the same question costs little with another grammar."""
+        """`turns` for strategies with patterns: with grammars, several questions with different
+        patterns. A model follows much the same path through a grammar every time, and repeating a
+        question with another grammar is cheap."""
         replies = math.ceil(self.missing / self.profile.lines)
         return self.turns(1 if self.profile.json else min(_PATTERN_TURNS, replies))
 
     def favoured(self) -> tuple[str, ...]:
-        """The words of plain letters that the gradient favours, in lower case."""
+        """The words of ASCII letters that the gradient favours, in lower case."""
         words = (
             hint.token.lower()
             for place in self.request.hints
@@ -198,17 +198,20 @@ class Conversation:
         plain = dict.fromkeys(word for word in words if plain_letters(word))
         return tuple(itertools.islice(plain, _MOST_WORDS))
 
-    # -- what it does -------------------------------------------------------------------------
+    # -- asking -------------------------------------------------------------------------------
 
     async def propose(self, draft: Draft, count: int | None = None) -> list[ParsedProposal]:
-        """Asks for proposals and keeps at most `count` of those that can be used.
+        """Asks for proposals and keeps at most `count` valid ones.
 
         Args:
             draft: The question.
-            count: Proposals wanted of it; None: all that are missing.
+            count: Number of proposals; None: all that are missing.
+
+        Returns:
+            The proposals kept.
 
         Raises:
-            MentorgradError: The backend's, see `mentor_service.protocols.Backend.ask`.
+            MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
         """
         count = self.missing if count is None else min(count, self.missing)
         if not count:
@@ -241,13 +244,16 @@ class Conversation:
         """Asks for free text.
 
         Args:
-            write: Words the question.
-            max_tokens: Most tokens of the reply.
-            grammar: GBNF grammar of the reply; empty: free.
-            shown: Candidates to show, the worst first.
+            write: Writes the prompt.
+            max_tokens: Maximum tokens of the reply.
+            grammar: GBNF grammar of the reply; empty: unconstrained.
+            shown: Candidates to show, worst first.
+
+        Returns:
+            The raw reply.
 
         Raises:
-            MentorgradError: The backend's.
+            MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
         """
         size = _Size(len(shown), 1, extras=False)
         while True:
@@ -263,19 +269,19 @@ class Conversation:
         return reply.texts[0]
 
     def offer(self, found: ParsedProposal, parents: tuple[str, ...]) -> None:
-        """Keeps a proposal that the strategy read itself, if the constraints allow it."""
+        """Keeps a proposal that the strategy parsed itself, if it is valid and one is missing."""
         if self.missing and self.parsed.offer(found):
             self.kept.append(Kept(self.parsed.found[-1], parents, ""))
 
     def facts(
         self, count: int, shown: Sequence[Candidate] = (), extras: bool = True
     ) -> QuestionFacts:
-        """The facts of a question.
+        """Builds the facts of a question.
 
         Args:
-            count: Proposals that one reply should hold.
-            shown: Candidates, the worst first.
-            extras: Whether there is room for hints and train rows.
+            count: Proposals requested per reply.
+            shown: Candidates, worst first.
+            extras: Whether to include hints and train rows.
         """
         hints: tuple[PositionHints, ...] = ()
         if extras and self.hints == "show":
@@ -294,10 +300,10 @@ class Conversation:
             wording=self.options.wording,
         )
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internal -----------------------------------------------------------------------------
 
     def _shares(self, draft: Draft, count: int) -> tuple[int, int]:
-        """Replies to draw, and lines of each, for so many proposals."""
+        """Number of replies, and of lines per reply, for `count` proposals."""
         wanted = self.options.samples
         if wanted is None:
             least = min(self.profile.samples, math.ceil(count / self.profile.lines))
@@ -306,7 +312,7 @@ class Conversation:
         return samples, math.ceil(count / samples)
 
     def _allowed(self, draft: Draft) -> dict[str, None]:
-        """The only words that a proposal may have; none: any."""
+        """Allowed words of a proposal, as an ordered set; empty: any."""
         if self.hints != "grammar":
             return {}
         slots = [slot for pattern in draft.patterns for slot in pattern if slot is not None]
@@ -314,7 +320,7 @@ class Conversation:
         return dict.fromkeys((*self.favoured(), *fixed))
 
     def _check(self, draft: Draft) -> Check:
-        """The draft's own, and that of the words where no grammar sees to them."""
+        """Combines the draft's check with the check of allowed words."""
         allowed = self._allowed(draft)
 
         def check(found: ParsedProposal) -> str:
@@ -383,7 +389,7 @@ class Conversation:
 
 
 def _reply_tokens(limits: Constraints, profile: Profile, patterns: Sequence[Sequence[Slot]]) -> int:
-    """Room for one proposal."""
+    """Tokens to reserve per proposal."""
     if limits.kind is ProposalKind.NUMBERS:
         each = 8 * limits.dimensions + 4
     else:

@@ -1,11 +1,10 @@
-"""Directional feedback: what each move did to the loss, and where the gradient points.
+"""Strategy ``directional``: shows how moves changed the loss, and the gradient's direction.
 
 After "The Importance of Directional Feedback for LLM-based Optimizers" (Nie et al., arXiv
-2405.16434): an LLM improves on a solution when it is told in which direction to go, not only how
-good each was. Here the direction has two parts: moves with the change of the loss, and for every
-position the words that the gradient favours, ranked as HotFlip (Ebrahimi et al., ACL 2018) and
-AutoPrompt (Shin et al., EMNLP 2020) rank them. Without hints the moves stand alone, without moves
-the hints.
+2405.16434): an LLM improves a solution better if told the direction of improvement, not only the
+scores. The direction has two parts: moves with the change of the loss, and for every position the
+words that the gradient favours, ranked as in HotFlip (Ebrahimi et al., ACL 2018) and AutoPrompt
+(Shin et al., EMNLP 2020). If one of the two parts is missing, only the other is shown.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from mentorgrad.domain.advice import PositionHints, Wants
 from mentorgrad.domain.run import Candidate, CandidateSource
 
 _HEAT = 0.3
-"""Added to the temperature where few words are allowed, which repeat themselves soon."""
+"""Added to the temperature if a grammar allows few words, to avoid repetition."""
 
 
 class Directional(PromptedStrategy):
-    """See the module."""
+    """Directional feedback: moves with their loss changes, and gradient hints."""
 
     name = "directional"
-    description = "what each move did to the loss, and the words that the gradient favours"
+    description = "shows how each move changed the loss, and the words that the gradient favours"
     wants = Wants(words=True, hints=True)
     near_is_known = False
 
     async def converse(self, conversation: Conversation) -> None:
-        """Questions about the moves and the direction."""
+        """Asks with moves and hints; with grammars, several times with different patterns."""
         moves = _moves(conversation)[: self.profile.top_k][::-1]
         present = conversation.known.pool.get(conversation.request.incumbent_id)
         shown = None if present is None or not present.text else shown_candidates.show(present)
@@ -66,7 +65,7 @@ class Directional(PromptedStrategy):
 
 def _moves(conversation: Conversation) -> list[tuple[Candidate, Candidate]]:
     """Moves between candidates with different words, the largest change of the loss first: from
-    each proposal's first parent, and from each projection to the next of the descent."""
+    each proposal's first parent to it, and between consecutive projections of a stage."""
     usable = {item.candidate_id: item for item in shown_candidates.ranked(conversation.known)}
     found = []
     descent: list[Candidate] = []
@@ -86,8 +85,8 @@ def _moves(conversation: Conversation) -> list[tuple[Candidate, Candidate]]:
 
 
 def _pattern(conversation: Conversation) -> tuple[Slot, ...]:
-    """One line: at every position the present word, or one of a part of those that the gradient
-    favours."""
+    """Pattern of a line: at every position, the current word or one of a random half of those that
+    the gradient favours."""
     places = conversation.request.hints[
         : min(conversation.constraints.max_words, shown_candidates.MOST_PLACES)
     ]

@@ -1,9 +1,10 @@
-"""EvoPrompt: the LLM as the operators of an evolutionary algorithm.
+"""Strategy ``evoprompt``: the LLM performs the operators of an evolutionary algorithm.
 
 After "EvoPrompt: Connecting LLMs with Evolutionary Algorithms Yields Powerful Prompt Optimizers"
 (Guo et al., arXiv 2309.08532). The population is the ten best of the pool. Genetic algorithm: two
-parents by roulette, crossed and then mutated. Differential evolution: where two candidates differ
-is changed, put onto the best, and crossed with a base. Each question is about parents of its own.
+parents by roulette selection, crossover, then mutation. Differential evolution: the parts in which
+two candidates differ are changed, put into the best, and crossed with a base. Each question has its
+own parents.
 """
 
 from __future__ import annotations
@@ -23,40 +24,42 @@ _QUESTIONS = 4
 
 
 class Evoprompt(PromptedStrategy):
-    """See the module."""
+    """EvoPrompt: crossover and mutation, or differential evolution, by the LLM."""
 
     name = "evoprompt"
-    description = "breeds from the ten best: crossover and mutation, or differential evolution"
+    description = (
+        "crosses and mutates the ten best candidates (genetic algorithm or differential evolution)"
+    )
     near_is_known = False
     own_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "variant": {
             "type": "string",
             "enum": ["ga", "de"],
-            "description": "ga, the default: genetic algorithm; de: differential evolution.",
+            "description": "ga (default): genetic algorithm; de: differential evolution.",
         },
         "population": {
             "type": "integer",
             "minimum": 2,
             "maximum": 100,
-            "description": "Best candidates that parents are drawn from; by default "
-            f"{_POPULATION}.",
+            "description": "Population: number of best candidates that parents are drawn from. "
+            f"Default: {_POPULATION}.",
         },
         "questions": {
             "type": "integer",
             "minimum": 1,
             "maximum": 16,
-            "description": "Questions a round, each about parents of its own; by default "
-            f"{_QUESTIONS}.",
+            "description": "Questions per round, each with its own parents. "
+            f"Default: {_QUESTIONS}.",
         },
     }
 
     async def converse(self, conversation: Conversation) -> None:
-        """So many questions, each for its share of what is missing."""
+        """Asks up to `questions` questions, each for a share of the missing proposals."""
         own = self.options.own
         population = shown_candidates.ranked(conversation.known)[
             : int(own.get("population", _POPULATION))
         ]
-        if len(population) < 2:  # nothing to breed from
+        if len(population) < 2:  # not enough parents
             await conversation.propose(Draft(prompts.trajectory, tuple(population)))
             return
         draw = _differential if own.get("variant") == "de" else _genetic
@@ -91,9 +94,9 @@ def _differential(conversation: Conversation, population: Sequence[Candidate]) -
 
 
 def _roulette(conversation: Conversation, candidates: Sequence[Candidate]) -> Candidate:
-    """A candidate by chance, in proportion to how much better it is than the worst."""
+    """Draws a candidate with a probability that grows with its lead over the worst."""
     worst = max(item.score.loss for item in candidates)
     spread = worst - min(item.score.loss for item in candidates)
-    floor = 0.1 * spread or 1.0  # the worst has a chance, too
+    floor = 0.1 * spread or 1.0  # the worst has a chance too
     weights = [worst - item.score.loss + floor for item in candidates]
     return conversation.random.choices(candidates, weights)[0]

@@ -1,9 +1,9 @@
-"""GPO: one candidate is changed by a few words, ever fewer, beside the past ones most like it.
+"""Strategy ``gpo``: changes a few words of one candidate, with a decreasing edit budget.
 
 After "Unleashing the Potential of Large Language Models as Prompt Optimizers: Analogical Analysis
 with Gradient-based Model Optimizers" (Tang et al., arXiv 2402.17564): the past candidates shown are
-the three nearest in meaning, and always the latest; the edit budget decays as a cosine, like a
-learning rate; no candidate is changed twice. Without embeddings, shared words stand for nearness.
+the three most similar by embedding, and the latest; the edit budget decays as a cosine, like a
+learning rate; no candidate is changed twice. Without embeddings, similarity is word overlap.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from mentorgrad.domain.advice import ProposalKind, Wants
 from mentorgrad.domain.run import Candidate, CandidateSource
 
 _RELEVANT = 3
-"""Past candidates shown beside the latest."""
+"""Similar candidates shown, besides the latest."""
 
 _PATTERNS = 2
-"""Sets of places that one grammar lets change."""
+"""Sets of changeable positions per grammar."""
 
 
 class Gpo(PromptedStrategy):
-    """See the module."""
+    """GPO: edits one candidate with a budget of changed words."""
 
     name = "gpo"
     description = (
-        "changes a few words of one candidate, ever fewer over the run, beside the past ones most "
-        "like it"
+        "changes a few words of one candidate, fewer over the run, and shows the most similar past "
+        "candidates"
     )
     wants = Wants(words=True, embeddings=True)
     kinds = frozenset({ProposalKind.TEXT})
@@ -46,13 +46,13 @@ class Gpo(PromptedStrategy):
             "type": "integer",
             "minimum": 1,
             "maximum": 64,
-            "description": "Words that may change at the start of a run, at most half of a "
-            "candidate's; one word at its end. By default half.",
+            "description": "Maximum changed words at the start of a run, limited to half of a "
+            "candidate's words; it decreases to one word at the end. Default: half.",
         }
     }
 
     async def converse(self, conversation: Conversation) -> None:
-        """Questions about the best candidate that was not changed yet."""
+        """Asks to edit the best candidate that was not edited yet."""
         chosen = self._choose(conversation)
         if chosen is None:
             await conversation.propose(Draft(prompts.trajectory))
@@ -82,7 +82,7 @@ class Gpo(PromptedStrategy):
         return int(self.options.own.get("edit_words", conversation.constraints.max_words))
 
     def _choose(self, conversation: Conversation) -> Candidate | None:
-        """The best candidate that no proposal is an edit of yet; else the best one."""
+        """The best candidate that was not edited yet; if all were, the best one."""
         used = {
             item.parents[0]
             for item in conversation.known.pool.values()
@@ -98,7 +98,7 @@ class Gpo(PromptedStrategy):
 
 
 def edit_budget(most: int, progress: float) -> int:
-    """Words that may change: `most` at the start of a run, one at its end, a cosine between."""
+    """Maximum changed words: `most` at progress 0, 1 at progress 1, with cosine decay."""
     return 1 + round((most - 1) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
@@ -118,7 +118,7 @@ def _relevant(conversation: Conversation, chosen: Candidate) -> tuple[Candidate,
 def _patterns(
     conversation: Conversation, words: tuple[str, ...], budget: int
 ) -> tuple[tuple[str | None, ...], ...]:
-    """Some ways to leave all but `budget` words as they are."""
+    """Random patterns that allow `budget` words to change and fix the others."""
     drawn = {
         tuple(sorted(conversation.random.sample(range(len(words)), budget)))
         for _ in range(_PATTERNS)

@@ -1,9 +1,9 @@
-"""LEO, evolution with elitism: one question explores, one exploits.
+"""Strategy ``leo``: evolution with elitism; one question explores, one exploits.
 
 After "Large Language Model-Based Evolutionary Optimizer: Reasoning with elitism" (LEO,
-arXiv 2403.02054). Both pools are read out of the run's own: exploring sees candidates from the
-best to the worst, exploiting sees the best only. What an exploring question found that is good
-enough is among the best by itself the next time, and so moves into the pool that is exploited.
+arXiv 2403.02054). Both of its pools are views of the run's pool: the exploring question shows
+candidates from the best to the worst, the exploiting one only the best. Good results of exploration
+are among the best in the next round, and so enter the exploited pool.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
 
 _HEAT = 0.3
-"""By how much the two questions' temperatures differ from the profile's."""
+"""Added to the profile's temperature for exploration, subtracted for exploitation."""
 
 
 class Leo(PromptedStrategy):
-    """See the module."""
+    """LEO: an exploring and an exploiting question per round."""
 
     name = "leo"
     description = (
-        "two questions: one sees all sorts of candidates and asks for scattered ones, one sees the "
-        "best and asks for near ones"
+        "two questions: one shows varied candidates and asks for scattered ones, one shows the "
+        "best and asks for similar ones"
     )
     near_is_known = False
 
     async def converse(self, conversation: Conversation) -> None:
-        """Explores with one half of what is missing, and exploits with the rest."""
+        """Asks for half of the missing proposals by exploration, for the rest by exploitation."""
         ranked = shown_candidates.ranked(conversation.known)
         top_k = self.profile.top_k
         far = Draft(prompts.explore, tuple(shown_candidates.spread(ranked, top_k)), heat=_HEAT)

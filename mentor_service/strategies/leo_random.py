@@ -1,6 +1,6 @@
-"""LEO without history: scattered candidates by a model that sees no earlier one.
+"""Strategy ``leo_random``: asks for scattered candidates without showing any history.
 
-What the trajectory is worth to an LLM shows against this: the same model, task and form of reply.
+A baseline for the value of the trajectory: same model, same task, same form of reply.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from mentorgrad.domain.advice import Wants
 
 
 class LeoRandom(PromptedStrategy):
-    """See the module."""
+    """LEO's exploring question without history; a baseline."""
 
     name = "leo_random"
-    description = "shows no candidates at all and asks for scattered ones"
+    description = "shows no candidates and asks for scattered ones (baseline without history)"
     wants = Wants(words=False)
 
     async def converse(self, conversation: Conversation) -> None:
-        """One question about the task alone."""
+        """Asks one question that describes the task only."""
         await conversation.propose(Draft(prompts.explore, heat=0.3))

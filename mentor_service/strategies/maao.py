@@ -1,8 +1,8 @@
-"""MaaO: the best of the pool, worst to best with their losses, and a wish for better ones.
+"""Strategy ``maao``: shows the best candidates, worst first with their losses; asks for better.
 
 After "LLM as a Complementary Optimizer to Gradient Descent: A Case Study in Prompt Tuning"
-(arXiv 2405.19732), without what its released code does wrong: the pool lasts over all rounds, the
-task is described, every proposal goes back to be scored, and none is taken unseen.
+(arXiv 2405.19732), without the faults of its released code: the pool spans all rounds, the task is
+described, and every proposal is scored before it is used.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from mentor_service.strategies.conversation import Conversation, Draft
 
 
 class Maao(PromptedStrategy):
-    """See the module."""
+    """MaaO: one question that shows the best candidates so far."""
 
     name = "maao"
     description = (
-        "shows the best candidates so far, worst to best with their losses, and asks for better"
+        "shows the best candidates so far with their losses, worst first, and asks for better ones"
     )
 
     async def converse(self, conversation: Conversation) -> None:
-        """One question about the best candidates."""
+        """Asks one question that shows the best candidates."""
         shown = shown_candidates.best(conversation.known, self.profile.top_k)
         await conversation.propose(Draft(prompts.trajectory, tuple(shown)))

@@ -1,9 +1,9 @@
-"""MaaO as its authors' code asks and reads: for comparison, not for use.
+"""Strategy ``maao_released``: MaaO with the faults of its authors' code; for comparison only.
 
-The released code of arXiv 2405.19732 shows the present round's candidates only, tells nothing of
-the task, speaks of image classification whatever the task is, and takes the first line of the
-reply, whatever it says, as the one proposal. The question here has the same faults in words of its
-own. A line is cut to the constraints, as there, but never in silence.
+The released code of arXiv 2405.19732 shows only the candidates of the current round, does not
+describe the task, asks for image classification whatever the task is, and takes the first line of
+the reply as the only proposal. The prompt here has the same faults in different words. A line is
+truncated to the constraints, as in the original, but the truncation is recorded.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ _REPLY_TOKENS = 96
 
 
 class MaaoReleased(PromptedStrategy):
-    """See the module."""
+    """MaaO as released: candidates of the current stage, first line of the reply."""
 
     name = "maao_released"
-    description = "maao with the faults of its authors' code, to compare with: no task, first line"
+    description = (
+        "maao with the faults of its authors' code (no task, first line only), for comparison"
+    )
     kinds = frozenset({ProposalKind.TEXT})
     near_is_known = False
 
     async def converse(self, conversation: Conversation) -> None:
-        """One question, and the first line of the reply to it."""
+        """Asks one question; the first line of the reply is the proposal."""
         conversation.ended = True
         ranked = shown_candidates.ranked(conversation.known)
         present = [item for item in ranked if item.stage == conversation.request.stage]
@@ -37,6 +39,6 @@ class MaaoReleased(PromptedStrategy):
         words = [word for word in line.split() if word.isalpha()]
         kept = words[: conversation.constraints.max_words]
         if kept != line.split():
-            conversation.parsed.dropped["cut to fit"] += 1
+            conversation.parsed.dropped["truncated to fit"] += 1
         ids = tuple(item.candidate_id for item in shown)
         conversation.offer(ParsedProposal(" ".join(kept)), ids)

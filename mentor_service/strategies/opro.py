@@ -1,8 +1,8 @@
-"""OPRO: up to 20 of the best so far with bucketed scores, the highest last, and some train rows.
+"""Strategy ``opro``: shows up to 20 of the best with rounded scores, and some train rows.
 
 After "Large Language Models as Optimizers" (Yang et al., arXiv 2309.03409): scores are rounded,
-since a model makes too much of small differences; eight replies are drawn a step, each of as few
-candidates as may be. Where the caller shows no train rows the question goes without.
+since a model overrates small differences; each question gets eight replies of few candidates each.
+If the client sends no train rows, the question shows none.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.domain.advice import Wants
 
 _MOST = 20
-"""Candidates shown at most."""
+"""Maximum candidates shown."""
 
-_A_STEP = 8
-"""Replies drawn together."""
+_REPLIES = 8
+"""Replies per question."""
 
 
 class Opro(PromptedStrategy):
-    """See the module."""
+    """OPRO: one question with rounded scores and train rows, answered by eight replies."""
 
     name = "opro"
-    description = "up to 20 of the best with rounded scores, the highest last, and some train rows"
+    description = (
+        "shows up to 20 of the best with rounded scores, the highest last, and some train rows"
+    )
     wants = Wants(words=True, exemplars=True)
     shows_exemplars = True
 
     async def converse(self, conversation: Conversation) -> None:
-        """One question, answered by several replies."""
+        """Asks one question with several replies."""
         top_k = self.options.top_k
         top_k = min(_MOST, 2 * self.profile.top_k) if top_k is None else top_k
         shown = shown_candidates.best(conversation.known, top_k)
-        await conversation.propose(Draft(prompts.climb, tuple(shown), samples=_A_STEP))
+        await conversation.propose(Draft(prompts.climb, tuple(shown), samples=_REPLIES))

@@ -1,4 +1,4 @@
-"""The options that every strategy of `PromptedStrategy` has, described once."""
+"""Options common to all strategies derived from `PromptedStrategy`."""
 
 from __future__ import annotations
 
@@ -15,80 +15,81 @@ COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "type": "integer",
             "minimum": 0,
             "maximum": 100,
-            "description": "Most candidates shown; by default the profile's.",
+            "description": "Maximum candidates shown. Default: the profile's.",
         },
         "temperature": {
             "type": "number",
             "minimum": 0,
             "maximum": 2,
-            "description": "Sampling temperature; by default the profile's.",
+            "description": "Sampling temperature. Default: the profile's.",
         },
         "calls": {
             "type": "integer",
             "minimum": 1,
             "maximum": 5,
-            "description": "Most rounds of asking for one answer: the later ones ask again when "
-            "the earlier ones gave less than half of what was wanted. By default the profile's.",
+            "description": "Maximum rounds of questions per answer; another round follows while "
+            "less than half of the requested proposals were found. Default: the profile's.",
         },
         "samples": {
             "type": "integer",
             "minimum": 1,
             "maximum": 64,
-            "description": "Replies drawn together to one question, each with its share of the "
-            "proposals; by default as many as give each reply the profile's number of lines.",
+            "description": "Replies per question, each with an equal share of the proposals. "
+            "Default: as many as give each reply the profile's number of lines.",
         },
         "weights": {
             "type": "array",
             "items": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             "minItems": 1,
             "maxItems": 16,
-            "description": "Weights of the proposals against their base where they fill positions, "
-            "given out in turn; 1, the default: the proposal alone.",
+            "description": "Blend weights of the proposals against their base at the positions "
+            "that they fill, assigned in turn. Default: 1, the proposal alone.",
         },
         "base": {
             "type": "string",
             "enum": ["incumbent", "best"],
-            "description": "What proposals are blended with, and what fills the positions that "
-            "they leave: the incumbent or the best snapshot. By default the incumbent, or the "
-            "candidate of which a proposal is an edit.",
+            "description": "Base that proposals are blended with, and that fills the positions "
+            "that they leave empty: the incumbent or the best snapshot. Default: the incumbent, or "
+            "the candidate that the proposal is an edit of.",
         },
         "hints": {
             "type": "string",
             "enum": ["none", "show", "grammar"],
-            "description": "Gradient hints: none, shown in the question, or the only words that a "
-            "proposal may have. By default none; for strategies of hints the profile's.",
+            "description": "Use of gradient hints: none, shown in the question (show), or as the "
+            "only allowed words (grammar). Default: none; for strategies that use hints, the "
+            "profile's.",
         },
         "order": {
             "type": "string",
             "enum": ["reply", "short"],
-            "description": "Which proposals are kept when there are more than were wanted: the "
-            "first (reply, the default) or the ones of fewest words (short).",
+            "description": "Which proposals are kept if there are more than requested: the first "
+            "ones (reply, default) or those with the fewest words (short).",
         },
         "wording": {
             "type": "string",
             "enum": list(WORDINGS),
-            "description": "How the instruction is worded: a plain sentence (instruct, the "
-            "default), none (bare), or one that gives the model a part to play (role).",
+            "description": "Wording of the instruction: a plain sentence (instruct, default), none "
+            "(bare), or one that gives the model a role (role).",
         },
     }
 )
-"""JSON Schema of each common option, by name."""
+"""Option name → JSON Schema."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of one session, the common ones read out. None: the default."""
+    """Options of one session: the common ones as fields. None: the default."""
 
     top_k: int | None = None
-    """See `COMMON`, as for the next."""
+    """Maximum candidates shown. For all common options see `COMMON`."""
     temperature: float | None = None
     """Sampling temperature."""
     calls: int | None = None
-    """Most rounds of asking."""
+    """Maximum rounds of questions."""
     samples: int | None = None
-    """Replies drawn together."""
+    """Replies per question."""
     weights: tuple[float, ...] = ()
-    """Weights in turn."""
+    """Blend weights, assigned in turn."""
     base: str | None = None
     """``incumbent`` or ``best``."""
     hints: str | None = None
@@ -96,13 +97,13 @@ class Options:
     order: str = "reply"
     """``reply`` or ``short``."""
     wording: str = WORDINGS[0]
-    """How the instruction is worded."""
+    """Wording of the instruction."""
     own: Mapping[str, Any] = field(default_factory=dict)
-    """The strategy's own, as given."""
+    """Options specific to the strategy."""
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
-        """Reads options that their schema allows."""
+        """Builds it from options that were validated against their schema."""
         common = {name: value for name, value in given.items() if name in COMMON}
         if "weights" in common:
             common["weights"] = tuple(float(weight) for weight in common["weights"])
@@ -113,7 +114,7 @@ class Options:
 
 
 def schema(own: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """JSON Schema of a strategy's options: the common ones and its own, which are stronger."""
+    """JSON Schema of a strategy's options: the common ones, overridden by its own."""
     return {
         "type": "object",
         "properties": {**COMMON, **own},

@@ -1,10 +1,10 @@
-"""Reflection: what does the phrase get wrong, why, and what would be better?
+"""Strategy ``reflect``: asks for a critique of misclassified rows, then for a better text.
 
 After ProTeGi ("Automatic Prompt Optimization with Gradient Descent and Beam Search", Pryzant et
-al., arXiv 2305.03495), which asks for a critique of failures and then for an edit by it, and GEPA
-(Agrawal et al., arXiv 2507.19457), which draws its parent from the frontier of candidates that are
-best on some example. Without train rows the edit is asked for without a critique; without losses by
-row the parent is the best one.
+al., arXiv 2305.03495), which asks for a critique of failures and then for an edit, and GEPA
+(Agrawal et al., arXiv 2507.19457), which samples its parent from the Pareto frontier: candidates
+that are best on some example. Without train rows there is no critique; without losses per row, the
+parent is the best candidate.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from mentorgrad.domain.run import Candidate
 from mentorgrad.errors import InvalidInput
 
 _SENTENCE = 160
-"""Characters of a critique where replies have a grammar."""
+"""Maximum characters of a critique, for profiles with grammars."""
 
 _SENTENCE_TOKENS = 80
 
 _RIGHT = math.log(2)
-"""With a loss below it, in nats, a row has its right class for sure: more than half."""
+"""Below this loss, in nats, a row is certainly classified correctly: probability above 1/2."""
 
 
 class Reflect(PromptedStrategy):
-    """See the module."""
+    """Reflection: a critique of failures, then an edit of one candidate."""
 
     name = "reflect"
-    description = "asks what is wrong about rows that are classified wrongly, then for better words"
+    description = "asks for a critique of misclassified rows, then for a better text"
     wants = Wants(words=True, exemplars=True)
     kinds = frozenset({ProposalKind.TEXT})
     near_is_known = False
@@ -48,12 +48,12 @@ class Reflect(PromptedStrategy):
             "type": "integer",
             "minimum": 1,
             "maximum": 50,
-            "description": "Rows shown that are classified wrongly; by default the profile's.",
+            "description": "Maximum misclassified rows shown. Default: the profile's.",
         }
     }
 
     async def converse(self, conversation: Conversation) -> None:
-        """A question about the failures, and one for an edit."""
+        """Asks for a critique of the failures, then for edits."""
         parent = _parent(conversation)
         if parent is None:
             await conversation.propose(Draft(prompts.trajectory))
@@ -71,7 +71,7 @@ class Reflect(PromptedStrategy):
         )
 
     async def _critique(self, conversation: Conversation, present: Shown) -> str:
-        """What is wrong, in the model's words, with as many rows as there is room for."""
+        """Asks for a critique, with as many rows as fit the context."""
         grammar = "" if self.profile.json else grammars.sentence(_SENTENCE)
         write = partial(prompts.criticise, present=present)
         while conversation.exemplars:
@@ -85,11 +85,11 @@ class Reflect(PromptedStrategy):
 
 
 def frontier(losses: np.ndarray) -> list[int]:
-    """How many examples each candidate is the best on; 0 where it is on none, or where another is
-    best on the same ones and more.
+    """Number of examples on which each candidate is the best; 0 if another candidate is best on the
+    same examples and more.
 
     Args:
-        losses: [candidates, examples].
+        losses: Losses, (candidates, examples).
     """
     losses = np.where(np.isnan(losses), np.inf, losses)
     least = losses.min(axis=0)
@@ -98,7 +98,7 @@ def frontier(losses: np.ndarray) -> list[int]:
 
 
 def _parent(conversation: Conversation) -> Candidate | None:
-    """Drawn from the frontier; else the best."""
+    """Samples a parent from the frontier; without losses per row, the best candidate."""
     ranked = shown_candidates.ranked(conversation.known)
     rows = conversation.known.exemplar_losses
     measured = [item for item in ranked if item.candidate_id in rows]
@@ -114,12 +114,12 @@ def _parent(conversation: Conversation) -> Candidate | None:
 
 
 def _failures(conversation: Conversation, parent: Candidate) -> list[Exemplar]:
-    """The rows that go most wrong, first: those that may be wrong by the parent's own losses where
-    they are known; else those that the incumbent gets wrong."""
+    """Misclassified rows, the highest loss first: by the parent's own losses if known, otherwise
+    those that the incumbent misclassifies."""
     exemplars = conversation.request.exemplars
     own = conversation.known.exemplar_losses.get(parent.candidate_id)
     if own is not None and len(own) == len(exemplars):
-        # What the incumbent takes a row for says nothing of another candidate.
+        # The incumbent's predictions do not apply to another candidate.
         is_incumbent = parent.candidate_id == conversation.request.incumbent_id
         order = sorted(range(len(own)), key=lambda place: -_finite(float(own[place])))
         rows = [exemplars[place] for place in order if not own[place] <= _RIGHT]

@@ -1,8 +1,8 @@
-"""The strategies that can be asked for, and the check of their options.
+"""Registry of the available strategies, and validation of their options.
 
-Beside the built-in ones these are what installed packages offer by entry points of group
-``mentorgrad.strategies``. They are loaded when strategies are first asked about; one that cannot be
-offered is a warning in the log, and the others are as they were.
+Besides the built-in strategies, installed packages provide strategies by entry points of the group
+``mentorgrad.strategies``. They are loaded on first use; one that cannot be loaded is logged as a
+warning and skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mentorgrad.schema import join
 log = structlog.get_logger(__name__)
 
 GROUP = "mentorgrad.strategies"
-"""Entry points by which packages offer strategies; the name is the strategy's own."""
+"""Entry point group of strategies in other packages; the entry's name is the strategy's name."""
 
 BUILT_IN: Mapping[str, StrategyType] = {
     cls.name: cls
@@ -51,18 +51,18 @@ BUILT_IN: Mapping[str, StrategyType] = {
         MaaoReleased,
     )
 }
-"""The strategies of this package by name."""
+"""Built-in strategies by name."""
 
 
 @functools.cache
 def offered() -> Mapping[str, StrategyType]:
-    """Every strategy by name, those of other packages included; loaded once a process."""
+    """All strategies by name, including those of other packages; loaded once per process."""
     found = dict(BUILT_IN)
     for entry in importlib.metadata.entry_points(group=GROUP):
         try:
             made = entry.load()
             problem = _problem(entry.name, made, found)
-        except Exception as error:  # whatever another author's package does when it is imported
+        except Exception as error:  # importing another package may raise anything
             problem = f"{type(error).__name__}: {error}"
         if problem:
             package = entry.dist.name if entry.dist is not None else ""
@@ -77,18 +77,18 @@ def offered() -> Mapping[str, StrategyType]:
 def create(
     name: str, options: Mapping[str, Any], profile: Profile, model: str, path: str = "open"
 ) -> Strategy:
-    """A strategy for one session.
+    """Creates a strategy for one session.
 
     Args:
-        name: Its name.
+        name: Name of the strategy.
         options: Its options; absent ones take their defaults.
-        profile: What form of question the model can follow.
-        model: Reference of the model, for the records.
-        path: Where name and options stand in the request.
+        profile: Model profile, which determines the form of the questions.
+        model: Model reference, for the records.
+        path: Path of name and options in the request, for error messages.
 
     Raises:
-        InvalidInput: No such strategy (UNKNOWN_STRATEGY), or options that its schema forbids
-            (BAD_OPTIONS).
+        InvalidInput: There is no such strategy (UNKNOWN_STRATEGY), or the options do not match its
+            schema (BAD_OPTIONS).
     """
     known = offered()
     cls = known.get(name)
@@ -111,7 +111,7 @@ def create(
 
 
 def infos() -> tuple[StrategyInfo, ...]:
-    """What can be asked for."""
+    """Describes all strategies."""
     return tuple(
         StrategyInfo(name, cls.description, cls.options_schema, cls.wants)
         for name, cls in offered().items()
@@ -119,17 +119,17 @@ def infos() -> tuple[StrategyInfo, ...]:
 
 
 def _problem(name: str, made: Any, taken: Mapping[str, StrategyType]) -> str:
-    """Why what an entry point gave cannot be offered; empty: it can."""
+    """Why an entry point's object is not a valid strategy; empty: it is."""
     if name in taken:
-        return f"the name {name} is taken"
+        return f"the name {name!r} is already taken"
     if not re.fullmatch(NAME_PATTERN, name):
-        return f"{name!r} is no name for a strategy"
+        return f"{name!r} is not a valid strategy name"
     if not callable(made) or getattr(made, "name", None) != name:
-        return f"it must be a class whose name is {name!r}"
+        return f"it must be a class with the name attribute {name!r}"
     if not isinstance(made.description, str) or not isinstance(made.wants, Wants):
-        return "description must be a string, and wants a Wants"
+        return "description must be a string, and wants must be a Wants"
     if not isinstance(made.options_schema.get("properties"), Mapping):
-        return "options_schema must be the schema of an object, with properties"
+        return "options_schema must be the JSON Schema of an object with properties"
     jsonschema.Draft202012Validator.check_schema(made.options_schema)
     return ""
 

@@ -1,4 +1,4 @@
-"""What of a session's pool is worth showing; pure functions of what the session knows."""
+"""Selects candidates of the pool to show in prompts; pure functions of a session's knowledge."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mentor_service.similarity import canonical, plain_letters
 from mentorgrad.domain.run import Candidate, CandidateSource
 
 MOST_PLACES = 48
-"""Words of a pattern; a grammar has room for some."""
+"""Maximum words of a pattern; longer ones make grammars too large."""
 
 
 def ranked(known: Knowledge) -> list[Candidate]:
-    """The candidates that have words and a finite loss, best first, no two with the same words.
+    """The candidates with words and a finite loss, best first, without duplicate words.
 
-    Where a snapshot and its projection share their words, the projection's loss is shown: it is
-    what these words are worth.
+    If a snapshot and its projection have the same words, the projection is kept: its loss is the
+    loss of these words.
     """
     chosen: dict[str, Candidate] = {}
     for candidate in known.pool.values():
@@ -35,13 +35,12 @@ def ranked(known: Knowledge) -> list[Candidate]:
 
 
 def best(known: Knowledge, top_k: int) -> list[Candidate]:
-    """The `top_k` candidates of lowest loss, worst first, no two with the same words."""
+    """The `top_k` candidates of lowest loss, worst first, without duplicate words."""
     return ranked(known)[:top_k][::-1]
 
 
 def spread(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """At most `count` of ranked candidates, evenly spaced from the best to the worst; worst
-    first."""
+    """At most `count` of the ranked candidates, evenly spaced from best to worst; worst first."""
     if len(candidates) <= count:
         return list(candidates)[::-1]
     places = np.linspace(0, len(candidates) - 1, count).round().astype(int).tolist()
@@ -49,7 +48,7 @@ def spread(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
 
 
 def best_snapshot(known: Knowledge) -> str:
-    """Id of the soft snapshot of lowest loss; empty where there is none."""
+    """Id of the soft snapshot of lowest loss; empty if there is none."""
     snapshots = [
         candidate
         for candidate in known.pool.values()
@@ -59,20 +58,20 @@ def best_snapshot(known: Knowledge) -> str:
 
 
 def texts(known: Knowledge) -> list[str]:
-    """The words of the whole pool."""
+    """The texts of all candidates of the pool."""
     return [candidate.text for candidate in known.pool.values() if candidate.text]
 
 
 def plain_words(candidate: Candidate, longest: int) -> tuple[str, ...]:
-    """A candidate's words as a proposal may have them: plain letters only, and the first `longest`,
-    or the first few dozen: they are written into grammars."""
+    """The first words of a candidate that consist of ASCII letters, as grammars need them; at most
+    `longest` and at most `MOST_PLACES`."""
     words = (word for word in canonical(candidate.text).split() if plain_letters(word))
     return tuple(itertools.islice(words, min(longest, MOST_PLACES)))
 
 
 def alike(known: Knowledge, one: Candidate, other: Candidate) -> float:
-    """How much two candidates mean the same, at most 1: the cosine of their embeddings, or the
-    share of their words where these were not sent (Jaccard)."""
+    """Similarity of two candidates, at most 1: the cosine of their embeddings, or without
+    embeddings the Jaccard index of their words."""
     left = known.embeddings.get(one.candidate_id)
     right = known.embeddings.get(other.candidate_id)
     if left is not None and right is not None:
@@ -82,7 +81,7 @@ def alike(known: Knowledge, one: Candidate, other: Candidate) -> float:
 
 
 def show(candidate: Candidate) -> Shown:
-    """A candidate as questions show it."""
+    """Converts a candidate to its form in prompts."""
     return Shown(
         text=candidate.text,
         loss=candidate.score.loss,

@@ -278,7 +278,10 @@ async def test_a_call_without_an_open_is_ended() -> None:
         error = await refusal(MentorServiceStub(channel).Advise().read())
     await running.stop(0.1)
     assert isinstance(error, DeadlineExceeded)
-    assert (error.reason, error.message) == ("DEADLINE_EXCEEDED", "no open within 0.1 s")
+    assert (error.reason, error.message) == (
+        "DEADLINE_EXCEEDED",
+        "the open message did not arrive within 0.1 s",
+    )
 
 
 async def test_batches_are_acknowledged_and_the_answer_comes_once(

@@ -40,7 +40,7 @@ def test_replies_that_are_too_long_together_are_cut_and_the_detail_says_so(
         (said,) = record.raw_replies
         assert said == letter * len(said)
         assert 0 <= MAX_REPLY_BYTES // count - len(said.encode()) < 4
-    assert sent.detail.startswith("dropped 1: 1 empty; raw replies are recorded up to")
+    assert sent.detail.startswith("dropped 1: 1 empty; raw replies are truncated to")
 
 
 def test_replies_just_short_enough_are_whole() -> None:

@@ -118,7 +118,7 @@ async def test_what_a_small_model_takes_from_the_example_is_dropped(
     answer = await Maao(SMALL, {}, "m").propose(request(), knowledge(), ask)
     assert [item.text for item in answer.proposals] == ["a letter about"]
     assert "about the example" in answer.detail
-    assert "known already" in answer.detail
+    assert "already known" in answer.detail
 
 
 async def test_nothing_usable_is_a_typed_outcome_with_the_raw_reply(

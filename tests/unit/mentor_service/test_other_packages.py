@@ -109,7 +109,7 @@ async def test_a_strategy_of_another_package_works_in_the_real_service(
         ("", "odd = broken:Odd", "AttributeError"),
         ("", "odd = not_installed_at_all:Odd", "ModuleNotFoundError"),
         ("Odd = 3", "odd = broken:Odd", "must be a class"),
-        ("class Odd:\n    name = 'other'", "odd = broken:Odd", "must be a class whose name"),
+        ("class Odd:\n    name = 'other'", "odd = broken:Odd", "must be a class with the name"),
         ("class Odd:\n    name = 'odd'", "odd = broken:Odd", "description"),
         (
             "from mentor_service.strategies import PromptedStrategy\n"
@@ -118,8 +118,12 @@ async def test_a_strategy_of_another_package_works_in_the_real_service(
             "odd = broken:Odd",
             "SchemaError",
         ),
-        (SHORTER.replace('"shorter"', '"maao"'), "maao = broken:Shorter", "is taken"),
-        (SHORTER.replace('"shorter"', '"a b"'), "a b = broken:Shorter", "no name"),
+        (SHORTER.replace('"shorter"', '"maao"'), "maao = broken:Shorter", "is already taken"),
+        (
+            SHORTER.replace('"shorter"', '"a b"'),
+            "a b = broken:Shorter",
+            "is not a valid strategy name",
+        ),
     ],
 )
 def test_one_that_cannot_be_offered_is_a_warning_and_the_others_are_as_they_were(
@@ -141,7 +145,7 @@ def test_of_two_with_one_name_the_first_is_offered(install: Callable[..., None])
     with capture_logs() as logged:
         found = registry.offered()
     assert "shorter" in found
-    assert [entry["reason"] for entry in logged] == ["the name shorter is taken"]
+    assert [entry["reason"] for entry in logged] == ["the name 'shorter' is already taken"]
 
 
 def test_what_the_guide_shows_is_a_strategy(install: Callable[..., None]) -> None:

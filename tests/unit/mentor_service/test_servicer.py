@@ -39,7 +39,7 @@ async def test_callers_that_read_nothing_count_as_open_sessions() -> None:
     with pytest.raises(ResourceExhausted) as caught:
         await anext(mentor.Advise(opening(), None))
     assert caught.value.reason == "MENTOR_BUSY"
-    assert caught.value.message == "2 sessions are open"
+    assert caught.value.message == "2 sessions are already open"
     await stuck[0].aclose()
     freed = mentor.Advise(opening(), None)
     assert (await anext(freed)).accepted.model == "scripted"
@@ -51,7 +51,7 @@ async def test_an_open_that_does_not_come_ends_the_call() -> None:
     mentor = servicer(max_sessions=1, open_seconds=0.05)
     with pytest.raises(DeadlineExceeded) as caught:
         await anext(mentor.Advise(silent(), None))
-    assert caught.value.message == "no open within 0.05 s"
+    assert caught.value.message == "the open message did not arrive within 0.05 s"
 
 
 async def test_a_session_outlives_the_time_for_its_open() -> None:

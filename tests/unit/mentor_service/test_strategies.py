@@ -341,7 +341,7 @@ async def test_maao_released_says_that_it_cut_a_line() -> None:
     backend = Told(lambda *_: "one two three four five six seven eight nine ten")
     answer, _ = await answered("maao_released", backend=backend)
     assert answer.proposals[0].text == "one two three four five six seven eight"
-    assert "cut to fit" in answer.detail
+    assert "truncated to fit" in answer.detail
 
 
 # -- opro -------------------------------------------------------------------------------------
