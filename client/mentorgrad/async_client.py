@@ -1,7 +1,7 @@
-"""The client of a trainer service: create, steer, watch and read runs and experiments.
+"""Asyncio client of a trainer service: create, control, watch and read runs and experiments.
 
-`AsyncClient` is the implementation; `mentorgrad.client.Client` offers the same to code without an
-event loop. Values are the dataclasses of `mentorgrad.domain` and `mentorgrad.responses`; errors
+`AsyncClient` is the implementation; `mentorgrad.client.Client` is its blocking counterpart. Values
+are the dataclasses of `mentorgrad.domain` and `mentorgrad.responses`; errors
 those of `mentorgrad.errors`.
 """
 
@@ -51,25 +51,25 @@ from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.reconnect import ReconnectTimer
 
 DEFAULT_TARGET = "127.0.0.1:50551"
-"""Where a trainer service listens unless told otherwise."""
+"""Default address of a trainer service."""
 
 _FOLLOW_SECONDS = 600.0
-"""Deadline of one following stream; a longer watch opens the next one where this one ended."""
+"""Deadline of one stream of `watch`; afterwards it opens the next one at the same position."""
 
 
 class AsyncClient(ExperimentCalls):
-    """A client of one trainer service, for one event loop.
+    """Asyncio client of one trainer service, for one event loop.
 
-    Safe to use from several tasks at once. Use as an asynchronous context manager, or `close` it.
+    Safe to use from several tasks at once. Use as an async context manager, or call `close`.
 
     Args:
         target: ``HOST:PORT`` of the trainer service.
-        timeout: Seconds that a unary call may take.
-        stream_timeout: Seconds that one transfer (events, trajectory, artifact, export, import)
-            may take; watching is not limited by it.
-        resume_for: Seconds for which a watch tries to come back after a lost connection, counted
-            from the loss; silence on a healthy connection does not count.
-        credentials: Certificates and token; None: plaintext without a token.
+        timeout: Timeout of a unary call, seconds.
+        stream_timeout: Timeout of one transfer (events, trajectory, artifact, export, import),
+            seconds; does not limit `watch`.
+        resume_for: How long `watch` tries to reconnect after a lost connection, seconds; an idle
+            connection does not count as lost.
+        credentials: TLS certificates and token; None: plaintext without a token.
     """
 
     def __init__(
@@ -104,19 +104,19 @@ class AsyncClient(ExperimentCalls):
             except StreamLost as lost:
                 raise lost.cause from None
 
-    # -- steering -----------------------------------------------------------------------------
+    # -- control ------------------------------------------------------------------------------
 
     async def create_run(self, spec: RunSpec, request_id: str = "") -> CreatedRun:
-        """Validates a spec on the server and queues the run.
+        """Creates a run: the server validates the spec and queues the run.
 
         Args:
-            spec: What to run.
-            request_id: The caller's key; the same key names the same run. Empty: one is made, so
-                that a repeated attempt after a lost answer creates no second run.
+            spec: Spec of the run.
+            request_id: Idempotency key; a repeated key returns the same run. Empty: a random key,
+                so that automatic retries create no second run.
 
         Raises:
-            InvalidInput: The spec is wrong; the violations name its fields.
-            AlreadyExists: The request_id names a run with another spec.
+            InvalidInput: The spec is invalid; the violations name the fields.
+            AlreadyExists: The request_id belongs to a run with another spec.
             ResourceExhausted: The queue is full.
         """
         key = request_id or f"client-{os.urandom(12).hex()}"
@@ -124,34 +124,34 @@ class AsyncClient(ExperimentCalls):
         return from_message(CreatedRun, await self._trainer("CreateRun", request))
 
     async def cancel_run(self, run_id: str) -> Run:
-        """Asks to end a run; watch it to see it end."""
+        """Requests cancellation of a run; `watch` shows when it ends."""
         response = await self._trainer("CancelRun", trainer.CancelRunRequest(run_id=run_id))
         return from_message(Run, response.run)
 
     async def pause_run(self, run_id: str) -> Run:
-        """Asks to checkpoint a run and free its worker; watch it to see it pause."""
+        """Requests that a run saves a checkpoint and pauses; `watch` shows when it has."""
         response = await self._trainer("PauseRun", trainer.PauseRunRequest(run_id=run_id))
         return from_message(Run, response.run)
 
     async def resume_run(self, run_id: str) -> Run:
-        """Queues a paused or interrupted run again; it goes on from its checkpoint."""
+        """Queues a paused or interrupted run; it continues from its checkpoint."""
         response = await self._trainer("ResumeRun", trainer.ResumeRunRequest(run_id=run_id))
         return from_message(Run, response.run)
 
     async def delete_run(self, run_id: str) -> None:
-        """Removes a run that is not running, with all that was recorded of it."""
+        """Deletes a run that is not active, with all its records."""
         await self._trainer("DeleteRun", trainer.DeleteRunRequest(run_id=run_id))
 
     async def import_run(self, events: Iterable[RunEvent] | AsyncIterable[RunEvent]) -> Run:
-        """Records a run that was executed elsewhere; the inverse of `export_run`.
+        """Imports a finished run from its log; the inverse of `export_run`.
 
         Args:
-            events: The whole log in order of seq, raw tensors included. Read as it is sent, in
-                a thread of its own unless it is asynchronous.
+            events: The complete log in order of seq, with raw tensors. Consumed lazily; a
+                synchronous iterable is consumed in another thread.
 
         Raises:
-            InvalidInput: It is not the log of one finished run.
-            AlreadyExists: The run_id or request_id names another run.
+            InvalidInput: `events` is not the log of one finished run.
+            AlreadyExists: The run_id or request_id belongs to another run.
         """
         response = await self._connection.upload(
             TrainerServiceStub, "ImportRun", _import_requests(events), self._stream_timeout
@@ -159,7 +159,7 @@ class AsyncClient(ExperimentCalls):
         return from_message(Run, response.run)
 
     async def trainer_info(self) -> TrainerInfo:
-        """What the trainer offers: devices, objectives, tasks, optimizers, mentors."""
+        """Describes the trainer: devices, objectives, tasks, optimizers, mentors."""
         response = await self._trainer("GetTrainerInfo", trainer.GetTrainerInfoRequest())
         return from_message(TrainerInfo, response)
 
@@ -172,31 +172,32 @@ class AsyncClient(ExperimentCalls):
         kinds: Sequence[EventKind] = (),
         view: View = View.SUMMARY,
     ) -> AsyncGenerator[RunEvent, None]:
-        """Events as they are written, until the run reaches a final state; each exactly once.
+        """Follows a run's events until it reaches a final state; each event exactly once.
 
-        After a lost connection it goes on from the last event seen, with growing pauses.
+        After a lost connection it reconnects with exponential backoff and continues after the last
+        event seen.
 
         Args:
             run_id: The run.
-            after_seq: Only events with a higher number.
-            kinds: Any of these kinds; empty: all.
-            view: Whether raw tensors are attached.
+            after_seq: Only events with a greater seq.
+            kinds: Only events of these kinds; empty: all.
+            view: `View.FULL` includes raw tensors.
 
         Raises:
             NotFound: No such run.
-            Unavailable: A lost connection did not come back within `resume_for`; names the last
-                seq.
+            Unavailable: The connection was lost for longer than `resume_for`; the message and the
+                metadata ``last_seq`` give the last seq.
         """
         seen, reconnect = after_seq, ReconnectTimer(self._resume_for, _FOLLOW_SECONDS)
         while True:
             try:
-                if reconnect.is_reopening:  # a stream says nothing while it connects; this does
+                if reconnect.is_reopening:  # unlike a stream, this call fails while disconnected
                     await self.get_run(run_id)
                 reconnect.opened()
                 async with aclosing(self._follow(run_id, seen, kinds, view)) as events:
                     async for event in events:
                         seen = event.seq
-                        reconnect.is_over()
+                        reconnect.recovered()
                         yield event
                         if _is_end(event):
                             return
@@ -207,14 +208,14 @@ class AsyncClient(ExperimentCalls):
                 raise
             except (StreamLost, Unavailable, DeadlineExceeded) as lost:
                 cause = lost.cause if isinstance(lost, StreamLost) else lost
-                if not reconnect.may_go_on(cause):
+                if not reconnect.may_retry(cause):
                     raise _lost(self.target, run_id, seen, cause.message) from None
             await asyncio.sleep(reconnect.pause())
 
     async def _follow(
         self, run_id: str, after_seq: int, kinds: Sequence[EventKind], view: View
     ) -> AsyncGenerator[RunEvent, None]:
-        """One following stream; events that were seen already are left out."""
+        """One stream of `watch`; skips events that were already seen."""
         request = history.StreamEventsRequest(
             run_id=run_id,
             after_seq=after_seq,
@@ -237,10 +238,10 @@ class AsyncClient(ExperimentCalls):
     # -- reading ------------------------------------------------------------------------------
 
     async def get_run(self, run_id: str) -> Run:
-        """The run as it stands.
+        """Returns the current state of a run.
 
         Raises:
-            NotFound: No such run (reason RUN_NOT_FOUND); so do all methods that name a run.
+            NotFound: No such run (reason RUN_NOT_FOUND); so do all methods with a run_id.
         """
         response = await self._history("GetRun", history.GetRunRequest(run_id=run_id))
         return from_message(Run, response.run)
@@ -252,10 +253,10 @@ class AsyncClient(ExperimentCalls):
         page_size: int = 50,
         page_token: str = "",
     ) -> RunPage:
-        """Runs by filter, in pages.
+        """Lists runs by filter, one page per call.
 
         Raises:
-            InvalidInput: `page_size` is not within 1..1000, or `page_token` is not of this query.
+            InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
         """
         request = history.ListRunsRequest(
             filter=to_message(check(run_filter or RunFilter(), "filter")),
@@ -268,7 +269,7 @@ class AsyncClient(ExperimentCalls):
     async def events(
         self, run_id: str, query: EventQuery | None = None
     ) -> AsyncGenerator[RunEvent, None]:
-        """What is recorded by now, in order, lazily; does not wait for more."""
+        """Iterates over the recorded events in order; does not wait for new ones."""
         wanted = check(query or EventQuery())
         request = history.StreamEventsRequest(
             run_id=run_id,
@@ -283,7 +284,7 @@ class AsyncClient(ExperimentCalls):
                 yield from_message(RunEvent, response.event)
 
     async def export_run(self, run_id: str) -> AsyncGenerator[RunEvent, None]:
-        """The whole log with raw tensors, as `import_run` takes it."""
+        """Iterates over the complete log with raw tensors, as `import_run` accepts it."""
         stub = self._connection.streams(HistoryServiceStub)
         request = history.ExportRunRequest(run_id=run_id)
         async with aclosing(self._transfer(stub.ExportRun, request)) as responses:
@@ -293,7 +294,7 @@ class AsyncClient(ExperimentCalls):
     async def trajectory(
         self, run_id: str, max_points: int = 0, view: View = View.FULL
     ) -> Trajectory:
-        """Effective snapshots in order of step, evenly thinned to `max_points` (0: all).
+        """Effective snapshots in order of step, thinned evenly to `max_points` (0: all).
 
         Raises:
             InvalidInput: `max_points` is negative.
@@ -314,7 +315,9 @@ class AsyncClient(ExperimentCalls):
                 pieces.append(tensors.decode(response.parameters))
         parameters = np.concatenate(pieces) if pieces else None
         if parameters is not None and len(parameters) != len(snapshots):
-            raise to_internal(f"{len(parameters)} parameters for {len(snapshots)} snapshots")
+            raise to_internal(
+                f"{len(parameters)} rows of parameters for {len(snapshots)} snapshots"
+            )
         return Trajectory(run_id, tuple(snapshots), tuple(stages), parameters)
 
     async def list_candidates(
@@ -324,7 +327,7 @@ class AsyncClient(ExperimentCalls):
         page_size: int = 50,
         page_token: str = "",
     ) -> CandidatePage:
-        """Effective candidates, best first unless the filter says otherwise, in pages."""
+        """Lists effective candidates, by default best first, one page per call."""
         request = history.ListCandidatesRequest(
             run_id=run_id,
             filter=to_message(check(candidate_filter or CandidateFilter(), "filter")),
@@ -334,41 +337,41 @@ class AsyncClient(ExperimentCalls):
         return from_message(CandidatePage, await self._history("ListCandidates", request))
 
     async def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
-        """Several runs side by side, with the fields in which their specs differ."""
+        """Compares runs, with the fields in which their specs differ."""
         request = history.CompareRunsRequest(run_ids=run_ids)
         return from_message(RunComparison, await self._history("CompareRuns", request))
 
-    # -- files --------------------------------------------------------------------------------
+    # -- artifacts ----------------------------------------------------------------------------
 
     async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
-        """The files that a run left, by name."""
+        """Lists the artifacts of a run by name."""
         request = history.ListArtifactsRequest(run_id=run_id)
         response = await self._history("ListArtifacts", request)
         return tuple(from_message(Artifact, item) for item in response.artifacts)
 
     async def read_artifact(self, run_id: str, name: str) -> bytes:
-        """A file's bytes.
+        """Returns the bytes of an artifact.
 
         Raises:
-            NotFound: No such file (reason ARTIFACT_NOT_FOUND).
-            DataLoss: The bytes do not match their digest.
+            NotFound: No such artifact (reason ARTIFACT_NOT_FOUND).
+            DataLoss: The bytes do not match their SHA-256 digest.
         """
         return b"".join([chunk async for chunk in self._chunks(run_id, name)])
 
     async def download(self, run_id: str, name: str, path: str | os.PathLike[str]) -> Path:
-        """Writes a file that a run left, aside and renamed when whole and right.
+        """Downloads an artifact to a temporary file, verifies it and renames it to its target.
 
         Args:
             run_id: The run.
-            name: For example ``prompt.safetensors``.
-            path: Where to; a folder gets the file under its own name.
+            name: Name of the artifact, for example ``prompt.safetensors``.
+            path: Target file; in a folder, the file gets the artifact's name.
 
         Returns:
-            The file that was written.
+            Path of the file.
 
         Raises:
-            NotFound: No such file (reason ARTIFACT_NOT_FOUND).
-            DataLoss: The bytes do not match their digest.
+            NotFound: No such artifact (reason ARTIFACT_NOT_FOUND).
+            DataLoss: The bytes do not match their SHA-256 digest.
             OSError: The file cannot be written.
         """
         place = Path(path)
@@ -385,9 +388,9 @@ class AsyncClient(ExperimentCalls):
         return target
 
     async def _chunks(self, run_id: str, name: str) -> AsyncGenerator[bytes, None]:
-        """A file's bytes in order; raises at the end if they do not match their digest.
+        """Yields an artifact's bytes; raises at the end if they do not match their digest.
 
-        A checkpoint comes without a digest; the server has compared it already.
+        A checkpoint has no digest here; the server has verified it.
         """
         stub = self._connection.streams(TrainerServiceStub)
         request = trainer.DownloadArtifactRequest(run_id=run_id, name=name)
@@ -409,7 +412,7 @@ def _is_end(event: RunEvent) -> bool:
 
 def _lost(target: str, run_id: str, seen: int, why: str) -> Unavailable:
     return Unavailable(
-        f"lost {target} while watching {run_id}, and it did not come back ({why}); "
+        f"lost the connection to {target} while watching {run_id} and could not reconnect ({why}); "
         f"the last event seen is {seen}: watch again with after_seq={seen}",
         metadata={"last_seq": str(seen)},
     )
@@ -422,7 +425,7 @@ def _page_size(number: int) -> int:
 
 
 def _import_requests(events: Iterable[RunEvent] | AsyncIterable[RunEvent]) -> Any:
-    """The events as requests, of the same kind of iteration."""
+    """Converts events to requests; stays asynchronous if `events` is."""
     if isinstance(events, AsyncIterable):
         return (_import_request(event) async for event in events)
     return map(_import_request, events)

@@ -1,4 +1,4 @@
-"""The clients for code without an event loop: facades over one background loop of the process."""
+"""Blocking clients: facades over the asyncio clients, which run on one background event loop."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = [
 
 
 class _Facade:
-    """What both facades share: holding the loop, and closing."""
+    """Base of both clients: holds the background loop, and closes."""
 
     def __init__(self, inner: AsyncClient | AsyncMentorClient) -> None:
         self._inner = inner
@@ -79,7 +79,7 @@ class _Facade:
         self.close()
 
     def close(self) -> None:
-        """Ends what is under way and closes the connection; a second time is a no-op."""
+        """Cancels calls in progress and closes the connection; idempotent."""
         held, self._held = self._held, None
         if held is not None:
             try:
@@ -89,17 +89,17 @@ class _Facade:
 
 
 class Client(_Facade):
-    """A client of one trainer service. Methods, values and errors are those of `AsyncClient`.
+    """Blocking client of one trainer service. Methods, values and errors: `AsyncClient`.
 
-    May be used from several threads at once, but not from a coroutine: it blocks.
+    Thread-safe. Must not be used from a coroutine: it blocks.
 
     Args:
         target: ``HOST:PORT`` of the trainer service.
-        timeout: Seconds that a unary call may take.
-        stream_timeout: Seconds that one transfer may take; watching is not limited by it.
-        resume_for: Seconds for which a watch tries to come back after a lost connection, counted
-            from the loss; silence on a healthy connection does not count.
-        credentials: Certificates and token; None: plaintext without a token.
+        timeout: Timeout of a unary call, seconds.
+        stream_timeout: Timeout of one transfer, seconds; does not limit `watch`.
+        resume_for: How long `watch` tries to reconnect after a lost connection, seconds; an idle
+            connection does not count as lost.
+        credentials: TLS certificates and token; None: plaintext without a token.
     """
 
     def __init__(
@@ -121,31 +121,31 @@ class Client(_Facade):
         super().__init__(self._client)
 
     def create_run(self, spec: RunSpec, request_id: str = "") -> CreatedRun:
-        """Validates a spec on the server and queues the run."""
+        """Creates a run: the server validates the spec and queues the run."""
         return self._loop.run(self._client.create_run(spec, request_id))
 
     def cancel_run(self, run_id: str) -> Run:
-        """Asks to end a run; watch it to see it end."""
+        """Requests cancellation of a run; `watch` shows when it ends."""
         return self._loop.run(self._client.cancel_run(run_id))
 
     def pause_run(self, run_id: str) -> Run:
-        """Asks to checkpoint a run and free its worker; watch it to see it pause."""
+        """Requests that a run saves a checkpoint and pauses; `watch` shows when it has."""
         return self._loop.run(self._client.pause_run(run_id))
 
     def resume_run(self, run_id: str) -> Run:
-        """Queues a paused or interrupted run again; it goes on from its checkpoint."""
+        """Queues a paused or interrupted run; it continues from its checkpoint."""
         return self._loop.run(self._client.resume_run(run_id))
 
     def delete_run(self, run_id: str) -> None:
-        """Removes a run that is not running, with all that was recorded of it."""
+        """Deletes a run that is not active, with all its records."""
         self._loop.run(self._client.delete_run(run_id))
 
     def import_run(self, events: Iterable[RunEvent]) -> Run:
-        """Records a run that was executed elsewhere; the inverse of `export_run`."""
+        """Imports a finished run from its log; the inverse of `export_run`."""
         return self._loop.run(self._client.import_run(events))
 
     def trainer_info(self) -> TrainerInfo:
-        """What the trainer offers: devices, objectives, tasks, optimizers, mentors."""
+        """Describes the trainer: devices, objectives, tasks, optimizers, mentors."""
         return self._loop.run(self._client.trainer_info())
 
     def watch(
@@ -155,11 +155,11 @@ class Client(_Facade):
         kinds: Sequence[EventKind] = (),
         view: View = View.SUMMARY,
     ) -> Iterator[RunEvent]:
-        """Events as they are written, until the run reaches a final state; each exactly once."""
+        """Follows a run's events until it reaches a final state; each event exactly once."""
         return self._loop.iterate(self._client.watch(run_id, after_seq, kinds, view))
 
     def get_run(self, run_id: str) -> Run:
-        """The run as it stands."""
+        """Returns the current state of a run."""
         return self._loop.run(self._client.get_run(run_id))
 
     def list_runs(
@@ -169,19 +169,19 @@ class Client(_Facade):
         page_size: int = 50,
         page_token: str = "",
     ) -> RunPage:
-        """Runs by filter, in pages."""
+        """Lists runs by filter, one page per call."""
         return self._loop.run(self._client.list_runs(run_filter, order, page_size, page_token))
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterator[RunEvent]:
-        """What is recorded by now, in order, lazily; does not wait for more."""
+        """Iterates over the recorded events in order; does not wait for new ones."""
         return self._loop.iterate(self._client.events(run_id, query))
 
     def export_run(self, run_id: str) -> Iterator[RunEvent]:
-        """The whole log with raw tensors, as `import_run` takes it."""
+        """Iterates over the complete log with raw tensors, as `import_run` accepts it."""
         return self._loop.iterate(self._client.export_run(run_id))
 
     def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
-        """Effective snapshots in order of step, evenly thinned to `max_points` (0: all)."""
+        """Effective snapshots in order of step, thinned evenly to `max_points` (0: all)."""
         return self._loop.run(self._client.trajectory(run_id, max_points, view))
 
     def list_candidates(
@@ -191,55 +191,55 @@ class Client(_Facade):
         page_size: int = 50,
         page_token: str = "",
     ) -> CandidatePage:
-        """Effective candidates, best first unless the filter says otherwise, in pages."""
+        """Lists effective candidates, by default best first, one page per call."""
         return self._loop.run(
             self._client.list_candidates(run_id, candidate_filter, page_size, page_token)
         )
 
     def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
-        """Several runs side by side, with the fields in which their specs differ."""
+        """Compares runs, with the fields in which their specs differ."""
         return self._loop.run(self._client.compare_runs(run_ids))
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
-        """The files that a run left, by name."""
+        """Lists the artifacts of a run by name."""
         return self._loop.run(self._client.artifacts(run_id))
 
     def read_artifact(self, run_id: str, name: str) -> bytes:
-        """A file's bytes."""
+        """Returns the bytes of an artifact."""
         return self._loop.run(self._client.read_artifact(run_id, name))
 
     def download(self, run_id: str, name: str, path: str | os.PathLike[str]) -> Path:
-        """Writes a file that a run left, aside and renamed when whole and right."""
+        """Downloads an artifact; the file appears only when complete and verified."""
         return self._loop.run(self._client.download(run_id, name, path))
 
     def create_experiment(self, spec: ExperimentSpec, request_id: str = "") -> CreatedExperiment:
-        """Validates an experiment on the server and begins it."""
+        """Creates an experiment: the server validates and starts it."""
         return self._loop.run(self._client.create_experiment(spec, request_id))
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        """The experiment as it stands."""
+        """Returns the current state of an experiment."""
         return self._loop.run(self._client.get_experiment(experiment_id))
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
-        """Experiments, newest first, in pages."""
+        """Lists experiments, newest first, one page per call."""
         return self._loop.run(self._client.list_experiments(page_size, page_token))
 
     def cancel_experiment(self, experiment_id: str) -> Experiment:
-        """Ends an experiment and those of its runs that have not ended."""
+        """Cancels an experiment and its unfinished runs."""
         return self._loop.run(self._client.cancel_experiment(experiment_id))
 
     def get_report(self, experiment_id: str) -> Report:
-        """Statistics over the runs that have ended so far."""
+        """Returns statistics over the runs finished so far."""
         return self._loop.run(self._client.get_report(experiment_id))
 
 
 class MentorClient(_Facade):
-    """A client of one mentor service. Methods, values and errors are `AsyncMentorClient`'s.
+    """Blocking client of one mentor service. Methods, values and errors: `AsyncMentorClient`.
 
     Args:
         target: ``HOST:PORT`` of the mentor service.
-        timeout: Seconds that a call may take, apart from the time a request gives the mentor.
-        credentials: Certificates and token; None: plaintext without a token.
+        timeout: Timeout of a call, seconds; a request for proposals has its own.
+        credentials: TLS certificates and token; None: plaintext without a token.
     """
 
     def __init__(
@@ -253,11 +253,11 @@ class MentorClient(_Facade):
         super().__init__(self._client)
 
     def propose(self, question: ProposeInput) -> Answer:
-        """One question with all it needs: a trajectory in, proposals or a typed outcome out."""
+        """Asks for proposals without a session; answers with proposals or a typed status."""
         return self._loop.run(self._client.propose(question))
 
     def info(self) -> MentorInfo:
-        """What the mentor is and can do."""
+        """Describes the mentor: model, backend, strategies and limits."""
         return self._loop.run(self._client.info())
 
     def session(
@@ -270,7 +270,7 @@ class MentorClient(_Facade):
         patience: Patience | None = None,
         **options: Unpack[SessionOptions],
     ) -> MentorSession:
-        """A session about a soft prompt, to be entered as a context."""
+        """A session that optimises a soft prompt; use it as a context manager."""
         opened = open_request(task, **options)
         recorded = recording(record_to, opened, spec, record_file)
         return self.open_session(opened, recorded, patience)
@@ -281,5 +281,5 @@ class MentorClient(_Facade):
         recorded: Recording | None = None,
         patience: Patience | None = None,
     ) -> MentorSession:
-        """A session of any kind, to be entered as a context; see `session`."""
+        """A session from an explicit `AdviseOpen`; use it as a context manager. See `session`."""
         return MentorSession(self._client.connect, opened, recorded, patience)

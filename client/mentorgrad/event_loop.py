@@ -1,4 +1,4 @@
-"""One event loop in a thread of its own, for code that has none."""
+"""A background event loop in its own thread, for the blocking clients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _CANCEL_SECONDS = 5.0
-"""Longest wait for an interrupted call to end."""
+"""Maximum time to wait for an interrupted call to end, seconds."""
 
 
 class BackgroundLoop:
-    """An event loop in a thread of its own, shared by all facades of the process.
+    """An event loop in its own thread, shared by all blocking clients of the process.
 
-    grpc's asyncio has one poller a process, so there is one loop; it runs while somebody holds it.
+    grpc.aio has one poller per process, so there is one loop. It is reference-counted: it runs
+    from the first `acquire` to the last `release`.
     """
 
     _shared: BackgroundLoop | None = None
@@ -34,7 +35,7 @@ class BackgroundLoop:
 
     @classmethod
     def acquire(cls) -> BackgroundLoop:
-        """The running loop, started if there is none; `release` it."""
+        """Returns the shared loop, started if necessary; the caller must `release` it."""
         with cls._guard:
             if cls._shared is None:
                 cls._shared = cls()
@@ -42,7 +43,7 @@ class BackgroundLoop:
             return cls._shared
 
     def release(self) -> None:
-        """Gives the loop back; the last holder's release stops it."""
+        """Releases the loop; the last release stops it."""
         with self._guard:
             self._holders -= 1
             if self._holders > 0:
@@ -55,10 +56,10 @@ class BackgroundLoop:
         self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine to its end; an interrupt of the caller cancels it.
+        """Runs a coroutine and returns its result; an interrupt of the caller cancels it.
 
-        An interrupt may come between any two instructions, so what must be cancelled is noted on
-        the loop, where no interrupt arrives.
+        An interrupt may occur between any two instructions of the caller, so the task to cancel is
+        recorded in the loop's thread, where interrupts do not occur.
         """
         outcome: Future[T] = Future()
         tasks: list[asyncio.Task[T]] = []
@@ -69,7 +70,7 @@ class BackgroundLoop:
             tasks.append(task)
 
         def cancel() -> None:
-            if not tasks:  # the interrupt came before the start was handed over
+            if not tasks:  # the interrupt came before `start` was scheduled
                 coroutine.close()
                 outcome.set_exception(CancelledError())
             for task in tasks:
@@ -79,13 +80,13 @@ class BackgroundLoop:
             self._loop.call_soon_threadsafe(start)
             return outcome.result()
         except BaseException:
-            if not outcome.done():  # what the coroutine holds must be free before we go on
+            if not outcome.done():  # let the coroutine release its resources first
                 self._loop.call_soon_threadsafe(cancel)
                 wait([outcome], _CANCEL_SECONDS)
             raise
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
-        """An asynchronous generator as a plain one; leaving it early closes it."""
+        """Converts an async generator to a blocking one; closing it early closes the source."""
         try:
             while True:
                 try:
@@ -99,7 +100,7 @@ class BackgroundLoop:
 
 
 def _settle(outcome: Future[T], task: asyncio.Task[T]) -> None:
-    """Hands what became of a task to whoever waits for it in another thread."""
+    """Passes the result of a task to the thread that waits for it."""
     if task.cancelled():
         outcome.set_exception(CancelledError())
     elif (error := task.exception()) is not None:

@@ -1,4 +1,4 @@
-"""Experiments from a client: begin, look, end, report."""
+"""Client methods for experiments: create, get, list, cancel, report."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.connection import ServiceClient
 
 _LONG_SECONDS = 300.0
-"""Least time that is given to the checks of an experiment and to its report: both may read much."""
+"""Minimum timeout of creating an experiment and of its report: both may read a lot of data."""
 
 
 class ExperimentCalls(ServiceClient):
-    """The part of `mentorgrad.async_client.AsyncClient` that is about experiments."""
+    """The experiment methods of `mentorgrad.async_client.AsyncClient`."""
 
     _timeout: float
 
     async def create_experiment(
         self, spec: ExperimentSpec, request_id: str = ""
     ) -> CreatedExperiment:
-        """Validates an experiment on the server and begins it.
+        """Creates an experiment: the server validates and starts it.
 
         Args:
-            spec: What is compared.
-            request_id: The caller's key; the same key with the same spec names the same experiment,
-                which goes on where it was. Empty: one is made.
+            spec: Spec of the experiment.
+            request_id: Idempotency key; a repeated key with the same spec returns the same
+                experiment, which continues if it was interrupted. Empty: a random key.
 
         Raises:
-            InvalidInput: The spec is wrong; the violations name its fields.
-            AlreadyExists: The request_id names an experiment with another spec.
-            PreconditionFailed: A mentor is required and absent.
+            InvalidInput: The spec is invalid; the violations name the fields.
+            AlreadyExists: The request_id belongs to an experiment with another spec.
+            PreconditionFailed: A required mentor is not available.
         """
         key = request_id or f"client-{os.urandom(12).hex()}"
         request = pb.CreateExperimentRequest(request_id=key, spec=to_message(check(spec, "spec")))
@@ -44,21 +44,21 @@ class ExperimentCalls(ServiceClient):
         return from_message(CreatedExperiment, response)
 
     async def get_experiment(self, experiment_id: str) -> Experiment:
-        """The experiment as it stands.
+        """Returns the current state of an experiment.
 
         Raises:
-            NotFound: No such experiment (reason EXPERIMENT_NOT_FOUND); so do all methods that name
-                one.
+            NotFound: No such experiment (reason EXPERIMENT_NOT_FOUND); so do all methods with an
+                experiment_id.
         """
         request = pb.GetExperimentRequest(experiment_id=experiment_id)
         response = await self._experiments("GetExperiment", request)
         return from_message(Experiment, response.experiment)
 
     async def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
-        """Experiments, newest first, in pages.
+        """Lists experiments, newest first, one page per call.
 
         Raises:
-            InvalidInput: `page_size` is not within 1..1000, or `page_token` is not of this query.
+            InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
         """
         if not 1 <= page_size <= 1000:
             raise InvalidInput.field("page_size", f"must be within 1..1000, not {page_size}")
@@ -66,7 +66,7 @@ class ExperimentCalls(ServiceClient):
         return from_message(ExperimentPage, await self._experiments("ListExperiments", request))
 
     async def cancel_experiment(self, experiment_id: str) -> Experiment:
-        """Ends an experiment and those of its runs that have not ended.
+        """Cancels an experiment and its unfinished runs.
 
         Raises:
             PreconditionFailed: It has ended already (TRANSITION_FORBIDDEN).
@@ -76,7 +76,7 @@ class ExperimentCalls(ServiceClient):
         return from_message(Experiment, response.experiment)
 
     async def get_report(self, experiment_id: str) -> Report:
-        """Statistics over the runs that have ended so far."""
+        """Returns statistics over the runs finished so far."""
         request = pb.GetReportRequest(experiment_id=experiment_id)
         response = await self._experiments("GetReport", request, _LONG_SECONDS)
         return from_message(Report, response.report)

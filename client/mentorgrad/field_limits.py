@@ -1,7 +1,7 @@
-"""Where a tree of dataclasses breaks the limits that its fields state.
+"""Validation of nested dataclasses against the limits declared on their fields.
 
-How a field is tested is worked out once for each class. What is right pays nothing for paths: they
-are made on the way up, from what is wrong.
+The tests of a class's fields are compiled once. Valid values cost no path building: paths are
+composed only for violations, from the inside out.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from mentorgrad.schema import (
 T = TypeVar("T")
 
 MAX_TEXT = 2_000
-"""Longest string accepted in a field that states no limit of its own, in characters."""
+"""Maximum characters of a string field without a declared limit."""
 
 MAX_VIOLATIONS = 100
-"""Most broken limits that are named at once: a large input may have as many as it has entries."""
+"""Maximum violations reported at once; a large input may have one per entry."""
 
 _Test = Callable[[Any], Sequence[Violation]]
-"""What is wrong with a value; paths begin at the value."""
+"""Returns the violations of a value, with paths relative to it."""
 
 
 def check(value: T, path: str = "") -> T:
-    """Returns `value` if no limit is broken.
+    """Returns `value` if it is valid.
 
     Raises:
-        InvalidInput: With the violations found, the first `MAX_VIOLATIONS` of them.
+        InvalidInput: A limit is violated; carries the first `MAX_VIOLATIONS` violations.
     """
     if found := _wrong(value):
         raise InvalidInput(violations=within(path, found[:MAX_VIOLATIONS]))
@@ -48,24 +48,24 @@ def check(value: T, path: str = "") -> T:
 
 
 def violations(value: Any, path: str = "") -> list[Violation]:
-    """The broken limits in a tree of dataclasses, each with its field's full path.
+    """Returns all violations in nested dataclasses, with full paths.
 
     Args:
-        value: The tree's root.
-        path: Where it stands.
+        value: The outermost dataclass.
+        path: Its own path.
 
     Returns:
-        Of every list in it the first `MAX_VIOLATIONS` at most.
+        The violations; at most about `MAX_VIOLATIONS` per list.
     """
     return within(path, _wrong(value))
 
 
 def within(path: str, found: Iterable[Violation]) -> list[Violation]:
-    """What is wrong with a part as what is wrong with the whole.
+    """Prefixes the paths of violations in a part with the path of the part.
 
     Args:
-        path: The part's, in the whole: a name, an index in brackets, or empty.
-        found: With paths that begin at the part.
+        path: Path of the part in the whole: a name, an index in brackets, or empty.
+        found: Violations with paths relative to the part.
     """
 
     def whole(part: str) -> str:
@@ -87,7 +87,7 @@ def _wrong(value: Any) -> Sequence[Violation]:
 
 @per_class
 def _tests(cls: type) -> tuple[tuple[str, _Test], ...]:
-    """The fields that can break a limit, and how; most fields of a record cannot."""
+    """Name and test of each field that can violate a limit; most fields of records cannot."""
     bounds = field_bounds(cls)
     return tuple(
         (name, _field_test(kind, bounds[name]))
@@ -116,7 +116,7 @@ def _field_test(kind: FieldType, bounds: Bounds) -> _Test:
 
 
 def _item_test(kind: FieldType, bounds: Bounds) -> _Test:
-    """How a single value is tested."""
+    """The test of a single value."""
     if kind.kind is FieldKind.MESSAGE:
         return _wrong
     if kind.kind is FieldKind.UNION:
@@ -203,7 +203,7 @@ def _text_test(bounds: Bounds) -> _Test:
         elif "\x00" in text and not bounds.verbatim:
             said = "must not contain NUL characters"
         elif text and pattern and not pattern.fullmatch(text):
-            said = f"must match {bounds.pattern}, which {text[:80]!r} does not"
+            said = f"must match {bounds.pattern}, but is {text[:80]!r}"
         else:
             return ()
         return (Violation("", said),)

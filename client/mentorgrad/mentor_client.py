@@ -1,4 +1,4 @@
-"""The client of a mentor service: single questions, and sessions for a loop of one's own."""
+"""Asyncio client of a mentor service: single requests, and sessions for custom training loops."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from mentorgrad.wire.connection import Connection, ServiceClient
 from mentorgrad.wire.credentials import Credentials
 
 DEFAULT_MENTOR = "127.0.0.1:50552"
-"""Where a mentor service listens unless told otherwise."""
+"""Default address of a mentor service."""
 
 _MARGIN = 5.0
-"""Seconds on top of the request's own timeout, so that the mentor's verdict arrives."""
+"""Seconds added to a request's timeout, so that the mentor's own timeout applies first."""
 
 
 class AsyncMentorClient(ServiceClient):
-    """A client of one mentor service, for one event loop.
+    """Asyncio client of one mentor service, for one event loop.
 
     Args:
         target: ``HOST:PORT`` of the mentor service.
-        timeout: Seconds that a call may take, apart from the time a request gives the mentor.
-        credentials: Certificates and token; None: plaintext without a token.
+        timeout: Timeout of a call, seconds; a request for proposals has its own.
+        credentials: TLS certificates and token; None: plaintext without a token.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class AsyncMentorClient(ServiceClient):
         credentials: Credentials | None = None,
     ) -> None:
         self.connect = partial(Connection, target, credentials)
-        """Makes a further connection to the same service."""
+        """Creates another connection to the same service."""
         super().__init__(self.connect())
         self._timeout = timeout
 
@@ -62,19 +62,20 @@ class AsyncMentorClient(ServiceClient):
         patience: Patience | None = None,
         **options: Unpack[SessionOptions],
     ) -> AsyncMentorSession:
-        """A session about a soft prompt, to be entered as a context.
+        """A session that optimises a soft prompt; use it as an async context manager.
 
         Args:
-            task: What is optimised, in one line; the mentor reads it.
-            record_to: A client of the trainer service that shall have the run, when it is over.
-            spec: What it is recorded as, with the objective `External`; by default, what is said
-                here.
-            record_file: A new file for its log, which stays; by default a temporary one.
-            patience: How long the parts of a session may take.
+            task: One-line description of the task; the LLM reads it.
+            record_to: Client of the trainer service that imports the run when the session closes;
+                None: the session is not recorded.
+            spec: Spec of the recorded run, with the objective `External`; by default derived from
+                the other arguments.
+            record_file: New file for the run's log, which is kept; by default a temporary file.
+            patience: Timeouts of the session.
             **options: See `SessionOptions`.
 
         Raises:
-            InvalidInput: Something is out of bounds.
+            InvalidInput: An argument is invalid.
         """
         opened = open_request(task, **options)
         recorded = recording(record_to, opened, spec, record_file)
@@ -86,14 +87,14 @@ class AsyncMentorClient(ServiceClient):
         recorded: Recording | None = None,
         patience: Patience | None = None,
     ) -> AsyncMentorSession:
-        """A session of any kind, to be entered as a context; see `session`."""
+        """A session from an explicit `AdviseOpen`; use it as an async context manager."""
         return AsyncMentorSession(self.connect, opened, recorded, patience)
 
     async def propose(self, question: ProposeInput) -> Answer:
-        """One question with all it needs: a trajectory in, proposals or a typed outcome out.
+        """Asks for proposals without a session: a trajectory in, proposals or a typed status out.
 
         Raises:
-            InvalidInput: Something in the question is wrong; the violations name its fields.
+            InvalidInput: The question is invalid; the violations name the fields.
         """
         checked = check(question)
         request = mentor.ProposeRequest(
@@ -107,7 +108,7 @@ class AsyncMentorClient(ServiceClient):
         return from_message(Answer, response.answer)
 
     async def info(self) -> MentorInfo:
-        """What the mentor is and can do."""
+        """Describes the mentor: model, backend, strategies and limits."""
         stub = self._connection.unary(MentorServiceStub)
         request = mentor.GetMentorInfoRequest()
         response = await self._connection.call(stub.GetMentorInfo, request, self._timeout)

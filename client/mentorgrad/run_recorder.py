@@ -1,7 +1,7 @@
-"""Recording a run that is executed in one's own program, for `import_run`.
+"""Records a run that is executed outside the trainer service, for a later `import_run`.
 
-The log is written to a file event by event, in the form of ``mentorgrad runs export``, so that it
-takes no memory however long the run, and a program that dies leaves what it had done.
+The log is written to a file event by event, in the format of ``mentorgrad runs export``. So memory
+use does not grow with the run, and a program that crashes leaves the log up to the crash.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from mentorgrad.serialization import from_dict, to_dict
 
 _SEGMENT_SNAPSHOTS = 100
 _SEGMENT_BYTES = 256 * 1024
-"""What waits in memory at most, before it is written as one segment."""
+"""Maximum snapshots, and bytes of parameters, buffered before they are written as a segment."""
 
 MAX_ROW_BYTES = 4 * 1024 * 1024
-"""Longest parameter of one snapshot; no store takes a longer one."""
+"""Maximum bytes of the parameters of one snapshot; the limit of the run store."""
 
 _LIBRARIES = ("mentorgrad", "numpy", "torch", "transformers", "peft", "lightning")
 
 
 class RunRecorder:
-    """Writes the log of one run.
+    """Writes the log of one run to a file.
 
     Args:
-        spec: What the run is.
-        path: A new file; by default a temporary one.
+        spec: Spec of the run.
+        path: A new file; by default a temporary file.
 
     Raises:
         InvalidInput: The file exists or cannot be written.
@@ -51,7 +51,7 @@ class RunRecorder:
         try:
             self._file = self.path.open("x", encoding="utf-8")
         except OSError as error:
-            why = f"{self.path} cannot be made: {(error.strerror or 'an error').lower()}"
+            why = f"{self.path} cannot be created: {(error.strerror or 'I/O error').lower()}"
             raise InvalidInput.field("record_file", why) from None
         self._is_temporary = path is None
         self._seq = 0
@@ -63,17 +63,17 @@ class RunRecorder:
         self.put(StateChanged(RunState.RUNNING))
 
     def put(self, payload: Payload) -> None:
-        """Writes one event, behind the snapshots so far."""
+        """Writes one event, after the buffered snapshots."""
         self.flush()
         self._seq += 1
-        # The control plane created it; everything else is the work of the only attempt.
+        # Attempt 0 creates a run; all other events belong to the only attempt.
         attempt = 0 if isinstance(payload, Created) else 1
         event = RunEvent(self.run_id, self._seq, attempt, datetime.now(UTC), payload)
         self._file.write(json.dumps(to_dict(event), ensure_ascii=False) + "\n")
         self._file.flush()
 
     def snapshot(self, stage: int, snapshot: Snapshot, parameters: np.ndarray | None) -> None:
-        """Adds a snapshot to the present segment."""
+        """Adds a snapshot to the current segment."""
         shape = self._rows[0].shape if self._rows else None
         other = (stage, parameters.shape if parameters is not None else None)
         if self._snapshots and other != (self._stage, shape):
@@ -87,7 +87,7 @@ class RunRecorder:
             self.flush()
 
     def flush(self) -> None:
-        """Writes the snapshots so far as a segment."""
+        """Writes the buffered snapshots as a segment."""
         if not self._snapshots:
             return
         segment = Segment(
@@ -101,32 +101,32 @@ class RunRecorder:
         self.put(segment)
 
     def finish(self, payload: Finished) -> None:
-        """Writes the last event."""
+        """Writes the last event and closes the file."""
         self.put(payload)
         self._file.close()
 
     def events(self) -> Iterator[RunEvent]:
-        """What was recorded, read from the file as it is asked for."""
+        """Reads the recorded events from the file, lazily."""
         with self.path.open(encoding="utf-8") as lines:
             for line in lines:
                 yield from_dict(RunEvent, json.loads(line))
 
     def imported(self) -> None:
-        """The run is in a store: a temporary file has done its work."""
+        """Deletes a temporary file after the run was imported."""
         if self._is_temporary:
             self.path.unlink()
             self.path.parent.rmdir()
 
 
 def broken_off(events: Iterable[RunEvent]) -> Iterator[RunEvent]:
-    """A log that its program did not bring to an end, ended as failed; a whole one as it is."""
+    """Completes a truncated log with a failed state; yields a complete log unchanged."""
     last: RunEvent | None = None
     for last in events:
         yield last
     payload = last.payload if last is not None else None
     if last is None or (isinstance(payload, (Finished, StateChanged)) and payload.state.is_final):
         return
-    error = f"the recording breaks off after event {last.seq}"
+    error = f"the recording ends after event {last.seq} without a final state"
     failed = Finished(RunState.FAILED, error=error)
     yield RunEvent(last.run_id, last.seq + 1, last.attempt, last.time, failed)
 

@@ -1,14 +1,14 @@
-"""The fields of frozen dataclasses: their types, taken apart once, and their limits.
+"""Types and limits of dataclass fields, by introspection.
 
-A dataclass states the limits of a field beside the field::
+A dataclass declares the limits of a field together with the field::
 
     @dataclass(frozen=True)
     class Stages:
         steps: int = bounded(40, ge=1, le=100_000)
 
-`mentorgrad.field_limits` says where a tree of such dataclasses breaks them;
-`mentorgrad.serialization` builds the tree from TOML or JSON, and `mentorgrad.wire.codec` from
-messages.
+`mentorgrad.field_limits` validates nested dataclasses against these limits;
+`mentorgrad.serialization` converts them from and to TOML and JSON, `mentorgrad.wire.codec` from and
+to protobuf messages.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 MAX_RECORDED_TEXT = 100_000
-"""Longest words of a run's records, in characters."""
+"""Maximum characters of a text in a run's records."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,18 @@ class Bounds:
     le: float | None = None
     """Inclusive upper bound of a number (of seconds, for a duration)."""
     max_length: int | None = None
-    """Most characters of a string, or items of a sequence or mapping."""
+    """Maximum characters of a string, or items of a sequence or mapping."""
     pattern: str | None = None
-    """Regular expression that a string must match from end to end."""
+    """Regular expression that the whole string must match."""
     required: bool = False
-    """Whether the empty string or sequence is refused."""
+    """Whether the empty string or sequence is invalid."""
     finite: bool = True
-    """Whether NaN and infinities are refused; not so in records, where a loss may diverge."""
+    """Whether NaN and infinities are invalid; False in records, where a loss may diverge."""
     verbatim: bool = False
-    """Whether NUL characters are taken: some tokenizers have a token of one."""
+    """Whether NUL characters are allowed; some tokenizers have such a token."""
 
     def range_text(self) -> str:
-        """The numeric limits in words, for messages and the reference."""
+        """Describes the numeric limits, for error messages and the reference."""
         parts = []
         if self.gt is not None:
             parts.append(f"greater than {self.gt:g}")
@@ -72,32 +72,32 @@ class Bounds:
 def bounded(
     default: Any = dataclasses.MISSING, *, factory: Any = dataclasses.MISSING, **limits: Any
 ) -> Any:
-    """A dataclass field with a default (or the factory of one) and `Bounds`."""
+    """A dataclass field with a default or default factory, and `Bounds`."""
     return dataclasses.field(
         default=default, default_factory=factory, metadata={"bounds": Bounds(**limits)}
     )
 
 
 def recorded(default: str = "", *, max_length: int = MAX_RECORDED_TEXT) -> Any:
-    """A field for text that is kept as it came; a record must never be refused when read again."""
+    """A field for recorded text, stored verbatim: records must always be readable again."""
     return bounded(default, max_length=max_length, verbatim=True)
 
 
 def figure(default: Any = 0.0) -> Any:
-    """A field for a measured number, which is NaN or infinite where the computation diverged."""
+    """A field for a measured number, which may be NaN or infinite after divergence."""
     return bounded(default, finite=False)
 
 
 class Validated:
-    """Base of dataclasses that have rules beyond the limits of single fields."""
+    """Base of dataclasses with rules across fields."""
 
     def cross_violations(self) -> Iterator[Violation]:
-        """Rules between fields; override. Paths begin at this object."""
+        """Yields violations of such rules, with paths relative to this object; to override."""
         yield from ()
 
 
 class FieldKind(Enum):
-    """How a field's type is written, in dictionaries and on the wire."""
+    """Category of a field's type, which determines its serialization."""
 
     SCALAR = "scalar"
     ENUM = "enum"
@@ -112,11 +112,11 @@ class FieldKind(Enum):
 
 @dataclass(frozen=True)
 class FieldType:
-    """A field's annotation, taken apart once."""
+    """A field's type annotation, parsed."""
 
     kind: FieldKind
     base: type
-    """The element's class; for a union, `object`."""
+    """The class, for sequences of the elements; for a union, `object`."""
     optional: bool = False
     repeated: bool = False
     members: tuple[type, ...] = ()
@@ -130,13 +130,13 @@ def snake_case(name: str) -> str:
 
 
 def join(path: str, name: str) -> str:
-    """The path of a member."""
+    """Joins a path and a member's name with a dot."""
     return f"{path}.{name}" if path else name
 
 
 def evolve(value: T, **changes: Any) -> T:
-    """`dataclasses.replace` where it is done for every event: four times as fast, by leaving the
-    constructor out; for dataclasses that compute nothing there."""
+    """`dataclasses.replace`, but four times as fast because it skips the constructor; for
+    dataclasses without logic in `__init__` or `__post_init__`."""
     made = object.__new__(type(value))
     fields = vars(made)
     fields |= vars(value)
@@ -145,7 +145,7 @@ def evolve(value: T, **changes: Any) -> T:
 
 
 def per_class(function: Callable[[type[C]], R]) -> Callable[[type[C]], R]:
-    """Remembers a function's result for each class it was called with."""
+    """Decorator: caches a function's result per class argument."""
     return cast(Callable[[type[C]], R], functools.cache(function))
 
 
@@ -184,12 +184,12 @@ def field_types(cls: type) -> dict[str, FieldType]:
 
 @per_class
 def field_bounds(cls: type) -> dict[str, Bounds]:
-    """Field name → its stated limits."""
+    """Field name → `Bounds` of a dataclass."""
     return {f.name: f.metadata.get("bounds", Bounds()) for f in dataclasses.fields(cls)}
 
 
 def all_dataclasses(roots: Iterable[type]) -> tuple[type, ...]:
-    """The dataclasses reachable from `roots`, themselves included, each once."""
+    """All dataclasses reachable from `roots` through fields, including `roots`, each once."""
     seen: dict[type, None] = {}
     todo = list(roots)
     while todo:

@@ -1,7 +1,7 @@
-"""Dataclasses to and from plain values, as TOML and JSON have them.
+"""Conversion of dataclasses to and from plain values, for TOML and JSON.
 
-A union of dataclasses is a mapping with one key, the member's name in snake case, as the protos'
-oneofs are::
+A union of dataclasses is a mapping with one key, the member's name in snake case, as a oneof in
+the protos::
 
     objective = {"function": {"name": "rastrigin"}}
 """
@@ -26,20 +26,20 @@ T = TypeVar("T")
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
-    """Builds a dataclass from plain values; missing fields take their defaults.
+    """Builds a dataclass from plain values and validates it; missing fields take their defaults.
 
     Durations are seconds or a string such as ``"90s"``; enums are their values; arrays are nested
-    lists. The limits are checked too.
+    lists, or mappings as `to_dict` writes them.
 
     Raises:
-        InvalidInput: A field is unknown, of the wrong type, missing or out of its limits.
+        InvalidInput: A field is unknown, missing, of the wrong type or out of bounds.
     """
     return check(_build(cls, data, path), path)
 
 
 def _build(cls: type[T], data: Any, path: str) -> T:
     if not isinstance(data, Mapping):
-        raise InvalidInput.field(path, f"must be a table of fields, not {_type_name(data)}")
+        raise InvalidInput.field(path, f"must be a mapping of fields, not {_type_name(data)}")
     kinds = field_types(cls)
     for name in data:
         if name not in kinds:
@@ -72,7 +72,7 @@ def _build_item(kind: FieldType, value: Any, path: str) -> Any:
         return _build_union(kind, value, path)
     if kind.kind in (FieldKind.STRUCT, FieldKind.STRING_MAP):
         if not isinstance(value, Mapping):
-            raise InvalidInput.field(path, f"must be a table, not {_type_name(value)}")
+            raise InvalidInput.field(path, f"must be a mapping, not {_type_name(value)}")
         if kind.kind is FieldKind.STRING_MAP:
             return {str(key): str(item) for key, item in value.items()}
         return dict(value)
@@ -89,7 +89,7 @@ def _build_item(kind: FieldType, value: Any, path: str) -> Any:
 def _build_union(kind: FieldType, value: Any, path: str) -> Any:
     by_name = {snake_case(member.__name__): member for member in kind.members}
     names = ", ".join(by_name)
-    if isinstance(value, str):  # shorthand: the member with all its defaults
+    if isinstance(value, str):  # shorthand: the member with default values
         value = {value: {}}
     if not isinstance(value, Mapping) or len(value) != 1:
         raise InvalidInput.field(path, f"must name exactly one of: {names}")
@@ -135,7 +135,9 @@ def _build_array(kind: FieldType, value: Any, path: str) -> np.ndarray:
             return array.reshape([int(n) for n in value["shape"]])
         return np.asarray(value, dtype=np.float32)
     except (KeyError, TypeError, ValueError):
-        raise InvalidInput.field(path, "must be nested lists of numbers of one shape") from None
+        raise InvalidInput.field(
+            path, "must be nested lists of numbers without ragged rows"
+        ) from None
 
 
 def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
@@ -152,9 +154,9 @@ def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
 
 
 _type_words: dict[type, str] = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
-    str: "a text",
+    str: "a string",
     bool: "true or false",
     bytes: "bytes in base64",
 }
@@ -165,7 +167,7 @@ def _type_name(value: Any) -> str:
 
 
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
-"""How JSON, which has no such numbers, is told them; protobuf's own JSON does it alike."""
+"""JSON strings for non-finite numbers, as in protobuf's JSON mapping."""
 
 
 def _written(number: float) -> float | str:
@@ -175,10 +177,10 @@ def _written(number: float) -> float | str:
 
 
 def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str, Any]:
-    """The dataclass as JSON-ready values; the inverse of `from_dict`. Numbers that are not finite
-    are the texts ``NaN``, ``Infinity`` and ``-Infinity``.
+    """Converts a dataclass to JSON-compatible values; the inverse of `from_dict`.
 
-    Absent optional fields are left out; ``arrays="omit"`` leaves raw tensors out too.
+    Non-finite numbers become the strings ``NaN``, ``Infinity`` and ``-Infinity``. Optional fields
+    that are None are omitted, and with ``arrays="omit"`` arrays too.
     """
     result = {}
     for name, kind in field_types(type(value)).items():

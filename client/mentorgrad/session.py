@@ -1,14 +1,14 @@
-"""A session with a mentor for a training loop of one's own.
+"""A session with a mentor, for custom training loops.
 
     with MentorClient("127.0.0.1:50552") as mentor, mentor.session(task="…") as session:
-        session.push(step, loss, text=words)          # as often as you like; never waits
-        session.candidate(words, loss_on_selection)   # what you scored
-        answer = session.ask(count=8)                 # proposals, or why there are none
-        session.report(outcomes)                      # what became of each proposal
+        session.push(step, loss, text=words)          # each gradient step; never blocks
+        session.candidate(words, loss_on_selection)   # each scored candidate
+        answer = session.ask(count=8)                 # proposals, or a status without proposals
+        session.report(outcomes)                      # what was done with each proposal
 
-The mentor may be absent, die and come back: what was told is told again, and `ask` answers with a
-typed status. Only misuse raises. `AsyncMentorSession` is the implementation; `MentorSession` offers
-the same to code without an event loop.
+The mentor may be unreachable, crash and restart: after a reconnect the session sends its data
+again, and `ask` answers with a typed status. Only incorrect use raises. `AsyncMentorSession` is the
+asyncio implementation; `MentorSession` is its blocking counterpart.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mentorgrad.session_base import SessionBase
 
 
 class AsyncMentorSession(SessionBase):
-    """See the module: an asynchronous context manager.
+    """Asyncio session with a mentor; use it as an async context manager.
 
-    Nothing but opening, `ask` and closing waits. Entering waits for the mentor to
-    accept, for as long as the patience says; an absent mentor is no error, it may come later.
+    Only entering, `ask` and closing wait. Entering waits until the mentor accepts, at most
+    `Patience.open` seconds; an unreachable mentor is no error, since it may become reachable.
 
     Raises:
-        InvalidInput: On entering: what the mentor finds wrong with the opening (an unknown
-            strategy, a bad option).
+        InvalidInput: On entering: the mentor rejects the opening request (an unknown strategy or
+            invalid option).
     """
 
     async def __aenter__(self) -> Self:
@@ -57,13 +57,14 @@ class AsyncMentorSession(SessionBase):
         """Asks for proposals, and ends the stage.
 
         Args:
-            count: Proposals wanted.
-            timeout: Seconds to wait.
-            seed: Of this answer; by default the session's, moved on by the stage.
-            incumbent_id: The candidate that the loop would go on from; by default the latest.
+            count: Number of proposals.
+            timeout: Time to wait, seconds.
+            seed: Random seed of the answer; by default derived from the session's seed and the
+                stage.
+            incumbent_id: Candidate that the loop would continue from; by default the latest.
 
         Returns:
-            Proposals, or a status that says why there are none: whatever befalls the mentor.
+            Proposals, or a typed status without proposals; mentor failures never raise.
 
         Raises:
             InvalidInput: An argument is out of bounds.
@@ -72,24 +73,24 @@ class AsyncMentorSession(SessionBase):
         return await self._ask(count, timeout, seed, incumbent_id)
 
     async def close(self, error: BaseException | None = None, test: Score | None = None) -> None:
-        """Ends the session, and records it; a second time is a no-op.
+        """Closes the session and imports the recorded run; idempotent.
 
         Args:
-            error: Why the loop did not come to its end; the run is recorded as failed, or as
-                cancelled after an interrupt.
-            test: The figures on *test*, for the record.
+            error: Exception that ended the loop early; the run is recorded as failed, or after an
+                interrupt as cancelled.
+            test: Score on the test split, for the record.
 
         Raises:
-            MentorgradError: The run could not be recorded. Its log stays where the error's notes
-                say. Not raised on top of another error: then the notes are that one's.
+            MentorgradError: The run could not be imported. A note on the exception gives the
+                file of the log. If `error` is given, it gets the note, and nothing is raised.
         """
         await self._close(error, test)
 
 
 class MentorSession(SessionBase):
-    """`AsyncMentorSession` for code without an event loop: a context manager of the same methods.
+    """Blocking session with a mentor; use it as a context manager. Methods: `AsyncMentorSession`.
 
-    Not to be used from a coroutine: opening, `ask` and closing block.
+    Must not be used from a coroutine: entering, `ask` and closing block.
     """
 
     _held: BackgroundLoop | None = None
@@ -123,13 +124,14 @@ class MentorSession(SessionBase):
         """Asks for proposals, and ends the stage.
 
         Args:
-            count: Proposals wanted.
-            timeout: Seconds to wait.
-            seed: Of this answer; by default the session's, moved on by the stage.
-            incumbent_id: The candidate that the loop would go on from; by default the latest.
+            count: Number of proposals.
+            timeout: Time to wait, seconds.
+            seed: Random seed of the answer; by default derived from the session's seed and the
+                stage.
+            incumbent_id: Candidate that the loop would continue from; by default the latest.
 
         Returns:
-            Proposals, or a status that says why there are none: whatever befalls the mentor.
+            Proposals, or a typed status without proposals; mentor failures never raise.
 
         Raises:
             InvalidInput: An argument is out of bounds.
@@ -140,16 +142,16 @@ class MentorSession(SessionBase):
         return self._held.run(self._ask(count, timeout, seed, incumbent_id))
 
     def close(self, error: BaseException | None = None, test: Score | None = None) -> None:
-        """Ends the session, and records it; a second time is a no-op.
+        """Closes the session and imports the recorded run; idempotent.
 
         Args:
-            error: Why the loop did not come to its end; the run is recorded as failed, or as
-                cancelled after an interrupt.
-            test: The figures on *test*, for the record.
+            error: Exception that ended the loop early; the run is recorded as failed, or after an
+                interrupt as cancelled.
+            test: Score on the test split, for the record.
 
         Raises:
-            MentorgradError: The run could not be recorded. Its log stays where the error's notes
-                say. Not raised on top of another error: then the notes are that one's.
+            MentorgradError: The run could not be imported. A note on the exception gives the
+                file of the log. If `error` is given, it gets the note, and nothing is raised.
         """
         held, self._held = self._held, None
         if held is not None:

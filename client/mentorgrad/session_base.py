@@ -1,4 +1,4 @@
-"""What both kinds of session with a mentor share."""
+"""Base class of the asyncio and the blocking session with a mentor."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from mentorgrad.wire.advise_stream import AdviseStream, Patience
 from mentorgrad.wire.connection import Connection
 
 _CLOSED = "SESSION_CLOSED"
-"""Reason of what needs an open session."""
+"""Error reason of methods that need an open session."""
 _SEND_SECONDS = 0.25
 _SEND_BYTES = 256 * 1024
-"""What is pushed waits at most for so long, or until it is so much, to be sent together."""
+"""Snapshots are buffered up to this time and this size, and sent as one batch."""
 
 
 class SessionBase:
-    """What both kinds of session share: all that waits for nothing. For one thread at a time.
+    """Methods common to both sessions, and all that do not wait. Not thread-safe.
 
     Args:
-        connect: Makes a connection to the mentor.
-        opened: What the session is opened with.
-        recorded: Where to and as what it is recorded; None: not at all.
-        patience: How long the parts of a session may take.
+        connect: Creates a connection to the mentor.
+        opened: Opening request of the session.
+        recorded: How the session is recorded; None: not recorded.
+        patience: Timeouts of the session.
 
     Raises:
-        InvalidInput: Something is wrong with what it would be opened with or recorded as; for the
-            file and what the mentor finds wrong, on entering.
+        InvalidInput: The opening request or the recording is invalid. An unusable file, or a
+            rejection by the mentor, is raised on entering.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class SessionBase:
         patience: Patience | None = None,
     ) -> None:
         self.opened = check(opened)
-        """What it was opened with."""
+        """Opening request."""
         self.run: Run | None = None
-        """The recorded run, after closing."""
+        """The imported run, after closing; None: not recorded."""
         self._stream = AdviseStream(connect, opened, patience)
         self._recorded = recorded
         self._log = SessionLog()
@@ -75,7 +75,7 @@ class SessionBase:
         self._request_id = ""
         self._is_open = False
 
-    # -- what the mentor says of itself -------------------------------------------------------
+    # -- properties ---------------------------------------------------------------------------
 
     @property
     def target(self) -> str:
@@ -84,25 +84,25 @@ class SessionBase:
 
     @property
     def accepted(self) -> Accepted | None:
-        """What the mentor said on opening; None: it was not there yet."""
+        """The mentor's reply to the opening request; None: not connected yet."""
         return self._stream.accepted
 
     @property
     def wants(self) -> Wants:
-        """What the strategy wants to be sent."""
+        """Data that the strategy wants."""
         return self._stream.accepted.wants if self._stream.accepted is not None else Wants()
 
     @property
     def stage(self) -> int:
-        """Number of the present stage, from 0; each question ends one."""
+        """Number of the current stage, from 0; each `ask` ends one."""
         return self._log.stage
 
     @property
     def recording(self) -> Path | None:
-        """The file of the log so far."""
+        """File of the run's log; None: not recorded."""
         return self._log.recorder.path if self._log.recorder is not None else None
 
-    # -- telling ------------------------------------------------------------------------------
+    # -- sending data -------------------------------------------------------------------------
 
     def push(
         self,
@@ -114,19 +114,19 @@ class SessionBase:
         learning_rate: float = 0.0,
         gradient_norm: float = 0.0,
     ) -> None:
-        """Tells of one gradient step. Never waits for the mentor.
+        """Sends the snapshot of one gradient step. Never waits for the mentor.
 
         Args:
             step: Number of the step, from 1.
-            loss: Of the step's batch, on *train*.
-            text: The parameters in words, after the step.
-            parameters: The parameters after the step, of one shape over the session; recorded, and
-                sent where `wants` says so.
-            learning_rate: Of the step.
-            gradient_norm: Of the step.
+            loss: Train loss of the step's batch.
+            text: The parameters after the step, projected to words.
+            parameters: The parameters after the step, of any shape that is constant over the
+                session; converted to float32, recorded, and sent if `wants.parameters`.
+            learning_rate: Learning rate of the step.
+            gradient_norm: Gradient norm of the step.
 
         Raises:
-            InvalidInput: A value is out of bounds, or the parameters are of another shape.
+            InvalidInput: A value is out of bounds, or the shape of the parameters differs.
             PreconditionFailed: The session is not open.
         """
         self._check_open()
@@ -160,18 +160,21 @@ class SessionBase:
         toward_text: str = "",
         parents: Sequence[str] = (),
     ) -> Candidate:
-        """Tells of a parameter that was scored. Never waits for the mentor.
+        """Sends a scored candidate. Never waits for the mentor.
 
         Args:
-            text: The parameter in words.
-            loss: On *selection*.
-            accuracy: On *selection*, where there are classes.
-            rows: Rows of that split.
-            source: Whether the score is that of the words (``projection``), of the soft parameters
-                whose nearest words they are (``snapshot``), or of a ``proposal``.
-            candidate_id: A name; for a proposal its id. By default a new one.
-            toward_text: Words that it moved towards since the stage began.
-            parents: Candidates that it was made from.
+            text: The candidate in words.
+            loss: Selection loss.
+            accuracy: Selection accuracy; None for functions.
+            rows: Number of rows of the selection split.
+            source: What was scored: the words themselves (``projection``), the soft parameters
+                whose nearest words these are (``snapshot``), or a ``proposal``.
+            candidate_id: Id; for a proposal its proposal_id. By default a new id.
+            toward_text: Words that it moved towards since the start of the stage.
+            parents: Ids of the candidates that it was made from.
+
+        Returns:
+            The candidate as sent.
 
         Raises:
             InvalidInput: A value is out of bounds.
@@ -202,31 +205,31 @@ class SessionBase:
         incumbent_probe_loss: float | None = None,
         reason: str = "",
     ) -> None:
-        """Tells what became of the proposals of the last answer. Never waits for the mentor.
+        """Reports the outcomes of the last answer's proposals. Never waits for the mentor.
 
         Args:
-            outcomes: One for each proposal; ``applied`` for the one that the loop goes on from.
-            policy: How that was decided, for the record.
-            probe_steps: Gradient steps taken to decide it, by all together; for the record.
-            incumbent_probe_loss: The selection loss of what the loop would have gone on from, after
-                its share of them; for the record.
-            reason: Why, in one line, for the record.
+            outcomes: One per proposal; ``applied`` for the one that the loop continues from.
+            policy: Restart policy, for the record.
+            probe_steps: Total gradient steps of the race between candidates, for the record.
+            incumbent_probe_loss: Selection loss of the incumbent after its probe steps, for the
+                record.
+            reason: One-line reason of the decision, for the record.
 
         Raises:
             InvalidInput: A value is out of bounds.
-            PreconditionFailed: The session is not open, or nothing was asked yet.
+            PreconditionFailed: The session is not open, or `ask` was not called yet.
         """
         self._check_open()
         if not self._request_id:
-            raise PreconditionFailed("there is nothing to report: nothing was asked yet")
+            raise PreconditionFailed("there is nothing to report: ask() was not called yet")
         self._stream.outbox.tell(check(Outcomes(self._request_id, tuple(outcomes))))
         self._log.decided(outcomes, policy, probe_steps, incumbent_probe_loss, reason)
 
-    # -- what waits, on an event loop ---------------------------------------------------------
+    # -- opening, asking and closing ----------------------------------------------------------
 
     async def _open(self) -> None:
         if self._stream.outbox.is_closed:
-            raise PreconditionFailed("the session was closed; open another", reason=_CLOSED)
+            raise PreconditionFailed("the session was closed; open a new one", reason=_CLOSED)
         await self._stream.start()
         try:
             await self._stream.settled()
@@ -276,7 +279,7 @@ class SessionBase:
         try:
             self.run = await _import(self._recorded.to, recorder)
         except Exception as trouble:
-            kept = f"the run is kept: mentorgrad runs import {recorder.path}"
+            kept = f"the log is kept; to import it: mentorgrad runs import {recorder.path}"
             if error is not None:
                 error.add_note(f"{trouble}; {kept}")
                 return
@@ -285,17 +288,17 @@ class SessionBase:
         recorder.imported()
 
     def cancel(self) -> None:
-        """Ends a pending `ask`, with status ``cancelled``; from any thread."""
+        """Cancels a pending `ask`, which returns the status ``cancelled``. Thread-safe."""
         self._stream.outbox.cancel()
 
-    # -- within -------------------------------------------------------------------------------
+    # -- internal -----------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise PreconditionFailed("the session is not open", reason=_CLOSED)
 
     def _row(self, parameters: np.ndarray | None) -> np.ndarray | None:
-        """A copy that the loop will not write to."""
+        """Copies the parameters as float32, since the loop may modify them, and validates them."""
         if parameters is None:
             return None
         row = np.array(parameters, dtype=np.float32)
@@ -306,23 +309,23 @@ class SessionBase:
         if self._shape is None:
             self._shape = row.shape
         if row.shape != self._shape:
-            raise InvalidInput.field("parameters", f"must be of shape {self._shape} as before")
+            raise InvalidInput.field("parameters", f"must have shape {self._shape}, as before")
         return row
 
     def _send(self, stage: int) -> None:
-        """Lines up what was pushed in a stage."""
+        """Sends the buffered snapshots as a batch of a stage."""
         unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
         if not unsent:
             return
         rows = [row for _, row in unsent if row is not None]
-        # A session that opens meanwhile may begin to want parameters: half of them are no use.
+        # If `wants` changed meanwhile, only some snapshots have parameters: send none.
         parameters = np.stack(rows) if len(rows) == len(unsent) else None
         snapshots = tuple(snapshot for snapshot, _ in unsent)
         self._stream.outbox.tell(Batch(stage=stage, snapshots=snapshots, parameters=parameters))
 
 
 def _ending(error: BaseException | None) -> tuple[RunState, str]:
-    """The final state of a loop that ended by `error`, and its line for the record."""
+    """Final state and one-line error message of a run that ended by `error`."""
     if error is None:
         return RunState.SUCCEEDED, ""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""What a training loop of one's own did so far: stages, names, usage, and the events of it all."""
+"""Run log of a custom training loop: stages, candidate ids, usage, and the run's events."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from mentorgrad.run_recorder import RunRecorder
 
 
 class SessionLog:
-    """See the module; for one thread at a time.
+    """Converts the calls of a session to the events of a run. Not thread-safe.
 
-    A stage begins with the first thing that is told of it and ends by asking: whatever follows the
-    report of what became of the proposals, or a further question, is of the next stage.
+    A stage begins with its first snapshot, candidate or question, and ends with the answer to a
+    question and the report of the outcomes.
 
     Args:
-        recorder: Takes the events; None: nobody does.
+        recorder: Writes the events; None: they are discarded.
     """
 
     def __init__(self, recorder: RunRecorder | None = None) -> None:
@@ -64,7 +64,7 @@ class SessionLog:
 
     @property
     def usage(self) -> Usage:
-        """What was spent so far."""
+        """Usage so far."""
         spent = timedelta(seconds=time.monotonic() - self._began)
         return replace(self._usage, train_time=spent)
 
@@ -74,14 +74,14 @@ class SessionLog:
         )
 
     def _go_on(self, text: str = "") -> None:
-        """Begins the next stage if the present one is over."""
+        """Begins the next stage if the current one has ended."""
         if self._is_over:
             self._is_over = False
             self.stage += 1
             self._put(StageStarted(self.stage, self.step, text))
 
     def snapshot(self, snapshot: Snapshot, parameters: np.ndarray | None) -> None:
-        """A gradient step."""
+        """Adds a gradient step."""
         self._go_on(snapshot.text)
         self._spend(gradient_steps=max(0, snapshot.step - self.step))
         self.step = max(self.step, snapshot.step)
@@ -89,7 +89,7 @@ class SessionLog:
             self.recorder.snapshot(self.stage, snapshot, parameters)
 
     def name(self, source: CandidateSource) -> str:
-        """A name for a new candidate."""
+        """Returns a new candidate id."""
         stem = f"s{self.stage}/step{self.step}"
         stem += "/words" if source is CandidateSource.PROJECTION else ""
         number, name = 1, stem
@@ -99,7 +99,7 @@ class SessionLog:
         return name
 
     def candidate(self, candidate: Candidate) -> None:
-        """Something was scored."""
+        """Adds a scored candidate."""
         self._names.add(candidate.candidate_id)
         self._spend(evaluations=1)
         loss = candidate.score.loss
@@ -110,12 +110,12 @@ class SessionLog:
         self._put(CandidatesScored(self.stage, (candidate,), self.usage))
 
     def asked(self) -> int:
-        """A question is about to be asked; returns the stage that ends with it."""
+        """Notes that a question is asked; returns the stage that it ends."""
         self._go_on()
         return self.stage
 
     def answered(self, answer: Answer, waited: float) -> None:
-        """The answer, or its typed outcome, is there."""
+        """Adds the answer to a question; `waited` is the time it took, seconds."""
         self._is_over = True
         self._spend(
             mentor_calls=1,
@@ -134,7 +134,7 @@ class SessionLog:
         incumbent_probe_loss: float | None,
         reason: str,
     ) -> None:
-        """It was decided what goes on."""
+        """Adds the restart decision."""
         applied = [item for item in outcomes if item.status is ProposalStatus.APPLIED]
         self._restarts += bool(applied)
         ends = [incumbent_probe_loss, *(item.probe_loss for item in outcomes)]
@@ -159,7 +159,7 @@ class SessionLog:
         )
 
     def finish(self, state: RunState, error: str, test: Score | None) -> None:
-        """The loop is over."""
+        """Adds the last event."""
         if self.recorder is None:
             return
         result = None

@@ -1,4 +1,4 @@
-"""What a session with a mentor is opened with, and recorded as."""
+"""Options of a session with a mentor, and how it is recorded."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from mentorgrad.ids import new_run_id
 
 
 class RunImporter(Protocol):
-    """Records a run: `mentorgrad.Client`, `mentorgrad.AsyncClient`, or whatever does the same."""
+    """Imports a run: `mentorgrad.Client`, `mentorgrad.AsyncClient`, or an equivalent object."""
 
     def import_run(self, events: Iterable[RunEvent]) -> Run | Awaitable[Run]:
-        """Takes a whole log in order of seq."""
+        """Imports a complete log in order of seq."""
         ...
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Where and as what a session is recorded."""
+    """How a session is recorded."""
 
     to: RunImporter
-    """Takes the log when the session closes."""
+    """Imports the log when the session closes."""
     spec: RunSpec
-    """What the run is; its objective is `External`."""
+    """Spec of the run, with the objective `External`."""
     file: Path | None = None
-    """A new file for the log, which stays; by default a temporary one."""
+    """New file for the log, which is kept; None: a temporary file."""
 
 
 class SessionOptions(TypedDict, total=False):
-    """Options of a session about a soft prompt."""
+    """Options of a session that optimises a soft prompt."""
 
     labels: Sequence[str]
-    """Label words, where there are classes."""
+    """Label words of a classification task."""
     n_tokens: int
-    """Most tokens of a proposal, in your own tokenizer; by default 8."""
+    """Maximum tokens of a proposal, in the tuned model's tokenizer; by default 8."""
     max_words: int
-    """Most words that the mentor should write; by default `n_tokens`."""
+    """Maximum words of a proposal; by default `n_tokens`."""
     strategy: str
-    """One of the mentor's strategies; by default ``maao``."""
+    """Name of the strategy; by default ``maao``."""
     options: Mapping[str, Any]
-    """Of the strategy."""
+    """Options of the strategy."""
     seed: int
-    """Of the session; the seed of each question follows from it."""
+    """Random seed of the session; the seed of each question is derived from it."""
     session_id: str
-    """A name for the mentor's logs; by default a new one."""
+    """Session id in the mentor's logs; by default a new id."""
 
 
 def open_request(task: str, **options: Unpack[SessionOptions]) -> AdviseOpen:
-    """What a session about a soft prompt is opened with.
+    """Builds the opening request of a session that optimises a soft prompt.
 
     Args:
-        task: What is optimised, in one line; the mentor reads it.
+        task: One-line description of the task; the LLM reads it.
         **options: See `SessionOptions`.
 
     Raises:
-        InvalidInput: Something is out of bounds.
+        InvalidInput: An argument is invalid.
     """
     n_tokens = options.get("n_tokens", 8)
     opened = AdviseOpen(
@@ -83,10 +83,10 @@ def recording(
     spec: RunSpec | None = None,
     file: Path | None = None,
 ) -> Recording | None:
-    """What a session is recorded as: by default, what its opening says of it.
+    """Builds the `Recording`; None without an importer. The default spec is derived from `opened`.
 
     Raises:
-        InvalidInput: The spec is wrong, or its objective is not `External`.
+        InvalidInput: The spec is invalid, or its objective is not `External`.
     """
     if to is None:
         return None
@@ -97,5 +97,7 @@ def recording(
         seed=opened.seed,
     )
     if not isinstance(spec.objective, External):
-        raise InvalidInput.field("spec.objective", "must be `external`: your own loop executes it")
+        raise InvalidInput.field(
+            "spec.objective", "must be `external`, since your own loop executes the run"
+        )
     return Recording(to, check(spec, "spec"), file)

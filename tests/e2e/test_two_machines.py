@@ -149,7 +149,7 @@ def test_a_certificate_that_expires_is_refused_and_a_new_one_taken_up(lab: Lab) 
     assert refused.stdout == ""
     (line,) = refused.stderr.splitlines()
     assert line == (
-        f"error: {lab.trainer_at}: no secure connection: the service's certificate has expired"
+        f"error: {lab.trainer_at}: the TLS handshake failed: the service's certificate has expired"
     )
     renewed = certificates.make(lab.desk, (lab.trainer.address,), 1)
     lab.trainer.receive(served(renewed))

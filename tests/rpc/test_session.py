@@ -200,7 +200,7 @@ def test_misuse_is_an_error(mentor: MentorClient, trainer: Client, tmp_path: Pat
     with pytest.raises(errors.InvalidInput, match="external"):
         mentor.session(TASK, record_to=trainer, spec=RunSpec(objective=LabelPrompt()))
     with mentor.session(TASK) as session:
-        with pytest.raises(errors.PreconditionFailed, match="nothing was asked"):
+        with pytest.raises(errors.PreconditionFailed, match="not called yet"):
             session.report([])
         session.push(1, math.nan, parameters=np.zeros((8, 4)))  # a loss may diverge
         for wrong in ({"parameters": np.zeros((8, 5))}, {"text": "x" * 100_001}):
@@ -324,7 +324,7 @@ def test_what_a_killed_loop_had_done_can_be_imported(trainer: Client, tmp_path: 
     assert done.exit_code == 0, done.stderr
     run = trainer.get_run(done.stdout.split()[0])
     assert (run.state, run.step, run.last_seq) == (RunState.FAILED, 200, 5)
-    assert run.reason == "the recording breaks off after event 4"
+    assert run.reason == "the recording ends after event 4 without a final state"
 
 
 def test_a_recording_takes_no_memory_and_splits_into_segments(tmp_path: Path) -> None:

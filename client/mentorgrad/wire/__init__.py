@@ -1,1 +1,1 @@
-"""What every process shares to speak over gRPC: codec, errors, channels."""
+"""gRPC layer shared by the SDK and the services: codec, error mapping, channels, sessions."""

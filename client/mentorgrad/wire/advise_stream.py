@@ -1,14 +1,13 @@
-"""Keeping up an Advise session with a mentor: the caller's side, for whoever asks it.
+"""Client side of an Advise stream, with automatic reconnects and replay of the data sent.
 
-What is told and asked may come from any thread; a task on an event loop keeps the session up:
+Data and requests may come from any thread; a task on an event loop keeps the stream open:
 
-    tell ───▶ memory (bounded) ──▶ line ──▶ stream ──▶ mentor
-    asking ─▶ pending ───────────▶ line ──▶ stream ──▶ mentor ──▶ answer ──▶ pending
+    tell ───▶ replay buffer (bounded) ──▶ queue ──▶ stream ──▶ mentor
+    asking ─▶ pending request ──────────▶ queue ──▶ stream ──▶ mentor ──▶ answer ──▶ pending
 
-While there is no session, nothing is lined up: what was told is remembered, best candidates and
-latest snapshots first, and told again when a session opens. A line that grows too long has the
-same end: it is dropped, and the session is opened again and told what is remembered. So nobody
-waits for a mentor but whoever asks it.
+Without a stream, nothing is queued: data goes to the replay buffer, which keeps the best candidates
+and the latest snapshots, and is sent when a stream opens. If the queue overflows, it is discarded,
+the stream is re-opened, and the replay buffer is sent. So only `asking` ever waits for the mentor.
 """
 
 from __future__ import annotations
@@ -44,46 +43,46 @@ from mentorgrad.wire.error_mapping import from_rpc_error
 from mentorgrad.wire.outbox import Item, Outbox
 
 _WINDOW = 32
-"""Batches that may be under way without an acknowledgement."""
+"""Maximum unacknowledged batches."""
 _REFUSALS = (InvalidInput, Unauthenticated, PermissionDenied, Untrusted)
-"""What waiting alone does not change."""
+"""Errors that mean a rejection by the mentor, so that waiting does not help."""
 _TICK = 0.1
-"""Seconds between two looks at what time alone changes."""
+"""Interval of timeout checks, seconds."""
 
 Log = Callable[..., None]
-"""``log(level, event, **facts)``: takes the few words that a link says of itself."""
+"""``log(level, event, **facts)``: logs events of the stream."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long the parts of a session may take, in seconds."""
+    """Timeouts of a session, in seconds."""
 
     open: float = 5.0
-    """From the open to the accepted message."""
+    """Timeout from the open to the accepted message."""
     acknowledge: float = 10.0
-    """From a batch to its acknowledgement; after this the mentor counts as hung."""
+    """Timeout of the acknowledgement of a batch; after it the mentor counts as hung."""
     absent: float = 3.0
-    """How long a request waits for a session before it is answered ``unavailable``."""
+    """How long a request waits for a connection before it is answered ``unavailable``."""
     first_pause: float = 0.1
-    """Before the second try to open."""
+    """Pause before the first reconnect."""
     longest_pause: float = 2.0
-    """Between later tries."""
+    """Maximum pause between reconnects."""
     close: float = 2.0
-    """For a session to end; it is left behind after that."""
+    """Timeout of closing; afterwards the session is abandoned."""
 
 
 class _Lost(Exception):
-    """The session is over; says why."""
+    """The stream ended; the message says why."""
 
 
 class AdviseStream:
-    """See the module. What is told and asked goes through `outbox`, from any thread.
+    """Keeps an Advise stream open. Data and requests go through `outbox`, from any thread.
 
     Args:
-        connect: Makes a connection to the mentor; each session has one of its own.
-        opened: What every session is opened with.
-        patience: How long the parts of a session may take.
-        log: By default the logger ``mentorgrad.session``.
+        connect: Creates a connection to the mentor; each stream has its own.
+        opened: Opening request of every stream.
+        patience: Timeouts of the session.
+        log: Logging function; by default it logs to the logger ``mentorgrad.session``.
     """
 
     def __init__(
@@ -94,11 +93,11 @@ class AdviseStream:
         log: Log | None = None,
     ) -> None:
         self.accepted: Accepted | None = None
-        """What the mentor said when a session was last opened."""
+        """The mentor's latest reply to the opening request; None: not connected yet."""
         self.target = connect().target
         """``HOST:PORT`` of the mentor."""
         self.outbox = Outbox(self.target, self._nudge)
-        """Takes what is told and asked."""
+        """Accepts data and requests."""
         self._connect = connect
         self._opened = opened
         self._patience = patience or Patience()
@@ -106,35 +105,38 @@ class AdviseStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._under_way: deque[tuple[int, float]] = deque()
-        """Number and time of the batches that are not acknowledged yet."""
+        self._unacknowledged: deque[tuple[int, float]] = deque()
+        """Seq and time of the unacknowledged batches."""
         self._opened_once = threading.Event()
         self._settled = asyncio.Event()
-        """Set once it is known whether the mentor opens a session or refuses to."""
+        """Set once the mentor has accepted or rejected the opening request."""
 
     def wait_open(self, timeout: float) -> bool:
-        """Waits for the first session, and not on its event loop; whether there was one."""
+        """Blocks until the stream is open for the first time; returns whether it is. For other
+        threads than the event loop's."""
         return self._opened_once.wait(timeout)
 
     def _nudge(self) -> None:
         loop = self._loop
         if loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._wake.set)
 
     # -- on the event loop ---------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begins to keep the session up, on this event loop."""
+        """Starts to keep the stream open, on this event loop."""
         self._loop = asyncio.get_running_loop()
         self._tasks = [asyncio.create_task(self._keep_open()), asyncio.create_task(self._watch())]
 
     async def settled(self) -> None:
-        """Waits until there is a first session, for as long as one may take to open.
+        """Waits until the mentor accepts or rejects the first stream, at most `Patience.open`
+        seconds.
 
         Raises:
-            InvalidInput: The mentor refuses what the session would be opened with.
-            Unauthenticated, PermissionDenied, Untrusted: It refuses us, or we do not trust it.
+            InvalidInput: The mentor rejects the opening request.
+            Unauthenticated, PermissionDenied: The mentor rejects the client's credentials.
+            Untrusted: The TLS handshake failed.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience.open):
@@ -144,7 +146,7 @@ class AdviseStream:
             raise refusal
 
     async def close(self) -> bool:
-        """Ends the session, whatever the mentor does; whether it ended in time."""
+        """Closes the stream; returns whether it ended within `Patience.close` seconds."""
         self.outbox.close()
         for task in self._tasks:
             task.cancel()
@@ -154,7 +156,7 @@ class AdviseStream:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the session is still kept up."""
+        """Whether the tasks that keep the stream open are still running."""
         return any(not task.done() for task in self._tasks)
 
     async def _watch(self) -> None:
@@ -170,14 +172,14 @@ class AdviseStream:
                 await self._session()
             except Exception as error:
                 self._lose(error)
-            # A session that ends as soon as it opens is no reason to hurry.
+            # Reset the backoff only after a stream that lasted.
             if time.monotonic() - began > self._patience.longest_pause:
                 pause = self._patience.first_pause
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, self._patience.longest_pause)
 
     def _lose(self, error: Exception) -> None:
-        """Notes that there is no session, and why."""
+        """Records that the stream is lost, and why."""
         if isinstance(error, grpc.aio.AioRpcError):
             error = from_rpc_error(error)
         if not isinstance(error, (MentorgradError, _Lost)):
@@ -189,7 +191,7 @@ class AdviseStream:
             self._settled.set()
 
     async def _session(self) -> None:
-        """One session from open to loss; returns by an exception only."""
+        """Runs one stream from open to loss; ends only by an exception."""
         connection = self._connect()
         try:
             call = connection.streams(MentorServiceStub).Advise()
@@ -197,7 +199,9 @@ class AdviseStream:
                 async with asyncio.timeout(self._patience.open):
                     accepted = await self._open(call)
             except TimeoutError:
-                raise _Lost(f"it did not accept within {self._patience.open:g} s") from None
+                raise _Lost(
+                    f"the mentor did not accept the session within {self._patience.open:g} s"
+                ) from None
             self._begin(accepted)
             tasks = {asyncio.create_task(self._read(call)), asyncio.create_task(self._write(call))}
             try:
@@ -213,17 +217,19 @@ class AdviseStream:
             await connection.close()
 
     async def _open(self, call: Any) -> Accepted:
-        with contextlib.suppress(asyncio.InvalidStateError):  # over already; reading says why
+        with contextlib.suppress(
+            asyncio.InvalidStateError
+        ):  # the call has ended; reading gives the error
             await call.write(pb.AdviseRequest(open=to_message(self._opened)))
         message = await call.read()
         if message is grpc.aio.EOF or message.WhichOneof("message") != "accepted":
-            raise _Lost("it did not accept the session")
+            raise _Lost("the mentor did not accept the session")
         return from_message(Accepted, message.accepted)
 
     def _begin(self, accepted: Accepted) -> None:
-        """Tells the new session everything, then what is asked."""
+        """Queues the replay buffer and the pending requests for the new stream."""
         self.accepted = accepted
-        self._under_way.clear()
+        self._unacknowledged.clear()
         self.outbox.begin()
         self._opened_once.set()
         self._settled.set()
@@ -234,40 +240,40 @@ class AdviseStream:
         while True:
             self._wake.clear()
             if self.outbox.is_behind:
-                raise _Lost("it takes batches in too slowly")
+                raise _Lost("the mentor accepts batches too slowly")
             item = self.outbox.first()
-            if item is None or (isinstance(item, Batch) and len(self._under_way) >= _WINDOW):
+            if item is None or (isinstance(item, Batch) and len(self._unacknowledged) >= _WINDOW):
                 await self._pause()
                 continue
             if not self.outbox.take(item):
                 continue
             if isinstance(item, Batch):
                 seq += 1
-                self._under_way.append((seq, time.monotonic()))
+                self._unacknowledged.append((seq, time.monotonic()))
             message = _request(item, seq)
             if message is not None:
                 await self._send(call, message)
 
     async def _pause(self) -> None:
-        """Waits for something to do; notices a mentor that acknowledges nothing."""
+        """Waits for new items; detects a mentor that acknowledges nothing."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TICK):
                 await self._wake.wait()
-        if self._under_way and (
-            time.monotonic() - self._under_way[0][1] > self._patience.acknowledge
+        if self._unacknowledged and (
+            time.monotonic() - self._unacknowledged[0][1] > self._patience.acknowledge
         ):
-            raise _Lost(f"it acknowledged nothing for {self._patience.acknowledge:g} s")
+            raise _Lost(f"the mentor acknowledged nothing for {self._patience.acknowledge:g} s")
 
     async def _send(self, call: Any, message: Any) -> None:
         try:
             async with asyncio.timeout(self._patience.acknowledge):
                 await call.write(message)
         except TimeoutError:
-            raise _Lost(f"it read nothing for {self._patience.acknowledge:g} s") from None
+            raise _Lost(f"the mentor read nothing for {self._patience.acknowledge:g} s") from None
         except asyncio.InvalidStateError:
-            # The call is over; the reader learns why.
+            # The call has ended; the reader gets the error.
             await asyncio.sleep(_TICK)
-            raise _Lost("the stream was cut") from None
+            raise _Lost("the stream was closed") from None
 
     async def _read(self, call: Any) -> None:
         closing = ""
@@ -276,18 +282,18 @@ class AdviseStream:
                 raise _Lost(closing)
             message = await call.read()
             if message is grpc.aio.EOF:
-                raise _Lost(closing or "it ended the session")
+                raise _Lost(closing or "the mentor ended the session")
             kind = message.WhichOneof("message")
             if kind == "batch_acknowledged":
                 self._acknowledge(message.batch_acknowledged.seq)
             elif kind == "answer":
                 self._deliver(message.answer)
             elif kind == "closing":
-                closing = message.closing.reason or "it is stopping"
+                closing = message.closing.reason or "the mentor is stopping"
 
     def _acknowledge(self, seq: int) -> None:
-        while self._under_way and self._under_way[0][0] <= seq:
-            self._under_way.popleft()
+        while self._unacknowledged and self._unacknowledged[0][0] <= seq:
+            self._unacknowledged.popleft()
         self._wake.set()
 
     def _deliver(self, message: Any) -> None:
@@ -301,7 +307,7 @@ class AdviseStream:
 
 
 def _request(item: Item, seq: int) -> Any:
-    """The message for an item of the line; None if nobody waits for it any more."""
+    """The message for a queued item; None for a request that has timed out or is answered."""
     if isinstance(item, Batch):
         return pb.AdviseRequest(batch=to_message(replace(item, seq=seq)))
     if isinstance(item, Outcomes):

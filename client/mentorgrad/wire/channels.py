@@ -1,7 +1,7 @@
-"""Channels and their options: one place for limits, keepalive and retries.
+"""gRPC channels and their options: message limits, keepalive and retries.
 
-A retry policy on a stream loses messages in silence, so unary calls and streams go over separate
-channels, and only named, idempotent unary methods are retried.
+gRPC's retries can silently lose messages of a stream, so unary calls and streams use separate
+channels, and only listed, idempotent unary methods are retried.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import grpc.aio
 from mentorgrad.wire.credentials import AUTHORIZATION, Credentials
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""Largest message either side takes."""
+"""Maximum message size of clients and servers, bytes."""
 
 SEGMENT_BYTES = 256 * 1024
-"""Size at which a segment or batch is sent."""
+"""Size at which a segment or batch is sent, bytes."""
 
 _KEEPALIVE_MS = 30_000
-"""How often an idle connection is checked; the servers allow a third of it."""
+"""Keepalive interval; servers allow pings three times as often."""
 
 _COMMON: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -32,7 +32,7 @@ _COMMON: list[tuple[str, int | str]] = [
 
 SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_COMMON,
-    # Without this, two servers share a port in silence.
+    # Otherwise a second server on the same port would start without an error.
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", _KEEPALIVE_MS // 3),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -51,7 +51,7 @@ _RETRIED = [
     ),
     {"service": "mentorgrad.v1.TrainerService", "method": "GetTrainerInfo"},
     {"service": "mentorgrad.v1.MentorService", "method": "GetMentorInfo"},
-    # Safe to repeat: the same request_id names the same run, or experiment.
+    # Idempotent by request_id.
     {"service": "mentorgrad.v1.TrainerService", "method": "CreateRun"},
     {"service": "mentorgrad.v1.ExperimentService", "method": "CreateExperiment"},
 ]
@@ -86,28 +86,29 @@ STREAM_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
-"""Of channels without retries and with connections of their own."""
+"""Options of channels without retries and with separate connections."""
 
 
 def unary_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
-    """A channel for unary calls, with retries of the idempotent ones.
+    """A channel for unary calls, with retries of idempotent methods.
 
-    This and the other two raise `InvalidInput` for credentials that cannot be used.
+    Raises:
+        InvalidInput: The credentials are unusable; as in the other two functions.
     """
     options = [*_CLIENT, ("grpc.service_config", json.dumps(_SERVICE_CONFIG))]
     return cast(grpc.aio.Channel, _open(grpc.aio, target, credentials, options))
 
 
 def stream_channel(target: str, credentials: Credentials | None = None) -> grpc.aio.Channel:
-    """A channel for streams, without retries: the application resumes them."""
+    """A channel for streams, without retries: the caller resumes them."""
     return cast(grpc.aio.Channel, _open(grpc.aio, target, credentials, STREAM_OPTIONS))
 
 
 def upload_channel(target: str, credentials: Credentials | None = None) -> grpc.Channel:
-    """A channel for client streams, with threads of its own instead of an event loop.
+    """A synchronous (threaded) channel for client streams.
 
-    When a server refuses a client stream before its end, asyncio's calls lose the status
-    ("Internal error from Core") and these keep it.
+    If a server rejects a client stream before its end, grpc.aio loses the status ("Internal error
+    from Core"); the synchronous API keeps it.
     """
     return cast(grpc.Channel, _open(grpc, target, credentials, STREAM_OPTIONS))
 
@@ -115,7 +116,7 @@ def upload_channel(target: str, credentials: Credentials | None = None) -> grpc.
 def _open(
     kind: Any, target: str, credentials: Credentials | None, options: list[tuple[str, int | str]]
 ) -> Any:
-    """A channel of ``grpc`` or ``grpc.aio``."""
+    """Opens a channel of ``grpc`` or ``grpc.aio``."""
     given = credentials or Credentials()
     given.check_target(target)
     if given.is_encrypted:
@@ -130,10 +131,10 @@ _CALLS = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_strea
 
 
 class _WithToken:
-    """A channel, asyncio's or not, whose calls all carry the token.
+    """Wraps a channel, asyncio or not, so that all calls carry the token.
 
-    Not by call credentials, which raise on plaintext, and not by interceptors: asyncio's put a
-    queue of their own between a stream's writes and the wire, which loses its back-pressure.
+    Call credentials would raise on plaintext, and grpc.aio's interceptors put a queue between a
+    stream's writes and the wire, which breaks back-pressure.
     """
 
     def __init__(self, channel: Any, credentials: Credentials) -> None:
@@ -159,7 +160,7 @@ class _WithToken:
 
 
 class _Method:
-    """One method of such a channel."""
+    """One method of a channel with a token."""
 
     def __init__(self, method: Any, credentials: Credentials) -> None:
         self._method = method
@@ -169,7 +170,7 @@ class _Method:
         return self._with_token(self._method, *args, **kwargs)
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        """As a future, on a channel with threads."""
+        """Calls it as a future; synchronous channels only."""
         return self._with_token(self._method.future, *args, **kwargs)
 
     def _with_token(

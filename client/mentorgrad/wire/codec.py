@@ -1,7 +1,7 @@
-"""The one way between the domain's dataclasses and the messages of `mentorgrad.v1`.
+"""Conversion between the domain's dataclasses and the protobuf messages of `mentorgrad.v1`.
 
-Both sides use the same words, so the conversion follows the fields' names and types; there is no
-second list of fields to keep in step. A contract test compares every dataclass with its message.
+Dataclasses and messages have the same field names, so the conversion follows names and types
+instead of a separate field list. A contract test compares every dataclass with its message.
 
 - an absent message or `optional` field becomes the dataclass's default;
 - an enum's `_UNSPECIFIED` becomes the default, an unknown number is an error;
@@ -41,22 +41,22 @@ T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 
 MAX_ENTRIES = 100_000
-"""Most entries of all lists and maps of one message from outside together. An empty entry takes two
-bytes on the wire and some hundred times that as an object, so they are counted before any is made.
+"""Maximum entries of all lists and maps in one untrusted message. An empty entry takes two bytes on
+the wire and some hundred times that as an object, so entries are counted before objects are made.
 """
 
 MAX_STRUCT_BYTES = 64 * 1024
-"""Largest free mapping from outside, as its message."""
+"""Maximum bytes of a free mapping (`Struct`) in an untrusted message."""
 
 _MODULES = (run_pb2, advice_pb2, event_pb2, query_pb2, experiment_pb2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SECONDS = 10**11
-"""Durations beyond this (some 3,000 years) do not fit into a timedelta safely."""
+"""Maximum duration (some 3,000 years); a timedelta might overflow beyond."""
 
 
 @per_class
 def message_class(cls: type) -> type[Message]:
-    """The message of the same name as a dataclass."""
+    """The message class with the same name as a dataclass."""
     for module in _MODULES:
         if hasattr(module, cls.__name__):
             return cast(type[Message], getattr(module, cls.__name__))
@@ -67,20 +67,19 @@ def message_class(cls: type) -> type[Message]:
 
 
 def to_message(value: Any) -> Any:
-    """The dataclass as its message."""
+    """Converts a dataclass to its message."""
     message = message_class(type(value))()
     fill(message, value)
     return message
 
 
 def fill(message: Any, value: Any) -> None:
-    """Writes the dataclass into its message, which is empty: one copy less than `to_message` where
-    it is a part of another."""
+    """Writes a dataclass into its empty message; saves a copy if the message is part of another."""
     for name, kind, is_plain in _outgoing(type(value)):
         member = getattr(value, name)
         if member is None:
             continue
-        if is_plain:  # first, being most fields by far
+        if is_plain:  # first, since most fields are plain
             setattr(message, name, member)
         elif kind.kind is FieldKind.UNION:
             is_oneof = name in message.DESCRIPTOR.oneofs_by_name
@@ -98,7 +97,7 @@ def fill(message: Any, value: Any) -> None:
 
 @per_class
 def _outgoing(cls: type) -> tuple[tuple[str, FieldType, bool], ...]:
-    """Name and type of each field, and whether it is written as it is."""
+    """Name and type of each field, and whether it is assigned without conversion."""
     return tuple(
         (name, kind, kind.kind is FieldKind.SCALAR and not kind.repeated)
         for name, kind in field_types(cls).items()
@@ -148,17 +147,17 @@ def from_message(
     checked: bool = False,
     whole: Room | None = None,
 ) -> T:
-    """The message as the dataclass.
+    """Converts a message to its dataclass.
 
     Args:
         cls: The dataclass.
         message: Its message.
-        path: Where the message stands in the request, for error paths.
-        checked: Whether the stated limits are checked too; for input from outside.
-        whole: What is left of the entries of all messages of a stream together.
+        path: Path of the message in the request, for error messages.
+        checked: Whether to validate the declared limits; for untrusted input.
+        whole: Budget of entries of all messages of a stream together.
 
     Raises:
-        InvalidInput: A value has no place in the dataclass, or breaks a limit.
+        InvalidInput: A value cannot be converted, or violates a limit.
     """
     try:
         result = _build(cls, message, Room(MAX_ENTRIES, "message", whole) if checked else None)
@@ -168,17 +167,17 @@ def from_message(
 
 
 def _within(path: str, error: InvalidInput) -> InvalidInput:
-    """The error of a part as its whole's."""
+    """Prefixes the paths of an error with the path of the part."""
     return InvalidInput(violations=within(path, error.violations), reason=error.reason)
 
 
 class Room:
-    """What is left of the entries of lists and maps.
+    """Budget of entries of lists and maps.
 
     Args:
-        entries: So many in all.
-        of: What has them, for errors.
-        whole: What that is a part of, and takes its entries from too.
+        entries: Maximum number of entries.
+        of: Noun for what contains them, for error messages.
+        whole: Budget of the enclosing whole, which is charged too.
     """
 
     def __init__(self, entries: int, of: str, whole: Room | None = None) -> None:
@@ -187,41 +186,41 @@ class Room:
         self._whole = whole
 
     def take(self, size: int, limit: int | None = None) -> None:
-        """Less by `size` entries of one list, of which it may have `limit`.
+        """Charges `size` entries of one list, whose own limit is `limit`.
 
         Raises:
-            InvalidInput: They are too many.
+            InvalidInput: There are too many.
         """
         if limit is not None and size > limit:
             raise InvalidInput.field("", f"must have at most {limit} entries, not {size}")
         self._left -= size
         if self._left < 0:
             raise InvalidInput.field(
-                "", f"makes more than {self._entries} entries, the most of one {self._of}"
+                "", f"exceeds the limit of {self._entries} entries per {self._of}"
             )
         if self._whole is not None:
             self._whole.take(size)
 
 
 _Read = Callable[[Any, Room | None], Any]
-"""From a message to the value of one of its fields, or from an item to its value; None where the
-dataclass's default holds."""
+"""Reads the value of a field from a message, or of an item; None: the dataclass's default
+applies."""
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """How a dataclass is built from its message, worked out once."""
+    """Compiled conversion from a message to a dataclass."""
 
     plain: tuple[str, ...]
-    """Fields that are taken as they are, being most by far."""
+    """Fields that need no conversion; most by far."""
     take: Callable[[Any], Iterable[Any]]
-    """From the message to their values."""
+    """Returns their values from a message."""
     others: tuple[tuple[str, _Read], ...]
-    """The other fields."""
+    """Name and reader of each other field."""
     defaults: dict[str, Any]
-    """Of those that have a default."""
+    """Defaults of the other fields."""
     factories: dict[str, Callable[[], Any]]
-    """Of those whose default is made anew each time."""
+    """Default factories of the other fields."""
     count: int
     """Number of fields."""
 
@@ -262,7 +261,7 @@ def _taker(names: list[str]) -> Callable[[Any], Iterable[Any]]:
 
 
 def _build(cls: type[T], message: Any, room: Room | None) -> T:
-    """The dataclass, made without its constructor, which only assigns, and slowly if frozen."""
+    """Builds the dataclass without its constructor, which is slow for frozen dataclasses."""
     reader = _reader(cast(type, cls), message.__class__)
     made = object.__new__(cls)
     fields = vars(made)
@@ -282,7 +281,7 @@ def _build(cls: type[T], message: Any, room: Room | None) -> T:
 
 
 def _complete(fields: dict[str, Any], reader: _Reader) -> None:
-    """Adds what is absent and has a default that is made anew."""
+    """Fills absent fields from default factories."""
     for name, _ in reader.others:
         if name in fields:
             continue
@@ -292,7 +291,7 @@ def _complete(fields: dict[str, Any], reader: _Reader) -> None:
 
 
 def _union_reader(name: str, kind: FieldType, message: type[Message]) -> _Read:
-    """Of a `oneof`, in the message itself or in a wrapper."""
+    """Reader of a `oneof`, in the message itself or in a wrapper message."""
     classes = {snake_case(member.__name__): member for member in kind.members}
     descriptor: Any = message.DESCRIPTOR
     wrapped = name not in descriptor.oneofs_by_name
@@ -325,7 +324,7 @@ def _list_reader(name: str, kind: FieldType, limit: int | None) -> _Read:
         try:
             for item in items:
                 value = read_item(item, room)
-                if value is None:  # of a list, where there is no default
+                if value is None:  # list items have no default
                     raise InvalidInput.field("", "must not be unspecified")
                 values.append(value)
         except InvalidInput as error:
@@ -357,7 +356,7 @@ def _single_reader(name: str, kind: FieldType, has_presence: bool) -> _Read:
 
 
 def _item_reader(kind: FieldType) -> _Read:
-    """How a single value is read."""
+    """Reader of a single value."""
     cls = kind.base
     readers: dict[FieldKind, _Read] = {
         FieldKind.MESSAGE: lambda value, room: _build(cls, value, room),
@@ -411,15 +410,15 @@ def _members(cls: type[enum.Enum]) -> dict[int, enum.Enum]:
 
 
 def enum_number(member: enum.Enum) -> Any:
-    """The wire number of an enum member (an int; the stubs give every enum a type of its own)."""
+    """The wire number of an enum member (an int, although stubs have a type per enum)."""
     return _numbers(type(member))[member]
 
 
 def enum_member(cls: type[E], number: int, path: str = "") -> E | None:
-    """The member of a wire number; None when it is unspecified.
+    """The enum member of a wire number; None: unspecified.
 
     Raises:
-        InvalidInput: The number is unknown here.
+        InvalidInput: The number is unknown.
     """
     if number == 0:
         return None
@@ -431,14 +430,14 @@ def enum_member(cls: type[E], number: int, path: str = "") -> E | None:
 
 
 def to_struct(mapping: Mapping[str, Any]) -> struct_pb2.Struct:
-    """A free mapping as `Struct`."""
+    """Converts a mapping to a `Struct`."""
     struct = struct_pb2.Struct()
     struct.update(dict(mapping))
     return struct
 
 
 def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """A `Struct` as a plain mapping; whole numbers become int again."""
+    """Converts a `Struct` to a dict; whole numbers become int."""
     return {key: _plain(value) for key, value in struct.fields.items()}
 
 
@@ -458,7 +457,7 @@ def _plain(value: struct_pb2.Value) -> Any:
 
 
 def encode_event(event: RunEvent) -> bytes:
-    """The event as the bytes that the store keeps."""
+    """Serializes an event, as the store keeps it."""
     return cast(bytes, to_message(event).SerializeToString(deterministic=True))
 
 
@@ -466,18 +465,18 @@ def decode_event(data: bytes) -> RunEvent:
     """The inverse of `encode_event`.
 
     Raises:
-        DataLoss: The bytes are not an event.
+        DataLoss: The bytes are not a valid event.
     """
     message = event_pb2.RunEvent()
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise DataLoss(f"a stored event cannot be read: {error}") from None
+        raise DataLoss(f"a stored event cannot be decoded: {error}") from None
     return from_message(RunEvent, message)
 
 
 def encode(value: Any) -> bytes:
-    """Any dataclass that has a message, as bytes."""
+    """Serializes any dataclass that has a message."""
     return cast(bytes, to_message(value).SerializeToString(deterministic=True))
 
 
@@ -485,11 +484,11 @@ def decode(cls: type[T], data: bytes) -> T:
     """The inverse of `encode`.
 
     Raises:
-        DataLoss: The bytes are not such a message.
+        DataLoss: The bytes are not a valid message of this type.
     """
     message = message_class(cast(type, cls))()
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise DataLoss(f"a stored {cls.__name__} cannot be read: {error}") from None
+        raise DataLoss(f"a stored {cls.__name__} cannot be decoded: {error}") from None
     return from_message(cls, message)

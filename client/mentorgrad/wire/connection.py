@@ -1,4 +1,4 @@
-"""Calling a service from a client: deadlines, errors of the domain, and when a stream was lost."""
+"""Client connection to a service: deadlines, error mapping, and detection of lost streams."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _LOST = frozenset(
 
 
 class Connection:
-    """The two channels to one service, opened at the first call and on its event loop.
+    """The channels to one service, opened at the first call, on its event loop.
 
     Args:
         target: ``HOST:PORT``.
-        credentials: What to prove ourselves with; None: plaintext without a token.
+        credentials: TLS certificates and token; None: plaintext without a token.
 
-    Every method that calls raises `InvalidInput` for credentials that cannot be used.
+    Every call raises `InvalidInput` if the credentials are unusable.
     """
 
     def __init__(self, target: str, credentials: Credentials | None = None) -> None:
@@ -62,14 +62,14 @@ class Connection:
         return self._channels[kind]
 
     async def close(self) -> None:
-        """Cuts what is under way and closes the channels; a second time is a no-op."""
+        """Cancels calls in progress and closes the channels; idempotent."""
         self._closed = True
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
 
     def translate(self, error: grpc.RpcError) -> MentorgradError:
-        """The domain's error behind a failed call; an unreachable service is named."""
+        """Converts a failed call to the domain's error; names an unreachable service."""
         found = from_rpc_error(error)
         if not isinstance(found, Unavailable) or _is_ours(error):
             return found
@@ -77,16 +77,16 @@ class Connection:
             return Untrusted(f"{self.target}: {found.message}")
         if _is_shut(found.message):
             return Unavailable(
-                f"{self.target} ends every connection at once; it may want TLS, or a valid client "
-                "certificate of an authority that it trusts"
+                f"{self.target} closes every connection immediately; it may require TLS or a "
+                "client certificate from a CA that it trusts"
             )
-        return Unavailable(f"there is no answer from {self.target}")
+        return Unavailable(f"no answer from {self.target}")
 
     async def call(self, method: Any, request: Any, timeout: float) -> Any:
-        """One unary call.
+        """One unary call with a timeout in seconds.
 
         Raises:
-            MentorgradError: Whatever the service answered.
+            MentorgradError: The call failed.
         """
         with tracing.span(_name(request), "client", facts={"target": self.target}) as span:
             try:
@@ -101,11 +101,11 @@ class Connection:
         requests: Iterable[Any] | AsyncIterable[Any],
         timeout: float,
     ) -> Any:
-        """One client stream; `requests` are read as they are sent, plain ones in a thread.
+        """One client stream; `requests` is consumed lazily, in a thread if it is synchronous.
 
         Raises:
-            MentorgradError: Whatever the service answered.
-            Exception: Whatever `requests` raised.
+            MentorgradError: The call failed.
+            Exception: Any exception from `requests`.
         """
         if self._closed:
             raise Closed(self.target)
@@ -131,13 +131,13 @@ class Connection:
             await asyncio.to_thread(channel.close)
 
     async def stream(self, method: Any, request: Any, timeout: float) -> AsyncGenerator[Any, None]:
-        """One server stream; leaving the iteration early cancels it.
+        """One server stream; closing the generator early cancels it.
 
         Raises:
-            StreamLost: The connection broke, or the service went away.
-            MentorgradError: Whatever else the service answered.
+            StreamLost: The connection or the service was lost.
+            MentorgradError: The service answered with an error.
         """
-        # Not the block's surroundings: what is done between two responses is the caller's.
+        # Not made the current span: code between two responses belongs to the caller.
         span = tracing.begin(_name(request), "client", facts={"target": self.target})
         call = method(request, timeout=timeout, metadata=span.metadata())
         try:
@@ -149,7 +149,7 @@ class Connection:
                 raise StreamLost(self.translate(error)) from None
             raise self.translate(error) from None
         except asyncio.CancelledError:
-            # The channel was closed under the stream; a cancelled task must stay cancelled.
+            # Distinguish a closed channel from a cancelled task, which must stay cancelled.
             task = asyncio.current_task()
             if self._closed and not (task is not None and task.cancelling()):
                 raise Closed(self.target) from None
@@ -160,10 +160,10 @@ class Connection:
 
 
 class ServiceClient:
-    """What the clients of both services share: an asynchronous context manager over a connection.
+    """Base of the asyncio clients: an async context manager that owns a connection.
 
     Args:
-        connection: To the service.
+        connection: Connection to the service.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -186,12 +186,12 @@ class ServiceClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends what is under way and closes the connection."""
+        """Cancels calls in progress and closes the connection."""
         await self._connection.close()
 
 
 class StreamLost(Exception):
-    """A stream broke without a verdict of the service: what follows is unknown, so resume."""
+    """A stream was lost without an error from the service; it can be resumed."""
 
     def __init__(self, cause: MentorgradError) -> None:
         super().__init__(cause.message)
@@ -199,7 +199,7 @@ class StreamLost(Exception):
 
 
 class Closed(Unavailable):
-    """The client was closed; nothing comes back by waiting."""
+    """The client was closed; not retryable."""
 
     reason = "CLIENT_CLOSED"
     retryable = False
@@ -209,9 +209,9 @@ class Closed(Unavailable):
 
 
 class _Outgoing(Iterator[Any]):
-    """Requests for a thread of grpc's, from a plain or an asynchronous source.
+    """Iterator over requests for a gRPC thread, from a sync or async source.
 
-    An error of the source ends the stream and is kept, so that the caller gets it.
+    An exception of the source ends the stream and is kept for the caller.
     """
 
     def __init__(self, source: Iterable[Any] | AsyncIterable[Any]) -> None:
@@ -234,7 +234,7 @@ class _Outgoing(Iterator[Any]):
 
 
 def _name(request: Any) -> str:
-    """``package.Service/Method`` of a request: each method has a request of its own."""
+    """``package.Service/Method`` of a request message; each method has its own request type."""
     descriptor = request.DESCRIPTOR
     for service in descriptor.file.services_by_name.values():
         for method in service.methods:
@@ -244,23 +244,23 @@ def _name(request: Any) -> str:
 
 
 def _is_ours(error: grpc.RpcError) -> bool:
-    """Whether the service itself answered, rather than the transport."""
+    """Whether the error is from the service, not from the transport."""
     call: Any = error
     return any(key == "grpc-status-details-bin" for key, _ in call.trailing_metadata() or ())
 
 
 def _is_verdict(error: grpc.RpcError) -> bool:
-    """Whether asking again cannot help: the service answered, and not to try again later."""
+    """Whether a retry is pointless: the error is final."""
     found = from_rpc_error(error)
     return not found.retryable and (_is_ours(error) or isinstance(found, Untrusted))
 
 
 def _is_shut(details: str) -> bool:
-    """Whether connections are taken and closed before a word: all that a refused handshake of
-    ours, or a service that wanted one, lets us know."""
+    """Whether connections are accepted and closed at once, the only sign of a service that rejects
+    the client's TLS handshake or expects one."""
     return "failed to connect" in details and "Socket closed" in details
 
 
 def to_internal(message: str) -> InternalError:
-    """An answer that breaks the contract."""
-    return InternalError(f"the service answered against its contract: {message}")
+    """The error for a response that violates the API contract."""
+    return InternalError(f"the service's response violates the API contract: {message}")

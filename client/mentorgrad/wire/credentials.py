@@ -1,4 +1,4 @@
-"""What a client proves itself with, and whom it believes: certificates and a bearer token."""
+"""Client credentials: CA certificates, client certificate and bearer token."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from pathlib import Path
 from mentorgrad.errors import InvalidInput
 
 AUTHORIZATION = "authorization"
-"""Key of the metadata that a token travels under, as ``Bearer TOKEN``."""
+"""Metadata key of the token, whose value is ``Bearer TOKEN``."""
 
 PREFIX = "MENTORGRAD_"
-"""Of the environment's variables."""
+"""Prefix of the environment variables."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """How a client reaches a service. Nothing given: plaintext, and no token.
+    """Credentials of a client. By default plaintext without a token.
 
-    Files are named, not held, and read when a connection is opened (the token's at every call), so
-    that what is renewed beside a running process is used without a restart.
+    Files are read when a connection is opened (the token's at every call), so renewed files take
+    effect without a restart.
 
     Raises:
-        InvalidInput: Parts that do not go together.
+        InvalidInput: Inconsistent or missing parts.
     """
 
     ca: Path | None = None
-    """PEM file of the authorities that may vouch for the service; given, the connection is TLS.
-    The system's own bundle is one such file."""
+    """CA certificates (PEM file) to verify the service with; enables TLS. May be the system's CA
+    bundle."""
     certificate: Path | None = None
-    """PEM file of the client's certificate and its chain, for mutual TLS."""
+    """Client certificate with its chain (PEM file), for mTLS."""
     key: Path | None = None
-    """PEM file of its key."""
+    """Private key of the client certificate (PEM file)."""
     token: str = field(default="", repr=False)
-    """The bearer token."""
+    """Bearer token."""
     token_file: Path | None = None
-    """File that holds the token instead."""
+    """File with the bearer token, instead of `token`."""
     insecure: bool = False
-    """Whether the token may travel unencrypted to other machines."""
+    """Whether the token may be sent unencrypted to other machines."""
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
-            raise InvalidInput.field("key", "a certificate and its key are given together")
+            raise InvalidInput.field("key", "certificate and key must be given together")
         if self.certificate is not None and self.ca is None:
-            raise InvalidInput.field("ca", "a client certificate needs the service's authority too")
+            raise InvalidInput.field("ca", "is required with a client certificate")
         if self.token and self.token_file is not None:
-            raise InvalidInput.field("token_file", "give the token or its file, not both")
+            raise InvalidInput.field("token_file", "give token or token_file, not both")
         if self.token:
             _check_token(self.token, "token")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Credentials:
-        """Of ``MENTORGRAD_CA``, ``_CERT``, ``_KEY``, ``_TOKEN``, ``_TOKEN_FILE``, ``_INSECURE``.
+        """Reads ``MENTORGRAD_CA``, ``_CERT``, ``_KEY``, ``_TOKEN``, ``_TOKEN_FILE``, ``_INSECURE``.
 
-        A token's file goes before a token.
+        ``_TOKEN_FILE`` takes precedence over ``_TOKEN``.
 
         Raises:
-            InvalidInput: Parts that do not go together.
+            InvalidInput: Inconsistent or missing parts.
         """
 
         def path(name: str) -> Path | None:
@@ -78,7 +78,7 @@ class Credentials:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether connections are TLS."""
+        """Whether connections use TLS."""
         return self.ca is not None
 
     @property
@@ -87,28 +87,28 @@ class Credentials:
         return bool(self.token) or self.token_file is not None
 
     def exposes_token(self, target: str) -> bool:
-        """Whether a token would travel there for others to read."""
+        """Whether a token would be sent to `target` unencrypted over the network."""
         return self.has_token and not (self.is_encrypted or is_loopback(target))
 
     def check_target(self, target: str) -> None:
-        """Refuses to send a token where others could read it.
+        """Checks that a token would not be sent to `target` unencrypted.
 
         Raises:
-            InvalidInput: It would travel unencrypted to another machine.
+            InvalidInput: It would, and `insecure` is not set (TOKEN_UNPROTECTED).
         """
         if self.exposes_token(target) and not self.insecure:
             raise InvalidInput.field(
                 "token",
-                f"would travel to {target} unencrypted, for others to read; name the authority "
-                "of its certificate (ca), or say insecure if the network is trusted",
+                f"would be sent to {target} unencrypted; give the CA of its certificate (ca), or "
+                "set insecure if the network is trusted",
                 reason="TOKEN_UNPROTECTED",
             )
 
     def bearer(self) -> str:
-        """The token as it is now.
+        """Returns the current token.
 
         Raises:
-            InvalidInput: Its file cannot be read or holds no token.
+            InvalidInput: The token file cannot be read or contains no token.
         """
         if self.token_file is None:
             return self.token
@@ -117,10 +117,10 @@ class Credentials:
         )
 
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Authorities, key and certificate chain, in PEM.
+        """Reads CA certificates, private key and certificate chain, in PEM.
 
         Raises:
-            InvalidInput: A file cannot be read, holds something else, or the key is another's.
+            InvalidInput: A file cannot be read or is not PEM, or key and certificate do not match.
         """
         return (
             read_authorities(self.ca, "ca") if self.ca is not None else None,
@@ -133,30 +133,33 @@ class Credentials:
 
 
 def read_authorities(path: Path, name: str) -> bytes:
-    """A file of trusted certificates.
+    """Reads a file of CA certificates.
 
     Raises:
-        InvalidInput: It cannot be read, or holds none; calls it `name`.
+        InvalidInput: The file cannot be read or contains none; the violation's field is `name`.
     """
     data = _read(path, name)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except (ssl.SSLError, OSError):
-        raise InvalidInput.field(name, f"{path} holds no certificates in PEM") from None
+        raise InvalidInput.field(name, f"{path} contains no PEM certificates") from None
     return data
 
 
 def read_pair(
     certificate: Path, key: Path, certificate_name: str, key_name: str
 ) -> tuple[bytes, bytes]:
-    """A key and its certificate chain, which belong together.
+    """Reads a private key and its certificate chain.
+
+    Returns:
+        Key and chain, in PEM.
 
     Raises:
-        InvalidInput: A file cannot be read, holds something else, or the two are no pair.
+        InvalidInput: A file cannot be read or is not PEM, or the two do not match.
     """
     chain, secret = _read(certificate, certificate_name), _read(key, key_name)
     try:
-        # An encrypted key must not be asked for on the terminal.
+        # The callback prevents a password prompt on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
@@ -164,13 +167,13 @@ def read_pair(
                 key_name, f"{key} is not the key of the certificate {certificate}"
             ) from None
         raise InvalidInput.field(
-            certificate_name, f"{certificate} and {key} hold no certificate and key in PEM"
+            certificate_name, f"{certificate} and {key} contain no PEM certificate and key"
         ) from None
     return secret, chain
 
 
 def is_loopback(address: str) -> bool:
-    """Whether ``HOST:PORT`` is on this machine, as far as its words tell."""
+    """Whether ``HOST:PORT`` is a loopback address or localhost."""
     name = address.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -187,5 +190,5 @@ def _read(path: Path, name: str) -> bytes:
 
 def _check_token(text: str, name: str) -> str:
     if not text.isascii() or not text.isprintable() or not text or " " in text:
-        raise InvalidInput.field(name, "holds no token: one word of printable ASCII")
+        raise InvalidInput.field(name, "contains no token (one word of printable ASCII)")
     return text

@@ -1,4 +1,4 @@
-"""The one table between the domain's errors and gRPC status, both ways."""
+"""Mapping between the domain's errors and gRPC status, in both directions."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ CODES: dict[type[MentorgradError], grpc.StatusCode] = {
 
 _CLASSES = {code: cls for cls, code in CODES.items()}
 _MAX_MESSAGE = 1_000
-"""Most bytes of a message. It travels twice, percent-encoded and in base64, and all of a status has
-to fit into 8 KiB of HTTP/2 headers, beyond which clients drop it."""
+"""Maximum bytes of a message. It is sent twice, percent-encoded and in base64, and the whole status
+must fit into 8 KiB of HTTP/2 headers; clients drop longer ones."""
 
 _MAX_VIOLATIONS = 2_000
-"""Most bytes of field violations, for the same reason."""
+"""Maximum bytes of field violations, for the same reason."""
 
 
 def to_status(error: MentorgradError) -> Any:
-    """The error as a rich gRPC status: code, message, ErrorInfo, BadRequest, RetryInfo."""
+    """Converts an error to a rich gRPC status: code, message, ErrorInfo, BadRequest, RetryInfo."""
     code = next(CODES[cls] for cls in type(error).__mro__ if cls in CODES)
     details = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
@@ -67,7 +67,7 @@ def to_status(error: MentorgradError) -> Any:
 
 
 def _bad_request(violations: tuple[Violation, ...]) -> error_details_pb2.BadRequest:
-    """As many violations as fit, the first ones."""
+    """The first violations, as many as fit."""
     bad = error_details_pb2.BadRequest()
     for violation in violations:
         one = error_details_pb2.BadRequest.FieldViolation(
@@ -80,13 +80,13 @@ def _bad_request(violations: tuple[Violation, ...]) -> error_details_pb2.BadRequ
 
 
 def _cut(text: str, size: int) -> str:
-    """The text, or its beginning of at most `size` bytes."""
+    """Truncates a text to at most `size` bytes."""
     data = text.encode(errors="replace")
     return text if len(data) <= size else data[: size - 3].decode(errors="ignore") + "…"
 
 
 def from_rpc_error(error: grpc.RpcError) -> MentorgradError:
-    """The domain's error behind a failed call."""
+    """Converts a failed call to the domain's error."""
     call: Any = error
     code: grpc.StatusCode = call.code()
     message: str = call.details() or code.name
@@ -113,7 +113,7 @@ def from_rpc_error(error: grpc.RpcError) -> MentorgradError:
     if issubclass(cls, errors.ResourceExhausted):
         return cls(message, retry_after=retry_after, reason=reason, metadata=metadata)
     if cls is errors.Unavailable and (why := _untrusted(message)):
-        return errors.Untrusted(f"no secure connection: {why}")
+        return errors.Untrusted(f"the TLS handshake failed: {why}")
     return cls(message, reason=reason, metadata=metadata)
 
 
@@ -124,12 +124,12 @@ _HANDSHAKES = (
     ("Hostname Verification Check failed", "the service's certificate is for other host names"),
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "the service's certificate is not from an authority that we trust",
+        "the service's certificate is not from a trusted CA",
     ),
 )
-"""In gRPC's words → in ours; the first that fits."""
+"""Text in gRPC's message → our message; the first match counts."""
 
 
 def _untrusted(message: str) -> str:
-    """Why a connection was given up by our side of a handshake; empty: it was not."""
+    """Why the client aborted a TLS handshake; empty: it did not."""
     return next((ours for theirs, ours in _HANDSHAKES if theirs in message), "")

@@ -1,4 +1,4 @@
-"""Lost streams that are opened again: when, and for how long that is tried."""
+"""Backoff and patience for re-opening lost streams."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import asyncio
 from mentorgrad.errors import DeadlineExceeded, MentorgradError
 
 _SETTLED_SECONDS = 5.0
-"""A stream that lived for so long had a connection, events or not."""
+"""A stream that lived this long was connected, even if it received no events."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to open it again: doubled from the first to the longest."""
+"""Pauses between attempts, seconds: doubled from the first up to the longest."""
 
 
 class ReconnectTimer:
-    """For how long a watch is without its service, and when that is too long.
+    """Decides when a watch re-opens its stream, and when it gives up.
 
-    Counts from the loss of a stream: how long a run was silent before says nothing.
+    Time counts from the loss of a stream, not from the last event.
 
     Args:
-        patience: Seconds from a loss to giving up.
-        longest: Seconds after which a stream ends by its own deadline.
+        patience: Time from a loss to giving up, seconds.
+        longest: Deadline of a stream, seconds.
     """
 
     def __init__(self, patience: float, longest: float) -> None:
@@ -33,25 +33,25 @@ class ReconnectTimer:
         self.is_reopening = False
 
     def opened(self) -> None:
-        """A stream is opened."""
+        """Records that a stream is being opened."""
         self.is_reopening = True
         self._opened = self._clock()
 
-    def is_over(self) -> None:
-        """The service serves the stream."""
+    def recovered(self) -> None:
+        """Records that the stream is connected; resets patience and backoff."""
         self._lost_since, self._pause = None, _FIRST_PAUSE
 
     def ended_well(self) -> None:
-        """The service ended the stream, and is there; the pauses go on growing."""
+        """Records that the service ended the stream normally; resets patience, not backoff."""
         self._lost_since = self._opened = None
 
-    def may_go_on(self, cause: MentorgradError) -> bool:
-        """After a failed attempt: whether there is patience for another."""
+    def may_retry(self, cause: MentorgradError) -> bool:
+        """After a failed attempt: whether to try again."""
         now = self._clock()
         lived = 0.0 if self._opened is None else now - self._opened
         self._opened = None
         if lived >= min(_SETTLED_SECONDS, self._longest):
-            self.is_over()
+            self.recovered()
         if isinstance(cause, DeadlineExceeded) and lived > 0.9 * self._longest:
             return True  # its own deadline
         if self._lost_since is None:
@@ -59,7 +59,7 @@ class ReconnectTimer:
         return now + self._pause <= self._lost_since + self._patience
 
     def pause(self) -> float:
-        """Seconds until the next attempt, growing."""
+        """Returns the pause before the next attempt, seconds; doubles it."""
         pause = self._pause
         self._pause = min(2 * pause, _LONGEST_PAUSE)
         return pause

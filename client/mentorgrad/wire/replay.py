@@ -1,4 +1,4 @@
-"""What a session with a mentor is told anew after a break."""
+"""Bounded buffer of the data to send again to a mentor after a reconnect."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _KEPT_CANDIDATES = 1_000
 _KEPT_SNAPSHOTS = 500
 _KEPT_OUTCOMES = 100
 _REPLAY_PIECE = 200
-"""Snapshots or candidates of one replayed batch."""
+"""Maximum snapshots or candidates per replayed batch."""
 _PIECE_BYTES = 1024 * 1024
-"""Raw parameters, or rows beside candidates, of one batch on the wire."""
+"""Maximum bytes of arrays per batch on the wire."""
 
 
 _Rows = tuple[np.ndarray | None, np.ndarray | None]
@@ -26,7 +26,7 @@ _Rows = tuple[np.ndarray | None, np.ndarray | None]
 
 
 class ReplayBuffer:
-    """What was told so far, within bounds: best candidates and latest snapshots. Not locked."""
+    """Keeps the best candidates, the latest snapshots and the latest outcomes. Not thread-safe."""
 
     def __init__(self) -> None:
         self._candidates: OrderedDict[str, tuple[Candidate, _Rows]] = OrderedDict()
@@ -34,7 +34,7 @@ class ReplayBuffer:
         self._outcomes: deque[Outcomes] = deque(maxlen=_KEPT_OUTCOMES)
 
     def keep(self, batch: Batch) -> None:
-        """Remembers a batch, without its raw parameters."""
+        """Adds a batch, without its raw parameters."""
         self._snapshots.extend((batch.stage, snapshot) for snapshot in batch.snapshots)
         for candidate, rows in _with_rows(batch):
             self._candidates[candidate.candidate_id] = candidate, rows
@@ -45,15 +45,15 @@ class ReplayBuffer:
                 del self._candidates[candidate_id]
 
     def keep_outcomes(self, outcomes: Outcomes) -> None:
-        """Remembers what became of proposals."""
+        """Adds outcomes of proposals."""
         self._outcomes.append(outcomes)
 
     def missing(self, pool: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """Those of `pool` that were never told."""
+        """The candidates of `pool` that are not in the buffer."""
         return tuple(item for item in pool if item.candidate_id not in self._candidates)
 
     def replay(self) -> Iterator[Batch | Outcomes]:
-        """Everything kept, in batches."""
+        """Yields everything kept, in batches."""
         snapshots = list(self._snapshots)
         start = 0
         for end in range(1, len(snapshots) + 1):
@@ -67,7 +67,7 @@ class ReplayBuffer:
 
 
 def pieces(batch: Batch) -> Iterator[Batch]:
-    """The batch, in several if its arrays are too many for one message."""
+    """Splits a batch whose arrays are too large for one message."""
     beside = sum(rows.nbytes for rows in (batch.embeddings, batch.exemplar_losses) if _is(rows))
     if beside > _PIECE_BYTES:
         told = list(_with_rows(batch))
@@ -98,7 +98,7 @@ def _is(rows: np.ndarray | None) -> TypeGuard[np.ndarray]:
 
 
 def _with_rows(batch: Batch) -> Iterator[tuple[Candidate, _Rows]]:
-    """Each candidate with its rows; of a batch whose rows are not as many, without."""
+    """Each candidate with its rows; without rows if their number does not match."""
     count = len(batch.candidates)
     arrays = [
         array if array is not None and len(array) == count else None
@@ -110,7 +110,7 @@ def _with_rows(batch: Batch) -> Iterator[tuple[Candidate, _Rows]]:
 
 
 def _candidate_batches(stage: int, told: Sequence[tuple[Candidate, _Rows]]) -> Iterator[Batch]:
-    """Candidates in batches of like rows, none too large for a message."""
+    """Groups candidates into batches with rows of equal shape that fit a message."""
     start = 0
     for end in range(1, len(told) + 1):
         each = max(1, sum(row.nbytes for row in told[start][1] if row is not None))

@@ -1,4 +1,4 @@
-"""The one codec between numpy arrays and `Tensor` messages."""
+"""Codec between numpy arrays and `Tensor` messages."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _DTYPES: dict[tensor_pb2.Dtype, np.dtype] = {
 _NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
 
 MAX_DIMENSIONS = 8
-"""Most dimensions of a tensor on the wire."""
+"""Maximum dimensions of a tensor on the wire."""
 
 
 def encode(array: np.ndarray) -> tensor_pb2.Tensor:
-    """The array as a message: row-major, little-endian.
+    """Encodes an array: row-major, little-endian.
 
     Raises:
-        InvalidInput: The dtype has no place on the wire.
+        InvalidInput: The dtype is not supported.
     """
     message = tensor_pb2.Tensor()
     write(array, message)
@@ -35,36 +35,36 @@ def encode(array: np.ndarray) -> tensor_pb2.Tensor:
 
 
 def write(array: np.ndarray, message: tensor_pb2.Tensor) -> None:
-    """`encode` into a message that is there, and empty.
+    """Encodes an array into an existing, empty message.
 
     Raises:
-        InvalidInput: The dtype has no place on the wire.
+        InvalidInput: The dtype is not supported.
     """
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _NUMBERS:
-        raise InvalidInput(f"a tensor of {array.dtype} cannot be sent")
+        raise InvalidInput(f"tensors of dtype {array.dtype} are not supported")
     message.dtype = _NUMBERS[dtype]
     message.shape.extend(array.shape)
     message.data = np.ascontiguousarray(array, dtype=dtype).tobytes()
 
 
 def decode(message: tensor_pb2.Tensor, path: str = "tensor") -> np.ndarray:
-    """The message as an array that owns nothing and cannot be written to.
+    """Decodes a message to a read-only array, a view of its bytes.
 
     Raises:
-        InvalidInput: Unknown dtype, negative, too many or too large dimensions, or bytes that do
-            not fit.
+        InvalidInput: The dtype is unknown, a dimension is negative or too large, there are too
+            many dimensions, or the number of bytes does not match the shape.
     """
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
-        raise InvalidInput.field(join(path, "dtype"), "must be one of the known element types")
+        raise InvalidInput.field(join(path, "dtype"), "must be a known element type")
     shape = tuple(message.shape[: MAX_DIMENSIONS + 1])
     if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
         raise InvalidInput.field(
-            join(path, "shape"), f"must be at most {MAX_DIMENSIONS} lengths of at least 0"
+            join(path, "shape"), f"must have at most {MAX_DIMENSIONS} dimensions, each at least 0"
         )
     expected = math.prod(shape) * dtype.itemsize
-    data = message.data  # a copy every time it is asked for
+    data = message.data  # each access copies
     if len(data) != expected:
         raise InvalidInput.field(
             join(path, "data"),
@@ -72,7 +72,7 @@ def decode(message: tensor_pb2.Tensor, path: str = "tensor") -> np.ndarray:
         )
     try:
         return np.frombuffer(data, dtype=dtype).reshape(shape)
-    except ValueError:  # a length of 0 makes any others fit the bytes, but not numpy
+    except ValueError:  # with a 0, other dimensions may be too large for numpy
         raise InvalidInput.field(
-            join(path, "shape"), "must be lengths that memory can hold"
+            join(path, "shape"), "must have dimensions that fit into memory"
         ) from None

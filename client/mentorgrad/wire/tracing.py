@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, where it is installed and wanted; everywhere else this does nothing.
+"""Optional OpenTelemetry tracing; without OpenTelemetry all functions are no-ops.
 
-A process that nobody traces never imports OpenTelemetry: either `configure` did, because the
-standard environment names a collector, or the program that we are part of did. What crosses a
-process's border is W3C's ``traceparent`` alone, in a call's metadata or in a message.
+OpenTelemetry is imported only by `configure`, if the standard environment variables name a
+collector, or by the host program. Between processes only the W3C ``traceparent`` is passed, in call
+metadata or in a message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 TRACE_PARENT = "traceparent"
-"""Key of the metadata that a call's place in a trace travels under."""
+"""Metadata key of the W3C trace context."""
 
 SpanKind = Literal["internal", "server", "client"]
 AttributeValue = str | int | float | bool
@@ -28,14 +28,14 @@ _FLUSH_SECONDS = 2.0
 
 
 class Span:
-    """A span that was begun, or the nothing that stands for one."""
+    """A started span, or a no-op if tracing is off."""
 
     def __init__(self, span: Any = None) -> None:
         self._span = span
 
     @property
     def parent(self) -> str:
-        """The ``traceparent`` of what happens because of this; empty: nothing is traced."""
+        """The ``traceparent`` for child spans; empty: not traced."""
         context = self._span.get_span_context() if self._span is not None else None
         if context is None or not context.is_valid:
             return ""
@@ -43,38 +43,38 @@ class Span:
 
     @property
     def trace_id(self) -> str:
-        """The trace that it belongs to; empty: nothing is traced."""
+        """The trace id; empty: not traced."""
         return self.parent.split("-")[1] if self.parent else ""
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """`parent` as metadata of a call."""
+        """`parent` as call metadata."""
         return ((TRACE_PARENT, self.parent),) if self.parent else ()
 
-    def note(self, **facts: AttributeValue) -> None:
-        """Adds facts, recorded as ``mentorgrad.NAME``."""
+    def note(self, **facts: Fact) -> None:
+        """Adds attributes ``mentorgrad.NAME``."""
         if self._span is not None:
             self._span.set_attributes(_named(facts))
 
     def fail(self, what: str) -> None:
-        """Marks it as failed."""
+        """Sets the status to error, with a description."""
         if self._span is not None:
             trace = sys.modules["opentelemetry.trace"]
             self._span.set_status(trace.StatusCode.ERROR, what)
 
     def end(self, at: datetime | None = None) -> None:
-        """Ends it, now or at a moment that has passed."""
+        """Ends the span, at a past time if given."""
         if self._span is not None:
             self._span.end(_nanoseconds(at))
 
 
 def configure(service: str) -> str:
-    """Has this process's spans sent to the collector that the environment names, if any.
+    """Enables export of spans to the collector named by the environment, if any.
 
     Args:
-        service: What the process is called in the traces, unless ``OTEL_SERVICE_NAME`` says.
+        service: Service name, unless ``OTEL_SERVICE_NAME`` is set.
 
     Returns:
-        What is missing for it, in one line; empty when all is well.
+        One-line problem; empty if there is none.
     """
     if not any(map(os.environ.get, _ENDPOINTS)):
         return ""
@@ -85,12 +85,12 @@ def configure(service: str) -> str:
         otlp = importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
         resources = importlib.import_module("opentelemetry.sdk.resources")
     except ImportError:
-        return "a collector is named, but traces need: pip install 'mentorgrad[otel]'"
+        return "a collector is configured, but tracing needs: pip install 'mentorgrad[otel]'"
     if isinstance(trace.get_tracer_provider(), sdk.TracerProvider):
-        return ""  # the program that we are part of has seen to it
+        return ""  # the host program has configured it
     name = os.environ.get("OTEL_SERVICE_NAME") or service
     resource = resources.Resource.create({"service.name": name})
-    # Its own way of ending a process waits for a collector that is away; `flush` does not.
+    # Its own exit handler may wait for an unreachable collector; `flush` does not.
     provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
@@ -98,12 +98,12 @@ def configure(service: str) -> str:
 
 
 def is_on() -> bool:
-    """Whether anybody may be tracing this process."""
+    """Whether tracing may be on in this process."""
     return "opentelemetry.trace" in sys.modules
 
 
 def flush() -> None:
-    """Sends what has ended, for at most two seconds; for a process that is about to end."""
+    """Exports finished spans, for at most two seconds; call before process exit."""
     trace = sys.modules.get("opentelemetry.trace")
     provider: Any = trace.get_tracer_provider() if trace is not None else None
     if hasattr(provider, "force_flush"):
@@ -119,14 +119,14 @@ def begin(
     at: datetime | None = None,
     facts: Attributes | None = None,
 ) -> Span:
-    """Begins a span, which is nobody's surroundings; `Span.end` it.
+    """Starts a span without making it the current one; the caller must `Span.end` it.
 
     Args:
-        name: What happens.
-        kind: Whether it answers a call, makes one, or neither.
-        parent: ``traceparent`` of what it happens because of; empty: the block's span, if any.
-        at: When it began; None: now.
-        facts: Recorded as ``mentorgrad.NAME``.
+        name: Name of the span.
+        kind: Kind of the span.
+        parent: ``traceparent`` of the parent; empty: the current span, if any.
+        at: Start time; None: now.
+        facts: Attributes, recorded as ``mentorgrad.NAME``.
     """
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
@@ -145,9 +145,9 @@ def begin(
 def span(
     name: str, kind: SpanKind = "internal", parent: str = "", facts: Attributes | None = None
 ) -> Iterator[Span]:
-    """A span around a block of one task or thread: what begins in the block belongs to it.
+    """Context manager: a span that is the current one within the block.
 
-    See `begin`. An exception that leaves the block marks it as failed.
+    See `begin`. An exception from the block sets the status to error.
     """
     begun = begin(name, kind, parent, facts=facts)
     trace = sys.modules.get("opentelemetry.trace")
@@ -159,13 +159,13 @@ def span(
 
 
 def current() -> Span:
-    """The span of the block that this is called in."""
+    """The current span."""
     trace = sys.modules.get("opentelemetry.trace")
     return Span(trace.get_current_span() if trace is not None else None)
 
 
 def _context(trace: Any, parent: str) -> Any:
-    """The context of a ``traceparent``; None, the present one, when there is none."""
+    """The context of a ``traceparent``; None (the current context) if there is none."""
     parts = parent.split("-")
     if len(parts) < 4:
         return None

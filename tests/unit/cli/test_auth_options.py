@@ -83,7 +83,7 @@ def test_what_a_command_is_told_it_uses(
 
 def test_what_cannot_be_used_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
     for options, words in (
-        (("--cert", "c.pem"), "key: a certificate and its key are given together"),
+        (("--cert", "c.pem"), "key: certificate and key must be given together"),
         (("--ca", str(tmp_path / "none")), "none cannot be read"),
         (("--token-file", "t", "--server", "10.0.0.1:1"), "unencrypted"),
     ):

@@ -78,7 +78,7 @@ def test_without_a_mentor_one_line_says_how_to_start_one(invoke: Invoke) -> None
         (("--steps", "-1"), "stages.steps: must be at least 0"),
         (("--set", "optimizer.lr=1"), "optimizer.lr: is not known here"),
         (("--set", "optimizer"), "--set: must be path=value"),
-        (("--set", "seed=many"), "seed: must be a whole number"),
+        (("--set", "seed=many"), "seed: must be an integer"),
         (("--set", "seed.x=1", "--seed", "2"), "seed: is a single value"),
         (("--label", "arm"), "--label: must be NAME=VALUE"),
         (("--objective", "guess"), "objective.guess: is not known here"),

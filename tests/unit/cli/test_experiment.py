@@ -84,7 +84,7 @@ def test_the_example_is_right() -> None:
         ("seeds = 3", "seeds = [1, 1]", "seeds: must not contain a seed twice"),
         ('name = "none"', 'nmae = "none"', "arms[0].nmae: is not known here"),
         ('name = "none"', 'name = "other"', "arms: must have unique names"),
-        ('mentor = "small"', "mentor = 3", "arms[1].mentor: must be a table"),
+        ('mentor = "small"', "mentor = 3", "arms[1].mentor: must be a mapping"),
         ("[[arms]]", "[[arsm]]", "arsm: is not known here"),
         ("learning_rates = [0.1, 1]", "learning_rates = [0]", "must be greater than 0"),
         ("tasks = [", "tasks = ", "Expected"),

@@ -41,7 +41,7 @@ def test_a_million_dimensions_are_not_read() -> None:
     tensor = tensor_pb2.Tensor(dtype=tensor_pb2.DTYPE_FLOAT32, shape=[1] * 1_000_000)
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidInput, match="at most 8 lengths"):
+        with pytest.raises(InvalidInput, match="at most 8 dimensions"):
             tensors.decode(tensor)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:

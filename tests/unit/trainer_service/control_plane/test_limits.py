@@ -98,7 +98,7 @@ async def test_an_import_of_a_great_many_empty_entries_is_refused_as_it_comes() 
     for _ in range(10_000):
         message.event.segment.snapshots.add()
     assert len(message.SerializeToString()) < IMPORT_BYTES // 40
-    with pytest.raises(InvalidInput, match="entries, the most of one import") as caught:
+    with pytest.raises(InvalidInput, match="entries per import") as caught:
         await servicer(slow).ImportRun(requests(message, message), cast(Any, None))
     assert caught.value.violations[0].field == "events[1].payload.segment.snapshots"
     assert slow.count == 0
