@@ -1,4 +1,4 @@
-"""The question that the strategy `maao` puts to a small model, without asking one."""
+"""Builds the question of the strategy `maao` to a small model, without a model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mentorgrad.domain.advice import ProposalRequest
 
 
 def question(request: ProposalRequest, known: Knowledge, options: Mapping[str, Any]) -> Question:
-    """The first question of an answer.
+    """Returns the first question that the strategy asks for a request.
 
     Args:
-        request: What is asked for.
-        known: What the session knows.
-        options: The strategy's.
+        request: The request for proposals.
+        known: Knowledge of the session.
+        options: Options of the strategy.
     """
     asked: list[Question] = []
 

@@ -1,9 +1,10 @@
-"""What capturing the trajectory costs: steps per second with everything on, over capture off.
+"""Cost of capturing the trajectory: steps per second with full capture, relative to no capture.
 
-The demo's objective, one stage; on: words and parameters of every step, recorded to SQLite and
-streamed to a live mentor process; off: the same shipped loop, store and mentor with
-`capture.content = off`. Timed by the log itself, from the stage's start to its end being scored,
-and then from the run's last event until everything is durable and the mentor's session closed.
+The demo's objective, one stage. On: words and parameters of every step, recorded to SQLite and
+streamed to a mentor process. Off: the same production loop, store and mentor with `capture.content
+= off`. Times are taken from the log: from the start of the stage until its final candidates are
+scored, plus from the run's last event until everything is durable and the mentor session is
+closed.
 
     python -m bench.capture_overhead [--blocks 10] [--steps 150] [--device cpu]
 """
@@ -70,7 +71,7 @@ class Bench:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--steps", type=int, default=150)

@@ -1,8 +1,8 @@
-"""What an NVIDIA device saves: work per second there, over all cores of the same machine.
+"""Speedup by an NVIDIA GPU: work per second, relative to all CPU cores of the same machine.
 
-Steps of one soft prompt, of a race's five, and candidates scored, on the embedded encoder with
-`label_prompt` and the built-in task; steps of `prompt_tuning`, which passes whole texts through the
-encoder. The peer is the same code on the CPU.
+With `label_prompt`, the embedded encoder and the built-in task: gradient steps of one soft prompt,
+of the five of a race, and candidates scored. With `prompt_tuning`, which encodes whole texts:
+gradient steps. The peer is the same code on the CPU.
 
     python -m bench.device [--blocks 5] [--device cuda:0]
 """
@@ -28,11 +28,11 @@ from trainer_service.tasks.load import load_task
 
 BATCH = 32
 SECONDS = 1.0
-"""Least length of one measurement."""
+"""Minimum duration of one measurement, seconds."""
 
 
 def steps(built: Objective, branches: int) -> Callable[[], float]:
-    """Measures steps per second of so many points side by side."""
+    """Returns a measurement of gradient steps per second, for `branches` prompts as a batch."""
     made = torch.Generator().manual_seed(0)
     many = torch.stack([built.initial(made) for _ in range(branches)])
     rows = torch.randint(built.train_rows, (BATCH,), generator=made).to(built.device)
@@ -40,14 +40,14 @@ def steps(built: Objective, branches: int) -> Callable[[], float]:
 
 
 def scores(built: Objective, candidates: int) -> Callable[[], float]:
-    """Measures candidates scored per second, so many in one batch."""
+    """Returns a measurement of candidates scored per second, in batches of `candidates`."""
     made = torch.Generator().manual_seed(0)
     many = torch.stack([built.initial(made) for _ in range(candidates)])
     return lambda: candidates * per_second(lambda: built.score(many))
 
 
 def per_second(work: Callable[[], object]) -> float:
-    """How often it is done; what it returns is on the host, so nothing is left undone."""
+    """Executions per second. `work` returns a host value, so all GPU work has finished."""
     work()
     began, count = time.perf_counter(), 0
     while (taken := time.perf_counter() - began) < SECONDS:
@@ -57,13 +57,13 @@ def per_second(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--device", default="cuda:0")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("there is no NVIDIA device that torch can use here")
+        raise SystemExit("torch finds no NVIDIA GPU")
     task, spec = load_task(Task(name="tickets"), 0, ()), LabelPrompt()
     found: dict[str, list[Callable[[], float]]] = {}
     for name in (arguments.device, "cpu"):

@@ -1,7 +1,7 @@
-"""How often a report's 95% interval misses the truth, in made-up experiments without an effect.
+"""How often a report's 95% interval excludes zero, in simulated experiments without an effect.
 
-Beside it what it is not: percentile and BCa bootstrap intervals of the same differences, and the
-report's own interval if the variations of a seed were taken for independent draws.
+For comparison: percentile and BCa bootstrap intervals of the same differences, and the report's
+interval if the variations of a seed were treated as independent.
 
     python -m bench.intervals [--experiments 1000]
 """
@@ -21,7 +21,7 @@ _SEED = 20_250_101
 
 
 def one_task(experiments: int, seeds: int) -> dict[str, float]:
-    """Normal differences of one task: share of missed intervals, by kind."""
+    """One task with normal differences: share of intervals without zero, by kind."""
     values = np.random.default_rng(_SEED).normal(size=(experiments, seeds))
     missed = {
         "report": float(np.mean([_misses({("a", "x"): _by_seed(row)}) for row in values])),
@@ -41,8 +41,8 @@ def one_task(experiments: int, seeds: int) -> dict[str, float]:
 
 
 def shared_runs(experiments: int, variations: int) -> dict[str, float]:
-    """Five tasks of ten seeds whose variations all have the same run of the other arm: share of
-    missed intervals with seeds drawn whole, and with every pair drawn by itself."""
+    """Five tasks of ten seeds, whose variations share the run of the other arm: share of intervals
+    without zero if seeds are resampled as a whole, and if every pair is independent."""
     random = np.random.default_rng(_SEED)
     missed = {"report": 0.0, "pair by pair": 0.0}
     for _ in range(experiments):
@@ -73,7 +73,7 @@ def _misses(figures: Figures) -> bool:
 
 
 def main() -> None:
-    """Prints one JSON object."""
+    """Runs the simulation and prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=1_000)
     experiments = parser.parse_args().experiments

@@ -1,11 +1,11 @@
-"""Replies a second: n decoded together over n calls one after another.
+"""Replies per second: n replies decoded as a batch, relative to n sequential calls.
 
-The same model, question, grammar and lengths on both sides: the grammar's lines are longer than a
-reply may be, so that every reply has exactly `--tokens` tokens. Both sides find all of the question
-but its last token in the cache. Beside it, as the limit, what the bare library gives for the same
-lengths: `llama_decode` over n sequences a step against n times one, without drawing, grammar or
-text. `--clock cpu` takes this process's processor seconds instead of the clock's: with one thread
-they are what a busy machine can still tell.
+Both sides have the same model, question, grammar and lengths: the grammar's lines are longer than a
+reply may be, so that every reply has exactly `--tokens` tokens. On both sides the cache holds the
+question except its last token. As the limit, the benchmark measures the library alone at the same
+lengths: `llama_decode` with n sequences per step, relative to n times one sequence, without
+sampling, grammar or detokenization. `--clock cpu` measures the process's CPU time instead of
+wall-clock time; with one thread this is meaningful on a busy machine too.
 
     python -m bench.mentor_batch [--blocks 5] [--tokens 24] [--threads 1] [--clock wall]
 """
@@ -43,7 +43,7 @@ POOL = ("help with my order", "a parcel came late", "money back for the item", "
 
 
 def asked(tokens: int) -> Question:
-    """What a strategy would ask, with replies of `tokens` tokens exactly."""
+    """A strategy's question, whose replies have exactly `tokens` tokens."""
     pool = {
         f"c{i}": Candidate(
             f"c{i}", CandidateSource.PROJECTION, text=text, score=Score(1.0 - 0.1 * i, 0.5, 144)
@@ -52,12 +52,12 @@ def asked(tokens: int) -> Question:
     }
     known = Knowledge(AdviseOpen("bench", CARD, Constraints(n_tokens=8, max_words=6)), (), pool, ())
     plan = question(ProposalRequest("q", count=8, seed=1), known, {"samples": 1})
-    # A line has more than one token a word, and there are more lines than tokens.
+    # Words have one token or more, and there are as many lines as tokens: no reply ends early.
     return dataclasses.replace(plan, grammar=word_lines(tokens, 6, 2), max_tokens=tokens)
 
 
 class Proposals:
-    """The service's backend in this process."""
+    """The mentor service's backend, in this process."""
 
     def __init__(self, threads: int, tokens: int, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -75,13 +75,13 @@ class Proposals:
         return reply.prompt_tokens
 
     def together(self, n: int) -> float:
-        """Replies a second of one question of n samples."""
+        """Replies per second of one question with n samples."""
         started = self._clock()
         self._ask(n)
         return n / (self._clock() - started)
 
     def in_turn(self, n: int) -> float:
-        """Replies a second of n questions of one sample."""
+        """Replies per second of n questions with one sample each."""
         started = self._clock()
         for _ in range(n):
             self._ask(1)
@@ -94,7 +94,7 @@ class Proposals:
 
 
 class Bare:
-    """The library alone, on arbitrary tokens."""
+    """llama.cpp alone, with arbitrary tokens."""
 
     def __init__(
         self, threads: int, tokens: int, prompt_tokens: int, clock: Callable[[], float]
@@ -136,13 +136,13 @@ class Bare:
             llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def together(self, n: int) -> float:
-        """Replies a second of n sequences a step."""
+        """Replies per second with n sequences per step."""
         started = self._clock()
         self._replies(n)
         return n / (self._clock() - started)
 
     def in_turn(self, n: int) -> float:
-        """Replies a second of one sequence n times."""
+        """Replies per second of one sequence, n times."""
         started = self._clock()
         for _ in range(n):
             self._replies(1)
@@ -156,12 +156,12 @@ class Bare:
 
 
 def measure(side: Proposals | Bare, n: int, blocks: int) -> Paired:
-    """Together over in turn."""
+    """Compares batched decoding (A) with sequential decoding (B)."""
     return abba(lambda: side.together(n), lambda: side.in_turn(n), blocks)
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=24)

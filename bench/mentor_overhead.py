@@ -1,9 +1,9 @@
-"""Seconds per reply token of the mentor service over llama-cpp-python called directly.
+"""Seconds per reply token of the mentor service, relative to direct calls of llama-cpp-python.
 
-The same model file, one thread each, the same questions (made by the strategy itself), grammar,
-temperature and seeds. One side is a live mentor process asked over gRPC; the other is
-`Llama.create_chat_completion` in this process. Figures are per reply token, since the two draw
-different words. Every question has another pool, so both sides can keep the same prefix.
+Both sides have the same model file, one thread, and the same questions (from the strategy itself),
+grammar, temperature and seeds. One side is a mentor process called over gRPC, the other is
+`Llama.create_chat_completion` in this process. Figures are per reply token, since the two sample
+different words. Every question has a different pool, so both sides can cache the same prefix.
 
     python -m bench.mentor_overhead [--blocks 10]
 """
@@ -35,7 +35,7 @@ from mentorgrad.domain.run import Candidate, CandidateSource, Score
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 OPTIONS = {"samples": 1, "calls": 1}
-"""One reply to one question, which is what the direct call gives."""
+"""One reply per question, as the direct call gives."""
 
 CARD = TaskCard(
     "label_prompt",
@@ -61,7 +61,7 @@ WORDS = [
 
 
 def questions() -> Iterator[ProposeInput]:
-    """Questions with ever new pools and seeds, the same for both sides."""
+    """Questions with new pools and seeds each, the same for both sides."""
     draw = random.Random(7)
     for number in range(1_000_000):
         pool = tuple(
@@ -81,7 +81,7 @@ def questions() -> Iterator[ProposeInput]:
 
 
 class Service:
-    """The mentor process, over gRPC."""
+    """A mentor process, called over gRPC."""
 
     def __init__(self, address: str) -> None:
         self._client = MentorClient(address)
@@ -97,7 +97,7 @@ class Service:
         return taken / sum(record.reply_tokens for record in answer.records)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._client.close()
 
 
@@ -136,7 +136,7 @@ class Direct:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=10)
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Question tokens evaluated, with two sessions that take turns, and what the cache saves.
+"""Effect of the prefix cache: prompt tokens evaluated, and time saved, with two sessions.
 
-Two sessions ask the same mentor in turn; each session's pool gains a candidate from one question to
-the next. What is evaluated must be each question's length without the longest prefix that it shares
-with any earlier question; the last token always is. Then the time that further rounds take, against
-the same questions with another beginning, of which nothing is kept.
+Two sessions ask the same mentor alternately; each session's pool gains one candidate per question.
+The number of tokens evaluated must be the length of the question minus the longest prefix that it
+shares with any earlier question, but at least one. Then the benchmark measures the time of further
+rounds, relative to the same questions with a different beginning, which are not cached.
 
     python -m bench.mentor_prefix [--blocks 5] [--rounds 6] [--threads 1]
 """
@@ -28,19 +28,19 @@ WORDS = ["order", "help", "parcel", "letter", "money", "late", "wrong", "change"
 
 
 def asked(system: str, user: str) -> Question:
-    """A question whose reply is one token, so that reading it is what takes time."""
+    """A question with a reply of one token, so that prompt evaluation dominates."""
     return Question(system, user, "", None, max_tokens=1, temperature=0.0, seed=0)
 
 
 class Session:
-    """One caller, whose questions grow."""
+    """One session, whose questions grow."""
 
     def __init__(self, topic: str, seed: int) -> None:
         self._draw = random.Random(seed)
         self._lines = [f"Short phrases that say {topic}, worst first, with their losses."]
 
     def next(self) -> Question:
-        """The question of the next round."""
+        """Returns the question of the next round."""
         for _ in range(4):
             words = " ".join(self._draw.sample(WORDS, 4))
             self._lines.append(f"{words}: {self._draw.uniform(0.5, 1.5):.3f}")
@@ -54,7 +54,7 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 class Mentor:
-    """The service's backend in this process."""
+    """The mentor service's backend, in this process."""
 
     def __init__(self, threads: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -62,22 +62,22 @@ class Mentor:
         self._draw = random.Random(9)
 
     def ask(self, question: Question) -> Reply:
-        """Answers."""
+        """Asks a question."""
         return self._loop.run_until_complete(self._backend.ask(question, 3600.0))
 
     def tokens(self, question: Question) -> list[int]:
-        """As the model counts."""
+        """Tokenizes a question."""
         return self._backend.engine.tokens(question)
 
     def seconds(self, questions: Sequence[Question]) -> float:
-        """To answer them all."""
+        """Seconds to answer all questions."""
         started = time.perf_counter()
         for question in questions:
             self.ask(question)
         return time.perf_counter() - started
 
     def seconds_afresh(self, questions: Sequence[Question]) -> float:
-        """To answer questions of the same words that begin like nothing before."""
+        """Seconds to answer the same questions with new beginnings, which are not cached."""
         new = [
             asked(f"{self._draw.random()} {question.system}", question.user)
             for question in questions
@@ -91,7 +91,7 @@ class Mentor:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=6)
@@ -119,7 +119,7 @@ def main() -> None:
     present: list[Question] = []
 
     def grown() -> float:
-        """What the sessions ask from round to round."""
+        """Returns the questions of the next round of both sessions."""
         present[:] = [session.next() for session in sessions]
         return mentor.seconds(present)
 

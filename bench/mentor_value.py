@@ -1,9 +1,9 @@
-"""Is the mentor worth its time? Its runs against those of controls that need no language model.
+"""Value of the mentor: its runs compared with those of controls that use no LLM.
 
-The experiment of `experiments/mentor_value.toml`, on the built-in task and the tasks of a folder:
-real services, the embedded models, every arm at equal limits. Differences are of the test loss of
-the returned snapshot, paired by task, shots and seed; negative: the mentor is better. The runs stay
-in `--directory`, and the same command goes on where it was.
+Runs the experiment `experiments/mentor_value.toml` on the built-in task and the tasks of a folder,
+with real services, the embedded models and equal limits for all arms. Differences are of the test
+loss of the returned snapshot, paired by task, shots and seed; negative: the mentor is better. The
+runs are kept in `--directory`; the same command resumes an interrupted experiment.
 
     python -m bench.mentor_value [--quick] [--tasks DIR] [--only sst2,mpqa]
 """
@@ -31,11 +31,11 @@ FILE = Path(__file__).parent.parent / "experiments" / "mentor_value.toml"
 
 QUICK_TASKS, QUICK_SEEDS, QUICK_VARIATIONS = 2, 3, 1
 QUICK_ARMS = ("mentor", "shuffled", "none", "random_tokens", "hint_tokens")
-"""What `--quick` leaves of the experiment; all arms then have the middle learning rate."""
+"""Changes to the experiment by `--quick`; all arms then have the middle learning rate."""
 
 
 def experiment(folder: Path | None, only: tuple[str, ...], quick: bool) -> ExperimentSpec:
-    """The experiment of the file, on more tasks or in small."""
+    """The experiment of the file, with more tasks or reduced."""
     spec = read_experiment(FILE)
     if folder is not None:
         spec = replace(spec, tasks=(*spec.tasks, *read_tasks(folder, only)))
@@ -55,9 +55,9 @@ def experiment(folder: Path | None, only: tuple[str, ...], quick: bool) -> Exper
 
 
 def conduct(spec: ExperimentSpec, folder: Path | None, directory: Path) -> Report:
-    """Runs the experiment to its end."""
+    """Runs the experiment until it is complete."""
     out = Output()
-    # The mentor thinks for a few seconds of each run, so the workers may have all cores.
+    # The mentor is busy for only a few seconds per run, so the workers may use all cores.
     with (
         local_services(
             out,
@@ -77,7 +77,7 @@ def conduct(spec: ExperimentSpec, folder: Path | None, directory: Path) -> Repor
 
 
 def against(report: Report, other: str) -> dict[str, Any]:
-    """The pooled difference of test loss to another arm."""
+    """Pooled difference of the test loss to another arm."""
     found = next(
         comparison
         for comparison in report.comparisons
@@ -95,7 +95,7 @@ def against(report: Report, other: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the experiment and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--quick", action="store_true", help="two tasks, three seeds, five arms, untuned"

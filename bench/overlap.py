@@ -1,15 +1,15 @@
-"""Share of the wall-clock in which training steps run, while a mentor takes half a second to think.
+"""Share of wall-clock time spent in training steps, with a mentor latency of half a second.
 
-The worker's own code on the demo's objective, recorded to SQLite and streamed to the mentor, a live
-process that answers from a script after its latency. Both modes take two stages of equally many
-steps and ask one question between them, in ABBA blocks.
+Runs the worker's code on the demo's objective, records to SQLite and streams to the mentor, a
+process that gives scripted answers after the latency. Both modes run two stages of equal length
+with one question in between, in ABBA blocks.
 
-A training step is everything from computing its loss to the optimizer's update, in stages and in
-races alike, and capturing the parameters after it (projected, recorded and streamed as segments
-fill). The wall-clock runs from the first step's beginning to the last one's end. What is missing to
-1 is waiting for the mentor, and what a run does between stages: scoring candidates and proposals,
-deciding, saving a checkpoint. `updates` is the share without capturing, and `waiting` the one in
-which the run stood still for an answer.
+A training step includes the loss, the gradient and the optimizer's update, in stages and in races,
+and the capture of the parameters (projected, recorded and streamed in segments). Wall-clock time
+runs from the beginning of the first step to the end of the last. The rest to 1 is waiting for the
+mentor, and work between stages: scoring candidates and proposals, the restart decision, saving a
+checkpoint. `updates` is the share without capture, `waiting` the share in which the run was blocked
+on an answer.
 
     python -m bench.overlap [--blocks 5] [--steps 80]
 """
@@ -42,11 +42,11 @@ from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
 
 LATENCY = 0.5
-"""Seconds that the mentor takes for an answer."""
+"""Latency of the mentor, seconds."""
 
 
 class Stopwatch:
-    """Adds up the training steps of one run: an objective and its optimizers, timed."""
+    """Total time of the training steps of one run; wraps an objective and its optimizers."""
 
     def __init__(self, objective: Any) -> None:
         self._objective = objective
@@ -57,13 +57,13 @@ class Stopwatch:
         return getattr(self._objective, name)
 
     def gradients(self, parameters: Any, rows: Any) -> Any:
-        """A step begins."""
+        """Starts timing a step."""
         self._began = time.perf_counter()
         self.first = self.first or self._began
         return self._objective.gradients(parameters, rows)
 
     def timed(self, optimizer: Any) -> Any:
-        """The optimizer, whose update ends a step."""
+        """Wraps an optimizer, whose update ends a step."""
         step = optimizer.step
 
         def update(*arguments: Any) -> Any:
@@ -77,7 +77,7 @@ class Stopwatch:
         return optimizer
 
     def capture(self, *arguments: Any, **options: Any) -> Any:
-        """A capture that is timed, too."""
+        """Creates a capture whose time counts too."""
         made = TrajectoryCapture(*arguments, **options)
         add = made.add
 
@@ -92,12 +92,12 @@ class Stopwatch:
 
     @property
     def wall(self) -> float:
-        """Seconds from the first step's beginning to the last one's end."""
+        """Seconds from the beginning of the first step to the end of the last."""
         return self.last - self.first
 
 
 class Bench:
-    """Runs of the demo's objective, one after the other."""
+    """Sequential runs of the demo's objective."""
 
     def __init__(self, store: RunStore, mentor: str, steps: int) -> None:
         self._store = store
@@ -108,7 +108,7 @@ class Bench:
         self.lag: list[float] = []
 
     def measure(self, mode: MentorMode) -> float:
-        """The share of one run."""
+        """Executes a run; returns its share of training steps."""
         spec = RunSpec(
             objective=OBJECTIVE,
             stages=Stages(count=2, steps=self._steps, candidates=2),
@@ -139,12 +139,12 @@ class Bench:
 
 
 def medians(shares: dict[MentorMode, list[float]]) -> dict[str, float]:
-    """Of each mode's runs."""
+    """Median share per mode."""
     return {mode.value: round(statistics.median(found), 4) for mode, found in shares.items()}
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--steps", type=int, default=80)

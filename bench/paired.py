@@ -1,7 +1,7 @@
-"""Paired measurement: two sides in ABBA blocks, the median of the blocks' ratios.
+"""Paired measurement of two sides in ABBA blocks; the result is the median ratio of the blocks.
 
-A machine's speed drifts; two sides measured in turn drift together, and each block's ratio is free
-of what lasts longer than the block.
+The speed of a machine drifts. Sides measured alternately drift together, so the ratio of a block is
+not affected by changes that last longer than the block.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Paired:
-    """What two sides gave."""
+    """Result of a paired measurement."""
 
     ratio: float
     """Median over the blocks of A/B."""
@@ -35,7 +35,7 @@ class Paired:
     """Number of blocks."""
 
     def rounded(self) -> dict[str, float | int]:
-        """For a JSON line."""
+        """The fields, rounded for JSON."""
         return {
             name: value if isinstance(value, int) else float(f"{value:.4g}")
             for name, value in vars(self).items()
@@ -43,10 +43,10 @@ class Paired:
 
 
 def abba(a: Callable[[], float], b: Callable[[], float], blocks: int = 10) -> Paired:
-    """Measures A B B A, `blocks` times, after one uncounted run of each.
+    """Measures A B B A, `blocks` times, after one warm-up run of each.
 
     Args:
-        a: Measures side A once and returns its figure (a rate, or seconds a unit).
+        a: Measures side A once and returns its figure (a rate, or seconds per unit).
         b: The same for side B.
         blocks: Number of blocks.
     """
@@ -70,7 +70,7 @@ def abba(a: Callable[[], float], b: Callable[[], float], blocks: int = 10) -> Pa
 
 
 def environment(*packages: str) -> dict[str, Any]:
-    """Where and with what it was measured."""
+    """Describes the machine, the commit and the versions of packages."""
     cpu = next(
         (
             line.partition(":")[2].strip()

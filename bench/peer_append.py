@@ -1,7 +1,7 @@
-"""One peer of `bench.store_append`, run by the peers' own Python: `peer_append.py NAME FOLDER`.
+"""One peer of `bench.store_append`, run in the peers' environment: `peer_append.py NAME FOLDER`.
 
-Prints its version, then for each number of points read from standard input the points per second
-it recorded into SQLite; a point is four scalars.
+Prints its version. Then, for each number of points read from standard input, it records as many
+points to SQLite and prints the points per second. A point is four scalars.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SCALARS = ("train_loss", "learning_rate", "gradient_norm", "selection_loss")
 
 
 def mlflow_recorder(folder: Path) -> tuple[str, Callable[[int], float]]:
-    """`log_batch` with 1,000 metrics a call into MLflow's SQLAlchemy store."""
+    """`log_batch` with 1,000 metrics per call into MLflow's SQLAlchemy store."""
     import mlflow
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
@@ -58,7 +58,7 @@ def optuna_recorder(folder: Path) -> tuple[str, Callable[[int], float]]:
 
 
 def main() -> None:
-    """Measures whenever asked."""
+    """Measures once per line of standard input."""
     name, folder = sys.argv[1], Path(sys.argv[2])
     version, record = {"mlflow": mlflow_recorder, "optuna": optuna_recorder}[name](folder)
     print(version, flush=True)

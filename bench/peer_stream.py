@@ -1,8 +1,8 @@
 """The peer of `bench.stream`: a bare gRPC client stream, `python -m bench.peer_stream [FILE]`.
 
-It takes messages of bytes in and acknowledges at the end; without FILE it stores nothing, with FILE
-every message is a row of an SQLite table before the acknowledgement. It says where it listens in
-one JSON line.
+The server accepts messages of bytes and acknowledges at the end. Without FILE it discards them;
+with FILE it inserts every message as a row of an SQLite table before the acknowledgement. It prints
+its address as one JSON line.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from service_common.server import wait_for_signal
 
 METHOD = "/bench.Peer/Upload"
 ROWS = 64
-"""Rows of one transaction."""
+"""Rows per transaction."""
 
 Sink = Callable[[Sequence[bytes]], None]
 
 
 def table(path: str) -> Sink:
-    """Inserts rows, one transaction a call, with the pragmas of the run store."""
+    """Returns a function that inserts rows, one transaction per call; run store pragmas."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     for pragma in ("page_size=16384", "journal_mode=WAL", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
@@ -42,17 +42,17 @@ def table(path: str) -> Sink:
 
 
 class Upload(grpc.GenericRpcHandler):
-    """Takes messages in as they are.
+    """Handler that accepts raw messages.
 
     Args:
-        sink: Takes them in batches; None: they are dropped.
+        sink: Stores them in batches; None: they are discarded.
     """
 
     def __init__(self, sink: Sink | None) -> None:
         self._sink = sink
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        """The only method."""
+        """Routes the only method."""
         if call.method != METHOD:
             return None
         return grpc.stream_unary_rpc_method_handler(self._upload)
@@ -64,7 +64,7 @@ class Upload(grpc.GenericRpcHandler):
                 continue
             rows.append(request)
             if len(rows) == ROWS:
-                # Here and now: a thread would wait for this one's lock at every row.
+                # Synchronously: another thread would contend for the GIL at every row.
                 self._sink(rows)
                 rows = []
         if self._sink is not None:
@@ -73,7 +73,7 @@ class Upload(grpc.GenericRpcHandler):
 
 
 async def main() -> None:
-    """Serves until it is told to stop."""
+    """Serves until SIGINT or SIGTERM."""
     sink = table(sys.argv[1]) if len(sys.argv) > 1 else None
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((Upload(sink),))

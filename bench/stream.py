@@ -1,15 +1,14 @@
-"""Events imported per second over the same bytes through a bare gRPC stream.
+"""Events imported per second, relative to the same bytes through a bare gRPC stream.
 
-Ours is the shipped way: `Client.import_run` into a real trainer service; every event has 32 KB of
-parameters (two snapshots of 8 tokens x 512), and the run counts as imported when it is committed to
+The measured side is `Client.import_run` into a real trainer service. Every event has 32 KB of
+parameters (two snapshots of 8 tokens x 512), and a run counts as imported when it is committed to
 SQLite (write-ahead log, synchronous=NORMAL, for the peer too) and acknowledged. The bare stream
-(`bench.peer_stream`) sends the same messages, serialized beforehand, by the same kind of channel to
-a handler that drops them; `sqlite_limit` is the same stream again, whose handler inserts every
-message as one row of a bare table. Rates are measured side by side in ABBA blocks; each service is
-a process of its own.
+(`bench.peer_stream`) sends the same messages, serialized beforehand, through the same kind of
+channel to a handler that discards them. For `sqlite_limit`, its handler inserts every message as a
+row of a plain table. Rates are measured in ABBA blocks; each service has its own process.
 
-After a large import the store has SQLite's log copied into the database apart from the caller.
-Nothing else is measured before that is done, and `checkpointed` is our rate with the wait for it.
+After a large import, the store checkpoints SQLite's write-ahead log in the background. The
+benchmark waits for it before the next measurement; the rate `checkpointed` includes this wait.
 
     python -m bench.stream [--blocks 7] [--events 2000]
 """
@@ -46,7 +45,7 @@ from mentorgrad.wire.credentials import Credentials
 SHAPE = (8, 512)
 STORE = "runs.sqlite"
 PER_EVENT = 2
-"""Snapshots of an event: 32 KB of float32 in all."""
+"""Snapshots per event: 32 KB of float32 together."""
 
 
 def log(count: int) -> list[RunEvent]:
@@ -66,13 +65,13 @@ def log(count: int) -> list[RunEvent]:
 
 
 def renamed(events: list[RunEvent], name: str) -> list[RunEvent]:
-    """The same log as another run's."""
+    """Returns the same log with another run id."""
     created = replace(events[0], payload=Created(request_id=name))
     return [replace(event, run_id=name) for event in (created, *events[1:])]
 
 
 def settle(file: Path) -> None:
-    """Returns when the whole log of an SQLite file is copied into the database."""
+    """Waits until the write-ahead log of an SQLite file is checkpointed completely."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
         while True:
             busy, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -82,7 +81,7 @@ def settle(file: Path) -> None:
 
 
 class Imports:
-    """A trainer service that runs are imported into."""
+    """Imports runs into a trainer service."""
 
     def __init__(
         self,
@@ -98,7 +97,7 @@ class Imports:
         self._count = 0
 
     def measure(self) -> float:
-        """Events a second."""
+        """Events per second of one import."""
         self._count += 1
         events = renamed(self._events, f"run-{self._count}")
         began = time.perf_counter()
@@ -110,12 +109,12 @@ class Imports:
         return len(events) / taken
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._client.close()
 
 
 class Bare:
-    """A bare stream's other end."""
+    """Client of a bare stream."""
 
     def __init__(self, address: str, events: list[RunEvent], file: Path | None = None) -> None:
         self._file = file
@@ -129,7 +128,7 @@ class Bare:
         self.mean_bytes = sum(map(len, self._messages)) / len(self._messages)
 
     def measure(self) -> float:
-        """Messages a second."""
+        """Messages per second of one stream."""
         began = time.perf_counter()
         self._upload(iter(self._messages))
         taken = time.perf_counter() - began
@@ -138,13 +137,13 @@ class Bare:
         return len(self._messages) / taken
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._channel.close()
 
 
 @contextmanager
 def trainer(folder: Path, *flags: str) -> Iterator[str]:
-    """A trainer service that takes runs of any size; yields its address."""
+    """Starts a trainer service that accepts runs of any size; yields its address."""
     command = ["-m", "trainer_service", "serve", "--listen", "127.0.0.1:0", "--no-warm"]
     command += ["--store", f"sqlite:///{folder / STORE}", "--device", "cpu"]
     command += ["--import-limit-mib", "4096", "--log-level", "error", *flags]
@@ -153,7 +152,7 @@ def trainer(folder: Path, *flags: str) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--events", type=int, default=2000)

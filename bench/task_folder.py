@@ -1,4 +1,4 @@
-"""Tasks of a folder: `<task>/task.json`, `train.jsonl`, and a file with the test rows."""
+"""Reads tasks from a folder: per task, `task.json`, `train.jsonl` and a file of test rows."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mentorgrad.domain.spec import DataFiles, Task
 
 TRAIN = "train.jsonl"
 TESTS = ("test_labelled.jsonl", "validation.jsonl")
-"""Files that may hold the test rows, the first that is there."""
+"""Names of the file with the test rows; the first that exists is used."""
 
 
 def read_tasks(folder: Path, only: tuple[str, ...] = ()) -> tuple[Task, ...]:
-    """The tasks of a folder, by name, for a trainer whose data root the folder is.
+    """Reads the tasks of a folder, sorted by name, for a trainer with this folder as data root.
 
     Args:
-        folder: Has a folder for each task.
-        only: Names of those wanted, in this order; empty: all.
+        folder: Contains one folder per task.
+        only: Names of tasks to read, in this order; empty: all.
 
     Raises:
-        FileNotFoundError: A wanted task is not there, or there is none at all.
+        FileNotFoundError: A task is missing, or there are none.
     """
     names = only or tuple(sorted(path.parent.name for path in folder.glob("*/task.json")))
     if not names:

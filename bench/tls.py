@@ -1,8 +1,8 @@
-"""What mutual TLS and a token cost: events imported per second with them, over plaintext.
+"""Cost of mTLS and a token: events imported per second, relative to plaintext.
 
-Two trainer services, each a process of its own, take the same runs as in `bench.stream`; one of
-them wants a client certificate and a bearer token, made by `mentorgrad certs dev` and `mentorgrad
-tokens create`. Every import opens a connection of its own, so the handshake is in it.
+Two trainer services in separate processes import the same runs as in `bench.stream`. One of them
+requires a client certificate and a bearer token, created by `mentorgrad certs dev` and `mentorgrad
+tokens create`. Every import opens a new connection, so the TLS handshake is included.
 
     python -m bench.tls [--blocks 5] [--events 2000]
 """
@@ -23,13 +23,13 @@ from mentorgrad.wire.credentials import Credentials
 
 
 def mentorgrad(*arguments: str) -> None:
-    """Runs the command line tool, without a word."""
+    """Runs the command line tool without output."""
     command = [str(Path(sys.executable).with_name("mentorgrad")), *arguments]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def secured(folder: Path) -> tuple[list[str], Credentials]:
-    """A service's flags, and what a client of it needs."""
+    """Returns a service's flags and the credentials of its clients."""
     certificates, tokens, token = folder / "certs", folder / "tokens.json", folder / "token"
     mentorgrad("certs", "dev", str(certificates))
     create = ("tokens", "create", "bench", "--scope", "run", "--out", str(token))
@@ -50,7 +50,7 @@ def secured(folder: Path) -> tuple[list[str], Credentials]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--events", type=int, default=2000)

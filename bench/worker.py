@@ -1,4 +1,4 @@
-"""The worker's own parts, in this process, on the demo's objective."""
+"""Builds the parts of a worker and the demo's objective, in this process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trainer_service.settings import default_cache_dir
 
 
 def demo_parts(name: str, mentor: str, device: str = "cpu") -> tuple[Parts, Objective]:
-    """Parts of runs that know one mentor, and their objective: built once, outside what is timed.
+    """Returns the parts of runs with one mentor, and their objective; to call before timing.
 
     Args:
-        name: The mentor's.
-        mentor: ``HOST:PORT``.
-        device: Where to compute.
+        name: Name of the mentor.
+        mentor: ``HOST:PORT`` of the mentor.
+        device: Torch device.
     """
     job = WorkerJob(
         run_id="bench",

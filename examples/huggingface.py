@@ -1,4 +1,4 @@
-"""PEFT prompt tuning in a Hugging Face Trainer that a mentor advises."""
+"""PEFT prompt tuning with a Hugging Face Trainer and a mentor."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""A soft prompt in front of every message, in a Lightning module that a mentor advises."""
+"""Tunes a soft prompt in front of every message with a LightningModule and a mentor."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""A soft prompt in front of label words, in a plain torch loop that a mentor advises."""
+"""Tunes a soft prompt in front of label words in a plain torch loop, with a mentor."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ optimizer = torch.optim.AdamW([prompt], lr=0.05)
 def encode(texts, soft=table[:0]):
     tokens = tokenizer(texts, padding=True, return_tensors="pt")
     words, soft = table[tokens.input_ids], soft.expand(len(texts), -1, -1)
-    vectors = torch.cat([words[:, :1], soft, words[:, 1:]], dim=1)  # behind the mark of the start
+    vectors = torch.cat([words[:, :1], soft, words[:, 1:]], dim=1)  # after the start token
     mask = functional.pad(tokens.attention_mask, (soft.shape[1], 0), value=1)
     hidden = encoder(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
     return functional.normalize((hidden * mask[..., None]).sum(1), dim=-1)
