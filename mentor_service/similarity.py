@@ -46,7 +46,7 @@ def plain_letters(word: str) -> bool:
     return word.isascii() and word.isalpha() and len(word) <= _LONGEST_WORD
 
 
-def edit_distance(left: Words, right: Words) -> int:
+def edit_distance(left: WordSequence, right: WordSequence) -> int:
     """Levenshtein distance in words: words changed, inserted or deleted."""
     row = list(range(len(right) + 1))
     for number, word in enumerate(left, start=1):

@@ -50,7 +50,7 @@ class Span:
         """`parent` as call metadata."""
         return ((TRACE_PARENT, self.parent),) if self.parent else ()
 
-    def note(self, **facts: Fact) -> None:
+    def note(self, **facts: AttributeValue) -> None:
         """Adds attributes ``mentorgrad.NAME``."""
         if self._span is not None:
             self._span.set_attributes(_named(facts))
