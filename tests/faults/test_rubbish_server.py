@@ -363,7 +363,7 @@ async def test_long_rubbish_at_every_call_of_an_answer_fits_a_message(
     answer = await ask(client, calls=5)
     check(answer, UNUSABLE)
     assert len(answer.records) == 5
-    assert "raw replies are recorded up to" in answer.detail
+    assert "raw replies are truncated to" in answer.detail
 
 
 # -- the connection ---------------------------------------------------------------------------
