@@ -1,1 +1,1 @@
-"""The run store: the truth about runs, as append-only logs of events."""
+"""The run store: runs, persisted as append-only logs of events, and their artifacts."""

@@ -118,9 +118,9 @@ def looking(engine: Engine) -> Iterator[Connection]:
 def _sqlite(url: URL) -> Engine:
     path = Path(url.database or "")
     if path.is_dir():
-        raise InvalidInput.field("store", f"must name a file, and {path} is a folder")
+        raise InvalidInput.field("store", f"must name a file; {path} is a directory")
     if not path.parent.is_dir():
-        raise InvalidInput.field("store", f"there is no folder {path.parent}")
+        raise InvalidInput.field("store", f"directory {path.parent} does not exist")
     _enter_wal(path)
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
 

@@ -120,7 +120,7 @@ def check_same_request(experiment: Experiment, spec: ExperimentSpec) -> None:
     """
     if codec.encode(experiment.spec) != codec.encode(spec):
         raise AlreadyExists(
-            f"the request_id {experiment.request_id[:200]!r} names experiment "
+            f"the request_id {experiment.request_id[:200]!r} belongs to experiment "
             f"{experiment.experiment_id}, which has another spec",
             reason="REQUEST_ID_TAKEN",
             metadata={"experiment_id": experiment.experiment_id},

@@ -1,4 +1,4 @@
-"""What every store refuses, and the words it does it with."""
+"""Validation rules and error messages shared by all store implementations."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def artifact_not_found(run_id: str, name: str) -> NotFound:
 def request_id_taken(request_id: str, run_id: str) -> AlreadyExists:
     """The error for a request_id that means something else already."""
     return AlreadyExists(
-        f"the request_id {request_id[:200]!r} names run {run_id}, which has another spec",
+        f"the request_id {request_id[:200]!r} belongs to run {run_id}, which has another spec",
         reason="REQUEST_ID_TAKEN",
         metadata={"run_id": run_id},
     )
@@ -67,7 +67,7 @@ def request_id_taken(request_id: str, run_id: str) -> AlreadyExists:
 
 def import_taken(run_id: str) -> AlreadyExists:
     """The error for an import under an id that another run has."""
-    return AlreadyExists(f"there is another run under the id {run_id} already")
+    return AlreadyExists(f"another run has the id {run_id} already")
 
 
 def queue_full(waiting: int) -> ResourceExhausted:
@@ -82,7 +82,7 @@ def queue_full(waiting: int) -> ResourceExhausted:
 def unexpected_seq(run_id: str, seq: int, last_seq: int) -> Conflict:
     """The error for an event that is neither the next one nor there already."""
     return Conflict(
-        f"event {seq} does not follow event {last_seq} of run {run_id}, nor is it there already",
+        f"event {seq} does not follow event {last_seq} of run {run_id} and is not stored yet",
         reason="UNEXPECTED_SEQ",
     )
 
@@ -171,10 +171,10 @@ def check_transition(run: Run, state: RunState) -> None:
 
 
 def overdue_cancel(run: Run, desired: DesiredState) -> RunEvent | None:
-    """The control plane's cancel of a run whose worker left it without having heard of that.
+    """The cancel event of a run whose worker stopped before it saw the cancel request.
 
     Args:
-        run: As its worker, or whoever buried it, leaves it.
+        run: The run as its worker, or the scheduler that marked it as interrupted, left it.
         desired: What was wanted until then.
 
     Returns:
@@ -196,7 +196,7 @@ def check_control(run: Run, state: RunState, attempt: int | None) -> None:
     if attempt is not None:
         check_holder(run, attempt)
     if state is RunState.RUNNING:
-        raise forbidden(run, "running but by a worker's claim")
+        raise forbidden(run, "running except by a worker's claim")
     check_transition(run, state)
 
 
@@ -235,7 +235,7 @@ def check_event(event: RunEvent, where: str) -> None:
 def _check_parameters(segment: Segment, parameters: np.ndarray, where: str) -> None:
     if parameters.ndim < 1 or len(parameters) != len(segment.snapshots):
         raise InvalidInput.field(
-            where, f"must have one row a snapshot ({len(segment.snapshots)} of them)"
+            where, f"must have one row per snapshot ({len(segment.snapshots)})"
         )
     if parameters.nbytes > MAX_SEGMENT_BYTES:
         raise InvalidInput.field(
@@ -252,7 +252,7 @@ def check_follows(run: Run, event: RunEvent, where: str) -> None:
     """
     payload = event.payload
     if isinstance(payload, Created):
-        raise InvalidInput.field(where, "must not be `created`, which only the first event is")
+        raise InvalidInput.field(where, "must not be `created`: only the first event is")
     if isinstance(payload, (StateChanged, Finished)):
         check_transition(run, payload.state)
 
@@ -280,7 +280,7 @@ class LogCheck:
             raise InvalidInput.field(f"{where}.attempt", f"must be at most {MAX_ATTEMPTS}")
         self._resumes += isinstance(event.payload, Resumed)
         if self._resumes > MAX_ATTEMPTS:
-            raise InvalidInput.field(where, f"must not be one of over {MAX_ATTEMPTS} resumes")
+            raise InvalidInput.field(where, f"exceeds the maximum of {MAX_ATTEMPTS} resumes")
         check_event(event, where)
         if self._count == 1:
             self._first(event, where)
@@ -294,7 +294,7 @@ class LogCheck:
 
     def _first(self, event: RunEvent, where: str) -> None:
         if not isinstance(event.payload, Created):
-            raise InvalidInput.field(where, "must be `created`, being the first event")
+            raise InvalidInput.field(where, "must be `created`: it is the first event")
         if not is_run_id(event.run_id):
             raise InvalidInput.field(f"{where}.run_id", f"must match {_RUN_ID.pattern}")
         check_request_id(event.payload.request_id, f"{where}.created.request_id")

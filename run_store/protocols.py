@@ -1,4 +1,4 @@
-"""What the rest of the trainer side asks of a store.
+"""The interfaces of the run store: readers and writers of runs, and experiments.
 
 Guarantees of every implementation:
 
@@ -6,7 +6,7 @@ Guarantees of every implementation:
 - *Order*: events of a run are numbered from 1 without gaps; a reader never sees seq n+1 before n.
 - *Atomicity*: an append is stored whole or not at all, in one transaction with the run's
   fold.
-- *Ownership*: only the holder of the run's present attempt appends as a worker; everybody else gets
+- *Ownership*: only the holder of the run's present attempt appends as a worker; all others get
   `Conflict`.
 - *Idempotence*: appending the same events again, or creating with the same request_id, is a no-op.
 - *Bytes*: blobs and raw tensors are checked against their SHA-256 when read (`DataLoss`).
@@ -124,7 +124,7 @@ class RunWriter(Protocol):
             run_id: The run.
             state: The new state; `mentorgrad.domain.run.TRANSITIONS` says what is allowed.
             reason: Why, in one line.
-            attempt: Only if this is still the run's attempt (to bury a dead worker's run).
+            attempt: Only if this is still the run's attempt (to mark a run as interrupted).
 
         Raises:
             PreconditionFailed: Forbidden from the present state (TRANSITION_FORBIDDEN).

@@ -1,4 +1,4 @@
-"""The gRPC face of the store's reading side: convert, call, convert back."""
+"""The gRPC servicer of HistoryService: converts messages and reads from the run store."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         self._tailers = Tailers(store)
 
     def drain(self) -> None:
-        """Tells everybody who follows a run that this service is about to stop; other calls are
-        still answered."""
+        """Notifies all followers of runs that the service is shutting down; other calls are still
+        answered."""
         self._tailers.drain()
 
     async def GetRun(  # noqa: N802
@@ -96,7 +96,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
                     for message in await asyncio.to_thread(_event_messages, batch):
                         yield pb.StreamEventsResponse(event=message)
         except Draining as draining:
-            why = "the service is about to stop"
+            why = "the service is shutting down"
             closing = pb.StreamClosing(resume_after_seq=draining.after_seq, reason=why)
             yield pb.StreamEventsResponse(closing=closing)
             # A stream that ends well says that the run is over.

@@ -1,4 +1,4 @@
-"""What the two sides of the SQL store share: transactions, rows of runs, and errors."""
+"""Base of the SQL reader and writer: transactions, rows of runs, and error translation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as rows and rows as events."""
+"""Conversion between events and rows of the database."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _PAGES = {View.SUMMARY: 64, View.FULL: 4}
 
 
 class Draining(Exception):
-    """The service is about to stop, and following ends here."""
+    """The service is shutting down, which ends the following of runs."""
 
     def __init__(self, after_seq: int) -> None:
         super().__init__(after_seq)
@@ -120,7 +120,7 @@ class Tailer:
         except MentorgradError as error:
             self._error = error
         except Exception as error:
-            # A defect must end the watches too: nobody else would ever wake them.
+            # A bug must end the watches too: nothing else would ever wake them.
             log.exception("tailer_failed", run_id=self._run_id)
             self._error = InternalError(f"watching run {self._run_id} failed")
             self._error.__cause__ = error

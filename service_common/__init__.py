@@ -1,1 +1,1 @@
-"""What both services share and the SDK does not need: server, authorization, logs, certificates."""
+"""Code shared by both services: gRPC server, authorization, logs, metrics, certificates."""

@@ -1,4 +1,4 @@
-"""Who may call what: one table, and the one interceptor that holds every call to it."""
+"""Authorization: the scope that each method requires, and the interceptor that enforces it."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ SCOPES: dict[str, Scope] = {
 """Method → what it takes to call it. A method that is not here takes ``admin``."""
 
 OPEN = "/grpc.health.v1.Health/"
-"""Health answers everybody: whoever restarts or balances services holds no token, and it tells
-nothing but whether a service can serve."""
+"""Health checks need no token: supervisors and load balancers have none, and the answer says only
+whether the service can serve."""
 
 
 class Authorization(grpc.aio.ServerInterceptor):
@@ -210,7 +210,7 @@ def _bearer(metadata: Any) -> str:
     scheme, _, token = str(found[0]).partition(" ") if len(found) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(
-            "this service takes calls with a token only: metadata `authorization: Bearer TOKEN`",
+            "this service requires a token: metadata `authorization: Bearer TOKEN`",
             reason="TOKEN_MISSING",
         )
     return token.strip()

@@ -1,4 +1,4 @@
-"""The one place that sees every call: counted, traced, and one line of the log each."""
+"""The interceptor that counts, traces and logs every gRPC call."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Made:
     """The files in a folder of certificates."""
 
     ca: Path
-    """CA certificate, for the machines that should trust it."""
+    """The CA certificate, for clients and servers that shall trust it."""
     ca_key: Path
     """CA key; it should not leave this machine."""
     server: Path
@@ -198,4 +198,4 @@ def _name(host: str) -> x509.GeneralName:
     try:
         return x509.DNSName(host.encode("idna").decode())
     except ValueError:
-        raise InvalidInput.field("--host", f"{host!r} is not a host name or IP address") from None
+        raise InvalidInput.field("--host", f"{host!r} is not a valid host name") from None

@@ -1,4 +1,4 @@
-"""Reading requests: bytes that are no message, or too many, are refused in words of ours.
+"""Decodes requests; malformed or oversized ones are rejected with typed errors.
 
 gRPC's own reading answers INTERNAL or UNKNOWN to bytes that are not of a method's message, as if
 the service were at fault. So the handlers are registered for raw bytes, which are read here, inside
@@ -57,7 +57,7 @@ def decoder(handler: Any, method: str) -> Decode:
             return parse(raw)
         except (DecodeError, ValueError, RecursionError):
             raise InvalidInput(
-                "the bytes of the request are not a message of this method",
+                "the request cannot be decoded as a message of this method",
                 reason="MALFORMED_MESSAGE",
             ) from None
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what both services count, and the port that shows it."""
+"""Prometheus metrics common to both services, and the HTTP server that exposes them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ class CallMetrics:
         ProcessCollector(registry=registry)
         self.calls = Counter(
             "mentorgrad_grpc_calls",
-            "Calls that ended, by status.",
+            "Completed calls, by status.",
             ("service", "method", "code"),
             registry=registry,
         )
         self.seconds = Histogram(
             "mentorgrad_grpc_call_seconds",
-            "How long calls took, from the first byte to the status.",
+            "Duration of calls, from the first byte to the status.",
             ("service", "method"),
             buckets=CALL_BUCKETS,
             registry=registry,
         )
         self.in_progress = Gauge(
-            "mentorgrad_grpc_calls_in_progress", "Calls that are being served.", registry=registry
+            "mentorgrad_grpc_calls_in_progress", "Calls in progress.", registry=registry
         )
         self.serving = Gauge(
-            "mentorgrad_serving", "1 while the health service says SERVING.", registry=registry
+            "mentorgrad_serving", "1 while the health service reports SERVING.", registry=registry
         )
 
 
@@ -79,7 +79,7 @@ def exposed(listen: str, registry: CollectorRegistry) -> Iterator[str]:
     try:
         server, thread = start_http_server(int(port), host.strip("[]"), registry)
     except OSError as error:
-        raise Unavailable(f"cannot show metrics on {listen}: {error.strerror}") from None
+        raise Unavailable(f"cannot serve metrics on {listen}: {error.strerror}") from None
     try:
         yield f"{host}:{server.server_port}"
     finally:

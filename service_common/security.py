@@ -1,4 +1,4 @@
-"""Access protection of a service: TLS, tokens, and which listen addresses are allowed."""
+"""TLS and authentication of a service, and the check that its address is protected enough."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Security:
-    """Access protection of a server. Without both fields: plaintext, no authentication."""
+    """TLS and authentication of a server. Without both: plaintext, open to any client."""
 
     certificates: ServerCertificates | None = None
-    """Server certificates; None: no TLS."""
+    """Server certificates for TLS; None: plaintext."""
     tokens: TokenFile | None = None
-    """Accepted tokens; None: no authentication by tokens."""
+    """The accepted tokens; None: no authentication by token."""
 
 
 def protect(settings: Listener) -> Security:
-    """Reads the certificates and tokens, and rejects an unprotected public address.
+    """Reads certificates and tokens, and rejects an address that is reachable without protection.
 
     Raises:
-        InvalidInput: A setting or a file is invalid, or the address requires more protection.
+        InvalidInput: A setting or a file is invalid, or the address requires TLS or authentication.
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None or key is None:
@@ -81,7 +81,7 @@ def check_listen(address: str, insecure: bool, missing: list[str]) -> None:
     if not insecure:
         raise InvalidInput.field(
             "listen",
-            f"{host} is reachable from other machines, which requires {' and '.join(missing)}; "
-            "configure that, listen on 127.0.0.1, or pass --insecure if the network is trusted",
+            f"{host} is reachable from other machines: set {' and '.join(missing)}, "
+            "listen on 127.0.0.1, or pass --insecure if the network is trusted",
         )
     log.warning("listening_insecurely", address=address, missing=missing)

@@ -108,10 +108,10 @@ async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: st
         raise error
     given = error
     if isinstance(error, NotImplementedError):  # what a generated servicer does by default
-        error = Unsupported(f"{method} is not built in")
+        error = Unsupported(f"{method} is not implemented")
     if not isinstance(error, MentorgradError):
         log.error("handler_failed", method=method, exc_info=error)
-        error = InternalError("internal error; the server's log says more")
+        error = InternalError("internal error; see the server's log")
     else:
         # The call's one line, which its observer writes, says why it was refused.
         message = error.message[:_LOGGED_CHARACTERS]
@@ -188,19 +188,19 @@ class Server:
         return self.grpc.add_secure_port(self._listen, certificates.credentials())
 
     def on_drain(self, callback: Callable[[], None]) -> None:
-        """Has `callback` called when the service is about to stop."""
+        """Registers a callback that is called when the service begins to shut down."""
         self._drained.append(callback)
 
     async def drain(self) -> None:
-        """Says NOT_SERVING from now on, and tells whoever wants to know; calls are still
+        """Reports NOT_SERVING from now on and calls the `on_drain` callbacks; calls are still
         answered."""
         await self._health.drain()
         for callback in self._drained:
             callback()
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Says NOT_SERVING, waits for a moment without a call to our services, for at most the
-        grace, then cuts what is left: somebody may watch our health forever."""
+        """Reports NOT_SERVING, waits up to `grace` seconds until no call of the own services is
+        open, then cancels the remaining ones: health watches may never end."""
         await self._health.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):

@@ -135,7 +135,7 @@ def create(
         lasts: Time until it expires; None: it does not expire.
 
     Returns:
-        Its record, and the token itself, which is not stored.
+        Its record, and the token itself, which cannot be recovered later.
 
     Raises:
         InvalidInput: The name or the scopes are invalid, or the file is not a token file.
@@ -178,7 +178,7 @@ def _changing(path: Path, must_exist: bool = False) -> Iterator[list[TokenRecord
 
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise InvalidInput.field("tokens", f"the folder {folder} does not exist")
+        raise InvalidInput.field("tokens", f"directory {folder} does not exist")
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

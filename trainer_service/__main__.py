@@ -1,4 +1,4 @@
-"""``python -m trainer_service serve ...``."""
+"""Entry point of ``python -m trainer_service serve ...``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer_service.cli import app
 
 
 def main() -> None:
-    """Runs the commands; an error is one readable line and exit code 2 for bad input, else 1."""
+    """Runs the command line. An error prints one line; exit code 2 for invalid input, else 1."""
     try:
         app(prog_name="python -m trainer_service")
     except MentorgradError as error:

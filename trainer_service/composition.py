@@ -1,7 +1,7 @@
-"""The composition root: the one place where concrete classes are named and put together.
+"""The composition root: the only module that chooses concrete classes and wires them together.
 
-Two processes are composed here. The service (`serve`) must never import torch; a worker
-(`run_parts`) imports it when it is asked for its parts.
+It wires two kinds of process: the trainer service (`serve`), which must never import torch, and a
+worker (`run_parts`), which imports torch when it builds its parts.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(settings: TrainerSettings) -> None:
-    """Runs the trainer service until SIGINT or SIGTERM; one JSON line on standard output says when
-    it is ready, and where.
+    """Runs the trainer service until SIGINT or SIGTERM. When it is ready, it writes one JSON line
+    with its address to standard output.
 
     Args:
-        settings: Read once.
+        settings: Read once, at start.
 
     Raises:
-        InvalidInput: A setting is wrong.
+        InvalidInput: A setting is invalid.
         Unavailable: The store does not answer, or the address cannot be bound.
     """
     logs.configure(settings.log_level, settings.log_format)
@@ -91,10 +91,10 @@ async def serve(settings: TrainerSettings) -> None:
         registry = CollectorRegistry()
         shown = stack.enter_context(exposed(settings.metrics, registry))
         address = await start_service(settings, store, stack, security, registry)
-        # Listens for signals before it says that it is there: one may come at once.
+        # Install the signal handlers before the announcement: a signal may follow at once.
         signalled = asyncio.create_task(wait_for_signal())
         await asyncio.sleep(0)
-        gc.freeze()  # what lives as long as the service is not looked through at every collection
+        gc.freeze()  # exempts long-lived objects from every later collection
         announce("trainer", address, shown)
         log.info("serving", address=address, metrics=shown, store=store.url)
         await signalled
@@ -109,7 +109,8 @@ async def start_service(
     security: Security,
     registry: CollectorRegistry,
 ) -> str:
-    """Starts server, scheduler and standby; returns the address. `stack` stops them again."""
+    """Starts server, scheduler and standby worker; returns the address. Leaving `stack` stops
+    them."""
     devices = find_devices(settings.device)
     metrics = TrainerMetrics(registry, devices)
     executor = LocalExecutor(
@@ -176,7 +177,8 @@ async def start_service(
         server.on_drain(drained.drain)
 
     async def drain() -> None:
-        """NOT_SERVING, then closing to all who follow, then the workers, then the last calls."""
+        """Reports NOT_SERVING, ends the event streams, stops the workers, then awaits the open
+        calls."""
         deadline = time.monotonic() + settings.drain_seconds
         await server.drain()
         await coordinator.close()
@@ -191,7 +193,7 @@ async def start_service(
 
 
 def _store_check(store: RunStore, metrics: TrainerMetrics) -> Callable[[], None]:
-    """Health: the store answers, which is also when the queue is counted."""
+    """The health check: whether the store answers. It also updates the queue length metric."""
 
     def check() -> None:
         store.check()
@@ -239,10 +241,10 @@ def _mentor_access(settings: TrainerSettings) -> MentorAccess:
 
 
 def check_mentors(settings: TrainerSettings) -> None:
-    """Looks at what this trainer proves itself to its mentors with, before a run needs it.
+    """Validates the trainer's credentials for its mentors at start, before a run needs them.
 
     Raises:
-        InvalidInput: A setting or a file is wrong, or a token would travel for others to read.
+        InvalidInput: A setting or a file is invalid, or a token would be sent unencrypted.
     """
     try:
         credentials = _mentor_access(settings).credentials()
@@ -260,7 +262,7 @@ def check_mentors(settings: TrainerSettings) -> None:
 
 
 def data_check(settings: TrainerSettings) -> Callable[[RunSpec], str]:
-    """What `TrainerServicer` looks at data and models with."""
+    """The check of data and models that `TrainerServicer` calls: spec → digest of its rows."""
 
     def check(spec: RunSpec) -> str:
         return validate_objective(
@@ -271,7 +273,7 @@ def data_check(settings: TrainerSettings) -> Callable[[RunSpec], str]:
 
 
 PROBE_SECONDS = 2.0
-"""How long a mentor may take to say what it is, when a run is created."""
+"""Timeout of the GetMentorInfo call when a run is created."""
 
 
 def _prober(settings: TrainerSettings) -> MentorProbe:
@@ -284,18 +286,19 @@ def _prober(settings: TrainerSettings) -> MentorProbe:
 
 
 def find_devices(wanted: str) -> tuple[str, ...]:
-    """The devices that runs are executed on.
+    """The devices that runs are executed on, for example ``("cuda:0", "cuda:1")``.
 
-    The service itself never imports torch, so a child is asked, and only where there is a driver.
+    The service itself never imports torch, so a child process counts the CUDA devices, and only
+    if an NVIDIA driver is loaded.
 
     Raises:
-        InvalidInput: CUDA is wanted and there is none.
+        InvalidInput: `wanted` is ``cuda`` and torch finds no CUDA device.
     """
     if wanted == "cpu":
         return ("cpu",)
     count = _cuda_devices() if Path("/proc/driver/nvidia/version").exists() else 0
     if count == 0 and wanted == "cuda":
-        raise InvalidInput.field("device", "there is no CUDA device that torch can use here")
+        raise InvalidInput.field("device", "torch finds no CUDA device on this machine")
     return tuple(f"cuda:{index}" for index in range(count)) or ("cpu",)
 
 
@@ -311,7 +314,7 @@ def _cuda_devices() -> int:
 
 
 def import_numerics() -> None:
-    """The slow imports of a worker, to have them done before there is a run."""
+    """Performs a worker's slow imports, so that a standby worker has them done before its run."""
     from transformers import AutoModel, AutoTokenizer, BertModel  # noqa: F401
 
     from trainer_service.mentors import controls  # noqa: F401
@@ -321,7 +324,7 @@ def import_numerics() -> None:
 
 
 def run_parts(job: WorkerJob) -> Parts:
-    """What a run is put together from, in a worker."""
+    """The factories of a run's objective, mentor, fallback and optimizer, in a worker."""
     import torch
 
     from trainer_service.mentors.controls import build_control
@@ -362,7 +365,7 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
         return build_control(choice.name, objective, dict(choice.options))
     if choice.name not in job.mentors:
         raise InvalidInput.field(
-            "spec.mentor.name", f"this trainer knows no mentor {choice.name!r} any more"
+            "spec.mentor.name", f"the mentor {choice.name!r} is no longer configured here"
         )
     card = objective.card
     if choice.hide_card:

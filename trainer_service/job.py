@@ -1,4 +1,4 @@
-"""What a worker is told (one line of JSON on standard input), and what its exit codes mean."""
+"""The job document of a worker (one line of JSON on standard input) and a worker's exit codes."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 """The run failed, and its log says why."""
 EXIT_BAD_JOB = 2
-"""The document on standard input is wrong."""
+"""The job document is invalid."""
 EXIT_NOT_MINE = 3
-"""The run could not be claimed, or its lease was lost: it is somebody else's now."""
+"""The run could not be claimed, or its lease was lost: another worker may own the run."""
 EXIT_STORE = 4
 """The store cannot be reached or written to."""
 
 
 @dataclass(frozen=True)
 class MentorAccess:
-    """How a worker proves itself to mentors: names of files, never what is in them."""
+    """A worker's credentials for mentors, as file paths; the contents are never in the job."""
 
     ca: str = ""
-    """PEM file of the authorities that vouch for the mentors."""
+    """Path of the CA certificates (PEM); enables TLS."""
     certificate: str = ""
-    """PEM file of our certificate."""
+    """Path of the client certificate (PEM) for mTLS."""
     key: str = ""
-    """PEM file of its key."""
+    """Path of the client certificate's private key (PEM)."""
     token_file: str = ""
-    """File that holds our token."""
+    """Path of the file that holds the bearer token."""
     insecure: bool = False
-    """Whether the token may travel unencrypted to other machines."""
+    """Whether the token may be sent unencrypted to other machines."""
 
     def credentials(self) -> Credentials:
-        """The same for a client.
+        """The same as `Credentials` of the client library.
 
         Raises:
-            InvalidInput: Parts that do not go together.
+            InvalidInput: The combination is invalid, for example a certificate without its key.
         """
 
         def path(text: str) -> Path | None:
@@ -60,42 +60,42 @@ class MentorAccess:
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """Everything a worker needs; it reads no other settings."""
+    """The job document: everything a worker needs. A worker reads no other settings."""
 
     run_id: str = bounded("", required=True)
     """The run to claim."""
     store: str = bounded("", required=True)
-    """URL of the store, password and all."""
+    """URL of the store, including the password."""
     owner: str = bounded("", required=True)
-    """Who holds the lease, for the log."""
+    """Holder of the lease (``host:pid`` of the service), for the log."""
     mentors: Mapping[str, str] = bounded(factory=dict, max_length=1000)
     """Mentor by name → ``HOST:PORT``."""
     data_roots: tuple[str, ...] = ()
-    """Folders that a task's files may lie in."""
+    """Directories from which a task's files may be read."""
     model_roots: tuple[str, ...] = ()
-    """Folders that models may lie in."""
+    """Directories from which models may be loaded."""
     cache_dir: str = ""
-    """Folder of cached embeddings."""
+    """Directory of the embedding cache; empty: no cache."""
     device: str = bounded("cpu", required=True)
-    """Where to compute, for example ``cuda:0``."""
+    """Torch device, for example ``cuda:0``."""
     threads: int = bounded(1, ge=1, le=1024)
-    """Threads of torch."""
+    """Number of torch threads."""
     log_level: str = bounded("info", required=True)
-    """Least level of log lines."""
+    """Minimum level of log lines."""
     log_format: str = bounded("auto", required=True)
-    """How they are written; see `service_common.logs`."""
+    """Log format; see `service_common.logs`."""
     parent: int = bounded(0, ge=0)
-    """Process id of the service when that is the worker's parent, with which it ends; 0: it is
-    not."""
+    """Process id of the service if it is the worker's parent: the worker stops when this process
+    exits. 0: the worker watches no parent."""
     spool_mib: int = bounded(64, ge=1, le=65_536)
-    """Most that may wait for a store that is away, in MiB."""
+    """Maximum size of the events that wait while the store is unavailable, in MiB."""
     store_patience: float = bounded(300.0, ge=0.0, le=86_400.0)
-    """Seconds that the store may be away before the run is paused."""
+    """Seconds that the store may be unavailable before the run is paused."""
     mentor_access: MentorAccess = MentorAccess()
-    """How to prove ourselves to the mentors."""
+    """Credentials for the mentors."""
 
     def to_line(self) -> bytes:
-        """The document, with its line end."""
+        """The document as one line of JSON, including the newline."""
         return json.dumps(to_dict(self)).encode() + b"\n"
 
     @classmethod
@@ -103,7 +103,7 @@ class WorkerJob:
         """The inverse of `to_line`.
 
         Raises:
-            InvalidInput: Not such a document.
+            InvalidInput: The line is not a valid job document.
         """
         try:
             document = json.loads(line)

@@ -1,7 +1,7 @@
-"""The small interfaces that a run is put together from.
+"""The interfaces between the parts of a run: `Objective`, `Optimizer` and `Mentor`.
 
-Implementations of `Objective` live in `objectives/`, optimizers in `optimizers/`, mentors in
-`mentors/`; which of them a run uses is decided in `trainer_service.composition` alone.
+Implementations live in `objectives/`, `optimizers/` and `mentors/`. Only
+`trainer_service.composition` decides which of them a run uses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # the control plane reads this module too, and must not impor
 
 
 class ProposalRejected(Exception):
-    """A proposal cannot be scored; says what becomes of it."""
+    """A proposal cannot be scored; holds the status and detail of its outcome."""
 
     def __init__(self, status: ProposalStatus, detail: str) -> None:
         super().__init__(detail)
@@ -46,9 +46,9 @@ class Projected:
     text: str
     """Nearest words, joined by spaces (or the numbers, for ``function``)."""
     ids: tuple[int, ...]
-    """Nearest token of each position; empty where there are no tokens."""
+    """Id of the nearest token at each position; empty for an objective without tokens."""
     distance: float
-    """Mean distance to those tokens, in the projection's metric."""
+    """Mean distance to these tokens, in the projection's metric."""
 
 
 @dataclass(frozen=True)
@@ -63,47 +63,47 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What there is before any tuning, on *test*."""
+    """Reference figures on *test*, without any tuning."""
 
     zero_shot: Score | None
-    """The bare label words."""
+    """Score of the label words without a prompt; None if there is none."""
     majority_accuracy: float | None
-    """Share of the most frequent class."""
+    """Accuracy of always predicting the most frequent class, from 0 to 1."""
 
 
 class Objective(Protocol):
     """What is optimised and how a parameter is scored.
 
-    Scoring never touches live parameters, is batched over the first dimension, and counts nothing:
-    the caller charges the budget. Everything is deterministic given its inputs on a CPU.
+    Scoring never changes the parameters passed in and is batched over the first dimension. It does
+    not charge the budget; the caller does. On a CPU every method is deterministic given its inputs.
     """
 
     card: TaskCard
-    """What a mentor is told."""
+    """The task's description and labels, as a mentor is shown them."""
     constraints: Constraints
-    """What a proposal must satisfy."""
+    """The constraints that a proposal must satisfy."""
     shape: tuple[int, ...]
     """Shape of one parameter."""
     device: torch.device
-    """Where the parameters live."""
+    """Device of the parameters."""
     train_rows: int
-    """Rows of *train*; 1 where there is no data."""
+    """Number of *train* rows; 1 for an objective without data."""
     has_words: bool
-    """Whether a projection is a different parameter, worth scoring for itself."""
+    """Whether the projection of a parameter is a parameter of its own, with a score of its own."""
     has_hints: bool
-    """Whether a gradient can speak for tokens: there are gradients, and tokens to speak for."""
+    """Whether `hints` is supported: the objective has tokens and gradients."""
     rows: tuple[Row, ...]
-    """The rows of *train*; none where there is no data."""
+    """The rows of *train*; empty for an objective without data."""
     digest: str
-    """SHA-256 over the rows of all splits; empty where there is no data."""
+    """SHA-256 over the rows of all splits; empty for an objective without data."""
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """float32 [*shape]: where the run starts. `generator` is a CPU generator."""
+        """The initial parameter, float32 [*shape]. `generator` is a CPU generator."""
         ...
 
     def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """[k, *shape], int64 train row indices [batch] → k mean losses on these rows, float32 [k],
-        and the gradient of each, [k, *shape]."""
+        """[k, *shape], int64 train row indices [batch] → the mean loss of each parameter on these
+        rows in nats, float32 [k], and its gradient, [k, *shape]."""
         ...
 
     def score(self, parameters: Tensor) -> list[Score]:
@@ -111,11 +111,11 @@ class Objective(Protocol):
         ...
 
     def test(self, parameters: Tensor) -> Score | None:
-        """[*shape] → score on *test*; None where there is none."""
+        """[*shape] → score on *test*; None without a test split."""
         ...
 
     def baseline(self) -> Baseline:
-        """Figures before any tuning."""
+        """Reference figures without any tuning."""
         ...
 
     def project(self, parameters: Tensor) -> list[Projected]:
@@ -123,7 +123,8 @@ class Objective(Protocol):
         ...
 
     def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
-        """[*shape], [k, *shape] → the words each moved towards: nearest to the displacement."""
+        """[*shape], [k, *shape] → for each of the k parameters, the words nearest to its
+        displacement from `start`."""
         ...
 
     def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
@@ -131,62 +132,62 @@ class Objective(Protocol):
         ...
 
     def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
-        """A proposal as a parameter.
+        """Converts a proposal to a parameter.
 
         Raises:
-            ProposalRejected: Too long, empty, malformed or out of bounds.
+            ProposalRejected: The proposal is too long, empty, malformed or out of bounds.
         """
         ...
 
     def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """Random real tokens (a uniform point, for ``function``), without an id."""
+        """A proposal of random tokens (a uniform point, for ``function``), without an id."""
         ...
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
-        """[*shape]: random, not made of tokens, of the scale of `initial`; what no proposal is
-        about (a classifier) is the incumbent's."""
+        """Random values of the same scale as `initial`, float32 [*shape], not made of tokens. Parts
+        that proposals never change (a classifier) are copied from `incumbent`."""
         ...
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
-        """What the gradient of the train loss says of each position, by one backward pass.
+        """The tokens that the gradient of the train loss favours at each position.
 
-        The score of a token v is gradient · (e_v − e), e being the present vector: by how much the
-        loss would change to first order (HotFlip, Ebrahimi et al., ACL 2018). Whole words alone
-        take part. Where each class has a prompt, the scores are summed over the classes, since a
-        proposal's words fill them all.
+        This takes one backward pass. The score of a token v is gradient · (e_v − e), where e is
+        the present vector: the first-order change of the loss (HotFlip, Ebrahimi et al., ACL
+        2018). Only whole-word tokens are considered. If each class has its own prompt, the scores
+        are summed over the classes, because a proposal's words fill all prompts.
 
         Args:
             parameters: [*shape].
             rows: int64 train row indices [batch].
-            count: Tokens a position, the most negative scores first.
+            count: Tokens per position, the most negative scores first.
 
         Returns:
-            By position; none where `has_hints` is false or the gradient is not finite.
+            Hints by position; empty if `has_hints` is false or the gradient is not finite.
         """
         ...
 
     def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """[k, *shape], int64 train row indices [n] → losses in nats, float32 [k, n], and the labels
-        that the rows are taken for, int64 [k, n]. What was scored just before costs little."""
+        """[k, *shape], int64 train row indices [n] → losses in nats, float32 [k, n], and predicted
+        labels, int64 [k, n]. Results of recently scored parameters are cached."""
         ...
 
     def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
-        """Candidates as float32 [k, width] of length 1: alike where they mean the like.
+        """Embeddings of k candidates, float32 [k, width] of norm 1: similar texts are close.
 
         Args:
-            texts: Of k candidates.
-            parameters: [k, *shape], theirs.
+            texts: Texts of the k candidates.
+            parameters: Their parameters, [k, *shape].
         """
         ...
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
-        """Name → content of the files that a finished run leaves; one of them is
-        ``prompt.safetensors``, and equal parameters give equal bytes."""
+        """Name → content of the artifacts of a finished run. One is ``prompt.safetensors``; equal
+        parameters give equal bytes."""
         ...
 
 
 class Optimizer(Protocol):
-    """Takes gradient steps on one parameter that it is handed; owns nothing but its moments."""
+    """Takes gradient steps on a parameter that is passed in; its only state is its moments."""
 
     def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
         """Updates `parameters` in place.
@@ -218,39 +219,40 @@ class Scored:
 class Mentor(Protocol):
     """A source of proposals: a remote mentor service, or a control.
 
-    `observe` and `report` never block and never raise; `propose` blocks for at most the request's
-    timeout and answers every trouble with a typed status. All are called from the run's thread, but
-    `propose` from one of its own where steps go on meanwhile, and one at a time; `cancel` may be
-    called from any thread and ends a pending `propose`.
+    `observe` and `report` never block and never raise. `propose` blocks for at most the request's
+    timeout and reports every failure as a typed status. The run's thread makes all calls, except
+    that in overlapped mode `propose` is called from a separate thread; there is at most one
+    `propose` at a time. `cancel` may be called from any thread and ends a pending `propose`.
     """
 
     @property
     def wants(self) -> Wants:
-        """What it wants to be sent; may change when a session opens."""
+        """The data that the mentor asks to be sent; may change when a session opens."""
         ...
 
     def wait_open(self, timeout: float) -> bool:
-        """Waits, for at most `timeout` seconds, until `wants` is its own; whether it is."""
+        """Waits up to `timeout` seconds for the first session, from which on `wants` is the
+        mentor's own; returns whether there is one."""
         ...
 
     def observe(self, batch: Batch) -> None:
-        """Takes in a piece of the trajectory (the batch's seq is set by the mentor itself)."""
+        """Takes the next part of the trajectory (the mentor sets the batch's seq itself)."""
         ...
 
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """Proposals or a typed outcome.
+        """Asks for proposals; returns them, or a typed status without proposals.
 
         Args:
-            request: What is asked.
-            incumbent: Where the run would go on from.
+            request: The request.
+            incumbent: The candidate that the run continues from if no proposal is accepted.
             pool: The candidates so far; a remote mentor has been sent them already.
         """
         ...
 
     def report(self, outcomes: Outcomes) -> None:
-        """What became of the proposals."""
+        """Takes the outcome of each proposal."""
         ...
 
     def cancel(self) -> None:

@@ -1,9 +1,8 @@
-"""Random streams by name, all derived from the spec's one seed.
+"""Named random streams, all derived from the spec's seed.
 
-There is no generator whose state moves along with the run: every draw is made from a stream that is
-named by what it is for (``batches``, epoch 3; ``probe``, stage 1). So the arms of a comparison
-share split, initial prompt and batch order whatever else they do, and a resumed run draws what it
-would have drawn.
+No generator keeps state during a run: every draw uses a stream that is named by its purpose
+(``batches``, epoch 3; ``probe``, stage 1). So the arms of an experiment share split, initial prompt
+and batch order, and a resumed run draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 
 
 class BatchOrder:
-    """Which train rows each step takes: shuffled epochs laid end to end, cut into batches.
+    """The train rows of each step: shuffled epochs, concatenated and cut into batches.
 
     Args:
         seed: The run's seed.
-        stream: Name of the stream; the trajectory and each race have their own.
-        rows: Train rows.
-        batch_size: Rows a step; no more than there are.
-        device: Where the indices are wanted.
+        stream: Name of the random stream; the trajectory and each race have their own.
+        rows: Number of train rows.
+        batch_size: Rows per step; values above `rows` count as `rows`.
+        device: Device of the returned indices.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class BatchOrder:
         self._epochs: dict[int, Tensor] = {}
 
     def rows(self, step: int) -> Tensor:
-        """int64 [batch]: the rows of the step with this number, from 0."""
+        """The train row indices of a step (numbered from 0), int64 [batch]."""
         start = step * self._batch
         epoch, offset = divmod(start, self._rows)
         head = self._epoch(epoch)[offset : offset + self._batch]

@@ -1,7 +1,7 @@
-"""Safetensors whose bytes depend on nothing but their content.
+"""Reproducible safetensors files: equal content gives equal bytes.
 
-The library writes its metadata in the order of a hash map, another one in each process; two equal
-artifacts would differ. The header is therefore written again with sorted keys.
+The library writes the metadata in hash map order, which differs between processes. This module
+therefore rewrites the header with sorted keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mentorgrad.errors import DataLoss
 
 
 def save(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Tensors and metadata as safetensors."""
+    """Tensors and metadata as the bytes of a safetensors file."""
     ready = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     data: bytes = safetensors.torch.save(ready, metadata=dict(metadata))
     (length,) = struct.unpack_from("<Q", data)
@@ -34,7 +34,7 @@ def load(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         DataLoss: The bytes are not safetensors.
     """
     try:
-        # Copied: in the file they lie at odd addresses, where sums round differently.
+        # Copied: in the file the tensors are not aligned, and unaligned sums round differently.
         tensors = {name: t.clone() for name, t in safetensors.torch.load(data).items()}
         (length,) = struct.unpack_from("<Q", data)
         header = json.loads(data[8 : 8 + length])

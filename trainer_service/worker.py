@@ -1,20 +1,20 @@
-"""The worker: one process, one run at a time. ``python -m trainer_service.worker [--warm]``.
+"""The worker process, which executes one run at a time: ``python -m trainer_service.worker``.
 
-It reads a `WorkerJob` from standard input, claims the run, says ``{"claimed": attempt}`` on
-standard output, executes the run, says ``{"report": ...}`` every second meanwhile and
-``{"ended": code}`` at the end, and waits for the next job, which saves that its slow imports. With
-``--warm`` it does these before the first job. Standard input that ends ends the worker, and so does
-a run after which the process may not be as it was: any exit code but 0 and 1, or a signal.
+For each job, the worker reads a `WorkerJob` from standard input, claims the run, and executes it.
+On standard output it writes ``{"claimed": attempt}``, then ``{"report": ...}`` every second, and
+finally ``{"ended": code}``. Then it waits for the next job, which needs no slow imports again. With
+``--warm`` it performs these imports before the first job. The worker exits when standard input is
+closed, on a signal, and after a run whose exit code is neither 0 nor 1.
 
-SIGTERM makes it save a checkpoint and leave the run INTERRUPTED. SIGINT is ignored: it belongs to
-the service, which sends SIGTERM. When the service is gone, the worker does as on SIGTERM.
+On SIGTERM it saves a checkpoint and leaves the run INTERRUPTED. It ignores SIGINT, which is meant
+for the service; the service sends SIGTERM. It treats the exit of the service like SIGTERM.
 
 Exit codes:
 
     0   the run was left in a recorded state: succeeded, paused, cancelled or interrupted
-    1   the run failed, and the log says why
-    2   the document on standard input is wrong
-    3   the run could not be claimed, or its lease was lost: it is somebody else's now
+    1   the run failed, and its log says why
+    2   the job document is invalid
+    3   the run could not be claimed, or its lease was lost: another worker may own the run
     4   the store cannot be reached or written to
 """
 
@@ -51,14 +51,14 @@ log = structlog.get_logger(__name__)
 
 
 def warm_up() -> None:
-    """The slow imports."""
+    """Performs the slow imports (torch, transformers)."""
     from trainer_service.composition import import_numerics
 
     import_numerics()
 
 
 def main(arguments: list[str]) -> int:
-    """Waits for jobs and does them; returns the exit code of the last one."""
+    """Reads jobs from standard input and executes them; returns the last job's exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "--warm" in arguments:
         warm_up()
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _do(line: bytes, stopper: StopRequest) -> int:
-    """One job; returns its exit code."""
+    """Executes one job; returns its exit code."""
     try:
         job = WorkerJob.from_line(line)
     except InvalidInput as error:
@@ -98,7 +98,7 @@ def _do(line: bytes, stopper: StopRequest) -> int:
 
 
 def _tidy() -> None:
-    """Gives back what the run held, of a GPU's memory too, which others may wait for."""
+    """Frees the memory of the ended run, GPU memory included, for other processes."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -130,13 +130,13 @@ def work(job: WorkerJob, store: RunStore, stopper: StopRequest) -> int:
 
 
 def _trace_parent(store: RunStore, run_id: str) -> str:
-    """The place in a trace of the call that created the run; empty: it has none."""
+    """Trace context of the call that created the run; empty if it was not traced."""
     if not tracing.is_on():
         return ""
     try:
         query = EventQuery(kinds=(EventKind.CREATED,))
         created = [event.payload for event in store.events(run_id, query)]
-    except MentorgradError:  # a trace is not worth a run
+    except MentorgradError:  # tracing must not fail a run
         return ""
     return next((item.trace_parent for item in created if isinstance(item, Created)), "")
 
@@ -168,7 +168,7 @@ def _execute(job: WorkerJob, store: RunStore, stopper: StopRequest, run: Run, le
 
 
 def _say(document: dict[str, Any]) -> None:
-    # On a line of its own, whatever a library has printed before it.
+    # Begins with a newline, in case a library has printed an unfinished line.
     sys.stdout.write("\n" + json.dumps(document) + "\n")
     sys.stdout.flush()
 
@@ -177,5 +177,5 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
-    # Everything is stored and closed; taking torch apart would only hold the slot for seconds.
+    # Everything is stored and closed; torch's teardown would only occupy the slot for seconds.
     os._exit(code)

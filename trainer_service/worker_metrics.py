@@ -1,4 +1,4 @@
-"""What a worker tells its service once a second: one line of JSON on standard output."""
+"""The metrics that a worker reports to its service: one line of JSON per second on its stdout."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mentorgrad.schema import bounded
 from mentorgrad.serialization import from_dict, to_dict
 
 SECONDS = 1.0
-"""From one report to the next."""
+"""Seconds between two reports."""
 MAX_ITEMS = 4_096
-"""Most single figures of one report; more than a worker can make in a second."""
+"""Maximum length of a list in a report; more than a worker can produce in a second."""
 
 
 @dataclass(frozen=True)
@@ -21,53 +21,53 @@ class AnswerMetrics:
     """One answer of the run's mentor or control."""
 
     mentor: str = ""
-    """Its name."""
+    """Name of the mentor or control."""
     status: str = ""
-    """What came of asking, for example ``usable``."""
+    """Status of the answer, for example ``usable``."""
     seconds: float = 0.0
-    """How long it took."""
+    """Time from the request to the answer."""
 
 
 @dataclass(frozen=True)
 class WorkerMetrics:
-    """What happened since the last one; counts are of what the store holds by now."""
+    """One report: changes since the previous one. Counts cover stored events only."""
 
     steps: int = 0
-    """Gradient steps of stages."""
+    """Gradient steps in stages."""
     probe_steps: int = 0
-    """Gradient steps of races."""
+    """Gradient steps in races."""
     evaluations: int = 0
     """Parameters scored on the selection split."""
     restarts: int = 0
-    """Restarts that went on from a proposal."""
+    """Restarts from a proposal."""
     usable_answers: int = 0
     """Answers with at least one proposal that could be scored."""
     fallbacks: int = 0
-    """Times the fallback proposed instead."""
+    """Times that the fallback proposed instead of the mentor."""
     prompt_tokens: int = 0
-    """Tokens of the mentor's questions."""
+    """Tokens of the questions to the LLM."""
     reply_tokens: int = 0
-    """Tokens of its replies."""
+    """Tokens of the LLM's replies."""
     answers: tuple[AnswerMetrics, ...] = bounded((), max_length=MAX_ITEMS)
-    """In order."""
+    """Answers, in order."""
     store_lags: tuple[float, ...] = bounded((), max_length=MAX_ITEMS)
-    """Of each write: seconds from its oldest event to its end."""
+    """For each write, seconds from its oldest event until it was stored."""
     store_waiting: float = 0.0
-    """Seconds that the write under way has taken so far; 0: there is none."""
+    """Seconds that the write in progress has taken so far; 0 without one."""
     seconds: float = 0.0
-    """Wall-clock time that this is about."""
+    """Wall-clock seconds that this report covers."""
     idle: float = 0.0
-    """Of these, spent waiting for something other than the device."""
+    """Seconds of these spent waiting for something other than the device."""
 
     def to_line(self) -> str:
-        """The line, with its end."""
+        """The report as one line of JSON, including the newline."""
         return json.dumps({"report": to_dict(self)}) + "\n"
 
 
 def parse(document: Mapping[str, Any]) -> WorkerMetrics:
-    """The report in a line's document.
+    """Parses the document of a report line.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: The document is not a valid report.
     """
     return from_dict(WorkerMetrics, document)

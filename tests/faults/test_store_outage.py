@@ -110,7 +110,7 @@ def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
     run = sqlite.store.get_run(sqlite.run_id)
     assert (run.state, run.step < 260) == (RunState.PAUSED, True)
     assert "STORE_FULL" in run.reason
-    assert run.reason.endswith("resume the run to go on")
+    assert run.reason.endswith("resume the run to continue")
     assert sqlite.go() is RunState.SUCCEEDED
     assert sqlite.left() == undisturbed
     room.join()
@@ -123,7 +123,7 @@ def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
     limit = limit_pages(sqlite.store)
     leaving = threading.Event()
     outage_policy = StoreOutagePolicy(is_leaving=leaving.is_set)
-    with pytest.raises(Unavailable, match="not all was recorded"):
+    with pytest.raises(Unavailable, match="not all events were recorded"):
         sqlite.go({60: lambda: limit(1), 260: leaving.set}, outage_policy)
     limit(None)
     assert sqlite.store.progress(sqlite.run_id)[1] is RunState.RUNNING
@@ -233,7 +233,7 @@ def test_a_silent_postgres_pauses_the_run_when_patience_ends(
     many = {step: lambda: threading.Event().wait(0.01) for step in range(61, 200)}
     assert run.go(many | {60: silence}, StoreOutagePolicy(patience=0.2)) is RunState.PAUSED
     now.join()
-    assert "away for over 0.2 s" in run.store.get_run(run.run_id).reason
+    assert "unavailable for over 0.2 s" in run.store.get_run(run.run_id).reason
     assert run.go() is RunState.SUCCEEDED
     assert run.left() == undisturbed
 

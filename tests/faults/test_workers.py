@@ -159,7 +159,7 @@ async def test_a_run_whose_workers_keep_dying_fails_in_the_end(tmp_path: Path) -
                 trainer.kill_worker()
             run = await end(client, run_id)
             assert (run.state, run.attempt) == (RunState.FAILED, 2)
-            assert "gave up after 2 dead workers" in run.reason
+            assert "gave up after 2 worker deaths" in run.reason
             assert len(await interruptions(client, run_id)) == 2
     finally:
         trainer.stop()

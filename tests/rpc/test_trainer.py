@@ -407,7 +407,7 @@ BAD: list[tuple[str, RunSpec, str, str, str]] = [
         spec(objective=LabelPrompt(n_tokens=64, initial_text="word " * 90)),
         "PROMPT_TOO_LONG",
         f"{PROMPT}.initial_text",
-        "90 tokens where 64 are allowed",
+        "has 90 tokens; at most 64 (n_tokens) are allowed",
     ),
     (
         "model",

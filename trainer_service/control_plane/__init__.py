@@ -1,1 +1,1 @@
-"""What takes, checks, schedules and steers runs; it needs no torch."""
+"""The control plane: validates, queues, schedules, cancels and imports runs. Imports no torch."""

@@ -1,4 +1,4 @@
-"""Runs that were executed elsewhere, on their way into the store."""
+"""Import of runs that were executed elsewhere: collects a streamed log and stores it at once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainer_service.control_plane.stream_batching import in_batches
 from trainer_service.control_plane.thread_calls import run_to_completion
 
 IMPORTS_AT_ONCE = 2
-"""Imports that may be under way; each is held in memory whole until it is recorded."""
+"""Maximum number of concurrent imports; each is held in memory until it is stored."""
 
 
 class Importer:
-    """Takes logs in, a few at a time, each all or nothing.
+    """Imports logs, each atomically, a few at a time.
 
     Args:
-        store: The truth.
-        max_bytes: Largest log.
-        max_events: Most events of a log.
+        store: The run store.
+        max_bytes: Maximum size of a log.
+        max_events: Maximum number of events of a log.
     """
 
     def __init__(self, store: RunWriter, max_bytes: int, max_events: int) -> None:
@@ -38,16 +38,16 @@ class Importer:
     async def take(
         self, requests: AsyncIterator[bytes], read: Callable[[bytes, int], RunEvent]
     ) -> Run:
-        """Records a log and returns the run that it makes.
+        """Stores an imported log and returns its run.
 
         Args:
-            requests: The log, an event each.
-            read: (request, its index) → the event, sound in itself.
+            requests: The log, one encoded event per request.
+            read: (request, its index) → the decoded and validated event.
 
         Raises:
-            ResourceExhausted: Others are being imported.
-            InvalidInput: It is too large, or not the log of one finished run.
-            AlreadyExists: The run_id or request_id names another run.
+            ResourceExhausted: Too many imports are in progress.
+            InvalidInput: The log is too large, or not the log of one finished run.
+            AlreadyExists: The run_id or request_id belongs to another run.
         """
         if self._under_way >= IMPORTS_AT_ONCE:
             raise ResourceExhausted(
@@ -81,12 +81,12 @@ class Importer:
 
 
 class _Log:
-    """The events of a log, up to the limits.
+    """The events of one log, received up to the limits.
 
     Args:
-        max_bytes: Most bytes that they may have come in.
-        max_events: Most of them.
-        place: Takes their tensors.
+        max_bytes: Maximum encoded size of the events.
+        max_events: Maximum number of events.
+        place: Stores the events' tensors.
     """
 
     def __init__(self, max_bytes: int, max_events: int, place: tensor_arena.TensorArena) -> None:
@@ -98,10 +98,10 @@ class _Log:
         self._arena = place
 
     def admit(self, request: bytes) -> None:
-        """Whether there is room for one more event.
+        """Counts one more event.
 
         Raises:
-            InvalidInput: That is one too many, or too large.
+            InvalidInput: The log exceeds a limit.
         """
         self._count += 1
         self._bytes += len(request)
@@ -114,5 +114,5 @@ class _Log:
             )
 
     def add(self, event: RunEvent) -> None:
-        """One that was admitted."""
+        """Adds an event that was admitted."""
         self.events.append(self._arena.keep(event))

@@ -1,4 +1,4 @@
-"""The mentors that this trainer knows by name, and whether a spec's choice of one is valid."""
+"""The mentors that this trainer knows by name, and the validation of a spec's choice of one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed,
 from trainer_service.control_plane.spec_rules import choice_violations
 from trainer_service.mentors.options import BAD_OPTIONS, read_options
 
-MentorProbe = Callable[[str], Awaitable[MentorInfo]]
-"""Asks the mentor at an address what it is; raises `MentorgradError` when it does not answer."""
+Probe = Callable[[str], Awaitable[MentorInfo]]
+"""Target → the mentor's info; raises `MentorgradError` if the mentor does not answer."""
 
 
 class MentorRegistry:
@@ -20,7 +20,7 @@ class MentorRegistry:
 
     Args:
         targets: Name → ``HOST:PORT``.
-        probe: Asks one what it is.
+        probe: Fetches a mentor's info.
     """
 
     def __init__(self, targets: Mapping[str, str], probe: MentorProbe) -> None:
@@ -29,11 +29,11 @@ class MentorRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Mentors and controls."""
+        """Names of all mentors and controls."""
         return (*self._targets, *CONTROLS)
 
     def once(self) -> MentorRegistry:
-        """The same mentors, each asked once at most: for many checks of one moment."""
+        """A registry that caches each mentor's answer, for many checks in one call."""
         asked: dict[str, asyncio.Future[MentorInfo]] = {}
 
         async def ask(target: str) -> MentorInfo:
@@ -44,7 +44,7 @@ class MentorRegistry:
         return MentorRegistry(self._targets, ask)
 
     async def states(self) -> dict[str, MentorInfo | None]:
-        """Every mentor's own account, or None for those that do not answer now."""
+        """Name → the mentor's info, or None if it does not answer now."""
         answers = await asyncio.gather(*map(self._ask, self._targets.values()))
         return dict(zip(self._targets, answers, strict=True))
 
@@ -55,12 +55,12 @@ class MentorRegistry:
             return None
 
     async def check(self, choice: MentorChoice, path: str = "spec.mentor") -> list[str]:
-        """Checks a spec's choice; returns warnings.
+        """Validates a spec's choice of a mentor; returns warnings.
 
         Raises:
             InvalidInput: Unknown mentor (reason UNKNOWN_MENTOR) or strategy (UNKNOWN_STRATEGY), or
-                options that are wrong (BAD_OPTIONS).
-            PreconditionFailed: It is required and absent (reason MENTOR_UNAVAILABLE).
+                invalid options (BAD_OPTIONS).
+            PreconditionFailed: The mentor is required and does not answer (MENTOR_UNAVAILABLE).
         """
         if choice.is_control:
             read_options(choice.name, choice.options, f"{path}.options")

@@ -1,4 +1,4 @@
-"""What a trainer counts for Prometheus, beside its calls."""
+"""The trainer's Prometheus metrics, except those of its gRPC calls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
 
 
 class TrainerMetrics:
-    """Adds up what the workers report. Called on the service's event loop.
+    """Sums up the workers' reports. All methods are called on the service's event loop.
 
     Args:
-        registry: Where; one a process.
-        devices: What runs are executed on.
+        registry: Registry of the metrics; at most one instance per registry.
+        devices: Devices that runs are executed on.
     """
 
     def __init__(self, registry: CollectorRegistry, devices: tuple[str, ...]) -> None:
@@ -28,33 +28,33 @@ class TrainerMetrics:
             return Gauge(f"mentorgrad_trainer_{name}", meaning, labels, registry=registry)
 
         self.queue = gauge("queue_length", "Runs that wait for a worker.")
-        self._workers = gauge("workers", "Workers with a run.")
-        self._slots = gauge("worker_slots", "Runs that may execute at once.")
-        self._ended = counter("workers_ended", "Workers that ended, by exit code.", "code")
-        self._steps = counter("steps", "Gradient steps, of stages and of races.", "kind")
+        self._workers = gauge("workers", "Workers that execute a run.")
+        self._slots = gauge("worker_slots", "Maximum number of runs executed at once.")
+        self._ended = counter("workers_ended", "Ended workers, by exit code.", "code")
+        self._steps = counter("steps", "Gradient steps in stages and in races.", "kind")
         self._evaluations = counter("evaluations", "Parameters scored on the selection split.")
-        self._restarts = counter("restarts", "Restarts that went on from a proposal.")
+        self._restarts = counter("restarts", "Restarts from a proposal.")
         self._usable = counter("usable_answers", "Answers with a proposal that could be scored.")
-        self._fallbacks = counter("fallbacks", "Times the fallback proposed instead.")
-        self._tokens = counter("tokens", "Tokens of questions and replies.", "kind")
+        self._fallbacks = counter("fallbacks", "Answers of the fallback instead of the mentor.")
+        self._tokens = counter("tokens", "LLM tokens of questions and replies.", "kind")
         self._answers = Histogram(
             "mentorgrad_trainer_mentor_answer_seconds",
-            "From a question to its answer, or to what came instead.",
+            "Time from a mentor request to its answer or failure.",
             ("mentor", "status"),
             buckets=ANSWER_BUCKETS,
             registry=registry,
         )
         self._lags = Histogram(
             "mentorgrad_trainer_store_lag_seconds",
-            "From an event to its being stored; of each write, its oldest event.",
+            "Time from an event until it is stored; for each write, of its oldest event.",
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
         self._waiting = gauge(
-            "store_waiting_seconds", "How long the longest write under way has taken so far."
+            "store_waiting_seconds", "Time that the longest write in progress has taken so far."
         )
         self._busy = counter(
-            "device_busy_seconds", "Time in which a worker did not wait for anything.", "device"
+            "device_busy_seconds", "Time in which a worker computed on the device.", "device"
         )
         self._idle = gauge(
             "device_idle_share",
@@ -72,12 +72,12 @@ class TrainerMetrics:
             self._tokens.labels(kind)
 
     def watch_slots(self, workers: Callable[[], int], slots: int) -> None:
-        """Shows how many workers there are, and how many there may be."""
+        """Exports the number of workers (`workers`, read at each scrape) and of slots."""
         self._workers.set_function(workers)
         self._slots.set(slots)
 
     def take(self, run_id: str, device: str, report: WorkerMetrics) -> None:
-        """Adds what a worker reported."""
+        """Adds a worker's report."""
         self._steps.labels("stage").inc(report.steps)
         self._steps.labels("probe").inc(report.probe_steps)
         self._evaluations.inc(report.evaluations)
@@ -97,13 +97,13 @@ class TrainerMetrics:
         self._show(device)
 
     def ended(self, run_id: str, device: str, code: int) -> None:
-        """A worker ended."""
+        """Counts a worker that ended with exit code `code`."""
         self._ended.labels(str(code)).inc()
         self._shares[device].pop(run_id, None)
         self._waits.pop(run_id, None)
         self._show(device)
 
     def _show(self, device: str) -> None:
-        """The gauges that depend on all workers of the moment."""
+        """Updates the gauges that depend on all present workers."""
         self._idle.labels(device).set(max(0.0, 1.0 - sum(self._shares[device].values())))
         self._waiting.set(max(self._waits.values(), default=0.0))

@@ -1,4 +1,4 @@
-"""Cancel, pause and resume, by the table of allowed transitions."""
+"""Cancels, pauses and resumes runs, following the table of allowed state transitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ATTEMPTS = 5
 
 
 def cancel(store: RunStore, run_id: str) -> Run:
-    """Ends a run: at once when it has no worker, else by asking its worker.
+    """Cancels a run: at once if no worker has it, otherwise through its worker.
 
     Raises:
         NotFound: No such run.
@@ -22,7 +22,7 @@ def cancel(store: RunStore, run_id: str) -> Run:
 
 
 def pause(store: RunStore, run_id: str) -> Run:
-    """Takes a run from the queue, or asks its worker to save a checkpoint and leave it.
+    """Pauses a run: takes it from the queue, or has its worker save a checkpoint and stop.
 
     Raises:
         NotFound: No such run.
@@ -44,7 +44,8 @@ def resume(store: RunStore, run_id: str) -> Run:
 def _request_state(
     store: RunStore, run_id: str, desired: DesiredState, state: RunState, reason: str
 ) -> Run:
-    """A worker may claim or leave the run between the look and the word, so look again then."""
+    """Requests a state. A worker may claim or leave the run between the read and the write; the
+    call then retries."""
     for _ in range(_ATTEMPTS - 1):
         run = store.get_run(run_id)
         try:

@@ -1,7 +1,7 @@
-"""Gives queued runs to workers and takes care of what they leave behind.
+"""The scheduler: starts workers for queued runs, and marks runs of dead workers as interrupted.
 
-The queue is the store's: QUEUED and INTERRUPTED runs, oldest first. So a service that is started
-again goes on where the last one stopped, and several services may share a store: the claim decides.
+The queue is in the store: QUEUED and INTERRUPTED runs, oldest first. So a restarted service
+continues with the same queue, and several services may share a store: a worker must claim its run.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from trainer_service.job import EXIT_NOT_MINE, EXIT_STORE
 log = structlog.get_logger(__name__)
 
 DIED = "the worker died"
-"""How the reason of an INTERRUPTED run begins whose worker ended without recording it."""
+"""Prefix of the reason of an INTERRUPTED run whose worker ended without recording the end."""
 POLL_SECONDS = 1.0
-"""How often the store is looked at when nothing wakes the scheduler."""
+"""Interval at which the store is polled if nothing wakes the scheduler."""
 SPARE_SECONDS = 5.0
-"""How long nobody's lease counts as run out after the store could not be read."""
+"""Time after a failed read of the store in which no lease is treated as expired."""
 
 
 class Scheduler:
-    """Runs on the service's event loop; the store is called in threads.
+    """Starts workers and handles their exit. Runs on the service's event loop; calls of the store
+    run in threads.
 
     Args:
-        store: The truth.
+        store: The run store.
         executor: Starts workers.
-        devices: What runs are executed on.
-        per_device: Workers at once on each.
-        max_restarts: How often a run whose worker died is resumed by itself.
-        ended: Told of a worker's run, device and exit code.
+        devices: Devices that runs are executed on.
+        per_device: Concurrent workers per device.
+        max_restarts: How often a run whose worker died is resumed automatically.
+        ended: Called with run id, device and exit code when a worker has ended.
     """
 
     def __init__(
@@ -79,16 +80,16 @@ class Scheduler:
         return dict(self._workers)
 
     def start(self) -> None:
-        """Begins to give out runs."""
+        """Starts the scheduling loop."""
         self._loop = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """Something was queued or freed; look at once."""
+        """Makes the scheduler look at the queue at once: a run was queued or a slot freed."""
         self._wake.set()
 
     async def close(self, grace: float) -> None:
-        """Interrupts the workers, which save checkpoints; whoever takes longer than the grace, in
-        seconds, is killed."""
+        """Stops scheduling and interrupts the workers, which save checkpoints. Workers that take
+        longer than `grace` seconds are killed."""
         self._closing = True
         if self._loop is not None:
             self._loop.cancel()
@@ -104,7 +105,7 @@ class Scheduler:
                 await asyncio.wait(late)
         await self._executor.close()
 
-    # -- giving out ---------------------------------------------------------------------------
+    # -- scheduling ---------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
@@ -114,9 +115,9 @@ class Scheduler:
                 await self._fill()
             except MentorgradError as error:
                 log.warning("scheduler_retry", error=error.message)
-            except Exception as error:  # a defect must not end the giving out of runs in silence
+            except Exception as error:  # a bug must not end scheduling silently
                 log.error("scheduler_failed", exc_info=error)
-            # Not `wait_for`, which loses a cancel that comes together with a wake.
+            # Not `wait_for`: it loses a cancellation that arrives together with a wake-up.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
@@ -144,10 +145,10 @@ class Scheduler:
         minder.add_done_callback(self._minders.discard)
 
     async def _mark_expired_interrupted(self) -> None:
-        """Runs that are RUNNING and whose worker has been silent too long.
+        """Marks RUNNING runs whose lease has expired as INTERRUPTED.
 
-        While the store was away nobody could prolong a lease, so when it is back whoever lives gets
-        time to.
+        While the store is unavailable, no worker can renew its lease. So for `SPARE_SECONDS` after
+        the store's return, live workers get the time to renew theirs.
         """
         try:
             expired = await asyncio.to_thread(self._store.expired)
@@ -156,26 +157,27 @@ class Scheduler:
             raise
         for run in expired if time.monotonic() >= self._spared_until else ():
             if run.run_id not in self._workers:
-                await self._mark_interrupted(run.run_id, run.attempt, f"{DIED}: its lease ran out")
+                await self._mark_interrupted(run.run_id, run.attempt, f"{DIED}: its lease expired")
 
-    # -- minding ------------------------------------------------------------------------------
+    # -- ended workers ------------------------------------------------------------------------
 
     async def _mind(self, worker: WorkerHandle) -> None:
-        """Waits for a worker's end and sees to its run; a store that is away is waited for."""
+        """Waits until a worker has ended, then updates its run, retrying while the store is
+        unavailable."""
         try:
             code = await worker.wait()
             log.info("worker_ended", run_id=worker.run_id, code=code)
             self._ended(worker.run_id, worker.device, code)
             while not await self._settled(worker, code):
                 await asyncio.sleep(POLL_SECONDS)
-        except Exception as error:  # the run's lease will run out, which buries it
+        except Exception as error:  # the lease will expire, which marks the run as interrupted
             log.error("scheduler_failed", run_id=worker.run_id, exc_info=error)
         finally:
             del self._workers[worker.run_id]
             self.wake()
 
     async def _settled(self, worker: WorkerHandle, code: int) -> bool:
-        """Sees to an ended worker's run; whether that is done with or not to be tried again."""
+        """Updates the run of an ended worker; returns False if this should be retried."""
         try:
             await self._after(worker, code)
         except MentorgradError as error:
@@ -191,17 +193,17 @@ class Scheduler:
             self._false_starts.pop(worker.run_id, None)
             await self._mark_interrupted(worker.run_id, worker.attempt, how)
         elif code == EXIT_STORE and not self._closing:
-            # Not the run's fault: it stays queued, and the slot rests before it is tried again.
+            # Not the run's fault: it stays queued, and the slot pauses before the next try.
             log.warning("worker_without_store", run_id=worker.run_id)
             await asyncio.sleep(POLL_SECONDS)
         elif code != EXIT_NOT_MINE and not self._closing:
             await self._false_start(worker.run_id, how)
 
     async def _mark_interrupted(self, run_id: str, attempt: int, reason: str) -> None:
-        """If the run is still this attempt's: INTERRUPTED, and on from there.
+        """Marks the run as INTERRUPTED if this attempt still owns it.
 
-        Whoever asked for a cancel or a pause meanwhile gets it; a run whose workers died too often
-        fails.
+        A pending cancel or pause request is then fulfilled. A run whose workers died more than
+        `max_restarts` times fails.
         """
         try:
             run = await asyncio.to_thread(self._store.get_run, run_id)
@@ -216,19 +218,20 @@ class Scheduler:
                 await self._transition(run_id, RunState.QUEUED, "", attempt)
                 await self._transition(run_id, RunState.PAUSED, "paused on request", attempt)
             elif (deaths := await asyncio.to_thread(self._deaths, run_id)) > self._max_restarts:
-                why = f"gave up after {deaths} dead workers; the last one: {reason}"
+                why = f"gave up after {deaths} worker deaths; the last: {reason}"
                 await self._transition(run_id, RunState.FAILED, why, attempt)
         except (Conflict, NotFound, PreconditionFailed) as error:
             log.info("run_moved_on", run_id=run_id, error=error.message)
 
     async def _false_start(self, run_id: str, reason: str) -> None:
-        """A worker that ended before it claimed its run; the run fails when that repeats."""
+        """Counts a worker that ended before it claimed its run. The run fails after more than
+        `max_restarts` of them."""
         self._false_starts[run_id] += 1
         log.warning("worker_not_started", run_id=run_id, reason=reason)
         if self._false_starts[run_id] > self._max_restarts:
             del self._false_starts[run_id]
             with contextlib.suppress(Conflict, NotFound, PreconditionFailed):
-                await self._transition(run_id, RunState.FAILED, f"no worker starts: {reason}")
+                await self._transition(run_id, RunState.FAILED, f"no worker could start: {reason}")
 
     async def _transition(
         self, run_id: str, state: RunState, reason: str, attempt: int | None = None

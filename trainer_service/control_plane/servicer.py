@@ -1,4 +1,4 @@
-"""The gRPC face of the control plane: convert, call, convert back."""
+"""The gRPC servicer of TrainerService: converts messages and calls the control plane."""
 
 from __future__ import annotations
 
@@ -31,47 +31,48 @@ from trainer_service.objectives.torch_free import FUNCTION_BOUNDS
 from trainer_service.optimizers import OPTIMIZERS
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
-"""For health and reflection."""
+"""Full name of the gRPC service, for health checks and reflection."""
 
 CHUNK_BYTES = 256 * 1024
-"""Bytes of a file in one message."""
+"""Size of the pieces in which an artifact is downloaded."""
 
 _BYTES_AN_ENTRY = 64
-"""Of the largest import, for each entry of its lists: an empty one is two bytes on the wire, and
-some hundred times that as an object."""
+"""Bytes of the import limit per list entry of an import. An empty entry takes two bytes on the
+wire, and some hundred times as much as an object."""
 
 CHECKS_AT_ONCE = 2
-"""Specs whose data and models may be looked at together: each may read files of some 100 MiB."""
+"""Maximum number of specs validated at once: each validation may read files of some 100 MiB."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What does not change while the service runs."""
+    """The trainer's capabilities and limits, constant while the service runs."""
 
     devices: tuple[str, ...]
     """Devices that runs are executed on."""
     tasks: tuple[str, ...]
-    """Built-in tasks."""
+    """Names of the built-in tasks."""
     worker_slots: int
-    """Runs that may execute at once."""
+    """Maximum number of runs executed at once."""
     queue_limit: int
-    """Most runs that may wait."""
+    """Maximum number of waiting runs."""
     import_bytes: int
-    """Largest run that may be imported."""
+    """Maximum size of an imported run, in bytes."""
     import_events: int
-    """Most events of a run that may be imported."""
+    """Maximum number of events of an imported run."""
 
 
 class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
-    """Validates, queues and steers; the store is called in threads.
+    """Implements TrainerService: validates, queues and controls runs. Calls of the store run in
+    threads.
 
     Args:
-        store: The truth.
-        mentors: Known by name.
-        check_data: Looks at what a spec refers to (task, files, models) and returns the digest of
+        store: The run store.
+        mentors: The mentors known by name.
+        check_data: Validates what a spec refers to (task, files, models) and returns the digest of
             its data; raises `InvalidInput`. May be slow; it is called in a thread.
-        wake: Tells the scheduler that something was queued.
-        offer: What this trainer offers.
+        wake: Wakes the scheduler after a run was queued.
+        offer: This trainer's capabilities and limits.
     """
 
     def __init__(
@@ -92,23 +93,24 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._draining = False
 
     def drain(self) -> None:
-        """Takes no new runs from now on; everything else is still answered."""
+        """Rejects new runs from now on; all other calls are still answered."""
         self._draining = True
 
     async def CreateRun(  # noqa: N802
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateRunResponse:
-        """Validates a spec whole and queues the run."""
+        """Validates the whole spec and queues the run."""
         if len(request.request_id) > 200:
             raise InvalidInput.field("request_id", "must have at most 200 characters")
         spec = codec.from_message(RunSpec, request.spec, "spec", checked=True)
-        if request.request_id:  # known already, whatever has become of its data and mentor
+        if request.request_id:  # an existing run is returned without validating its spec again
             known = await asyncio.to_thread(self._store.find_request, request.request_id, spec)
             if known is not None:
                 return pb.CreateRunResponse(run=codec.to_message(known), created=False)
         if self._draining:
             raise Unavailable(
-                "this trainer is about to stop and takes no new runs; try again", reason="DRAINING"
+                "this trainer is shutting down and accepts no new runs; try again later",
+                reason="DRAINING",
             )
         await self._checking.acquire()
         digest = await run_to_completion(partial(self._check, spec), self._checking.release)
@@ -122,12 +124,12 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         return pb.CreateRunResponse(run=codec.to_message(run), created=is_new, warnings=warnings)
 
     def _check(self, spec: RunSpec) -> str:
-        """Everything that is wrong with a spec, at once; returns the digest of its data."""
+        """Raises `InvalidInput` with all violations of a spec; returns the digest of its data."""
         found, reason, digest = list(spec_violations(spec)), None, ""
         try:
             digest = self._check_data(spec)
         except InvalidInput as error:
-            if not error.violations:  # no field of it is to blame, and it is wrong all the same
+            if not error.violations:  # an error that belongs to no single field
                 raise
             found, reason = [*error.violations, *found], error.reason
         if found:
@@ -137,7 +139,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def CancelRun(  # noqa: N802
         self, request: pb.CancelRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.CancelRunResponse:
-        """Ends a run."""
+        """Cancels a run."""
         return pb.CancelRunResponse(run=await self._steer(run_lifecycle.cancel, request.run_id))
 
     async def PauseRun(  # noqa: N802
@@ -149,7 +151,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def ResumeRun(  # noqa: N802
         self, request: pb.ResumeRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.ResumeRunResponse:
-        """Queues a run again."""
+        """Queues a paused or interrupted run again."""
         return pb.ResumeRunResponse(run=await self._steer(run_lifecycle.resume, request.run_id))
 
     async def _steer(self, how: Callable[[RunStore, str], Run], run_id: str) -> Any:
@@ -160,7 +162,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def DeleteRun(  # noqa: N802
         self, request: pb.DeleteRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.DeleteRunResponse:
-        """Removes a run."""
+        """Deletes a run."""
         await asyncio.to_thread(self._store.delete, request.run_id)
         return pb.DeleteRunResponse()
 
@@ -169,7 +171,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         request_iterator: DecodedRequests[pb.ImportRunRequest],
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
-        """Records a run that was executed elsewhere, all or nothing."""
+        """Imports a run that was executed elsewhere, atomically."""
         room = codec.Room(self._offer.import_bytes // _BYTES_AN_ENTRY, "import")
 
         def read(raw: bytes, index: int) -> RunEvent:
@@ -182,7 +184,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
-        """A file in pieces; the first one says what it is."""
+        """Streams an artifact in chunks; the first message also describes the artifact."""
         known = await asyncio.to_thread(self._store.artifacts, request.run_id)
         data = await asyncio.to_thread(self._store.read_artifact, request.run_id, request.name)
         artifact = next((item for item in known if item.name == request.name), None)
@@ -194,7 +196,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def GetTrainerInfo(  # noqa: N802
         self, request: pb.GetTrainerInfoRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetTrainerInfoResponse:
-        """What there is to choose from, and how busy the trainer is."""
+        """The trainer's devices, objectives, tasks, optimizers, mentors and queue length."""
         states = await self._mentors.states()
         queued = await asyncio.to_thread(self._store.queued)
         entries = [

@@ -1,4 +1,4 @@
-"""Rules of a run's spec that need neither data nor models, and its options. Imports no torch."""
+"""Validation rules of a run's spec that need neither data nor models. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mentorgrad.errors import Violation
 from trainer_service.running.budget import budget_violations, takes_no_steps
 
 MAX_STEPS = 100_000_000
-"""Most gradient steps that a run may be planned for."""
+"""Maximum number of planned gradient steps of a run."""
 
 _LIBRARIES = ("mentorgrad", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the libraries that shape a result."""
+    """Installed versions of the libraries that influence a run's result."""
     found = {}
     for name in _LIBRARIES:
         try:
@@ -29,15 +29,15 @@ def versions() -> dict[str, str]:
 
 
 def spec_violations(spec: RunSpec) -> Iterator[Violation]:
-    """What is wrong with a spec beyond single fields, without looking at data or models."""
+    """Violations across several fields of a spec, without a look at data or models."""
     steps = spec.stages.total_steps
     if steps > MAX_STEPS:
-        yield Violation("spec.stages", f"make {steps} steps in all; at most {MAX_STEPS}")
+        yield Violation("spec.stages", f"make {steps} steps in all; the maximum is {MAX_STEPS}")
     if takes_no_steps(spec) and (spec.mentor.name == "none" or spec.stages.count < 2):
         yield Violation(
             "spec.stages.steps",
-            "without gradient steps there must be a mentor and at least 2 stages: it is asked "
-            "between them",
+            "a run without gradient steps needs a mentor and at least 2 stages: the mentor is "
+            "asked between stages",
         )
     if spec.mentor.name == "hint_tokens" and isinstance(spec.objective, Function):
         yield Violation("spec.mentor.name", "hint_tokens needs an objective with tokens")
@@ -45,14 +45,15 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
 
 
 def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:
-    """What a mentor, by its own account, would refuse."""
+    """Violations of the limits and option schemas that a mentor publishes in its info."""
     known = {strategy.name: strategy for strategy in info.strategies}
     if choice.strategy not in known:
         names = ", ".join(known)
         yield Violation(f"{path}.strategy", f"{choice.strategy!r} is not known; known: {names}")
         return
     if info.max_proposals and choice.proposals > info.max_proposals:
-        yield Violation(f"{path}.proposals", f"must be at most {info.max_proposals} here")
+        limit = f"must be at most {info.max_proposals} for this mentor"
+        yield Violation(f"{path}.proposals", limit)
     schema = known[choice.strategy].options_schema
     yield from option_violations(choice.options, schema, f"{path}.options")
 
@@ -60,7 +61,7 @@ def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iter
 def option_violations(
     options: Mapping[str, Any], schema: Mapping[str, Any], path: str
 ) -> Iterator[Violation]:
-    """Names, types and limits of options by a flat JSON Schema; the mentor checks the rest."""
+    """Violations of a flat JSON Schema (names, types, limits); the mentor checks the rest."""
     properties: Mapping[str, Any] = schema.get("properties", {})
     for name, value in options.items():
         where = f"{path}.{name}"

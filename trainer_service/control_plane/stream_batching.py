@@ -1,4 +1,4 @@
-"""Working through a stream, some messages in a row."""
+"""Processes a request stream in small batches while it is being received."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 _MESSAGES = 16
-"""Most messages that wait to be worked on in a row."""
+"""Maximum number of messages per batch."""
 
 _BYTES = 1024 * 1024
-"""Most bytes of them, but for a single message."""
+"""Maximum bytes per batch; a single message may be larger."""
 
 _WAITING_SECONDS = 0.02
-"""Longest time for which a message waits for others."""
+"""Maximum time that a message waits for its batch to fill."""
 
 _WORKING_SECONDS = 0.005
-"""Time after which the loop has a turn, whatever still waits: others want to be answered."""
+"""Maximum time of processing before control returns to the event loop for other calls."""
 
 Work = Callable[[bytes], None]
 
 
 async def in_batches(source: AsyncIterator[bytes], admit: Work, work: Work) -> None:
-    """Works on each message of a stream, some in a row, while the next one is on its way.
+    """Processes the messages of a stream in batches while the next messages are received.
 
-    A message is asked for only when the one before it is taken, so whoever works first lets the
-    transport, which has threads of its own, stand idle meanwhile; and whoever works after every
-    single one finds the processor's caches full of what those threads did.
+    gRPC fetches a message only after the previous one was taken. Processing each message before
+    taking the next would leave the transport's threads idle; processing after every single message
+    would also alternate the CPU caches between both.
 
     Args:
         source: The stream.
-        admit: Told of each message when it comes; may refuse it.
-        work: Done in order, soon after a message came, and before this returns.
+        admit: Called with each message on arrival; may reject it by raising.
+        work: Called with each message in order, soon after its arrival and before this returns.
 
     Raises:
-        Exception: What the first message to be wrong brought about, or what the source raises.
+        Exception: The first error of `admit`, `work` or the source.
     """
     pending = _PendingMessages(work)
 
@@ -42,11 +42,11 @@ async def in_batches(source: AsyncIterator[bytes], admit: Work, work: Work) -> N
         try:
             async for message in source:
                 admit(message)
-                if pending.are_full(len(message)):  # the loop has not come to them
+                if pending.are_full(len(message)):  # the scheduled processing has not run yet
                     await pending.work_off()
                 pending.put(message)
         except Exception:
-            await pending.work_off()  # something before that may have been wrong
+            await pending.work_off()  # an earlier message may have failed first
             raise
         await pending.work_off()
 
@@ -63,17 +63,17 @@ async def in_batches(source: AsyncIterator[bytes], admit: Work, work: Work) -> N
 
 
 class _PendingMessages:
-    """Messages that came and are not worked on yet.
+    """Messages that were received but not processed yet.
 
     Args:
-        work: What is to be done with each.
+        work: Called with each message.
     """
 
     def __init__(self, work: Work) -> None:
         self.reading: asyncio.Future[None] | None = None
-        """Waits for more; cut short when something is wrong."""
+        """The task that reads the stream; cancelled if processing fails."""
         self.error: Exception | None = None
-        """What is wrong."""
+        """The first error of `work`."""
         self._work = work
         self._loop = asyncio.get_running_loop()
         self._waiting = deque[bytes]()
@@ -81,11 +81,11 @@ class _PendingMessages:
         self._timer: asyncio.TimerHandle | None = None
 
     def are_full(self, more: int = 0) -> bool:
-        """Whether there are enough to work on, or would be with so many bytes more."""
+        """Whether the batch is full, or would be with `more` further bytes."""
         return len(self._waiting) >= _MESSAGES or self._bytes + more > _BYTES
 
     def put(self, message: bytes) -> None:
-        """One more."""
+        """Adds a message and schedules the processing."""
         self._waiting.append(message)
         self._bytes += len(message)
         if self.are_full():
@@ -94,7 +94,7 @@ class _PendingMessages:
             self._timer = self._loop.call_later(_WAITING_SECONDS, self._pass_by)
 
     async def work_off(self) -> None:
-        """Works on all that wait; after an error raises that again."""
+        """Processes all pending messages; raises the first error of `work` again."""
         self._work_for_a_while()
         while self._waiting:
             await asyncio.sleep(0)
@@ -127,7 +127,7 @@ class _PendingMessages:
             raise
 
     def close(self) -> None:
-        """Works on nothing any more, and forgets the error, whose frames hold all this."""
+        """Discards the pending messages, and the error, whose traceback refers to this object."""
         self._stop_timer()
         self._waiting.clear()
         self.reading = self.error = None

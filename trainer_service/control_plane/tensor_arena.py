@@ -1,4 +1,4 @@
-"""Where the tensors of logs lie that are on their way into the store."""
+"""Memory for the tensors of imported logs: large blocks that are reused between imports."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from mentorgrad.domain.event import RunEvent, Segment
 from mentorgrad.schema import evolve
 
 _PIECE_BYTES = 16 * 1024 * 1024
-"""numpy asks for huge pages for arrays of at least 4 MiB."""
+"""Size of a block. numpy requests huge pages for arrays of at least 4 MiB."""
 
 _IDLE_PIECES = 4
-"""Most pieces that are idle."""
+"""Maximum number of idle blocks."""
 
 IDLE_SECONDS = 10.0
-"""How long a piece is kept for the next import, at least."""
+"""Minimum time for which an idle block is kept for the next import."""
 
 _ALIGNED = 64
-"""Tensors begin at multiples of so many bytes of their piece; more than any element takes."""
+"""Alignment of tensors within their block, in bytes; at least the size of any element."""
 
 
 class BlockCache:
-    """Pieces of memory for tensors, each used again when no array lies in it any more.
+    """Blocks of memory for tensors; a block is reused when no array refers to it any more.
 
-    Fresh memory is what a large log costs most: the system clears every page of it.
+    Reuse matters because the operating system zeroes every fresh page, which is the largest cost
+    of a large import.
     """
 
     def __init__(self) -> None:
         self._idle: list[tuple[float, np.ndarray[Any, Any]]] = []  # since when; the longest first
 
     def piece(self, size: int) -> np.ndarray[Any, Any]:
-        """Bytes of any content, at least `size` of them."""
+        """An uninitialised block, uint8 [at least `size`]."""
         if size > _PIECE_BYTES:
             return np.empty(size, np.uint8)
         whole = self._idle.pop()[1] if self._idle else np.empty(_PIECE_BYTES, np.uint8)
-        # Not a plain view: numpy would have arrays in it refer to the whole, past the piece.
+        # Not a plain view: arrays within a view would keep `whole` alive instead of the view.
         piece = np.frombuffer(whole.data, np.uint8)
         weakref.finalize(piece, self._returned, whole).atexit = False
         return piece
@@ -48,17 +49,17 @@ class BlockCache:
             self._idle.append((time.monotonic(), whole))
 
     def trim(self) -> bool:
-        """Gives back to the system what has been idle for `IDLE_SECONDS`; whether any is left."""
+        """Frees the blocks that were idle for `IDLE_SECONDS`; returns whether any are left."""
         before = time.monotonic() - IDLE_SECONDS
         self._idle = [(since, whole) for since, whole in self._idle if since > before]
         return bool(self._idle)
 
 
 class TensorArena:
-    """Where the tensors of one log lie, side by side in large pieces of memory.
+    """Stores the tensors of one log side by side in large blocks.
 
     Args:
-        memory: Gives the pieces.
+        memory: Provides the blocks.
     """
 
     def __init__(self, memory: BlockCache) -> None:
@@ -67,7 +68,7 @@ class TensorArena:
         self._taken = 0
 
     def keep(self, event: RunEvent) -> RunEvent:
-        """The same event, with its tensor in here."""
+        """The same event, with its tensor copied into this arena (read-only)."""
         segment = event.payload
         if not isinstance(segment, Segment) or segment.parameters is None:
             return event

@@ -1,4 +1,4 @@
-"""Work in threads, for calls that may be cut short."""
+"""Runs blocking work in a thread on behalf of a call that may be cancelled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ T = TypeVar("T")
 
 
 async def run_to_completion(work: Callable[[], T], ended: Callable[[], None]) -> T:
-    """What `work` returns, from a thread. A call that is cut short does not stop its thread, so
-    `ended` is called when that ends, whoever still waits."""
+    """Runs `work` in a thread and returns its result. Cancelling the caller does not stop the
+    thread, so `ended` is called when the thread has ended, even if the caller was cancelled."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     task.add_done_callback(lambda _: ended())
     return await asyncio.shield(task)

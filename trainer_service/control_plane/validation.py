@@ -1,7 +1,7 @@
-"""What is wrong with a spec's data, models and names, found before a run is queued.
+"""Validates a spec's data, models and names before a run is queued.
 
 The control plane calls this in its own process, so nothing here imports torch or transformers, and
-no weights are read: a model is judged by its configuration and tokenizer.
+no weights are read: a model is checked by its configuration and tokenizer.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from trainer_service.tasks.load import load_task
 def validate_objective(
     spec: RunSpec, *, data_roots: Sequence[Path] = (), model_roots: Sequence[Path] | None = ()
 ) -> str:
-    """Looks at everything that a spec refers to, as far as it can be told without the weights.
+    """Validates everything that a spec refers to, without reading weights.
 
-    Reads the task's files, so it may take seconds for large ones; call it off an event loop.
+    Reads the task's files, which may take seconds; do not call it on an event loop.
 
     Args:
         spec: The spec.
-        data_roots: Folders that a task's files must lie in.
-        model_roots: Folders that models named by a path must lie in; None: anywhere.
+        data_roots: Directories that must contain the task's files.
+        model_roots: Directories that must contain models named by a path; None: no restriction.
 
     Returns:
-        SHA-256 over the rows that the run will see; empty for ``function``.
+        SHA-256 over the run's rows; empty for ``function``.
 
     Raises:
         InvalidInput: With every violation found.
-        Unsupported: It needs something that is not installed.
+        Unsupported: A required package is not installed.
     """
     if isinstance(spec.objective, External):
         raise not_executed()
@@ -75,7 +75,7 @@ def validate_objective(
 
 
 class _Findings:
-    """Violations so far, with the reason of the first."""
+    """Collects violations, and the reason of the first one."""
 
     def __init__(self) -> None:
         self._violations: list[Violation] = []
@@ -118,11 +118,11 @@ def _label_prompt(
         return
     limit = max_positions(folder)
     longest = max(map(tokens.count, task.labels)) if task else 1
-    length = objective.n_tokens + longest + 2  # the marks of start and end
+    length = objective.n_tokens + longest + 2  # the start and end tokens
     if length > limit:
         findings.add(
             f"{path}.n_tokens",
-            f"with the longest label makes {length} tokens; the encoder allows {limit}",
+            f"gives {length} tokens with the longest label; the encoder allows {limit}",
             "PROMPT_TOO_LONG",
         )
     prompts = len(task.labels) if task and objective.per_class else 1
@@ -145,7 +145,7 @@ def _prompt_tuning(
     if room < LEAST_TEXT_TOKENS:
         findings.add(
             f"{path}.n_tokens",
-            f"leaves {room} of {longest} tokens to the text; at least {LEAST_TEXT_TOKENS} are "
+            f"leaves {room} of {longest} tokens for the text; at least {LEAST_TEXT_TOKENS} are "
             "needed",
             "PROMPT_TOO_LONG",
         )
@@ -171,7 +171,7 @@ def _check_size(numbers: int, path: str, findings: _Findings) -> None:
     if 4 * numbers > MAX_SEGMENT_BYTES:
         findings.add(
             f"{path}.n_tokens",
-            f"makes {4 * numbers} bytes of parameters; one snapshot may have at most "
+            f"gives {4 * numbers} bytes of parameters; one snapshot may have at most "
             f"{MAX_SEGMENT_BYTES}",
             "PROMPT_TOO_LONG",
         )
@@ -184,6 +184,6 @@ def _check_initial_text(
     if count > objective.n_tokens:
         findings.add(
             f"{path}.initial_text",
-            f"{count} tokens where {objective.n_tokens} are allowed",
+            f"has {count} tokens; at most {objective.n_tokens} (n_tokens) are allowed",
             "PROMPT_TOO_LONG",
         )

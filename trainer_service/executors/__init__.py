@@ -1,1 +1,1 @@
-"""Where workers run."""
+"""Executors, which start worker processes."""

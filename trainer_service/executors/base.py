@@ -1,4 +1,4 @@
-"""Where workers run: the small interface between the scheduler and an engine."""
+"""The interface between the scheduler and an executor, which starts worker processes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from mentorgrad.errors import InvalidInput
 
 
 class WorkerHandle(Protocol):
-    """A worker that was started."""
+    """A started worker."""
 
     run_id: str
-    """Its run."""
+    """The worker's run."""
     device: str
-    """What it computes on."""
+    """The worker's torch device."""
     attempt: int | None
-    """The attempt that it claimed, once it said so; whoever buries its run needs the number."""
+    """The attempt that the worker claimed, once it has reported it; the scheduler needs it to mark
+    the run as interrupted."""
 
     async def wait(self) -> int:
-        """Its exit code, when it has ended; negative: the signal that killed it."""
+        """Waits until the worker has ended; returns its exit code, or minus the signal number."""
         ...
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the worker is still executing its run."""
         ...
 
     def terminate(self) -> None:
-        """Asks it to save a checkpoint and end. Does nothing when it has ended."""
+        """Asks the worker to save a checkpoint and exit. No-op if it has ended."""
         ...
 
     def kill(self) -> None:
-        """Ends it at once. Does nothing when it has ended."""
+        """Kills the worker at once. No-op if it has ended."""
         ...
 
 
@@ -38,26 +39,26 @@ class Executor(Protocol):
     """Starts workers. All methods are called on the service's event loop."""
 
     remote: bool
-    """Whether workers may run on other hosts; such an executor refuses a store in a file."""
+    """Whether workers may run on other hosts, which rules out a SQLite store."""
 
     async def start(self, run_id: str, device: str) -> WorkerHandle:
         """Starts a worker for a run.
 
         Raises:
-            Unavailable: None can be started now.
+            Unavailable: No worker can be started now.
         """
         ...
 
     async def close(self) -> None:
-        """Ends what is idle. The workers with a run are the scheduler's to end."""
+        """Ends idle processes. The scheduler ends the workers that execute a run."""
         ...
 
 
 def check_store(executor: Executor, store_url: str) -> None:
-    """Refuses a store that an executor's workers cannot reach.
+    """Checks that an executor's workers can reach the store.
 
     Raises:
-        InvalidInput: SQLite or memory for workers on other hosts.
+        InvalidInput: Workers run on other hosts, and the store is SQLite or in memory.
     """
     if executor.remote and not store_url.startswith("postgresql"):
         raise InvalidInput.field(

@@ -1,7 +1,7 @@
-"""Workers as child processes of the service: spawned, never forked, with one warm standby.
+"""Starts workers as child processes of the service: spawned, never forked, with one warm standby.
 
-A process may execute several runs, one after another: after its imports, which take some seconds of
-a core, it is as good for the next run as for its first. Every run seeds all that is random.
+A process may execute several runs in sequence, which saves the imports (some seconds of CPU time)
+for each further run. Every run seeds its random numbers anew.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from trainer_service.worker_metrics import WorkerMetrics, parse
 log = structlog.get_logger(__name__)
 
 STANDBY_DELAY = 10.0
-"""Seconds from a run's start to that of the next standby, whose imports would hold the run up."""
+"""Seconds from a run's start to the start of the next standby, whose imports would delay the
+run."""
 
 
 IDLE_SECONDS = 20.0
-"""How long a process that may execute another run waits for one."""
+"""How long an idle process waits for another run."""
 
 Reported = Callable[[str, str, WorkerMetrics], None]
-"""Takes what the worker of a run, on a device, reports."""
+"""Called with run id, device and report for each report of a worker."""
 
 
 class LocalWorker:
-    """A child process with a run, until the run has ended.
+    """A child process that executes a run; the handle lasts until the run has ended.
 
     Args:
         run_id: The run.
-        device: What it computes on.
-        process: The child, which has been told its job.
-        reported: Takes what it reports.
-        released: Called when the run has ended and the child waits for another; None: it will not
-            wait.
+        device: The torch device.
+        process: The child process, which has been sent its job.
+        reported: Called with each report.
+        released: Called when the run has ended and the process can take another one; None: the
+            process exits after this run.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class LocalWorker:
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        """What the worker says of this run; what it says later is of the next one."""
+        """Reads the worker's output until this run has ended; later lines belong to the next
+        run."""
         assert self._process.stdout is not None  # noqa: S101 - asked for with PIPE
         async for line in self._process.stdout:
-            # Libraries may print too; what is not ours is nobody's business.
+            # Libraries may print to stdout too; other lines are ignored.
             with contextlib.suppress(ValueError, TypeError, MentorgradError):
                 self._take(json.loads(line))
             if self._code is not None and self._released is not None:
@@ -109,25 +111,26 @@ class LocalWorker:
 
 @dataclass(frozen=True, eq=False)
 class _Idle:
-    """A process between two runs."""
+    """An idle process between two runs."""
 
     device: str
-    """What it has computed on."""
+    """The device of its previous runs."""
     process: Process
-    """The child."""
+    """The child process."""
     runs: int
-    """Runs that it has executed."""
+    """Number of runs executed so far."""
 
 
 class LocalExecutor:
     """Starts workers on this host.
 
     Args:
-        make_job: (run id, device) → what the worker is told.
-        threads: Threads that torch may use in a worker.
-        warm: Whether one process waits with its imports done, which saves a run some seconds.
-        runs_each: Runs that a process may execute, one after another.
-        reported: Takes what the workers report.
+        make_job: (run id, device) → the job document of the worker.
+        threads: Number of torch threads per worker.
+        warm: Whether to keep a standby process with its imports done, which starts a run some
+            seconds sooner.
+        runs_each: Maximum number of runs per process.
+        reported: Called with each report of a worker.
     """
 
     remote = False
@@ -153,7 +156,7 @@ class LocalExecutor:
         self._preparing: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
-        """Starts the standby, if there is to be one."""
+        """Starts the standby process, if enabled and not started yet."""
         if self._warm and self._standby is None:
             self._standby = await self._spawn("--warm")
 
@@ -182,8 +185,8 @@ class LocalExecutor:
     # -- processes between two runs -----------------------------------------------------------
 
     def _take_idle(self, device: str) -> tuple[Process | None, int]:
-        """One that has executed runs on the device, and how many; on another device it would keep
-        memory of the first."""
+        """An idle process of this device and the number of its runs. Processes of other devices
+        are not reused: they would keep memory on their first device."""
         for idle in reversed(self._idle):
             if idle.device == device and idle.process.returncode is None:
                 self._idle.remove(idle)
@@ -191,13 +194,13 @@ class LocalExecutor:
         return None, 0
 
     def _release(self, idle: _Idle) -> None:
-        """A process is free for another run; it waits for a while."""
+        """Keeps a process for another run, for `IDLE_SECONDS`."""
         self._idle.append(idle)
         wait = 0.0 if self._closing else IDLE_SECONDS
         asyncio.get_running_loop().call_later(wait, self._give_up, idle)
 
     def _give_up(self, idle: _Idle) -> None:
-        """Ends a process that waits in vain; the end of its input tells it."""
+        """Ends an idle process by closing its standard input."""
         if idle not in self._idle:
             return
         self._idle.remove(idle)
@@ -208,7 +211,7 @@ class LocalExecutor:
         task.add_done_callback(self._retiring.discard)
 
     async def _prepare_later(self) -> None:
-        """The next standby; without one, the next run only starts more slowly."""
+        """Starts the next standby after a delay. If this fails, the next run starts more slowly."""
         await asyncio.sleep(STANDBY_DELAY)
         try:
             await self.prepare()
@@ -241,7 +244,7 @@ class LocalExecutor:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(self._threads),
             "TOKENIZERS_PARALLELISM": "false",
-            # A model that is not here is an error of the run, never a download.
+            # A model that is not present locally is an error, never a download.
             "HF_HUB_OFFLINE": "1",
         }
         try:
@@ -253,7 +256,7 @@ class LocalExecutor:
                 stdin=PIPE,
                 stdout=PIPE,
                 env=environment,
-                # The terminal's Ctrl-C is for the service alone.
+                # Ctrl-C in a terminal must reach the service only.
                 start_new_session=True,
             )
         except OSError as error:

@@ -1,4 +1,4 @@
-"""One experiment's way from its first run to its end, a step at a time.
+"""Advances one experiment from its first run to its end, one step per call.
 
 Everything is told from the store: which runs there are and what state they are in. So a service
 that is started again goes on where the last one was, and two services that share a store do no harm

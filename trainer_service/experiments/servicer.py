@@ -1,4 +1,4 @@
-"""The gRPC face of experiments: convert, call, convert back."""
+"""The gRPC servicer of ExperimentService: converts messages and calls the store."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
                 )
         if self._draining:
             raise Unavailable(
-                "this trainer is about to stop and takes no new experiments; try again",
+                "this trainer is shutting down and accepts no new experiments; try again later",
                 reason="DRAINING",
             )
         await self._checking.acquire()

@@ -1,1 +1,1 @@
-"""Sources of proposals: the remote mentor, the controls, and what stands in for a lost mentor."""
+"""Sources of proposals: the remote mentor, the controls, and the fallback."""

@@ -1,4 +1,4 @@
-"""What happens when a mentor does not answer: the spec's fallback, never in silence."""
+"""A mentor with its fallback: asks the fallback if the mentor's answer is unusable, and logs it."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class FallbackMentor:
     Args:
         name: The mentor's name, for the log.
         mentor: Who is asked.
-        fallback: Who is asked when the mentor's answer is not usable; None: nobody.
+        fallback: The control that is asked if the mentor's answer is not usable; None: none.
         logged: What the run's log holds already of the mentor's answers, by request id; these are
             used again instead of asking twice.
-        ask: How a question is put that nobody waits for.
+        ask: Sends a request without waiting for the answer.
     """
 
     def __init__(

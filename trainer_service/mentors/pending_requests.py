@@ -1,4 +1,4 @@
-"""Questions that nobody waits for: sent, and looked after at step boundaries."""
+"""Mentor requests in overlapped mode: sent without waiting, and polled at step boundaries."""
 
 from __future__ import annotations
 

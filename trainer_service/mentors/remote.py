@@ -127,7 +127,7 @@ async def probe(target: str, timeout: float, credentials: Credentials | None = N
         credentials: Certificates and token; None: plaintext without a token.
 
     Raises:
-        Unavailable: It does not answer in time, or refuses us.
+        Unavailable: The mentor does not answer in time, or rejects the call.
     """
     async with AsyncMentorClient(target, timeout=timeout, credentials=credentials) as client:
         try:

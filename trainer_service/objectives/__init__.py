@@ -1,1 +1,1 @@
-"""What can be optimised. This package's `__init__` and `names` import no torch."""
+"""The objectives: what a run can optimise. `__init__` and `torch_free` import no torch."""

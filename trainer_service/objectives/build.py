@@ -1,4 +1,4 @@
-"""From the spec to an objective."""
+"""Builds the objective that a spec names."""
 
 from __future__ import annotations
 

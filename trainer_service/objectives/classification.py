@@ -1,4 +1,4 @@
-"""What objectives that classify texts have in common."""
+"""Helpers shared by the objectives that classify texts: losses, scores, raw parameters."""
 
 from __future__ import annotations
 

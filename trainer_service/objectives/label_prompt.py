@@ -73,7 +73,7 @@ class LabelPromptObjective:
         if length > encoder.max_tokens:
             raise InvalidInput.field(
                 f"{_SPEC}.n_tokens",
-                f"with the longest label makes {length} tokens; the encoder allows "
+                f"gives {length} tokens with the longest label; the encoder allows "
                 f"{encoder.max_tokens}",
                 reason="PROMPT_TOO_LONG",
             )
@@ -89,7 +89,7 @@ class LabelPromptObjective:
         self._selection_labels = labels_of(task.selection, self.device)
         self._test_labels = labels_of(task.test, self.device)
 
-        self._recent: ResultCache | None = None  # nobody asks for losses of rows
+        self._recent: ResultCache | None = None  # created on the first call of `row_losses`
         self.train_rows = len(task.train)
         self.rows = task.train
         self.digest = task.digest

@@ -5,7 +5,7 @@ layer norm are its own and applied once. It never runs with dropout, so a loss i
 parameters and the rows alone.
 
 A parameter is one tensor [n_tokens + classes + 1, width]: the prompt's rows, the head's weights
-(one row a class) and a last row with its biases. Rows are as wide as the widest of them and are
+(one row per class) and a last row with its biases. Rows are as wide as the widest of them and are
 filled with zeros that nothing reads (docs/decisions/0010).
 """
 
@@ -111,7 +111,7 @@ class PromptTuningObjective:
         if room < LEAST_TEXT_TOKENS:
             raise InvalidInput.field(
                 f"{_SPEC}.n_tokens",
-                f"leaves {room} of {longest} tokens to the text; at least {LEAST_TEXT_TOKENS} "
+                f"leaves {room} of {longest} tokens for the text; at least {LEAST_TEXT_TOKENS} "
                 "are needed",
                 reason="PROMPT_TOO_LONG",
             )
@@ -122,7 +122,7 @@ class PromptTuningObjective:
         if train.first_ids != {self._encoder.start_id}:
             raise InvalidInput.field(
                 f"{_SPEC}.encoder",
-                "does not begin its inputs with a mark of start",
+                "its tokenizer adds no start token to inputs",
                 reason="MODEL_UNSUITABLE",
             )
         return train, selection, test

@@ -123,7 +123,8 @@ class PromptVocabulary:
         """
         if len(ids) > self._n_tokens:
             raise ProposalRejected(
-                ProposalStatus.TOO_LONG, f"{len(ids)} tokens where {self._n_tokens} are allowed"
+                ProposalStatus.TOO_LONG,
+                f"has {len(ids)} tokens; at most {self._n_tokens} (n_tokens) are allowed",
             )
 
     def vectors(self, ids: Sequence[int] | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Results for the latest parameters, so that what was computed to score them serves again."""
+"""A cache of model results by parameter, so that scored parameters need no second forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that those need who must not import torch."""
+"""Constants and checks of the objectives for modules that must not import torch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def require_peft() -> None:
 
 
 def not_executed() -> InvalidInput:
-    """The error for a training loop of somebody's own, which only its owner can execute."""
+    """The error for the objective ``external``, which only the user's own program executes."""
     return InvalidInput.field(
         "spec.objective.external",
         "is executed by its own program; import what that recorded, or choose another objective",

@@ -1,4 +1,4 @@
-"""What takes the gradient steps. This package's `__init__` imports no torch."""
+"""The optimizers, which take the gradient steps. This `__init__` imports no torch."""
 
 from __future__ import annotations
 

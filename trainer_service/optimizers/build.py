@@ -1,4 +1,4 @@
-"""From the spec to an optimizer."""
+"""Builds the optimizer that a spec names."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One run in its worker process: gradient steps and the mentor in turn, recorded, resumable."""
+"""Execution of one run in its worker process: gradient steps, mentor requests, restarts, events."""

@@ -1,4 +1,5 @@
-"""The alternation: stage → capture → project → score → ask → score proposals → race → restart."""
+"""The main loop of a run: stage → capture → project → score → ask the mentor → score its proposals
+→ race → restart."""
 
 from __future__ import annotations
 
@@ -47,17 +48,17 @@ from trainer_service.seeds import derive, generator
 
 
 class Alternation:
-    """One run, from its first step to its last.
+    """Alternates gradient descent and restarts, from a run's first step to its last.
 
     Args:
-        spec: The run's.
-        objective: What is optimised.
-        mentor: Who proposes.
-        make_optimizer: Makes a fresh optimizer; each branch of a race has its own.
-        recorder: Takes the events.
-        checkpoints: Takes the state.
-        control: Says when to stop.
-        clock: Seconds.
+        spec: The run's spec.
+        objective: The objective.
+        mentor: The source of proposals.
+        make_optimizer: Creates a fresh optimizer; each branch of a race has its own.
+        recorder: Records the events.
+        checkpoints: Saves the state.
+        control: Stop requests.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -99,11 +100,11 @@ class Alternation:
     # -- the loop -----------------------------------------------------------------------------
 
     def run(self, at: LoopState) -> None:
-        """Goes on from `at` to the end, in place.
+        """Continues from the state `at` to the end of the run, updating `at` in place.
 
         Raises:
-            Stop: On request, at a step boundary; `at` is whole and can be checkpointed.
-            MentorgradError: The run cannot go on.
+            Stop: On request, at a step boundary; `at` is consistent and can be checkpointed.
+            MentorgradError: The run cannot continue.
         """
         while at.phase is not LoopPhase.DONE:
             if at.phase is LoopPhase.STAGE:
@@ -116,19 +117,19 @@ class Alternation:
                 self._ask(at)
 
             if at.phase is LoopPhase.WAIT:
-                self._take_steps(at)  # the stage goes on while the mentor thinks
+                self._take_steps(at)  # the stage continues while the request is pending
                 self._take_answer(at)
 
             if at.phase is LoopPhase.DECIDE:
                 self._control.check()
-                ledger = at.ledger.copy()  # a race that is stopped is never charged
+                ledger = at.ledger.copy()  # an aborted race is not charged
                 scored = self._decider.score(at, ledger)
                 decision = self._decider.decide(at, scored, ledger)  # race
                 self._restart(at, scored, decision, ledger)
                 self._save(at)
 
     def _take_steps(self, at: LoopState) -> None:
-        """To the stage's end, or to the step boundary at which a question's answer is there."""
+        """Takes steps until the stage ends or the answer to the pending request has arrived."""
         while at.step < at.stage_end and not self._requests.is_answered(at):
             self._control.check()
             self._step(at)
@@ -136,7 +137,7 @@ class Alternation:
                 self._save(at)
         self._capture.flush()
 
-    # -- beginning, going on, stopping --------------------------------------------------------
+    # -- begin, resume, checkpoint ------------------------------------------------------------
 
     def begin(self) -> LoopState:
         """Draws and scores the initial point and begins the first stage."""
@@ -154,7 +155,7 @@ class Alternation:
         return at
 
     def go_on(self, at: LoopState, moments: dict[str, Tensor]) -> None:
-        """Takes a restored state up; the mentor is told the pool again."""
+        """Continues from a restored checkpoint; the mentor is sent the pool again."""
         self._optimizer.load(moments)
         self._capture.begin_stage(at.stage, at.origin.ids)
         self._keep = self._kept_steps(at)
@@ -163,19 +164,19 @@ class Alternation:
             self._requests.begin(at)
 
     def checkpoint(self, at: LoopState) -> None:
-        """Saves the state behind everything captured so far."""
+        """Flushes everything captured so far, then saves a checkpoint."""
         self._capture.flush()
         data = checkpoint.dump(at, self._optimizer.state(), self._train_time(at))
         self._checkpoints.save(data, at.step)
         self._saved = self._clock()
 
     def _save(self, at: LoopState) -> None:
-        """A checkpoint, unless the store is away: one that waits protects nothing meanwhile."""
+        """Saves a checkpoint unless the store is unavailable, where a queued one is of no use."""
         if not self._recorder.is_away:
             self.checkpoint(at)
 
     def usage(self, at: LoopState) -> Usage:
-        """What was spent so far, this attempt's time included."""
+        """Usage so far, including the execution time of this attempt."""
         return replace(at.ledger.usage, train_time=self._train_time(at))
 
     def _train_time(self, at: LoopState) -> timedelta:
@@ -188,8 +189,8 @@ class Alternation:
     # -- stage --------------------------------------------------------------------------------
 
     def _begin_stage(self, at: LoopState, stage: int, start_id: str) -> None:
-        """The next stage starts from the live parameters; `start_id` is the candidate that they
-        are, if they were scored."""
+        """Begins a stage at the live parameters; `start_id` is the id of their candidate, or empty
+        if they were not scored."""
         at.origin = self._origin(stage, at.parameters.clone())
         at.stage_begin = at.step
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
@@ -219,7 +220,7 @@ class Alternation:
 
     def _is_last(self, at: LoopState) -> bool:
         stages = self._spec.stages
-        # Stages that take no steps need none to be left.
+        # A spec whose stages take no steps does not end for lack of steps.
         over = stages.steps > 0 and trajectory_left(self._spec, at.ledger, at.step) < 1
         return at.stage >= stages.count - 1 or over
 
@@ -241,7 +242,7 @@ class Alternation:
         at.kept = {}
 
     def _record(self, at: LoopState, stage: int, scored: Sequence[Scored]) -> None:
-        """New candidates: to the pool, the log and the mentor."""
+        """Adds new candidates to the pool and sends them to the log and the mentor."""
         at.take(scored)
         candidates = tuple(s.candidate for s in scored)
         self._recorder.put(CandidatesScored(stage, candidates, self.usage(at)))
@@ -250,10 +251,10 @@ class Alternation:
     # -- ask ----------------------------------------------------------------------------------
 
     def _ask(self, at: LoopState) -> None:
-        """Asks the mentor, if there is one and the budget lets its proposals be scored."""
+        """Asks the mentor, if there is one and the budget allows scoring its proposals."""
         left = trajectory_left(self._spec, at.ledger, at.step)
         overlapped = self._requests.is_overlapped and left > 0
-        # While the mentor thinks the incumbent moves on, and will be scored again.
+        # In overlapped mode the incumbent moves on meanwhile and is scored again.
         needed = 1 + (self._each if overlapped else 0)
         if self._spec.mentor.name == "none":
             self._begin_stage(at, at.stage + 1, at.incumbent_id)
@@ -261,15 +262,16 @@ class Alternation:
             self._stay(at, "not asked: no evaluations are left for proposals")
         elif overlapped:
             self._requests.begin(at)
-            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)  # after a hint
+            at.stage_length += trajectory_left(self._spec, at.ledger, at.step)  # less a hint's step
             self._keep = self._kept_steps(at)
         else:
             self._requests.wait(at)
 
     def _take_answer(self, at: LoopState) -> None:
-        """The answer is applied to where the run is by now; at its end it comes too late."""
+        """Takes the answer to the pending request, which applies to the present parameters. If the
+        run has taken its last step, the request is cancelled instead."""
         if at.step >= at.stage_end:
-            self._score_stage(at, at.kept)  # first: a stop may come meanwhile
+            self._score_stage(at, at.kept)  # first, because a stop may occur in between
             self._requests.give_up(at)
             at.phase = LoopPhase.DONE
             return
@@ -283,7 +285,7 @@ class Alternation:
     def _restart(
         self, at: LoopState, scored: ScoredAnswer, decision: Decision, ledger: Ledger
     ) -> None:
-        """Applies a decision: records it and begins the next stage where it says."""
+        """Applies and records a decision, and begins the next stage at the chosen point."""
         at.ledger = ledger
         if scored.entrants:
             self._record(at, at.stage, scored.entrants)
@@ -318,7 +320,11 @@ class Alternation:
         self._begin_stage(at, at.stage + 1, start_id)
 
     def _record_start(self, at: LoopState, decision: Decision, probed: Probed) -> str:
-        """Where a race ended has been scored, so it is a candidate at no further cost; its id."""
+        """Records the end point of a race as a candidate; it is scored already, at no extra cost.
+
+        Returns:
+            The candidate's id; empty if its loss is not finite.
+        """
         if not math.isfinite(probed.score.loss):
             return ""
         words = self._objective.project(probed.parameters[None])[0]
@@ -338,7 +344,8 @@ class Alternation:
         return candidate.candidate_id
 
     def _stay(self, at: LoopState, reason: str) -> None:
-        """The stage's end without asking: said in the log, and on from where it is."""
+        """Ends the stage without asking the mentor: records the reason and continues from the
+        incumbent."""
         self._recorder.put(
             RestartDecided(
                 stage=at.stage,

@@ -1,6 +1,6 @@
-"""What a run may spend and what it has spent.
+"""A run's budget and usage: gradient steps, evaluations, and the size of races.
 
-Imports no torch, so that specs can be checked early.
+Imports no torch, so that the service can use it to validate specs.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from mentorgrad.schema import join
 
 @dataclass(frozen=True)
 class RacePlan:
-    """How large a race may be."""
+    """The size of a race that the budget allows."""
 
     branches: int
-    """The incumbent and so many proposals less one; 0: no race."""
+    """Number of branches, including the incumbent; 0: no race."""
     steps: int
-    """Gradient steps of each branch; 0: the scores of where they start are compared."""
+    """Gradient steps per branch; 0: the scores of the starting points are compared."""
     reason: str = ""
-    """Why it is smaller than the spec says."""
+    """Why the race is smaller than in the spec; empty if it is not."""
     scores: int = 1
-    """Times that each branch is scored."""
+    """Number of times that each branch is scored."""
 
 
 @dataclass
 class Ledger:
-    """The counts of a run, and what its budget leaves.
+    """A run's usage and what is left of its budget.
 
-    `final_reserve` evaluations are kept back for the candidates of the final stage: whatever is
-    spent before, the last parameters can still be scored.
+    `final_reserve` evaluations are reserved for the candidates of the final stage, so that the last
+    parameters can always be scored.
     """
 
     budget: Budget
@@ -45,18 +45,18 @@ class Ledger:
     usage: Usage = field(default_factory=Usage)
 
     def copy(self) -> Ledger:
-        """A ledger of its own, to be thrown away or put in place."""
+        """An independent copy, which can be discarded or replace this one."""
         return dataclasses.replace(self)
 
     @property
     def steps_left(self) -> float:
-        """Gradient steps that may still be taken; infinite without a limit."""
+        """Gradient steps left; infinite without a limit."""
         if self.budget.gradient_steps is None:
             return math.inf
         return self.budget.gradient_steps - self.usage.gradient_steps
 
     def evaluations_left(self, *, final: bool = False) -> float:
-        """Evaluations that may still be spent here; infinite without a limit."""
+        """Evaluations left; infinite without a limit. Includes the reserve only if `final`."""
         if self.budget.evaluations is None:
             return math.inf
         left = self.budget.evaluations - self.usage.evaluations
@@ -71,7 +71,7 @@ class Ledger:
         )
 
     def charge_hint(self) -> None:
-        """Counts the backward pass of a gradient hint: a gradient step, though nothing moves."""
+        """Counts the backward pass of a gradient hint, which counts as a gradient step."""
         self.charge_steps(1)
         self.usage = dataclasses.replace(self.usage, hint_steps=self.usage.hint_steps + 1)
 
@@ -82,7 +82,7 @@ class Ledger:
     def charge_answer(
         self, answer: Answer, waited: timedelta, *, is_fallback: bool, lag_steps: int = 0
     ) -> None:
-        """Counts an answer of the mentor, or of its fallback."""
+        """Counts an answer of the mentor or of the fallback, and the time spent waiting for it."""
         usage = self.usage
         if is_fallback:
             self.usage = dataclasses.replace(usage, fallbacks=usage.fallbacks + 1)
@@ -98,8 +98,8 @@ class Ledger:
         )
 
     def plan_race(self, finalists: int, probe_steps: int, probe_scores: int = 1) -> RacePlan:
-        """The largest race that fits: fewer scores first, then fewer proposals, then fewer steps,
-        then none at all, so that the branches are compared by the scores that they have already."""
+        """The largest race that the budget allows. It reduces the scores first, then the proposals,
+        then the steps; without any steps, the present scores of the branches are compared."""
         wanted = finalists + 1
         if probe_steps == 0:
             return RacePlan(wanted, 0)
@@ -114,36 +114,36 @@ class Ledger:
         scores = int(min(asked, evaluations / branches))
         if (branches, steps, scores) == (wanted, probe_steps, asked):
             return RacePlan(branches, steps, scores=scores)
-        shrunk = f"race shrunk to {branches} branches of {steps} steps"
+        shrunk = f"race reduced to {branches} branches of {steps} steps"
         if scores < asked:
             shrunk = f"{shrunk}, scored {scores} instead of {asked} times"
-        return RacePlan(branches, steps, f"{shrunk}: the budget leaves no more", scores)
+        return RacePlan(branches, steps, f"{shrunk}: the budget allows no more", scores)
 
 
 def evaluations_each(has_words: bool) -> int:
-    """Evaluations of one snapshot: soft, and in words where these are another parameter."""
+    """Evaluations per snapshot: the soft parameter, and its projection if `has_words`."""
     return 2 if has_words else 1
 
 
 def takes_no_steps(spec: RunSpec) -> bool:
-    """Whether a run takes no gradient step at all: only its mentor moves it."""
+    """Whether a run takes no gradient steps at all, so that only the mentor changes it."""
     return spec.budget.gradient_steps is None and spec.stages.total_steps == 0
 
 
 def new_ledger(spec: RunSpec, has_words: bool) -> Ledger:
-    """The ledger of a run that begins."""
+    """The ledger at the start of a run."""
     each = evaluations_each(has_words)
-    # Without steps the final stage has no snapshots but its start.
+    # Without steps, the final stage's only snapshot is its start.
     snapshots = spec.stages.candidates + (spec.stages.stride > 0)
     reserve = each if takes_no_steps(spec) else snapshots * each
     if spec.budget.evaluations is not None:
-        # The start comes first; what is left may be less than a full round of candidates.
+        # The start is scored first; the rest may not suffice for all candidates of a stage.
         reserve = min(reserve, spec.budget.evaluations - each)
     return Ledger(spec.budget, max(reserve, 0))
 
 
 def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Iterator[Violation]:
-    """Budgets that do not even carry one stage."""
+    """Violations of a budget that is too small for one stage."""
     where = join(path, "budget")
     steps, evaluations = spec.budget.gradient_steps, spec.budget.evaluations
     one = spec.stages.length(0) or spec.stages.steps
@@ -161,14 +161,14 @@ def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Ite
 
 
 def schedule_position(spec: RunSpec, usage: Usage, step: int) -> tuple[int, int]:
-    """(steps behind, steps in all) for the learning rate's schedule.
+    """(steps done, total steps) for the learning rate schedule.
 
-    With a budget the course follows what is spent of it, races included, so that it ends with the
-    budget; without one it follows the trajectory.
+    With a budget of gradient steps, the schedule follows all spent steps, races included, so that
+    it ends with the budget. Otherwise it follows the steps of the trajectory.
 
     Args:
-        spec: The run's.
-        usage: Spent so far.
+        spec: The run's spec.
+        usage: Usage so far.
         step: Steps of the trajectory so far.
     """
     if spec.budget.gradient_steps is not None:
@@ -177,11 +177,11 @@ def schedule_position(spec: RunSpec, usage: Usage, step: int) -> tuple[int, int]
 
 
 def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
-    """Steps that the trajectory may still take: what the budget leaves, or else all stages.
+    """Steps left to the trajectory: what is left of the budget, or without one, of the stages.
 
     Args:
-        spec: The run's.
-        ledger: What was spent.
+        spec: The run's spec.
+        ledger: Usage and budget.
         step: Steps of the trajectory so far.
     """
     if spec.budget.gradient_steps is not None:
@@ -190,13 +190,13 @@ def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
 
 
 def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
-    """Share of the run that is behind, from 0 to 1: of the limit that is nearest to its end;
-    without limits of the steps, and without steps of the stages.
+    """Progress of the run, from 0 to 1: the spent share of the budget limit nearest to exhaustion;
+    without limits the share of steps, and without steps the share of stages.
 
     Args:
-        spec: The run's.
-        usage: Spent so far.
-        stage: The present one.
+        spec: The run's spec.
+        usage: Usage so far.
+        stage: The current stage.
         step: Steps of the trajectory so far.
     """
     limits = [
@@ -211,6 +211,6 @@ def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
 
 
 def stage_length(spec: RunSpec, ledger: Ledger, stage: int, step: int) -> int:
-    """Steps of a stage that begins now; the last one takes all that is left."""
+    """Steps of a stage that begins now; the last stage takes all steps that are left."""
     left = trajectory_left(spec, ledger, step)
     return left if stage == spec.stages.count - 1 else min(spec.stages.length(stage), left)

@@ -1,8 +1,8 @@
-"""Captures the trajectory: a ring on the device, flushed in segments.
+"""Captures the trajectory: snapshots are buffered on the device and flushed in segments.
 
-The hot loop only copies tensors into preallocated rows; nothing waits for the device. On CUDA a
-full ring is copied to pinned memory on a stream of its own while the next ring is filled, and the
-host reads it when the copy's event has passed.
+The training loop only copies tensors into preallocated rows and never synchronizes with the device.
+On CUDA there are two buffers: while one is filled, the other is copied to pinned memory on a
+separate stream, and the host reads it after the copy's event has completed.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from mentorgrad.errors import PreconditionFailed
 from trainer_service.protocols import Objective, Projected
 
 SEGMENT_BYTES = 256 * 1024
-"""Raw size at which a segment is flushed."""
+"""Size of the raw tensors at which a segment is flushed."""
 SEGMENT_SECONDS = 0.25
 """Age at which a segment is flushed."""
 MAX_SNAPSHOTS = 1024
-"""Most snapshots of a segment, however small they are."""
+"""Maximum number of snapshots per segment."""
 
 
 class Observer(Protocol):
-    """Who is shown the trajectory."""
+    """A receiver of the trajectory: the mentor."""
 
     @property
     def wants(self) -> Wants:
-        """What it wants to be sent."""
+        """The data that it asks to be sent."""
         ...
 
     def observe(self, batch: Batch) -> None:
-        """Takes in a piece; never blocks, never raises."""
+        """Takes the next part of the trajectory; never blocks, never raises."""
         ...
 
 
 def changed_positions(before: Sequence[int], after: Sequence[int]) -> int:
-    """Positions whose nearest token differs."""
+    """Number of positions whose nearest token differs."""
     return sum(a != b for a, b in zip(before, after, strict=False))
 
 
@@ -67,14 +67,16 @@ class _Ring:
 
 
 class TrajectoryCapture:
-    """Takes in snapshots and gives out segments.
+    """Collects snapshots and emits them as segments.
 
     Args:
-        spec: What is captured.
+        spec: What to capture.
         objective: Projects parameters to words.
-        record: Takes a segment for the log.
-        mentor: Takes the same snapshots as a batch.
-        clock: Seconds, for the age of a segment.
+        record: Called with each segment, for the log.
+        mentor: Receives the same snapshots as a batch.
+        clock: Monotonic time in seconds, for the age of a segment.
+
+    The methods raise `PreconditionFailed` (reason DIVERGED) if a training loss is not finite.
     """
 
     def __init__(
@@ -115,14 +117,15 @@ class TrajectoryCapture:
         return _Ring(parameters, scalars, pinned, torch.zeros((self.capacity, 2), pin_memory=True))
 
     def begin_stage(self, stage: int, start_ids: tuple[int, ...]) -> None:
-        """A stage begins at a point with these nearest tokens; positions are compared with it."""
+        """Begins a stage. `start_ids` are the nearest tokens at its start; snapshots count the
+        positions that differ from them."""
         self.flush()
         self._stage, self._stage_ids = stage, start_ids
 
     def add(
         self, step: int, learning_rate: float, loss: Tensor, norm: Tensor, parameters: Tensor
     ) -> None:
-        """Captures the parameters after a step, if the spec wants that step."""
+        """Captures the parameters [*shape] after a step, if the spec selects that step."""
         if not self._on or step % self._spec.every:
             return
         ring = self._rings[self._current]
@@ -139,13 +142,13 @@ class TrajectoryCapture:
             self._turn()
 
     def flush(self) -> None:
-        """Gives out everything captured so far."""
+        """Emits everything captured so far."""
         if self._on:
             self._turn()
             self._deliver()
 
     def _turn(self) -> None:
-        """Sends the present ring on its way and takes the next."""
+        """Starts the copy of the current buffer to the host and switches to the next buffer."""
         ring = self._rings[self._current]
         self._deliver()  # the other ring, which is filled next
         if not ring.steps:

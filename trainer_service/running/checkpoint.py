@@ -1,8 +1,8 @@
-"""Checkpoints: the exact state of a run as one safetensors blob, without pickle.
+"""Checkpoints: the exact state of a run as one safetensors file, without pickle.
 
-Tensors are stored as they are; counters, candidates and the pending answer are JSON in the file's
-metadata, messages in base64. Every random draw comes from a stream named by the seed and the
-position (`seeds`), so the position is all there is to the data order.
+Tensors are stored unchanged. Counters, candidates and the pending answer are JSON in the file's
+metadata, with protobuf messages in base64. Random streams are named by seed and position
+(`trainer_service.seeds`), so the position alone determines the data order.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from trainer_service.running.scoring import Origin
 log = structlog.get_logger(__name__)
 
 VERSION = 1
-"""Of the layout; another one is not read."""
+"""Version of the layout; other versions are rejected."""
 KEEP = 2
-"""Checkpoints kept: a torn newest one leaves the one before."""
+"""Number of checkpoints kept: if the newest is damaged, the one before it is used."""
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def _unpack(cls: type[T], text: str) -> T:
 
 
 def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> bytes:
-    """The state as bytes."""
+    """Serializes the state, the optimizer's moments and the execution time so far."""
     tensors = {
         "parameters": at.parameters,
         "origin": at.origin.parameters,
@@ -85,24 +85,24 @@ def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> by
         "answer": _pack(at.answer) if at.answer is not None else None,
         "answer_is_fallback": at.answer_is_fallback,
     }
-    # The file is copied to the host here, so the state may change as soon as this returns.
+    # This copies all tensors to the host, so the state may change as soon as this returns.
     return tensorfile.save(tensors, {"state": json.dumps(document, sort_keys=True)})
 
 
 def load(data: bytes, budget: Budget, device: torch.device) -> tuple[LoopState, dict[str, Tensor]]:
-    """The state and the optimizer's moments.
+    """Restores the state and the optimizer's moments, and sets torch's RNG state.
 
     Raises:
-        DataLoss: The bytes are not a checkpoint of this layout.
+        DataLoss: The bytes are not a checkpoint of this layout version.
     """
     tensors, metadata = tensorfile.load(data)
     try:
         document = json.loads(metadata["state"])
         if document["version"] != VERSION:
-            raise DataLoss(f"a checkpoint of layout {document['version']} cannot be read")
+            raise DataLoss(f"checkpoint layout version {document['version']} is not supported")
         return _build(document, tensors, budget, device)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DataLoss(f"a checkpoint cannot be read: {error!r}") from None
+        raise DataLoss(f"the checkpoint cannot be read: {error!r}") from None
 
 
 def _build(
@@ -148,12 +148,12 @@ def _build(
 
 
 class CheckpointWriter:
-    """Saves and finds the checkpoints of one run.
+    """Saves the checkpoints of one run.
 
     Args:
-        recorder: Stores blob and event in this order, from its own thread.
-        attempt: Part of the names, so that no attempt overwrites another's.
-        known: Names of effective checkpoints so far, oldest first.
+        recorder: Stores the blob and then its event, from its own thread.
+        attempt: Part of the file names, so that no attempt overwrites another's checkpoints.
+        known: Names of the effective checkpoints so far, oldest first.
     """
 
     def __init__(self, recorder: Recorder, attempt: int, known: Sequence[str] = ()) -> None:
@@ -163,7 +163,7 @@ class CheckpointWriter:
         self._count = 0
 
     def save(self, data: bytes, step: int) -> None:
-        """Queues a checkpoint of the state after all events queued so far."""
+        """Queues a checkpoint, to be stored after all events queued so far."""
         self._count += 1
         name = f"checkpoint-{self._attempt}-{self._count}.safetensors"
         digest = hashlib.sha256(data).hexdigest()
@@ -176,11 +176,11 @@ class CheckpointWriter:
 def find(
     reader: RunReader, run_id: str, budget: Budget, device: torch.device
 ) -> tuple[int, LoopState | None, dict[str, Tensor], tuple[str, ...]]:
-    """The newest effective checkpoint that can be read.
+    """Finds the newest effective checkpoint that can be read.
 
     Returns:
         (seq of its event, state, moments, names of the checkpoints up to it); (0, None, {}, ())
-        when the run must begin anew.
+        if there is none and the run must start from the beginning.
     """
     query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,), effective=True)
     saved = [

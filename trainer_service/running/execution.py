@@ -1,4 +1,4 @@
-"""Executes one claimed run: from the spec or its last checkpoint to a recorded end."""
+"""Executes one claimed run: starts from the spec or the last checkpoint, and records the end."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ from trainer_service.running.telemetry import Telemetry
 log = structlog.get_logger(__name__)
 
 SESSION_SECONDS = 5.0
-"""How long a run waits for its mentor's first session; it begins without one after that."""
+"""How long a run waits for its mentor's first session before it starts without one."""
 _SLICE = 0.1
-"""Seconds of that wait between two looks at whether the run is to stop."""
+"""Seconds of that wait between two checks for a stop request."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is put together from."""
+    """Factories of the parts of a run."""
 
     objective: Callable[[RunSpec, Callable[[], None]], Objective]
-    """Builds the objective; what takes long calls the second argument between its parts, which
-    raises `Stop` when the run is to stop."""
+    """Builds the objective. Slow builds call the second argument from time to time; it raises
+    `Stop` if the run must stop."""
     mentor: Callable[[Run, Objective], Mentor]
     """Opens the mentor or control that the spec names."""
     fallback: Callable[[Fallback, Objective], Mentor | None]
-    """Builds what stands in for a lost mentor."""
+    """Builds the fallback for a mentor that gives no usable answer."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
-    ask: SendRequest = ThreadedRequest
-    """Puts a question that the run does not wait for."""
+    ask: Ask = ThreadedRequest
+    """Sends a request in overlapped mode, without waiting for the answer."""
     clock: Callable[[], float] = time.monotonic
-    """Seconds."""
+    """Monotonic time in seconds."""
 
 
 _STOPPED = {
@@ -79,22 +79,22 @@ def execute(
     """Executes a claimed run and records how it ended.
 
     Args:
-        store: Where it is recorded.
-        run: As it stood before it was claimed.
-        lease: From `claim`.
-        parts: What it is put together from.
-        control: Says when to stop.
-        outage_policy: How long the store may be away, and what may wait for it.
-        telemetry: Watches.
+        store: The run store.
+        run: The run before it was claimed.
+        lease: The lease from `claim`.
+        parts: Factories of the run's parts.
+        control: Stop requests.
+        outage_policy: How long the store may be unavailable, and how much may wait for it.
+        telemetry: Collects metrics and traces.
 
     Returns:
-        The state it was left in; RUNNING when the lease was lost and nothing could be recorded.
+        The recorded state of the run; RUNNING if the lease was lost and nothing could be recorded.
 
     Raises:
-        MentorgradError: Not all could be recorded: the run is another's by now, or the process was
-            to end and the store was away.
+        MentorgradError: Not everything could be recorded: another worker owns the run by now, or
+            the process had to exit while the store was unavailable.
     """
-    # The mentor is closed when everything is recorded: one that hangs may take seconds to.
+    # The mentor is closed after everything is recorded: closing a hanging one may take seconds.
     telemetry = telemetry or Telemetry()
     with (
         Recorder(store, lease, outage_policy, stored=telemetry.stored) as recorder,
@@ -120,7 +120,7 @@ def execute(
 
 
 def _latest(control: StopControl, stop: Stop) -> StopKind:
-    """What is wanted by now: a cancel may have followed the pause that is being saved."""
+    """The present stop request: a cancel may have followed the pause that is being saved."""
     try:
         control.check()
     except Stop as later:
@@ -129,12 +129,12 @@ def _latest(control: StopControl, stop: Stop) -> StopKind:
 
 
 def failure_line(error: BaseException) -> str:
-    """One readable line for the log; a defect of ours says no more than its kind."""
+    """The failure reason of a run, in one line. An internal error shows only its exception type."""
     if isinstance(error, MentorgradError):
         return error.message.splitlines()[0] if error.message else error.reason
     if "out of memory" in str(error).lower():
         return "the device ran out of memory; try a smaller batch or fewer candidates"
-    return f"internal error ({type(error).__name__}); the worker's log says more"
+    return f"internal error ({type(error).__name__}); see the worker's log"
 
 
 def _run(
@@ -151,7 +151,7 @@ def _run(
     control.check()
     with telemetry.waiting():
         objective = parts.objective(spec, control.check)
-    control.check()  # that may have taken seconds
+    control.check()  # building the objective may have taken seconds
     seq, at, moments, known = recorder.read(
         lambda: checkpoint.find(store, run.run_id, spec.budget, objective.device), control.check
     )
@@ -200,15 +200,15 @@ def _run(
 
 
 def _await_session(mentor: FallbackMentor, control: StopControl) -> None:
-    """Waits for the first session, so that what the mentor wants is known before there is anything
-    to send; stops at once when the run is to stop."""
+    """Waits for the first session, so that `Mentor.wants` is known before anything is sent; raises
+    `Stop` if the run must stop."""
     deadline = time.monotonic() + SESSION_SECONDS
     while not mentor.wait_open(_SLICE) and time.monotonic() < deadline:
         control.check()
 
 
 def _result(objective: Objective, at: LoopState) -> RunResult:
-    """The best candidate of the whole run, and the only look at *test*."""
+    """The run's result: its best candidate, scored on *test*. *Test* is used only here."""
     baseline = objective.baseline()
     return RunResult(
         returned=at.best.candidate,
@@ -220,9 +220,11 @@ def _result(objective: Objective, at: LoopState) -> RunResult:
 
 
 def _logged_answers(store: RunStore, run_id: str) -> dict[str, ProposalsReceived]:
-    """Answers of the mentor in the log, superseded ones too: none is asked for twice.
+    """The mentor's answers in the log by request id, including superseded ones, so that no question
+    is asked twice.
 
-    A control's raw parameters are not logged, so it draws them again, from the same seed.
+    Answers of controls with raw parameters are left out: these are not logged, and the control
+    draws them again from the same seed.
     """
     query = EventQuery(kinds=(EventKind.PROPOSALS_RECEIVED,))
     return {

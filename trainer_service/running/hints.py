@@ -1,8 +1,8 @@
-"""Gradient hints: what the gradient at the incumbent says of tokens, for a stage's question.
+"""Gradient hints: per position, the tokens that the gradient at the incumbent favours.
 
-A hint is one backward pass on one train batch. The batch is drawn by the seed and the stage, and
-the point is the incumbent's, so the same question comes with the same hint however often it is
-asked. It is charged once, as a gradient step; an answer in the log says whether it was.
+A hint takes one backward pass over one train batch. The batch depends on the seed and the stage
+only, so a repeated request contains the same hint. A hint is charged once, as a gradient step; for
+a logged answer, its recorded usage says whether a hint was charged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from trainer_service.running.restart_decision import batch_order
 
 
 class Hints:
-    """Hints for one run.
+    """Computes the hints of one run.
 
     Args:
-        spec: The run's.
-        objective: Has the gradients.
-        mentor: Who may want them.
+        spec: The run's spec.
+        objective: Computes the gradients.
+        mentor: The mentor, which may ask for hints.
     """
 
     def __init__(self, spec: RunSpec, objective: Objective, mentor: FallbackMentor) -> None:
@@ -32,8 +32,8 @@ class Hints:
         self._batches = batch_order(spec, objective, "hint")
 
     def are_due(self, request_id: str, ledger: Ledger, least: int = 1) -> bool:
-        """Whether a question comes with a hint: it did, where the log holds its answer; otherwise
-        when the mentor wants one and there are `least` gradient steps left."""
+        """Whether a request contains a hint. If the log holds its answer, this is what was logged;
+        otherwise, whether the mentor wants hints and at least `least` gradient steps are left."""
         known = self._mentor.logged(request_id)
         if known is not None:
             return known.usage.hint_steps > ledger.usage.hint_steps
@@ -41,7 +41,7 @@ class Hints:
         return wanted and ledger.steps_left >= least
 
     def at(self, at: LoopState, request_id: str) -> tuple[PositionHints, ...]:
-        """The hint at the incumbent; none where the answer is known already."""
+        """The hint at the incumbent, by position; empty if the log holds the answer already."""
         if self._mentor.logged(request_id) is not None:
             return ()
         rows = self._batches.rows(at.stage)

@@ -1,4 +1,4 @@
-"""How far a run is: all that a checkpoint holds, and nothing else."""
+"""The state of a run between two steps: exactly what a checkpoint saves."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from trainer_service.running.budget import Ledger
 from trainer_service.running.scoring import Origin
 
 MAX_POOL = 512
-"""Most candidates kept with their parameters; beyond it the worst ones go."""
+"""Maximum number of candidates in the pool; those with the highest losses are dropped."""
 
 MAX_POOL_BYTES = 64 * 1024 * 1024
-"""Most bytes of their parameters: a checkpoint holds the pool, and a blob has a limit."""
+"""Maximum bytes of their parameters: a checkpoint contains the pool, and blobs are limited."""
 
 
 class LoopPhase(StrEnum):
-    """What comes next. Each phase ends with its events queued and the next phase set, so that a
-    checkpoint between any two steps agrees with the log."""
+    """The next phase of the loop. Each phase ends by queuing its events and setting the next phase,
+    so that a checkpoint between any two steps is consistent with the log."""
 
     STAGE = "stage"
     ASK = "ask"
@@ -40,8 +40,8 @@ class Pool:
     """In order of arrival."""
 
     def add(self, scored: Sequence[Scored], spared: str = "") -> None:
-        """Takes in new candidates; when there are too many, the worst old ones go, but the one
-        named `spared`."""
+        """Adds candidates. If the pool is too large, the old candidates with the highest losses are
+        dropped, except the one with the id `spared`."""
         self.entries.extend(scored)
         each = max(scored[0].parameters.nbytes, 1) if scored else 1
         limit = max(min(MAX_POOL, MAX_POOL_BYTES // each), len(scored) + 2)
@@ -60,73 +60,73 @@ class Pool:
 
 @dataclass
 class LoopState:
-    """Where a run is. The optimizer's moments are the optimizer's, and saved along with this."""
+    """The state of a run. The optimizer holds its moments; a checkpoint saves them too."""
 
     ledger: Ledger
-    """What was spent."""
+    """Usage and budget."""
     parameters: Tensor
     """The live parameters, float32 [*shape]."""
     origin: Origin
-    """The present stage and its start."""
+    """The current stage and its start."""
     best: Scored
-    """Lowest selection loss of the whole run; of equals, the earlier."""
+    """The candidate of lowest selection loss of the whole run; the earliest in case of a tie."""
     pool: Pool = field(default_factory=Pool)
     """Candidates so far."""
     phase: LoopPhase = LoopPhase.STAGE
-    """What comes next."""
+    """The next phase."""
     step: int = 0
-    """Steps of the trajectory, probe steps not included."""
+    """Steps of the trajectory, without probe steps."""
     stage_begin: int = 0
-    """Of these, before the present stage."""
+    """Value of `step` at the beginning of the current stage."""
     stage_length: int = 0
-    """Steps that the present stage takes; at most so many while a question is under way."""
+    """Steps of the current stage; an upper limit while a request is pending."""
     kept: dict[int, Tensor] = field(default_factory=dict)
-    """Snapshots of the present stage that will be scored, by step."""
+    """Snapshots of the current stage that will be scored, by step."""
     incumbent_id: str = ""
-    """The stage's last snapshot, once scored, or its start where it takes no steps; empty when the
-    budget did not allow it."""
+    """Id of the incumbent: the stage's last snapshot once it is scored, or the start of a stage
+    without steps; empty if the budget did not allow scoring it."""
     start_id: str = ""
-    """Candidate whose parameters the present stage began with; empty where they were not scored."""
+    """Id of the candidate from which the current stage started; empty if it was not scored."""
     answer: Answer | None = None
-    """What the mentor said, while it is decided upon."""
+    """The mentor's answer, until the restart is decided."""
     asked_step: int | None = None
-    """Step at which the stage's question was sent, while the stage goes on behind it."""
+    """Step at which the pending request was sent, in overlapped mode."""
     hinted: bool = False
-    """Whether the stage's question comes with a gradient hint."""
+    """Whether the stage's request contains a gradient hint."""
     answer_is_fallback: bool = False
-    """Whether the fallback said it."""
+    """Whether `answer` is the fallback's."""
     restarts: int = 0
-    """Restarts that went on from a proposal."""
+    """Restarts from a proposal so far."""
     mentor_lost: bool = False
-    """Whether the mentor did not answer when last asked."""
+    """Whether the mentor did not answer the last request."""
     earlier_time: timedelta = timedelta(0)
-    """Worker's time of the attempts before this one, up to the checkpoint."""
+    """Execution time of earlier attempts, up to the checkpoint."""
 
     @property
     def stage(self) -> int:
-        """The present stage."""
+        """Number of the current stage, from 0."""
         return self.origin.stage
 
     @property
     def stage_end(self) -> int:
-        """Step at which the present stage ends at the latest."""
+        """The last possible step of the current stage."""
         return self.stage_begin + self.stage_length
 
     @property
     def lag(self) -> int:
-        """Steps taken since the question under way was asked."""
+        """Steps taken since the pending request was sent."""
         return 0 if self.asked_step is None else self.step - self.asked_step
 
     @property
     def incumbent(self) -> Scored:
-        """The candidate that would go on."""
+        """The candidate from which the run continues if no proposal is accepted."""
         found = self.pool.get(self.incumbent_id)
         if found is None:
             raise LookupError(f"the incumbent {self.incumbent_id!r} is not in the pool")
         return found
 
     def take(self, scored: Sequence[Scored]) -> None:
-        """New candidates join the pool; the best one is remembered."""
+        """Adds new candidates to the pool and updates `best`."""
         self.pool.add(scored, self.incumbent_id or self.start_id)
         best = min(scored, key=lambda s: s.candidate.score.loss)
         if best.candidate.score.loss < self.best.candidate.score.loss:

@@ -1,8 +1,8 @@
-"""What a mentor is told of candidates beyond their words and scores, where it wants it.
+"""Sends candidates to the mentor, with embeddings and exemplars if the mentor asks for them.
 
-Train rows are shown only where the spec says so (`mentor.exemplars`). To score a candidate on a
-handful of them is no evaluation: the selection split is not looked at, and nothing is decided by
-it.
+Exemplars are train rows that the mentor is shown, only if the spec says so (`mentor.exemplars`).
+Computing a candidate's losses on these few rows does not count as an evaluation: the selection
+split is not used, and no decision depends on the losses.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from trainer_service.seeds import generator
 from trainer_service.tasks.data import Row
 
 EXEMPLAR_CHARACTERS = 300
-"""Where the text of a row that is shown is cut."""
+"""Maximum characters of an exemplar's text; longer texts are cut."""
 _LABEL_CHARACTERS = 200
 
 
 class MentorObservations:
-    """Tells for one run.
+    """Sends the candidates of one run.
 
     Args:
-        spec: The run's.
-        objective: Knows rows and meanings.
-        mentor: Who is told.
+        spec: The run's spec.
+        objective: Provides train rows, losses and embeddings.
+        mentor: The mentor.
     """
 
     def __init__(self, spec: RunSpec, objective: Objective, mentor: FallbackMentor) -> None:
@@ -41,7 +41,7 @@ class MentorObservations:
         self._rows = torch.tensor(self._chosen, dtype=torch.int64, device=objective.device)
 
     def tell(self, stage: int, scored: Sequence[Scored]) -> None:
-        """Tells of candidates that were scored."""
+        """Sends scored candidates of a stage to the mentor."""
         wants = self._mentor.wants
         candidates = tuple(item.candidate for item in scored)
         embeddings = losses = None
@@ -62,8 +62,8 @@ class MentorObservations:
         )
 
     def exemplars(self, incumbent: Scored) -> tuple[Exemplar, ...]:
-        """The rows that are shown, in the order of their losses in batches, and how the incumbent
-        does on them; none where nobody wants any."""
+        """The exemplars with the incumbent's losses and predictions, in the order of
+        `Batch.exemplar_losses`; empty if the spec or the mentor asks for none."""
         if not self._shows_rows:
             return ()
         losses, predicted = self._objective.row_losses(incumbent.parameters[None], self._rows)
@@ -90,8 +90,8 @@ class MentorObservations:
 
 
 def balanced_rows(rows: Sequence[Row], count: int, seed: int) -> list[int]:
-    """Indices of rows drawn by seed, as many of each class as can be: class by class in turn, the
-    classes in a drawn order."""
+    """Indices of `count` rows drawn by seed, balanced over the classes: one row per class in turn,
+    with the classes in random order."""
     source = generator(seed, "exemplars")
     waiting: dict[int, list[int]] = {}
     for index in torch.randperm(len(rows), generator=source).tolist():

@@ -1,4 +1,4 @@
-"""A stage's question to the mentor: sent, waited for or not, and recorded with what came of it."""
+"""Sends a stage's request to the mentor, blocking or overlapped, and records the answer."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from trainer_service.seeds import derive
 
 
 class MentorRequests:
-    """Asks for one run; at most one question is under way.
+    """Sends the mentor requests of one run; at most one request is pending.
 
     Args:
-        spec: The run's.
-        mentor: Who is asked.
-        recorder: Takes the events.
-        control: Asked when an answer was cancelled, as a stop does.
-        hints: Computed for questions whose mentor wants them.
-        observations: Knows the rows that are shown.
-        usage: What the run has spent so far.
+        spec: The run's spec.
+        mentor: The mentor.
+        recorder: Records the events.
+        control: Checked when an answer was cancelled, because a stop request cancels it.
+        hints: Computes gradient hints.
+        observations: Provides the exemplars.
+        usage: Returns the run's usage so far.
     """
 
     def __init__(
@@ -54,18 +54,19 @@ class MentorRequests:
 
     @property
     def is_overlapped(self) -> bool:
-        """Whether steps go on meanwhile; a control answers before there could be any."""
+        """Whether gradient steps continue while a request is pending. Never for controls, which
+        answer at once."""
         choice = self._spec.mentor
         return choice.mode is MentorMode.OVERLAPPED and not choice.is_control
 
     def wait(self, at: LoopState) -> None:
-        """Asks and waits for the answer, which is to be decided upon."""
+        """Sends the request and waits for the answer; the next phase is DECIDE."""
         at.hinted = self._hints.are_due(_request_id(at), at.ledger)
         asked = self._mentor.consult(
             self._request(at), at.incumbent, at.pool.entries, lost=at.mentor_lost
         )
         if asked.replies[0].answer.status is AnswerStatus.CANCELLED:
-            self._control.check()  # what stops here asks again, and has paid for nothing
+            self._control.check()  # a run stopped here is not charged; it asks again when resumed
         if at.hinted:
             at.ledger.charge_hint()
         self._receive(at, asked)
@@ -74,10 +75,10 @@ class MentorRequests:
     # -- overlapped ---------------------------------------------------------------------------
 
     def begin(self, at: LoopState) -> None:
-        """Asks and returns at once; asks the same again when a run is resumed meanwhile."""
+        """Sends the request and returns at once; after a resume, sends the same request again."""
         if at.asked_step is None:
             at.asked_step = at.step
-            # A question that is sent with the last step spent is given up at once.
+            # With 1 step left, the hint would spend it and the request would be cancelled at once.
             at.hinted = self._hints.are_due(_request_id(at), at.ledger, least=2)
             if at.hinted:
                 at.ledger.charge_hint()
@@ -85,24 +86,24 @@ class MentorRequests:
         self._question = self._mentor.ask(self._request(at), at.incumbent, at.pool.entries)
 
     def is_answered(self, at: LoopState) -> bool:
-        """Whether a question is under way and its answer is there; cheap."""
+        """Whether the answer to a pending request has arrived; cheap enough for every step."""
         return self._question is not None and self._question.is_answered(at.lag)
 
     def answer(self) -> Answer:
-        """The answer that is there.
+        """The answer to the pending request.
 
         Raises:
-            Stop: It was cancelled because the run is to stop.
+            Stop: The request was cancelled because the run must stop.
         """
         if self._question is None:
-            raise LookupError("no question is under way")
+            raise LookupError("no request is pending")
         answer = self._question.answer()
         if answer.status is AnswerStatus.CANCELLED:
             self._control.check()
         return answer
 
     def conclude(self, at: LoopState, answer: Answer) -> None:
-        """Records the answer to the question under way, which is to be decided upon."""
+        """Records the answer to the pending request; the next phase is DECIDE."""
         asked = self._mentor.conclude(
             self._request(at, whole=False),
             answer,
@@ -115,9 +116,9 @@ class MentorRequests:
         at.phase = LoopPhase.DECIDE
 
     def give_up(self, at: LoopState) -> None:
-        """Ends the question under way: there is no step left that an answer could change."""
+        """Cancels the pending request, because no step is left that its answer could affect."""
         self._mentor.cancel()
-        why = "the run took its last step before there was an answer"
+        why = "the run took its last step before the mentor answered"
         self.conclude(at, Answer(status=AnswerStatus.CANCELLED, detail=why))
 
     # -- both ---------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ class MentorRequests:
     def _request(self, at: LoopState, *, whole: bool = True) -> ProposalRequest:
         choice = self._spec.mentor
         name = _request_id(at)
-        # As it was when first asked, however many steps were taken since.
+        # The usage at the time of the first request, without the steps taken since.
         usage = replace(at.ledger.usage, gradient_steps=at.ledger.usage.gradient_steps - at.lag)
         return ProposalRequest(
             request_id=name,
@@ -140,12 +141,12 @@ class MentorRequests:
         )
 
     def _receive(self, at: LoopState, asked: Consultation, lag: int = 0) -> None:
-        """Charges and records what was answered; the last answer counts."""
+        """Charges and records the replies; the last one is used for the decision."""
         at.mentor_lost = asked.lost
         if asked.notice is not None:
             self._recorder.put(asked.notice)
         for reply in asked.replies:
-            behind = 0 if reply.is_fallback else lag  # the fallback is asked when the answer came
+            behind = 0 if reply.is_fallback else lag  # the fallback answers at the present step
             at.ledger.charge_answer(
                 reply.answer, reply.waited, is_fallback=reply.is_fallback, lag_steps=behind
             )
@@ -161,7 +162,7 @@ def _request_id(at: LoopState) -> str:
 
 
 def _without_tensors(answer: Answer) -> Answer:
-    """The answer as the log keeps it: a control's raw parameters can be larger than any message,
-    and follow from the seed."""
+    """The answer for the log, without a control's raw parameters: they may exceed the message limit
+    and can be drawn again from the seed."""
     proposals = tuple(replace(proposal, parameters=None) for proposal in answer.proposals)
     return replace(answer, proposals=proposals)

@@ -1,9 +1,9 @@
-"""Writes a run's events from a thread of its own, in order; a store that is away is waited for.
+"""Writes a run's events to the store, in order, from a separate thread that retries on outages.
 
-While the store is away the run goes on, and what it records waits in a write buffer. When the
-buffer is full, or the store was away for longer than the policy allows, the run is to stop at its
-next step boundary: `check` says so. What waits is written in order when the store is back, the
-pause that was made of it included.
+While the store is unavailable, the run continues and its events wait in a write buffer. If the
+buffer is full, or the outage lasts longer than the policy allows, `check` raises `Stop` at the next
+step boundary and the run is paused. When the store is back, the buffered events are written in
+order, including the pause.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 BATCH = 64
-"""Most events of one append."""
+"""Maximum number of events per append."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds between two tries to write."""
+"""Shortest and longest pause between two attempts to write, in seconds."""
 SILENT_SECONDS = 5.0
-"""A store that takes longer over one write counts as away, though it has refused nothing."""
+"""A single write that takes longer than this counts as an outage of the store."""
 LEAVING_SECONDS = 5.0
-"""How long a process that is to end still waits for a store that is away."""
+"""How long a process that must exit still waits for an unavailable store."""
 
 
 @dataclass(frozen=True)
 class StoreOutagePolicy:
-    """How a store's absence is borne."""
+    """How long and how much a run buffers while the store is unavailable."""
 
     spool_bytes: int = 64 << 20
-    """What may wait to be written."""
+    """Maximum bytes that wait to be written."""
     patience: float = 300.0
-    """Seconds that the store may be away before the run is paused."""
+    """Seconds that the store may be unavailable before the run is paused."""
     is_leaving: Callable[[], bool] = lambda: False
-    """Whether the process is to end soon, be the store back or not."""
+    """Whether the process must exit soon, even if the store is still unavailable."""
 
 
 class Recorder:
-    """Numbers events and has them stored.
+    """Numbers the events of a run and queues them for storage.
 
-    `put` and `blob` return at once, unless the buffer is full and the store merely slow; what goes
-    wrong for good in the writer's thread is raised by the next call of any method. Appending twice
-    is a no-op, so a write whose answer was lost is simply made again.
+    `put` and `blob` return at once, unless the buffer is full while the store is merely slow. A
+    permanent error in the writer thread is raised by the next call of any method. Appends are
+    idempotent, so a write whose response was lost is repeated.
 
     Args:
-        store: Where to.
+        store: The run store.
         lease: The run, the attempt and the last seq.
-        outage_policy: What is borne of the store.
-        stored: Told of the events of every write, from the writer's thread.
-        clock: Seconds.
+        outage_policy: Limits for outages of the store.
+        stored: Called with the events of every write, from the writer thread.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Recorder:
         self._since: float | None = None
         self._given_up = threading.Event()
         self.overdue = ""
-        """Why the run cannot go on without its store; empty while it can."""
+        """Why the run must pause because of the store; empty if it need not."""
         self.last_seq = lease.last_seq
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
@@ -102,20 +102,20 @@ class Recorder:
         return self.last_seq
 
     def blob(self, name: str, data: bytes, *, checkpoint: bool = False) -> None:
-        """Queues a file; it is stored before any event that is put after it."""
+        """Queues an artifact or checkpoint; it is stored before any event that is put later."""
         self._raise()
         self._buffer.put(Blob(name, data, checkpoint), self._hold_back)
 
     def prune(self, keep: Sequence[str]) -> None:
-        """Queues the removal of all checkpoints but these."""
+        """Queues the removal of all checkpoints except `keep`."""
         self._raise()
         self._buffer.put(Prune(tuple(keep)))
 
     def check(self) -> None:
-        """Cheap enough for every step.
+        """Checks the outage limits; cheap enough for every step.
 
         Raises:
-            Stop: The run is to pause because its store is away; `overdue` says why.
+            Stop: The run must pause because the store is unavailable; `overdue` says why.
         """
         self._judge()
         if self.overdue:
@@ -123,18 +123,20 @@ class Recorder:
 
     @property
     def is_away(self) -> bool:
-        """Whether the store refuses to write, or is silent."""
+        """Whether the store is unavailable: the last write failed, or the present one takes longer
+        than `SILENT_SECONDS`."""
         return self._trouble is not None or self.waited() > SILENT_SECONDS
 
     def read(self, call: Callable[[], T], check: Callable[[], None]) -> T:
-        """What `call` reads from the store, asked again while that is away.
+        """Returns the result of `call`, retrying while the store is unavailable.
 
         Args:
-            call: Reads.
-            check: Called between two tries; raises `Stop` when the run is to stop.
+            call: Reads from the store.
+            check: Called between two attempts; raises `Stop` if the run must stop.
 
         Raises:
-            Stop: The store was away for too long; `overdue` says why.
+            Stop: The store was unavailable for too long; `overdue` says why.
+            MentorgradError: Any error of `call` that is not retryable.
         """
         began = self._clock()
         for pause in _pauses():
@@ -152,11 +154,11 @@ class Recorder:
         raise AssertionError("the pauses have no end")
 
     def flush(self) -> None:
-        """Returns when all that was queued is stored, however long its store is away.
+        """Waits until everything queued is stored, however long the store is unavailable.
 
         Raises:
-            Unavailable: The process is to end, and the store did not come back before that.
-            MentorgradError: It cannot be stored.
+            Unavailable: The process must exit while the store is still unavailable.
+            MentorgradError: The store rejected a write.
         """
         barrier = threading.Event()
         self._buffer.put(barrier)
@@ -171,12 +173,12 @@ class Recorder:
         self._raise()
 
     def close(self) -> None:
-        """Stores what is queued and ends the thread; raises nothing."""
+        """Stores everything queued and ends the thread; never raises `MentorgradError`."""
         with contextlib.suppress(MentorgradError):
             if self._failure is None:
                 self.flush()
         self._buffer.close()
-        # A thread that hangs in a store it has given up is left behind.
+        # A thread that hangs in a call of the store is abandoned (it is a daemon thread).
         self._thread.join(1.0 if self._given_up.is_set() else None)
 
     def __enter__(self) -> Recorder:
@@ -189,11 +191,11 @@ class Recorder:
         if self._failure is not None:
             if isinstance(self._failure, MentorgradError):
                 raise self._failure
-            raise InternalError("the recorder failed") from self._failure
+            raise InternalError("writing the run's events failed") from self._failure
 
     def _hold_back(self) -> bool:
-        """Whether a run that outpaces its store waits for it; one that stops is in nobody's way,
-        and one whose process is to end waits for no store that is away."""
+        """Whether `put` waits while the buffer is full: yes, unless the run must pause, an error
+        occurred, or the process must exit while the store is unavailable."""
         self._judge()
         is_left = self._outage_policy.is_leaving() and self.is_away
         return not (is_left or self.overdue or self._failure)
@@ -207,32 +209,33 @@ class Recorder:
         elif trouble is not None and self._buffer.is_full:
             size = self._outage_policy.spool_bytes / (1 << 20)
             self.overdue = (
-                f"the run store was away and {size:.3g} MiB waited to be written "
-                f"({trouble.reason}: {trouble.message}); resume the run to go on"
+                f"the run store was unavailable and {size:.3g} MiB waited to be written "
+                f"({trouble.reason}: {trouble.message}); resume the run to continue"
             )
 
     def _too_long(self, trouble: MentorgradError | None) -> str:
-        why = f"{trouble.reason}: {trouble.message}" if trouble is not None else "it was silent"
+        why = f"{trouble.reason}: {trouble.message}" if trouble is not None else "no response"
         return (
-            f"the run store was away for over {self._outage_policy.patience:g} s ({why}); "
-            "resume the run to go on"
+            f"the run store was unavailable for over {self._outage_policy.patience:g} s ({why}); "
+            "resume the run to continue"
         )
 
     def waited(self) -> float:
-        """Seconds that the present write has taken so far."""
+        """Seconds that the write in progress has taken so far; 0 without one."""
         since = self._since
         return 0.0 if since is None else self._clock() - since
 
     def _give_up(self) -> None:
-        said = self._trouble.message if self._trouble is not None else "the run store is silent"
-        self._failure = Unavailable(f"not all was recorded: {said}")
+        trouble = self._trouble
+        said = trouble.message if trouble is not None else "the run store does not respond"
+        self._failure = Unavailable(f"not all events were recorded: {said}")
         self._given_up.set()
 
     # -- the writer's thread ------------------------------------------------------------------
 
     def _write(self) -> None:
         while (batch := self._buffer.take()) is not None:
-            # After a failure nothing is written any more, and barriers open at once.
+            # After a permanent failure nothing more is written, and barriers are set at once.
             if isinstance(batch, threading.Event):
                 batch.set()
             elif self._failure is None:
@@ -274,7 +277,7 @@ class Recorder:
 
 
 def _pauses() -> Iterator[float]:
-    """Seconds between tries, without end."""
+    """Pauses between attempts in seconds, with exponential backoff, without end."""
     pause = FIRST_PAUSE
     while True:
         yield pause

@@ -1,7 +1,8 @@
-"""The decision at a stage's end: score an answer's proposals, race them, and say what goes on.
+"""The restart decision at the end of a stage: scores the proposals, races them, and chooses the
+point to continue from.
 
-`decide` and the functions behind it are the acceptance rules: pure, over scored candidates and a
-probe. `RestartDecider` scores and races for one run. Neither touches the live parameters.
+`decide` and its helpers implement the acceptance rules as pure functions over scored candidates and
+a probe. `RestartDecider` scores and races for one run. Neither changes the live parameters.
 """
 
 from __future__ import annotations
@@ -29,34 +30,34 @@ from trainer_service.seeds import BatchOrder, generator
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """A point of a branch of a race that was scored."""
+    """A scored point of a branch of a race."""
 
     parameters: Tensor
     """float32 [*shape]."""
     moments: dict[str, Tensor]
-    """The optimizer's."""
+    """The optimizer's moments at this point."""
     score: Score
-    """On the selection split."""
+    """Score on the selection split."""
 
 
-BranchProbe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
-"""The starts, the incumbent first, and the race → the lowest point of each branch."""
+Probe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
+"""(starting points, the incumbent first; size of the race) → the best point of each branch."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What goes on."""
+    """The candidate to continue from, and why."""
 
     chosen: Scored
     """The incumbent or a proposal."""
     restarted: bool
-    """Whether it is a proposal."""
+    """Whether `chosen` is a proposal."""
     branches: tuple[Branch, ...]
-    """What was compared, the incumbent first."""
+    """The compared candidates, the incumbent first."""
     reason: str
-    """Why, in one line."""
+    """The reason, in one line."""
     probed: Probed | None = None
-    """Where the chosen branch's probe steps led, in a race."""
+    """In a race, the best point of the chosen branch."""
 
 
 def decide(
@@ -68,18 +69,18 @@ def decide(
     probe: BranchProbe,
     generator: torch.Generator,
 ) -> Decision:
-    """Applies the rule.
+    """Applies an acceptance rule.
 
     Args:
-        rule: The spec's.
+        rule: The rule in the spec.
         incumbent: The stage's last snapshot.
-        incumbent_words: The same in words, where that is another parameter.
-        proposals: Scored and without duplicates.
-        plan: How large a race may be.
-        probe: Takes gradient steps on copies.
-        generator: For ``explore``.
+        incumbent_words: Its projection, if that is a candidate of its own.
+        proposals: Scored proposals without duplicates.
+        plan: Size of a race.
+        probe: Runs a race on copies of the parameters.
+        generator: Random numbers for ``explore``.
     """
-    ranked = sorted(proposals, key=_loss)  # stable: of equals, the earlier proposal
+    ranked = sorted(proposals, key=_loss)  # stable: a tie goes to the earlier proposal
     if not ranked:
         return _stay(incumbent, "no proposal could be scored")
     if rule.policy is Policy.RACE:
@@ -92,7 +93,7 @@ def decide(
 
 
 def accept_unscored(incumbent: Scored, proposal: Scored) -> Decision:
-    """The restart from a proposal that was not scored: there is nothing to compare."""
+    """The restart from a proposal that was not scored, without a comparison."""
     reason = "the first proposal is taken, unscored"
     return Decision(proposal, True, _branches(incumbent), reason)
 
@@ -129,22 +130,22 @@ def _explore(
 
 def _best_of(incumbent: Scored, rival: Scored, ranked: Sequence[Scored]) -> Decision:
     best = ranked[0]
-    facts = f"{_loss(best):.4f} against {_loss(rival):.4f} of {rival.candidate.candidate_id}"
+    facts = f"{_loss(best):.4f}, {rival.candidate.candidate_id} {_loss(rival):.4f}"
     if _loss(best) < _loss(rival):
-        return _go(incumbent, ranked, best, f"the best proposal has {facts}")
-    return _stay(incumbent, f"the best proposal has only {facts}", *ranked)
+        return _go(incumbent, ranked, best, f"lower selection loss: best proposal {facts}")
+    return _stay(incumbent, f"no lower selection loss: best proposal {facts}", *ranked)
 
 
 def _lowest(starts: Sequence[Scored], why: str) -> Decision:
-    """A race without steps: of the incumbent, which is first, and the best proposals, the one of
-    the lowest loss as it stands."""
+    """A race without steps: chooses the starting point of lowest selection loss. The incumbent is
+    the first."""
     chosen = min(starts, key=_loss)
-    reason = f"{why}: lowest selection loss as they stand, {_loss(chosen):.4f}"
+    reason = f"{why}: lowest selection loss of the starting points, {_loss(chosen):.4f}"
     return Decision(chosen, chosen is not starts[0], _branches(*starts), reason)
 
 
 def lowest(points: Sequence[Probed]) -> Probed:
-    """The point of lowest selection loss; of equals the first, and a diverged one last."""
+    """The point of lowest selection loss; the first in case of a tie; non-finite losses last."""
     return min(points, key=lambda point: _finite(point.score.loss))
 
 
@@ -155,7 +156,7 @@ def _race(
         return _stay(incumbent, plan.reason)
     starts = [incumbent, *ranked[: plan.branches - 1]]
     if plan.steps == 0:
-        return _lowest(starts, plan.reason or "without steps")
+        return _lowest(starts, plan.reason or "no probe steps")
     ends = probe(starts, plan)
     winner = ends.index(lowest(ends))
     branches = tuple(
@@ -173,14 +174,14 @@ def _race(
 
 
 class RestartDecider:
-    """Decides for one run.
+    """Scores proposals, runs races and decides the restarts of one run.
 
     Args:
-        spec: The run's.
-        objective: Scores and is probed.
-        make_optimizer: Makes a fresh optimizer; each branch of a race has its own.
-        moments: Of the live optimizer.
-        control: Says when to stop.
+        spec: The run's spec.
+        objective: Scores the proposals and takes the probe steps.
+        make_optimizer: Creates a fresh optimizer; each branch of a race has its own.
+        moments: Returns the moments of the live optimizer.
+        control: Stop requests.
     """
 
     def __init__(
@@ -200,7 +201,8 @@ class RestartDecider:
         self._probe_steps = 0 if takes_no_steps(spec) else spec.acceptance.probe_steps
 
     def score(self, at: LoopState, ledger: Ledger) -> ScoredAnswer:
-        """Scores the answer's proposals around their bases, as far as `ledger` allows."""
+        """Scores the answer's proposals on their bases, as far as `ledger` allows, and charges the
+        evaluations to it."""
         if at.answer is None or at.answer.status is not AnswerStatus.USABLE:
             return ScoredAnswer((), {}, 0)
         left = ledger.evaluations_left()
@@ -242,8 +244,8 @@ class RestartDecider:
     def _race(
         self, at: LoopState, ledger: Ledger, starts: Sequence[Scored], plan: RacePlan
     ) -> list[Probed]:
-        """The lowest point of each branch; all go side by side, with the same batches at the same
-        learning rates. The incumbent is the first."""
+        """Runs a race and returns the best point of each branch, the incumbent's first. All
+        branches advance together, with the same batches and learning rates."""
         rule = self._spec.acceptance
         batches = batch_order(self._spec, self._objective, "probe", at.stage)
         done, total = schedule_position(self._spec, at.ledger.usage, at.step)
@@ -270,12 +272,13 @@ class RestartDecider:
         return [lowest(of_branch) for of_branch in points]
 
     def blend(self, at: LoopState, proposal: Scored) -> Tensor:
-        """The restart point: proposal and live parameters mixed by the spec's weight."""
+        """The restart point [*shape]: live parameters and proposal, interpolated by the spec's
+        `acceptance.blend`."""
         return lerp(at.parameters, proposal.parameters, self._spec.acceptance.blend)
 
 
 def batch_order(spec: RunSpec, objective: Objective, *stream: str | int) -> BatchOrder:
-    """The order of train rows of a random stream of this run."""
+    """The batch order of a named random stream of this run."""
     return BatchOrder(
         spec.seed, stream, objective.train_rows, spec.optimizer.batch_size, objective.device
     )
@@ -284,7 +287,7 @@ def batch_order(spec: RunSpec, objective: Objective, *stream: str | int) -> Batc
 def outcomes(
     at: LoopState, scored: ScoredAnswer, decision: Decision
 ) -> tuple[ProposalOutcome, ...]:
-    """What became of each proposal, in the answer's order."""
+    """The outcome of each proposal, in the answer's order."""
     probed = {branch.candidate_id: branch.loss_after for branch in decision.branches}
     entrants = {entrant.candidate.candidate_id: entrant for entrant in scored.entrants}
     found = []
@@ -307,4 +310,4 @@ def outcomes(
 
 
 def _no_probe(starts: Sequence[Scored], plan: RacePlan) -> list[Probed]:
-    raise AssertionError("nothing races without proposals")
+    raise AssertionError("there is no race without proposals")

@@ -1,4 +1,4 @@
-"""Turns snapshots and proposals into candidates with scores; live parameters are never touched."""
+"""Turns snapshots and proposals into scored candidates, without changing the live parameters."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from trainer_service.running.capture import changed_positions
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a stage began, to say what has moved since."""
+    """The start of a stage, with which later snapshots are compared."""
 
     stage: int
-    """The stage."""
+    """Number of the stage, from 0."""
     parameters: Tensor
-    """Its first parameters, float32 [*shape]."""
+    """Parameters at its start, float32 [*shape]."""
     ids: tuple[int, ...]
-    """Their nearest tokens."""
+    """Their nearest token at each position."""
 
 
 def spaced_steps(begin: int, length: int, count: int) -> tuple[int, ...]:
@@ -52,7 +52,13 @@ def candidate_steps(stages: Stages, begin: int, length: int) -> tuple[int, ...]:
 
 
 def affordable(steps: Sequence[int], each: int, evaluations: float) -> tuple[int, ...]:
-    """As many of the steps as the evaluations allow, the last one first, evenly spaced."""
+    """The steps whose snapshots the evaluations allow to score: evenly spaced, with the last one.
+
+    Args:
+        steps: Steps of the snapshots, ascending.
+        each: Evaluations per snapshot.
+        evaluations: Evaluations left.
+    """
     count = int(min(len(steps), evaluations // each))
     if count == 0:
         return ()
@@ -62,18 +68,21 @@ def affordable(steps: Sequence[int], each: int, evaluations: float) -> tuple[int
 def snapshot_candidates(
     objective: Objective, origin: Origin, snapshots: Mapping[int, Tensor], names: Mapping[int, str]
 ) -> list[Scored]:
-    """Scores snapshots and their words in one batch.
+    """Scores snapshots and their projections in one batch.
 
-    Words that several snapshots share are scored once, with the latest of them.
+    If several snapshots have the same projection, it is scored once, for the latest of them.
 
     Args:
-        objective: Scores.
+        objective: Scores and projects.
         origin: The stage's start.
-        snapshots: Parameters by step.
+        snapshots: Parameters [*shape] by step.
         names: Candidate id by step.
 
     Returns:
-        By step; each snapshot is followed by its words.
+        The candidates in order of step; each snapshot is followed by its projection.
+
+    Raises:
+        PreconditionFailed: A selection loss is not finite (reason DIVERGED).
     """
     steps = sorted(snapshots)
     soft = torch.stack([snapshots[step] for step in steps])
@@ -104,7 +113,7 @@ def snapshot_candidates(
 
 
 def _first_of_each(projected: Sequence[Projected]) -> dict[int, tuple[int, ...]]:
-    """Index → ids of the projections to score: every text once, the latest snapshot's."""
+    """Index → token ids of the projections to score: each once, for its latest snapshot."""
     latest = {projection.ids: index for index, projection in enumerate(projected)}
     return {index: ids for ids, index in sorted(latest.items(), key=lambda item: item[1])}
 
@@ -137,16 +146,16 @@ def _finite(score: Score, step: int) -> Score:
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """What an answer's proposals are worth."""
+    """The scored proposals of an answer."""
 
     entrants: tuple[Scored, ...]
-    """Those that could be scored, in the answer's order; `candidate_id` is the proposal's id."""
+    """Proposals that were scored, in the answer's order; `candidate_id` is the proposal's id."""
     refused: Mapping[str, ProposalOutcome]
-    """Outcome by proposal id of all others."""
+    """Outcome by proposal id of all other proposals."""
     evaluations: int
-    """What that cost."""
+    """Number of evaluations spent."""
     unscored: Scored | None = None
-    """The proposal that is taken without a score; its candidate has none."""
+    """The proposal to accept without a score (policy ``first``); its loss is NaN."""
 
 
 def place(
@@ -158,20 +167,20 @@ def place(
     """A proposal as a parameter: base + weight x (the proposal embedded on its base − base).
 
     Args:
-        objective: Embeds.
+        objective: Embeds the proposal.
         proposal: Words, numbers or raw parameters.
-        incumbent: The base where the proposal names none.
-        find: A candidate of the pool by id.
+        incumbent: The base if the proposal names none.
+        find: Returns a candidate of the pool by id.
 
     Raises:
-        ProposalRejected: It cannot be embedded, or its base is not in the pool.
+        ProposalRejected: The proposal cannot be embedded, or its base is not in the pool.
     """
     base: Scored | None = incumbent
     if proposal.base_id:
         base = find(proposal.base_id)
     if base is None:
         raise ProposalRejected(
-            ProposalStatus.MALFORMED, f"there is no candidate {proposal.base_id!r} to edit"
+            ProposalStatus.MALFORMED, f"the base {proposal.base_id!r} is not in the pool"
         )
     placed = objective.embed(proposal, base.parameters)
     if proposal.weight == 1.0:
@@ -181,7 +190,7 @@ def place(
 
 
 def _parents(proposal: Proposal, incumbent: Scored) -> tuple[str, ...]:
-    """What the proposal says it was made from, and the base that it is an edit of."""
+    """Parent ids of a proposal: its base, if it is an edit, and the parents that it names."""
     if not proposal.base_id and proposal.weight == 1.0:
         return proposal.parents
     base = proposal.base_id or incumbent.candidate.candidate_id
@@ -196,7 +205,16 @@ def score_answer(
     stage: int,
     evaluations: float,
 ) -> ScoredAnswer:
-    """Embeds an answer's proposals on their bases and scores them in one batch; see `place`."""
+    """Embeds an answer's proposals on their bases (see `place`) and scores them in one batch.
+
+    Args:
+        objective: Embeds and scores.
+        answer: The mentor's answer.
+        incumbent: The incumbent.
+        find: Returns a candidate of the pool by id.
+        stage: The current stage.
+        evaluations: Evaluations left; further proposals are refused as OVER_BUDGET.
+    """
     refused: dict[str, ProposalOutcome] = {}
     embedded: dict[str, tuple[Proposal, Embedded]] = {}
     seen: dict[bytes, str] = {}
@@ -209,7 +227,7 @@ def score_answer(
             continue
         key = item.parameters.cpu().contiguous().numpy().tobytes()
         if key in seen:
-            refused[name] = _refusal(name, ProposalStatus.DUPLICATE, f"the same as {seen[key]}")
+            refused[name] = _refusal(name, ProposalStatus.DUPLICATE, f"identical to {seen[key]}")
         elif len(embedded) >= evaluations:
             refused[name] = _refusal(name, ProposalStatus.OVER_BUDGET, "no evaluations are left")
         else:
@@ -248,14 +266,14 @@ def first_proposal(
     find: Callable[[str], Scored | None],
     stage: int,
 ) -> ScoredAnswer:
-    """The first of an answer's proposals that can be embedded, unscored; the others are thrown
-    away."""
+    """The first proposal of an answer that can be embedded, without scoring it; the others are
+    refused."""
     others: dict[str, ProposalOutcome] = {}
     first: Scored | None = None
     for proposal in answer.proposals:
         name = proposal.proposal_id
         if first is not None:
-            others[name] = _refusal(name, ProposalStatus.NOT_CHOSEN, "only the first is taken")
+            others[name] = _refusal(name, ProposalStatus.NOT_CHOSEN, "only the first is used")
             continue
         try:
             item = place(objective, proposal, incumbent, find)
@@ -277,8 +295,8 @@ def first_proposal(
 
 
 def _text(objective: Objective, proposal: Proposal, projected: Projected) -> str:
-    """The proposal's own words, also where their vectors are mixed with the base's: a mixture is
-    nearest to the base for long. A mixture of numbers is other numbers."""
+    """Text of a proposal's candidate. A blend of vectors keeps the proposal's own words, because
+    its nearest tokens are mostly the base's. A blend of numbers gives new numbers."""
     mixed_numbers = proposal.weight != 1.0 and not objective.has_words
     return projected.text if mixed_numbers else proposal.text or projected.text
 

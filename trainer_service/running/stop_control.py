@@ -1,7 +1,7 @@
-"""What stops a run from outside: a request, a lost lease, a dead parent.
+"""Stops a run on request: cancel or pause, a lost lease, or the exit of the parent process.
 
-A side thread polls the store and sets flags; the run's thread asks at every step boundary and is
-stopped by an exception there, with its state whole.
+A side thread polls the store and sets a flag. The run's thread checks the flag at every step
+boundary, where its state is consistent, and is stopped there by an exception.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from run_store.protocols import Lease, RunWriter
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
-"""How often the desired state is read."""
+"""Interval at which the desired state is read."""
 HEARTBEAT_SECONDS = 2.0
-"""How often the lease is prolonged."""
+"""Interval at which the lease is renewed."""
 LEASE = timedelta(seconds=15)
-"""How long a worker may be silent before its run is taken from it."""
+"""Duration of a lease: a worker that sends no heartbeat for so long loses its run."""
 
 
 class StopKind(StrEnum):
-    """Why a run is stopped before its end; the weakest wish first."""
+    """Why a run is stopped early, in ascending order of priority."""
 
     AWAY = "away"
     INTERRUPT = "interrupt"
@@ -41,11 +41,11 @@ class StopKind(StrEnum):
 
 
 _LEAVING = (StopKind.INTERRUPT, StopKind.LOST)
-"""After these the process ends, be everything recorded or not."""
+"""After these the process exits, even if not everything could be recorded."""
 
 
 class Stop(Exception):
-    """Unwinds the run's thread to its beginning."""
+    """Raised in the run's thread to stop the run at a step boundary."""
 
     def __init__(self, kind: StopKind) -> None:
         super().__init__(kind.value)
@@ -53,23 +53,23 @@ class Stop(Exception):
 
 
 class StopControl(Protocol):
-    """What the run's thread asks."""
+    """The run's view of stop requests."""
 
     def check(self) -> None:
-        """Raises `Stop` when the run is to stop; cheap enough for every step."""
+        """Raises `Stop` if a stop was requested; cheap enough for every step."""
         ...
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Has `callback` called, from any thread, as soon as a stop is wanted."""
+        """Registers a callback that is called, from any thread, when a stop is requested."""
         ...
 
 
 class GuardedStopControl:
-    """A `StopControl` that asks a second one too.
+    """A `StopControl` with a second condition.
 
     Args:
-        control: The first one, which alone is told of callbacks.
-        guard: Raises `Stop` when the run is to stop.
+        control: The first condition, which also takes the callbacks.
+        guard: The second condition: raises `Stop` if the run must stop.
     """
 
     def __init__(self, control: StopControl, guard: Callable[[], None]) -> None:
@@ -87,7 +87,8 @@ class GuardedStopControl:
 
 
 class StopRequest:
-    """A `StopControl` that is told by whoever holds it; the side thread's, a signal handler's."""
+    """A `StopControl` whose stop is requested by method calls: from the side thread (`request`) or
+    from a signal handler (`note`)."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -97,18 +98,18 @@ class StopRequest:
 
     @property
     def kind(self) -> StopKind | None:
-        """What is wanted, if anything."""
+        """The requested stop, if any."""
         return self._kind
 
     def is_leaving(self) -> bool:
-        """Whether the process is to end soon, whatever else is wanted."""
+        """Whether the process must exit soon, regardless of other requests."""
         return self._is_leaving
 
     def request(self, kind: StopKind) -> None:
-        """Wants a stop; of several requests the strongest holds (`StopKind` is in that order).
+        """Requests a stop; of several requests, the one of highest priority applies (`StopKind`).
 
-        The callbacks are called every time: what one of them is to end may have begun just after
-        the last call.
+        The callbacks are called every time, because the activity that a callback ends may have
+        begun just after its last call.
         """
         order = tuple(StopKind)
         with self._lock:
@@ -120,19 +121,19 @@ class StopRequest:
             callback()
 
     def note(self, kind: StopKind) -> None:
-        """Wants a stop, from a signal handler: takes no lock and calls nobody. The side thread
-        tells the callbacks."""
+        """Requests a stop from a signal handler: takes no lock and calls no callbacks. The side
+        thread calls them."""
         self._is_leaving |= kind in _LEAVING
         if self._kind is None:
             self._kind = kind
 
     def check(self) -> None:
-        """Raises `Stop` when one is wanted."""
+        """Raises `Stop` if a stop was requested."""
         if self._kind is not None:
             raise Stop(self._kind)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Has `callback` called at a stop; at once if one is wanted already."""
+        """Registers a callback for a stop; calls it at once if a stop was requested already."""
         with self._lock:
             self._callbacks.append(callback)
             wanted = self._kind is not None
@@ -144,17 +145,17 @@ _WANTED = {DesiredState.CANCEL: StopKind.CANCEL, DesiredState.PAUSE: StopKind.PA
 
 
 class RunMonitor:
-    """The side thread: polls the desired state, prolongs the lease, minds the parent.
+    """The side thread: polls the desired state, renews the lease, and watches the parent process.
 
     Args:
-        store: Where the run is.
+        store: The run store.
         lease: The run and its attempt.
-        stopper: What is told.
-        parent: Process id of this process's parent, with which it stops; 0: with nobody. Told from
-            outside: who has died by now has left this process to another.
-        on_lost: Called when the lease is lost and the run's thread did not end within `patience`;
-            a worker ends its process here.
-        patience: Seconds; a store that is silent for so long at the end is left behind, too.
+        stopper: Receives the stop requests.
+        parent: Process id of the parent, whose exit stops the run; 0: no parent is watched. It is
+            passed in because `os.getppid` returns another process if the parent has exited already.
+        on_lost: Called if the lease is lost and the run's thread did not end within `patience`;
+            a worker exits its process here.
+        patience: Seconds; also the maximum time that leaving the block waits for the thread.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class RunMonitor:
             except (Conflict, NotFound) as error:
                 self._lost(error.message)
                 return
-            except MentorgradError as error:  # the store is away; the lease may outlast that
+            except MentorgradError as error:  # the store is unavailable; the lease may outlast that
                 log.warning("store_unreachable", error=error.message)
                 continue
             if desired in _WANTED:

@@ -1,7 +1,7 @@
-"""What can be seen of a run from outside: figures for its service, spans for whoever traces it.
+"""Metrics and trace spans of a run.
 
-Both come from the events that the store has taken and from watching the mentor being asked; the
-run itself knows of neither.
+Both are derived from the stored events and from the calls of the mentor, so the run's own code
+contains neither.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _COUNTED = (
     "prompt_tokens",
     "reply_tokens",
 )
-"""Figures of a run's usage that are reported as they are."""
+"""Fields of `Usage` that are reported unchanged."""
 
 
 @dataclass(frozen=True)
 class _Totals:
-    """How far the stored log is."""
+    """Totals of the stored log."""
 
     usage: Usage = field(default_factory=Usage)
     step: int = 0
@@ -52,10 +52,10 @@ class _Totals:
 
 
 class Telemetry:
-    """Watches one attempt at a run. Made in the run's thread.
+    """Collects metrics and spans of one attempt at a run. Must be created in the run's thread.
 
     Args:
-        clock: Seconds.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,15 +70,15 @@ class Telemetry:
         self._idle_since: float | None = None
         self._stages = StageSpans()
         self.store_waiting: Callable[[], float] = lambda: 0.0
-        """Seconds that the write under way has taken so far."""
+        """Seconds that the write in progress has taken so far."""
 
     def go_on(self, usage: Usage, step: int) -> None:
-        """What a checkpoint holds was done, and reported, by an earlier attempt."""
+        """Starts counting from a checkpoint: an earlier attempt has reported everything before."""
         with self._lock:
             self._totals = self._reported = _Totals(usage, step)
 
     def stored(self, events: Sequence[RunEvent]) -> None:
-        """Takes in what the store has taken."""
+        """Counts events that the store has accepted."""
         lag = (datetime.now(UTC) - events[0].time).total_seconds()
         with self._lock:
             self._lags.append(max(lag, 0.0))
@@ -89,8 +89,8 @@ class Telemetry:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around what waits for something other than the device; of interest in the run's thread
-        alone."""
+        """Counts the time in this block as idle: waiting for something other than the device. Has
+        an effect in the run's thread only."""
         if threading.get_ident() != self._run_thread:
             yield
             return
@@ -104,21 +104,21 @@ class Telemetry:
                 self._idle_since = None
 
     def watch(self, name: str, mentor: Mentor) -> WatchedMentor:
-        """The mentor, watched.
+        """Wraps a mentor so that its answers are timed and traced.
 
         Args:
-            name: As the spec calls it.
-            mentor: Who is asked.
+            name: The mentor's name in the spec.
+            mentor: The mentor.
         """
         return WatchedMentor(name, mentor, self)
 
     def answered(self, figure: AnswerMetrics) -> None:
-        """Takes in an answer, or what came instead."""
+        """Counts an answer, or a failed request."""
         with self._lock:
             self._answers.append(figure)
 
     def report(self) -> WorkerMetrics:
-        """What happened since the last one."""
+        """The changes since the last report."""
         with self._lock:
             now = self._clock()
             self._settle_idle(now)
@@ -164,7 +164,7 @@ def _after(totals: _Totals, event: RunEvent) -> _Totals:
 
 
 class StageSpans:
-    """Spans of a run's stages and decisions, made of its events when they are stored."""
+    """Trace spans of a run's stages and decisions, created from its stored events."""
 
     def __init__(self) -> None:
         self._parent = tracing.current().parent
@@ -172,7 +172,7 @@ class StageSpans:
         self._is_deciding = False
 
     def take(self, event: RunEvent) -> None:
-        """Begins and ends what the event begins and ends."""
+        """Begins and ends spans according to the event."""
         payload = event.payload
         if isinstance(payload, StageStarted):
             self._begin(event, "stage", payload.stage)
@@ -180,7 +180,7 @@ class StageSpans:
             if not self._is_deciding:
                 self._begin(event, "decide", payload.stage)
         elif isinstance(payload, CandidatesScored):
-            if not self._is_deciding:  # proposals are scored to decide on them
+            if not self._is_deciding:  # scored proposals belong to the decision's span
                 self._end(event)
         elif isinstance(payload, (RestartDecided, Finished, StateChanged)):
             self._end(event)
@@ -200,7 +200,7 @@ class StageSpans:
 
 
 class WatchedMentor:
-    """A mentor whose answers are timed, and whose questions carry their place in the trace.
+    """Times a mentor's answers and adds the trace context to its requests.
 
     Satisfies `trainer_service.protocols.Mentor`.
     """
@@ -260,7 +260,7 @@ class WatchedMentor:
 
 
 class Reporter:
-    """Writes a report a second to standard output, from a thread of its own, and a last one when
+    """Writes one report per second to standard output, from a separate thread, and a last one when
     the block is left."""
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -282,6 +282,6 @@ class Reporter:
             self._say()
 
     def _say(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+        with contextlib.suppress(OSError, ValueError):  # the service no longer reads
             sys.stdout.write(self._telemetry.report().to_line())
             sys.stdout.flush()

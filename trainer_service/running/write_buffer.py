@@ -1,8 +1,8 @@
-"""What a run has recorded and its store has not: jobs in order, bounded by their bytes.
+"""The queue between a run and the store: pending writes in order, limited by their bytes.
 
-The buffer is memory, not a file. A full disk is one of the troubles it is there for, and a worker
-that dies with its store away loses nothing by it: the run goes on from the last checkpoint that the
-store has, and makes the events behind it again.
+The buffer is in memory, not in a file, because a full disk is one of the outages that it covers. If
+the worker dies while the store is unavailable, nothing is lost: the run resumes from the last
+stored checkpoint and produces the later events again.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from mentorgrad.domain.event import RunEvent, Segment
 from mentorgrad.wire import codec
 
 _SNAPSHOT_BYTES = 256
-"""About what a snapshot takes beside its words."""
+"""Approximate bytes of a snapshot without its text."""
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A file of the run."""
+    """An artifact or checkpoint to be stored."""
 
     name: str
-    """Its name."""
+    """File name."""
     data: bytes
-    """Its bytes."""
+    """Content."""
     checkpoint: bool
     """Whether it is a checkpoint."""
 
@@ -36,16 +36,17 @@ class Prune:
     """The removal of old checkpoints."""
 
     keep: tuple[str, ...]
-    """Names of those that stay."""
+    """Names of the checkpoints to keep."""
 
 
-WriteBatch = tuple[RunEvent, ...] | Blob | Prune | threading.Event
-"""What is written at once; an `Event` is set when all before it is written."""
+Batch = tuple[RunEvent, ...] | Blob | Prune | threading.Event
+"""Data of one write. A `threading.Event` is a barrier: it is set when all earlier jobs are
+written."""
 _Job = RunEvent | Blob | Prune | threading.Event
 
 
 def size_of(job: _Job) -> int:
-    """Bytes that a waiting job holds, about."""
+    """Approximate bytes of a pending job."""
     if isinstance(job, Blob):
         return len(job.data)
     if not isinstance(job, RunEvent):
@@ -58,11 +59,11 @@ def size_of(job: _Job) -> int:
 
 
 class WriteBuffer:
-    """One thread puts, another takes, writes and says so.
+    """A FIFO queue: one thread puts jobs; another takes them, writes them and calls `done`.
 
     Args:
-        limit: Bytes that may wait; one job more than that fits, so that none is ever too large.
-        batch: Most events that are written at once.
+        limit: Maximum pending bytes. The last job may exceed it, so that no job is too large.
+        batch: Maximum number of events per write.
     """
 
     def __init__(self, limit: int, batch: int) -> None:
@@ -76,15 +77,16 @@ class WriteBuffer:
 
     @property
     def is_full(self) -> bool:
-        """Whether as much waits as may."""
+        """Whether the pending bytes have reached the limit."""
         return self._bytes >= self._limit
 
     def put(self, job: _Job, hold_back: Callable[[], bool] = lambda: False) -> None:
-        """Adds a job behind all others.
+        """Adds a job at the end.
 
         Args:
-            job: What is to be written.
-            hold_back: Whether to wait for room; asked again and again while there is none.
+            job: The data to write.
+            hold_back: Whether to wait while the buffer is full; polled until it is false or there
+                is room.
         """
         size = size_of(job)
         with self._changed:
@@ -94,10 +96,11 @@ class WriteBuffer:
             self._bytes += size
             self._changed.notify_all()
 
-    def take(self) -> WriteBatch | None:
-        """Waits for what is to be written next, which stays until it is `done`; None at the end.
+    def take(self) -> Batch | None:
+        """Waits for the next job and returns it; it stays in the buffer until `done` is called.
+        Returns None once the buffer is closed and empty.
 
-        Whatever events wait go together; nothing waits for company.
+        All pending events are returned together, up to the batch size.
         """
         with self._changed:
             while not self._jobs and not self._closed:
@@ -114,7 +117,7 @@ class WriteBuffer:
             return tuple(events) or None
 
     def done(self) -> None:
-        """What was taken is written, or given up."""
+        """Removes the jobs that were taken: they are written, or given up."""
         with self._changed:
             for _ in range(self._taken):
                 self._bytes -= self._jobs.popleft()[1]
@@ -122,7 +125,7 @@ class WriteBuffer:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Declares that no more jobs will be added."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

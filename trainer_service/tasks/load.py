@@ -1,4 +1,4 @@
-"""From the spec to the rows of a run."""
+"""Loads the task that a spec names and draws the rows of a run."""
 
 from __future__ import annotations
 

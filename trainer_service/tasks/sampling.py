@@ -27,8 +27,8 @@ def draw(
 
     Args:
         source: The task as its files hold it.
-        shots: Train rows a class; 0: all.
-        selection_rows: Most selection rows a class.
+        shots: Train rows per class; 0: all.
+        selection_rows: Maximum number of selection rows per class.
         seed: Decides which rows.
         path: Where the task stands in the request.
 

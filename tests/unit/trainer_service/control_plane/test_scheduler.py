@@ -168,7 +168,7 @@ async def test_at_most_max_restarts(rig: Rig) -> None:
             worker.end(139)
         await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
         reason = rig.store.get_run(run_id).reason
-        assert reason == f"gave up after 3 dead workers; the last one: {DIED}: exit code 139"
+        assert reason == f"gave up after 3 worker deaths; the last: {DIED}: exit code 139"
         assert len(rig.executor.started) == 3
 
 
@@ -178,7 +178,7 @@ async def test_workers_that_never_start_fail_the_run_too(rig: Rig) -> None:
         for number in (1, 2):
             (await rig.worker(number)).end(1)
         await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
-        assert rig.store.get_run(run_id).reason.startswith("no worker starts")
+        assert rig.store.get_run(run_id).reason.startswith("no worker could start")
 
 
 async def test_a_run_that_somebody_else_claimed_is_left_alone(rig: Rig) -> None:
@@ -209,7 +209,7 @@ async def test_a_run_whose_lease_ran_out_is_taken_up(rig: Rig) -> None:
     async with rig.scheduling():
         worker = await rig.worker(1)
         assert worker.run_id == run_id
-        assert rig.store.get_run(run_id).reason == f"{DIED}: its lease ran out"
+        assert rig.store.get_run(run_id).reason == f"{DIED}: its lease expired"
 
 
 async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases(

@@ -280,7 +280,7 @@ def test_a_defect_fails_the_run_and_keeps_its_inside_to_itself() -> None:
 
     done = Done(SPEC, parts(objective=broken))
     assert done.run.state is RunState.FAILED
-    assert done.run.reason == "internal error (ZeroDivisionError); the worker's log says more"
+    assert done.run.reason == "internal error (ZeroDivisionError); see the worker's log"
 
 
 # -- mentors ----------------------------------------------------------------------------------
