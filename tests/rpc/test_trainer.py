@@ -335,7 +335,7 @@ BAD: list[tuple[str, RunSpec, str, str, str]] = [
         spec(stages=Stages(steps=0), mentor=MentorChoice("none")),
         INVALID,
         "spec.stages.steps",
-        "without gradient steps there must be a mentor",
+        "a run without gradient steps needs a mentor",
     ),
     (
         "no tokens",
