@@ -52,7 +52,7 @@ ELSEWHERE = {
         "tests/e2e/test_experiment.py::test_the_example_survives_a_break_and_reports"
     ),
     r"python examples/own_loop.py .*": "tests/e2e/test_examples.py::test_it_trains_and_asks",
-    r"python -m tests.fuzz .*": (
+    r"python -m campaigns\.fuzz .*": (
         "tests/rpc/test_fuzz.py::test_odd_requests_get_documented_answers_and_harm_nobody"
     ),
 }

@@ -11,7 +11,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed,
 from trainer_service.control_plane.spec_rules import choice_violations
 from trainer_service.mentors.options import BAD_OPTIONS, read_options
 
-Probe = Callable[[str], Awaitable[MentorInfo]]
+MentorProbe = Callable[[str], Awaitable[MentorInfo]]
 """Target → the mentor's info; raises `MentorgradError` if the mentor does not answer."""
 
 

@@ -22,7 +22,7 @@ from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.mentors.fallback import FallbackMentor
-from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
+from trainer_service.mentors.pending_requests import ThreadedRequest
 from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
@@ -53,7 +53,7 @@ class Parts:
     """Builds the fallback for a mentor that gives no usable answer."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
-    ask: Ask = ThreadedRequest
+    ask: SendRequest = ThreadedRequest
     """Sends a request in overlapped mode, without waiting for the answer."""
     clock: Callable[[], float] = time.monotonic
     """Monotonic time in seconds."""

@@ -40,7 +40,7 @@ class Probed:
     """Score on the selection split."""
 
 
-Probe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
+BranchProbe = Callable[[Sequence[Scored], RacePlan], list[Probed]]
 """(starting points, the incumbent first; size of the race) → the best point of each branch."""
 
 

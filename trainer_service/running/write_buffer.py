@@ -39,7 +39,7 @@ class Prune:
     """Names of the checkpoints to keep."""
 
 
-Batch = tuple[RunEvent, ...] | Blob | Prune | threading.Event
+WriteBatch = tuple[RunEvent, ...] | Blob | Prune | threading.Event
 """Data of one write. A `threading.Event` is a barrier: it is set when all earlier jobs are
 written."""
 _Job = RunEvent | Blob | Prune | threading.Event
@@ -96,7 +96,7 @@ class WriteBuffer:
             self._bytes += size
             self._changed.notify_all()
 
-    def take(self) -> Batch | None:
+    def take(self) -> WriteBatch | None:
         """Waits for the next job and returns it; it stays in the buffer until `done` is called.
         Returns None once the buffer is closed and empty.
 
