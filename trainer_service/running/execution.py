@@ -22,7 +22,7 @@ from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.mentors.fallback import FallbackMentor
-from trainer_service.mentors.pending_requests import ThreadedRequest
+from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
 from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
