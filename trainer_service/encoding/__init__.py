@@ -1,1 +1,1 @@
-"""Text encoders, and the way from their vectors back to words."""
+"""Text encoders, and the projection of soft prompts to tokens."""

@@ -1,8 +1,8 @@
-"""Frozen embeddings on disk, so that the same texts are encoded once.
+"""On-disk cache of text embeddings from frozen encoders.
 
-A file holds the embeddings of one list of texts, and its name is a digest of everything that they
-depend on: the texts in order, the model's digest, and the options of the encoder. Writers write
-aside and rename, so several at once are safe and a reader never sees half a file.
+A file holds the embeddings of one list of texts. Its name is a digest of everything that they
+depend on: the texts in order, the model's digest and the encoder's options. Writers write a
+temporary file and rename it, so concurrent writers are safe and readers never see a partial file.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 
 
 class EmbeddingCache:
-    """Embeddings by digest.
+    """Embeddings by digest, as safetensors files.
 
     Args:
-        directory: Cache folder; made when first written to. None: nothing is kept.
+        directory: Cache folder, created on the first write. None: no caching.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -35,11 +35,11 @@ class EmbeddingCache:
         options: Mapping[str, str | int],
         compute: Callable[[Sequence[str]], Tensor],
     ) -> Tensor:
-        """float32 [texts, width] on the CPU: read, or computed and kept.
+        """Returns float32 [texts, width] on the CPU, read from the cache or computed and stored.
 
         Args:
             texts: In order.
-            options: Whatever else the embeddings depend on, the model's digest first of all.
+            options: Everything else that the embeddings depend on, such as the model's digest.
             compute: Encodes the texts.
         """
         if not texts or self._directory is None:
@@ -61,15 +61,15 @@ def _key(texts: Sequence[str], options: Mapping[str, str | int]) -> str:
 def _read(path: Path, rows: int) -> Tensor | None:
     try:
         embeddings: Tensor = load_file(path)["embeddings"]
-    except (OSError, SafetensorError, KeyError):  # absent, or not what was written: encode again
+    except (OSError, SafetensorError, KeyError):  # missing or corrupt: encode again
         return None
     if embeddings.dim() != 2 or len(embeddings) != rows:
         return None
-    return embeddings.clone()  # in a file it lies at odd addresses, where sums round differently
+    return embeddings.clone()  # file data can be unaligned, and unaligned sums round differently
 
 
 def _write(path: Path, embeddings: Tensor) -> None:
-    """Writes aside and renames; a cache that cannot be written is only slower."""
+    """Writes a temporary file and renames it; ignores I/O errors."""
     aside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

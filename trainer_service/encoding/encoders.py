@@ -23,23 +23,23 @@ from trainer_service.encoding.model_files import (
 )
 
 _ROWS = 1024
-"""Texts that are tokenised at once."""
+"""Texts per tokenizer call."""
 
 
 class TextEncoder:
     """A Hugging Face text encoder with its tokenizer, frozen.
 
-    Only safetensors are loaded, no code of the model's repository is run, the dtype is float32,
-    and nothing goes to the network. On CUDA the forward runs in bfloat16 autocast.
+    Loads safetensors only, in float32, without network access and without running code of the
+    model's repository. On CUDA the forward pass runs under bfloat16 autocast.
 
     Args:
         path: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
-        device: Where the weights live.
-        check: Called between the batches of long work; may raise to end it.
+        device: Device of the weights.
+        check: Called between batches; may raise to abort.
 
     Raises:
-        NotFound: The folder lacks one of these files.
-        InvalidInput: The model is not a text encoder, or pools in a way that is not built in.
+        NotFound: One of these files is missing or unusable.
+        InvalidInput: The model is not a text encoder, or its pooling is not supported.
     """
 
     def __init__(
@@ -59,20 +59,22 @@ class TextEncoder:
         if table is None:
             raise InvalidInput(f"{path.name} has no word embeddings", reason=UNSUITABLE)
         self.config: Any = self._model.config
-        """The model's, as transformers reads it."""
+        """The model's transformers configuration."""
         self.hidden_size = int(self.config.hidden_size)
         """Length of a hidden state."""
         self.word_embeddings: Tensor = table.weight.detach()
         """float32 [vocabulary, width]; frozen."""
         if self._tokenizer.cls_token_id is None or self._tokenizer.sep_token_id is None:
-            raise InvalidInput(f"{path.name} marks no start and end of a text", reason=UNSUITABLE)
+            raise InvalidInput(
+                f"{path.name}: the tokenizer has no CLS and SEP tokens", reason=UNSUITABLE
+            )
         self.start_id: int = self._tokenizer.cls_token_id
         self.end_id: int = self._tokenizer.sep_token_id
         self.pad_id: int = self._tokenizer.pad_token_id or 0
         self.special_ids = frozenset(self._tokenizer.all_special_ids)
         self._plain = _plain_tokenizer(self._tokenizer)
-        # Byte-level vocabularies spell a word after a space and one at the start in two ways; with
-        # a leading space every word of a prompt is spelled alike.
+        # Byte-level vocabularies have different tokens for a word after a space and at the start
+        # of a text; a leading space gives every word of a prompt the same form.
         spaced, bare = (
             self._plain.encode(text, add_special_tokens=False).ids for text in (" word", "word")
         )
@@ -85,7 +87,7 @@ class TextEncoder:
 
     @property
     def options(self) -> dict[str, str | int]:
-        """What an embedding depends on besides its text."""
+        """Everything that an embedding depends on besides its text."""
         return {
             "model": self.digest,
             "max_tokens": self.max_text_tokens,
@@ -94,40 +96,40 @@ class TextEncoder:
         }
 
     def vocabulary(self) -> dict[str, int]:
-        """Token → id, as the tokenizer spells tokens."""
+        """Maps tokens, in the tokenizer's spelling, to ids."""
         return dict(self._tokenizer.get_vocab())
 
     def token_ids(self, text: str) -> list[int]:
-        """Ids of a text without the marks of start and end, of any length."""
+        """Token ids of a text, without special tokens and without truncation."""
         return self.many_token_ids([text])[0]
 
     def many_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """`token_ids` of many texts at once."""
+        """`token_ids` for many texts at once."""
         led = [self._lead + text.strip() for text in texts]
         encoded = self._plain.encode_batch(led, add_special_tokens=False)
         return [list(item.ids) for item in encoded]
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """The text of some ids."""
+        """Decodes token ids."""
         return self.many_texts_of([ids])[0]
 
     def many_texts_of(self, many: Sequence[Sequence[int]]) -> list[str]:
-        """`text_of` of many at once."""
+        """`text_of` for many sequences at once."""
         texts = self._plain.decode_batch([list(ids) for ids in many], skip_special_tokens=False)
         return [str(text).strip() for text in texts]
 
     def input_rows(
         self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
     ) -> tuple[list[list[int]], list[list[int]] | None]:
-        """Token ids of whole inputs, marks included, and which of two texts each token is of.
+        """Tokenises whole inputs, with special tokens.
 
         Args:
             texts: The texts, or the first ones.
-            pairs: The second ones, if there are any.
-            max_length: Where inputs are cut; of two texts, the longer one first.
+            pairs: The second texts; None without.
+            max_length: Maximum tokens per input; truncates the longer text of a pair first.
 
         Returns:
-            Ids, and segments for models that tell them apart.
+            Token ids, and token type ids; None for models without token types.
         """
         ids: list[list[int]] = []
         segments: list[list[int]] = []
@@ -142,15 +144,15 @@ class TextEncoder:
             )
             ids += encoded["input_ids"]
             segments += encoded.get("token_type_ids") or []
-        told_apart = (getattr(self.config, "type_vocab_size", 0) or 0) > 1
-        return ids, segments if told_apart and len(segments) == len(ids) else None
+        has_types = (getattr(self.config, "type_vocab_size", 0) or 0) > 1
+        return ids, segments if has_types and len(segments) == len(ids) else None
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
-        """Texts → float32 [texts, width], unit vectors; longer texts are cut at the model's limit.
+        """Encodes texts as unit vectors, float32 [texts, hidden size].
 
-        Texts of like length share a batch, which is decided by the texts alone, so the result is
-        the same every time.
+        Texts are truncated at the model's limit. Batches group texts of similar length and depend
+        on the texts alone, so the result is reproducible.
         """
         embeddings = torch.empty(len(texts), self.hidden_size, device=self.device)
         order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
@@ -172,10 +174,10 @@ class TextEncoder:
         return embeddings
 
     def encode_embeddings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """Word embeddings in the place of token ids → unit vectors; differentiable.
+        """Encodes input embeddings as unit vectors; differentiable.
 
-        The model itself adds positions and applies its first layer norm, once: what goes in are
-        rows of `word_embeddings`, or vectors of that space, with the marks of start and end.
+        The inputs are rows of `word_embeddings` or vectors of that space, with the embeddings of
+        the start and end tokens. The model adds positions and applies its first layer norm itself.
 
         Args:
             embeddings: float32 [batch, tokens, width].
@@ -187,12 +189,12 @@ class TextEncoder:
         return self._pooled(mask, inputs_embeds=embeddings)
 
     def hidden(self, mask: Tensor, **inputs: Tensor) -> Tensor:
-        """Hidden states of the last layer; differentiable.
+        """Returns the hidden states of the last layer; differentiable.
 
         Args:
             mask: int64 [batch, tokens].
             **inputs: ``input_ids``, or ``inputs_embeds`` as in `encode_embeddings`, and
-                ``token_type_ids`` for models that tell segments apart.
+                ``token_type_ids`` for models with token types.
 
         Returns:
             float32 [batch, tokens, hidden size].
@@ -226,8 +228,10 @@ def _load_tokenizer(path: Path) -> Any:
 
 
 def _plain_tokenizer(tokenizer: Any) -> Any:
-    """A copy that neither cuts nor pads, and does without a wrapper's overhead: a vocabulary is
-    tens of thousands of calls."""
+    """A copy of the backend tokenizer without truncation and padding.
+
+    It avoids the wrapper's overhead, because a vocabulary takes tens of thousands of calls.
+    """
     from tokenizers import Tokenizer
 
     plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -254,7 +258,7 @@ def _load_model(path: Path) -> Any:
         raise NotFound(f"{path.name} has no model.safetensors", reason=REASON) from error
     except ValueError as error:
         raise InvalidInput(
-            f"{path.name} is not a model this version of transformers knows",
+            f"{path.name}: this version of transformers does not support the model",
             reason=UNSUITABLE,
         ) from error
     return model.eval().requires_grad_(False)

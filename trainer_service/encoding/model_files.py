@@ -1,4 +1,4 @@
-"""What a text encoder's folder says of it, read without torch and without the weights."""
+"""Metadata from a text encoder's folder, read without torch and without loading the weights."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON
 
 UNSUITABLE = "MODEL_UNSUITABLE"
-"""Reason of a model that is there and cannot be used."""
+"""Error reason: the model exists but cannot be used."""
 
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-"""Poolings that are built in, by their names in a sentence encoder's configuration."""
+"""Maps the sentence-transformers configuration keys of the supported poolings to their names."""
 
-# RoBERTa and its kin count positions from behind the padding index.
+# RoBERTa-like models start positions after the padding index.
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object in a model's folder; empty if there is no such file.
+    """Reads a JSON object from a model's folder; empty if the file does not exist.
 
     Raises:
-        InvalidInput: It is not JSON.
+        InvalidInput: The file is not valid JSON.
     """
     file = folder / name
     if not file.is_file():
@@ -32,7 +32,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise InvalidInput(f"{folder.name}: {name} is not JSON", reason=UNSUITABLE) from None
+        raise InvalidInput(f"{folder.name}: {name} is not valid JSON", reason=UNSUITABLE) from None
     return content if isinstance(content, dict) else {}
 
 
@@ -41,48 +41,48 @@ def require_encoder(folder: Path) -> None:
 
     Raises:
         NotFound: A file is missing.
-        InvalidInput: It pools in a way that is not built in.
+        InvalidInput: The model's pooling is not supported.
     """
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise NotFound(f"{folder.name} is not a text encoder: no {name}", reason=REASON)
+            raise NotFound(f"{folder.name} is not a text encoder: {name} is missing", reason=REASON)
     if not any(folder.glob("*.safetensors")):
         raise NotFound(
-            f"{folder.name} has no safetensors weights; others are not loaded", reason=REASON
+            f"{folder.name} has no safetensors weights; other formats are not loaded", reason=REASON
         )
     pooling(folder)
 
 
 def max_positions(folder: Path) -> int:
-    """Longest sequence that a model's positions allow."""
+    """Maximum sequence length that the model's positions allow, in tokens."""
     config = read_json(folder, "config.json")
     limit = int(config.get("max_position_embeddings", 512))
     return limit - 2 if config.get("model_type") in _OFFSET_POSITIONS else limit
 
 
 def embedding_width(folder: Path) -> int:
-    """Length of a word embedding; some models have narrower ones than their hidden states."""
+    """Size of a word embedding; in some models smaller than the hidden size."""
     config = read_json(folder, "config.json")
     return int(config.get("embedding_size") or hidden_width(folder))
 
 
 def hidden_width(folder: Path) -> int:
-    """Length of a hidden state."""
+    """Size of a hidden state."""
     config = read_json(folder, "config.json")
     return int(config.get("hidden_size") or config.get("dim") or 1)
 
 
 def max_text_tokens(folder: Path) -> int:
-    """Where texts are cut: the sentence encoder's own limit, or that of the positions."""
+    """Maximum tokens per text: the smaller of the sentence encoder's limit and `max_positions`."""
     own = read_json(folder, "sentence_bert_config.json").get("max_seq_length")
     return min(max_positions(folder), int(own)) if own else max_positions(folder)
 
 
 def pooling(folder: Path) -> str:
-    """Mean over the tokens, unless a sentence encoder says otherwise.
+    """Name of the model's pooling; ``mean`` unless its configuration says otherwise.
 
     Raises:
-        InvalidInput: A pooling that is not built in.
+        InvalidInput: The pooling is not supported.
     """
     modes = read_json(folder, "1_Pooling/config.json")
     wanted = [name for name, on in modes.items() if name.startswith("pooling_mode_") and on is True]
@@ -90,13 +90,13 @@ def pooling(folder: Path) -> str:
         return "mean"
     if len(wanted) > 1 or wanted[0] not in POOLINGS:
         raise InvalidInput(
-            f"{folder.name} pools by {', '.join(wanted)}, which is not built in", reason=UNSUITABLE
+            f"{folder.name}: pooling {', '.join(wanted)} is not supported", reason=UNSUITABLE
         )
     return POOLINGS[wanted[0]]
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256, in hexadecimal, over the weights, the configuration and the tokenizer."""
+    """Hex SHA-256 over the weights, the configuration and the tokenizer."""
     digest = hashlib.sha256()
     names = ["config.json", "tokenizer.json", *sorted(p.name for p in folder.glob("*.safetensors"))]
     for name in names:
@@ -107,7 +107,7 @@ def model_digest(folder: Path) -> str:
 
 
 class TokenCounter:
-    """An encoder's tokenizer, only to count with.
+    """Counts tokens with an encoder's tokenizer.
 
     Raises:
         InvalidInput: ``tokenizer.json`` cannot be read.
@@ -118,7 +118,7 @@ class TokenCounter:
 
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the library raises nothing narrower
+        except Exception as error:  # the library raises plain Exception
             raise InvalidInput(
                 f"{folder.name}: tokenizer.json cannot be read", reason=UNSUITABLE
             ) from error
@@ -127,5 +127,5 @@ class TokenCounter:
         self._tokenizer: Any = tokenizer
 
     def count(self, text: str) -> int:
-        """Tokens of a text, without the marks of start and end."""
+        """Number of tokens of a text, without special tokens."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -1,12 +1,12 @@
-"""Nearest tokens of soft-prompt vectors: exact, and cheap along a trajectory.
+"""Exact nearest-token search for soft-prompt vectors, fast for consecutive snapshots.
 
 A full search compares each position of each snapshot with every word: 8 positions and 22,000 words
-of 384 numbers are 130 million multiplications a snapshot. But the snapshots of a trajectory lie
-near a plane of few dimensions. So each position keeps a basis B of the directions it has taken and
-the products T·Bᵀ of all words with them. A vector x = c·B + e then has with a word v the product
-c·(B v) up to ‖e‖·‖v‖ (Cauchy and Schwarz); only words within that bound of the best are compared
+of 384 numbers take 68 million multiplications per snapshot. But the snapshots of a trajectory lie
+near a low-dimensional subspace. So each position keeps a basis B of the directions seen so far and
+the products T·Bᵀ of all words with them. For a vector x = c·B + e, the dot product with a word v is
+c·(B v) up to ‖e‖·‖v‖ (Cauchy-Schwarz). Only words within that bound of the best are compared
 exactly. A new direction costs one product with the table, and most snapshots need none. The result
-is that of the full search, whatever was searched before.
+equals that of the full search and does not depend on earlier searches.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.encoders import TextEncoder
 
 _BLOCK = 128
-"""Words whose scores are bounded together."""
+"""Words per block; `_settle` compares block maxima first."""
 _RESIDUAL = 0.05
-"""Longest ‖e‖ that is left to the bound, in units of the mean length of a token's vector."""
+"""Maximum ‖e‖ before the basis grows, relative to the mean norm of the token vectors."""
 _MOST_DIRECTIONS = 32
-"""Directions kept for a position before its basis is made anew."""
+"""Maximum directions per position; beyond it the basis is rebuilt."""
 _MEMORY = 64 * 1024 * 1024
-"""Bytes of scores held at once."""
+"""Maximum bytes of scores held at once."""
 _BASIS_MEMORY = 256 * 1024 * 1024
-"""Bytes of products that the bases may take; larger prompts are searched in full."""
+"""Maximum bytes of basis products; larger prompts use the full search."""
 _ROUNDING = 1e-5
-"""Share of a product that float32 may get wrong; generous."""
+"""Upper bound on the relative float32 rounding error of a dot product."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens that take part in a projection."""
+    """The tokens that a projection may return."""
 
     ids: Tensor
     """int64 [tokens], ascending."""
     words: Mapping[int, str]
-    """Text of each."""
+    """Maps each id to its text."""
 
     @classmethod
     def of(
@@ -55,17 +55,17 @@ class Vocabulary:
         first_id: int = 0,
         last_id: int | None = None,
     ) -> Vocabulary:
-        """The tokens of an encoder that are no marks.
+        """Selects tokens of an encoder; special tokens are always left out.
 
         Args:
-            encoder: Whose tokens.
-            whole_words: Only those of two letters or more, nothing but letters, whose text is
+            encoder: Encoder with the tokenizer.
+            whole_words: Only tokens of two or more letters (and nothing else) whose text is
                 tokenised to that token alone.
-            first_id: Least id.
-            last_id: Greatest id; None: the last there is.
+            first_id: Minimum id.
+            last_id: Maximum id; None: no maximum.
 
         Raises:
-            InvalidInput: There is no such token.
+            InvalidInput: No token is left.
         """
         every = set(encoder.vocabulary().values()) - encoder.special_ids
         ids = sorted(i for i in every if first_id <= i and (last_id is None or i <= last_id))
@@ -85,29 +85,29 @@ class Vocabulary:
             back = encoder.many_token_ids([text for _, text in wordlike])
             kept = [pair for pair, again in zip(wordlike, back, strict=True) if again == [pair[0]]]
         if not kept:
-            raise InvalidInput("no token takes part in the projection", reason="NO_TOKENS")
+            raise InvalidInput("the projection's settings leave no tokens", reason="NO_TOKENS")
         return cls(torch.tensor([token for token, _ in kept], dtype=torch.int64), dict(kept))
 
 
 @dataclass(frozen=True)
 class NearestMatches:
-    """What a search gives."""
+    """Result of a nearest-row search."""
 
     rows: Tensor
-    """int64 [...]: rows of the table, the first of equally near ones."""
+    """int64 [...]: row indices of the table; on ties the lowest."""
     distances: Tensor
     """float64 [...]: 1 − cosine, or Euclidean."""
 
 
 class NearestRows:
-    """Finds the nearest rows of a table.
+    """Exact nearest-row search in a table.
 
-    `search` compares with every row. `search_along` gives the same for consecutive snapshots at a
-    fraction of the cost; it may be called from any thread.
+    `search` compares with every row. `search_along` returns the same result and is much faster for
+    consecutive snapshots. Thread-safe.
 
     Args:
         table: float32 [rows, width].
-        metric: Nearness.
+        metric: Distance metric.
     """
 
     def __init__(self, table: Tensor, metric: Metric) -> None:
@@ -130,7 +130,7 @@ class NearestRows:
         self._products = self._table.new_empty(0, 0, 0)
 
     def search(self, vectors: Tensor) -> NearestMatches:
-        """[..., width] → [...], against every row."""
+        """Searches vectors [..., width] by comparison with every row; returns [...]."""
         queries = self._queries(vectors).flatten(0, -2)
         chunk = max(1, _MEMORY // (4 * len(self._table)))
         parts = []
@@ -141,10 +141,10 @@ class NearestRows:
         return self._found(queries, torch.cat(parts), vectors.shape[:-1])
 
     def search_along(self, vectors: Tensor) -> NearestMatches:
-        """[snapshots, positions, width] → [snapshots, positions]; the same as `search`."""
+        """Same as `search` for [snapshots, positions, width]; returns [snapshots, positions]."""
         positions = vectors.shape[1]
         basis_bytes = 4 * positions * len(self._table) * _MOST_DIRECTIONS
-        # Elsewhere than on a CPU a full search is cheap, and deciding on the host is not.
+        # On accelerators a full search is cheap, and decisions on the host force a sync.
         if vectors.device.type != "cpu" or basis_bytes > _BASIS_MEMORY:
             return self.search(vectors)
         chunk = max(1, min(_MOST_DIRECTIONS, _MEMORY // (4 * len(self._table) * positions)))
@@ -169,17 +169,19 @@ class NearestRows:
         return NearestMatches(rows.reshape(shape), distances.reshape(shape))
 
     def _exact(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """float64 scores of queries [n, width] with rows [n], each pair by itself: the same
-        whatever else is searched beside."""
+        """Scores queries [n, width] against rows [n] pairwise, in float64.
+
+        A pair's score does not depend on the other pairs of the batch.
+        """
         return (queries * self._table[rows].double()).sum(-1) + self._bias[rows]
 
     def _settle(self, queries: Tensor, scores: Tensor, slack: Tensor) -> Tensor:
-        """The best row of each query, given scores that are wrong by at most `slack`.
+        """Best row of each query, given scores with an error of at most `slack`.
 
         Args:
             queries: float64 [n, width].
             scores: float32 [n, rows].
-            slack: float64 [n]: besides rounding.
+            slack: float64 [n], without rounding errors.
         """
         reach = slack + _ROUNDING * (1.0 + queries.norm(dim=-1)) * max(1.0, self._longest) ** 2
         blocks = scores.view(len(scores), -1, _BLOCK)
@@ -202,11 +204,11 @@ class NearestRows:
         return first.scatter_reduce_(0, query, rows, "amin")
 
     def _along(self, queries: Tensor) -> Tensor:
-        """float64 [positions, k, width] → rows [k, positions]."""
+        """Searches queries float64 [positions, k, width]; returns rows [k, positions]."""
         coefficients, rest = self._explain(queries)
         slack = rest.norm(dim=-1)
         flat = queries.flatten(0, 1)
-        if float(slack.max()) > 2.0 * self._residual:  # explained badly: the bound is of no use
+        if float(slack.max()) > 2.0 * self._residual:  # residual too large for a useful bound
             scores = functional.linear(flat.float(), self._table) + self._bias32
             slack = torch.zeros_like(slack)
         else:
@@ -217,8 +219,10 @@ class NearestRows:
         return rows.view(queries.shape[:2]).transpose(0, 1)
 
     def _explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[positions, k, width] → coefficients over the basis, and what they leave; the basis
-        grows until that is short."""
+        """Splits [positions, k, width] into basis coefficients and residuals.
+
+        Extends the basis until the residuals are below the limit.
+        """
         if len(self._basis) != len(x):
             self._forget(len(x))
         coefficients, rest = self._split(x)
@@ -239,9 +243,11 @@ class NearestRows:
         return coefficients, x - coefficients @ self._basis
 
     def _directions(self, rest: Tensor) -> Tensor:
-        """Fewest orthonormal directions [positions, m, width] that leave of each row of `rest`
-        [positions, k, width] no more than the allowed residual; zeros where a position needs
-        fewer, for a direction made of rounding errors would be in the basis already."""
+        """Minimal orthonormal directions [positions, m, width] for residuals [positions, k, width].
+
+        With them each row's residual is below the limit. Positions that need fewer than m
+        directions get zeros, because a direction of rounding errors is not orthogonal to the basis.
+        """
         squares, vectors = torch.linalg.eigh(rest @ rest.mT)
         squares, vectors = squares.flip(-1).clamp_min(0.0), vectors.flip(-1)
         shares = squares.unsqueeze(1) * vectors.square()  # [positions, k, direction]
@@ -261,23 +267,23 @@ class NearestRows:
 
 @dataclass(frozen=True)
 class Projections:
-    """Soft prompts as tokens."""
+    """Soft prompts projected to tokens."""
 
     ids: list[list[int]]
     """Token ids, [k][positions]."""
     distances: list[float]
-    """Mean distance of each prompt's positions to their tokens."""
+    """Mean distance between a prompt's vectors and their tokens, [k]."""
 
 
 class WordProjector:
-    """Soft prompts → tokens of a vocabulary.
+    """Projects soft prompts to tokens of a vocabulary.
 
     Args:
         embeddings: float32 [tokens of the model, width].
-        vocabulary: Tokens that take part.
-        metric: Nearness.
-        text_of: The text of any ids, for tokens that are not whole words.
-        apart: Whether tokens are written apart, also pieces of one word.
+        vocabulary: Tokens that may be returned.
+        metric: Distance metric.
+        text_of: Decodes token ids that are not all whole words.
+        apart: Whether to put a space between all tokens, even between pieces of one word.
     """
 
     def __init__(
@@ -300,13 +306,15 @@ class WordProjector:
         )
 
     def nearest(self, vectors: Tensor) -> Projections:
-        """[k, positions, width] → the nearest tokens; cheap for consecutive snapshots."""
+        """Nearest tokens of [k, positions, width]; fast for consecutive snapshots."""
         found = self._nearest.search_along(vectors)
         return Projections(self._ids[found.rows].tolist(), found.distances.mean(-1).tolist())
 
     def toward(self, start: Tensor, vectors: Tensor) -> list[list[int]]:
-        """[positions, width], [k, positions, width] → tokens nearest, by cosine, to the
-        displacements; where there is none, to the vector itself."""
+        """Tokens nearest, by cosine, to the displacements of [k, positions, width] from `start`.
+
+        For a zero displacement: the token nearest to the vector itself.
+        """
         moves = vectors.detach() - start.detach()
         still = (moves == 0).all(-1, keepdim=True)
         found = self._directions.search(torch.where(still, vectors.detach(), moves))
@@ -314,7 +322,7 @@ class WordProjector:
         return ids
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of tokens; whole words come back as the same tokens."""
+        """Text of token ids; text of whole words is tokenised to the same ids."""
         if self._apart:
             return " ".join(self._words.get(token) or self._text_of([token]) for token in ids)
         if all(token in self._words for token in ids):

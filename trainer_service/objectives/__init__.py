@@ -1,1 +1,1 @@
-"""The objectives: what a run can optimise. `__init__` and `torch_free` import no torch."""
+"""Objectives: what a run optimises. This `__init__` and `torch_free` import no torch."""

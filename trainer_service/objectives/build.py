@@ -1,4 +1,4 @@
-"""Builds the objective that a spec names."""
+"""Builds the objective of a run from its spec."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def build_objective(
     model_roots: Sequence[Path] | None = (),
     cache_dir: Path | None = None,
 ) -> Objective:
-    """The objective of a run, with its data read and its texts encoded.
+    """Builds the objective of a run; reads its data and loads its encoder.
 
     Args:
         spec: The run.
-        device: Where the parameters live.
-        check: Called between the batches of long work; may raise to end it.
-        data_roots: Folders that data files must lie in.
-        model_roots: Folders that models named by a path must lie in; None: anywhere.
-        cache_dir: Where embeddings are kept; None: nowhere.
+        device: Device of the parameters.
+        check: Called between batches; may raise to abort.
+        data_roots: Folders that data files may be read from.
+        model_roots: Folders that models named by a path must be in; None: any folder.
+        cache_dir: Cache folder of text embeddings; None: no caching.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.
-        Unsupported: It needs something that is not installed.
+        Unsupported: A required package is not installed.
     """
     objective = spec.objective
     if isinstance(objective, Function):
         return FunctionObjective(objective, device)
     if isinstance(objective, External):
         raise not_executed()
-    # transformers takes seconds to import, which `function` can do without.
+    # transformers takes seconds to import, and `function` does not need it.
     from trainer_service.encoding.embedding_cache import EmbeddingCache
     from trainer_service.encoding.encoders import TextEncoder
     from trainer_service.objectives.label_prompt import LabelPromptObjective

@@ -1,7 +1,7 @@
-"""The objective ``function``: classic numeric test functions, light, exact and multimodal.
+"""The objective ``function``: classic numeric test functions for optimisers.
 
-The parameter is the point itself, there is no data, and a "word" is the point written as numbers.
-Restarts provably matter here: three of the four functions have many local minima.
+The parameter is the point itself. There is no data, and a projection is the point written as
+numbers. Restarts matter here: three of the four functions have many local minima.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NUMBERS = re.compile(rf"[\[(]?\s*({_NUMBER}(?:(?:\s*,\s*|\s*;\s*|\s+){_NUMBER})
 
 
 def rastrigin(x: Tensor) -> Tensor:
-    """[..., n] → [...]. f = 10 n + Σ (x² − 10 cos 2πx); least value 0 at the origin.
+    """Rastrigin function, [..., n] to [...]. f = 10 n + Σ (x² − 10 cos 2πx); minimum 0 at 0.
 
     Source: L. A. Rastrigin, "Systems of Extremal Control", Nauka, 1974.
     """
@@ -44,18 +44,22 @@ def rastrigin(x: Tensor) -> Tensor:
 
 
 def ackley(x: Tensor) -> Tensor:
-    """[..., n] → [...]. f = −20 exp(−0.2 √(Σx²/n)) − exp(Σ cos(2πx)/n) + 20 + e; 0 at the origin.
+    """Ackley function, [..., n] to [...]. Minimum 0 at the origin.
+
+    f = −20 exp(−0.2 √(Σx²/n)) − exp(Σ cos(2πx)/n) + 20 + e.
 
     Source: D. H. Ackley, "A Connectionist Machine for Genetic Hillclimbing", Kluwer, 1987.
     """
-    # The square root has no gradient at the origin; the least positive float32 keeps it finite.
+    # The gradient of the square root is infinite at 0; the clamp keeps it finite.
     radius = torch.sqrt((x * x).mean(-1).clamp_min(torch.finfo(x.dtype).tiny))
     ripple = torch.cos(2.0 * math.pi * x).mean(-1)
     return -20.0 * torch.exp(-0.2 * radius) - torch.exp(ripple) + 20.0 + math.e
 
 
 def rosenbrock(x: Tensor) -> Tensor:
-    """[..., n ≥ 2] → [...]. f = Σ 100 (x₊ − x²)² + (1 − x)²; least value 0 at (1, ..., 1).
+    """Rosenbrock function, [..., n ≥ 2] to [...]. Minimum 0 at (1, ..., 1).
+
+    f = Σ 100 (xᵢ₊₁ − xᵢ²)² + (1 − xᵢ)².
 
     Source: H. H. Rosenbrock, "An automatic method for finding the greatest or least value of a
     function", The Computer Journal 3(3), 1960.
@@ -65,8 +69,9 @@ def rosenbrock(x: Tensor) -> Tensor:
 
 
 def levy(x: Tensor) -> Tensor:
-    """[..., n] → [...]. With w = 1 + (x − 1)/4: sin²πw₁ + Σ (w−1)² (1 + 10 sin²(πw+1))
-    + (wₙ−1)² (1 + sin² 2πwₙ); least value 0 at (1, ..., 1).
+    """Levy function, [..., n] to [...]. Minimum 0 at (1, ..., 1).
+
+    With w = 1 + (x − 1)/4: f = sin²πw₁ + Σ (w−1)² (1 + 10 sin²(πw+1)) + (wₙ−1)² (1 + sin² 2πwₙ).
 
     Source: A. V. Levy and A. Montalvo, "The tunneling algorithm for the global minimization of
     functions", SIAM J. Sci. Stat. Comput. 6(1), 1985; in the form of Laguna and Martí, 2002.
@@ -84,16 +89,20 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "rosenbrock": rosenbrock,
     "levy": levy,
 }
-"""Name → function of points [..., n]."""
+"""Maps a name to a function of points [..., n]."""
 
 
 def format_point(values: Sequence[float], number: str = "%.4g") -> str:
-    """Numbers joined by spaces; parsed back by `parse_point`."""
+    """Formats numbers separated by spaces; the inverse of `parse_point`."""
     return " ".join(number % value for value in values)
 
 
 def parse_point(text: str) -> tuple[float, ...] | None:
-    """Numbers between spaces, commas or semicolons, in brackets or not; None for anything else."""
+    """Parses numbers separated by spaces, commas or semicolons, optionally in brackets.
+
+    Returns:
+        None for any other text.
+    """
     match = _NUMBERS.fullmatch(text.strip())
     if match is None:
         return None
@@ -105,10 +114,10 @@ class FunctionObjective:
 
     Args:
         spec: Name and number of variables.
-        device: Where the points live.
+        device: Device of the points.
 
     Raises:
-        InvalidInput: The function is not known.
+        InvalidInput: The function's name is unknown.
     """
 
     has_words = False
@@ -142,30 +151,30 @@ class FunctionObjective:
         )
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """float32 [dimensions]: uniform within the bounds."""
+        """Samples a point uniformly within the bounds, float32 [dimensions]."""
         point = torch.rand(self.shape, generator=generator)
         return (self._lower + (self._upper - self._lower) * point).to(self.device)
 
     def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the function at the points; there are no rows, so `rows` is not looked at."""
+        """Values and gradients of the function at the points; ignores `rows`."""
         return gradients_of(self._function, parameters, len(parameters))
 
     @torch.no_grad()
     def score(self, parameters: Tensor) -> list[Score]:
-        """[k, dimensions] → k values."""
+        """Function values of points [k, dimensions], as k scores."""
         losses = self._function(parameters).tolist()
         return [Score(loss=loss, accuracy=None, rows=1) for loss in losses]
 
     def test(self, parameters: Tensor) -> Score | None:
-        """None: a function has no test split."""
+        """Returns None: a function has no test split."""
         return None
 
     def baseline(self) -> Baseline:
-        """None: there is nothing to compare with."""
+        """Returns an empty baseline: a function has none."""
         return Baseline(zero_shot=None, majority_accuracy=None)
 
     def project(self, parameters: Tensor) -> list[Projected]:
-        """[k, dimensions] → the points as numbers of four significant digits."""
+        """Formats points [k, dimensions] with four significant digits."""
         projected = []
         for point in parameters.detach().cpu().tolist():
             text = format_point(point)
@@ -174,25 +183,25 @@ class FunctionObjective:
         return projected
 
     def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
-        """[dimensions], [k, dimensions] → the displacements as signed numbers."""
+        """Formats the displacements of [k, dimensions] from `start` as signed numbers."""
         moves = (parameters.detach() - start.detach()).cpu().tolist()
         return [format_point(move, "%+.4g") for move in moves]
 
     def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
-        """The incumbent, for no ids; there are no tokens here.
+        """Returns a copy of the incumbent: a function has no tokens.
 
         Raises:
-            ProposalRejected: There are ids.
+            ProposalRejected: `ids` is not empty.
         """
         if ids:
             raise ProposalRejected(ProposalStatus.MALFORMED, "a function has no tokens")
         return incumbent.detach().clone()
 
     def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
-        """A point from raw parameters, from `values`, or from numbers in the text.
+        """Reads a point from raw parameters, from `values`, or from numbers in the text.
 
         Raises:
-            ProposalRejected: Empty, malformed or out of bounds.
+            ProposalRejected: The proposal is empty, malformed or out of bounds.
         """
         point = torch.tensor(self._values(proposal), dtype=torch.float32, device=self.device)
         return Embedded(parameters=point, filled=tuple(range(self._spec.dimensions)))
@@ -206,44 +215,46 @@ class FunctionObjective:
         elif proposal.text.strip():
             values = parse_point(proposal.text)
         else:
-            raise ProposalRejected(ProposalStatus.EMPTY, "no numbers")
+            raise ProposalRejected(ProposalStatus.EMPTY, "it contains no numbers")
         if values is None:
-            raise ProposalRejected(ProposalStatus.MALFORMED, "not a list of numbers")
+            raise ProposalRejected(ProposalStatus.MALFORMED, "the text is not a list of numbers")
         if len(values) != self._spec.dimensions:
-            detail = f"{len(values)} numbers where {self._spec.dimensions} are needed"
+            detail = f"got {len(values)} numbers, expected {self._spec.dimensions}"
             raise ProposalRejected(ProposalStatus.MALFORMED, detail)
         for value in values:
-            # Four significant digits may round a point on the edge to just outside of it.
+            # Rounding to four significant digits can move a point slightly over the bound.
             if not self._lower * 1.0001 <= value <= self._upper * 1.0001:
-                detail = f"{value:g} is not within {self._lower:g} and {self._upper:g}"
+                detail = f"{value:g} is not between {self._lower:g} and {self._upper:g}"
                 raise ProposalRejected(ProposalStatus.OUT_OF_BOUNDS, detail)
         return values
 
     def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """A uniform point within the bounds."""
+        """Samples a point uniformly within the bounds."""
         return Proposal(values=tuple(self.initial(generator).tolist()))
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
-        """A uniform point within the bounds, as `initial`."""
+        """Samples a point uniformly within the bounds, as `initial` does."""
         return self.initial(generator)
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
-        """None: there are no tokens."""
+        """Returns no hints: there are no tokens."""
         return ()
 
     def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Nothing: there are no rows."""
+        """Returns tensors [k, 0]: there are no rows."""
         nothing = parameters.new_empty(len(parameters), 0)
         return nothing, nothing.long()
 
     def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
-        """The points scaled to [−1, 1] with a 1 beside them, at length 1: different points stay
-        different."""
+        """Unit vectors of the points, scaled to [−1, 1] and with a 1 appended.
+
+        The appended 1 keeps distinct points distinct after normalisation.
+        """
         scaled = 2.0 * (parameters.detach() - self._lower) / (self._upper - self._lower) - 1.0
         return functional.normalize(functional.pad(scaled, (0, 1), value=1.0), dim=-1)
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
-        """The point, with what it is a point of."""
+        """The point as safetensors; the metadata name the function."""
         point = parameters.detach().cpu()
         metadata = {
             "objective": "function",

@@ -1,4 +1,4 @@
-"""Gradients of several parameters by one backward pass."""
+"""Gradients of several parameters in one backward pass."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 def gradients_of(
     losses: Callable[[Tensor], Tensor], parameters: Tensor, at_once: int
 ) -> tuple[Tensor, Tensor]:
-    """Losses and their gradients, each parameter's own: none has a part in another's loss.
+    """Losses and gradients of k independent parameters.
 
     Args:
-        losses: Differentiable: [n, *shape] → n losses.
+        losses: Differentiable; maps [n, *shape] to n losses.
         parameters: [k, *shape].
-        at_once: Most parameters in one pass, which memory limits.
+        at_once: Maximum parameters per backward pass, to limit memory.
 
     Returns:
-        float32 [k] and [k, *shape].
+        Losses float32 [k] and gradients float32 [k, *shape].
     """
     found, slopes = [], []
     for part in torch.split(parameters.detach(), max(1, at_once)):

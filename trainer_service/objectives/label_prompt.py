@@ -1,7 +1,7 @@
-"""The objective ``label_prompt``: a soft prompt before each class name, frozen encoder.
+"""The objective ``label_prompt``: a soft prompt before each class name, with a frozen encoder.
 
-A text belongs to the class whose embedding is nearest (CoOp, Zhou et al., IJCV 2022, with a text
-encoder on both sides). Texts are encoded once; a step encodes a handful of class names.
+A text is assigned to the class with the most similar embedding (CoOp, Zhou et al., IJCV 2022, with
+a text encoder on both sides). Texts are encoded once; a gradient step encodes only class names.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from trainer_service.protocols import Baseline, Embedded, Projected, ProposalRej
 from trainer_service.tasks.data import Row, TaskData, majority_share
 
 CLASS_SEPARATOR = " | "
-"""Stands between the classes' words where each class has a prompt of its own."""
+"""Separator between the classes' words if each class has its own prompt."""
 
 _MAX_SEQUENCES = 1024
-"""Class names encoded in one forward."""
+"""Maximum class names per forward pass without gradients."""
 
 _MAX_DIFFERENTIATED = 256
-"""The same with gradients, which keep what each layer made of them."""
+"""Maximum class names per pass with gradients, which keep activations in memory."""
 
 _SPEC = "spec.objective.label_prompt"
 
@@ -49,12 +49,12 @@ class LabelPromptObjective:
 
     Args:
         spec: Encoder, length, temperature and projection.
-        task: The rows.
-        encoder: The frozen encoder, on the device that the prompt shall live on.
-        cache: Where embeddings of texts are kept.
+        task: The sampled rows.
+        encoder: The frozen encoder; the prompt is kept on its device.
+        cache: Cache of text embeddings.
 
     Raises:
-        InvalidInput: The prompt does not fit the encoder, or `initial_text` the prompt.
+        InvalidInput: The prompt is too long for the encoder, or `initial_text` is invalid.
     """
 
     has_words = True
@@ -73,7 +73,7 @@ class LabelPromptObjective:
         if length > encoder.max_tokens:
             raise InvalidInput.field(
                 f"{_SPEC}.n_tokens",
-                f"gives {length} tokens with the longest label; the encoder allows "
+                f"prompt and longest label take {length} tokens; the encoder allows "
                 f"{encoder.max_tokens}",
                 reason="PROMPT_TOO_LONG",
             )
@@ -89,7 +89,7 @@ class LabelPromptObjective:
         self._selection_labels = labels_of(task.selection, self.device)
         self._test_labels = labels_of(task.test, self.device)
 
-        self._recent: ResultCache | None = None  # created on the first call of `row_losses`
+        self._recent: ResultCache | None = None  # created when `row_losses` is first called
         self.train_rows = len(task.train)
         self.rows = task.train
         self.digest = task.digest
@@ -101,8 +101,7 @@ class LabelPromptObjective:
     # -- data ---------------------------------------------------------------------------------
 
     def _label_suffix(self) -> tuple[Tensor, Tensor]:
-        """What follows the prompt: embeddings [classes, length, width] of label and end mark, and
-        their mask."""
+        """Embeddings [classes, length, width] and mask of the label and end token."""
         encoder = self._encoder
         rows = [[*ids, encoder.end_id] for ids in encoder.many_token_ids(self._task.labels)]
         length = max(map(len, rows))
@@ -117,7 +116,7 @@ class LabelPromptObjective:
     # -- the model ----------------------------------------------------------------------------
 
     def _class_embeddings(self, parameters: Tensor) -> Tensor:
-        """[k, *shape] → unit vectors [k, classes, hidden size]."""
+        """Encodes [k, *shape] as class embeddings: unit vectors [k, classes, hidden size]."""
         classes, width = len(self._task.labels), self._encoder.width
         prompts = parameters if self._spec.per_class else parameters.unsqueeze(1)
         count = len(prompts)
@@ -136,11 +135,11 @@ class LabelPromptObjective:
         return self._encoder.encode_embeddings(embeddings, mask).view(count, classes, -1)
 
     def _logits(self, texts: Tensor, classes: Tensor) -> Tensor:
-        """[rows, d], [..., classes, d] → [..., rows, classes]."""
+        """Logits [..., rows, classes] of texts [rows, d] and classes [..., classes, d]."""
         return texts @ classes.transpose(-1, -2) / self._spec.temperature
 
     def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the mean cross-entropy, in nats, of train rows [batch]."""
+        """Mean cross-entropy, in nats, of the train rows [batch], and its gradients."""
         texts, labels = self._train[rows], self._train_labels[rows]
 
         def losses(points: Tensor) -> Tensor:
@@ -151,11 +150,11 @@ class LabelPromptObjective:
         return gradients_of(losses, parameters, at_once)
 
     def score(self, parameters: Tensor) -> list[Score]:
-        """[k, *shape] → k scores on the whole selection split."""
+        """Scores [k, *shape] on the whole selection split."""
         return self._score_on(parameters, self._selection, self._selection_labels)
 
     def test(self, parameters: Tensor) -> Score | None:
-        """[*shape] → score on *test*; None without a test file."""
+        """Scores [*shape] on *test*; None without test rows."""
         if not len(self._test):
             return None
         return self._score_on(parameters.unsqueeze(0), self._test, self._test_labels)[0]
@@ -173,7 +172,7 @@ class LabelPromptObjective:
 
     @torch.no_grad()
     def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Objective`; the class names of what was scored just before are not encoded again."""
+        """See `Objective`; re-uses the class embeddings of recently scored parameters."""
         self._recent = self._recent or ResultCache()
         chunk = max(1, _MAX_SEQUENCES // len(self._task.labels))
         parts = torch.split(parameters, chunk)
@@ -182,7 +181,7 @@ class LabelPromptObjective:
         return losses_and_hits(logits, self._train_labels[rows])[0], logits.argmax(-1)
 
     def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
-        """What the encoder makes of the words."""
+        """The encoder's embeddings of the texts."""
         return self._encoder.encode(texts)
 
     def _scores(self, texts: Tensor, classes: Tensor, labels: Tensor) -> list[Score]:
@@ -190,7 +189,7 @@ class LabelPromptObjective:
 
     @torch.no_grad()
     def baseline(self) -> Baseline:
-        """The bare label words on *test*, and the share of its most frequent class."""
+        """Zero-shot score of the bare label words on *test*, and its majority-class accuracy."""
         if not len(self._test):
             return Baseline(zero_shot=None, majority_accuracy=None)
         classes = self._encoder.encode(self._task.labels).unsqueeze(0)
@@ -202,7 +201,7 @@ class LabelPromptObjective:
     # -- words --------------------------------------------------------------------------------
 
     def project(self, parameters: Tensor) -> list[Projected]:
-        """[k, *shape] → k projections. Cheap for consecutive snapshots: see `projection`."""
+        """Projects [k, *shape] to words; fast for consecutive snapshots (`encoding.projection`)."""
         count = len(parameters)
         found = self._words.nearest(parameters.reshape(count, -1, self._encoder.width))
         return [
@@ -211,7 +210,7 @@ class LabelPromptObjective:
         ]
 
     def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
-        """[*shape], [k, *shape] → words nearest, by cosine, to the displacements."""
+        """Words nearest, by cosine, to the displacements of [k, *shape] from `start`."""
         width = self._encoder.width
         found = self._words.toward(
             start.reshape(-1, width), parameters.reshape(len(parameters), -1, width)
@@ -224,7 +223,7 @@ class LabelPromptObjective:
         return CLASS_SEPARATOR.join(self._words.text(part) for part in parts)
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """`initial_text`, and random whole words where it does not reach (or is not given)."""
+        """Embeds `initial_text`; random whole words fill the remaining positions."""
         ids = self._words.random_ids(generator, self._flat_positions())
         start = self._words.vectors(ids).reshape(self.shape)
         return self.embed_ids(self._initial_ids, start) if self._initial_ids else start
@@ -237,11 +236,11 @@ class LabelPromptObjective:
         return self._words.random_proposal(generator)
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
-        """Normal, with the mean and spread that each coordinate has over the whole words."""
+        """Samples normal noise with the per-coordinate mean and deviation of the whole words."""
         return self._words.random_vectors(generator, self.shape)
 
     def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
-        """Ids for the first positions (of every class), or for all positions of all classes.
+        """Embeds ids at the first positions (of every class), or at all positions of all classes.
 
         Raises:
             ProposalRejected: There are more ids than positions.
@@ -249,11 +248,13 @@ class LabelPromptObjective:
         return self._place([list(ids)], incumbent).parameters
 
     def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
-        """Raw parameters, or words; with a prompt for each class, ``words | words | ...`` fills
-        each its own and plain words fill them all.
+        """Embeds raw parameters or words.
+
+        With one prompt per class, ``words | words | ...`` sets each class's prompt, and words
+        without a separator set all of them.
 
         Raises:
-            ProposalRejected: Empty, too long, malformed.
+            ProposalRejected: The proposal is empty, too long or malformed.
         """
         if proposal.parameters is not None:
             raw = raw_parameters(proposal, self.shape, self.device)
@@ -264,12 +265,12 @@ class LabelPromptObjective:
             if len(parts) != len(self._task.labels):
                 raise ProposalRejected(
                     ProposalStatus.MALFORMED,
-                    f"{len(parts)} parts for {len(self._task.labels)} classes",
+                    f"got {len(parts)} parts for {len(self._task.labels)} classes",
                 )
         return self._place([self._words.proposed_ids(part) for part in parts], incumbent)
 
     def _place(self, parts: Sequence[Sequence[int]], incumbent: Tensor) -> Embedded:
-        """Token vectors into a copy of the incumbent: one part for all classes or one for each."""
+        """Writes token vectors into a copy of the incumbent; one part, or one per class."""
         size, flat = self._spec.n_tokens, self._flat_positions()
         if len(parts) == 1 and len(parts[0]) == flat:
             parts = [parts[0][begin : begin + size] for begin in range(0, flat, size)]
@@ -284,7 +285,7 @@ class LabelPromptObjective:
         return Embedded(parameters=placed.reshape(self.shape), filled=tuple(filled))
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
-        """See `Objective`; summed over the classes where each has a prompt."""
+        """See `Objective`; with one prompt per class, scores are summed over the classes."""
         point = parameters.detach()
         _, (gradient,) = self.gradients(point[None], rows)
         by_prompt = (-1, self._spec.n_tokens, self._encoder.width)
@@ -293,7 +294,7 @@ class LabelPromptObjective:
     # -- the result ---------------------------------------------------------------------------
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
-        """The prompt, with all that is needed to build the classifier again."""
+        """The prompt as safetensors, with metadata to rebuild the classifier."""
         (words,) = self.project(parameters.unsqueeze(0))
         metadata = {
             "objective": "label_prompt",

@@ -1,16 +1,16 @@
-"""A tuned prompt with its linear head as a PEFT adapter.
+"""Exports a tuned prompt with its linear head as a PEFT adapter.
 
-PEFT's sequence classification reads position 0, which is a soft token when a prompt stands in
-front. Its *token* classification gives the head's logits at every position instead, so each
-readout is one expression on them, and the head travels inside the adapter as a saved module::
+PEFT's sequence classification reads position 0, which is a soft token with prompt tuning. Its
+*token* classification returns the head's logits at every position instead, so each readout is an
+index into them, and the adapter contains the head as a saved module::
 
     model = PeftModel.from_pretrained(
         AutoModelForTokenClassification.from_pretrained(base, num_labels=classes), folder
     )
     logits = model(**tokenizer(texts, ...)).logits[:, n_tokens]  # cls; first: [:, 0]
 
-A model whose token classifier is more than dropout and a linear layer (ModernBERT) cannot carry the
-head that way; its adapter is one for feature extraction, and the head is applied by hand.
+If the model's token classifier is more than dropout and a linear layer (ModernBERT), the adapter
+cannot contain the head. It is then a feature extraction adapter, and the caller applies the head.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 
 _HEAD = "classifier"
-"""What transformers calls the head of a token classifier."""
+"""Name of a token classifier's head in transformers."""
 
 
 class PeftExport:
-    """Writes the adapters of one run.
+    """Builds the PEFT adapter files of one run.
 
     Args:
-        config: The encoder's configuration, as transformers reads it.
+        config: The encoder's transformers configuration.
         n_tokens: Length of the prompt.
         classes: Outputs of the head.
-        encoder: The encoder's reference; a hub's name goes into the adapter.
+        encoder: Reference of the encoder; the adapter records ``hf:`` names.
 
     Raises:
         Unsupported: peft is not installed.
@@ -59,10 +59,10 @@ class PeftExport:
         self._config.num_labels = classes
         self._carries_head = _is_plain(self._token_classifier())
         self.task_type = "TOKEN_CLS" if self._carries_head else "FEATURE_EXTRACTION"
-        """PEFT's name of what the adapter is for."""
+        """PEFT's task type of the adapter."""
 
     def files(self, prompt: Tensor, weight: Tensor, bias: Tensor) -> dict[str, bytes]:
-        """Configuration and weights, as `PeftModel.from_pretrained` reads them.
+        """Configuration and weight files for `PeftModel.from_pretrained`, by file name.
 
         Args:
             prompt: float32 [n_tokens, word width].
@@ -80,7 +80,7 @@ class PeftExport:
         }
 
     def _peft_config(self) -> Any:
-        """Made anew each time: PEFT writes into the one it is given."""
+        """Builds a new configuration each time, because PEFT modifies it."""
         from peft import PromptTuningConfig, TaskType
 
         return PromptTuningConfig(
@@ -99,7 +99,7 @@ class PeftExport:
         return int(getattr(self._config, "embedding_size", None) or self._config.hidden_size)
 
     def _names(self) -> dict[str, str]:
-        """PEFT's own name of each tensor → ours, asked of a model without weights."""
+        """Maps PEFT's tensor names to ours, read from a model on the meta device."""
         from peft import PeftModelForFeatureExtraction, PeftModelForTokenClassification
         from peft import get_peft_model_state_dict as state_of
         from transformers import AutoModel
@@ -121,13 +121,13 @@ class PeftExport:
         with torch.device("meta"), _quietly():
             try:
                 model: nn.Module = AutoModelForTokenClassification.from_config(self._config)
-            except ValueError:  # transformers has none for this kind of model
+            except ValueError:  # transformers has no token classifier for this architecture
                 return nn.Identity()
         return model
 
 
 def _is_plain(model: nn.Module) -> bool:
-    """Whether a token classifier is its encoder, dropout and one linear layer."""
+    """Whether a token classifier consists of its encoder, dropout and one linear layer."""
     parts = dict(model.named_children())
     kept = {name for name, part in parts.items() if not isinstance(part, nn.Dropout)}
     prefix = getattr(model, "base_model_prefix", "")
@@ -135,7 +135,7 @@ def _is_plain(model: nn.Module) -> bool:
 
 
 def _hub_name(encoder: str) -> tuple[str | None, str | None]:
-    """Repository and revision of an ``hf:`` reference; a path means nothing elsewhere."""
+    """Repository and revision of an ``hf:`` reference; None for a local path."""
     if not encoder.startswith("hf:"):
         return None, None
     try:
@@ -153,7 +153,7 @@ def _plain_values(config: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the warnings that PEFT causes in newer releases of transformers."""
+    """Suppresses warnings that PEFT causes with newer transformers releases."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,12 +1,12 @@
 """The objective ``prompt_tuning``: a soft prompt before every input, frozen encoder, linear head.
 
-The encoder is handed word embeddings only: ``[prompt] [CLS] text [SEP]``; positions and the first
-layer norm are its own and applied once. It never runs with dropout, so a loss is a function of the
-parameters and the rows alone.
+The encoder's input is word embeddings: ``[prompt] [CLS] text [SEP]``. The encoder itself adds
+positions and applies its first layer norm. Dropout is off, so a loss depends on the parameters and
+the rows alone.
 
 A parameter is one tensor [n_tokens + classes + 1, width]: the prompt's rows, the head's weights
-(one row per class) and a last row with its biases. Rows are as wide as the widest of them and are
-filled with zeros that nothing reads (docs/decisions/0010).
+(one row per class) and a last row with the biases. The width is that of the widest row; narrower
+rows are padded with zeros that are never read (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from trainer_service.protocols import Baseline, Embedded, Projected
 from trainer_service.tasks.data import TaskData, majority_share
 
 _HEAD_STD = 0.02
-"""Spread of the head's first weights, as transformers draws them."""
+"""Standard deviation of the head's initial weights, as in transformers."""
 
 _MOST_TOKENS = 16_384
-"""Tokens in one forward without gradients, candidates and rows multiplied."""
+"""Maximum tokens (over candidates and rows) per forward pass without gradients."""
 
 _MOST_DIFFERENTIATED = 4_096
-"""The same with gradients, which keep what each layer made of them."""
+"""Maximum tokens per pass with gradients, which keep activations in memory."""
 
 _SPEC = "spec.objective.prompt_tuning"
 
 
 class Pieces(NamedTuple):
-    """What parameters [..., rows, width] are made of."""
+    """The parts of a parameter tensor [..., rows, width]."""
 
     prompt: Tensor
     """[..., n_tokens, word width]."""
@@ -66,12 +66,12 @@ class PromptTuningObjective:
 
     Args:
         spec: Encoder, length, readout.
-        task: The rows.
-        encoder: The frozen encoder, on the device that the parameters shall live on.
-        check: Called between the batches of a scoring; may raise to end it.
+        task: The sampled rows.
+        encoder: The frozen encoder; the parameters are kept on its device.
+        check: Called between batches when scoring; may raise to abort.
 
     Raises:
-        InvalidInput: The prompt does not fit the encoder, or `initial_text` the prompt.
+        InvalidInput: The prompt is too long for the encoder, or `initial_text` is invalid.
         Unsupported: peft is not installed.
     """
 
@@ -111,8 +111,8 @@ class PromptTuningObjective:
         if room < LEAST_TEXT_TOKENS:
             raise InvalidInput.field(
                 f"{_SPEC}.n_tokens",
-                f"leaves {room} of {longest} tokens for the text; at least {LEAST_TEXT_TOKENS} "
-                "are needed",
+                f"leaves {room} of {longest} tokens for the text; the minimum is "
+                f"{LEAST_TEXT_TOKENS}",
                 reason="PROMPT_TOO_LONG",
             )
         task = self._task
@@ -122,7 +122,7 @@ class PromptTuningObjective:
         if train.first_ids != {self._encoder.start_id}:
             raise InvalidInput.field(
                 f"{_SPEC}.encoder",
-                "its tokenizer adds no start token to inputs",
+                "the encoder's inputs do not begin with its CLS token",
                 reason="MODEL_UNSUITABLE",
             )
         return train, selection, test
@@ -138,7 +138,7 @@ class PromptTuningObjective:
         )
 
     def logits(self, parameters: Tensor, batch: TokenBatch) -> Tensor:
-        """[k, *shape] → [k, rows, classes]; differentiable."""
+        """Logits [k, rows, classes] of parameters [k, *shape]; differentiable."""
         pieces = self._pieces(parameters)
         count, rows = len(parameters), len(batch.ids)
         words = self._encoder.word_embeddings[batch.ids]
@@ -148,7 +148,7 @@ class PromptTuningObjective:
                 0, 1
             )
         }
-        if batch.segments is not None:  # the prompt is of the first, as in PEFT
+        if batch.segments is not None:  # the prompt gets token type 0, as in PEFT
             inputs["token_type_ids"] = self._behind_prompt(batch.segments, 0).repeat(count, 1)
         mask = self._behind_prompt(batch.mask, 1).repeat(count, 1)
         read = self._read(self._encoder.hidden(mask, **inputs), batch.mask.repeat(count, 1))
@@ -158,11 +158,11 @@ class PromptTuningObjective:
         return functional.pad(values, (self._spec.n_tokens, 0), value=fill)
 
     def _tokens(self, batch: TokenBatch) -> int:
-        """Tokens of a batch behind one candidate's prompt."""
+        """Tokens of a batch for one candidate, prompts included."""
         return max(1, batch.ids.numel() + len(batch.ids) * self._spec.n_tokens)
 
     def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """[batch, prompt and text, hidden size] and the text's mask → [batch, hidden size]."""
+        """Reads out [batch, hidden size] from [batch, prompt and text, hidden size]."""
         if self._spec.readout is Readout.FIRST:
             return hidden[:, 0]
         if self._spec.readout is Readout.CLS:
@@ -171,7 +171,7 @@ class PromptTuningObjective:
         return (hidden[:, self._spec.n_tokens :] * weights).sum(1) / weights.sum(1)
 
     def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the mean cross-entropy, in nats, of train rows [batch]."""
+        """Mean cross-entropy, in nats, of the train rows [batch], and its gradients."""
         batch = self._train.take(rows)
 
         def losses(points: Tensor) -> Tensor:
@@ -181,16 +181,16 @@ class PromptTuningObjective:
         return gradients_of(losses, parameters, at_once)
 
     def score(self, parameters: Tensor) -> list[Score]:
-        """[k, *shape] → k scores on the whole selection split."""
+        """Scores [k, *shape] on the whole selection split."""
         return self._score_on(parameters, self._selection)
 
     def test(self, parameters: Tensor) -> Score | None:
-        """[*shape] → score on *test*; None where there is none."""
+        """Scores [*shape] on *test*; None without test rows."""
         return self._score_on(parameters.unsqueeze(0), self._test)[0] if len(self._test) else None
 
     @torch.no_grad()
     def _score_on(self, parameters: Tensor, rows: TokenRows) -> list[Score]:
-        """Rows in batches, and as many candidates at once as memory allows."""
+        """Scores in batches of rows and candidates, bounded by `_MOST_TOKENS`."""
         losses, hits = [], []
         for batch in rows.batches(_MOST_TOKENS, self._spec.n_tokens):
             parts = []
@@ -210,12 +210,11 @@ class PromptTuningObjective:
         return losses_and_hits(logits, batch.labels)[0], logits.argmax(-1)
 
     def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
-        """What the encoder makes of the words."""
+        """The encoder's embeddings of the texts."""
         return self._encoder.encode(texts)
 
     def baseline(self) -> Baseline:
-        """The share of the most frequent class of *test*: a head that was not trained says
-        nothing."""
+        """Majority-class accuracy on *test*; no zero-shot score, because the head is untrained."""
         return Baseline(zero_shot=None, majority_accuracy=majority_share(self._task.test))
 
     # -- words --------------------------------------------------------------------------------
@@ -224,7 +223,7 @@ class PromptTuningObjective:
         return parameters[..., : self._spec.n_tokens, : self._encoder.width]
 
     def project(self, parameters: Tensor) -> list[Projected]:
-        """[k, *shape] → k projections of the prompts."""
+        """Projects the prompts of [k, *shape] to words."""
         found = self._words.nearest(self._prompt(parameters))
         return [
             Projected(text=self._words.text(ids), ids=tuple(ids), distance=distance)
@@ -232,12 +231,12 @@ class PromptTuningObjective:
         ]
 
     def toward(self, start: Tensor, parameters: Tensor) -> list[str]:
-        """[*shape], [k, *shape] → words nearest, by cosine, to the prompts' displacements."""
+        """Words nearest, by cosine, to the prompts' displacements from `start`."""
         found = self._words.toward(self._prompt(start), self._prompt(parameters))
         return [self._words.text(ids) for ids in found]
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """`initial_text`, random whole words where it does not reach, and a small random head."""
+        """Embeds `initial_text`, fills the rest with random whole words, and draws a small head."""
         start = torch.zeros(self.shape, device=self.device)
         ids = self._words.random_ids(generator, self._spec.n_tokens)
         self._prompt(start).copy_(self._words.vectors(ids))
@@ -251,14 +250,14 @@ class PromptTuningObjective:
         return self._words.random_proposal(generator)
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
-        """A prompt with the mean and spread of the whole words; the incumbent's head."""
+        """Samples a prompt with the mean and deviation of the whole words; keeps the head."""
         drawn = incumbent.detach().clone()
         prompt = self._prompt(drawn)
         prompt.copy_(self._words.random_vectors(generator, prompt.shape))
         return drawn
 
     def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
-        """Ids for the first positions; the other positions and the head are the incumbent's.
+        """Embeds ids at the first positions; keeps the incumbent's other positions and head.
 
         Raises:
             ProposalRejected: There are more ids than positions.
@@ -269,10 +268,10 @@ class PromptTuningObjective:
         return placed
 
     def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
-        """Words for the prompt, or raw parameters of the whole shape, head included.
+        """Embeds words in the prompt, or raw parameters of the whole shape, head included.
 
         Raises:
-            ProposalRejected: Empty, too long, malformed.
+            ProposalRejected: The proposal is empty, too long or malformed.
         """
         if proposal.parameters is not None:
             raw = raw_parameters(proposal, self.shape, self.device)
@@ -281,7 +280,7 @@ class PromptTuningObjective:
         return Embedded(self.embed_ids(ids, incumbent), tuple(range(len(ids))))
 
     def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
-        """See `Objective`; of the prompt, not of the head."""
+        """See `Objective`; hints cover the prompt, not the head."""
         _, (gradient,) = self.gradients(parameters[None], rows)
         prompt = self._prompt(parameters.detach())
         return self._words.hints(prompt[None], self._prompt(gradient)[None], count)
@@ -289,8 +288,8 @@ class PromptTuningObjective:
     # -- the result ---------------------------------------------------------------------------
 
     def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
-        """Prompt and head, with all that is needed to build the classifier again, and the same as
-        a PEFT adapter."""
+        """Prompt and head as safetensors with metadata to rebuild the classifier, and as a PEFT
+        adapter."""
         (words,) = self.project(parameters.unsqueeze(0))
         prompt, weight, bias = self._pieces(parameters.detach())
         metadata = {

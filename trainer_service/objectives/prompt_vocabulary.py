@@ -1,4 +1,4 @@
-"""The words of soft prompts under one encoder: what every objective with a prompt has in common."""
+"""Converts soft prompts to words and back; shared by the objectives that tune prompts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from trainer_service.encoding.projection import Projections, Vocabulary, WordPro
 from trainer_service.protocols import ProposalRejected
 
 _PADDING, _NEUTRAL = "a", "."
-"""What fills the positions that a proposal leaves, behind it where it is padded and in front of it
-where it stands last."""
+"""Fillers of the positions that a proposal leaves empty: after it for placement `PADDED`, before it
+for `LAST`."""
 
 
 class PromptVocabulary:
-    """Words ↔ vectors of one soft prompt.
+    """Converts between words, token ids and vectors of a soft prompt.
 
     Args:
-        encoder: Whose tokens and word embeddings.
+        encoder: Supplies the tokens and word embeddings.
         n_tokens: Length of the prompt.
-        projection: How vectors are written as words.
+        projection: Settings of the projection to words.
     """
 
     def __init__(self, encoder: TextEncoder, n_tokens: int, projection: Projection) -> None:
@@ -61,27 +61,27 @@ class PromptVocabulary:
         self.constraints = Constraints(
             kind=ProposalKind.TEXT,
             n_tokens=n_tokens,
-            # Rare words are several tokens long, so fewer words than tokens are asked for.
+            # Rare words take several tokens, so the limit on words is below the tokens.
             max_words=max(1, n_tokens * 3 // 4),
         )
-        """What a proposal must satisfy."""
+        """Constraints that a proposal must satisfy."""
 
     def ids(self, text: str) -> list[int]:
         """Token ids of words for one prompt.
 
         Raises:
-            ProposalRejected: Empty, too long, or with a token that is no word.
+            ProposalRejected: The text is empty, too long or contains a special token.
         """
         ids = self._read(text)
         self.require_room(ids)
         return ids
 
     def proposed_ids(self, text: str) -> list[int]:
-        """Token ids of a proposal's words, as the projection's `placement` puts them.
+        """Token ids of a proposal's words, arranged by the projection's `placement`.
 
         Raises:
-            ProposalRejected: Empty, with a token that is no word, or too long where that is not
-                cut.
+            ProposalRejected: The text is empty, contains a special token, or is too long and the
+                placement does not truncate.
         """
         size = self._n_tokens
         if self._placement is Placement.PADDED:
@@ -97,18 +97,18 @@ class PromptVocabulary:
     def _read(self, text: str) -> list[int]:
         ids = self._encoder.token_ids(text)
         if not ids:
-            raise ProposalRejected(ProposalStatus.EMPTY, "no words")
+            raise ProposalRejected(ProposalStatus.EMPTY, "it contains no words")
         if self._encoder.special_ids.intersection(ids):
             raise ProposalRejected(
-                ProposalStatus.MALFORMED, "holds characters or marks that are no words"
+                ProposalStatus.MALFORMED, "it contains unknown characters or special tokens"
             )
         return ids
 
     def initial_ids(self, text: str, field: str) -> list[int]:
-        """Token ids of the spec's `initial_text`, which stands at `field`; none for no text.
+        """Token ids of the spec's `initial_text`; empty without text.
 
         Raises:
-            InvalidInput: They are no words, or too many.
+            InvalidInput: The text is invalid or too long; the violation names `field`.
         """
         try:
             return self.ids(text) if text else []
@@ -116,24 +116,24 @@ class PromptVocabulary:
             raise InvalidInput.field(field, rejected.detail) from None
 
     def require_room(self, ids: Sequence[int]) -> None:
-        """Checks that there are no more ids than positions.
+        """Checks that the ids fit the prompt.
 
         Raises:
-            ProposalRejected: There are.
+            ProposalRejected: There are more ids than positions.
         """
         if len(ids) > self._n_tokens:
             raise ProposalRejected(
                 ProposalStatus.TOO_LONG,
-                f"has {len(ids)} tokens; at most {self._n_tokens} (n_tokens) are allowed",
+                f"got {len(ids)} tokens, at most {self._n_tokens} are allowed",
             )
 
     def vectors(self, ids: Sequence[int] | Tensor) -> Tensor:
-        """Token ids → word embeddings [ids, width]."""
+        """Word embeddings [ids, width] of token ids."""
         index = torch.as_tensor(ids, dtype=torch.int64)
         return self._encoder.word_embeddings[index.to(self._encoder.device)]
 
     def random_ids(self, generator: torch.Generator, count: int) -> Tensor:
-        """int64 [count]: whole words, drawn alike."""
+        """Samples whole words uniformly, int64 [count]."""
         words = self._vocabulary.ids
         return words[torch.randint(len(words), (count,), generator=generator)]
 
@@ -142,27 +142,27 @@ class PromptVocabulary:
         return Proposal(text=self.text(self.random_ids(generator, self._n_tokens).tolist()))
 
     def random_vectors(self, generator: torch.Generator, shape: Sequence[int]) -> Tensor:
-        """[*shape], width last: normal, with the mean and spread that each coordinate has over the
+        """Samples [*shape], width last: normal, with the per-coordinate mean and deviation of the
         whole words."""
         spread, mean = torch.std_mean(self.vectors(self._vocabulary.ids), dim=0)
         noise = torch.randn(tuple(shape), generator=generator).to(self._encoder.device)
         return noise * spread + mean
 
     def hints(self, vectors: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:
-        """The whole words that a gradient speaks for, by position; see `Objective.hints`.
+        """Whole words that the gradient favours, by position; see `Objective.hints`.
 
         Args:
-            vectors: float32 [prompts, positions, width]: the present ones.
-            gradient: Of the loss, the same shape.
-            count: Words a position.
+            vectors: float32 [prompts, positions, width]: the current prompts.
+            gradient: Gradient of the loss, same shape.
+            count: Words per position.
 
         Returns:
-            Scores summed over the prompts; none where the gradient is not finite.
+            Hints with scores summed over the prompts; empty if the gradient is not finite.
         """
         if not bool(torch.isfinite(gradient).all()):
             return ()
         table = self.vectors(self._vocabulary.ids)
-        here = (gradient * vectors).sum((0, -1))  # what the present vectors contribute
+        here = (gradient * vectors).sum((0, -1))  # contribution of the current vectors
         scores = gradient.sum(0) @ table.T - here.unsqueeze(-1)
         best = torch.topk(scores, min(count, len(table)), largest=False)
         chosen = self._vocabulary.ids.to(best.indices.device)[best.indices].tolist()
@@ -182,13 +182,13 @@ class PromptVocabulary:
         )
 
     def nearest(self, vectors: Tensor) -> Projections:
-        """[k, positions, width] → the nearest tokens; cheap for consecutive snapshots."""
+        """Nearest tokens of [k, positions, width]; fast for consecutive snapshots."""
         return self._projector.nearest(vectors)
 
     def toward(self, start: Tensor, vectors: Tensor) -> list[list[int]]:
-        """[positions, width], [k, positions, width] → tokens nearest to the displacements."""
+        """Tokens nearest to the displacements of [k, positions, width] from `start`."""
         return self._projector.toward(start, vectors)
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of tokens; whole words come back as the same tokens."""
+        """Text of token ids; text of whole words is tokenised to the same ids."""
         return self._projector.text(ids)

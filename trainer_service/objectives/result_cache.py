@@ -1,4 +1,4 @@
-"""A cache of model results by parameter, so that scored parameters need no second forward pass."""
+"""Cache of results for recently scored parameters, to avoid computing them twice."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 class ResultCache:
-    """Remembers one result for each parameter, within bounds; the oldest go first."""
+    """Caches one result per parameter, up to 64 MiB; evicts the oldest first."""
 
     def __init__(self) -> None:
         self._results: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def keep(self, parameters: Tensor, results: Tensor) -> None:
-        """[k, *shape] and what came of them, [k, ...]."""
+        """Stores results [k, ...] of parameters [k, *shape]."""
         for key, result in zip(_keys(parameters), results, strict=True):
             self._results[key] = result
             self._results.move_to_end(key)
@@ -28,7 +28,7 @@ class ResultCache:
             self._results.popitem(last=False)
 
     def get(self, parameters: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """[k, *shape] → [k, ...]: as remembered, or computed now."""
+        """Results [k, ...] of parameters [k, *shape], from the cache or computed now."""
         keys = _keys(parameters)
         missing = [i for i, key in enumerate(keys) if key not in self._results]
         found = {i: self._results[keys[i]] for i in range(len(keys)) if i not in missing}

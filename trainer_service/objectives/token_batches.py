@@ -1,4 +1,4 @@
-"""Labelled rows as padded tokens on the device, and batches of them."""
+"""Labelled rows as padded token ids on the device, in batches."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from trainer_service.tasks.data import Row
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Some rows, as an encoder reads them."""
+    """A batch of tokenised rows."""
 
     ids: Tensor
-    """int64 [rows, tokens], marks included, padded on the right."""
+    """int64 [rows, tokens], special tokens included, padded on the right."""
     mask: Tensor
     """int64 [rows, tokens]: 1 for a token, 0 for padding."""
     segments: Tensor | None
-    """int64 [rows, tokens]: which of two texts a token is of; None where a model tells no segments
-    apart."""
+    """int64 [rows, tokens]: token types (0 first text, 1 second text); None for models without
+    token types."""
     labels: Tensor
     """int64 [rows]."""
 
 
 class TokenRows:
-    """The rows of one split.
+    """The tokenised rows of one split.
 
     Args:
         rows: Texts and labels.
-        encoder: Whose tokens.
-        max_length: Longest input in tokens; longer texts are cut.
+        encoder: Supplies the tokenizer and the device.
+        max_length: Maximum input length in tokens; longer texts are truncated.
     """
 
     def __init__(self, rows: Sequence[Row], encoder: TextEncoder, max_length: int) -> None:
@@ -57,7 +57,7 @@ class TokenRows:
 
     @property
     def first_ids(self) -> set[int]:
-        """What inputs begin with."""
+        """Set of the inputs' first token ids."""
         return set(self._ids[:, 0].tolist()) if len(self) else set()
 
     def _padded(self, rows: Sequence[list[int]], fill: int, device: torch.device) -> Tensor:
@@ -65,17 +65,17 @@ class TokenRows:
         return torch.tensor(padded, dtype=torch.int32, device=device)
 
     def take(self, rows: Tensor) -> TokenBatch:
-        """The rows of these indices, int64 [batch], in their order."""
-        # Trimming to the longest row of the batch would make the host wait for another device.
+        """Batch of the rows with these indices, int64 [batch], in that order."""
+        # On an accelerator, trimming to the longest row of the batch would force a host sync.
         on_host = rows.device.type == "cpu"
         return self._batch(rows, int(self._sizes[rows].max()) if on_host else self._longest)
 
     def batches(self, most_tokens: int, beside: int) -> Iterator[TokenBatch]:
-        """All rows, those of like length together; decided by the rows alone.
+        """Yields all rows in batches of similar length; the batches depend on the rows alone.
 
         Args:
-            most_tokens: Of one batch, padding included.
-            beside: Tokens that are added to each row.
+            most_tokens: Maximum tokens per batch, padding included.
+            beside: Tokens that the caller adds to each row.
         """
         begin = 0
         while begin < len(self._order):

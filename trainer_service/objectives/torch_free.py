@@ -1,4 +1,4 @@
-"""Constants and checks of the objectives for modules that must not import torch."""
+"""Constants and checks of the objectives for code that must not import torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mentorgrad.domain.spec import PromptTuning
 from mentorgrad.errors import InvalidInput, Unsupported
 
 ARTIFACT = "prompt.safetensors"
-"""The file that every finished run leaves."""
+"""Artifact file of every finished run."""
 
 FUNCTION_BOUNDS: dict[str, tuple[float, float]] = {
     "rastrigin": (-5.12, 5.12),
@@ -16,26 +16,26 @@ FUNCTION_BOUNDS: dict[str, tuple[float, float]] = {
     "rosenbrock": (-5.0, 10.0),
     "levy": (-10.0, 10.0),
 }
-"""Function → least and greatest value of every variable, as in Surjanovic and Bingham, "Virtual
+"""Lower and upper bound of every variable by function name, as in Surjanovic and Bingham, "Virtual
 Library of Simulation Experiments: Test Functions and Datasets"."""
 
 LEAST_DIMENSIONS: dict[str, int] = {"rosenbrock": 2}
-"""Functions that need more than one variable."""
+"""Minimum number of variables, for functions that need more than one."""
 
 LEAST_TEXT_TOKENS = 3
-"""What a soft prompt must leave to a text: its marks and one token."""
+"""Minimum tokens that the soft prompt must leave for a text: start, end and one token."""
 
 
 def prompt_tuning_length(objective: PromptTuning, encoder_limit: int) -> int:
-    """Where inputs are cut, prompt and marks included."""
+    """Maximum input length in tokens, prompt and special tokens included."""
     return min(objective.max_length, encoder_limit)
 
 
 def require_peft() -> None:
-    """Checks that a tuned prompt can be exported, before any time is spent on tuning it.
+    """Checks, before a run starts, that a tuned prompt can be exported.
 
     Raises:
-        Unsupported: It cannot: peft is not installed.
+        Unsupported: peft is not installed.
     """
     if importlib.util.find_spec("peft") is None:
         raise Unsupported(
@@ -45,9 +45,10 @@ def require_peft() -> None:
 
 
 def not_executed() -> InvalidInput:
-    """The error for the objective ``external``, which only the user's own program executes."""
+    """Error for the objective ``external``, which only the user's own program can execute."""
     return InvalidInput.field(
         "spec.objective.external",
-        "is executed by its own program; import what that recorded, or choose another objective",
+        "the trainer does not execute external runs; import the log that your program recorded, "
+        "or choose another objective",
         reason="EXECUTED_ELSEWHERE",
     )

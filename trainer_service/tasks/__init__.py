@@ -1,1 +1,1 @@
-"""Data sets: built in, or from files under a server's data roots. Nothing here imports torch."""
+"""Loads tasks: built-in data sets and files under the server's data roots. Imports no torch."""

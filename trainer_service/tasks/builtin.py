@@ -1,4 +1,4 @@
-"""The tasks that come with the trainer: a folder each, beside this module."""
+"""The built-in tasks. Each is a subfolder of this package with a card and one file per split."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def load_builtin(name: str, path: str = "spec.task.name") -> Source:
-    """One built-in task.
+    """Loads a built-in task.
 
     Args:
         name: One of `builtin_names`.
-        path: Where the name stands in the request.
+        path: Path of the name field in the request, for violations.
 
     Raises:
-        InvalidInput: There is no such task.
+        InvalidInput: No built-in task has this name.
     """
     if name not in builtin_names():
         known = ", ".join(builtin_names())
         raise InvalidInput.field(
             path,
-            f"{name!r} is not a built-in task; known: {known}; for one of your own, give `data`",
+            f"{name!r} is not a built-in task; known: {known}; to use your own files, set `data`",
             reason="TASK_NOT_FOUND",
         )
     card = json.loads((_HERE / name / "task.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a task is once it is read: labelled rows in three splits that never mix."""
+"""Labelled rows, and tasks before and after sampling: train, selection and test splits."""
 
 from __future__ import annotations
 
@@ -18,59 +18,59 @@ class Row:
     label: int
     """Index into the task's label words."""
     pair: str = ""
-    """A second text, if the task has one."""
+    """Second text of a text pair; empty if the task has none."""
 
     @property
     def joined(self) -> str:
-        """What an encoder reads: both texts with a space between."""
+        """Input of an encoder: both texts, separated by a space."""
         return f"{self.text} {self.pair}" if self.pair else self.text
 
     @property
     def identity(self) -> str:
-        """The text without differences of case and white space; equal rows are one row."""
+        """Case-folded text with normalised white space; equal for duplicate rows."""
         return "\x1f".join(" ".join(part.casefold().split()) for part in (self.text, self.pair))
 
 
 @dataclass(frozen=True)
 class Source:
-    """A task as its files hold it, before rows are drawn."""
+    """A task as read from its files, before sampling."""
 
     name: str
-    """Its name."""
+    """Task name."""
     description: str
-    """What the texts are classified by, in one line."""
+    """One line that says what the texts are classified by."""
     labels: tuple[str, ...]
     """Label words."""
     train: tuple[Row, ...]
-    """Rows to draw train from, and selection where that has no file."""
+    """Rows to sample train from, and selection too if it has no file."""
     selection: tuple[Row, ...] | None
-    """Rows of the selection file, if there is one."""
+    """Rows of the selection file; None without one."""
     test: tuple[Row, ...]
     """Rows of the test file; empty without one."""
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task as one run sees it."""
+    """The sampled rows of one run, in three disjoint splits."""
 
     name: str
-    """Its name."""
+    """Task name."""
     description: str
-    """What the texts are classified by, in one line."""
+    """One line that says what the texts are classified by."""
     labels: tuple[str, ...]
     """Label words."""
     train: tuple[Row, ...]
-    """What gradients see."""
+    """Rows that gradients are computed on."""
     selection: tuple[Row, ...]
-    """What candidates are scored on."""
+    """Rows that candidates are scored on."""
     test: tuple[Row, ...]
-    """What is touched once, at the end; may be empty."""
+    """Rows that the final result is scored on, once; may be empty."""
     dropped: int = 0
-    """Rows left out because their text stands in another split, or twice in one."""
+    """Rows left out because their text also occurs in another split, or earlier in the same one."""
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, over the labels and the rows of all splits."""
+        """Hex SHA-256 over the labels and the rows of all splits."""
         splits = [
             [[row.text, row.pair, row.label] for row in rows]
             for rows in (self.train, self.selection, self.test)

@@ -1,8 +1,8 @@
-"""Rows from JSONL, CSV and parquet files under a server's data roots.
+"""Reads rows from JSONL, JSON, CSV, TSV and parquet files under the server's data roots.
 
-Everything that can be wrong with a file is an `InvalidInput` at the field that names it, and says
-which line and column. A path that leaves the roots, by ``..``, absolutely or through a symbolic
-link, is answered in the same words as one that does not exist.
+Every problem with a file raises `InvalidInput` for the field that names the file; the message says
+which line and column. A path that leaves the roots (through ``..``, an absolute path or a symbolic
+link) gets the same message as a file that does not exist.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mentorgrad.errors import InvalidInput, Unsupported
 from trainer_service.tasks.data import Row
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""Largest file that is read."""
+"""Maximum file size, in bytes."""
 MAX_ROWS = 500_000
-"""Most rows of a file."""
+"""Maximum rows per file."""
 MAX_TEXT_CHARACTERS = 100_000
-"""Longest text of a row."""
+"""Maximum length of a text, in characters."""
 MAX_PARQUET_BYTES = 1024 * 1024 * 1024
-"""Most bytes of a parquet file once it is decompressed."""
+"""Maximum decompressed size of a parquet file, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,22 @@ class FileReader:
     """Reads the files of one task."""
 
     columns: DataFiles
-    """Names of the columns."""
+    """The task's files and column names."""
     labels: tuple[str, ...]
-    """Label words, which label columns may hold instead of indices."""
+    """Label words; a label column may hold these instead of indices."""
     roots: tuple[Path, ...]
-    """Folders that files must lie in."""
+    """Data roots: folders that may be read."""
 
     def read(self, name: str, field: str) -> tuple[Row, ...]:
-        """All rows of a file.
+        """Reads all rows of a file.
 
         Args:
             name: Path relative to one of the roots.
             field: Full path of the field that holds `name`, for example ``spec.task.data.train``.
 
         Raises:
-            InvalidInput: The file is absent, not allowed, too large or malformed.
-            Unsupported: Parquet, and pyarrow is not installed.
+            InvalidInput: The file is missing, not allowed, too large or malformed.
+            Unsupported: The file is parquet and pyarrow is not installed.
         """
         path = resolve_data_file(name, self.roots, field)
         rows: list[Row] = []
@@ -94,24 +94,25 @@ class FileReader:
             return value
         raise MalformedError(
             f"{where}: column {self.columns.label_field!r}: {str(value)[:80]!r} is neither a label "
-            f"word nor an index from 0 to {len(self.labels) - 1}"
+            f"word nor a class index from 0 to {len(self.labels) - 1}"
         )
 
 
 class MalformedError(Exception):
-    """A file's content is not what it should be; says where."""
+    """The content of a file is malformed; the message says where."""
 
 
 def resolve_data_file(name: str, roots: Sequence[Path], field: str) -> Path:
-    """The file that `name` stands for, if it lies in a root once symbolic links are resolved.
+    """Finds the file `name` in the data roots, after resolving symbolic links.
 
     Raises:
-        InvalidInput: There is none, it is not a file, it is too large, or it is outside.
+        InvalidInput: The file does not exist, is outside the roots, is not a regular file or is too
+            large; or the server has no data roots.
     """
     if not roots:
         raise InvalidInput.field(
             field,
-            "this server allows no data files; start it with a data root",
+            "this server has no data roots, so it reads no data files; start it with a data root",
             reason="DATA_NOT_ALLOWED",
         )
     for root in roots:
@@ -121,12 +122,12 @@ def resolve_data_file(name: str, roots: Sequence[Path], field: str) -> Path:
             if not path.is_relative_to(base) or not path.is_file():
                 continue
             size = path.stat().st_size
-        except (OSError, ValueError, RuntimeError):  # NUL, too long a name, a loop of links
+        except (OSError, ValueError, RuntimeError):  # NUL byte, name too long, loop of links
             continue
         if size > MAX_FILE_BYTES:
             raise InvalidInput.field(
                 field,
-                f"{name}: has {size} bytes, more than the {MAX_FILE_BYTES} allowed",
+                f"{name}: has {size} bytes; the limit is {MAX_FILE_BYTES}",
                 reason="DATA_TOO_LARGE",
             )
         return path
@@ -140,8 +141,8 @@ _Reader = Callable[[Path, Sequence[str]], Iterator[tuple[str, Mapping[str, Any]]
 
 def _text(value: Any, column: str, where: str) -> str:
     if not isinstance(value, str):
-        kind = "empty" if value is None else f"a {type(value).__name__}"
-        raise MalformedError(f"{where}: column {column!r} must be a text, and is {kind}")
+        kind = "no value" if value is None else type(value).__name__
+        raise MalformedError(f"{where}: column {column!r} must be a string, got {kind}")
     text = value.strip()
     if not text:
         raise MalformedError(f"{where}: column {column!r} is empty")
@@ -153,15 +154,17 @@ def _text(value: Any, column: str, where: str) -> str:
 
 
 def records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where it stands, and the record, for each record of a JSON, CSV, TSV or parquet file.
+    """Yields (position, record) for each record of a JSONL, JSON, CSV, TSV or parquet file.
+
+    A position is text for error messages, such as ``line 3``.
 
     Args:
         path: The file.
-        columns: Those that are wanted; others may be left out.
+        columns: Columns to read; the records may lack others.
 
     Raises:
-        MalformedError: The file is not what its name says, or lacks a column.
-        Unsupported: Parquet, and pyarrow is not installed.
+        MalformedError: The content does not match the file's suffix, or a column is missing.
+        Unsupported: The file is parquet and pyarrow is not installed.
     """
     readers: dict[str, _Reader] = {
         ".jsonl": _jsonl,
@@ -172,19 +175,19 @@ def records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[s
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise MalformedError(f"must end in one of {', '.join(readers)}")
+        raise MalformedError(f"unknown file type; the name must end in one of {', '.join(readers)}")
     return reader(path, columns)
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 text, with or without a byte order mark."""
+    """Yields the lines of a UTF-8 file, with or without a byte order mark."""
     number = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             try:
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError:
-                raise MalformedError(f"line {number}: is not UTF-8") from None
+                raise MalformedError(f"line {number}: not valid UTF-8") from None
 
 
 def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -195,14 +198,14 @@ def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[st
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             detail = getattr(error, "msg", "nested too deeply")
-            raise MalformedError(f"line {number}: is not JSON ({detail})") from None
+            raise MalformedError(f"line {number}: not valid JSON ({detail})") from None
         if not isinstance(record, dict):
             raise MalformedError(f"line {number}: must be a JSON object")
         yield f"line {number}", record
 
 
 def _json(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A list of objects, or in spite of its name one object a line."""
+    """A JSON array of objects, or JSONL: some data sets name such files ``.json``."""
     first = next((line.lstrip() for line in _lines(path) if line.strip()), "")
     if not first.startswith("["):
         yield from _jsonl(path, columns)
@@ -211,7 +214,7 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str
         found = json.loads("".join(_lines(path)))
     except (ValueError, RecursionError) as error:
         detail = getattr(error, "msg", "nested too deeply")
-        raise MalformedError(f"is not JSON ({detail})") from None
+        raise MalformedError(f"not valid JSON ({detail})") from None
     for number, record in enumerate(found, start=1):
         if not isinstance(record, dict):
             raise MalformedError(f"item {number}: must be a JSON object")
@@ -228,7 +231,7 @@ def _csv(
                 raise MalformedError(f"line 1: column {column!r} is missing")
         for record in reader:
             yield f"line {reader.line_num}", record
-    except csv.Error as error:  # in the record after the last that was read
+    except csv.Error as error:  # in the record after the last one read
         raise MalformedError(f"line {reader.line_num + 1}: {error}") from None
 
 
@@ -257,4 +260,4 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[
                     yield f"row {number}", record
     except pyarrow.ArrowException as error:
         detail = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MalformedError(f"is not a readable parquet file ({detail})") from None
+        raise MalformedError(f"not a readable parquet file ({detail})") from None

@@ -1,9 +1,7 @@
-"""Tasks from data sets in the hub's layout, as they lie on this machine.
+"""Loads tasks from local copies of Hugging Face data sets (``hf:`` names).
 
-`hub_layout` says which files belong to which split and what the columns mean; the files themselves
-are read under the limits of `files`.
-
-Rows without a label (public test splits have -1) or without a text are left out.
+`hub_layout` finds the files of each split and the columns; `files` reads the files, with its
+limits. Rows without a text or without a label (public test splits have -1) are left out.
 """
 
 from __future__ import annotations
@@ -28,23 +26,23 @@ from trainer_service.tasks.hub_layout import Layout
 from trainer_service.tasks.sampling import hold_out
 
 _VALIDATION = ("validation", "dev", "val", "valid", "validation_matched")
-"""What data sets call their second split, the usual name first."""
+"""Names of the validation split, most common first."""
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
-"""A column in a template."""
+"""Placeholder of a column in a template."""
 
 
 def load_hub(task: Task, roots: Sequence[Path], path: str) -> Source:
-    """A task over a data set of the hub.
+    """Loads a task from a local copy of a Hugging Face data set.
 
     Args:
-        task: With an ``hf:`` name.
-        roots: Folders that are looked in before the hub's cache.
-        path: Where the task stands in the request.
+        task: Its name starts with ``hf:``.
+        roots: Folders to search before the Hugging Face cache.
+        path: Path of the task field in the request, for violations.
 
     Raises:
-        InvalidInput: The data set is not here, or its columns and splits do not make a task.
-        Unsupported: The library ``datasets`` is not installed.
+        InvalidInput: The data set is not on this machine, or its columns or splits do not fit.
+        Unsupported: The package ``datasets`` is not installed.
     """
     try:
         layout = Layout.of(resolve(task.name, roots))
@@ -67,20 +65,20 @@ def load_hub(task: Task, roots: Sequence[Path], path: str) -> Source:
 
 @dataclass(frozen=True)
 class _Mapping:
-    """Which columns make a row."""
+    """How the columns of a data set map to a row's text, pair and label."""
 
     text: str
-    """Column, or a template in which columns stand between braces."""
+    """Text column, or a template with column names in braces."""
     pair: str
-    """Column; empty: none."""
+    """Pair column; empty: none."""
     is_template: bool
     """Whether `text` is a template."""
     label: str
-    """Column."""
+    """Label column."""
     words: tuple[str, ...]
-    """Label words; empty: as they occur."""
+    """Label words in class order; empty: taken from the label column."""
     known: Mapping[str, int]
-    """What a label column may hold → index."""
+    """Maps the strings that the label column may hold to class indices."""
 
     @classmethod
     def of(cls, task: Task, layout: Layout, path: str) -> _Mapping:
@@ -110,7 +108,7 @@ class _Mapping:
         return tuple(dict.fromkeys([*filter(None, texts), self.label]))
 
     def texts(self, record: Mapping[str, Any]) -> tuple[str, str]:
-        """Text and pair of a record; empty where there is none."""
+        """Text and pair of a record; an empty string if missing."""
         if not self.is_template:
             pair = record.get(self.pair) if self.pair else None
             return _stripped(record.get(self.text)), _stripped(pair)
@@ -124,7 +122,9 @@ def _stripped(value: Any) -> str:
 def _no_column(field: str, column: str, layout: Layout) -> InvalidInput:
     known = ", ".join(layout.columns)
     return InvalidInput.field(
-        field, f"there is no column {column!r}; there are: {known}", reason="DATA_MALFORMED"
+        field,
+        f"column {column!r} does not exist; the columns are: {known}",
+        reason="DATA_MALFORMED",
     )
 
 
@@ -135,7 +135,7 @@ def _label_column(layout: Layout, path: str) -> str:
         return "label"
     raise InvalidInput.field(
         f"{path}.hub.label_field",
-        f"cannot be told; the columns are: {', '.join(layout.columns)}",
+        f"cannot be inferred, set it; the columns are: {', '.join(layout.columns)}",
         reason="DATA_MALFORMED",
     )
 
@@ -152,7 +152,7 @@ def _text_columns(wanted: HubData, layout: Layout, label: str, path: str) -> tup
         return found[0], found[1]
     raise InvalidInput.field(
         f"{path}.hub.text_field",
-        f"cannot be told; the columns of texts are: {', '.join(found) or 'none'}",
+        f"cannot be inferred, set it; the text columns are: {', '.join(found) or 'none'}",
         reason="DATA_MALFORMED",
     )
 
@@ -161,7 +161,7 @@ def _text_columns(wanted: HubData, layout: Layout, label: str, path: str) -> tup
 
 
 def _splits(task: Task, mapping: _Mapping, layout: Layout, path: str) -> Source:
-    """Rows for the three splits; see `HubData` for which are taken."""
+    """Reads the rows of the three splits, chosen as `HubData` documents."""
     wanted = task.hub or HubData()
     train = _labelled(wanted.train or "train", mapping, layout, f"{path}.hub.train")
     if not mapping.words:
@@ -198,26 +198,26 @@ def _description(name: str, mapping: _Mapping) -> str:
 
 
 _Labelled = tuple[str, str, Any]
-"""Text, pair, and the label as it stands in the file."""
+"""Text, pair, and the label value from the file."""
 
 
 def _labelled(split: str, mapping: _Mapping, layout: Layout, field: str) -> list[_Labelled]:
     if split not in layout.files:
         raise InvalidInput.field(
             field,
-            f"there is no split {split!r}; there are: {', '.join(layout.files)}",
+            f"split {split!r} does not exist; the splits are: {', '.join(layout.files)}",
             reason="DATA_MALFORMED",
         )
     found = _read(split, mapping, layout)
     if not found:
         raise InvalidInput.field(
-            field, f"the split {split!r} has no row with text and label", reason="TOO_FEW_ROWS"
+            field, f"split {split!r} has no row with a text and a label", reason="TOO_FEW_ROWS"
         )
     return found
 
 
 def _read(split: str, mapping: _Mapping, layout: Layout) -> list[_Labelled]:
-    """Rows with a text and a label."""
+    """Reads the rows of a split that have a text and a label."""
     found: list[_Labelled] = []
     for file in layout.files.get(split, ()):
         try:
@@ -227,10 +227,10 @@ def _read(split: str, mapping: _Mapping, layout: Layout) -> list[_Labelled]:
                 if not text or label is None or label == "" or _is_hidden(label):
                     continue
                 if max(len(text), len(pair)) > MAX_TEXT_CHARACTERS:
-                    raise MalformedError(f"{where}: has more than {MAX_TEXT_CHARACTERS} characters")
+                    raise MalformedError(f"{where}: text exceeds {MAX_TEXT_CHARACTERS} characters")
                 found.append((text, pair, label))
                 if len(found) > MAX_ROWS:
-                    raise MalformedError(f"the split {split!r} has more than {MAX_ROWS} rows")
+                    raise MalformedError(f"split {split!r} has more than {MAX_ROWS} rows")
         except MalformedError as error:
             raise MalformedError(f"{file.name}: {error}") from None
     return found
@@ -241,7 +241,11 @@ def _is_hidden(label: Any) -> bool:
 
 
 def _with_words_of(rows: Sequence[_Labelled], mapping: _Mapping, path: str) -> _Mapping:
-    """Label words as they occur, where the column holds words (or true and false)."""
+    """Takes the label words from a label column of strings or booleans.
+
+    Raises:
+        InvalidInput: The column holds other values.
+    """
     values = {label for *_, label in rows}
     if values <= {True, False} and all(isinstance(value, bool) for value in values):
         return replace(mapping, words=("false", "true"), known={})
@@ -250,7 +254,7 @@ def _with_words_of(rows: Sequence[_Labelled], mapping: _Mapping, path: str) -> _
         return replace(mapping, words=words, known={w: i for i, w in enumerate(words)})
     raise InvalidInput.field(
         f"{path}.labels",
-        f"the column {mapping.label!r} holds numbers without names; give the label words in their "
+        f"column {mapping.label!r} holds numbers without class names; set the label words in class "
         "order",
     )
 
@@ -268,6 +272,6 @@ def _index(label: Any, mapping: _Mapping) -> int:
     if isinstance(label, (bool, int)) and 0 <= label < len(mapping.words):
         return int(label)
     raise MalformedError(
-        f"column {mapping.label!r}: {str(label)[:80]!r} is neither a label word nor an index from "
-        f"0 to {len(mapping.words) - 1}"
+        f"column {mapping.label!r}: {str(label)[:80]!r} is neither a label word nor a class index "
+        f"from 0 to {len(mapping.words) - 1}"
     )

@@ -1,7 +1,7 @@
-"""Which files of a data set in the hub's layout hold which split, and what their columns are.
+"""Splits, files and columns of a local Hugging Face data set.
 
-The library ``datasets`` reads the layout: cards, configurations, names of splits. Nothing is
-downloaded and no code of a data set is run: its files must be its own.
+The package ``datasets`` reads the card, the configurations and the split names. Nothing is
+downloaded and no code of the data set runs. Data files outside the data set's folder are rejected.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _TEXT_TYPES = ("string", "large_string")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files hold which split, and what their columns are."""
+    """Files of each split, and the columns of a data set."""
 
     files: Mapping[str, tuple[Path, ...]]
-    """By split."""
+    """Maps a split to its files."""
     columns: tuple[str, ...]
-    """In order."""
+    """All columns, in file order."""
     texts: tuple[str, ...]
-    """The columns that hold texts."""
+    """String columns."""
     names: Mapping[str, tuple[str, ...]]
-    """Column of class labels → their names in order."""
+    """Maps a class label column to its class names in order."""
 
     @classmethod
     def of(cls, found: LocalDataSet) -> Layout:
         """Reads the layout.
 
         Raises:
-            MalformedError: It has no data files, or others than its own.
-            Unsupported: The library ``datasets`` is not installed.
+            MalformedError: The data set has no data files, or refers to files outside its folder.
+            Unsupported: The package ``datasets`` is not installed.
         """
         datasets = _library()
         _require_plain_card(found.folder)
@@ -47,7 +47,7 @@ class Layout:
             files, features = _read(datasets, found)
         except (MalformedError, Unsupported):
             raise
-        except Exception as error:  # cards and schemas are anybody's, and so is what they cause
+        except Exception as error:  # an untrusted card or schema can raise anything
             said = first_line(error).replace(str(found.folder), found.folder.name)
             raise MalformedError(said) from None
         class_label = datasets.ClassLabel
@@ -62,7 +62,7 @@ class Layout:
 def _read(
     datasets: Any, found: LocalDataSet
 ) -> tuple[dict[str, tuple[Path, ...]], Mapping[str, Any]]:
-    """Files by split, and features by column."""
+    """Returns the files by split and the features by column."""
     with tempfile.TemporaryDirectory() as nothing_is_kept:
         builder = datasets.load_dataset_builder(
             str(found.folder), found.config, cache_dir=nothing_is_kept
@@ -90,7 +90,7 @@ def _library() -> Any:
 
 
 def _require_plain_card(folder: Path) -> None:
-    """A card may name the files of each split; they must be the data set's own."""
+    """Rejects a card (README.md) that refers to files outside the data set."""
     card = folder / "README.md"
     if not card.is_file():
         return
@@ -98,11 +98,11 @@ def _require_plain_card(folder: Path) -> None:
 
     try:
         data = metadata_load(card) or {}
-    except Exception:  # the YAML reader's own errors; its content is anybody's
-        raise MalformedError("its README.md has no readable metadata") from None
+    except Exception:  # untrusted YAML can raise anything
+        raise MalformedError("README.md: the YAML metadata cannot be read") from None
     for text in _texts_in(data.get("configs")):
         if "://" in text or "::" in text or text.startswith(("/", "~")) or ".." in text:
-            raise MalformedError(f"its README.md names files outside of it: {text[:80]!r}")
+            raise MalformedError(f"README.md refers to files outside the data set: {text[:80]!r}")
 
 
 def _texts_in(value: Any) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def _owned_folder(folder: Path) -> Path:
-    """What links may lead to: the folder itself, or in a cache the blobs of all its revisions."""
+    """Folder that symbolic links must stay in: the data set's own, or its root in the cache."""
     folder = folder.resolve()
     cached = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("datasets--")
     return folder.parents[1] if cached else folder
@@ -126,14 +126,14 @@ def _owned_folder(folder: Path) -> Path:
 def _data_file(name: str, inside: Path) -> Path:
     path = Path(name)
     if not path.resolve().is_relative_to(inside) or not path.is_file():
-        raise MalformedError(f"{path.name} does not lie within the data set")
+        raise MalformedError(f"{path.name} is outside the data set or not a regular file")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise MalformedError(f"{path.name} has more than {MAX_FILE_BYTES} bytes")
     return path
 
 
 def _features(datasets: Any, file: Path) -> Mapping[str, Any]:
-    """Of a file: a parquet file's own, or as its first record looks."""
+    """Features of a file: the parquet schema, or inferred from the first record."""
     if file.suffix == ".parquet":
         import pyarrow.parquet
 

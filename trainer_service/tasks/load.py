@@ -1,4 +1,4 @@
-"""Loads the task that a spec names and draws the rows of a run."""
+"""Loads the task of a spec and samples the rows of a run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from trainer_service.tasks.sampling import draw
 def load_task(
     task: Task, seed: int, data_roots: Sequence[Path], path: str = "spec.task"
 ) -> TaskData:
-    """Reads a task and draws its rows.
+    """Reads a task and samples its rows.
 
     Args:
-        task: Which, and how many rows.
-        seed: Decides which rows.
-        data_roots: Folders that a task's own files must lie in.
-        path: Where the task stands in the request.
+        task: Names the data set or its files, and the number of rows.
+        seed: Seed of the sampling.
+        data_roots: Folders that data files may be read from.
+        path: Path of the task field in the request, for violations.
 
     Raises:
-        InvalidInput: The task is not known, or a file of it is absent, malformed or too small.
-        Unsupported: Parquet files and no pyarrow, or an ``hf:`` name and no datasets.
+        InvalidInput: The task is unknown, or one of its files is missing, malformed or too small.
+        Unsupported: A parquet file needs pyarrow, or an ``hf:`` name needs ``datasets``, and the
+            package is not installed.
     """
     if task.data:
         source = _own(task, task.data, data_roots, path)

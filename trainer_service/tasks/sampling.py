@@ -1,7 +1,7 @@
-"""Few-shot sampling by seed, and the rule that keeps the three splits apart.
+"""Seeded few-shot sampling of disjoint train, selection and test splits.
 
-A row is chosen by the hash of the seed and its text, so the choice depends neither on the order of
-a file nor on a library's random numbers.
+Rows are ranked by a hash of the seed and the text, so the sample depends neither on the order of
+rows in a file nor on a library's random number generator.
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ from trainer_service.tasks.data import Row, Source, TaskData
 def draw(
     source: Source, *, shots: int, selection_rows: int, seed: int, path: str = "spec.task"
 ) -> TaskData:
-    """The rows of one run.
+    """Samples the rows of one run.
 
-    Every text stands in one split only: a text of *test* is dropped from the others, one of
-    *selection* from *train*, and within a split the first of equal texts stays (`Row.identity`).
-    Train takes `shots` rows of each class, or all it has if fewer (0: all). Selection takes up to
-    `selection_rows` of each class from its file; without one, from what train's shots leave:
-    `selection_rows`, or half of what remains if that is fewer. Without a file and with 0 shots,
-    selection takes as many first, and train all the rest.
+    Every text occurs in one split only: texts of *test* are dropped from selection and train, and
+    texts of *selection* from train. Of equal texts within a split (`Row.identity`) the first is
+    kept.
+
+    Train takes `shots` rows per class, or all rows of a class that has fewer (0: all rows).
+    Selection takes up to `selection_rows` rows per class from its file. Without a selection file it
+    takes rows that train leaves: `selection_rows` per class, or half of the remaining rows if that
+    is fewer (at least one). Without a file and with `shots` 0, selection takes its rows first and
+    train takes the rest.
 
     Args:
-        source: The task as its files hold it.
+        source: The task as read from its files.
         shots: Train rows per class; 0: all.
-        selection_rows: Maximum number of selection rows per class.
-        seed: Decides which rows.
-        path: Where the task stands in the request.
+        selection_rows: Maximum selection rows per class.
+        seed: Seed of the sampling.
+        path: Path of the task field in the request, for violations.
 
     Raises:
-        InvalidInput: A class has no rows left in train or selection.
+        InvalidInput: A class has no rows in train or selection.
     """
     test = _unique(source.test, ())
     kept_selection = _unique(source.selection or (), test)
@@ -61,7 +64,11 @@ def draw(
         _require_every_class(selection, source, f"{files}.selection", "selection")
     else:
         _require_every_class(
-            selection, source, f"{path}.shots", "selection", "; lower `shots` or give a file"
+            selection,
+            source,
+            f"{path}.shots",
+            "selection",
+            "; lower `shots` or set a selection file",
         )
     _assert_apart(train, selection, test)
     return TaskData(
@@ -76,13 +83,13 @@ def draw(
 
 
 def hold_out(rows: Sequence[Row], classes: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Train and a test split of a fifth of each class: the same rows for every seed."""
+    """Splits rows into train and test: a fifth of each class, the same for every run seed."""
     test = _draw_each(rows, classes, lambda count: count // 5, 0, "hold out")
     return tuple(_unique(rows, test)), tuple(test)
 
 
 def _unique(rows: Iterable[Row], taken: Iterable[Row]) -> list[Row]:
-    """The rows whose text is not among `taken` and did not come before."""
+    """Rows whose text is not in `taken`, without duplicates."""
     seen = {row.identity for row in taken}
     kept = []
     for row in rows:
@@ -95,7 +102,7 @@ def _unique(rows: Iterable[Row], taken: Iterable[Row]) -> list[Row]:
 def _draw_each(
     rows: Sequence[Row], classes: int, count: Callable[[int], int], seed: int, split: str
 ) -> list[Row]:
-    """`count` of the class's size, of each class, in the order of `rows`."""
+    """Samples rows per class, in the order of `rows`; `count` maps class size to sample size."""
 
     def rank(row: Row) -> bytes:
         text = f"{seed}\x1f{split}\x1f{row.identity}"
@@ -116,14 +123,14 @@ def _require_every_class(
         if label not in present:
             raise InvalidInput.field(
                 field,
-                f"class {word!r} has no row left for {split} (texts of another split are "
+                f"class {word!r} has no rows for {split} (texts that another split contains are "
                 f"dropped){remedy}",
                 reason="TOO_FEW_ROWS",
             )
 
 
 def _assert_apart(*splits: Sequence[Row]) -> None:
-    """A last look: no text in two splits."""
+    """Checks that no text occurs in two splits."""
     identities = [row.identity for rows in splits for row in rows]
     if len(set(identities)) != len(identities):
-        raise InternalError("a text stands in two splits")
+        raise InternalError("a text occurs in two splits")

@@ -81,8 +81,8 @@ def copy_of_folder(target: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
-        ((), "no config.json"),
-        (("config.json",), "no tokenizer.json"),
+        ((), "config.json is missing"),
+        (("config.json",), "tokenizer.json is missing"),
         (("config.json", "tokenizer.json"), "no safetensors weights"),
     ],
 )
@@ -109,7 +109,7 @@ def test_an_unknown_pooling_is_refused(tmp_path: Path) -> None:
 def test_broken_json_is_named(tmp_path: Path) -> None:
     folder = copy_of_folder(tmp_path / "model", "tokenizer.json")
     (folder / "config.json").write_text("{")
-    with pytest.raises(InvalidInput, match=r"config\.json is not JSON"):
+    with pytest.raises(InvalidInput, match=r"config\.json is not valid JSON"):
         max_positions(folder)
 
 

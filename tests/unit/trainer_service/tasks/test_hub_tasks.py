@@ -215,10 +215,14 @@ def test_the_other_formats_of_the_hub(tmp_path: Path, name: str, content: str) -
         (Task("hf:super_glue/boolq"), "name", "rte"),
         (Task("hf:nobody/nothing"), "name", "mentorgrad tasks pull hf:nobody/nothing"),
         (Task("hf:super_glue/rte", hub=HubData(train="dev")), "hub.train", "train, validation"),
-        (Task("hf:super_glue/rte", hub=HubData(test="test")), "hub.test", "no row with text and"),
+        (Task("hf:super_glue/rte", hub=HubData(test="test")), "hub.test", "no row with a text and"),
         (Task("hf:super_glue/rte", hub=HubData(text_field="x")), "hub.text_field", "premise, hypo"),
         (Task("hf:super_glue/rte", hub=HubData(label_field="y")), "hub.label_field", "premise"),
-        (Task("hf:super_glue/rte", hub=HubData(template="{z}")), "hub.template", "no column 'z'"),
+        (
+            Task("hf:super_glue/rte", hub=HubData(template="{z}")),
+            "hub.template",
+            "column 'z' does not exist",
+        ),
         (Task("hf:super_glue/rte", labels=("a", "b", "c")), "labels", "has 2 classes, not 3"),
         (Task("hf:super_glue/rte", shots=1000), "shots", "lower `shots`"),
     ],
@@ -241,7 +245,7 @@ def test_what_is_no_task_says_which_field_and_why(
 def test_a_card_cannot_name_files_elsewhere(tmp_path: Path, place: str) -> None:
     write_jsonl(tmp_path / "other/train.jsonl", [{"text": "secret", "label": "a"}])
     card(tmp_path / "org/bad", f"configs:\n- config_name: default\n  data_files: '{place}'")
-    assert "outside of it" in refusal(Task("hf:org/bad"), tmp_path).message
+    assert "outside the data set" in refusal(Task("hf:org/bad"), tmp_path).message
 
 
 def test_links_that_leave_the_data_set_and_scripts_are_refused(tmp_path: Path) -> None:
@@ -250,7 +254,7 @@ def test_links_that_leave_the_data_set_and_scripts_are_refused(tmp_path: Path) -
     folder.mkdir(parents=True)
     (folder / "train.jsonl").symlink_to(tmp_path / "secret.jsonl")
     error = refusal(Task("hf:org/own"), tmp_path / "root")
-    assert "does not lie within the data set" in error.message
+    assert "is outside the data set" in error.message
     (folder / "train.jsonl").unlink()
     (folder / "own.py").write_text("raise SystemExit('code was run')")
     assert refusal(Task("hf:org/own"), tmp_path / "root").reason == "DATA_MALFORMED"

@@ -117,7 +117,7 @@ def test_a_pair_is_one_text() -> None:
     ],
 )
 def test_a_class_without_rows_is_named(given: Source, field: str) -> None:
-    with pytest.raises(InvalidInput, match=r"class 'label[01]' has no row left") as caught:
+    with pytest.raises(InvalidInput, match=r"class 'label[01]' has no rows for") as caught:
         draw(given, shots=4, selection_rows=4, seed=0)
     assert caught.value.violations[0].field == field
 

@@ -122,22 +122,22 @@ def test_labels_may_be_words_or_indices_and_texts_may_come_in_pairs(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "content", "where"),
     [
-        ("a.jsonl", '{"text": "x", "label": 0}\n{"text": \n', "line 2: is not JSON"),
+        ("a.jsonl", '{"text": "x", "label": 0}\n{"text": \n', "line 2: not valid JSON"),
         ("a.jsonl", '{"text": "x", "label": 0}\n[1]\n', "line 2: must be a JSON object"),
         ("a.jsonl", '\n{"text": "x"}\n', "line 2: column 'label' is missing"),
-        ("a.jsonl", '{"text": 5, "label": 0}', "line 1: column 'text' must be a text"),
+        ("a.jsonl", '{"text": 5, "label": 0}', "line 1: column 'text' must be a string"),
         ("a.jsonl", '{"text": " ", "label": 0}', "line 1: column 'text' is empty"),
         ("a.jsonl", '{"text": "x", "label": 2}', "line 1: column 'label': '2'"),
         ("a.jsonl", '{"text": "x", "label": -1}', "line 1: column 'label': '-1'"),
         ("a.jsonl", '{"text": "x", "label": true}', "line 1: column 'label': 'True'"),
-        ("a.jsonl", '{"text": "x", "label": "maybe"}', "neither a label word nor an index"),
-        ("a.jsonl", "[" * 100_000, "line 1: is not JSON"),
+        ("a.jsonl", '{"text": "x", "label": "maybe"}', "neither a label word nor a class index"),
+        ("a.jsonl", "[" * 100_000, "line 1: not valid JSON"),
         ("a.jsonl", "", "has no rows"),
         ("a.csv", "text,labels\nx,0\n", "line 1: column 'label' is missing"),
         ("a.csv", 'text,label\nx,0\n"y,1\n', "line 3"),
         ("a.csv", "text,label\nx,0\ny\n", "line 3: column 'label'"),
         ("a.csv", "", "line 1: column 'text' is missing"),
-        ("a.parquet", "not parquet", "is not a readable parquet file"),
+        ("a.parquet", "not parquet", "not a readable parquet file"),
         ("a.txt", "x", "must end in one of .jsonl, .csv, .parquet"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_malformed_file_says_where(tmp_path: Path, name: str, content: str, wh
 
 def test_bytes_that_are_no_text_say_where(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "x", "label": 0}\n\xff\xfe\n')
-    assert "line 2: is not UTF-8" in refusal(own("a.jsonl"), tmp_path).message
+    assert "line 2: not valid UTF-8" in refusal(own("a.jsonl"), tmp_path).message
 
 
 def test_a_missing_parquet_column_is_named(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_without_roots_no_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limit", "value", "says"),
     [
-        ("MAX_FILE_BYTES", 100, "more than the 100 allowed"),
+        ("MAX_FILE_BYTES", 100, "the limit is 100"),
         ("MAX_ROWS", 5, "has more than 5 rows"),
         ("MAX_TEXT_CHARACTERS", 5, "line 1: column 'text' has more than 5 characters"),
     ],
