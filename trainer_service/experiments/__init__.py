@@ -1,1 +1,1 @@
-"""Experiments: what they compute from their runs. Nothing here imports torch."""
+"""Experiments: expansion into runs, execution and reports. Imports no torch."""

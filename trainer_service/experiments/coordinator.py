@@ -1,4 +1,4 @@
-"""Keeps all running experiments going: one task in the trainer service."""
+"""Background task of the trainer service that advances all running experiments."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from trainer_service.experiments.run_submission import cancel_runs
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-"""How often the store is looked at when nothing wakes the coordinator."""
+"""Poll interval of the store when nothing wakes the coordinator, in seconds."""
 
 QUEUED_PER_SLOT = 2
-"""Runs of an experiment that are queued or running for each slot, where it does not say: one is
-executed and one waits, so that no slot waits for the coordinator."""
+"""Default limit of queued and running runs per slot, for an experiment without `parallel`. One run
+executes and one waits, so no slot idles until the coordinator queues the next run."""
 
 _SWEPT = 50
-"""Latest experiments that are looked at when the service starts."""
+"""Number of latest experiments that are checked when the service starts."""
 
 
 class Coordinator:
-    """Runs on the service's event loop; the store is called in threads.
+    """Advances all running experiments; uses the service's event loop, and threads for the store.
 
     Args:
-        store: The truth.
+        store: Store of experiments and runs.
         admit: Creates a run.
         slots: Runs that this service executes at once.
-        wake_scheduler: Tells the scheduler that something was queued.
+        wake_scheduler: Tells the scheduler that runs were queued.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Coordinator:
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to queue runs."""
+        """Starts the background task."""
         self._loop = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """An experiment was created, or a run has ended; look at once."""
+        """Triggers a step now: an experiment was created, or a run has ended."""
         self._wake.set()
 
     async def close(self) -> None:
-        """Queues nothing more; what is under way is finished first, in some tenths of a second."""
+        """Stops the background task after its current step, which takes some tenths of a second."""
         task, self._loop = self._loop, None
         if task is not None:
             task.cancel()
@@ -70,7 +70,7 @@ class Coordinator:
             self._wake.clear()
             step = asyncio.ensure_future(asyncio.to_thread(self._advance_all))
             try:
-                # A thread cannot be stopped, and the store must not be closed under it.
+                # The thread cannot be stopped, and it uses the store, so wait for it.
                 if await asyncio.shield(step):
                     self._wake_scheduler()
                     self._wake.set()  # there may be room for more
@@ -79,14 +79,14 @@ class Coordinator:
                 raise
             except MentorgradError as error:
                 log.warning("coordinator_retry", error=error.message)
-            except Exception as error:  # a defect must not end all experiments in silence
+            except Exception as error:  # a bug must not silently stop all experiments
                 log.error("coordinator_failed", exc_info=error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
 
     def _advance_all(self) -> int:
-        """One step of every running experiment; returns how many runs were queued."""
+        """Advances every running experiment by one step; returns the number of runs queued."""
         if not self._is_swept:
             self._sweep()
         running = self._store.running_experiments()
@@ -112,7 +112,7 @@ class Coordinator:
         return self._courses[experiment_id]
 
     def _sweep(self) -> None:
-        """Ends what is left of experiments that were ended just before a service died."""
+        """Cancels runs left over from experiments that ended just before a service crashed."""
         for experiment in self._store.list_experiments(_SWEPT).experiments:
             if experiment.state in (ExperimentState.CANCELLED, ExperimentState.FAILED):
                 cancel_runs(self._store, experiment.experiment_id)

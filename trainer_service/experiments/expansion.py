@@ -1,12 +1,13 @@
-"""From an experiment to its runs. Pure: the same experiment expands to the same runs, always.
+"""Expands an experiment into the specs of its runs. Pure and deterministic.
 
-A run's spec is the base with, in this order, each stronger than those before: the task; the
-variation's changes (those of `task` are merged into the task); the arm's mentor; the arm's changes;
-the learning rate that was chosen for the arm; the seed. Changes are nested mappings by the spec's
-field names. Tables are merged, all other values replaced; a union such as `objective` keeps its
-member's fields only where the change names the same member.
+A run's spec is the base spec with these applied in order, later ones overriding earlier ones: the
+task; the variation's changes (those of `task` are merged into the task); the arm's mentor; the
+arm's changes; the learning rate chosen for the arm; the seed. Changes are nested mappings by the
+spec's field names. Tables are merged and other values replaced; a union such as `objective` keeps
+the fields of its member only if the change names the same member.
 
-A run's request_id is a digest of what it stands for, so expanding again is resuming.
+A run's request_id is a digest of its place in the experiment, so expanding again after a restart
+finds the existing runs.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from mentorgrad.serialization import from_dict, to_dict
 from run_store.experiments import EXPERIMENT, PHASE
 
 _NAME = 200
-"""Longest name of a run."""
+"""Maximum length of a run's name."""
 
 _OF_ALL = ("seed", "name", "labels", "mentor")
-"""What the experiment itself sets in every run."""
+"""Fields that the experiment sets in every run."""
 
 _OF_ARMS = (*_OF_ALL, "task", "budget")
-"""What arms cannot change, or else they could not be compared."""
+"""Fields that arms cannot change, because the arms could then not be compared."""
 
 
 class RunPurpose(StrEnum):
-    """What a run of an experiment is for."""
+    """Phase of an experiment that a run belongs to."""
 
     TUNING = "tuning"
     MAIN = "main"
@@ -44,23 +45,23 @@ class RunPurpose(StrEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands in its experiment."""
+    """Identifies a run within its experiment."""
 
     phase: RunPurpose
-    """What it is for."""
+    """Phase of the experiment."""
     task: str
-    """Name of its task."""
+    """Task name."""
     variation: str
-    """Name of its variation; empty for tuning."""
+    """Variation name; empty for tuning runs."""
     arm: str
-    """Name of its arm."""
+    """Arm name."""
     seed: int
-    """Its seed."""
+    """Seed of the run."""
     learning_rate: float | None = None
-    """The learning rate that is tried or was chosen; None: the spec's own."""
+    """Learning rate to try (tuning) or chosen by tuning; None: the spec's."""
 
     def request_id(self, experiment_id: str) -> str:
-        """The key under which its run is created."""
+        """The request_id that the run is created with."""
         parts = (
             *(experiment_id, self.phase.value, self.task, self.variation, self.arm),
             *(self.seed, self.learning_rate),
@@ -69,7 +70,7 @@ class Place:
         return f"experiment-{digest[:48]}"
 
     def labels(self, experiment_id: str) -> dict[str, str]:
-        """What its run is found by."""
+        """Labels to find the run by."""
         found = {
             EXPERIMENT: experiment_id,
             PHASE: self.phase.value,
@@ -80,12 +81,12 @@ class Place:
 
 
 def variations(spec: ExperimentSpec) -> tuple[Variation, ...]:
-    """The variations; the base alone where none is given."""
+    """The variations; without any, one that changes nothing."""
     return spec.variations or (Variation(),)
 
 
 def tuning_places(spec: ExperimentSpec) -> Iterator[Place]:
-    """The tuning runs, seed by seed and rate by rate, the arms side by side."""
+    """Yields the tuning runs by seed, then learning rate, then arm."""
     for seed in spec.tuning.seeds if spec.tuning.learning_rates else ():
         for rate in spec.tuning.learning_rates:
             for arm in spec.arms:
@@ -93,12 +94,13 @@ def tuning_places(spec: ExperimentSpec) -> Iterator[Place]:
 
 
 def main_places(spec: ExperimentSpec, rates: Mapping[str, float]) -> Iterator[Place]:
-    """The runs that are compared, seed by seed, the arms side by side: whenever the experiment is
-    looked at, they have come about equally far.
+    """Yields the compared runs by seed, then task, variation and arm.
+
+    In this order all arms progress at about the same pace.
 
     Args:
         spec: The experiment.
-        rates: Arm → chosen learning rate; an arm that is not there keeps the spec's own.
+        rates: Maps an arm to its chosen learning rate; arms without an entry keep the spec's.
     """
     for seed in spec.seeds:
         for task in spec.tasks:
@@ -109,11 +111,11 @@ def main_places(spec: ExperimentSpec, rates: Mapping[str, float]) -> Iterator[Pl
 
 
 class Expansion:
-    """Makes an experiment's runs one by one; what they share is merged once.
+    """Builds the run specs of an experiment; caches the merged changes.
 
     Args:
-        experiment_id: The experiment; empty while it is only looked at.
-        spec: What is compared.
+        experiment_id: The experiment; empty if it is only validated.
+        spec: The experiment's spec.
     """
 
     def __init__(self, experiment_id: str, spec: ExperimentSpec) -> None:
@@ -128,10 +130,11 @@ class Expansion:
         self._specs: dict[tuple[RunPurpose, str, str, str], RunSpec] = {}
 
     def run_spec(self, place: Place) -> RunSpec:
-        """The spec of the run at a place.
+        """Builds the spec of the run at a place.
 
         Raises:
-            InvalidInput: A change names an unknown field, or breaks a limit; says which change.
+            InvalidInput: A change names an unknown field or violates a limit; the violation names
+                the change.
         """
         key = (place.phase, place.task, place.variation, place.arm)
         if key not in self._specs:
@@ -165,16 +168,17 @@ class Expansion:
                 spec = changed(spec, variation.changes, f"{path}.changes", _OF_ALL)
                 if spec.task.name != task.name:
                     raise InvalidInput.field(
-                        f"{path}.changes.task.name", "cannot be changed; list another task"
+                        f"{path}.changes.task.name",
+                        "a variation cannot change the task's name; add another task to `tasks`",
                     )
             self._varied[key] = spec
         return self._varied[key]
 
     def blame(self, path: str, place: Place) -> str:
-        """What of the experiment a field of a run's spec comes from.
+        """Maps a field of a run's spec to the field of the experiment that set it.
 
         Args:
-            path: The field, for example ``spec.objective.function.dimensions``.
+            path: Path of the field, for example ``spec.objective.function.dimensions``.
             place: The run.
 
         Returns:
@@ -189,7 +193,7 @@ class Expansion:
             return f"{arm_path}.changes.{field}"
         if place.phase is RunPurpose.MAIN:
             variation_path, variation = self._variations[place.variation]
-            # Of a task, a variation changes some fields; the others are the task's own.
+            # A variation changes some fields of the task; the others come from the task itself.
             of_task = top == "task"
             changes = variation.changes.get("task", {}) if of_task else variation.changes
             if (rest if of_task else top) in changes:
@@ -203,39 +207,41 @@ class Expansion:
 def changed(
     spec: RunSpec, changes: Mapping[str, Any], path: str, fixed: tuple[str, ...] = ()
 ) -> RunSpec:
-    """A spec with changes merged in.
+    """Merges changes into a spec.
 
     Args:
-        spec: What they are merged into; it breaks no limit.
+        spec: A valid spec.
         changes: Nested mappings by the spec's field names.
-        path: Where they stand, for errors.
-        fixed: Fields that they cannot name.
+        path: Path of the changes, for violations.
+        fixed: Fields that cannot be changed.
 
     Raises:
-        InvalidInput: An unknown or fixed field, a wrong type, or a broken limit.
+        InvalidInput: A field is unknown or fixed, has the wrong type or violates a limit.
     """
     for name in fixed:
         if name in changes:
-            raise InvalidInput.field(f"{path}.{name}", "cannot be changed here")
+            raise InvalidInput.field(
+                f"{path}.{name}", "cannot be changed here; the experiment sets it"
+            )
     if not changes:
         return spec
     return from_dict(RunSpec, _merge(RunSpec, to_dict(spec), changes), path)
 
 
 def _merge(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Both trees as one.
+    """Merges `changes` into a copy of `base`, recursively.
 
     Args:
-        cls: The dataclass that they describe; None for a free mapping.
-        base: What is merged into.
-        changes: What is stronger.
+        cls: The dataclass that both describe; None for a free mapping.
+        base: Original values.
+        changes: Values that override those of `base`.
     """
     merged = dict(base)
     kinds = field_types(cls) if cls is not None else {}
     for name, value in changes.items():
         there, kind = merged.get(name), kinds.get(name)
         is_union = kind is not None and kind.kind is FieldKind.UNION
-        if is_union and isinstance(value, str):  # shorthand: the member with all its defaults
+        if is_union and isinstance(value, str):  # shorthand for the member with its defaults
             value = {value: {}}
         if isinstance(value, Mapping) and isinstance(there, Mapping):
             is_other = is_union and set(value) != set(there)
@@ -246,12 +252,12 @@ def _merge(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]
 
 
 def _inner(kind: FieldType | None) -> type | None:
-    """What a field's table describes, where that is one dataclass."""
+    """The dataclass of a message field; None for other kinds of fields."""
     return kind.base if kind is not None and kind.kind is FieldKind.MESSAGE else None
 
 
 def distinct_places(spec: ExperimentSpec) -> Iterator[Place]:
-    """One run of each kind: whatever is wrong with a run's spec is wrong with one of these."""
+    """Yields one run per distinct spec; these cover every error that any run's spec can have."""
     tuning = replace(
         spec.tuning,
         seeds=spec.tuning.seeds[:1],

@@ -1,8 +1,8 @@
-"""Advances one experiment from its first run to its end, one step per call.
+"""Drives one experiment from its first run to its end, in steps.
 
-Everything is told from the store: which runs there are and what state they are in. So a service
-that is started again goes on where the last one was, and two services that share a store do no harm
-to each other, since a run's request_id names one run only.
+All state is read from the store: which runs exist and what state they are in. So a restarted
+service continues where the previous one stopped, and services that share a store do not conflict,
+because a request_id identifies one run.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from trainer_service.experiments.tuning import choose_rates
 log = structlog.get_logger(__name__)
 
 Admit = Callable[[RunSpec, str], tuple[Run, bool]]
-"""Queues a run, or finds the one of the same request_id; says whether it is new."""
+"""Queues a run, or finds the run with the same request_id; returns it and whether it is new."""
 
 MOST_AT_ONCE = 32
-"""Most runs that are looked up or queued in one step, so that a step is short."""
+"""Maximum runs that one step looks up or queues, to keep steps short."""
 
 _ACTIVE = (RunState.QUEUED, RunState.RUNNING, RunState.INTERRUPTED)
-"""States of runs that take a place; a paused one is waited for and takes none."""
+"""States that count against `parallel`. Paused runs do not, but the experiment waits for them."""
 
 
 class ExperimentRunner:
-    """Drives one experiment. Its methods block and are called by one thread at a time.
+    """Drives one experiment. Methods block; call them from one thread at a time.
 
     Args:
-        store: The truth.
-        experiment: As it is stored, RUNNING.
+        store: Store of the experiment and its runs.
+        experiment: The stored experiment, in state RUNNING.
         admit: Creates a run; see `trainer_service.experiments.run_submission.RunSubmission`.
-        parallel: Most runs that are queued or running at once.
+        parallel: Maximum runs that are queued or running at once.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ExperimentRunner:
         self._following: dict[RunPurpose, _UpcomingRuns] = {}
 
     def advance(self) -> int:
-        """Does what can be done now; returns how many runs were queued."""
+        """Does the next step; returns the number of runs queued."""
         counts = self._store.count_runs(self._id)
         try:
             if ended(counts, RunPurpose.TUNING) < planned(self._spec, RunPurpose.TUNING):
@@ -81,12 +81,12 @@ class ExperimentRunner:
                 return self._feed(RunPurpose.MAIN, counts)
             self._end(ExperimentState.FINISHED, _failures(counts))
         except (AlreadyExists, InvalidInput, Unsupported) as error:
-            # Not to be helped by waiting: what the runs refer to is gone or another by now.
+            # Permanent: data or mentors that the specs refer to are missing or have changed.
             self._end(ExperimentState.FAILED, error.message)
         return 0
 
     def _choose(self) -> bool:
-        """Chooses the learning rates from the tuning runs; whether every arm has one."""
+        """Chooses the learning rates from the tuning runs; returns whether every arm has one."""
         if not self._spec.tuning.learning_rates:
             self._rates = {}
             return True
@@ -95,8 +95,8 @@ class ExperimentRunner:
         if without:
             self._end(
                 ExperimentState.FAILED,
-                f"no learning rate can be chosen for {', '.join(without)}: with every "
-                "learning rate a tuning run failed or diverged",
+                f"no learning rate can be chosen for {', '.join(without)}: every learning rate has "
+                "a tuning run that failed or diverged",
             )
             return False
         log.info("learning_rates_chosen", experiment_id=self._id, rates=rates)
@@ -106,14 +106,14 @@ class ExperimentRunner:
     # -- queueing -----------------------------------------------------------------------------
 
     def _feed(self, phase: RunPurpose, counts: Counts) -> int:
-        """Queues the next runs of a phase, as many as there is room for."""
+        """Queues the next runs of a phase, up to the limit of parallel runs."""
         active = sum(count for (_, state), count in counts.items() if state in _ACTIVE)
         there = sum(count for (of, _), count in counts.items() if of == phase)
         ahead = self._following.get(phase)
         if ahead is None:
             ahead = _UpcomingRuns(self._places(phase, there))
         elif ahead.first is None and not active and there < planned(self._spec, phase):
-            ahead = _UpcomingRuns(self._places(phase, 0))  # some were deleted: they are made again
+            ahead = _UpcomingRuns(self._places(phase, 0))  # some were deleted: create them again
         self._following[phase] = ahead
         queued = 0
         try:
@@ -124,17 +124,17 @@ class ExperimentRunner:
                 ahead.drop()
                 active += not run.state.is_final
                 queued += is_new
-        except ResourceExhausted:  # full of others' runs; this one is tried again
+        except ResourceExhausted:  # the queue is full; retried in a later step
             log.info("experiment_waits", experiment_id=self._id)
         if queued and self._store.get_experiment(self._id).state is not ExperimentState.RUNNING:
-            cancel_runs(self._store, self._id)  # it ended while they were made
+            cancel_runs(self._store, self._id)  # the experiment ended meanwhile
         return queued
 
     def _create(self, place: Place) -> tuple[Run, bool]:
         return self._admit(self._expansion.run_spec(place), place.request_id(self._id))
 
     def _places(self, phase: RunPurpose, there: int) -> Iterator[Place]:
-        """The runs of a phase but for so many that are there: they were made in this order."""
+        """Runs of a phase in order of creation, without the first `there`, which exist already."""
         if phase is RunPurpose.TUNING:
             places = tuning_places(self._spec)
         else:
@@ -154,7 +154,7 @@ class ExperimentRunner:
 
 
 def _failures(counts: Counts) -> str:
-    """What a finished experiment has to say of its failed runs."""
+    """State reason of a finished experiment: its failed runs, if any."""
     failed = sum(
         count
         for (_, state), count in counts.items()
@@ -164,7 +164,7 @@ def _failures(counts: Counts) -> str:
 
 
 class _UpcomingRuns:
-    """The runs that follow; the first stays the first until it is dropped."""
+    """Iterator of upcoming runs with one item of lookahead."""
 
     def __init__(self, places: Iterator[Place]) -> None:
         self._places = places

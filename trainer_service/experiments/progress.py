@@ -1,4 +1,4 @@
-"""How far an experiment is: from counts, and from the pace of its latest runs."""
+"""Progress of an experiment: run counts and an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from run_store.protocols import RunStore
 from trainer_service.experiments.expansion import RunPurpose
 
 SAMPLE = 16
-"""Latest ended runs from which the time left is told."""
+"""Number of latest ended runs that the remaining time is estimated from."""
 
 BREAK = timedelta(seconds=60)
-"""Without an end for so much longer than a run takes, nothing was executed."""
+"""A gap between two runs' ends that exceeds the longest run by this much counts as downtime."""
 
 _LONGEST = 3
-"""A run that lasted longer than so many times the median was broken off in between."""
+"""A run longer than this many times the median is assumed to have been interrupted."""
 
 _UNSUCCESSFUL = (RunState.FAILED, RunState.CANCELLED)
 
 
 def ended(counts: Counts, phase: RunPurpose | None = None) -> int:
-    """Runs that have ended, of one phase or of all."""
+    """Number of ended runs, of one phase or of all phases."""
     return sum(
         count for (of, state), count in counts.items() if state.is_final and phase in (None, of)
     )
 
 
 def planned(spec: ExperimentSpec, phase: RunPurpose) -> int:
-    """Runs that a phase will have."""
+    """Planned number of runs of a phase."""
     tuning = len(spec.arms) * len(spec.tuning.learning_rates) * len(spec.tuning.seeds)
     return tuning if phase is RunPurpose.TUNING else spec.runs - tuning
 
 
 def progress(spec: ExperimentSpec, counts: Counts) -> ExperimentProgress:
-    """How many runs are where."""
+    """Number of runs by state."""
 
     def of(*states: RunState) -> int:
         return sum(count for (_, state), count in counts.items() if state in states)
@@ -63,13 +63,13 @@ def progress(spec: ExperimentSpec, counts: Counts) -> ExperimentProgress:
 
 
 def pace(latest: Sequence[Run]) -> timedelta | None:
-    """Time from one run's end to the next one's, with all that lies between two runs.
+    """Mean time between the ends of consecutive runs, overhead between runs included.
 
     Args:
-        latest: Runs that have ended, the latest of them; a break of the service counts for nothing.
+        latest: The latest ended runs; downtime of the service between them is not counted.
 
     Returns:
-        None while nothing is known.
+        None without runs that were started and ended.
     """
     spans = [
         (run.finished_at, run.started_at)
@@ -88,11 +88,11 @@ def pace(latest: Sequence[Run]) -> timedelta | None:
 
 
 def with_progress(store: RunStore, experiment: Experiment) -> Experiment:
-    """The experiment with its progress; reads counts, and a few runs while it goes on.
+    """Adds progress to an experiment; reads counts and, while it is running, its latest runs.
 
     Args:
-        store: Where its runs are.
-        experiment: As it is stored.
+        store: Store of the experiment's runs.
+        experiment: The stored experiment.
     """
     spec = experiment.spec
     found = progress(spec, store.count_runs(experiment.experiment_id))
@@ -103,6 +103,6 @@ def with_progress(store: RunStore, experiment: Experiment) -> Experiment:
     )
     page = store.list_runs(wanted, RunOrder.NEWEST, SAMPLE)
     each = pace(page.runs)
-    # One that is running is half done, on average.
+    # On average, a running run is half done.
     left = each * (found.waiting + found.running / 2) if each is not None else None
     return replace(experiment, progress=replace(found, time_left=left))

@@ -1,4 +1,4 @@
-"""Experiments as a client reads them, of a store: behind the service, and without one."""
+"""Reads experiments and reports from a store, inside the service or without one."""
 
 from __future__ import annotations
 
@@ -14,40 +14,43 @@ from trainer_service.experiments.tuning import choose_rates, given_rates
 
 
 class ExperimentReader:
-    """The reading methods of `mentorgrad.Client` that are about experiments.
+    """Read-only experiment methods of `mentorgrad.Client`, on top of a store.
 
     Args:
-        store: Where they are.
+        store: Store of the experiments.
     """
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        """The experiment as it stands.
+        """Returns an experiment with its progress.
 
         Raises:
-            NotFound: No such experiment.
+            NotFound: The experiment does not exist.
         """
         return with_progress(self._store, self._store.get_experiment(experiment_id))
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
-        """Experiments, newest first, in pages.
+        """Lists experiments, newest first, in pages.
 
         Raises:
-            InvalidInput: `page_token` is not of this query.
+            InvalidInput: `page_token` is from another query.
         """
         page = self._store.list_experiments(page_size, page_token)
         found = tuple(with_progress(self._store, item) for item in page.experiments)
         return replace(page, experiments=found)
 
     def get_report(self, experiment_id: str) -> Report:
-        """Statistics over the runs that have ended so far.
+        """Computes statistics over the runs that have ended so far.
 
         Raises:
-            NotFound: No such experiment.
+            NotFound: The experiment does not exist.
         """
-        from trainer_service.experiments.reporting import Counted, build_report  # scipy's import
+        from trainer_service.experiments.reporting import (
+            Counted,
+            build_report,
+        )  # imports scipy, which is slow
 
         experiment = self._store.get_experiment(experiment_id)
         spec = experiment.spec
@@ -71,5 +74,5 @@ class ExperimentReader:
 
 
 def open_experiments(url: str) -> ExperimentReader:
-    """Those of a store, by its URL; see `run_store.open.open_store`."""
+    """Opens a store by its URL; see `run_store.open.open_store`."""
     return ExperimentReader(open_store(url))

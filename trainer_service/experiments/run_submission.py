@@ -1,4 +1,4 @@
-"""Creates an experiment's runs as `CreateRun` would."""
+"""Creates, lists and cancels the runs of an experiment."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from trainer_service.control_plane.spec_rules import versions
 from trainer_service.experiments.expansion import RunPurpose
 
 PAGE = 500
-"""Runs that are read at once."""
+"""Page size when listing runs."""
 
 UNENDED = tuple(state for state in RunState if not state.is_final)
 
 
 class RunSubmission:
-    """Puts runs into the queue. Called in threads.
+    """Queues runs, as `CreateRun` does. Blocking; called in threads.
 
     Args:
-        store: The truth.
-        check_data: Looks at what a spec refers to and returns the digest of its data; raises
-            `InvalidInput`.
-        queue_limit: Most runs that may wait.
+        store: Store of the runs.
+        check_data: Checks the data and models that a spec refers to; returns the digest of the data
+            or raises `InvalidInput`.
+        queue_limit: Maximum queued runs.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class RunSubmission:
         self._queue_limit = queue_limit
 
     def __call__(self, spec: RunSpec, request_id: str) -> tuple[Run, bool]:
-        """Queues a run, or finds the one of the same request_id; says whether it is new.
+        """Queues a run, or finds the one with the same request_id; returns it and whether it is new.
 
         Raises:
-            InvalidInput: What it refers to is not there any more, or not as it was.
-            AlreadyExists: The request_id names a run with another spec.
+            InvalidInput: Data or a model that the spec refers to is missing or unsuitable.
+            AlreadyExists: The request_id belongs to a run with another spec.
             ResourceExhausted: The queue is full.
         """
         known = self._store.find_request(request_id, spec)
@@ -61,7 +61,7 @@ def runs_of(
     phase: RunPurpose | None = None,
     states: tuple[RunState, ...] = (),
 ) -> Iterator[Run]:
-    """An experiment's runs, oldest first, read in pages."""
+    """Yields an experiment's runs, oldest first, read in pages."""
     labels = {EXPERIMENT: experiment_id} | ({PHASE: phase.value} if phase is not None else {})
     wanted, token = RunFilter(states=states, labels=labels), ""
     while True:
@@ -73,9 +73,9 @@ def runs_of(
 
 
 def cancel_runs(store: RunStore, experiment_id: str) -> int:
-    """Ends the runs of an experiment that have not ended; returns how many there were."""
+    """Cancels the unended runs of an experiment; returns their number."""
     found = list(runs_of(store, experiment_id, states=UNENDED))
     for run in found:
-        with suppress(NotFound, PreconditionFailed):  # it ended, or was deleted, meanwhile
+        with suppress(NotFound, PreconditionFailed):  # it has ended or was deleted meanwhile
             run_lifecycle.cancel(store, run.run_id)
     return len(found)

@@ -1,4 +1,4 @@
-"""The gRPC servicer of ExperimentService: converts messages and calls the store."""
+"""gRPC servicer of experiments."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from trainer_service.experiments.reader import ExperimentReader
 from trainer_service.experiments.run_submission import cancel_runs
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExperimentService"].full_name
-"""For health and reflection."""
+"""Full service name, for health checks and reflection."""
 
 REPORTS_AT_ONCE = 2
-"""Reports that may be under way: each holds all runs of its experiment."""
+"""Maximum concurrent reports; each holds all runs of its experiment in memory."""
 
 
 class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
-    """Validates, records and reports; the store is called in threads.
+    """Creates, reads and cancels experiments; store calls run in threads.
 
     Args:
-        store: The truth.
-        mentors: Known by name.
-        check_data: Looks at what a run's spec refers to; raises `InvalidInput`. May be slow; it is
-            called in a thread.
-        wake: Tells coordinator and scheduler that something has changed.
+        store: Store of experiments and runs.
+        mentors: Registry of the configured mentors.
+        check_data: Checks the data and models that a run's spec refers to; raises `InvalidInput`.
+            May be slow; called in a thread.
+        wake: Wakes the coordinator and the scheduler.
     """
 
     def __init__(
@@ -59,17 +59,19 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         self._draining = False
 
     def drain(self) -> None:
-        """Takes no new experiments from now on; everything else is still answered."""
+        """Refuses new experiments from now on; other calls still work."""
         self._draining = True
 
     async def CreateExperiment(  # noqa: N802
         self, request: pb.CreateExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateExperimentResponse:
-        """Validates an experiment whole and records it; the coordinator does the rest."""
+        """Validates an experiment and stores it; the coordinator then executes it."""
         if len(request.request_id) > 200:
             raise InvalidInput.field("request_id", "must have at most 200 characters")
         spec = codec.from_message(ExperimentSpec, request.spec, "spec", checked=True)
-        if request.request_id:  # known already, whatever has become of its data and mentors
+        if (
+            request.request_id
+        ):  # existing experiments are returned without checking data and mentors
             find = partial(self._store.find_experiment, request.request_id, spec)
             known = await asyncio.to_thread(find)
             if known is not None:
@@ -98,14 +100,14 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     async def GetExperiment(  # noqa: N802
         self, request: pb.GetExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetExperimentResponse:
-        """One experiment as it stands."""
+        """Returns an experiment with its progress."""
         found = await asyncio.to_thread(self._reader.get_experiment, request.experiment_id)
         return pb.GetExperimentResponse(experiment=codec.to_message(found))
 
     async def ListExperiments(  # noqa: N802
         self, request: pb.ListExperimentsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListExperimentsResponse:
-        """Experiments, newest first, in pages."""
+        """Lists experiments, newest first, in pages."""
         page = await asyncio.to_thread(
             self._reader.list_experiments, request.page_size or 50, request.page_token
         )
@@ -117,7 +119,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     async def CancelExperiment(  # noqa: N802
         self, request: pb.CancelExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.CancelExperimentResponse:
-        """Ends an experiment, and then its runs."""
+        """Cancels an experiment, then its runs."""
 
         def cancel() -> Experiment:
             ended_now = self._store.set_experiment_state(
@@ -133,7 +135,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     async def GetReport(  # noqa: N802
         self, request: pb.GetReportRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetReportResponse:
-        """Statistics over the runs so far."""
+        """Computes statistics over the runs that have ended so far."""
 
         def answer() -> pb.GetReportResponse:
             made = self._reader.get_report(request.experiment_id)

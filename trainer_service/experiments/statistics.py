@@ -1,23 +1,24 @@
-"""Means and paired differences with intervals, pooled over strata. Pure functions of numbers.
+"""Means and paired differences with confidence intervals, pooled over strata. Pure functions.
 
-A *stratum* is one task under one variation; within it, figures are told apart by seed.
+A *stratum* is one task under one variation; it has one figure (a run's measured value) per seed.
 
-**What is estimated.** The mean over strata of each stratum's mean over seeds: every stratum weighs
-the same, however many of its runs have ended, so that a stratum that is half done does not shift
-the figure towards the others. Strata with fewer than two figures say nothing of chance and are left
-out, unless there are no others.
+**Estimand.** The mean over strata of each stratum's mean over seeds. Every stratum has the same
+weight, however many of its runs have ended, so an incomplete stratum does not shift the estimate.
+Strata with fewer than two figures contain no information on variance and are left out, unless all
+strata have fewer than two.
 
-**The interval** is a bootstrap stratified by task: within a task seeds are drawn with replacement,
-each with all its variations. A seed's variations share split, initial prompt and often whole runs
-(the plain arm's, where a variation concerns the mentor), so they are no independent draws: drawing
-them one by one finds differences where there are none, the more the more variations there are.
+**Interval.** A bootstrap stratified by task: within a task, seeds are resampled with replacement,
+each with all its variations. A seed's variations share the split, the initial prompt and often
+whole runs (those of the plain arm, if a variation concerns the mentor), so they are not
+independent. Resampling them one by one would produce false positives, more of them with more
+variations.
 
-Percentile intervals of some ten seeds are too narrow, and so are BCa intervals, which mend bias and
-skew alone. Both reasons are put right as T. Hesterberg describes it ("What Teachers Should Know
-About the Bootstrap", The American Statistician 69, 2015): deviations are scaled by √(n/(n-1)),
-since a resample's variance has a divisor of n; and the ends are stretched by the ratio of Student's
-to the normal quantile, with Satterthwaite's degrees of freedom, since the variance itself is
-estimated. The draws are the same in every call, so that a report repeats itself.
+With about ten seeds, percentile intervals are too narrow, and so are BCa intervals, which correct
+bias and skew only. Two corrections follow T. Hesterberg ("What Teachers Should Know About the
+Bootstrap", The American Statistician 69, 2015): deviations are scaled by √(n/(n-1)), because the
+variance of a resample has the divisor n; and the ends are stretched by the ratio of Student's t to
+the normal quantile, with Satterthwaite's degrees of freedom, because the variance is estimated.
+The resamples are the same in every call, so reports are reproducible.
 """
 
 from __future__ import annotations
@@ -33,32 +34,32 @@ from scipy import special
 from mentorgrad.domain.experiment import Estimate
 
 Stratum = tuple[str, str]
-"""A task's and a variation's name."""
+"""Names of the task and the variation."""
 
 Figures = Mapping[Stratum, Mapping[int, float]]
-"""Stratum → seed → figure. One that is NaN or infinite is of a run that diverged."""
+"""Maps stratum to seed to figure. NaN or infinity: the run diverged."""
 
 CONFIDENCE = 0.95
-"""Of all intervals."""
+"""Confidence level of all intervals."""
 RESAMPLES = 5_000
-"""Draws of a bootstrap: its ends then vary by about 1% of the interval's width."""
+"""Bootstrap resamples; the Monte Carlo error of the ends is about 1% of the interval's width."""
 _SEED = 20_240_607
 _LARGE = 64
-"""Seeds of a task from which on its draws are not kept for the next estimate."""
+"""Maximum seeds of a task for which the resampling weights are cached."""
 _BLOCK = 2**21
-"""Most indices that are drawn at once."""
+"""Maximum indices drawn at once."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One task's share in an estimate."""
+    """Contribution of one task to an estimate."""
 
     deviations: np.ndarray
-    """float64 [seeds]: by how much the estimate moves with each seed's weight; their sum is 0."""
+    """float64 [seeds]: change of the estimate with each seed's weight; sums to 0."""
 
     @property
     def variance(self) -> float:
-        """Of the estimate, as far as this task's seeds are to blame."""
+        """Variance of the estimate due to this task's seeds."""
         count = len(self.deviations)
         return float((self.deviations**2).sum() / (count * (count - 1)))
 
@@ -69,11 +70,11 @@ class _Part:
 
 
 def estimate(figures: Figures) -> Estimate | None:
-    """The pooled mean with its interval.
+    """Pooled mean with its confidence interval.
 
     Returns:
-        None without a finite figure. With one figure a stratum the interval is unbounded: nothing
-        is known of chance then.
+        None without finite figures. With one figure per stratum the interval is unbounded, because
+        the variance is unknown.
     """
     finite = {stratum: _finite(by_seed) for stratum, by_seed in figures.items()}
     kept = {stratum: by_seed for stratum, by_seed in finite.items() if len(by_seed) > 1}
@@ -81,7 +82,7 @@ def estimate(figures: Figures) -> Estimate | None:
     if not strata:
         return None
     count = sum(len(by_seed) for by_seed in strata.values())
-    with np.errstate(all="ignore"):  # figures near the largest float overflow
+    with np.errstate(all="ignore"):  # figures near the maximum float overflow
         means = {stratum: _mean(strata[stratum]) for stratum in sorted(strata)}
         mean = sum(means.values()) / len(means)
         below, above = _interval(strata, means) if kept else (-math.inf, math.inf)
@@ -91,7 +92,7 @@ def estimate(figures: Figures) -> Estimate | None:
 
 
 def differences(one: Figures, other: Figures) -> Figures:
-    """`one` minus `other`, where both have a finite figure of the same task, variation and seed."""
+    """`one` minus `other`, for pairs of finite figures of the same task, variation and seed."""
     found: dict[Stratum, dict[int, float]] = {}
     for stratum, by_seed in one.items():
         opposite = _finite(other.get(stratum, {}))
@@ -108,10 +109,10 @@ def differences(one: Figures, other: Figures) -> Figures:
 def win_rate(one: Figures, other: Figures, lower_is_better: bool = True) -> float:
     """Share of the pairs in which `one` is better; ties count half.
 
-    A run that diverged is worse than any that did not, and ties with another that did.
+    A diverged run loses to every run that did not diverge and ties with other diverged runs.
 
     Returns:
-        NaN without a pair.
+        NaN without pairs.
     """
     sign = 1.0 if lower_is_better else -1.0
     won = pairs = 0.0
@@ -125,7 +126,7 @@ def win_rate(one: Figures, other: Figures, lower_is_better: bool = True) -> floa
 
 
 def diverged(figures: Figures) -> int:
-    """How many figures are NaN or infinite."""
+    """Number of figures that are NaN or infinite."""
     return sum(len(by_seed) - len(_finite(by_seed)) for by_seed in figures.values())
 
 
@@ -144,7 +145,7 @@ def _mean(by_seed: Mapping[int, float]) -> float:
 def _interval(
     strata: Mapping[Stratum, Mapping[int, float]], means: Mapping[Stratum, float]
 ) -> tuple[float, float]:
-    """How far the interval's ends lie from the mean: a negative and a positive number."""
+    """Offsets of the interval's ends from the mean: one ≤ 0, one ≥ 0."""
     parts = _parts(strata, means)
     variances = np.array([part.variance for part in parts])
     if not variances.sum() > 0:
@@ -164,9 +165,9 @@ def _interval(
 def _parts(
     strata: Mapping[Stratum, Mapping[int, float]], means: Mapping[Stratum, float]
 ) -> list[_Part]:
-    """The tasks' shares. Exact where a task's variations have the same seeds, linear else."""
+    """Contributions by task; exact if a task's variations have the same seeds, else linearised."""
     by_task: dict[str, list[Stratum]] = {}
-    for stratum in sorted(strata):  # the same draws whatever the order
+    for stratum in sorted(strata):  # the resamples must not depend on the order
         by_task.setdefault(stratum[0], []).append(stratum)
     parts = []
     for inside in by_task.values():
@@ -198,7 +199,7 @@ def _resampled(position: int, values: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(32)
 def _weights(position: int, count: int) -> np.ndarray:
-    """How much each of `count` values weighs in each resample: float64 [RESAMPLES, count]."""
+    """Weight of each of `count` values in each resample, float64 [RESAMPLES, count]."""
     random = np.random.default_rng([_SEED, position, count])
     drawn = random.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES)
     weights: np.ndarray = drawn / count

@@ -1,4 +1,4 @@
-"""Which learning rate each arm goes on with. Pure."""
+"""Chooses each arm's learning rate from the tuning runs. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from mentorgrad.domain.run import Run
 
 
 def choose_rates(spec: ExperimentSpec, tuned: Iterable[Run]) -> dict[str, float]:
-    """Arm → the learning rate of lowest mean selection loss of the returned snapshot.
+    """Chooses each arm's learning rate by the mean selection loss of the returned snapshots.
 
-    A rate of which a run failed or diverged loses; of two equal ones the first that was listed
-    wins. An arm without any rate left is not there.
+    A rate is excluded if one of its runs failed or diverged. On ties the rate listed first wins.
 
     Args:
         spec: The experiment.
-        tuned: Its tuning runs, all of which have ended.
+        tuned: All its tuning runs, ended.
+
+    Returns:
+        Learning rate by arm, without arms whose rates are all excluded.
     """
     losses: dict[tuple[str, float], list[float]] = defaultdict(list)
     for run in tuned:
@@ -34,7 +36,7 @@ def choose_rates(spec: ExperimentSpec, tuned: Iterable[Run]) -> dict[str, float]
 
 
 def given_rates(spec: ExperimentSpec) -> dict[str, float]:
-    """Arm → the learning rate that its changes name, where nothing is tuned."""
+    """Learning rates that the arms' changes set, by arm; used without tuning."""
     named = {arm.name: arm.changes.get("optimizer") for arm in spec.arms}
     return {
         name: float(optimizer["learning_rate"])
@@ -44,7 +46,7 @@ def given_rates(spec: ExperimentSpec) -> dict[str, float]:
 
 
 def _mean(losses: list[float]) -> float:
-    """The mean; infinite for none, or where one is no finite number."""
+    """The mean; infinity without losses or if one is not finite."""
     if not losses or not all(map(math.isfinite, losses)):
         return math.inf
     return math.fsum(losses) / len(losses)

@@ -1,6 +1,6 @@
-"""Controls: sources of proposals that use no LLM, behind the `Mentor` protocol.
+"""Controls: sources of proposals that use no LLM; they implement the `Mentor` protocol.
 
-Each draws from the request's seed alone, so the same request has the same answer.
+Randomness comes from the request's seed alone, so the same request gets the same answer.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ from trainer_service.protocols import Objective, Scored
 
 @dataclass(frozen=True)
 class Draw:
-    """What one proposal is drawn from."""
+    """Inputs of drawing one proposal."""
 
     generator: torch.Generator
-    """Of the request's seed; moves on from proposal to proposal."""
+    """Seeded by the request; shared by its proposals."""
     base: Scored
-    """What the proposal is an edit of."""
+    """Candidate that the proposal edits."""
     pool: Sequence[Scored]
     """The candidates so far."""
     request: ProposalRequest
-    """What is asked."""
+    """The request."""
     index: int
-    """Number of the proposal, from 0."""
+    """Index of the proposal, from 0."""
 
 
 class Control:
-    """Base of the controls: keeps no state between requests.
+    """Base class of the controls; stateless between requests.
 
     Args:
-        objective: Draws and measures.
-        options: As in the spec.
+        objective: Objective of the run; draws random proposals and parameters.
+        options: Options from the spec.
 
     Raises:
-        InvalidInput: An option is wrong.
+        InvalidInput: An option is invalid.
     """
 
     name: ClassVar[str]
-    """As in a spec."""
+    """Name in specs."""
     wants: ClassVar[Wants] = Wants(words=False)
 
     def __init__(self, objective: Objective, options: dict[str, Any] | None = None) -> None:
@@ -73,25 +73,25 @@ class Control:
         self._options = read_options(self.name, options or {})
 
     def wait_open(self, timeout: float) -> bool:
-        """Is open from the start."""
+        """Returns True: a control needs no session."""
         return True
 
     def observe(self, batch: Batch) -> None:
-        """Needs nothing: the pool comes with the request."""
+        """Does nothing: the request contains the pool."""
 
     def report(self, outcomes: Outcomes) -> None:
-        """Learns nothing."""
+        """Does nothing."""
 
     def cancel(self) -> None:
-        """Answers at once; there is nothing to end."""
+        """Does nothing: `propose` answers at once."""
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Does nothing."""
 
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """So many proposals, drawn by the request's seed, as edits of the base in the options."""
+        """Draws the requested number of proposals, as edits of the base that the options name."""
         began = time.monotonic()
         generator = torch.Generator().manual_seed(request.seed)
         options: EditOptions = self._options
@@ -121,14 +121,14 @@ def _cycled(values: Sequence[float], index: int) -> float:
 
 
 class NoMentor(Control):
-    """Proposes nothing; a run with it is plain training, and does not even ask."""
+    """Proposes nothing; a run with it is plain training and sends it no requests."""
 
     name = "none"
 
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """Refuses, which leaves the incumbent to go on."""
+        """Refuses, so the run continues with the incumbent."""
         record = AnswerRecord(mentor=self.name, seed=request.seed)
         return Answer(
             request.request_id, AnswerStatus.REFUSED, (), (record,), "`none` proposes nothing"
@@ -136,7 +136,7 @@ class NoMentor(Control):
 
 
 class RandomTokens(Control):
-    """Random real tokens; a uniform point where there are numbers."""
+    """Random whole-word tokens; a uniform random point for numeric objectives."""
 
     name = "random_tokens"
 
@@ -145,7 +145,7 @@ class RandomTokens(Control):
 
 
 class RandomInit(Control):
-    """Random parameters that are no tokens."""
+    """Random parameters that are not token embeddings."""
 
     name = "random_init"
 
@@ -155,7 +155,7 @@ class RandomInit(Control):
 
 
 class Perturb(Control):
-    """Gaussian noise on the base."""
+    """The base plus Gaussian noise."""
 
     name = "perturb"
 
@@ -166,7 +166,7 @@ class Perturb(Control):
         noise = torch.randn(point.shape, generator=draw.generator)
         scale = _cycled(options.scale, draw.index)
         if constraints.kind is ProposalKind.NUMBERS:
-            # A point has no spread of its own; a uniform draw from the range has width / sqrt(12).
+            # Relative to the standard deviation of a uniform draw from the range: width / sqrt(12).
             spread = (constraints.upper - constraints.lower) / 12**0.5
             moved = (point + scale * spread * noise).clamp(constraints.lower, constraints.upper)
         else:
@@ -175,9 +175,9 @@ class Perturb(Control):
 
 
 class Recombine(Control):
-    """The words (or numbers) of two of the best candidates, chosen position by position.
+    """Mixes the words (or numbers) of two of the best candidates, position by position.
 
-    With fewer than two different candidates, a random proposal is the second parent.
+    With fewer than two different candidates, the second parent is a random proposal.
     """
 
     name = "recombine"
@@ -214,7 +214,7 @@ class Recombine(Control):
 
 
 class HintTokens(Control):
-    """Tokens that the gradient at the incumbent favours, position by position, and no LLM."""
+    """Tokens that the gradient at the incumbent favours, drawn per position."""
 
     name = "hint_tokens"
     wants = Wants(words=False, hints=True)
@@ -222,11 +222,11 @@ class HintTokens(Control):
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """See `Control`; unusable where the question came without a hint."""
+        """See `Control`; the answer is unusable if the request has no hints."""
         if request.hints:
             return super().propose(request, incumbent, pool)
         record = AnswerRecord(mentor=self.name, seed=request.seed)
-        why = "no gradient hint: no step is left for one, or the gradient is not finite"
+        why = "no gradient hints: no step was left to compute them, or the gradient is not finite"
         return Answer(request.request_id, AnswerStatus.UNUSABLE, (), (record,), why)
 
     def _draw(self, draw: Draw) -> Proposal:
@@ -262,7 +262,7 @@ def _coins(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _mix(first: Sequence[str], second: Sequence[str], generator: torch.Generator) -> list[str]:
-    """Position by position one of the two; positions that only one has are kept or not as drawn."""
+    """Picks each position from a random parent; skips it if that parent is too short."""
     length = max(len(first), len(second))
     mixed = []
     for i, from_first in enumerate(_coins(length, generator).tolist()):
@@ -280,5 +280,5 @@ _CONTROLS: dict[str, type[Control]] = {
 def build_control(
     name: str, objective: Objective, options: dict[str, Any] | None = None
 ) -> Control:
-    """A control by name; `mentorgrad.domain.spec.CONTROLS` lists them."""
+    """Builds a control by name; `mentorgrad.domain.spec.CONTROLS` lists the names."""
     return _CONTROLS[name](objective, options)

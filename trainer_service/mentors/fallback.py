@@ -1,4 +1,4 @@
-"""A mentor with its fallback: asks the fallback if the mentor's answer is unusable, and logs it."""
+"""Asks a mentor, and the spec's fallback if the mentor gives no usable answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainer_service.mentors.pending_requests import (
 from trainer_service.protocols import Mentor, Scored
 
 _LOST = frozenset({AnswerStatus.UNAVAILABLE, AnswerStatus.TIMED_OUT, AnswerStatus.REFUSED})
-"""Outcomes of a mentor that did not answer; an unusable answer is one all the same."""
+"""Statuses that mean the mentor did not answer. `UNUSABLE` is not among them: it answered."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +33,35 @@ class MentorReply:
     """One answer of a consultation."""
 
     answer: Answer
-    """What was said."""
+    """The answer."""
     is_fallback: bool
-    """Whether the fallback said it."""
+    """Whether the fallback gave it."""
     waited: timedelta
     """How long the run waited for it."""
 
 
 @dataclass(frozen=True)
 class Consultation:
-    """What came of asking once."""
+    """Result of asking the mentor once."""
 
     replies: tuple[MentorReply, ...]
-    """The mentor's, then the fallback's if it was needed; the last one counts."""
+    """The mentor's reply, then the fallback's if it was asked; the last one is used."""
     notice: MentorLost | MentorBack | None
-    """Whether the mentor was lost or came back with this."""
+    """Event if the mentor was lost or became available again; else None."""
     lost: bool
     """Whether the mentor is lost now."""
 
 
 class FallbackMentor:
-    """A mentor and what stands in for it.
+    """A mentor with a fallback.
 
     Args:
         name: The mentor's name, for the log.
-        mentor: Who is asked.
-        fallback: The control that is asked if the mentor's answer is not usable; None: none.
-        logged: What the run's log holds already of the mentor's answers, by request id; these are
-            used again instead of asking twice.
-        ask: Sends a request without waiting for the answer.
+        mentor: The mentor to ask.
+        fallback: Asked if the mentor's answer is not usable; None: no fallback.
+        logged: The mentor's answers that are already in the run's log, by request id; these are
+            re-used instead of asking again.
+        ask: Sends a request without waiting for its answer.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class FallbackMentor:
 
     @property
     def wants(self) -> Wants:
-        """What the mentor wants to be sent."""
+        """The data that the mentor wants to receive."""
         return self._mentor.wants
 
     def logged(self, request_id: str) -> ProposalsReceived | None:
-        """The mentor's answer to a request that the run's log holds already."""
+        """The mentor's answer to a request, if it is already in the run's log."""
         return self._logged.get(request_id)
 
     def wait_open(self, timeout: float) -> bool:
@@ -92,15 +92,15 @@ class FallbackMentor:
         return self._mentor.wait_open(timeout)
 
     def observe(self, batch: Batch) -> None:
-        """Passes a piece of the trajectory on."""
+        """Forwards a batch of the trajectory to the mentor."""
         self._mentor.observe(batch)
 
     def report(self, outcomes: Outcomes) -> None:
-        """Passes on what became of the mentor's own proposals."""
+        """Forwards the outcomes of the mentor's own proposals."""
         self._mentor.report(outcomes)
 
     def cancel(self) -> None:
-        """Ends a pending consultation."""
+        """Cancels a pending consultation."""
         self._mentor.cancel()
 
     def close(self) -> None:
@@ -110,13 +110,13 @@ class FallbackMentor:
     def consult(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored], *, lost: bool
     ) -> Consultation:
-        """Asks the mentor, and the fallback if need be.
+        """Asks the mentor, and the fallback if the answer is not usable.
 
         Args:
-            request: What is asked.
-            incumbent: Where the run would go on from.
+            request: The request.
+            incumbent: The current incumbent.
             pool: The candidates so far.
-            lost: Whether the mentor was lost when last asked.
+            lost: Whether the mentor was lost in the previous consultation.
         """
         first = self._wait_for(request, incumbent, pool)
         return self._settle(first, request, incumbent, pool, lost=lost)
@@ -124,7 +124,7 @@ class FallbackMentor:
     def ask(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> PendingRequest:
-        """Asks the mentor without waiting; `conclude` takes what it says. See `consult`."""
+        """Asks the mentor without waiting; pass its answer to `conclude`. See `consult`."""
         known = self._logged.get(request.request_id)
         if known is not None:
             return LoggedRequest(known)
@@ -139,14 +139,14 @@ class FallbackMentor:
         *,
         lost: bool,
     ) -> Consultation:
-        """Takes the answer to a question of `ask`, and asks the fallback if need be.
+        """Processes the answer to `ask`, and asks the fallback if it is not usable.
 
         Args:
-            request: What was asked.
-            answer: What the mentor said.
-            incumbent: Where the run would go on from by now.
+            request: The request.
+            answer: The mentor's answer.
+            incumbent: The current incumbent.
             pool: The candidates so far.
-            lost: Whether the mentor was lost when asked before.
+            lost: Whether the mentor was lost in the previous consultation.
         """
         first = MentorReply(_numbered(answer, request, pool), False, timedelta(0))
         return self._settle(first, request, incumbent, pool, lost=lost)
@@ -192,12 +192,12 @@ class FallbackMentor:
 
 
 def _numbered(answer: Answer, request: ProposalRequest, pool: Sequence[Scored]) -> Answer:
-    """The answer with at most as many proposals as asked for, under ids that are new to the run."""
+    """Limits an answer to the requested number of proposals; replaces ids that are not unique."""
     proposals = answer.proposals[: request.count]
     detail = answer.detail
     if len(proposals) < len(answer.proposals):
         extra = len(answer.proposals) - len(proposals)
-        detail = f"{detail}; {extra} more than asked for".removeprefix("; ")
+        detail = f"{detail}; {extra} more proposals than requested".removeprefix("; ")
     ids = [proposal.proposal_id for proposal in proposals]
     taken = {scored.candidate.candidate_id for scored in pool}
     if "" in ids or len(set(ids)) < len(ids) or taken & set(ids):
@@ -207,7 +207,7 @@ def _numbered(answer: Answer, request: ProposalRequest, pool: Sequence[Scored]) 
         )
     status = answer.status
     if status is AnswerStatus.USABLE and not proposals:
-        status, detail = AnswerStatus.UNUSABLE, detail or "the answer holds no proposal"
+        status, detail = AnswerStatus.UNUSABLE, detail or "the answer contains no proposals"
     elif status is not AnswerStatus.USABLE:
         proposals = ()
     return replace(

@@ -1,4 +1,4 @@
-"""The options of the controls. Imports no torch, so that a spec can be checked early."""
+"""Options of the controls. Imports no torch, so that specs can be validated without it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mentorgrad.schema import FieldKind, bounded, field_bounds, field_types
 from mentorgrad.serialization import from_dict
 
 BAD_OPTIONS = "BAD_OPTIONS"
-"""Reason of an error about an option."""
+"""Error reason: an option is invalid."""
 
 
 class Base(StrEnum):
-    """What a control's proposals are edits of."""
+    """Candidate that a control's proposals edit."""
 
     INCUMBENT = "incumbent"
     BEST = "best"
@@ -24,47 +24,46 @@ class Base(StrEnum):
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Of ``none``."""
+    """Options of ``none``."""
 
 
 @dataclass(frozen=True)
 class EditOptions:
-    """Of every control that proposes; all there is for ``random_tokens`` and ``random_init``.
+    """Options shared by all controls except ``none``.
 
-    A list is gone through proposal by proposal and begun again at its end; a single number is a
-    list of one.
+    Lists are cycled through, one element per proposal. A single number is a list of one element.
     """
 
     weight: tuple[float, ...] = bounded((1.0,), gt=0.0, le=1.0, max_length=64, required=True)
-    """Weight of a proposal where it is mixed with its base."""
+    """Weight of a proposal when it is mixed with its base."""
     base: Base = Base.INCUMBENT
-    """What it is an edit of: the ``incumbent``, or the ``best`` candidate of the run so far."""
+    """Candidate that proposals edit: the ``incumbent``, or the ``best`` of the run so far."""
 
 
 @dataclass(frozen=True)
 class PerturbOptions(EditOptions):
-    """Of ``perturb``."""
+    """Options of ``perturb``."""
 
     scale: tuple[float, ...] = bounded((0.5,), gt=0.0, le=100.0, max_length=64, required=True)
-    """Standard deviation of the noise on the base, in units of the parameters' own; for numbers, of
-    a uniform draw from their range."""
+    """Standard deviation of the noise, relative to that of the base's parameters; for numbers,
+    relative to that of a uniform draw from their range."""
 
 
 @dataclass(frozen=True)
 class RecombineOptions(EditOptions):
-    """Of ``recombine``."""
+    """Options of ``recombine``."""
 
     parents: int = bounded(4, ge=2, le=64)
-    """Best candidates with different words that are mixed."""
+    """Number of best candidates with different words to choose parents from."""
 
 
 @dataclass(frozen=True)
 class HintTokensOptions(EditOptions):
-    """Of ``hint_tokens``."""
+    """Options of ``hint_tokens``."""
 
     temperature: float | None = bounded(None, gt=0.0, le=1000.0)
-    """Tokens are drawn by a softmax over the negated scores of their position's hint, divided by
-    the scores' standard deviation there times this; absent: all of the hint alike."""
+    """Softmax temperature. Tokens are drawn with logits −score / (temperature × standard deviation
+    of the position's scores); None: uniformly from the hint's tokens."""
 
 
 OPTIONS: dict[str, type] = {
@@ -75,16 +74,16 @@ OPTIONS: dict[str, type] = {
     "recombine": RecombineOptions,
     "hint_tokens": HintTokensOptions,
 }
-"""Control → its options."""
+"""Maps a control to its options class."""
 
 
 def read_options(
     control: str, options: Mapping[str, Any], path: str = "spec.mentor.options"
 ) -> Any:
-    """The options of a control.
+    """Parses and validates the options of a control.
 
     Raises:
-        InvalidInput: An option is unknown, of the wrong type or out of its limits (reason
+        InvalidInput: An option is unknown, has the wrong type or is out of range (reason
             BAD_OPTIONS).
     """
     cls = OPTIONS[control]
@@ -92,7 +91,7 @@ def read_options(
     if options and not kinds:
         name = next(iter(options))
         raise InvalidInput.field(
-            f"{path}.{name}", f"is not known; {control} has no options", reason=BAD_OPTIONS
+            f"{path}.{name}", f"unknown option; {control} has no options", reason=BAD_OPTIONS
         )
     alone = {
         name

@@ -1,4 +1,4 @@
-"""Mentor requests in overlapped mode: sent without waiting, and polled at step boundaries."""
+"""Asynchronous mentor requests: sent without waiting, polled between gradient steps."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from trainer_service.protocols import Mentor, Scored
 
 
 class PendingRequest(Protocol):
-    """A question under way."""
+    """A request whose answer is pending."""
 
     def is_answered(self, lag: int) -> bool:
-        """Whether `answer` returns at once; cheap enough for every step.
+        """Whether `answer` returns at once; cheap enough to call in every step.
 
         Args:
-            lag: Gradient steps taken since it was asked.
+            lag: Gradient steps since the request was sent.
         """
         ...
 
     def answer(self) -> Answer:
-        """What the mentor said; waits for it."""
+        """Waits for the mentor's answer and returns it."""
         ...
 
 
 SendRequest = Callable[[Mentor, ProposalRequest, Scored, Sequence[Scored]], PendingRequest]
-"""Puts a question to a mentor and returns at once; the arguments are those of `Mentor.propose`."""
+"""Sends a request to a mentor and returns at once; same arguments as `Mentor.propose`."""
 
 
 class ThreadedRequest:
-    """`Mentor.propose` in a thread of its own, which does nothing but wait."""
+    """Calls `Mentor.propose` in its own thread."""
 
     def __init__(
         self, mentor: Mentor, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
@@ -62,7 +62,7 @@ class ThreadedRequest:
 
 
 class LoggedRequest:
-    """An answer that the run's log holds already; it is there again after the same steps."""
+    """An answer from the run's log; available after the same number of steps as originally."""
 
     def __init__(self, logged: ProposalsReceived) -> None:
         self._logged = logged

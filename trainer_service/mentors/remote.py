@@ -1,8 +1,8 @@
-"""The mentor that lives in another process: a run's thread talks to it by plain calls.
+"""Blocking client of a remote mentor service, called from a run's thread.
 
-`mentorgrad.wire.advise_stream` keeps the session up, on the process's background loop. Here is what
-a run is promised beside that: telling never blocks nor raises, and asking answers every trouble
-with a typed status.
+`mentorgrad.wire.advise_stream` keeps the session open on the process's background loop. In
+addition, `observe` and `report` never block or raise, and `propose` returns every failure as an
+answer with a typed status.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ log = structlog.get_logger(__name__)
 
 
 class RemoteMentor:
-    """See the module; satisfies `trainer_service.protocols.Mentor`.
+    """A mentor in another process; implements `trainer_service.protocols.Mentor`.
 
     Args:
         name: The mentor's name, for the records of its answers.
         target: ``HOST:PORT`` of the mentor service.
-        opened: What every session is opened with.
-        patience: How long the parts of a session may take.
+        opened: Opening message of every session.
+        patience: Timeouts of a session.
         credentials: Certificates and token; None: plaintext without a token.
     """
 
@@ -68,12 +68,12 @@ class RemoteMentor:
         return accepted.wants if accepted is not None else Wants()
 
     def wait_open(self, timeout: float) -> bool:
-        """Waits for the first session, so that `wants` is known; whether there is one."""
+        """Waits for the first session, which sets `wants`; returns whether it is open."""
         return self._stream.wait_open(timeout)
 
     @property
     def alive(self) -> bool:
-        """Whether its session is still kept up."""
+        """Whether the stream still keeps a session open."""
         return self._stream.is_kept
 
     def observe(self, batch: Batch) -> None:
@@ -87,7 +87,7 @@ class RemoteMentor:
             self._stream.outbox.tell(outcomes)
 
     def _is_sendable(self, item: Batch | Outcomes) -> bool:
-        """Whether a mentor would take it; what it refuses would end every session it is told in."""
+        """Whether the item is within the field limits; a mentor ends the session otherwise."""
         broken = next(iter(violations(item)), None)
         if broken is not None:
             log.warning("not_sent_to_mentor", target=self._stream.target, why=str(broken))
@@ -107,19 +107,19 @@ class RemoteMentor:
         return replace(answer, records=records)
 
     def cancel(self) -> None:
-        """See `Mentor`; from any thread."""
+        """See `Mentor`; may be called from any thread."""
         self._stream.outbox.cancel()
 
     def close(self) -> None:
-        """Ends the session, whatever the mentor does; a second time is a no-op."""
+        """Ends the session, whatever the mentor does; further calls do nothing."""
         held, self._held = self._held, None
-        # A session that does not end is left behind, with the loop that it is on.
+        # If the session does not end in time, it and its loop are abandoned.
         if held is not None and held.run(self._stream.close()):
             held.release()
 
 
 async def probe(target: str, timeout: float, credentials: Credentials | None = None) -> MentorInfo:
-    """What a mentor is and can do.
+    """Asks a mentor service for its description and capabilities.
 
     Args:
         target: ``HOST:PORT``.
@@ -127,7 +127,7 @@ async def probe(target: str, timeout: float, credentials: Credentials | None = N
         credentials: Certificates and token; None: plaintext without a token.
 
     Raises:
-        Unavailable: The mentor does not answer in time, or rejects the call.
+        Unavailable: The mentor does not answer in time, or refuses the call.
     """
     async with AsyncMentorClient(target, timeout=timeout, credentials=credentials) as client:
         try:

@@ -1,13 +1,14 @@
-"""A mentor that is told the candidates with their scores shuffled: does the trajectory matter?
+"""Shuffles the scores that a mentor receives, to test whether the trajectory matters.
 
-Every candidate is told with the score of another. The assignment is a uniform permutation of the
-scores so far at any time (Fisher and Yates, "inside out"): a candidate that arrives takes the score
-of a drawn one of those before it, or keeps its own, and that one, which is told anew, takes the new
-one. What is drawn depends on the seed and on the order of arrival alone.
+At any time the scores sent so far are a uniform random permutation of the true ones ("inside-out"
+Fisher-Yates shuffle): a new candidate swaps its score with a randomly drawn earlier candidate or
+keeps its own, and the earlier candidate is sent again with its new score. The draws depend only on
+the seed and on the order of arrival.
 
-Nothing else that is told says which candidate is good: train losses of snapshots are exchanged for
-earlier ones; of a proposal's outcome neither the score nor the place in a race is told, only
-whether it could be scored; and a race's end does not name the proposal it came from.
+No other data reveals which candidate is good. Train losses of snapshots are replaced by earlier
+ones. A proposal's outcome contains its shuffled score and whether the proposal could be scored, but
+neither its true score nor its place in a race. The end of a race does not name the winning
+proposal.
 """
 
 from __future__ import annotations
@@ -31,29 +32,29 @@ from trainer_service.protocols import Mentor, Scored
 from trainer_service.seeds import derive
 
 _SCORED = (ProposalStatus.APPLIED, ProposalStatus.LOST)
-"""Outcomes that say how good a proposal was."""
+"""Outcomes that reveal how good a proposal was."""
 
 
 @dataclass
 class _Told:
-    """A candidate with the figures that it goes under."""
+    """A candidate and the scores that the mentor receives for it."""
 
     candidate: Candidate
-    """With its own score."""
+    """The candidate, with its true score."""
     embedding: np.ndarray | None
-    """Its own: it says what the words mean, not how good they are."""
+    """Its own embedding, not shuffled: it does not depend on the score."""
     score: Score
-    """Of some candidate."""
+    """Shuffled score."""
     exemplar_losses: np.ndarray | None
-    """The same one's."""
+    """Losses of the candidate that the shuffled score belongs to."""
 
 
 class ShuffledMentor:
-    """See the module; satisfies `trainer_service.protocols.Mentor`.
+    """Mentor wrapper that shuffles scores; implements `trainer_service.protocols.Mentor`.
 
     Args:
-        mentor: Who is told.
-        seed: The run's.
+        mentor: The wrapped mentor.
+        seed: Seed of the run.
     """
 
     def __init__(self, mentor: Mentor, seed: int) -> None:
@@ -73,7 +74,7 @@ class ShuffledMentor:
         return self._mentor.wait_open(timeout)
 
     def observe(self, batch: Batch) -> None:
-        """Tells it with the scores of others, and then anew those who gave them."""
+        """Sends the batch with shuffled scores, then re-sends candidates whose scores changed."""
         changed: dict[str, _Told] = {}
         for index, candidate in enumerate(batch.candidates):
             row = _row(batch.exemplar_losses, index)
@@ -87,7 +88,7 @@ class ShuffledMentor:
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """See `Mentor`; what it was not told yet of the pool it is told with other scores too."""
+        """See `Mentor`; first sends unsent candidates of the pool, with shuffled scores."""
         untold = [s.candidate for s in pool if s.candidate.candidate_id not in self._told]
         if untold:
             self.observe(Batch(stage=request.stage, candidates=tuple(untold)))
@@ -96,7 +97,7 @@ class ShuffledMentor:
         )
 
     def report(self, outcomes: Outcomes) -> None:
-        """Reports which proposals could be scored, and under which scores they go."""
+        """Reports which proposals could be scored, with their shuffled scores."""
         self._mentor.report(
             replace(outcomes, outcomes=tuple(map(self._outcome, outcomes.outcomes)))
         )
@@ -114,10 +115,10 @@ class ShuffledMentor:
     def _arrive(
         self, candidate: Candidate, embedding: np.ndarray | None, losses: np.ndarray | None
     ) -> dict[str, _Told]:
-        """Takes a candidate in; those to be told, by id."""
+        """Adds a candidate and swaps scores; returns the candidates to send, by id."""
         name = candidate.candidate_id
         known = self._told.get(name)
-        if known is not None:  # told again, as after a resume
+        if known is not None:  # sent again, as after a resume
             return {name: known}
         new = _Told(candidate, embedding, candidate.score, losses)
         self._told[name] = new
@@ -156,7 +157,7 @@ def _batch(batch: Batch, told: Sequence[_Told]) -> Batch:
 
 def _as_told(told: _Told) -> Candidate:
     candidate = replace(told.candidate, score=told.score)
-    if candidate.source is CandidateSource.SNAPSHOT:  # a race's end would name its winner
+    if candidate.source is CandidateSource.SNAPSHOT:  # the parent would reveal the race's winner
         candidate = replace(candidate, parents=())
     return candidate
 
@@ -166,6 +167,6 @@ def _row(rows: np.ndarray | None, index: int) -> np.ndarray | None:
 
 
 def _stacked(rows: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """[rows, width]; None where a row is missing, for then it says nothing."""
+    """Stacks rows to [rows, width]; None if any row is missing."""
     present = [row for row in rows if row is not None]
     return np.stack(present) if present and len(present) == len(rows) else None

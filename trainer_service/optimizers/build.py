@@ -1,4 +1,4 @@
-"""Builds the optimizer that a spec names."""
+"""Builds an optimizer from a spec."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trainer_service.protocols import Optimizer
 
 
 def build_optimizer(spec: specs.Optimizer) -> Optimizer:
-    """A fresh optimizer.
+    """Builds an optimizer without state.
 
     Raises:
-        InvalidInput: The name is not known.
+        InvalidInput: The name is unknown.
     """
     if spec.name == "adamw":
         return AdamW(spec.weight_decay, spec.clip_norm)

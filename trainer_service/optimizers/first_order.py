@@ -1,7 +1,7 @@
-"""``adamw`` and ``sgd``: torch's own updates, on whichever parameter they are handed.
+"""The optimizers ``adamw`` and ``sgd``, on top of torch's functional updates.
 
-The updates are called as functions. The classes of `torch.optim` are bound to their parameters, and
-making one imports torch's compiler, which takes more than a second of every worker's start.
+They call the functional API because the classes of `torch.optim` are bound to their parameters, and
+creating one imports torch's compiler, which adds more than a second to every worker's start.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from mentorgrad.errors import InvalidInput
 
 
 class FirstOrder:
-    """An `Optimizer` whose moments belong to it, not to a tensor: handed another tensor of the same
-    shape (a branch of a race, a restart), it goes on with them, and whoever wants a fresh start
-    says ``load({})``.
+    """Base of the optimizers; its moments are not bound to a parameter tensor.
+
+    Called with another tensor of the same shape (a branch of a race, a restart), it continues with
+    its moments. ``load({})`` resets them.
 
     Args:
-        weight_decay: Share of the parameter that a step takes away, times the learning rate.
-        clip_norm: Largest norm of a gradient; 0: not clipped.
+        weight_decay: Decoupled weight decay; multiplied by the learning rate in each step.
+        clip_norm: Maximum gradient norm; 0: no clipping.
     """
 
     moment_names: ClassVar[frozenset[str]]
-    """What it remembers."""
+    """Names of the moments."""
 
     def __init__(self, weight_decay: float, clip_norm: float) -> None:
         self._weight_decay = weight_decay
@@ -48,31 +49,31 @@ class FirstOrder:
         """
         norm: Tensor = torch.linalg.vector_norm(gradient)
         if self._clip_norm > 0.0:
-            # A factor on the device, never a comparison on the host: that would wait for the step.
+            # Computed on the device, because a comparison on the host would force a sync.
             gradient = gradient * (self._clip_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
         self._update(parameters, gradient, learning_rate)
         self._steps += 1
         return norm
 
     def _moment(self, name: str, parameters: Tensor) -> Tensor:
-        """A moment of the parameter's shape, on its device; zero in the beginning."""
+        """A moment with the parameter's shape and device; initially zero."""
         known = self._moments.get(name)
         moment = torch.zeros_like(parameters) if known is None else known.to(parameters.device)
         self._moments[name] = moment
         return moment
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and the number of steps taken, copied; empty when fresh."""
+        """Copies of the moments and the number of steps; empty before the first step."""
         if self._steps == 0:
             return {}
         copied = {name: moment.clone() for name, moment in self._moments.items()}
         return {**copied, "steps": torch.tensor(self._steps, dtype=torch.int64)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what `state` gave; an empty mapping resets.
+        """Restores a result of `state`; an empty mapping resets the optimizer.
 
         Raises:
-            InvalidInput: The state is another optimizer's.
+            InvalidInput: The state belongs to another kind of optimizer.
         """
         if state and state.keys() != self.moment_names | {"steps"}:
             raise InvalidInput(
@@ -95,7 +96,9 @@ class AdamW(FirstOrder):
             [self._moment("exp_avg", parameters)],
             [self._moment("exp_avg_sq", parameters)],
             [],
-            [torch.tensor(float(self._steps))],  # on the host, where the correction is computed
+            [
+                torch.tensor(float(self._steps))
+            ],  # on the host, where torch computes the bias correction
             foreach=False,
             amsgrad=False,
             beta1=0.9,
@@ -108,7 +111,7 @@ class AdamW(FirstOrder):
 
 
 class SGD(FirstOrder):
-    """Stochastic gradient descent with momentum; its weight decay is decoupled, as AdamW's is."""
+    """Stochastic gradient descent with momentum and decoupled weight decay (as in AdamW)."""
 
     moment_names = frozenset({"momentum_buffer"})
 

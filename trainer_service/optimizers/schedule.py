@@ -1,4 +1,4 @@
-"""The course of the learning rate, sized in gradient steps. Imports no torch."""
+"""Learning rate schedules over gradient steps. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mentorgrad.domain.spec import Optimizer, Schedule
 def learning_rate(spec: Optimizer, step: int, total_steps: int) -> float:
     """The learning rate of one step.
 
-    Warm-up rises in equal parts to the peak, which step `warmup_steps` has; from there on the
-    schedule falls over what remains of `total_steps` and would be 0 one step after the last, so no
-    step is wasted. Steps beyond `total_steps` keep the last one's rate.
+    Warm-up rises linearly to the peak at step `warmup_steps`. The schedule then decays over the
+    remaining steps and would reach 0 one step after `total_steps`, so no step has rate 0. Steps
+    beyond `total_steps` use the rate of the last step.
 
     Args:
         spec: Peak, schedule and warm-up.
-        step: The step about to be taken, from 1.
-        total_steps: Gradient steps that the run is planned for.
+        step: Number of the step to take, from 1.
+        total_steps: Planned gradient steps of the run.
     """
     if step <= spec.warmup_steps:
         return spec.learning_rate * max(step, 0) / spec.warmup_steps

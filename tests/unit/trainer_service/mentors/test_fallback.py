@@ -123,7 +123,7 @@ def test_more_than_asked_for_is_cut_off_and_said() -> None:
         FallbackMentor("m", Scripted(many)).consult(REQUEST, INCUMBENT, [], lost=False).replies
     )
     assert [p.proposal_id for p in reply.answer.proposals] == ["x0", "x1"]
-    assert reply.answer.detail == "3 more than asked for"
+    assert reply.answer.detail == "3 more proposals than requested"
 
 
 @pytest.mark.parametrize("ids", [("", ""), ("x", "x"), ("s1/step4", "y")])

@@ -21,5 +21,5 @@ def test_it_is_not_queued() -> None:
 
 
 def test_it_is_not_executed() -> None:
-    with pytest.raises(InvalidInput, match="its own program"):
+    with pytest.raises(InvalidInput, match="does not execute external runs"):
         build_objective(SPEC, device=torch.device("cpu"))
