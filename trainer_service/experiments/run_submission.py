@@ -40,7 +40,7 @@ class RunSubmission:
         self._queue_limit = queue_limit
 
     def __call__(self, spec: RunSpec, request_id: str) -> tuple[Run, bool]:
-        """Queues a run, or finds the one with the same request_id; returns it and whether it is new.
+        """Queues a run, or finds the one with this request_id; returns it and whether it is new.
 
         Raises:
             InvalidInput: Data or a model that the spec refers to is missing or unsuitable.
