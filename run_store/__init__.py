@@ -1,1 +1,1 @@
-"""The run store: runs, persisted as append-only logs of events, and their artifacts."""
+"""The run store: persists runs as append-only event logs, in SQLite, Postgres or memory."""

@@ -1,4 +1,4 @@
-"""What differs between SQLite and Postgres: engines, clocks, bulk inserts."""
+"""Code that differs between SQLite and Postgres: engines, clocks, bulk inserts."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from mentorgrad.errors import InvalidInput, Unavailable
 
 _BUSY_SECONDS = 30.0
-"""How long a writer waits for SQLite's write lock."""
+"""How long a writer waits for SQLite's write lock, seconds."""
 
 _POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 30.0}
 _POSTGRES = {
     "connect_timeout": 10,
-    # A host that is gone without a word is noticed within some 20 s, asked or not.
+    # Detects a dead host within about 20 s, on idle connections too.
     "keepalives_idle": 10,
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
 _PAGE_BYTES = 16 * 1024
-"""Of a new SQLite file: with the default of 4 KiB, writing tensors takes half as long again."""
+"""Page size of a new SQLite file: with the default of 4 KiB, writing tensors takes 1.5 times as
+long."""
 _MAX_VALUES = 999
-"""Most values of one statement that every SQLite takes."""
+"""Maximum bound values per statement that every SQLite build accepts."""
 _COPY_ROWS = 8
-"""Rows from which binary COPY beats INSERT on Postgres."""
+"""Number of rows from which binary COPY is faster than INSERT on Postgres."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def parse(text: str) -> URL:
-    """The URL of an SQL store.
+    """Parses the URL of an SQL store.
 
     Raises:
-        InvalidInput: Malformed, or of another database; never repeats what may be a password.
+        InvalidInput: The URL is malformed, or names another database. The message never contains
+            the URL, which may include a password.
     """
     try:
         url = make_url(text)
@@ -62,16 +64,16 @@ def parse(text: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The URL as it may be logged: neither a password nor a query that could hold one."""
+    """The URL for logs: without the password and the query, which may contain one."""
     name = url.set(drivername=url.drivername.partition("+")[0], query={})
     return name.render_as_string(hide_password=True)
 
 
 def engine_of(url: URL) -> Engine:
-    """An engine whose plain transactions read; `writer_of` gives its writing twin.
+    """Creates an engine for read transactions; `writer_of` derives the one for writes.
 
     Raises:
-        InvalidInput: The file's folder does not exist, or it is no SQLite database.
+        InvalidInput: The file's folder does not exist, or the file is not an SQLite database.
         Unavailable: The database cannot be opened.
     """
     if url.drivername == "sqlite":
@@ -90,16 +92,16 @@ def engine_of(url: URL) -> Engine:
 
 
 def writer_of(engine: Engine) -> Engine:
-    """The same engine, whose transactions hold SQLite's write lock from their beginning."""
+    """The same engine for write transactions: they take SQLite's write lock when they begin."""
     return engine.execution_options(begin="BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees whether the database is there *now*.
+    """A connection that fails if the database is not available *now*.
 
-    An open SQLite file can be read long after it was moved away or its disk has gone, so the file
-    is opened anew: for reading alone, so that to look never makes or changes anything.
+    A process can read an SQLite file that it has open long after the file was moved or its disk
+    was detached. So this opens the file again, read-only, to neither create nor change it.
     """
     if engine.dialect.name != "sqlite":
         with engine.connect() as connection:
@@ -118,16 +120,16 @@ def looking(engine: Engine) -> Iterator[Connection]:
 def _sqlite(url: URL) -> Engine:
     path = Path(url.database or "")
     if path.is_dir():
-        raise InvalidInput.field("store", f"must name a file; {path} is a directory")
+        raise InvalidInput.field("store", f"must name a file; {path} is a folder")
     if not path.parent.is_dir():
-        raise InvalidInput.field("store", f"directory {path.parent} does not exist")
+        raise InvalidInput.field("store", f"the folder {path.parent} does not exist")
     _enter_wal(path)
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
-        # The driver must not begin transactions by itself: a plain BEGIN that writes later fails
-        # as soon as another writer came first.
+        # The driver must not begin transactions by itself: a transaction that starts with a plain
+        # BEGIN and writes later fails if another writer has committed in between.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
@@ -143,19 +145,19 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _enter_wal(path: Path) -> None:
-    """Sets the file's journal mode, which stays in the file.
+    """Switches the file to WAL mode, which is persistent.
 
-    Only one process can do it, and SQLite does not wait for the lock here, so this does.
+    Only one process can do this at a time. SQLite does not wait for the lock here, so this retries.
 
     Raises:
-        InvalidInput: The file is no SQLite database.
-        Unavailable: It cannot be opened.
+        InvalidInput: The file is not an SQLite database.
+        Unavailable: The file cannot be opened.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             with contextlib.closing(sqlite3.connect(path)) as connection:
-                connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # heard by a new file only
+                connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # affects new files only
                 connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.DatabaseError as error:
@@ -176,8 +178,8 @@ _REASONS = (
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a database refused: STORE_BUSY (locked by others), STORE_FULL (its disk), STORE_CORRUPT,
-    or STORE_AWAY for all the rest."""
+    """The error reason of a database error: STORE_BUSY (locked by other transactions), STORE_FULL
+    (disk full), STORE_CORRUPT, or STORE_AWAY for all others."""
     driver = getattr(error, "orig", None) or error
     number = (getattr(driver, "sqlite_errorcode", None) or 0) & 0xFF
     state = getattr(driver, "sqlstate", None)
@@ -188,21 +190,21 @@ def reason_of(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What a driver says, in one line, without the statement and its values."""
+    """The driver's error message in one line, without the statement and its values."""
     said = str(getattr(error, "orig", None) or error)
     return " ".join(said.split())[:300]
 
 
 def micros_of(lease: timedelta) -> int:
-    """The length of a lease in microseconds."""
+    """Duration of a lease in microseconds."""
     return lease // _MICROSECOND
 
 
 def now(connection: Connection) -> sa.ColumnElement[int]:
-    """The time by which leases run, in microseconds.
+    """The current time for leases, in microseconds.
 
-    On Postgres the database's, since workers on several hosts need not agree about the time; on
-    SQLite this process's, since all who open the file share a host.
+    On Postgres the database's clock, since the clocks of several hosts may differ. On SQLite the
+    process's clock, since all processes that open the file run on one host.
     """
     if connection.dialect.name == "postgresql":
         seconds = sa.extract("epoch", sa.func.clock_timestamp())
@@ -211,14 +213,14 @@ def now(connection: Connection) -> sa.ColumnElement[int]:
 
 
 def contains(connection: Connection, column: sa.ColumnElement[str], part: str) -> Any:
-    """Whether a text column holds `part`, taken literally."""
+    """SQL condition: a text column contains `part` literally (no wildcards)."""
     if connection.dialect.name == "postgresql":
         return sa.func.strpos(column, part) > 0
     return sa.func.instr(column, part) > 0
 
 
 def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Inserts many rows of the same columns the fastest way."""
+    """Inserts many rows with the same columns, by the fastest method of the database."""
     if not rows:
         return
     if connection.dialect.name == "postgresql" and len(rows) >= _COPY_ROWS:
@@ -231,17 +233,17 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[
 
 @functools.cache
 def _insert_into(table: sa.Table) -> sa.Insert:
-    """One statement a table, so that it is compiled once."""
+    """The INSERT statement of a table; cached, so that it is compiled once per table."""
     return table.insert()
 
 
 def _insert_at_once(
     connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Many rows a statement for SQLite's driver, which takes our values as they are.
+    """Inserts many rows per statement on SQLite, whose driver accepts the values unconverted.
 
-    The driver lets other threads run once a statement, and would have to wait for its turn again
-    after every single row.
+    The driver releases the GIL in every statement. With one statement per row, it would have to
+    reacquire the GIL after every row.
     """
     names = tuple(rows[0])
     values = operator.itemgetter(*names)
@@ -257,7 +259,7 @@ def _insert_positional(table: sa.Table, names: tuple[str, ...], count: int) -> s
     columns = ", ".join(f'"{name}"' for name in names)
     row = f"({', '.join('?' * len(names))})"
     rows = ", ".join([row] * count)
-    return f'INSERT INTO "{table.name}" ({columns}) VALUES {rows}'  # noqa: S608 - names of ours
+    return f'INSERT INTO "{table.name}" ({columns}) VALUES {rows}'  # noqa: S608 - our own names
 
 
 _COPY_TYPES: dict[type, str] = {
@@ -270,10 +272,10 @@ _COPY_TYPES: dict[type, str] = {
 
 
 def _copy(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Binary COPY, in the connection's transaction.
+    """Inserts rows by binary COPY, in the connection's transaction.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: What the driver raises, as for any other statement.
+        sqlalchemy.exc.DBAPIError: The driver's error, wrapped as for any other statement.
     """
     names = list(rows[0])
     types = [_COPY_TYPES[type(table.c[name].type)] for name in names]
@@ -287,7 +289,7 @@ def _copy(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, A
             for row in rows:
                 copy.write_row([row[name] for name in names])
     except errors.Error as error:
-        # SQLAlchemy does not see what its driver is told directly, so this does its part.
+        # SQLAlchemy does not see errors of direct driver calls, so this handles them as it would.
         is_gone = connection.dialect.is_disconnect(error, driver, None)
         if is_gone:
             connection.invalidate(error)

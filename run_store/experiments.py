@@ -1,7 +1,7 @@
-"""Experiments as every store keeps them: what is asked of it, what it refuses, and in what order.
+"""Interface of experiment storage, and the checks and ordering that all implementations share.
 
-An experiment's row holds its spec, state and times. How far it is follows from its runs, which are
-ordinary runs with the labels of `LABELS`.
+A stored experiment consists of its spec, state and times. Its progress is computed from its runs,
+which are ordinary runs with the labels in `LABELS`.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from run_store import invariants, page_tokens, paging
 
 EXPERIMENT, PHASE = "experiment", "phase"
 LABELS = (EXPERIMENT, PHASE, "arm", "task", "variation")
-"""Labels of an experiment's runs: its id, the phase (`tuning` or `main`), and the cell."""
+"""Label keys of an experiment's runs: experiment id, phase (`tuning` or `main`), and the cell (arm,
+task, variation)."""
 
 Counts = Mapping[tuple[str, RunState], int]
-"""(phase, state) → runs."""
+"""(phase, state) → number of runs."""
 
 
 class ExperimentStore(Protocol):
-    """Keeps experiments. The guarantees of `run_store.protocols` hold here too."""
+    """Stores experiments. The guarantees in `run_store.protocols` apply here too."""
 
     def create_experiment(
         self, spec: ExperimentSpec, request_id: str = ""
     ) -> tuple[Experiment, bool]:
-        """Records a new running experiment, or finds the one of the same request_id.
+        """Creates a RUNNING experiment, or returns the existing one with this request_id.
 
         Args:
-            spec: What is compared.
-            request_id: The creator's key; an empty one gets one made.
+            spec: Spec of the experiment.
+            request_id: Idempotency key; if empty, the store generates one.
 
         Returns:
             The experiment, without its progress, and whether this call created it.
 
         Raises:
-            AlreadyExists: The request_id names an experiment with another spec.
+            AlreadyExists: The request_id belongs to an experiment with another spec.
             InvalidInput: The request_id cannot be stored.
         """
         ...
 
     def find_experiment(self, request_id: str, spec: ExperimentSpec) -> Experiment | None:
-        """The experiment that an earlier `create_experiment` of this request_id made; None when
-        there is none.
+        """The experiment that an earlier `create_experiment` created with this request_id, or None.
 
         Raises:
-            AlreadyExists: The request_id names an experiment with another spec.
+            AlreadyExists: The request_id belongs to an experiment with another spec.
             InvalidInput: The request_id cannot be stored.
         """
         ...
@@ -70,50 +70,52 @@ class ExperimentStore(Protocol):
         ...
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
-        """Experiments, newest first, in keyset pages that stay right while some are added.
+        """Lists experiments, newest first, with keyset pagination (stable while some are added).
 
         Raises:
-            InvalidInput: `page_size` is not within 1..1000, or `page_token` is malformed or of
-                another query (reason BAD_PAGE_TOKEN).
+            InvalidInput: `page_size` is not within 1..1000, or `page_token` is malformed or belongs
+                to another query (reason BAD_PAGE_TOKEN).
         """
         ...
 
     def running_experiments(self) -> tuple[str, ...]:
-        """Ids of those that are RUNNING, oldest first; a read, cheap enough to poll."""
+        """Ids of the RUNNING experiments, oldest first; cheap enough to poll."""
         ...
 
     def set_experiment_state(
         self, experiment_id: str, state: ExperimentState, reason: str = ""
     ) -> Experiment:
-        """Ends an experiment.
+        """Sets the final state of an experiment.
 
         Args:
             experiment_id: The experiment.
-            state: The new state; `mentorgrad.domain.experiment.EXPERIMENT_TRANSITIONS` says what is
-                allowed.
-            reason: Why, in one line.
+            state: The new state; `mentorgrad.domain.experiment.EXPERIMENT_TRANSITIONS` lists the
+                allowed transitions.
+            reason: Reason, one line.
 
         Raises:
             NotFound: No such experiment.
-            PreconditionFailed: Forbidden from the present state (TRANSITION_FORBIDDEN).
+            PreconditionFailed: Not allowed from the current state (TRANSITION_FORBIDDEN).
         """
         ...
 
     def count_runs(self, experiment_id: str) -> Counts:
-        """How many of an experiment's runs are where, by phase; a read that loads no run.
+        """Number of an experiment's runs by phase and state; loads no runs.
 
-        An unknown experiment has none.
+        Empty for an unknown experiment.
         """
         ...
 
 
 def not_found(experiment_id: str) -> NotFound:
     """The error for an unknown experiment."""
-    return NotFound(f"there is no experiment {experiment_id[:80]!r}", reason="EXPERIMENT_NOT_FOUND")
+    return NotFound(
+        f"the experiment {experiment_id[:80]!r} does not exist", reason="EXPERIMENT_NOT_FOUND"
+    )
 
 
 def check_same_request(experiment: Experiment, spec: ExperimentSpec) -> None:
-    """Whether the experiment that a request_id names is the one that is asked for now.
+    """Checks that the existing experiment of a request_id has the requested spec.
 
     Raises:
         AlreadyExists: It has another spec.
@@ -128,10 +130,10 @@ def check_same_request(experiment: Experiment, spec: ExperimentSpec) -> None:
 
 
 def check_transition(experiment: Experiment, state: ExperimentState) -> None:
-    """Whether an experiment may go to a state.
+    """Checks that an experiment may change to a state.
 
     Raises:
-        PreconditionFailed: `EXPERIMENT_TRANSITIONS` forbids it.
+        PreconditionFailed: `EXPERIMENT_TRANSITIONS` does not allow it.
     """
     if state not in EXPERIMENT_TRANSITIONS[experiment.state]:
         raise PreconditionFailed(
@@ -143,10 +145,10 @@ def check_transition(experiment: Experiment, state: ExperimentState) -> None:
 
 
 def cursor(page_size: int, token: str) -> paging.Cursor:
-    """Where a page of experiments starts.
+    """Start of a page of experiments.
 
     Raises:
-        InvalidInput: A bad page size or token.
+        InvalidInput: The page size or the token is invalid.
     """
     invariants.check_page_size(page_size)
     query = page_tokens.digest("experiments")
@@ -154,6 +156,6 @@ def cursor(page_size: int, token: str) -> paging.Cursor:
 
 
 def position(experiment: Experiment) -> paging.Position:
-    """Where an experiment stands in the listing; its id makes it unique."""
+    """Sort key of an experiment in the listing; its id makes the key unique."""
     created = experiment.created_at or datetime.min.replace(tzinfo=UTC)
     return paging.micros(created), experiment.experiment_id

@@ -1,8 +1,8 @@
-"""A run as a fold of its log: the one pure function behind everything known of a run.
+"""Computes a run from its event log, as a pure fold.
 
-What a log says falls in two. *History* (state, times, attempt, result) comes from every event: a
-resume does not undo that a run was interrupted. *Figures* (stage, step, losses, restarts, usage)
-come from effective events only: a resume takes them back to its checkpoint.
+A run has two groups of fields. *History* (state, times, attempt, result) is computed from all
+events: a resume does not undo that a run was interrupted. *Figures* (stage, step, losses, restarts,
+usage) are computed from effective events only: a resume resets them to its checkpoint.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ FIGURES = (
     "restarts_applied",
     "usage",
 )
-"""Fields of a run that come from effective events only."""
+"""Fields of a run that are computed from effective events only."""
 
 _HISTORY = (Created, StateChanged, Resumed)
-"""What is never superseded."""
+"""Payloads of events that are never superseded."""
 
 
 def fold(run: Run, event: RunEvent, earlier: Iterable[RunEvent] = ()) -> Run:
     """The run after one more event.
 
     Args:
-        run: The run as all earlier events left it; `Run()` before the first.
+        run: The run after all earlier events; `Run()` before the first.
         event: The next event.
-        earlier: The events before it. Needed when it is a `Resumed`, whose figures are taken anew
-            from the events that it leaves effective; events reduced by `for_figures` are enough.
+        earlier: The events before it. Needed if it is a `Resumed`: the figures are then recomputed
+            from the events that stay effective. Events reduced by `for_figures` are sufficient.
     """
     if isinstance(event.payload, Resumed):
         run = with_figures(run, [*earlier, event])
@@ -58,7 +58,7 @@ def fold(run: Run, event: RunEvent, earlier: Iterable[RunEvent] = ()) -> Run:
 
 
 def replay(run_id: str, events: Iterable[RunEvent]) -> Run:
-    """The run that a whole log makes, in time linear in its length however often it resumed."""
+    """Computes a run from its complete log, in linear time however often it was resumed."""
     run = Run(run_id=run_id)
     course: list[RunEvent] = []
     for event in events:
@@ -68,7 +68,7 @@ def replay(run_id: str, events: Iterable[RunEvent]) -> Run:
 
 
 def with_figures(run: Run, events: Sequence[RunEvent]) -> Run:
-    """The run with the figures that a log makes, from its first event on; its history stays."""
+    """The run with its figures recomputed from a complete log; the history is unchanged."""
     figures = Run()
     for kept in effective(events):
         figures = _fold_figures(figures, kept)
@@ -78,11 +78,11 @@ def with_figures(run: Run, events: Sequence[RunEvent]) -> Run:
 def effective(events: Sequence[RunEvent]) -> list[RunEvent]:
     """The events that no resume superseded, in order.
 
-    One pass from the end: attempts never decrease along a log, so an event is void just when it
-    lies after the earliest checkpoint that a later attempt resumed from.
+    One pass from the end: attempts never decrease along a log, so an event is superseded if and
+    only if it lies after the earliest checkpoint that a later attempt resumed from.
     """
     kept: list[RunEvent] = []
-    newer = same = math.inf  # earliest checkpoints of later attempts, and of the event's own
+    newer = same = math.inf  # earliest checkpoint of later attempts, and of the event's attempt
     attempt: int | None = None
     for event in reversed(events):
         if event.attempt != attempt:
@@ -95,7 +95,7 @@ def effective(events: Sequence[RunEvent]) -> list[RunEvent]:
 
 
 def is_superseded(event: RunEvent, resumed: RunEvent) -> bool:
-    """Whether a later `Resumed` makes an event void."""
+    """Whether a later `Resumed` supersedes an event."""
     assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
     return (
         resumed.payload.checkpoint_seq < event.seq < resumed.seq
@@ -105,7 +105,7 @@ def is_superseded(event: RunEvent, resumed: RunEvent) -> bool:
 
 
 def for_figures(event: RunEvent) -> RunEvent:
-    """The little of an event that figures depend on, to keep a log's course in memory."""
+    """The event reduced to what figures depend on, so that a whole log fits in memory."""
     if isinstance(event.payload, Segment):
         last = event.payload.snapshots[-1:]
         slim = evolve(event.payload, snapshots=last, parameters=None)
@@ -117,7 +117,7 @@ def for_figures(event: RunEvent) -> RunEvent:
 
 
 def fold_history(run: Run, event: RunEvent) -> Run:
-    """The run after one more event, but for its figures."""
+    """The run after one more event, with unchanged figures."""
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "attempt": max(run.attempt, event.attempt),

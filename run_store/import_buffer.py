@@ -1,4 +1,4 @@
-"""Events of an imported log: buffered while they arrive, then made into rows."""
+"""Buffers the events of an imported log while they arrive, then converts them to rows."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from mentorgrad.wire import codec
 from run_store import sql_rows
 
 _CHUNK = 64
-"""Events written at once."""
+"""Events per chunk."""
 
 _MEMORY = 64 * 1024 * 1024
-"""Bytes of a log kept in memory before it goes to a temporary file."""
+"""Maximum bytes of a log buffered in memory; a longer log is written to a temporary file."""
 
 Chunk = tuple[list[RunEvent], sql_rows.Rows]
-"""Some events, and what they are in the store."""
+"""Events and their rows."""
 
 
 class BufferedEvents:
-    """Events that have come and will be read again.
+    """Buffer of received events, to be read again.
 
     Args:
-        file: Empty; takes them.
+        file: Empty file to write the events to.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def keeping(self, given: Iterable[RunEvent]) -> Iterator[RunEvent]:
-        """The same events, each kept when it is taken."""
+        """Yields the same events, writing each to the buffer first."""
         for event in given:
             data = codec.encode_event(event)
             self._file.write(len(data).to_bytes(4, "little") + data)
             yield event
 
     def events(self) -> Iterator[RunEvent]:
-        """What was kept, from the first one on."""
+        """The buffered events, from the first."""
         self._file.seek(0)
         while size := self._file.read(4):
             yield codec.decode_event(self._file.read(int.from_bytes(size, "little")))
@@ -49,21 +49,21 @@ class BufferedEvents:
 
 @contextmanager
 def buffer_events() -> Iterator[BufferedEvents]:
-    """A place for a log that can be read once only, to the block's end."""
+    """Creates a buffer for a log that can be read only once; deleted when the block ends."""
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as file:
         yield BufferedEvents(file)
 
 
 def chunks(given: Iterable[RunEvent]) -> Iterator[list[RunEvent]]:
-    """The events in lists of what is written at once."""
+    """Splits the events into lists of `_CHUNK`."""
     left = iter(given)
     while chunk := list(itertools.islice(left, _CHUNK)):
         yield chunk
 
 
 def rows_ahead(given: Iterable[RunEvent]) -> Iterator[Chunk]:
-    """The events in chunks with their rows. A thread makes the next chunk's rows while one is
-    written: digests and insertions both let other threads run."""
+    """Yields the events in chunks with their rows. A thread computes the next chunk's rows while
+    the caller writes the current one: hashing and inserting both release the GIL."""
     source = ((chunk, sql_rows.rows_of(chunk)) for chunk in chunks(given))
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, source, None)

@@ -1,4 +1,4 @@
-"""Validation rules and error messages shared by all store implementations."""
+"""Validation and errors that all store implementations share."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ from mentorgrad.wire import codec
 from run_store.fold import fold_history, for_figures, with_figures
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
-"""Most raw parameters of one segment; more would not fit into one message with its snapshots."""
+"""Maximum raw parameters per segment; more would not fit into one message with its snapshots."""
 
 MAX_BLOB_BYTES = 256 * 1024 * 1024
-"""Largest file of a run."""
+"""Maximum size of a run's file."""
 
 MAX_RUN_BYTES = 2 * 1024 * 1024
-"""Largest run that is imported, without its events: spec, versions and result."""
+"""Maximum size of an imported run without its events: spec, versions and result."""
 
 MAX_PAGE = 1000
-"""Most entries of a page."""
+"""Maximum page size."""
 
 MAX_ATTEMPTS = 1000
-"""Most attempts, and most resumes, of an imported log; a store works through a log for each."""
+"""Maximum attempts, and maximum resumes, of an imported log; a store processes the log once for
+each."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def run_not_found(run_id: str) -> NotFound:
     """The error for an unknown run."""
-    return NotFound(f"there is no run {run_id[:80]!r}", reason="RUN_NOT_FOUND")
+    return NotFound(f"the run {run_id[:80]!r} does not exist", reason="RUN_NOT_FOUND")
 
 
 def artifact_not_found(run_id: str, name: str) -> NotFound:
@@ -57,7 +58,7 @@ def artifact_not_found(run_id: str, name: str) -> NotFound:
 
 
 def request_id_taken(request_id: str, run_id: str) -> AlreadyExists:
-    """The error for a request_id that means something else already."""
+    """The error for a request_id that belongs to another run."""
     return AlreadyExists(
         f"the request_id {request_id[:200]!r} belongs to run {run_id}, which has another spec",
         reason="REQUEST_ID_TAKEN",
@@ -66,34 +67,35 @@ def request_id_taken(request_id: str, run_id: str) -> AlreadyExists:
 
 
 def import_taken(run_id: str) -> AlreadyExists:
-    """The error for an import under an id that another run has."""
-    return AlreadyExists(f"another run has the id {run_id} already")
+    """The error for an import whose run_id belongs to another run."""
+    return AlreadyExists(f"another run with the id {run_id} already exists")
 
 
 def queue_full(waiting: int) -> ResourceExhausted:
-    """The error for one queued run too many."""
+    """The error for a full queue."""
     return ResourceExhausted(
-        f"{waiting} runs are waiting already; try again when some have started",
+        f"the queue is full ({waiting} runs are waiting); try again when some have started",
         retry_after=5.0,
         reason="QUEUE_FULL",
     )
 
 
 def unexpected_seq(run_id: str, seq: int, last_seq: int) -> Conflict:
-    """The error for an event that is neither the next one nor there already."""
+    """The error for an event that is neither the next one nor already stored."""
     return Conflict(
-        f"event {seq} does not follow event {last_seq} of run {run_id} and is not stored yet",
+        f"event {seq} is neither the next event of run {run_id} after event {last_seq} nor equal "
+        "to a stored one",
         reason="UNEXPECTED_SEQ",
     )
 
 
 def is_run_id(text: str) -> bool:
-    """Whether a text can be a run's id at all; keeps odd characters from the database."""
+    """Whether a text has the form of a run id; keeps other characters from the database."""
     return _RUN_ID.fullmatch(text) is not None
 
 
 def check_created(created: Created) -> Created:
-    """The first event with its request_id made where it has none.
+    """The first event, with a generated request_id if it has none.
 
     Raises:
         InvalidInput: The request_id cannot be stored.
@@ -105,17 +107,17 @@ def check_created(created: Created) -> Created:
 
 
 def check_request_id(request_id: str, path: str = "request_id") -> None:
-    """Whether a request_id can be stored.
+    """Checks that a request_id can be stored.
 
     Raises:
-        InvalidInput: It cannot.
+        InvalidInput: It cannot be stored.
     """
     if len(request_id) > 200 or not request_id.isprintable():
         raise InvalidInput.field(path, "must be at most 200 printable characters")
 
 
 def check_same_request(run: Run, spec: RunSpec) -> None:
-    """Whether the run that a request_id names is the one that is asked for now.
+    """Checks that the existing run of a request_id has the requested spec.
 
     Raises:
         AlreadyExists: It has another spec.
@@ -125,60 +127,60 @@ def check_same_request(run: Run, spec: RunSpec) -> None:
 
 
 def check_holder(run: Run, attempt: int) -> None:
-    """Whether an attempt is the run's latest.
+    """Checks that an attempt is the run's latest.
 
     Raises:
         Conflict: It is stale.
     """
     if run.attempt != attempt:
         raise Conflict(
-            f"attempt {attempt} of run {run.run_id} is stale: it is at attempt {run.attempt}",
+            f"attempt {attempt} of run {run.run_id} is stale: the current one is {run.attempt}",
             reason="STALE_ATTEMPT",
         )
 
 
 def check_attempt(run: Run, attempt: int) -> None:
-    """Whether the holder of an attempt may still write: it is the latest, and RUNNING.
+    """Checks that a worker may still write: its attempt is the latest, and the run is RUNNING.
 
     Raises:
-        Conflict: It is stale; a run that was interrupted or ended has no present attempt.
+        Conflict: The attempt is stale; a run that was interrupted or has ended has no current one.
     """
     check_holder(run, attempt)
     if run.state is not RunState.RUNNING:
         raise Conflict(
-            f"attempt {attempt} of run {run.run_id} is over: the run is {run.state.value}",
+            f"attempt {attempt} of run {run.run_id} has ended: the run is {run.state.value}",
             reason="STALE_ATTEMPT",
         )
 
 
-def forbidden(run: Run, wanted: str) -> PreconditionFailed:
-    """The error for a transition that the state forbids."""
+def forbidden(run: Run, action: str) -> PreconditionFailed:
+    """The error for an action that the run's state does not allow; follows "cannot"."""
     return PreconditionFailed(
-        f"run {run.run_id} is {run.state.value} and cannot become {wanted}",
+        f"run {run.run_id} is {run.state.value} and cannot {action}",
         reason="TRANSITION_FORBIDDEN",
         metadata={"state": run.state.value},
     )
 
 
 def check_transition(run: Run, state: RunState) -> None:
-    """Whether a run may go to a state.
+    """Checks that a run may change to a state.
 
     Raises:
-        PreconditionFailed: `TRANSITIONS` forbids it.
+        PreconditionFailed: `TRANSITIONS` does not allow it.
     """
     if state not in TRANSITIONS[run.state]:
-        raise forbidden(run, state.value)
+        raise forbidden(run, f"become {state.value}")
 
 
 def overdue_cancel(run: Run, desired: DesiredState) -> RunEvent | None:
-    """The cancel event of a run whose worker stopped before it saw the cancel request.
+    """Cancels a run whose worker stopped before it saw the request to cancel.
 
     Args:
-        run: The run as its worker, or the scheduler that marked it as interrupted, left it.
-        desired: What was wanted until then.
+        run: The run after the change by its worker, or by the control plane if the worker died.
+        desired: The desired state until then.
 
     Returns:
-        The event to append at once; None when no cancel was asked for, or the run is over anyway.
+        The event to append at once; None if no cancel was requested or the run has ended anyway.
     """
     if desired is not DesiredState.CANCEL or RunState.CANCELLED not in TRANSITIONS[run.state]:
         return None
@@ -187,24 +189,24 @@ def overdue_cancel(run: Run, desired: DesiredState) -> RunEvent | None:
 
 
 def check_control(run: Run, state: RunState, attempt: int | None) -> None:
-    """Whether the control plane may take a run to a state.
+    """Checks that the control plane may change a run to a state.
 
     Raises:
-        Conflict: The attempt is another one by now.
-        PreconditionFailed: Forbidden; RUNNING is reached by a claim alone.
+        Conflict: The run has a newer attempt.
+        PreconditionFailed: Not allowed; only a worker's claim can change a run to RUNNING.
     """
     if attempt is not None:
         check_holder(run, attempt)
     if state is RunState.RUNNING:
-        raise forbidden(run, "running except by a worker's claim")
+        raise forbidden(run, "become running except by a worker's claim")
     check_transition(run, state)
 
 
 def check_chunk(run_id: str, attempt: int, events: Sequence[RunEvent]) -> None:
-    """Whether a worker's events belong together.
+    """Checks that a worker's events belong to one run and attempt, without gaps.
 
     Raises:
-        InvalidInput: Another run's or attempt's event, a gap, or a broken segment.
+        InvalidInput: An event of another run or attempt, a gap, or an invalid segment.
     """
     for index, event in enumerate(events):
         where = f"events[{index}]"
@@ -218,10 +220,10 @@ def check_chunk(run_id: str, attempt: int, events: Sequence[RunEvent]) -> None:
 
 
 def check_event(event: RunEvent, where: str) -> None:
-    """Whether one event is sound in itself.
+    """Checks that one event is valid by itself.
 
     Raises:
-        InvalidInput: It is not.
+        InvalidInput: It is not valid.
     """
     payload = event.payload
     if event.time.tzinfo is None:
@@ -235,7 +237,7 @@ def check_event(event: RunEvent, where: str) -> None:
 def _check_parameters(segment: Segment, parameters: np.ndarray, where: str) -> None:
     if parameters.ndim < 1 or len(parameters) != len(segment.snapshots):
         raise InvalidInput.field(
-            where, f"must have one row per snapshot ({len(segment.snapshots)})"
+            where, f"must have one row per snapshot, {len(segment.snapshots)} in total"
         )
     if parameters.nbytes > MAX_SEGMENT_BYTES:
         raise InvalidInput.field(
@@ -244,43 +246,45 @@ def _check_parameters(segment: Segment, parameters: np.ndarray, where: str) -> N
 
 
 def check_follows(run: Run, event: RunEvent, where: str) -> None:
-    """Whether an event may follow in its run's present state.
+    """Checks that an event may follow in its run's current state.
 
     Raises:
         InvalidInput: A second `Created`.
-        PreconditionFailed: Its change of state is forbidden.
+        PreconditionFailed: Its state change is not allowed.
     """
     payload = event.payload
     if isinstance(payload, Created):
-        raise InvalidInput.field(where, "must not be `created`: only the first event is")
+        raise InvalidInput.field(where, "must not be `created`; only the first event is")
     if isinstance(payload, (StateChanged, Finished)):
         check_transition(run, payload.state)
 
 
 class LogCheck:
-    """Checks an imported log event by event: numbered from 1, of one run, its states allowed."""
+    """Checks an imported log event by event: numbered from 1, one run, allowed state changes."""
 
     def __init__(self) -> None:
         self._count = 0
         self._resumes = 0
 
     def follows(self, run: Run, event: RunEvent) -> None:
-        """Whether `event` goes on from `run`, which is `Run()` before the first event.
+        """Checks that `event` may follow `run`, which is `Run()` before the first event.
 
         Raises:
-            InvalidInput: It does not; names the field.
+            InvalidInput: It may not; names the field.
         """
         where = f"events[{self._count}]"
         self._count += 1
         if event.seq != run.last_seq + 1:
-            raise InvalidInput.field(f"{where}.seq", f"must be {run.last_seq + 1}: a gap")
+            raise InvalidInput.field(f"{where}.seq", f"must be {run.last_seq + 1} (no gaps)")
         if event.attempt < run.attempt:
             raise InvalidInput.field(f"{where}.attempt", f"must be at least {run.attempt}")
         if event.attempt > MAX_ATTEMPTS:
             raise InvalidInput.field(f"{where}.attempt", f"must be at most {MAX_ATTEMPTS}")
         self._resumes += isinstance(event.payload, Resumed)
         if self._resumes > MAX_ATTEMPTS:
-            raise InvalidInput.field(where, f"exceeds the maximum of {MAX_ATTEMPTS} resumes")
+            raise InvalidInput.field(
+                where, f"is `resumed` again; a log may have at most {MAX_ATTEMPTS} of these"
+            )
         check_event(event, where)
         if self._count == 1:
             self._first(event, where)
@@ -294,32 +298,32 @@ class LogCheck:
 
     def _first(self, event: RunEvent, where: str) -> None:
         if not isinstance(event.payload, Created):
-            raise InvalidInput.field(where, "must be `created`: it is the first event")
+            raise InvalidInput.field(where, "must be `created`, as it is the first event")
         if not is_run_id(event.run_id):
             raise InvalidInput.field(f"{where}.run_id", f"must match {_RUN_ID.pattern}")
         check_request_id(event.payload.request_id, f"{where}.created.request_id")
         check(event.payload.spec, f"{where}.created.spec")
 
     def complete(self, run: Run) -> None:
-        """Whether the log may end here.
+        """Checks that the log may end here.
 
         Raises:
-            InvalidInput: There was no event, or the run's state is not final.
+            InvalidInput: There was no event, the run's state is not final, or the run is too large.
         """
         if not self._count:
             raise InvalidInput.field("events", "must not be empty")
         if not run.state.is_final:
             raise InvalidInput.field(
-                "events", f"must end in a final state, and the last one leaves {run.state.value}"
+                "events", f"must end in a final state; the run is {run.state.value} at the end"
             )
         if len(codec.encode(run)) > MAX_RUN_BYTES:
             raise InvalidInput.field(
-                "events", f"make a run whose spec and result have more than {MAX_RUN_BYTES} bytes"
+                "events", f"must give a spec and result of at most {MAX_RUN_BYTES} bytes"
             )
 
 
 def folded(given: Iterable[RunEvent]) -> Run:
-    """The run that a whole imported log makes.
+    """Validates a complete imported log and computes its run.
 
     Raises:
         InvalidInput: It is not the log of one finished run; names the field.
@@ -335,10 +339,10 @@ def folded(given: Iterable[RunEvent]) -> Run:
 
 
 def check_blob(name: str, data: bytes) -> None:
-    """Whether a file can be stored.
+    """Checks that a file can be stored.
 
     Raises:
-        InvalidInput: Its name or size is out of bounds.
+        InvalidInput: Its name or size exceeds the limits.
     """
     if not 0 < len(name) <= 200 or not name.isprintable():
         raise InvalidInput.field("name", "must be 1 to 200 printable characters")
@@ -349,7 +353,7 @@ def check_blob(name: str, data: bytes) -> None:
 
 
 def check_page_size(page_size: int) -> None:
-    """Whether a page may be so long.
+    """Checks a page size.
 
     Raises:
         InvalidInput: Not within 1..1000.
@@ -359,15 +363,15 @@ def check_page_size(page_size: int) -> None:
 
 
 def sha256(data: bytes | memoryview) -> str:
-    """Digest in hexadecimal."""
+    """SHA-256 digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def check_digest(data: bytes, expected: str, what: str) -> bytes:
-    """Returns the bytes if they are what was stored.
+    """Returns the bytes if they match their digest.
 
     Raises:
-        DataLoss: They do not match their digest.
+        DataLoss: They do not match.
     """
     if sha256(data) != expected:
         raise DataLoss(f"the stored bytes of {what} do not match their digest")
@@ -375,10 +379,10 @@ def check_digest(data: bytes, expected: str, what: str) -> bytes:
 
 
 def objective_of(spec: RunSpec) -> str:
-    """Name of the objective, to filter by."""
+    """Name of the objective, for filters."""
     return snake_case(type(spec.objective).__name__)
 
 
 def task_of(spec: RunSpec) -> str:
-    """Name of the task, to filter by; empty for objectives without data."""
+    """Name of the task, for filters; empty for objectives without data."""
     return "" if isinstance(spec.objective, Function) else spec.task.name

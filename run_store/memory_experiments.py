@@ -1,4 +1,4 @@
-"""Experiments in memory."""
+"""Experiment storage in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from run_store.experiments import EXPERIMENT, PHASE, Counts
 
 
 class MemoryExperiments:
-    """Keeps experiments; see `run_store.experiments.ExperimentStore`."""
+    """In-memory implementation of `run_store.experiments.ExperimentStore`."""
 
     _lock: threading.RLock
 
@@ -35,7 +35,7 @@ class MemoryExperiments:
         raise NotImplementedError
 
     def _runs(self) -> Iterable[Run]:
-        """All runs; called with the lock held."""
+        """All runs; the caller holds the lock."""
         raise NotImplementedError
 
     def create_experiment(

@@ -1,4 +1,4 @@
-"""A store in this process's memory: the second implementation, for tests and throw-away runs."""
+"""In-memory run store, for tests and temporary runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from run_store.protocols import Lease
 T = TypeVar("T")
 
 _PAGE = 256
-"""Events taken at once by a lazy reader."""
+"""Events per page of a lazy reader."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class _Blob:
 
 @dataclass
 class _Record:
-    """Everything of one run."""
+    """All stored data of one run."""
 
     run: Run
     events: list[RunEvent] = field(default_factory=list)
@@ -72,14 +72,14 @@ class _Record:
     lease_expires: float = 0.0
 
     def add(self, event: RunEvent) -> None:
-        """Appends one event that is known to be allowed."""
+        """Appends one event that has been validated."""
         self.run = fold(self.run, event, map(for_figures, self.events))
         if isinstance(event.payload, Resumed):
             self.superseded |= {old.seq for old in self.events if is_superseded(old, event)}
         self.events.append(event)
 
     def settle(self) -> None:
-        """After a change by worker or control plane: nothing is wanted of a run without worker."""
+        """Resets the desired state after a change, if the run has no worker any more."""
         if self.run.state is RunState.RUNNING:
             return
         cancel = invariants.overdue_cancel(self.run, self.desired)
@@ -89,12 +89,12 @@ class _Record:
 
 
 def _frozen(event: RunEvent) -> RunEvent:
-    """A copy that shares nothing that its giver may still change."""
+    """A deep copy, independent of later changes by the caller."""
     return codec.decode_event(codec.encode_event(event))
 
 
 class MemoryRunStore(MemoryExperiments):
-    """Holds every guarantee of `run_store.protocols.RunStore` but to outlive its process."""
+    """In-memory implementation of `run_store.protocols.RunStore`: all guarantees but durability."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class MemoryRunStore(MemoryExperiments):
             return record.run.last_seq
 
     def _new_events(self, record: _Record, events: Sequence[RunEvent]) -> Sequence[RunEvent]:
-        """The events that are not there yet; the others must be there unchanged."""
+        """The events that are not stored yet; the others must be equal to the stored ones."""
         last_seq = record.run.last_seq
         known = [event for event in events if event.seq <= last_seq]
         for event in known:
@@ -218,7 +218,7 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             record = self._record(run_id)
             if record.run.state is not RunState.RUNNING:
-                raise invariants.forbidden(record.run, f"asked to {desired.value}")
+                raise invariants.forbidden(record.run, f"be asked to {desired.value}")
             record.desired = desired
             return record.run
 
@@ -281,7 +281,7 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             record = self._record(run_id)
             if record.run.state is RunState.RUNNING:
-                raise invariants.forbidden(record.run, "deleted")
+                raise invariants.forbidden(record.run, "be deleted")
             del self._records[run_id]
 
     # -- reading ------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ class MemoryRunStore(MemoryExperiments):
 def _after(
     found: list[tuple[paging.Position, T]], cursor: paging.Cursor
 ) -> Iterator[tuple[paging.Position, int, T]]:
-    """What comes after the cursor's place, with sizes; one more than a page at most."""
+    """The entries after the cursor, with their sizes; at most one more than a page."""
     after = cursor.after
     if after is not None:
         if cursor.descending:

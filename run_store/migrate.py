@@ -1,4 +1,4 @@
-"""Brings a database to the present schema."""
+"""Migrates a database to the current schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOCK = 0x6D656E746F72
 
 
 def config(connection: sa.Connection | None = None) -> Config:
-    """Alembic's settings, without a file of its own."""
+    """Alembic's configuration, without an ini file."""
     settings = Config()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     settings.attributes["connection"] = connection
@@ -26,16 +26,17 @@ def config(connection: sa.Connection | None = None) -> Config:
 
 
 def upgrade(writer: sa.Engine) -> None:
-    """Runs what is missing of the chain.
+    """Runs the pending migrations.
 
     Several processes may open the same database at once: the first takes the lock and migrates in
-    one transaction, the others wait and find it done.
+    one transaction; the others wait and then find the schema current.
 
     Args:
-        writer: Begins transactions that hold SQLite's write lock from the start.
+        writer: Engine whose transactions take SQLite's write lock when they begin.
 
     Raises:
-        InvalidInput: The schema is newer than this installation, or the tables are another's.
+        InvalidInput: The schema is newer than this installation, or the tables belong to another
+            application.
     """
     with writer.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -53,7 +54,8 @@ def _check_known(connection: sa.Connection, version: str | None) -> None:
         if foreign:
             names = ", ".join(sorted(foreign))
             raise InvalidInput.field(
-                "store", f"holds tables that are not mentorgrad's ({names}); name another database"
+                "store",
+                f"contains tables of another application ({names}); use another database",
             )
     elif version not in _revisions():
         raise InvalidInput.field(

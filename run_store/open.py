@@ -1,4 +1,4 @@
-"""Opens a run store from its URL: the one place where the store's classes are named."""
+"""Opens a run store by its URL; the only module that names the store classes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SCHEMES = ("sqlite:///", "postgresql://")
 
 
 def open_store(url: str) -> RunStore:
-    """Opens a store, migrating its database when that is behind.
+    """Opens a store, and migrates its database if its schema is older.
 
     Args:
         url: ``sqlite:///path`` (relative), ``sqlite:////path`` (absolute),
             ``postgresql://user:password@host:port/database``, or ``memory:``.
 
     Raises:
-        InvalidInput: The URL is of no such kind (field `store`).
-        Unavailable: The database does not answer.
+        InvalidInput: The URL has another form (field `store`).
+        Unavailable: The database is not available.
     """
     if url == "memory:":
         return MemoryRunStore()

@@ -1,4 +1,4 @@
-"""Page tokens: opaque to the caller; inside, where the last page ended and of which query."""
+"""Page tokens: opaque to the caller; encode the end of the last page and a digest of its query."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ Key = int | float | str | bool
 
 
 def digest(*parts: Any) -> str:
-    """A short digest of a query: JSON-ready values, the page size not among them."""
+    """Short digest of a query, given as JSON-serializable values without the page size."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def encode(position: Sequence[Key], query: str) -> str:
-    """The token that goes on after `position` in the query of that digest."""
+    """The token of the page after `position` in the query with this digest."""
     text = json.dumps([query, *position], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(token: str, query: str, types: Sequence[type]) -> tuple[Any, ...] | None:
-    """The position after which to go on; None for the first page.
+    """The position after which the page starts; None for the first page.
 
     Args:
-        token: From the page before, or empty.
+        token: Token from the previous page, or empty.
         query: Digest of the query.
         types: Types of the position's parts.
 
     Raises:
-        InvalidInput: The token is malformed or of another query (reason BAD_PAGE_TOKEN).
+        InvalidInput: The token is malformed or belongs to another query (reason BAD_PAGE_TOKEN).
     """
     if not token:
         return None
     parts = _parse(token)
     if not parts or not isinstance(parts[0], str):
-        raise _bad("is not one that this service made")
+        raise _bad("was not issued by this service")
     if parts[0] != query:
         raise _bad("belongs to another query; start again from the first page")
     if len(parts) != len(types) + 1 or not all(
         _fits(part, kind) for part, kind in zip(parts[1:], types, strict=True)
     ):
-        raise _bad("is not one that this service made")
+        raise _bad("was not issued by this service")
     return tuple(parts[1:])
 
 
@@ -65,7 +65,7 @@ def _parse(token: str) -> list[Any] | None:
 
 
 def _fits(part: Any, kind: type) -> bool:
-    """Whether a part, which anybody may have forged, is fit for a database."""
+    """Whether a part of a token, which the caller may have forged, is safe in a query."""
     if type(part) is not kind:
         return False
     if isinstance(part, float):

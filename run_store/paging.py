@@ -1,4 +1,4 @@
-"""Keyset pages: the order of a listing as plain comparable positions, the same in every store."""
+"""Keyset pagination: sort keys as comparable tuples, the same in every store."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ T = TypeVar("T")
 Position = tuple[Any, ...]
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""Size at which a page ends early, whatever number of entries was asked for."""
+"""Maximum bytes per page; a page ends early when it reaches this."""
 
 EVENTS_BYTES = 512 * 1024
-"""About the most bytes of events read at once, but for a single larger one: who reads them may be
-slow, and many may be slow."""
+"""Approximate maximum bytes of events read at once, except for a single larger event. Bounds the
+memory that many slow readers take."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970, exactly."""
+    """Microseconds since 1970, without rounding."""
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def rankable(loss: float | None) -> float | None:
-    """A loss to sort by; None, which sorts last, where it is no finite number."""
+    """A loss as sort key; None, which sorts last, if it is not finite."""
     return loss if loss is not None and math.isfinite(loss) else None
 
 
@@ -44,25 +44,25 @@ def _ranked(loss: float | None) -> tuple[bool, float]:
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in an ordered listing."""
+    """Start of a page in an ordered listing."""
 
     page_size: int
-    """Most entries of the page."""
+    """Maximum entries of the page."""
     descending: bool
-    """Whether positions fall."""
+    """Whether the order is descending."""
     after: Position | None
-    """Where the page before ended; None on the first page."""
+    """Position of the previous page's last entry; None for the first page."""
     query: str
     """Digest of the query, for the next token."""
 
     def take(self, found: Iterable[tuple[Position, int, T]]) -> tuple[list[T], str]:
-        """The page's entries and the token of the next page.
+        """The page's entries, and the token of the next page.
 
-        A page ends early when it is full by size, so that it fits into a message and into memory.
+        A page ends early at `PAGE_BYTES`, so that it fits into a message and into memory.
 
         Args:
-            found: Positions, sizes in bytes and entries in order, one more than a page if there
-                are more; not read further than needed.
+            found: Positions, sizes in bytes and entries, in order; one more than a page if there
+                are more. Read only as far as needed.
         """
         page: list[T] = []
         place, room = (), PAGE_BYTES
@@ -76,10 +76,10 @@ class Cursor:
 
 
 def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:
-    """Where a page of runs starts.
+    """Start of a page of runs.
 
     Raises:
-        InvalidInput: A bad page size or token.
+        InvalidInput: The page size or the token is invalid.
     """
     invariants.check_page_size(page_size)
     query = page_tokens.digest("runs", to_dict(run_filter), order.value)
@@ -90,17 +90,17 @@ def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: st
 
 
 def run_position(run: Run, order: RunOrder) -> Position:
-    """Where a run stands in an order; the run_id makes it unique."""
+    """Sort key of a run in an order; the run_id makes the key unique."""
     if order is RunOrder.BEST_SELECTION_LOSS:
         return (*_ranked(run.best_selection_loss), run.run_id)
     return micros(run.created_at or _EPOCH), run.run_id
 
 
 def candidate_cursor(run_id: str, wanted: CandidateFilter, page_size: int, token: str) -> Cursor:
-    """Where a page of candidates starts.
+    """Start of a page of candidates.
 
     Raises:
-        InvalidInput: A bad page size or token.
+        InvalidInput: The page size or the token is invalid.
     """
     invariants.check_page_size(page_size)
     query = page_tokens.digest("candidates", run_id, to_dict(wanted))
@@ -111,7 +111,7 @@ def candidate_cursor(run_id: str, wanted: CandidateFilter, page_size: int, token
 def candidate_position(
     candidate: Candidate, seq: int, position: int, wanted: CandidateFilter
 ) -> Position:
-    """Where a candidate stands: by loss and then by time, or by time alone."""
+    """Sort key of a candidate: loss and then time, or time only."""
     if wanted.best_first:
         return (*_ranked(candidate.score.loss), seq, position)
     return seq, position

@@ -1,15 +1,14 @@
-"""The interfaces of the run store: readers and writers of runs, and experiments.
+"""Interface of the run store.
 
 Guarantees of every implementation:
 
-- *Threads*: all methods may be called from any thread; none returns something that still changes.
+- *Threads*: all methods are thread-safe, and returned values never change.
 - *Order*: events of a run are numbered from 1 without gaps; a reader never sees seq n+1 before n.
-- *Atomicity*: an append is stored whole or not at all, in one transaction with the run's
-  fold.
-- *Ownership*: only the holder of the run's present attempt appends as a worker; all others get
-  `Conflict`.
+- *Atomicity*: an append is stored completely or not at all, in one transaction with the run that is
+  computed from it.
+- *Ownership*: only the worker with the run's current attempt can append; others get `Conflict`.
 - *Idempotence*: appending the same events again, or creating with the same request_id, is a no-op.
-- *Bytes*: blobs and raw tensors are checked against their SHA-256 when read (`DataLoss`).
+- *Integrity*: blobs and raw tensors are checked against their SHA-256 when read (`DataLoss`).
 """
 
 from __future__ import annotations
@@ -41,50 +40,50 @@ class Lease:
     run_id: str
     """The run."""
     attempt: int
-    """Number of this attempt, from 1; a later claim makes it stale."""
+    """Attempt number, from 1; a later claim makes it stale."""
     last_seq: int
-    """Number of the run's last event, the claim's own included."""
+    """Seq of the run's last event, including the one of the claim."""
 
 
 class RunWriter(Protocol):
-    """Records runs."""
+    """The write interface: records runs."""
 
     def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
-        """Records a new queued run, or finds the one of the same request_id.
+        """Creates a QUEUED run, or returns the existing one with this request_id.
 
         Args:
-            created: Its first event; an empty request_id gets one made.
-            max_queued: Most QUEUED runs there may be besides.
+            created: Its first event; if the request_id is empty, the store generates one.
+            max_queued: Maximum number of other QUEUED runs.
 
         Returns:
             The run, and whether this call created it.
 
         Raises:
-            AlreadyExists: The request_id names a run with another spec.
-            ResourceExhausted: `max_queued` runs are waiting already (reason QUEUE_FULL).
+            AlreadyExists: The request_id belongs to a run with another spec.
+            ResourceExhausted: `max_queued` runs are already waiting (reason QUEUE_FULL).
         """
         ...
 
     def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
-        """The run that an earlier `create` of this request_id made; None when there is none.
+        """The run that an earlier `create` created with this request_id, or None.
 
         Raises:
-            AlreadyExists: The request_id names a run with another spec.
+            AlreadyExists: The request_id belongs to a run with another spec.
             InvalidInput: The request_id cannot be stored.
         """
         ...
 
     def claim(self, run_id: str, owner: str, lease: timedelta) -> Lease:
-        """Takes a QUEUED or INTERRUPTED run for a worker: RUNNING, attempt + 1, desired RUN.
+        """Assigns a QUEUED or INTERRUPTED run to a worker: RUNNING, attempt + 1, desired RUN.
 
         Raises:
             NotFound: No such run.
-            PreconditionFailed: Its state forbids it (reason TRANSITION_FORBIDDEN).
+            PreconditionFailed: Not allowed in its state (reason TRANSITION_FORBIDDEN).
         """
         ...
 
     def heartbeat(self, run_id: str, attempt: int, lease: timedelta) -> DesiredState:
-        """Prolongs the lease and returns what the control plane wants.
+        """Renews the lease and returns the desired state.
 
         Raises:
             Conflict: The attempt is stale (reason STALE_ATTEMPT).
@@ -93,74 +92,77 @@ class RunWriter(Protocol):
         ...
 
     def desired(self, run_id: str) -> DesiredState:
-        """What the control plane wants; a read, cheap enough for five times a second."""
+        """The state that the control plane wants; cheap enough to read five times per second."""
         ...
 
     def append(self, run_id: str, attempt: int, events: Sequence[RunEvent]) -> int:
-        """Appends a worker's events, numbered on from the run's last one.
+        """Appends a worker's events, whose numbers continue from the run's last one.
 
         `Resumed` supersedes the events of older attempts after its checkpoint; `Finished` and
-        `StateChanged` change the run's state. A cancel that was asked for is never lost: when these
-        events leave the run paused or interrupted, the store cancels it in the same transaction.
+        `StateChanged` change the run's state. A requested cancel is never lost: if the events pause
+        or interrupt the run, the store cancels it in the same transaction.
 
         Returns:
-            Number of the run's last event; the store's own, where it cancelled the run.
+            Seq of the run's last event: the store's own event, if it cancelled the run.
 
         Raises:
-            Conflict: Stale attempt (STALE_ATTEMPT), or the seqs are neither the next ones nor
-                equal to what is there (UNEXPECTED_SEQ).
-            PreconditionFailed: An event's state change is forbidden.
+            Conflict: The attempt is stale (STALE_ATTEMPT), or the events are neither the next ones
+                nor equal to the stored ones (UNEXPECTED_SEQ).
+            PreconditionFailed: An event's state change is not allowed.
         """
         ...
 
     def transition(
         self, run_id: str, state: RunState, reason: str = "", *, attempt: int | None = None
     ) -> Run:
-        """Appends a `StateChanged` as the control plane.
+        """Appends a `StateChanged` on behalf of the control plane.
 
-        Pausing or interrupting a run that was asked to cancel cancels it, as in `append`.
+        If a cancel was requested, pausing or interrupting the run cancels it, as in `append`.
 
         Args:
             run_id: The run.
-            state: The new state; `mentorgrad.domain.run.TRANSITIONS` says what is allowed.
-            reason: Why, in one line.
-            attempt: Only if this is still the run's attempt (to mark a run as interrupted).
+            state: The new state; `mentorgrad.domain.run.TRANSITIONS` lists the allowed transitions.
+            reason: Reason, one line.
+            attempt: If given, the run must still be at this attempt (for runs of dead workers).
 
         Raises:
-            PreconditionFailed: Forbidden from the present state (TRANSITION_FORBIDDEN).
-            Conflict: The attempt is another one by now (STALE_ATTEMPT).
+            PreconditionFailed: Not allowed from the current state (TRANSITION_FORBIDDEN).
+            Conflict: The run has a newer attempt (STALE_ATTEMPT).
             NotFound: No such run.
         """
         ...
 
     def set_desired(self, run_id: str, desired: DesiredState) -> Run:
-        """Tells a RUNNING run's worker what is wanted.
+        """Sets the desired state of a RUNNING run, for its worker.
 
         Raises:
-            PreconditionFailed: It is not RUNNING (TRANSITION_FORBIDDEN).
+            PreconditionFailed: The run is not RUNNING (TRANSITION_FORBIDDEN).
         """
         ...
 
     def expired(self) -> tuple[Run, ...]:
-        """RUNNING runs whose lease has run out: their workers are dead or cut off."""
+        """RUNNING runs whose lease has expired: their workers are dead or disconnected."""
         ...
 
     def put_blob(
         self, run_id: str, attempt: int, name: str, data: bytes, *, checkpoint: bool = False
     ) -> Artifact:
-        """Stores a file of a run, replacing one of the same name.
+        """Stores a file of a run; replaces a file with the same name.
 
         Args:
             run_id: The run.
-            attempt: The worker's; refused when stale.
-            name: For example ``prompt.safetensors``.
-            data: Its bytes.
+            attempt: The worker's attempt; must be current.
+            name: File name, for example ``prompt.safetensors``.
+            data: Content.
             checkpoint: Whether it is a checkpoint, which `artifacts` does not list.
+
+        Raises:
+            Conflict: The attempt is stale (STALE_ATTEMPT).
         """
         ...
 
     def prune_checkpoints(self, run_id: str, attempt: int, keep: Sequence[str]) -> None:
-        """Removes checkpoint blobs but those named.
+        """Deletes all checkpoints except those named in `keep`.
 
         Raises:
             Conflict: The attempt is stale (STALE_ATTEMPT).
@@ -169,33 +171,33 @@ class RunWriter(Protocol):
         ...
 
     def import_run(self, events: Iterable[RunEvent]) -> Run:
-        """Imports a run, all or nothing; the same run again is a no-op.
+        """Imports a run in one transaction; importing the same run again is a no-op.
 
         Raises:
-            InvalidInput: Not a log: a gap, another run's event, the first not `created`, or the
-                last one leaves the run in a state that is not final.
-            AlreadyExists: The run_id or request_id names another run.
+            InvalidInput: Not the log of a finished run: a gap, an event of another run, the first
+                event is not `created`, or the run's last state is not final.
+            AlreadyExists: The run_id or request_id belongs to another run.
         """
         ...
 
     def delete(self, run_id: str) -> None:
-        """Removes a run with everything of it.
+        """Deletes a run with all its data.
 
         Raises:
-            PreconditionFailed: It is RUNNING (TRANSITION_FORBIDDEN).
+            PreconditionFailed: The run is RUNNING (TRANSITION_FORBIDDEN).
             NotFound: No such run.
         """
         ...
 
 
 class RunReader(Protocol):
-    """Answers questions about runs. The SDK's client passes the same contract suite.
+    """The read interface: queries runs. The SDK's client passes the same contract tests.
 
     Every method raises `NotFound` (reason RUN_NOT_FOUND) for an unknown run.
     """
 
     def get_run(self, run_id: str) -> Run:
-        """The run as it stands."""
+        """The current state of a run."""
         ...
 
     def list_runs(
@@ -205,11 +207,11 @@ class RunReader(Protocol):
         page_size: int = 50,
         page_token: str = "",
     ) -> RunPage:
-        """Runs by filter, in keyset pages that stay right while runs are added.
+        """Lists runs by filter, with keyset pagination (stable while runs are added).
 
         Raises:
-            InvalidInput: `page_size` is not within 1..1000, or `page_token` is malformed or of
-                another query (reason BAD_PAGE_TOKEN).
+            InvalidInput: `page_size` is not within 1..1000, or `page_token` is malformed or belongs
+                to another query (reason BAD_PAGE_TOKEN).
         """
         ...
 
@@ -218,7 +220,7 @@ class RunReader(Protocol):
         ...
 
     def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
-        """Effective snapshots in order of step; evenly thinned to `max_points` (0: all)."""
+        """Effective snapshots in order of step, evenly subsampled to `max_points` (0: all)."""
         ...
 
     def list_candidates(
@@ -232,11 +234,11 @@ class RunReader(Protocol):
         ...
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
-        """Files that the run left, by name."""
+        """Files of the run except checkpoints, sorted by name."""
         ...
 
     def read_artifact(self, run_id: str, name: str) -> bytes:
-        """A file's bytes, checkpoints included.
+        """The content of a file or checkpoint.
 
         Raises:
             NotFound: No such file (reason ARTIFACT_NOT_FOUND).
@@ -246,13 +248,13 @@ class RunReader(Protocol):
 
 
 class RunStore(RunWriter, RunReader, ExperimentStore, Protocol):
-    """All sides, and an end."""
+    """A complete store: runs, experiments, health check and closing."""
 
     url: str
-    """Where it is, without a password; fit for logs."""
+    """URL without the password, for logs."""
 
     def progress(self, run_id: str) -> tuple[int, RunState]:
-        """Number of the run's last event and its state; a read, cheap enough to poll.
+        """Seq of the run's last event, and the run's state; cheap enough to poll.
 
         Raises:
             NotFound: No such run.
@@ -260,13 +262,13 @@ class RunStore(RunWriter, RunReader, ExperimentStore, Protocol):
         ...
 
     def queued(self) -> int:
-        """How many runs are QUEUED; a read, cheap however many there are."""
+        """Number of QUEUED runs; cheap for any number of runs."""
         ...
 
     def check(self) -> None:
-        """Raises `Unavailable` when the database does not answer."""
+        """Raises `Unavailable` if the database is not available."""
         ...
 
     def close(self) -> None:
-        """Releases everything; the store cannot be used afterwards."""
+        """Releases all resources; the store cannot be used afterwards."""
         ...

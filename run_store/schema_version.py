@@ -1,5 +1,5 @@
-"""Which schema a database has: read at every opening, without Alembic, whose import takes longer
-than all the rest of it."""
+"""Reads the schema version of a database, without Alembic: importing it takes longer than opening
+a store does otherwise."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 
 HEAD = "0002"
-"""The present schema: the last revision of `run_store.migrations`."""
+"""Current schema: the last revision of `run_store.migrations`."""
 
 VERSION_TABLE = "mentorgrad_schema"
-"""Where a database's own is kept."""
+"""Table that holds a database's schema version."""
 
 _VERSION: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
 
 
 def version_of(connection: sa.Connection) -> str | None:
-    """The revision of a database's schema; None: it has none of ours."""
+    """The schema revision of a database; None if it is not a run store."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     found: str | None = connection.execute(_VERSION).scalar_one_or_none()

@@ -1,4 +1,4 @@
-"""The gRPC servicer of HistoryService: converts messages and reads from the run store."""
+"""HistoryService: the gRPC service for the store's read interface."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ from run_store.protocols import RunStore
 from run_store.tailer import Draining, Tailers, read_pages
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["HistoryService"].full_name
-"""For health and reflection."""
+"""Full service name, for health and reflection."""
 
 _PIECE_BYTES = 768 * 1024
-"""Raw parameters in one message of a trajectory."""
+"""Maximum bytes of raw parameters per message of a trajectory."""
 
 _PIECE_SNAPSHOTS = 2_000
-"""Snapshots in one message of a trajectory; their words stay within the same size."""
+"""Maximum snapshots per message of a trajectory; their words stay within the same size."""
 
 _MAX_COMPARED = 100
 _MAX_COMPARED_BYTES = 3 * 1024 * 1024
-"""Of all runs compared; the differences come on top, and both have to fit into one message."""
+"""Maximum bytes of all compared runs; the response also holds the differences, and must fit into
+one message."""
 
 
 class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
-    """Answers from a store, which is called in threads so that no query stops the event loop.
+    """Serves the history from a store, called in threads so that no query blocks the event loop.
 
     Args:
-        store: Where the runs are; not closed by this.
+        store: The run store; not closed by this class.
     """
 
     def __init__(self, store: RunStore) -> None:
@@ -53,21 +54,21 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         self._tailers = Tailers(store)
 
     def drain(self) -> None:
-        """Notifies all followers of runs that the service is shutting down; other calls are still
-        answered."""
+        """Ends all streams that follow a run, since the service is about to stop; other calls are
+        still served."""
         self._tailers.drain()
 
     async def GetRun(  # noqa: N802
         self, request: pb.GetRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetRunResponse:
-        """One run as it stands."""
+        """The current state of a run."""
         run = await asyncio.to_thread(self._store.get_run, request.run_id)
         return pb.GetRunResponse(run=codec.to_message(run))
 
     async def ListRuns(  # noqa: N802
         self, request: pb.ListRunsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListRunsResponse:
-        """Runs by filter, in pages."""
+        """Lists runs by filter, in pages."""
         run_filter = codec.from_message(RunFilter, request.filter, "filter", checked=True)
         order = codec.enum_member(RunOrder, request.order, "order") or RunOrder.NEWEST
 
@@ -83,7 +84,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     async def StreamEvents(  # noqa: N802
         self, request: pb.StreamEventsRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.StreamEventsResponse]:
-        """A run's events from a given number on; with follow, until it is over."""
+        """Streams a run's events after a given seq; with `follow`, until the run has ended."""
         query = _event_query(request)
         batches: AsyncGenerator[list[RunEvent], None] = (
             self._tailers.follow(request.run_id, query)
@@ -99,13 +100,13 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             why = "the service is shutting down"
             closing = pb.StreamClosing(resume_after_seq=draining.after_seq, reason=why)
             yield pb.StreamEventsResponse(closing=closing)
-            # A stream that ends well says that the run is over.
+            # Status OK would mean that the run has ended.
             raise Unavailable(why, reason="DRAINING") from None
 
     async def GetTrajectory(  # noqa: N802
         self, request: pb.GetTrajectoryRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.GetTrajectoryResponse]:
-        """Snapshots of a run with their parameters, in pieces."""
+        """Streams the snapshots of a run with their parameters, in pieces."""
         view = codec.enum_member(View, request.view, "view") or View.SUMMARY
         found = trajectory.pieces(self._store, request.run_id, request.max_points, view)
         messages = _trajectory_messages(found)
@@ -115,7 +116,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     async def ListCandidates(  # noqa: N802
         self, request: pb.ListCandidatesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListCandidatesResponse:
-        """Candidates of a run, best or oldest first, in pages."""
+        """Lists the candidates of a run, best or oldest first, in pages."""
         wanted = codec.from_message(CandidateFilter, request.filter, "filter", checked=True)
         page = await asyncio.to_thread(
             self._store.list_candidates,
@@ -130,7 +131,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     async def CompareRuns(  # noqa: N802
         self, request: pb.CompareRunsRequest, context: grpc.aio.ServicerContext
     ) -> pb.CompareRunsResponse:
-        """Several runs side by side."""
+        """Returns several runs and the differences of their specs."""
         run_ids = list(request.run_ids)
         if not 1 <= len(run_ids) <= _MAX_COMPARED:
             raise InvalidInput.field(
@@ -147,7 +148,8 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             size += response.runs[-1].ByteSize()
             if size > _MAX_COMPARED_BYTES:
                 raise InvalidInput.field(
-                    "run_ids", f"name runs of more than {_MAX_COMPARED_BYTES} bytes; name fewer"
+                    "run_ids",
+                    f"the runs exceed {_MAX_COMPARED_BYTES} bytes in total; compare fewer runs",
                 )
         response.differences.extend(
             pb.SpecDifference(field=item.field, values=item.values)
@@ -158,14 +160,14 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     async def ListArtifacts(  # noqa: N802
         self, request: pb.ListArtifactsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListArtifactsResponse:
-        """The files that a run left."""
+        """Lists the files of a run."""
         found = await asyncio.to_thread(self._store.artifacts, request.run_id)
         return pb.ListArtifactsResponse(artifacts=[codec.to_message(item) for item in found])
 
     async def ExportRun(  # noqa: N802
         self, request: pb.ExportRunRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.ExportRunResponse]:
-        """A run's whole log with raw tensors, as ImportRun takes it."""
+        """Streams a run's complete log with raw tensors, in the form that ImportRun accepts."""
         query = EventQuery(view=View.FULL)
         async for batch in read_pages(self._store, request.run_id, query):
             for message in await asyncio.to_thread(_event_messages, batch):
@@ -193,7 +195,7 @@ def _event_query(request: pb.StreamEventsRequest) -> EventQuery:
 def _trajectory_messages(
     found: Iterator[trajectory.Piece],
 ) -> Iterator[pb.GetTrajectoryResponse]:
-    """Pieces as messages of modest size."""
+    """Splits the pieces into messages of limited size."""
     for piece in found:
         rows = len(piece.snapshots)
         if piece.parameters is not None and rows:

@@ -1,4 +1,4 @@
-"""Base of the SQL reader and writer: transactions, rows of runs, and error translation."""
+"""Base of the SQL store's reader and writer: transactions, loading of runs, and errors."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SqlBase:
     """An open database.
 
     Args:
-        engine: Its connections.
-        url: Where it is, fit for logs.
+        engine: SQLAlchemy engine.
+        url: URL without the password, for logs.
     """
 
     def __init__(self, engine: Engine, url: str) -> None:
@@ -34,8 +34,8 @@ class SqlBase:
         self._engine = engine
         self._writer = dialects.writer_of(engine)
         self._closed = False
-        # SQLite lets one writer in at a time and makes the others poll; threads of one process
-        # queue here instead.
+        # SQLite allows one writer at a time, and the others poll; threads of one process wait for
+        # this lock instead.
         is_sqlite = engine.dialect.name == "sqlite"
         self._turn: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if is_sqlite else contextlib.nullcontext()
@@ -46,19 +46,19 @@ class SqlBase:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """One transaction that sees one state of the database."""
+        """A read transaction: sees one state of the database."""
         with self._translated(), self._engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """One transaction that is stored whole, or not at all when the block raises."""
+        """A write transaction: commits, or rolls back if the block raises."""
         with self._translated(), self._turn, self._writer.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _writing_much(self) -> Iterator[Connection]:
-        """`_writing` for megabytes: nobody waits for SQLite's checkpoint after it."""
+        """`_writing` for megabytes: the commit does not wait for SQLite's WAL checkpoint."""
         with (
             self._translated(),
             self._turn,
@@ -75,7 +75,7 @@ class SqlBase:
         try:
             yield
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
-            raise  # a defect of ours, not the database's state
+            raise  # a bug, not a state of the database
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise self._refused(error) from None
 
@@ -83,15 +83,15 @@ class SqlBase:
         said, reason = dialects.one_line(error), dialects.reason_of(error)
         if reason == "STORE_CORRUPT":
             return DataLoss(f"the run store {self.url} is corrupt: {said}", reason=reason)
-        return Unavailable(f"the run store {self.url} does not answer: {said}", reason=reason)
+        return Unavailable(f"the run store {self.url} is not available: {said}", reason=reason)
 
     def _load(self, connection: Connection, run_id: str, *, lock: bool = False) -> Run:
-        """The run as it stands.
+        """Loads a run.
 
         Args:
-            connection: In a transaction.
+            connection: Connection in a transaction.
             run_id: The run.
-            lock: Whether others must wait to change it (SQLite's writers hold the whole file).
+            lock: Whether to lock its row (on SQLite, a writer locks the whole file anyway).
 
         Raises:
             NotFound: No such run.
@@ -101,7 +101,7 @@ class SqlBase:
         return self._decode(run_id, data)
 
     def _scalar(self, connection: Connection, statement: sa.Select[Any], run_id: str) -> Any:
-        """One value of a run's row; `NotFound` when there is none."""
+        """One value of a run's row; raises `NotFound` if there is no row."""
         row = self._row(connection, statement, run_id)
         return row[0]
 
@@ -116,7 +116,7 @@ class SqlBase:
         return found
 
     def _decode(self, run_id: str, data: bytes) -> Run:
-        """A stored run, decoded once for each change of it."""
+        """Decodes a stored run; cached until it changes."""
         with self._cache_lock:
             cached = self._cache.get(run_id)
         if cached is not None and cached[0] == data:

@@ -1,4 +1,4 @@
-"""Experiments in SQL."""
+"""Experiment storage in SQL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FEW_ROWS = {"yield_per": 16}
 
 
 class SqlExperiments(SqlBase):
-    """Keeps experiments; see `run_store.experiments.ExperimentStore`."""
+    """SQL implementation of `run_store.experiments.ExperimentStore`."""
 
     def create_experiment(
         self, spec: ExperimentSpec, request_id: str = ""
@@ -129,10 +129,10 @@ def _requested(connection: Connection, request_id: str, spec: ExperimentSpec) ->
 
 
 def _load(connection: Connection, experiment_id: str, *, lock: bool = False) -> Experiment:
-    """The experiment as it stands.
+    """Loads an experiment.
 
     Raises:
-        NotFound: There is none; odd ids never reach the database.
+        NotFound: It does not exist; malformed ids are not passed to the database.
     """
     statement = _BY_ID.with_for_update() if lock else _BY_ID
     row = (

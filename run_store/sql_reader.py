@@ -1,4 +1,4 @@
-"""The reading side of the SQL store. Long answers are read in pages, each a transaction."""
+"""Reader of the SQL store. Reads long results in pages, each in its own transaction."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 
 _SUMMARY_PAGE = 256
-"""Most events read at once without raw tensors."""
+"""Maximum events per page without raw tensors."""
 
 _FULL_PAGE = 16
-"""Most events read at once with raw tensors, which may have some MiB each."""
+"""Maximum events per page with raw tensors, which may have several MiB each."""
 
 _BIGINT_MAX = 2**63 - 1
 
 _FEW_ROWS = {"yield_per": 16}
-"""How many rows come from the database at once where one may have some MiB."""
+"""Rows fetched at once if a row may have several MiB."""
 
 
 class SqlReader(SqlBase):
-    """Answers questions about runs; see `run_store.protocols.RunReader`."""
+    """SQL implementation of `run_store.protocols.RunReader`."""
 
     def get_run(self, run_id: str) -> Run:
         """See `RunReader.get_run`."""
@@ -91,7 +91,7 @@ class SqlReader(SqlBase):
         return self._read_events(run_id, query or EventQuery())
 
     def _read_events(self, run_id: str, query: EventQuery) -> Iterator[RunEvent]:
-        """Pages that grow from small, since many readers want the first few events only."""
+        """Reads in pages of growing size, since many readers need only the first few events."""
         is_full = query.view is View.FULL
         most = _FULL_PAGE if is_full else _SUMMARY_PAGE
         statement = _events_statement(query)
@@ -172,7 +172,7 @@ def _decode_candidates(
 def _until_full(
     connection: Connection, statement: sa.Select[Any], values: dict[str, Any]
 ) -> tuple[list[sa.Row[Any]], bool]:
-    """Rows of events up to the size allowed, and whether there may be more of them."""
+    """Rows of events up to `paging.EVENTS_BYTES`, and whether there may be more."""
     found: list[sa.Row[Any]] = []
     room = paging.EVENTS_BYTES
     with connection.execute(statement, values, execution_options=_FEW_ROWS) as rows:
@@ -209,14 +209,14 @@ def _conditions(connection: Connection, wanted: RunFilter) -> list[sa.ColumnElem
 
 
 def _ranked(loss: sa.ColumnElement[float | None]) -> list[sa.ColumnElement[Any]]:
-    """A nullable loss as a pair to sort by, NULL last, as `paging` has it."""
+    """Sort key of a nullable loss, NULL last; the same order as in `paging`."""
     return [loss.is_(None), sa.func.coalesce(loss, 0.0)]
 
 
 def _page(
     statement: sa.Select[Any], keys: list[sa.ColumnElement[Any]], cursor: paging.Cursor
 ) -> sa.Select[Any]:
-    """Orders a statement and lets it start after the cursor's place."""
+    """Adds the order, the start after the cursor, and the limit to a statement."""
     if cursor.after is not None:
         place = sa.tuple_(*keys)
         after = sa.tuple_(*(sa.literal(part) for part in cursor.after))

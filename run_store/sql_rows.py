@@ -1,4 +1,4 @@
-"""Conversion between events and rows of the database."""
+"""Converts events and runs to database rows, and rows to events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RAW = "raw-le"
 
 
 RUN_COLUMNS = ("state", "last_seq", "attempt", "best_selection_loss", "projection")
-"""Columns of a run that follow from its fold."""
+"""Columns of a run that are computed from its events."""
 
 
 def run_columns(run: Run, data: bytes) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def run_columns(run: Run, data: bytes) -> dict[str, Any]:
 
 
 def fixed_columns(run: Run) -> dict[str, Any]:
-    """Columns of a run that its first event sets once and for all."""
+    """Columns of a run that its first event sets and that never change."""
     assert run.created_at is not None  # noqa: S101 - a run that was created
     return {
         "run_id": run.run_id,
@@ -55,14 +55,14 @@ def fixed_columns(run: Run) -> dict[str, Any]:
 
 
 def label_rows(run: Run) -> list[dict[str, Any]]:
-    """One row a label."""
+    """One row per label."""
     return [
         {"run_id": run.run_id, "key": key, "value": value} for key, value in run.spec.labels.items()
     ]
 
 
 def rows_of(new: Iterable[RunEvent]) -> Rows:
-    """The rows of new events, by table in the order of insertion."""
+    """The rows of new events, by table, in the order of insertion."""
     rows: Rows = defaultdict(list)
     for event in new:
         rows[events].append(event_row(event))
@@ -75,7 +75,7 @@ def rows_of(new: Iterable[RunEvent]) -> Rows:
 
 
 def event_row(event: RunEvent) -> dict[str, Any]:
-    """The row of an event, raw tensors left out."""
+    """The row of an event, without raw tensors."""
     return {
         "run_id": event.run_id,
         "seq": event.seq,
@@ -90,7 +90,7 @@ def event_row(event: RunEvent) -> dict[str, Any]:
 def _segment_row(event: RunEvent, segment: Segment, parameters: np.ndarray) -> dict[str, Any]:
     dtype = parameters.dtype.newbyteorder("<")
     flat = np.ascontiguousarray(parameters, dtype=dtype).reshape(-1)
-    data = flat.view(np.uint8).data  # not copied: drivers and digests take what has bytes
+    data = flat.view(np.uint8).data  # no copy: drivers and hashlib accept buffers
     return {
         "run_id": event.run_id,
         "seq": event.seq,
@@ -129,11 +129,11 @@ def _candidate_rows(event: RunEvent, payload: CandidatesScored) -> list[dict[str
 
 
 def attach(event: RunEvent, row: Any) -> RunEvent:
-    """A segment's event with its raw parameters.
+    """Adds the raw parameters to a segment's event.
 
     Args:
-        event: As stored.
-        row: With `codec`, `dtype`, `shape`, `sha256` and `data` of its `trajectory_segments`.
+        event: The stored event.
+        row: `codec`, `dtype`, `shape`, `sha256` and `data` of its row in `trajectory_segments`.
 
     Raises:
         DataLoss: The bytes do not match their digest or shape.

@@ -1,4 +1,4 @@
-"""The store in SQLite (the embedded default) or Postgres."""
+"""Run store in SQLite (the embedded default) or Postgres."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from run_store.sql_writer import SqlWriter
 
 
 class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
-    """All sides of the SQL store, opened from a URL and migrated to the present schema.
+    """SQL implementation of `run_store.protocols.RunStore`, migrated to the current schema.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
 
     Raises:
-        InvalidInput: The URL is malformed, or names something that is no store of ours.
-        Unavailable: The database does not answer.
+        InvalidInput: The URL is malformed, or the database is not a run store.
+        Unavailable: The database is not available.
     """
 
     def __init__(self, url: str) -> None:
@@ -30,7 +30,7 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
         try:
             with self._translated():
                 self._migrate()
-        except sa.exc.ProgrammingError as error:  # for example no right to create tables
+        except sa.exc.ProgrammingError as error:  # for example, no permission to create tables
             self.close()
             said = dialects.one_line(error)
             raise Unavailable(f"cannot prepare the run store {self.url}: {said}") from None
@@ -42,6 +42,6 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
         with self._engine.connect() as connection:
             if version_of(connection) == HEAD:
                 return
-        from run_store import migrate  # seldom needed, and slow to import
+        from run_store import migrate  # rarely needed and slow to import
 
         migrate.upgrade(self._writer)

@@ -1,4 +1,4 @@
-"""The writing side of the SQL store. Every method is one transaction."""
+"""Writer of the SQL store. Every method is one transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "ru
 
 
 class SqlWriter(SqlBase):
-    """Records runs; see `run_store.protocols.RunWriter`."""
+    """SQL implementation of `run_store.protocols.RunWriter`."""
 
     # -- life of a run ------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class SqlWriter(SqlBase):
         return run
 
     def _lock_creation(self, connection: Connection) -> None:
-        """Lets one creation in at a time, so that what it looked up stays true."""
+        """Serializes the creation of runs, so that request_ids and the queue length stay valid."""
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
 
@@ -122,7 +122,7 @@ class SqlWriter(SqlBase):
     def _change(
         self, connection: Connection, run: Run, change: StateChanged, attempt: int, **columns: Any
     ) -> Run:
-        """Appends a change of state that is allowed."""
+        """Appends a state change that has been validated."""
         event = RunEvent(run.run_id, run.last_seq + 1, attempt, datetime.now(UTC), change)
         return self._store(connection, fold(run, event), [event], columns)
 
@@ -136,7 +136,7 @@ class SqlWriter(SqlBase):
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
             if run.state is not RunState.RUNNING:
-                raise invariants.forbidden(run, f"asked to {desired.value}")
+                raise invariants.forbidden(run, f"be asked to {desired.value}")
             connection.execute(
                 sa.update(runs).where(runs.c.run_id == run_id).values(desired_state=desired.value)
             )
@@ -158,7 +158,7 @@ class SqlWriter(SqlBase):
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
             if run.state is RunState.RUNNING:
-                raise invariants.forbidden(run, "deleted")
+                raise invariants.forbidden(run, "be deleted")
             connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
 
     # -- events -------------------------------------------------------------------------------
@@ -184,10 +184,10 @@ class SqlWriter(SqlBase):
     def _store(
         self, connection: Connection, run: Run, new: Sequence[RunEvent], columns: dict[str, Any]
     ) -> Run:
-        """Writes new events with the run that they make.
+        """Writes new events and the run computed from them.
 
-        One that no worker holds any more is wanted nothing of, but for a cancel that its worker has
-        not heard of: that is appended here, where nobody can come between.
+        If the run is not RUNNING any more, its lease and desired state are reset. If its worker has
+        not seen a requested cancel, the cancel is appended in the same transaction.
         """
         if run.state is not RunState.RUNNING:
             wanted = DesiredState(self._scalar(connection, _DESIRED, run.run_id))
@@ -202,7 +202,7 @@ class SqlWriter(SqlBase):
     def _new_events(
         self, connection: Connection, run: Run, given: Sequence[RunEvent]
     ) -> Sequence[RunEvent]:
-        """The events that are not there yet; the others must be there unchanged."""
+        """The events that are not stored yet; the others must be equal to the stored ones."""
         new = [event for event in given if event.seq > run.last_seq]
         known = given[: len(given) - len(new)]
         if not self._are_there(connection, known):
@@ -225,8 +225,8 @@ class SqlWriter(SqlBase):
     def _earlier(self, connection: Connection, resumed: RunEvent) -> list[RunEvent]:
         """The events before a `Resumed` that its figures may depend on.
 
-        Of an older attempt's segments, each overrides the one before, so the last one that stays
-        effective is enough; all others of a long run need not be read.
+        Each segment of an older attempt overrides the previous one, so only the last one that stays
+        effective is read; a long run has many.
         """
         assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
         rows = connection.execute(
@@ -240,7 +240,7 @@ class SqlWriter(SqlBase):
         return [for_figures(codec.decode_event(row.data)) for row in rows]
 
     def _insert_events(self, connection: Connection, new: Sequence[RunEvent]) -> None:
-        """Writes new events with all that lies in tables of its own."""
+        """Writes new events, with the tensors and candidates that have their own tables."""
         self._insert_rows(connection, new, sql_rows.rows_of(new))
 
     def _insert_rows(
@@ -281,8 +281,8 @@ class SqlWriter(SqlBase):
     def import_run(self, events: Iterable[RunEvent]) -> Run:
         """See `RunWriter.import_run`.
 
-        The events are checked first, and buffered unless they are in memory already, so that a
-        slow sender holds no lock.
+        The events are validated before the transaction, and buffered unless they are a sequence, so
+        that a slow sender does not hold a lock.
         """
         if isinstance(events, Sequence):
             return self._import(invariants.folded(events), lambda: events)
@@ -290,7 +290,7 @@ class SqlWriter(SqlBase):
             return self._import(invariants.folded(buffer.keeping(events)), buffer.events)
 
     def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
-        """Stores the log that makes a run; it may be read twice."""
+        """Stores a run and its log; `log` may be called twice."""
         with self._writing_much() as connection:
             self._lock_creation(connection)
             if self._is_there(connection, run, log):
@@ -303,7 +303,11 @@ class SqlWriter(SqlBase):
     def _is_there(
         self, connection: Connection, run: Run, log: Callable[[], Iterable[RunEvent]]
     ) -> bool:
-        """Whether this very run is stored already."""
+        """Whether the same run is already stored.
+
+        Raises:
+            AlreadyExists: The run_id or request_id belongs to another run.
+        """
         if run.request_id:
             other = connection.execute(_BY_REQUEST, {"request": run.request_id}).one_or_none()
             if other is not None and other.run_id != run.run_id:
@@ -354,7 +358,7 @@ class SqlWriter(SqlBase):
             )
 
 
-# -- statements, made once ----------------------------------------------------------------------
+# -- statements, built once ---------------------------------------------------------------------
 
 _RUN: sa.BindParameter[str] = bindparam("run")
 _BY_REQUEST = sa.select(runs.c.run_id, runs.c.projection).where(

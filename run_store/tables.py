@@ -1,7 +1,7 @@
-"""The tables of the run store, for both dialects.
+"""Tables of the run store, for SQLite and Postgres.
 
-Times are microseconds since 1970 (UTC) in whole numbers: exact, and the same everywhere. Text is
-compared by code point everywhere, so pages are in the same order on both databases.
+Times are integer microseconds since 1970 (UTC): exact and the same on both databases. Text is
+compared by code point, so that pages have the same order on both.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ NAMING = {
 metadata = sa.MetaData(naming_convention=NAMING)
 
 Text = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Ordered by code point."""
+"""Text column type, ordered by code point."""
 
 runs = sa.Table(
     "runs",
     metadata,
     sa.Column("run_id", Text, primary_key=True),
-    # NULL for an imported run without one.
+    # NULL for an imported run without a request_id.
     sa.Column("request_id", Text, unique=True),
-    # Case-folded, to search in.
+    # Case-folded, for searching.
     sa.Column("name", Text, nullable=False),
     sa.Column("state", Text, nullable=False, index=True),
     sa.Column("desired_state", Text, nullable=False),
@@ -40,7 +40,7 @@ runs = sa.Table(
     sa.Column("lease_owner", Text),
     sa.Column("lease_expires_at", sa.BigInteger),
     sa.Column("best_selection_loss", sa.Double),
-    # The folded Run as its message.
+    # The current Run as a serialized message.
     sa.Column("projection", sa.LargeBinary, nullable=False),
     sa.Index(None, "created_at", "run_id"),
     sa.Index(None, "best_selection_loss", "run_id"),
@@ -65,7 +65,7 @@ run_labels = sa.Table(
     _run_id(),
     sa.Column("key", Text, primary_key=True),
     sa.Column("value", Text, nullable=False),
-    # An experiment counts its runs by its label, many times.
+    # Experiments often count their runs by label.
     sa.Index(None, "key", "value", "run_id"),
 )
 
@@ -78,7 +78,7 @@ events = sa.Table(
     sa.Column("kind", Text, nullable=False),
     sa.Column("time", sa.BigInteger, nullable=False),
     sa.Column("superseded", sa.Boolean, nullable=False),
-    # The RunEvent message without raw tensors.
+    # Serialized RunEvent message without raw tensors.
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
@@ -92,7 +92,7 @@ trajectory_segments = sa.Table(
     sa.Column("step_end", sa.BigInteger, nullable=False),
     sa.Column("codec", Text, nullable=False),
     sa.Column("dtype", Text, nullable=False),
-    # Lengths joined by commas, for example "20,8,384".
+    # Dimensions separated by commas, for example "20,8,384".
     sa.Column("shape", Text, nullable=False),
     sa.Column("sha256", Text, nullable=False),
     sa.Column("superseded", sa.Boolean, nullable=False),
@@ -105,13 +105,13 @@ candidates = sa.Table(
     metadata,
     sa.Column("run_id", Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    # Within its event.
+    # Index within its event.
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
-    # Not unique: a candidate comes again when its run is resumed from before it.
+    # Not unique: a candidate is repeated if its run resumes from an earlier checkpoint.
     sa.Column("candidate_id", Text, nullable=False),
     sa.Column("stage", sa.BigInteger, nullable=False),
     sa.Column("source", Text, nullable=False),
-    # NULL where it is no finite number.
+    # NULL if not finite.
     sa.Column("selection_loss", sa.Double),
     sa.Column("superseded", sa.Boolean, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
@@ -139,7 +139,7 @@ experiments = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("finished_at", sa.BigInteger),
     sa.Column("reason", Text, nullable=False),
-    # The ExperimentSpec as its message.
+    # Serialized ExperimentSpec message.
     sa.Column("spec", sa.LargeBinary, nullable=False),
     sa.Index(None, "created_at", "experiment_id"),
 )

@@ -1,8 +1,8 @@
-"""Following live runs: one poller a watched run, however many watch it.
+"""Follows live runs: one poller per watched run, for any number of watchers.
 
-A tailer keeps the newest events in a ring of bounded size. A watcher takes from the ring what it
-has not seen; one that is too slow for it, or wants more than the ring holds (raw tensors, only
-effective events), reads from the store instead. So a slow watcher costs no memory.
+A tailer keeps the newest events in a bounded ring buffer. A watcher reads the events that it has
+not seen from the ring. A watcher that is too slow for this, or needs what the ring does not hold
+(raw tensors, effective events only), reads from the store. So a slow watcher takes no memory.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from run_store.protocols import RunStore
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.1
-"""How often a watched run is looked at."""
+"""Poll interval of a watched run."""
 
 RING_EVENTS = 256
-"""Newest events of a watched run kept at hand."""
+"""Size of a watched run's ring buffer."""
 
 _PAGES = {View.SUMMARY: 64, View.FULL: 4}
-"""Most events read from the store at once on behalf of one watcher."""
+"""Maximum events read from the store at once for one watcher."""
 
 
 class Draining(Exception):
-    """The service is shutting down, which ends the following of runs."""
+    """The service is about to stop, so the stream that follows a run ends early."""
 
     def __init__(self, after_seq: int) -> None:
         super().__init__(after_seq)
         self.after_seq = after_seq
-        """Everything up to this number was given or left out as asked."""
+        """Seq of the last event that was handled (returned or filtered out)."""
 
 
 class Tailer:
-    """Looks at one run for all who watch it. Lives on one event loop."""
+    """Polls one run for all its watchers. Bound to one event loop."""
 
     def __init__(self, store: RunStore, run_id: str) -> None:
         self._store = store
@@ -62,7 +62,7 @@ class Tailer:
         self.is_draining = False
 
     async def start(self) -> None:
-        """Takes the first look, once: who comes while it is taken waits for it.
+        """Polls for the first time and starts polling; concurrent callers wait for this.
 
         Raises:
             NotFound: No such run.
@@ -77,7 +77,7 @@ class Tailer:
             self._started = True
 
     async def stop(self) -> None:
-        """Stops looking."""
+        """Stops polling."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -85,22 +85,22 @@ class Tailer:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it cannot be used by new watchers any more."""
+        """Whether polling failed; new watchers then need a new tailer."""
         return self._error is not None
 
     def recent(self, after_seq: int) -> list[RunEvent] | None:
-        """The events after that number, without raw tensors; None if the ring begins later."""
+        """The events after this seq, without raw tensors; None if the ring begins later."""
         if not self._ring or self._ring[0].seq > after_seq + 1:
             return None
         return [event for event in self._ring if event.seq > after_seq]
 
     async def changed(self, seen: int) -> None:
-        """Returns when there is more than `seen`, the run is over, or the service drains.
+        """Waits until there are events after `seen`, the run has ended, or the service drains.
 
         Raises:
             NotFound: The run was deleted.
-            Unavailable: The store does not answer; to be watched again later.
-            InternalError: A defect ended the looking.
+            Unavailable: The store is not available; the caller may retry later.
+            InternalError: Polling failed because of a bug.
         """
         while self.last_seq <= seen and not (self.is_over or self.is_draining):
             if self._error is not None:
@@ -108,7 +108,7 @@ class Tailer:
             await self._news.wait()
 
     def drain(self) -> None:
-        """Has all who watch leave."""
+        """Ends the wait of all watchers."""
         self.is_draining = True
         self._wake()
 
@@ -120,7 +120,7 @@ class Tailer:
         except MentorgradError as error:
             self._error = error
         except Exception as error:
-            # A bug must end the watches too: nothing else would ever wake them.
+            # A bug must also wake the watchers, or they would wait forever.
             log.exception("tailer_failed", run_id=self._run_id)
             self._error = InternalError(f"watching run {self._run_id} failed")
             self._error.__cause__ = error
@@ -129,7 +129,7 @@ class Tailer:
     async def _look(self) -> None:
         last_seq, state = await asyncio.to_thread(self._store.progress, self._run_id)
         if last_seq > self.last_seq:
-            # Of a burst longer than the ring, only what the ring can hold is worth reading.
+            # Of more new events than the ring can hold, read only the newest.
             after = max(self.last_seq, last_seq - RING_EVENTS)
             new = await asyncio.to_thread(self._read, after)
             if after > self.last_seq:
@@ -146,13 +146,13 @@ class Tailer:
         return list(itertools.islice(newer, RING_EVENTS))
 
     def _wake(self) -> None:
-        """Wakes all who wait now; who waits next waits for the next news."""
+        """Wakes the current waiters; later waiters wait for the next change."""
         self._news.set()
         self._news = asyncio.Event()
 
 
 class Tailers:
-    """The tailers of the runs that are watched now. Lives on one event loop."""
+    """The tailers of all runs being watched. Bound to one event loop."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -160,7 +160,7 @@ class Tailers:
         self._draining = False
 
     def drain(self) -> None:
-        """Ends all following, now and from now on, with `Draining`."""
+        """Ends all current and future calls of `follow` with `Draining`."""
         self._draining = True
         for tailer, _ in self._watched.values():
             tailer.drain()
@@ -170,7 +170,7 @@ class Tailers:
         tailer, watchers = self._watched.get(run_id, (None, 0))
         if tailer is None or tailer.has_failed:
             tailer, watchers = Tailer(self._store, run_id), 0
-        # Counted before anything is awaited, or others who come meanwhile are not.
+        # Counted before the first await, or concurrent watchers would be miscounted.
         self._watched[run_id] = (tailer, watchers + 1)
         try:
             await tailer.start()
@@ -188,11 +188,11 @@ class Tailers:
             await tailer.stop()
 
     async def follow(self, run_id: str, query: EventQuery) -> AsyncGenerator[list[RunEvent], None]:
-        """Batches of events, recorded ones first and then as they come, until the run is over.
+        """Yields batches of events, first the recorded and then the new ones, until the run ends.
 
         Raises:
             NotFound: No such run, or it was deleted meanwhile.
-            Unavailable: The store does not answer.
+            Unavailable: The store is not available.
             Draining: The service is about to stop.
         """
         after = query.after_seq
@@ -217,7 +217,7 @@ class Tailers:
     async def _catch_up(
         self, tailer: Tailer, run_id: str, query: EventQuery, after: int
     ) -> AsyncIterator[tuple[list[RunEvent], int]]:
-        """What there is after a number, and how far that goes."""
+        """Yields batches of the known events after a seq, each with the seq that it reaches."""
         plain = query.view is View.SUMMARY and not query.effective
         recent = tailer.recent(after) if plain else None
         if recent:
@@ -231,7 +231,7 @@ class Tailers:
 async def read_pages(
     store: RunStore, run_id: str, query: EventQuery
 ) -> AsyncGenerator[list[RunEvent], None]:
-    """What is recorded by now, in batches that are not empty, read off the event loop."""
+    """Yields the events recorded so far in non-empty batches, read in a thread."""
     size = _PAGES[query.view]
     source = iter(await asyncio.to_thread(store.events, run_id, query))
     while batch := await asyncio.to_thread(_take, source, size):
@@ -251,7 +251,7 @@ def _take(source: Iterator[RunEvent], size: int) -> list[RunEvent]:
 
 
 def _weight(value: Any) -> int:
-    """About the bytes that an event, or a part of one, takes."""
+    """Approximate bytes of an event, or of a part of one."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, tuple):

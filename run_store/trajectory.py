@@ -1,4 +1,4 @@
-"""The trajectory of a run, put together from its effective segments."""
+"""Builds the trajectory of a run from its effective segments."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _SEGMENTS = EventQuery(kinds=(EventKind.SEGMENT,), effective=True)
 
 @dataclass(frozen=True)
 class Piece:
-    """Consecutive chosen snapshots of one stage."""
+    """Consecutive selected snapshots of one stage."""
 
     stage: int
     """The stage."""
     snapshots: tuple[Snapshot, ...]
-    """In order of step."""
+    """The snapshots, in order of step."""
     parameters: np.ndarray | None
-    """float32 [snapshots, *shape]; absent when not captured or not asked for."""
+    """float32 [snapshots, *shape]; None if not captured or not requested."""
 
 
 def chosen(total: int, max_points: int) -> np.ndarray:
-    """int64 indices of an evenly thinned sequence, first and last included.
+    """int64 indices of an evenly subsampled sequence, including the first and the last.
 
-    A single point is the last one, which says the most.
+    A single point is the last one.
     """
     if max_points == 0 or max_points >= total:
         return np.arange(total)
@@ -44,7 +44,7 @@ def chosen(total: int, max_points: int) -> np.ndarray:
 def pieces(
     reader: RunReader, run_id: str, max_points: int = 0, view: View = View.FULL
 ) -> Iterator[Piece]:
-    """The trajectory piece by piece, so that nobody need hold all raw parameters at once.
+    """Yields the trajectory in pieces, so that not all raw parameters are in memory at once.
 
     Raises:
         InvalidInput: `max_points` is negative.
@@ -65,8 +65,8 @@ def _all(reader: RunReader, run_id: str, view: View) -> Iterator[Piece]:
 
 
 def _thinned(reader: RunReader, run_id: str, max_points: int, view: View) -> Iterator[Piece]:
-    """Counts first, then reads again, and raw parameters of the chosen segments only: of a long
-    run nothing is held but the numbers of its segments."""
+    """Counts the snapshots first, then reads again, with raw parameters of the selected segments
+    only. Only the segments' lengths are kept in memory."""
     lengths = {
         event.seq: len(event.payload.snapshots)
         for event in reader.events(run_id, _SEGMENTS)
@@ -101,7 +101,7 @@ def _parameters(reader: RunReader, run_id: str, seq: int) -> np.ndarray | None:
 def collect(
     reader: RunReader, run_id: str, max_points: int = 0, view: View = View.FULL
 ) -> Trajectory:
-    """The trajectory in one; parameters only when every snapshot has them."""
+    """The whole trajectory; with parameters only if every snapshot has them."""
     parts = list(pieces(reader, run_id, max_points, view))
     raw = [part.parameters for part in parts if part.parameters is not None]
     whole = bool(raw) and len(raw) == len(parts) and len({part.shape[1:] for part in raw}) == 1

@@ -1,4 +1,4 @@
-"""SQLite's checkpoints after large transactions, apart from their callers."""
+"""Runs SQLite's WAL checkpoints after large transactions in a thread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 _PAGES = 1000
-"""SQLite's own default: pages in the log at which a commit checkpoints."""
+"""SQLite's default: number of WAL pages at which a commit runs a checkpoint."""
 
 
 class WalCheckpoints:
-    """Checkpoints of one database.
+    """WAL checkpoints of one database.
 
-    A commit that leaves much in SQLite's write-ahead log copies it into the database at once and
-    waits for the disk, twice, and with it waits everybody who wants to write. The transaction is
-    stored before that as it is after, so a thread can do the copying.
+    After a large transaction, SQLite's commit copies the write-ahead log into the database and
+    waits for two disk syncs, which also blocks all other writers. The transaction is durable
+    without this, so a thread can run the checkpoint.
 
     Args:
-        engine: The database; nothing is done for one that is not SQLite.
+        engine: The database; without effect if it is not SQLite.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,7 +32,7 @@ class WalCheckpoints:
 
     @contextlib.contextmanager
     def put_off(self, connection: Connection) -> Iterator[None]:
-        """Commits in the block do not checkpoint; a thread begins to when the block has ended."""
+        """Disables checkpoints at commits in the block; afterwards a thread runs one."""
         if self._engine.dialect.name != "sqlite":
             yield
             return
@@ -47,7 +47,7 @@ class WalCheckpoints:
         thread.start()
 
     def _run(self) -> None:
-        # What fails is done by the next commit, which says what is wrong if it fails again.
+        # If this fails, the next commit runs the checkpoint, and reports a repeated failure.
         with contextlib.suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
             connection = self._engine.raw_connection()
             try:
@@ -56,6 +56,6 @@ class WalCheckpoints:
                 connection.close()
 
     def close(self) -> None:
-        """Waits for what is under way."""
+        """Waits for running checkpoints."""
         for thread in self._threads:
             thread.join()

@@ -303,7 +303,7 @@ def test_a_bad_page_token_is_refused(world: World, event_maker: Any) -> None:
         lambda: world.reader.list_runs(RunFilter(task="x"), page_size=1, page_token=good),
         lambda: world.reader.list_runs(order=RunOrder.OLDEST, page_size=1, page_token=good),
     ]
-    not_ours = "is not one that this service made"
+    not_ours = "was not issued by this service"
     other = "belongs to another query; start again from the first page"
     for calls, allowed in (
         (malformed, {not_ours}),
