@@ -27,10 +27,10 @@ from run_store.protocols import RunStore
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.1
-"""Poll interval of a watched run."""
+"""Poll interval of a watched run, seconds."""
 
 RING_EVENTS = 256
-"""Size of a watched run's ring buffer."""
+"""Size of a watched run's ring buffer, events."""
 
 _PAGES = {View.SUMMARY: 64, View.FULL: 4}
 """Maximum events read from the store at once for one watcher."""

@@ -74,5 +74,5 @@ def test_a_run_whose_result_is_huge_is_not_imported(store: RunStore) -> None:
         make(StateChanged(RunState.RUNNING), attempt=1),
         make(Finished(RunState.SUCCEEDED, result)),
     ]
-    with pytest.raises(InvalidInput, match="spec and result have more than"):
+    with pytest.raises(InvalidInput, match="spec and result of at most"):
         store.import_run(log)

@@ -111,7 +111,7 @@ def test_anothers_tables_are_left_alone(tmp_path: Path) -> None:
     other.close()
     error = opening(f"sqlite:///{path}")
     assert isinstance(error, InvalidInput)
-    assert "not mentorgrad's (runs)" in error.message
+    assert "tables of another application (runs)" in error.message
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
     other.close()
