@@ -1,4 +1,4 @@
-"""Authorization: the scope that each method requires, and the interceptor that enforces it."""
+"""Authorization by token: the scope of each method, and the interceptor that checks every call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from service_common.token_file import TokenFile
 from service_common.tokens import Scope
 
 _FIRST = 1.0
-"""Seconds that the first request of a stream may take that is refused."""
+"""How long a rejected stream waits for its first request, seconds."""
 
 _AGAIN = 1.0
-"""Seconds between two looks at the token of a call that goes on."""
+"""Interval at which the token of a long call is checked again, seconds."""
 
 GrantCheck = Callable[[], str]
-"""Raises what is wrong with a call's token, or returns the token's id."""
+"""Returns the id of a call's token; raises `MentorgradError` if the token is not sufficient."""
 
 
 def _of(service: str, scope: Scope, *methods: str) -> dict[str, Scope]:
@@ -54,20 +54,20 @@ SCOPES: dict[str, Scope] = {
     **_of("grpc.reflection.v1alpha.ServerReflection", Scope.READ, "ServerReflectionInfo"),
     **_of("grpc.reflection.v1.ServerReflection", Scope.READ, "ServerReflectionInfo"),
 }
-"""Method → what it takes to call it. A method that is not here takes ``admin``."""
+"""Method → scope required to call it. A method that is not listed requires ``admin``."""
 
 OPEN = "/grpc.health.v1.Health/"
-"""Health checks need no token: supervisors and load balancers have none, and the answer says only
-whether the service can serve."""
+"""Health checks need no token: supervisors and load balancers have none, and the response only says
+whether a service can serve."""
 
 
 class Authorization(grpc.aio.ServerInterceptor):
-    """Lets through what carries a token of sufficient scope, before its request is even read.
+    """Rejects calls without a token of sufficient scope, before reading the request.
 
-    A stream whose token stops counting is ended within seconds.
+    A call whose token expires or is revoked meanwhile is ended within seconds.
 
     Args:
-        tokens: What counts.
+        tokens: The accepted tokens.
     """
 
     def __init__(self, tokens: TokenFile) -> None:
@@ -137,8 +137,8 @@ def _checked_stream(
 
 
 class _Grant:
-    """The permission of a call that goes on: looked at every second, and where it ends, what the
-    call waits for is cut short."""
+    """The permission of a long call: checked again every second. If the token is not valid any
+    more, the call's current wait is cancelled."""
 
     def __init__(self, check: GrantCheck) -> None:
         self._check = check
@@ -165,10 +165,10 @@ class _Grant:
 
     @contextlib.asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
-        """Around one wait.
+        """Wraps one wait of the call.
 
         Raises:
-            MentorgradError: The permission has ended.
+            MentorgradError: The token is not valid any more.
         """
         if self._error is not None:
             raise self._error
@@ -193,8 +193,8 @@ async def _refusing(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
 
 
 async def _taken(requests: AsyncIterator[bytes]) -> None:
-    """Waits for a moment for a first request, unread: refused while it is written, a caller on
-    asyncio hears of an internal error instead."""
+    """Waits briefly for the first request without reading it. If the server rejects the call while
+    an asyncio client is writing its request, the client gets an internal error instead."""
     with contextlib.suppress(TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(_FIRST):
             await anext(aiter(requests))
@@ -204,13 +204,13 @@ def _bearer(metadata: Any) -> str:
     """The token of a call.
 
     Raises:
-        Unauthenticated: It carries none (TOKEN_MISSING).
+        Unauthenticated: The call has no token (TOKEN_MISSING).
     """
     found = [value for key, value in metadata or () if key == AUTHORIZATION]
     scheme, _, token = str(found[0]).partition(" ") if len(found) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated(
-            "this service requires a token: metadata `authorization: Bearer TOKEN`",
+            "this service requires a token, in the metadata `authorization: Bearer TOKEN`",
             reason="TOKEN_MISSING",
         )
     return token.strip()

@@ -1,4 +1,4 @@
-"""The interceptor that counts, traces and logs every gRPC call."""
+"""Interceptors that count, trace and log every call."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ log = structlog.get_logger(__name__)
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _QUIET = frozenset({"OK", "CANCELLED"})
 _NAMES = ("run_id", "request_id")
-"""Fields of requests that every line of their call carries."""
+"""Request fields that are added to every log line of the call."""
 
 _LONGEST_NAME = 200
-"""Most of a name that is logged: it stands in the line before it is known to name anything."""
+"""Maximum logged characters of such a field, since it is logged before it is validated."""
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def rewrap(handler: Any, unary: Wrap, stream: Wrap) -> Any:
-    """The same handler with its function wrapped, as its responses are one or a stream."""
+    """Wraps the function of a handler: with `stream` if it is an async generator, else `unary`."""
     kind = (
         f"{'stream' if handler.request_streaming else 'unary'}_"
         f"{'stream' if handler.response_streaming else 'unary'}"
@@ -45,13 +45,13 @@ def rewrap(handler: Any, unary: Wrap, stream: Wrap) -> Any:
 
 
 class CallLog(grpc.aio.ServerInterceptor):
-    """Counts, traces and logs the calls of our own services; the outermost interceptor.
+    """Counts, traces and logs the calls of mentorgrad's services; the outermost interceptor.
 
-    A call that answers with one message gets a span in any case; a stream, which may last as long
-    as a run, only where its caller is traced.
+    A call with a single response always gets a span. A response stream, which may last as long as a
+    run, gets one only if its caller is traced.
 
     Args:
-        metrics: What it counts in.
+        metrics: Metrics to update.
     """
 
     def __init__(self, metrics: CallMetrics) -> None:
@@ -61,7 +61,7 @@ class CallLog(grpc.aio.ServerInterceptor):
         self._idle.set()
 
     async def idle(self) -> None:
-        """Returns when no call is being served."""
+        """Waits until no call is in progress."""
         await self._idle.wait()
 
     async def intercept_service(
@@ -90,7 +90,7 @@ class CallLog(grpc.aio.ServerInterceptor):
             async def observed(
                 request: Any, context: grpc.aio.ServicerContext
             ) -> AsyncIterator[Any]:
-                # Not the block's surroundings: a stream may be left in another task.
+                # Not the current span of the context: a stream may be closed in another task.
                 span = tracing.begin(method[1:], "server", parent) if parent else tracing.Span()
                 try:
                     with self._observed(method, context, span):
@@ -109,18 +109,18 @@ class CallLog(grpc.aio.ServerInterceptor):
         self, method: str, context: grpc.aio.ServicerContext, span: tracing.Span
     ) -> Iterator[None]:
         began = time.monotonic()
-        peer = context.peer()  # now: after a call that was cut, asking for it crashes the process
-        # A call is a task of its own, so what is bound here ends with it.
+        peer = context.peer()  # early: after a cancelled call, this would crash the process
+        # Each call has its own task, so the variables bound here end with it.
         bind_contextvars(call_id=secrets.token_hex(4))
         self._enter(1)
         code = "OK"
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
-            code = "CANCELLED"  # by the caller, or by its deadline
+            code = "CANCELLED"  # by the client, or its deadline
             raise
         except BaseException:
-            given: Any = context.code()  # of an abort the enum; a number where a code was set
+            given: Any = context.code()  # an enum after an abort, a number after set_code
             code = getattr(given, "name", "") or _CODES.get(given, "UNKNOWN")
             raise
         finally:
@@ -147,8 +147,8 @@ class CallLog(grpc.aio.ServerInterceptor):
 
 
 class LogContext(grpc.aio.ServerInterceptor):
-    """Has every line of a call say which run it is about; the innermost interceptor, where
-    requests are messages."""
+    """Adds the run_id and request_id of a request to every log line of its call; the innermost
+    interceptor, where requests are already decoded."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -179,7 +179,7 @@ class LogContext(grpc.aio.ServerInterceptor):
 
 
 def bind_names(request: Any) -> None:
-    """Has every further line of this call carry what a message says of it."""
+    """Adds the run_id and request_id of a message to all further log lines of this call."""
     found = {name: getattr(request, name, "")[:_LONGEST_NAME] for name in _NAMES}
     bind_contextvars(**{name: text for name, text in found.items() if text})
     if found["run_id"]:

@@ -1,8 +1,7 @@
-"""Decodes requests; malformed or oversized ones are rejected with typed errors.
+"""Decodes requests, and rejects malformed or too large ones with INVALID_ARGUMENT.
 
-gRPC's own reading answers INTERNAL or UNKNOWN to bytes that are not of a method's message, as if
-the service were at fault. So the handlers are registered for raw bytes, which are read here, inside
-what translates errors.
+gRPC answers malformed requests with INTERNAL or UNKNOWN, as if the server were at fault. So the
+handlers are registered for raw bytes, which are decoded here, inside the error interceptor.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from mentorgrad.wire.codec import MAX_ENTRIES
 M = TypeVar("M")
 
 MAX_PLAIN_BYTES = 1024 * 1024
-"""Largest request of a method that takes one, where that carries no tensors."""
+"""Maximum request size of a method with a single request without tensors."""
 
 _WITH_TENSORS = frozenset({"/mentorgrad.v1.MentorService/Propose"})
 
 _COUNTED_BYTES = 1024 * 1024
-"""Size from which the messages in a request are counted before it is read: an empty one is two
-bytes here and some 130 as it is read, so that 8 MiB of them would take half a gigabyte."""
+"""Request size from which the nested messages are counted before decoding: an empty message takes
+two bytes encoded and about 130 decoded, so 8 MiB of them would take half a gigabyte."""
 
 Decode = Callable[[Any], Any]
-"""From bytes to a message; for a stream of requests, from an iterator to an iterator."""
+"""Converts bytes to a message; for a request stream, an iterator to an iterator."""
 
 
 def decoder(handler: Any, method: str) -> Decode:
-    """How a handler's requests are read.
+    """Creates the decoder of a handler's requests.
 
     Args:
-        handler: As it is registered, with its own deserializer.
+        handler: The registered handler, with its own deserializer.
         method: ``/package.Service/Method``.
 
     Returns:
@@ -50,14 +49,14 @@ def decoder(handler: Any, method: str) -> Decode:
 
     def read(raw: bytes) -> Any:
         if len(raw) > limit:
-            raise _too_large(f"at most {limit} bytes, not {len(raw)}")
+            raise _too_large(f"{limit} bytes, not {len(raw)}")
         try:
             if len(raw) > _COUNTED_BYTES and descriptor is not None:
                 _count(raw, descriptor)
             return parse(raw)
         except (DecodeError, ValueError, RecursionError):
             raise InvalidInput(
-                "the request cannot be decoded as a message of this method",
+                "the request cannot be decoded as the request message of this method",
                 reason="MALFORMED_MESSAGE",
             ) from None
 
@@ -65,11 +64,11 @@ def decoder(handler: Any, method: str) -> Decode:
 
 
 class DecodedRequests(AsyncIterator[M]):
-    """The requests of a stream, each read when it is taken.
+    """The requests of a stream, decoded lazily.
 
     Args:
-        raw: Their bytes, for whoever reads them later than they come.
-        read: Reads one; raises as `decoder` says.
+        raw: The encoded requests; a handler may also consume these and decode them later.
+        read: Decodes one request; raises as in `decoder`.
     """
 
     def __init__(self, raw: AsyncIterator[bytes], read: Callable[[bytes], M]) -> None:
@@ -81,18 +80,20 @@ class DecodedRequests(AsyncIterator[M]):
 
 
 def _too_large(limit: str) -> InvalidInput:
-    return InvalidInput(f"a request of this method may have {limit}", reason="MESSAGE_TOO_LARGE")
+    return InvalidInput(
+        f"a request of this method may have at most {limit}", reason="MESSAGE_TOO_LARGE"
+    )
 
 
 # -- counting -----------------------------------------------------------------------------------
 
 
 def _count(raw: bytes, descriptor: Any) -> None:
-    """Refuses bytes with more messages in them than a request may have.
+    """Checks that an encoded request has at most `MAX_ENTRIES` nested messages.
 
     Raises:
-        InvalidInput: There are too many.
-        ValueError: The bytes are no message.
+        InvalidInput: It has more.
+        ValueError: The bytes are not a message.
     """
     left = MAX_ENTRIES
     todo = [(0, len(raw), descriptor)]
@@ -104,12 +105,12 @@ def _count(raw: bytes, descriptor: Any) -> None:
                 todo.append((begin, stop, inner[number]))
                 left -= 1
                 if left < 0:
-                    raise _too_large(f"at most {MAX_ENTRIES} messages within it")
+                    raise _too_large(f"{MAX_ENTRIES} nested messages")
 
 
 @functools.cache
 def _messages_of(descriptor: Any) -> dict[int, Any]:
-    """Field number → descriptor, of the fields that hold messages."""
+    """Field number → message descriptor, for the fields that hold messages."""
     return {
         field.number: field.message_type
         for field in descriptor.fields
@@ -118,7 +119,7 @@ def _messages_of(descriptor: Any) -> dict[int, Any]:
 
 
 def _pieces(raw: bytes, place: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, begin and end of each field of a message that has a length."""
+    """Yields number, start and end of each length-delimited field of a message."""
     while place < end:
         tag, place = _varint(raw, place)
         wire_type = tag & 7
@@ -130,12 +131,12 @@ def _pieces(raw: bytes, place: int, end: int) -> Iterator[tuple[int, int, int]]:
             _, place = _varint(raw, place)
         elif wire_type in (1, 5):
             place += 8 if wire_type == 1 else 4
-        elif wire_type not in (3, 4):  # those mark groups, and have no content of their own
+        elif wire_type not in (3, 4):  # groups have no length
             raise ValueError(wire_type)
 
 
 def _varint(raw: bytes, place: int) -> tuple[int, int]:
-    """A number and the place behind it."""
+    """Decodes a varint; returns its value and the offset after it."""
     number = shift = 0
     while True:
         if place >= len(raw) or shift > 63:

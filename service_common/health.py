@@ -1,7 +1,7 @@
-"""Health that is true: a service is SERVING while what it cannot do without answers.
+"""Health service: reports SERVING while the dependencies that a service requires are available.
 
-A task asks every few seconds. One answer decides: there is no memory of earlier ones, so the state
-is never older than one round.
+A task runs the check every few seconds. The state depends on the latest result only, so it is never
+older than one round.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from mentorgrad.errors import MentorgradError, ResourceExhausted
 log = structlog.get_logger(__name__)
 
 INTERVAL = 5.0
-"""Seconds between two questions."""
+"""Seconds between two checks."""
 TIMEOUT = 2.0
-"""Seconds that an answer may take."""
+"""Timeout of a check, seconds."""
 
 HealthCheck = Callable[[], Awaitable[None]]
-"""Raises `MentorgradError` when what a service needs does not answer. `ResourceExhausted` is an
-answer."""
+"""Raises `MentorgradError` if a required dependency is not available. `ResourceExhausted` counts as
+available."""
 
 
 async def always() -> None:
-    """The check of a service that needs nothing."""
+    """The check of a service without dependencies; always passes."""
 
 
 def in_thread(check: Callable[[], None]) -> HealthCheck:
-    """A check that blocks, as one that does not.
+    """Makes a blocking check asynchronous.
 
-    It gets a daemon thread of its own: a check that hangs must neither take a thread from the calls
-    nor hold up the process's end.
+    Each check runs in its own daemon thread: a check that hangs must neither occupy a thread that
+    calls need nor delay the process exit.
     """
 
     async def ask() -> None:
@@ -57,7 +57,7 @@ def in_thread(check: Callable[[], None]) -> HealthCheck:
                 check()
             except Exception as error:
                 found = error
-            with contextlib.suppress(RuntimeError):  # the loop has ended
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, found)
 
         threading.Thread(target=work, name="health", daemon=True).start()
@@ -67,13 +67,13 @@ def in_thread(check: Callable[[], None]) -> HealthCheck:
 
 
 class HealthReporter:
-    """The standard health service of one server, kept true. Lives on one event loop.
+    """Updates the standard gRPC health service of one server. Bound to one event loop.
 
     Args:
-        services: Full names; all of them depend on the same check.
-        check: Asked every `INTERVAL` seconds.
-        told: Told of every change.
-        timeout: Seconds that an answer may take; the next question waits for a late one.
+        services: Full service names; all depend on the same check.
+        check: Called every `INTERVAL` seconds.
+        told: Callback for every change.
+        timeout: Timeout of a check, seconds; a late check is awaited before the next one starts.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class HealthReporter:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Asks for the first time, and goes on asking."""
+        """Runs the first check and starts the periodic ones."""
         await self._round()
         self._task = asyncio.create_task(self._run())
 
     async def drain(self) -> None:
-        """Says NOT_SERVING from now on, whatever is answered."""
+        """Reports NOT_SERVING from now on and stops the checks."""
         task, self._task = self._task, None
         for pending in (task, self._asking):
             if pending is not None:
@@ -130,7 +130,7 @@ class HealthReporter:
         self._told(serving)
 
     async def _ask(self) -> str:
-        """What is wrong, in one line; empty: nothing."""
+        """Runs the check; returns the error in one line, or an empty text."""
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._check())
         done, _ = await asyncio.wait({self._asking}, timeout=self._timeout)
@@ -143,4 +143,4 @@ class HealthReporter:
         if isinstance(error, MentorgradError):
             return error.message
         log.error("health_check_failed", exc_info=error)
-        return "the check failed"
+        return "internal error in the health check"

@@ -1,7 +1,7 @@
-"""Structured logs on standard error: lines for people on a terminal, JSON elsewhere.
+"""Structured logging to standard error: console format on a terminal, JSON elsewhere.
 
-What concerns a run says so by its ``run_id``, a session by its ``session_id``, and all that happens
-in one call by its ``call_id``; where the process is traced, ``trace_id`` leads to the trace.
+Lines about a run have its ``run_id``, lines about a session its ``session_id``, and all lines of a
+call its ``call_id``. With tracing enabled, lines also have the ``trace_id``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ _SECRETS = (
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.I), r"\1 ***"),
     (re.compile(r"\b(password|token|api_?key|secret)(\s*[=:]\s*)[^\s,;&]+", re.I), r"\1\2***"),
 )
-"""What a secret looks like in a line, and what is written instead."""
+"""Patterns of secrets, and their replacements."""
 
 
 class _StandardError(io.TextIOBase):
-    """Standard error as it is at each line, since it may be replaced.
+    """Writes to the current `sys.stderr`, which may be replaced at any time.
 
-    A line that cannot be written, for a full disk or a reader that is gone, is no reason for
-    anything else to fail.
+    Ignores write errors (disk full, closed pipe): they must not make anything else fail.
     """
 
     def write(self, text: str) -> int:
@@ -50,9 +49,9 @@ def configure(level: str = "info", form: str = "auto", **always: str) -> None:
     """Sets up structlog for this process.
 
     Args:
-        level: Least level that is written.
-        form: ``console``, ``json``, or ``auto``: the one on a terminal, the other elsewhere.
-        always: Facts that stand in every line, whichever thread writes it.
+        level: Minimum level.
+        form: ``console``, ``json``, or ``auto``: console on a terminal, otherwise json.
+        always: Fields added to every line, in all threads.
     """
     on_terminal = form == "console" or (form == "auto" and sys.stderr.isatty())
     renderer: Processor = (
@@ -81,7 +80,7 @@ def configure(level: str = "info", form: str = "auto", **always: str) -> None:
 
 
 def _without_secrets(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    """The line as anybody may read it. Nobody logs a secret on purpose; a driver's error may."""
+    """Masks secrets in a log line, for example in error messages of database drivers."""
     return {name: _hidden(value) for name, value in line.items()}
 
 

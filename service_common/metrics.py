@@ -1,4 +1,4 @@
-"""Prometheus metrics common to both services, and the HTTP server that exposes them."""
+"""Prometheus metrics that both services share, and the HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -20,51 +20,53 @@ from mentorgrad.errors import InvalidInput, Unavailable
 log = structlog.get_logger(__name__)
 
 CALL_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
-"""Seconds; a watching call may last ten minutes."""
+"""Histogram buckets of call durations, seconds; a call that follows a run may last 10 minutes."""
 ANSWER_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-"""Seconds that a language model takes."""
+"""Histogram buckets of an LLM's response times, seconds."""
 
 
 class CallMetrics:
-    """What every server counts.
+    """Metrics of every gRPC server.
 
     Args:
-        registry: Where; one a process.
+        registry: Registry of the metrics; one per process.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)
         self.calls = Counter(
             "mentorgrad_grpc_calls",
-            "Completed calls, by status.",
+            "Completed gRPC calls, by status code.",
             ("service", "method", "code"),
             registry=registry,
         )
         self.seconds = Histogram(
             "mentorgrad_grpc_call_seconds",
-            "Duration of calls, from the first byte to the status.",
+            "Duration of gRPC calls until the status, in seconds.",
             ("service", "method"),
             buckets=CALL_BUCKETS,
             registry=registry,
         )
         self.in_progress = Gauge(
-            "mentorgrad_grpc_calls_in_progress", "Calls in progress.", registry=registry
+            "mentorgrad_grpc_calls_in_progress", "gRPC calls in progress.", registry=registry
         )
         self.serving = Gauge(
-            "mentorgrad_serving", "1 while the health service reports SERVING.", registry=registry
+            "mentorgrad_serving",
+            "1 if the health service reports SERVING, otherwise 0.",
+            registry=registry,
         )
 
 
 @contextlib.contextmanager
 def exposed(listen: str, registry: CollectorRegistry) -> Iterator[str]:
-    """Shows a registry at ``http://HOST:PORT/metrics`` while the block runs.
+    """Serves a registry at ``http://HOST:PORT/metrics`` while the block runs.
 
     Args:
-        listen: ``HOST:PORT``; port 0 takes a free one; empty: nothing is shown.
-        registry: What is shown.
+        listen: ``HOST:PORT``; port 0: any free port; empty: no metrics.
+        registry: Registry of the metrics.
 
     Returns:
-        The address with its real port; empty when nothing is shown.
+        The address with the actual port; empty without metrics.
 
     Raises:
         InvalidInput: `listen` is malformed.

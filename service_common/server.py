@@ -1,4 +1,4 @@
-"""Building, running and stopping a gRPC server the way both services do it."""
+"""gRPC server of both services: interceptors, health, reflection, TLS, start and graceful stop."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from service_common.security import Security
 log = structlog.get_logger(__name__)
 
 _MAX_CALLS = 512
-"""Calls at once, of all callers; the next one is told RESOURCE_EXHAUSTED."""
+"""Maximum concurrent calls of all clients; further calls fail with RESOURCE_EXHAUSTED."""
 
 _LOGGED_CHARACTERS = 1_000
-"""Most of a refusal's message that is logged: a caller decides how much is wrong."""
+"""Maximum logged characters of an error message, since a request can make it long."""
 
 _LAST_SECONDS = 0.25
-"""From the end of the last call to the closing of its connection."""
+"""Seconds between the end of the last call and the closing of its connection."""
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns every error of a handler into a status, so that nothing internal leaks.
+    """Converts every exception of a handler to a gRPC status, without leaking internals.
 
-    A streaming handler's body runs while its result is iterated, so the iteration is wrapped too.
+    The body of a streaming handler runs while its result is iterated, so this wraps the iteration.
     """
 
     async def intercept_service(
@@ -65,7 +65,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 _wrap_unary(handler.stream_unary, method, read), None, response_serializer
             )
         if handler.unary_stream:
-            # Health's watch writes its responses itself.
+            # The health service's Watch is no generator; it writes its responses itself.
             is_generator = inspect.isasyncgenfunction(handler.unary_stream)
             wrap = _wrap_stream if is_generator else _wrap_unary
             return grpc.unary_stream_rpc_method_handler(
@@ -93,7 +93,7 @@ def _wrap_stream(
 ) -> Callable[..., Any]:
     async def wrapped(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         try:
-            # Closed here and now: a cancelled call's handler must not wait for the collector.
+            # Closed at once: a cancelled call's handler must not wait for the garbage collector.
             async with contextlib.aclosing(handler(read(request), context)) as responses:
                 async for response in responses:
                     yield response
@@ -107,31 +107,31 @@ async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: st
     if isinstance(error, grpc.aio.AbortError):
         raise error
     given = error
-    if isinstance(error, NotImplementedError):  # what a generated servicer does by default
-        error = Unsupported(f"{method} is not implemented")
+    if isinstance(error, NotImplementedError):  # raised by the generated base class
+        error = Unsupported(f"{method} is not implemented by this server")
     if not isinstance(error, MentorgradError):
         log.error("handler_failed", method=method, exc_info=error)
         error = InternalError("internal error; see the server's log")
     else:
-        # The call's one line, which its observer writes, says why it was refused.
+        # Adds the error to the log line of the call.
         message = error.message[:_LOGGED_CHARACTERS]
         structlog.contextvars.bind_contextvars(reason=error.reason, message=message)
-    # Its frames, and those of the errors behind it, hold the request, and grpc holds it for longer
-    # than the call lasts: it is the context of what ends the call.
+    # The tracebacks of the error and its causes reference the request, and grpc keeps the error
+    # beyond the end of the call, as the context of the abort's exception.
     given.__traceback__ = given.__context__ = given.__cause__ = None
     await context.abort_with_status(to_status(error))
 
 
 class Server:
-    """A gRPC server with health, reflection, figures and the error interceptor.
+    """A gRPC server with health, reflection, metrics, authorization and error handling.
 
     Args:
-        listen: ``HOST:PORT``; port 0 takes a free one.
-        services: Full names of the mounted services, for health and reflection.
-        check: What the services' health is; see `service_common.health`.
-        patience: Seconds that a check may take.
-        registry: Where calls are counted.
-        security: What protects it.
+        listen: ``HOST:PORT``; port 0: any free port.
+        services: Full names of the services, for health and reflection.
+        check: Health check of the services; see `service_common.health`.
+        patience: Timeout of a health check, seconds.
+        registry: Registry of the call metrics.
+        security: TLS and tokens.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Server:
         self.address = ""
 
     async def start(self) -> str:
-        """Binds and serves; returns the address with its real port.
+        """Binds the address and starts serving; returns the address with the actual port.
 
         Raises:
             Unavailable: The address cannot be bound.
@@ -181,48 +181,48 @@ class Server:
         return self.address
 
     def _bind(self) -> int:
-        """The port that it listens on; 0: it cannot."""
+        """Binds the address; returns the port, or 0 if it cannot be bound."""
         certificates = self._security.certificates
         if certificates is None:
             return self.grpc.add_insecure_port(self._listen)
         return self.grpc.add_secure_port(self._listen, certificates.credentials())
 
     def on_drain(self, callback: Callable[[], None]) -> None:
-        """Registers a callback that is called when the service begins to shut down."""
+        """Registers a callback for the start of draining."""
         self._drained.append(callback)
 
     async def drain(self) -> None:
-        """Reports NOT_SERVING from now on and calls the `on_drain` callbacks; calls are still
-        answered."""
+        """Reports NOT_SERVING from now on and runs the `on_drain` callbacks; calls are still
+        served."""
         await self._health.drain()
         for callback in self._drained:
             callback()
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Reports NOT_SERVING, waits up to `grace` seconds until no call of the own services is
-        open, then cancels the remaining ones: health watches may never end."""
+        """Reports NOT_SERVING, waits at most `grace` seconds until no call to mentorgrad's services
+        is in progress, then cancels the remaining calls, such as endless health watches."""
         await self._health.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._observer.idle()
-        # Last responses are on their way. Once only: a second stop crashes the process.
+        # A short grace for the last responses. Called only once: a second stop crashes the process.
         await self.grpc.stop(min(grace, _LAST_SECONDS))
 
 
 def announce(service: str, address: str, metrics: str) -> None:
-    """Says on standard output, in one JSON line, that requests are taken, and where.
+    """Prints one JSON line to standard output: the service is ready, and its addresses.
 
     Args:
         service: ``trainer`` or ``mentor``.
         address: ``HOST:PORT``.
-        metrics: ``HOST:PORT`` of the metrics; empty: they are not shown.
+        metrics: ``HOST:PORT`` of the metrics; empty: no metrics.
     """
     shown = {"metrics": metrics} if metrics else {}
     print(json.dumps({"service": service, "address": address, **shown}), flush=True)
 
 
 async def wait_for_signal() -> None:
-    """Returns at the first SIGINT or SIGTERM; the second one ends the process at once."""
+    """Waits for the first SIGINT or SIGTERM; a second one ends the process at once."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)

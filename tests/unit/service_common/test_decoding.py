@@ -57,7 +57,7 @@ SNAPSHOTS = b"\x1a\x00"
     ids=["beside each other", "in one", "in several", "deeper"],
 )
 def test_too_many_messages_are_not_read(raw: bytes) -> None:
-    with pytest.raises(InvalidInput, match=f"at most {MAX_ENTRIES} messages") as caught:
+    with pytest.raises(InvalidInput, match=f"at most {MAX_ENTRIES} nested messages") as caught:
         read(PADDING + raw)
     assert caught.value.reason == "MESSAGE_TOO_LARGE"
 
