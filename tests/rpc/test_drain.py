@@ -49,7 +49,7 @@ async def test_who_follows_is_told_where_to_go_on(
         *_, last = await to_the_break(responses)
         assert not last.HasField("event")
         assert last.closing.resume_after_seq == worker.last
-        assert "about to stop" in last.closing.reason
+        assert "shutting down" in last.closing.reason
 
         # Who comes only now hears it at once; what is over, or not followed, is still given.
         again = HistoryServiceStub(channel).StreamEvents(request, timeout=30)
@@ -130,6 +130,6 @@ async def test_a_watch_gives_up_on_a_service_that_goes_on_draining(
     run_id = queue_run(store)
     await service.drain()
     async with AsyncClient(service.address, resume_for=0.3) as client:
-        with pytest.raises(Unavailable, match="about to stop"):
+        with pytest.raises(Unavailable, match="shutting down"):
             async for _ in client.watch(run_id):
                 pass

@@ -478,7 +478,7 @@ async def test_steering_an_unknown_run(client: AsyncClient) -> None:
         with pytest.raises(NotFound) as caught:
             await act("no-such-run")
         assert caught.value.reason == "RUN_NOT_FOUND"
-        assert "no run 'no-such-run'" in caught.value.message
+        assert "the run 'no-such-run' does not exist" in caught.value.message
 
 
 # -- the process ------------------------------------------------------------------------------
