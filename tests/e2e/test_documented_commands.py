@@ -321,7 +321,11 @@ def test_what_a_page_shows_works(desk: Desk, page: str) -> None:
 def test_make_runs_demo_and_tests() -> None:
     for target, last in (("demo", ".venv/bin/mentorgrad demo"), ("test", "-m pytest tests ")):
         done = subprocess.run(
-            ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
+            ["make", "--no-print-directory", "--dry-run", target],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert last in done.stdout.splitlines()[-1]
 

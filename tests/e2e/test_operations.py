@@ -236,7 +236,7 @@ async def to_the_break(responses: Any) -> list[Any]:
         async for response in responses:
             told.append(response)
 
-    with pytest.raises(grpc.aio.AioRpcError, match="about to stop"):
+    with pytest.raises(grpc.aio.AioRpcError, match="shutting down"):
         await listen()
     return told
 

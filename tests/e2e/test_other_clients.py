@@ -170,7 +170,7 @@ def test_node_says_what_the_service_refused(node: str, deployment: Deployment) -
     done = walk(command, environment)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("error: 16 UNAUTHENTICATED: this service takes calls with a")
+    assert done.stderr.startswith("error: 16 UNAUTHENTICATED: this service requires a token")
 
 
 def test_node_keeps_its_token_from_who_could_read_it(node: str, deployment: Deployment) -> None:
