@@ -186,16 +186,16 @@ def _conduct(campaign: Campaign) -> dict[str, Any]:
         if code not in (0, -signal.SIGKILL):
             return {"error": f"the service ended with {code}"}
         if code != 0 and (campaign.tear or campaign.cut_checkpoint):
-            _bury_orphans()
+            _reap_orphans()
             torn += campaign.tear and _tear(Path(campaign.database + "-wal"))
             cut += campaign.cut_checkpoint and _cut_checkpoint(campaign)
-    codes = _bury_orphans()
+    codes = _reap_orphans()
     done = campaign.done_kills()
     stopped = [codes[kill["worker"]] for kill in done if kill["victim"] == "stopped"]
     return {"kills": done, "stopped": stopped, "torn": torn, "cut": cut}
 
 
-def _bury_orphans() -> dict[int, int]:
+def _reap_orphans() -> dict[int, int]:
     """Waits for all that a dead service left; exit code by process id."""
     codes = {}
     while True:

@@ -191,7 +191,7 @@ async def test_a_run_that_somebody_else_claimed_is_left_alone(rig: Rig) -> None:
         assert rig.state(run_id) is RunState.RUNNING
 
 
-async def test_a_stale_worker_cannot_bury_its_successors_run(rig: Rig) -> None:
+async def test_a_stale_worker_cannot_interrupt_its_successors_run(rig: Rig) -> None:
     run_id = rig.create()
     async with rig.scheduling() as scheduler:
         worker = await rig.worker(1)
