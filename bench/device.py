@@ -19,11 +19,13 @@ import torch
 from bench.paired import Paired, abba, environment
 from mentorgrad.domain.spec import LabelPrompt, PromptTuning, Task
 from mentorgrad.model_refs import resolve
+from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.label_prompt import LabelPromptObjective
-from trainer_service.objectives.prompt_tuning import PromptTuningObjective
-from trainer_service.protocols import Objective
+from trainer_service.objectives.label_prompt.problem import LabelPromptProblem
+from trainer_service.objectives.problem import Problem
+from trainer_service.objectives.prompt_tuning.problem import PromptTuningProblem
+from trainer_service.tasks.data import Split
 from trainer_service.tasks.load import load_task
 
 BATCH = 32
@@ -31,19 +33,19 @@ SECONDS = 1.0
 """Minimum duration of one measurement, seconds."""
 
 
-def steps(built: Objective, branches: int) -> Callable[[], float]:
+def steps(problem: Problem, branches: int) -> Callable[[], float]:
     """Returns a measurement of gradient steps per second, for `branches` prompts as a batch."""
     made = torch.Generator().manual_seed(0)
-    many = torch.stack([built.initial(made) for _ in range(branches)])
-    rows = torch.randint(built.train_rows, (BATCH,), generator=made).to(built.device)
-    return lambda: per_second(lambda: float(built.gradients(many, rows)[0].sum()))
+    many = torch.randn(branches, *problem.shape, generator=made).to(problem.device)
+    rows = torch.randint(problem.size(Split.TRAIN), (BATCH,), generator=made).to(problem.device)
+    return lambda: per_second(lambda: float(problem.gradients(many, rows)[0].sum()))
 
 
-def scores(built: Objective, candidates: int) -> Callable[[], float]:
+def scores(problem: Problem, candidates: int) -> Callable[[], float]:
     """Returns a measurement of candidates scored per second, in batches of `candidates`."""
     made = torch.Generator().manual_seed(0)
-    many = torch.stack([built.initial(made) for _ in range(candidates)])
-    return lambda: candidates * per_second(lambda: built.score(many))
+    many = torch.randn(candidates, *problem.shape, generator=made).to(problem.device)
+    return lambda: candidates * per_second(lambda: problem.score(many))
 
 
 def per_second(work: Callable[[], object]) -> float:
@@ -68,8 +70,8 @@ def main() -> None:
     found: dict[str, list[Callable[[], float]]] = {}
     for name in (arguments.device, "cpu"):
         encoder = TextEncoder(resolve(spec.encoder), torch.device(name))
-        prompt = LabelPromptObjective(spec, task, encoder, EmbeddingCache(None))
-        texts = PromptTuningObjective(PromptTuning(), task, encoder)
+        prompt = LabelPromptProblem(spec, task, encoder, RowCosts(), EmbeddingCache(None))
+        texts = PromptTuningProblem(PromptTuning(), task, encoder, RowCosts())
         for work, measure in {
             "step": steps(prompt, 1),
             "race_of_5": steps(prompt, 5),

@@ -46,21 +46,21 @@ LATENCY = 0.5
 
 
 class Stopwatch:
-    """Total time of the training steps of one run; wraps an objective and its optimizers."""
+    """Total time of the training steps of one run; wraps a problem and its optimizers."""
 
-    def __init__(self, objective: Any) -> None:
-        self._objective = objective
+    def __init__(self, problem: Any) -> None:
+        self._problem = problem
         self._began = 0.0
         self.first = self.last = self.updating = self.capturing = 0.0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._objective, name)
+        return getattr(self._problem, name)
 
     def gradients(self, parameters: Any, rows: Any) -> Any:
         """Starts timing a step."""
         self._began = time.perf_counter()
         self.first = self.first or self._began
-        return self._objective.gradients(parameters, rows)
+        return self._problem.gradients(parameters, rows)
 
     def timed(self, optimizer: Any) -> Any:
         """Wraps an optimizer, whose update ends a step."""
@@ -116,10 +116,10 @@ class Bench:
             acceptance=Acceptance(finalists=2, probe_steps=10),
             checkpoint_interval=timedelta(hours=1),
         )
-        watch = Stopwatch(self._built)
+        watch: Any = Stopwatch(self._built.problem)
         parts = replace(
             self._parts,
-            objective=lambda spec, check: watch,
+            objective=lambda spec, check: replace(self._built, problem=watch),
             optimizer=lambda spec: watch.timed(self._parts.optimizer(spec)),
         )
         run, _ = self._store.create(Created(spec=spec))
@@ -135,7 +135,7 @@ class Bench:
         self.updates[mode].append(watch.updating / watch.wall)
         if mode is MentorMode.OVERLAPPED:
             self.lag.append(usage.lag_steps)
-        return (watch.updating + watch.capturing) / watch.wall
+        return float((watch.updating + watch.capturing) / watch.wall)
 
 
 def medians(shares: dict[MentorMode, list[float]]) -> dict[str, float]:

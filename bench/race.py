@@ -21,10 +21,12 @@ import torch
 from bench.paired import abba, environment
 from mentorgrad.domain.spec import LabelPrompt, Task
 from mentorgrad.model_refs import resolve
+from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.label_prompt import LabelPromptObjective
-from trainer_service.tasks.data import Row, TaskData
+from trainer_service.objectives.label_prompt.problem import LabelPromptProblem
+from trainer_service.objectives.problem import Problem
+from trainer_service.tasks.data import Row, Split, TaskData
 from trainer_service.tasks.load import load_task
 
 CLASSES = (2, 4, 6)
@@ -47,17 +49,18 @@ def first(task: TaskData, classes: int) -> TaskData:
     )
 
 
-def paired(built: LabelPromptObjective, branches: int, blocks: int) -> dict[str, Any]:
+def paired(problem: Problem, branches: int, blocks: int) -> dict[str, Any]:
     """Steps of all branches per second: as a batch (A), and one at a time (B)."""
     generator = torch.Generator().manual_seed(0)
-    many = torch.stack([built.initial(generator) for _ in range(branches)])
-    rows = torch.randint(built.train_rows, (BATCH,), generator=generator).to(built.device)
+    many = torch.randn(branches, *problem.shape, generator=generator).to(problem.device)
+    train = problem.size(Split.TRAIN)
+    rows = torch.randint(train, (BATCH,), generator=generator).to(problem.device)
 
     def timed(parts: list[torch.Tensor]) -> float:
         began = time.perf_counter()
         for _ in range(STEPS):
             for part in parts:
-                float(built.gradients(part, rows)[0].sum())
+                float(problem.gradients(part, rows)[0].sum())
         return STEPS / (time.perf_counter() - began)
 
     result = abba(lambda: timed([many]), lambda: timed([*torch.split(many, 1)]), blocks)
@@ -77,7 +80,8 @@ def main() -> None:
     task = load_task(Task(name="tickets"), 0, ())
     found = {}
     for classes in CLASSES:
-        built = LabelPromptObjective(spec, first(task, classes), encoder, EmbeddingCache(None))
+        rows, cache = first(task, classes), EmbeddingCache(None)
+        built = LabelPromptProblem(spec, rows, encoder, RowCosts(), cache)
         found[f"classes_{classes}"] = paired(built, arguments.branches, arguments.blocks)
     print(
         json.dumps(

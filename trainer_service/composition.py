@@ -319,6 +319,7 @@ def import_numerics() -> None:
 
     from trainer_service.mentors import controls  # noqa: F401
     from trainer_service.objectives import build  # noqa: F401
+    from trainer_service.objectives.label_prompt import problem  # noqa: F401
     from trainer_service.optimizers import first_order  # noqa: F401
     from trainer_service.running import execution  # noqa: F401
 
@@ -329,7 +330,7 @@ def run_parts(job: WorkerJob) -> Parts:
 
     from trainer_service.mentors.controls import build_control
     from trainer_service.objectives.build import build_objective
-    from trainer_service.optimizers.build import build_optimizer
+    from trainer_service.optimizers.table import build_optimizer
     from trainer_service.running.execution import Parts
 
     torch.set_num_threads(job.threads)
@@ -345,7 +346,7 @@ def run_parts(job: WorkerJob) -> Parts:
         )
 
     def fallback(choice: Fallback, built: Objective) -> Mentor | None:
-        return None if choice is Fallback.NONE else build_control(choice.value, built)
+        return None if choice is Fallback.NONE else build_control(choice.value, built.language)
 
     return Parts(
         objective=objective,
@@ -362,7 +363,7 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
 
     choice = run.spec.mentor
     if choice.is_control:
-        return build_control(choice.name, objective, dict(choice.options))
+        return build_control(choice.name, objective.language, dict(choice.options))
     if choice.name not in job.mentors:
         raise InvalidInput.field(
             "spec.mentor.name", f"the mentor {choice.name!r} is no longer configured here"
@@ -373,7 +374,7 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
     opened = AdviseOpen(
         session_id=run.run_id,
         card=card,
-        constraints=objective.constraints,
+        constraints=objective.language.constraints,
         strategy=choice.strategy,
         options=choice.options,
         seed=derive(run.spec.seed, "mentor"),

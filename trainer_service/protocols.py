@@ -1,12 +1,13 @@
 """The interfaces between the parts of a run: `Objective`, `Optimizer` and `Mentor`.
 
-Implementations live in `objectives/`, `optimizers/` and `mentors/`. Only
-`trainer_service.composition` decides which of them a run uses.
+Implementations live in `objectives/`, `optimizers/` and `mentors/`. The tables
+`trainer_service.objectives.table` and `trainer_service.optimizers.table` list the first two, and
+`trainer_service.composition` decides which parts a run uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,12 +23,13 @@ from mentorgrad.domain.advice import (
     TaskCard,
     Wants,
 )
-from mentorgrad.domain.run import Candidate, Score
-from trainer_service.tasks.data import Row
+from mentorgrad.domain.run import Candidate
 
 if TYPE_CHECKING:  # the control plane reads this module too, and must not import torch
     import torch
     from torch import Tensor
+
+    from trainer_service.objectives.problem import Problem
 
 
 class ProposalRejected(Exception):
@@ -61,61 +63,22 @@ class Embedded:
     """Positions that the proposal fills; the others keep the incumbent's vectors."""
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Reference figures on *test*, without any tuning."""
+class Language(Protocol):
+    """Converts between parameters and what a mentor reads and writes: words, or numbers.
 
-    zero_shot: Score | None
-    """Score of the label words without a prompt; None if there is none."""
-    majority_accuracy: float | None
-    """Accuracy of always predicting the most frequent class, from 0 to 1."""
-
-
-class Objective(Protocol):
-    """What is optimised and how a parameter is scored.
-
-    Scoring never changes the parameters passed in and is batched over the first dimension. It does
-    not charge the budget; the caller does. On a CPU every method is deterministic given its inputs.
+    Nothing here changes the parameters passed in. On a CPU every method is deterministic given its
+    inputs; random numbers come from CPU generators that are passed in.
     """
 
-    card: TaskCard
-    """The task's description and labels, as a mentor is shown them."""
     constraints: Constraints
     """The constraints that a proposal must satisfy."""
-    shape: tuple[int, ...]
-    """Shape of one parameter."""
-    device: torch.device
-    """Device of the parameters."""
-    train_rows: int
-    """Number of *train* rows; 1 for an objective without data."""
     has_words: bool
     """Whether the projection of a parameter is a parameter of its own, with a score of its own."""
     has_hints: bool
-    """Whether `hints` is supported: the objective has tokens and gradients."""
-    rows: tuple[Row, ...]
-    """The rows of *train*; empty for an objective without data."""
-    digest: str
-    """SHA-256 over the rows of all splits; empty for an objective without data."""
+    """Whether `hints` is supported: there are tokens."""
 
     def initial(self, generator: torch.Generator) -> Tensor:
-        """The initial parameter, float32 [*shape]. `generator` is a CPU generator."""
-        ...
-
-    def gradients(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """[k, *shape], int64 train row indices [batch] → the mean loss of each parameter on these
-        rows in nats, float32 [k], and its gradient, [k, *shape]."""
-        ...
-
-    def score(self, parameters: Tensor) -> list[Score]:
-        """[k, *shape] → k scores on the whole selection split."""
-        ...
-
-    def test(self, parameters: Tensor) -> Score | None:
-        """[*shape] → score on *test*; None without a test split."""
-        ...
-
-    def baseline(self) -> Baseline:
-        """Reference figures without any tuning."""
+        """The initial parameter, float32 [*shape]."""
         ...
 
     def project(self, parameters: Tensor) -> list[Projected]:
@@ -140,7 +103,7 @@ class Objective(Protocol):
         ...
 
     def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """A proposal of random tokens (a uniform point, for ``function``), without an id."""
+        """A proposal of random tokens (a uniform point, for numbers), without an id."""
         ...
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
@@ -148,27 +111,22 @@ class Objective(Protocol):
         that proposals never change (a classifier) are copied from `incumbent`."""
         ...
 
-    def hints(self, parameters: Tensor, rows: Tensor, count: int) -> tuple[PositionHints, ...]:
+    def hints(self, parameters: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:
         """The tokens that the gradient of the train loss favours at each position.
 
-        This takes one backward pass. The score of a token v is gradient · (e_v − e), where e is
-        the present vector: the first-order change of the loss (HotFlip, Ebrahimi et al., ACL
-        2018). Only whole-word tokens are considered. If each class has its own prompt, the scores
-        are summed over the classes, because a proposal's words fill all prompts.
+        The score of a token v is gradient · (e_v − e), where e is the present vector: the
+        first-order change of the loss (HotFlip, Ebrahimi et al., ACL 2018). Only whole-word tokens
+        are considered. If each class has its own prompt, the scores are summed over the classes,
+        because a proposal's words fill all prompts.
 
         Args:
             parameters: [*shape].
-            rows: int64 train row indices [batch].
+            gradient: [*shape].
             count: Tokens per position, the most negative scores first.
 
         Returns:
-            Hints by position; empty if `has_hints` is false or the gradient is not finite.
+            Hints by position; empty without tokens, or if the gradient is not finite.
         """
-        ...
-
-    def row_losses(self, parameters: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """[k, *shape], int64 train row indices [n] → losses in nats, float32 [k, n], and predicted
-        labels, int64 [k, n]. Results of recently scored parameters are cached."""
         ...
 
     def meanings(self, texts: Sequence[str], parameters: Tensor) -> Tensor:
@@ -180,21 +138,86 @@ class Objective(Protocol):
         """
         ...
 
-    def artifacts(self, parameters: Tensor) -> dict[str, bytes]:
-        """Name → content of the artifacts of a finished run. One is ``prompt.safetensors``; equal
-        parameters give equal bytes."""
+
+Export = Callable[["Tensor"], dict[str, bytes]]
+"""Parameter [*shape] → name → content of the files of a finished run. One is
+``prompt.safetensors``; equal parameters give equal bytes."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is optimised, how a parameter is scored, and how it is read and written as words."""
+
+    problem: Problem
+    """The losses of parameters."""
+    language: Language
+    """Parameters as words or numbers."""
+    export: Export
+    """The files of a result."""
+    card: TaskCard
+    """The task, as a mentor is shown it: its description and labels, and what a proposal is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one parameter."""
+        return self.problem.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self.problem.device
+
+    @property
+    def has_hints(self) -> bool:
+        """Whether there are gradient hints: they need tokens and gradients."""
+        return self.language.has_hints and self.problem.has_gradients
+
+
+class Oracle(Protocol):
+    """Answers an optimizer's questions about one step's batch, and counts what they cost."""
+
+    def losses(self, points: Tensor) -> Tensor:
+        """[k, *shape] → losses on the batch, float32 [k]. Costs one forward pass per point."""
+        ...
+
+    def gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """[*shape] → loss, a scalar, and gradient [*shape]. Costs a forward and backward pass.
+
+        Raises:
+            PreconditionFailed: The objective has no gradients.
+        """
+        ...
+
+    def derivative(self, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """[*shape], [*shape] → loss and its derivative along the direction, scalars, computed in
+        forward mode. Costs as much as two forward passes.
+
+        Raises:
+            PreconditionFailed: The objective has no gradients.
+        """
+        ...
+
+    def generator(self) -> torch.Generator:
+        """A CPU generator of random numbers for this step; the same each time, also after a
+        resume."""
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What an optimizer step reports: scalar tensors on the device, so that nothing waits."""
+
+    loss: Tensor
+    """Loss on the batch before the step."""
+    norm: Tensor
+    """Euclidean norm of the gradient or of its estimate, before clipping."""
+
+
 class Optimizer(Protocol):
-    """Takes gradient steps on a parameter that is passed in; its only state is its moments."""
+    """Takes steps on a parameter that is passed in; its only state is its moments."""
 
-    def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
-        """Updates `parameters` in place.
-
-        Returns:
-            Gradient norm, a scalar tensor on the parameters' device (no synchronisation).
-        """
+    def step(self, parameters: Tensor, oracle: Oracle, learning_rate: float) -> Step:
+        """Updates `parameters` [*shape] in place, by asking the oracle."""
         ...
 
     def state(self) -> dict[str, Tensor]:

@@ -8,9 +8,12 @@ and batch order, and a resumed run draws the same numbers as an uninterrupted on
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from trainer_service.tasks.data import Row
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -22,6 +25,21 @@ def derive(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int) -> torch.Generator:
     """A CPU generator at the beginning of a named stream."""
     return torch.Generator(device="cpu").manual_seed(derive(seed, *names))
+
+
+def balanced_rows(rows: Sequence[Row], count: int, seed: int, *stream: str | int) -> list[int]:
+    """Indices of `count` rows drawn from a named stream, balanced over the classes: one row per
+    class in turn, with the classes in random order."""
+    source = generator(seed, *stream)
+    waiting: dict[int, list[int]] = {}
+    for index in torch.randperm(len(rows), generator=source).tolist():
+        waiting.setdefault(rows[index].label, []).append(index)
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(rows)):
+        for indices in waiting.values():
+            if indices and len(chosen) < count:
+                chosen.append(indices.pop())
+    return chosen
 
 
 class BatchOrder:

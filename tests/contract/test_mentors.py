@@ -24,21 +24,21 @@ from mentorgrad.domain.advice import (
     TokenHint,
 )
 from mentorgrad.domain.run import Candidate, Score, Snapshot
-from mentorgrad.domain.spec import CONTROLS, Function
+from mentorgrad.domain.spec import CONTROLS
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.remote import RemoteMentor
 from trainer_service.mentors.shuffled import ShuffledMentor
-from trainer_service.objectives.function import FunctionObjective
+from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.protocols import Mentor, Scored
 
 TEXT = Constraints(n_tokens=8, max_words=6)
 
 
-class Texts(FunctionObjective):
-    """An objective whose proposals are texts."""
+class Texts(NumberLanguage):
+    """Points whose proposals are texts."""
 
     def __init__(self) -> None:
-        super().__init__(Function("levy", 4), torch.device("cpu"))
+        super().__init__(4, -10.0, 10.0, torch.device("cpu"))
         self.constraints = TEXT
 
     def random_proposal(self, generator: torch.Generator) -> Proposal:

@@ -7,11 +7,20 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus
-from tests.support.numerics import CPU, encoder, objective, tickets, tiny_encoder, tune
+from tests.support.numerics import (
+    CPU,
+    encoder,
+    hints_at,
+    objective,
+    tickets,
+    tiny_encoder,
+    tune,
+)
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected
+from trainer_service.tasks.data import Split, majority_share
 
 NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
@@ -30,25 +39,27 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def drawn(built: Objective, seed: int) -> torch.Tensor:
-    return built.random_parameters(generator(seed), built.initial(generator(seed)))
+    return built.language.random_parameters(
+        generator(seed), built.language.initial(generator(seed))
+    )
 
 
 def some_rows(built: Objective) -> torch.Tensor:
-    return torch.arange(min(4, built.train_rows))
+    return torch.arange(min(4, built.problem.size(Split.TRAIN)))
 
 
 def test_the_start_is_reproducible(built: Objective) -> None:
-    first, again = built.initial(generator()), built.initial(generator())
+    first, again = built.language.initial(generator()), built.language.initial(generator())
     assert first.dtype == torch.float32
     assert tuple(first.shape) == built.shape
     assert first.device == CPU
     assert torch.equal(first, again)
-    assert not torch.equal(first, built.initial(generator(1)))
+    assert not torch.equal(first, built.language.initial(generator(1)))
 
 
 def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None:
     random = torch.stack([drawn(built, seed) for seed in range(8)])
-    start = torch.stack([built.initial(generator(seed)) for seed in range(8)])
+    start = torch.stack([built.language.initial(generator(seed)) for seed in range(8)])
     assert random.shape == start.shape
     assert 0.4 < float(random.std() / start.std()) < 2.5
     assert torch.equal(random[0], drawn(built, 0))
@@ -56,13 +67,13 @@ def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None
 
 def losses_at(built: Objective, points: list[torch.Tensor], rows: torch.Tensor) -> list[float]:
     """Train losses."""
-    return built.gradients(torch.stack(points), rows)[0].tolist()
+    return built.problem.gradients(torch.stack(points), rows)[0].tolist()
 
 
 def test_every_parameter_has_a_loss_and_a_gradient(built: Objective) -> None:
     many = torch.stack([drawn(built, seed) for seed in range(3)])
     before = many.clone()
-    losses, gradients = built.gradients(many, some_rows(built))
+    losses, gradients = built.problem.gradients(many, some_rows(built))
     assert losses.shape == (3,)
     assert gradients.shape == many.shape
     assert torch.isfinite(losses).all()
@@ -77,30 +88,33 @@ def test_gradients_together_are_those_of_each_alone(
     built: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
-    together = built.gradients(many, rows)
+    together = built.problem.gradients(many, rows)
     for index in range(3):
-        alone = built.gradients(many[index][None], rows)
+        alone = built.problem.gradients(many[index][None], rows)
         for side, one in zip(together, alone, strict=True):
             torch.testing.assert_close(side[index], one[0], rtol=1e-3, atol=1e-5)
-    for name in ("label_prompt._MAX_DIFFERENTIATED", "prompt_tuning._MOST_DIFFERENTIATED"):
+    for name in (
+        "label_prompt.problem._MAX_DIFFERENTIATED",
+        "prompt_tuning.problem._MOST_DIFFERENTIATED",
+    ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
-    for side, one in zip(together, built.gradients(many, rows), strict=True):
+    for side, one in zip(together, built.problem.gradients(many, rows), strict=True):
         torch.testing.assert_close(side, one, rtol=1e-3, atol=1e-5)
 
 
 def test_one_that_has_blown_up_leaves_the_others_alone(built: Objective) -> None:
     many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
-    losses, gradients = built.gradients(many, rows)
+    losses, gradients = built.problem.gradients(many, rows)
     many[1] = torch.nan
-    broken, slopes = built.gradients(many, rows)
+    broken, slopes = built.problem.gradients(many, rows)
     assert torch.isnan(broken[1])
     torch.testing.assert_close(broken[[0, 2]], losses[[0, 2]])
     torch.testing.assert_close(slopes[[0, 2]], gradients[[0, 2]], rtol=1e-3, atol=1e-5)
 
 
 def test_the_gradient_points_uphill(built: Objective) -> None:
-    parameters, rows = built.initial(generator(3)), some_rows(built)
-    _, (gradient,) = built.gradients(parameters[None], rows)
+    parameters, rows = built.language.initial(generator(3)), some_rows(built)
+    _, (gradient,) = built.problem.gradients(parameters[None], rows)
     direction, step = gradient / gradient.norm(), 1e-2
     ahead, behind = losses_at(
         built, [parameters + step * direction, parameters - step * direction], rows
@@ -109,80 +123,82 @@ def test_the_gradient_points_uphill(built: Objective) -> None:
 
 
 def test_a_batch_scores_as_its_members_do(built: Objective) -> None:
-    many = torch.stack([built.initial(generator(seed)) for seed in range(3)])
-    together = built.score(many)
+    many = torch.stack([built.language.initial(generator(seed)) for seed in range(3)])
+    together = built.problem.score(many)
     assert len(together) == 3
     for one, score in zip(many, together, strict=True):
-        (alone,) = built.score(one.unsqueeze(0))
+        (alone,) = built.problem.score(one.unsqueeze(0))
         assert score.loss == pytest.approx(alone.loss, rel=1e-4)
         assert score.accuracy == alone.accuracy
         assert score.rows == alone.rows > 0
 
 
 def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective) -> None:
-    live = built.initial(generator())
+    live = built.language.initial(generator())
     before = live.clone()
     batch = live.unsqueeze(0)
-    built.score(batch)
-    built.project(batch)
-    built.toward(live, batch)
-    built.test(live)
-    built.embed(built.random_proposal(generator()), live)
-    built.random_parameters(generator(), live)
-    built.artifacts(live)
+    built.problem.score(batch)
+    built.language.project(batch)
+    built.language.toward(live, batch)
+    built.problem.test(live)
+    built.language.embed(built.language.random_proposal(generator()), live)
+    built.language.random_parameters(generator(), live)
+    built.export(live)
     assert torch.equal(live, before)
 
 
 def test_a_projection_says_where_the_parameters_are(built: Objective) -> None:
-    start = built.initial(generator())
-    (projected,) = built.project(start.unsqueeze(0))
+    start = built.language.initial(generator())
+    (projected,) = built.language.project(start.unsqueeze(0))
     assert projected.text
     assert projected.distance >= -1e-6
-    if built.has_words:
+    if built.language.has_words:
         # The start is made of words, so its projection is itself.
         assert projected.distance == pytest.approx(0.0, abs=1e-6)
-        other = built.random_parameters(generator(1), start)
+        other = built.language.random_parameters(generator(1), start)
         assert not torch.equal(other, start)
-        assert torch.equal(built.embed_ids(projected.ids, other), start)
+        assert torch.equal(built.language.embed_ids(projected.ids, other), start)
     else:
         assert projected.ids == ()
 
 
 def test_a_projection_as_a_proposal_comes_back(built: Objective) -> None:
     """Text → parameters → text."""
-    start = built.initial(generator(5))
-    (projected,) = built.project(start.unsqueeze(0))
-    embedded = built.embed(Proposal(text=projected.text), torch.zeros_like(start))
-    (again,) = built.project(embedded.parameters.unsqueeze(0))
+    start = built.language.initial(generator(5))
+    (projected,) = built.language.project(start.unsqueeze(0))
+    embedded = built.language.embed(Proposal(text=projected.text), torch.zeros_like(start))
+    (again,) = built.language.project(embedded.parameters.unsqueeze(0))
     assert again.text == projected.text
-    assert len(embedded.filled) == (len(projected.ids) if built.has_words else start.numel())
+    assert len(embedded.filled) == (
+        len(projected.ids) if built.language.has_words else start.numel()
+    )
 
 
 def test_a_projection_does_not_depend_on_what_was_projected_before(built: Objective) -> None:
     far = drawn(built, 8)
     steps = torch.stack([far + 0.1 * drawn(built, i) for i in range(6)])
-    together = built.project(steps)
-    assert [built.project(step.unsqueeze(0))[0] for step in steps] == together
+    together = built.language.project(steps)
+    assert [built.language.project(step.unsqueeze(0))[0] for step in steps] == together
 
 
 def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> None:
     start = drawn(built, 1)
-    goal = built.initial(generator(2))
-    (toward,) = built.toward(start, (start + goal).unsqueeze(0))
-    if built.has_words:
-        assert toward == built.project(goal.unsqueeze(0))[0].text
+    goal = built.language.initial(generator(2))
+    (toward,) = built.language.toward(start, (start + goal).unsqueeze(0))
+    if built.language.has_words:
+        assert toward == built.language.project(goal.unsqueeze(0))[0].text
     else:
         moved = [float(number) for number in toward.split()]
         assert moved == pytest.approx(goal.tolist(), rel=1e-2)
 
 
 def test_random_proposals_can_always_be_scored(built: Objective) -> None:
-    incumbent = built.initial(generator())
+    incumbent = built.language.initial(generator())
     seen = set()
     for seed in range(10):
-        proposal = built.random_proposal(generator(seed))
-        assert proposal == built.random_proposal(generator(seed))
-        embedded = built.embed(proposal, incumbent)
+        proposal = built.language.random_proposal(generator(seed))
+        assert proposal == built.language.random_proposal(generator(seed))
+        embedded = built.language.embed(proposal, incumbent)
         assert tuple(embedded.parameters.shape) == built.shape
         assert embedded.filled
         seen.add((proposal.text, proposal.values))
@@ -191,8 +207,8 @@ def test_random_proposals_can_always_be_scored(built: Objective) -> None:
 
 def test_raw_parameters_are_taken_as_they_are(built: Objective) -> None:
     raw = drawn(built, 4)
-    incumbent = built.initial(generator())
-    embedded = built.embed(Proposal(parameters=raw.numpy()), incumbent)
+    incumbent = built.language.initial(generator())
+    embedded = built.language.embed(Proposal(parameters=raw.numpy()), incumbent)
     assert torch.equal(embedded.parameters, raw)
     assert embedded.parameters.data_ptr() != raw.data_ptr()
 
@@ -201,44 +217,44 @@ def test_raw_parameters_are_taken_as_they_are(built: Objective) -> None:
 def test_raw_parameters_of_another_kind_are_refused(built: Objective, wrong: object) -> None:
     raw = np.full(built.shape, np.nan, np.float32) if isinstance(wrong, str) else wrong
     with pytest.raises(ProposalRejected) as caught:
-        built.embed(Proposal(parameters=raw), built.initial(generator()))  # type: ignore[arg-type]
+        built.language.embed(Proposal(parameters=raw), built.language.initial(generator()))  # type: ignore[arg-type]
     assert caught.value.status in (ProposalStatus.MALFORMED, ProposalStatus.OUT_OF_BOUNDS)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
 def test_an_empty_proposal_is_called_so(built: Objective, text: str) -> None:
     with pytest.raises(ProposalRejected) as caught:
-        built.embed(Proposal(text=text), built.initial(generator()))
+        built.language.embed(Proposal(text=text), built.language.initial(generator()))
     assert caught.value.status is ProposalStatus.EMPTY
 
 
 def test_the_card_and_constraints_describe_it(built: Objective) -> None:
     assert built.card.objective in ("function", "label_prompt", "prompt_tuning")
     assert built.card.description
-    words = built.constraints.kind is ProposalKind.TEXT
-    assert words == built.has_words
+    words = built.language.constraints.kind is ProposalKind.TEXT
+    assert words == built.language.has_words
     if words:
-        (projected,) = built.project(built.initial(generator()).unsqueeze(0))
+        (projected,) = built.language.project(built.language.initial(generator()).unsqueeze(0))
         classes = 6 if len(built.shape) == 3 else 1  # a prompt each
-        assert built.constraints.n_tokens * classes == len(projected.ids)
-        assert 1 <= built.constraints.max_words <= built.constraints.n_tokens
+        assert built.language.constraints.n_tokens * classes == len(projected.ids)
+        assert 1 <= built.language.constraints.max_words <= built.language.constraints.n_tokens
         assert len(built.card.labels) >= 2
-        assert built.digest
+        assert built.problem.task is not None
     else:
-        assert built.constraints.dimensions == built.shape[0]
-        assert built.constraints.lower < built.constraints.upper
+        assert built.language.constraints.dimensions == built.shape[0]
+        assert built.language.constraints.lower < built.language.constraints.upper
 
 
 def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
-    parameters = built.initial(generator())
-    files = built.artifacts(parameters)
-    assert files == built.artifacts(parameters.clone())
+    parameters = built.language.initial(generator())
+    files = built.export(parameters)
+    assert files == built.export(parameters.clone())
     tensors, metadata = tensorfile.load(files[ARTIFACT])
     assert metadata["objective"] == built.card.objective
     if "head.weight" not in tensors:
         assert [torch.equal(tensor, parameters) for tensor in tensors.values()] == [True]
     else:
-        assert tensors["prompt"].shape[0] == built.constraints.n_tokens
+        assert tensors["prompt"].shape[0] == built.language.constraints.n_tokens
         assert tensors["head.weight"].shape[0] == len(built.card.labels)
 
 
@@ -248,21 +264,21 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
 def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
     """Whole word → its vector, and the width of a word."""
     under = tiny_encoder("bert") if built.card.objective == "prompt_tuning" else encoder()
-    words = Vocabulary.of(under, whole_words=True).words
-    return {word: under.word_embeddings[token] for token, word in words.items()}, under.width
+    words = Vocabulary.of(under.tokens, whole_words=True).words
+    return {word: under.tokens.vectors[token] for token, word in words.items()}, under.tokens.width
 
 
 def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
     """Word by word, instead of one product with the table."""
     start, rows = drawn(built, 3), some_rows(built)
-    hints = built.hints(start, rows, 5)
+    hints = hints_at(built, start, rows, 5)
     if not built.has_hints:
         assert hints == ()
         return
-    assert [hint.position for hint in hints] == list(range(built.constraints.n_tokens))
+    assert [hint.position for hint in hints] == list(range(built.language.constraints.n_tokens))
     vectors, width = embeddings_of(built)
-    _, (gradient,) = built.gradients(start[None], rows)
-    for position in (0, built.constraints.n_tokens - 1):
+    _, (gradient,) = built.problem.gradients(start[None], rows)
+    for position in (0, built.language.constraints.n_tokens - 1):
         here, slope = (x[..., position, :width].reshape(-1, width) for x in (start, gradient))
         changes = {
             word: sum(float(g @ (vector - x)) for g, x in zip(slope, here, strict=True))
@@ -283,7 +299,7 @@ def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
         pytest.skip("no tokens")
     start, rows = drawn(built, 4), some_rows(built)
     vectors, width = embeddings_of(built)
-    for hint in built.hints(start, rows, 2)[:2]:
+    for hint in hints_at(built, start, rows, 2)[:2]:
         for token in hint.tokens:
             ahead, behind = start.clone(), start.clone()
             move = vectors[token.token] - start[..., hint.position, :width]
@@ -296,43 +312,53 @@ def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
 def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) -> None:
     live = drawn(built, 5)
     before = live.clone()
-    first, again = (built.hints(live, some_rows(built), 3) for _ in range(2))
+    first, again = (hints_at(built, live, some_rows(built), 3) for _ in range(2))
     assert first == again
     assert torch.equal(live, before)
     if built.has_hints:
         words = " ".join(hint.tokens[0].token for hint in first)
-        embedded = built.embed(Proposal(text=words), before)
-        per_prompt = built.constraints.n_tokens
+        embedded = built.language.embed(Proposal(text=words), before)
+        per_prompt = built.language.constraints.n_tokens
         assert len(embedded.filled) % per_prompt == 0, "a whole word is one token"
         assert all(hint.current for hint in first)
-        assert built.hints(torch.full_like(before, torch.nan), some_rows(built), 3) == ()
+        assert hints_at(built, torch.full_like(before, torch.nan), some_rows(built), 3) == ()
 
 
 # -- rows and meanings ------------------------------------------------------------------------
 
 
+def row_losses(
+    built: Objective, points: torch.Tensor, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses and predictions on train rows."""
+    found = built.problem.results(points, Split.TRAIN, rows)
+    assert found.predicted is not None
+    return found.losses, found.predicted
+
+
 def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
     many = torch.stack([drawn(built, seed) for seed in range(3)])
-    rows = torch.tensor([3, 0, 2])[: len(built.rows)]
-    losses, predicted = built.row_losses(many, rows)
-    assert losses.shape == predicted.shape == (3, len(rows))
-    if not built.rows:
+    if built.problem.task is None:
+        assert built.problem.size(Split.TRAIN) == 1
         return
-    assert len(built.rows) == built.train_rows
+    rows = torch.tensor([3, 0, 2])
+    losses, predicted = row_losses(built, many, rows)
+    assert losses.shape == predicted.shape == (3, len(rows))
+    assert len(built.problem.task.train) == built.problem.size(Split.TRAIN)
     for parameters, found in zip(many, losses, strict=True):
         alone = [losses_at(built, [parameters], row[None])[0] for row in rows]
         assert found.tolist() == pytest.approx(alone, rel=1e-3, abs=1e-5)
     assert set(predicted.flatten().tolist()) <= set(range(len(built.card.labels)))
-    again, _ = built.row_losses(many[[2, 0]], rows)
+    again, _ = row_losses(built, many[[2, 0]], rows)
     torch.testing.assert_close(again, losses[[2, 0]], rtol=1e-4, atol=1e-5)
 
 
 def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
     built = tickets(n_tokens=3)
     many = torch.stack([drawn(built, seed) for seed in range(3)])
-    before = built.score(many)
-    built.row_losses(many, torch.tensor([0]))
-    assert built.score(many) == before
+    before = built.problem.score(many)
+    row_losses(built, many, torch.tensor([0]))
+    assert built.problem.score(many) == before
 
 
 def test_what_was_scored_just_before_is_not_encoded_again(
@@ -341,26 +367,26 @@ def test_what_was_scored_just_before_is_not_encoded_again(
     built = tickets(n_tokens=3)
     first, second = (drawn(built, seed)[None] for seed in range(2))
     rows = torch.tensor([0, 5])
-    built.row_losses(first, rows)  # from now on it is wanted
-    built.score(torch.cat([first, second]))
+    row_losses(built, first, rows)  # from now on it is wanted
+    built.problem.score(torch.cat([first, second]))
     encoded: list[int] = []
-    real = built._class_embeddings
+    real = built.problem._class_embeddings  # type: ignore[attr-defined]
 
     def counted(parameters: torch.Tensor) -> torch.Tensor:
         encoded.append(len(parameters))
         return real(parameters)
 
-    monkeypatch.setattr(built, "_class_embeddings", counted)
-    built.row_losses(torch.cat([second, first]), rows)
+    monkeypatch.setattr(built.problem, "_class_embeddings", counted)
+    row_losses(built, torch.cat([second, first]), rows)
     assert encoded == []
-    built.row_losses(torch.cat([second, drawn(built, 7)[None]]), rows)
+    row_losses(built, torch.cat([second, drawn(built, 7)[None]]), rows)
     assert encoded == [1], "only what was not scored"
 
 
 def test_meanings_are_unit_vectors_of_texts_or_points(built: Objective) -> None:
-    start = torch.stack([built.initial(generator(seed)) for seed in range(3)])
-    texts = [projected.text for projected in built.project(start)]
-    found = built.meanings([*texts, texts[0]], torch.cat([start, start[:1]]))
+    start = torch.stack([built.language.initial(generator(seed)) for seed in range(3)])
+    texts = [projected.text for projected in built.language.project(start)]
+    found = built.language.meanings([*texts, texts[0]], torch.cat([start, start[:1]]))
     assert found.dtype == torch.float32
     assert found.norm(dim=-1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
     torch.testing.assert_close(found[0], found[3])
@@ -375,14 +401,16 @@ def test_meanings_are_unit_vectors_of_texts_or_points(built: Objective) -> None:
 )
 def test_the_known_minimum_is_the_least_value(name: str, best: float) -> None:
     built = objective(name)
-    (least,) = built.score(torch.full((1, 3), best))
+    (least,) = built.problem.score(torch.full((1, 3), best))
     assert least.loss == pytest.approx(0.0, abs=1e-4)
     assert least.accuracy is None
     assert least.rows == 1
-    others = built.score(torch.stack([built.initial(generator(seed)) for seed in range(50)]))
+    others = built.problem.score(
+        torch.stack([built.language.initial(generator(seed)) for seed in range(50)])
+    )
     assert min(score.loss for score in others) > 0.0
-    assert built.test(torch.full((3,), best)) is None
-    assert built.baseline().zero_shot is None
+    assert built.problem.test(torch.full((3,), best)) is None
+    assert built.problem.zero_shot() is None
 
 
 @pytest.mark.parametrize(
@@ -397,13 +425,13 @@ def test_the_known_minimum_is_the_least_value(name: str, best: float) -> None:
 def test_values_at_other_points_are_right(
     name: str, point: tuple[float, ...], value: float
 ) -> None:
-    (score,) = objective(name).score(torch.tensor([point]))
+    (score,) = objective(name).problem.score(torch.tensor([point]))
     assert score.loss == pytest.approx(value, abs=1e-4)
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "1, 2, 3", "[1.0, 2e0, 3]", "(1;2;3)", " 1 , 2 3 "])
 def test_numbers_are_read_in_the_ways_people_write_them(text: str) -> None:
-    embedded = objective("levy").embed(Proposal(text=text), torch.zeros(3))
+    embedded = objective("levy").language.embed(Proposal(text=text), torch.zeros(3))
     assert embedded.parameters.tolist() == [1.0, 2.0, 3.0]
     assert embedded.filled == (0, 1, 2)
 
@@ -423,7 +451,7 @@ def test_numbers_are_read_in_the_ways_people_write_them(text: str) -> None:
 )
 def test_points_that_cannot_be_scored(proposal: Proposal, status: ProposalStatus) -> None:
     with pytest.raises(ProposalRejected) as caught:
-        objective("levy").embed(proposal, torch.zeros(3))
+        objective("levy").language.embed(proposal, torch.zeros(3))
     assert caught.value.status is status
 
 
@@ -433,10 +461,12 @@ def test_points_that_cannot_be_scored(proposal: Proposal, status: ProposalStatus
 def test_a_short_proposal_keeps_the_rest_of_the_incumbent() -> None:
     built = objective("label_prompt")
     incumbent = drawn(built, 0)
-    embedded = built.embed(Proposal(text="money back"), incumbent)
+    embedded = built.language.embed(Proposal(text="money back"), incumbent)
     assert embedded.filled == (0, 1)
     assert torch.equal(embedded.parameters[2:], incumbent[2:])
-    assert built.project(embedded.parameters.unsqueeze(0))[0].text.startswith("money back ")
+    assert built.language.project(embedded.parameters.unsqueeze(0))[0].text.startswith(
+        "money back "
+    )
 
 
 @pytest.mark.parametrize(
@@ -451,29 +481,29 @@ def test_a_short_proposal_keeps_the_rest_of_the_incumbent() -> None:
 )
 def test_texts_that_cannot_be_embedded(text: str, status: ProposalStatus) -> None:
     with pytest.raises(ProposalRejected) as caught:
-        objective("label_prompt").embed(Proposal(text=text), torch.zeros(8, 384))
+        objective("label_prompt").language.embed(Proposal(text=text), torch.zeros(8, 384))
     assert caught.value.status is status
 
 
 def test_each_class_can_be_given_its_own_words() -> None:
     built = objective("label_prompt_per_class")
-    incumbent = built.initial(generator())
-    shared = built.embed(Proposal(text="new word"), incumbent)
+    incumbent = built.language.initial(generator())
+    shared = built.language.embed(Proposal(text="new word"), incumbent)
     assert shared.filled == (0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16)
-    own = built.embed(Proposal(text="a | b | c | d | e | f g"), incumbent)
+    own = built.language.embed(Proposal(text="a | b | c | d | e | f g"), incumbent)
     assert own.filled == (0, 3, 6, 9, 12, 15, 16)
     with pytest.raises(ProposalRejected):
-        built.embed(Proposal(text="a | b"), incumbent)
+        built.language.embed(Proposal(text="a | b"), incumbent)
 
 
 def test_too_many_ids_are_refused() -> None:
     with pytest.raises(ProposalRejected):
-        objective("label_prompt").embed_ids(range(2000, 2009), torch.zeros(8, 384))
+        objective("label_prompt").language.embed_ids(range(2000, 2009), torch.zeros(8, 384))
 
 
 def test_the_start_can_be_given_in_words() -> None:
     built = tickets(initial_text="this message is about")
-    (words,) = built.project(built.initial(generator()).unsqueeze(0))
+    (words,) = built.language.project(built.language.initial(generator()).unsqueeze(0))
     assert words.text.startswith("this message is about ")
     assert len(words.text.split()) == 8
 
@@ -483,19 +513,20 @@ def test_the_demo_task_is_neither_trivial_nor_untrainable() -> None:
     from mentorgrad.domain.spec import Optimizer
 
     built = objective("label_prompt")
-    baseline = built.baseline()
-    assert baseline.zero_shot is not None
-    assert baseline.zero_shot.accuracy is not None
-    assert baseline.majority_accuracy == pytest.approx(1 / 6)
-    assert 0.5 < baseline.zero_shot.accuracy <= 0.85
+    zero_shot = built.problem.zero_shot()
+    assert zero_shot is not None
+    assert zero_shot.accuracy is not None
+    assert built.problem.task is not None
+    assert majority_share(built.problem.task.test) == pytest.approx(1 / 6)
+    assert 0.5 < zero_shot.accuracy <= 0.85
     trajectory = torch.stack(tune(built, Optimizer(), 40, seed=0)[::10])
-    scores = built.score(trajectory)
+    scores = built.problem.score(trajectory)
     best = min(range(len(scores)), key=lambda index: scores[index].loss)
-    reached = built.test(trajectory[best])
+    reached = built.problem.test(trajectory[best])
     assert reached is not None
     assert reached.accuracy is not None
-    assert reached.accuracy >= baseline.zero_shot.accuracy + 0.05
-    assert reached.loss < baseline.zero_shot.loss
+    assert reached.accuracy >= zero_shot.accuracy + 0.05
+    assert reached.loss < zero_shot.loss
 
 
 def test_training_is_the_same_twice() -> None:

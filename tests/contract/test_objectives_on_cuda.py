@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal
-from tests.support.numerics import CUDA, ON_CUDA, encoder, objective
+from tests.support.numerics import CUDA, ON_CUDA, encoder, hints_at, objective
 from trainer_service.protocols import Objective
+from trainer_service.tasks.data import Split
 
 pytestmark = ON_CUDA
 
@@ -30,7 +31,9 @@ def points(built: Objective, count: int = 3) -> torch.Tensor:
     drawn = []
     for seed in range(count):
         made = torch.Generator().manual_seed(seed)
-        drawn.append(built.random_parameters(made, built.initial(made).to(built.device)))
+        drawn.append(
+            built.language.random_parameters(made, built.language.initial(made).to(built.device))
+        )
     return torch.stack(drawn)
 
 
@@ -46,10 +49,12 @@ def test_texts_have_the_same_meaning() -> None:
 def test_everything_lies_on_the_device(pair: Pair) -> None:
     _, there = pair
     many = points(there)
-    rows = torch.arange(min(4, there.train_rows))
-    losses, gradients = there.gradients(many, rows)
-    embedded = there.embed(there.random_proposal(torch.Generator().manual_seed(0)), many[0])
-    raw = there.embed(Proposal(parameters=many[1].cpu().numpy()), many[0])
+    rows = torch.arange(min(4, there.problem.size(Split.TRAIN)))
+    losses, gradients = there.problem.gradients(many, rows)
+    embedded = there.language.embed(
+        there.language.random_proposal(torch.Generator().manual_seed(0)), many[0]
+    )
+    raw = there.language.embed(Proposal(parameters=many[1].cpu().numpy()), many[0])
     for tensor in (many, losses, gradients, embedded.parameters, raw.parameters):
         assert tensor.device == CUDA
 
@@ -58,9 +63,9 @@ def test_points_losses_and_gradients_agree(pair: Pair) -> None:
     here, there = pair
     many = points(here)
     torch.testing.assert_close(points(there).cpu(), many)
-    rows = torch.arange(min(4, here.train_rows))
+    rows = torch.arange(min(4, here.problem.size(Split.TRAIN)))
     (losses, slopes), (far, far_slopes) = (
-        built.gradients(many.to(built.device), rows) for built in pair
+        built.problem.gradients(many.to(built.device), rows) for built in pair
     )
     torch.testing.assert_close(far.cpu(), losses, rtol=0.05, atol=0.05)
     cosine = torch.cosine_similarity(slopes.flatten(1), far_slopes.cpu().flatten(1))
@@ -70,18 +75,20 @@ def test_points_losses_and_gradients_agree(pair: Pair) -> None:
 def test_scores_and_words_agree(pair: Pair) -> None:
     here, there = pair
     many = points(here)
-    for near, far in zip(here.score(many), there.score(many.to(CUDA)), strict=True):
+    for near, far in zip(here.problem.score(many), there.problem.score(many.to(CUDA)), strict=True):
         assert far.loss == pytest.approx(near.loss, rel=0.05, abs=0.02)
         assert far.rows == near.rows
-    for near, far in zip(here.project(many), there.project(many.to(CUDA)), strict=True):
+    for near, far in zip(
+        here.language.project(many), there.language.project(many.to(CUDA)), strict=True
+    ):
         assert far.text == near.text
         assert far.distance == pytest.approx(near.distance, abs=1e-4)
 
 
 def test_what_it_says_of_tokens_agrees(pair: Pair) -> None:
     here = pair[0]
-    rows = torch.arange(min(4, here.train_rows))
-    near, far = (built.hints(points(here)[0].to(built.device), rows, 3) for built in pair)
+    rows = torch.arange(min(4, here.problem.size(Split.TRAIN)))
+    near, far = (hints_at(built, points(here)[0].to(built.device), rows, 3) for built in pair)
     assert [hint.position for hint in near] == [hint.position for hint in far]
     for one, other in zip(near, far, strict=True):
         assert [token.score for token in one.tokens] == pytest.approx(
@@ -91,5 +98,5 @@ def test_what_it_says_of_tokens_agrees(pair: Pair) -> None:
 
 def test_the_result_is_written_alike(pair: Pair) -> None:
     here, there = pair
-    start = here.initial(torch.Generator().manual_seed(0))
-    assert here.artifacts(start).keys() == there.artifacts(start.to(CUDA)).keys()
+    start = here.language.initial(torch.Generator().manual_seed(0))
+    assert here.export(start).keys() == there.export(start.to(CUDA)).keys()

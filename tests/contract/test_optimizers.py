@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mentorgrad.domain.spec import Optimizer as Spec
 from mentorgrad.errors import InvalidInput
-from trainer_service.optimizers import OPTIMIZERS
-from trainer_service.optimizers.build import build_optimizer
+from tests.support.numerics import GivenGradient
+from trainer_service.optimizers.table import OPTIMIZERS, build_optimizer
 from trainer_service.protocols import Optimizer
 
 
@@ -30,7 +30,8 @@ def start(values: Tensor | None = None) -> Tensor:
 
 def steps(optimizer: Optimizer, parameters: Tensor, count: int, rate: float = 0.01) -> Tensor:
     for _ in range(count):
-        norm = optimizer.step(parameters, slope_at(parameters), rate)
+        given = GivenGradient(slope_at(parameters), float(loss_at(parameters)))
+        norm = optimizer.step(parameters, given, rate).norm
     return norm
 
 
@@ -132,7 +133,7 @@ def test_decay_shrinks_without_a_gradient() -> None:
     for name in OPTIMIZERS:
         parameters = start(torch.ones(2, 3) * 4.0)
         optimizer = build_optimizer(Spec(name=name, weight_decay=0.5))
-        optimizer.step(parameters, torch.zeros(2, 3), 0.1)
+        optimizer.step(parameters, GivenGradient(torch.zeros(2, 3)), 0.1)
         assert torch.allclose(parameters, torch.full((2, 3), 4.0 * 0.95)), name
 
 

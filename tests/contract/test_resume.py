@@ -283,7 +283,7 @@ def test_an_answer_in_the_log_is_never_asked_for_again(
     asked: list[str] = []
 
     def mentor(run: Any, objective: Any) -> CountingMentor:
-        made = CountingMentor(objective)
+        made = CountingMentor(objective.language)
         made.asked = asked
         return made
 
@@ -319,7 +319,7 @@ def test_a_lost_mentor_stays_lost_over_a_resume(n: int) -> None:
     spec = dataclasses.replace(
         SPEC, mentor=MentorChoice("random_tokens", proposals=5, fallback=Fallback.RANDOM_TOKENS)
     )
-    how = dataclasses.replace(parts(), mentor=lambda _, objective: AbsentMentor(objective))
+    how = dataclasses.replace(parts(), mentor=lambda _, objective: AbsentMentor(objective.language))
     logs = []
     for stops in ([], [n]):
         store = MemoryRunStore()
@@ -411,7 +411,9 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_stages_without_steps_and_edits_go_on_exactly(name: str, store: RunStore) -> None:
-    how = dataclasses.replace(parts(), mentor=lambda _, objective: EditingMentor(objective))
+    how = dataclasses.replace(
+        parts(), mentor=lambda _, objective: EditingMentor(objective.language)
+    )
     whole, control = create(store, UNUSUAL[name]), StopsAt()
     assert go(store, whole, control, how) is RunState.SUCCEEDED
     for n in range(0, control.asked, max(1, control.asked // 8)):

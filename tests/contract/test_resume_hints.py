@@ -15,7 +15,7 @@ from mentorgrad.domain.spec import Budget, Function, MentorChoice, MentorMode, S
 from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from tests.contract.test_resume_overlapped import AfterSteps
-from tests.support.hinted import HintedPoints, HintReader
+from tests.support.hinted import HintReader, hinted_points
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Mentor, Scored
 from trainer_service.running.execution import Parts
@@ -49,7 +49,7 @@ def how(mentor: HintReader, lag: int = 5) -> Parts:
         return AfterSteps(lag, asked.propose(request, incumbent, pool))
 
     return dataclasses.replace(
-        parts(), mentor=lambda *_: mentor, objective=lambda *_: HintedPoints(), ask=ask
+        parts(), mentor=lambda *_: mentor, objective=lambda *_: hinted_points()[0], ask=ask
     )
 
 

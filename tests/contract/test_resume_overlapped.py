@@ -53,7 +53,7 @@ def how(asked: list[ProposalRequest], lag: int = LAG) -> Parts:
         return AfterSteps(lag, mentor.propose(request, incumbent, pool))
 
     return dataclasses.replace(
-        parts(), mentor=lambda _, objective: RandomTokens(objective), ask=ask
+        parts(), mentor=lambda _, built: RandomTokens(built.language), ask=ask
     )
 
 

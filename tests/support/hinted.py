@@ -1,8 +1,9 @@
-"""An objective with hints that costs nothing, and a mentor that wants them."""
+"""An objective with hints whose gradient costs nothing, and a mentor that wants them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -15,31 +16,36 @@ from mentorgrad.domain.advice import (
     TokenHint,
     Wants,
 )
-from mentorgrad.domain.spec import Function
-from trainer_service.objectives.function import FunctionObjective
-from trainer_service.protocols import Scored
+from tests.support.numerics import function
+from trainer_service.objectives.number_language import NumberLanguage
+from trainer_service.protocols import Objective, Scored
 
 
-class HintedPoints(FunctionObjective):
-    """A function whose gradient speaks for a direction along each coordinate."""
+class HintedNumbers(NumberLanguage):
+    """Points with a hint along each coordinate: the direction that the gradient speaks for."""
 
     has_hints = True
 
-    def __init__(self, name: str = "rastrigin", dimensions: int = 2) -> None:
-        super().__init__(Function(name, dimensions), torch.device("cpu"))
+    def __init__(self, dimensions: int) -> None:
+        super().__init__(dimensions, -5.12, 5.12, torch.device("cpu"))
         self.hinted_at: list[torch.Tensor] = []
 
     def hints(
-        self, parameters: torch.Tensor, rows: torch.Tensor, count: int
+        self, parameters: torch.Tensor, gradient: torch.Tensor, count: int
     ) -> tuple[PositionHints, ...]:
         self.hinted_at.append(parameters.clone())
-        _, (gradient,) = self.gradients(parameters[None], rows)
         return tuple(
             PositionHints(i, f"{here:.4f}", (TokenHint("up", slope), TokenHint("down", -slope)))
             for i, (here, slope) in enumerate(
                 zip(parameters.tolist(), gradient.tolist(), strict=True)
             )
         )
+
+
+def hinted_points(dimensions: int = 2) -> tuple[Objective, HintedNumbers]:
+    """Rastrigin's function with hints, and its language."""
+    language = HintedNumbers(dimensions)
+    return replace(function("rastrigin", dimensions), language=language), language
 
 
 class HintReader:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from mentorgrad.domain import spec as specs
 from mentorgrad.model_refs import resolve
-from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.costs import FORWARD_BACKWARD
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.function import FunctionObjective
-from trainer_service.objectives.label_prompt import LabelPromptObjective
-from trainer_service.objectives.prompt_tuning import PromptTuningObjective
-from trainer_service.optimizers.build import build_optimizer
+from trainer_service.objectives.build import BuildInputs, build_objective
+from trainer_service.objectives.number_language import NumberLanguage
+from trainer_service.objectives.table import kind_of
+from trainer_service.optimizers.oracle import BatchOracle
+from trainer_service.optimizers.table import build_optimizer
 from trainer_service.protocols import Objective
+from trainer_service.registry import load
 from trainer_service.settings import TrainerSettings
-from trainer_service.tasks.data import Row, TaskData
+from trainer_service.tasks.data import Row, Split, TaskData
 from trainer_service.tasks.load import load_task
 
 CPU = torch.device("cpu")
@@ -40,14 +46,56 @@ def encoder(device: torch.device = CPU) -> TextEncoder:
     return TextEncoder(resolve(specs.DEFAULT_ENCODER), device)
 
 
-def tickets(seed: int = 0, device: torch.device = CPU, **fields: object) -> LabelPromptObjective:
+def tickets(seed: int = 0, device: torch.device = CPU, **fields: object) -> Objective:
     """`label_prompt` on the whole built-in task."""
-    return LabelPromptObjective(
-        specs.LabelPrompt(**fields),  # type: ignore[arg-type]
-        load_task(specs.Task(), seed, ()),
-        encoder(device),
-        EmbeddingCache(TrainerSettings().cache_dir),
+    return label_prompt_on(load_task(specs.Task(), seed, ()), device, **fields)
+
+
+def label_prompt_on(task: TaskData, device: torch.device = CPU, **fields: object) -> Objective:
+    """`label_prompt` with the real encoder."""
+    return built_on(encoder(device), specs.LabelPrompt(**fields), task)  # type: ignore[arg-type]
+
+
+def function(name: str, dimensions: int, device: torch.device = CPU) -> Objective:
+    """`function`."""
+    return build_objective(specs.RunSpec(specs.Function(name, dimensions)), device=device)
+
+
+@dataclass(frozen=True)
+class GivenEncoder(BuildInputs):
+    """BuildInputs of an objective with an encoder that is loaded already."""
+
+    under: TextEncoder | None = None
+
+    def encoder(self, reference: str) -> TextEncoder:
+        assert self.under is not None
+        return self.under
+
+
+def built_on(
+    under: TextEncoder,
+    spec: specs.LabelPrompt | specs.PromptTuning,
+    task: TaskData,
+    abort: Callable[[], None] = lambda: None,
+) -> Objective:
+    """An objective with an encoder that is loaded already."""
+    kind = kind_of(spec)
+    parts = GivenEncoder(
+        path=kind.path,
+        task=task,
+        costs=kind.costs(spec, task),
+        device=under.device,
+        abort=abort,
+        cache_dir=TrainerSettings().cache_dir,
+        under=under,
     )
+    built: Objective = load(kind.build)(spec, parts)
+    return built
+
+
+def numbers(dimensions: int, lower: float = -5.12, upper: float = 5.12) -> NumberLanguage:
+    """Points within bounds."""
+    return NumberLanguage(dimensions, lower, upper, CPU)
 
 
 @functools.cache
@@ -60,7 +108,7 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
-    return FunctionObjective(specs.Function(name=name, dimensions=3), device)
+    return function(name, 3, device)
 
 
 @functools.cache
@@ -83,21 +131,54 @@ def tiny_task() -> TaskData:
     )
 
 
-def tiny(kind: str = "bert", device: torch.device = CPU, **fields: object) -> PromptTuningObjective:
+def tiny(kind: str = "bert", device: torch.device = CPU, **fields: object) -> Objective:
     """`prompt_tuning` on a random encoder."""
-    spec = specs.PromptTuning(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
-    return PromptTuningObjective(spec, tiny_task(), tiny_encoder(kind, device))
+    return prompt_tuning_on(tiny_task(), tiny_encoder(kind, device), **({"n_tokens": 3} | fields))
 
 
-def tune(built: Objective, optimizer: specs.Optimizer, steps: int, seed: int) -> list[torch.Tensor]:
+def prompt_tuning_on(task: TaskData, under: TextEncoder, **fields: object) -> Objective:
+    """`prompt_tuning` with an encoder."""
+    return built_on(under, specs.PromptTuning(**fields), task)  # type: ignore[arg-type]
+
+
+def hints_at(built: Objective, point: Tensor, rows: Tensor, count: int) -> tuple[Any, ...]:
+    """The gradient hints at a point."""
+    _, (gradient,) = built.problem.gradients(point[None], rows)
+    return built.language.hints(point, gradient, count)
+
+
+def oracle(built: Objective, rows: Tensor, passes: int = FORWARD_BACKWARD) -> BatchOracle:
+    """An oracle over some train rows."""
+    return BatchOracle(built.problem, rows, torch.Generator, passes)
+
+
+class GivenGradient:
+    """An oracle with one answer, whatever the point."""
+
+    def __init__(self, gradient: Tensor, loss: float = 0.0) -> None:
+        self._answer = torch.tensor(loss), gradient
+
+    def gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        return self._answer
+
+    def losses(self, points: Tensor) -> Tensor:
+        raise AssertionError("a first-order optimizer asks for gradients alone")
+
+    def derivative(self, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        raise AssertionError("a first-order optimizer asks for gradients alone")
+
+    def generator(self) -> torch.Generator:
+        raise AssertionError("a first-order optimizer draws no random numbers")
+
+
+def tune(built: Objective, optimizer: specs.Optimizer, steps: int, seed: int) -> list[Tensor]:
     """Plain tuning: the parameters before the first step and after each."""
     generator = torch.Generator().manual_seed(seed)
-    parameters = built.initial(generator)
-    stepper = build_optimizer(optimizer)
+    parameters = built.language.initial(generator)
+    stepper, train = build_optimizer(optimizer), built.problem.size(Split.TRAIN)
     trajectory = [parameters.clone()]
     for _ in range(steps):
-        rows = torch.randint(built.train_rows, (optimizer.batch_size,), generator=generator)
-        _, (gradient,) = built.gradients(parameters[None], rows)
-        stepper.step(parameters, gradient, optimizer.learning_rate)
+        rows = torch.randint(train, (optimizer.batch_size,), generator=generator)
+        stepper.step(parameters, oracle(built, rows), optimizer.learning_rate)
         trajectory.append(parameters.clone())
     return trajectory

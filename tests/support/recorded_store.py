@@ -46,6 +46,7 @@ from run_store.open import open_store
 from run_store.protocols import RunReader
 from tests.support.interface import FOLDER, written
 from tests.support.trainer_process import TrainerProcess, eventually
+from trainer_service.costs import Prices, RowCosts
 from trainer_service.experiments.reader import ExperimentReader, open_experiments
 from trainer_service.running import checkpoint
 
@@ -164,7 +165,7 @@ def read_checkpoints(reader: RunReader) -> dict[str, Any]:
     for run in _single_runs(reader):
         with torch.random.fork_rng(devices=[]):
             seq, state, moments, names = checkpoint.find(
-                reader, run.run_id, run.spec.budget, device
+                reader, run.run_id, run.spec, Prices(RowCosts(), 1, 1), device
             )
         if state is not None:
             found[run.run_id] = {

@@ -14,9 +14,8 @@ from structlog.contextvars import bind_contextvars
 import mentorgrad
 from mentorgrad.domain.event import Created, RunEvent
 from mentorgrad.domain.run import Run
-from mentorgrad.domain.spec import CONTROLS, Function, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.domain.spec import CONTROLS, RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
-from mentorgrad.schema import snake_case
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec, tracing
@@ -27,8 +26,9 @@ from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.spec_rules import spec_violations, versions
 from trainer_service.control_plane.thread_calls import run_to_completion
+from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import FUNCTION_BOUNDS
-from trainer_service.optimizers import OPTIMIZERS
+from trainer_service.optimizers.table import OPTIMIZERS
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 """Full name of the gRPC service, for health checks and reflection."""
@@ -209,10 +209,10 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         return pb.GetTrainerInfoResponse(
             version=mentorgrad.__version__,
             devices=self._offer.devices,
-            objectives=[snake_case(cls.__name__) for cls in (LabelPrompt, PromptTuning, Function)],
+            objectives=tuple(OBJECTIVES),
             functions=tuple(FUNCTION_BOUNDS),
             tasks=self._offer.tasks,
-            optimizers=OPTIMIZERS,
+            optimizers=tuple(OPTIMIZERS),
             mentors=entries,
             worker_slots=self._offer.worker_slots,
             queued_runs=queued,

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mentorgrad.domain.advice import MentorInfo
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import Violation
+from mentorgrad.schema import snake_case
+from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.running.budget import budget_violations, takes_no_steps
 
 MAX_STEPS = 100_000_000
@@ -39,9 +41,14 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
             "a run without gradient steps needs a mentor and at least 2 stages: the mentor is "
             "asked between stages",
         )
-    if spec.mentor.name == "hint_tokens" and isinstance(spec.objective, Function):
-        yield Violation("spec.mentor.name", "hint_tokens needs an objective with tokens")
-    yield from budget_violations(spec, has_words=not isinstance(spec.objective, Function))
+    kind = OBJECTIVES.get(snake_case(type(spec.objective).__name__))
+    if kind is None:  # the trainer does not execute it, which the check of the objective reports
+        return
+    if spec.mentor.name == "hint_tokens" and not (kind.has_words and kind.has_gradients):
+        yield Violation(
+            "spec.mentor.name", "hint_tokens needs an objective with tokens and gradients"
+        )
+    yield from budget_violations(spec, kind.has_words)
 
 
 def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:

@@ -21,6 +21,7 @@ from trainer_service.encoding.model_files import (
     pooling,
     require_encoder,
 )
+from trainer_service.encoding.token_table import TokenTable
 
 _ROWS = 1024
 """Texts per tokenizer call."""
@@ -58,32 +59,16 @@ class TextEncoder:
         table = self._model.get_input_embeddings()
         if table is None:
             raise InvalidInput(f"{path.name} has no word embeddings", reason=UNSUITABLE)
-        self.config: Any = self._model.config
-        """The model's transformers configuration."""
-        self.hidden_size = int(self.config.hidden_size)
-        """Length of a hidden state."""
-        self.word_embeddings: Tensor = table.weight.detach()
-        """float32 [vocabulary, width]; frozen."""
         if self._tokenizer.cls_token_id is None or self._tokenizer.sep_token_id is None:
             raise InvalidInput(
                 f"{path.name}: the tokenizer has no CLS and SEP tokens", reason=UNSUITABLE
             )
-        self.start_id: int = self._tokenizer.cls_token_id
-        self.end_id: int = self._tokenizer.sep_token_id
-        self.pad_id: int = self._tokenizer.pad_token_id or 0
-        self.special_ids = frozenset(self._tokenizer.all_special_ids)
-        self._plain = _plain_tokenizer(self._tokenizer)
-        # Byte-level vocabularies have different tokens for a word after a space and at the start
-        # of a text; a leading space gives every word of a prompt the same form.
-        spaced, bare = (
-            self._plain.encode(text, add_special_tokens=False).ids for text in (" word", "word")
-        )
-        self._lead = "" if spaced == bare else " "
-
-    @property
-    def width(self) -> int:
-        """Length of a word embedding."""
-        return self.word_embeddings.shape[1]
+        self.config: Any = self._model.config
+        """The model's transformers configuration."""
+        self.hidden_size = int(self.config.hidden_size)
+        """Length of a hidden state."""
+        self.tokens = TokenTable(self._tokenizer, table.weight.detach())
+        """The tokens and their vectors."""
 
     @property
     def options(self) -> dict[str, str | int]:
@@ -94,29 +79,6 @@ class TextEncoder:
             "pooling": self.pooling,
             "precision": "bfloat16" if self.device.type == "cuda" else "float32",
         }
-
-    def vocabulary(self) -> dict[str, int]:
-        """Maps tokens, in the tokenizer's spelling, to ids."""
-        return dict(self._tokenizer.get_vocab())
-
-    def token_ids(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens and without truncation."""
-        return self.many_token_ids([text])[0]
-
-    def many_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """`token_ids` for many texts at once."""
-        led = [self._lead + text.strip() for text in texts]
-        encoded = self._plain.encode_batch(led, add_special_tokens=False)
-        return [list(item.ids) for item in encoded]
-
-    def text_of(self, ids: Sequence[int]) -> str:
-        """Decodes token ids."""
-        return self.many_texts_of([ids])[0]
-
-    def many_texts_of(self, many: Sequence[Sequence[int]]) -> list[str]:
-        """`text_of` for many sequences at once."""
-        texts = self._plain.decode_batch([list(ids) for ids in many], skip_special_tokens=False)
-        return [str(text).strip() for text in texts]
 
     def input_rows(
         self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
@@ -176,7 +138,7 @@ class TextEncoder:
     def encode_embeddings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Encodes input embeddings as unit vectors; differentiable.
 
-        The inputs are rows of `word_embeddings` or vectors of that space, with the embeddings of
+        The inputs are rows of `tokens.vectors` or vectors of that space, with the embeddings of
         the start and end tokens. The model adds positions and applies its first layer norm itself.
 
         Args:
@@ -225,19 +187,6 @@ def _load_tokenizer(path: Path) -> Any:
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise NotFound(f"{path.name} has no usable tokenizer", reason=REASON) from error
-
-
-def _plain_tokenizer(tokenizer: Any) -> Any:
-    """A copy of the backend tokenizer without truncation and padding.
-
-    It avoids the wrapper's overhead, because a vocabulary takes tens of thousands of calls.
-    """
-    from tokenizers import Tokenizer
-
-    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    plain.no_truncation()
-    plain.no_padding()
-    return plain
 
 
 def _load_model(path: Path) -> Any:

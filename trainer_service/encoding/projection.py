@@ -12,7 +12,7 @@ equals that of the full search and does not depend on earlier searches.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from mentorgrad.domain.spec import Metric
 from mentorgrad.errors import InvalidInput
-from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.encoding.token_table import TokenTable
 
 _BLOCK = 128
 """Words per block; `_settle` compares block maxima first."""
@@ -49,16 +49,16 @@ class Vocabulary:
     @classmethod
     def of(
         cls,
-        encoder: TextEncoder,
+        tokens: TokenTable,
         *,
         whole_words: bool,
         first_id: int = 0,
         last_id: int | None = None,
     ) -> Vocabulary:
-        """Selects tokens of an encoder; special tokens are always left out.
+        """Selects tokens of a model; special tokens are always left out.
 
         Args:
-            encoder: Encoder with the tokenizer.
+            tokens: The model's tokens.
             whole_words: Only tokens of two or more letters (and nothing else) whose text is
                 tokenised to that token alone.
             first_id: Minimum id.
@@ -67,9 +67,9 @@ class Vocabulary:
         Raises:
             InvalidInput: No token is left.
         """
-        every = set(encoder.vocabulary().values()) - encoder.special_ids
+        every = set(tokens.vocabulary().values()) - tokens.special_ids
         ids = sorted(i for i in every if first_id <= i and (last_id is None or i <= last_id))
-        texts = encoder.many_texts_of([[token] for token in ids])
+        texts = tokens.many_texts_of([[token] for token in ids])
         if not whole_words:
             kept = [
                 (token, text)
@@ -82,7 +82,7 @@ class Vocabulary:
                 for token, text in zip(ids, texts, strict=True)
                 if len(text) > 1 and text.isalpha()
             ]
-            back = encoder.many_token_ids([text for _, text in wordlike])
+            back = tokens.many_token_ids([text for _, text in wordlike])
             kept = [pair for pair, again in zip(wordlike, back, strict=True) if again == [pair[0]]]
         if not kept:
             raise InvalidInput("the projection's settings leave no tokens", reason="NO_TOKENS")
@@ -279,27 +279,25 @@ class WordProjector:
     """Projects soft prompts to tokens of a vocabulary.
 
     Args:
-        embeddings: float32 [tokens of the model, width].
+        tokens: The model's tokens.
         vocabulary: Tokens that may be returned.
         metric: Distance metric.
-        text_of: Decodes token ids that are not all whole words.
         apart: Whether to put a space between all tokens, even between pieces of one word.
     """
 
     def __init__(
         self,
-        embeddings: Tensor,
+        tokens: TokenTable,
         vocabulary: Vocabulary,
         metric: Metric,
-        text_of: Callable[[Sequence[int]], str],
         *,
         apart: bool = False,
     ) -> None:
         self._apart = apart
-        self._ids = vocabulary.ids.to(embeddings.device)
+        self._ids = vocabulary.ids.to(tokens.vectors.device)
         self._words = vocabulary.words
-        self._text_of = text_of
-        table = embeddings[self._ids]
+        self._text_of = tokens.text_of
+        table = tokens.vectors[self._ids]
         self._nearest = NearestRows(table, metric)
         self._directions = (
             self._nearest if metric is Metric.COSINE else NearestRows(table, Metric.COSINE)

@@ -34,7 +34,7 @@ from trainer_service.mentors.options import (
     RecombineOptions,
     read_options,
 )
-from trainer_service.protocols import Objective, Scored
+from trainer_service.protocols import Language, Scored
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Control:
     """Base class of the controls; stateless between requests.
 
     Args:
-        objective: Objective of the run; draws random proposals and parameters.
+        language: Draws random proposals and parameters.
         options: Options from the spec.
 
     Raises:
@@ -68,8 +68,8 @@ class Control:
     """Name in specs."""
     wants: ClassVar[Wants] = Wants(words=False)
 
-    def __init__(self, objective: Objective, options: dict[str, Any] | None = None) -> None:
-        self._objective = objective
+    def __init__(self, language: Language, options: dict[str, Any] | None = None) -> None:
+        self._language = language
         self._options = read_options(self.name, options or {})
 
     def wait_open(self, timeout: float) -> bool:
@@ -141,7 +141,7 @@ class RandomTokens(Control):
     name = "random_tokens"
 
     def _draw(self, draw: Draw) -> Proposal:
-        return self._objective.random_proposal(draw.generator)
+        return self._language.random_proposal(draw.generator)
 
 
 class RandomInit(Control):
@@ -150,7 +150,7 @@ class RandomInit(Control):
     name = "random_init"
 
     def _draw(self, draw: Draw) -> Proposal:
-        drawn = self._objective.random_parameters(draw.generator, draw.base.parameters)
+        drawn = self._language.random_parameters(draw.generator, draw.base.parameters)
         return Proposal(parameters=drawn.detach().cpu().numpy())
 
 
@@ -161,7 +161,7 @@ class Perturb(Control):
 
     def _draw(self, draw: Draw) -> Proposal:
         options: PerturbOptions = self._options
-        constraints = self._objective.constraints
+        constraints = self._language.constraints
         point = draw.base.parameters.detach().cpu()
         noise = torch.randn(point.shape, generator=draw.generator)
         scale = _cycled(options.scale, draw.index)
@@ -186,12 +186,12 @@ class Recombine(Control):
         options: RecombineOptions = self._options
         generator = draw.generator
         parents = _best_by_text(draw.pool or (draw.base,), options.parents)
-        if self._objective.constraints.kind is ProposalKind.NUMBERS:
+        if self._language.constraints.kind is ProposalKind.NUMBERS:
             return self._mix_numbers(generator, parents)
         chosen = [parents[i] for i in _two(len(parents), generator)]
         words = [parent.candidate.text.split() for parent in chosen]
         if len(chosen) < 2:
-            words.append(self._objective.random_proposal(generator).text.split())
+            words.append(self._language.random_proposal(generator).text.split())
         return Proposal(
             text=" ".join(_mix(words[0], words[1], generator)),
             parents=tuple(parent.candidate.candidate_id for parent in chosen),
@@ -201,10 +201,10 @@ class Recombine(Control):
         chosen = [parents[i] for i in _two(len(parents), generator)]
         points = [parent.parameters.detach().cpu().flatten() for parent in chosen]
         if len(points) < 2:
-            drawn = self._objective.random_proposal(generator)
+            drawn = self._language.random_proposal(generator)
             points.append(torch.tensor(drawn.values, dtype=torch.float32))
         first = _coins(points[0].numel(), generator)
-        constraints = self._objective.constraints
+        constraints = self._language.constraints
         mixed = torch.where(first, points[0], points[1])
         mixed = mixed.clamp(constraints.lower, constraints.upper)
         return Proposal(
@@ -277,8 +277,6 @@ _CONTROLS: dict[str, type[Control]] = {
 }
 
 
-def build_control(
-    name: str, objective: Objective, options: dict[str, Any] | None = None
-) -> Control:
+def build_control(name: str, language: Language, options: dict[str, Any] | None = None) -> Control:
     """Builds a control by name; `mentorgrad.domain.spec.CONTROLS` lists the names."""
-    return _CONTROLS[name](objective, options)
+    return _CONTROLS[name](language, options)

@@ -3,18 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 
-from mentorgrad.domain.spec import External, Function, LabelPrompt, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
-from mentorgrad.schema import snake_case
-from trainer_service.objectives.function import FunctionObjective
-from trainer_service.objectives.torch_free import not_executed
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.objectives.table import kind_of
 from trainer_service.protocols import Objective
+from trainer_service.registry import load
+from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.load import load_task
+
+if TYPE_CHECKING:
+    from trainer_service.encoding.encoders import TextEncoder
+
+
+@dataclass(frozen=True)
+class BuildInputs:
+    """What an objective is built from in a worker."""
+
+    path: str
+    """Path of the objective's fields in the request."""
+    task: TaskData | None
+    """The run's rows; None for an objective without data."""
+    costs: RowCosts
+    """Forward rows of the objective's passes."""
+    device: torch.device
+    """Device of the parameters."""
+    abort: Callable[[], None]
+    """Called between batches of long work; may raise to abort."""
+    model_roots: Sequence[Path] | None = ()
+    """Folders that models named by a path must be in; None: any folder."""
+    cache_dir: Path | None = None
+    """Folder for embeddings of texts; None: no caching."""
+
+    @property
+    def rows(self) -> TaskData:
+        """The run's rows, for an objective that uses a task."""
+        if self.task is None:
+            raise LookupError("this objective has no data")
+        return self.task
+
+    @property
+    def cache(self) -> EmbeddingCache:
+        """Cache of text embeddings."""
+        return EmbeddingCache(self.cache_dir)
+
+    def encoder(self, reference: str) -> TextEncoder:
+        """Loads the text encoder that the spec's field `encoder` names.
+
+        Raises:
+            InvalidInput: It cannot be used; the violation names the field.
+        """
+        # transformers takes seconds to import, and not every objective needs it.
+        from trainer_service.encoding.encoders import TextEncoder
+
+        try:
+            folder = resolve(reference, roots=self.model_roots)
+            return TextEncoder(folder, self.device, self.abort)
+        except MentorgradError as error:
+            violation = Violation(f"{self.path}.encoder", error.message)
+            raise InvalidInput(violations=[violation], reason=error.reason) from error
 
 
 def build_objective(
@@ -26,7 +81,7 @@ def build_objective(
     model_roots: Sequence[Path] | None = (),
     cache_dir: Path | None = None,
 ) -> Objective:
-    """Builds the objective of a run; reads its data and loads its encoder.
+    """Builds the objective of a run; reads its data and loads its tuned model.
 
     Args:
         spec: The run.
@@ -40,25 +95,8 @@ def build_objective(
         InvalidInput: The task or model cannot be used; violations name the fields.
         Unsupported: A required package is not installed.
     """
-    objective = spec.objective
-    if isinstance(objective, Function):
-        return FunctionObjective(objective, device)
-    if isinstance(objective, External):
-        raise not_executed()
-    # transformers takes seconds to import, and `function` does not need it.
-    from trainer_service.encoding.embedding_cache import EmbeddingCache
-    from trainer_service.encoding.encoders import TextEncoder
-    from trainer_service.objectives.label_prompt import LabelPromptObjective
-    from trainer_service.objectives.prompt_tuning import PromptTuningObjective
-
-    task = load_task(spec.task, spec.seed, data_roots)
-    try:
-        encoder = TextEncoder(resolve(objective.encoder, roots=model_roots), device, check)
-    except MentorgradError as error:
-        path = f"spec.objective.{snake_case(type(objective).__name__)}.encoder"
-        raise InvalidInput(
-            violations=[Violation(path, error.message)], reason=error.reason
-        ) from error
-    if isinstance(objective, LabelPrompt):
-        return LabelPromptObjective(objective, task, encoder, EmbeddingCache(cache_dir))
-    return PromptTuningObjective(objective, task, encoder, check)
+    kind = kind_of(spec.objective)
+    task = load_task(spec.task, spec.seed, data_roots) if kind.uses_task else None
+    costs = kind.costs(spec.objective, task)
+    inputs = BuildInputs(kind.path, task, costs, device, check, model_roots, cache_dir)
+    return cast(Objective, load(kind.build)(spec.objective, inputs))

@@ -1,17 +1,17 @@
-"""Helpers shared by the text classification objectives."""
+"""The problem of the objectives that classify texts: from logits to losses and predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.domain.advice import Proposal, ProposalStatus
-from mentorgrad.domain.run import Score
-from trainer_service.protocols import ProposalRejected
-from trainer_service.tasks.data import Row
+from trainer_service.objectives.problem import Problem
+from trainer_service.objectives.results import RowResults
+from trainer_service.tasks.data import Row, Split, TaskData
 
 
 def labels_of(rows: Sequence[Row], device: torch.device) -> Tensor:
@@ -19,31 +19,60 @@ def labels_of(rows: Sequence[Row], device: torch.device) -> Tensor:
     return torch.tensor([row.label for row in rows], dtype=torch.int64, device=device)
 
 
-def losses_and_hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats and correctness, both [k, rows], of logits [k, rows, classes]."""
+def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in nats [k, rows] of logits [k, rows, classes] and labels [rows]."""
     wanted = labels.expand(len(logits), -1)
     losses = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
-    return losses.view_as(wanted), logits.argmax(-1) == wanted
+    return losses.view_as(wanted)
 
 
-def mean_scores(losses: Tensor, hits: Tensor) -> list[Score]:
-    """Averages losses and hits [k, rows] over the rows into k scores."""
-    return [
-        Score(loss=loss, accuracy=share, rows=losses.shape[1])
-        for loss, share in zip(losses.mean(1).tolist(), hits.float().mean(1).tolist(), strict=True)
-    ]
+class ClassificationProblem(Problem):
+    """Mean cross-entropy over labelled rows. A subclass implements `logits` and `batches`.
 
-
-def raw_parameters(proposal: Proposal, shape: Sequence[int], device: torch.device) -> Tensor:
-    """Copies a proposal's raw parameters to the device, as float32.
-
-    Raises:
-        ProposalRejected: The shape is wrong or a value is not finite.
+    Args:
+        task: The sampled rows.
+        device: Device of the parameters.
     """
-    raw = torch.as_tensor(proposal.parameters, dtype=torch.float32)
-    if tuple(raw.shape) != tuple(shape) or not bool(torch.isfinite(raw).all()):
-        raise ProposalRejected(
-            ProposalStatus.MALFORMED,
-            f"raw parameters must be finite and have shape {list(shape)}",
-        )
-    return raw.to(device, copy=True)
+
+    def __init__(self, task: TaskData, device: torch.device) -> None:
+        self.task: TaskData = task
+        self.device = device
+        self.labels = {split: labels_of(task.rows(split), device) for split in Split}
+        """Class indices by split, int64 [rows]."""
+
+    @abstractmethod
+    def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """[k, *shape], int64 row indices [n] of a split → logits [k, n, classes];
+        differentiable."""
+
+    @abstractmethod
+    def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """Divides int64 row indices [n] of a split into batches for passes without gradients.
+
+        Yields:
+            int64 positions in `rows`, and the maximum number of parameters per pass over them.
+        """
+
+    def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`logits` without gradients; may re-use those of recently scored parameters."""
+        return self.logits(points, split, rows)
+
+    def losses(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Mean cross-entropy, in nats, of the train rows [batch]; see `Problem`."""
+        logits = self.logits(points, Split.TRAIN, rows)
+        return row_losses(logits, self.labels[Split.TRAIN][rows]).mean(1)
+
+    @torch.no_grad()
+    def results(self, points: Tensor, split: Split, rows: Tensor | None = None) -> RowResults:
+        """Losses and predictions, in batches of rows and parameters; see `Problem`."""
+        if rows is None:
+            rows = torch.arange(self.size(split), device=self.device)
+        labels = self.labels[split][rows]
+        losses = torch.empty(len(points), len(rows), device=self.device)
+        predicted = torch.empty_like(losses, dtype=torch.int64)
+        for where, at_once in self.batches(split, rows):
+            parts = torch.split(points, at_once)
+            logits = torch.cat([self.scored_logits(part, split, rows[where]) for part in parts])
+            losses[:, where] = row_losses(logits, labels[where])
+            predicted[:, where] = logits.argmax(-1)
+        return RowResults(losses, predicted, labels)

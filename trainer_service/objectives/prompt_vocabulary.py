@@ -17,8 +17,8 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.domain.spec import Placement, Projection
 from mentorgrad.errors import InvalidInput
-from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.encoding.projection import Projections, Vocabulary, WordProjector
+from trainer_service.encoding.token_table import TokenTable
 from trainer_service.protocols import ProposalRejected
 
 _PADDING, _NEUTRAL = "a", "."
@@ -30,33 +30,29 @@ class PromptVocabulary:
     """Converts between words, token ids and vectors of a soft prompt.
 
     Args:
-        encoder: Supplies the tokens and word embeddings.
+        tokens: The model's tokens and their vectors.
         n_tokens: Length of the prompt.
         projection: Settings of the projection to words.
     """
 
-    def __init__(self, encoder: TextEncoder, n_tokens: int, projection: Projection) -> None:
-        self._encoder = encoder
+    def __init__(self, tokens: TokenTable, n_tokens: int, projection: Projection) -> None:
+        self._tokens = tokens
         self._n_tokens = n_tokens
         self._placement = projection.placement
-        self._vocabulary = Vocabulary.of(encoder, whole_words=True)
+        self._vocabulary = Vocabulary.of(tokens, whole_words=True)
         in_full = (projection.first_id, projection.last_id) == (0, None)
         searched = (
             self._vocabulary
             if projection.whole_words and in_full
             else Vocabulary.of(
-                encoder,
+                tokens,
                 whole_words=projection.whole_words,
                 first_id=projection.first_id,
                 last_id=projection.last_id,
             )
         )
         self._projector = WordProjector(
-            encoder.word_embeddings,
-            searched,
-            projection.metric,
-            encoder.text_of,
-            apart=projection.pieces_apart,
+            tokens, searched, projection.metric, apart=projection.pieces_apart
         )
         self.constraints = Constraints(
             kind=ProposalKind.TEXT,
@@ -85,20 +81,20 @@ class PromptVocabulary:
         """
         size = self._n_tokens
         if self._placement is Placement.PADDED:
-            kept = [self._encoder.start_id, *self._read(text)][:size]
-            return kept + self._encoder.token_ids(_PADDING)[:1] * (size - len(kept))
+            kept = [self._tokens.start_id, *self._read(text)][:size]
+            return kept + self._tokens.token_ids(_PADDING)[:1] * (size - len(kept))
         ids = self.ids(text)
         if self._placement is Placement.LAST:
-            return self._encoder.token_ids(_NEUTRAL)[:1] * (size - len(ids)) + ids
+            return self._tokens.token_ids(_NEUTRAL)[:1] * (size - len(ids)) + ids
         if self._placement is Placement.REPEATED:
             return (ids * size)[-size:]
         return ids
 
     def _read(self, text: str) -> list[int]:
-        ids = self._encoder.token_ids(text)
+        ids = self._tokens.token_ids(text)
         if not ids:
             raise ProposalRejected(ProposalStatus.EMPTY, "it contains no words")
-        if self._encoder.special_ids.intersection(ids):
+        if self._tokens.special_ids.intersection(ids):
             raise ProposalRejected(
                 ProposalStatus.MALFORMED, "it contains unknown characters or special tokens"
             )
@@ -130,7 +126,7 @@ class PromptVocabulary:
     def vectors(self, ids: Sequence[int] | Tensor) -> Tensor:
         """Word embeddings [ids, width] of token ids."""
         index = torch.as_tensor(ids, dtype=torch.int64)
-        return self._encoder.word_embeddings[index.to(self._encoder.device)]
+        return self._tokens.vectors[index.to(self._tokens.vectors.device)]
 
     def random_ids(self, generator: torch.Generator, count: int) -> Tensor:
         """Samples whole words uniformly, int64 [count]."""
@@ -145,11 +141,11 @@ class PromptVocabulary:
         """Samples [*shape], width last: normal, with the per-coordinate mean and deviation of the
         whole words."""
         spread, mean = torch.std_mean(self.vectors(self._vocabulary.ids), dim=0)
-        noise = torch.randn(tuple(shape), generator=generator).to(self._encoder.device)
+        noise = torch.randn(tuple(shape), generator=generator).to(spread.device)
         return noise * spread + mean
 
     def hints(self, vectors: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:
-        """Whole words that the gradient favours, by position; see `Objective.hints`.
+        """Whole words that the gradient favours, by position; see `Language.hints`.
 
         Args:
             vectors: float32 [prompts, positions, width]: the current prompts.

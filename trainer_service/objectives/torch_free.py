@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from mentorgrad.domain.spec import PromptTuning
-from mentorgrad.errors import InvalidInput, Unsupported
+from mentorgrad.errors import Unsupported
 
 ARTIFACT = "prompt.safetensors"
 """Artifact file of every finished run."""
@@ -42,13 +42,3 @@ def require_peft() -> None:
             "prompt_tuning needs peft; run: pip install 'mentorgrad[trainer,peft]'",
             reason="MISSING_EXTRA",
         )
-
-
-def not_executed() -> InvalidInput:
-    """Error for the objective ``external``, which only the user's own program can execute."""
-    return InvalidInput.field(
-        "spec.objective.external",
-        "the trainer does not execute external runs; import the log that your program recorded, "
-        "or choose another objective",
-        reason="EXECUTED_ELSEWHERE",
-    )

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
+from mentorgrad.domain import spec as specs
 from mentorgrad.errors import InvalidInput
+from trainer_service.protocols import Oracle, Step
 
 
 class FirstOrder:
@@ -41,19 +43,16 @@ class FirstOrder:
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
-        """Updates the tensor `parameters` in place.
-
-        Returns:
-            Norm of the gradient before clipping, a scalar tensor.
-        """
+    def step(self, parameters: Tensor, oracle: Oracle, learning_rate: float) -> Step:
+        """Asks for one gradient and updates the tensor `parameters` in place."""
+        loss, gradient = oracle.gradient(parameters)
         norm: Tensor = torch.linalg.vector_norm(gradient)
         if self._clip_norm > 0.0:
             # Computed on the device, because a comparison on the host would force a sync.
             gradient = gradient * (self._clip_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
         self._update(parameters, gradient, learning_rate)
         self._steps += 1
-        return norm
+        return Step(loss, norm)
 
     def _moment(self, name: str, parameters: Tensor) -> Tensor:
         """A moment with the parameter's shape and device; initially zero."""
@@ -89,6 +88,11 @@ class AdamW(FirstOrder):
 
     moment_names = frozenset({"exp_avg", "exp_avg_sq"})
 
+    @classmethod
+    def from_spec(cls, spec: specs.Optimizer) -> AdamW:
+        """The optimizer that a spec describes."""
+        return cls(spec.weight_decay, spec.clip_norm)
+
     def _update(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> None:
         adamw(
             [parameters],
@@ -118,6 +122,11 @@ class SGD(FirstOrder):
     def __init__(self, momentum: float, weight_decay: float, clip_norm: float) -> None:
         super().__init__(weight_decay, clip_norm)
         self._momentum = momentum
+
+    @classmethod
+    def from_spec(cls, spec: specs.Optimizer) -> SGD:
+        """The optimizer that a spec describes."""
+        return cls(spec.momentum, spec.weight_decay, spec.clip_norm)
 
     def _update(self, parameters: Tensor, gradient: Tensor, learning_rate: float) -> None:
         parameters.mul_(1.0 - learning_rate * self._weight_decay)

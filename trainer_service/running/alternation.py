@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,13 +18,16 @@ from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStart
 from mentorgrad.domain.run import Candidate, Usage
 from mentorgrad.domain.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
+from trainer_service.optimizers.oracle import BatchOracle
 from trainer_service.optimizers.schedule import learning_rate
+from trainer_service.optimizers.table import optimizer_kind
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.running import checkpoint, restart_decision
 from trainer_service.running.budget import (
     Ledger,
     evaluations_each,
     new_ledger,
+    run_prices,
     schedule_position,
     stage_length,
     trajectory_left,
@@ -31,7 +35,7 @@ from trainer_service.running.budget import (
 from trainer_service.running.capture import TrajectoryCapture, changed_positions
 from trainer_service.running.checkpoint import CheckpointWriter
 from trainer_service.running.hints import Hints
-from trainer_service.running.loop_state import LoopPhase, LoopState
+from trainer_service.running.loop_state import LoopPhase, LoopState, Pool
 from trainer_service.running.mentor_observations import MentorObservations
 from trainer_service.running.mentor_requests import MentorRequests
 from trainer_service.running.recorder import Recorder
@@ -89,11 +93,13 @@ class Alternation:
         self._requests = MentorRequests(
             spec, mentor, recorder, control, hints, self._observations, self.usage
         )
+        self._kind = optimizer_kind(spec.optimizer)
+        self._prices = run_prices(spec, objective.problem.costs, objective.problem.task)
         self._decider = RestartDecider(
-            spec, objective, make_optimizer, self._optimizer.state, control
+            spec, objective, make_optimizer, self._optimizer.state, control, self._prices
         )
-        self._batches = restart_decision.batch_order(spec, objective, "batches")
-        self._each = evaluations_each(objective.has_words)
+        self._batches = restart_decision.batch_order(spec, objective.problem, "batches")
+        self._each = evaluations_each(objective.language.has_words)
         self._began = self._saved = clock()
         self._keep: frozenset[int] = frozenset()
 
@@ -144,12 +150,14 @@ class Alternation:
         seed = self._spec.seed
         torch.manual_seed(derive(seed, "torch"))
         objective = self._objective
-        point = objective.initial(generator(seed, "initial")).detach().to(objective.device)
+        point = objective.language.initial(generator(seed, "initial")).detach()
+        point = point.to(objective.device)
         origin = self._origin(0, point)
         scored = snapshot_candidates(objective, origin, {0: point}, {0: "s0/start"})
-        ledger = new_ledger(self._spec, objective.has_words)
-        ledger.charge_evaluations(len(scored))
-        at = LoopState(ledger, point.clone(), origin, best=scored[0])
+        ledger = new_ledger(self._spec, objective.language.has_words, self._prices)
+        ledger.charge_scores(len(scored))
+        pool = Pool(criterion=self._spec.criterion)
+        at = LoopState(ledger, point.clone(), origin, best=scored[0], pool=pool)
         self._record(at, 0, scored)
         self._begin_stage(at, 0, scored[0].candidate.candidate_id)
         return at
@@ -198,7 +206,7 @@ class Alternation:
         at.kept, at.incumbent_id, at.answer, at.asked_step = {}, "", None, None
         at.start_id, at.hinted = start_id, False
         self._keep = self._kept_steps(at)
-        text = self._objective.project(at.origin.parameters[None])[0].text
+        text = self._objective.language.project(at.origin.parameters[None])[0].text
         self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
         self._capture.begin_stage(stage, at.origin.ids)
 
@@ -207,14 +215,15 @@ class Alternation:
         return frozenset(candidate_steps(self._spec.stages, begin, at.stage_end - begin))
 
     def _step(self, at: LoopState) -> None:
-        done, total = schedule_position(self._spec, at.ledger.usage, at.step)
+        done, total = schedule_position(self._spec, at.ledger, at.step)
         rate = learning_rate(self._spec.optimizer, done + 1, total)
+        draws = partial(generator, self._spec.seed, "directions", at.step)
         rows = self._batches.rows(at.step)
-        (loss,), (gradient,) = self._objective.gradients(at.parameters[None], rows)
-        norm = self._optimizer.step(at.parameters, gradient, rate)
+        oracle = BatchOracle(self._objective.problem, rows, draws, self._kind.passes)
+        taken = self._optimizer.step(at.parameters, oracle, rate)
         at.step += 1
-        at.ledger.charge_steps(1)
-        self._capture.add(at.step, rate, loss, norm, at.parameters)
+        at.ledger.charge_step(oracle.forward_rows)
+        self._capture.add(at.step, rate, taken.loss, taken.norm, at.parameters)
         if at.step in self._keep:
             at.kept[at.step] = at.parameters.clone()
 
@@ -236,7 +245,7 @@ class Alternation:
             snapshots = {step: kept[step] for step in steps}
             names = {step: name.format(step) for step in steps}
             scored = snapshot_candidates(self._objective, at.origin, snapshots, names)
-            at.ledger.charge_evaluations(len(scored))
+            at.ledger.charge_scores(len(scored))
             self._record(at, at.stage, scored)
             at.incumbent_id = names[steps[-1]]
         at.kept = {}
@@ -244,6 +253,7 @@ class Alternation:
     def _record(self, at: LoopState, stage: int, scored: Sequence[Scored]) -> None:
         """Adds new candidates to the pool and sends them to the log and the mentor."""
         at.take(scored)
+        at.ledger.charge_exemplars(self._observations.exemplar_rows, len(scored))
         candidates = tuple(s.candidate for s in scored)
         self._recorder.put(CandidatesScored(stage, candidates, self.usage(at)))
         self._observations.tell(stage, scored)
@@ -327,8 +337,9 @@ class Alternation:
         """
         if not math.isfinite(probed.score.loss):
             return ""
-        words = self._objective.project(probed.parameters[None])[0]
-        toward = self._objective.toward(at.origin.parameters, probed.parameters[None])[0]
+        language = self._objective.language
+        words = language.project(probed.parameters[None])[0]
+        toward = language.toward(at.origin.parameters, probed.parameters[None])[0]
         candidate = Candidate(
             candidate_id=f"s{at.stage + 1}/start",
             stage=at.stage + 1,
@@ -336,7 +347,7 @@ class Alternation:
             text=words.text,
             toward_text=toward,
             positions_changed=changed_positions(at.origin.ids, words.ids),
-            projection_distance=words.distance if self._objective.has_words else None,
+            projection_distance=words.distance if language.has_words else None,
             parents=(decision.chosen.candidate.candidate_id,),
             score=probed.score,
         )
@@ -359,4 +370,4 @@ class Alternation:
         self._begin_stage(at, at.stage + 1, at.incumbent_id)
 
     def _origin(self, stage: int, point: Tensor) -> Origin:
-        return Origin(stage, point, self._objective.project(point[None])[0].ids)
+        return Origin(stage, point, self._objective.language.project(point[None])[0].ids)

@@ -1,13 +1,13 @@
-"""A run's budget and usage: gradient steps, evaluations, and the size of races.
+"""A run's budget and usage: gradient steps, evaluations and forward rows, and the size of races.
 
 Imports no torch, so that the service can use it to validate specs.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,6 +16,15 @@ from mentorgrad.domain.run import Usage
 from mentorgrad.domain.spec import Budget, RunSpec
 from mentorgrad.errors import Violation
 from mentorgrad.schema import join
+from trainer_service.costs import Cost, Prices, RowCosts
+from trainer_service.optimizers.table import optimizer_kind
+from trainer_service.tasks.data import TaskData
+
+LIMITS = ("gradient_steps", "evaluations", "forward_rows")
+"""The units of a `Cost`; each is a limit of `Budget` and a counter of `Usage`."""
+
+UNLIMITED = 10**9
+"""What a budget without limits allows."""
 
 
 @dataclass(frozen=True)
@@ -41,43 +50,63 @@ class Ledger:
     """
 
     budget: Budget
-    final_reserve: int
+    prices: Prices
+    """What the run's actions cost."""
+    final_reserve: int = 0
     usage: Usage = field(default_factory=Usage)
 
     def copy(self) -> Ledger:
         """An independent copy, which can be discarded or replace this one."""
         return dataclasses.replace(self)
 
+    def allows(self, cost: Cost, *, final: bool = False) -> bool:
+        """Whether every limit of the budget leaves room for a cost; the reserve only if `final`."""
+        reserve = Cost() if final else self.prices.score * self.final_reserve
+        for limit in LIMITS:
+            most = getattr(self.budget, limit)
+            spent = getattr(self.usage, limit) + getattr(reserve, limit)
+            if most is not None and getattr(cost, limit) > max(most - spent, 0):
+                return False
+        return True
+
+    def most(self, cost: Cost, wanted: int, *, final: bool = False) -> int:
+        """How many times a cost is affordable, at most `wanted` times."""
+        return _greatest(wanted, lambda times: self.allows(cost * times, final=final))
+
     @property
-    def steps_left(self) -> float:
-        """Gradient steps left; infinite without a limit."""
-        if self.budget.gradient_steps is None:
-            return math.inf
-        return self.budget.gradient_steps - self.usage.gradient_steps
+    def steps_left(self) -> int:
+        """Optimizer steps that the budget allows, at most `UNLIMITED`."""
+        return self.most(self.prices.step, UNLIMITED)
 
-    def evaluations_left(self, *, final: bool = False) -> float:
-        """Evaluations left; infinite without a limit. Includes the reserve only if `final`."""
-        if self.budget.evaluations is None:
-            return math.inf
-        left = self.budget.evaluations - self.usage.evaluations
-        return left if final else max(left - self.final_reserve, 0)
+    def evaluations_left(self, *, final: bool = False) -> int:
+        """Evaluations that the budget allows, at most `UNLIMITED`. Includes the reserve only if
+        `final`."""
+        return self.most(self.prices.score, UNLIMITED, final=final)
 
-    def charge_steps(self, count: int, *, probe: bool = False) -> None:
-        """Counts gradient steps."""
+    def charge(self, cost: Cost, **more: int) -> None:
+        """Counts a cost, and increases further counters of `Usage` by name."""
+        added = {limit: getattr(cost, limit) for limit in LIMITS} | more
         self.usage = dataclasses.replace(
-            self.usage,
-            gradient_steps=self.usage.gradient_steps + count,
-            probe_steps=self.usage.probe_steps + (count if probe else 0),
+            self.usage, **{name: getattr(self.usage, name) + n for name, n in added.items()}
         )
+
+    def charge_step(self, forward_rows: int, *, is_probe: bool = False) -> None:
+        """Counts an optimizer step with the forward rows that it took."""
+        self.charge(Cost(gradient_steps=1, forward_rows=forward_rows), probe_steps=int(is_probe))
 
     def charge_hint(self) -> None:
         """Counts the backward pass of a gradient hint, which counts as a gradient step."""
-        self.charge_steps(1)
-        self.usage = dataclasses.replace(self.usage, hint_steps=self.usage.hint_steps + 1)
+        self.charge(self.prices.hint, hint_steps=1)
 
-    def charge_evaluations(self, count: int) -> None:
+    def charge_scores(self, count: int) -> None:
         """Counts parameters scored on the whole selection split."""
-        self.usage = dataclasses.replace(self.usage, evaluations=self.usage.evaluations + count)
+        self.charge(self.prices.score * count)
+
+    def charge_exemplars(self, rows: int, parameters: int = 1) -> None:
+        """Counts the losses of parameters on the train rows that the mentor is shown."""
+        if rows:
+            cost = self.prices.exemplars(rows, parameters)
+            self.charge(cost, exemplar_rows=cost.forward_rows)
 
     def charge_answer(
         self, answer: Answer, waited: timedelta, *, is_fallback: bool, lag_steps: int = 0
@@ -100,24 +129,34 @@ class Ledger:
     def plan_race(self, finalists: int, probe_steps: int, probe_scores: int = 1) -> RacePlan:
         """The largest race that the budget allows. It reduces the scores first, then the proposals,
         then the steps; without any steps, the present scores of the branches are compared."""
-        wanted = finalists + 1
+        wanted, step, score = finalists + 1, self.prices.step, self.prices.score
         if probe_steps == 0:
             return RacePlan(wanted, 0)
-        evaluations = self.evaluations_left()
-        if self.steps_left < 2:
+        if not self.allows(step * 2):
             return RacePlan(wanted, 0, "no gradient steps are left for a race")
-        if evaluations < 2:
+        if not self.allows(score * 2):
             return RacePlan(0, 0, "no race: too few evaluations are left")
-        steps = int(min(probe_steps, self.steps_left // 2))
-        branches = int(min(wanted, evaluations, self.steps_left // steps))
+
+        def fits(branches: int, steps: int, scores: int = 1) -> bool:
+            return self.allows((step * steps + score * scores) * branches)
+
+        steps = _greatest(probe_steps, lambda count: fits(2, count))
+        if steps == 0:
+            return RacePlan(wanted, 0, "no gradient steps are left for a race")
+        branches = _greatest(wanted, lambda count: fits(count, steps))
         asked = min(probe_scores, steps)
-        scores = int(min(asked, evaluations / branches))
+        scores = _greatest(asked, lambda count: fits(branches, steps, count))
         if (branches, steps, scores) == (wanted, probe_steps, asked):
             return RacePlan(branches, steps, scores=scores)
         shrunk = f"race reduced to {branches} branches of {steps} steps"
         if scores < asked:
             shrunk = f"{shrunk}, scored {scores} instead of {asked} times"
         return RacePlan(branches, steps, f"{shrunk}: the budget allows no more", scores)
+
+
+def _greatest(most: int, fits: Callable[[int], bool]) -> int:
+    """The greatest number from 0 to `most` that fits; whatever is greater fits no better."""
+    return bisect.bisect_right(range(1, most + 1), 0, key=lambda count: not fits(count))
 
 
 def evaluations_each(has_words: bool) -> int:
@@ -130,16 +169,33 @@ def takes_no_steps(spec: RunSpec) -> bool:
     return spec.budget.gradient_steps is None and spec.stages.total_steps == 0
 
 
-def new_ledger(spec: RunSpec, has_words: bool) -> Ledger:
-    """The ledger at the start of a run."""
+def run_prices(spec: RunSpec, costs: RowCosts, task: TaskData | None) -> Prices:
+    """The prices of a run's actions.
+
+    Args:
+        spec: The run's spec.
+        costs: Forward rows of the objective's passes.
+        task: The run's rows; None for an objective without data.
+
+    Raises:
+        InvalidInput: The optimizer is unknown.
+    """
+    train, selection = (len(task.train), len(task.selection)) if task else (1, 1)
+    batch = min(spec.optimizer.batch_size, train)
+    return Prices(costs, batch, selection, optimizer_kind(spec.optimizer).passes)
+
+
+def new_ledger(spec: RunSpec, has_words: bool, prices: Prices) -> Ledger:
+    """The ledger at the start of a run; the caches of the objective are charged."""
     each = evaluations_each(has_words)
     # Without steps, the final stage's only snapshot is its start.
     snapshots = spec.stages.candidates + (spec.stages.stride > 0)
     reserve = each if takes_no_steps(spec) else snapshots * each
-    if spec.budget.evaluations is not None:
-        # The start is scored first; the rest may not suffice for all candidates of a stage.
-        reserve = min(reserve, spec.budget.evaluations - each)
-    return Ledger(spec.budget, max(reserve, 0))
+    ledger = Ledger(spec.budget, prices)
+    ledger.charge(prices.setup)
+    # The start is scored first; the rest may not suffice for all candidates of a stage.
+    ledger.final_reserve = max(ledger.most(prices.score, reserve + each) - each, 0)
+    return ledger
 
 
 def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Iterator[Violation]:
@@ -160,19 +216,41 @@ def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Ite
         )
 
 
-def schedule_position(spec: RunSpec, usage: Usage, step: int) -> tuple[int, int]:
+def forward_row_violations(
+    spec: RunSpec, has_words: bool, prices: Prices, path: str = "spec"
+) -> Iterator[Violation]:
+    """Violations of a limit on forward rows that is too small for one stage of this objective."""
+    limit = spec.budget.forward_rows
+    steps = 0 if takes_no_steps(spec) else spec.stages.length(0) or spec.stages.steps
+    scores = prices.score * (2 * evaluations_each(has_words))
+    least = (prices.setup + scores + prices.step * steps).forward_rows
+    if limit is not None and limit < least:
+        yield Violation(
+            join(join(path, "budget"), "forward_rows"),
+            f"must be at least {least}, for the caches, the scores of the start and the end and "
+            f"the steps of one stage, not {limit}",
+        )
+
+
+def schedule_position(spec: RunSpec, ledger: Ledger, step: int) -> tuple[int, int]:
     """(steps done, total steps) for the learning rate schedule.
 
     With a budget of gradient steps, the schedule follows all spent steps, races included, so that
-    it ends with the budget. Otherwise it follows the steps of the trajectory.
+    it ends with the budget. With a budget of forward rows alone, it follows the spent rows in the
+    same way: the total is the number of steps that the rows would pay for, less the caches.
+    Otherwise it follows the steps of the trajectory.
 
     Args:
         spec: The run's spec.
-        usage: Usage so far.
+        ledger: Usage and budget.
         step: Steps of the trajectory so far.
     """
-    if spec.budget.gradient_steps is not None:
-        return usage.gradient_steps, spec.budget.gradient_steps
+    budget, usage = spec.budget, ledger.usage
+    if budget.gradient_steps is not None:
+        return usage.gradient_steps, budget.gradient_steps
+    if budget.forward_rows is not None:
+        setup, each = ledger.prices.setup.forward_rows, ledger.prices.step.forward_rows
+        return (usage.forward_rows - setup) // each, max((budget.forward_rows - setup) // each, 1)
     return step, spec.stages.total_steps
 
 
@@ -184,9 +262,11 @@ def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
         ledger: Usage and budget.
         step: Steps of the trajectory so far.
     """
-    if spec.budget.gradient_steps is not None:
-        return spec.budget.gradient_steps - ledger.usage.gradient_steps
-    return spec.stages.total_steps - step
+    if takes_no_steps(spec):
+        return 0
+    if spec.budget.gradient_steps is None and spec.budget.forward_rows is None:
+        return spec.stages.total_steps - step
+    return ledger.steps_left
 
 
 def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
@@ -199,11 +279,8 @@ def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
         stage: The current stage.
         step: Steps of the trajectory so far.
     """
-    limits = [
-        (usage.gradient_steps, spec.budget.gradient_steps),
-        (usage.evaluations, spec.budget.evaluations),
-    ]
-    shares = [spent / limit for spent, limit in limits if limit is not None]
+    limits = [(getattr(usage, limit), getattr(spec.budget, limit)) for limit in LIMITS]
+    shares: list[float] = [spent / limit for spent, limit in limits if limit is not None]
     if not shares:
         total = spec.stages.total_steps
         shares = [step / total if total else stage / spec.stages.count]

@@ -172,7 +172,7 @@ class TrajectoryCapture:
         if ring.copied is not None:
             ring.copied.synchronize()
         count = len(ring.steps)
-        projected = self._objective.project(ring.parameters[:count])
+        projected = self._objective.language.project(ring.parameters[:count])
         raw = ring.host_parameters[:count].numpy().copy()
         snapshots = _snapshots(ring, ring.host_scalars[:count].tolist(), projected)
         self._record(

@@ -22,11 +22,12 @@ from mentorgrad.domain.advice import Answer
 from mentorgrad.domain.event import CheckpointSaved, EventKind
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Candidate, Usage
-from mentorgrad.domain.spec import Budget
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import DataLoss, NotFound
 from mentorgrad.wire import codec
 from run_store.protocols import RunReader
 from trainer_service import tensorfile
+from trainer_service.costs import Prices
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import Ledger
 from trainer_service.running.loop_state import LoopPhase, LoopState, Pool
@@ -89,7 +90,9 @@ def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> by
     return tensorfile.save(tensors, {"state": json.dumps(document, sort_keys=True)})
 
 
-def load(data: bytes, budget: Budget, device: torch.device) -> tuple[LoopState, dict[str, Tensor]]:
+def load(
+    data: bytes, spec: RunSpec, prices: Prices, device: torch.device
+) -> tuple[LoopState, dict[str, Tensor]]:
     """Restores the state and the optimizer's moments, and sets torch's RNG state.
 
     Raises:
@@ -100,13 +103,17 @@ def load(data: bytes, budget: Budget, device: torch.device) -> tuple[LoopState, 
         document = json.loads(metadata["state"])
         if document["version"] != VERSION:
             raise DataLoss(f"checkpoint layout version {document['version']} is not supported")
-        return _build(document, tensors, budget, device)
+        return _build(document, tensors, spec, prices, device)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DataLoss(f"the checkpoint cannot be read: {error!r}") from None
 
 
 def _build(
-    document: dict[str, Any], tensors: dict[str, Tensor], budget: Budget, device: torch.device
+    document: dict[str, Any],
+    tensors: dict[str, Tensor],
+    spec: RunSpec,
+    prices: Prices,
+    device: torch.device,
 ) -> tuple[LoopState, dict[str, Tensor]]:
     def under(prefix: str) -> dict[str, Tensor]:
         return {
@@ -122,13 +129,15 @@ def _build(
     torch.set_rng_state(tensors["rng"])
     answer = document["answer"]
     progress = LoopState(
-        ledger=Ledger(budget, document["final_reserve"], _unpack(Usage, document["usage"])),
+        ledger=Ledger(
+            spec.budget, prices, document["final_reserve"], _unpack(Usage, document["usage"])
+        ),
         parameters=tensors["parameters"].to(device),
         origin=Origin(
             document["stage"], tensors["origin"].to(device), tuple(document["origin_ids"])
         ),
         best=Scored(_unpack(Candidate, document["best"]), tensors["best"].to(device)),
-        pool=Pool(pool),
+        pool=Pool(pool, spec.criterion),
         phase=LoopPhase(document["phase"]),
         step=document["step"],
         stage_begin=document["stage_begin"],
@@ -174,7 +183,7 @@ class CheckpointWriter:
 
 
 def find(
-    reader: RunReader, run_id: str, budget: Budget, device: torch.device
+    reader: RunReader, run_id: str, spec: RunSpec, prices: Prices, device: torch.device
 ) -> tuple[int, LoopState | None, dict[str, Tensor], tuple[str, ...]]:
     """Finds the newest effective checkpoint that can be read.
 
@@ -194,7 +203,7 @@ def find(
             data = reader.read_artifact(run_id, checkpoint.artifact)
             if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
                 raise DataLoss("the bytes do not match the event's digest")
-            state, moments = load(data, budget, device)
+            state, moments = load(data, spec, prices, device)
         except (DataLoss, NotFound) as error:
             log.warning("checkpoint_unusable", run_id=run_id, seq=seq, error=error.message)
             continue

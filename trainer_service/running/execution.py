@@ -26,11 +26,13 @@ from trainer_service.mentors.pending_requests import SendRequest, ThreadedReques
 from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
+from trainer_service.running.budget import run_prices
 from trainer_service.running.checkpoint import CheckpointWriter
 from trainer_service.running.loop_state import LoopState
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
 from trainer_service.running.stop_control import GuardedStopControl, Stop, StopControl, StopKind
 from trainer_service.running.telemetry import Telemetry
+from trainer_service.tasks.data import majority_share
 
 log = structlog.get_logger(__name__)
 
@@ -152,8 +154,10 @@ def _run(
     with telemetry.waiting():
         objective = parts.objective(spec, control.check)
     control.check()  # building the objective may have taken seconds
+    problem = objective.problem
+    prices = run_prices(spec, problem.costs, problem.task)
     seq, at, moments, known = recorder.read(
-        lambda: checkpoint.find(store, run.run_id, spec.budget, objective.device), control.check
+        lambda: checkpoint.find(store, run.run_id, spec, prices, objective.device), control.check
     )
     logged: dict[str, ProposalsReceived] = {}
     if lease.attempt > 1:
@@ -192,7 +196,7 @@ def _run(
             alternation.checkpoint(at)
         raise
     result = _result(objective, at)
-    for name, content in objective.artifacts(at.best.parameters).items():
+    for name, content in objective.export(at.best.parameters).items():
         recorder.blob(name, content)
     result = replace(result, usage=alternation.usage(at))
     recorder.put(Finished(RunState.SUCCEEDED, result))
@@ -209,12 +213,12 @@ def _await_session(mentor: FallbackMentor, control: StopControl) -> None:
 
 def _result(objective: Objective, at: LoopState) -> RunResult:
     """The run's result: its best candidate, scored on *test*. *Test* is used only here."""
-    baseline = objective.baseline()
+    problem = objective.problem
     return RunResult(
         returned=at.best.candidate,
-        test=objective.test(at.best.parameters),
-        zero_shot=baseline.zero_shot,
-        majority_accuracy=baseline.majority_accuracy,
+        test=problem.test(at.best.parameters),
+        zero_shot=problem.zero_shot(),
+        majority_accuracy=majority_share(problem.task.test) if problem.task else None,
         restarts_applied=at.restarts,
     )
 

@@ -29,7 +29,7 @@ class Hints:
         self._count = spec.mentor.hint_tokens
         self._objective = objective
         self._mentor = mentor
-        self._batches = batch_order(spec, objective, "hint")
+        self._batches = batch_order(spec, objective.problem, "hint")
 
     def are_due(self, request_id: str, ledger: Ledger, least: int = 1) -> bool:
         """Whether a request contains a hint. If the log holds its answer, this is what was logged;
@@ -38,11 +38,12 @@ class Hints:
         if known is not None:
             return known.usage.hint_steps > ledger.usage.hint_steps
         wanted = self._objective.has_hints and self._mentor.wants.hints
-        return wanted and ledger.steps_left >= least
+        return wanted and ledger.allows(ledger.prices.hint + ledger.prices.step * (least - 1))
 
     def at(self, at: LoopState, request_id: str) -> tuple[PositionHints, ...]:
         """The hint at the incumbent, by position; empty if the log holds the answer already."""
         if self._mentor.logged(request_id) is not None:
             return ()
-        rows = self._batches.rows(at.stage)
-        return self._objective.hints(at.incumbent.parameters, rows, self._count)
+        point, rows = at.incumbent.parameters.detach(), self._batches.rows(at.stage)
+        _, (gradient,) = self._objective.problem.gradients(point[None], rows)
+        return self._objective.language.hints(point, gradient, self._count)

@@ -10,12 +10,14 @@ from enum import StrEnum
 from torch import Tensor
 
 from mentorgrad.domain.advice import Answer
+from mentorgrad.domain.run import preference
+from mentorgrad.domain.spec import Criterion
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import Ledger
 from trainer_service.running.scoring import Origin
 
 MAX_POOL = 512
-"""Maximum number of candidates in the pool; those with the highest losses are dropped."""
+"""Maximum number of candidates in the pool; the worst are dropped."""
 
 MAX_POOL_BYTES = 64 * 1024 * 1024
 """Maximum bytes of their parameters: a checkpoint contains the pool, and blobs are limited."""
@@ -38,10 +40,16 @@ class Pool:
 
     entries: list[Scored] = field(default_factory=list)
     """In order of arrival."""
+    criterion: Criterion = Criterion.LOSS
+    """What ranks them."""
+
+    def preference(self, scored: Scored) -> tuple[float, float]:
+        """Sort key of candidates, the best first."""
+        return preference(scored.candidate.score, self.criterion)
 
     def add(self, scored: Sequence[Scored], spared: str = "") -> None:
-        """Adds candidates. If the pool is too large, the old candidates with the highest losses are
-        dropped, except the one with the id `spared`."""
+        """Adds candidates. If the pool is too large, the worst old candidates are dropped, except
+        the one with the id `spared`."""
         self.entries.extend(scored)
         each = max(scored[0].parameters.nbytes, 1) if scored else 1
         limit = max(min(MAX_POOL, MAX_POOL_BYTES // each), len(scored) + 2)
@@ -49,7 +57,7 @@ class Pool:
         if excess > 0:
             fresh = {s.candidate.candidate_id for s in scored} | {spared, f"{spared}/words"}
             old = [s for s in self.entries if s.candidate.candidate_id not in fresh]
-            worst = sorted(old, key=lambda s: s.candidate.score.loss, reverse=True)[:excess]
+            worst = sorted(old, key=self.preference, reverse=True)[:excess]
             gone = {s.candidate.candidate_id for s in worst}
             self.entries = [s for s in self.entries if s.candidate.candidate_id not in gone]
 
@@ -69,7 +77,7 @@ class LoopState:
     origin: Origin
     """The current stage and its start."""
     best: Scored
-    """The candidate of lowest selection loss of the whole run; the earliest in case of a tie."""
+    """The best candidate of the whole run by its criterion; the earliest in case of a tie."""
     pool: Pool = field(default_factory=Pool)
     """Candidates so far."""
     phase: LoopPhase = LoopPhase.STAGE
@@ -128,6 +136,6 @@ class LoopState:
     def take(self, scored: Sequence[Scored]) -> None:
         """Adds new candidates to the pool and updates `best`."""
         self.pool.add(scored, self.incumbent_id or self.start_id)
-        best = min(scored, key=lambda s: s.candidate.score.loss)
-        if best.candidate.score.loss < self.best.candidate.score.loss:
+        best = min(scored, key=self.pool.preference)
+        if self.pool.preference(best) < self.pool.preference(self.best):
             self.best = best

@@ -1,8 +1,8 @@
 """Sends candidates to the mentor, with embeddings and exemplars if the mentor asks for them.
 
 Exemplars are train rows that the mentor is shown, only if the spec says so (`mentor.exemplars`).
-Computing a candidate's losses on these few rows does not count as an evaluation: the selection
-split is not used, and no decision depends on the losses.
+Computing a candidate's losses on these few rows does not count as an evaluation, because the
+selection split is not used and no decision depends on the losses; it does count in forward rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import torch
 from mentorgrad.domain.advice import Batch, Exemplar
 from mentorgrad.domain.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
+from trainer_service.objectives.results import RowResults
 from trainer_service.protocols import Objective, Scored
-from trainer_service.seeds import generator
-from trainer_service.tasks.data import Row
+from trainer_service.seeds import balanced_rows
+from trainer_service.tasks.data import Split
 
 EXEMPLAR_CHARACTERS = 300
 """Maximum characters of an exemplar's text; longer texts are cut."""
@@ -37,7 +38,9 @@ class MentorObservations:
         self._objective = objective
         self._mentor = mentor
         self._hides_labels = spec.mentor.hide_card
-        self._chosen = balanced_rows(objective.rows, spec.mentor.exemplars, spec.seed)
+        task = objective.problem.task
+        self._train = task.train if task is not None else ()
+        self._chosen = balanced_rows(self._train, spec.mentor.exemplars, spec.seed, "exemplars")
         self._rows = torch.tensor(self._chosen, dtype=torch.int64, device=objective.device)
 
     def tell(self, stage: int, scored: Sequence[Scored]) -> None:
@@ -48,10 +51,10 @@ class MentorObservations:
         if scored and wants.embeddings:
             parameters = torch.stack([item.parameters for item in scored])
             texts = [candidate.text for candidate in candidates]
-            embeddings = _array(self._objective.meanings(texts, parameters))
+            embeddings = _array(self._objective.language.meanings(texts, parameters))
         if scored and self._shows_rows:
             parameters = torch.stack([item.parameters for item in scored])
-            losses = _array(self._objective.row_losses(parameters, self._rows)[0])
+            losses = _array(self._results(parameters).losses)
         self._mentor.observe(
             Batch(
                 stage=stage,
@@ -66,42 +69,42 @@ class MentorObservations:
         `Batch.exemplar_losses`; empty if the spec or the mentor asks for none."""
         if not self._shows_rows:
             return ()
-        losses, predicted = self._objective.row_losses(incumbent.parameters[None], self._rows)
+        results = self._results(incumbent.parameters[None])
+        guesses = [] if results.predicted is None else results.predicted[0].tolist()
         return tuple(
             Exemplar(
-                text=self._objective.rows[index].joined.replace("\0", " ")[:EXEMPLAR_CHARACTERS],
-                label=self._label(self._objective.rows[index].label),
+                text=self._train[index].joined.replace("\0", " ")[:EXEMPLAR_CHARACTERS],
+                label=self._label(self._train[index].label),
                 predicted=self._label(guess),
                 loss=loss,
             )
             for index, loss, guess in zip(
-                self._chosen, losses[0].tolist(), predicted[0].tolist(), strict=True
+                self._chosen, results.losses[0].tolist(), guesses, strict=True
             )
         )
+
+    @property
+    def exemplar_rows(self) -> int:
+        """Number of train rows that the mentor is shown now; their losses have to be charged for
+        each parameter."""
+        return self.chosen_rows if self._shows_rows else 0
+
+    @property
+    def chosen_rows(self) -> int:
+        """Number of train rows that the spec allows to be shown."""
+        return len(self._chosen)
 
     @property
     def _shows_rows(self) -> bool:
         return bool(self._chosen) and self._mentor.wants.exemplars
 
+    def _results(self, parameters: torch.Tensor) -> RowResults:
+        return self._objective.problem.results(parameters, Split.TRAIN, self._rows)
+
     def _label(self, label: int) -> str:
         if self._hides_labels:
             return f"class {label + 1}"
         return self._objective.card.labels[label][:_LABEL_CHARACTERS]
-
-
-def balanced_rows(rows: Sequence[Row], count: int, seed: int) -> list[int]:
-    """Indices of `count` rows drawn by seed, balanced over the classes: one row per class in turn,
-    with the classes in random order."""
-    source = generator(seed, "exemplars")
-    waiting: dict[int, list[int]] = {}
-    for index in torch.randperm(len(rows), generator=source).tolist():
-        waiting.setdefault(rows[index].label, []).append(index)
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(rows)):
-        for indices in waiting.values():
-            if indices and len(chosen) < count:
-                chosen.append(indices.pop())
-    return chosen
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

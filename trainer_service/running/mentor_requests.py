@@ -62,6 +62,7 @@ class MentorRequests:
     def wait(self, at: LoopState) -> None:
         """Sends the request and waits for the answer; the next phase is DECIDE."""
         at.hinted = self._hints.are_due(_request_id(at), at.ledger)
+        exemplar_rows = self._exemplar_rows(at)
         asked = self._mentor.consult(
             self._request(at), at.incumbent, at.pool.entries, lost=at.mentor_lost
         )
@@ -69,6 +70,7 @@ class MentorRequests:
             self._control.check()  # a run stopped here is not charged; it asks again when resumed
         if at.hinted:
             at.ledger.charge_hint()
+        at.ledger.charge_exemplars(exemplar_rows)
         self._receive(at, asked)
         at.phase = LoopPhase.DECIDE
 
@@ -82,6 +84,7 @@ class MentorRequests:
             at.hinted = self._hints.are_due(_request_id(at), at.ledger, least=2)
             if at.hinted:
                 at.ledger.charge_hint()
+            at.ledger.charge_exemplars(self._exemplar_rows(at))
         at.phase = LoopPhase.WAIT
         self._question = self._mentor.ask(self._request(at), at.incumbent, at.pool.entries)
 
@@ -127,7 +130,12 @@ class MentorRequests:
         choice = self._spec.mentor
         name = _request_id(at)
         # The usage at the time of the first request, without the steps taken since.
-        usage = replace(at.ledger.usage, gradient_steps=at.ledger.usage.gradient_steps - at.lag)
+        since = at.ledger.prices.step * at.lag
+        usage = replace(
+            at.ledger.usage,
+            gradient_steps=at.ledger.usage.gradient_steps - since.gradient_steps,
+            forward_rows=at.ledger.usage.forward_rows - since.forward_rows,
+        )
         return ProposalRequest(
             request_id=name,
             stage=at.stage,
@@ -139,6 +147,14 @@ class MentorRequests:
             exemplars=self._observations.exemplars(at.incumbent) if whole else (),
             progress=share_spent(self._spec, usage, at.stage, at.step - at.lag),
         )
+
+    def _exemplar_rows(self, at: LoopState) -> int:
+        """Rows whose losses the request contains; if the log holds its answer, what was logged."""
+        known = self._mentor.logged(_request_id(at))
+        if known is None:
+            return self._observations.exemplar_rows
+        was_shown = known.usage.exemplar_rows > at.ledger.usage.exemplar_rows
+        return self._observations.chosen_rows if was_shown else 0
 
     def _receive(self, at: LoopState, asked: Consultation, lag: int = 0) -> None:
         """Charges and records the replies; the last one is used for the decision."""

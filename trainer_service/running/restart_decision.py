@@ -7,9 +7,8 @@ a probe. `RestartDecider` scores and races for one run. Neither changes the live
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -17,15 +16,21 @@ from torch import Tensor, lerp
 
 from mentorgrad.domain.advice import AnswerStatus, ProposalOutcome, ProposalStatus
 from mentorgrad.domain.event import Branch
-from mentorgrad.domain.run import Score
-from mentorgrad.domain.spec import Acceptance, Policy, RunSpec
+from mentorgrad.domain.run import Score, criterion, preference
+from mentorgrad.domain.spec import Acceptance, Criterion, Policy, RunSpec
+from trainer_service.costs import Cost, Prices
+from trainer_service.objectives.problem import Problem
+from trainer_service.optimizers.oracle import branch_oracles
 from trainer_service.optimizers.schedule import learning_rate
+from trainer_service.optimizers.table import optimizer_kind
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.running.budget import Ledger, RacePlan, schedule_position, takes_no_steps
 from trainer_service.running.loop_state import LoopState
 from trainer_service.running.scoring import ScoredAnswer, first_proposal, score_answer, spaced_steps
+from trainer_service.running.screening import Screening
 from trainer_service.running.stop_control import StopControl
 from trainer_service.seeds import BatchOrder, generator
+from trainer_service.tasks.data import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,7 @@ class Decision:
 
 def decide(
     rule: Acceptance,
+    by: Criterion,
     incumbent: Scored,
     incumbent_words: Scored | None,
     proposals: Sequence[Scored],
@@ -73,6 +79,7 @@ def decide(
 
     Args:
         rule: The rule in the spec.
+        by: What ranks the candidates.
         incumbent: The stage's last snapshot.
         incumbent_words: Its projection, if that is a candidate of its own.
         proposals: Scored proposals without duplicates.
@@ -80,16 +87,17 @@ def decide(
         probe: Runs a race on copies of the parameters.
         generator: Random numbers for ``explore``.
     """
-    ranked = sorted(proposals, key=_loss)  # stable: a tie goes to the earlier proposal
+    # Stable: a tie goes to the earlier proposal.
+    ranked = sorted(proposals, key=lambda s: preference(s.candidate.score, by))
     if not ranked:
         return _stay(incumbent, "no proposal could be scored")
     if rule.policy is Policy.RACE:
-        return _race(incumbent, ranked, plan, probe)
+        return _race(by, incumbent, ranked, plan, probe)
     if rule.policy is Policy.ALWAYS:
         return _go(incumbent, ranked, ranked[0], "the best proposal is always taken")
     if rule.policy is Policy.EXPLORE:
-        return _explore(incumbent, ranked, rule.temperature, generator)
-    return _best_of(incumbent, incumbent_words or incumbent, ranked)
+        return _explore(by, incumbent, ranked, rule.temperature, generator)
+    return _best_of(by, incumbent, incumbent_words or incumbent, ranked)
 
 
 def accept_unscored(incumbent: Scored, proposal: Scored) -> Decision:
@@ -100,10 +108,6 @@ def accept_unscored(incumbent: Scored, proposal: Scored) -> Decision:
 
 def _loss(scored: Scored) -> float:
     return scored.candidate.score.loss
-
-
-def _finite(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
 
 
 def _branches(*starts: Scored) -> tuple[Branch, ...]:
@@ -119,54 +123,83 @@ def _go(incumbent: Scored, ranked: Sequence[Scored], chosen: Scored, reason: str
 
 
 def _explore(
-    incumbent: Scored, ranked: Sequence[Scored], temperature: float, generator: torch.Generator
+    by: Criterion,
+    incumbent: Scored,
+    ranked: Sequence[Scored],
+    temperature: float,
+    generator: torch.Generator,
 ) -> Decision:
-    losses = torch.tensor([_loss(s) for s in ranked], dtype=torch.float64)
+    values = [criterion(s.candidate.score, by) for s in ranked]
+    losses = torch.tensor(values, dtype=torch.float64)
     weights = torch.softmax(-losses / temperature, dim=0)
     index = int(torch.multinomial(weights, 1, generator=generator))
     reason = f"drawn with probability {weights[index]:.3f}"
     return _go(incumbent, ranked, ranked[index], reason)
 
 
-def _best_of(incumbent: Scored, rival: Scored, ranked: Sequence[Scored]) -> Decision:
+def _best_of(by: Criterion, incumbent: Scored, rival: Scored, ranked: Sequence[Scored]) -> Decision:
     best = ranked[0]
-    facts = f"{_loss(best):.4f}, {rival.candidate.candidate_id} {_loss(rival):.4f}"
-    if _loss(best) < _loss(rival):
-        return _go(incumbent, ranked, best, f"lower selection loss: best proposal {facts}")
-    return _stay(incumbent, f"no lower selection loss: best proposal {facts}", *ranked)
+    scores = best.candidate.score, rival.candidate.score
+    facts = f"{_figure(scores[0], by)}, {rival.candidate.candidate_id} {_figure(scores[1], by)}"
+    better = f"{_COMPARED[by][0]} selection {_name(by)}"
+    if criterion(scores[0], by) < criterion(scores[1], by):
+        return _go(incumbent, ranked, best, f"{better}: best proposal {facts}")
+    return _stay(incumbent, f"no {better}: best proposal {facts}", *ranked)
 
 
-def _lowest(starts: Sequence[Scored], why: str) -> Decision:
-    """A race without steps: chooses the starting point of lowest selection loss. The incumbent is
-    the first."""
-    chosen = min(starts, key=_loss)
-    reason = f"{why}: lowest selection loss of the starting points, {_loss(chosen):.4f}"
+def _lowest(by: Criterion, starts: Sequence[Scored], why: str) -> Decision:
+    """A race without steps: chooses the best starting point. The incumbent is the first."""
+    chosen = min(starts, key=lambda s: preference(s.candidate.score, by))
+    figure = _figure(chosen.candidate.score, by)
+    reason = f"{why}: {_best(by)} of the starting points, {figure}"
     return Decision(chosen, chosen is not starts[0], _branches(*starts), reason)
 
 
-def lowest(points: Sequence[Probed]) -> Probed:
-    """The point of lowest selection loss; the first in case of a tie; non-finite losses last."""
-    return min(points, key=lambda point: _finite(point.score.loss))
+_COMPARED = {Criterion.LOSS: ("lower", "lowest")} | dict.fromkeys(
+    (Criterion.ACCURACY, Criterion.MACRO_F1, Criterion.MATTHEWS), ("higher", "highest")
+)
+"""Comparative and superlative of a better figure."""
+
+
+def _name(by: Criterion) -> str:
+    return by.value.replace("_f1", " F1")
+
+
+def _best(by: Criterion) -> str:
+    return f"{_COMPARED[by][1]} selection {_name(by)}"
+
+
+def _figure(score: Score, by: Criterion) -> str:
+    return f"{abs(criterion(score, by)) if by is not Criterion.MATTHEWS else score.matthews:.4f}"
+
+
+def lowest(by: Criterion, points: Sequence[Probed]) -> Probed:
+    """The best point; the first in case of a tie; non-finite losses last."""
+    return min(points, key=lambda point: preference(point.score, by))
 
 
 def _race(
-    incumbent: Scored, ranked: Sequence[Scored], plan: RacePlan, probe: BranchProbe
+    by: Criterion,
+    incumbent: Scored,
+    ranked: Sequence[Scored],
+    plan: RacePlan,
+    probe: BranchProbe,
 ) -> Decision:
     if plan.branches < 2:
         return _stay(incumbent, plan.reason)
     starts = [incumbent, *ranked[: plan.branches - 1]]
     if plan.steps == 0:
-        return _lowest(starts, plan.reason or "no probe steps")
+        return _lowest(by, starts, plan.reason or "no probe steps")
     ends = probe(starts, plan)
-    winner = ends.index(lowest(ends))
+    winner = ends.index(lowest(by, ends))
     branches = tuple(
         Branch(s.candidate.candidate_id, _loss(s), e.score.loss)
         for s, e in zip(starts, ends, strict=True)
     )
     when = "after" if plan.scores == 1 else "within"
     reason = (
-        f"lowest selection loss of {len(starts)} branches {when} {plan.steps} steps: "
-        f"{ends[winner].score.loss:.4f}"
+        f"{_best(by)} of {len(starts)} branches {when} {plan.steps} steps: "
+        f"{_figure(ends[winner].score, by)}"
     )
     if plan.reason:
         reason = f"{reason} ({plan.reason})"
@@ -182,6 +215,7 @@ class RestartDecider:
         make_optimizer: Creates a fresh optimizer; each branch of a race has its own.
         moments: Returns the moments of the live optimizer.
         control: Stop requests.
+        prices: Costs of the run's actions.
     """
 
     def __init__(
@@ -191,30 +225,49 @@ class RestartDecider:
         make_optimizer: Callable[[], Optimizer],
         moments: Callable[[], dict[str, Tensor]],
         control: StopControl,
+        prices: Prices,
     ) -> None:
         self._spec = spec
         self._objective = objective
         self._make_optimizer = make_optimizer
         self._moments = moments
         self._control = control
+        self._kind = optimizer_kind(spec.optimizer)
+        self._screening = Screening(spec, objective.problem, prices)
         # A run that takes no steps takes none in races either.
         self._probe_steps = 0 if takes_no_steps(spec) else spec.acceptance.probe_steps
 
     def score(self, at: LoopState, ledger: Ledger) -> ScoredAnswer:
         """Scores the answer's proposals on their bases, as far as `ledger` allows, and charges the
-        evaluations to it."""
+        cost to it."""
         if at.answer is None or at.answer.status is not AnswerStatus.USABLE:
-            return ScoredAnswer((), {}, 0)
-        left = ledger.evaluations_left()
-        rule = self._spec.acceptance
+            return ScoredAnswer((), {})
+        language, rule = self._objective.language, self._spec.acceptance
         if rule.policy is Policy.FIRST:
-            return first_proposal(self._objective, at.answer, at.incumbent, at.pool.get, at.stage)
-        if rule.policy is Policy.RACE and self._probe_steps and ledger.steps_left >= 2:
+            return first_proposal(language, at.answer, at.incumbent, at.pool.get, at.stage)
+        race = Cost()
+        if (
+            rule.policy is Policy.RACE
+            and self._probe_steps
+            and ledger.allows(ledger.prices.step * 2)
+        ):
             # The branches have to be scored too.
-            each = min(rule.probe_scores, self._probe_steps)
-            left -= min((rule.finalists + 1) * each, max(left - 1, 0))
-        scored = score_answer(self._objective, at.answer, at.incumbent, at.pool.get, at.stage, left)
-        ledger.charge_evaluations(scored.evaluations)
+            scores = (rule.finalists + 1) * min(rule.probe_scores, self._probe_steps)
+            race = ledger.prices.score * scores
+
+        def affordable(count: int) -> bool:
+            return ledger.allows(self._screening.cost(count) + (race if count > 1 else Cost()))
+
+        scored = score_answer(
+            language,
+            self._screening,
+            at.answer,
+            at.incumbent,
+            at.pool.get,
+            at.stage,
+            affordable,
+        )
+        ledger.charge(scored.cost)
         return scored
 
     def decide(self, at: LoopState, scored: ScoredAnswer, ledger: Ledger) -> Decision:
@@ -226,13 +279,13 @@ class RestartDecider:
         rule = self._spec.acceptance
         incumbent = at.incumbent
         if at.answer is not None and at.answer.status is not AnswerStatus.USABLE:
-            stay = decide(rule, incumbent, None, (), RacePlan(0, 0), _no_probe, generator(0))
-            return replace(stay, reason=f"no usable answer: {at.answer.status.value}")
+            return _stay(incumbent, f"no usable answer: {at.answer.status.value}")
         if scored.unscored is not None:
             return accept_unscored(incumbent, scored.unscored)
         finalists = min(rule.finalists, len(scored.entrants))
         return decide(
             rule,
+            self._spec.criterion,
             incumbent,
             at.pool.get(f"{at.incumbent_id}/words"),
             scored.entrants,
@@ -246,9 +299,9 @@ class RestartDecider:
     ) -> list[Probed]:
         """Runs a race and returns the best point of each branch, the incumbent's first. All
         branches advance together, with the same batches and learning rates."""
-        rule = self._spec.acceptance
-        batches = batch_order(self._spec, self._objective, "probe", at.stage)
-        done, total = schedule_position(self._spec, at.ledger.usage, at.step)
+        rule, problem = self._spec.acceptance, self._objective.problem
+        batches = batch_order(self._spec, problem, "probe", at.stage)
+        done, total = schedule_position(self._spec, at.ledger, at.step)
         blended = [self.blend(at, start) for start in starts[1:]]
         parameters = torch.stack([starts[0].parameters, *blended])
         branches = parameters.unbind()
@@ -259,17 +312,19 @@ class RestartDecider:
         points: list[list[Probed]] = [[] for _ in starts]
         for step in range(1, plan.steps + 1):
             self._control.check()
-            _, gradients = self._objective.gradients(parameters, batches.rows(step - 1))
             rate = learning_rate(self._spec.optimizer, done + step, total)
-            for branch, gradient, optimizer in zip(branches, gradients, optimizers, strict=True):
-                optimizer.step(branch, gradient, rate)
-            ledger.charge_steps(len(starts), probe=True)
+            draws = partial(generator, self._spec.seed, "probe directions", at.stage, step)
+            rows = batches.rows(step - 1)
+            oracles = branch_oracles(problem, rows, draws, self._kind, branches)
+            for branch, optimizer, oracle in zip(branches, optimizers, oracles, strict=True):
+                optimizer.step(branch, oracle, rate)
+                ledger.charge_step(oracle.forward_rows, is_probe=True)
             if step in scored_after:
-                scores = self._objective.score(parameters)
-                ledger.charge_evaluations(len(starts))
+                scores = problem.score(parameters)
+                ledger.charge_scores(len(starts))
                 for index, point in enumerate(parameters.clone()):
                     points[index].append(Probed(point, optimizers[index].state(), scores[index]))
-        return [lowest(of_branch) for of_branch in points]
+        return [lowest(self._spec.criterion, of_branch) for of_branch in points]
 
     def blend(self, at: LoopState, proposal: Scored) -> Tensor:
         """The restart point [*shape]: live parameters and proposal, interpolated by the spec's
@@ -277,11 +332,10 @@ class RestartDecider:
         return lerp(at.parameters, proposal.parameters, self._spec.acceptance.blend)
 
 
-def batch_order(spec: RunSpec, objective: Objective, *stream: str | int) -> BatchOrder:
+def batch_order(spec: RunSpec, problem: Problem, *stream: str | int) -> BatchOrder:
     """The batch order of a named random stream of this run."""
-    return BatchOrder(
-        spec.seed, stream, objective.train_rows, spec.optimizer.batch_size, objective.device
-    )
+    rows, batch = problem.size(Split.TRAIN), spec.optimizer.batch_size
+    return BatchOrder(spec.seed, stream, rows, batch, problem.device)
 
 
 def outcomes(
@@ -307,7 +361,3 @@ def outcomes(
         score = entrants[name].candidate.score
         found.append(ProposalOutcome(name, status, score, probe_loss))
     return tuple(found)
-
-
-def _no_probe(starts: Sequence[Scored], plan: RacePlan) -> list[Probed]:
-    raise AssertionError("there is no race without proposals")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,8 +13,17 @@ from mentorgrad.domain.advice import Answer, Proposal, ProposalOutcome, Proposal
 from mentorgrad.domain.run import Candidate, CandidateSource, Score
 from mentorgrad.domain.spec import Stages
 from mentorgrad.errors import PreconditionFailed
-from trainer_service.protocols import Embedded, Objective, Projected, ProposalRejected, Scored
+from trainer_service.costs import Cost
+from trainer_service.protocols import (
+    Embedded,
+    Language,
+    Objective,
+    Projected,
+    ProposalRejected,
+    Scored,
+)
 from trainer_service.running.capture import changed_positions
+from trainer_service.running.screening import Screening
 
 
 @dataclass(frozen=True)
@@ -84,13 +93,14 @@ def snapshot_candidates(
     Raises:
         PreconditionFailed: A selection loss is not finite (reason DIVERGED).
     """
+    language = objective.language
     steps = sorted(snapshots)
     soft = torch.stack([snapshots[step] for step in steps])
-    projected = objective.project(soft)
-    toward = objective.toward(origin.parameters, soft)
-    with_words = _first_of_each(projected) if objective.has_words else {}
-    words = [objective.embed_ids(ids, soft[i]) for i, ids in with_words.items()]
-    scores = objective.score(torch.cat([soft, torch.stack(words)]) if words else soft)
+    projected = language.project(soft)
+    toward = language.toward(origin.parameters, soft)
+    with_words = _first_of_each(projected) if language.has_words else {}
+    words = [language.embed_ids(ids, soft[i]) for i, ids in with_words.items()]
+    scores = objective.problem.score(torch.cat([soft, torch.stack(words)]) if words else soft)
     worded = dict(zip(with_words, zip(words, scores[len(steps) :], strict=True), strict=True))
     result = []
     for i, step in enumerate(steps):
@@ -102,7 +112,7 @@ def snapshot_candidates(
             text=projected[i].text,
             toward_text=toward[i],
             positions_changed=changed_positions(origin.ids, projected[i].ids),
-            projection_distance=projected[i].distance if objective.has_words else None,
+            projection_distance=projected[i].distance if language.has_words else None,
             score=_finite(scores[i], step),
         )
         result.append(Scored(candidate, soft[i]))
@@ -152,14 +162,14 @@ class ScoredAnswer:
     """Proposals that were scored, in the answer's order; `candidate_id` is the proposal's id."""
     refused: Mapping[str, ProposalOutcome]
     """Outcome by proposal id of all other proposals."""
-    evaluations: int
-    """Number of evaluations spent."""
+    cost: Cost = field(default_factory=Cost)
+    """What the scores cost."""
     unscored: Scored | None = None
     """The proposal to accept without a score (policy ``first``); its loss is NaN."""
 
 
 def place(
-    objective: Objective,
+    language: Language,
     proposal: Proposal,
     incumbent: Scored,
     find: Callable[[str], Scored | None],
@@ -167,7 +177,7 @@ def place(
     """A proposal as a parameter: base + weight x (the proposal embedded on its base − base).
 
     Args:
-        objective: Embeds the proposal.
+        language: Embeds the proposal.
         proposal: Words, numbers or raw parameters.
         incumbent: The base if the proposal names none.
         find: Returns a candidate of the pool by id.
@@ -182,7 +192,7 @@ def place(
         raise ProposalRejected(
             ProposalStatus.MALFORMED, f"the base {proposal.base_id!r} is not in the pool"
         )
-    placed = objective.embed(proposal, base.parameters)
+    placed = language.embed(proposal, base.parameters)
     if proposal.weight == 1.0:
         return placed
     mixed = torch.lerp(base.parameters, placed.parameters, proposal.weight)
@@ -198,22 +208,25 @@ def _parents(proposal: Proposal, incumbent: Scored) -> tuple[str, ...]:
 
 
 def score_answer(
-    objective: Objective,
+    language: Language,
+    screening: Screening,
     answer: Answer,
     incumbent: Scored,
     find: Callable[[str], Scored | None],
     stage: int,
-    evaluations: float,
+    affordable: Callable[[int], bool],
 ) -> ScoredAnswer:
     """Embeds an answer's proposals on their bases (see `place`) and scores them in one batch.
 
     Args:
-        objective: Embeds and scores.
+        language: Embeds the proposals.
+        screening: Scores them.
         answer: The mentor's answer.
         incumbent: The incumbent.
         find: Returns a candidate of the pool by id.
         stage: The current stage.
-        evaluations: Evaluations left; further proposals are refused as OVER_BUDGET.
+        affordable: Whether the budget allows scoring so many proposals; further ones are refused as
+            OVER_BUDGET.
     """
     refused: dict[str, ProposalOutcome] = {}
     embedded: dict[str, tuple[Proposal, Embedded]] = {}
@@ -221,23 +234,24 @@ def score_answer(
     for proposal in answer.proposals:
         name = proposal.proposal_id
         try:
-            item = place(objective, proposal, incumbent, find)
+            item = place(language, proposal, incumbent, find)
         except ProposalRejected as rejection:
             refused[name] = ProposalOutcome(name, rejection.status, detail=rejection.detail)
             continue
         key = item.parameters.cpu().contiguous().numpy().tobytes()
         if key in seen:
             refused[name] = _refusal(name, ProposalStatus.DUPLICATE, f"identical to {seen[key]}")
-        elif len(embedded) >= evaluations:
+        elif not affordable(len(embedded) + 1):
             refused[name] = _refusal(name, ProposalStatus.OVER_BUDGET, "no evaluations are left")
         else:
             seen[key] = name
             embedded[name] = (proposal, item)
     if not embedded:
-        return ScoredAnswer((), refused, 0)
+        return ScoredAnswer((), refused)
     stacked = torch.stack([item.parameters for _, item in embedded.values()])
-    scores = objective.score(stacked)
-    projected = objective.project(stacked)
+    screened = screening.score(stacked)
+    scores, rows = screened.scores, max(score.rows for score in screened.scores)
+    projected = language.project(stacked)
     entrants = []
     for i, (name, (proposal, item)) in enumerate(embedded.items()):
         if not math.isfinite(scores[i].loss):
@@ -245,22 +259,30 @@ def score_answer(
                 name, ProposalStatus.OUT_OF_BOUNDS, f"its selection loss is {scores[i].loss}"
             )
             continue
+        if not screened.whole[i]:
+            refused[name] = ProposalOutcome(
+                name,
+                ProposalStatus.NOT_CHOSEN,
+                scores[i],
+                detail=f"screened out after {scores[i].rows} of {rows} selection rows",
+            )
+            continue
         candidate = Candidate(
             candidate_id=name,
             source=CandidateSource.PROPOSAL,
             stage=stage,
             step=incumbent.candidate.step,
-            text=_text(objective, proposal, projected[i]),
+            text=_text(language, proposal, projected[i]),
             filled=item.filled,
             parents=_parents(proposal, incumbent),
             score=scores[i],
         )
         entrants.append(Scored(candidate, stacked[i]))
-    return ScoredAnswer(tuple(entrants), refused, len(embedded))
+    return ScoredAnswer(tuple(entrants), refused, screening.cost(len(embedded)))
 
 
 def first_proposal(
-    objective: Objective,
+    language: Language,
     answer: Answer,
     incumbent: Scored,
     find: Callable[[str], Scored | None],
@@ -276,7 +298,7 @@ def first_proposal(
             others[name] = _refusal(name, ProposalStatus.NOT_CHOSEN, "only the first is used")
             continue
         try:
-            item = place(objective, proposal, incumbent, find)
+            item = place(language, proposal, incumbent, find)
         except ProposalRejected as rejection:
             others[name] = _refusal(name, rejection.status, rejection.detail)
             continue
@@ -291,13 +313,13 @@ def first_proposal(
             score=Score(loss=math.nan),
         )
         first = Scored(candidate, item.parameters)
-    return ScoredAnswer((), others, 0, first)
+    return ScoredAnswer((), others, unscored=first)
 
 
-def _text(objective: Objective, proposal: Proposal, projected: Projected) -> str:
+def _text(language: Language, proposal: Proposal, projected: Projected) -> str:
     """Text of a proposal's candidate. A blend of vectors keeps the proposal's own words, because
     its nearest tokens are mostly the base's. A blend of numbers gives new numbers."""
-    mixed_numbers = proposal.weight != 1.0 and not objective.has_words
+    mixed_numbers = proposal.weight != 1.0 and not language.has_words
     return projected.text if mixed_numbers else proposal.text or projected.text
 
 

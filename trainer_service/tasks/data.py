@@ -6,7 +6,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
+
+
+class Split(StrEnum):
+    """A part of a task's rows."""
+
+    TRAIN = "train"
+    SELECTION = "selection"
+    TEST = "test"
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,11 @@ class TaskData:
     """Rows that the final result is scored on, once; may be empty."""
     dropped: int = 0
     """Rows left out because their text also occurs in another split, or earlier in the same one."""
+
+    def rows(self, split: Split) -> tuple[Row, ...]:
+        """The rows of a split."""
+        rows: tuple[Row, ...] = getattr(self, split.value)
+        return rows
 
     @cached_property
     def digest(self) -> str:

@@ -57,6 +57,12 @@ class TaskCard:
     """One-line description: what is classified, or which function is minimised."""
     labels: tuple[str, ...] = bounded((), max_length=1000)
     """Label words."""
+    proposal: str = bounded("", max_length=500)
+    """What a proposal is and how it acts, as a noun phrase that completes "the parameter is ...".
+    Empty: the mentor's default wording for text, or for numbers."""
+    place: str = bounded("", max_length=100)
+    """Where a text proposal is placed, for example ``in front of each class name``. Empty: the
+    mentor's default wording."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
 
-from mentorgrad.domain.spec import RunSpec
+from mentorgrad.domain.spec import Criterion, RunSpec
+from mentorgrad.errors import PreconditionFailed
 from mentorgrad.schema import bounded, figure, recorded
 
 
@@ -78,7 +80,35 @@ class Score:
     accuracy: float | None = figure(None)
     """Share of correctly classified rows; absent if the objective has no classes."""
     rows: int = 0
-    """Number of rows in the split."""
+    """Number of scored rows; less than the split if only a part of it was scored."""
+    macro_f1: float | None = figure(None)
+    """Unweighted mean over the classes of F1; absent if the rows have fewer than two classes."""
+    matthews: float | None = figure(None)
+    """Matthews correlation coefficient; absent if the rows have fewer than two classes."""
+
+
+def criterion(score: Score, by: Criterion) -> float:
+    """The figure of a score that selection minimises: the loss, or the negative of the others.
+
+    Raises:
+        PreconditionFailed: The score lacks the figure (reason CRITERION_UNDEFINED).
+    """
+    if by is Criterion.LOSS:
+        return score.loss
+    value: float | None = getattr(score, by.value)
+    if value is None:
+        raise PreconditionFailed(
+            f"{by.value} is undefined on the {score.rows} scored rows", reason="CRITERION_UNDEFINED"
+        )
+    return -value
+
+
+def preference(score: Score, by: Criterion) -> tuple[float, float]:
+    """Sort key by `criterion`, the best score first: in case of a tie the lower loss. A score whose
+    loss is not finite comes last."""
+    if not math.isfinite(score.loss):
+        return math.inf, math.inf
+    return criterion(score, by), score.loss
 
 
 @dataclass(frozen=True)
@@ -118,7 +148,8 @@ class Usage:
     probe_steps: int = 0
     """Gradient steps taken in races (included in `gradient_steps`)."""
     evaluations: int = 0
-    """Number of parameters scored on the whole selection split."""
+    """Number of parameters scored on the whole selection split; partial scores count by rows,
+    rounded up per answer."""
     mentor_calls: int = 0
     """Number of mentor requests."""
     usable_answers: int = 0
@@ -138,6 +169,13 @@ class Usage:
     `gradient_steps`)."""
     hint_steps: int = 0
     """Backward passes for gradient hints (included in `gradient_steps`)."""
+    forward_rows: int = 0
+    """Rows that passed through the tuned model: 1 per forward pass, 2 per forward-mode derivative,
+    3 per forward and backward pass. Includes the caches of texts, hints and exemplars; not the
+    baselines and the final test."""
+    exemplar_rows: int = 0
+    """Forward rows of the losses on train rows that the mentor is shown (included in
+    `forward_rows`)."""
 
 
 @dataclass(frozen=True)

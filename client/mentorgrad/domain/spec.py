@@ -85,6 +85,15 @@ class Policy(StrEnum):
     FIRST = "first"
 
 
+class Criterion(StrEnum):
+    """What ranks candidates on the selection split."""
+
+    LOSS = "loss"
+    ACCURACY = "accuracy"
+    MACRO_F1 = "macro_f1"
+    MATTHEWS = "matthews"
+
+
 class CaptureContent(StrEnum):
     """What is recorded and streamed of each snapshot."""
 
@@ -298,8 +307,9 @@ class Stages:
     count: int = bounded(4, ge=1, le=10_000)
     """Number of stages; the mentor is asked between consecutive stages."""
     steps: int = bounded(40, ge=0, le=1_000_000)
-    """Gradient steps per stage. The last stage continues until the budget of gradient steps is
-    spent. 0: the mentor is asked repeatedly without gradient steps between requests."""
+    """Gradient steps per stage. The last stage continues until the budget of gradient steps, or of
+    forward rows, is spent. 0: the mentor is asked repeatedly without gradient steps between
+    requests."""
     candidates: int = bounded(4, ge=1, le=64)
     """Number of snapshots per stage that become candidates; `stride` selects them."""
     first_steps: int | None = bounded(None, ge=0, le=1_000_000)
@@ -380,6 +390,12 @@ class Acceptance:
     probe_scores: int = bounded(1, ge=1, le=1_000)
     """Number of times each branch of a race is scored, evenly spaced, the last time at its end. The
     branch's lowest score counts, and the run continues from that point."""
+    screening_rounds: int = bounded(1, ge=1, le=16)
+    """Rounds of successive halving in which proposals are scored. 1: every proposal is scored on
+    the whole selection split. With r rounds, the first round scores all proposals on 1/2^(r-1) of
+    the rows; each later round doubles the rows for the better half, but for at least `finalists`
+    proposals. Only proposals that reach the last round are scored on the whole split and can be
+    chosen."""
 
 
 @dataclass(frozen=True)
@@ -401,6 +417,9 @@ class Budget:
     stages plus those of races and hints."""
     evaluations: int | None = bounded(None, ge=1, le=100_000_000)
     """Maximum number of evaluations on the selection split; absent: unlimited."""
+    forward_rows: int | None = bounded(None, ge=1, le=10**15)
+    """Maximum number of forward rows; absent: unlimited. A forward row is one row that passes once
+    through the tuned model; a forward-mode derivative counts 2, a forward and backward pass 3."""
 
 
 @dataclass(frozen=True)
@@ -432,3 +451,7 @@ class RunSpec:
     """Display name; need not be unique."""
     labels: Mapping[str, str] = bounded(factory=dict, max_length=64)
     """Free key-value labels for finding the run."""
+    criterion: Criterion = Criterion.LOSS
+    """What ranks candidates on the selection split: in restart decisions, races and for the result.
+    ``loss``: the lowest first. ``accuracy``, ``macro_f1`` and ``matthews``: the highest first, and
+    the lower loss first in case of a tie."""

@@ -60,14 +60,18 @@ PROPOSAL_STATUS_MALFORMED: ProposalStatus
 PROPOSAL_STATUS_OVER_BUDGET: ProposalStatus
 
 class TaskCard(_message.Message):
-    __slots__ = ("objective", "description", "labels")
+    __slots__ = ("objective", "description", "labels", "proposal", "place")
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     objective: str
     description: str
     labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, objective: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    proposal: str
+    place: str
+    def __init__(self, objective: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., proposal: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
 
 class Constraints(_message.Message):
     __slots__ = ("kind", "n_tokens", "max_words", "dimensions", "lower", "upper")

@@ -59,6 +59,14 @@ class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POLICY_BEST_OF: _ClassVar[Policy]
     POLICY_FIRST: _ClassVar[Policy]
 
+class Criterion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CRITERION_UNSPECIFIED: _ClassVar[Criterion]
+    CRITERION_LOSS: _ClassVar[Criterion]
+    CRITERION_ACCURACY: _ClassVar[Criterion]
+    CRITERION_MACRO_F1: _ClassVar[Criterion]
+    CRITERION_MATTHEWS: _ClassVar[Criterion]
+
 class CaptureContent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CAPTURE_CONTENT_UNSPECIFIED: _ClassVar[CaptureContent]
@@ -112,6 +120,11 @@ POLICY_ALWAYS: Policy
 POLICY_EXPLORE: Policy
 POLICY_BEST_OF: Policy
 POLICY_FIRST: Policy
+CRITERION_UNSPECIFIED: Criterion
+CRITERION_LOSS: Criterion
+CRITERION_ACCURACY: Criterion
+CRITERION_MACRO_F1: Criterion
+CRITERION_MATTHEWS: Criterion
 CAPTURE_CONTENT_UNSPECIFIED: CaptureContent
 CAPTURE_CONTENT_OFF: CaptureContent
 CAPTURE_CONTENT_TEXT: CaptureContent
@@ -310,7 +323,7 @@ class MentorChoice(_message.Message):
     def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ..., shuffled: bool = ..., hide_card: bool = ..., exemplars: _Optional[int] = ..., hint_tokens: _Optional[int] = ...) -> None: ...
 
 class Acceptance(_message.Message):
-    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments", "probe_scores")
+    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments", "probe_scores", "screening_rounds")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     FINALISTS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +331,7 @@ class Acceptance(_message.Message):
     BLEND_FIELD_NUMBER: _ClassVar[int]
     KEEP_MOMENTS_FIELD_NUMBER: _ClassVar[int]
     PROBE_SCORES_FIELD_NUMBER: _ClassVar[int]
+    SCREENING_ROUNDS_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     finalists: int
     probe_steps: int
@@ -325,7 +339,8 @@ class Acceptance(_message.Message):
     blend: float
     keep_moments: bool
     probe_scores: int
-    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ..., probe_scores: _Optional[int] = ...) -> None: ...
+    screening_rounds: int
+    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ..., probe_scores: _Optional[int] = ..., screening_rounds: _Optional[int] = ...) -> None: ...
 
 class Capture(_message.Message):
     __slots__ = ("content", "every")
@@ -336,12 +351,14 @@ class Capture(_message.Message):
     def __init__(self, content: _Optional[_Union[CaptureContent, str]] = ..., every: _Optional[int] = ...) -> None: ...
 
 class Budget(_message.Message):
-    __slots__ = ("gradient_steps", "evaluations")
+    __slots__ = ("gradient_steps", "evaluations", "forward_rows")
     GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
     gradient_steps: int
     evaluations: int
-    def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ...) -> None: ...
+    forward_rows: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., forward_rows: _Optional[int] = ...) -> None: ...
 
 class Objective(_message.Message):
     __slots__ = ("label_prompt", "function", "external", "prompt_tuning")
@@ -356,7 +373,7 @@ class Objective(_message.Message):
     def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
-    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels")
+    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -376,6 +393,7 @@ class RunSpec(_message.Message):
     CHECKPOINT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    CRITERION_FIELD_NUMBER: _ClassVar[int]
     objective: Objective
     task: Task
     optimizer: Optimizer
@@ -388,17 +406,22 @@ class RunSpec(_message.Message):
     checkpoint_interval: _duration_pb2.Duration
     name: str
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    criterion: Criterion
+    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., criterion: _Optional[_Union[Criterion, str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("loss", "accuracy", "rows")
+    __slots__ = ("loss", "accuracy", "rows", "macro_f1", "matthews")
     LOSS_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    MACRO_F1_FIELD_NUMBER: _ClassVar[int]
+    MATTHEWS_FIELD_NUMBER: _ClassVar[int]
     loss: float
     accuracy: float
     rows: int
-    def __init__(self, loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., rows: _Optional[int] = ...) -> None: ...
+    macro_f1: float
+    matthews: float
+    def __init__(self, loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., rows: _Optional[int] = ..., macro_f1: _Optional[float] = ..., matthews: _Optional[float] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("candidate_id", "source", "stage", "step", "text", "toward_text", "positions_changed", "projection_distance", "filled", "parents", "score")
@@ -427,7 +450,7 @@ class Candidate(_message.Message):
     def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps")
+    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps", "forward_rows", "exemplar_rows")
     GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -440,6 +463,8 @@ class Usage(_message.Message):
     TRAIN_TIME_FIELD_NUMBER: _ClassVar[int]
     LAG_STEPS_FIELD_NUMBER: _ClassVar[int]
     HINT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
+    EXEMPLAR_ROWS_FIELD_NUMBER: _ClassVar[int]
     gradient_steps: int
     probe_steps: int
     evaluations: int
@@ -452,7 +477,9 @@ class Usage(_message.Message):
     train_time: _duration_pb2.Duration
     lag_steps: int
     hint_steps: int
-    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ...) -> None: ...
+    forward_rows: int
+    exemplar_rows: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ..., forward_rows: _Optional[int] = ..., exemplar_rows: _Optional[int] = ...) -> None: ...
 
 class RunResult(_message.Message):
     __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage")

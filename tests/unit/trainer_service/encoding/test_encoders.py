@@ -43,10 +43,10 @@ def test_the_order_of_texts_is_kept_and_batches_do_not_matter() -> None:
 def test_input_embeddings_give_what_token_ids_give() -> None:
     """Positions and layer norm are applied by the model, once."""
     text = "where is my parcel"
-    ids = [encoder().start_id, *encoder().token_ids(text), encoder().end_id]
-    padded = torch.tensor([[*ids, encoder().pad_id, encoder().pad_id]])
+    ids = [encoder().tokens.start_id, *encoder().tokens.token_ids(text), encoder().tokens.end_id]
+    padded = torch.tensor([[*ids, encoder().tokens.pad_id, encoder().tokens.pad_id]])
     mask = torch.tensor([[1] * len(ids) + [0, 0]])
-    vector = encoder().encode_embeddings(encoder().word_embeddings[padded], mask)
+    vector = encoder().encode_embeddings(encoder().tokens.vectors[padded], mask)
     assert torch.allclose(vector, encoder().encode([text]), atol=1e-5)
 
 
@@ -56,11 +56,11 @@ def test_texts_longer_than_the_model_allows_are_cut() -> None:
 
 
 def test_nothing_of_the_encoder_is_trained() -> None:
-    embeddings = torch.randn(1, 4, encoder().width, requires_grad=True)
+    embeddings = torch.randn(1, 4, encoder().tokens.width, requires_grad=True)
     vector = encoder().encode_embeddings(embeddings, torch.ones(1, 4, dtype=torch.int64))
     vector.sum().backward()
     assert embeddings.grad is not None
-    assert encoder().word_embeddings.grad is None
+    assert encoder().tokens.vectors.grad is None
 
 
 def test_what_the_folder_says() -> None:

@@ -94,7 +94,7 @@ def test_a_zero_vector_is_near_to_something() -> None:
 
 @functools.cache
 def vocabulary(*, whole_words: bool = True) -> Vocabulary:
-    return Vocabulary.of(encoder(), whole_words=whole_words)
+    return Vocabulary.of(encoder().tokens, whole_words=whole_words)
 
 
 @functools.cache
@@ -108,7 +108,7 @@ def test_on_a_real_trajectory_most_of_the_table_is_left_alone(
 ) -> None:
     """Exact, and with far fewer products than a full search has."""
     trajectory = real_trajectory()
-    table = encoder().word_embeddings[vocabulary().ids]
+    table = encoder().tokens.vectors[vocabulary().ids]
     search = NearestRows(table, metric)
     expected, _ = brute_force(table, trajectory, metric)
 
@@ -149,34 +149,32 @@ def test_threads_may_share_it() -> None:
 
 def test_whole_words_go_to_text_and_back() -> None:
     assert len(vocabulary().ids) > 10_000
-    assert not encoder().special_ids.intersection(vocabulary().words)
+    assert not encoder().tokens.special_ids.intersection(vocabulary().words)
     assert all(word.isalpha() and len(word) > 1 for word in vocabulary().words.values())
     generator = torch.Generator().manual_seed(0)
-    projector = WordProjector(
-        encoder().word_embeddings, vocabulary(), Metric.COSINE, encoder().text_of
-    )
+    projector = WordProjector(encoder().tokens, vocabulary(), Metric.COSINE)
     for _ in range(20):
         choice = torch.randint(len(vocabulary().ids), (8,), generator=generator)
         ids = vocabulary().ids[choice].tolist()
-        assert encoder().token_ids(projector.text(ids)) == ids
+        assert encoder().tokens.token_ids(projector.text(ids)) == ids
 
 
 def test_pieces_of_words_take_part_on_request() -> None:
     pieces, words = vocabulary(whole_words=False), vocabulary()
     assert set(words.words) < set(pieces.words)
-    assert not encoder().special_ids.intersection(pieces.words)
-    projector = WordProjector(encoder().word_embeddings, pieces, Metric.L2, encoder().text_of)
-    ids = encoder().token_ids("unhelpfulness")
+    assert not encoder().tokens.special_ids.intersection(pieces.words)
+    projector = WordProjector(encoder().tokens, pieces, Metric.L2)
+    ids = encoder().tokens.token_ids("unhelpfulness")
     assert len(ids) > 1
-    assert projector.nearest(encoder().word_embeddings[ids].unsqueeze(0)).ids == [ids]
+    assert projector.nearest(encoder().tokens.vectors[ids].unsqueeze(0)).ids == [ids]
     assert projector.text(ids) == "unhelpfulness"
 
 
 def test_no_move_is_towards_the_word_itself() -> None:
-    projector = WordProjector(encoder().word_embeddings, vocabulary(), Metric.L2, encoder().text_of)
+    projector = WordProjector(encoder().tokens, vocabulary(), Metric.L2)
     ids = vocabulary().ids[[5, 600]].tolist()
-    start = encoder().word_embeddings[ids]
-    goal = encoder().word_embeddings[vocabulary().ids[700]]
+    start = encoder().tokens.vectors[ids]
+    goal = encoder().tokens.vectors[vocabulary().ids[700]]
     moved = start.clone()
     moved[1] += 3.0 * goal
     assert projector.toward(start, moved.unsqueeze(0)) == [[ids[0], int(vocabulary().ids[700])]]

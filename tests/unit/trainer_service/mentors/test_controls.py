@@ -16,14 +16,15 @@ from mentorgrad.domain.advice import (
     TokenHint,
 )
 from mentorgrad.domain.run import Candidate, Score
-from mentorgrad.domain.spec import CONTROLS, Function
+from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.errors import InvalidInput
+from tests.support.numerics import numbers
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.options import OPTIONS, options_schema, read_options
-from trainer_service.objectives.function import FunctionObjective
+from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.protocols import Scored
 
-OBJECTIVE = FunctionObjective(Function("rastrigin", 4), torch.device("cpu"))
+LANGUAGE = numbers(4)
 
 
 def scored(name: str, loss: float, text: str, point: list[float]) -> Scored:
@@ -39,7 +40,7 @@ POOL = [
 
 
 def ask(name: str, count: int = 6, seed: int = 1, **options: Any) -> tuple[Proposal, ...]:
-    control = build_control(name, OBJECTIVE, options)
+    control = build_control(name, LANGUAGE, options)
     request = ProposalRequest("s0", 0, "good", count, seed)
     answer = control.propose(request, POOL[1], POOL)
     assert answer.status is AnswerStatus.USABLE
@@ -50,11 +51,11 @@ def ask(name: str, count: int = 6, seed: int = 1, **options: Any) -> tuple[Propo
 def test_every_control_of_the_spec_is_built() -> None:
     assert set(OPTIONS) == set(CONTROLS)
     for name in CONTROLS:
-        assert build_control(name, OBJECTIVE).name == name
+        assert build_control(name, LANGUAGE).name == name
 
 
 def test_none_proposes_nothing_and_says_so() -> None:
-    control = build_control("none", OBJECTIVE)
+    control = build_control("none", LANGUAGE)
     answer = control.propose(ProposalRequest("s0"), POOL[0], POOL)
     assert (answer.status, answer.proposals) == (AnswerStatus.REFUSED, ())
 
@@ -62,11 +63,11 @@ def test_none_proposes_nothing_and_says_so() -> None:
 @pytest.mark.parametrize("name", [c for c in CONTROLS if c not in ("none", "hint_tokens")])
 def test_a_control_is_repeatable_by_seed_and_its_proposals_can_be_embedded(name: str) -> None:
     first, again, other = ask(name), ask(name), ask(name, seed=2)
-    points = [OBJECTIVE.embed(p, POOL[1].parameters).parameters for p in first]
+    points = [LANGUAGE.embed(p, POOL[1].parameters).parameters for p in first]
     assert [p.proposal_id for p in first] == [f"s0/p{i}" for i in range(1, 7)]
     for p, q in zip(points, again, strict=True):
-        assert torch.equal(p, OBJECTIVE.embed(q, POOL[1].parameters).parameters)
-    others = [OBJECTIVE.embed(p, POOL[1].parameters).parameters for p in other]
+        assert torch.equal(p, LANGUAGE.embed(q, POOL[1].parameters).parameters)
+    others = [LANGUAGE.embed(p, POOL[1].parameters).parameters for p in other]
     assert any(not torch.equal(p, q) for p, q in zip(points, others, strict=True))
 
 
@@ -88,9 +89,9 @@ def test_recombine_mixes_the_best_with_different_words() -> None:
     assert len({p.values for p in proposals}) > 5
 
 
-class Texts(FunctionObjective):
+class Texts(NumberLanguage):
     def __init__(self) -> None:
-        super().__init__(Function("levy", 2), torch.device("cpu"))
+        super().__init__(2, -10.0, 10.0, torch.device("cpu"))
         self.constraints = type(self.constraints)(kind=ProposalKind.TEXT)
 
     def random_proposal(self, generator: torch.Generator) -> Proposal:
@@ -173,7 +174,7 @@ def test_weights_are_gone_through_in_turn(name: str) -> None:
 
 def test_the_base_may_be_the_best_of_the_run() -> None:
     def propose(**options: Any) -> tuple[Proposal, ...]:
-        control = build_control("perturb", OBJECTIVE, options)
+        control = build_control("perturb", LANGUAGE, options)
         return control.propose(ProposalRequest("s0", count=50, seed=1), POOL[3], POOL).proposals
 
     assert {(p.base_id, p.parents) for p in propose(base="best")} == {("good", ("good",))}

@@ -9,20 +9,30 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from mentorgrad.domain.advice import Proposal
 from mentorgrad.domain.spec import Optimizer, PromptTuning, Readout, RunSpec
 from mentorgrad.errors import InvalidInput, Unsupported
 from tests.support import tiny_models
-from tests.support.numerics import CPU, tiny, tiny_encoder, tiny_task, tune
+from tests.support.numerics import (
+    CPU,
+    built_on,
+    prompt_tuning_on,
+    tiny,
+    tiny_encoder,
+    tiny_task,
+    tune,
+)
 from trainer_service import tensorfile
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.prompt_tuning import PromptTuningObjective
-from trainer_service.objectives.token_batches import TokenRows
+from trainer_service.objectives.prompt_tuning.problem import PromptTuningProblem
+from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
 from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.protocols import Objective
 from trainer_service.running.stop_control import Stop, StopKind
-from trainer_service.tasks.data import Row, TaskData
+from trainer_service.tasks.data import Row, TaskData, majority_share
 
 N = 3
 ROWS = tuple(Row(text, 0) for text in tiny_models.TEXTS[::7])
@@ -33,9 +43,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def batch_of(built: PromptTuningObjective, encoder: TextEncoder, rows: tuple[Row, ...]) -> Any:
-    (batch,) = TokenRows(rows, encoder, encoder.max_tokens - N).batches(10_000, N)
-    return batch
+def batch_of(encoder: TextEncoder, rows: tuple[Row, ...]) -> TokenBatch:
+    return TokenRows(rows, encoder, encoder.max_tokens - N).take(torch.arange(len(rows)))
+
+
+def logits(built: Objective, points: Tensor, batch: TokenBatch) -> Tensor:
+    assert isinstance(built.problem, PromptTuningProblem)
+    return built.problem.batch_logits(points, batch)
 
 
 # -- the model --------------------------------------------------------------------------------
@@ -46,23 +60,23 @@ def test_a_prompt_of_words_is_read_like_the_same_words_in_the_input(kind: str) -
     """Positions and the first layer norm are applied once, by the model itself, and `cls` stands
     behind the prompt."""
     built, encoder = tiny(kind), tiny_encoder(kind)
-    parameters = built.initial(generator())
-    (words,) = built.project(parameters[None])
-    batch = batch_of(built, encoder, ROWS)
+    parameters = built.language.initial(generator())
+    (words,) = built.language.project(parameters[None])
+    batch = batch_of(encoder, ROWS)
     ids = torch.cat([torch.tensor(words.ids).expand(len(ROWS), -1), batch.ids], dim=1)
     mask = torch.cat([torch.ones(len(ROWS), N, dtype=torch.int64), batch.mask], dim=1)
-    tensors, _ = tensorfile.load(built.artifacts(parameters)[ARTIFACT])
+    tensors, _ = tensorfile.load(built.export(parameters)[ARTIFACT])
     hidden = encoder.hidden(mask, input_ids=ids)[:, N]
     expected = hidden @ tensors["head.weight"].T + tensors["head.bias"]
     assert expected.std() > 1e-3
-    torch.testing.assert_close(built.logits(parameters[None], batch)[0], expected)
+    torch.testing.assert_close(logits(built, parameters[None], batch)[0], expected)
 
 
 def test_the_three_readouts_read_different_things() -> None:
     losses = set()
     for readout in Readout:
         built = tiny(readout=readout)
-        losses.add(built.score(built.initial(generator())[None])[0].loss)
+        losses.add(built.problem.score(built.language.initial(generator())[None])[0].loss)
     assert len(losses) == 3
 
 
@@ -70,23 +84,23 @@ def test_padding_changes_nothing() -> None:
     short, long = Row("good film", 0), Row(" ".join(tiny_models.WORDS[:20]), 1)
     for readout in Readout:
         built, encoder = tiny(readout=readout), tiny_encoder("bert")
-        parameters = built.initial(generator())[None]
-        alone = built.logits(parameters, batch_of(built, encoder, (short,)))
-        together = built.logits(parameters, batch_of(built, encoder, (short, long)))
+        parameters = built.language.initial(generator())[None]
+        alone = logits(built, parameters, batch_of(encoder, (short,)))
+        together = logits(built, parameters, batch_of(encoder, (short, long)))
         torch.testing.assert_close(together[:, :1], alone)
 
 
 def test_the_segments_of_a_pair_reach_the_model() -> None:
     encoder = tiny_encoder("bert")
     built = tiny()
-    parameters = built.initial(generator())[None]
-    pairs = batch_of(built, encoder, PAIRS)
+    parameters = built.language.initial(generator())[None]
+    pairs = batch_of(encoder, PAIRS)
     assert pairs.segments is not None
     assert pairs.segments.max() == 1
-    assert int(pairs.ids[0].eq(encoder.end_id).sum()) == 2
-    blind = type(pairs)(pairs.ids, pairs.mask, None, pairs.labels)
-    assert not torch.allclose(built.logits(parameters, pairs), built.logits(parameters, blind))
-    assert batch_of(built, tiny_encoder("roberta"), PAIRS).segments is None
+    assert int(pairs.ids[0].eq(encoder.tokens.end_id).sum()) == 2
+    blind = TokenBatch(pairs.ids, pairs.mask, None)
+    assert not torch.allclose(logits(built, parameters, pairs), logits(built, parameters, blind))
+    assert batch_of(tiny_encoder("roberta"), PAIRS).segments is None
 
 
 def test_long_texts_leave_room_for_the_prompt() -> None:
@@ -94,24 +108,26 @@ def test_long_texts_leave_room_for_the_prompt() -> None:
     task = TaskData("t", "d", ("a", "b"), (Row(words, 0), Row("rain", 1)), (Row(words, 0),), ())
     for limit, expected in ((1000, 40), (12, 12)):
         encoder = tiny_encoder("bert")
-        built = PromptTuningObjective(PromptTuning(n_tokens=N, max_length=limit), task, encoder)
-        assert built.score(built.initial(generator())[None])[0].rows == 1
+        built = prompt_tuning_on(task, encoder, n_tokens=N, max_length=limit)
+        assert built.problem.score(built.language.initial(generator())[None])[0].rows == 1
         cut = TokenRows(task.train, encoder, expected - N).take(torch.tensor([0]))
         assert cut.ids.shape == (1, expected - N)
-        assert int(cut.ids[0, -1]) == encoder.end_id
-        built.gradients(built.initial(generator())[None], torch.tensor([0]))
+        assert int(cut.ids[0, -1]) == encoder.tokens.end_id
+        built.problem.gradients(built.language.initial(generator())[None], torch.tensor([0]))
 
 
 def test_a_few_steps_learn_the_task() -> None:
     built = tiny(readout=Readout.MEAN)
     trajectory = torch.stack(tune(built, Optimizer(learning_rate=0.2, batch_size=16), 40, 0))
-    first, last = (built.score(trajectory[index : index + 1 or None])[0] for index in (0, -1))
+    first, last = (
+        built.problem.score(trajectory[index : index + 1 or None])[0] for index in (0, -1)
+    )
     assert last.loss < 0.8 * first.loss
-    majority = built.baseline().majority_accuracy
+    majority = majority_share(tiny_task().test)
     assert last.accuracy is not None
     assert majority is not None
     assert last.accuracy > majority + 0.1
-    assert built.baseline().zero_shot is None
+    assert built.problem.zero_shot() is None
 
 
 def test_a_scoring_can_be_stopped_between_its_batches() -> None:
@@ -123,10 +139,10 @@ def test_a_scoring_can_be_stopped_between_its_batches() -> None:
             raise Stop(StopKind.CANCEL)
 
     encoder = tiny_encoder("bert")
-    built = PromptTuningObjective(PromptTuning(n_tokens=N), tiny_task(), encoder, check)
-    many = built.initial(generator()).expand(200, -1, -1)
+    built = built_on(encoder, PromptTuning(n_tokens=N), tiny_task(), check)
+    many = built.language.initial(generator()).expand(200, -1, -1)
     with pytest.raises(Stop):
-        built.score(many)
+        built.problem.score(many)
     assert len(asked) == 2
 
 
@@ -138,7 +154,7 @@ def test_an_encoder_that_reads_many_texts_can_be_stopped(tmp_path: Path) -> None
     with pytest.raises(Stop):
         encoder.encode(["good film"])
     with pytest.raises(Stop):
-        PromptTuningObjective(PromptTuning(n_tokens=N), tiny_task(), encoder)
+        prompt_tuning_on(tiny_task(), encoder, n_tokens=N)
 
 
 # -- words ------------------------------------------------------------------------------------
@@ -146,23 +162,23 @@ def test_an_encoder_that_reads_many_texts_can_be_stopped(tmp_path: Path) -> None
 
 def test_words_of_a_byte_level_vocabulary_come_back() -> None:
     built = tiny("roberta", initial_text="good movie score")
-    start = built.initial(generator())
-    (words,) = built.project(start[None])
+    start = built.language.initial(generator())
+    (words,) = built.language.project(start[None])
     assert words.text == "good movie score"
-    drawn = built.random_proposal(generator(3))
-    embedded = built.embed(drawn, start)
-    assert built.project(embedded.parameters[None])[0].text == drawn.text
+    drawn = built.language.random_proposal(generator(3))
+    embedded = built.language.embed(drawn, start)
+    assert built.language.project(embedded.parameters[None])[0].text == drawn.text
     assert torch.equal(embedded.parameters[N:], start[N:])
 
 
 def test_a_short_proposal_keeps_the_incumbents_prompt_and_head() -> None:
     built = tiny()
     incumbent = torch.randn(built.shape, generator=generator())
-    embedded = built.embed(Proposal(text="good film"), incumbent)
+    embedded = built.language.embed(Proposal(text="good film"), incumbent)
     assert embedded.filled == (0, 1)
     assert torch.equal(embedded.parameters[2:], incumbent[2:])
-    assert built.project(embedded.parameters[None])[0].text.startswith("good film ")
-    drawn = built.random_parameters(generator(), incumbent)
+    assert built.language.project(embedded.parameters[None])[0].text.startswith("good film ")
+    drawn = built.language.random_parameters(generator(), incumbent)
     assert torch.equal(drawn[N:], incumbent[N:])
     assert not torch.equal(drawn[:N], incumbent[:N])
 
@@ -192,12 +208,12 @@ def test_peft_loads_the_adapter_with_equal_logits(
     base, folder = tiny_models.make(tmp_path / "base", kind), tmp_path / "run"
     folder.mkdir()
     encoder = TextEncoder(base, CPU)
-    built = PromptTuningObjective(PromptTuning(n_tokens=N, readout=readout), tiny_task(), encoder)
+    built = prompt_tuning_on(tiny_task(), encoder, n_tokens=N, readout=readout)
     parameters = torch.randn(built.shape, generator=generator())
-    for name, content in built.artifacts(parameters).items():
+    for name, content in built.export(parameters).items():
         (folder / name).write_bytes(content)
     tensors, metadata = tensorfile.load((folder / ARTIFACT).read_bytes())
-    batch = batch_of(built, encoder, rows)
+    batch = batch_of(encoder, rows)
     inputs = {"input_ids": batch.ids, "attention_mask": batch.mask}
     if batch.segments is not None:
         inputs["token_type_ids"] = batch.segments
@@ -217,13 +233,13 @@ def test_peft_loads_the_adapter_with_equal_logits(
         read = (found[:, N:] * weights).sum(1) / weights.sum(1)
     else:
         read = found[:, N if readout is Readout.CLS else 0]
-    expected = built.logits(parameters[None], batch)[0]
+    expected = logits(built, parameters[None], batch)[0]
     assert expected.std() > 1e-2
     torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_an_adapter_names_its_base_only_where_others_find_it() -> None:
-    from trainer_service.objectives.peft_export import CONFIG_FILE, PeftExport
+    from trainer_service.objectives.prompt_tuning.peft_export import CONFIG_FILE, PeftExport
 
     config = tiny_encoder("bert").config
     named = {}
@@ -263,7 +279,7 @@ def test_what_cannot_run_is_refused_early_and_by_the_worker_too(
     assert early.value.reason == reason
     if field != "encoder":
         with pytest.raises(InvalidInput) as late:
-            PromptTuningObjective(objective, tiny_task(), tiny_encoder("bert"))
+            built_on(tiny_encoder("bert"), objective, tiny_task())
         assert late.value.violations[0].field == f"spec.objective.prompt_tuning.{field}"
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mentorgrad.domain.run import Candidate, Score
-from mentorgrad.domain.spec import Acceptance, Policy
+from mentorgrad.domain.spec import Acceptance, Criterion, Policy
 from trainer_service.protocols import Scored
 from trainer_service.running.budget import RacePlan
 from trainer_service.running.restart_decision import Decision, Probed, decide
@@ -44,9 +44,10 @@ def choose(
     proposals: list[Scored] = PROPOSALS,
     plan: RacePlan = FULL,
     seed: int = 0,
+    by: Criterion = Criterion.LOSS,
 ) -> Decision:
     generator = torch.Generator().manual_seed(seed)
-    return decide(rule, INCUMBENT, words, proposals, plan, probe or Track(), generator)
+    return decide(rule, by, INCUMBENT, words, proposals, plan, probe or Track(), generator)
 
 
 def test_a_race_is_run_by_the_incumbent_and_the_best_scored() -> None:
@@ -103,7 +104,9 @@ def test_a_race_without_steps_compares_what_is_scored(loss: float, restarts: boo
     incumbent = scored("s0/step10", loss)
     generator = torch.Generator()
     plan = RacePlan(3, 0, "no steps")
-    decision = decide(Acceptance(), incumbent, None, PROPOSALS, plan, track, generator)
+    decision = decide(
+        Acceptance(), Criterion.LOSS, incumbent, None, PROPOSALS, plan, track, generator
+    )
     assert track.seen == []
     assert decision.restarted is restarts
     assert decision.chosen is (PROPOSALS[1] if restarts else incumbent)

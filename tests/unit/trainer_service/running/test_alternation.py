@@ -51,9 +51,10 @@ from mentorgrad.domain.spec import (
     Stages,
 )
 from run_store.memory_store import MemoryRunStore
+from tests.support.numerics import function
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
-from trainer_service.objectives.function import FunctionObjective
+from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Projected, Scored
 from trainer_service.running.execution import Parts, execute
@@ -198,9 +199,7 @@ def test_the_best_candidate_of_the_whole_run_is_returned() -> None:
     assert done.run.best_selection_loss == best.score.loss
     tensors = safetensors.numpy.load(done.store.read_artifact(done.run_id, ARTIFACT))
     (point,) = tensors.values()
-    score = FunctionObjective(Function("rastrigin", 2), torch.device("cpu")).score(
-        torch.from_numpy(point)[None]
-    )
+    score = function("rastrigin", 2).problem.score(torch.from_numpy(point)[None])
     assert score[0].loss == best.score.loss
 
 
@@ -401,8 +400,8 @@ def test_the_fallback_proposes_when_the_mentor_does_not() -> None:
 # -- words ------------------------------------------------------------------------------------
 
 
-class Worded(FunctionObjective):
-    """A function whose words are its coordinates in whole numbers."""
+class Worded(NumberLanguage):
+    """Points whose words are their coordinates in whole numbers."""
 
     has_words = True
 
@@ -418,8 +417,8 @@ class Worded(FunctionObjective):
 
 def test_every_text_is_scored_once_and_the_gap_can_be_told() -> None:
     def objective(spec: RunSpec, check: Any) -> Any:
-        assert isinstance(spec.objective, Function)
-        return Worded(spec.objective, torch.device("cpu"))
+        language = Worded(2, -5.12, 5.12, torch.device("cpu"))
+        return dataclasses.replace(function("rastrigin", 2), language=language)
 
     done = Done(SPEC, parts(objective=objective))
     assert done.run.state is RunState.SUCCEEDED

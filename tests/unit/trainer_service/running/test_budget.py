@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from datetime import timedelta
 
 import pytest
@@ -24,14 +23,28 @@ from mentorgrad.domain.spec import (
 )
 from run_store.memory_store import MemoryRunStore
 from trainer_service.composition import run_parts
+from trainer_service.costs import Cost, Prices, RowCosts
 from trainer_service.job import WorkerJob
-from trainer_service.running.budget import Ledger, budget_violations, new_ledger, stage_length
+from trainer_service.running.budget import (
+    UNLIMITED,
+    Ledger,
+    budget_violations,
+    new_ledger,
+    stage_length,
+)
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
 
 
 def ledger(steps: int | None = None, evaluations: int | None = None, reserve: int = 0) -> Ledger:
-    return Ledger(Budget(steps, evaluations), reserve)
+    return Ledger(Budget(steps, evaluations), PRICES, reserve)
+
+
+PRICES = Prices(RowCosts(), batch=32, selection_rows=100)
+
+
+def begin(spec: RunSpec, has_words: bool) -> Ledger:
+    return new_ledger(spec, has_words, PRICES)
 
 
 @given(
@@ -74,35 +87,33 @@ def test_a_race_without_steps_costs_nothing() -> None:
 def test_without_limits_everything_fits() -> None:
     plan = ledger().plan_race(3, 10)
     assert (plan.branches, plan.steps, plan.reason) == (4, 10, "")
-    assert ledger().steps_left == math.inf
+    assert ledger().steps_left == UNLIMITED
 
 
 def test_the_final_evaluations_are_kept_back() -> None:
-    book = new_ledger(RunSpec(budget=Budget(evaluations=20), stages=Stages(candidates=3)), True)
-    book.charge_evaluations(2)
+    book = begin(RunSpec(budget=Budget(evaluations=20), stages=Stages(candidates=3)), True)
+    book.charge_scores(2)
     assert book.evaluations_left() == 12
     assert book.evaluations_left(final=True) == 18
 
 
 def test_with_a_stride_the_last_snapshot_is_kept_back_for_too() -> None:
     stages = Stages(candidates=3, stride=2)
-    assert (
-        new_ledger(RunSpec(budget=Budget(evaluations=20), stages=stages), True).final_reserve == 8
-    )
+    assert begin(RunSpec(budget=Budget(evaluations=20), stages=stages), True).final_reserve == 8
 
 
 def test_the_last_stage_takes_what_is_left() -> None:
     spec = RunSpec(stages=Stages(count=3, steps=10), budget=Budget(gradient_steps=50))
-    book = new_ledger(spec, False)
-    book.charge_steps(20)
+    book = begin(spec, False)
+    book.charge(Cost(gradient_steps=20))
     assert (stage_length(spec, book, 1, 20), stage_length(spec, book, 2, 20)) == (10, 30)
-    book.charge_steps(25, probe=True)
+    book.charge(Cost(gradient_steps=25), probe_steps=25)
     assert stage_length(spec, book, 1, 20) == 5
 
 
 def test_without_a_budget_a_stage_that_went_on_takes_from_the_last_ones() -> None:
     spec = RunSpec(stages=Stages(count=3, steps=10))
-    book = new_ledger(spec, False)
+    book = begin(spec, False)
     lengths = [stage_length(spec, book, 1, step) for step in (10, 14, 23)]
     assert lengths == [10, 10, 7]
     assert stage_length(spec, book, 2, 27) == 3
@@ -110,12 +121,12 @@ def test_without_a_budget_a_stage_that_went_on_takes_from_the_last_ones() -> Non
 
 def test_the_first_stage_may_be_of_another_length() -> None:
     spec = RunSpec(stages=Stages(count=3, steps=10, first_steps=4))
-    book = new_ledger(spec, False)
+    book = begin(spec, False)
     assert spec.stages.total_steps == 24
     lengths = [stage_length(spec, book, stage, step) for stage, step in ((0, 0), (1, 4), (2, 14))]
     assert lengths == [4, 10, 10]
     limited = dataclasses.replace(spec, budget=Budget(gradient_steps=30))
-    assert stage_length(limited, new_ledger(limited, False), 0, 0) == 4
+    assert stage_length(limited, begin(limited, False), 0, 0) == 4
 
 
 @pytest.mark.parametrize(

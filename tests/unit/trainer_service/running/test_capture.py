@@ -9,10 +9,10 @@ import torch
 from mentorgrad.domain.advice import Batch, Wants
 from mentorgrad.domain.event import Segment
 from mentorgrad.domain.spec import Capture as Spec
-from mentorgrad.domain.spec import CaptureContent, Function
+from mentorgrad.domain.spec import CaptureContent
 from mentorgrad.errors import PreconditionFailed
-from tests.support.numerics import CPU, DEVICES
-from trainer_service.objectives.function import FunctionObjective
+from tests.support.numerics import CPU, DEVICES, function
+from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.protocols import Projected
 from trainer_service.running import capture
 from trainer_service.running.capture import TrajectoryCapture
@@ -34,7 +34,7 @@ class Watcher:
         self.batches.append(batch)
 
 
-class Words(FunctionObjective):
+class Words(NumberLanguage):
     """Numbers with tokens: each coordinate's is its integer part."""
 
     def project(self, parameters: torch.Tensor) -> list[Projected]:
@@ -54,7 +54,9 @@ class Rig:
         self.watcher = Watcher(wants)
         self.capture = TrajectoryCapture(
             spec or Spec(),
-            Words(Function("levy", 2), device),
+            dataclasses.replace(
+                function("levy", 2, device), language=Words(2, -10.0, 10.0, device)
+            ),
             self.segments.append,
             self.watcher,
             clock=self.clock,

@@ -22,7 +22,7 @@ from mentorgrad.domain.spec import (
     Stages,
     Task,
 )
-from tests.support.hinted import HintedPoints, HintReader
+from tests.support.hinted import HintedNumbers, HintReader, hinted_points
 from tests.unit.trainer_service.running.test_alternation import SPEC, Done, parts
 from tests.unit.trainer_service.running.test_overlapped import parts as overlapped_parts
 from trainer_service.composition import run_parts
@@ -35,19 +35,20 @@ BASE = dataclasses.replace(SPEC, mentor=MentorChoice("small", proposals=3))
 
 
 def executed(
-    spec: RunSpec = BASE, mentor: HintReader | None = None, objective: HintedPoints | None = None
-) -> tuple[Done, HintReader, HintedPoints]:
-    mentor, objective = mentor or HintReader(), objective or HintedPoints()
+    spec: RunSpec = BASE, mentor: HintReader | None = None
+) -> tuple[Done, HintReader, HintedNumbers]:
+    mentor = mentor or HintReader()
+    objective, language = hinted_points()
     how = parts(mentor=lambda run, built: mentor, objective=lambda *_: objective)
-    return Done(spec, how), mentor, objective
+    return Done(spec, how), mentor, language
 
 
 def test_a_mentor_that_wants_hints_gets_one_at_the_incumbent_with_every_question() -> None:
-    done, mentor, objective = executed()
+    done, mentor, language = executed()
     assert [len(request.hints) for request in mentor.requests] == [2, 2, 2]
     known = {c.candidate_id: c.text for c in done.candidates()}
     at = [known[request.incumbent_id] for request in mentor.requests]
-    assert [words.text for words in objective.project(torch.stack(objective.hinted_at))] == at
+    assert [words.text for words in language.project(torch.stack(language.hinted_at))] == at
     usage = done.run.usage
     assert usage.hint_steps == 3
     assert usage.gradient_steps == done.run.step + usage.probe_steps + 3
@@ -56,9 +57,9 @@ def test_a_mentor_that_wants_hints_gets_one_at_the_incumbent_with_every_question
 
 
 def test_a_mentor_that_wants_none_costs_none() -> None:
-    done, mentor, objective = executed(mentor=HintReader(wants=False))
+    done, mentor, language = executed(mentor=HintReader(wants=False))
     assert [request.hints for request in mentor.requests] == [()] * 3
-    assert objective.hinted_at == []
+    assert language.hinted_at == []
     assert done.run.usage.hint_steps == 0
 
 
@@ -73,7 +74,7 @@ def test_an_objective_without_tokens_gives_none() -> None:
 @pytest.mark.parametrize("lag", [None, 0, 4, 1000])
 def test_hints_are_paid_out_of_the_budget(steps: int, lag: int | None) -> None:
     spec = dataclasses.replace(BASE, budget=Budget(gradient_steps=steps))
-    mentor, objective = HintReader(), HintedPoints()
+    mentor, (objective, language) = HintReader(), hinted_points()
     if lag is not None:
         choice = dataclasses.replace(spec.mentor, mode=MentorMode.OVERLAPPED)
         spec = dataclasses.replace(spec, mentor=choice)
@@ -82,7 +83,7 @@ def test_hints_are_paid_out_of_the_budget(steps: int, lag: int | None) -> None:
     assert done.state is RunState.SUCCEEDED
     usage = done.run.usage
     assert usage.gradient_steps == steps
-    assert usage.hint_steps == len(objective.hinted_at)
+    assert usage.hint_steps == len(language.hinted_at)
     if lag in (None, 0):  # otherwise some are given up before the scripted answer is made
         assert usage.hint_steps == sum(bool(request.hints) for request in mentor.requests)
     assert done.run.step + usage.probe_steps + usage.hint_steps == steps

@@ -18,16 +18,16 @@ from mentorgrad.domain.run import Candidate, RunState, Score
 from mentorgrad.domain.spec import Acceptance, Function, MentorChoice, Optimizer, RunSpec, Stages
 from run_store.memory_store import MemoryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
-from tests.support.numerics import tiny
+from tests.support.numerics import prompt_tuning_on, tiny, tiny_encoder, tiny_task
 from tests.unit.trainer_service.running.test_alternation import SPEC, Done, Scripted, parts
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Scored
 from trainer_service.running.mentor_observations import (
     EXEMPLAR_CHARACTERS,
     MentorObservations,
-    balanced_rows,
 )
 from trainer_service.running.stop_control import StopKind
+from trainer_service.seeds import balanced_rows
 from trainer_service.tasks.data import Row
 
 WORDS = RunSpec(
@@ -89,7 +89,8 @@ def test_candidates_come_with_their_meaning_and_their_losses() -> None:
         np.testing.assert_allclose(shown, losses[request.incumbent_id], rtol=1e-4)
     shown_texts = {tuple(e.text for e in request.exemplars) for request in mentor.requests}
     assert len(shown_texts) == 1, "the same rows in the whole run"
-    texts = {row.joined for row in built.rows}
+    assert built.problem.task is not None
+    texts = {row.joined for row in built.problem.task.train}
     assert set(next(iter(shown_texts))) <= texts
 
 
@@ -138,9 +139,12 @@ def test_points_have_a_meaning_and_no_rows() -> None:
 
 
 def test_label_words_stay_hidden_where_the_card_is() -> None:
-    built = tiny()
-    built.rows = tuple(dataclasses.replace(row, text="x\0" * 400) for row in built.rows)
-    incumbent = Scored(Candidate("c", score=Score(1.0)), built.initial(torch.Generator()))
+    task = tiny_task()
+    rows = tuple(dataclasses.replace(row, text="x\0" * 400) for row in task.train)
+    built = prompt_tuning_on(
+        dataclasses.replace(task, train=rows), tiny_encoder("bert"), n_tokens=3
+    )
+    incumbent = Scored(Candidate("c", score=Score(1.0)), built.language.initial(torch.Generator()))
     for hidden, allowed in ((False, {"other", "worth"}), (True, {"class 1", "class 2"})):
         choice = MentorChoice("small", exemplars=4, hide_card=hidden)
         mentor = FallbackMentor("small", Reader(ALL))
@@ -159,8 +163,8 @@ def test_label_words_stay_hidden_where_the_card_is() -> None:
 @settings(deadline=None, max_examples=200)
 def test_rows_are_drawn_evenly_over_the_classes(labels: list[int], count: int, seed: int) -> None:
     rows = [Row(str(i), label) for i, label in enumerate(labels)]
-    chosen = balanced_rows(rows, count, seed)
-    assert chosen == balanced_rows(rows, count, seed)
+    chosen = balanced_rows(rows, count, seed, "exemplars")
+    assert chosen == balanced_rows(rows, count, seed, "exemplars")
     assert len(chosen) == len(set(chosen)) == min(count, len(rows))
     drawn, there = Counter(labels[i] for i in chosen), Counter(labels)
     for label, number in there.items():

@@ -45,10 +45,12 @@ from mentorgrad.domain.spec import (
     Stages,
 )
 from run_store.memory_store import MemoryRunStore
+from tests.support.numerics import function
 from trainer_service.composition import run_parts
+from trainer_service.costs import RowCosts
 from trainer_service.job import WorkerJob
-from trainer_service.objectives.function import FunctionObjective
-from trainer_service.protocols import Mentor, Scored
+from trainer_service.objectives.function.problem import FunctionProblem, rastrigin
+from trainer_service.protocols import Mentor, Objective, Scored
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import StopKind, StopRequest
 
@@ -234,19 +236,24 @@ def test_an_answer_that_comes_too_late_is_given_up_and_said_to_be() -> None:
     assert (usage.gradient_steps, usage.mentor_calls, usage.usable_answers) == (45, 1, 0)
 
 
-class Stopped(FunctionObjective):
+def of_problem(problem: FunctionProblem) -> Objective:
+    """Rastrigin's function, evaluated by a problem of the test's own."""
+    return dataclasses.replace(function("rastrigin", 2), problem=problem)
+
+
+class Stopped(FunctionProblem):
     """A scoring of the given number is cut short by a pause."""
 
     def __init__(self, stopper: StopRequest, scoring: int) -> None:
-        super().__init__(Function("rastrigin", 2), torch.device("cpu"))
+        super().__init__(rastrigin, 2, torch.device("cpu"), RowCosts())
         self._stopper, self._left = stopper, scoring
 
-    def score(self, parameters: torch.Tensor) -> list[Score]:
+    def score(self, points: torch.Tensor, rows: torch.Tensor | None = None) -> list[Score]:
         self._left -= 1
         if self._left == 0:
             self._stopper.request(StopKind.PAUSE)
             self._stopper.check()
-        return super().score(parameters)
+        return super().score(points, rows)
 
 
 @pytest.mark.parametrize(("first", "lag"), [(6, 6), (6, 1000), (1000, 1000)])
@@ -254,7 +261,7 @@ def test_a_stop_while_the_present_point_is_scored_loses_no_candidate(first: int,
     """The third scoring: of where the answer came, or of the run's end where none did."""
     whole = Done(SPEC, parts(Points(), lag))
     stopper = StopRequest()
-    how = parts(Points(), first, objective=lambda *_: Stopped(stopper, 3))
+    how = parts(Points(), first, objective=lambda *_: of_problem(Stopped(stopper, 3)))
     done = Done(SPEC, how, stopper)
     assert done.state is RunState.PAUSED
     done.store.transition(done.run_id, RunState.QUEUED)
@@ -303,20 +310,20 @@ def test_nothing_is_asked_when_the_answer_could_not_be_weighed() -> None:
 # -- with a thread that really waits ----------------------------------------------------------
 
 
-class Counted(FunctionObjective):
+class Counted(FunctionProblem):
     """Calls back before a gradient step, by its number."""
 
     def __init__(self, at_step: dict[int, Callable[[], None]]) -> None:
-        super().__init__(Function("rastrigin", 2), torch.device("cpu"))
+        super().__init__(rastrigin, 2, torch.device("cpu"), RowCosts())
         self._at_step = at_step
         self.steps = 0
 
     def gradients(
-        self, parameters: torch.Tensor, rows: torch.Tensor
+        self, points: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         self.steps += 1
         self._at_step.get(self.steps, lambda: None)()
-        return super().gradients(parameters, rows)
+        return super().gradients(points, rows)
 
 
 class Thinking(Points):
@@ -348,7 +355,7 @@ def test_steps_are_taken_while_the_mentor_thinks() -> None:
 
     spec = dataclasses.replace(SPEC, stages=Stages(count=2, steps=300, candidates=3))
     # A run that waited would never come to the step that lets the mentor answer.
-    done = Done(spec, parts(mentor, objective=lambda *_: Counted({310: answer})))
+    done = Done(spec, parts(mentor, objective=lambda *_: of_problem(Counted({310: answer}))))
     assert done.state is RunState.SUCCEEDED
     ((name, status, lag),) = done.received()
     assert (name, status) == ("s0", AnswerStatus.USABLE)
@@ -364,7 +371,7 @@ def test_steps_are_taken_while_the_mentor_thinks() -> None:
 def test_a_stop_does_not_wait_for_an_answer(kind: StopKind, state: RunState) -> None:
     mentor, stopper = Thinking(), StopRequest()
     counted = Counted({20: lambda: stopper.request(kind)})
-    done = Done(SPEC, parts(mentor, objective=lambda *_: counted), stopper)
+    done = Done(SPEC, parts(mentor, objective=lambda *_: of_problem(counted)), stopper)
     assert (done.state, counted.steps) == (state, 20)
     assert mentor.cancelled.is_set()
     assert done.received() == [], "an answer cut off by a stop is none"
@@ -379,7 +386,7 @@ def test_a_mentor_process_that_hangs_holds_nothing_up(
     def hang() -> None:
         process.signal(signal.SIGSTOP)
 
-    how = dataclasses.replace(run_parts(job), objective=lambda *_: Counted({10: hang}))
+    how = dataclasses.replace(run_parts(job), objective=lambda *_: of_problem(Counted({10: hang})))
     done = Done(SPEC, how)
     assert done.state is RunState.SUCCEEDED
     assert done.run.usage.gradient_steps >= 45

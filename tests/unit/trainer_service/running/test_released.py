@@ -54,10 +54,10 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_the_farthest_token_of_the_range_is_written_piece_by_piece() -> None:
     rule = Projection(Metric.FARTHEST_COSINE, False, 2000, 2999, pieces_apart=True)
     built = tickets(n_tokens=3, projection=rule)
-    point = built.random_parameters(generator(), built.initial(generator()))
-    (found,) = built.project(point[None])
+    point = built.language.random_parameters(generator(), built.language.initial(generator()))
+    (found,) = built.language.project(point[None])
     assert all(2000 <= token <= 2999 for token in found.ids)
-    table = encoder().word_embeddings[2000:3000]
+    table = encoder().tokens.vectors[2000:3000]
     cosines = torch.nn.functional.cosine_similarity(point[:, None], table[None], dim=-1)
     assert found.ids == tuple((cosines.argmin(-1) + 2000).tolist())
     assert found.distance == pytest.approx(float((1 - cosines.min(-1).values).mean()), abs=1e-5)
@@ -65,10 +65,10 @@ def test_the_farthest_token_of_the_range_is_written_piece_by_piece() -> None:
 
 
 def test_pieces_of_one_word_stay_apart() -> None:
-    pieces = encoder().token_ids("tokenization")
+    pieces = encoder().tokens.token_ids("tokenization")
     assert len(pieces) > 1
     whole, apart = (
-        tickets(projection=Projection(whole_words=False, pieces_apart=value))._text(pieces)
+        tickets(projection=Projection(whole_words=False, pieces_apart=value)).language._text(pieces)  # type: ignore[attr-defined]
         for value in (False, True)
     )
     assert whole == "tokenization"
@@ -78,9 +78,9 @@ def test_pieces_of_one_word_stay_apart() -> None:
 def test_a_range_without_tokens_is_refused() -> None:
     assert [v.field for v in violations(Projection(first_id=9, last_id=8))] == ["last_id"]
     with pytest.raises(InvalidInput, match="no token"):
-        Vocabulary.of(encoder(), whole_words=True, first_id=10**6)
-    kept = Vocabulary.of(encoder(), whole_words=True, first_id=3000, last_id=3500).ids
-    every = Vocabulary.of(encoder(), whole_words=True).ids
+        Vocabulary.of(encoder().tokens, whole_words=True, first_id=10**6)
+    kept = Vocabulary.of(encoder().tokens, whole_words=True, first_id=3000, last_id=3500).ids
+    every = Vocabulary.of(encoder().tokens, whole_words=True).ids
     assert kept.tolist() == [i for i in every.tolist() if 3000 <= i <= 3500]
 
 
@@ -93,12 +93,12 @@ def test_a_padded_proposal_fills_every_position(count: int) -> None:
     under = encoder()
     built = _tickets(Placement.PADDED)
     text = " ".join(["money"] * count)
-    incumbent = built.random_parameters(generator(), built.initial(generator()))
-    embedded = built.embed(Proposal(text=text), incumbent)
-    (money,), (a,) = under.token_ids("money"), under.token_ids("a")
-    expected = [under.start_id, *[money] * min(count, 7), *[a] * max(7 - count, 0)]
+    incumbent = built.language.random_parameters(generator(), built.language.initial(generator()))
+    embedded = built.language.embed(Proposal(text=text), incumbent)
+    (money,), (a,) = under.tokens.token_ids("money"), under.tokens.token_ids("a")
+    expected = [under.tokens.start_id, *[money] * min(count, 7), *[a] * max(7 - count, 0)]
     assert embedded.filled == tuple(range(8))
-    assert torch.equal(embedded.parameters, under.word_embeddings[expected])
+    assert torch.equal(embedded.parameters, under.tokens.vectors[expected])
 
 
 @functools.cache
@@ -111,32 +111,34 @@ def _tickets(placement: Placement) -> Objective:
 def test_a_last_or_repeated_proposal_stands_directly_before_the_label(count: int) -> None:
     under = encoder()
     text = " ".join(["money", "back", "now", "please", "and", "quickly", "today", "again"][:count])
-    ids = under.token_ids(text)
-    (stop,) = under.token_ids(".")
+    ids = under.tokens.token_ids(text)
+    (stop,) = under.tokens.token_ids(".")
     for placement, front in (
         (Placement.LAST, [stop] * (8 - count)),
         (Placement.REPEATED, (ids * 8)[-8:][: 8 - count]),
     ):
         built = _tickets(placement)
-        incumbent = built.random_parameters(generator(), built.initial(generator()))
-        embedded = built.embed(Proposal(text=text), incumbent)
+        incumbent = built.language.random_parameters(
+            generator(), built.language.initial(generator())
+        )
+        embedded = built.language.embed(Proposal(text=text), incumbent)
         assert embedded.filled == tuple(range(8))
-        assert torch.equal(embedded.parameters, under.word_embeddings[[*front, *ids]])
+        assert torch.equal(embedded.parameters, under.tokens.vectors[[*front, *ids]])
         with pytest.raises(ProposalRejected) as caught:
-            built.embed(Proposal(text="money " * 9), incumbent)
+            built.language.embed(Proposal(text="money " * 9), incumbent)
         assert caught.value.status is ProposalStatus.TOO_LONG
 
 
 def test_a_padded_proposal_keeps_the_head_and_an_empty_one_is_still_empty() -> None:
     built = tiny(projection=PADDED)
-    incumbent = built.initial(generator())
-    embedded = built.embed(Proposal(text="good"), incumbent)
+    incumbent = built.language.initial(generator())
+    embedded = built.language.embed(Proposal(text="good"), incumbent)
     assert embedded.filled == (0, 1, 2)
     assert torch.equal(embedded.parameters[3:], incumbent[3:])
-    start = tiny_encoder("bert").word_embeddings[tiny_encoder("bert").start_id]
+    start = tiny_encoder("bert").tokens.vectors[tiny_encoder("bert").tokens.start_id]
     assert torch.equal(embedded.parameters[0, : len(start)], start)
     with pytest.raises(ProposalRejected) as caught:
-        built.embed(Proposal(text=" "), incumbent)
+        built.language.embed(Proposal(text=" "), incumbent)
     assert caught.value.status is ProposalStatus.EMPTY
 
 

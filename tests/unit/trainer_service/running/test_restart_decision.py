@@ -9,11 +9,11 @@ import torch
 
 from mentorgrad.domain.run import Candidate, Score
 from mentorgrad.domain.spec import Acceptance, Budget, Function, Optimizer, RunSpec
-from trainer_service.objectives.function import FunctionObjective
-from trainer_service.optimizers.build import build_optimizer
+from tests.support.numerics import GivenGradient, function
 from trainer_service.optimizers.schedule import learning_rate
-from trainer_service.protocols import Scored
-from trainer_service.running.budget import Ledger
+from trainer_service.optimizers.table import build_optimizer
+from trainer_service.protocols import Objective, Scored
+from trainer_service.running.budget import Ledger, run_prices
 from trainer_service.running.loop_state import LoopState, Origin, Pool
 from trainer_service.running.restart_decision import Decision, RestartDecider
 from trainer_service.running.scoring import ScoredAnswer
@@ -29,21 +29,22 @@ SPEC = RunSpec(
 )
 
 
-def scored(built: FunctionObjective, name: str, *point: float) -> Scored:
+def scored(built: Objective, name: str, *point: float) -> Scored:
     parameters = torch.tensor(point)
-    (score,) = built.score(parameters[None])
+    (score,) = built.problem.score(parameters[None])
     return Scored(Candidate(name, score=score), parameters)
 
 
 def race(spec: RunSpec) -> tuple[Decision, Ledger, list[torch.Tensor], dict[str, torch.Tensor]]:
     """Decides between an incumbent and two proposals; with their starts, the live moments."""
-    built = FunctionObjective(FUNCTION, torch.device("cpu"))
+    built = function(FUNCTION.name, FUNCTION.dimensions)
     incumbent = scored(built, "s0/step9", 1.5, -0.5, 0.3)
     proposals = (scored(built, "p1", 0.5, 0.4, 0.1), scored(built, "p2", -0.5, 1.0, 1.5))
     live = build_optimizer(spec.optimizer)
     warmed = torch.zeros(3)
-    live.step(warmed, torch.tensor([1.0, -2.0, 0.5]), 0.01)
-    ledger = Ledger(spec.budget, 0)
+    live.step(warmed, GivenGradient(torch.tensor([1.0, -2.0, 0.5])), 0.01)
+    prices = run_prices(spec, built.problem.costs, None)
+    ledger = Ledger(spec.budget, prices)
     at = LoopState(
         ledger,
         incumbent.parameters.clone(),
@@ -53,9 +54,9 @@ def race(spec: RunSpec) -> tuple[Decision, Ledger, list[torch.Tensor], dict[str,
         incumbent_id="s0/step9",
     )
     deciding = RestartDecider(
-        spec, built, lambda: build_optimizer(spec.optimizer), live.state, StopRequest()
+        spec, built, lambda: build_optimizer(spec.optimizer), live.state, StopRequest(), prices
     )
-    decision = deciding.decide(at, ScoredAnswer(proposals, {}, 0), ledger)
+    decision = deciding.decide(at, ScoredAnswer(proposals, {}), ledger)
     blend = spec.acceptance.blend
     starts = [incumbent.parameters] + [
         torch.lerp(at.parameters, proposal.parameters, blend)
@@ -75,22 +76,22 @@ def test_each_branch_goes_as_if_it_were_alone(
     )
     spec = dataclasses.replace(SPEC, acceptance=rule)
     decision, ledger, starts, moments = race(spec)
-    built = FunctionObjective(FUNCTION, torch.device("cpu"))
+    built = function(FUNCTION.name, FUNCTION.dimensions)
     lows = []
     for index, start in enumerate(starts):
         point, optimizer = start.clone(), build_optimizer(spec.optimizer)
         optimizer.load(moments if keep_moments or index == 0 else {})
         losses = []
         for step in range(1, STEPS + 1):
-            _, (gradient,) = built.gradients(point[None], torch.zeros(1, dtype=torch.int64))
-            optimizer.step(point, gradient, learning_rate(spec.optimizer, step, 100))
+            _, (gradient,) = built.problem.gradients(point[None], torch.zeros(1, dtype=torch.int64))
+            optimizer.step(point, GivenGradient(gradient), learning_rate(spec.optimizer, step, 100))
             if step % (STEPS // scores) == 0:
-                losses.append(built.score(point[None])[0].loss)
+                losses.append(built.problem.score(point[None])[0].loss)
         lows.append(min(losses))
     assert [branch.loss_after for branch in decision.branches] == pytest.approx(lows, rel=1e-5)
     assert decision.probed is not None
     assert decision.probed.score.loss == pytest.approx(min(lows), rel=1e-5)
-    (again,) = built.score(decision.probed.parameters[None])
+    (again,) = built.problem.score(decision.probed.parameters[None])
     assert again.loss == decision.probed.score.loss
     assert ledger.usage.probe_steps == ledger.usage.gradient_steps == 3 * STEPS
     assert ledger.usage.evaluations == 3 * scores

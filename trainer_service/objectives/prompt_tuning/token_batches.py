@@ -1,4 +1,4 @@
-"""Labelled rows as padded token ids on the device, in batches."""
+"""Rows as padded token ids on the device, in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.classification import labels_of
 from trainer_service.tasks.data import Row
 
 
@@ -24,15 +23,13 @@ class TokenBatch:
     segments: Tensor | None
     """int64 [rows, tokens]: token types (0 first text, 1 second text); None for models without
     token types."""
-    labels: Tensor
-    """int64 [rows]."""
 
 
 class TokenRows:
     """The tokenised rows of one split.
 
     Args:
-        rows: Texts and labels.
+        rows: The rows.
         encoder: Supplies the tokenizer and the device.
         max_length: Maximum input length in tokens; longer texts are truncated.
     """
@@ -44,13 +41,11 @@ class TokenRows:
         ids, segments = encoder.input_rows(texts, pairs, max_length)
         sizes = [len(row) for row in ids]
         self._longest = max(sizes, default=0)
-        self._ids = self._padded(ids, encoder.pad_id, encoder.device)
+        self._ids = self._padded(ids, encoder.tokens.pad_id, encoder.device)
         self._segments = self._padded(segments, 0, encoder.device) if segments else None
         self._sizes = torch.tensor(sizes, device=encoder.device)
-        self._labels = labels_of(rows, encoder.device)
         self._positions = torch.arange(self._longest, device=encoder.device)
-        self._order = sorted(range(len(sizes)), key=lambda row: (sizes[row], row))
-        self._sorted_sizes = [sizes[row] for row in self._order]
+        self._lengths = sizes
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -70,22 +65,27 @@ class TokenRows:
         on_host = rows.device.type == "cpu"
         return self._batch(rows, int(self._sizes[rows].max()) if on_host else self._longest)
 
-    def batches(self, most_tokens: int, beside: int) -> Iterator[TokenBatch]:
-        """Yields all rows in batches of similar length; the batches depend on the rows alone.
+    def batches(self, rows: Tensor, most_tokens: int, beside: int) -> Iterator[tuple[Tensor, int]]:
+        """Divides rows into batches of similar length, which depend on the rows alone.
 
         Args:
+            rows: Row indices, int64 [n].
             most_tokens: Maximum tokens per batch, padding included.
             beside: Tokens that the caller adds to each row.
+
+        Yields:
+            int64 positions in `rows`, and the number of tokens of the longest of these rows.
         """
+        sizes = [self._lengths[row] for row in rows.tolist()]
+        order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
         begin = 0
-        while begin < len(self._order):
+        while begin < len(order):
             end = begin + 1
-            while end < len(self._order) and (
-                (end + 1 - begin) * (self._sorted_sizes[end] + beside) <= most_tokens
+            while end < len(order) and (
+                (end + 1 - begin) * (sizes[order[end]] + beside) <= most_tokens
             ):
                 end += 1
-            rows = torch.tensor(self._order[begin:end], device=self._ids.device)
-            yield self._batch(rows, self._sorted_sizes[end - 1])
+            yield torch.tensor(order[begin:end], device=rows.device), sizes[order[end - 1]]
             begin = end
 
     def _batch(self, rows: Tensor, longest: int) -> TokenBatch:
@@ -94,5 +94,4 @@ class TokenRows:
             ids=self._ids[rows, :longest].long(),
             mask=mask.long(),
             segments=None if self._segments is None else self._segments[rows, :longest].long(),
-            labels=self._labels[rows],
         )

@@ -1,0 +1,74 @@
+"""Tokens of a model: texts to token ids and back, and the vector of each token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+class TokenTable:
+    """The tokenizer and the word embeddings of a frozen model, whatever the model does with them.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        vectors: float32 [vocabulary, width]; frozen.
+    """
+
+    def __init__(self, tokenizer: Any, vectors: Tensor) -> None:
+        self._tokenizer = tokenizer
+        self.vectors = vectors
+        """float32 [vocabulary, width]; frozen."""
+        self.start_id: int = tokenizer.cls_token_id
+        self.end_id: int = tokenizer.sep_token_id
+        self.pad_id: int = tokenizer.pad_token_id or 0
+        self.special_ids = frozenset(tokenizer.all_special_ids)
+        self._plain = _plain_tokenizer(tokenizer)
+        # Byte-level vocabularies have different tokens for a word after a space and at the start
+        # of a text; a leading space gives every word of a prompt the same form.
+        spaced, bare = (
+            self._plain.encode(text, add_special_tokens=False).ids for text in (" word", "word")
+        )
+        self._lead = "" if spaced == bare else " "
+
+    @property
+    def width(self) -> int:
+        """Length of a token's vector."""
+        return self.vectors.shape[1]
+
+    def vocabulary(self) -> dict[str, int]:
+        """Maps tokens, in the tokenizer's spelling, to ids."""
+        return dict(self._tokenizer.get_vocab())
+
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens and without truncation."""
+        return self.many_token_ids([text])[0]
+
+    def many_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """`token_ids` for many texts at once."""
+        led = [self._lead + text.strip() for text in texts]
+        encoded = self._plain.encode_batch(led, add_special_tokens=False)
+        return [list(item.ids) for item in encoded]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Decodes token ids."""
+        return self.many_texts_of([ids])[0]
+
+    def many_texts_of(self, many: Sequence[Sequence[int]]) -> list[str]:
+        """`text_of` for many sequences at once."""
+        texts = self._plain.decode_batch([list(ids) for ids in many], skip_special_tokens=False)
+        return [str(text).strip() for text in texts]
+
+
+def _plain_tokenizer(tokenizer: Any) -> Any:
+    """A copy of the backend tokenizer without truncation and padding.
+
+    It avoids the wrapper's overhead, because a vocabulary takes tens of thousands of calls.
+    """
+    from tokenizers import Tokenizer
+
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    return plain

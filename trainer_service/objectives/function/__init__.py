@@ -1,0 +1,42 @@
+"""The objective ``function``: classic numeric test functions for optimisers.
+
+The parameter is the point itself. There is no data, and a projection is the point written as
+numbers. Restarts matter here: three of the four functions have many local minima.
+
+This module imports no torch; `problem` does.
+"""
+
+from __future__ import annotations
+
+from mentorgrad.domain.spec import Function
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.kinds import Check, ObjectiveKind
+from trainer_service.objectives.torch_free import FUNCTION_BOUNDS, LEAST_DIMENSIONS
+from trainer_service.tasks.data import TaskData
+
+
+def check(spec: Function, check: Check) -> None:
+    """Checks the function's name and the number of variables."""
+    if spec.name not in FUNCTION_BOUNDS:
+        known = ", ".join(FUNCTION_BOUNDS)
+        check.findings.add(f"{check.path}.name", f"must be one of: {known}")
+    least = LEAST_DIMENSIONS.get(spec.name, 1)
+    if spec.dimensions < least:
+        limit = f"must be at least {least} for {spec.name}"
+        check.findings.add(f"{check.path}.dimensions", limit)
+
+
+def costs(spec: Function, task: TaskData | None) -> RowCosts:
+    """An evaluation of the function counts 1."""
+    return RowCosts(per_row=0, per_pass=1)
+
+
+KIND = ObjectiveKind(
+    Function,
+    "trainer_service.objectives.function.problem:build",
+    costs,
+    check,
+    uses_task=False,
+    has_words=False,
+    forward_row="an evaluation of the function",
+)

@@ -1,0 +1,87 @@
+"""What the table of objectives knows of each; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.schema import snake_case
+from trainer_service.costs import RowCosts
+from trainer_service.tasks.data import TaskData
+
+
+class Findings:
+    """Collects violations, and the reason of the first one."""
+
+    def __init__(self) -> None:
+        self._violations: list[Violation] = []
+        self._reason: str | None = None
+
+    def add(self, path: str, description: str, reason: str | None = None) -> None:
+        """Adds a violation."""
+        self.extend([Violation(path, description)], reason)
+
+    def extend(
+        self, violations: Sequence[Violation] | Iterator[Violation], reason: str | None = None
+    ) -> None:
+        """Adds violations."""
+        found = list(violations)
+        if found and not self._violations:
+            self._reason = reason
+        self._violations.extend(found)
+
+    def settle(self) -> None:
+        """Raises `InvalidInput` if there are violations."""
+        if self._violations:
+            raise InvalidInput(violations=self._violations, reason=self._reason)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the check of a spec's objective works on. No weights are read."""
+
+    path: str
+    """Path of the objective's fields in the request."""
+    task: TaskData | None
+    """The run's rows; None for an objective without data, or if the task is invalid itself."""
+    model_roots: Sequence[Path] | None
+    """Folders that models named by a path must be in; None: any folder."""
+    findings: Findings
+    """Takes the violations."""
+
+
+@dataclass(frozen=True)
+class ObjectiveKind:
+    """An entry of the table of objectives."""
+
+    spec: type
+    """Its dataclass in `mentorgrad.domain.spec`, a member of the union `RunSpec.objective`."""
+    build: str
+    """``module:function``, imported in a worker: (objective's spec, `BuildInputs`) → `Objective`.
+    Raises `InvalidInput` with the fields' paths."""
+    costs: Callable[[Any, TaskData | None], RowCosts]
+    """(objective's spec, rows) → forward rows of its passes."""
+    check: Callable[[Any, Check], None] = lambda spec, check: None
+    """Adds a violation for each field that cannot be used. Raises `Unsupported` if a required
+    package is not installed."""
+    uses_task: bool = True
+    """Whether the run has labelled rows, as `spec.task` says."""
+    has_words: bool = True
+    """Whether a parameter's projection is a parameter of its own: see `Language.has_words`."""
+    has_gradients: bool = True
+    """Whether the loss is differentiable: see `Problem.has_gradients`."""
+    forward_row: str = "a row through the tuned model"
+    """What counts as a forward row, for the reference."""
+
+    @property
+    def name(self) -> str:
+        """Name in specs, for example ``label_prompt``."""
+        return snake_case(self.spec.__name__)
+
+    @property
+    def path(self) -> str:
+        """Path of its fields in a request."""
+        return f"spec.objective.{self.name}"

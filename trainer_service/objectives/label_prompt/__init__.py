@@ -1,0 +1,50 @@
+"""The objective ``label_prompt``: a soft prompt before each class name, with a frozen encoder.
+
+This module imports no torch; `problem` does.
+"""
+
+from __future__ import annotations
+
+from mentorgrad.domain.spec import LabelPrompt
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.model_files import embedding_width, max_positions
+from trainer_service.objectives.kinds import Check, ObjectiveKind
+from trainer_service.objectives.prompt_checks import check_encoder, check_initial_text, check_size
+from trainer_service.tasks.data import TaskData
+
+
+def check(spec: LabelPrompt, check: Check) -> None:
+    """Checks the encoder, the prompt's length and the initial text."""
+    folder, tokens = check_encoder(spec.encoder, check)
+    if folder is None or tokens is None:
+        return
+    limit, labels = max_positions(folder), check.task.labels if check.task else ()
+    longest = max(map(tokens.count, labels), default=1)
+    length = spec.n_tokens + longest + 2  # the start and end tokens
+    if length > limit:
+        check.findings.add(
+            f"{check.path}.n_tokens",
+            f"gives {length} tokens with the longest label; the encoder allows {limit}",
+            "PROMPT_TOO_LONG",
+        )
+    prompts = max(len(labels), 1) if spec.per_class else 1
+    check_size(prompts * spec.n_tokens * embedding_width(folder), check)
+    check_initial_text(spec, tokens, check)
+
+
+def costs(spec: LabelPrompt, task: TaskData | None) -> RowCosts:
+    """A pass encodes each class name once, and every text of train and selection once per run."""
+    if task is None:
+        return RowCosts()
+    return RowCosts(
+        per_row=0, per_pass=len(task.labels), setup=len(task.train) + len(task.selection)
+    )
+
+
+KIND = ObjectiveKind(
+    LabelPrompt,
+    "trainer_service.objectives.label_prompt.problem:build",
+    costs,
+    check,
+    forward_row="a class name or a text that is encoded",
+)

@@ -1,0 +1,187 @@
+"""A soft prompt before each class name, with a frozen encoder.
+
+A text is assigned to the class with the most similar embedding (CoOp, Zhou et al., IJCV 2022, with
+a text encoder on both sides). Texts are encoded once; a gradient step encodes only class names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.advice import TaskCard
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.errors import InvalidInput
+from trainer_service import tensorfile
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.build import BuildInputs
+from trainer_service.objectives.classification import ClassificationProblem, row_losses
+from trainer_service.objectives.label_prompt.result_cache import ResultCache
+from trainer_service.objectives.prompt_language import PromptLanguage
+from trainer_service.objectives.results import RowResults
+from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.protocols import Objective
+from trainer_service.tasks.data import Row, Split, TaskData
+
+_MAX_SEQUENCES = 1024
+"""Maximum class names per forward pass without gradients."""
+
+_MAX_DIFFERENTIATED = 256
+"""Maximum class names per pass with gradients, which keep activations in memory."""
+
+PATH = "spec.objective.label_prompt"
+"""Path of the objective's fields in a request."""
+
+
+class LabelPromptProblem(ClassificationProblem):
+    """Losses of a soft prompt of shape [tokens, width], or [classes, tokens, width].
+
+    Args:
+        spec: Length, temperature, and whether each class has its own prompt.
+        task: The sampled rows.
+        encoder: The frozen encoder; the prompt is kept on its device.
+        costs: Forward rows of a pass.
+        cache: Cache of text embeddings.
+
+    Raises:
+        InvalidInput: The prompt is too long for the encoder.
+    """
+
+    def __init__(
+        self,
+        spec: LabelPrompt,
+        task: TaskData,
+        encoder: TextEncoder,
+        costs: RowCosts,
+        cache: EmbeddingCache,
+    ) -> None:
+        super().__init__(task, encoder.device)
+        self._spec = spec
+        self._encoder = encoder
+        self.costs = costs
+        self._suffix, self._suffix_mask = self._label_suffix()
+        length = 1 + spec.n_tokens + self._suffix.shape[1]
+        if length > encoder.max_tokens:
+            raise InvalidInput.field(
+                f"{PATH}.n_tokens",
+                f"prompt and longest label take {length} tokens; the encoder allows "
+                f"{encoder.max_tokens}",
+                reason="PROMPT_TOO_LONG",
+            )
+        prompt = (spec.n_tokens, encoder.tokens.width)
+        self.shape = (len(task.labels), *prompt) if spec.per_class else prompt
+        self._texts = {split: self._embed_rows(task.rows(split), cache) for split in Split}
+        self._recent: ResultCache | None = None  # created when train rows are first scored
+
+    def _label_suffix(self) -> tuple[Tensor, Tensor]:
+        """Embeddings [classes, length, width] and mask of the label and end token."""
+        tokens = self._encoder.tokens
+        rows = [[*ids, tokens.end_id] for ids in tokens.many_token_ids(self.task.labels)]
+        length = max(map(len, rows))
+        ids = torch.tensor([row + [tokens.pad_id] * (length - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+        return tokens.vectors[ids.to(self.device)], mask.to(self.device)
+
+    def _embed_rows(self, rows: Sequence[Row], cache: EmbeddingCache) -> Tensor:
+        texts = [row.joined for row in rows]
+        return cache.get(texts, self._encoder.options, self._encoder.encode).to(self.device)
+
+    def _class_embeddings(self, points: Tensor) -> Tensor:
+        """Encodes [k, *shape] as class embeddings: unit vectors [k, classes, hidden size]."""
+        classes, tokens = len(self.task.labels), self._encoder.tokens
+        prompts = points if self._spec.per_class else points.unsqueeze(1)
+        count = len(prompts)
+        prompts = prompts.expand(count, classes, self._spec.n_tokens, tokens.width)
+        embeddings = torch.cat(
+            [
+                tokens.vectors[tokens.start_id].expand(count, classes, 1, tokens.width),
+                prompts,
+                self._suffix.expand(count, *self._suffix.shape),
+            ],
+            dim=2,
+        ).flatten(0, 1)
+        ones = self._suffix_mask.new_ones(classes, 1 + self._spec.n_tokens)
+        mask = torch.cat([ones, self._suffix_mask], dim=1).repeat(count, 1)
+        return self._encoder.encode_embeddings(embeddings, mask).view(count, classes, -1)
+
+    def _compared(self, texts: Tensor, classes: Tensor) -> Tensor:
+        """Logits [..., rows, classes] of texts [rows, d] and classes [..., classes, d]."""
+        return texts @ classes.transpose(-1, -2) / self._spec.temperature
+
+    def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """Logits [k, rows, classes]; see `ClassificationProblem`."""
+        return self._compared(self._texts[split][rows], self._class_embeddings(points))
+
+    def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """Re-uses class embeddings once a mentor is shown train rows, since it is shown the losses
+        of parameters that were scored just before."""
+        if split is Split.TRAIN:
+            self._recent = self._recent or ResultCache()
+        if self._recent is None:
+            return self.logits(points, split, rows)
+        classes = self._recent.get(points, self._class_embeddings)
+        return self._compared(self._texts[split][rows], classes)
+
+    def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """All rows in one batch: only class names are encoded."""
+        at_once = max(1, _MAX_SEQUENCES // len(self.task.labels))
+        yield torch.arange(len(rows), device=self.device), at_once
+
+    def points_at_once(self, rows: Tensor) -> int:
+        """See `Problem`."""
+        return _MAX_DIFFERENTIATED // len(self.task.labels)
+
+    @torch.no_grad()
+    def zero_shot(self) -> Score | None:
+        """Score of the bare label words on *test*."""
+        if not self.size(Split.TEST):
+            return None
+        classes = self._encoder.encode(self.task.labels).unsqueeze(0)
+        logits = self._compared(self._texts[Split.TEST], classes)
+        labels = self.labels[Split.TEST]
+        return RowResults(row_losses(logits, labels), logits.argmax(-1), labels).scores()[0]
+
+
+def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
+    """Loads the encoder and embeds the texts of the rows.
+
+    Raises:
+        InvalidInput: The encoder cannot be used, the prompt is too long for it, or `initial_text`
+            is invalid.
+    """
+    encoder, task = inputs.encoder(spec.encoder), inputs.rows
+    problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache)
+    language = PromptLanguage(spec, encoder.tokens, problem.shape, encoder.encode, PATH)
+
+    def export(parameters: Tensor) -> dict[str, bytes]:
+        """The prompt as safetensors, with metadata to rebuild the classifier."""
+        (words,) = language.project(parameters.unsqueeze(0))
+        metadata = {
+            "objective": "label_prompt",
+            "text": words.text,
+            "encoder": spec.encoder,
+            "encoder_sha256": encoder.digest,
+            "pooling": encoder.pooling,
+            "labels": json.dumps(list(task.labels), ensure_ascii=False),
+            "temperature": repr(spec.temperature),
+            "template": "[start] prompt label [end]",
+            "task": task.name,
+            "task_sha256": task.digest,
+        }
+        return {ARTIFACT: tensorfile.save({"prompt": parameters}, metadata)}
+
+    card = TaskCard(
+        objective="label_prompt",
+        description=task.description,
+        labels=task.labels,
+        proposal="a phrase that is put in front of each class name; a text belongs to the class "
+        "whose phrase and name together are nearest to it in meaning",
+        place="in front of each class name",
+    )
+    return Objective(problem, language, export, card)

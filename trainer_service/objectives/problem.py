@@ -1,0 +1,77 @@
+"""The problem of an objective: the losses of parameters on rows, from which all scores are made."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.run import Score
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.gradients import gradients_of
+from trainer_service.objectives.results import RowResults
+from trainer_service.tasks.data import Split, TaskData
+
+
+class Problem(ABC):
+    """Base of the problems. A subclass sets the attributes and implements `losses` and `results`.
+
+    Nothing here changes the parameters passed in, or charges the budget: the caller does. On a CPU
+    every method is deterministic given its inputs.
+    """
+
+    shape: tuple[int, ...]
+    """Shape of one parameter."""
+    device: torch.device
+    """Device of the parameters."""
+    costs: RowCosts
+    """Forward rows of a pass."""
+    task: TaskData | None = None
+    """The rows of the splits; None for an objective without data, which has one imaginary row."""
+    has_gradients = True
+    """Whether `losses` is differentiable."""
+
+    @abstractmethod
+    def losses(self, points: Tensor, rows: Tensor) -> Tensor:
+        """[k, *shape], int64 train row indices [batch] → the mean loss of each parameter on these
+        rows, float32 [k]; differentiable if `has_gradients`."""
+
+    @abstractmethod
+    def results(self, points: Tensor, split: Split, rows: Tensor | None = None) -> RowResults:
+        """[k, *shape] → losses and predictions on rows of a split, without gradients.
+
+        Args:
+            points: The parameters.
+            split: The split.
+            rows: int64 row indices [n]; None: the whole split.
+        """
+
+    def points_at_once(self, rows: Tensor) -> int:
+        """Maximum parameters per backward pass over these train rows, to limit memory."""
+        return 1024
+
+    def zero_shot(self) -> Score | None:
+        """The score on *test* without any tuning; None if there is none."""
+        return None
+
+    def size(self, split: Split) -> int:
+        """Number of rows of a split; 1 for an objective without data, 0 for its test split."""
+        if self.task is None:
+            return int(split is not Split.TEST)
+        return len(self.task.rows(split))
+
+    def gradients(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[k, *shape], int64 train row indices [batch] → losses float32 [k], and their gradients
+        [k, *shape]."""
+        return gradients_of(lambda part: self.losses(part, rows), points, self.points_at_once(rows))
+
+    def score(self, points: Tensor, rows: Tensor | None = None) -> list[Score]:
+        """[k, *shape] → k scores on the selection split, or on some of its rows."""
+        return self.results(points, Split.SELECTION, rows).scores()
+
+    def test(self, point: Tensor) -> Score | None:
+        """[*shape] → score on *test*; None without test rows."""
+        if not self.size(Split.TEST):
+            return None
+        return self.results(point.unsqueeze(0), Split.TEST).scores()[0]

@@ -1,0 +1,47 @@
+"""Checks that the objectives with a soft prompt and a text encoder share; no weights are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mentorgrad.domain.spec import LabelPrompt, PromptTuning
+from mentorgrad.errors import MentorgradError
+from mentorgrad.model_refs import resolve
+from run_store.invariants import MAX_SEGMENT_BYTES
+from trainer_service.encoding.model_files import TokenCounter, require_encoder
+from trainer_service.objectives.kinds import Check
+
+
+def check_encoder(reference: str, check: Check) -> tuple[Path, TokenCounter] | tuple[None, None]:
+    """The encoder's folder and tokenizer; (None, None) after adding a violation."""
+    try:
+        folder = resolve(reference, roots=check.model_roots)
+        require_encoder(folder)
+        return folder, TokenCounter(folder)
+    except MentorgradError as error:
+        check.findings.add(f"{check.path}.encoder", error.message, error.reason)
+        return None, None
+
+
+def check_size(numbers: int, check: Check) -> None:
+    """Checks that one snapshot fits a segment."""
+    if 4 * numbers > MAX_SEGMENT_BYTES:
+        check.findings.add(
+            f"{check.path}.n_tokens",
+            f"gives {4 * numbers} bytes of parameters; one snapshot may have at most "
+            f"{MAX_SEGMENT_BYTES}",
+            "PROMPT_TOO_LONG",
+        )
+
+
+def check_initial_text(
+    objective: LabelPrompt | PromptTuning, tokens: TokenCounter, check: Check
+) -> None:
+    """Checks that the initial text fits the prompt."""
+    count = tokens.count(objective.initial_text)
+    if count > objective.n_tokens:
+        check.findings.add(
+            f"{check.path}.initial_text",
+            f"has {count} tokens; at most {objective.n_tokens} (n_tokens) are allowed",
+            "PROMPT_TOO_LONG",
+        )

@@ -1,0 +1,228 @@
+"""A soft prompt before every input of a frozen encoder, and a linear head.
+
+The encoder's input is word embeddings: ``[prompt] [CLS] text [SEP]``. The encoder itself adds
+positions and applies its first layer norm. Dropout is off, so a loss depends on the parameters and
+the rows alone.
+
+A parameter is one tensor [n_tokens + classes + 1, width]: the prompt's rows, the head's weights
+(one row per class) and a last row with the biases. The width is that of the widest row; narrower
+rows are padded with zeros that are never read (docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mentorgrad.domain.advice import TaskCard
+from mentorgrad.domain.spec import PromptTuning, Readout
+from mentorgrad.errors import InvalidInput
+from trainer_service import tensorfile
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.build import BuildInputs
+from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.prompt_language import PromptLanguage
+from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
+from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
+from trainer_service.objectives.torch_free import ARTIFACT, LEAST_TEXT_TOKENS, prompt_tuning_length
+from trainer_service.protocols import Objective
+from trainer_service.tasks.data import Split, TaskData
+
+_HEAD_STD = 0.02
+"""Standard deviation of the head's initial weights, as in transformers."""
+
+_MOST_TOKENS = 16_384
+"""Maximum tokens (over candidates and rows) per forward pass without gradients."""
+
+_MOST_DIFFERENTIATED = 4_096
+"""Maximum tokens per pass with gradients, which keep activations in memory."""
+
+PATH = "spec.objective.prompt_tuning"
+"""Path of the objective's fields in a request."""
+
+
+class Pieces(NamedTuple):
+    """The parts of a parameter tensor [..., rows, width]."""
+
+    prompt: Tensor
+    """[..., n_tokens, word width]."""
+    weight: Tensor
+    """[..., classes, hidden size]."""
+    bias: Tensor
+    """[..., classes]."""
+
+
+class PromptTuningProblem(ClassificationProblem):
+    """Losses of a soft prompt and a linear classifier.
+
+    Args:
+        spec: Length, readout, maximum input length.
+        task: The sampled rows.
+        encoder: The frozen encoder; the parameters are kept on its device.
+        costs: Forward rows of a pass.
+        check: Called between batches when scoring; may raise to abort.
+
+    Raises:
+        InvalidInput: The prompt is too long for the encoder.
+    """
+
+    def __init__(
+        self,
+        spec: PromptTuning,
+        task: TaskData,
+        encoder: TextEncoder,
+        costs: RowCosts,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(task, encoder.device)
+        self._spec = spec
+        self._encoder = encoder
+        self.costs = costs
+        self._check = check
+        self._classes = len(task.labels)
+        width = max(encoder.tokens.width, encoder.hidden_size, self._classes)
+        self.shape = (spec.n_tokens + self._classes + 1, width)
+        self._rows = self._token_rows()
+
+    def _token_rows(self) -> dict[Split, TokenRows]:
+        longest = prompt_tuning_length(self._spec, self._encoder.max_tokens)
+        room = longest - self._spec.n_tokens
+        if room < LEAST_TEXT_TOKENS:
+            raise InvalidInput.field(
+                f"{PATH}.n_tokens",
+                f"leaves {room} of {longest} tokens for the text; the minimum is "
+                f"{LEAST_TEXT_TOKENS}",
+                reason="PROMPT_TOO_LONG",
+            )
+        rows = {split: TokenRows(self.task.rows(split), self._encoder, room) for split in Split}
+        if rows[Split.TRAIN].first_ids != {self._encoder.tokens.start_id}:
+            raise InvalidInput.field(
+                f"{PATH}.encoder",
+                "the encoder's inputs do not begin with its CLS token",
+                reason="MODEL_UNSUITABLE",
+            )
+        return rows
+
+    def pieces(self, parameters: Tensor) -> Pieces:
+        """Prompt, weights and biases of parameters [..., *shape]."""
+        size, scale = self._spec.n_tokens, self._spec.head_scale
+        return Pieces(
+            prompt=parameters[..., :size, : self._encoder.tokens.width],
+            weight=parameters[..., size:-1, : self._encoder.hidden_size] * scale,
+            bias=parameters[..., -1, : self._classes] * scale,
+        )
+
+    def batch_logits(self, parameters: Tensor, batch: TokenBatch) -> Tensor:
+        """Logits [k, rows, classes] of parameters [k, *shape]; differentiable."""
+        pieces = self.pieces(parameters)
+        count, rows = len(parameters), len(batch.ids)
+        words = self._encoder.tokens.vectors[batch.ids]
+        prompts = pieces.prompt.unsqueeze(1).expand(-1, rows, -1, -1)
+        inputs = {
+            "inputs_embeds": torch.cat([prompts, words.expand(count, -1, -1, -1)], dim=2).flatten(
+                0, 1
+            )
+        }
+        if batch.segments is not None:  # the prompt gets token type 0, as in PEFT
+            inputs["token_type_ids"] = self._behind_prompt(batch.segments, 0).repeat(count, 1)
+        mask = self._behind_prompt(batch.mask, 1).repeat(count, 1)
+        read = self._read(self._encoder.hidden(mask, **inputs), batch.mask.repeat(count, 1))
+        return torch.baddbmm(pieces.bias.unsqueeze(1), read.view(count, rows, -1), pieces.weight.mT)
+
+    def _behind_prompt(self, values: Tensor, fill: int) -> Tensor:
+        return functional.pad(values, (self._spec.n_tokens, 0), value=fill)
+
+    def _tokens(self, batch: TokenBatch) -> int:
+        """Tokens of a batch for one candidate, prompts included."""
+        return max(1, batch.ids.numel() + len(batch.ids) * self._spec.n_tokens)
+
+    def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Reads out [batch, hidden size] from [batch, prompt and text, hidden size]."""
+        if self._spec.readout is Readout.FIRST:
+            return hidden[:, 0]
+        if self._spec.readout is Readout.CLS:
+            return hidden[:, self._spec.n_tokens]
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden[:, self._spec.n_tokens :] * weights).sum(1) / weights.sum(1)
+
+    def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """Logits [k, rows, classes]; see `ClassificationProblem`."""
+        return self.batch_logits(points, self._rows[split].take(rows))
+
+    def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`logits`, interrupted by a request to stop."""
+        self._check()
+        return self.logits(points, split, rows)
+
+    def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """Rows of similar length, as many as `_MOST_TOKENS` allows."""
+        spent = self._spec.n_tokens
+        for where, longest in self._rows[split].batches(rows, _MOST_TOKENS, spent):
+            yield where, max(1, _MOST_TOKENS // (len(where) * (longest + spent)))
+
+    def points_at_once(self, rows: Tensor) -> int:
+        """See `Problem`."""
+        return _MOST_DIFFERENTIATED // self._tokens(self._rows[Split.TRAIN].take(rows))
+
+    def fill_head(self, parameters: Tensor, generator: torch.Generator) -> None:
+        """Draws a small head for new parameters [*shape], in place."""
+        hidden = self._encoder.hidden_size
+        head = torch.randn(self._classes, hidden, generator=generator)
+        weights = parameters[self._spec.n_tokens : -1, :hidden]
+        weights.copy_(head * _HEAD_STD / self._spec.head_scale)
+
+
+def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
+    """Loads the encoder and tokenises the texts of the rows.
+
+    Raises:
+        InvalidInput: The encoder cannot be used, the prompt is too long for it, or `initial_text`
+            is invalid.
+        Unsupported: peft is not installed.
+    """
+    encoder, task = inputs.encoder(spec.encoder), inputs.rows
+    adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
+    problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.abort)
+    language = PromptLanguage(
+        spec, encoder.tokens, problem.shape, encoder.encode, PATH, problem.fill_head
+    )
+
+    def export(parameters: Tensor) -> dict[str, bytes]:
+        """Prompt and head as safetensors with metadata to rebuild the classifier, and as a PEFT
+        adapter."""
+        (words,) = language.project(parameters.unsqueeze(0))
+        prompt, weight, bias = problem.pieces(parameters.detach())
+        metadata = {
+            "objective": "prompt_tuning",
+            "text": words.text,
+            "encoder": spec.encoder,
+            "encoder_sha256": encoder.digest,
+            "readout": spec.readout.value,
+            "max_length": str(spec.max_length),
+            "labels": json.dumps(list(task.labels), ensure_ascii=False),
+            "template": "prompt [start] text [end]",
+            "task": task.name,
+            "task_sha256": task.digest,
+            "adapter": adapter.task_type,
+        }
+        tensors = {"prompt": prompt, "head.weight": weight, "head.bias": bias}
+        return {
+            ARTIFACT: tensorfile.save(tensors, metadata),
+            **adapter.files(prompt, weight, bias),
+        }
+
+    card = TaskCard(
+        objective="prompt_tuning",
+        description=task.description,
+        labels=task.labels,
+        proposal="a phrase that is put in front of every text; a classifier with trained weights "
+        "reads the text behind it and names its class",
+        place="in front of every text",
+    )
+    return Objective(problem, language, export, card)

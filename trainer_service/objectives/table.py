@@ -1,0 +1,32 @@
+"""The objectives that a trainer executes. Validation, builds, GetTrainerInfo and the reference are
+made from this table. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mentorgrad.errors import InvalidInput
+from mentorgrad.schema import snake_case
+from trainer_service.objectives import function, label_prompt, prompt_tuning
+from trainer_service.objectives.kinds import ObjectiveKind
+from trainer_service.registry import Registry
+
+OBJECTIVES: Registry[ObjectiveKind] = Registry(label_prompt.KIND, prompt_tuning.KIND, function.KIND)
+"""By name."""
+
+
+def kind_of(objective: Any) -> ObjectiveKind:
+    """The entry of a spec's objective.
+
+    Raises:
+        InvalidInput: The trainer does not execute this objective, such as ``external``.
+    """
+    name = snake_case(type(objective).__name__)
+    if name not in OBJECTIVES:
+        raise InvalidInput.field(
+            f"spec.objective.{name}",
+            f"the trainer does not execute {name} runs; import the log that your program recorded, "
+            "or choose another objective",
+            reason="EXECUTED_ELSEWHERE",
+        )
+    return OBJECTIVES[name]

@@ -1,0 +1,124 @@
+"""Answers an optimizer's questions about one batch, and counts the forward rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mentorgrad.errors import PreconditionFailed
+from trainer_service.costs import FORWARD, FORWARD_BACKWARD, FORWARD_MODE
+from trainer_service.objectives.problem import Problem
+from trainer_service.optimizers.kinds import OptimizerKind
+
+
+class BatchOracle:
+    """The `Oracle` of one step.
+
+    Args:
+        problem: The losses.
+        rows: The step's batch: int64 train row indices.
+        generator: Returns a CPU generator at the beginning of the step's random stream.
+        passes: Forward rows per row of the batch that the step may take at most.
+        gradient: (point, loss, gradient) that the caller has computed together with those of other
+            branches; the optimizer's question for the gradient at this very tensor is answered with
+            it, and counted then.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rows: Tensor,
+        generator: Callable[[], torch.Generator],
+        passes: int,
+        gradient: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> None:
+        self._problem = problem
+        self._rows = rows
+        self._generator = generator
+        self._known = gradient
+        self._each = problem.costs.of(len(rows))
+        self._most = passes * self._each
+        self.forward_rows = 0
+        """Forward rows of the questions so far."""
+
+    def _count(self, passes: int) -> None:
+        if self.forward_rows + passes * self._each > self._most:
+            raise PreconditionFailed(
+                f"the optimizer's step asks for more than the {self._most} forward rows that its "
+                "entry in the table of optimizers declares",
+                reason="STEP_COST_EXCEEDED",
+            )
+        self.forward_rows += passes * self._each
+
+    def losses(self, points: Tensor) -> Tensor:
+        """See `Oracle`."""
+        self._count(FORWARD * len(points))
+        at_once = self._problem.points_at_once(self._rows)
+        with torch.no_grad():
+            parts = torch.split(points, max(1, at_once))
+            return torch.cat([self._problem.losses(part, self._rows) for part in parts])
+
+    @torch.enable_grad()
+    def gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Oracle`."""
+        self._require_gradients()
+        self._count(FORWARD_BACKWARD)
+        known, self._known = self._known, None
+        if known is not None and known[0] is point:
+            return known[1], known[2]
+        (loss,), (gradient,) = self._problem.gradients(point[None], self._rows)
+        return loss, gradient
+
+    @torch.enable_grad()
+    def derivative(self, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Oracle`."""
+        self._require_gradients()
+        self._count(FORWARD_MODE)
+        # The fused attention kernels have no forward mode.
+        with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+            make_dual: Any = forward_ad.make_dual
+            unpack_dual: Any = forward_ad.unpack_dual
+            dual = make_dual(point.detach()[None], direction.detach()[None])
+            loss, slope = unpack_dual(self._problem.losses(dual, self._rows))
+        return loss[0].detach(), slope[0].detach()
+
+    def generator(self) -> torch.Generator:
+        """See `Oracle`."""
+        return self._generator()
+
+    def _require_gradients(self) -> None:
+        if not self._problem.has_gradients:
+            raise PreconditionFailed(
+                "the optimizer asks for gradients, which this objective does not have",
+                reason="NO_GRADIENTS",
+            )
+
+
+def branch_oracles(
+    problem: Problem,
+    rows: Tensor,
+    generator: Callable[[], torch.Generator],
+    kind: OptimizerKind,
+    branches: Sequence[Tensor],
+) -> list[BatchOracle]:
+    """One oracle per branch of a race, for a step of each on the same batch.
+
+    Args:
+        problem: The losses.
+        rows: The step's batch.
+        generator: Returns a generator; all branches draw the same random numbers.
+        kind: The optimizer; gradients of a first-order one are computed together.
+        branches: The parameters [*shape] of each branch, which the steps will update.
+    """
+    if not kind.is_first_order:
+        return [BatchOracle(problem, rows, generator, kind.passes) for _ in branches]
+    losses, gradients = problem.gradients(torch.stack(list(branches)), rows)
+    return [
+        BatchOracle(problem, rows, generator, kind.passes, known)
+        for known in zip(branches, losses, gradients, strict=True)
+    ]
