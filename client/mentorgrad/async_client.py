@@ -203,14 +203,15 @@ class AsyncClient(ExperimentCalls):
                             return
                 if (await self.get_run(run_id)).state.is_final:
                     return  # the last event was not among `kinds`, or lies before `after_seq`
-                reconnect.ended_well()
+                pause: float | None = reconnect.ended_well()
             except (Closed, Untrusted):
                 raise
             except (StreamLost, Unavailable, DeadlineExceeded) as lost:
                 cause = lost.cause if isinstance(lost, StreamLost) else lost
-                if not reconnect.may_retry(cause):
+                pause = reconnect.failed(cause)
+                if pause is None:
                     raise _lost(self.target, run_id, seen, cause.message) from None
-            await asyncio.sleep(reconnect.pause())
+            await asyncio.sleep(pause)
 
     async def _follow(
         self, run_id: str, after_seq: int, kinds: Sequence[EventKind], view: View

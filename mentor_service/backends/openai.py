@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 import httpx
@@ -31,6 +32,7 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from mentorgrad.wire.reconnect import backoff
 
 log = structlog.get_logger(__name__)
 
@@ -237,18 +239,17 @@ class OpenAIBackend:
             task.exception()  # retrieved, or asyncio logs it as never retrieved
 
     async def _with_retries(self, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
-        for turn in range(_TRIES):
+        pauses = islice(backoff(_FIRST_PAUSE, _LONGEST_PAUSE), _TRIES - 1)
+        while True:
             try:
                 return await self._once("chat/completions", payload)
             except _Retry as retry:
-                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**turn) * random.uniform(0.5, 1.0)
-                pause = max(pause, retry.after or 0.0)
-                # A retry after the deadline is pointless: fail now.
-                if turn + 1 == _TRIES or time.monotonic() + pause >= deadline:
+                pause = max(next(pauses, math.inf), retry.after or 0.0)
+                # After the last attempt, or if the next would be after the deadline: fail now.
+                if time.monotonic() + pause >= deadline:
                     raise retry.error from None
                 log.info("llm_server_retry", reason=str(retry), pause=round(pause, 2))
                 await asyncio.sleep(pause)
-        raise AssertionError("the last turn returns or raises")
 
     async def _once(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,6 +20,7 @@ import structlog
 
 from mentorgrad.domain.event import Payload, RunEvent
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable
+from mentorgrad.wire.reconnect import backoff
 from run_store.protocols import Lease, RunWriter
 from trainer_service.running.stop_control import Stop, StopKind
 from trainer_service.running.write_buffer import Blob, Prune, WriteBatch, WriteBuffer
@@ -139,7 +140,8 @@ class Recorder:
             MentorgradError: Any error of `call` that is not retryable.
         """
         began = self._clock()
-        for pause in _pauses():
+        pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        while True:
             try:
                 return call()
             except MentorgradError as error:
@@ -150,8 +152,7 @@ class Recorder:
                     self.overdue = self._too_long(error)
                     raise Stop(StopKind.AWAY) from None
             check()
-            self._given_up.wait(pause)
-        raise AssertionError("the pauses have no end")
+            self._given_up.wait(next(pauses))
 
     def flush(self) -> None:
         """Waits until everything queued is stored, however long the store is unavailable.
@@ -244,7 +245,7 @@ class Recorder:
 
     def _store_patiently(self, batch: WriteBatch) -> None:
         began = self._since = self._clock()
-        for pause in _pauses():
+        for pause in backoff(FIRST_PAUSE, LONGEST_PAUSE):
             try:
                 self._store_batch(batch)
                 break
@@ -274,11 +275,3 @@ class Recorder:
         elif isinstance(batch, tuple):
             self._store.append(run_id, attempt, batch)
             self._stored(batch)
-
-
-def _pauses() -> Iterator[float]:
-    """Pauses between attempts in seconds, with exponential backoff, without end."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 2, LONGEST_PAUSE)

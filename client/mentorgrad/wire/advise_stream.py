@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -41,6 +40,7 @@ from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.connection import Connection
 from mentorgrad.wire.error_mapping import from_rpc_error
 from mentorgrad.wire.outbox import Item, Outbox
+from mentorgrad.wire.reconnect import backoff
 
 _WINDOW = 32
 """Maximum unacknowledged batches."""
@@ -165,7 +165,8 @@ class AdviseStream:
             self.outbox.settle_absent(self._patience.absent)
 
     async def _keep_open(self) -> None:
-        pause = self._patience.first_pause
+        first, longest = self._patience.first_pause, self._patience.longest_pause
+        pauses = backoff(first, longest)
         while True:
             began = time.monotonic()
             try:
@@ -173,10 +174,9 @@ class AdviseStream:
             except Exception as error:
                 self._lose(error)
             # Reset the backoff only after a stream that lasted.
-            if time.monotonic() - began > self._patience.longest_pause:
-                pause = self._patience.first_pause
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, self._patience.longest_pause)
+            if time.monotonic() - began > longest:
+                pauses = backoff(first, longest)
+            await asyncio.sleep(next(pauses))
 
     def _lose(self, error: Exception) -> None:
         """Records that the stream is lost, and why."""

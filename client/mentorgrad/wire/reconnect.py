@@ -1,8 +1,10 @@
-"""Backoff and patience for re-opening lost streams."""
+"""Backoff between attempts, and patience for re-opening lost streams."""
 
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable, Iterator
 
 from mentorgrad.errors import DeadlineExceeded, MentorgradError
 
@@ -10,7 +12,21 @@ _SETTLED_SECONDS = 5.0
 """A stream that lived this long was connected, even if it received no events."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Pauses between attempts, seconds: doubled from the first up to the longest."""
+"""Pauses between attempts to re-open a stream, seconds."""
+
+
+def backoff(
+    first: float, longest: float, draw: Callable[[float, float], float] = random.uniform
+) -> Iterator[float]:
+    """Pauses between attempts in seconds, without end: doubled from `first` up to `longest`.
+
+    Each is multiplied by `draw(0.5, 1.0)`, so that callers that failed together do not retry
+    together.
+    """
+    pause = first
+    while True:
+        yield pause * draw(0.5, 1.0)
+        pause = min(2 * pause, longest)
 
 
 class ReconnectTimer:
@@ -29,7 +45,7 @@ class ReconnectTimer:
         self._longest = longest
         self._lost_since: float | None = None
         self._opened: float | None = None
-        self._pause = _FIRST_PAUSE
+        self._pauses = backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self.is_reopening = False
 
     def opened(self) -> None:
@@ -39,27 +55,27 @@ class ReconnectTimer:
 
     def recovered(self) -> None:
         """Records that the stream is connected; resets patience and backoff."""
-        self._lost_since, self._pause = None, _FIRST_PAUSE
+        self._lost_since = None
+        self._pauses = backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
 
-    def ended_well(self) -> None:
-        """Records that the service ended the stream normally; resets patience, not backoff."""
+    def ended_well(self) -> float:
+        """Records that the service ended the stream normally; resets patience, not backoff.
+
+        Returns the pause before the next stream, seconds.
+        """
         self._lost_since = self._opened = None
+        return next(self._pauses)
 
-    def may_retry(self, cause: MentorgradError) -> bool:
-        """After a failed attempt: whether to try again."""
+    def failed(self, cause: MentorgradError) -> float | None:
+        """Records a failed attempt; returns the pause before the next, seconds; None: give up."""
         now = self._clock()
         lived = 0.0 if self._opened is None else now - self._opened
         self._opened = None
         if lived >= min(_SETTLED_SECONDS, self._longest):
             self.recovered()
+        pause = next(self._pauses)
         if isinstance(cause, DeadlineExceeded) and lived > 0.9 * self._longest:
-            return True  # its own deadline
+            return pause  # its own deadline
         if self._lost_since is None:
             self._lost_since = now
-        return now + self._pause <= self._lost_since + self._patience
-
-    def pause(self) -> float:
-        """Returns the pause before the next attempt, seconds; doubles it."""
-        pause = self._pause
-        self._pause = min(2 * pause, _LONGEST_PAUSE)
-        return pause
+        return pause if now + pause <= self._lost_since + self._patience else None
