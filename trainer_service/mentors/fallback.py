@@ -1,4 +1,4 @@
-"""Asks a mentor, and the spec's fallback if the mentor gives no usable answer."""
+"""Asks a mentor, times and traces its answers, and asks the spec's fallback if one is not usable."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mentorgrad.domain.advice import (
     Wants,
 )
 from mentorgrad.domain.event import MentorBack, MentorLost, ProposalsReceived
+from mentorgrad.wire import tracing
 from trainer_service.mentors.pending_requests import (
     LoggedRequest,
     PendingRequest,
@@ -23,6 +24,8 @@ from trainer_service.mentors.pending_requests import (
     ThreadedRequest,
 )
 from trainer_service.protocols import Mentor, Scored
+from trainer_service.running.telemetry import Telemetry
+from trainer_service.worker_metrics import AnswerMetrics
 
 _LOST = frozenset({AnswerStatus.UNAVAILABLE, AnswerStatus.TIMED_OUT, AnswerStatus.REFUSED})
 """Statuses that mean the mentor did not answer. `UNUSABLE` is not among them: it answered."""
@@ -53,15 +56,16 @@ class Consultation:
 
 
 class FallbackMentor:
-    """A mentor with a fallback.
+    """A mentor with a fallback. Must be created in the run's thread.
 
     Args:
-        name: The mentor's name, for the log.
+        name: The mentor's name in the spec, for the log, metrics and traces.
         mentor: The mentor to ask.
         fallback: Asked if the mentor's answer is not usable; None: no fallback.
         logged: The mentor's answers that are already in the run's log, by request id; these are
             re-used instead of asking again.
         ask: Sends a request without waiting for its answer.
+        telemetry: Counts the answers and the time spent waiting for them.
     """
 
     def __init__(
@@ -71,12 +75,15 @@ class FallbackMentor:
         fallback: Mentor | None = None,
         logged: Mapping[str, ProposalsReceived] | None = None,
         ask: SendRequest = ThreadedRequest,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.name = name
         self._mentor = mentor
         self._fallback = fallback
         self._logged = dict(logged or {})
         self._ask_apart = ask
+        self._telemetry = telemetry or Telemetry()
+        self._parent = tracing.current().parent
 
     @property
     def wants(self) -> Wants:
@@ -128,7 +135,7 @@ class FallbackMentor:
         known = self._logged.get(request.request_id)
         if known is not None:
             return LoggedRequest(known)
-        return self._ask_apart(self._mentor, request, incumbent, pool)
+        return self._ask_apart(self, request, incumbent, pool)
 
     def conclude(
         self,
@@ -151,6 +158,27 @@ class FallbackMentor:
         first = MentorReply(_numbered(answer, request, pool), False, timedelta(0))
         return self._settle(first, request, incumbent, pool, lost=lost)
 
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """Asks the mentor alone, within a trace span that its own spans belong to. See `Mentor`."""
+        began = time.monotonic()
+        facts: tracing.Attributes = {
+            "mentor": self.name,
+            "stage": request.stage,
+            "request_id": request.request_id,
+        }
+        with (
+            self._telemetry.waiting(),
+            tracing.span("ask", "client", self._parent, facts) as span,
+        ):
+            asked = replace(request, trace_parent=span.parent) if span.parent else request
+            answer = self._mentor.propose(asked, incumbent, pool)
+            span.note(status=answer.status.value, proposals=len(answer.proposals))
+        seconds = time.monotonic() - began
+        self._telemetry.answered(AnswerMetrics(self.name, answer.status.value, seconds))
+        return answer
+
     def _wait_for(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> MentorReply:
@@ -158,10 +186,7 @@ class FallbackMentor:
         if known is not None:
             waited = sum((record.duration for record in known.answer.records), timedelta(0))
             return MentorReply(known.answer, False, waited)
-        began = time.monotonic()
-        answer = self._mentor.propose(request, incumbent, pool)
-        waited = timedelta(seconds=time.monotonic() - began)
-        return MentorReply(_numbered(answer, request, pool), False, waited)
+        return _timed(self, request, incumbent, pool, is_fallback=False)
 
     def _settle(
         self,
@@ -184,11 +209,22 @@ class FallbackMentor:
             notice = MentorBack(self.name)
         if answer.status is AnswerStatus.USABLE or self._fallback is None:
             return Consultation((first,), notice, now_lost)
-        began = time.monotonic()
-        instead = self._fallback.propose(request, incumbent, pool)
-        waited = timedelta(seconds=time.monotonic() - began)
-        second = MentorReply(_numbered(instead, request, pool), True, waited)
+        second = _timed(self._fallback, request, incumbent, pool, is_fallback=True)
         return Consultation((first, second), notice, now_lost)
+
+
+def _timed(
+    mentor: Mentor,
+    request: ProposalRequest,
+    incumbent: Scored,
+    pool: Sequence[Scored],
+    *,
+    is_fallback: bool,
+) -> MentorReply:
+    began = time.monotonic()
+    answer = mentor.propose(request, incumbent, pool)
+    waited = timedelta(seconds=time.monotonic() - began)
+    return MentorReply(_numbered(answer, request, pool), is_fallback, waited)
 
 
 def _numbered(answer: Answer, request: ProposalRequest, pool: Sequence[Scored]) -> Answer:

@@ -165,14 +165,16 @@ def _run(
         recorder.put(Resumed(seq, run.reason))
     mentor = FallbackMentor(
         spec.mentor.name,
-        telemetry.watch(spec.mentor.name, parts.mentor(run, objective)),
+        parts.mentor(run, objective),
         parts.fallback(spec.mentor.fallback, objective),
         logged,
         parts.ask,
+        telemetry,
     )
     opened.callback(mentor.close)
     control.on_stop(mentor.cancel)
-    _await_session(mentor, control)
+    with telemetry.waiting():
+        _await_session(mentor, control)
     checkpoints = CheckpointWriter(recorder, lease.attempt, known)
     alternation = Alternation(
         spec,

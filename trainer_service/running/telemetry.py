@@ -1,7 +1,7 @@
 """Metrics and trace spans of a run.
 
-Both are derived from the stored events and from the calls of the mentor, so the run's own code
-contains neither.
+Both are derived from the stored events and from the calls of the mentor
+(`trainer_service.mentors.fallback`), so the rest of the run's code contains neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mentorgrad.domain.advice import Answer, Batch, Outcomes, ProposalRequest, Wants
 from mentorgrad.domain.event import (
     CandidatesScored,
     Finished,
@@ -28,7 +27,6 @@ from mentorgrad.domain.event import (
 from mentorgrad.domain.run import Usage
 from mentorgrad.wire import tracing
 from mentorgrad.wire.tracing import Span
-from trainer_service.protocols import Mentor, Scored
 from trainer_service.worker_metrics import SECONDS, AnswerMetrics, WorkerMetrics
 
 _COUNTED = (
@@ -102,15 +100,6 @@ class Telemetry:
             with self._lock:
                 self._settle_idle(self._clock())
                 self._idle_since = None
-
-    def watch(self, name: str, mentor: Mentor) -> WatchedMentor:
-        """Wraps a mentor so that its answers are timed and traced.
-
-        Args:
-            name: The mentor's name in the spec.
-            mentor: The mentor.
-        """
-        return WatchedMentor(name, mentor, self)
 
     def answered(self, figure: AnswerMetrics) -> None:
         """Counts an answer, or a failed request."""
@@ -197,66 +186,6 @@ class StageSpans:
         span, self._open, self._is_deciding = self._open, None, False
         if span is not None:
             span.end(event.time)
-
-
-class WatchedMentor:
-    """Times a mentor's answers and adds the trace context to its requests.
-
-    Satisfies `trainer_service.protocols.Mentor`.
-    """
-
-    def __init__(self, name: str, mentor: Mentor, telemetry: Telemetry) -> None:
-        self._name = name
-        self._mentor = mentor
-        self._telemetry = telemetry
-        self._parent = tracing.current().parent
-
-    @property
-    def wants(self) -> Wants:
-        """See `Mentor`."""
-        return self._mentor.wants
-
-    def wait_open(self, timeout: float) -> bool:
-        """See `Mentor`."""
-        with self._telemetry.waiting():
-            return self._mentor.wait_open(timeout)
-
-    def observe(self, batch: Batch) -> None:
-        """See `Mentor`."""
-        self._mentor.observe(batch)
-
-    def propose(
-        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Answer:
-        """See `Mentor`."""
-        began = time.monotonic()
-        facts: tracing.Attributes = {
-            "mentor": self._name,
-            "stage": request.stage,
-            "request_id": request.request_id,
-        }
-        with (
-            self._telemetry.waiting(),
-            tracing.span("ask", "client", self._parent, facts) as span,
-        ):
-            asked = replace(request, trace_parent=span.parent) if span.parent else request
-            answer = self._mentor.propose(asked, incumbent, pool)
-            span.note(status=answer.status.value, proposals=len(answer.proposals))
-        seconds = time.monotonic() - began
-        self._telemetry.answered(AnswerMetrics(self._name, answer.status.value, seconds))
-        return answer
-
-    def report(self, outcomes: Outcomes) -> None:
-        """See `Mentor`."""
-        self._mentor.report(outcomes)
-
-    def cancel(self) -> None:
-        """See `Mentor`."""
-        self._mentor.cancel()
-
-    def close(self) -> None:
-        """See `Mentor`."""
-        self._mentor.close()
 
 
 class Reporter:

@@ -20,6 +20,7 @@ from mentorgrad.domain.event import MentorBack, MentorLost, ProposalsReceived
 from mentorgrad.domain.run import Candidate
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Scored
+from trainer_service.running.telemetry import Telemetry
 
 INCUMBENT = Scored(Candidate("s1/step4"), torch.zeros(1))
 REQUEST = ProposalRequest("s1", stage=1, count=2)
@@ -143,3 +144,17 @@ def test_usable_without_proposals_is_not_usable() -> None:
         FallbackMentor("m", Scripted(empty)).consult(REQUEST, INCUMBENT, [], lost=False).replies
     )
     assert reply.answer.status is AnswerStatus.UNUSABLE
+
+
+def test_answers_of_the_mentor_are_counted_and_those_of_the_fallback_are_not() -> None:
+    telemetry = Telemetry()
+    mentor = FallbackMentor(
+        "small",
+        Scripted(bad(AnswerStatus.TIMED_OUT), GOOD),
+        Scripted(GOOD),
+        telemetry=telemetry,
+    )
+    mentor.consult(REQUEST, INCUMBENT, [], lost=False)
+    assert mentor.ask(REQUEST, INCUMBENT, []).answer() is GOOD  # in a thread of its own
+    counted = [(figure.mentor, figure.status) for figure in telemetry.report().answers]
+    assert counted == [("small", "timed_out"), ("small", "usable")]

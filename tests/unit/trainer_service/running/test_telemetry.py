@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalRequest
 from mentorgrad.domain.event import (
     CandidatesScored,
     Finished,
@@ -105,23 +102,6 @@ def test_idle_is_what_the_runs_thread_waits(telemetry: Telemetry, clock: Clock) 
     thread.start()
     thread.join()
     assert telemetry.report().idle == 0.0
-
-
-def test_a_watched_mentor_answers_as_it_would_and_is_timed(telemetry: Telemetry) -> None:
-    answer = Answer("s0", AnswerStatus.TIMED_OUT)
-    asked: list[Any] = []
-
-    def propose(*arguments: Any) -> Answer:
-        asked.append(arguments)
-        return answer
-
-    mentor: Any = SimpleNamespace(propose=propose)
-    request, incumbent = ProposalRequest("s0"), object()
-    watched = telemetry.watch("small", mentor)
-    assert watched.propose(request, incumbent, ()) is answer  # type: ignore[arg-type]
-    assert asked == [(request, incumbent, ())]
-    (figure,) = telemetry.report().answers
-    assert (figure.mentor, figure.status) == ("small", "timed_out")
 
 
 def test_a_report_survives_its_line() -> None:
