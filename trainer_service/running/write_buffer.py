@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mentorgrad.domain.event import RunEvent, Segment
-from mentorgrad.wire import codec
+from mentorgrad.domain.event import CandidatesScored, ProposalsReceived, RunEvent, Segment
 
-_SNAPSHOT_BYTES = 256
-"""Approximate bytes of a snapshot without its text."""
+_ITEM_BYTES = 512
+"""Approximate bytes of an event without its items, and of an item without its texts and numbers."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,23 @@ _Job = RunEvent | Blob | Prune | threading.Event
 
 
 def size_of(job: _Job) -> int:
-    """Approximate bytes of a pending job."""
+    """Approximate bytes of a pending job, from sizes that need no encoding."""
     if isinstance(job, Blob):
         return len(job.data)
     if not isinstance(job, RunEvent):
         return 0
-    if isinstance(job.payload, Segment):
-        parameters = job.payload.parameters
-        words = sum(_SNAPSHOT_BYTES + len(snapshot.text) for snapshot in job.payload.snapshots)
-        return words + (parameters.nbytes if parameters is not None else 0)
-    return len(codec.encode_event(job))
+    payload, items = job.payload, []
+    if isinstance(payload, Segment):
+        parameters = payload.parameters
+        items = [len(snapshot.text) for snapshot in payload.snapshots]
+        items.append(parameters.nbytes if parameters is not None else 0)
+    elif isinstance(payload, CandidatesScored):
+        items = [len(item.text) + len(item.toward_text) for item in payload.candidates]
+    elif isinstance(payload, ProposalsReceived):
+        answer = payload.answer
+        items = [len(p.text) + len(p.rationale) + 8 * len(p.values) for p in answer.proposals]
+        items += [len(r.question) + sum(map(len, r.raw_replies)) for r in answer.records]
+    return _ITEM_BYTES * (1 + len(items)) + sum(items)
 
 
 class WriteBuffer:
