@@ -1,4 +1,4 @@
-"""Asks a mentor, times and traces its answers, and asks the spec's fallback if one is not usable."""
+"""Asks a mentor, times and traces it, and asks the spec's fallback if its answer is not usable."""
 
 from __future__ import annotations
 

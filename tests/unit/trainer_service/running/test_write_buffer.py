@@ -34,7 +34,7 @@ PAYLOADS: list[Payload] = [
         0,
         Answer(
             "s0",
-            proposals=(*[Proposal(str(i), WORDS) for i in range(16)], Proposal(values=(1.0,) * 999)),
+            proposals=(Proposal(text=WORDS), Proposal(values=(1.0,) * 999)),
             records=(AnswerRecord("m", question=WORDS * 99, raw_replies=(WORDS, WORDS)),),
         ),
     ),
