@@ -203,14 +203,15 @@ class AsyncClient(ExperimentCalls):
                             return
                 if (await self.get_run(run_id)).state.is_final:
                     return  # the last event was not among `kinds`, or lies before `after_seq`
-                pause: float | None = reconnect.ended_well()
+                pause = reconnect.ended_well()
             except (Closed, Untrusted):
                 raise
             except (StreamLost, Unavailable, DeadlineExceeded) as lost:
                 cause = lost.cause if isinstance(lost, StreamLost) else lost
-                pause = reconnect.failed(cause)
-                if pause is None:
+                again = reconnect.failed(cause)
+                if again is None:
                     raise _lost(self.target, run_id, seen, cause.message) from None
+                pause = again
             await asyncio.sleep(pause)
 
     async def _follow(
