@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from mentorgrad.domain.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
+from mentorgrad.domain.fold import fold_history, for_figures, with_figures
 from mentorgrad.domain.run import TRANSITIONS, DesiredState, Run, RunState
 from mentorgrad.domain.spec import Function, RunSpec
 from mentorgrad.errors import (
@@ -26,7 +27,6 @@ from mentorgrad.errors import (
 from mentorgrad.field_limits import check
 from mentorgrad.schema import snake_case
 from mentorgrad.wire import codec
-from run_store.fold import fold_history, for_figures, with_figures
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 """Maximum raw parameters per segment; more would not fit into one message with its snapshots."""

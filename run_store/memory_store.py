@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from mentorgrad.domain.event import (
     RunEvent,
     StateChanged,
 )
+from mentorgrad.domain.fold import effective, fold, fold_history, for_figures
 from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
@@ -38,12 +39,6 @@ from mentorgrad.errors import Unavailable
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import invariants, paging, trajectory
-from run_store.fold import (
-    effective,
-    fold,
-    for_figures,
-    is_superseded,
-)
 from run_store.memory_experiments import MemoryExperiments
 from run_store.protocols import Lease
 
@@ -74,9 +69,9 @@ class _Record:
     def add(self, event: RunEvent) -> None:
         """Appends one event that has been validated."""
         self.run = fold(self.run, event, map(for_figures, self.events))
-        if isinstance(event.payload, Resumed):
-            self.superseded |= {old.seq for old in self.events if is_superseded(old, event)}
         self.events.append(event)
+        if isinstance(event.payload, Resumed):
+            self.superseded = _superseded(self.events)
 
     def settle(self) -> None:
         """Resets the desired state after a change, if the run has no worker any more."""
@@ -86,6 +81,10 @@ class _Record:
         if cancel is not None:
             self.add(cancel)
         self.desired = DesiredState.RUN
+
+
+def _superseded(log: Sequence[RunEvent]) -> set[int]:
+    return {event.seq for event in log} - {event.seq for event in effective(log)}
 
 
 def _frozen(event: RunEvent) -> RunEvent:
@@ -177,7 +176,7 @@ class MemoryRunStore(MemoryExperiments):
             trial = record.run
             for index, event in enumerate(new):
                 invariants.check_follows(trial, event, f"events[{index}]")
-                trial = replace(trial, state=fold(trial, event).state)
+                trial = fold_history(trial, event)
             for event in new:
                 record.add(_frozen(event))
             record.settle()
@@ -257,9 +256,7 @@ class MemoryRunStore(MemoryExperiments):
     def import_run(self, events: Iterable[RunEvent]) -> Run:
         """See `RunWriter.import_run`."""
         log = list(map(_frozen, events))
-        record = _Record(invariants.folded(log), log)
-        kept = {event.seq for event in effective(record.events)}
-        record.superseded = {event.seq for event in record.events} - kept
+        record = _Record(invariants.folded(log), log, _superseded(log))
         with self._lock:
             self.check()
             run_id, request_id = record.run.run_id, record.run.request_id

@@ -11,12 +11,12 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.event import Created, EventKind, Resumed, RunEvent, StateChanged
+from mentorgrad.domain.fold import fold, for_figures
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
-from run_store.fold import fold, for_figures
 from run_store.import_buffer import buffer_events, chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase

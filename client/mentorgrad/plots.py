@@ -21,6 +21,7 @@ from mentorgrad.domain.event import (
     RunEvent,
     Segment,
 )
+from mentorgrad.domain.fold import fold_figures
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, Trajectory
 from mentorgrad.errors import PreconditionFailed, Unsupported
@@ -86,16 +87,16 @@ def curve(source: _Source, run_id: str, label: str = "") -> Curve:
     kinds = (EventKind.SEGMENT, EventKind.CANDIDATES_SCORED, EventKind.RESTART_DECIDED)
     steps: list[float] = []
     losses: list[float] = []
-    best: list[tuple[float, float]] = []
+    best: list[tuple[int, float | None]] = []
     restarts: list[int] = []
-    probed = 0
+    probed, run = 0, Run()
     for event in source.events(run_id, EventQuery(kinds=kinds, effective=True)):
-        payload = event.payload
+        payload, run = event.payload, fold_figures(run, event)
         if isinstance(payload, Segment):
             steps += [snapshot.step + probed for snapshot in payload.snapshots]
             losses += [snapshot.train_loss for snapshot in payload.snapshots]
         elif isinstance(payload, CandidatesScored):
-            best.append(_best(payload, best))
+            best.append((run.usage.gradient_steps, run.best_selection_loss))
         elif isinstance(payload, RestartDecided):
             probed = payload.usage.probe_steps + payload.usage.hint_steps
             steps.append(np.nan)
@@ -110,12 +111,6 @@ def curve(source: _Source, run_id: str, label: str = "") -> Curve:
         best_loss=np.array([loss for _, loss in best], dtype=float),
         restarts=tuple(restarts),
     )
-
-
-def _best(payload: CandidatesScored, before: list[tuple[float, float]]) -> tuple[float, float]:
-    losses = [candidate.score.loss for candidate in payload.candidates]
-    lowest = min([*losses, *(loss for _, loss in before[-1:])], default=np.nan)
-    return payload.usage.gradient_steps, lowest
 
 
 def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:

@@ -34,7 +34,7 @@ from mentorgrad.errors import (
     ResourceExhausted,
 )
 from mentorgrad.wire.codec import encode_event
-from run_store.fold import replay
+from tests.support.folding import replay
 
 MINUTE = timedelta(minutes=1)
 AT_ONCE = timedelta(0)

@@ -19,8 +19,8 @@ from mentorgrad.domain.query import EventQuery, RunFilter, View
 from mentorgrad.domain.run import RunState
 from mentorgrad.errors import Conflict
 from mentorgrad.wire.codec import encode_event
-from run_store.fold import replay
 from run_store.open import open_store
+from tests.support.folding import replay
 
 MINUTE = timedelta(minutes=1)
 ROOT = Path(__file__).parents[2]

@@ -189,7 +189,7 @@ def _run(
     if at is None:
         at = alternation.begin()
     else:
-        telemetry.go_on(at.ledger.usage, at.step)
+        telemetry.go_on(Run(step=at.step, restarts_applied=at.restarts, usage=at.ledger.usage))
         alternation.go_on(at, moments)
     try:
         alternation.run(at)

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from mentorgrad.domain.event import (
@@ -20,11 +19,11 @@ from mentorgrad.domain.event import (
     ProposalsReceived,
     RestartDecided,
     RunEvent,
-    Segment,
     StageStarted,
     StateChanged,
 )
-from mentorgrad.domain.run import Usage
+from mentorgrad.domain.fold import fold_figures
+from mentorgrad.domain.run import Run
 from mentorgrad.wire import tracing
 from mentorgrad.wire.tracing import Span
 from trainer_service.worker_metrics import SECONDS, AnswerMetrics, WorkerMetrics
@@ -40,15 +39,6 @@ _COUNTED = (
 """Fields of `Usage` that are reported unchanged."""
 
 
-@dataclass(frozen=True)
-class _Totals:
-    """Totals of the stored log."""
-
-    usage: Usage = field(default_factory=Usage)
-    step: int = 0
-    restarts: int = 0
-
-
 class Telemetry:
     """Collects metrics and spans of one attempt at a run. Must be created in the run's thread.
 
@@ -60,7 +50,7 @@ class Telemetry:
         self._clock = clock
         self._run_thread = threading.get_ident()
         self._lock = threading.Lock()
-        self._totals = self._reported = _Totals()
+        self._totals = self._reported = Run()
         self._answers: list[AnswerMetrics] = []
         self._lags: list[float] = []
         self._since = clock()
@@ -70,10 +60,14 @@ class Telemetry:
         self.store_waiting: Callable[[], float] = lambda: 0.0
         """Seconds that the write in progress has taken so far."""
 
-    def go_on(self, usage: Usage, step: int) -> None:
-        """Starts counting from a checkpoint: an earlier attempt has reported everything before."""
+    def go_on(self, run: Run) -> None:
+        """Starts counting from a checkpoint: an earlier attempt has reported everything before.
+
+        Args:
+            run: The usage, step and number of restarts at the checkpoint.
+        """
         with self._lock:
-            self._totals = self._reported = _Totals(usage, step)
+            self._totals = self._reported = run
 
     def stored(self, events: Sequence[RunEvent]) -> None:
         """Counts events that the store has accepted."""
@@ -81,7 +75,7 @@ class Telemetry:
         with self._lock:
             self._lags.append(max(lag, 0.0))
             for event in events:
-                self._totals = _after(self._totals, event)
+                self._totals = fold_figures(self._totals, event)
         for event in events:
             self._stages.take(event)
 
@@ -117,8 +111,8 @@ class Telemetry:
             }
             made = WorkerMetrics(
                 **counts,
-                steps=new.step - old.step,
-                restarts=new.restarts - old.restarts,
+                steps=_stage_steps(new) - _stage_steps(old),
+                restarts=new.restarts_applied - old.restarts_applied,
                 answers=tuple(self._answers),
                 store_lags=tuple(self._lags),
                 store_waiting=self.store_waiting(),
@@ -135,21 +129,10 @@ class Telemetry:
             self._idle_since = now
 
 
-def _after(totals: _Totals, event: RunEvent) -> _Totals:
-    payload = event.payload
-    if isinstance(payload, (CandidatesScored, ProposalsReceived, RestartDecided)):
-        totals = replace(totals, usage=payload.usage)
-        if isinstance(payload, RestartDecided):
-            totals = replace(totals, restarts=totals.restarts + payload.restarted)
-    elif isinstance(payload, Finished) and payload.result is not None:
-        totals = replace(totals, usage=payload.result.usage)
-    elif isinstance(payload, Segment):
-        totals = replace(totals, step=max(totals.step, payload.step_end))
-    elif isinstance(payload, StageStarted):
-        totals = replace(totals, step=max(totals.step, payload.step))
-    usage = totals.usage
-    taken = usage.gradient_steps - usage.probe_steps - usage.hint_steps
-    return replace(totals, step=max(totals.step, taken))
+def _stage_steps(run: Run) -> int:
+    """Gradient steps in stages; by its usage if the run captures no segments."""
+    usage = run.usage
+    return max(run.step, usage.gradient_steps - usage.probe_steps - usage.hint_steps)
 
 
 class StageSpans:

@@ -101,5 +101,5 @@ def test_progress_counts_races(toy_log: list[RunEvent]) -> None:
     narrator = EventFormatter()
     for event in toy_log:
         list(narrator.lines(event))
-    assert narrator.progress.spent == 14
-    assert narrator.progress.best == 0.4
+    assert narrator.steps_taken == 14
+    assert narrator.run.best_selection_loss == 0.4

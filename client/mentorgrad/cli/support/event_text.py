@@ -21,7 +21,8 @@ from mentorgrad.domain.event import (
     StageStarted,
     StateChanged,
 )
-from mentorgrad.domain.run import Candidate, RunResult
+from mentorgrad.domain.fold import fold_figures, fold_history
+from mentorgrad.domain.run import Candidate, Run, RunResult
 from mentorgrad.domain.spec import External, LabelPrompt, PromptTuning, RunSpec
 from mentorgrad.schema import snake_case
 
@@ -41,48 +42,6 @@ def title(spec: RunSpec) -> str:
     return f"{what}, restarts proposed by {mentor}" if mentor != "none" else f"{what}, no restarts"
 
 
-def total_steps(spec: RunSpec) -> int:
-    """Gradient steps that a run will take according to its spec."""
-    return spec.budget.gradient_steps or spec.stages.total_steps
-
-
-class RunProgress:
-    """Progress of a run, updated from its events."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.stages = 0
-        self.stage = 0
-        self.step = 0
-        self.beside = 0
-        self.train_loss: float | None = None
-        self.best: float | None = None
-
-    @property
-    def spent(self) -> int:
-        """Gradient steps taken, including races and hints."""
-        return self.step + self.beside
-
-    def take(self, event: RunEvent) -> None:
-        """Updates the progress from an event."""
-        payload = event.payload
-        if isinstance(payload, Created):
-            self.total, self.stages = total_steps(payload.spec), payload.spec.stages.count
-        elif isinstance(payload, StageStarted):
-            self.stage, self.step = payload.stage, payload.step
-        elif isinstance(payload, Segment):
-            self.stage, self.step = payload.stage, payload.step_end
-            if payload.snapshots:
-                self.train_loss = payload.snapshots[-1].train_loss
-        elif isinstance(payload, CandidatesScored):
-            losses = [candidate.score.loss for candidate in payload.candidates]
-            self.best = min(
-                [*losses, *([self.best] if self.best is not None else [])], default=None
-            )
-        elif isinstance(payload, RestartDecided):
-            self.beside = payload.usage.probe_steps + payload.usage.hint_steps
-
-
 class EventFormatter:
     """Formats events as lines, and remembers what later lines need from earlier events.
 
@@ -91,16 +50,34 @@ class EventFormatter:
     """
 
     def __init__(self, steps: bool = True) -> None:
-        self.progress = RunProgress()
+        self.run = Run()
+        """The run so far; without its creation if watched from a later event."""
         self._steps = steps
         self._proposals: dict[str, Proposal] = {}
         self._texts: dict[str, str] = {}
         self._told: datetime | None = None
         self._pending = ""
 
+    @property
+    def stages(self) -> str:
+        """The number of stages; ``?`` if unknown."""
+        return "?" if self.run.created_at is None else str(self.run.spec.stages.count)
+
+    @property
+    def total_steps(self) -> int | None:
+        """Gradient steps that the run will take according to its spec; None: unknown or none."""
+        spec = self.run.spec
+        total = spec.budget.gradient_steps or spec.stages.total_steps
+        return None if self.run.created_at is None else total or None
+
+    @property
+    def steps_taken(self) -> int:
+        """Gradient steps taken, including races and hints."""
+        return self.run.step + self.run.usage.probe_steps + self.run.usage.hint_steps
+
     def lines(self, event: RunEvent) -> Iterator[str]:
         """The lines for an event; often none."""
-        self.progress.take(event)
+        self.run = fold_history(fold_figures(self.run, event), event)
         payload = event.payload
         if isinstance(payload, Segment):
             yield from self._segment(payload, event.time)
@@ -163,7 +140,7 @@ class EventFormatter:
         elif isinstance(payload, StageStarted):
             words = f" from “{shorten(payload.text, 48)}”" if payload.text else ""
             device = f" on {payload.device}" if payload.device else ""
-            yield f"stage {payload.stage + 1} of {self.progress.stages or '?'}{words}{device}"
+            yield f"stage {payload.stage + 1} of {self.stages}{words}{device}"
         elif isinstance(payload, StateChanged):
             yield f"state: {payload.state}" + (f" ({payload.reason})" if payload.reason else "")
         elif isinstance(payload, MentorLost):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.progress import TaskID
 
-from mentorgrad.cli.support.event_text import EventFormatter, RunProgress
+from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.flag_text import suffix
 from mentorgrad.cli.support.output import Output, note, number
 from mentorgrad.cli.support.progress_bars import Live
@@ -42,21 +42,22 @@ class Display(Live):
         for line in narrator.lines(event):
             self._out.line(line)
         if self._bars is not None:
-            progress = narrator.progress
+            total, taken = narrator.total_steps, narrator.steps_taken
             self._bars.update(
                 self._tasks[narrator],
-                total=progress.total or None,
-                completed=min(progress.spent, progress.total or progress.spent),
-                status=_status(progress),
+                total=total,
+                completed=min(taken, total or taken),
+                status=_status(narrator),
             )
 
 
-def _status(progress: RunProgress) -> str:
-    parts = [f"stage {progress.stage + 1}/{progress.stages or '?'}"]
-    if progress.train_loss is not None:
-        parts.append(f"loss {number(progress.train_loss)}")
-    if progress.best is not None:
-        parts.append(f"best {number(progress.best)}")
+def _status(narrator: EventFormatter) -> str:
+    run = narrator.run
+    parts = [f"stage {run.stage + 1}/{narrator.stages}"]
+    if run.train_loss is not None:
+        parts.append(f"loss {number(run.train_loss)}")
+    if run.best_selection_loss is not None:
+        parts.append(f"best {number(run.best_selection_loss)}")
     return " ".join(parts)
 
 

@@ -18,7 +18,7 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.domain.run import RunResult, RunState, Usage
+from mentorgrad.domain.run import Run, RunResult, RunState, Usage
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.running.telemetry import Telemetry
 from trainer_service.worker_metrics import AnswerMetrics, WorkerMetrics, parse
@@ -60,19 +60,31 @@ def test_a_report_says_what_is_new_since_the_last_one(telemetry: Telemetry, cloc
     assert (second.steps, second.probe_steps, second.restarts) == (8, 20, 1)
     assert (second.evaluations, second.fallbacks, second.prompt_tokens) == (7, 1, 5)
     assert second.seconds == 2.0
-    done = Finished(RunState.SUCCEEDED, RunResult(usage=Usage(40, 20, evaluations=9)))
+    done = Finished(
+        RunState.SUCCEEDED, RunResult(usage=Usage(40, 20, evaluations=9), restarts_applied=1)
+    )
     telemetry.stored([event(done)])
     assert telemetry.report().evaluations == 2
     assert telemetry.report() == WorkerMetrics()
 
 
 def test_what_an_earlier_attempt_did_is_not_reported_again(telemetry: Telemetry) -> None:
-    telemetry.go_on(Usage(gradient_steps=30, probe_steps=10, evaluations=4), step=20)
+    telemetry.go_on(
+        Run(
+            step=20,
+            restarts_applied=2,
+            usage=Usage(gradient_steps=30, probe_steps=10, evaluations=4),
+        )
+    )
     telemetry.stored([event(Segment(1, 21, 25))])
     after = Usage(gradient_steps=35, probe_steps=10, evaluations=6)
     telemetry.stored([event(CandidatesScored(usage=after))])
+    telemetry.stored(
+        [event(Finished(RunState.SUCCEEDED, RunResult(usage=after, restarts_applied=3)))]
+    )
     report = telemetry.report()
     assert (report.steps, report.probe_steps, report.evaluations) == (5, 0, 2)
+    assert report.restarts == 1
 
 
 def test_lag_is_the_age_of_a_writes_oldest_event(telemetry: Telemetry) -> None:

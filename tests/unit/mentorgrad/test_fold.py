@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mentorgrad.domain import fold as fold_module
 from mentorgrad.domain.event import (
     CheckpointSaved,
     Created,
@@ -20,11 +21,11 @@ from mentorgrad.domain.event import (
     StageStarted,
     StateChanged,
 )
+from mentorgrad.domain.fold import FIGURES, effective, fold, for_figures
 from mentorgrad.domain.run import Run, RunResult, RunState, Usage
-from run_store import fold as fold_module
-from run_store.fold import FIGURES, effective, fold, for_figures, is_superseded, replay
 from run_store.memory_store import MemoryRunStore
 from tests.support.event_maker import EventMaker
+from tests.support.folding import replay
 
 STEPS = st.one_of(
     st.tuples(st.just("stage"), st.integers(0, 5)),
@@ -89,6 +90,15 @@ def test_figures_are_those_of_the_effective_events(script: list[tuple[str, Any]]
     assert figures(run) == figures(replay("run-1", effective(log)))
     assert run == replay("run-1", log)
     assert run == replay("run-1", map(for_figures, log))
+
+
+def is_superseded(event: RunEvent, resumed: RunEvent) -> bool:
+    assert isinstance(resumed.payload, Resumed)
+    return (
+        resumed.payload.checkpoint_seq < event.seq < resumed.seq
+        and event.attempt < resumed.attempt
+        and not isinstance(event.payload, (Created, StateChanged, Resumed))
+    )
 
 
 @given(st.lists(STEPS, max_size=30))
@@ -180,12 +190,12 @@ def test_the_work_of_a_log_grows_with_its_length_alone(monkeypatch: pytest.Monke
         log += [make(StateChanged(RunState.RUNNING), attempt=attempt), make(Resumed(0))]
     log.append(make(Finished(RunState.FAILED)))
     folded = []
-    fold_figures = fold_module._fold_figures
+    fold_figures = fold_module.fold_figures
 
     def counted(run: Run, event: RunEvent) -> Run:
         folded.append(event.seq)
         return fold_figures(run, event)
 
-    monkeypatch.setattr(fold_module, "_fold_figures", counted)
+    monkeypatch.setattr(fold_module, "fold_figures", counted)
     assert MemoryRunStore().import_run(log) == replay("run-1", log)
     assert len(folded) <= 2 * len(log)

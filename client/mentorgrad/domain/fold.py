@@ -53,25 +53,15 @@ def fold(run: Run, event: RunEvent, earlier: Iterable[RunEvent] = ()) -> Run:
     if isinstance(event.payload, Resumed):
         run = with_figures(run, [*earlier, event])
     else:
-        run = _fold_figures(run, event)
+        run = fold_figures(run, event)
     return fold_history(run, event)
-
-
-def replay(run_id: str, events: Iterable[RunEvent]) -> Run:
-    """Computes a run from its complete log, in linear time however often it was resumed."""
-    run = Run(run_id=run_id)
-    course: list[RunEvent] = []
-    for event in events:
-        run = fold_history(run, event)
-        course.append(for_figures(event))
-    return with_figures(run, course)
 
 
 def with_figures(run: Run, events: Sequence[RunEvent]) -> Run:
     """The run with its figures recomputed from a complete log; the history is unchanged."""
     figures = Run()
     for kept in effective(events):
-        figures = _fold_figures(figures, kept)
+        figures = fold_figures(figures, kept)
     return dataclasses.replace(run, **{name: getattr(figures, name) for name in FIGURES})
 
 
@@ -92,16 +82,6 @@ def effective(events: Sequence[RunEvent]) -> list[RunEvent]:
         if event.seq <= newer or isinstance(event.payload, _HISTORY):
             kept.append(event)
     return kept[::-1]
-
-
-def is_superseded(event: RunEvent, resumed: RunEvent) -> bool:
-    """Whether a later `Resumed` supersedes an event."""
-    assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
-    return (
-        resumed.payload.checkpoint_seq < event.seq < resumed.seq
-        and event.attempt < resumed.attempt
-        and not isinstance(event.payload, _HISTORY)
-    )
 
 
 def for_figures(event: RunEvent) -> RunEvent:
@@ -150,7 +130,8 @@ def fold_history(run: Run, event: RunEvent) -> Run:
 # -- figures ----------------------------------------------------------------------------------
 
 
-def _fold_figures(run: Run, event: RunEvent) -> Run:
+def fold_figures(run: Run, event: RunEvent) -> Run:
+    """The run after one more event that nothing supersedes, with unchanged history."""
     change = _FIGURES_OF.get(type(event.payload))
     return run if change is None else evolve(run, **change(run, event.payload))
 
