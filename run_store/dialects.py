@@ -212,6 +212,13 @@ def now(connection: Connection) -> sa.ColumnElement[int]:
     return sa.literal(time.time_ns() // 1000, sa.BigInteger)
 
 
+def lock(connection: Connection, key: int) -> None:
+    """Takes the advisory lock `key` until the transaction ends. On SQLite, a write transaction
+    excludes all others anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
 def contains(connection: Connection, column: sa.ColumnElement[str], part: str) -> Any:
     """SQL condition: a text column contains `part` literally (no wildcards)."""
     if connection.dialect.name == "postgresql":

@@ -79,14 +79,8 @@ class MemoryExperiments:
         cursor = experiments.cursor(page_size, page_token)
         with self._lock:
             self.check()
-            there = [(experiments.position(item), item) for item in self._experiments.values()]
-        there.sort(key=lambda entry: entry[0], reverse=True)
-        after = cursor.after
-        page, token = cursor.take(
-            (place, len(codec.encode(item)), item)
-            for place, item in there
-            if after is None or place < after
-        )
+            there = list(self._experiments.values())
+        page, token = cursor.page_of((experiments.position(item), item) for item in there)
         return ExperimentPage(tuple(page), token)
 
     def running_experiments(self) -> tuple[str, ...]:

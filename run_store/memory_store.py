@@ -306,9 +306,9 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             self.check()
             runs = self._runs()
-        found = [(paging.run_position(run, order), run) for run in runs if _fits(run, run_filter)]
-        found.sort(key=lambda item: item[0], reverse=cursor.descending)
-        page, token = cursor.take(_after(found, cursor))
+        page, token = cursor.page_of(
+            (paging.run_position(run, order), run) for run in runs if _fits(run, run_filter)
+        )
         return RunPage(tuple(page), token)
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
@@ -355,13 +355,11 @@ class MemoryRunStore(MemoryExperiments):
                 and event.seq not in record.superseded
                 for position, candidate in enumerate(event.payload.candidates)
             ]
-        found = [
+        page, token = cursor.page_of(
             (paging.candidate_position(candidate, seq, position, wanted), candidate)
             for seq, position, candidate in scored
             if _is_wanted(candidate, wanted)
-        ]
-        found.sort(key=lambda item: item[0])
-        page, token = cursor.take(_after(found, cursor))
+        )
         return CandidatePage(tuple(page), token)
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
@@ -401,20 +399,6 @@ class MemoryRunStore(MemoryExperiments):
             self._closed = True
             self._records.clear()
             self._experiments.clear()
-
-
-def _after(
-    found: list[tuple[paging.Position, T]], cursor: paging.Cursor
-) -> Iterator[tuple[paging.Position, int, T]]:
-    """The entries after the cursor, with their sizes; at most one more than a page."""
-    after = cursor.after
-    if after is not None:
-        if cursor.descending:
-            found = [item for item in found if item[0] < after]
-        else:
-            found = [item for item in found if item[0] > after]
-    for place, entry in found[: cursor.page_size + 1]:
-        yield place, len(codec.encode(entry)), entry
 
 
 def _fits(run: Run, wanted: RunFilter) -> bool:

@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from mentorgrad.errors import InvalidInput
+from run_store import dialects
 from run_store.schema_version import HEAD, version_of
 from run_store.tables import metadata
 
@@ -39,8 +40,7 @@ def upgrade(writer: sa.Engine) -> None:
             application.
     """
     with writer.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        dialects.lock(connection, _LOCK)
         version = version_of(connection)
         if version == HEAD:
             return

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, TypeVar
+
+import numpy as np
 
 from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.domain.run import Candidate, Run
 from mentorgrad.serialization import to_dict
+from mentorgrad.wire import codec
 from run_store import invariants, page_tokens
 
 T = TypeVar("T")
@@ -30,6 +34,23 @@ def micros(moment: datetime) -> int:
     """Microseconds since 1970, without rounding."""
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def moment(micros: int) -> datetime:
+    """The inverse of `micros`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def weight(value: Any) -> int:
+    """Approximate bytes of an event, or of a part of one, without encoding it."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, tuple):
+        return 8 + sum(map(weight, value))
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    parts = getattr(value, "__dict__", None)
+    return 50 + sum(map(weight, parts.values())) if parts else 8
 
 
 def rankable(loss: float | None) -> float | None:
@@ -73,6 +94,17 @@ class Cursor:
             page.append(entry)
             place = position
         return page, ""
+
+    def page_of(self, found: Iterable[tuple[Position, T]]) -> tuple[list[T], str]:
+        """As `take`, of all entries of a store in memory, in any order."""
+        after = self.after
+        there = [
+            item
+            for item in found
+            if after is None or (item[0] < after if self.descending else item[0] > after)
+        ]
+        there.sort(key=itemgetter(0), reverse=self.descending)
+        return self.take((place, len(codec.encode(entry)), entry) for place, entry in there)
 
 
 def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:

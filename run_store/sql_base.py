@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +14,12 @@ from sqlalchemy.engine import Connection, Engine
 from mentorgrad.domain.run import Run
 from mentorgrad.errors import DataLoss, MentorgradError, Unavailable
 from mentorgrad.wire import codec
-from run_store import dialects, invariants
+from run_store import dialects, invariants, paging
 from run_store.tables import runs
 from run_store.wal_checkpoints import WalCheckpoints
+
+FEW_ROWS = {"yield_per": 16}
+"""Rows fetched at once if a row may have several MiB."""
 
 _CACHED_RUNS = 64
 
@@ -142,6 +145,18 @@ class SqlBase:
         self._closed = True
         self._checkpoints.close()
         self._engine.dispose()
+
+
+def keyset_page(
+    statement: sa.Select[Any], keys: Sequence[sa.ColumnElement[Any]], cursor: paging.Cursor
+) -> sa.Select[Any]:
+    """Adds the order, the start after the cursor, and the limit to a statement."""
+    if cursor.after is not None:
+        place = sa.tuple_(*keys)
+        after = sa.tuple_(*(sa.literal(part) for part in cursor.after))
+        statement = statement.where(place < after if cursor.descending else place > after)
+    order = [key.desc() if cursor.descending else key.asc() for key in keys]
+    return statement.order_by(*order).limit(cursor.page_size + 1)
 
 
 _PROJECTION = sa.select(runs.c.projection).where(runs.c.run_id == sa.bindparam("run"))

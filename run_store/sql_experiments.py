@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,17 +20,14 @@ from mentorgrad.domain.experiment import (
 from mentorgrad.domain.run import RunState
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
+from run_store import dialects, invariants, paging
 from run_store import experiments as keeping
-from run_store import invariants, paging
 from run_store.experiments import EXPERIMENT, PHASE, Counts
-from run_store.sql_base import SqlBase
+from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
 from run_store.tables import experiments, run_labels, runs
 
 _CREATE_LOCK = 0x6D6765787065726D
 """Key of the advisory lock under which experiments are created on Postgres."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FEW_ROWS = {"yield_per": 16}
 
 
 class SqlExperiments(SqlBase):
@@ -42,8 +39,7 @@ class SqlExperiments(SqlBase):
         """See `ExperimentStore.create_experiment`."""
         invariants.check_request_id(request_id)
         with self._writing() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+            dialects.lock(connection, _CREATE_LOCK)
             there = _requested(connection, request_id, spec)
             if there is not None:
                 return there, False
@@ -73,14 +69,10 @@ class SqlExperiments(SqlBase):
         """See `ExperimentStore.list_experiments`."""
         cursor = keeping.cursor(page_size, page_token)
         keys = (experiments.c.created_at, experiments.c.experiment_id)
-        statement = sa.select(experiments).order_by(*(key.desc() for key in keys))
-        if cursor.after is not None:
-            after = sa.tuple_(*(sa.literal(part) for part in cursor.after))
-            statement = statement.where(sa.tuple_(*keys) < after)
-        statement = statement.limit(cursor.page_size + 1)
+        statement = keyset_page(sa.select(experiments), keys, cursor)
         with (
             self._reading() as connection,
-            connection.execute(statement, execution_options=_FEW_ROWS) as rows,
+            connection.execute(statement, execution_options=FEW_ROWS) as rows,
         ):
             page, token = cursor.take(_placed(rows))
         return ExperimentPage(tuple(page), token)
@@ -156,14 +148,10 @@ def _experiment(row: Any) -> Experiment:
         request_id=row.request_id,
         spec=codec.decode(ExperimentSpec, row.spec),
         state=ExperimentState(row.state),
-        created_at=_moment(row.created_at),
-        finished_at=_moment(row.finished_at),
+        created_at=paging.moment(row.created_at),
+        finished_at=None if row.finished_at is None else paging.moment(row.finished_at),
         reason=row.reason,
     )
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
 _BY_ID = sa.select(experiments).where(experiments.c.experiment_id == bindparam("experiment"))

@@ -22,7 +22,7 @@ from mentorgrad.domain.query import (
 from mentorgrad.domain.run import Artifact, Candidate, Run, RunState, Trajectory
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging, sql_rows, trajectory
-from run_store.sql_base import SqlBase
+from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 
 _SUMMARY_PAGE = 256
@@ -32,9 +32,6 @@ _FULL_PAGE = 16
 """Maximum events per page with raw tensors, which may have several MiB each."""
 
 _BIGINT_MAX = 2**63 - 1
-
-_FEW_ROWS = {"yield_per": 16}
-"""Rows fetched at once if a row may have several MiB."""
 
 
 class SqlReader(SqlBase):
@@ -67,14 +64,14 @@ class SqlReader(SqlBase):
         else:
             keys = [runs.c.created_at, runs.c.run_id]
         with self._reading() as connection:
-            statement = _page(
+            statement = keyset_page(
                 sa.select(runs.c.run_id, runs.c.projection).where(
                     *_conditions(connection, run_filter)
                 ),
                 keys,
                 cursor,
             )
-            with connection.execute(statement, execution_options=_FEW_ROWS) as rows:
+            with connection.execute(statement, execution_options=FEW_ROWS) as rows:
                 page, token = cursor.take(self._decode_rows(rows, order))
         return RunPage(tuple(page), token)
 
@@ -134,8 +131,8 @@ class SqlReader(SqlBase):
             conditions.append(candidates.c.stage == min(wanted.stage, _BIGINT_MAX))
         with self._reading() as connection:
             self._row(connection, _PROGRESS, run_id)
-            statement = _page(sa.select(*columns).where(*conditions), keys, cursor)
-            with connection.execute(statement, execution_options=_FEW_ROWS) as rows:
+            statement = keyset_page(sa.select(*columns).where(*conditions), keys, cursor)
+            with connection.execute(statement, execution_options=FEW_ROWS) as rows:
                 page, token = cursor.take(_decode_candidates(rows, wanted))
         return CandidatePage(tuple(page), token)
 
@@ -175,7 +172,7 @@ def _until_full(
     """Rows of events up to `paging.EVENTS_BYTES`, and whether there may be more."""
     found: list[sa.Row[Any]] = []
     room = paging.EVENTS_BYTES
-    with connection.execute(statement, values, execution_options=_FEW_ROWS) as rows:
+    with connection.execute(statement, values, execution_options=FEW_ROWS) as rows:
         for row in rows:
             found.append(row)
             room -= len(row.event) + len(getattr(row, "data", None) or b"")
@@ -211,18 +208,6 @@ def _conditions(connection: Connection, wanted: RunFilter) -> list[sa.ColumnElem
 def _ranked(loss: sa.ColumnElement[float | None]) -> list[sa.ColumnElement[Any]]:
     """Sort key of a nullable loss, NULL last; the same order as in `paging`."""
     return [loss.is_(None), sa.func.coalesce(loss, 0.0)]
-
-
-def _page(
-    statement: sa.Select[Any], keys: list[sa.ColumnElement[Any]], cursor: paging.Cursor
-) -> sa.Select[Any]:
-    """Adds the order, the start after the cursor, and the limit to a statement."""
-    if cursor.after is not None:
-        place = sa.tuple_(*keys)
-        after = sa.tuple_(*(sa.literal(part) for part in cursor.after))
-        statement = statement.where(place < after if cursor.descending else place > after)
-    order = [key.desc() if cursor.descending else key.asc() for key in keys]
-    return statement.order_by(*order).limit(cursor.page_size + 1)
 
 
 def _events_statement(query: EventQuery) -> sa.Select[Any]:

@@ -23,7 +23,8 @@ from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 
 _CREATE_LOCK = 0x6D67637265617465
-"""Key of the advisory lock under which runs are created on Postgres."""
+"""Key of the lock under which runs are created, so that request_ids and the queue length stay
+valid."""
 
 _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
 
@@ -37,7 +38,7 @@ class SqlWriter(SqlBase):
         """See `RunWriter.create`."""
         created = invariants.check_created(created)
         with self._writing() as connection:
-            self._lock_creation(connection)
+            dialects.lock(connection, _CREATE_LOCK)
             there = self._requested(connection, created.request_id, created.spec)
             if there is not None:
                 return there, False
@@ -64,11 +65,6 @@ class SqlWriter(SqlBase):
         run = self._decode(*there)
         invariants.check_same_request(run, spec)
         return run
-
-    def _lock_creation(self, connection: Connection) -> None:
-        """Serializes the creation of runs, so that request_ids and the queue length stay valid."""
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
 
     def claim(self, run_id: str, owner: str, lease: timedelta) -> Lease:
         """See `RunWriter.claim`."""
@@ -292,7 +288,7 @@ class SqlWriter(SqlBase):
     def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
         """Stores a run and its log; `log` may be called twice."""
         with self._writing_much() as connection:
-            self._lock_creation(connection)
+            dialects.lock(connection, _CREATE_LOCK)
             if self._is_there(connection, run, log):
                 return run
             self._insert_run(connection, run)

@@ -13,9 +13,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import structlog
 
 from mentorgrad.domain.event import RunEvent
@@ -246,17 +244,5 @@ def _take(source: Iterator[RunEvent], size: int) -> list[RunEvent]:
         if event is None:
             break
         found.append(event)
-        weight += _weight(event)
+        weight += paging.weight(event)
     return found
-
-
-def _weight(value: Any) -> int:
-    """Approximate bytes of an event, or of a part of one."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, tuple):
-        return 8 + sum(map(_weight, value))
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    parts = getattr(value, "__dict__", None)
-    return 50 + sum(map(_weight, parts.values())) if parts else 8

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mentorgrad.domain.event import CandidatesScored, ProposalsReceived, RunEvent, Segment
+from mentorgrad.domain.event import RunEvent, Segment
+from run_store.paging import weight
 
-_ITEM_BYTES = 512
-"""Approximate bytes of an event without its items, and of an item without its texts and numbers."""
+_SNAPSHOT_BYTES = 256
+"""Approximate bytes of a snapshot without its text."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,11 @@ def size_of(job: _Job) -> int:
         return len(job.data)
     if not isinstance(job, RunEvent):
         return 0
-    payload, items = job.payload, []
-    if isinstance(payload, Segment):
-        parameters = payload.parameters
-        items = [len(snapshot.text) for snapshot in payload.snapshots]
-        items.append(parameters.nbytes if parameters is not None else 0)
-    elif isinstance(payload, CandidatesScored):
-        items = [len(item.text) + len(item.toward_text) for item in payload.candidates]
-    elif isinstance(payload, ProposalsReceived):
-        answer = payload.answer
-        items = [len(p.text) + len(p.rationale) + 8 * len(p.values) for p in answer.proposals]
-        items += [len(r.question) + sum(map(len, r.raw_replies)) for r in answer.records]
-    return _ITEM_BYTES * (1 + len(items)) + sum(items)
+    if isinstance(job.payload, Segment):  # the only ones with thousands of parts
+        parameters = job.payload.parameters
+        words = sum(_SNAPSHOT_BYTES + len(snapshot.text) for snapshot in job.payload.snapshots)
+        return words + (parameters.nbytes if parameters is not None else 0)
+    return weight(job)
 
 
 class WriteBuffer:
