@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from mentorgrad.domain.advice import AdviseOpen, MentorInfo
+from mentorgrad.domain.advice import AdviseOpen
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.v1 import (
@@ -31,6 +32,7 @@ from mentorgrad.v1 import (
     trainer_service_pb2_grpc,
 )
 from mentorgrad.wire import tracing
+from mentorgrad.wire.credentials import Credentials
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
@@ -40,7 +42,7 @@ from service_common.health import in_thread
 from service_common.metrics import exposed
 from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
-from trainer_service.control_plane.mentor_registry import MentorProbe, MentorRegistry
+from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
@@ -52,7 +54,7 @@ from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
-from trainer_service.job import MentorAccess, WorkerJob
+from trainer_service.job import WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.settings import TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
@@ -143,7 +145,13 @@ async def start_service(
         import_bytes=settings.import_limit_mib << 20,
         import_events=settings.import_limit_events,
     )
-    check_data, mentors = data_check(settings), MentorRegistry(settings.mentor, _prober(settings))
+    check_data = partial(
+        validate_objective, data_roots=settings.data_root, model_roots=settings.model_root
+    )
+    mentors = MentorRegistry(
+        settings.mentor,
+        partial(probe, timeout=PROBE_SECONDS, credentials=_mentor_access(settings)),
+    )
     submission = RunSubmission(store, check_data, settings.queue_limit)
     coordinator = Coordinator(store, submission, scheduler.slots, scheduler.wake)
 
@@ -151,13 +159,7 @@ async def start_service(
         scheduler.wake()
         coordinator.wake()
 
-    servicer = TrainerServicer(
-        store,
-        mentors,
-        check_data,
-        scheduler.wake,
-        offer,
-    )
+    servicer = TrainerServicer(store, mentors, check_data, scheduler.wake, offer)
     history = HistoryServicer(store)
     experiments = ExperimentServicer(store, mentors, check_data, wake)
     server = Server(
@@ -227,11 +229,11 @@ def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
     return make
 
 
-def _mentor_access(settings: TrainerSettings) -> MentorAccess:
-    def absolute(path: Path | None) -> str:
-        return str(path.absolute()) if path is not None else ""
+def _mentor_access(settings: TrainerSettings) -> Credentials:
+    def absolute(path: Path | None) -> Path | None:
+        return path.absolute() if path is not None else None
 
-    return MentorAccess(
+    return Credentials(
         ca=absolute(settings.mentor_ca),
         certificate=absolute(settings.mentor_certificate),
         key=absolute(settings.mentor_key),
@@ -247,7 +249,7 @@ def check_mentors(settings: TrainerSettings) -> None:
         InvalidInput: A setting or a file is invalid, or a token would be sent unencrypted.
     """
     try:
-        credentials = _mentor_access(settings).credentials()
+        credentials = _mentor_access(settings)
         credentials.read()
         credentials.bearer()
         for target in settings.mentor.values():
@@ -261,28 +263,8 @@ def check_mentors(settings: TrainerSettings) -> None:
         ) from None
 
 
-def data_check(settings: TrainerSettings) -> Callable[[RunSpec], str]:
-    """The check of data and models that `TrainerServicer` calls: spec → digest of its rows."""
-
-    def check(spec: RunSpec) -> str:
-        return validate_objective(
-            spec, data_roots=settings.data_root, model_roots=settings.model_root
-        )
-
-    return check
-
-
 PROBE_SECONDS = 2.0
 """Timeout of the GetMentorInfo call when a run is created."""
-
-
-def _prober(settings: TrainerSettings) -> MentorProbe:
-    credentials = _mentor_access(settings).credentials()
-
-    async def ask(target: str) -> MentorInfo:
-        return await probe(target, PROBE_SECONDS, credentials)
-
-    return ask
 
 
 def find_devices(wanted: str) -> tuple[str, ...]:
@@ -383,6 +365,6 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
         choice.name,
         job.mentors[choice.name],
         opened,
-        credentials=job.mentor_access.credentials(),
+        credentials=job.mentor_access,
     )
     return ShuffledMentor(mentor, run.spec.seed) if choice.shuffled else mentor

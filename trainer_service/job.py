@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded
@@ -22,40 +21,6 @@ EXIT_NOT_MINE = 3
 """The run could not be claimed, or its lease was lost: another worker may own the run."""
 EXIT_STORE = 4
 """The store cannot be reached or written to."""
-
-
-@dataclass(frozen=True)
-class MentorAccess:
-    """A worker's credentials for mentors, as file paths; the contents are never in the job."""
-
-    ca: str = ""
-    """Path of the CA certificates (PEM); enables TLS."""
-    certificate: str = ""
-    """Path of the client certificate (PEM) for mTLS."""
-    key: str = ""
-    """Path of the client certificate's private key (PEM)."""
-    token_file: str = ""
-    """Path of the file that holds the bearer token."""
-    insecure: bool = False
-    """Whether the token may be sent unencrypted to other machines."""
-
-    def credentials(self) -> Credentials:
-        """The same as `Credentials` of the client library.
-
-        Raises:
-            InvalidInput: The combination is invalid, for example a certificate without its key.
-        """
-
-        def path(text: str) -> Path | None:
-            return Path(text) if text else None
-
-        return Credentials(
-            ca=path(self.ca),
-            certificate=path(self.certificate),
-            key=path(self.key),
-            token_file=path(self.token_file),
-            insecure=self.insecure,
-        )
 
 
 @dataclass(frozen=True)
@@ -91,8 +56,8 @@ class WorkerJob:
     """Maximum size of the events that wait while the store is unavailable, in MiB."""
     store_patience: float = bounded(300.0, ge=0.0, le=86_400.0)
     """Seconds that the store may be unavailable before the run is paused."""
-    mentor_access: MentorAccess = MentorAccess()
-    """Credentials for the mentors."""
+    mentor_access: Credentials = bounded(factory=Credentials)
+    """Credentials for the mentors, as absolute paths; the contents are never in the job."""
 
     def to_line(self) -> bytes:
         """The document as one line of JSON, including the newline."""

@@ -50,18 +50,13 @@ from trainer_service.running.stop_control import LEASE, RunMonitor, StopKind, St
 log = structlog.get_logger(__name__)
 
 
-def warm_up() -> None:
-    """Performs the slow imports (torch, transformers)."""
-    from trainer_service.composition import import_numerics
-
-    import_numerics()
-
-
 def main(arguments: list[str]) -> int:
     """Reads jobs from standard input and executes them; returns the last job's exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "--warm" in arguments:
-        warm_up()
+        from trainer_service.composition import import_numerics
+
+        import_numerics()
     code = EXIT_OK
     while line := sys.stdin.buffer.readline():
         stopper = StopRequest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mentorgrad.errors import InvalidInput, Violation
@@ -100,6 +101,7 @@ def _has_limits(kind: FieldType, bounds: Bounds) -> bool:
     if kind.kind in (FieldKind.ENUM, FieldKind.DATETIME, FieldKind.ARRAY) or kind.base in (
         bool,
         bytes,
+        Path,
     ):
         return False
     if kind.base is int or (kind.base is float and not bounds.finite):

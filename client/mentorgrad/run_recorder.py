@@ -59,7 +59,8 @@ class RunRecorder:
         self._snapshots: list[Snapshot] = []
         self._rows: list[np.ndarray] = []
         self._bytes = 0
-        self.put(Created(spec=spec, request_id=f"own-{self.run_id}", versions=_versions()))
+        versions = {"python": platform.python_version(), **installed_versions(_LIBRARIES)}
+        self.put(Created(spec=spec, request_id=f"own-{self.run_id}", versions=versions))
         self.put(StateChanged(RunState.RUNNING))
 
     def put(self, payload: Payload) -> None:
@@ -135,9 +136,10 @@ def _temporary(run_id: str) -> Path:
     return Path(tempfile.mkdtemp(prefix="mentorgrad-"), f"{run_id}.jsonl")
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those of the libraries that are installed."""
+    found = {}
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -146,6 +147,8 @@ def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
         return float(value)
     if base is float and value in _NOT_FINITE:
         return float(value)
+    if base is Path and isinstance(value, str):
+        return Path(value)
     if base is bytes and isinstance(value, str):
         return base64.b64decode(value)
     if isinstance(value, bool) is not (base is bool) or not isinstance(value, base):
@@ -159,6 +162,7 @@ _type_words: dict[type, str] = {
     str: "a string",
     bool: "true or false",
     bytes: "bytes in base64",
+    Path: "a path",
 }
 
 
@@ -211,6 +215,8 @@ def _plain(item: Any, kind: FieldType, arrays: Literal["list", "omit"]) -> Any:
         return {"dtype": item.dtype.name, "shape": list(item.shape), "base64": encoded}
     if kind.kind in (FieldKind.STRUCT, FieldKind.STRING_MAP):
         return dict(item)
+    if isinstance(item, Path):
+        return str(item)
     if isinstance(item, bytes):
         return base64.b64encode(item).decode()
     return _written(item) if isinstance(item, float) else item

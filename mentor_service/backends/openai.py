@@ -46,8 +46,6 @@ _LONGEST_WISH = 86_400.0
 _MOST_TOKENS = 2**31
 """Upper limit of plausible token counts; larger ones are taken as 0."""
 _CHECK_SECONDS = 5.0
-_CHARACTERS_A_TOKEN = 2.0
-"""Conservative: a question shorter than this certainly fits."""
 _REQUESTS_AT_ONCE = 4
 """Concurrent requests per question, if the server does not support `n`."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mentorgrad.domain.advice import MentorInfo
 from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import Violation
+from mentorgrad.run_recorder import installed_versions
 from mentorgrad.schema import snake_case
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.running.budget import budget_violations, takes_no_steps
@@ -21,13 +21,7 @@ _LIBRARIES = ("mentorgrad", "torch", "transformers", "tokenizers", "safetensors"
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that influence a run's result."""
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_LIBRARIES)
 
 
 def spec_violations(spec: RunSpec) -> Iterator[Violation]:

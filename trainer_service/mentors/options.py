@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from mentorgrad.errors import InvalidInput
-from mentorgrad.schema import FieldKind, bounded, field_bounds, field_types
+from mentorgrad.schema import bounded, field_types
 from mentorgrad.serialization import from_dict
 
 BAD_OPTIONS = "BAD_OPTIONS"
@@ -105,32 +105,3 @@ def read_options(
         named = {f"{path}.{name}[0]": f"{path}.{name}" for name in alone}
         violations = [replace(v, field=named.get(v.field, v.field)) for v in error.violations]
         raise InvalidInput(violations=violations, reason=BAD_OPTIONS) from None
-
-
-def options_schema(control: str) -> dict[str, Any]:
-    """JSON Schema of a control's options."""
-    cls = OPTIONS[control]
-    properties = {name: _property(cls, name) for name in field_types(cls)}
-    return {"type": "object", "properties": properties, "additionalProperties": False}
-
-
-def _property(cls: type, name: str) -> dict[str, Any]:
-    kind, bounds = field_types(cls)[name], field_bounds(cls)[name]
-    default = getattr(cls(), name)
-    if kind.kind is FieldKind.ENUM:
-        return {"type": "string", "enum": [str(item) for item in kind.base], "default": default}  # type: ignore[attr-defined]
-    limits = {
-        key: limit
-        for key, limit in (
-            ("exclusiveMinimum", bounds.gt),
-            ("minimum", bounds.ge),
-            ("maximum", bounds.le),
-        )
-        if limit is not None
-    }
-    one = {"type": "integer" if kind.base is int else "number", **limits}
-    if not kind.repeated:
-        return one if default is None else {**one, "default": default}
-    # A bare number stands for a list of one.
-    many = {"items": one, "minItems": 1, "maxItems": bounds.max_length}
-    return {**one, "type": [one["type"], "array"], **many, "default": list(default)}

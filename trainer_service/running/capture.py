@@ -11,17 +11,18 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.advice import Batch, Wants
+from mentorgrad.domain.advice import Batch
 from mentorgrad.domain.event import Segment
 from mentorgrad.domain.run import Snapshot
 from mentorgrad.domain.spec import Capture as CaptureSpec
 from mentorgrad.domain.spec import CaptureContent
 from mentorgrad.errors import PreconditionFailed
+from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Objective, Projected
 
 SEGMENT_BYTES = 256 * 1024
@@ -30,19 +31,6 @@ SEGMENT_SECONDS = 0.25
 """Age at which a segment is flushed."""
 MAX_SNAPSHOTS = 1024
 """Maximum number of snapshots per segment."""
-
-
-class Observer(Protocol):
-    """A receiver of the trajectory: the mentor."""
-
-    @property
-    def wants(self) -> Wants:
-        """The data that it asks to be sent."""
-        ...
-
-    def observe(self, batch: Batch) -> None:
-        """Takes the next part of the trajectory; never blocks, never raises."""
-        ...
 
 
 def changed_positions(before: Sequence[int], after: Sequence[int]) -> int:
@@ -84,7 +72,7 @@ class TrajectoryCapture:
         spec: CaptureSpec,
         objective: Objective,
         record: Callable[[Segment], object],
-        mentor: Observer,
+        mentor: FallbackMentor,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from mentorgrad.domain.advice import MentorInfo, StrategyInfo
 from mentorgrad.domain.spec import MentorChoice
 from mentorgrad.errors import InvalidInput, PreconditionFailed, Unavailable
+from mentorgrad.wire.credentials import Credentials
 from service_common.settings import load
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.job import WorkerJob
@@ -123,14 +124,26 @@ def test_a_bad_setting_is_named(flags: dict[str, Any], field: str, says: str) ->
 
 
 def test_a_job_survives_its_line() -> None:
-    job = WorkerJob("r", "postgresql://u:secret@h/d", "me", {"m": "h:1"}, ("/a",), threads=2)
+    access = Credentials(ca=Path("/run/ca.pem"), token_file=Path("/run/token"), insecure=True)
+    job = WorkerJob(
+        "r",
+        "postgresql://u:secret@h/d",
+        "me",
+        {"m": "h:1"},
+        ("/a",),
+        threads=2,
+        mentor_access=access,
+    )
     line = job.to_line()
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert WorkerJob.from_line(line) == job
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"run_id": "r"}', b'{"run_id": 1}'])
+NO_PATH = b'{"run_id": "r", "store": "s", "owner": "o", "mentor_access": {"ca": 1}}'
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"run_id": "r"}', b'{"run_id": 1}', NO_PATH])
 def test_a_wrong_job_is_refused(line: bytes) -> None:
     with pytest.raises(InvalidInput):
         WorkerJob.from_line(line)

@@ -20,7 +20,7 @@ from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.errors import InvalidInput
 from tests.support.numerics import numbers
 from trainer_service.mentors.controls import build_control
-from trainer_service.mentors.options import OPTIONS, options_schema, read_options
+from trainer_service.mentors.options import OPTIONS, read_options
 from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.protocols import Scored
 
@@ -141,24 +141,6 @@ def test_a_wrong_option_is_named(control: str, options: dict[str, Any], field: s
     with pytest.raises(InvalidInput) as caught:
         read_options(control, options)
     assert [v.field for v in caught.value.violations] == [field]
-
-
-def test_options_have_a_json_schema() -> None:
-    schema = options_schema("perturb")
-    assert schema["properties"]["scale"] == {
-        "type": ["number", "array"],
-        "exclusiveMinimum": 0.0,
-        "maximum": 100.0,
-        "items": {"type": "number", "exclusiveMinimum": 0.0, "maximum": 100.0},
-        "minItems": 1,
-        "maxItems": 64,
-        "default": [0.5],
-    }
-    assert schema["properties"]["base"]["enum"] == ["incumbent", "best"]
-    assert options_schema("recombine")["properties"]["parents"]["type"] == "integer"
-    assert "default" not in options_schema("hint_tokens")["properties"]["temperature"]
-    assert schema["additionalProperties"] is False
-    assert options_schema("none")["properties"] == {}
 
 
 # -- what all of them share -------------------------------------------------------------------
