@@ -36,10 +36,12 @@ class Span:
     @property
     def parent(self) -> str:
         """The ``traceparent`` for child spans; empty: not traced."""
-        context = self._span.get_span_context() if self._span is not None else None
-        if context is None or not context.is_valid:
+        if self._span is None:
             return ""
-        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        carrier: dict[str, str] = {}
+        trace = sys.modules["opentelemetry.trace"]
+        _propagator().inject(carrier, trace.set_span_in_context(self._span))
+        return carrier.get(TRACE_PARENT, "")
 
     @property
     def trace_id(self) -> str:
@@ -133,7 +135,7 @@ def begin(
         return Span()
     started = trace.get_tracer("mentorgrad").start_span(
         name,
-        context=_context(trace, parent),
+        context=_context(parent),
         kind=trace.SpanKind[kind.upper()],
         attributes=_named(facts or {}),
         start_time=_nanoseconds(at),
@@ -164,21 +166,15 @@ def current() -> Span:
     return Span(trace.get_current_span() if trace is not None else None)
 
 
-def _context(trace: Any, parent: str) -> Any:
-    """The context of a ``traceparent``; None (the current context) if there is none."""
-    parts = parent.split("-")
-    if len(parts) < 4:
-        return None
-    try:
-        trace_id, span_id, flags = (int(part, 16) for part in parts[1:4])
-    except ValueError:
-        return None
-    found = trace.SpanContext(
-        trace_id, span_id, is_remote=True, trace_flags=trace.TraceFlags(flags)
-    )
-    if not found.is_valid:
-        return None
-    return trace.set_span_in_context(trace.NonRecordingSpan(found))
+def _context(parent: str) -> Any:
+    """The context of a ``traceparent``; the current one if that is empty or malformed."""
+    current = importlib.import_module("opentelemetry.context").get_current()
+    return _propagator().extract({TRACE_PARENT: parent}, current)
+
+
+def _propagator() -> Any:
+    module = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
+    return module.TraceContextTextMapPropagator()
 
 
 def _named(facts: Attributes) -> dict[str, AttributeValue]:
