@@ -73,7 +73,7 @@ def remote() -> Iterator[Callable[[str], RemoteMentor]]:
     yield start
     for mentor in opened:
         mentor.close()
-        assert not mentor.alive
+        assert not mentor._stream.is_kept
 
 
 def test_a_refused_port_is_unavailable(
@@ -176,7 +176,7 @@ def test_close_is_not_held_up_by_a_hung_mentor(mentor_process: Callable[..., Any
     process.signal(signal.SIGSTOP)
     assert observe_much(mentor)
     mentor.close()
-    assert not mentor.alive
+    assert not mentor._stream.is_kept
     process.signal(signal.SIGCONT)
 
 

@@ -71,11 +71,6 @@ class RemoteMentor:
         """Waits for the first session, which sets `wants`; returns whether it is open."""
         return self._stream.wait_open(timeout)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the stream still keeps a session open."""
-        return self._stream.is_kept
-
     def observe(self, batch: Batch) -> None:
         """See `Mentor`; never blocks."""
         if self._is_sendable(batch):
