@@ -90,8 +90,7 @@ def _build_item(kind: FieldType, value: Any, path: str) -> Any:
 def _build_union(kind: FieldType, value: Any, path: str) -> Any:
     by_name = {snake_case(member.__name__): member for member in kind.members}
     names = ", ".join(by_name)
-    if isinstance(value, str):  # shorthand: the member with default values
-        value = {value: {}}
+    value = _member(value)
     if not isinstance(value, Mapping) or len(value) != 1:
         raise InvalidInput.field(path, f"must name exactly one of: {names}")
     name, inner = next(iter(value.items()))
@@ -143,6 +142,8 @@ def _build_array(kind: FieldType, value: Any, path: str) -> np.ndarray:
 
 def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
     base = kind.base
+    if isinstance(value, Mapping):
+        raise InvalidInput.field(path, "is a single value and has no fields")
     if base is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if base is float and value in _NOT_FINITE:
@@ -178,6 +179,37 @@ def _written(number: float) -> float | str:
     if math.isfinite(number):
         return number
     return "NaN" if math.isnan(number) else _NOT_FINITE[1 if number > 0 else 2]
+
+
+def merged(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges plain values of a dataclass, before `from_dict` builds and validates it.
+
+    Nested mappings are merged, other values replaced. A union keeps the fields of its member only
+    if the change names the same member.
+
+    Args:
+        cls: The dataclass that both describe; None for a free mapping.
+        base: Original values; not modified.
+        changes: Values that override those of `base`.
+    """
+    result = dict(base)
+    kinds = field_types(cls) if cls is not None else {}
+    for name, value in changes.items():
+        kind, there = kinds.get(name), cast(Any, result.get(name))
+        is_union = kind is not None and kind.kind is FieldKind.UNION
+        if is_union:
+            there, value = _member(there), _member(value)
+        are_tables = isinstance(value, Mapping) and isinstance(there, Mapping)
+        if are_tables and not (is_union and value.keys() != there.keys()):
+            inner = kind.base if kind is not None and kind.kind is FieldKind.MESSAGE else None
+            value = merged(inner, there, value)
+        result[name] = value
+    return result
+
+
+def _member(value: Any) -> Any:
+    """A union's value, with the shorthand for a member with default values written out."""
+    return {value: {}} if isinstance(value, str) else value
 
 
 def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str, Any]:

@@ -22,8 +22,8 @@ from typing import Any
 from mentorgrad.domain.experiment import ExperimentSpec, Variation
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
-from mentorgrad.schema import FieldKind, FieldType, field_types, join
-from mentorgrad.serialization import from_dict, to_dict
+from mentorgrad.schema import join
+from mentorgrad.serialization import from_dict, merged, to_dict
 from run_store.experiments import EXPERIMENT, PHASE
 
 _NAME = 200
@@ -225,35 +225,7 @@ def changed(
             )
     if not changes:
         return spec
-    return from_dict(RunSpec, _merge(RunSpec, to_dict(spec), changes), path)
-
-
-def _merge(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges `changes` into a copy of `base`, recursively.
-
-    Args:
-        cls: The dataclass that both describe; None for a free mapping.
-        base: Original values.
-        changes: Values that override those of `base`.
-    """
-    merged = dict(base)
-    kinds = field_types(cls) if cls is not None else {}
-    for name, value in changes.items():
-        there, kind = merged.get(name), kinds.get(name)
-        is_union = kind is not None and kind.kind is FieldKind.UNION
-        if is_union and isinstance(value, str):  # shorthand for the member with its defaults
-            value = {value: {}}
-        if isinstance(value, Mapping) and isinstance(there, Mapping):
-            is_other = is_union and set(value) != set(there)
-            merged[name] = value if is_other else _merge(_inner(kind), there, value)
-        else:
-            merged[name] = value
-    return merged
-
-
-def _inner(kind: FieldType | None) -> type | None:
-    """The dataclass of a message field; None for other kinds of fields."""
-    return kind.base if kind is not None and kind.kind is FieldKind.MESSAGE else None
+    return from_dict(RunSpec, merged(RunSpec, to_dict(spec), changes), path)
 
 
 def distinct_places(spec: ExperimentSpec) -> Iterator[Place]:

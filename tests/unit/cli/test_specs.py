@@ -61,6 +61,17 @@ def test_naming_another_objective_replaces_it(tmp_path: Path) -> None:
     assert spec.objective == Function("levy", 3)
 
 
+def test_naming_the_same_objective_keeps_its_fields(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text("[objective.label_prompt]\nn_tokens = 4\n")
+    for flags, settings in (
+        ({"objective": {"label_prompt": {}}}, []),
+        ({}, ["objective=label_prompt"]),
+        ({}, ['objective={"label_prompt": {}}']),
+    ):
+        assert build_spec(file, flags, settings).objective == LabelPrompt(n_tokens=4)
+
+
 def test_a_preset_is_weaker_than_all_else(tmp_path: Path) -> None:
     released = preset("maao_released")
     assert build_spec(None, {}, preset="maao_released") == released

@@ -12,7 +12,7 @@ from typing import Any
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.presets import preset_fields
-from mentorgrad.serialization import from_dict
+from mentorgrad.serialization import from_dict, merged
 
 
 def build_spec(
@@ -34,15 +34,15 @@ def build_spec(
     """
     tree = preset_fields(preset) if preset is not None else {}
     if file is not None:
-        _merge(tree, read_toml(file))
+        tree = merged(RunSpec, tree, read_toml(file))
     for path, value in flags.items():
         if value is not None:
-            _put(tree, path, value)
+            tree = merged(RunSpec, tree, _nested(path, value))
     for item in settings:
         path, separator, text = item.partition("=")
         if not separator or not path:
             raise InvalidInput.field("--set", f"must be path=value, not {item!r}")
-        _put(tree, path.strip(), _value(text.strip()))
+        tree = merged(RunSpec, tree, _nested(path.strip(), _value(text.strip())))
     return from_dict(RunSpec, tree)
 
 
@@ -78,18 +78,6 @@ def _why(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
-def _merge(tree: dict[str, Any], stronger: Mapping[str, Any]) -> None:
-    """Merges tables recursively; a different objective replaces the existing one."""
-    for name, value in stronger.items():
-        below = tree.get(name)
-        if isinstance(below, dict) and isinstance(value, dict):
-            if name == "objective" and set(value) != set(below):
-                below.clear()
-            _merge(below, value)
-        else:
-            tree[name] = value
-
-
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -97,20 +85,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Sets a value by its path. `objective` has one member; another one replaces it."""
-    *tables, last = path.split(".")
-    table = tree
-    for depth, name in enumerate(tables):
-        inner = table.get(name, {})
-        if isinstance(inner, str) and name == "objective":
-            inner = {inner: {}}
-        if not isinstance(inner, dict):
-            where = ".".join(tables[: depth + 1])
-            raise InvalidInput.field(where, "is a single value and has no fields")
-        following = (*tables, last)[depth + 1]
-        if name == "objective" and following not in inner:
-            inner = {following: {}}
-        table[name] = inner
-        table = inner
-    _merge(table, {last: value})
+def _nested(path: str, value: Any) -> Any:
+    """A value in nested mappings: ``a.b`` → ``{"a": {"b": value}}``."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return value
