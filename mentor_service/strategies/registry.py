@@ -29,8 +29,9 @@ from mentor_service.strategies.opro import Opro
 from mentor_service.strategies.reflect import Reflect
 from mentorgrad.domain.advice import StrategyInfo, Wants
 from mentorgrad.domain.spec import NAME_PATTERN
-from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import join
+from service_common.option_schema import option_violations
 
 log = structlog.get_logger(__name__)
 
@@ -98,13 +99,7 @@ def create(
             f"must be one of: {', '.join(known)}; not {name!r}",
             reason="UNKNOWN_STRATEGY",
         )
-    found = [
-        Violation(
-            _place(join(path, "options"), error, cls.options_schema),
-            _sentence(error, cls.options_schema),
-        )
-        for error in jsonschema.Draft202012Validator(cls.options_schema).iter_errors(dict(options))
-    ]
+    found = option_violations(options, cls.options_schema, join(path, "options"))
     if found:
         raise InvalidInput(violations=found, reason="BAD_OPTIONS")
     return cls(profile, options, model)
@@ -132,18 +127,3 @@ def _problem(name: str, made: Any, taken: Mapping[str, StrategyType]) -> str:
         return "options_schema must be the JSON Schema of an object with properties"
     jsonschema.Draft202012Validator.check_schema(made.options_schema)
     return ""
-
-
-def _place(path: str, error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> str:
-    if error.validator == "additionalProperties" and not error.absolute_path:
-        table: Any = error.instance
-        unknown = [key for key in table if key not in schema["properties"]]
-        return join(path, str(unknown[0]))
-    parts = ".".join(str(part) for part in error.absolute_path)
-    return join(path, parts) if parts else path
-
-
-def _sentence(error: jsonschema.ValidationError, schema: Mapping[str, Any]) -> str:
-    if error.validator == "additionalProperties" and not error.absolute_path:
-        return f"is not known here; known: {', '.join(schema['properties'])}"
-    return error.message[:200]

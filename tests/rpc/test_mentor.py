@@ -171,7 +171,7 @@ BAD_OPENS = [
         ),
         "open.options.top_k",
         "BAD_OPTIONS",
-        "-1 is less than the minimum of 0",
+        "must be at least 0, not -1",
     ),
     (
         advice_pb2.AdviseOpen(

@@ -378,7 +378,7 @@ BAD: list[tuple[str, RunSpec, str, str, str]] = [
         mentored(options={"sigma": 1}),
         "BAD_OPTIONS",
         "spec.mentor.options.sigma",
-        "is not a known option; known: ",
+        "is not known here; known: ",
     ),
     ("proposals", mentored(proposals=256), INVALID, "spec.mentor.proposals", "must be at most"),
     (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from mentorgrad.domain.advice import MentorInfo
 from mentorgrad.domain.spec import MentorChoice, RunSpec
@@ -11,6 +10,7 @@ from mentorgrad.errors import Violation
 from mentorgrad.run_recorder import installed_versions
 from mentorgrad.schema import snake_case
 from trainer_service.objectives.table import OBJECTIVES
+from service_common.option_schema import option_violations
 from trainer_service.running.budget import budget_violations, takes_no_steps
 
 MAX_STEPS = 100_000_000
@@ -57,49 +57,3 @@ def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iter
         yield Violation(f"{path}.proposals", limit)
     schema = known[choice.strategy].options_schema
     yield from option_violations(choice.options, schema, f"{path}.options")
-
-
-def option_violations(
-    options: Mapping[str, Any], schema: Mapping[str, Any], path: str
-) -> Iterator[Violation]:
-    """Violations of a flat JSON Schema (names, types, limits); the mentor checks the rest."""
-    properties: Mapping[str, Any] = schema.get("properties", {})
-    for name, value in options.items():
-        where = f"{path}.{name}"
-        if name in properties:
-            yield from _value_violations(value, properties[name], where)
-        elif schema.get("additionalProperties", True) is False:
-            names = ", ".join(properties) or "none"
-            yield Violation(where, f"is not a known option; known: {names}")
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "integer": (int,),
-    "number": (int, float),
-    "string": (str,),
-    "boolean": (bool,),
-    "array": (list, tuple),
-    "object": (dict,),
-}
-
-
-def _value_violations(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Violation]:
-    kind = schema.get("type")
-    if isinstance(kind, str) and kind in _TYPES:
-        is_flag = isinstance(value, bool)
-        if not isinstance(value, _TYPES[kind]) or (is_flag and kind != "boolean"):
-            yield Violation(path, f"must be of type {kind}")
-            return
-    if "enum" in schema and value not in schema["enum"]:
-        yield Violation(path, f"must be one of: {', '.join(map(str, schema['enum']))}")
-    if isinstance(value, (int, float)):
-        yield from _range_violations(value, schema, path)
-
-
-def _range_violations(value: float, schema: Mapping[str, Any], path: str) -> Iterator[Violation]:
-    if "minimum" in schema and value < schema["minimum"]:
-        yield Violation(path, f"must be at least {schema['minimum']}, not {value}")
-    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
-        yield Violation(path, f"must be greater than {schema['exclusiveMinimum']}, not {value}")
-    if "maximum" in schema and value > schema["maximum"]:
-        yield Violation(path, f"must be at most {schema['maximum']}, not {value}")
