@@ -112,7 +112,8 @@ def configuration() -> str:
         HEAD
         + "# Configuration\n\n"
         + "Flags override environment variables, which override the TOML file given with "
-        + "`--config`. The keys of the file are the flag names with underscores.\n\n"
+        + "`--config`. The keys of the file are the flag names with underscores. "
+        "If the file has a table with the service's name, only that table is read.\n\n"
         + settings_section("`mentorgrad serve trainer`", TrainerSettings)
         + settings_section("`mentorgrad serve mentor`", MentorSettings)
         + secrets_section("Secrets of `mentorgrad serve mentor`", Secrets)

@@ -8,6 +8,7 @@ environment variables and the reference in docs/ are derived from it.
 from __future__ import annotations
 
 import inspect
+import tomllib
 import types
 import typing
 from collections.abc import Callable
@@ -17,12 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from mentorgrad.errors import InvalidInput, Violation
 
@@ -33,18 +29,6 @@ class ServiceSettings(BaseSettings):
     """Base class of service settings. A subclass sets its own `env_prefix`."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_", extra="forbid")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources in order of precedence: flags, environment, TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 class ListenerSettings(ServiceSettings):
@@ -103,7 +87,8 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
 
     Args:
         cls: Settings model.
-        config: TOML file; its keys are the field names. None: no file.
+        config: TOML file; its keys are the field names. If it has a table with the service's name,
+            as the file of ``serve all``, only that table is read. None: no file.
         flags: Values from the command line by field name; None: not given.
 
     Raises:
@@ -112,9 +97,11 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
     given = {name: value for name, value in flags.items() if value not in (None, [], ())}
     if config is not None and not config.is_file():
         raise InvalidInput.field("config", f"file {config} does not exist")
-    with_file = type(cls.__name__, (cls,), {"model_config": SettingsConfigDict(toml_file=config)})
     try:
-        return cls(**with_file(**given).model_dump())
+        file = tomllib.loads(config.read_text(encoding="utf-8")) if config is not None else {}
+        own = file.get(_service(cls))
+        table = own if isinstance(own, dict) else file
+        return cls(**{**table, **EnvSettingsSource(cls)(), **given})
     except ValidationError as error:
         raise InvalidInput(
             violations=[
@@ -122,8 +109,13 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
                 for item in error.errors()
             ]
         ) from None
-    except ValueError as error:  # a TOML file that cannot be parsed
+    except (OSError, ValueError) as error:  # a file that cannot be read or parsed
         raise InvalidInput.field("config", f"{config}: {error}") from None
+
+
+def _service(cls: type[ServiceSettings]) -> str:
+    """Name of the service: ``trainer`` for the variables ``MENTORGRAD_TRAINER_*``."""
+    return cls.model_config.get("env_prefix", "").removeprefix("MENTORGRAD_").strip("_").lower()
 
 
 def _plain(message: str) -> str:

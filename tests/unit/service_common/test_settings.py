@@ -45,9 +45,23 @@ def test_each_source_overrules_the_weaker_ones(toml: Path, monkeypatch: pytest.M
     assert (settings.workers, settings.listen) == (4, "127.0.0.1:2")
 
 
+def test_of_a_file_for_several_services_only_the_own_table_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "all.toml"
+    path.write_text("[sample]\nworkers = 2\n[other]\nlisten = 3\n")
+    assert load(Sample, path, {}) == Sample(workers=2)
+    path.write_text("[sample]\nwrokers = 2\n")
+    with pytest.raises(InvalidInput, match="wrokers"):
+        load(Sample, path, {})
+
+
 @pytest.mark.parametrize(
     ("content", "field"),
-    [("workers = 0", "workers"), ("wrokers = 2", "wrokers"), ("workers = [", "config")],
+    [
+        ("workers = 0", "workers"),
+        ("wrokers = 2", "wrokers"),
+        ("workers = [", "config"),
+        ("sample = 3", "sample"),
+    ],
 )
 def test_a_wrong_file_names_the_setting(tmp_path: Path, content: str, field: str) -> None:
     path = tmp_path / "bad.toml"

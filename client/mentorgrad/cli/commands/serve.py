@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,31 +127,30 @@ def serve_all(
     flag = service_flags.flag
     try:
         with Services() as services:
-            with tempfile.TemporaryDirectory(prefix="mentorgrad-") as folder:
-                mentor = services.start(
-                    "mentor",
-                    [
-                        *service_flags.config_flags(Path(folder), "mentor", tables["mentor"]),
-                        *flag("--listen", mentor_listen),
-                        *flag("--model", model),
-                        *flag("--threads", for_mentor),
-                        *both,
-                    ],
-                    for_mentor,
-                )
-                trainer = services.start(
-                    "trainer",
-                    [
-                        *service_flags.config_flags(Path(folder), "trainer", tables["trainer"]),
-                        *flag("--listen", listen),
-                        *service_flags.mentor_flags(name, mentor, tables["trainer"]),
-                        *(part for root in data_root or () for part in ("--data-root", str(root))),
-                        *flag("--threads", for_trainer),
-                        *both,
-                    ],
-                    for_trainer,
-                    environment={service_flags.STORE_VARIABLE: store} if store is not None else {},
-                )
+            mentor = services.start(
+                "mentor",
+                [
+                    *flag("--config", config if tables["mentor"] else None),
+                    *flag("--listen", mentor_listen),
+                    *flag("--model", model),
+                    *flag("--threads", for_mentor),
+                    *both,
+                ],
+                for_mentor,
+            )
+            trainer = services.start(
+                "trainer",
+                [
+                    *flag("--config", config if tables["trainer"] else None),
+                    *flag("--listen", listen),
+                    *service_flags.mentor_flags(name, mentor, tables["trainer"]),
+                    *(part for root in data_root or () for part in ("--data-root", str(root))),
+                    *flag("--threads", for_trainer),
+                    *both,
+                ],
+                for_trainer,
+                environment={service_flags.STORE_VARIABLE: store} if store is not None else {},
+            )
             for service, address in (("mentor", mentor), ("trainer", trainer)):
                 if as_json:
                     out.json({"service": service, "address": address})

@@ -1,13 +1,12 @@
 """Settings that `mentorgrad serve all` passes to each of its two services.
 
-Only given settings are passed on: a flag as a flag, a table of the TOML file as a separate file,
-and the environment unchanged. Each service then applies its own order of precedence (flag,
-environment, file, default), as if it had been started alone.
+Only given settings are passed on: a flag as a flag, the TOML file to each service that it has a
+table for, and the environment unchanged. Each service then applies its own order of precedence
+(flag, environment, file, default), as if it had been started alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,24 +37,6 @@ def read_tables(config: Path | None) -> dict[str, Table]:
                 f"{config}: {name}: only the tables [trainer] and [mentor] are allowed"
             )
     return {name: tables.get(name, {}) for name in SERVICES}
-
-
-def config_flags(folder: Path, service: str, table: Table) -> Iterator[str]:
-    """Writes a service's table to a separate file and yields the flag for it; nothing if empty."""
-    if table:
-        file = folder / f"{service}.toml"
-        lines = (f"{json.dumps(name)} = {_toml(value)}\n" for name, value in table.items())
-        file.write_text("".join(lines), encoding="utf-8")
-        yield from ("--config", str(file))
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        pairs = (f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items())
-        return "{" + ", ".join(pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, default=str)
 
 
 def flag(name: str, value: object) -> tuple[str, ...]:
