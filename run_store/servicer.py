@@ -73,11 +73,9 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         order = codec.enum_member(RunOrder, request.order, "order") or RunOrder.NEWEST
 
         def answer() -> pb.ListRunsResponse:
-            page = self._store.list_runs(
-                run_filter, order, request.page_size or 50, request.page_token
-            )
-            runs = [codec.to_message(run) for run in page.runs]
-            return pb.ListRunsResponse(runs=runs, next_page_token=page.next_page_token)
+            size, token = request.page_size or 50, request.page_token
+            page = self._store.list_runs(run_filter, order, size, token)
+            return codec.fill(pb.ListRunsResponse(), page)
 
         return await asyncio.to_thread(answer)
 
@@ -125,8 +123,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             request.page_size or 50,
             request.page_token,
         )
-        found = [codec.to_message(candidate) for candidate in page.candidates]
-        return pb.ListCandidatesResponse(candidates=found, next_page_token=page.next_page_token)
+        return codec.fill(pb.ListCandidatesResponse(), page)
 
     async def CompareRuns(  # noqa: N802
         self, request: pb.CompareRunsRequest, context: grpc.aio.ServicerContext
@@ -143,18 +140,15 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         response, specs, size = pb.CompareRunsResponse(), [], 0
         for run_id in run_ids:
             run = self._store.get_run(run_id)
-            response.runs.append(codec.to_message(run))
             specs.append(run.spec)
-            size += response.runs[-1].ByteSize()
+            size += codec.fill(response.runs.add(), run).ByteSize()
             if size > _MAX_COMPARED_BYTES:
                 raise InvalidInput.field(
                     "run_ids",
                     f"the runs exceed {_MAX_COMPARED_BYTES} bytes in total; compare fewer runs",
                 )
-        response.differences.extend(
-            pb.SpecDifference(field=item.field, values=item.values)
-            for item in spec_differences(specs)
-        )
+        for item in spec_differences(specs):
+            codec.fill(response.differences.add(), item)
         return response
 
     async def ListArtifacts(  # noqa: N802

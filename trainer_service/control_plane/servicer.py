@@ -5,27 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 import mentorgrad
-from mentorgrad.domain.event import Created, RunEvent
+from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import CONTROLS, RunSpec
-from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
-from mentorgrad.wire import codec, tracing
+from mentorgrad.wire import codec
 from run_store.protocols import RunStore
 from service_common.decoding import DecodedRequests
 from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.spec_rules import spec_violations, versions
-from trainer_service.control_plane.thread_calls import run_to_completion
+from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import FUNCTION_BOUNDS
 from trainer_service.optimizers.table import OPTIMIZERS
@@ -39,9 +36,6 @@ CHUNK_BYTES = 256 * 1024
 _BYTES_AN_ENTRY = 64
 """Bytes of the import limit per list entry of an import. An empty entry takes two bytes on the
 wire, and some hundred times as much as an object."""
-
-CHECKS_AT_ONCE = 2
-"""Maximum number of specs validated at once: each validation may read files of some 100 MiB."""
 
 
 @dataclass(frozen=True)
@@ -85,56 +79,23 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     ) -> None:
         self._store = store
         self._mentors = mentors
-        self._check_data = check_data
         self._wake = wake
         self._offer = offer
+        self._creation = RunCreation(store, mentors, check_data, wake, offer.queue_limit)
         self._importer = Importer(store, offer.import_bytes, offer.import_events)
-        self._checking = asyncio.Semaphore(CHECKS_AT_ONCE)
-        self._draining = False
 
     def drain(self) -> None:
         """Rejects new runs from now on; all other calls are still answered."""
-        self._draining = True
+        self._creation.drain()
 
     async def CreateRun(  # noqa: N802
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateRunResponse:
         """Validates the whole spec and queues the run."""
-        if len(request.request_id) > 200:
-            raise InvalidInput.field("request_id", "must have at most 200 characters")
         spec = codec.from_message(RunSpec, request.spec, "spec", checked=True)
-        if request.request_id:  # an existing run is returned without validating its spec again
-            known = await asyncio.to_thread(self._store.find_request, request.request_id, spec)
-            if known is not None:
-                return pb.CreateRunResponse(run=codec.to_message(known), created=False)
-        if self._draining:
-            raise Unavailable(
-                "this trainer is shutting down and accepts no new runs; try again later",
-                reason="DRAINING",
-            )
-        await self._checking.acquire()
-        digest = await run_to_completion(partial(self._check, spec), self._checking.release)
-        warnings = await self._mentors.check(spec.mentor)
-        created = Created(spec, request.request_id, versions(), digest, tracing.current().parent)
-        run, is_new = await asyncio.to_thread(
-            self._store.create, created, max_queued=self._offer.queue_limit
-        )
-        self._wake()
-        bind_contextvars(run_id=run.run_id)
-        return pb.CreateRunResponse(run=codec.to_message(run), created=is_new, warnings=warnings)
-
-    def _check(self, spec: RunSpec) -> str:
-        """Raises `InvalidInput` with all violations of a spec; returns the digest of its data."""
-        found, reason, digest = list(spec_violations(spec)), None, ""
-        try:
-            digest = self._check_data(spec)
-        except InvalidInput as error:
-            if not error.violations:  # an error that belongs to no single field
-                raise
-            found, reason = [*error.violations, *found], error.reason
-        if found:
-            raise InvalidInput(violations=found, reason=reason)
-        return digest
+        made = await self._creation.create(spec, request.request_id)
+        bind_contextvars(run_id=made.run.run_id)
+        return codec.fill(pb.CreateRunResponse(), made)
 
     async def CancelRun(  # noqa: N802
         self, request: pb.CancelRunRequest, context: grpc.aio.ServicerContext

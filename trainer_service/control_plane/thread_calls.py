@@ -15,3 +15,10 @@ async def run_to_completion(work: Callable[[], T], ended: Callable[[], None]) ->
     task = asyncio.ensure_future(asyncio.to_thread(work))
     task.add_done_callback(lambda _: ended())
     return await asyncio.shield(task)
+
+
+async def run_limited(work: Callable[[], T], limit: asyncio.Semaphore) -> T:
+    """Runs `work` in a thread when the limit allows it. A thread whose caller was cancelled still
+    counts until it ends."""
+    await limit.acquire()
+    return await run_to_completion(work, limit.release)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.experiment import Experiment, ExperimentState
 from mentorgrad.domain.query import RunFilter, RunOrder
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import RunSpec
@@ -15,6 +16,7 @@ from run_store.protocols import RunStore
 from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.spec_rules import versions
 from trainer_service.experiments.expansion import RunPurpose
+from trainer_service.experiments.progress import with_progress
 
 PAGE = 500
 """Page size when listing runs."""
@@ -79,3 +81,17 @@ def cancel_runs(store: RunStore, experiment_id: str) -> int:
         with suppress(NotFound, PreconditionFailed):  # it has ended or was deleted meanwhile
             run_lifecycle.cancel(store, run.run_id)
     return len(found)
+
+
+def cancel_experiment(store: RunStore, experiment_id: str) -> Experiment:
+    """Cancels an experiment, then its runs; returns it with its progress.
+
+    Raises:
+        NotFound: The experiment does not exist.
+        PreconditionFailed: It has ended already.
+    """
+    cancelled = store.set_experiment_state(
+        experiment_id, ExperimentState.CANCELLED, "cancelled on request"
+    )
+    cancel_runs(store, experiment_id)
+    return with_progress(store, cancelled)

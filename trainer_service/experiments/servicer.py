@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import grpc.aio
 from structlog.contextvars import bind_contextvars
 
-from mentorgrad.domain.experiment import Experiment, ExperimentSpec, ExperimentState
+from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.thread_calls import run_to_completion
-from trainer_service.experiments.experiment_checks import check_mentors, check_specs, doubts
-from trainer_service.experiments.progress import with_progress
+from trainer_service.control_plane.thread_calls import run_limited
+from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.reader import ExperimentReader
-from trainer_service.experiments.run_submission import cancel_runs
+from trainer_service.experiments.run_submission import cancel_experiment
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExperimentService"].full_name
 """Full service name, for health checks and reflection."""
@@ -51,51 +47,22 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     ) -> None:
         self._store = store
         self._reader = ExperimentReader(store)
-        self._mentors = mentors
-        self._check_data = check_data
+        self._creation = ExperimentCreation(store, mentors, check_data, wake)
         self._wake = wake
-        self._checking = asyncio.Semaphore(1)
         self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
-        self._draining = False
 
     def drain(self) -> None:
         """Refuses new experiments from now on; other calls still work."""
-        self._draining = True
+        self._creation.drain()
 
     async def CreateExperiment(  # noqa: N802
         self, request: pb.CreateExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateExperimentResponse:
         """Validates an experiment and stores it; the coordinator then executes it."""
-        if len(request.request_id) > 200:
-            raise InvalidInput.field("request_id", "must have at most 200 characters")
         spec = codec.from_message(ExperimentSpec, request.spec, "spec", checked=True)
-        if (
-            request.request_id
-        ):  # existing experiments are returned without checking data and mentors
-            find = partial(self._store.find_experiment, request.request_id, spec)
-            known = await asyncio.to_thread(find)
-            if known is not None:
-                return pb.CreateExperimentResponse(
-                    experiment=await self._message(known), created=False
-                )
-        if self._draining:
-            raise Unavailable(
-                "this trainer is shutting down and accepts no new experiments; try again later",
-                reason="DRAINING",
-            )
-        await self._checking.acquire()
-        await run_to_completion(
-            partial(check_specs, spec, self._check_data), self._checking.release
-        )
-        warnings = [*await check_mentors(spec, self._mentors), *doubts(spec)]
-        made, is_new = await asyncio.to_thread(
-            self._store.create_experiment, spec, request.request_id
-        )
-        self._wake()
-        bind_contextvars(experiment_id=made.experiment_id)
-        return pb.CreateExperimentResponse(
-            experiment=await self._message(made), created=is_new, warnings=warnings
-        )
+        made = await self._creation.create(spec, request.request_id)
+        bind_contextvars(experiment_id=made.experiment.experiment_id)
+        return codec.fill(pb.CreateExperimentResponse(), made)
 
     async def GetExperiment(  # noqa: N802
         self, request: pb.GetExperimentRequest, context: grpc.aio.ServicerContext
@@ -111,26 +78,16 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         page = await asyncio.to_thread(
             self._reader.list_experiments, request.page_size or 50, request.page_token
         )
-        return pb.ListExperimentsResponse(
-            experiments=[codec.to_message(item) for item in page.experiments],
-            next_page_token=page.next_page_token,
-        )
+        return codec.fill(pb.ListExperimentsResponse(), page)
 
     async def CancelExperiment(  # noqa: N802
         self, request: pb.CancelExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.CancelExperimentResponse:
         """Cancels an experiment, then its runs."""
 
-        def cancel() -> Experiment:
-            ended_now = self._store.set_experiment_state(
-                request.experiment_id, ExperimentState.CANCELLED, "cancelled on request"
-            )
-            cancel_runs(self._store, request.experiment_id)
-            return ended_now
-
-        cancelled = await asyncio.to_thread(cancel)
+        cancelled = await asyncio.to_thread(cancel_experiment, self._store, request.experiment_id)
         self._wake()
-        return pb.CancelExperimentResponse(experiment=await self._message(cancelled))
+        return pb.CancelExperimentResponse(experiment=codec.to_message(cancelled))
 
     async def GetReport(  # noqa: N802
         self, request: pb.GetReportRequest, context: grpc.aio.ServicerContext
@@ -141,9 +98,4 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
             made = self._reader.get_report(request.experiment_id)
             return pb.GetReportResponse(report=codec.to_message(made))
 
-        await self._reporting.acquire()
-        return await run_to_completion(answer, self._reporting.release)
-
-    async def _message(self, experiment: Experiment) -> Any:
-        told = partial(with_progress, self._store, experiment)
-        return codec.to_message(await asyncio.to_thread(told))
+        return await run_limited(answer, self._reporting)

@@ -68,31 +68,34 @@ def message_class(cls: type) -> type[Message]:
 
 def to_message(value: Any) -> Any:
     """Converts a dataclass to its message."""
-    message = message_class(type(value))()
-    fill(message, value)
-    return message
+    return fill(message_class(type(value))(), value)
 
 
-def fill(message: Any, value: Any) -> None:
-    """Writes a dataclass into its empty message; saves a copy if the message is part of another."""
+def fill(message: T, value: Any) -> T:
+    """Writes a dataclass into an empty message with its fields, and returns the message.
+
+    For a message that is part of another this saves a copy; for a response, a message of its own.
+    """
+    target: Any = message
     for name, kind, is_plain in _outgoing(type(value)):
         member = getattr(value, name)
         if member is None:
             continue
         if is_plain:  # first, since most fields are plain
-            setattr(message, name, member)
+            setattr(target, name, member)
         elif kind.kind is FieldKind.UNION:
-            is_oneof = name in message.DESCRIPTOR.oneofs_by_name
-            holder = message if is_oneof else getattr(message, name)
+            is_oneof = name in target.DESCRIPTOR.oneofs_by_name
+            holder = target if is_oneof else getattr(target, name)
             inner = getattr(holder, snake_case(type(member).__name__))
             inner.SetInParent()
             fill(inner, member)
         elif kind.repeated:
-            _extend(getattr(message, name), member, kind)
+            _extend(getattr(target, name), member, kind)
         elif kind.kind is FieldKind.STRING_MAP:
-            getattr(message, name).update(member)
+            getattr(target, name).update(member)
         else:
-            _set(message, name, member, kind)
+            _set(target, name, member, kind)
+    return message
 
 
 @per_class

@@ -18,7 +18,8 @@ from run_store.protocols import RunStore
 from service_common.decoding import DecodedRequests
 from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.servicer import CHECKS_AT_ONCE, Offer, TrainerServicer
+from trainer_service.control_plane.run_creation import CHECKS_AT_ONCE
+from trainer_service.control_plane.servicer import Offer, TrainerServicer
 
 IMPORT_BYTES = 1 << 20
 

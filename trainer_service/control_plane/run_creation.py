@@ -1,0 +1,89 @@
+"""Creates runs: validates the whole spec and queues the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from mentorgrad.domain.event import Created
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import InvalidInput
+from mentorgrad.responses import CreatedRun
+from mentorgrad.wire import tracing
+from run_store.protocols import RunStore
+from trainer_service.control_plane.admission import Admission
+from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.spec_rules import spec_violations, versions
+
+CHECKS_AT_ONCE = 2
+"""Maximum number of specs validated at once."""
+
+
+class RunCreation:
+    """Creates runs at the request of clients. Calls of the store run in threads.
+
+    Args:
+        store: The run store.
+        mentors: The mentors known by name.
+        check_data: Validates what a spec refers to (task, files, models) and returns the digest of
+            its data; raises `InvalidInput`. May be slow; it is called in a thread.
+        wake: Wakes the scheduler after a run was queued.
+        queue_limit: Maximum number of waiting runs.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        mentors: MentorRegistry,
+        check_data: Callable[[RunSpec], str],
+        wake: Callable[[], None],
+        queue_limit: int,
+    ) -> None:
+        self._store = store
+        self._mentors = mentors
+        self._check_data = check_data
+        self._wake = wake
+        self._queue_limit = queue_limit
+        self._admission = Admission("runs", CHECKS_AT_ONCE)
+
+    def drain(self) -> None:
+        """Rejects new runs from now on; known ones are still returned."""
+        self._admission.drain()
+
+    async def create(self, spec: RunSpec, request_id: str) -> CreatedRun:
+        """Queues a run, or returns the one with this request_id without validating it again.
+
+        Raises:
+            InvalidInput: The spec or the request_id is invalid.
+            AlreadyExists: The request_id belongs to a run with another spec.
+            PreconditionFailed: The mentor is required and does not answer.
+            ResourceExhausted: The queue is full.
+            Unavailable: The service is about to stop.
+        """
+        if request_id:
+            known = await asyncio.to_thread(self._store.find_request, request_id, spec)
+            if known is not None:
+                return CreatedRun(known)
+        digest = await self._admission.check(partial(_check, spec, self._check_data))
+        warnings = await self._mentors.check(spec.mentor)
+        created = Created(spec, request_id, versions(), digest, tracing.current().parent)
+        run, is_new = await asyncio.to_thread(
+            self._store.create, created, max_queued=self._queue_limit
+        )
+        self._wake()
+        return CreatedRun(run, is_new, tuple(warnings))
+
+
+def _check(spec: RunSpec, check_data: Callable[[RunSpec], str]) -> str:
+    """Raises `InvalidInput` with all violations of a spec; returns the digest of its data."""
+    found, reason, digest = list(spec_violations(spec)), None, ""
+    try:
+        digest = check_data(spec)
+    except InvalidInput as error:
+        if not error.violations:  # an error that belongs to no single field
+            raise
+        found, reason = [*error.violations, *found], error.reason
+    if found:
+        raise InvalidInput(violations=found, reason=reason)
+    return digest
