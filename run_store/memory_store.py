@@ -41,6 +41,7 @@ from mentorgrad.wire import codec
 from run_store import invariants, paging, trajectory
 from run_store.memory_experiments import MemoryExperiments
 from run_store.protocols import Lease
+from run_store.stored_events import StoredEvent
 
 T = TypeVar("T")
 
@@ -316,6 +317,10 @@ class MemoryRunStore(MemoryExperiments):
         with self._lock:
             self._record(run_id)
         return self._read_events(run_id, query or EventQuery())
+
+    def stored_events(self, run_id: str, query: EventQuery | None = None) -> Iterable[StoredEvent]:
+        """See `StoredEventReader.stored_events`."""
+        return map(StoredEvent.encoded, self.events(run_id, query))
 
     def _read_events(self, run_id: str, query: EventQuery) -> Iterator[RunEvent]:
         start = max(query.after_seq, 0)

@@ -31,6 +31,7 @@ from mentorgrad.domain.query import (
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState, Trajectory
 from mentorgrad.domain.spec import RunSpec
 from run_store.experiments import ExperimentStore
+from run_store.stored_events import StoredEventReader
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ class RunReader(Protocol):
         ...
 
 
-class RunStore(RunWriter, RunReader, ExperimentStore, Protocol):
+class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, Protocol):
     """A complete store: runs, experiments, health check and closing."""
 
     url: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, TypeVar
 
 import grpc.aio
 
-from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import (
     CandidateFilter,
     EventQuery,
@@ -25,7 +25,10 @@ from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors
 from run_store import trajectory
 from run_store.protocols import RunStore
+from run_store.stored_events import StoredEvent
 from run_store.tailer import Draining, Tailers, read_pages
+
+R = TypeVar("R")
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["HistoryService"].full_name
 """Full service name, for health and reflection."""
@@ -84,7 +87,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[pb.StreamEventsResponse]:
         """Streams a run's events after a given seq; with `follow`, until the run has ended."""
         query = _event_query(request)
-        batches: AsyncGenerator[list[RunEvent], None] = (
+        batches = (
             self._tailers.follow(request.run_id, query)
             if request.follow
             else read_pages(self._store, request.run_id, query)
@@ -92,8 +95,10 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         try:
             async with contextlib.aclosing(batches):
                 async for batch in batches:
-                    for message in await asyncio.to_thread(_event_messages, batch):
-                        yield pb.StreamEventsResponse(event=message)
+                    for response in await asyncio.to_thread(
+                        _responses, pb.StreamEventsResponse, batch
+                    ):
+                        yield response
         except Draining as draining:
             why = "the service is shutting down"
             closing = pb.StreamClosing(resume_after_seq=draining.after_seq, reason=why)
@@ -164,12 +169,16 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         """Streams a run's complete log with raw tensors, in the form that ImportRun accepts."""
         query = EventQuery(view=View.FULL)
         async for batch in read_pages(self._store, request.run_id, query):
-            for message in await asyncio.to_thread(_event_messages, batch):
-                yield pb.ExportRunResponse(event=message)
+            for response in await asyncio.to_thread(_responses, pb.ExportRunResponse, batch):
+                yield response
 
 
-def _event_messages(batch: list[RunEvent]) -> list[Any]:
-    return [codec.to_message(event) for event in batch]
+def _responses(response: type[R], batch: list[StoredEvent]) -> list[R]:
+    """The responses that carry one event each."""
+    made: list[Any] = [response() for _ in batch]
+    for message, event in zip(made, batch, strict=True):
+        event.write(message.event)
+    return made
 
 
 def _event_query(request: pb.StreamEventsRequest) -> EventQuery:
@@ -201,7 +210,7 @@ def _trajectory_messages(
             part = slice(start, start + size)
             message = pb.GetTrajectoryResponse(
                 stage=piece.stage,
-                snapshots=[codec.to_message(item) for item in piece.snapshots[part]],
+                snapshots=piece.snapshots[part],
             )
             if piece.parameters is not None:
                 message.parameters.CopyFrom(tensors.encode(piece.parameters[part]))

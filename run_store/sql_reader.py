@@ -23,6 +23,7 @@ from mentorgrad.domain.run import Artifact, Candidate, Run, RunState, Trajectory
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging, sql_rows, trajectory
 from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
+from run_store.stored_events import StoredEvent
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 
 _SUMMARY_PAGE = 256
@@ -84,13 +85,16 @@ class SqlReader(SqlBase):
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
         """See `RunReader.events`."""
+        return map(StoredEvent.decoded, self.stored_events(run_id, query))
+
+    def stored_events(self, run_id: str, query: EventQuery | None = None) -> Iterable[StoredEvent]:
+        """See `StoredEventReader.stored_events`."""
         self.progress(run_id)
         return self._read_events(run_id, query or EventQuery())
 
-    def _read_events(self, run_id: str, query: EventQuery) -> Iterator[RunEvent]:
+    def _read_events(self, run_id: str, query: EventQuery) -> Iterator[StoredEvent]:
         """Reads in pages of growing size, since many readers need only the first few events."""
-        is_full = query.view is View.FULL
-        most = _FULL_PAGE if is_full else _SUMMARY_PAGE
+        most = _FULL_PAGE if query.view is View.FULL else _SUMMARY_PAGE
         statement = _events_statement(query)
         after, limit = min(max(query.after_seq, 0), _BIGINT_MAX), most // 16
         while True:
@@ -100,8 +104,7 @@ class SqlReader(SqlBase):
                     connection, statement, {"run": run_id, "after": after, "most": limit}
                 )
             for row in rows:
-                event = codec.decode_event(row.event)
-                yield sql_rows.attach(event, row) if is_full and row.sha256 else event
+                yield sql_rows.stored_event(run_id, row)
             if len(rows) < limit and not is_cut:
                 return
             after, limit = rows[-1].seq, min(limit * 4, most)
@@ -211,7 +214,7 @@ def _ranked(loss: sa.ColumnElement[float | None]) -> list[sa.ColumnElement[Any]]
 
 
 def _events_statement(query: EventQuery) -> sa.Select[Any]:
-    columns: list[sa.ColumnElement[Any]] = [events.c.seq, events.c.data.label("event")]
+    columns = [events.c.seq, events.c.kind, events.c.data.label("event")]
     source: sa.FromClause = events
     if query.view is View.FULL:
         tensor = trajectory_segments.c

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from mentorgrad.domain.event import CandidatesScored, RunEvent, Segment
+from mentorgrad.domain.event import CandidatesScored, EventKind, RunEvent, Segment
 from mentorgrad.domain.run import Run
 from mentorgrad.errors import DataLoss
 from mentorgrad.wire import codec
 from run_store import invariants
 from run_store.paging import micros, rankable
+from run_store.stored_events import StoredEvent
 from run_store.tables import candidates, events, trajectory_segments
 
 Rows = dict[sa.Table, list[dict[str, Any]]]
@@ -128,24 +128,23 @@ def _candidate_rows(event: RunEvent, payload: CandidatesScored) -> list[dict[str
     ]
 
 
-def attach(event: RunEvent, row: Any) -> RunEvent:
-    """Adds the raw parameters to a segment's event.
-
-    Args:
-        event: The stored event.
-        row: `codec`, `dtype`, `shape`, `sha256` and `data` of its row in `trajectory_segments`.
+def stored_event(run_id: str, row: Any) -> StoredEvent:
+    """Makes an event of its row, which has the tensor's columns in the FULL view.
 
     Raises:
-        DataLoss: The bytes do not match their digest or shape.
+        DataLoss: The tensor's bytes do not match their digest or shape.
     """
-    what = f"event {event.seq} of run {event.run_id}"
+    has_tensor = getattr(row, "sha256", None) is not None
+    parameters = _tensor(row, f"event {row.seq} of run {run_id}") if has_tensor else None
+    return StoredEvent(row.seq, EventKind(row.kind), row.event, parameters)
+
+
+def _tensor(row: Any, what: str) -> np.ndarray:
     invariants.check_digest(row.data, row.sha256, what)
     try:
         if row.codec != RAW:
             raise ValueError(row.codec)
         shape = [int(length) for length in row.shape.split(",")]
-        array = np.frombuffer(row.data, np.dtype(row.dtype).newbyteorder("<")).reshape(shape)
+        return np.frombuffer(row.data, np.dtype(row.dtype).newbyteorder("<")).reshape(shape)
     except (TypeError, ValueError):
         raise DataLoss(f"the stored tensor of {what} cannot be read") from None
-    assert isinstance(event.payload, Segment)  # noqa: S101 - narrows the type
-    return replace(event, payload=replace(event.payload, parameters=array))

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import structlog
 
-from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.errors import InternalError, MentorgradError
 from run_store import paging
 from run_store.protocols import RunStore
+from run_store.stored_events import StoredEvent
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Tailer:
     def __init__(self, store: RunStore, run_id: str) -> None:
         self._store = store
         self._run_id = run_id
-        self._ring: deque[RunEvent] = deque(maxlen=RING_EVENTS)
+        self._ring: deque[StoredEvent] = deque(maxlen=RING_EVENTS)
         self._news = asyncio.Event()
         self._error: MentorgradError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class Tailer:
         """Whether polling failed; new watchers then need a new tailer."""
         return self._error is not None
 
-    def recent(self, after_seq: int) -> list[RunEvent] | None:
+    def recent(self, after_seq: int) -> list[StoredEvent] | None:
         """The events after this seq, without raw tensors; None if the ring begins later."""
         if not self._ring or self._ring[0].seq > after_seq + 1:
             return None
@@ -139,8 +139,8 @@ class Tailer:
         self.last_seq, self.is_over = last_seq, state.is_final
         self._wake()
 
-    def _read(self, after: int) -> list[RunEvent]:
-        newer = self._store.events(self._run_id, EventQuery(after_seq=after))
+    def _read(self, after: int) -> list[StoredEvent]:
+        newer = self._store.stored_events(self._run_id, EventQuery(after_seq=after))
         return list(itertools.islice(newer, RING_EVENTS))
 
     def _wake(self) -> None:
@@ -185,7 +185,9 @@ class Tailers:
             del self._watched[run_id]
             await tailer.stop()
 
-    async def follow(self, run_id: str, query: EventQuery) -> AsyncGenerator[list[RunEvent], None]:
+    async def follow(
+        self, run_id: str, query: EventQuery
+    ) -> AsyncGenerator[list[StoredEvent], None]:
         """Yields batches of events, first the recorded and then the new ones, until the run ends.
 
         Raises:
@@ -214,7 +216,7 @@ class Tailers:
 
     async def _catch_up(
         self, tailer: Tailer, run_id: str, query: EventQuery, after: int
-    ) -> AsyncIterator[tuple[list[RunEvent], int]]:
+    ) -> AsyncIterator[tuple[list[StoredEvent], int]]:
         """Yields batches of the known events after a seq, each with the seq that it reaches."""
         plain = query.view is View.SUMMARY and not query.effective
         recent = tailer.recent(after) if plain else None
@@ -228,21 +230,21 @@ class Tailers:
 
 async def read_pages(
     store: RunStore, run_id: str, query: EventQuery
-) -> AsyncGenerator[list[RunEvent], None]:
+) -> AsyncGenerator[list[StoredEvent], None]:
     """Yields the events recorded so far in non-empty batches, read in a thread."""
-    size = _PAGES[query.view]
-    source = iter(await asyncio.to_thread(store.events, run_id, query))
-    while batch := await asyncio.to_thread(_take, source, size):
+    count = _PAGES[query.view]
+    source = iter(await asyncio.to_thread(store.stored_events, run_id, query))
+    while batch := await asyncio.to_thread(_take, source, count):
         yield batch
 
 
-def _take(source: Iterator[RunEvent], size: int) -> list[RunEvent]:
-    found: list[RunEvent] = []
-    weight = 0
-    while len(found) < size and weight < paging.EVENTS_BYTES:
+def _take(source: Iterator[StoredEvent], count: int) -> list[StoredEvent]:
+    found: list[StoredEvent] = []
+    size = 0
+    while len(found) < count and size < paging.EVENTS_BYTES:
         event = next(source, None)
         if event is None:
             break
         found.append(event)
-        weight += paging.weight(event)
+        size += event.size
     return found

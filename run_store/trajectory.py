@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from mentorgrad.domain.event import EventKind, Segment
+from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.domain.run import Snapshot, Trajectory
 from mentorgrad.errors import InvalidInput
-from run_store.protocols import RunReader
+from mentorgrad.wire import codec
+from run_store.stored_events import StoredEventReader
 
 _SEGMENTS = EventQuery(kinds=(EventKind.SEGMENT,), effective=True)
 
@@ -23,8 +25,8 @@ class Piece:
 
     stage: int
     """The stage."""
-    snapshots: tuple[Snapshot, ...]
-    """The snapshots, in order of step."""
+    snapshots: Sequence[Any]
+    """The messages of the snapshots, in order of step."""
     parameters: np.ndarray | None
     """float32 [snapshots, *shape]; None if not captured or not requested."""
 
@@ -42,7 +44,7 @@ def chosen(total: int, max_points: int) -> np.ndarray:
 
 
 def pieces(
-    reader: RunReader, run_id: str, max_points: int = 0, view: View = View.FULL
+    reader: StoredEventReader, run_id: str, max_points: int = 0, view: View = View.FULL
 ) -> Iterator[Piece]:
     """Yields the trajectory in pieces, so that not all raw parameters are in memory at once.
 
@@ -57,57 +59,57 @@ def pieces(
     return _thinned(reader, run_id, max_points, view)
 
 
-def _all(reader: RunReader, run_id: str, view: View) -> Iterator[Piece]:
-    for event in reader.events(run_id, replace(_SEGMENTS, view=view)):
-        segment = event.payload
-        if isinstance(segment, Segment) and segment.snapshots:
-            yield Piece(segment.stage, segment.snapshots, segment.parameters)
+def _all(reader: StoredEventReader, run_id: str, view: View) -> Iterator[Piece]:
+    for event in reader.stored_events(run_id, replace(_SEGMENTS, view=view)):
+        segment = event.message().segment
+        if segment.snapshots:
+            yield Piece(segment.stage, segment.snapshots, event.parameters)
 
 
-def _thinned(reader: RunReader, run_id: str, max_points: int, view: View) -> Iterator[Piece]:
+def _thinned(
+    reader: StoredEventReader, run_id: str, max_points: int, view: View
+) -> Iterator[Piece]:
     """Counts the snapshots first, then reads again, with raw parameters of the selected segments
     only. Only the segments' lengths are kept in memory."""
     lengths = {
-        event.seq: len(event.payload.snapshots)
-        for event in reader.events(run_id, _SEGMENTS)
-        if isinstance(event.payload, Segment)
+        event.seq: len(event.message().segment.snapshots)
+        for event in reader.stored_events(run_id, _SEGMENTS)
     }
     points = chosen(sum(lengths.values()), max_points)
     ends = dict(zip(lengths, itertools.accumulate(lengths.values()), strict=True))
-    for event in reader.events(run_id, _SEGMENTS):
-        segment = event.payload
-        if not isinstance(segment, Segment) or event.seq not in ends:
+    for event in reader.stored_events(run_id, _SEGMENTS):
+        if event.seq not in ends:
             continue
         start = ends[event.seq] - lengths[event.seq]
         rows = points[(points >= start) & (points < ends[event.seq])] - start
         if len(rows):
+            segment = event.message().segment
             parameters = _parameters(reader, run_id, event.seq) if view is View.FULL else None
             yield Piece(
                 segment.stage,
-                tuple(segment.snapshots[row] for row in rows),
+                [segment.snapshots[row] for row in rows],
                 None if parameters is None else parameters[rows],
             )
 
 
-def _parameters(reader: RunReader, run_id: str, seq: int) -> np.ndarray | None:
+def _parameters(reader: StoredEventReader, run_id: str, seq: int) -> np.ndarray | None:
     query = replace(_SEGMENTS, after_seq=seq - 1, view=View.FULL)
-    for event in reader.events(run_id, query):
-        if event.seq == seq and isinstance(event.payload, Segment):
-            return event.payload.parameters
-        break
-    return None
+    event = next(iter(reader.stored_events(run_id, query)), None)
+    return event.parameters if event is not None and event.seq == seq else None
 
 
 def collect(
-    reader: RunReader, run_id: str, max_points: int = 0, view: View = View.FULL
+    reader: StoredEventReader, run_id: str, max_points: int = 0, view: View = View.FULL
 ) -> Trajectory:
     """The whole trajectory; with parameters only if every snapshot has them."""
-    parts = list(pieces(reader, run_id, max_points, view))
-    raw = [part.parameters for part in parts if part.parameters is not None]
-    whole = bool(raw) and len(raw) == len(parts) and len({part.shape[1:] for part in raw}) == 1
-    return Trajectory(
-        run_id=run_id,
-        snapshots=tuple(snapshot for part in parts for snapshot in part.snapshots),
-        stages=tuple(part.stage for part in parts for _ in part.snapshots),
-        parameters=np.concatenate(raw) if whole else None,
-    )
+    snapshots: list[Snapshot] = []
+    stages: list[int] = []
+    raw: list[np.ndarray | None] = []
+    for piece in pieces(reader, run_id, max_points, view):
+        snapshots += (codec.from_message(Snapshot, message) for message in piece.snapshots)
+        stages += [piece.stage] * len(piece.snapshots)
+        raw.append(piece.parameters)
+    captured = [part for part in raw if part is not None]
+    is_whole = len(captured) == len(raw) and len({part.shape[1:] for part in captured}) == 1
+    parameters = np.concatenate(captured) if is_whole else None
+    return Trajectory(run_id, tuple(snapshots), tuple(stages), parameters)

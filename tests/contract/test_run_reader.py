@@ -134,6 +134,33 @@ def same(events: Any, expected: Any) -> bool:
     return [codec.encode_event(e) for e in events] == [codec.encode_event(e) for e in expected]
 
 
+# -- stored events ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", list(View))
+def test_stored_events_are_the_events(world: World, event_maker: Any, view: View) -> None:
+    run_id, make = started(world, event_maker)
+    checkpoint = put(world, make, make.segment(1, 3), CheckpointSaved(3, "a"))[-1]
+    put(world, make, make.segment(4, 5), make.scored(0, 0.5))
+    put(world, resume(world, make, event_maker, checkpoint.seq), MentorLost("m"))
+    for query in (
+        EventQuery(view=view),
+        EventQuery(view=view, effective=True, after_seq=2),
+        EventQuery(view=view, kinds=(EventKind.SEGMENT, EventKind.RESUMED)),
+    ):
+        stored = list(world.store.stored_events(run_id, query))
+        expected = list(world.reader.events(run_id, query))
+        assert same((event.decoded() for event in stored), expected)
+        assert [(e.seq, e.kind) for e in stored] == [(e.seq, e.kind) for e in expected]
+        for event, message in zip(stored, map(codec.to_message, expected), strict=True):
+            written = type(message)()
+            event.write(written)
+            assert written == message
+            assert event.size > 0
+    with pytest.raises(NotFound):
+        world.store.stored_events("nobody")
+
+
 # -- runs ---------------------------------------------------------------------------------------
 
 

@@ -253,6 +253,16 @@ async def test_streaming_without_follow_ends_at_what_there_is(
     assert {e.kind for e in found} == {EventKind.SEGMENT}
 
 
+async def test_an_event_is_streamed_as_it_is_stored(service: Service, worker: Worker) -> None:
+    worker.put(worker.make.segment(1, 5), worker.make.scored(0, 0.5))
+    worker.finish()
+    for view, number in ((View.SUMMARY, query_pb2.VIEW_SUMMARY), (View.FULL, query_pb2.VIEW_FULL)):
+        request = pb.StreamEventsRequest(run_id=worker.run_id, view=number)
+        found = [response.event async for response in service.stub.StreamEvents(request)]
+        stored = service.store.events(worker.run_id, EventQuery(view=view))
+        assert found == [codec.to_message(event) for event in stored]
+
+
 # -- following ------------------------------------------------------------------------------------
 
 

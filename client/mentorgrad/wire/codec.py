@@ -39,6 +39,7 @@ from mentorgrad.wire import tensors
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
+M = TypeVar("M", bound=Message)
 
 MAX_ENTRIES = 100_000
 """Maximum entries of all lists and maps in one untrusted message. An empty entry takes two bytes on
@@ -461,7 +462,7 @@ def _plain(value: struct_pb2.Value) -> Any:
 
 def encode_event(event: RunEvent) -> bytes:
     """Serializes an event, as the store keeps it."""
-    return cast(bytes, to_message(event).SerializeToString(deterministic=True))
+    return encode(event)
 
 
 def decode_event(data: bytes) -> RunEvent:
@@ -470,12 +471,7 @@ def decode_event(data: bytes) -> RunEvent:
     Raises:
         DataLoss: The bytes are not a valid event.
     """
-    message = event_pb2.RunEvent()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise DataLoss(f"a stored event cannot be decoded: {error}") from None
-    return from_message(RunEvent, message)
+    return decode(RunEvent, data)
 
 
 def encode(value: Any) -> bytes:
@@ -489,9 +485,18 @@ def decode(cls: type[T], data: bytes) -> T:
     Raises:
         DataLoss: The bytes are not a valid message of this type.
     """
-    message = message_class(cast(type, cls))()
+    return from_message(cls, parse(message_class(cast(type, cls))(), data))
+
+
+def parse(message: M, data: bytes) -> M:
+    """Reads stored bytes into an empty message, and returns the message.
+
+    Raises:
+        DataLoss: The bytes are not a valid message of this type.
+    """
     try:
         message.ParseFromString(data)
     except DecodeError as error:
-        raise DataLoss(f"a stored {cls.__name__} cannot be decoded: {error}") from None
-    return from_message(cls, message)
+        name = message.DESCRIPTOR.name
+        raise DataLoss(f"a stored {name} cannot be decoded: {error}") from None
+    return message
