@@ -44,6 +44,7 @@ from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.metrics import TrainerMetrics
+from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
@@ -51,6 +52,7 @@ from trainer_service.control_plane.validation import validate_objective
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
 from trainer_service.experiments.coordinator import Coordinator
+from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
@@ -159,9 +161,9 @@ async def start_service(
         scheduler.wake()
         coordinator.wake()
 
-    servicer = TrainerServicer(store, mentors, check_data, scheduler.wake, offer)
+    runs = RunCreation(store, mentors, check_data, scheduler.wake, settings.queue_limit)
+    experiments = ExperimentCreation(store, mentors, check_data, wake)
     history = HistoryServicer(store)
-    experiments = ExperimentServicer(store, mentors, check_data, wake)
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),
@@ -172,10 +174,10 @@ async def start_service(
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
-    add_trainer(servicer, server.grpc)
+    add_trainer(TrainerServicer(store, mentors, runs, scheduler.wake, offer), server.grpc)
     add_history(history, server.grpc)
-    add_experiment(experiments, server.grpc)
-    for drained in (servicer, history, experiments):
+    add_experiment(ExperimentServicer(store, experiments, wake), server.grpc)
+    for drained in (runs, history, experiments):
         server.on_drain(drained.drain)
 
     async def drain() -> None:

@@ -31,8 +31,10 @@ from run_store.servicer import HistoryServicer
 from service_common.security import Security
 from service_common.server import Server
 from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
 from trainer_service.experiments.coordinator import Coordinator
+from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import ExperimentServicer
 
@@ -64,20 +66,17 @@ async def served(
     def check_data(spec: RunSpec) -> str:
         return DIGEST
 
-    trainer = TrainerServicer(
-        store,
-        mentors,
-        check_data,
-        lambda: None,
-        offer,
-    )
+    runs = RunCreation(store, mentors, check_data, lambda: None, offer.queue_limit)
+    trainer = TrainerServicer(store, mentors, runs, lambda: None, offer)
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
     submission = RunSubmission(store, check_data, offer.queue_limit)
     coordinator = Coordinator(store, submission, offer.worker_slots, lambda: None)
-    experiments = ExperimentServicer(store, mentors, check_data, coordinator.wake)
-    add_ExperimentServiceServicer_to_server(experiments, server.grpc)
-    for servicer in (history, trainer, experiments):
-        server.on_drain(servicer.drain)
+    experiments = ExperimentCreation(store, mentors, check_data, coordinator.wake)
+    add_ExperimentServiceServicer_to_server(
+        ExperimentServicer(store, experiments, coordinator.wake), server.grpc
+    )
+    for drained in (history, runs, experiments):
+        server.on_drain(drained.drain)
     address = await server.start()
     coordinator.start()
     try:

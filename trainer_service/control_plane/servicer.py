@@ -63,9 +63,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     Args:
         store: The run store.
         mentors: The mentors known by name.
-        check_data: Validates what a spec refers to (task, files, models) and returns the digest of
-            its data; raises `InvalidInput`. May be slow; it is called in a thread.
-        wake: Wakes the scheduler after a run was queued.
+        creation: Creates runs.
+        wake: Wakes the scheduler after a run was resumed or is to stop.
         offer: This trainer's capabilities and limits.
     """
 
@@ -73,20 +72,16 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self,
         store: RunStore,
         mentors: MentorRegistry,
-        check_data: Callable[[RunSpec], str],
+        creation: RunCreation,
         wake: Callable[[], None],
         offer: Offer,
     ) -> None:
         self._store = store
         self._mentors = mentors
+        self._creation = creation
         self._wake = wake
         self._offer = offer
-        self._creation = RunCreation(store, mentors, check_data, wake, offer.queue_limit)
         self._importer = Importer(store, offer.import_bytes, offer.import_events)
-
-    def drain(self) -> None:
-        """Rejects new runs from now on; all other calls are still answered."""
-        self._creation.drain()
 
     async def CreateRun(  # noqa: N802
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext

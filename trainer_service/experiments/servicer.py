@@ -9,12 +9,10 @@ import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 from mentorgrad.domain.experiment import ExperimentSpec
-from mentorgrad.domain.spec import RunSpec
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
-from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.thread_calls import run_limited
 from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.reader import ExperimentReader
@@ -32,28 +30,21 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
 
     Args:
         store: Store of experiments and runs.
-        mentors: Registry of the configured mentors.
-        check_data: Checks the data and models that a run's spec refers to; raises `InvalidInput`.
-            May be slow; called in a thread.
+        creation: Creates experiments.
         wake: Wakes the coordinator and the scheduler.
     """
 
     def __init__(
         self,
         store: RunStore,
-        mentors: MentorRegistry,
-        check_data: Callable[[RunSpec], str],
+        creation: ExperimentCreation,
         wake: Callable[[], None],
     ) -> None:
         self._store = store
         self._reader = ExperimentReader(store)
-        self._creation = ExperimentCreation(store, mentors, check_data, wake)
+        self._creation = creation
         self._wake = wake
         self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
-
-    def drain(self) -> None:
-        """Refuses new experiments from now on; other calls still work."""
-        self._creation.drain()
 
     async def CreateExperiment(  # noqa: N802
         self, request: pb.CreateExperimentRequest, context: grpc.aio.ServicerContext

@@ -18,7 +18,7 @@ from run_store.protocols import RunStore
 from service_common.decoding import DecodedRequests
 from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.run_creation import CHECKS_AT_ONCE
+from trainer_service.control_plane.run_creation import CHECKS_AT_ONCE, RunCreation
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
 
 IMPORT_BYTES = 1 << 20
@@ -46,9 +46,9 @@ class Slow:
 
 def servicer(slow: Slow) -> TrainerServicer:
     offer = Offer(("cpu",), (), 1, 1, IMPORT_BYTES, 10)
-    return TrainerServicer(
-        cast(RunStore, slow), cast(MentorRegistry, None), slow, lambda: None, offer
-    )
+    store, mentors = cast(RunStore, slow), cast(MentorRegistry, None)
+    creation = RunCreation(store, mentors, slow, lambda: None, offer.queue_limit)
+    return TrainerServicer(store, mentors, creation, lambda: None, offer)
 
 
 def requests(*messages: pb.ImportRunRequest) -> DecodedRequests[pb.ImportRunRequest]:
