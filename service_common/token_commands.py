@@ -110,11 +110,8 @@ def revoke(
     from service_common import tokens as store
 
     record = store.revoke(tokens, token_id)
-    out = Output(as_json)
-    if as_json:
-        out.json(_shown(record))
-    else:
-        out.line(f"token {record.token_id} of {record.name} is revoked")
+    text = f"token {record.token_id} of {record.name} is revoked"
+    Output(as_json).result(_shown(record), text)
 
 
 def _shown(record: TokenRecord) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 
 from mentorgrad.cli.support.demo_arms import ARMS, EVALUATIONS, GRADIENT_STEPS, MENTOR, arm_spec
 from mentorgrad.cli.support.extras import require_extras
+from mentorgrad.cli.support.local_services import ANYWHERE, STORE
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output, note, number
 from mentorgrad.cli.support.processes import Services, cores, divide_cores
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from mentorgrad.cli.support.watching import Display
     from mentorgrad.client import Client
     from mentorgrad.domain.run import Run, RunResult
-
-_ANYWHERE = "127.0.0.1:0"
-"""A free loopback port."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def _demo(
     begun = time.monotonic()
     out = Output(as_json)
     directory.mkdir(parents=True, exist_ok=True)
-    store = f"sqlite:///{directory / 'runs.sqlite'}"
+    store = f"sqlite:///{directory / STORE}"
     picture = directory / "loss.png"
     try:
         with Services() as services:
@@ -100,7 +98,7 @@ def _start(services: Services, out: Output, directory: Path, store: str) -> str:
     out.line("starting the mentor service (SmolLM2-135M in llama.cpp) ...")
     mentor = services.start(
         "mentor",
-        ["--listen", _ANYWHERE, "--threads", str(mentor_threads)],
+        ["--listen", ANYWHERE, "--threads", str(mentor_threads)],
         mentor_threads,
         directory / "mentor.log",
     )
@@ -108,7 +106,7 @@ def _start(services: Services, out: Output, directory: Path, store: str) -> str:
     trainer = services.start(
         "trainer",
         [
-            *("--listen", _ANYWHERE, "--mentor", f"{MENTOR}={mentor}"),
+            *("--listen", ANYWHERE, "--mentor", f"{MENTOR}={mentor}"),
             *("--threads", str(worker_threads)),
             # One worker process for all runs imports its libraries once; no standby is needed.
             *("--no-warm", "--runs-per-worker", str(len(ARMS))),

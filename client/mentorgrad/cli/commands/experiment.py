@@ -237,10 +237,8 @@ def _conduct(
         note(f"warning: {warning}")
     name = made.experiment.experiment_id
     if detach:
-        if out.as_json:
-            out.json(to_dict(made))
-        else:
-            out.line(name)
+        out.result(to_dict(made), name)
+        if not out.as_json:
             note(f"show it with: mentorgrad experiment show {name}{suffix(server)}")
         return
     how = "" if made.created else " (already exists; it continues)"
@@ -397,7 +395,4 @@ def _cancel(
     out = Output(as_json)
     with open_client(server) as client:
         found = client.cancel_experiment(experiment_id)
-    if as_json:
-        out.json(to_dict(found))
-    else:
-        out.line(f"{found.experiment_id} is {found.state}")
+    out.result(to_dict(found), f"{found.experiment_id} is {found.state}")

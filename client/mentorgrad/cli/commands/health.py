@@ -23,11 +23,7 @@ def _health(server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False) 
     """
     require_extras("this command", (), "service", "grpcio-health-checking")
     status = asyncio.run(_ask(check_address("--server", server)))
-    out = Output(as_json)
-    if as_json:
-        out.json({"status": status})
-    else:
-        out.line(status)
+    Output(as_json).result({"status": status}, status)
     if status != "SERVING":
         raise typer.Exit(1)
 

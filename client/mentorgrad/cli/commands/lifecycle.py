@@ -40,10 +40,7 @@ def _watch(
 def _told(out: Output, run: Run, what: str) -> None:
     from mentorgrad.serialization import to_dict
 
-    if out.as_json:
-        out.json(to_dict(run))
-    else:
-        out.line(f"{run.run_id} {what}; current state: {run.state}")
+    out.result(to_dict(run), f"{run.run_id} {what}; current state: {run.state}")
 
 
 def _cancel(
@@ -82,11 +79,7 @@ def _delete(
         typer.confirm(f"permanently delete run {run_id}?", abort=True, err=True)
     with open_client(server) as client:
         client.delete_run(run_id)
-    out = Output(as_json)
-    if as_json:
-        out.json({"deleted": run_id})
-    else:
-        out.line(f"{run_id} deleted")
+    Output(as_json).result({"deleted": run_id}, f"{run_id} deleted")
 
 
 def register(app: typer.Typer) -> None:

@@ -69,9 +69,5 @@ def pull(
     """
     from mentorgrad import model_refs
 
-    path = model_refs.pull(reference)
-    out = Output(as_json)
-    if as_json:
-        out.json({"reference": reference, "path": str(path)})
-    else:
-        out.line(str(path))
+    path = str(model_refs.pull(reference))
+    Output(as_json).result({"reference": reference, "path": path}, path)

@@ -152,10 +152,7 @@ def serve_all(
                 environment={service_flags.STORE_VARIABLE: store} if store is not None else {},
             )
             for service, address in (("mentor", mentor), ("trainer", trainer)):
-                if as_json:
-                    out.json({"service": service, "address": address})
-                else:
-                    out.line(f"{service} at {address}")
+                out.result({"service": service, "address": address}, f"{service} at {address}")
             note(f"try: mentorgrad run --mentor {name}{suffix(trainer)}   (Ctrl-C stops both)")
             services.wait()
     except KeyboardInterrupt:

@@ -38,8 +38,5 @@ def pull(
     from mentorgrad import dataset_refs
 
     found = dataset_refs.pull(reference)
-    out = Output(as_json)
-    if as_json:
-        out.json({"reference": reference, "path": str(found.folder), "config": found.config})
-    else:
-        out.line(str(found.folder))
+    path = str(found.folder)
+    Output(as_json).result({"reference": reference, "path": path, "config": found.config}, path)

@@ -52,11 +52,8 @@ def _export(
         return
     with open_reader(server, store) as reader:
         count = _write_aside(target, _encoded(reader.events(run_id, EventQuery(view=View.FULL))))
-    out = Output(as_json)
-    if as_json:
-        out.json({"run_id": run_id, "events": count, "file": str(target)})
-    else:
-        out.line(f"{count} events written to {target}")
+    facts = {"run_id": run_id, "events": count, "file": str(target)}
+    Output(as_json).result(facts, f"{count} events written to {target}")
 
 
 def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
@@ -99,11 +96,8 @@ def _import(
     events = list(broken_off(_decoded(file, torn=True)) if unfinished else _decoded(file))
     with open_client(server) as client:
         run = client.import_run(events)
-    out = Output(as_json)
-    if as_json:
-        out.json(to_dict(run))
-    else:
-        out.line(f"{run.run_id} imported with {run.last_seq} events; state: {run.state}")
+    text = f"{run.run_id} imported with {run.last_seq} events; state: {run.state}"
+    Output(as_json).result(to_dict(run), text)
 
 
 def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
@@ -163,11 +157,8 @@ def _download(
     else:
         with open_client(server) as client:
             target = client.download(run_id, name, target)
-    out = Output(as_json)
-    if as_json:
-        out.json({"run_id": run_id, "name": name, "file": str(target)})
-    else:
-        out.line(f"{name} written to {target}")
+    facts = {"run_id": run_id, "name": name, "file": str(target)}
+    Output(as_json).result(facts, f"{name} written to {target}")
 
 
 def _download_all(run_id: str, folder: Path, server: str, store: str, out: Output) -> None:
@@ -176,10 +167,8 @@ def _download_all(run_id: str, folder: Path, server: str, store: str, out: Outpu
         names = [item.name for item in reader.artifacts(run_id)]
         for name in names:
             (folder / Path(name).name).write_bytes(reader.read_artifact(run_id, name))
-    if out.as_json:
-        out.json({"run_id": run_id, "folder": str(folder), "names": names})
-    else:
-        out.line(f"{', '.join(names) or 'nothing'} written to {folder}")
+    facts = {"run_id": run_id, "folder": str(folder), "names": names}
+    out.result(facts, f"{', '.join(names) or 'nothing'} written to {folder}")
 
 
 def _plot(
@@ -210,11 +199,7 @@ def _plot(
             plots.loss_curves([plots.curve(reader, run_id) for run_id in run_ids], target)
         else:
             plots.parameter_path(reader.trajectory(run_ids[0]), target)
-    out = Output(as_json)
-    if as_json:
-        out.json({"file": str(target), "runs": run_ids})
-    else:
-        out.line(f"plot written to {target}")
+    Output(as_json).result({"file": str(target), "runs": run_ids}, f"plot written to {target}")
 
 
 def register(app: typer.Typer) -> None:

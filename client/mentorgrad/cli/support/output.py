@@ -33,6 +33,13 @@ class Output:
         """Prints one JSON value on one line of standard output."""
         print(json.dumps(value, ensure_ascii=False), flush=True)
 
+    def result(self, value: Any, text: str) -> None:
+        """Prints the result: as one JSON value, or as text."""
+        if self.as_json:
+            self.json(value)
+        else:
+            self.line(text)
+
     def line(self, text: str = "", style: str = "") -> None:
         """Prints one line of text."""
         if self.is_terminal:

@@ -53,11 +53,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         InvalidInput: The file cannot be read; says why.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {_why(error)}") from None
 
 
 def read_json(path: Path) -> Any:
@@ -67,15 +65,17 @@ def read_json(path: Path) -> Any:
         InvalidInput: The file cannot be read; says why.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{path}:{error.lineno}: {error.msg}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {_why(error)}") from None
-
-
-def _why(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
+        why = (getattr(error, "strerror", None) or str(error)).lower()
+        raise InvalidInput(f"{path} cannot be read: {why}") from None
 
 
 def _value(text: str) -> Any:
