@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mentorgrad.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
+from mentorgrad.files import replacing
 
 MAX_NAME = 100
 _TOKEN = re.compile(r"mentorgrad_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -196,15 +197,11 @@ def _write(path: Path, records: Sequence[TokenRecord]) -> None:
 
 def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Writes a file atomically (temporary file, rename); only its owner can read it by default."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(path) as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _entry(record: TokenRecord) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from mentorgrad.errors import (
 )
 from mentorgrad.experiment_calls import ExperimentCalls
 from mentorgrad.field_limits import check
+from mentorgrad.files import replacing
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
@@ -46,7 +47,14 @@ from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from mentorgrad.wire import tensors
 from mentorgrad.wire.codec import enum_number, fill, from_message, to_message
-from mentorgrad.wire.connection import Closed, Connection, StreamLost, to_internal
+from mentorgrad.wire.connection import (
+    Closed,
+    Connection,
+    ServiceClient,
+    StreamLost,
+    check_page_size,
+    to_internal,
+)
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.reconnect import ReconnectTimer
 
@@ -81,18 +89,12 @@ class AsyncClient(ExperimentCalls):
         resume_for: float = 60.0,
         credentials: Credentials | None = None,
     ) -> None:
-        super().__init__(Connection(target, credentials))
-        self._timeout = timeout
+        super().__init__(Connection(target, credentials), timeout)
         self._stream_timeout = stream_timeout
         self._resume_for = resume_for
 
-    async def _trainer(self, method: str, request: Any) -> Any:
-        stub = self._connection.unary(TrainerServiceStub)
-        return await self._connection.call(getattr(stub, method), request, self._timeout)
-
-    async def _history(self, method: str, request: Any) -> Any:
-        stub = self._connection.unary(HistoryServiceStub)
-        return await self._connection.call(getattr(stub, method), request, self._timeout)
+    _trainer = partialmethod(ServiceClient._call, TrainerServiceStub)
+    _history = partialmethod(ServiceClient._call, HistoryServiceStub)
 
     async def _transfer(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
         """A server stream that is not resumed."""
@@ -263,7 +265,7 @@ class AsyncClient(ExperimentCalls):
         request = history.ListRunsRequest(
             filter=to_message(check(run_filter or RunFilter(), "filter")),
             order=enum_number(order),
-            page_size=_page_size(page_size),
+            page_size=check_page_size(page_size),
             page_token=page_token,
         )
         return from_message(RunPage, await self._history("ListRuns", request))
@@ -333,7 +335,7 @@ class AsyncClient(ExperimentCalls):
         request = history.ListCandidatesRequest(
             run_id=run_id,
             filter=to_message(check(candidate_filter or CandidateFilter(), "filter")),
-            page_size=_page_size(page_size),
+            page_size=check_page_size(page_size),
             page_token=page_token,
         )
         return from_message(CandidatePage, await self._history("ListCandidates", request))
@@ -378,15 +380,9 @@ class AsyncClient(ExperimentCalls):
         """
         place = Path(path)
         target = place / Path(name).name if place.is_dir() else place
-        handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                async for chunk in self._chunks(run_id, name):
-                    file.write(chunk)
-            os.replace(aside, target)
-        except BaseException:
-            os.unlink(aside)
-            raise
+        with replacing(target) as file:
+            async for chunk in self._chunks(run_id, name):
+                file.write(chunk)
         return target
 
     async def _chunks(self, run_id: str, name: str) -> AsyncGenerator[bytes, None]:
@@ -418,12 +414,6 @@ def _lost(target: str, run_id: str, seen: int, why: str) -> Unavailable:
         f"the last event seen is {seen}: watch again with after_seq={seen}",
         metadata={"last_seq": str(seen)},
     )
-
-
-def _page_size(number: int) -> int:
-    if not 1 <= number <= 1000:
-        raise InvalidInput.field("page_size", f"must be within 1..1000, not {number}")
-    return number
 
 
 def _import_requests(events: Iterable[RunEvent] | AsyncIterable[RunEvent]) -> Any:

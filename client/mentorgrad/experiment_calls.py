@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from functools import partialmethod
 
 from mentorgrad.domain.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
-from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.responses import CreatedExperiment
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from mentorgrad.wire.codec import from_message, to_message
-from mentorgrad.wire.connection import ServiceClient
+from mentorgrad.wire.connection import ServiceClient, check_page_size
 
 _LONG_SECONDS = 300.0
 """Minimum timeout of creating an experiment and of its report: both may read a lot of data."""
@@ -21,7 +20,7 @@ _LONG_SECONDS = 300.0
 class ExperimentCalls(ServiceClient):
     """The experiment methods of `mentorgrad.async_client.AsyncClient`."""
 
-    _timeout: float
+    _experiments = partialmethod(ServiceClient._call, ExperimentServiceStub)
 
     async def create_experiment(
         self, spec: ExperimentSpec, request_id: str = ""
@@ -40,7 +39,9 @@ class ExperimentCalls(ServiceClient):
         """
         key = request_id or f"client-{os.urandom(12).hex()}"
         request = pb.CreateExperimentRequest(request_id=key, spec=to_message(check(spec, "spec")))
-        response = await self._experiments("CreateExperiment", request, _LONG_SECONDS)
+        response = await self._experiments(
+            "CreateExperiment", request, max(self._timeout, _LONG_SECONDS)
+        )
         return from_message(CreatedExperiment, response)
 
     async def get_experiment(self, experiment_id: str) -> Experiment:
@@ -60,9 +61,8 @@ class ExperimentCalls(ServiceClient):
         Raises:
             InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
         """
-        if not 1 <= page_size <= 1000:
-            raise InvalidInput.field("page_size", f"must be within 1..1000, not {page_size}")
-        request = pb.ListExperimentsRequest(page_size=page_size, page_token=page_token)
+        size = check_page_size(page_size)
+        request = pb.ListExperimentsRequest(page_size=size, page_token=page_token)
         return from_message(ExperimentPage, await self._experiments("ListExperiments", request))
 
     async def cancel_experiment(self, experiment_id: str) -> Experiment:
@@ -78,10 +78,5 @@ class ExperimentCalls(ServiceClient):
     async def get_report(self, experiment_id: str) -> Report:
         """Returns statistics over the runs finished so far."""
         request = pb.GetReportRequest(experiment_id=experiment_id)
-        response = await self._experiments("GetReport", request, _LONG_SECONDS)
+        response = await self._experiments("GetReport", request, max(self._timeout, _LONG_SECONDS))
         return from_message(Report, response.report)
-
-    async def _experiments(self, method: str, request: Any, least: float = 0.0) -> Any:
-        stub = self._connection.unary(ExperimentServiceStub)
-        seconds = max(self._timeout, least)
-        return await self._connection.call(getattr(stub, method), request, seconds)

@@ -49,8 +49,7 @@ class AsyncMentorClient(ServiceClient):
     ) -> None:
         self.connect = partial(Connection, target, credentials)
         """Creates another connection to the same service."""
-        super().__init__(self.connect())
-        self._timeout = timeout
+        super().__init__(self.connect(), timeout)
 
     def session(
         self,
@@ -102,14 +101,12 @@ class AsyncMentorClient(ServiceClient):
             batches=[to_message(batch) for batch in checked.batches],
             request=to_message(checked.request),
         )
-        stub = self._connection.unary(MentorServiceStub)
         timeout = checked.request.timeout.total_seconds() + _MARGIN
-        response = await self._connection.call(stub.Propose, request, timeout)
+        response = await self._call(MentorServiceStub, "Propose", request, timeout)
         return from_message(Answer, response.answer)
 
     async def info(self) -> MentorInfo:
         """Describes the mentor: model, backend, strategies and limits."""
-        stub = self._connection.unary(MentorServiceStub)
         request = mentor.GetMentorInfoRequest()
-        response = await self._connection.call(stub.GetMentorInfo, request, self._timeout)
+        response = await self._call(MentorServiceStub, "GetMentorInfo", request)
         return from_message(MentorInfo, response.info)

@@ -12,7 +12,6 @@ import platform
 import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from mentorgrad.domain.run import RunState, Snapshot
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.ids import new_run_id
+from mentorgrad.installed import installed_versions
 from mentorgrad.serialization import from_dict, to_dict
 
 _SEGMENT_SNAPSHOTS = 100
@@ -134,14 +134,3 @@ def broken_off(events: Iterable[RunEvent]) -> Iterator[RunEvent]:
 
 def _temporary(run_id: str) -> Path:
     return Path(tempfile.mkdtemp(prefix="mentorgrad-"), f"{run_id}.jsonl")
-
-
-def installed_versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of those of the libraries that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from mentorgrad.domain.advice import MentorInfo
 from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import Violation
-from mentorgrad.run_recorder import installed_versions
+from mentorgrad.installed import installed_versions
 from mentorgrad.schema import snake_case
-from trainer_service.objectives.table import OBJECTIVES
 from service_common.option_schema import option_violations
+from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.running.budget import budget_violations, takes_no_steps
 
 MAX_STEPS = 100_000_000

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
-from types import TracebackType
 from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
 
-from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Untrusted
+from mentorgrad.errors import InternalError, InvalidInput, MentorgradError, Unavailable, Untrusted
 from mentorgrad.wire import tracing
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
 from mentorgrad.wire.credentials import Credentials
@@ -164,10 +163,19 @@ class ServiceClient:
 
     Args:
         connection: Connection to the service.
+        timeout: Timeout of a unary call, seconds.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, timeout: float) -> None:
         self._connection = connection
+        self._timeout = timeout
+
+    async def _call(
+        self, stub: Callable[[Any], Any], method: str, request: Any, timeout: float = 0.0
+    ) -> Any:
+        """One unary call, with the client's timeout, or with `timeout` seconds if given."""
+        call = getattr(self._connection.unary(stub), method)
+        return await self._connection.call(call, request, timeout or self._timeout)
 
     @property
     def target(self) -> str:
@@ -177,12 +185,7 @@ class ServiceClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -259,6 +262,17 @@ def _is_shut(details: str) -> bool:
     """Whether connections are accepted and closed at once, the only sign of a service that rejects
     the client's TLS handshake or expects one."""
     return "failed to connect" in details and "Socket closed" in details
+
+
+def check_page_size(number: int) -> int:
+    """Returns a valid page size; for a service, 0 would mean its default.
+
+    Raises:
+        InvalidInput: It is not within 1..1000.
+    """
+    if not 1 <= number <= 1000:
+        raise InvalidInput.field("page_size", f"must be within 1..1000, not {number}")
+    return number
 
 
 def to_internal(message: str) -> InternalError:

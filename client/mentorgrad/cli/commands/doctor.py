@@ -14,7 +14,7 @@ from enum import StrEnum
 import typer
 
 from mentorgrad.cli.support.auth_options import credentials
-from mentorgrad.cli.support.extras import EXTRAS, installed_version
+from mentorgrad.cli.support.extras import EXTRAS
 from mentorgrad.cli.support.flag_text import check_address, one_line
 from mentorgrad.cli.support.options import (
     DEFAULT_MENTOR,
@@ -26,6 +26,7 @@ from mentorgrad.cli.support.options import (
 from mentorgrad.cli.support.output import Output, counted
 from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import MentorgradError
+from mentorgrad.installed import installed_version
 
 _REQUIRED = ("grpcio", "grpcio-status", "protobuf", "googleapis-common-protos", "numpy", "rich")
 

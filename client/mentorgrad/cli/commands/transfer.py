@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +20,7 @@ from mentorgrad.cli.support.options import (
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.service_access import open_client, open_reader
 from mentorgrad.errors import InvalidInput
+from mentorgrad.files import replacing
 
 if TYPE_CHECKING:
     from mentorgrad.domain.event import RunEvent
@@ -51,7 +50,11 @@ def _export(
                 print(line)
         return
     with open_reader(server, store) as reader:
-        count = _write_aside(target, _encoded(reader.events(run_id, EventQuery(view=View.FULL))))
+        count = 0
+        with replacing(target) as file:
+            for line in _encoded(reader.events(run_id, EventQuery(view=View.FULL))):
+                file.write(f"{line}\n".encode())
+                count += 1
     facts = {"run_id": run_id, "events": count, "file": str(target)}
     Output(as_json).result(facts, f"{count} events written to {target}")
 
@@ -61,22 +64,6 @@ def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
 
     for event in events:
         yield json.dumps(to_dict(event), ensure_ascii=False)
-
-
-def _write_aside(target: Path, lines: Iterator[str]) -> int:
-    """Writes lines to a temporary file and renames it at the end; returns the line count."""
-    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    count = 0
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(line + "\n")
-                count += 1
-        os.replace(aside, target)
-    except BaseException:
-        os.unlink(aside)
-        raise
-    return count
 
 
 def _import(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import installed_version
 
 EXTRAS = {
     "trainer": ("torch", "transformers", "sqlalchemy", "alembic", "safetensors", "pyarrow"),
@@ -35,14 +36,6 @@ def load_entry_point(group: str, name: str, extra: str) -> Any:
         f"{missing} is not installed; run: pip install 'mentorgrad[{extra}]'",
         reason="MISSING_EXTRA",
     )
-
-
-def installed_version(package: str) -> str | None:
-    """Version of an installed distribution; None if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def require_extras(what: str, extras: Sequence[str], install: str, *packages: str) -> None:

@@ -1,0 +1,29 @@
+"""Writes files as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file beside `target` that replaces it when the block ends without an error.
+
+    Only the owner can read the file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.replace(aside, target)
+    except BaseException:
+        os.unlink(aside)
+        raise
