@@ -88,7 +88,6 @@ class AdviseSession:
         strategy: Strategy created for this session.
         backend: LLM backend for the strategy's questions.
         profile: Name of the model profile, for the accepted message.
-        path: Path of `opened` in the request, for error messages.
         answered: Called with every answer and its duration in seconds.
 
     Raises:
@@ -101,10 +100,9 @@ class AdviseSession:
         strategy: Strategy,
         backend: Backend,
         profile: str,
-        path: str = "open",
         answered: Callable[[Answer, float], None] = lambda *_: None,
     ) -> None:
-        _check_constraints(opened, path)
+        _check_constraints(opened)
         self.accepted = Accepted(strategy.wants, backend.model, profile)
         """First response to the client."""
         self._opened = opened
@@ -207,19 +205,15 @@ class AdviseSession:
 
     # -- requests -----------------------------------------------------------------------------
 
-    async def answer(self, request: ProposalRequest, path: str = "request") -> Answer:
+    async def answer(self, request: ProposalRequest) -> Answer:
         """Returns proposals or a typed status; the same request_id gets the same answer.
-
-        Args:
-            request: The request.
-            path: Its path in the message, for error messages.
 
         Raises:
             InvalidInput: `count` exceeds `MAX_PROPOSALS`.
         """
         if request.count > MAX_PROPOSALS:
             raise InvalidInput.field(
-                f"{path}.count", f"must be at most {MAX_PROPOSALS}, not {request.count}"
+                "request.count", f"must be at most {MAX_PROPOSALS}, not {request.count}"
             )
         if request.request_id in self._answers:
             return self._answers[request.request_id]
@@ -314,17 +308,17 @@ def _keep_rows(kept: OrderedDict[str, np.ndarray], batch: Batch, rows: np.ndarra
         size -= _ITEM_BYTES + kept.popitem(last=False)[1].nbytes
 
 
-def _check_constraints(opened: AdviseOpen, path: str) -> None:
+def _check_constraints(opened: AdviseOpen) -> None:
     limits = opened.constraints
     if limits.kind is not ProposalKind.NUMBERS:
         return
     if limits.dimensions < 1:
         raise InvalidInput.field(
-            f"{path}.constraints.dimensions", "must be at least 1 for proposals of numbers"
+            "open.constraints.dimensions", "must be at least 1 for proposals of numbers"
         )
     if limits.lower >= limits.upper:
         raise InvalidInput.field(
-            f"{path}.constraints.lower", f"must be less than upper, {limits.upper:g}"
+            "open.constraints.lower", f"must be less than upper, {limits.upper:g}"
         )
 
 

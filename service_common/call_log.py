@@ -32,8 +32,15 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def rewrap(handler: Any, unary: Wrap, stream: Wrap) -> Any:
-    """Wraps the function of a handler: with `stream` if it is an async generator, else `unary`."""
+def rewrap(handler: Any, unary: Wrap, stream: Wrap, *, raw: bool = False) -> Any:
+    """Wraps the function of a handler: with `stream` if it is an async generator, else `unary`.
+
+    Args:
+        handler: The handler.
+        unary: Wraps a function that returns its response.
+        stream: Wraps a function that yields its responses.
+        raw: Whether the wrapped function is given its requests as bytes.
+    """
     kind = (
         f"{'stream' if handler.request_streaming else 'unary'}_"
         f"{'stream' if handler.response_streaming else 'unary'}"
@@ -41,7 +48,8 @@ def rewrap(handler: Any, unary: Wrap, stream: Wrap) -> Any:
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     function = getattr(handler, kind)
     wrapped = (stream if inspect.isasyncgenfunction(function) else unary)(function)
-    return make(wrapped, handler.request_deserializer, handler.response_serializer)
+    decode = None if raw else handler.request_deserializer
+    return make(wrapped, decode, handler.response_serializer)
 
 
 class CallLog(grpc.aio.ServerInterceptor):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -21,7 +20,7 @@ from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Unsup
 from mentorgrad.wire.channels import SERVER_OPTIONS
 from mentorgrad.wire.error_mapping import to_status
 from service_common.authorization import Authorization
-from service_common.call_log import CallLog, LogContext
+from service_common.call_log import CallLog, Continuation, LogContext, rewrap
 from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
 from service_common.metrics import CallMetrics
@@ -46,33 +45,19 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """Wraps the handler of one call."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
         method = handler_call_details.method
-        read, response_serializer = decoder(handler, method), handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(
-                _wrap_unary(handler.unary_unary, method, read), None, response_serializer
-            )
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(
-                _wrap_unary(handler.stream_unary, method, read), None, response_serializer
-            )
-        if handler.unary_stream:
-            # The health service's Watch is no generator; it writes its responses itself.
-            is_generator = inspect.isasyncgenfunction(handler.unary_stream)
-            wrap = _wrap_stream if is_generator else _wrap_unary
-            return grpc.unary_stream_rpc_method_handler(
-                wrap(handler.unary_stream, method, read), None, response_serializer
-            )
-        return grpc.stream_stream_rpc_method_handler(
-            _wrap_stream(handler.stream_stream, method, read), None, response_serializer
+        read = decoder(handler, method)
+        return rewrap(
+            handler,
+            lambda function: _wrap_unary(function, method, read),
+            lambda function: _wrap_stream(function, method, read),
+            raw=True,
         )
 
 

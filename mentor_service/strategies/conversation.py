@@ -97,6 +97,10 @@ class _Size:
     lines: int
     extras: bool = True
 
+    def of(self, shown: Sequence[Candidate]) -> Sequence[Candidate]:
+        """The candidates to show, of those given worst first."""
+        return shown[len(shown) - self.shown :]
+
     def shrink(self) -> bool:
         """Reduces the size; False if it is already minimal."""
         if self.shown:
@@ -219,21 +223,13 @@ class Conversation:
         samples, lines = self._shares(draft, count)
         size = _Size(len(draft.shown), lines)
         check = self._check(draft)
-        while True:
-            question, shown = self._question(draft, size, count, samples)
-            try:
-                reply = await self.ask_backend(question)
-                break
-            except InvalidInput as error:
-                if error.reason != "QUESTION_TOO_LONG" or not size.shrink():
-                    raise
-        self._record(question, reply)
+        reply = await self._ask(size, lambda: self._question(draft, size, count, samples))
         found = []
         for text, finish in zip(reply.texts, reply.finish_reasons, strict=True):
             found += self.parsed.read(text, self.profile.json, finish == "stop", check)
         if self.options.order == "short":
             found.sort(key=lambda item: item.text.count(" "))
-        ids = tuple(candidate.candidate_id for candidate in shown)
+        ids = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
         parents = ids if draft.parents is None else draft.parents
         self.kept += [Kept(item, parents, draft.base_id) for item in found[:count]]
         return found[:count]
@@ -256,17 +252,12 @@ class Conversation:
             MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
         """
         size = _Size(len(shown), 1, extras=False)
-        while True:
-            facts = self.facts(self.request.count, tuple(shown)[len(shown) - size.shown :])
-            try:
-                question = self._asked(write(facts), max_tokens, grammar)
-                reply = await self.ask_backend(question)
-                break
-            except InvalidInput as error:
-                if error.reason != "QUESTION_TOO_LONG" or not size.shrink():
-                    raise
-        self._record(question, reply)
-        return reply.texts[0]
+
+        def question() -> Question:
+            facts = self.facts(self.request.count, size.of(shown))
+            return self._asked(write(facts), max_tokens, grammar)
+
+        return (await self._ask(size, question)).texts[0]
 
     def offer(self, found: ParsedProposal, parents: tuple[str, ...]) -> None:
         """Keeps a proposal that the strategy parsed itself, if it is valid and one is missing."""
@@ -302,6 +293,24 @@ class Conversation:
 
     # -- internal -----------------------------------------------------------------------------
 
+    async def _ask(self, size: _Size, write: Callable[[], Question]) -> Reply:
+        """Asks a question, smaller and smaller until it fits, and records it.
+
+        Args:
+            size: Size of the question; reduced as necessary.
+            write: Writes the question in this size.
+        """
+        while True:
+            question = write()
+            try:
+                reply = await self.ask_backend(question)
+            except InvalidInput as error:
+                if error.reason != "QUESTION_TOO_LONG" or not size.shrink():
+                    raise
+            else:
+                self._record(question, reply)
+                return reply
+
     def _shares(self, draft: Draft, count: int) -> tuple[int, int]:
         """Number of replies, and of lines per reply, for `count` proposals."""
         wanted = self.options.samples
@@ -330,13 +339,9 @@ class Conversation:
 
         return check
 
-    def _question(
-        self, draft: Draft, size: _Size, count: int, samples: int
-    ) -> tuple[Question, tuple[Candidate, ...]]:
-        shown = draft.shown[len(draft.shown) - size.shown :]
-        facts = replace(
-            self.facts(size.lines, shown, size.extras), only=tuple(self._allowed(draft))
-        )
+    def _question(self, draft: Draft, size: _Size, count: int, samples: int) -> Question:
+        facts = self.facts(size.lines, size.of(draft.shown), size.extras)
+        facts = replace(facts, only=tuple(self._allowed(draft)))
         each = _reply_tokens(facts.limits, self.profile, draft.patterns)
         question = self._asked(
             draft.write(facts),
@@ -349,7 +354,7 @@ class Conversation:
             question,
             samples=min(count, max(samples, math.ceil(count / size.lines))),
             temperature=min(2.0, max(0.0, self.profile.temperature + draft.heat)),
-        ), shown
+        )
 
     def _asked(self, message: Message, max_tokens: int, grammar: str) -> Question:
         return Question(

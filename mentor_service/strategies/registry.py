@@ -30,7 +30,6 @@ from mentor_service.strategies.reflect import Reflect
 from mentorgrad.domain.advice import StrategyInfo, Wants
 from mentorgrad.domain.spec import NAME_PATTERN
 from mentorgrad.errors import InvalidInput
-from mentorgrad.schema import join
 from service_common.option_schema import option_violations
 
 log = structlog.get_logger(__name__)
@@ -75,9 +74,7 @@ def offered() -> Mapping[str, StrategyType]:
     return found
 
 
-def create(
-    name: str, options: Mapping[str, Any], profile: Profile, model: str, path: str = "open"
-) -> Strategy:
+def create(name: str, options: Mapping[str, Any], profile: Profile, model: str) -> Strategy:
     """Creates a strategy for one session.
 
     Args:
@@ -85,7 +82,6 @@ def create(
         options: Its options; absent ones take their defaults.
         profile: Model profile, which determines the form of the questions.
         model: Model reference, for the records.
-        path: Path of name and options in the request, for error messages.
 
     Raises:
         InvalidInput: There is no such strategy (UNKNOWN_STRATEGY), or the options do not match its
@@ -95,11 +91,11 @@ def create(
     cls = known.get(name)
     if cls is None:
         raise InvalidInput.field(
-            join(path, "strategy"),
+            "open.strategy",
             f"must be one of: {', '.join(known)}; not {name!r}",
             reason="UNKNOWN_STRATEGY",
         )
-    found = option_violations(options, cls.options_schema, join(path, "options"))
+    found = option_violations(options, cls.options_schema, "open.options")
     if found:
         raise InvalidInput(violations=found, reason="BAD_OPTIONS")
     return cls(profile, options, model)
