@@ -8,6 +8,7 @@ environment variables and the reference in docs/ are derived from it.
 from __future__ import annotations
 
 import inspect
+import sys
 import tomllib
 import types
 import typing
@@ -20,7 +21,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 
 S = TypeVar("S", bound="ServiceSettings")
 
@@ -157,6 +158,21 @@ def command(cls: type[S], run: Callable[[S], None], doc: str) -> Callable[..., N
     invoke.__doc__ = doc
     invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return invoke
+
+
+def run_app(app: typer.Typer, program: str) -> None:
+    """Runs a service's command line. An error prints one line; exit code 2 for invalid input,
+    else 1.
+
+    Args:
+        app: The commands.
+        program: Name of the program in the help.
+    """
+    try:
+        app(prog_name=program)
+    except MentorgradError as error:
+        sys.stderr.write(f"error: {' '.join(error.message.split())}\n")
+        sys.exit(2 if isinstance(error, InvalidInput) else 1)
 
 
 def _annotation(name: str, field: FieldInfo, prefix: str) -> Any:

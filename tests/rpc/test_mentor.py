@@ -47,6 +47,7 @@ from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.error_mapping import from_rpc_error
 from service_common.server import Server
+from service_common.settings import run_app
 from tests.support.lasting import Lasting
 
 GOOD = "1. first words\n2. second words\n3. third words\n"
@@ -436,7 +437,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["mentor_service", "serve", *arguments])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        run_app(cli.app, "mentor_service")
     assert caught.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert says in line
