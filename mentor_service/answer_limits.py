@@ -19,9 +19,10 @@ _MAX_DETAIL = 2_000
 def sendable(answer: Answer) -> Answer:
     """Returns the answer with texts that can be sent. If its raw replies exceed `MAX_REPLY_BYTES`
     together, each is truncated to an equal share, and `detail` says so."""
-    detail, records = (
-        _encodable(answer.detail)[:_MAX_DETAIL],
-        tuple(map(_encodable_record, answer.records)),
+    detail = _encodable(answer.detail)[:_MAX_DETAIL]
+    records = tuple(
+        replace(record, raw_replies=tuple(map(_encodable, record.raw_replies)))
+        for record in answer.records
     )
     replies = [reply for record in records for reply in record.raw_replies]
     if sum(len(reply.encode()) for reply in replies) > MAX_REPLY_BYTES:
@@ -41,10 +42,6 @@ def text_size(answer: Answer) -> int:
         len(record.question) + sum(map(len, record.raw_replies)) for record in answer.records
     )
     return proposed + recorded + len(answer.detail)
-
-
-def _encodable_record(record: AnswerRecord) -> AnswerRecord:
-    return replace(record, raw_replies=tuple(map(_encodable, record.raw_replies)))
 
 
 def _cut(record: AnswerRecord, share: int) -> AnswerRecord:

@@ -19,16 +19,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from mentorgrad.domain.event import Created, RunEvent
-from mentorgrad.domain.query import (
-    CandidateFilter,
-    CandidatePage,
-    EventQuery,
-    RunFilter,
-    RunOrder,
-    RunPage,
-    View,
-)
-from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState, Trajectory
+from mentorgrad.domain.query import RunReader as RunReader
+from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from run_store.experiments import ExperimentStore
 from run_store.stored_events import StoredEventReader
@@ -187,63 +179,6 @@ class RunWriter(Protocol):
         Raises:
             PreconditionFailed: The run is RUNNING (TRANSITION_FORBIDDEN).
             NotFound: No such run.
-        """
-        ...
-
-
-class RunReader(Protocol):
-    """The read interface: queries runs. The SDK's client passes the same contract tests.
-
-    Every method raises `NotFound` (reason RUN_NOT_FOUND) for an unknown run.
-    """
-
-    def get_run(self, run_id: str) -> Run:
-        """The current state of a run."""
-        ...
-
-    def list_runs(
-        self,
-        run_filter: RunFilter | None = None,
-        order: RunOrder = RunOrder.NEWEST,
-        page_size: int = 50,
-        page_token: str = "",
-    ) -> RunPage:
-        """Lists runs by filter, with keyset pagination (stable while runs are added).
-
-        Raises:
-            InvalidInput: `page_size` is not within 1..1000, or `page_token` is malformed or belongs
-                to another query (reason BAD_PAGE_TOKEN).
-        """
-        ...
-
-    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
-        """Recorded events in order, lazily."""
-        ...
-
-    def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
-        """Effective snapshots in order of step, evenly subsampled to `max_points` (0: all)."""
-        ...
-
-    def list_candidates(
-        self,
-        run_id: str,
-        candidate_filter: CandidateFilter | None = None,
-        page_size: int = 50,
-        page_token: str = "",
-    ) -> CandidatePage:
-        """Effective candidates, in pages."""
-        ...
-
-    def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
-        """Files of the run except checkpoints, sorted by name."""
-        ...
-
-    def read_artifact(self, run_id: str, name: str) -> bytes:
-        """The content of a file or checkpoint.
-
-        Raises:
-            NotFound: No such file (reason ARTIFACT_NOT_FOUND).
-            DataLoss: The bytes do not match their digest.
         """
         ...
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,10 @@ from mentorgrad.domain.event import (
     CandidatesScored,
     EventKind,
     RestartDecided,
-    RunEvent,
     Segment,
 )
 from mentorgrad.domain.fold import fold_figures
-from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.query import EventQuery, RunReader
 from mentorgrad.domain.run import Run, Trajectory
 from mentorgrad.errors import PreconditionFailed, Unsupported
 
@@ -40,18 +39,6 @@ class Kind(StrEnum):
 
     LOSS = "loss"
     PATH = "path"
-
-
-class _Source(Protocol):
-    """Source of a curve: a client or a store."""
-
-    def get_run(self, run_id: str) -> Run:
-        """Returns the current state of a run."""
-        ...
-
-    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
-        """Returns recorded events in order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Curve:
     """Gradient steps spent at each restart from a proposal."""
 
 
-def curve(source: _Source, run_id: str, label: str = "") -> Curve:
+def curve(source: RunReader, run_id: str, label: str = "") -> Curve:
     """Reads the curve of a run.
 
     Args:

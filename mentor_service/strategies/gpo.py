@@ -58,7 +58,8 @@ class Gpo(PromptedStrategy):
             await conversation.propose(Draft(prompts.trajectory))
             return
         words = shown_candidates.plain_words(chosen, conversation.constraints.max_words)
-        most = min(self._most(conversation), (len(words) + 1) // 2)
+        most = int(self.options.own.get("edit_words", conversation.constraints.max_words))
+        most = min(most, (len(words) + 1) // 2)
         budget = edit_budget(most, conversation.request.progress)
 
         def check(found: ParsedProposal) -> str:
@@ -77,9 +78,6 @@ class Gpo(PromptedStrategy):
         for share in conversation.pattern_turns():
             patterns = _patterns(conversation, words, budget)
             await conversation.propose(replace(draft, patterns=patterns), share)
-
-    def _most(self, conversation: Conversation) -> int:
-        return int(self.options.own.get("edit_words", conversation.constraints.max_words))
 
     def _choose(self, conversation: Conversation) -> Candidate | None:
         """The best candidate that was not edited yet; if all were, the best one."""

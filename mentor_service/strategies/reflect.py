@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -123,13 +124,9 @@ def _failures(conversation: Conversation, parent: Candidate) -> list[Exemplar]:
         is_incumbent = parent.candidate_id == conversation.request.incumbent_id
         order = sorted(range(len(own)), key=lambda place: -_finite(float(own[place])))
         rows = [exemplars[place] for place in order if not own[place] <= _RIGHT]
-        return rows if is_incumbent else [_unjudged(row) for row in rows]
+        return rows if is_incumbent else [replace(row, predicted="") for row in rows]
     wrong = [row for row in exemplars if row.predicted != row.label]
     return sorted(wrong, key=lambda row: -_finite(row.loss))
-
-
-def _unjudged(row: Exemplar) -> Exemplar:
-    return Exemplar(row.text, row.label, "", row.loss)
 
 
 def _finite(loss: float) -> float:

@@ -1,14 +1,15 @@
-"""Filters for reading recorded runs, and pages of results."""
+"""Reading recorded runs: the interface, filters, and pages of results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
-from mentorgrad.domain.event import EventKind
-from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunState
+from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.run import Artifact, Candidate, CandidateSource, Run, RunState, Trajectory
 from mentorgrad.schema import bounded
 
 
@@ -93,3 +94,60 @@ class CandidatePage:
     """Candidates, in the requested order."""
     next_page_token: str = ""
     """Page token of the next page; empty on the last page."""
+
+
+class RunReader(Protocol):
+    """The read interface: queries runs; implemented by the client and by every run store.
+
+    Every method raises `NotFound` (reason RUN_NOT_FOUND) for an unknown run.
+    """
+
+    def get_run(self, run_id: str) -> Run:
+        """The current state of a run."""
+        ...
+
+    def list_runs(
+        self,
+        run_filter: RunFilter | None = None,
+        order: RunOrder = RunOrder.NEWEST,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> RunPage:
+        """Lists runs by filter, with keyset pagination (stable while runs are added).
+
+        Raises:
+            InvalidInput: `page_size` is not within 1..1000, or `page_token` is malformed or belongs
+                to another query (reason BAD_PAGE_TOKEN).
+        """
+        ...
+
+    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
+        """Recorded events in order, lazily."""
+        ...
+
+    def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
+        """Effective snapshots in order of step, evenly subsampled to `max_points` (0: all)."""
+        ...
+
+    def list_candidates(
+        self,
+        run_id: str,
+        candidate_filter: CandidateFilter | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> CandidatePage:
+        """Effective candidates, in pages."""
+        ...
+
+    def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
+        """Files of the run except checkpoints, sorted by name."""
+        ...
+
+    def read_artifact(self, run_id: str, name: str) -> bytes:
+        """The content of a file or checkpoint.
+
+        Raises:
+            NotFound: No such file (reason ARTIFACT_NOT_FOUND).
+            DataLoss: The bytes do not match their digest.
+        """
+        ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeGuard
 
 import numpy as np
 
@@ -68,7 +67,8 @@ class ReplayBuffer:
 
 def pieces(batch: Batch) -> Iterator[Batch]:
     """Splits a batch whose arrays are too large for one message."""
-    beside = sum(rows.nbytes for rows in (batch.embeddings, batch.exemplar_losses) if _is(rows))
+    arrays = (batch.embeddings, batch.exemplar_losses)
+    beside = sum(rows.nbytes for rows in arrays if rows is not None)
     if beside > _PIECE_BYTES:
         told = list(_with_rows(batch))
         batch = replace(batch, candidates=(), embeddings=None, exemplar_losses=None)
@@ -91,10 +91,6 @@ def pieces(batch: Batch) -> Iterator[Batch]:
             embeddings=batch.embeddings if last else None,
             exemplar_losses=batch.exemplar_losses if last else None,
         )
-
-
-def _is(rows: np.ndarray | None) -> TypeGuard[np.ndarray]:
-    return rows is not None
 
 
 def _with_rows(batch: Batch) -> Iterator[tuple[Candidate, _Rows]]:

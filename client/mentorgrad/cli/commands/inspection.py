@@ -20,7 +20,7 @@ from mentorgrad.cli.support.service_access import open_client, open_reader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mentorgrad.cli.support.service_access import RunQueries
+    from mentorgrad.domain.query import RunReader
     from mentorgrad.domain.run import Candidate, Run, Usage
     from mentorgrad.responses import RunComparison
 
@@ -159,7 +159,7 @@ def _show(
         )
 
 
-def _gaps(reader: RunQueries, run_id: str, shown: Sequence[Candidate]) -> dict[str, float]:
+def _gaps(reader: RunReader, run_id: str, shown: Sequence[Candidate]) -> dict[str, float]:
     """The loss increase caused by projecting parameters to words, by the ids of both candidates:
     selection loss of the projection minus selection loss of its snapshot. Of snapshots with the
     same words, only the latest in a stage has a projection.

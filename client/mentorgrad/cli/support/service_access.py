@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,68 +14,14 @@ from mentorgrad.errors import InvalidInput, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
-    from mentorgrad.domain.event import RunEvent
     from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
-    from mentorgrad.domain.query import (
-        CandidateFilter,
-        CandidatePage,
-        EventQuery,
-        RunFilter,
-        RunOrder,
-        RunPage,
-        View,
-    )
-    from mentorgrad.domain.run import Artifact, Run, Trajectory
+    from mentorgrad.domain.query import RunReader
 
 STORES = "mentorgrad.stores"
 """Entry-point group of functions that open a store from its URL."""
 
 RUNS, EXPERIMENTS = "sql", "experiments"
 """Entry points for the runs and for the experiments of a store."""
-
-
-class RunQueries(Protocol):
-    """What the read commands need; implemented by the client and by every store."""
-
-    def get_run(self, run_id: str) -> Run:
-        """The current state of a run."""
-        ...
-
-    def list_runs(
-        self,
-        run_filter: RunFilter | None = None,
-        order: RunOrder = ...,
-        page_size: int = 50,
-        page_token: str = "",
-    ) -> RunPage:
-        """Runs that match a filter, page by page."""
-        ...
-
-    def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
-        """Recorded events, in order."""
-        ...
-
-    def trajectory(self, run_id: str, max_points: int = 0, view: View = ...) -> Trajectory:
-        """Effective snapshots, in order of step."""
-        ...
-
-    def list_candidates(
-        self,
-        run_id: str,
-        candidate_filter: CandidateFilter | None = None,
-        page_size: int = 50,
-        page_token: str = "",
-    ) -> CandidatePage:
-        """Effective candidates, page by page."""
-        ...
-
-    def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
-        """Files that the run produced."""
-        ...
-
-    def read_artifact(self, run_id: str, name: str) -> bytes:
-        """Content of a file."""
-        ...
 
 
 class ExperimentQueries(Protocol):
@@ -139,7 +85,7 @@ def _remedies(address: str, absent: str) -> Iterator[None]:
         ) from None
 
 
-def open_reader(server: str, store: str) -> AbstractContextManager[RunQueries]:
+def open_reader(server: str, store: str) -> AbstractContextManager[RunReader]:
     """The store if one is given, otherwise the trainer service."""
     return contextlib.closing(open_store(store)) if store else open_client(server)
 
