@@ -53,7 +53,6 @@ from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.experiment_creation import ExperimentCreation
-from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.job import WorkerJob
@@ -154,14 +153,13 @@ async def start_service(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=_mentor_access(settings)),
     )
-    submission = RunSubmission(store, check_data, settings.queue_limit)
-    coordinator = Coordinator(store, submission, scheduler.slots, scheduler.wake)
+    runs = RunCreation(store, mentors, check_data, scheduler.wake, settings.queue_limit)
+    coordinator = Coordinator(store, runs.submit, scheduler.slots, scheduler.wake)
 
     def wake() -> None:
         scheduler.wake()
         coordinator.wake()
 
-    runs = RunCreation(store, mentors, check_data, scheduler.wake, settings.queue_limit)
     experiments = ExperimentCreation(store, mentors, check_data, wake)
     history = HistoryServicer(store)
     server = Server(

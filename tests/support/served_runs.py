@@ -35,7 +35,6 @@ from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.control_plane.servicer import Offer, TrainerServicer
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.experiment_creation import ExperimentCreation
-from trainer_service.experiments.run_submission import RunSubmission
 from trainer_service.experiments.servicer import ExperimentServicer
 
 DIGEST = "d" * 64
@@ -69,8 +68,7 @@ async def served(
     runs = RunCreation(store, mentors, check_data, lambda: None, offer.queue_limit)
     trainer = TrainerServicer(store, mentors, runs, lambda: None, offer)
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
-    submission = RunSubmission(store, check_data, offer.queue_limit)
-    coordinator = Coordinator(store, submission, offer.worker_slots, lambda: None)
+    coordinator = Coordinator(store, runs.submit, offer.worker_slots, lambda: None)
     experiments = ExperimentCreation(store, mentors, check_data, coordinator.wake)
     add_ExperimentServiceServicer_to_server(
         ExperimentServicer(store, experiments, coordinator.wake), server.grpc

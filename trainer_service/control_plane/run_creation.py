@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.responses import CreatedRun
@@ -21,7 +22,7 @@ CHECKS_AT_ONCE = 2
 
 
 class RunCreation:
-    """Creates runs at the request of clients. Calls of the store run in threads.
+    """Creates runs, at the request of clients and for experiments.
 
     Args:
         store: The run store.
@@ -67,12 +68,27 @@ class RunCreation:
                 return CreatedRun(known)
         digest = await self._admission.check(partial(_check, spec, self._check_data))
         warnings = await self._mentors.check(spec.mentor)
-        created = Created(spec, request_id, versions(), digest, tracing.current().parent)
-        run, is_new = await asyncio.to_thread(
-            self._store.create, created, max_queued=self._queue_limit
-        )
+        run, is_new = await asyncio.to_thread(self._queue, spec, request_id, digest)
         self._wake()
         return CreatedRun(run, is_new, tuple(warnings))
+
+    def submit(self, spec: RunSpec, request_id: str) -> tuple[Run, bool]:
+        """Queues a run of an experiment, whose runs were all validated before, or finds the one
+        with this request_id; returns it and whether it is new. Blocking; called in threads.
+
+        Raises:
+            InvalidInput: Data or a model that the spec refers to is missing or unsuitable.
+            AlreadyExists: The request_id belongs to a run with another spec.
+            ResourceExhausted: The queue is full.
+        """
+        known = self._store.find_request(request_id, spec)
+        if known is not None:
+            return known, False
+        return self._queue(spec, request_id, self._check_data(spec))
+
+    def _queue(self, spec: RunSpec, request_id: str, digest: str) -> tuple[Run, bool]:
+        created = Created(spec, request_id, versions(), digest, tracing.current().parent)
+        return self._store.create(created, max_queued=self._queue_limit)
 
 
 def _check(spec: RunSpec, check_data: Callable[[RunSpec], str]) -> str:

@@ -53,7 +53,7 @@ class ExperimentRunner:
     Args:
         store: Store of the experiment and its runs.
         experiment: The stored experiment, in state RUNNING.
-        admit: Creates a run; see `trainer_service.experiments.run_submission.RunSubmission`.
+        admit: Creates a run; see `trainer_service.control_plane.run_creation.RunCreation`.
         parallel: Maximum runs that are queued or running at once.
     """
 

@@ -1,20 +1,17 @@
-"""Creates, lists and cancels the runs of an experiment."""
+"""Lists and cancels the runs of an experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
-from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import Experiment, ExperimentState
 from mentorgrad.domain.query import RunFilter, RunOrder
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import NotFound, PreconditionFailed
 from run_store.experiments import EXPERIMENT, PHASE
 from run_store.protocols import RunStore
 from trainer_service.control_plane import run_lifecycle
-from trainer_service.control_plane.spec_rules import versions
 from trainer_service.experiments.expansion import RunPurpose
 from trainer_service.experiments.progress import with_progress
 
@@ -22,38 +19,6 @@ PAGE = 500
 """Page size when listing runs."""
 
 UNENDED = tuple(state for state in RunState if not state.is_final)
-
-
-class RunSubmission:
-    """Queues runs, as `CreateRun` does. Blocking; called in threads.
-
-    Args:
-        store: Store of the runs.
-        check_data: Checks the data and models that a spec refers to; returns the digest of the data
-            or raises `InvalidInput`.
-        queue_limit: Maximum queued runs.
-    """
-
-    def __init__(
-        self, store: RunStore, check_data: Callable[[RunSpec], str], queue_limit: int
-    ) -> None:
-        self._store = store
-        self._check_data = check_data
-        self._queue_limit = queue_limit
-
-    def __call__(self, spec: RunSpec, request_id: str) -> tuple[Run, bool]:
-        """Queues a run, or finds the one with this request_id; returns it and whether it is new.
-
-        Raises:
-            InvalidInput: Data or a model that the spec refers to is missing or unsuitable.
-            AlreadyExists: The request_id belongs to a run with another spec.
-            ResourceExhausted: The queue is full.
-        """
-        known = self._store.find_request(request_id, spec)
-        if known is not None:
-            return known, False
-        created = Created(spec, request_id, versions(), self._check_data(spec))
-        return self._store.create(created, max_queued=self._queue_limit)
 
 
 def runs_of(

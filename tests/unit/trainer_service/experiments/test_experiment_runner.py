@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,8 @@ from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
 from run_store.memory_store import MemoryRunStore
 from tests.support.quick_runs import end_run, end_runs
+from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.experiments import coordinator as module
 from trainer_service.experiments import experiment_runner as course_module
 from trainer_service.experiments.coordinator import Coordinator
@@ -24,7 +26,7 @@ from trainer_service.experiments.expansion import RunPurpose, main_places
 from trainer_service.experiments.experiment_runner import ExperimentRunner
 from trainer_service.experiments.progress import pace, with_progress
 from trainer_service.experiments.reader import ExperimentReader
-from trainer_service.experiments.run_submission import RunSubmission, cancel_runs, runs_of
+from trainer_service.experiments.run_submission import cancel_runs, runs_of
 
 SPEC = ExperimentSpec(
     base=RunSpec(Function()),
@@ -52,7 +54,9 @@ class Rig:
         self.store = MemoryRunStore()
         self.checked: list[RunSpec] = []
         self.wrong: MentorgradError | None = None
-        self.submission = RunSubmission(self.store, self._check, queue_limit)
+        mentors = cast(MentorRegistry, None)
+        creation = RunCreation(self.store, mentors, self._check, lambda: None, queue_limit)
+        self.submission = creation.submit
 
     def _check(self, spec: RunSpec) -> str:
         if self.wrong is not None:
