@@ -7,9 +7,9 @@ older than one round.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 
 import structlog
 from grpc_health.v1 import health, health_pb2
@@ -40,28 +40,19 @@ def in_thread(check: Callable[[], None]) -> HealthCheck:
     """
 
     async def ask() -> None:
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[None] = loop.create_future()
-
-        def settle(error: Exception | None) -> None:
-            if outcome.cancelled():
-                return
-            if error is None:
-                outcome.set_result(None)
-            else:
-                outcome.set_exception(error)
+        outcome: Future[None] = Future()
+        outcome.set_running_or_notify_cancel()  # the thread ends even if nobody waits any more
 
         def work() -> None:
-            found: Exception | None = None
             try:
                 check()
             except Exception as error:
-                found = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, found)
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(None)
 
         threading.Thread(target=work, name="health", daemon=True).start()
-        await outcome
+        await asyncio.wrap_future(outcome)
 
     return ask
 

@@ -6,7 +6,14 @@ from html import escape
 
 from mentorgrad.domain.experiment import Report
 from mentorgrad.reports.charts import BETTER, MOST_TASKS, UNCLEAR, WORSE, forest, strips
-from mentorgrad.reports.tables import FIGURE_TITLES, ReportTable, conditions, primary, results
+from mentorgrad.reports.tables import (
+    FIGURE_TITLES,
+    ReportTable,
+    conditions,
+    primary,
+    prose,
+    results,
+)
 
 _CSS = f"""
 :root {{ color-scheme: light; }}
@@ -80,14 +87,7 @@ def _verdict(sentence: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Formats names between backticks as code."""
-    pieces = text.split("`")
-    if len(pieces) % 2 == 0:  # a backtick without its partner
-        return escape(text)
-    return "".join(
-        f"<code>{escape(piece)}</code>" if number % 2 else escape(piece)
-        for number, piece in enumerate(pieces)
-    )
+    return prose(text, escape, lambda name: f"<code>{escape(name)}</code>")
 
 
 def _forest(report: Report) -> str:

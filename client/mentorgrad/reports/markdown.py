@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mentorgrad.domain.experiment import Report
-from mentorgrad.reports.tables import ReportTable, tables
+from mentorgrad.reports.tables import ReportTable, prose, tables
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!]|:(?=//))")
 """Characters that can be markup within a line."""
@@ -18,7 +18,8 @@ def markdown(report: Report) -> str:
     parts = [f"# {_plain(report.name or report.experiment_id)}"]
     if report.description:
         parts.append(_plain(report.description))
-    parts.append(f"**Verdict.** {_prose(report.verdict)}")
+    verdict = " ".join(report.verdict.split())
+    parts.append(f"**Verdict.** {prose(verdict, _escaped, _code)}")
     if not report.complete:
         parts.append("*Not all runs have ended: the figures are preliminary.*")
     parts += [_table(table) for table in tables(report)]
@@ -47,16 +48,6 @@ def _plain(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", text)
-
-
-def _prose(text: str) -> str:
-    """The text on one line, with names between backticks as code."""
-    pieces = " ".join(text.split()).split("`")
-    if len(pieces) % 2 == 0:  # a backtick without its partner
-        return _plain(text)
-    return "".join(
-        _code(piece) if number % 2 else _escaped(piece) for number, piece in enumerate(pieces)
-    )
 
 
 def _code(text: str) -> str:

@@ -129,6 +129,20 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
 
 
+def prose(text: str, plain: Callable[[str], str], code: Callable[[str], str]) -> str:
+    """Formats a sentence, with names between backticks as code.
+
+    Args:
+        text: The sentence.
+        plain: Formats the other parts, and a text with a backtick that has no partner.
+        code: Formats a name.
+    """
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return plain(text)
+    return "".join(code(piece) if at % 2 else plain(piece) for at, piece in enumerate(pieces))
+
+
 # -- tables -----------------------------------------------------------------------------------
 
 
