@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mentorgrad.cli.support.flag_text import one_line, suffix
-from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption, StoreOption
+from mentorgrad.cli.support.options import (
+    DEFAULT_SERVER,
+    JsonOption,
+    LimitOption,
+    PageOption,
+    ServerOption,
+    StoreOption,
+)
 from mentorgrad.cli.support.output import Output, moment, note, shorten
 from mentorgrad.cli.support.service_access import open_client, open_experiments
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupported
@@ -24,7 +31,7 @@ DIRECTORY = Path("mentorgrad-experiment")
 
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Experiment ID.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")]
-PageOption = Annotated[
+HtmlOption = Annotated[
     Path | None,
     typer.Option(
         "--html", metavar="FILE", help="Also write the report as a self-contained HTML file."
@@ -91,7 +98,7 @@ def _run(
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
     markdown: MarkdownOption = False,
-    page: PageOption = None,
+    page: HtmlOption = None,
 ) -> None:
     """Run an experiment and print its report.
 
@@ -274,7 +281,7 @@ def _report(
     store: StoreOption = "",
     as_json: JsonOption = False,
     markdown: MarkdownOption = False,
-    page: PageOption = None,
+    page: HtmlOption = None,
 ) -> None:
     """Print the report on the runs that have ended so far."""
     shown = _Shown(as_json, markdown, page)
@@ -300,11 +307,8 @@ def _read_report(path: Path) -> Report:
 
 @app.command("list", epilog="Example: mentorgrad experiment list --limit 10")
 def _list(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")] = 50,
-    token: Annotated[
-        str,
-        typer.Option("--page", metavar="TOKEN", help="Page token from the previous result."),
-    ] = "",
+    limit: LimitOption = 50,
+    token: PageOption = "",
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,

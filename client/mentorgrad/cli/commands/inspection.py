@@ -10,6 +10,8 @@ from mentorgrad.cli.support.flag_text import choice, pairs_of
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
     JsonOption,
+    LimitOption,
+    PageOption,
     RunArgument,
     ServerOption,
     StoreOption,
@@ -44,11 +46,8 @@ def _list(
     order: Annotated[
         str, typer.Option("--order", help="Sort order: newest, oldest or best_selection_loss.")
     ] = "newest",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")] = 50,
-    page: Annotated[
-        str,
-        typer.Option("--page", metavar="TOKEN", help="Page token from the previous result."),
-    ] = "",
+    limit: LimitOption = 50,
+    page: PageOption = "",
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,

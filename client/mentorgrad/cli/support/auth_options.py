@@ -22,72 +22,29 @@ from mentorgrad.cli.support.options import MentorOption, ServerOption
 if TYPE_CHECKING:
     from mentorgrad.wire.credentials import Credentials
 
-_PANEL = "Security"
+
+def _option(kind: Any, flag: str, text: str, **more: Any) -> Any:
+    """The annotation of an option; its environment variable is named after the flag."""
+    variable = f"MENTORGRAD_{flag[2:].replace('-', '_').upper()}"
+    option = typer.Option(flag, envvar=variable, rich_help_panel="Security", help=text, **more)
+    annotated: Any = Annotated
+    return annotated[kind, option]
+
+
+def _file(flag: str, text: str) -> tuple[None, Any]:
+    return None, _option(Path | None, flag, text, metavar="FILE")
+
 
 OPTIONS: dict[str, tuple[Any, Any]] = {
-    "ca": (
-        None,
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--ca",
-                metavar="FILE",
-                envvar="MENTORGRAD_CA",
-                rich_help_panel=_PANEL,
-                help="CA certificates (PEM); enables TLS.",
-            ),
-        ],
-    ),
-    "cert": (
-        None,
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--cert",
-                metavar="FILE",
-                envvar="MENTORGRAD_CERT",
-                rich_help_panel=_PANEL,
-                help="Client certificate (PEM) for mTLS.",
-            ),
-        ],
-    ),
-    "key": (
-        None,
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--key",
-                metavar="FILE",
-                envvar="MENTORGRAD_KEY",
-                rich_help_panel=_PANEL,
-                help="Private key of the client certificate (PEM).",
-            ),
-        ],
-    ),
-    "token_file": (
-        None,
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--token-file",
-                metavar="FILE",
-                envvar="MENTORGRAD_TOKEN_FILE",
-                rich_help_panel=_PANEL,
-                help="File with the token to send; without it, MENTORGRAD_TOKEN is used.",
-            ),
-        ],
+    "ca": _file("--ca", "CA certificates (PEM); enables TLS."),
+    "cert": _file("--cert", "Client certificate (PEM) for mTLS."),
+    "key": _file("--key", "Private key of the client certificate (PEM)."),
+    "token_file": _file(
+        "--token-file", "File with the token to send; without it, MENTORGRAD_TOKEN is used."
     ),
     "insecure": (
         False,
-        Annotated[
-            bool,
-            typer.Option(
-                "--insecure",
-                envvar="MENTORGRAD_INSECURE",
-                rich_help_panel=_PANEL,
-                help="Send the token to other machines even without TLS.",
-            ),
-        ],
+        _option(bool, "--insecure", "Send the token to other machines even without TLS."),
     ),
 }
 """Maps each name to its default and annotation."""

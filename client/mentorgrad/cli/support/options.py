@@ -40,4 +40,10 @@ MentorOption = Annotated[
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")]
+
+PageOption = Annotated[
+    str, typer.Option("--page", metavar="TOKEN", help="Page token from the previous result.")
+]
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run ID.")]
