@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mentorgrad.domain.spec import Criterion, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
-from trainer_service.objectives.kinds import Check, Findings, ObjectiveKind
+from trainer_service.objectives.kinds import CheckInputs, Findings, ObjectiveKind
 from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.table import OPTIMIZERS
 from trainer_service.running.budget import forward_row_violations, run_prices
@@ -47,7 +47,7 @@ def validate_objective(
             task = load_task(spec.task, spec.seed, data_roots)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
-    kind.check(spec.objective, Check(kind.path, task, model_roots, findings))
+    kind.check(spec.objective, CheckInputs(kind.path, task, model_roots, findings))
     if task is not None or not kind.uses_task:
         findings.extend(_selection(spec, task))
         if spec.optimizer.name in OPTIMIZERS:

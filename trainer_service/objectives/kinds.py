@@ -40,7 +40,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckInputs:
     """What the check of a spec's objective works on. No weights are read."""
 
     path: str
@@ -64,7 +64,7 @@ class ObjectiveKind:
     Raises `InvalidInput` with the fields' paths."""
     costs: Callable[[Any, TaskData | None], RowCosts]
     """(objective's spec, rows) → forward rows of its passes."""
-    check: Callable[[Any, Check], None] = lambda spec, check: None
+    check: Callable[[Any, CheckInputs], None] = lambda spec, check: None
     """Adds a violation for each field that cannot be used. Raises `Unsupported` if a required
     package is not installed."""
     uses_task: bool = True

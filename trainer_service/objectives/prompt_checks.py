@@ -9,25 +9,27 @@ from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import resolve
 from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import TokenCounter, require_encoder
-from trainer_service.objectives.kinds import Check
+from trainer_service.objectives.kinds import CheckInputs
 
 
-def check_encoder(reference: str, check: Check) -> tuple[Path, TokenCounter] | tuple[None, None]:
+def check_encoder(
+    reference: str, inputs: CheckInputs
+) -> tuple[Path, TokenCounter] | tuple[None, None]:
     """The encoder's folder and tokenizer; (None, None) after adding a violation."""
     try:
-        folder = resolve(reference, roots=check.model_roots)
+        folder = resolve(reference, roots=inputs.model_roots)
         require_encoder(folder)
         return folder, TokenCounter(folder)
     except MentorgradError as error:
-        check.findings.add(f"{check.path}.encoder", error.message, error.reason)
+        inputs.findings.add(f"{inputs.path}.encoder", error.message, error.reason)
         return None, None
 
 
-def check_size(numbers: int, check: Check) -> None:
+def check_size(numbers: int, inputs: CheckInputs) -> None:
     """Checks that one snapshot fits a segment."""
     if 4 * numbers > MAX_SEGMENT_BYTES:
-        check.findings.add(
-            f"{check.path}.n_tokens",
+        inputs.findings.add(
+            f"{inputs.path}.n_tokens",
             f"gives {4 * numbers} bytes of parameters; one snapshot may have at most "
             f"{MAX_SEGMENT_BYTES}",
             "PROMPT_TOO_LONG",
@@ -35,13 +37,13 @@ def check_size(numbers: int, check: Check) -> None:
 
 
 def check_initial_text(
-    objective: LabelPrompt | PromptTuning, tokens: TokenCounter, check: Check
+    objective: LabelPrompt | PromptTuning, tokens: TokenCounter, inputs: CheckInputs
 ) -> None:
     """Checks that the initial text fits the prompt."""
     count = tokens.count(objective.initial_text)
     if count > objective.n_tokens:
-        check.findings.add(
-            f"{check.path}.initial_text",
+        inputs.findings.add(
+            f"{inputs.path}.initial_text",
             f"has {count} tokens; at most {objective.n_tokens} (n_tokens) are allowed",
             "PROMPT_TOO_LONG",
         )

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from mentorgrad.domain.spec import Function
 from trainer_service.costs import RowCosts
-from trainer_service.objectives.kinds import Check, ObjectiveKind
+from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.torch_free import FUNCTION_BOUNDS, LEAST_DIMENSIONS
 from trainer_service.tasks.data import TaskData
 
 
-def check(spec: Function, check: Check) -> None:
+def check(spec: Function, inputs: CheckInputs) -> None:
     """Checks the function's name and the number of variables."""
     if spec.name not in FUNCTION_BOUNDS:
         known = ", ".join(FUNCTION_BOUNDS)
-        check.findings.add(f"{check.path}.name", f"must be one of: {known}")
+        inputs.findings.add(f"{inputs.path}.name", f"must be one of: {known}")
     least = LEAST_DIMENSIONS.get(spec.name, 1)
     if spec.dimensions < least:
         limit = f"must be at least {least} for {spec.name}"
-        check.findings.add(f"{check.path}.dimensions", limit)
+        inputs.findings.add(f"{inputs.path}.dimensions", limit)
 
 
 def costs(spec: Function, task: TaskData | None) -> RowCosts:

@@ -8,28 +8,28 @@ from __future__ import annotations
 from mentorgrad.domain.spec import LabelPrompt
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import embedding_width, max_positions
-from trainer_service.objectives.kinds import Check, ObjectiveKind
+from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.prompt_checks import check_encoder, check_initial_text, check_size
 from trainer_service.tasks.data import TaskData
 
 
-def check(spec: LabelPrompt, check: Check) -> None:
+def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
     """Checks the encoder, the prompt's length and the initial text."""
-    folder, tokens = check_encoder(spec.encoder, check)
+    folder, tokens = check_encoder(spec.encoder, inputs)
     if folder is None or tokens is None:
         return
-    limit, labels = max_positions(folder), check.task.labels if check.task else ()
+    limit, labels = max_positions(folder), inputs.task.labels if inputs.task else ()
     longest = max(map(tokens.count, labels), default=1)
     length = spec.n_tokens + longest + 2  # the start and end tokens
     if length > limit:
-        check.findings.add(
-            f"{check.path}.n_tokens",
+        inputs.findings.add(
+            f"{inputs.path}.n_tokens",
             f"gives {length} tokens with the longest label; the encoder allows {limit}",
             "PROMPT_TOO_LONG",
         )
     prompts = max(len(labels), 1) if spec.per_class else 1
-    check_size(prompts * spec.n_tokens * embedding_width(folder), check)
-    check_initial_text(spec, tokens, check)
+    check_size(prompts * spec.n_tokens * embedding_width(folder), inputs)
+    check_initial_text(spec, tokens, inputs)
 
 
 def costs(spec: LabelPrompt, task: TaskData | None) -> RowCosts:

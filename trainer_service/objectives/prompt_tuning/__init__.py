@@ -8,7 +8,7 @@ from __future__ import annotations
 from mentorgrad.domain.spec import PromptTuning
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import embedding_width, hidden_width, max_positions
-from trainer_service.objectives.kinds import Check, ObjectiveKind
+from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.prompt_checks import check_encoder, check_initial_text, check_size
 from trainer_service.objectives.torch_free import (
     LEAST_TEXT_TOKENS,
@@ -18,25 +18,25 @@ from trainer_service.objectives.torch_free import (
 from trainer_service.tasks.data import TaskData
 
 
-def check(spec: PromptTuning, check: Check) -> None:
+def check(spec: PromptTuning, inputs: CheckInputs) -> None:
     """Checks that peft is there, the encoder, the prompt's length and the initial text."""
     require_peft()
-    folder, tokens = check_encoder(spec.encoder, check)
+    folder, tokens = check_encoder(spec.encoder, inputs)
     if folder is None or tokens is None:
         return
     longest = prompt_tuning_length(spec, max_positions(folder))
     room = longest - spec.n_tokens
     if room < LEAST_TEXT_TOKENS:
-        check.findings.add(
-            f"{check.path}.n_tokens",
+        inputs.findings.add(
+            f"{inputs.path}.n_tokens",
             f"leaves {room} of {longest} tokens for the text; at least {LEAST_TEXT_TOKENS} are "
             "needed",
             "PROMPT_TOO_LONG",
         )
-    classes = len(check.task.labels) if check.task else 1
+    classes = len(inputs.task.labels) if inputs.task else 1
     width = max(embedding_width(folder), hidden_width(folder), classes)
-    check_size((spec.n_tokens + classes + 1) * width, check)
-    check_initial_text(spec, tokens, check)
+    check_size((spec.n_tokens + classes + 1) * width, inputs)
+    check_initial_text(spec, tokens, inputs)
 
 
 def costs(spec: PromptTuning, task: TaskData | None) -> RowCosts:
