@@ -2,120 +2,184 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
 
 from mentorgrad.domain.spec import Optimizer as Spec
 from mentorgrad.errors import InvalidInput
+from tests.support import own_optimizer
 from tests.support.numerics import GivenGradient
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.problem import Problem
+from trainer_service.objectives.results import RowResults
+from trainer_service.optimizers.kinds import OptimizerKind
+from trainer_service.optimizers.oracle import BatchOracle, branch_oracles
 from trainer_service.optimizers.table import OPTIMIZERS, build_optimizer
 from trainer_service.protocols import Optimizer
+from trainer_service.registry import load
+from trainer_service.seeds import generator
+from trainer_service.tasks.data import Split
+
+ROWS = torch.zeros(1, dtype=torch.int64)
+KINDS = [*OPTIMIZERS.values(), own_optimizer.KIND]
 
 
-def loss_at(parameters: Tensor) -> Tensor:
-    scale = torch.arange(1.0, parameters.numel() + 1.0).view_as(parameters)
-    return (scale * (parameters - 1.0) ** 2).sum()
+class Quadratic(Problem):
+    """The loss that all of them descend."""
+
+    shape = (2, 3)
+    device = torch.device("cpu")
+    costs = RowCosts(per_row=0, per_pass=1)
+
+    def losses(self, points: Tensor, rows: Tensor) -> Tensor:
+        scale = torch.arange(1.0, 7.0).view(2, 3)
+        return (scale * (points - 1.0) ** 2).flatten(1).sum(1)
+
+    def results(self, points: Tensor, split: Split, rows: Tensor | None = None) -> RowResults:
+        return RowResults(self.losses(points, ROWS)[:, None])
 
 
-def slope_at(parameters: Tensor) -> Tensor:
-    point = parameters.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(loss_at(point), point)
-    return gradient
+PROBLEM = Quadratic()
+
+
+def loss_at(parameters: Tensor) -> float:
+    return float(PROBLEM.losses(parameters[None], ROWS))
 
 
 def start(values: Tensor | None = None) -> Tensor:
     return torch.zeros(2, 3) if values is None else values.clone()
 
 
-def steps(optimizer: Optimizer, parameters: Tensor, count: int, rate: float = 0.01) -> Tensor:
-    for _ in range(count):
-        given = GivenGradient(slope_at(parameters), float(loss_at(parameters)))
-        norm = optimizer.step(parameters, given, rate).norm
-    return norm
+class Made:
+    """Optimizers of one kind."""
+
+    def __init__(self, kind: OptimizerKind) -> None:
+        self.kind = kind
+        self.spec = Spec(name=kind.name, weight_decay=0.01, clip_norm=5.0)
+
+    def fresh(self) -> Optimizer:
+        made: Optimizer = load(self.kind.build)(self.spec)
+        return made
+
+    def oracle(self, number: int) -> BatchOracle:
+        """The oracle of a step, by its number."""
+        return BatchOracle(PROBLEM, ROWS, lambda: generator(0, number), self.kind.passes)
+
+    def steps(self, optimizer: Optimizer, parameters: Tensor, count: int, first: int = 0) -> Tensor:
+        for number in range(first, first + count):
+            taken = optimizer.step(parameters, self.oracle(number), 0.01)
+        return taken.norm
 
 
-@pytest.fixture(params=OPTIMIZERS)
-def spec(request: pytest.FixtureRequest) -> Spec:
-    return Spec(name=request.param, weight_decay=0.01, clip_norm=5.0)
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def made(request: pytest.FixtureRequest) -> Made:
+    return Made(request.param)
 
 
-def test_it_descends(spec: Spec) -> None:
+def test_it_descends(made: Made) -> None:
     parameters = start()
-    before = float(loss_at(parameters))
-    steps(build_optimizer(spec), parameters, 50)
-    assert float(loss_at(parameters)) < before
+    before = loss_at(parameters)
+    made.steps(made.fresh(), parameters, 50)
+    assert loss_at(parameters) < before
     assert parameters.grad is None
 
 
-def test_the_norm_is_that_of_the_gradient_before_clipping(spec: Spec) -> None:
-    parameters = start()
-    gradient = slope_at(parameters)
-    norm = steps(build_optimizer(spec), parameters, 1)
-    assert norm.shape == ()
-    assert float(norm) == pytest.approx(float(gradient.norm()))
+def test_a_step_says_the_loss_and_a_norm_and_asks_for_no_more_than_is_declared(
+    made: Made,
+) -> None:
+    parameters, oracle = start(), made.oracle(0)
+    taken = made.fresh().step(parameters, oracle, 0.01)
+    assert taken.loss.shape == taken.norm.shape == ()
+    assert float(taken.loss) == pytest.approx(21.0, rel=1e-3)
+    assert float(taken.norm) > 0.0
+    assert 0 < oracle.forward_rows <= made.kind.passes
 
 
-def test_a_restored_state_goes_on_byte_for_byte(spec: Spec) -> None:
-    straight, optimizer = start(), build_optimizer(spec)
-    steps(optimizer, straight, 7)
+def test_a_restored_state_goes_on_byte_for_byte(made: Made) -> None:
+    straight, optimizer = start(), made.fresh()
+    made.steps(optimizer, straight, 7)
     state = optimizer.state()
     assert int(state["steps"]) == 7
-    resumed, other = start(straight), build_optimizer(spec)
+    resumed, other = start(straight), made.fresh()
     other.load(state)
     assert state.keys() == other.state().keys()
-    steps(optimizer, straight, 5)
-    steps(other, resumed, 5)
+    made.steps(optimizer, straight, 5, first=7)
+    made.steps(other, resumed, 5, first=7)
     assert torch.equal(straight, resumed)
     for name, moment in optimizer.state().items():
         assert torch.equal(moment, other.state()[name]), name
 
 
-def test_a_state_is_a_copy(spec: Spec) -> None:
-    parameters, optimizer = start(), build_optimizer(spec)
-    steps(optimizer, parameters, 1)
+def test_a_state_is_a_copy(made: Made) -> None:
+    parameters, optimizer = start(), made.fresh()
+    made.steps(optimizer, parameters, 1)
     state = optimizer.state()
     kept = {name: moment.clone() for name, moment in state.items()}
-    steps(optimizer, parameters, 3)
+    made.steps(optimizer, parameters, 3)
     assert all(torch.equal(state[name], kept[name]) for name in kept)
-    fresh = build_optimizer(spec)
+    fresh = made.fresh()
     fresh.load(state)
-    steps(fresh, start(parameters), 3)
+    made.steps(fresh, start(parameters), 3)
     assert all(torch.equal(state[name], kept[name]) for name in kept)
 
 
-def test_an_empty_state_resets(spec: Spec) -> None:
-    parameters, optimizer = start(), build_optimizer(spec)
+def test_an_empty_state_resets(made: Made) -> None:
+    parameters, optimizer = start(), made.fresh()
     assert optimizer.state() == {}
-    steps(optimizer, parameters, 4)
+    made.steps(optimizer, parameters, 4)
     optimizer.load({})
     assert optimizer.state() == {}
     other = start(parameters)
-    steps(optimizer, parameters, 4)
-    steps(build_optimizer(spec), other, 4)
+    made.steps(optimizer, parameters, 4)
+    made.steps(made.fresh(), other, 4)
     assert torch.equal(parameters, other)
 
 
-def test_parts_of_one_tensor_are_updated_as_tensors_of_their_own(spec: Spec) -> None:
-    """The branches of a race lie side by side."""
+def test_branches_side_by_side_step_as_if_each_were_alone(made: Made) -> None:
+    """As in a race: they lie in one tensor, and gradients are computed together."""
     together = torch.stack([start(), start() + 3.0])
     alone = [part.clone() for part in together]
-    for side, one in zip(together.unbind(), alone, strict=True):
-        steps(build_optimizer(spec), side, 3)
-        steps(build_optimizer(spec), one, 3)
-    assert torch.equal(together, torch.stack(alone))
+    branches, optimizers = together.unbind(), [made.fresh() for _ in alone]
+    for number in range(3):
+        draws = lambda number=number: generator(0, number)  # noqa: E731
+        oracles = branch_oracles(PROBLEM, ROWS, draws, made.kind, branches)
+        for branch, optimizer, oracle in zip(branches, optimizers, oracles, strict=True):
+            optimizer.step(branch, oracle, 0.01)
+            assert 0 < oracle.forward_rows <= made.kind.passes
+    for one in alone:
+        made.steps(made.fresh(), one, 3)
+    torch.testing.assert_close(together, torch.stack(alone))
 
 
-def test_moments_follow_to_another_tensor(spec: Spec) -> None:
+def test_moments_follow_to_another_tensor(made: Made) -> None:
     """A branch of a race goes on with the moments, on a tensor of its own."""
-    straight, optimizer = start(), build_optimizer(spec)
-    steps(optimizer, straight, 3)
-    branch, branching = start(), build_optimizer(spec)
-    steps(branching, branch, 3)
+    straight, optimizer = start(), made.fresh()
+    made.steps(optimizer, straight, 3)
+    branch, branching = start(), made.fresh()
+    made.steps(branching, branch, 3)
     branch = start(branch)
-    steps(optimizer, straight, 3)
-    steps(branching, branch, 3)
+    made.steps(optimizer, straight, 3, first=3)
+    made.steps(branching, branch, 3, first=3)
     assert torch.equal(straight, branch)
+
+
+# -- first order ------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[name for name, kind in OPTIMIZERS.items() if kind.is_first_order])
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return Spec(name=request.param, weight_decay=0.01, clip_norm=5.0)
+
+
+def test_the_norm_is_that_of_the_gradient_before_clipping(spec: Spec) -> None:
+    parameters = start()
+    (gradient,) = PROBLEM.gradients(parameters[None], ROWS)[1]
+    taken = build_optimizer(spec).step(parameters, GivenGradient(gradient), 0.01)
+    assert float(taken.norm) == pytest.approx(float(gradient.norm()))
+    assert float(taken.norm) > spec.clip_norm
 
 
 def test_anothers_state_is_refused(spec: Spec) -> None:
@@ -124,17 +188,17 @@ def test_anothers_state_is_refused(spec: Spec) -> None:
 
 
 def test_clipping_bounds_the_first_step_of_sgd() -> None:
-    parameters = start()
-    steps(build_optimizer(Spec(name="sgd", clip_norm=0.5)), parameters, 1, rate=1.0)
+    parameters, gradient = start(), torch.full((2, 3), -9.0)
+    sgd = build_optimizer(Spec(name="sgd", clip_norm=0.5))
+    sgd.step(parameters, GivenGradient(gradient), 1.0)
     assert float(parameters.norm()) == pytest.approx(0.5, rel=1e-5)
 
 
-def test_decay_shrinks_without_a_gradient() -> None:
-    for name in OPTIMIZERS:
-        parameters = start(torch.ones(2, 3) * 4.0)
-        optimizer = build_optimizer(Spec(name=name, weight_decay=0.5))
-        optimizer.step(parameters, GivenGradient(torch.zeros(2, 3)), 0.1)
-        assert torch.allclose(parameters, torch.full((2, 3), 4.0 * 0.95)), name
+def test_decay_shrinks_without_a_gradient(spec: Spec) -> None:
+    parameters = start(torch.ones(2, 3) * 4.0)
+    optimizer = build_optimizer(dataclasses.replace(spec, weight_decay=0.5))
+    optimizer.step(parameters, GivenGradient(torch.zeros(2, 3)), 0.1)
+    assert torch.allclose(parameters, torch.full((2, 3), 4.0 * 0.95))
 
 
 def test_an_unknown_optimizer_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,8 +80,13 @@ class BatchOracle:
         """See `Oracle`."""
         self._require_gradients()
         self._count(FORWARD_MODE)
-        # The fused attention kernels have no forward mode.
-        with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        with (
+            warnings.catch_warnings(),
+            forward_ad.dual_level(),
+            sdpa_kernel(SDPBackend.MATH),  # the fused attention kernels have no forward mode
+        ):
+            # torch compiles its rules of forward mode with a function that it has deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
             make_dual: Any = forward_ad.make_dual
             unpack_dual: Any = forward_ad.unpack_dual
             dual = make_dual(point.detach()[None], direction.detach()[None])

@@ -1,0 +1,83 @@
+"""What an optimizer asks is answered, counted, and no more than it declares."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mentorgrad.errors import PreconditionFailed
+from tests.support.numerics import function, objective, oracle
+from trainer_service.costs import FORWARD, FORWARD_BACKWARD, FORWARD_MODE
+from trainer_service.optimizers.oracle import BatchOracle
+from trainer_service.protocols import Objective
+
+ROWS = torch.tensor([0, 1, 2])
+NAMES = ["rastrigin", "label_prompt", "prompt_tuning"]
+
+
+@pytest.fixture(params=NAMES)
+def built(request: pytest.FixtureRequest) -> Objective:
+    return objective(request.param)
+
+
+def rows(built: Objective) -> torch.Tensor:
+    return ROWS if built.problem.task is not None else ROWS[:1]
+
+
+def point(built: Objective, seed: int = 0) -> torch.Tensor:
+    return built.language.initial(torch.Generator().manual_seed(seed))
+
+
+def test_a_pass_is_counted_by_what_goes_through_the_model(built: Objective) -> None:
+    """A function value; the six class names; the three rows."""
+    each = {"function": 1, "label_prompt": 6, "prompt_tuning": 3}[built.card.objective]
+    asked = oracle(built, rows(built), passes=100)
+    asked.losses(torch.stack([point(built), point(built, 1)]))
+    assert asked.forward_rows == 2 * FORWARD * each
+    asked.gradient(point(built))
+    assert asked.forward_rows == (2 * FORWARD + FORWARD_BACKWARD) * each
+    asked.derivative(point(built), torch.ones_like(point(built)))
+    assert asked.forward_rows == (2 * FORWARD + FORWARD_BACKWARD + FORWARD_MODE) * each
+
+
+def test_losses_gradients_and_derivatives_agree(built: Objective) -> None:
+    here, asked = point(built), oracle(built, rows(built), passes=100)
+    direction = torch.randn(here.shape, generator=torch.Generator().manual_seed(3))
+    (loss,) = asked.losses(here[None])
+    same, gradient = asked.gradient(here)
+    again, slope = asked.derivative(here, direction)
+    assert float(same) == pytest.approx(float(loss), rel=1e-4)
+    assert float(again) == pytest.approx(float(loss), rel=1e-4)
+    assert float(slope) == pytest.approx(float((gradient * direction).sum()), rel=1e-2, abs=1e-4)
+    assert not any(tensor.requires_grad for tensor in (loss, same, gradient, again, slope))
+
+
+def test_questions_beyond_what_is_declared_are_not_answered(built: Objective) -> None:
+    asked = oracle(built, rows(built), passes=FORWARD_BACKWARD)
+    asked.gradient(point(built))
+    with pytest.raises(PreconditionFailed) as refused:
+        asked.losses(point(built)[None])
+    assert refused.value.reason == "STEP_COST_EXCEEDED"
+
+
+def test_gradients_that_there_are_not_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = function("levy", 2)
+    monkeypatch.setattr(built.problem, "has_gradients", False)
+    asked = oracle(built, ROWS[:1])
+    for question in (asked.gradient, lambda here: asked.derivative(here, here)):
+        with pytest.raises(PreconditionFailed) as refused:
+            question(point(built))
+        assert refused.value.reason == "NO_GRADIENTS"
+    assert asked.forward_rows == 0
+    asked.losses(point(built)[None])
+
+
+def test_a_gradient_computed_with_others_is_used_once_and_for_its_own_point() -> None:
+    built = function("levy", 2)
+    here, other = point(built), point(built, 1)
+    known = (here, torch.tensor(7.0), torch.tensor([1.0, 2.0]))
+    asked = BatchOracle(built.problem, ROWS[:1], torch.Generator, 100, known)
+    assert float(asked.gradient(here)[0]) == 7.0
+    assert float(asked.gradient(here)[0]) != 7.0
+    elsewhere = BatchOracle(built.problem, ROWS[:1], torch.Generator, 100, known)
+    assert float(elsewhere.gradient(other)[0]) != 7.0
