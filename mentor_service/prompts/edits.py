@@ -13,6 +13,7 @@ from mentor_service.prompts.question_facts import (
     entries,
     entry,
     labels,
+    placed,
     plain,
     quoted,
     topic,
@@ -79,10 +80,12 @@ def follow(
 
 def criticise(facts: QuestionFacts, present: Shown) -> Message:
     """Shows a phrase and train rows that it misclassifies, and asks what is wrong with it."""
+    words = f"of these words: {labels(facts.card)}"
+    place = placed(facts.card, f"each {words}")
+    choice = "the word that fits it best" if words in place else f"one {words}"
     lines = [
-        f'The phrase "{plain(present.text)}" is put in front of each of these words: '
-        f"{labels(facts.card)}.",
-        f"Every text is then given the word that fits it best. Topic: {topic(facts.card)}.",
+        f'The phrase "{plain(present.text)}" is put {place}.',
+        f"Every text is then given {choice}. Topic: {topic(facts.card)}.",
         "These texts are given a wrong word, or hardly the right one:",
         *(_failure(facts, row) for row in facts.exemplars),
         "What is wrong with the phrase? Say it in one sentence.",

@@ -1,7 +1,7 @@
 """Building blocks of prompts: the facts of a question, and text blocks that most prompts share.
 
-External texts (descriptions, labels, projected words, train rows) go through `plain`, so that they
-cannot inject line breaks or chat template markers into a prompt.
+External texts (the task card, projected words, train rows) go through `plain`, so that they cannot
+inject line breaks or chat template markers into a prompt.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ _ADVISER = (
 )
 
 _LEADS = {
-    "instruct": "Put a short phrase in front of a word so that it says what a text is about.",
+    "instruct": "Put a short phrase {place} so that it says what a text is about.",
     "bare": "",
     "role": "You are an editor who writes short phrases that say what a text is about. Each stands "
-    "in front of a word.",
+    "{place}.",
 }
-"""Instruction by the option `wording`, for profiles that show an example."""
+"""Instruction by the option `wording`, for profiles that show an example; ``{place}`` is where a
+phrase is placed."""
 
 _ADVISERS = {
     "instruct": _ADVISER,
@@ -52,9 +53,20 @@ _ADVISERS = {
 WORDINGS = tuple(_LEADS)
 """Values of the option `wording`, the default first."""
 
+_PROPOSAL = (
+    "a phrase that is put in front of each class name; a text belongs to the class whose phrase "
+    "and name together are nearest to it in meaning"
+)
+"""`TaskCard.proposal` of a text, if the card does not say."""
+
+_LABEL = "{label}"
+_PLACE = f"in front of {_LABEL}"
+"""`TaskCard.place`, if the card does not say."""
+
 _MARKS = re.compile(r"<\|.*?\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
 _SHOWN_LABELS = 30
 _SHOWN_CHARACTERS = 200
+_PROPOSAL_CHARACTERS = 500
 _SHOWN_WORDS = 60
 
 
@@ -182,8 +194,9 @@ def plain(text: str, longest: int = _SHOWN_CHARACTERS) -> str:
 
 
 def foreign_words(card: TaskCard) -> frozenset[str]:
-    """Words of the worked example that do not occur in the description of the task."""
-    own = re.findall(r"\w+", f"{card.description} {' '.join(card.labels)}".lower())
+    """Words of the worked example that do not occur in the card."""
+    parts = (card.description, *card.labels, card.proposal, card.place)
+    own = re.findall(r"\w+", " ".join(parts).lower())
     return _EXAMPLE_SUBJECTS.difference(own)
 
 
@@ -199,8 +212,13 @@ def labels(card: TaskCard) -> str:
     return ", ".join(label for label in shown if label) + more if shown else "none"
 
 
+def placed(card: TaskCard, label: str) -> str:
+    """Where a text proposal is placed; `label` is what the question calls a class's label."""
+    return (plain(card.place) or _PLACE).replace(_LABEL, label)
+
+
 def _word_head(facts: QuestionFacts) -> list[str]:
-    lead = _LEADS[facts.wording]
+    lead = _LEADS[facts.wording].format(place=placed(facts.card, "a word"))
     return [
         *([lead, ""] if lead else []),
         f"Topic: {_EXAMPLE_TOPIC}",
@@ -219,6 +237,7 @@ def _number_head(facts: QuestionFacts) -> list[str]:
     return [
         f"Find the point where a function of {limits.dimensions} numbers is lowest: "
         f"{topic(facts.card)}.",
+        *_parameter(facts.card),
         f"Every number lies between {form.write(limits.lower)} and {form.write(limits.upper)}.",
     ]
 
@@ -232,10 +251,9 @@ def _word_rules(facts: QuestionFacts) -> list[str]:
     return [
         f"Task: classify texts by {topic(facts.card)}.",
         f"Classes: {labels(facts.card)}.",
-        "The parameter is a phrase that is put in front of each class name; a text belongs to the "
-        "class whose phrase and name together are nearest to it in meaning.",
+        *_parameter(facts.card, _PROPOSAL),
         f"A proposal has at most {facts.limits.max_words} words of plain letters, without "
-        "punctuation, and must make sense in front of every class name.",
+        f"punctuation, and must make sense {placed(facts.card, 'every class name')}.",
         "The words shown for points of the descent are the nearest ones to continuous vectors, so "
         "they may read oddly; loss is what counts, and lower is better.",
     ]
@@ -245,9 +263,15 @@ def _number_rules(facts: QuestionFacts) -> list[str]:
     limits = facts.limits
     return [
         f"Task: minimise a function: {topic(facts.card)}.",
+        *_parameter(facts.card),
         f"A point has {limits.dimensions} numbers, each between {limits.lower:g} and "
         f"{limits.upper:g}. Lower loss is better.",
     ]
+
+
+def _parameter(card: TaskCard, default: str = "") -> list[str]:
+    proposal = plain(card.proposal, _PROPOSAL_CHARACTERS) or default
+    return [f"The parameter is {proposal}."] if proposal else []
 
 
 def _hint_lines(facts: QuestionFacts) -> list[str]:

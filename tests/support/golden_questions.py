@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mentor_service.profiles import PROFILES
-from mentor_service.protocols import Question
+from mentor_service.protocols import Knowledge, Question
 from mentor_service.strategies import registry
-from mentorgrad.domain.advice import Constraints
 from mentorgrad.errors import InvalidInput
 from tests.support.told_strategy import POINTS, WORDS, Told, request, told
 
@@ -27,25 +26,26 @@ _VARIANTS = {"evoprompt": [{"variant": "ga"}, {"variant": "de"}]}
 _CRITIQUE = "It says nothing of what is the matter."
 
 
-def files() -> Iterator[tuple[str, str]]:
-    """Names and contents."""
+def files(proposal: str = "", place: str = "") -> Iterator[tuple[str, str]]:
+    """Names and contents, for a card that says so what a proposal is."""
     for name in registry.BUILT_IN:
         for options in _VARIANTS.get(name, [{}]):
             for profile in PROFILES:
                 for kind, limits in (("words", WORDS), ("numbers", POINTS)):
-                    asked = asyncio.run(_questions(name, options, profile, limits))
+                    known = told(name, limits, proposal=proposal, place=place)
+                    asked = asyncio.run(_questions(name, options, profile, known))
                     parts = [name, *options.values(), profile, kind]
                     if asked:
                         yield f"{'.'.join(parts)}.txt", "\n".join(map(_written, asked))
 
 
 async def _questions(
-    name: str, options: dict[str, str], profile: str, limits: Constraints
+    name: str, options: dict[str, str], profile: str, known: Knowledge
 ) -> list[Question]:
     backend = Told(lambda question, number: _CRITIQUE)
     strategy = registry.create(name, {**options, "calls": 1}, PROFILES[profile], "model")
     with contextlib.suppress(InvalidInput):  # it cannot propose this kind
-        await strategy.propose(request(), told(name, limits), backend)
+        await strategy.propose(request(), known, backend)
     return backend.questions
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -83,13 +84,20 @@ LOSSES = {
 
 
 def told(
-    strategy: str = "maao", limits: Constraints = WORDS, bare: bool = False, **more: Any
+    strategy: str = "maao",
+    limits: Constraints = WORDS,
+    bare: bool = False,
+    proposal: str = "",
+    place: str = "",
+    **more: Any,
 ) -> Knowledge:
-    """What a session knows after two stages; `bare`: before anything was told."""
+    """What a session knows after two stages; `bare`: before anything was told. The card says what a
+    proposal is by `proposal` and `place`."""
     pool = WORD_POOL if limits.kind is ProposalKind.TEXT else POINT_POOL
     if bare:
         return Knowledge(AdviseOpen("session", CARD, limits, strategy), (), {}, ())
     card = CARD if limits.kind is ProposalKind.TEXT else TaskCard("function", "rastrigin")
+    card = replace(card, proposal=proposal, place=place)
     vectors = np.random.default_rng(1).standard_normal((len(pool), 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     parts: dict[str, Any] = {

@@ -59,10 +59,10 @@ class TaskCard:
     """Label words."""
     proposal: str = bounded("", max_length=500)
     """What a proposal is and how it acts, as a noun phrase that completes "the parameter is ...".
-    Empty: the mentor's default wording for text, or for numbers."""
+    Empty: for text, a phrase in front of each class name; for numbers, a point of a function."""
     place: str = bounded("", max_length=100)
-    """Where a text proposal is placed, for example ``in front of each class name``. Empty: the
-    mentor's default wording."""
+    """Where a text proposal is placed, for example ``in front of every text``; ``{label}`` stands
+    for the label word of each class. Empty: ``in front of {label}``."""
 
 
 @dataclass(frozen=True)

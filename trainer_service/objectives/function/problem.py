@@ -142,7 +142,6 @@ def build(spec: Function, inputs: BuildInputs) -> Objective:
             f"find the point of least value of the {spec.name} function "
             f"of {spec.dimensions} variables"
         ),
-        proposal=f"a point of {spec.dimensions} numbers",
     )
     return Objective(
         FunctionProblem(FUNCTIONS[spec.name], spec.dimensions, inputs.device, inputs.costs),

@@ -182,6 +182,6 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
         labels=task.labels,
         proposal="a phrase that is put in front of each class name; a text belongs to the class "
         "whose phrase and name together are nearest to it in meaning",
-        place="in front of each class name",
+        place="in front of {label}",
     )
     return Objective(problem, language, export, card)

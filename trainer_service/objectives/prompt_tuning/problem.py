@@ -222,7 +222,7 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
         description=task.description,
         labels=task.labels,
         proposal="a phrase that is put in front of every text; a classifier with trained weights "
-        "reads the text behind it and names its class",
+        "reads both and names the class of the text",
         place="in front of every text",
     )
     return Objective(problem, language, export, card)

@@ -228,6 +228,10 @@ def test_the_spec_says_what_is_hidden(
     assert (card.description, card.labels) == (
         ("", ()) if hidden else (built.card.description, built.card.labels)
     )
+    # They do not name the task.
+    assert (card.proposal, card.place) == (built.card.proposal, built.card.place)
+    assert card.proposal
+    assert card.place
 
 
 def test_the_wrapped_mentor_sees_a_whole_run() -> None:
