@@ -39,7 +39,13 @@ collate = DataCollatorWithPadding(tokenizer)
 selection = DataLoader(rows("selection"), 32, collate_fn=collate)
 with (
     MentorClient(args.mentor) as mentor,
-    mentor.session(task["description"], labels=task["labels"], n_tokens=8) as session,
+    mentor.session(
+        task["description"],
+        labels=task["labels"],
+        proposal="a phrase that is put in front of every text that the model classifies",
+        place="in front of every text",
+        n_tokens=8,
+    ) as session,
     tempfile.TemporaryDirectory() as folder,
 ):
     advice = MentorCallback(session, selection, rules=rules)

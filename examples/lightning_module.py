@@ -52,7 +52,14 @@ def collate(rows):
 
 module, selection = Tuned(), DataLoader(task["selection"], 32, collate_fn=collate)
 train = DataLoader(task["train"], 8, shuffle=True, collate_fn=collate)
-with MentorClient(args.mentor) as mentor, mentor.session(task["description"]) as session:
+with (
+    MentorClient(args.mentor) as mentor,
+    mentor.session(
+        task["description"],
+        proposal="a phrase that is put in front of every message that the model classifies",
+        place="in front of every message",
+    ) as session,
+):
     words = Words(module.table, tokenizer)
     advice = MentorCallback(session, words, loss=Tuned.loss, selection=selection, rules=rules)
     Trainer(max_steps=args.steps, callbacks=[advice], barebones=True).fit(module, train)

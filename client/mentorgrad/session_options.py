@@ -41,6 +41,10 @@ class SessionOptions(TypedDict, total=False):
 
     labels: Sequence[str]
     """Label words of a classification task."""
+    proposal: str
+    """See `TaskCard.proposal`; by default a phrase in front of each class name."""
+    place: str
+    """See `TaskCard.place`; by default ``in front of {label}``."""
     n_tokens: int
     """Maximum tokens of a proposal, in the tuned model's tokenizer; by default 8."""
     max_words: int
@@ -68,7 +72,13 @@ def open_request(task: str, **options: Unpack[SessionOptions]) -> AdviseOpen:
     n_tokens = options.get("n_tokens", 8)
     opened = AdviseOpen(
         session_id=options.get("session_id") or new_run_id(),
-        card=TaskCard("external", task, tuple(options.get("labels", ()))),
+        card=TaskCard(
+            "external",
+            task,
+            tuple(options.get("labels", ())),
+            options.get("proposal", ""),
+            options.get("place", ""),
+        ),
         constraints=Constraints(n_tokens=n_tokens, max_words=options.get("max_words", n_tokens)),
         strategy=options.get("strategy", "maao"),
         options=dict(options.get("options", {})),
