@@ -37,15 +37,10 @@ def rows(split):
 
 collate = DataCollatorWithPadding(tokenizer)
 selection = DataLoader(rows("selection"), 32, collate_fn=collate)
+card = {"proposal": "a phrase in front of every text", "place": "in front of every text"}
 with (
     MentorClient(args.mentor) as mentor,
-    mentor.session(
-        task["description"],
-        labels=task["labels"],
-        proposal="a phrase that is put in front of every text that the model classifies",
-        place="in front of every text",
-        n_tokens=8,
-    ) as session,
+    mentor.session(task["description"], labels=task["labels"], n_tokens=8, **card) as session,
     tempfile.TemporaryDirectory() as folder,
 ):
     advice = MentorCallback(session, selection, rules=rules)

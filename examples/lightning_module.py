@@ -19,8 +19,7 @@ args = flags.parse_args()
 rules = Rules(stage_steps=max(2, args.steps // 3), proposals=4, finalists=2, probe_steps=5)
 
 task = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
-path = resolve(DEFAULT_ENCODER)
-tokenizer = AutoTokenizer.from_pretrained(path)
+tokenizer = AutoTokenizer.from_pretrained(path := resolve(DEFAULT_ENCODER))
 
 
 class Tuned(LightningModule):
@@ -52,14 +51,8 @@ def collate(rows):
 
 module, selection = Tuned(), DataLoader(task["selection"], 32, collate_fn=collate)
 train = DataLoader(task["train"], 8, shuffle=True, collate_fn=collate)
-with (
-    MentorClient(args.mentor) as mentor,
-    mentor.session(
-        task["description"],
-        proposal="a phrase that is put in front of every message that the model classifies",
-        place="in front of every message",
-    ) as session,
-):
+card = {"proposal": "a phrase in front of every message", "place": "in front of every message"}
+with MentorClient(args.mentor) as mentor, mentor.session(task["description"], **card) as session:
     words = Words(module.table, tokenizer)
     advice = MentorCallback(session, words, loss=Tuned.loss, selection=selection, rules=rules)
     Trainer(max_steps=args.steps, callbacks=[advice], barebones=True).fit(module, train)
