@@ -26,6 +26,7 @@ NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
     *("label_prompt", "label_prompt_per_class"),
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
+    "own",
 ]
 
 
@@ -229,7 +230,7 @@ def test_an_empty_proposal_is_called_so(built: Objective, text: str) -> None:
 
 
 def test_the_card_and_constraints_describe_it(built: Objective) -> None:
-    assert built.card.objective in ("function", "label_prompt", "prompt_tuning")
+    assert built.card.objective in ("function", "label_prompt", "prompt_tuning", "external")
     assert built.card.description
     words = built.language.constraints.kind is ProposalKind.TEXT
     assert words == built.language.has_words

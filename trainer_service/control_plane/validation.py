@@ -84,13 +84,7 @@ def _selection(spec: RunSpec, task: TaskData | None) -> Iterator[Violation]:
             "spec.acceptance.screening_rounds",
             f"{rounds} rounds need at least {least} selection rows; there are {rows}",
         )
-    by = spec.criterion
-    if by is Criterion.LOSS:
-        return
-    if task is None:
-        yield Violation("spec.criterion", f"must be loss: without classes, {by.value} is undefined")
-    elif by is not Criterion.ACCURACY and len({row.label for row in task.selection}) < 2:
-        yield Violation(
-            "spec.criterion",
-            f"{by.value} is undefined on the selection rows, which are all of one class",
-        )
+    if task is None and spec.criterion is not Criterion.LOSS:
+        # With a task, every class has selection rows, on which all criteria are defined.
+        undefined = f"must be loss: without classes, {spec.criterion.value} is undefined"
+        yield Violation("spec.criterion", undefined)

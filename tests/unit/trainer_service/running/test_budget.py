@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from mentorgrad.domain.spec import (
     Stages,
 )
 from run_store.memory_store import MemoryRunStore
+from tests.support.numerics import tiny
 from trainer_service.composition import run_parts
 from trainer_service.costs import Cost, Prices, RowCosts
 from trainer_service.job import WorkerJob
@@ -29,11 +31,15 @@ from trainer_service.running.budget import (
     UNLIMITED,
     Ledger,
     budget_violations,
+    forward_row_violations,
     new_ledger,
+    schedule_position,
+    share_spent,
     stage_length,
 )
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
+from trainer_service.tasks.data import Split
 
 
 def ledger(steps: int | None = None, evaluations: int | None = None, reserve: int = 0) -> Ledger:
@@ -249,3 +255,124 @@ def test_when_no_evaluations_are_left_nobody_is_asked_and_the_log_says_why() -> 
         assert isinstance(payload, RestartDecided)
         assert payload.reason.startswith("not asked")
     assert len(decided) == 2
+
+
+# -- forward rows -----------------------------------------------------------------------------
+
+
+@given(
+    limit=st.integers(0, 3_000),
+    reserve=st.integers(0, 5),
+    finalists=st.integers(1, 10),
+    probe_steps=st.integers(1, 50),
+    probe_scores=st.integers(1, 20),
+)
+@settings(deadline=None, max_examples=200)
+def test_a_race_never_breaks_the_limit_on_forward_rows(
+    limit: int, reserve: int, finalists: int, probe_steps: int, probe_scores: int
+) -> None:
+    book = Ledger(Budget(forward_rows=limit), PRICES, reserve)
+    plan = book.plan_race(finalists, probe_steps, probe_scores)
+    if plan.steps:
+        spent = plan.branches * (plan.steps * 3 * 32 + plan.scores * 100)
+        assert spent + reserve * 100 <= limit
+        # With one step, score or branch more it would not fit, or that was not asked for.
+        assert plan.branches >= 2
+    assert plan.branches <= finalists + 1
+    assert plan.steps <= probe_steps
+
+
+def test_limits_hold_together() -> None:
+    book = Ledger(Budget(gradient_steps=10, forward_rows=5 * 96 + 95), PRICES)
+    assert book.steps_left == 5
+    book.charge_step(96)
+    assert (book.steps_left, book.usage.gradient_steps, book.usage.forward_rows) == (4, 1, 96)
+    assert not book.allows(PRICES.step * 5)
+    assert book.most(PRICES.step, 3) == 3
+
+
+def test_hints_and_exemplars_cost_forward_rows() -> None:
+    book = ledger()
+    book.charge_hint()
+    book.charge_exemplars(5, parameters=2)
+    book.charge_exemplars(0)
+    usage = book.usage
+    assert (usage.gradient_steps, usage.hint_steps) == (1, 1)
+    assert (usage.forward_rows, usage.exemplar_rows) == (3 * 32 + 10, 10)
+
+
+def test_with_forward_rows_alone_the_schedule_and_the_last_stage_end_with_them() -> None:
+    """The documented rule: stages are as long as the spec says, the last one takes what is left."""
+    spec = RunSpec(stages=Stages(count=3, steps=10), budget=Budget(forward_rows=10_000))
+    prices = Prices(RowCosts(setup=400), batch=32, selection_rows=100)
+    book = new_ledger(spec, False, prices)
+    assert book.usage.forward_rows == 400
+    assert book.final_reserve == 4
+    assert schedule_position(spec, book, 0) == (0, 100)
+    assert [stage_length(spec, book, stage, 0) for stage in (0, 2)] == [10, (9_600 - 400) // 96]
+    for _ in range(50):
+        book.charge_step(96)
+    assert schedule_position(spec, book, 50) == (50, 100)
+    assert share_spent(spec, book.usage, 1, 50) == pytest.approx((400 + 4_800) / 10_000)
+    assert stage_length(spec, book, 2, 50) == (10_000 - 400 - 4_800 - 400) // 96
+
+
+def test_stages_without_steps_take_none_of_the_forward_rows() -> None:
+    spec = RunSpec(stages=Stages(count=3, steps=0), budget=Budget(forward_rows=10_000))
+    assert stage_length(spec, begin(spec, False), 2, 0) == 0
+
+
+@pytest.mark.parametrize(("limit", "wrong"), [(40 * 96 + 4 * 100 - 1, True), (4_240, False)])
+def test_too_few_forward_rows_for_one_stage_are_named(limit: int, wrong: bool) -> None:
+    spec = RunSpec(budget=Budget(forward_rows=limit))
+    found = list(forward_row_violations(spec, True, PRICES))
+    assert [violation.field for violation in found] == ["spec.budget.forward_rows"] * wrong
+    assert all("at least 4240" in violation.description for violation in found)
+
+
+@pytest.mark.parametrize("rows", [44, 70, 120, 200, 350])
+@pytest.mark.parametrize("name", ["none", "random_tokens"])
+def test_a_run_ends_within_its_forward_rows_and_its_end_is_scored(rows: int, name: str) -> None:
+    spec = dataclasses.replace(
+        BASE, mentor=MentorChoice(name, proposals=6), budget=Budget(forward_rows=rows)
+    )
+    done, store = run(spec)
+    usage = done.usage
+    assert usage.forward_rows <= rows
+    # Less is left than a step and the scores that may be kept back for the end.
+    assert usage.forward_rows > rows - 3 - 4
+    assert usage.forward_rows == 3 * usage.gradient_steps + usage.evaluations
+    scored = [
+        c
+        for e in store.events(done.run_id)
+        if isinstance(e.payload, CandidatesScored)
+        for c in e.payload.candidates
+    ]
+    assert scored[-1].step == done.step
+
+
+def test_every_row_through_the_model_is_counted() -> None:
+    """Of an encoder with a head: train batches, selection rows, and nothing of the test split."""
+    built = tiny()
+    seen: list[int] = []
+    encoded = built.problem.batch_logits  # type: ignore[attr-defined]
+
+    def counted(points: torch.Tensor, batch: Any) -> torch.Tensor:
+        passes = 3 if points.requires_grad else 1
+        seen.append(passes * len(points) * len(batch.ids))
+        result: torch.Tensor = encoded(points, batch)
+        return result
+
+    built.problem.batch_logits = counted  # type: ignore[attr-defined]
+    spec = dataclasses.replace(
+        BASE, optimizer=Optimizer(batch_size=8), stages=Stages(count=2, steps=4, candidates=2)
+    )
+    torch.set_num_threads(1)
+    store = MemoryRunStore()
+    created, _ = store.create(Created(spec=spec))
+    lease = store.claim(created.run_id, "test", timedelta(seconds=30))
+    parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    parts = dataclasses.replace(parts, objective=lambda *_: built)
+    assert execute(store, created, lease, parts, StopRequest()) is RunState.SUCCEEDED
+    tested = built.problem.size(Split.TEST)
+    assert sum(seen) - tested == store.get_run(created.run_id).usage.forward_rows
