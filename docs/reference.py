@@ -33,6 +33,8 @@ from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 from service_common import token_commands
 from service_common.authorization import SCOPES
 from service_common.settings import ServiceSettings
+from trainer_service.objectives.table import OBJECTIVES
+from trainer_service.optimizers.table import OPTIMIZERS
 from trainer_service.settings import TrainerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -169,7 +171,37 @@ def spec() -> str:
         doc = prose(cls.__doc__ or "")
         parts.append(f"## {name}\n\n{doc}\n\n")
         parts.append(table(("field", "default", "allowed", "meaning"), list(spec_rows(cls))) + "\n")
-    return "".join(parts)
+    return "".join([*parts, kinds()])
+
+
+def yes(value: bool) -> str:
+    """A cell that answers a question."""
+    return "yes" if value else "no"
+
+
+def kinds() -> str:
+    """The sections on the objectives and optimizers that a trainer has."""
+    objectives = [
+        (
+            f"`{kind.name}`",
+            yes(kind.uses_task),
+            yes(kind.has_words),
+            yes(kind.has_gradients),
+            kind.forward_row,
+        )
+        for kind in OBJECTIVES.values()
+    ]
+    optimizers = [
+        (f"`{kind.name}`", yes(kind.needs_gradients), str(kind.passes))
+        for kind in OPTIMIZERS.values()
+    ]
+    head = ("objective", "labelled rows", "words", "gradients", "a forward row is")
+    return (
+        "## objectives\n\nThe objectives that a trainer executes. `external` runs are imported.\n\n"
+        + table(head, objectives)
+        + "\n## optimizers\n\n"
+        + table(("optimizer", "needs gradients", "forward rows per batch row, at most"), optimizers)
+    )
 
 
 # -- gRPC -------------------------------------------------------------------------------------

@@ -144,7 +144,8 @@ async def check_mentors(spec: ExperimentSpec, mentors: MentorRegistry) -> list[s
 def doubts(spec: ExperimentSpec) -> Iterator[str]:
     """Warnings about valid but probably unintended settings, one line each."""
     base = spec.base
-    if base.budget.gradient_steps is None and not takes_no_steps(base):
+    limits = (base.budget.gradient_steps, base.budget.forward_rows)
+    if limits == (None, None) and not takes_no_steps(base):
         yield (
             "spec.base.budget.gradient_steps is not set: arms with races then take more gradient "
             "steps than arms without"
