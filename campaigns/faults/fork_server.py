@@ -345,7 +345,7 @@ class Doomed(StopRequest):
         done = len(campaign.done_kills())
         self._kill = campaign.kills[done] if done < len(campaign.kills) else None
         self._checks = self._blobs = 0
-        self._refused = threading.Event()
+        self._happened, self._refused = threading.Event(), threading.Event()
         if self._kill is not None and self._kill.blob:
             self._watch_blobs()
         if self._kill is not None and self._kill.victim == "disk":
@@ -359,6 +359,11 @@ class Doomed(StopRequest):
                 self._strike()
             else:
                 threading.Thread(target=self._strike, daemon=True).start()
+        if self._kill is not None and self._kill.checks:
+            while self._checks > self._kill.checks + self._kill.ahead:
+                super().check()
+                if self._happened.wait(0.01):
+                    break
 
     def _watch_blobs(self) -> None:
         import sqlalchemy as sa
@@ -386,6 +391,7 @@ class Doomed(StopRequest):
         """No file grows any further until a write was refused; the log is on that disk too."""
         least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, most))
+        self._happened.set()
         self._refused.wait(60)
         time.sleep(0.1)
         resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
@@ -403,6 +409,7 @@ class Doomed(StopRequest):
         elif victim == "stopped":
             stop = [_STOP, self._campaign.database, str(here), str(self._campaign.service)]
             subprocess.run([sys.executable, "-c", *stop], check=True)
+            self._happened.set()
         else:
             if victim != "worker":
                 os.kill(self._campaign.service, signal.SIGKILL)

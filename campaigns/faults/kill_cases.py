@@ -68,6 +68,8 @@ class Kill:
     """Step boundaries after which; of the attempt that is killed."""
     delay: float = 0.0
     """Seconds after that, so that it may fall into anything."""
+    ahead: int = 20
+    """Step boundaries that the run may do meanwhile; at the next one it waits for what happens."""
     blob: int = 0
     """Instead of the above: in the transaction that writes the attempt's n-th file."""
 
@@ -76,17 +78,23 @@ def random_kills(count: int, boundaries: int, seed: int) -> list[Kill]:
     """Kills at random points of a run.
 
     No attempt starts further on than the one before was killed at, so the run cannot end before it
-    was killed that often.
+    was killed that often, however late a kill comes. Every kind of victim is among them.
 
     Args:
-        count: How many.
+        count: How many; at least as many as there are kinds of victims.
         boundaries: Step boundaries that an uninterrupted run has.
         seed: Of the points, delays and victims.
     """
     draw = random.Random(seed)
-    points = sorted(draw.sample(range(1, boundaries), count))
+    ahead = boundaries // (2 * count)
+    points = sorted(draw.sample(range(1, boundaries - ahead * count), count))
     gaps = [after - before for before, after in zip([0, *points], points, strict=False)]
-    return [Kill(draw.choice(VICTIMS), gap, draw.uniform(0.0, 0.005)) for gap in gaps]
+    victims = [*sorted(set(VICTIMS)), *draw.choices(VICTIMS, k=count)][:count]
+    draw.shuffle(victims)
+    return [
+        Kill(victim, gap, draw.uniform(0.0, 0.005), ahead)
+        for victim, gap in zip(victims, gaps, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ FAULTS = {
     ),
     "torn checkpoint": Fault(
         "function-adamw",
-        lambda n: [Kill("both", checks=130 + 7 * n)],
+        lambda n: [Kill("both", blob=3 + n % 2)],
         lambda report: report["cut"],
         {"cut_checkpoint": True},
     ),

@@ -14,7 +14,9 @@ from mentorgrad.domain.run import RunState
 from run_store.open import open_store
 from trainer_service.job import EXIT_NOT_MINE
 
-KILLS = 20
+KILLS = 6
+KILLED = ("function-adamw", "label_prompt-sgd")
+"""`python -m campaigns.faults.kills` kills each of all cases 20 times, with real services."""
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def boundaries(whole: Outcome) -> int:
     return sum(entry[0] == "snapshot" for entry in whole.effective)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_killed_twenty_times_a_run_loses_and_doubles_nothing(
+@pytest.mark.parametrize("case", KILLED)
+def test_killed_again_and_again_a_run_loses_and_doubles_nothing(
     reference_runs: ReferenceRuns, case: str
 ) -> None:
     whole = reference_runs.undisturbed(case)
@@ -82,13 +84,12 @@ def test_a_torn_checkpoint_is_passed_over(reference_runs: ReferenceRuns) -> None
     """Half of the newest one's bytes are gone: its digest says so, and the one before serves."""
     case = "function-adamw"
     whole = reference_runs.undisturbed(case)
-    kills = [Kill("both", checks=150)]
+    kills = [Kill("both", blob=3)]
     report, url, run_id = reference_runs.run(CASES[case], kills, cut_checkpoint=True)
-    newest, before = sorted(saved(url, run_id, attempt=1))[-1:-3:-1]
+    before, _ = saved(url, run_id)
     assert report["cut"] == 1
     assert resumed_from(url, run_id) == [before]
     assert "checkpoint_unusable" in reference_runs.log()
-    assert before < newest
     killed = outcome(url, run_id)
     assert (killed.effective, killed.artifact) == (whole.effective, whole.artifact)
 
