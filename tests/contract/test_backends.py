@@ -1,28 +1,25 @@
-"""What every Backend guarantees, and what is special to each."""
+"""What every Backend guarantees, and what is special to that of other servers.
+
+The first part holds the scripted backend to it here, and those with a real model in
+`tests/e2e/test_real_backends.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import json
-import re
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 
-from mentor_service.backends.llama_cpp import LlamaCppBackend
+from mentor_service.backends import openai
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.scripted import ScriptedBackend
-from mentor_service.grammars import number_lines, reply_schema, word_lines
+from mentor_service.grammars import reply_schema
 from mentor_service.protocols import Question
-from mentorgrad.domain.advice import Constraints, ProposalKind
+from mentorgrad.domain.advice import ProposalKind
 from mentorgrad.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -30,39 +27,12 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 
 CONTEXT = 2048
 
 SHORT = Question("", "Say hello.", "", None, 8, 0.8, 1)
 LONG = Question("", "Tell a long story about a ship.", "", None, 80, 0.8, 1)
-LONGER = dataclasses.replace(LONG, max_tokens=1500)
 TOO_LONG = Question("", "word " * 20_000, "", None, 8, 0.8, 1)
-
-
-@pytest.fixture(scope="session")
-def llm_server() -> Iterator[str]:
-    """The real model behind llama-cpp-python's own OpenAI server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    model = str(resolve(DEFAULT_MENTOR_MODEL))
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", model]
-    options = {"port": port, "n_ctx": CONTEXT, "n_threads": 1, "n_threads_batch": 1}
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}/v1"
-    for _ in range(300):
-        try:
-            httpx.get(f"{url}/models").raise_for_status()
-            break
-        except httpx.HTTPError:
-            assert process.poll() is None
-            time.sleep(0.1)
-    yield url
-    process.kill()
-    process.wait(10)
 
 
 def slow_for_long_questions(question: Question) -> str:
@@ -77,16 +47,9 @@ class SlowScript(ScriptedBackend):
         return await super().ask(question, timeout)
 
 
-@pytest.fixture(params=["scripted", "llama_cpp", "openai"])
-async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    if request.param == "scripted":
-        made: Any = SlowScript(slow_for_long_questions, context_tokens=CONTEXT)
-    elif request.param == "openai":
-        url = request.getfixturevalue("llm_server")
-        made = OpenAIBackend(url, "smollm2", context_tokens=CONTEXT)
-    else:
-        yield request.getfixturevalue("llama")
-        return
+@pytest.fixture
+async def backend() -> AsyncIterator[Any]:
+    made = SlowScript(slow_for_long_questions, context_tokens=CONTEXT)
     yield made
     await made.close()
 
@@ -169,199 +132,9 @@ async def test_questions_of_many_samples_wait_for_each_other(backend: Any) -> No
     assert [len(reply.texts) for reply in replies] == [2, 3, 4]
 
 
-# -- llama_cpp --------------------------------------------------------------------------------
-
-
-async def test_llama_keeps_to_a_grammar_of_lines(llama: LlamaCppBackend) -> None:
-    grammar = word_lines(3, 4, 2)
-    question = Question("", "List three short phrases.", grammar, None, 120, 0.9, 3, 0.5)
-    reply = await llama.ask(question, 60.0)
-    lines = reply.texts[0].rstrip("\n").split("\n")
-    assert reply.finish_reasons == ("stop",)
-    assert [line[:3] for line in lines] == ["1. ", "2. ", "3. "]
-    assert all(2 <= len(line[3:].split()) <= 4 for line in lines)
-
-
-async def test_llama_keeps_to_grammars_of_numbers_and_json(llama: LlamaCppBackend) -> None:
-    limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=2, lower=-5, upper=5)
-    asked = Question("", "Two points.", number_lines(2, limits), None, 60, 0.8, 1)
-    reply = await llama.ask(asked, 60.0)
-    assert all(float(part) for part in reply.texts[0].split() if "." in part and part[-1] != ".")
-    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
-    asked = Question("Answer in JSON.", "Is it ok?", "", schema, 40, 0.0, 1)
-    assert set(json.loads((await llama.ask(asked, 60.0)).texts[0])) == {"ok"}
-    assert reply_schema(ProposalKind.TEXT)
-
-
-async def test_llama_repeats_itself_for_a_seed_and_differs_for_others(
-    llama: LlamaCppBackend,
-) -> None:
-    asked = Question("", "Name three colours.", word_lines(3, 3), None, 80, 1.0, 11)
-    replies = [
-        (await llama.ask(dataclasses.replace(asked, seed=seed), 60.0)).texts[0]
-        for seed in (11, 11, 11, 12, 13, 14)
-    ]
-    # The first one reads the question afresh, which rounds differently.
-    assert replies[1] == replies[2]
-    assert len(set(replies)) > 1
-
-
-async def test_llama_takes_the_largest_seed_and_a_system_message(llama: LlamaCppBackend) -> None:
-    asked = dataclasses.replace(SHORT, system="Be brief.", seed=2**63 - 1)
-    assert (await llama.ask(asked, 60.0)).texts[0]
-
-
-LINE = Question("", "Name a colour and a fruit.", word_lines(1, 3, 2), None, 24, 1.0, 11, 0.5, 6)
-
-
-async def test_llama_draws_samples_apart_and_repeats_them_for_a_seed(
-    llama: LlamaCppBackend,
-) -> None:
-    await llama.ask(LINE, 60.0)  # reading the question afresh rounds differently
-    first = (await llama.ask(LINE, 60.0)).texts
-    assert (await llama.ask(LINE, 60.0)).texts == first
-    assert len(set(first)) > 2
-    other = (await llama.ask(dataclasses.replace(LINE, seed=12), 60.0)).texts
-    assert set(other) != set(first)
-
-
-async def test_llama_draws_a_sample_whatever_is_decoded_beside_it(llama: LlamaCppBackend) -> None:
-    # Temperature 0 leaves nothing to the seed, and short replies little to rounding.
-    asked = dataclasses.replace(LINE, max_tokens=2, samples=1)
-    await llama.ask(asked, 60.0)
-    alone = await llama.ask(asked, 60.0)
-    beside = await llama.ask(dataclasses.replace(asked, samples=8), 60.0)
-    assert beside.texts[0] == alone.texts[0]
-    greedy = dataclasses.replace(asked, temperature=0.0, samples=4)
-    assert len(set((await llama.ask(greedy, 60.0)).texts)) == 1
-
-
-async def test_llama_keeps_every_sample_to_the_grammar(llama: LlamaCppBackend) -> None:
-    asked = dataclasses.replace(LINE, grammar=word_lines(2, 3, 2), max_tokens=60, samples=16)
-    reply = await llama.ask(asked, 120.0)
-    assert reply.finish_reasons == ("stop",) * 16
-    form = re.compile(r"(1|2)\. [A-Za-z][a-z]*( [A-Za-z][a-z]*){1,2}")
-    for text in reply.texts:
-        lines = text.splitlines()
-        assert [line[0] for line in lines] == ["1", "2"]
-        assert all(form.fullmatch(line) for line in lines), text
-
-
-async def test_llama_decodes_in_waves_what_has_no_room_at_once(llama: LlamaCppBackend) -> None:
-    # 12 replies may have 12 x 700 tokens, and the memory holds 2 x 2048.
-    asked = dataclasses.replace(LINE, max_tokens=700, samples=12)
-    reply = await llama.ask(asked, 120.0)
-    assert reply.finish_reasons == ("stop",) * 12
-    assert len(set(reply.texts)) > 3
-
-
-@pytest.mark.parametrize(
-    ("grammar", "text"),
-    [
-        ('root ::= "Zyzzyva \\U0001F98B" ', "Zyzzyva \U0001f98b"),
-        ("root ::= [\\u4e00]{3}", "\u4e00" * 3),
-        ('root ::= "a"', "a"),
-    ],
-)
-async def test_llama_finds_unlikely_tokens_that_a_grammar_wants(
-    llama: LlamaCppBackend, grammar: str, text: str
-) -> None:
-    asked = dataclasses.replace(SHORT, grammar=grammar, max_tokens=40, samples=2)
-    reply = await llama.ask(asked, 60.0)
-    assert reply.texts == (text, text)
-    assert reply.finish_reasons == ("stop", "stop")
-
-
-async def test_llama_ends_a_sample_where_the_grammar_allows_nothing(
-    llama: LlamaCppBackend,
-) -> None:
-    # No text has a byte 0, so there is no way on after the first letter.
-    asked = dataclasses.replace(SHORT, grammar='root ::= "a" [\\x00]', samples=2)
-    reply = await llama.ask(asked, 60.0)
-    assert reply.texts == ("a", "a")
-    assert reply.finish_reasons == ("dead_end", "dead_end")
-    assert (await llama.ask(SHORT, 60.0)).texts[0]
-
-
-@pytest.mark.parametrize(
-    "grammar",
-    [
-        "root ::= missing",
-        "nonsense",
-        'root ::= root "a"',
-        'other ::= "a"',
-        "root ::= [",
-    ],
-)
-async def test_llama_refuses_a_bad_grammar_and_lives_on(
-    llama: LlamaCppBackend, grammar: str
-) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        await llama.ask(dataclasses.replace(SHORT, grammar=grammar), 30.0)
-    assert caught.value.reason == "BAD_GRAMMAR"
-    assert (await llama.ask(SHORT, 30.0)).texts[0]
-
-
-async def test_llama_stops_at_the_limit_of_tokens(llama: LlamaCppBackend) -> None:
-    reply = await llama.ask(dataclasses.replace(LONG, max_tokens=5), 30.0)
-    assert (reply.reply_tokens, reply.finish_reasons) == (5, ("length",))
-
-
-async def test_llama_refuses_when_its_line_is_full_and_drops_what_nobody_waits_for() -> None:
-    backend = LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=CONTEXT, queue_limit=2)
-    try:
-        tasks = [asyncio.create_task(backend.ask(LONGER, 60.0))]
-        await asyncio.sleep(0.2)
-        tasks += [asyncio.create_task(backend.ask(LONGER, 60.0)) for _ in range(2)]
-        while backend.waiting < 2:
-            await asyncio.sleep(0.01)
-        with pytest.raises(ResourceExhausted) as caught:
-            await backend.ask(SHORT, 1.0)
-        assert caught.value.retry_after > 0
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert backend.waiting == 0
-        assert (await backend.ask(SHORT, 30.0)).texts[0]
-        last = asyncio.create_task(backend.ask(LONGER, 60.0))
-        await asyncio.sleep(0.1)
-    finally:
-        await backend.close()
-    with pytest.raises(Unavailable):
-        await last
-    with pytest.raises(Unavailable):
-        await backend.ask(SHORT, 1.0)
-    with pytest.raises(Unavailable):
-        await backend.check()
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not a model", b"GGUF" + b"\xff" * 200])
-def test_llama_says_in_one_line_that_a_file_is_missing_or_no_model(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "model.gguf"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(Unavailable) as caught:
-        LlamaCppBackend(path)
-    assert caught.value.reason == "MODEL_NOT_LOADED"
-    assert str(path) in caught.value.message
-    assert "\n" not in caught.value.message
-
-
-# -- openai: the real server ------------------------------------------------------------------
-
-
-async def test_openai_passes_on_that_the_server_finds_the_question_too_long(
-    llm_server: str,
-) -> None:
-    backend = OpenAIBackend(llm_server, "smollm2", context_tokens=100_000)
-    try:
-        with pytest.raises(InvalidInput) as caught:
-            await backend.ask(dataclasses.replace(SHORT, user="word " * 3_000), 60.0)
-        assert caught.value.reason == "QUESTION_TOO_LONG"
-    finally:
-        await backend.close()
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "_FIRST_PAUSE", 0.02)
 
 
 # -- openai: a server that misbehaves ---------------------------------------------------------
@@ -375,7 +148,8 @@ class BadServer:
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], Any]] = []
         self.respond: Respond = lambda turn, headers, body: (200, {}, b"")
-        self.delay = 0.0
+        self.together = 0
+        """So many must be at once before one is answered that asks for one reply."""
         self.cut = False
         self.at_once = self.most_at_once = 0
         self.url = ""
@@ -392,7 +166,8 @@ class BadServer:
             self.requests.append((headers, asked))
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-            await asyncio.sleep(self.delay)
+            while self.most_at_once < self.together and "n" not in asked:
+                await asyncio.sleep(0.01)
             self.at_once -= 1
             if not self.cut:
                 status, more, payload = self.respond(len(self.requests), headers, asked)
@@ -492,7 +267,7 @@ async def test_openai_asks_one_by_one_where_the_server_ignores_or_refuses_n(
         return 200, {}, said(str(body["seed"]), usage=usage)
 
     bad_server.respond = respond
-    bad_server.delay = 0.05
+    bad_server.together = 4
     reply = await asking(MANY)
     assert reply.texts == tuple(str(SHORT.seed + i) for i in range(6))
     assert (reply.prompt_tokens, reply.reply_tokens) == (12, 18)

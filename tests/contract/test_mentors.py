@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import torch
@@ -56,10 +55,12 @@ POOL = [
 
 
 @pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote", "shuffled"])
-def mentor(request: pytest.FixtureRequest, mentor_process: Callable[..., Any]) -> Iterator[Mentor]:
+def mentor(request: pytest.FixtureRequest) -> Iterator[Mentor]:
     if request.param in ("remote", "shuffled"):
         opened = AdviseOpen("run-1", TaskCard("label_prompt", "what it is", ("a", "b")), TEXT)
-        made: Mentor = RemoteMentor("small", mentor_process().address, opened)
+        made: Mentor = RemoteMentor(
+            "small", request.getfixturevalue("shared_mentor").address, opened
+        )
         if request.param == "shuffled":
             made = ShuffledMentor(made, seed=1)
     else:

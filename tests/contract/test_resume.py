@@ -50,7 +50,6 @@ from trainer_service.mentors.controls import RandomTokens
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import Stop, StopKind
-from trainer_service.settings import TrainerSettings
 
 LEASE = timedelta(seconds=30)
 SPEC = RunSpec(
@@ -147,7 +146,7 @@ def test_paused_anywhere_it_goes_on_exactly(
 
 
 WORDS = RunSpec(
-    objective=LabelPrompt(n_tokens=3),
+    objective=LabelPrompt("tiny", n_tokens=3),
     task=Task("tickets", shots=2, selection_rows=3),
     optimizer=Optimizer(learning_rate=0.1, batch_size=8),
     stages=Stages(count=2, steps=4, candidates=2),
@@ -158,10 +157,10 @@ WORDS = RunSpec(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_soft_prompt_goes_on_exactly_too(device: torch.device) -> None:
-    cache = str(TrainerSettings().cache_dir)
-    job = WorkerJob(run_id="-", store="-", owner="-", cache_dir=cache, device=str(device))
-    how = run_parts(job)
+def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device) -> None:
+    tiny_models.make(tmp_path / "tiny")
+    roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
     store = MemoryRunStore()
     whole_id = create(store, WORDS)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED

@@ -1,4 +1,4 @@
-"""The mentor service as a client meets it: a real server, and the real model behind it."""
+"""The mentor service as a client meets it: a real server."""
 
 from __future__ import annotations
 
@@ -47,8 +47,6 @@ from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.error_mapping import from_rpc_error
 from service_common.server import Server
-from service_common.settings import run_app
-from tests.support.lasting import Lasting
 
 GOOD = "1. first words\n2. second words\n3. third words\n"
 LABELS = ("billing", "refund", "delivery", "account", "defect", "cancellation")
@@ -344,62 +342,6 @@ async def test_a_busy_backend_is_an_outcome_not_an_error(stub: Any, backend: Any
     answer = from_message(Answer, (await stub.Propose(propose_request())).answer)
     assert answer.status is AnswerStatus.UNAVAILABLE
     assert answer.detail
-
-
-# -- the real model ---------------------------------------------------------------------------
-
-POOL = (
-    ("message regarding order my of the", 1.43),
-    ("customer writes the shop asking re", 1.55),
-    ("ticket ing the of about sell", 1.71),
-)
-
-
-async def test_the_real_model_gives_usable_and_different_proposals(llama: Any) -> None:
-    running = MentorServer(Lasting(llama), PROFILES["small"])
-    pool = tuple(
-        Candidate(f"c{n}", CandidateSource.PROJECTION, text=text, score=Score(loss, 0.5, 60))
-        for n, (text, loss) in enumerate(POOL)
-    )
-    answers = []
-    async with unary_channel(await running.start()) as channel:
-        stub: Any = MentorServiceStub(channel)
-        for seed in range(2):
-            request = propose_request(count=8, seed=seed)
-            request.batches.append(to_message(Batch(candidates=pool)))
-            answers.append(from_message(Answer, (await stub.Propose(request)).answer))
-    await running.stop(0.1)
-    for answer in answers:
-        assert answer.status is AnswerStatus.USABLE
-        texts = [item.text for item in answer.proposals]
-        assert len(texts) >= 4
-        assert len(set(texts)) == len(texts)
-        assert all(len(text.split()) <= OPENED.constraints.max_words for text in texts)
-        assert all(word.isalpha() for text in texts for word in text.split())
-        assert not {text for text, _ in POOL} & set(texts)
-        assert all(record.raw_replies and record.reply_tokens > 0 for record in answer.records)
-        assert "billing, refund" in answer.records[0].question
-        assert answer.records[0].question.index("ticket ing") < (
-            answer.records[0].question.index("message regarding")
-        )
-    assert len({answer.proposals for answer in answers}) == 2
-
-
-async def test_the_real_model_gives_numbers_within_bounds(llama: Any) -> None:
-    running = MentorServer(Lasting(llama), PROFILES["small"])
-    limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=2, lower=-5.12, upper=5.12)
-    card = TaskCard("function", "rastrigin")
-    opened = to_message(AdviseOpen("s", card, limits))
-    asked = to_message(ProposalRequest("r1", count=8, seed=1))
-    async with unary_channel(await running.start()) as channel:
-        stub: Any = MentorServiceStub(channel)
-        response = await stub.Propose(pb.ProposeRequest(open=opened, request=asked))
-    await running.stop(0.1)
-    answer = from_message(Answer, response.answer)
-    assert answer.status is AnswerStatus.USABLE
-    for proposal in answer.proposals:
-        assert len(proposal.values) == 2
-        assert all(-5.12 <= value <= 5.12 for value in proposal.values)
 
 
 # -- the command ------------------------------------------------------------------------------

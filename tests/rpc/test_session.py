@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mentor_service.composition import MentorServer
-from mentor_service.profiles import PROFILES
 from mentorgrad import errors
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.cli.main import app
@@ -39,7 +37,6 @@ from mentorgrad.run_recorder import RunRecorder
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.advise_stream import Patience
 from run_store.memory_store import MemoryRunStore
-from tests.support.lasting import Lasting
 from tests.support.served_runs import served
 
 TASK = "what a support message is about"
@@ -341,20 +338,3 @@ def test_a_recording_takes_no_memory_and_splits_into_segments(tmp_path: Path) ->
     ]
     assert sizes == [(0, 4), (0, 3), (1, 3)]
     assert os.path.getsize(recorder.path) > 10 * row.nbytes
-
-
-async def test_the_real_model_goes_on_from_what_it_was_told(llama: Any) -> None:
-    server = MentorServer(Lasting(llama), PROFILES["small"], "127.0.0.1:0")
-    async with (
-        AsyncMentorClient(await server.start()) as mentor,
-        mentor.session(TASK, labels=("billing", "refund"), seed=5) as session,
-    ):
-        for loss, text in ((0.9, "ticket ing sell"), (0.7, "message regarding money")):
-            session.candidate(text, loss)
-        answer = await session.ask(2)
-        assert answer.status is AnswerStatus.USABLE
-        assert {proposal.parents for proposal in answer.proposals} == {
-            ("s0/step0/words", "s0/step0/words.2")
-        }
-        assert answer.records[0].model.endswith(".gguf")
-    await server.stop(0)

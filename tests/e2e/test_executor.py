@@ -1,3 +1,5 @@
+"""Local workers as real processes: a standby, reuse for several runs, a kill."""
+
 from __future__ import annotations
 
 import asyncio
@@ -21,6 +23,7 @@ from mentorgrad.domain.spec import (
 )
 from mentorgrad.errors import Unavailable
 from run_store.open import open_store
+from tests.support import tiny_models
 from trainer_service.executors import local
 from trainer_service.executors.local import LocalExecutor
 from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, WorkerJob
@@ -78,13 +81,15 @@ QUICK = RunSpec(Function("rastrigin", 2), stages=Stages(1, 5))
 class Reusing(LocalExecutor):
     """Real workers on a real store, counted."""
 
-    def __init__(self, store: str, runs_each: int) -> None:
+    def __init__(self, store: str, runs_each: int, model_roots: tuple[str, ...] = ()) -> None:
         super().__init__(self._job, threads=1, warm=False, runs_each=runs_each)
-        self._store = store
+        self._store, self._model_roots = store, model_roots
         self.spawned: list[Process] = []
 
     def _job(self, run_id: str, device: str) -> WorkerJob:
-        return WorkerJob(run_id=run_id, store=self._store, owner="test", device="cpu")
+        return WorkerJob(
+            run_id, self._store, owner="test", device="cpu", model_roots=self._model_roots
+        )
 
     async def _spawn(self, *arguments: str) -> Process:
         self.spawned.append(await super()._spawn(*arguments))
@@ -141,22 +146,24 @@ async def test_after_a_run_that_was_cut_off_the_process_ends(tmp_path: Path) -> 
     store.close()
 
 
-WORDS = RunSpec(
-    LabelPrompt(n_tokens=3),
-    task=Task(shots=1, selection_rows=2),
-    stages=Stages(2, 4),
-    mentor=MentorChoice("perturb"),
-    acceptance=Acceptance(finalists=1, probe_steps=2),
-)
+def words(encoder: Path) -> RunSpec:
+    return RunSpec(
+        LabelPrompt(str(encoder), n_tokens=3),
+        task=Task(shots=1, selection_rows=2),
+        stages=Stages(2, 4),
+        mentor=MentorChoice("perturb"),
+        acceptance=Acceptance(finalists=1, probe_steps=2),
+    )
 
 
 async def test_a_run_in_a_used_process_is_to_the_bit_the_run_in_a_fresh_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
-    executor = Reusing(url, runs_each=3)
+    executor = Reusing(url, runs_each=3, model_roots=(str(tmp_path),))
+    tuned = words(tiny_models.make(tmp_path / "encoder"))
     prompts = []
     # Three in one process, the last one in another.
-    for spec in (QUICK, WORDS, replace(WORDS, seed=1), WORDS):
+    for spec in (QUICK, tuned, replace(tuned, seed=1), tuned):
         run, _ = store.create(Created(spec))
         assert await (await executor.start(run.run_id, "cpu")).wait() == EXIT_OK
         prompts.append(store.read_artifact(run.run_id, "prompt.safetensors"))

@@ -3,14 +3,13 @@ restarts the very parameter that the loop trains."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch import Trainer as LightningTrainer
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from transformers import AutoTokenizer
@@ -132,36 +131,45 @@ def test_the_prompt_of_a_hugging_face_trainer_is_restarted(tokenizer: Any, tmp_p
     assert any(parameter is prompt for parameter in held)
 
 
-class Tuned(LightningModule):  # type: ignore[misc]
-    """A prompt whose loss is its distance to a goal, in front of a head that trains with it."""
+@functools.cache
+def tuned_module() -> Any:
+    """A class; only who runs these tests waits for Lightning's imports."""
+    from lightning.pytorch import LightningModule
 
-    def __init__(self, start: Tensor, goal: Tensor) -> None:
-        super().__init__()
-        self.prompt = torch.nn.Parameter(start)
-        self.head = torch.nn.Linear(1, 1)
-        self.goal = goal
+    class Tuned(LightningModule):  # type: ignore[misc]
+        """A prompt whose loss is its distance to a goal, in front of a head that trains with it."""
 
-    def loss(self, batch: Tensor) -> Tensor:
-        return (self.prompt - self.goal).square().mean() + self.head(batch).square().mean()
+        def __init__(self, start: Tensor, goal: Tensor) -> None:
+            super().__init__()
+            self.prompt = torch.nn.Parameter(start)
+            self.head = torch.nn.Linear(1, 1)
+            self.goal = goal
 
-    def training_step(self, batch: Tensor, _: int) -> Tensor:
-        return self.loss(batch)
+        def loss(self, batch: Tensor) -> Tensor:
+            return (self.prompt - self.goal).square().mean() + self.head(batch).square().mean()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=0.001)
+        def training_step(self, batch: Tensor, _: int) -> Tensor:
+            return self.loss(batch)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=0.001)
+
+    return Tuned
 
 
 @pytest.fixture
-def tuned(tokenizer: Any) -> tuple[Tuned, Words]:
+def tuned(tokenizer: Any) -> tuple[Any, Words]:
     torch.manual_seed(0)
     words = Words(torch.randn(len(tokenizer), WIDTH), tokenizer)
     start, goal = (words.embed(text, torch.zeros(2, WIDTH)) for text in ("cold cheese", GOAL))
-    return Tuned(start, goal + 0.1), words
+    return tuned_module()(start, goal + 0.1), words
 
 
 def fit(
-    tuned: tuple[Tuned, Words], session: Session, loaders: Any, accumulated: int = 1
-) -> tuple[Any, LightningTrainer]:
+    tuned: tuple[Any, Words], session: Session, loaders: Any, accumulated: int = 1
+) -> tuple[Any, Any]:
+    from lightning.pytorch import Trainer
+
     from mentorgrad.integrations.lightning import MentorCallback
 
     module, words = tuned
@@ -169,11 +177,11 @@ def fit(
     advice = MentorCallback(
         session,  # type: ignore[arg-type]
         words,
-        loss=Tuned.loss,
+        loss=type(module).loss,
         selection=selection,
         rules=RULES,
     )
-    trainer = LightningTrainer(
+    trainer = Trainer(
         max_steps=5,
         callbacks=[advice],
         barebones=True,
@@ -191,7 +199,7 @@ def rows() -> Any:
 @LIGHTNING
 @pytest.mark.parametrize("accumulated", [1, 2])
 def test_the_prompt_of_a_lightning_module_is_restarted(
-    tuned: tuple[Tuned, Words], accumulated: int
+    tuned: tuple[Any, Words], accumulated: int
 ) -> None:
     module, words = tuned
     prompt, storage, session = module.prompt, module.prompt.data_ptr(), Watched()
@@ -215,7 +223,7 @@ def test_the_prompt_of_a_lightning_module_is_restarted(
 @LIGHTNING
 @pytest.mark.parametrize("kind", ["several", "batch_sampler", "no_batch_size", "no_loader"])
 def test_a_lightning_loader_that_no_race_can_draw_from_is_refused_at_the_start(
-    tuned: tuple[Tuned, Words], kind: str
+    tuned: tuple[Any, Words], kind: str
 ) -> None:
     data, session = rows(), Session()
     loaders = {
