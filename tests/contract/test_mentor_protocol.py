@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -41,7 +40,7 @@ def scored(name: str, text: str = "", loss: float = 1.0) -> Scored:
     return Scored(candidate, torch.zeros(2))
 
 
-def request(number: int = 0, *, count: int = 4, timeout: float = 20.0) -> ProposalRequest:
+def request(number: int = 0, *, count: int = 4, timeout: float = 120.0) -> ProposalRequest:
     return ProposalRequest(
         f"r{number}", stage=number, count=count, seed=number, timeout=timedelta(seconds=timeout)
     )
@@ -87,7 +86,7 @@ def test_what_was_observed_is_in_the_question(mentor: RemoteMentor) -> None:
 
 
 def test_a_large_batch_with_parameters_arrives(mentor: RemoteMentor) -> None:
-    assert mentor.wait_open(20)
+    assert mentor.wait_open(120)
     rows = 64
     batch = Batch(
         stage=0,
@@ -116,9 +115,15 @@ def test_cancel_from_another_thread_ends_a_pending_propose(
 ) -> None:
     mentor = RemoteMentor("slow", mentor_process(delay=30.0).address, OPENED)
     try:
-        timer = threading.Timer(0.3, mentor.cancel)
-        timer.start()
-        answer = mentor.propose(request(timeout=25.0), scored("a"), [])
+        answered = threading.Event()
+
+        def cancel() -> None:  # until it is one that came in time
+            while not answered.wait(0.1):
+                mentor.cancel()
+
+        threading.Thread(target=cancel, daemon=True).start()
+        answer = mentor.propose(request(timeout=120.0), scored("a"), [])
+        answered.set()
         assert answer.status is AnswerStatus.CANCELLED
         assert not answer.proposals
     finally:
@@ -128,7 +133,7 @@ def test_cancel_from_another_thread_ends_a_pending_propose(
 def test_too_slow_an_answer_is_timed_out(mentor_process: Callable[..., Any]) -> None:
     mentor = RemoteMentor("slow", mentor_process(delay=30.0).address, OPENED)
     try:
-        assert mentor.wait_open(20)
+        assert mentor.wait_open(120)
         answer = mentor.propose(request(timeout=0.5), scored("a"), [])
         assert answer.status is AnswerStatus.TIMED_OUT
         assert answer.detail
@@ -167,7 +172,7 @@ def test_after_close_nothing_is_answered_or_raised(server: Any) -> None:
 def test_what_a_mentor_would_refuse_is_not_sent_and_the_session_lasts(
     mentor: RemoteMentor,
 ) -> None:
-    assert mentor.wait_open(20)
+    assert mentor.wait_open(120)
     poison = Candidate("c" * 3, text="a\x00b", score=Score(1.0, 0.5, 10))
     mentor.observe(Batch(stage=0, candidates=(poison,)))
     mentor.report(Outcomes("r0", (ProposalOutcome("p1", detail="x" * 100_000),)))
@@ -182,7 +187,7 @@ async def test_probe_says_what_the_mentor_is(server: Any) -> None:
 
 
 def test_many_observations_do_not_block(mentor: RemoteMentor) -> None:
-    assert mentor.wait_open(20)
+    assert mentor.wait_open(120)
     done = threading.Event()
 
     def flood() -> None:
@@ -192,9 +197,6 @@ def test_many_observations_do_not_block(mentor: RemoteMentor) -> None:
         done.set()
 
     threading.Thread(target=flood, daemon=True).start()
-    assert done.wait(20)
-    deadline = time.monotonic() + 20
-    answer = mentor.propose(request(1), scored("a"), [])
-    while answer.status is not AnswerStatus.USABLE and time.monotonic() < deadline:
-        answer = mentor.propose(request(1), scored("a"), [])
-    assert answer.status is AnswerStatus.USABLE
+    assert done.wait(120)
+    while mentor.propose(request(1), scored("a"), []).status is not AnswerStatus.USABLE:
+        pass

@@ -211,7 +211,7 @@ def test_an_interrupt_stops_both_services(tmp_path: Path) -> None:
         if line.startswith("stage 1"):
             process.send_signal(signal.SIGINT)
             break
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=120)
     assert process.returncode == 130, complaint
     assert "stopped the demo and both services" in complaint
     found = addresses(told)

@@ -263,7 +263,7 @@ class Desk:
         for _, process in reversed(self.services):
             process.send_signal(signal.SIGINT)
         for _, process in self.services:
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
         return [(str(command), process.returncode) for command, process in self.services]
 
 

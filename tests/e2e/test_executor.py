@@ -60,7 +60,7 @@ async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
     worker = await executor.start("no-such-run", "cpu")
     assert (worker.run_id, executor.spawned) == ("no-such-run", [("--warm",)])
     assert await worker.wait() == EXIT_NOT_MINE
-    await asyncio.wait_for(executor.refused.wait(), 30)
+    await asyncio.wait_for(executor.refused.wait(), 120)
     await executor.close()
 
 

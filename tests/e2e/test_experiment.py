@@ -51,9 +51,9 @@ def test_the_example_survives_a_break_and_reports(tmp_path: Path) -> None:
         store = open_store(url)
         ended = store.list_runs(RunFilter(states=(RunState.SUCCEEDED,))).runs
         store.close()
-        return len(ended) >= 2
+        return bool(ended)
 
-    eventually(some_have_ended, "two ended runs", 400.0)
+    eventually(some_have_ended, "a run that ended", 400.0)
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=120)
     assert first.returncode == 130

@@ -83,7 +83,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             trainer.stop()
     finally:
         mentor.terminate()
-        mentor.communicate(timeout=30)
+        mentor.communicate(timeout=120)
 
 
 def _local(address: str) -> str:
@@ -102,7 +102,7 @@ def test_the_health_check_of_an_image_says_yes(deployment: Deployment, service: 
         env=os.environ | told,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "SERVING\n"), done.stderr
 
@@ -284,7 +284,7 @@ def test_the_go_client_compiles_and_walks_the_same(
 ) -> None:
     source = tmp_path / "src/walk"
     generate = [str(BIN / "buf"), "generate", "--output", str(source)]
-    subprocess.run(generate, cwd=GO_CLIENT, check=True, capture_output=True, timeout=60)
+    subprocess.run(generate, cwd=GO_CLIENT, check=True, capture_output=True, timeout=120)
     shutil.copy(GO_CLIENT / "main.go", source)
     formatted = subprocess.run(["gofmt", "-l", str(source / "main.go")], capture_output=True)
     assert formatted.stdout == b""

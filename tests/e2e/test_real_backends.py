@@ -1,4 +1,4 @@
-"""The contract of a Backend, kept with the real model: in process, and behind a server of others."""
+"""The contract of a Backend, kept with the real model: in process, and behind another server."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield run
     for process in started:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def address(process: subprocess.Popen[str], service: str) -> str:
@@ -76,7 +76,7 @@ def test_all_starts_both_and_stops_both(start: Start, tmp_path: Path, number: in
     assert "trainer_service" in said
     assert "s3cret" not in said
     both.send_signal(number)
-    assert both.wait(30) == (0 if number == signal.SIGINT else 128 + number)
+    assert both.wait(120) == (0 if number == signal.SIGINT else 128 + number)
     with MentorClient(mentor) as asked, pytest.raises(Unavailable):
         asked.info()
     with Client(trainer) as client, pytest.raises(Unavailable):
@@ -104,7 +104,7 @@ def test_a_bad_setting_is_one_line_and_exit_code_2(
     tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = subprocess.run(
-        [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""

@@ -54,7 +54,7 @@ def empty(place: Path) -> Run:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     return run

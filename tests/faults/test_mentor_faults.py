@@ -24,7 +24,7 @@ from trainer_service.running import execution
 FOUR_STAGES = dataclasses.replace(
     SPEC,
     stages=Stages(count=4, steps=15),
-    mentor=dataclasses.replace(SPEC.mentor, timeout=timedelta(seconds=1.5)),
+    mentor=dataclasses.replace(SPEC.mentor, timeout=timedelta(minutes=5)),
 )
 
 
@@ -106,7 +106,7 @@ def test_a_line_that_breaks_is_opened_again_for_the_same_question(line: Line, fa
 def test_a_mentor_that_refuses_for_a_while_is_lost_and_comes_back(line: Line) -> None:
     def listen_again() -> None:
         line.proxy.accept()
-        assert line.harness.mentor.wait_open(30)
+        assert line.harness.mentor.wait_open(120)
 
     assert line.run(second=line.proxy.refuse, third=listen_again) == [
         "usable",
@@ -120,10 +120,10 @@ def test_a_half_open_line_costs_one_answer_and_no_more(line: Line) -> None:
     """Both ends think that they are connected, and nothing comes through."""
 
     def stall() -> None:
-        line.proxy.flows = False
+        line.proxy.flows, line.harness.hurry = False, timedelta(seconds=0.5)
 
     def flow() -> None:
-        line.proxy.flows = True
+        line.proxy.flows, line.harness.hurry = True, timedelta(0)
 
     assert line.run(second=stall, third=flow) == ["usable", "timed_out", "usable"]
     assert line.notices() == ["mentor_lost", "mentor_back"]

@@ -21,6 +21,9 @@ from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.running import execution
 from trainer_service.running.stop_control import StopKind
 
+PATIENT = dataclasses.replace(
+    SPEC, mentor=dataclasses.replace(SPEC.mentor, timeout=timedelta(minutes=5))
+)
 FOREVER = dataclasses.replace(
     SPEC, mentor=dataclasses.replace(SPEC.mentor, timeout=timedelta(hours=1))
 )
@@ -51,12 +54,18 @@ def test_a_run_ends_as_planned_without_its_mentor(
 ) -> None:
     if trouble == "refused":
         monkeypatch.setattr(execution, "SESSION_SECONDS", 0.2)
-        harness = RunHarness(f"127.0.0.1:{free_port}", SPEC)
+        harness = RunHarness(f"127.0.0.1:{free_port}", PATIENT)
     else:
         process = mentor_process()
         number = signal.SIGKILL if trouble == "killed" else signal.SIGSTOP
-        harness = RunHarness(process.address, SPEC)
-        harness.before["propose"] = Second(lambda: process.signal(number))
+        harness = RunHarness(process.address, PATIENT)
+
+        def trouble_it() -> None:
+            process.signal(number)
+            if trouble == "hung":
+                harness.hurry = timedelta(seconds=0.5)
+
+        harness.before["propose"] = Second(trouble_it)
     assert harness.execute() is RunState.SUCCEEDED
 
     run = harness.store.get_run(harness.run_id)

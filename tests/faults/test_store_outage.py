@@ -47,6 +47,32 @@ def undisturbed() -> tuple[list[Any], bytes]:
     return run.left()
 
 
+class Overdue:
+    """Does something when a run must pause for its store."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.then: Callable[[], object] = lambda: None
+        self._recorder: Recorder | None = None
+        judge = Recorder._judge
+
+        def judged(worker: Recorder) -> None:
+            judge(worker)
+            self._recorder = worker
+            if worker.overdue:
+                self.then()
+
+        monkeypatch.setattr(Recorder, "_judge", judged)
+
+    def hangs(self, seconds: float) -> bool:
+        """Whether a write has taken longer than that."""
+        return self._recorder is not None and self._recorder.waited() > seconds
+
+
+@pytest.fixture
+def overdue(monkeypatch: pytest.MonkeyPatch) -> Overdue:
+    return Overdue(monkeypatch)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     return tmp_path / "runs.db"
@@ -99,21 +125,18 @@ def test_a_full_disk_is_borne_until_there_is_room(
 
 
 def test_a_disk_that_stays_full_pauses_the_run_with_the_reason(
-    sqlite: Run, undisturbed: tuple[list[Any], bytes]
+    sqlite: Run, undisturbed: tuple[list[Any], bytes], overdue: Overdue
 ) -> None:
     limit = limit_pages(sqlite.store)
-    # Later than the write buffer is full, however slow the machine; the pause waits to be recorded.
-    room = threading.Timer(2.0, lambda: limit(None))
+    overdue.then = lambda: limit(None)  # the pause waits to be recorded
     outage_policy = StoreOutagePolicy(spool_bytes=2048)
-    state = sqlite.go({60: lambda: (limit(1), room.start())}, outage_policy)
-    assert state is RunState.PAUSED
+    assert sqlite.go({60: lambda: limit(1)}, outage_policy) is RunState.PAUSED
     run = sqlite.store.get_run(sqlite.run_id)
     assert (run.state, run.step < 260) == (RunState.PAUSED, True)
     assert "STORE_FULL" in run.reason
     assert run.reason.endswith("resume the run to continue")
     assert sqlite.go() is RunState.SUCCEEDED
     assert sqlite.left() == undisturbed
-    room.join()
 
 
 def test_a_worker_that_has_to_end_meanwhile_leaves_a_run_that_goes_on_exactly(
@@ -221,18 +244,16 @@ def test_a_bad_way_to_postgres(
 
 
 def test_a_silent_postgres_pauses_the_run_when_patience_ends(
-    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes]
+    proxied: tuple[Run, Proxy], undisturbed: tuple[list[Any], bytes], overdue: Overdue
 ) -> None:
     run, proxy = proxied
-    now = threading.Timer(1.0, lambda: setattr(proxy, "flows", True))
-
-    def silence() -> None:
-        proxy.flows = False
-        now.start()
-
-    many = {step: lambda: threading.Event().wait(0.01) for step in range(61, 200)}
-    assert run.go(many | {60: silence}, StoreOutagePolicy(patience=0.2)) is RunState.PAUSED
-    now.join()
+    overdue.then = lambda: setattr(proxy, "flows", True)
+    acts: dict[int, Callable[[], object]] = {
+        60: lambda: setattr(proxy, "flows", False),
+        61: lambda: threading.Event().wait(0.05),  # so that a checkpoint is due
+        80: lambda: eventually(lambda: overdue.hangs(0.2), "its write hangs"),
+    }
+    assert run.go(acts, StoreOutagePolicy(patience=0.2)) is RunState.PAUSED
     assert "unavailable for over 0.2 s" in run.store.get_run(run.run_id).reason
     assert run.go() is RunState.SUCCEEDED
     assert run.left() == undisturbed

@@ -240,6 +240,6 @@ def _job(store: str) -> bytes:
 )
 def test_a_worker_says_by_its_exit_code_what_became_of_it(line: bytes, code: int) -> None:
     command = [sys.executable, "-m", "trainer_service.worker"]
-    ended = subprocess.run(command, input=line, capture_output=True, check=False, timeout=60)
+    ended = subprocess.run(command, input=line, capture_output=True, check=False, timeout=120)
     assert ended.returncode == code, ended.stderr.decode()
     assert b"Traceback" not in ended.stderr

@@ -43,7 +43,7 @@ async def test_who_follows_is_told_where_to_go_on(
     worker = Worker(store, run_id)
     request = pb.StreamEventsRequest(run_id=run_id, follow=True, kinds=map(enum_number, kinds))
     async with stream_channel(service.address) as channel:
-        responses = aiter(HistoryServiceStub(channel).StreamEvents(request, timeout=30))
+        responses = aiter(HistoryServiceStub(channel).StreamEvents(request, timeout=120))
         assert (await anext(responses)).event.seq == 1
         await service.drain()
         *_, last = await to_the_break(responses)
@@ -52,12 +52,12 @@ async def test_who_follows_is_told_where_to_go_on(
         assert "shutting down" in last.closing.reason
 
         # Who comes only now hears it at once; what is over, or not followed, is still given.
-        again = HistoryServiceStub(channel).StreamEvents(request, timeout=30)
+        again = HistoryServiceStub(channel).StreamEvents(request, timeout=120)
         (only,) = await to_the_break(again)
         assert only.closing.resume_after_seq == 0
         worker.finish()
         whole = HistoryServiceStub(channel).StreamEvents(
-            pb.StreamEventsRequest(run_id=run_id), timeout=30
+            pb.StreamEventsRequest(run_id=run_id), timeout=120
         )
         assert [r.event.seq async for r in whole] == [*range(1, worker.last + 1)]
 
@@ -119,7 +119,7 @@ async def test_a_watch_goes_on_with_the_next_service_and_sees_every_event_once(
     async with served(store, first.address):
         worker.segment(0, 4)
         worker.finish()
-        await asyncio.wait_for(watching, 60)
+        await asyncio.wait_for(watching, 120)
     await client.close()
     assert [event.seq for event in seen] == [*range(1, worker.last + 1)]
 

@@ -56,13 +56,13 @@ async def failing() -> AsyncIterator[tuple[Failing, str]]:
 async def unary_error(address: str) -> MentorgradError:
     async with unary_channel(address) as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            await rpc.HistoryServiceStub(channel).GetRun(pb.GetRunRequest(), timeout=10)
+            await rpc.HistoryServiceStub(channel).GetRun(pb.GetRunRequest(), timeout=120)
         return from_rpc_error(caught.value)
 
 
 async def stream_error(address: str) -> MentorgradError:
     async with stream_channel(address) as channel:
-        call = rpc.HistoryServiceStub(channel).StreamEvents(pb.StreamEventsRequest(), timeout=10)
+        call = rpc.HistoryServiceStub(channel).StreamEvents(pb.StreamEventsRequest(), timeout=120)
         with pytest.raises(grpc.RpcError) as caught:
             async for _ in call:
                 pass
@@ -119,7 +119,7 @@ async def test_health_and_reflection_are_on(failing) -> None:
     async with unary_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "mentorgrad.v1.HistoryService"):
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=120)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
     import asyncio
 

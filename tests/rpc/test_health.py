@@ -41,14 +41,14 @@ class Watcher:
         self._stub = stub
         self._service = service
         request = health_pb2.HealthCheckRequest(service=service)
-        self._call = stub.Watch(request, timeout=60)
+        self._call = stub.Watch(request, timeout=120)
 
     async def says(self, status: int) -> None:
         while (await self._call.read()).status != status:
             pass
         for service in ("", self._service):
             request = health_pb2.HealthCheckRequest(service=service)
-            assert (await self._stub.Check(request, timeout=10)).status == status
+            assert (await self._stub.Check(request, timeout=120)).status == status
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +123,7 @@ async def test_a_check_that_hangs_is_no_answer_until_it_comes_back() -> None:
         nonlocal asked
         asked += 1
         if asked == 2:
-            hangs.wait(60)
+            hangs.wait(120)
 
     async with watched(in_thread(check), patience=0.05) as watcher:
         await watcher.says(SERVING)
@@ -162,7 +162,7 @@ class Engine:
             raise SystemExit
         if self.is_broken or question.user == "fail":
             raise RuntimeError("llama_decode returned -3")
-        self.go_on.wait(60)
+        self.go_on.wait(120)
         return Generated(("",), 0, 0, 0, ("stop",))
 
     def close(self) -> None:

@@ -358,7 +358,7 @@ def test_the_command_serves_says_where_and_stops_on_a_signal() -> None:
         assert announced["service"] == "mentor"
         assert int(announced["address"].rpartition(":")[2]) > 0
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.parametrize(

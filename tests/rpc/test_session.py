@@ -178,7 +178,8 @@ def test_an_absent_mentor_is_a_status_and_no_error(trainer: Client, free_port: i
     ):
         assert session.accepted is None
         session.push(1, 0.5)
-        assert session.ask(2, timeout=0.2).status is AnswerStatus.TIMED_OUT
+        hurried = session.ask(2, timeout=0.2)
+        assert hurried.status in (AnswerStatus.TIMED_OUT, AnswerStatus.UNAVAILABLE)
         answer = session.ask(2)
         assert answer.status is AnswerStatus.UNAVAILABLE
         assert str(free_port) in answer.detail
@@ -312,7 +313,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_what_a_killed_loop_had_done_can_be_imported(trainer: Client, tmp_path: Path) -> None:
     file = tmp_path / "own.jsonl"
-    killed = subprocess.run([sys.executable, "-c", CRASH, str(file)], check=False, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", CRASH, str(file)], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     command = ["runs", "import", str(file), "--server", trainer.target]
     refused = CliRunner().invoke(app, command)

@@ -255,7 +255,7 @@ async def test_only_so_many_runs_are_imported_at_once(trainer: TrainerProcess) -
 async def import_error(stub: Any) -> MentorgradError:
     """Of an import of nothing."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.ImportRun(iter(()), timeout=30)
+        await stub.ImportRun(iter(()), timeout=120)
     return from_rpc_error(caught.value)
 
 
@@ -268,7 +268,7 @@ async def create_raw(address: str, spec: Any, request_id: str = "") -> Mentorgra
         stub: Any = trainer_service_pb2_grpc.TrainerServiceStub(channel)
         request = trainer_service_pb2.CreateRunRequest(spec=spec, request_id=request_id)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.CreateRun(request, timeout=30)
+            await stub.CreateRun(request, timeout=120)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     return from_rpc_error(caught.value)
 
@@ -488,7 +488,7 @@ async def test_health_is_told_for_both_services(trainer: TrainerProcess) -> None
     async with grpc.aio.insecure_channel(trainer.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         for name in ("", "mentorgrad.v1.TrainerService", "mentorgrad.v1.HistoryService"):
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=120)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -529,7 +529,7 @@ async def test_the_password_of_the_store_is_nowhere_to_be_read(
 def test_a_store_that_does_not_answer_is_one_readable_line() -> None:
     command = [sys.executable, "-m", "trainer_service", "serve", "--listen", "127.0.0.1:0"]
     command += ["--store", f"postgresql://user:{PASSWORD}@127.0.0.1:1/db"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 1, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: ")
@@ -539,7 +539,7 @@ def test_a_store_that_does_not_answer_is_one_readable_line() -> None:
 
 def test_bad_input_on_the_command_line_is_another_exit_code() -> None:
     command = [sys.executable, "-m", "trainer_service", "serve", "--store", "mysql://here/db"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 2, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: store: must be sqlite:///PATH")

@@ -52,7 +52,7 @@ class Child:
     def stop(self) -> int:
         """The exit code."""
         self._process.terminate()
-        code = self._process.wait(30)
+        code = self._process.wait(120)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return code

@@ -15,7 +15,7 @@ class Figures:
     """
 
     def __init__(self, address: str) -> None:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=120) as response:
             text = response.read().decode()
         self._samples = [
             sample for family in text_string_to_metric_families(text) for sample in family.samples

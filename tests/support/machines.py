@@ -78,7 +78,7 @@ class Machine:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
 
     def _inside(self) -> list[str]:
         return ["ip", "netns", "exec", self.namespace] if self.namespace else []

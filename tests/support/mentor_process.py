@@ -35,6 +35,6 @@ class MentorProcess:
         """At once, as a crash does."""
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(120)
         if self.process.stdout is not None:
             self.process.stdout.close()

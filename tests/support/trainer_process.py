@@ -62,7 +62,7 @@ class TrainerProcess:
         """SIGTERM; returns the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
@@ -78,7 +78,7 @@ def command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     """Waits for a condition that must come true; the time is no part of any assertion."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -35,7 +35,7 @@ class Slow:
     def __call__(self, _: Any) -> Any:
         self.count += 1
         self.begun.release()
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         raise InvalidInput("as told")
 
     import_run = __call__

@@ -266,7 +266,7 @@ async def test_a_wake_at_the_same_moment_does_not_lose_the_close(rig: Rig) -> No
     made.start()
     await asyncio.sleep(0.05)
     made.wake()
-    await asyncio.wait_for(made.close(1.0), 30)
+    await asyncio.wait_for(made.close(1.0), 120)
 
 
 async def test_closing_kills_a_worker_that_hangs_and_its_run_is_not_a_death(

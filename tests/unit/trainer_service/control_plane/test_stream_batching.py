@@ -112,8 +112,10 @@ async def test_a_message_is_worked_on_while_the_next_one_is_on_its_way() -> None
 
     async def slowly() -> AsyncIterator[bytes]:
         for message in numbered(3):
-            order.append(f"asked for {number_of(message)}")
-            await asyncio.sleep(5 * stream_batching._WAITING_SECONDS)
+            number = number_of(message)
+            order.append(f"asked for {number}")
+            while number and f"did {number - 1}" not in order:
+                await asyncio.sleep(0)
             yield message
 
     await in_batches(slowly(), admit, lambda message: order.append(f"did {number_of(message)}"))
@@ -125,13 +127,13 @@ async def test_what_is_wrong_is_said_when_no_more_comes() -> None:
 
     async def waits() -> AsyncIterator[bytes]:
         yield b"wrong"
-        await asyncio.sleep(60)
+        await asyncio.sleep(3600)
 
     def work(message: bytes) -> None:
         raise WrongError
 
     with pytest.raises(WrongError):
-        await asyncio.wait_for(in_batches(waits(), admit, work), 5)
+        await asyncio.wait_for(in_batches(waits(), admit, work), 120)
 
 
 async def test_whoever_wants_the_loop_has_turns_between_slow_messages() -> None:

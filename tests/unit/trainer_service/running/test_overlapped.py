@@ -349,9 +349,9 @@ def test_steps_are_taken_while_the_mentor_thinks() -> None:
     mentor = Thinking()
 
     def answer() -> None:
-        assert mentor.asked.wait(30)
+        assert mentor.asked.wait(120)
         mentor.may_answer.set()
-        assert mentor.answered.wait(30)
+        assert mentor.answered.wait(120)
 
     spec = dataclasses.replace(SPEC, stages=Stages(count=2, steps=300, candidates=3))
     # A run that waited would never come to the step that lets the mentor answer.
