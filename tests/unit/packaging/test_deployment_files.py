@@ -130,7 +130,8 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     assert {"constraints.txt", "client", "trainer_service"} <= set(copied)
     for source in copied:
         assert (ROOT / source).exists(), source
-        assert any(Path(source).match(pattern) for pattern in admitted), source
+        first = Path(Path(source).parts[0])
+        assert any(first.match(pattern) for pattern in admitted), source
     named = [
         line.split()[0].removeprefix("--from=")
         for stage in stages().values()

@@ -61,7 +61,7 @@ def begin(spec: RunSpec, has_words: bool) -> Ledger:
     probe_steps=st.integers(1, 50),
     probe_scores=st.integers(1, 20),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_a_race_never_breaks_the_budget(
     steps: int,
     evaluations: int,
