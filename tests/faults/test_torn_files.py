@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.run import Candidate, Score
-from mentorgrad.domain.spec import Budget
+from mentorgrad.domain.spec import Budget, RunSpec
 from mentorgrad.errors import DataLoss
+from trainer_service.costs import Prices, RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.protocols import Scored
 from trainer_service.running import checkpoint
@@ -21,6 +22,7 @@ from trainer_service.running.loop_state import LoopState, Pool
 from trainer_service.running.scoring import Origin
 
 CPU = torch.device("cpu")
+PRICES = Prices(RowCosts(), batch=1, selection_rows=1)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 60, -1])
@@ -46,15 +48,16 @@ def test_torn_embeddings_are_encoded_again_and_mended(tmp_path: Path, kept: int)
 def test_a_checkpoint_cut_anywhere_is_data_loss_and_nothing_else() -> None:
     point = torch.arange(12.0).reshape(3, 4)
     scored = Scored(Candidate("s0/start", score=Score(loss=1.0)), point)
-    at = LoopState(Ledger(Budget(), 0), point.clone(), Origin(0, point, ()), scored, Pool([scored]))
+    ledger, origin = Ledger(Budget(), PRICES), Origin(0, point, ())
+    at = LoopState(ledger, point.clone(), origin, scored, Pool([scored]))
     data = checkpoint.dump(at, {"exp_avg": point}, at.earlier_time)
     before = torch.get_rng_state()
-    checkpoint.load(data, Budget(), CPU)
+    checkpoint.load(data, RunSpec(), PRICES, CPU)
     for length in [*range(64), *range(64, len(data), 97), len(data) - 1]:
         with pytest.raises(DataLoss):
-            checkpoint.load(data[:length], Budget(), CPU)
+            checkpoint.load(data[:length], RunSpec(), PRICES, CPU)
     for place in range(8, len(data), 211):
         torn = data[:place] + bytes(64) + data[place + 64 :]
         with contextlib.suppress(DataLoss):  # what only changes values is for the digest to see
-            checkpoint.load(torn[: len(data)], Budget(), CPU)
+            checkpoint.load(torn[: len(data)], RunSpec(), PRICES, CPU)
     torch.set_rng_state(before)

@@ -47,6 +47,7 @@ from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.error_mapping import from_rpc_error
 from service_common.server import Server
+from service_common.settings import run_app
 
 GOOD = "1. first words\n2. second words\n3. third words\n"
 LABELS = ("billing", "refund", "delivery", "account", "defect", "cancellation")
