@@ -13,7 +13,6 @@ from mentor_service.profiles import PROFILES, Profile
 from mentor_service.prompts import QuestionFacts
 from mentorgrad.domain.advice import Constraints, Exemplar, ProposalKind, TaskCard
 from tests.support import golden_questions
-from tests.support.numerics import objective
 
 CARD = TaskCard("label_prompt", "what a message is about", ("billing", "refund"))
 WORDS = Constraints(max_words=6)
@@ -44,22 +43,6 @@ def test_every_question_is_the_one_in_its_file() -> None:
     assert sorted(made) == sorted(kept)
     for name, content in made.items():
         assert content == kept[name], name
-
-
-@pytest.mark.parametrize(("name", "kind"), [("label_prompt", "words"), ("rastrigin", "numbers")])
-def test_questions_with_the_card_of_an_objective_are_those_with_an_empty_one(
-    name: str, kind: str
-) -> None:
-    """The default wording describes these objectives, and results were measured with it."""
-    assert asked_about(objective(name).card, kind) == asked_about(TaskCard(), kind)
-
-
-def test_questions_of_prompt_tuning_say_where_its_phrases_are_placed() -> None:
-    for name, question in asked_about(objective("prompt_tuning").card, "words").items():
-        if not name.startswith("maao_released"):
-            assert "in front of every text" in question, name
-            for other in ("class name", "in front of a word", "in front of each"):
-                assert other not in question, name
 
 
 def test_the_released_question_keeps_its_faults_whatever_a_proposal_is() -> None:

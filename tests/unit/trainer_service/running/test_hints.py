@@ -14,22 +14,18 @@ from mentorgrad.domain.run import RunState, Usage
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    LabelPrompt,
     MentorChoice,
     MentorMode,
     Optimizer,
     RunSpec,
     Stages,
-    Task,
 )
 from tests.support.hinted import HintedNumbers, HintReader, hinted_points
+from tests.support.numerics import tickets
 from tests.unit.trainer_service.running.test_alternation import SPEC, Done, parts
 from tests.unit.trainer_service.running.test_overlapped import parts as overlapped_parts
-from trainer_service.composition import run_parts
 from trainer_service.control_plane.spec_rules import spec_violations
-from trainer_service.job import WorkerJob
 from trainer_service.running.budget import share_spent
-from trainer_service.settings import TrainerSettings
 
 BASE = dataclasses.replace(SPEC, mentor=MentorChoice("small", proposals=3))
 
@@ -123,8 +119,6 @@ def test_progress_is_a_share_whatever_is_limited(
 
 def test_hint_tokens_runs_on_words_and_is_refused_without() -> None:
     spec = RunSpec(
-        objective=LabelPrompt(n_tokens=3),
-        task=Task("tickets", shots=2, selection_rows=3),
         optimizer=Optimizer(learning_rate=0.1, batch_size=8),
         stages=Stages(count=3, steps=3, candidates=2),
         mentor=MentorChoice(
@@ -133,8 +127,7 @@ def test_hint_tokens_runs_on_words_and_is_refused_without() -> None:
         acceptance=Acceptance(finalists=1, probe_steps=2),
         seed=5,
     )
-    cache = str(TrainerSettings().cache_dir)
-    done = Done(spec, run_parts(WorkerJob(run_id="-", store="-", owner="-", cache_dir=cache)))
+    done = Done(spec, parts(objective=lambda *_: tickets(n_tokens=3)))
     assert done.state is RunState.SUCCEEDED
     assert done.run.usage.hint_steps == 2
     for event in done.all(ProposalsReceived):
