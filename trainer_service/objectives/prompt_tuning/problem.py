@@ -138,10 +138,6 @@ class PromptTuningProblem(ClassificationProblem):
     def _behind_prompt(self, values: Tensor, fill: int) -> Tensor:
         return functional.pad(values, (self._spec.n_tokens, 0), value=fill)
 
-    def _tokens(self, batch: TokenBatch) -> int:
-        """Tokens of a batch for one candidate, prompts included."""
-        return max(1, batch.ids.numel() + len(batch.ids) * self._spec.n_tokens)
-
     def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Reads out [batch, hidden size] from [batch, prompt and text, hidden size]."""
         if self._spec.readout is Readout.FIRST:
@@ -168,7 +164,8 @@ class PromptTuningProblem(ClassificationProblem):
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
-        return _MOST_DIFFERENTIATED // self._tokens(self._rows[Split.TRAIN].take(rows))
+        tokens = len(rows) * (self._rows[Split.TRAIN].longest(rows) + self._spec.n_tokens)
+        return _MOST_DIFFERENTIATED // tokens
 
     def fill_head(self, parameters: Tensor, generator: torch.Generator) -> None:
         """Draws a small head for new parameters [*shape], in place."""

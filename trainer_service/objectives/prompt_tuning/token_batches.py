@@ -59,11 +59,20 @@ class TokenRows:
         padded = [row + [fill] * (self._longest - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.int32, device=device)
 
+    def longest(self, rows: Tensor) -> int:
+        """Tokens of the longest of these rows; of all rows on an accelerator, where trimming a
+        batch would force a host sync."""
+        return int(self._sizes[rows].max()) if rows.device.type == "cpu" else self._longest
+
     def take(self, rows: Tensor) -> TokenBatch:
         """Batch of the rows with these indices, int64 [batch], in that order."""
-        # On an accelerator, trimming to the longest row of the batch would force a host sync.
-        on_host = rows.device.type == "cpu"
-        return self._batch(rows, int(self._sizes[rows].max()) if on_host else self._longest)
+        longest = self.longest(rows)
+        mask = self._positions[:longest] < self._sizes[rows].unsqueeze(-1)
+        return TokenBatch(
+            ids=self._ids[rows, :longest].long(),
+            mask=mask.long(),
+            segments=None if self._segments is None else self._segments[rows, :longest].long(),
+        )
 
     def batches(self, rows: Tensor, most_tokens: int, beside: int) -> Iterator[tuple[Tensor, int]]:
         """Divides rows into batches of similar length, which depend on the rows alone.
@@ -87,11 +96,3 @@ class TokenRows:
                 end += 1
             yield torch.tensor(order[begin:end], device=rows.device), sizes[order[end - 1]]
             begin = end
-
-    def _batch(self, rows: Tensor, longest: int) -> TokenBatch:
-        mask = self._positions[:longest] < self._sizes[rows].unsqueeze(-1)
-        return TokenBatch(
-            ids=self._ids[rows, :longest].long(),
-            mask=mask.long(),
-            segments=None if self._segments is None else self._segments[rows, :longest].long(),
-        )
