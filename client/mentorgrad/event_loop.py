@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, wait
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
+Inner = TypeVar("Inner")
+InnerCo = TypeVar("InnerCo", covariant=True)
 
 _CANCEL_SECONDS = 5.0
 """Maximum time to wait for an interrupted call to end, seconds."""
@@ -97,6 +100,40 @@ class BackgroundLoop:
         finally:
             if not self._loop.is_closed():
                 self.run(_close(source))
+
+
+class OnLoop(Protocol[InnerCo]):
+    """A blocking object whose calls an asyncio object executes on the background loop."""
+
+    def _on_loop(self) -> tuple[BackgroundLoop, InnerCo]:
+        """The loop and the asyncio object; raises an error if the blocking one is not open."""
+        ...
+
+
+def blocking(
+    method: Callable[Concatenate[Inner, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[OnLoop[Inner], P], T]:
+    """The blocking counterpart of a coroutine method, with its parameters and docstring."""
+
+    @wraps(method)
+    def call(self: OnLoop[Inner], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        loop, inner = self._on_loop()
+        return loop.run(method(inner, *args, **kwargs))
+
+    return call
+
+
+def iterating(
+    method: Callable[Concatenate[Inner, P], AsyncIterator[T]],
+) -> Callable[Concatenate[OnLoop[Inner], P], Iterator[T]]:
+    """The blocking counterpart of an async generator method."""
+
+    @wraps(method)
+    def call(self: OnLoop[Inner], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        loop, inner = self._on_loop()
+        return loop.iterate(method(inner, *args, **kwargs))
+
+    return call
 
 
 def _settle(outcome: Future[T], task: asyncio.Task[T]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Generic, TypeVar, Unpack
 
 from mentorgrad.domain.advice import AdviseOpen, Answer, MentorInfo, ProposeInput
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.field_limits import check
 from mentorgrad.session import AsyncMentorSession
+from mentorgrad.session_base import SessionBase
 from mentorgrad.session_options import (
     Recording,
     RunImporter,
@@ -24,6 +26,8 @@ from mentorgrad.wire.codec import from_message, to_message
 from mentorgrad.wire.connection import Connection, ServiceClient
 from mentorgrad.wire.credentials import Credentials
 
+S = TypeVar("S", bound=SessionBase)
+
 DEFAULT_MENTOR = "127.0.0.1:50552"
 """Default address of a mentor service."""
 
@@ -31,25 +35,11 @@ _MARGIN = 5.0
 """Seconds added to a request's timeout, so that the mentor's own timeout applies first."""
 
 
-class AsyncMentorClient(ServiceClient):
-    """Asyncio client of one mentor service, for one event loop.
+class Sessions(Generic[S]):
+    """The methods of both mentor clients that open a session."""
 
-    Args:
-        target: ``HOST:PORT`` of the mentor service.
-        timeout: Timeout of a call, seconds; a request for proposals has its own.
-        credentials: TLS certificates and token; None: plaintext without a token.
-    """
-
-    def __init__(
-        self,
-        target: str = DEFAULT_MENTOR,
-        *,
-        timeout: float = 30.0,
-        credentials: Credentials | None = None,
-    ) -> None:
-        self.connect = partial(Connection, target, credentials)
-        """Creates another connection to the same service."""
-        super().__init__(self.connect(), timeout)
+    _connect: Callable[[], Connection]
+    _session_class: type[S]
 
     def session(
         self,
@@ -60,8 +50,8 @@ class AsyncMentorClient(ServiceClient):
         record_file: Path | None = None,
         patience: Patience | None = None,
         **options: Unpack[SessionOptions],
-    ) -> AsyncMentorSession:
-        """A session that optimises a soft prompt; use it as an async context manager.
+    ) -> S:
+        """A session that optimises a soft prompt; use it as a context manager.
 
         Args:
             task: One-line description of the task; the LLM reads it.
@@ -85,9 +75,32 @@ class AsyncMentorClient(ServiceClient):
         opened: AdviseOpen,
         recorded: Recording | None = None,
         patience: Patience | None = None,
-    ) -> AsyncMentorSession:
-        """A session from an explicit `AdviseOpen`; use it as an async context manager."""
-        return AsyncMentorSession(self.connect, opened, recorded, patience)
+    ) -> S:
+        """A session from an explicit `AdviseOpen`; use it as a context manager."""
+        return self._session_class(self._connect, opened, recorded, patience)
+
+
+class AsyncMentorClient(ServiceClient, Sessions[AsyncMentorSession]):
+    """Asyncio client of one mentor service, for one event loop.
+
+    Args:
+        target: ``HOST:PORT`` of the mentor service.
+        timeout: Timeout of a call, seconds; a request for proposals has its own.
+        credentials: TLS certificates and token; None: plaintext without a token.
+    """
+
+    _session_class = AsyncMentorSession
+
+    def __init__(
+        self,
+        target: str = DEFAULT_MENTOR,
+        *,
+        timeout: float = 30.0,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.connect = self._connect = partial(Connection, target, credentials)
+        """Creates another connection to the same service."""
+        super().__init__(self.connect(), timeout)
 
     async def propose(self, question: ProposeInput) -> Answer:
         """Asks for proposals without a session: a trajectory in, proposals or a typed status out.

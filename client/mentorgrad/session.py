@@ -16,10 +16,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from mentorgrad.domain.advice import Answer
 from mentorgrad.domain.run import Score
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.event_loop import BackgroundLoop
+from mentorgrad.event_loop import BackgroundLoop, blocking
 from mentorgrad.session_base import SessionBase
 
 
@@ -44,47 +43,10 @@ class AsyncMentorSession(SessionBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._close(error, None)
+        await self._close(error)
 
-    async def ask(
-        self,
-        count: int = 8,
-        *,
-        timeout: float = 60.0,
-        seed: int | None = None,
-        incumbent_id: str = "",
-    ) -> Answer:
-        """Asks for proposals, and ends the stage.
-
-        Args:
-            count: Number of proposals.
-            timeout: Time to wait, seconds.
-            seed: Random seed of the answer; by default derived from the session's seed and the
-                stage.
-            incumbent_id: Candidate that the loop would continue from; by default the latest.
-
-        Returns:
-            Proposals, or a typed status without proposals; mentor failures never raise.
-
-        Raises:
-            InvalidInput: An argument is out of bounds.
-            PreconditionFailed: The session is not open.
-        """
-        return await self._ask(count, timeout, seed, incumbent_id)
-
-    async def close(self, error: BaseException | None = None, test: Score | None = None) -> None:
-        """Closes the session and imports the recorded run; idempotent.
-
-        Args:
-            error: Exception that ended the loop early; the run is recorded as failed, or after an
-                interrupt as cancelled.
-            test: Score on the test split, for the record.
-
-        Raises:
-            MentorgradError: The run could not be imported. A note on the exception gives the
-                file of the log. If `error` is given, it gets the note, and nothing is raised.
-        """
-        await self._close(error, test)
+    ask = SessionBase._ask
+    close = SessionBase._close
 
 
 class MentorSession(SessionBase):
@@ -113,33 +75,12 @@ class MentorSession(SessionBase):
     ) -> None:
         self.close(error)
 
-    def ask(
-        self,
-        count: int = 8,
-        *,
-        timeout: float = 60.0,
-        seed: int | None = None,
-        incumbent_id: str = "",
-    ) -> Answer:
-        """Asks for proposals, and ends the stage.
-
-        Args:
-            count: Number of proposals.
-            timeout: Time to wait, seconds.
-            seed: Random seed of the answer; by default derived from the session's seed and the
-                stage.
-            incumbent_id: Candidate that the loop would continue from; by default the latest.
-
-        Returns:
-            Proposals, or a typed status without proposals; mentor failures never raise.
-
-        Raises:
-            InvalidInput: An argument is out of bounds.
-            PreconditionFailed: The session is not open.
-        """
+    def _on_loop(self) -> tuple[BackgroundLoop, Self]:
         if self._held is None:
             raise PreconditionFailed("the session is not open", reason="SESSION_CLOSED")
-        return self._held.run(self._ask(count, timeout, seed, incumbent_id))
+        return self._held, self
+
+    ask = blocking(SessionBase._ask)
 
     def close(self, error: BaseException | None = None, test: Score | None = None) -> None:
         """Closes the session and imports the recorded run; idempotent.

@@ -240,7 +240,30 @@ class SessionBase:
             raise
         self._is_open = True
 
-    async def _ask(self, count: int, timeout: float, seed: int | None, incumbent_id: str) -> Answer:
+    async def _ask(
+        self,
+        count: int = 8,
+        *,
+        timeout: float = 60.0,
+        seed: int | None = None,
+        incumbent_id: str = "",
+    ) -> Answer:
+        """Asks for proposals, and ends the stage.
+
+        Args:
+            count: Number of proposals.
+            timeout: Time to wait, seconds.
+            seed: Random seed of the answer; by default derived from the session's seed and the
+                stage.
+            incumbent_id: Candidate that the loop would continue from; by default the latest.
+
+        Returns:
+            Proposals, or a typed status without proposals; mentor failures never raise.
+
+        Raises:
+            InvalidInput: An argument is out of bounds.
+            PreconditionFailed: The session is not open.
+        """
         self._check_open()
         self._send(self._log.stage)
         stage = self._log.asked()
@@ -267,7 +290,18 @@ class SessionBase:
         self._log.answered(answer, time.monotonic() - began)
         return answer
 
-    async def _close(self, error: BaseException | None, test: Score | None) -> None:
+    async def _close(self, error: BaseException | None = None, test: Score | None = None) -> None:
+        """Closes the session and imports the recorded run; idempotent.
+
+        Args:
+            error: Exception that ended the loop early; the run is recorded as failed, or after an
+                interrupt as cancelled.
+            test: Score on the test split, for the record.
+
+        Raises:
+            MentorgradError: The run could not be imported. A note on the exception gives the
+                file of the log. If `error` is given, it gets the note, and nothing is raised.
+        """
         if not self._is_open:
             return
         self._is_open = False

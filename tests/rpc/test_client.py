@@ -431,7 +431,7 @@ def test_the_facade_offers_the_same(store: MemoryRunStore, address: str, tmp_pat
 def test_facades_share_one_loop_and_stop_it(address: str) -> None:
     shared = BackgroundLoop.acquire()
     with Client(address) as first, Client(address) as second:
-        assert first._loop is second._loop is shared
+        assert first._held is second._held is shared
     shared.release()
 
 
