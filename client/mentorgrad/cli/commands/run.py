@@ -7,26 +7,84 @@ from typing import Annotated, Any
 
 import typer
 
+from mentorgrad.cli.support.auth_options import declare
 from mentorgrad.cli.support.flag_text import pairs_of, suffix
 from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.service_access import open_client
-from mentorgrad.domain.spec import Function, RunSpec
-
-_SPEC = RunSpec()
-"""Source of the defaults shown in the help."""
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.schema import FieldKind, FieldType, field_types, snake_case
 
 _DEFAULTS = (
     "Without options: tunes a soft prompt for the built-in task tickets, without a mentor. Ctrl-C "
     "stops watching, never the run."
 )
 
+_FIELDS = {
+    "task": ("task.name", "Task name, or hf:org/name."),
+    "objective": ("objective", "Objective: label_prompt, prompt_tuning or function."),
+    "function": (
+        "objective.function.name",
+        "Test function to minimise: rastrigin, ackley, rosenbrock or levy.",
+    ),
+    "dimensions": ("objective.function.dimensions", "Number of variables of the test function."),
+    "mentor": (
+        "mentor.name",
+        "Name of a mentor of the trainer, or of a control; none: no restarts.",
+    ),
+    "strategy": ("mentor.strategy", "Strategy of the mentor."),
+    "mentor_mode": (
+        "mentor.mode",
+        "blocking: wait for the mentor; overlapped: continue training while it answers.",
+    ),
+    "proposals": ("mentor.proposals", "Proposals per restart."),
+    "stages": ("stages.count", "Number of stages."),
+    "steps": ("stages.steps", "Gradient steps per stage."),
+    "optimizer": ("optimizer.name", "Optimizer: adamw or sgd."),
+    "learning_rate": ("optimizer.learning_rate", "Peak learning rate."),
+    "batch_size": ("optimizer.batch_size", "Train rows per gradient step."),
+    "policy": ("acceptance.policy", "Acceptance policy: race, always, explore, best_of or first."),
+    "gradient_steps": (
+        "budget.gradient_steps",
+        "Maximum number of gradient steps, including races and hints. Default: as many as the "
+        "stages, races and hints take.",
+    ),
+    "evaluations": (
+        "budget.evaluations",
+        "Maximum number of evaluations on the selection split. Default: no limit.",
+    ),
+    "seed": ("seed", "Random seed."),
+    "name": ("name", "Display name of the run."),
+    "label": ("labels", "Label to attach (repeatable)."),
+}
+"""Maps each option for a field of the spec to the field's path and the help text. Type and default
+are the field's."""
 
-def _flag(name: str, text: str, default: Any = None, **extra: Any) -> Any:
-    shown = f" \\[default: {default}]" if default is not None else ""
-    return typer.Option(
-        name, help=text + shown, show_default=False, rich_help_panel="Spec", **extra
+
+def _option(name: str, path: str, text: str) -> Any:
+    """The annotation of an option for a field of the spec."""
+    value: Any = RunSpec()
+    kind = FieldType(FieldKind.MESSAGE, RunSpec)
+    for part in path.split("."):
+        if kind.kind is FieldKind.UNION:
+            value = next(made for made in kind.members if snake_case(made.__name__) == part)()
+            kind = FieldType(FieldKind.MESSAGE, type(value))
+        else:
+            kind, value = field_types(type(value))[part], getattr(value, part)
+    if kind.kind is FieldKind.UNION:
+        value = snake_case(type(value).__name__)
+    is_map = kind.kind is FieldKind.STRING_MAP
+    plain: Any = list[str] if is_map else kind.base if kind.kind is FieldKind.SCALAR else str
+    shown = f" \\[default: {value}]" if value or value == 0 else ""
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=text + shown,
+        show_default=False,
+        rich_help_panel="Spec",
+        metavar="NAME=VALUE" if is_map else None,
     )
+    annotated: Any = Annotated
+    return annotated[plain | None, option]
 
 
 def _run(
@@ -50,88 +108,6 @@ def _run(
             "(repeatable).",
         ),
     ] = None,
-    task: Annotated[
-        str | None, _flag("--task", "Task name, or hf:org/name.", _SPEC.task.name)
-    ] = None,
-    objective: Annotated[
-        str | None,
-        _flag("--objective", "Objective: label_prompt, prompt_tuning or function.", "label_prompt"),
-    ] = None,
-    function: Annotated[
-        str | None,
-        _flag("--function", "Test function to minimise: rastrigin, ackley, rosenbrock or levy."),
-    ] = None,
-    dimensions: Annotated[
-        int | None,
-        _flag("--dimensions", "Number of variables of the test function.", Function().dimensions),
-    ] = None,
-    mentor: Annotated[
-        str | None,
-        _flag(
-            "--mentor",
-            "Name of a mentor of the trainer, or of a control; none: no restarts.",
-            _SPEC.mentor.name,
-        ),
-    ] = None,
-    strategy: Annotated[
-        str | None, _flag("--strategy", "Strategy of the mentor.", _SPEC.mentor.strategy)
-    ] = None,
-    mentor_mode: Annotated[
-        str | None,
-        _flag(
-            "--mentor-mode",
-            "blocking: wait for the mentor; overlapped: continue training while it answers.",
-            _SPEC.mentor.mode.value,
-        ),
-    ] = None,
-    proposals: Annotated[
-        int | None, _flag("--proposals", "Proposals per restart.", _SPEC.mentor.proposals)
-    ] = None,
-    stages: Annotated[
-        int | None, _flag("--stages", "Number of stages.", _SPEC.stages.count)
-    ] = None,
-    steps: Annotated[
-        int | None, _flag("--steps", "Gradient steps per stage.", _SPEC.stages.steps)
-    ] = None,
-    optimizer: Annotated[
-        str | None, _flag("--optimizer", "Optimizer: adamw or sgd.", _SPEC.optimizer.name)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, _flag("--learning-rate", "Peak learning rate.", _SPEC.optimizer.learning_rate)
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        _flag("--batch-size", "Train rows per gradient step.", _SPEC.optimizer.batch_size),
-    ] = None,
-    policy: Annotated[
-        str | None,
-        _flag(
-            "--policy",
-            "Acceptance policy: race, always, explore, best_of or first.",
-            _SPEC.acceptance.policy.value,
-        ),
-    ] = None,
-    gradient_steps: Annotated[
-        int | None,
-        _flag(
-            "--gradient-steps",
-            "Maximum number of gradient steps, including races and hints. Default: as many as the "
-            "stages, races and hints take.",
-        ),
-    ] = None,
-    evaluations: Annotated[
-        int | None,
-        _flag(
-            "--evaluations",
-            "Maximum number of evaluations on the selection split. Default: no limit.",
-        ),
-    ] = None,
-    seed: Annotated[int | None, _flag("--seed", "Random seed.", _SPEC.seed)] = None,
-    name: Annotated[str | None, _flag("--name", "Display name of the run.")] = None,
-    label: Annotated[
-        list[str] | None,
-        _flag("--label", "Label to attach (repeatable).", metavar="NAME=VALUE"),
-    ] = None,
     request_id: Annotated[
         str,
         typer.Option(
@@ -144,34 +120,20 @@ def _run(
     ] = False,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
+    **given: Any,
 ) -> None:
     from mentorgrad.cli.support.specs import build_spec
 
-    out = Output(as_json)
-    if (function or dimensions) and objective is None:
-        objective = "function"
-    flags: dict[str, Any] = {
-        "task.name": task,
-        "objective": {objective: {}} if objective else None,
-        "objective.function.name": function,
-        "objective.function.dimensions": dimensions,
-        "mentor.name": mentor,
-        "mentor.strategy": strategy,
-        "mentor.mode": mentor_mode,
-        "mentor.proposals": proposals,
-        "stages.count": stages,
-        "stages.steps": steps,
-        "optimizer.name": optimizer,
-        "optimizer.learning_rate": learning_rate,
-        "optimizer.batch_size": batch_size,
-        "acceptance.policy": policy,
-        "budget.gradient_steps": gradient_steps,
-        "budget.evaluations": evaluations,
-        "seed": seed,
-        "name": name,
-        "labels": pairs_of("--label", label) if label else None,
-    }
-    _create(out, build_spec(spec, flags, settings or (), preset), server, request_id, detach)
+    if given["objective"] is None and (given["function"] or given["dimensions"]):
+        given["objective"] = "function"
+    if given["label"]:
+        given["label"] = pairs_of("--label", given["label"])
+    flags = {path: given[name] for name, (path, _) in _FIELDS.items()}
+    made = build_spec(spec, flags, settings or (), preset)
+    _create(Output(as_json), made, server, request_id, detach)
+
+
+declare(_run, {name: (None, _option(name, *field)) for name, field in _FIELDS.items()})
 
 
 def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) -> None:

@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,16 +98,26 @@ def _with_options(callback: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             _given.reset(reset)
 
-    hints = typing.get_type_hints(callback, include_extras=True)
+    declare(command, OPTIONS)
+    return command
+
+
+def declare(command: Any, options: Mapping[str, tuple[Any, Any]]) -> None:
+    """Adds options to the signature of a command that takes them as keyword arguments.
+
+    Args:
+        command: The command; its `**` parameter is not part of the signature.
+        options: Maps each name to its default and annotation.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
     own = [
         parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(callback).parameters.items()
+        for name, parameter in inspect.signature(command).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
     ]
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (default, kind) in OPTIONS.items()
+        for name, (default, kind) in options.items()
     ]
-    signature = inspect.Signature([*own, *more])
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return command
+    command.__signature__ = inspect.Signature([*own, *more])
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *more]}
