@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 import typer
@@ -80,7 +80,7 @@ def _doctor(
             out.line(f"{check.health:<8} {check.name}: {check.detail}{remedy}")
     well = all(check.health is not Status.BROKEN for check in checks)
     if as_json:
-        out.json({"ok": well, "checks": [asdict(check) for check in checks]})
+        out.json({"ok": well, "checks": checks})
     if not well:
         raise typer.Exit(1)
 

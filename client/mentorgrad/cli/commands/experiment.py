@@ -180,10 +180,9 @@ class _Shown:
     def show(self, report: Report, out: Output) -> None:
         """Prints the report and writes its files."""
         from mentorgrad.reports import markdown, terminal
-        from mentorgrad.serialization import to_dict
 
         if self._as_json:
-            out.json(to_dict(report))
+            out.json(report)
         elif self._markdown:
             print(markdown.markdown(report), flush=True)
         else:
@@ -237,14 +236,13 @@ def _conduct(
     """
     from mentorgrad.cli.support.experiment_watching import watch_experiment
     from mentorgrad.domain.experiment import ExperimentState
-    from mentorgrad.serialization import to_dict
 
     made = client.create_experiment(spec, key)
     for warning in made.warnings:
         note(f"warning: {warning}")
     name = made.experiment.experiment_id
     if detach:
-        out.result(to_dict(made), name)
+        out.result(made, name)
         if not out.as_json:
             note(f"show it with: mentorgrad experiment show {name}{suffix(server)}")
         return
@@ -314,20 +312,9 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """List experiments, newest first."""
-    from mentorgrad.serialization import to_dict
-
-    out = Output(as_json)
     with open_experiments(server, store) as reader:
         found = reader.list_experiments(limit, token)
-    if as_json:
-        out.json(to_dict(found))
-        return
-    if found.experiments:
-        out.table(_COLUMNS, [_row(experiment) for experiment in found.experiments])
-    else:
-        note("no experiments")
-    if found.next_page_token:
-        note(f"next page: --page {found.next_page_token}")
+    Output(as_json).page(found, "experiments", _COLUMNS, _row)
 
 
 _COLUMNS = ("experiment", "name", "state", "ended", "failed", "runs", "created")
@@ -355,13 +342,12 @@ def _show(
 ) -> None:
     """Show what an experiment compares, and its progress."""
     from mentorgrad.cli.support.experiment_watching import status
-    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     with open_experiments(server, store) as reader:
         found = reader.get_experiment(experiment_id)
     if as_json:
-        out.json(to_dict(found))
+        out.json(found)
         return
     spec, progress = found.spec, found.progress
     done = progress.succeeded + progress.failed
@@ -394,9 +380,6 @@ def _cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel an experiment and its runs that have not ended."""
-    from mentorgrad.serialization import to_dict
-
-    out = Output(as_json)
     with open_client(server) as client:
         found = client.cancel_experiment(experiment_id)
-    out.result(to_dict(found), f"{found.experiment_id} is {found.state}")
+    Output(as_json).result(found, f"{found.experiment_id} is {found.state}")

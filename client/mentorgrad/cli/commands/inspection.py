@@ -16,7 +16,7 @@ from mentorgrad.cli.support.options import (
     ServerOption,
     StoreOption,
 )
-from mentorgrad.cli.support.output import Output, moment, note, number, seconds, shorten
+from mentorgrad.cli.support.output import Output, moment, number, seconds, shorten
 from mentorgrad.cli.support.service_access import open_client, open_reader
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def _list(
     """List runs, by default the newest first."""
     from mentorgrad.domain.query import RunFilter, RunOrder
     from mentorgrad.domain.run import RunState
-    from mentorgrad.serialization import to_dict
 
-    out = Output(as_json)
     wanted = RunFilter(
         states=tuple(choice("--state", RunState, item) for item in state or ()),
         task=task,
@@ -67,15 +65,7 @@ def _list(
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
-    if as_json:
-        out.json(to_dict(found))
-        return
-    if found.runs:
-        out.table(_COLUMNS, [_row(run) for run in found.runs])
-    else:
-        note("no runs")
-    if found.next_page_token:
-        note(f"next page: --page {found.next_page_token}")
+    Output(as_json).page(found, "runs", _COLUMNS, _row)
 
 
 _COLUMNS = (
@@ -135,17 +125,11 @@ def _show(
         gaps = _gaps(reader, run_id, best)
         artifacts = reader.artifacts(run_id)
     if as_json:
-        out.json(
-            {
-                "run": to_dict(run),
-                "candidates": [
-                    to_dict(item)
-                    | ({"gap": gaps[item.candidate_id]} if item.candidate_id in gaps else {})
-                    for item in best
-                ],
-                "artifacts": [to_dict(item) for item in artifacts],
-            }
-        )
+        listed = [
+            to_dict(item) | ({"gap": gaps[item.candidate_id]} if item.candidate_id in gaps else {})
+            for item in best
+        ]
+        out.json({"run": run, "candidates": listed, "artifacts": artifacts})
         return
     out.pairs(_facts(run))
     if best:
@@ -251,7 +235,6 @@ def _compare(
 ) -> None:
     """Compare runs side by side, including the spec fields in which they differ."""
     from mentorgrad.responses import RunComparison, spec_differences
-    from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
     if store:
@@ -262,7 +245,7 @@ def _compare(
         with open_client(server) as client:
             found = client.compare_runs(run_ids)
     if as_json:
-        out.json(to_dict(found))
+        out.json(found)
         return
     out.table(("", *(run.run_id for run in found.runs)), _comparison(found))
 

@@ -38,9 +38,7 @@ def _watch(
 
 
 def _told(out: Output, run: Run, what: str) -> None:
-    from mentorgrad.serialization import to_dict
-
-    out.result(to_dict(run), f"{run.run_id} {what}; current state: {run.state}")
+    out.result(run, f"{run.run_id} {what}; current state: {run.state}")
 
 
 def _cancel(

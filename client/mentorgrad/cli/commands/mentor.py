@@ -37,14 +37,14 @@ def ask(
     """Send one trajectory to a mentor and print its proposals."""
     from mentorgrad.cli.support.specs import read_json
     from mentorgrad.domain.advice import ProposeInput
-    from mentorgrad.serialization import from_dict, to_dict
+    from mentorgrad.serialization import from_dict
 
     question = from_dict(ProposeInput, read_json(file))
     with open_mentor(server) as client:
         answer = client.propose(question)
     out = Output(as_json)
     if as_json:
-        out.json(to_dict(answer))
+        out.json(answer)
         return
     out.line(str(answer.status) + (f": {answer.detail}" if answer.detail else ""))
     for proposal in answer.proposals:
@@ -60,13 +60,11 @@ def ask(
 @app.command("info", epilog="Example: mentorgrad mentor info --mentor-server 127.0.0.1:50552")
 def info(server: MentorOption = DEFAULT_MENTOR, as_json: JsonOption = False) -> None:
     """Show a mentor's model, backend, limits and strategies."""
-    from mentorgrad.serialization import to_dict
-
     with open_mentor(server) as client:
         found = client.info()
     out = Output(as_json)
     if as_json:
-        out.json(to_dict(found))
+        out.json(found)
         return
     out.pairs(
         [
@@ -96,7 +94,6 @@ def strategies(
 ) -> None:
     """Show what a mentor's strategies do, and their options."""
     from mentorgrad.errors import NotFound
-    from mentorgrad.serialization import to_dict
 
     with open_mentor(server) as client:
         offered = client.info().strategies
@@ -106,7 +103,7 @@ def strategies(
         raise NotFound(f"this mentor has no strategy {name!r}; it has: {names}")
     out = Output(as_json)
     if as_json:
-        out.json([to_dict(item) for item in found])
+        out.json(found)
         return
     if not name:
         rows = [(item.name, _needs(item), shorten(item.description, 90)) for item in found]

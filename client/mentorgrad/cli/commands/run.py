@@ -139,7 +139,6 @@ declare(_run, {name: (None, _option(name, *field)) for name, field in _FIELDS.it
 def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) -> None:
     from mentorgrad.cli.support.watching import watch_run
     from mentorgrad.domain.run import RunState
-    from mentorgrad.serialization import to_dict
 
     with open_client(server) as client:
         made = client.create_run(spec, request_id)
@@ -147,10 +146,8 @@ def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) 
             note(f"warning: {warning}")
         run_id = made.run.run_id
         if detach:
-            if out.as_json:
-                out.json(to_dict(made))
-            else:
-                out.line(run_id)
+            out.result(made, run_id)
+            if not out.as_json:
                 note(f"watch it with: mentorgrad runs watch {run_id}{suffix(server)}")
             return
         out.line(f"run {run_id}" + ("" if made.created else " (already exists)"))

@@ -78,13 +78,12 @@ def _import(
 ) -> None:
     """Import a run that was exported, or recorded by another program."""
     from mentorgrad.run_recorder import broken_off
-    from mentorgrad.serialization import to_dict
 
     events = list(broken_off(_decoded(file, torn=True)) if unfinished else _decoded(file))
     with open_client(server) as client:
         run = client.import_run(events)
     text = f"{run.run_id} imported with {run.last_seq} events; state: {run.state}"
-    Output(as_json).result(to_dict(run), text)
+    Output(as_json).result(run, text)
 
 
 def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,8 +30,10 @@ class Output:
         return self.console.is_terminal
 
     def json(self, value: Any) -> None:
-        """Prints one JSON value on one line of standard output."""
-        print(json.dumps(value, ensure_ascii=False), flush=True)
+        """Prints one JSON value, which may contain dataclasses, on one line of standard output."""
+        from mentorgrad.serialization import to_dict
+
+        print(json.dumps(value, ensure_ascii=False, default=to_dict), flush=True)
 
     def result(self, value: Any, text: str) -> None:
         """Prints the result: as one JSON value, or as text."""
@@ -59,6 +61,31 @@ class Output:
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         self.console.print(table)
+
+    def page(
+        self,
+        found: Any,
+        things: str,
+        columns: Sequence[str],
+        row: Callable[[Any], Sequence[str]],
+    ) -> None:
+        """Prints a page of results, as JSON or as a table.
+
+        Args:
+            found: The page.
+            things: Name of its field with the items.
+            columns: Column headings.
+            row: Returns the cells of an item.
+        """
+        if self.as_json:
+            self.json(found)
+            return
+        if items := getattr(found, things):
+            self.table(columns, map(row, items))
+        else:
+            note(f"no {things}")
+        if found.next_page_token:
+            note(f"next page: --page {found.next_page_token}")
 
     def pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Prints named values, one per line."""
