@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mentorgrad.domain.experiment import ArmReport, Comparison, Estimate, Figure, Report
+
+T = TypeVar("T")
 
 DASH = "–"
 """Shown for a missing figure."""
@@ -178,22 +181,27 @@ def _filled(*made: ReportTable) -> list[ReportTable]:
     return [table for table in made if table.rows]
 
 
+def _table(
+    title: str, items: Iterable[T], columns: Mapping[str, Callable[[T], str]], note: str = ""
+) -> ReportTable:
+    """A table with a row per item; `columns` maps each heading to what formats its cells."""
+    rows = tuple(tuple(text(item) for text in columns.values()) for item in items)
+    return ReportTable(title, tuple(columns), rows, note)
+
+
 def _arms(title: str, arms: Iterable[ArmReport]) -> ReportTable:
-    return ReportTable(
+    return _table(
         title,
-        ("arm", "proposals from", "test loss", "test accuracy", "selection loss", "runs", "failed"),
-        tuple(
-            (
-                arm.arm,
-                _proposer(arm),
-                interval(arm.test_loss),
-                interval(arm.test_accuracy),
-                interval(arm.selection_loss),
-                str(arm.runs),
-                str(arm.failed),
-            )
-            for arm in arms
-        ),
+        arms,
+        {
+            "arm": lambda arm: arm.arm,
+            "proposals from": _proposer,
+            "test loss": lambda arm: interval(arm.test_loss),
+            "test accuracy": lambda arm: interval(arm.test_accuracy),
+            "selection loss": lambda arm: interval(arm.selection_loss),
+            "runs": lambda arm: str(arm.runs),
+            "failed": lambda arm: str(arm.failed),
+        },
         "Means over tasks and variations of the returned snapshots, with 95% intervals. "
         "Compare arms by the differences below, which are paired.",
     )
@@ -205,16 +213,24 @@ def _proposer(arm: ArmReport) -> str:
     return "an LLM" if arm.uses_llm else "no LLM"
 
 
+_COMPARED: dict[str, Callable[[Comparison], str]] = {
+    "difference (95% interval)": lambda item: interval(item.difference, signed),
+    "result": reading,
+    "win rate": lambda item: percent(item.win_rate),
+    "pairs": lambda item: str(item.difference.count),
+}
+
+
 def _pooled(report: Report) -> ReportTable:
     figures = [primary(report), *(figure for figure in Figure if figure is not primary(report))]
-    return ReportTable(
+    return _table(
         f"{report.subject} compared with the other arms",
-        ("other arm", "figure", "difference (95% interval)", "result", "win rate", "pairs"),
-        tuple(
-            (item.other, FIGURE_TITLES[item.figure], *_compared(item))
-            for figure in figures
-            for item in selected(report, figure, "pooled")
-        ),
+        [item for figure in figures for item in selected(report, figure, "pooled")],
+        {
+            "other arm": lambda item: item.other,
+            "figure": lambda item: FIGURE_TITLES[item.figure],
+            **_COMPARED,
+        },
         "Pooled over tasks and variations. A negative difference means that the subject's figure "
         "is lower: better for a loss, worse for an accuracy.",
     )
@@ -224,80 +240,64 @@ def _by_place(report: Report, level: str) -> ReportTable:
     """Comparisons of the primary figure per task or variation; empty if there is only one."""
     found = selected(report, primary(report), level)
     places = {item.task or item.variation for item in found}
-    return ReportTable(
+    return _table(
         f"{FIGURE_TITLES[primary(report)].capitalize()} by {level}",
-        (level, "other arm", "difference (95% interval)", "result", "win rate", "pairs"),
-        tuple((item.task or item.variation, item.other, *_compared(item)) for item in found)
-        if len(places) > 1
-        else (),
+        found if len(places) > 1 else [],
+        {
+            level: lambda item: item.task or item.variation,
+            "other arm": lambda item: item.other,
+            **_COMPARED,
+        },
         "On average, one in twenty of these intervals misses the true difference by chance.",
     )
 
 
-def _compared(item: Comparison) -> tuple[str, str, str, str]:
-    return (
-        interval(item.difference, signed),
-        reading(item),
-        percent(item.win_rate),
-        str(item.difference.count),
-    )
-
-
 def _costs(report: Report) -> ReportTable:
-    return ReportTable(
+    return _table(
         "Cost per run",
-        (
-            "arm",
-            "gradient steps",
-            "evaluations",
-            "restarts",
-            "LLM calls",
-            "tokens",
-            "seconds",
-            "idle",
-            "fallback",
-        ),
-        tuple(
-            (
-                arm.arm,
-                *(amount(value) for value in (arm.gradient_steps, arm.evaluations, arm.restarts)),
-                *(amount(value) for value in (arm.mentor_calls, arm.tokens, arm.seconds)),
-                percent(arm.idle_share),
-                percent(arm.fallback_share),
-            )
-            for arm in report.arms
-            if arm.runs
-        ),
+        [arm for arm in report.arms if arm.runs],
+        {
+            "arm": lambda arm: arm.arm,
+            "gradient steps": lambda arm: amount(arm.gradient_steps),
+            "evaluations": lambda arm: amount(arm.evaluations),
+            "restarts": lambda arm: amount(arm.restarts),
+            "LLM calls": lambda arm: amount(arm.mentor_calls),
+            "tokens": lambda arm: amount(arm.tokens),
+            "seconds": lambda arm: amount(arm.seconds),
+            "idle": lambda arm: percent(arm.idle_share),
+            "fallback": lambda arm: percent(arm.fallback_share),
+        },
         "Idle: share of the time that training waited for the mentor. Fallback: share of the "
         "questions without a usable answer.",
     )
 
 
 def _health(report: Report) -> ReportTable:
-    return ReportTable(
+    return _table(
         "Health of plain training",
-        ("task", "variation", "accuracy", "most frequent class", "zero-shot", "healthy"),
-        tuple(
-            (
-                item.task,
-                item.variation,
-                percent(item.accuracy),
-                percent(item.majority_accuracy),
-                percent(item.zero_shot_accuracy),
-                "yes" if item.healthy else "no",
-            )
-            for item in report.health
-        ),
+        report.health,
+        {
+            "task": lambda item: item.task,
+            "variation": lambda item: item.variation,
+            "accuracy": lambda item: percent(item.accuracy),
+            "most frequent class": lambda item: percent(item.majority_accuracy),
+            "zero-shot": lambda item: percent(item.zero_shot_accuracy),
+            "healthy": lambda item: "yes" if item.healthy else "no",
+        },
         "Accuracies. If plain training does not beat always predicting the most frequent class, a "
         "gain over plain training means little. Zero-shot: label words without a prompt.",
     )
 
 
 def _settings(report: Report) -> ReportTable:
-    return ReportTable(
+    return _table(
         "Learning rates and other changes",
-        ("arm", "learning rate", "changes"),
-        tuple((arm.arm, f"{arm.learning_rate:g}", arm.changes or "none") for arm in report.arms),
+        report.arms,
+        {
+            "arm": lambda arm: arm.arm,
+            "learning rate": lambda arm: f"{arm.learning_rate:g}",
+            "changes": lambda arm: arm.changes or "none",
+        },
     )
 
 

@@ -16,7 +16,7 @@ class Screen(Protocol):
         """Prints one line."""
         ...
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table."""
         ...
 

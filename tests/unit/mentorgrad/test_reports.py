@@ -236,7 +236,7 @@ class _Screen:
     def line(self, text: str = "", style: str = "") -> None:
         self.lines.append(text)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         self.lines += ["\t".join(row) for row in [columns, *rows]]
 
 

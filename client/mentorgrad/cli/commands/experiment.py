@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -314,23 +314,18 @@ def _list(
     """List experiments, newest first."""
     with open_experiments(server, store) as reader:
         found = reader.list_experiments(limit, token)
-    Output(as_json).page(found, "experiments", _COLUMNS, _row)
+    Output(as_json).page(found, "experiments", _COLUMNS)
 
 
-_COLUMNS = ("experiment", "name", "state", "ended", "failed", "runs", "created")
-
-
-def _row(experiment: Experiment) -> tuple[str, ...]:
-    progress = experiment.progress
-    return (
-        experiment.experiment_id,
-        shorten(experiment.spec.name, 40),
-        experiment.state,
-        str(progress.succeeded + progress.failed),
-        str(progress.failed),
-        str(progress.total),
-        moment(experiment.created_at),
-    )
+_COLUMNS: dict[str, Callable[[Experiment], str]] = {
+    "experiment": lambda found: found.experiment_id,
+    "name": lambda found: shorten(found.spec.name, 40),
+    "state": lambda found: found.state,
+    "ended": lambda found: str(found.progress.succeeded + found.progress.failed),
+    "failed": lambda found: str(found.progress.failed),
+    "runs": lambda found: str(found.progress.total),
+    "created": lambda found: moment(found.created_at),
+}
 
 
 @app.command("show", epilog="Example: mentorgrad experiment show ID")

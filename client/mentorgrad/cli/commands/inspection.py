@@ -20,11 +20,10 @@ from mentorgrad.cli.support.output import Output, moment, number, seconds, short
 from mentorgrad.cli.support.service_access import open_client, open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mentorgrad.domain.query import RunReader
     from mentorgrad.domain.run import Candidate, Run, Usage
-    from mentorgrad.responses import RunComparison
 
 
 def _list(
@@ -65,44 +64,50 @@ def _list(
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
-    Output(as_json).page(found, "runs", _COLUMNS, _row)
+    Output(as_json).page(found, "runs", _COLUMNS)
 
 
-_COLUMNS = (
-    "run",
-    "name",
-    "state",
-    "task",
-    "mentor",
-    "step",
-    "selection loss",
-    "test loss",
-    "accuracy",
-    "restarts",
-    "created",
-)
-
-
-def _row(run: Run) -> tuple[str, ...]:
+def _task(run: Run) -> str:
     from mentorgrad.domain.spec import LabelPrompt, PromptTuning
 
     objective = run.spec.objective
+    if isinstance(objective, (LabelPrompt, PromptTuning)):
+        return run.spec.task.name
+    return objective.name
+
+
+def _test(run: Run, figure: str) -> float | None:
     test = run.result.test if run.result is not None else None
-    return (
-        run.run_id,
-        run.spec.name,
-        run.state,
-        run.spec.task.name
-        if isinstance(objective, (LabelPrompt, PromptTuning))
-        else objective.name,
-        run.spec.mentor.name,
-        str(run.step),
-        number(run.best_selection_loss),
-        number(test.loss if test is not None else None),
-        number(test.accuracy if test is not None else None, 3),
-        str(run.restarts_applied),
-        moment(run.created_at),
-    )
+    return getattr(test, figure, None)
+
+
+_COLUMNS: dict[str, Callable[[Run], str]] = {
+    "run": lambda run: run.run_id,
+    "name": lambda run: run.spec.name,
+    "state": lambda run: run.state,
+    "task": _task,
+    "mentor": lambda run: run.spec.mentor.name,
+    "step": lambda run: str(run.step),
+    "selection loss": lambda run: number(run.best_selection_loss),
+    "test loss": lambda run: number(_test(run, "loss")),
+    "accuracy": lambda run: number(_test(run, "accuracy"), 3),
+    "restarts": lambda run: str(run.restarts_applied),
+    "created": lambda run: moment(run.created_at),
+}
+
+_COMPARED: dict[str, Callable[[Run], str]] = {
+    "state": _COLUMNS["state"],
+    "test loss": _COLUMNS["test loss"],
+    "test accuracy": _COLUMNS["accuracy"],
+    "best selection loss": _COLUMNS["selection loss"],
+    "restarts applied": _COLUMNS["restarts"],
+    "gradient steps": lambda run: str(run.usage.gradient_steps),
+    "evaluations": lambda run: str(run.usage.evaluations),
+    "forward rows": lambda run: str(run.usage.forward_rows),
+    "mentor calls": lambda run: str(run.usage.mentor_calls),
+    "reply tokens": lambda run: str(run.usage.reply_tokens),
+    "seconds": lambda run: seconds(run.usage.train_time),
+}
 
 
 def _show(
@@ -247,25 +252,9 @@ def _compare(
     if as_json:
         out.json(found)
         return
-    out.table(("", *(run.run_id for run in found.runs)), _comparison(found))
-
-
-def _comparison(found: RunComparison) -> list[tuple[str, ...]]:
-    tests = [run.result.test if run.result is not None else None for run in found.runs]
-    rows = [
-        ("state", *(str(run.state) for run in found.runs)),
-        ("test loss", *(number(test.loss if test else None) for test in tests)),
-        ("test accuracy", *(number(test.accuracy if test else None, 3) for test in tests)),
-        ("best selection loss", *(number(run.best_selection_loss) for run in found.runs)),
-        ("restarts applied", *(str(run.restarts_applied) for run in found.runs)),
-        ("gradient steps", *(str(run.usage.gradient_steps) for run in found.runs)),
-        ("evaluations", *(str(run.usage.evaluations) for run in found.runs)),
-        ("forward rows", *(str(run.usage.forward_rows) for run in found.runs)),
-        ("mentor calls", *(str(run.usage.mentor_calls) for run in found.runs)),
-        ("reply tokens", *(str(run.usage.reply_tokens) for run in found.runs)),
-        ("seconds", *(seconds(run.usage.train_time) for run in found.runs)),
-    ]
-    return [*rows, *((item.field, *item.values) for item in found.differences)]
+    rows = [(name, *map(text, found.runs)) for name, text in _COMPARED.items()]
+    rows += [(item.field, *item.values) for item in found.differences]
+    out.table(("", *(run.run_id for run in found.runs)), rows)
 
 
 def register(app: typer.Typer) -> None:

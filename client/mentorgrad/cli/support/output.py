@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,13 +49,13 @@ class Output:
         else:  # without rich, which would replace tabs by spaces
             print(text, file=self.console.file, flush=True)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table: with rules on a terminal, tab-separated in a pipe."""
         if not self.is_terminal:
             for row in [columns, *rows]:
                 self.line("\t".join(row))
             return
-        table = Table(title=title or None, title_justify="left", header_style="bold")
+        table = Table(header_style="bold")
         for number, column in enumerate(columns):
             table.add_column(column, overflow="fold", no_wrap=number == 0)
         for row in rows:
@@ -66,22 +66,21 @@ class Output:
         self,
         found: Any,
         things: str,
-        columns: Sequence[str],
-        row: Callable[[Any], Sequence[str]],
+        columns: Mapping[str, Callable[[Any], str]],
     ) -> None:
         """Prints a page of results, as JSON or as a table.
 
         Args:
             found: The page.
             things: Name of its field with the items.
-            columns: Column headings.
-            row: Returns the cells of an item.
+            columns: Maps each heading to the function that formats its cells.
         """
         if self.as_json:
             self.json(found)
             return
         if items := getattr(found, things):
-            self.table(columns, map(row, items))
+            rows = [[text(item) for text in columns.values()] for item in items]
+            self.table(tuple(columns), rows)
         else:
             note(f"no {things}")
         if found.next_page_token:
