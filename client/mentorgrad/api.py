@@ -136,9 +136,7 @@ from mentorgrad.responses import (
     SpecDifference,
     TrainerInfo,
 )
-from mentorgrad.run_recorder import (
-    RunRecorder,
-)
+from mentorgrad.run_recorder import RunRecorder
 from mentorgrad.session import AsyncMentorSession, MentorSession
 from mentorgrad.wire.advise_stream import Patience
 from mentorgrad.wire.credentials import Credentials

@@ -96,9 +96,10 @@ class AsyncClient(ExperimentCalls):
     _trainer = partialmethod(ServiceClient._call, TrainerServiceStub)
     _history = partialmethod(ServiceClient._call, HistoryServiceStub)
 
-    async def _transfer(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
+    async def _transfer(self, stub: Any, method: str, request: Any) -> AsyncGenerator[Any, None]:
         """A server stream that is not resumed."""
-        stream = self._connection.stream(method, request, self._stream_timeout)
+        call = getattr(self._connection.streams(stub), method)
+        stream = self._connection.stream(call, request, self._stream_timeout)
         async with aclosing(stream):
             try:
                 async for response in stream:
@@ -220,13 +221,8 @@ class AsyncClient(ExperimentCalls):
         self, run_id: str, after_seq: int, kinds: Sequence[EventKind], view: View
     ) -> AsyncGenerator[RunEvent, None]:
         """One stream of `watch`; skips events that were already seen."""
-        request = history.StreamEventsRequest(
-            run_id=run_id,
-            after_seq=after_seq,
-            kinds=[enum_number(kind) for kind in kinds],
-            view=enum_number(view),
-            follow=True,
-        )
+        query = EventQuery(after_seq, tuple(kinds), view)
+        request = fill(history.StreamEventsRequest(run_id=run_id, follow=True), query)
         stub = self._connection.streams(HistoryServiceStub)
         async with aclosing(
             self._connection.stream(stub.StreamEvents, request, _FOLLOW_SECONDS)
@@ -275,24 +271,16 @@ class AsyncClient(ExperimentCalls):
     ) -> AsyncGenerator[RunEvent, None]:
         """Iterates over the recorded events in order; does not wait for new ones."""
         wanted = check(query or EventQuery())
-        request = history.StreamEventsRequest(
-            run_id=run_id,
-            after_seq=wanted.after_seq,
-            kinds=[enum_number(kind) for kind in wanted.kinds],
-            view=enum_number(wanted.view),
-            effective=wanted.effective,
-        )
-        stub = self._connection.streams(HistoryServiceStub)
-        async with aclosing(self._transfer(stub.StreamEvents, request)) as responses:
-            async for response in responses:
+        request = fill(history.StreamEventsRequest(run_id=run_id), wanted)
+        async with aclosing(self._transfer(HistoryServiceStub, "StreamEvents", request)) as found:
+            async for response in found:
                 yield from_message(RunEvent, response.event)
 
     async def export_run(self, run_id: str) -> AsyncGenerator[RunEvent, None]:
         """Iterates over the complete log with raw tensors, as `import_run` accepts it."""
-        stub = self._connection.streams(HistoryServiceStub)
         request = history.ExportRunRequest(run_id=run_id)
-        async with aclosing(self._transfer(stub.ExportRun, request)) as responses:
-            async for response in responses:
+        async with aclosing(self._transfer(HistoryServiceStub, "ExportRun", request)) as found:
+            async for response in found:
                 yield from_message(RunEvent, response.event)
 
     async def trajectory(
@@ -308,11 +296,10 @@ class AsyncClient(ExperimentCalls):
         request = history.GetTrajectoryRequest(
             run_id=run_id, max_points=max_points, view=enum_number(view)
         )
-        stub = self._connection.streams(HistoryServiceStub)
         snapshots: list[Snapshot] = []
         stages: list[int] = []
         pieces: list[np.ndarray] = []
-        async for response in self._transfer(stub.GetTrajectory, request):
+        async for response in self._transfer(HistoryServiceStub, "GetTrajectory", request):
             snapshots += [from_message(Snapshot, item) for item in response.snapshots]
             stages += [response.stage] * len(response.snapshots)
             if response.HasField("parameters"):
@@ -390,10 +377,10 @@ class AsyncClient(ExperimentCalls):
 
         A checkpoint has no digest here; the server has verified it.
         """
-        stub = self._connection.streams(TrainerServiceStub)
         request = trainer.DownloadArtifactRequest(run_id=run_id, name=name)
         digest, expected = hashlib.sha256(), None
-        async with aclosing(self._transfer(stub.DownloadArtifact, request)) as responses:
+        call = self._transfer(TrainerServiceStub, "DownloadArtifact", request)
+        async with aclosing(call) as responses:
             async for response in responses:
                 if response.HasField("artifact"):
                     expected = response.artifact.sha256

@@ -13,7 +13,6 @@ asyncio implementation; `MentorSession` is its blocking counterpart.
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from mentorgrad.domain.run import Score
@@ -37,12 +36,7 @@ class AsyncMentorSession(SessionBase):
         await self._open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         await self._close(error)
 
     ask = SessionBase._ask
@@ -67,12 +61,7 @@ class MentorSession(SessionBase):
         self._held = held
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close(error)
 
     def _on_loop(self) -> tuple[BackgroundLoop, Self]:

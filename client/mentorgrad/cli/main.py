@@ -76,12 +76,8 @@ class Commands(TyperGroup):
             sys.exit(_usage(error))
         except typer.Abort:
             sys.exit(_fail("aborted", 1))
-        except InvalidInput as error:
-            sys.exit(_fail(one_line(error), 2))
-        except MentorgradError as error:
-            sys.exit(_fail(one_line(error), 1))
-        except OSError as error:
-            sys.exit(_fail(one_line(error), 1))
+        except (MentorgradError, OSError) as error:
+            sys.exit(_fail(one_line(error), 2 if isinstance(error, InvalidInput) else 1))
         sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -163,23 +163,15 @@ class AdvisedPrompt:
         """Reports the current prompt as two candidates: as it is, and written as words."""
         text, toward = self._words.project(here), self._words.toward(self._origin, here)
         soft = self._scored(here)
-        incumbent = self._session.candidate(
-            text,
-            soft.loss,
-            accuracy=soft.accuracy,
-            rows=soft.rows,
-            source=CandidateSource.SNAPSHOT,
-            toward_text=toward,
-        )
+        source = CandidateSource.SNAPSHOT
+        incumbent = self._candidate(text, soft, source=source, toward_text=toward)
         hard = self._scored(self._words.embed(text, here))
-        in_words = self._session.candidate(
-            text,
-            hard.loss,
-            accuracy=hard.accuracy,
-            rows=hard.rows,
-            parents=(incumbent.candidate_id,),
+        return incumbent, self._candidate(text, hard, parents=(incumbent.candidate_id,))
+
+    def _candidate(self, text: str, score: Score, **more: Any) -> Candidate:
+        return self._session.candidate(
+            text, score.loss, accuracy=score.accuracy, rows=score.rows, **more
         )
-        return incumbent, in_words
 
     def _entrants(
         self, answer: Answer, here: Tensor
@@ -202,15 +194,8 @@ class AdvisedPrompt:
                 detail = f"its selection loss is {score.loss}"
                 refused.append(ProposalOutcome(name, ProposalStatus.OUT_OF_BOUNDS, detail=detail))
                 continue
-            self._session.candidate(
-                proposal.text,
-                score.loss,
-                accuracy=score.accuracy,
-                rows=score.rows,
-                source=CandidateSource.PROPOSAL,
-                candidate_id=name,
-                parents=proposal.parents,
-            )
+            source, parents = CandidateSource.PROPOSAL, proposal.parents
+            self._candidate(proposal.text, score, source=source, candidate_id=name, parents=parents)
             entrants.append(_Entrant(name, vectors, score))
         return sorted(entrants, key=lambda entrant: entrant.score.loss), refused
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ from mentorgrad.cli.support.options import (
 )
 from mentorgrad.cli.support.output import Output, moment, note, shorten
 from mentorgrad.cli.support.service_access import open_client, open_experiments
-from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Unsupported
+from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client
@@ -113,7 +113,10 @@ def _run(
     if local and detach:
         raise InvalidInput.field("--detach", "cannot be given with --local")
     if not local:
-        with _or_local(file), open_client(server) as client:
+        instead = (
+            f"start the services with the experiment: mentorgrad experiment run {file} --local"
+        )
+        with open_client(server, instead) as client:
             _conduct(client, out, spec, key, detach, _Shown(as_json, markdown, page), server)
         return
     from mentorgrad.cli.support.local_services import local_services
@@ -136,21 +139,6 @@ def _run(
     except KeyboardInterrupt:
         note("stopped, with all services; run the same command again to continue")
         raise typer.Exit(130) from None
-
-
-@contextlib.contextmanager
-def _or_local(file: Path) -> Iterator[None]:
-    """Suggests --local if no trainer service answers."""
-    try:
-        yield
-    except Unavailable as error:
-        if "no trainer service answers" not in error.message:
-            raise
-        raise Unavailable(
-            f"{error.message.partition(';')[0]}; start one with `mentorgrad serve all`, give "
-            "another address with --server, or start the services with the experiment: "
-            f"mentorgrad experiment run {file} --local"
-        ) from None
 
 
 class _Shown:

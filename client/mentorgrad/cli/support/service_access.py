@@ -41,14 +41,19 @@ class ExperimentQueries(Protocol):
 
 
 @contextlib.contextmanager
-def open_client(server: str) -> Iterator[Client]:
-    """A client of a trainer service; if the service does not answer, the error says what to do."""
+def open_client(server: str, otherwise: str = "read a store with --store") -> Iterator[Client]:
+    """A client of a trainer service; if the service does not answer, the error says what to do.
+
+    Args:
+        server: Address of the service.
+        otherwise: What else to do without a service.
+    """
     from mentorgrad.client import Client
 
     address = check_address("--server", server)
     absent = (
         f"no trainer service answers at {server}; start one with `mentorgrad serve all`, "
-        "give another address with --server, or read a store with --store"
+        f"give another address with --server, or {otherwise}"
     )
     with Client(address, credentials=credentials()) as client, _remedies(address, absent):
         yield client
