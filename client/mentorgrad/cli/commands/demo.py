@@ -12,11 +12,10 @@ import typer
 
 from mentorgrad.cli.support.demo_arms import ARMS, EVALUATIONS, GRADIENT_STEPS, MENTOR, arm_spec
 from mentorgrad.cli.support.extras import require_extras
-from mentorgrad.cli.support.local_services import ANYWHERE, STORE
+from mentorgrad.cli.support.local_services import STORE, local_services
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output, note, number
-from mentorgrad.cli.support.processes import Services, cores, divide_cores
-from mentorgrad.cli.support.service_flags import STORE_VARIABLE
+from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import InternalError
 
 if TYPE_CHECKING:
@@ -74,12 +73,11 @@ def _demo(
     require_extras("the demo", ("trainer", "mentor", "plot"), "demo", *packages)
     begun = time.monotonic()
     out = Output(as_json)
-    directory.mkdir(parents=True, exist_ok=True)
     store = f"sqlite:///{directory / STORE}"
     picture = directory / "loss.png"
     try:
-        with Services() as services:
-            address = _start(services, out, directory, store)
+        threads = divide_cores(cores())[1]
+        with local_services(out, directory, [MENTOR], workers=1, threads=threads) as address:
             arms = _run_arms(address, out, seed, picture, plots)
     except KeyboardInterrupt:
         note(f"stopped the demo and both services; the recorded runs are in {store}")
@@ -90,33 +88,6 @@ def _demo(
     if as_json:
         figures = {arm: outcome.figures() for arm, outcome in arms.items()}
         out.json({"arms": figures, "seconds": round(spent, 3)})
-
-
-def _start(services: Services, out: Output, directory: Path, store: str) -> str:
-    """Starts the mentor and the trainer on free ports; returns the trainer's address."""
-    mentor_threads, worker_threads = divide_cores(cores())
-    out.line("starting the mentor service (SmolLM2-135M in llama.cpp) ...")
-    mentor = services.start(
-        "mentor",
-        ["--listen", ANYWHERE, "--threads", str(mentor_threads)],
-        mentor_threads,
-        directory / "mentor.log",
-    )
-    out.line(f"mentor at {mentor}; starting the trainer service ...")
-    trainer = services.start(
-        "trainer",
-        [
-            *("--listen", ANYWHERE, "--mentor", f"{MENTOR}={mentor}"),
-            *("--threads", str(worker_threads)),
-            # One worker process for all runs imports its libraries once; no standby is needed.
-            *("--no-warm", "--runs-per-worker", str(len(ARMS))),
-        ],
-        worker_threads,
-        directory / "trainer.log",
-        environment={STORE_VARIABLE: store},
-    )
-    out.line(f"trainer at {trainer}")
-    return trainer
 
 
 def _run_arms(

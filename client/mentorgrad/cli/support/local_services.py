@@ -1,4 +1,4 @@
-"""Services started by a command itself, for `mentorgrad experiment run --local`."""
+"""Services started by a command itself, for `mentorgrad experiment run --local` and the demo."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ def local_services(
     mentors: Sequence[str],
     *,
     workers: int | None,
-    model: str | None,
-    data_roots: Sequence[Path],
+    threads: int = 1,
+    model: str | None = None,
+    data_roots: Sequence[Path] = (),
 ) -> Iterator[str]:
     """Runs a trainer, and a mentor if one is needed, until the block exits.
 
@@ -68,6 +69,7 @@ def local_services(
         directory: Folder for the store and the logs; created if it does not exist.
         mentors: Names of the mentors that the arms use; empty: no mentor is started.
         workers: Number of concurrent runs; None: chosen by the cores or the GPU.
+        threads: Threads of each worker.
         model: Model of the mentor; None: the embedded default.
         data_roots: Folders that may contain task files.
 
@@ -87,12 +89,13 @@ def local_services(
         )
     extras = ("trainer", "mentor") if mentors else ("trainer",)
     require_extras("--local", extras, ",".join(extras))
-    threads, share = share_cores(cores(), bool(mentors), memory_gib())
+    mentor_threads, share = share_cores(cores(), bool(mentors), memory_gib())
     if workers is None:
         has_gpu = Path("/proc/driver/nvidia/version").exists()
         workers = _GPU_WORKERS if has_gpu else share
     directory.mkdir(parents=True, exist_ok=True)
-    flags = ["--listen", ANYWHERE, "--threads", "1", "--workers-per-device", str(workers)]
+    flags = ["--listen", ANYWHERE, "--threads", str(threads), "--workers-per-device", str(workers)]
+    # A worker process for many runs imports its libraries once; no standby is needed.
     flags += ["--no-warm", "--runs-per-worker", str(_RUNS_EACH)]
     flags += [part for root in data_roots for part in ("--data-root", str(root))]
     with Services() as services:
@@ -101,15 +104,19 @@ def local_services(
             address = services.start(
                 "mentor",
                 [
-                    *("--listen", ANYWHERE, "--threads", str(threads)),
+                    *("--listen", ANYWHERE, "--threads", str(mentor_threads)),
                     *(("--model", model) if model else ()),
                 ],
-                threads,
+                mentor_threads,
                 directory / "mentor.log",
             )
+            out.line(f"mentor at {address}")
             flags += ["--mentor", f"{name}={address}"]
         out.line(f"starting a trainer service with {counted(workers, 'worker')} ...")
         store = f"sqlite:///{directory / STORE}"
-        yield services.start(
-            "trainer", flags, 1, directory / "trainer.log", environment={STORE_VARIABLE: store}
+        log = directory / "trainer.log"
+        address = services.start(
+            "trainer", flags, threads, log, environment={STORE_VARIABLE: store}
         )
+        out.line(f"trainer at {address}")
+        yield address
