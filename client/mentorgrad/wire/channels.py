@@ -40,25 +40,22 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
 ]
 """Options of every server."""
 
-_RETRIED = [
-    {"service": "mentorgrad.v1.HistoryService", "method": name}
-    for name in ("GetRun", "ListRuns", "ListCandidates", "CompareRuns", "ListArtifacts")
-] + [
-    *(
-        {"service": "mentorgrad.v1.ExperimentService", "method": name}
-        for name in ("GetExperiment", "ListExperiments", "GetReport")
-    ),
-    {"service": "mentorgrad.v1.TrainerService", "method": "GetTrainerInfo"},
-    {"service": "mentorgrad.v1.MentorService", "method": "GetMentorInfo"},
-    # Idempotent by request_id.
-    {"service": "mentorgrad.v1.TrainerService", "method": "CreateRun"},
-    {"service": "mentorgrad.v1.ExperimentService", "method": "CreateExperiment"},
-]
+# Both methods that create something are idempotent by request_id.
+_RETRIED = {
+    "HistoryService": ("GetRun", "ListRuns", "ListCandidates", "CompareRuns", "ListArtifacts"),
+    "ExperimentService": ("GetExperiment", "ListExperiments", "GetReport", "CreateExperiment"),
+    "TrainerService": ("GetTrainerInfo", "CreateRun"),
+    "MentorService": ("GetMentorInfo",),
+}
 
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": _RETRIED,
+            "name": [
+                {"service": f"mentorgrad.v1.{service}", "method": method}
+                for service, methods in _RETRIED.items()
+                for method in methods
+            ],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",

@@ -21,15 +21,16 @@ ANY = (
 
 _STORE = (StatusCode.DATA_LOSS,)
 _A_RUN = (StatusCode.NOT_FOUND, *_STORE)
+_CREATED = (
+    StatusCode.ALREADY_EXISTS,
+    StatusCode.FAILED_PRECONDITION,
+    StatusCode.UNIMPLEMENTED,
+    *_STORE,
+)
 _STEERED = (*_A_RUN, StatusCode.FAILED_PRECONDITION, StatusCode.ABORTED)
 
 SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
-    "/mentorgrad.v1.TrainerService/CreateRun": (
-        StatusCode.ALREADY_EXISTS,
-        StatusCode.FAILED_PRECONDITION,
-        StatusCode.UNIMPLEMENTED,
-        *_STORE,
-    ),
+    "/mentorgrad.v1.TrainerService/CreateRun": _CREATED,
     "/mentorgrad.v1.TrainerService/CancelRun": _STEERED,
     "/mentorgrad.v1.TrainerService/PauseRun": _STEERED,
     "/mentorgrad.v1.TrainerService/ResumeRun": _STEERED,
@@ -45,12 +46,7 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.HistoryService/CompareRuns": _A_RUN,
     "/mentorgrad.v1.HistoryService/ListArtifacts": _A_RUN,
     "/mentorgrad.v1.HistoryService/ExportRun": _A_RUN,
-    "/mentorgrad.v1.ExperimentService/CreateExperiment": (
-        StatusCode.ALREADY_EXISTS,
-        StatusCode.FAILED_PRECONDITION,
-        StatusCode.UNIMPLEMENTED,
-        *_STORE,
-    ),
+    "/mentorgrad.v1.ExperimentService/CreateExperiment": _CREATED,
     "/mentorgrad.v1.ExperimentService/GetExperiment": _A_RUN,
     "/mentorgrad.v1.ExperimentService/ListExperiments": _STORE,
     "/mentorgrad.v1.ExperimentService/CancelExperiment": _STEERED,

