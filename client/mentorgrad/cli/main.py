@@ -140,16 +140,16 @@ def _root(
     pass
 
 
-demo.register(app)
-run.register(app)
+app.add_typer(demo.app)
+app.add_typer(run.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(serve.app, name="serve")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")
-doctor.register(app)
-health.register(app)
+app.add_typer(doctor.app)
+app.add_typer(health.app)
 auth_options.add_options(app)
 
 

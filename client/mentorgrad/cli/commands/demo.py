@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mentorgrad.domain.run import Run, RunResult
 
 
+app = typer.Typer()
+
+
 @dataclass(frozen=True)
 class ArmOutcome:
     """Result of one arm."""
@@ -54,6 +57,7 @@ class ArmOutcome:
         }
 
 
+@app.command("demo", epilog="Example: mentorgrad demo --seed 1 --directory /tmp/demo")
 def _demo(
     directory: Annotated[
         Path, typer.Option("--directory", help="Folder for the store, the plot and the logs.")
@@ -182,8 +186,3 @@ def _look_further(out: Output, arms: dict[str, ArmOutcome], store: str, picture:
         ("serve", "trainer", "--store", store),
     ):
         out.line(f"  mentorgrad {shlex.join(words)}")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("demo", epilog="Example: mentorgrad demo --seed 1 --directory /tmp/demo")(_demo)

@@ -28,6 +28,8 @@ from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import MentorgradError
 from mentorgrad.installed import installed_version
 
+app = typer.Typer()
+
 _REQUIRED = ("grpcio", "grpcio-status", "protobuf", "googleapis-common-protos", "numpy", "rich")
 
 _DEVICES = """
@@ -65,6 +67,7 @@ def _finding(name: str, detail: str, remedy: str = "") -> Finding:
     return Finding(name, Status.WARNING if remedy else Status.OK, detail, remedy)
 
 
+@app.command("doctor", epilog="Example: mentorgrad doctor --server 10.0.0.5:50551")
 def _doctor(
     server: ServerOption = DEFAULT_SERVER,
     mentor: MentorOption = DEFAULT_MENTOR,
@@ -224,8 +227,3 @@ def _mentor(server: str) -> Finding:
     except MentorgradError as error:
         return _finding(name, one_line(error), "start one with: mentorgrad serve mentor")
     return _finding(name, f"version {info.version}, {info.model} by {info.backend}")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("doctor", epilog="Example: mentorgrad doctor --server 10.0.0.5:50551")(_doctor)

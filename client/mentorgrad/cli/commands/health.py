@@ -12,10 +12,13 @@ from mentorgrad.cli.support.flag_text import check_address
 from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption
 from mentorgrad.cli.support.output import Output
 
+app = typer.Typer()
+
 _TIMEOUT = 5.0
 """Timeout, seconds; shorter than the usual timeout of a container's health check."""
 
 
+@app.command("health", epilog="Example: mentorgrad health --server localhost:50552")
 def _health(server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False) -> None:
     """Print the health status of a trainer or mentor service.
 
@@ -41,8 +44,3 @@ async def _ask(server: str) -> str:
     finally:
         await connection.close()
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("health", epilog="Example: mentorgrad health --server localhost:50552")(_health)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mentorgrad.domain.run import Candidate, Run, Usage
 
 
+app = typer.Typer()
+
+
+@app.command("list", epilog="Example: mentorgrad runs list --state running --limit 10")
 def _list(
     state: Annotated[
         list[str] | None,
@@ -110,6 +114,7 @@ _COMPARED: dict[str, Callable[[Run], str]] = {
 }
 
 
+@app.command("show", epilog="Example: mentorgrad runs show RUN --store sqlite:///runs.sqlite")
 def _show(
     run_id: RunArgument,
     candidates: Annotated[
@@ -232,6 +237,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+@app.command("compare", epilog="Example: mentorgrad runs compare RUN1 RUN2 --json")
 def _compare(
     run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run IDs.")],
     server: ServerOption = DEFAULT_SERVER,
@@ -255,12 +261,3 @@ def _compare(
     rows = [(name, *map(text, found.runs)) for name, text in _COMPARED.items()]
     rows += [(item.field, *item.values) for item in found.differences]
     out.table(("", *(run.run_id for run in found.runs)), rows)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("list", epilog="Example: mentorgrad runs list --state running --limit 10")(_list)
-    app.command("show", epilog="Example: mentorgrad runs show RUN --store sqlite:///runs.sqlite")(
-        _show
-    )
-    app.command("compare", epilog="Example: mentorgrad runs compare RUN1 RUN2 --json")(_compare)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mentorgrad.domain.run import Run
 
 
+app = typer.Typer()
+
+
+@app.command("watch", epilog="Example: mentorgrad runs watch RUN --after-seq 120")
 def _watch(
     run_id: RunArgument,
     after_seq: Annotated[
@@ -41,6 +45,7 @@ def _told(out: Output, run: Run, what: str) -> None:
     out.result(run, f"{run.run_id} {what}; current state: {run.state}")
 
 
+@app.command("cancel", epilog="Example: mentorgrad runs cancel RUN")
 def _cancel(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
@@ -49,6 +54,7 @@ def _cancel(
         _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")
 
 
+@app.command("pause", epilog="Example: mentorgrad runs pause RUN")
 def _pause(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
@@ -58,6 +64,7 @@ def _pause(
     note(f"continue it with: mentorgrad runs resume {run_id}{suffix(server)}")
 
 
+@app.command("resume", epilog="Example: mentorgrad runs resume RUN")
 def _resume(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
@@ -66,6 +73,7 @@ def _resume(
         _told(Output(as_json), client.resume_run(run_id), "will be resumed")
 
 
+@app.command("delete", epilog="Example: mentorgrad runs delete RUN --yes")
 def _delete(
     run_id: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
@@ -78,12 +86,3 @@ def _delete(
     with open_client(server) as client:
         client.delete_run(run_id)
     Output(as_json).result({"deleted": run_id}, f"{run_id} deleted")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("watch", epilog="Example: mentorgrad runs watch RUN --after-seq 120")(_watch)
-    app.command("cancel", epilog="Example: mentorgrad runs cancel RUN")(_cancel)
-    app.command("pause", epilog="Example: mentorgrad runs pause RUN")(_pause)
-    app.command("resume", epilog="Example: mentorgrad runs resume RUN")(_resume)
-    app.command("delete", epilog="Example: mentorgrad runs delete RUN --yes")(_delete)

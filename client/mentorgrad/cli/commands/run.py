@@ -15,6 +15,8 @@ from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.schema import FieldKind, FieldType, field_types, snake_case
 
+app = typer.Typer()
+
 _DEFAULTS = (
     "Without options: tunes a soft prompt for the built-in task tickets, without a mentor. Ctrl-C "
     "stops watching, never the run."
@@ -87,6 +89,11 @@ def _option(name: str, path: str, text: str) -> Any:
     return annotated[plain | None, option]
 
 
+@app.command(
+    "run",
+    help=f"Create a run and watch it. {_DEFAULTS}",
+    epilog="Example: mentorgrad run --task tickets --mentor random_tokens --seed 1",
+)
 def _run(
     spec: Annotated[
         Path | None,
@@ -155,12 +162,3 @@ def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) 
         out.line(f"show the result: mentorgrad runs show {run_id}{suffix(server)}")
     if state is RunState.FAILED:
         raise typer.Exit(1)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command(
-        "run",
-        help=f"Create a run and watch it. {_DEFAULTS}",
-        epilog="Example: mentorgrad run --task tickets --mentor random_tokens --seed 1",
-    )(_run)

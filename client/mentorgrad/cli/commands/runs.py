@@ -11,6 +11,6 @@ app = typer.Typer(
     no_args_is_help=True,
     epilog="Example: mentorgrad runs list --store sqlite:///runs.sqlite",
 )
-inspection.register(app)
-lifecycle.register(app)
-transfer.register(app)
+app.add_typer(inspection.app)
+app.add_typer(lifecycle.app)
+app.add_typer(transfer.app)

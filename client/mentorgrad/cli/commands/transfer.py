@@ -25,11 +25,14 @@ from mentorgrad.files import replacing
 if TYPE_CHECKING:
     from mentorgrad.domain.event import RunEvent
 
+app = typer.Typer()
+
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Output file.")
 ]
 
 
+@app.command("export", epilog="Example: mentorgrad runs export RUN -o run.jsonl")
 def _export(
     run_id: RunArgument,
     output: OutputOption = None,
@@ -66,6 +69,7 @@ def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
         yield json.dumps(to_dict(event), ensure_ascii=False)
 
 
+@app.command("import", epilog="Example: mentorgrad runs import run.jsonl")
 def _import(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="JSON lines file written by an export.")
@@ -113,6 +117,7 @@ def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
         raise InvalidInput(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
 
 
+@app.command("download", epilog="Example: mentorgrad runs download RUN prompt.safetensors")
 def _download(
     run_id: RunArgument,
     name: Annotated[str, typer.Argument(help="Name of the file.")] = "prompt.safetensors",
@@ -157,6 +162,7 @@ def _download_all(run_id: str, folder: Path, server: str, store: str, out: Outpu
     out.result(facts, f"{', '.join(names) or 'nothing'} written to {folder}")
 
 
+@app.command("plot", epilog="Example: mentorgrad runs plot RUN1 RUN2 -o loss.png")
 def _plot(
     run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run IDs.")],
     kind: Annotated[
@@ -186,13 +192,3 @@ def _plot(
         else:
             plots.parameter_path(reader.trajectory(run_ids[0]), target)
     Output(as_json).result({"file": str(target), "runs": run_ids}, f"plot written to {target}")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("export", epilog="Example: mentorgrad runs export RUN -o run.jsonl")(_export)
-    app.command("import", epilog="Example: mentorgrad runs import run.jsonl")(_import)
-    app.command("download", epilog="Example: mentorgrad runs download RUN prompt.safetensors")(
-        _download
-    )
-    app.command("plot", epilog="Example: mentorgrad runs plot RUN1 RUN2 -o loss.png")(_plot)
