@@ -97,16 +97,11 @@ def from_rpc_error(error: grpc.RpcError) -> MentorgradError:
     except (ValueError, AttributeError, NotImplementedError):
         status = None
     for detail in status.details if status is not None else ():
-        info, bad, retry = (
-            error_details_pb2.ErrorInfo(),
-            error_details_pb2.BadRequest(),
-            error_details_pb2.RetryInfo(),
-        )
-        if detail.Unpack(info):
+        if detail.Unpack(info := error_details_pb2.ErrorInfo()):
             reason, metadata = info.reason, dict(info.metadata)
-        elif detail.Unpack(bad):
+        elif detail.Unpack(bad := error_details_pb2.BadRequest()):
             violations = [Violation(v.field, v.description) for v in bad.field_violations]
-        elif detail.Unpack(retry):
+        elif detail.Unpack(retry := error_details_pb2.RetryInfo()):
             retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
     if issubclass(cls, errors.InvalidInput):
         return cls(message, violations=violations, reason=reason, metadata=metadata)
