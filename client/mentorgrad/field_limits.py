@@ -43,22 +43,9 @@ def check(value: T, path: str = "") -> T:
     Raises:
         InvalidInput: A limit is violated; carries the first `MAX_VIOLATIONS` violations.
     """
-    if found := _wrong(value):
+    if found := violations(value):
         raise InvalidInput(violations=within(path, found[:MAX_VIOLATIONS]))
     return value
-
-
-def violations(value: Any, path: str = "") -> list[Violation]:
-    """Returns all violations in nested dataclasses, with full paths.
-
-    Args:
-        value: The outermost dataclass.
-        path: Its own path.
-
-    Returns:
-        The violations; at most about `MAX_VIOLATIONS` per list.
-    """
-    return within(path, _wrong(value))
 
 
 def within(path: str, found: Iterable[Violation]) -> list[Violation]:
@@ -75,7 +62,11 @@ def within(path: str, found: Iterable[Violation]) -> list[Violation]:
     return [Violation(whole(one.field), one.description) for one in found]
 
 
-def _wrong(value: Any) -> Sequence[Violation]:
+def violations(value: Any) -> Sequence[Violation]:
+    """Returns all violations in nested dataclasses, with paths relative to the outermost.
+
+    At most about `MAX_VIOLATIONS` per list.
+    """
     found: list[Violation] = []
     for name, test in _tests(type(value)):
         member = getattr(value, name)
@@ -120,7 +111,7 @@ def _field_test(kind: FieldType, bounds: Bounds) -> _Test:
 def _item_test(kind: FieldType, bounds: Bounds) -> _Test:
     """The test of a single value."""
     if kind.kind is FieldKind.MESSAGE:
-        return _wrong
+        return violations
     if kind.kind is FieldKind.UNION:
         return _union_test
     if kind.kind is FieldKind.DURATION:
@@ -130,7 +121,7 @@ def _item_test(kind: FieldType, bounds: Bounds) -> _Test:
 
 
 def _union_test(member: Any) -> Sequence[Violation]:
-    found = _wrong(member)
+    found = violations(member)
     return within(snake_case(type(member).__name__), found) if found else found
 
 

@@ -40,13 +40,13 @@ from mentorgrad.domain.spec import (
     RunSpec,
     Task,
 )
-from mentorgrad.field_limits import check, violations
+from mentorgrad.field_limits import check, violations, within
 from mentorgrad.schema import bounded
 from mentorgrad.serialization import from_dict, to_dict
 
 
 def paths(spec: RunSpec) -> list[str]:
-    return [violation.field for violation in violations(spec, "spec")]
+    return [violation.field for violation in within("spec", violations(spec))]
 
 
 def test_the_default_spec_is_valid() -> None:
