@@ -55,6 +55,14 @@ _FIELDS = {
         "budget.evaluations",
         "Maximum number of evaluations on the selection split. Default: no limit.",
     ),
+    "forward_rows": (
+        "budget.forward_rows",
+        "Maximum number of forward rows: rows through the tuned model. Default: no limit.",
+    ),
+    "criterion": (
+        "criterion",
+        "What ranks candidates on the selection split: loss, accuracy, macro_f1 or matthews.",
+    ),
     "seed": ("seed", "Random seed."),
     "name": ("name", "Display name of the run."),
     "label": ("labels", "Label to attach (repeatable)."),
