@@ -7,7 +7,6 @@ which are ordinary runs with the labels in `LABELS`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Protocol
 
 from mentorgrad.domain.experiment import (
@@ -153,9 +152,3 @@ def cursor(page_size: int, token: str) -> paging.Cursor:
     invariants.check_page_size(page_size)
     query = page_tokens.digest("experiments")
     return paging.Cursor(page_size, True, page_tokens.decode(token, query, (int, str)), query)
-
-
-def position(experiment: Experiment) -> paging.Position:
-    """Sort key of an experiment in the listing; its id makes the key unique."""
-    created = experiment.created_at or datetime.min.replace(tzinfo=UTC)
-    return paging.micros(created), experiment.experiment_id

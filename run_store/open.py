@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mentorgrad.errors import InvalidInput
-from run_store.memory_store import MemoryRunStore
 from run_store.protocols import RunStore
 from run_store.sql_store import SqlRunStore
+from run_store.temporary_store import TemporaryRunStore
 
 _SCHEMES = ("sqlite:///", "postgresql://")
 
@@ -22,7 +22,7 @@ def open_store(url: str) -> RunStore:
         Unavailable: The database is not available.
     """
     if url == "memory:":
-        return MemoryRunStore()
+        return TemporaryRunStore()
     if not url.startswith(_SCHEMES):
         raise InvalidInput.field(
             "store", "must be sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory:"

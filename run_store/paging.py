@@ -1,4 +1,4 @@
-"""Keyset pagination: sort keys as comparable tuples, the same in every store."""
+"""Keyset pagination: sort keys as comparable tuples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy as np
 from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.domain.run import Candidate, Run
 from mentorgrad.serialization import to_dict
-from mentorgrad.wire import codec
 from run_store import invariants, page_tokens
 
 T = TypeVar("T")
@@ -94,17 +92,6 @@ class Cursor:
             page.append(entry)
             place = position
         return page, ""
-
-    def page_of(self, found: Iterable[tuple[Position, T]]) -> tuple[list[T], str]:
-        """As `take`, of all entries of a store in memory, in any order."""
-        after = self.after
-        there = [
-            item
-            for item in found
-            if after is None or (item[0] < after if self.descending else item[0] > after)
-        ]
-        there.sort(key=itemgetter(0), reverse=self.descending)
-        return self.take((place, len(codec.encode(entry)), entry) for place, entry in there)
 
 
 def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:

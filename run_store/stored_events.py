@@ -27,12 +27,6 @@ class StoredEvent:
     parameters: np.ndarray | None = None
     """Raw parameters of a segment; present only in the FULL view."""
 
-    @classmethod
-    def encoded(cls, event: RunEvent) -> StoredEvent:
-        """Encodes an event."""
-        parameters = event.payload.parameters if isinstance(event.payload, Segment) else None
-        return cls(event.seq, event.kind, codec.encode_event(event.summary()), parameters)
-
     @property
     def size(self) -> int:
         """Bytes of the event."""

@@ -21,7 +21,7 @@ from mentorgrad.domain.spec import (
     Stages,
 )
 from mentorgrad.wire.advise_stream import Patience
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.running.execution import Parts, execute
@@ -44,7 +44,7 @@ class RunHarness:
     """One run by the worker's own parts; what its mentor does can be listened to."""
 
     def __init__(self, address: str, spec: RunSpec) -> None:
-        self.store = MemoryRunStore()
+        self.store = TemporaryRunStore()
         self.run_id = self.store.create(Created(spec=spec))[0].run_id
         self.stopper = StopRequest()
         self.asked = threading.Event()

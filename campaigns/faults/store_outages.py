@@ -32,8 +32,8 @@ import torch
 from campaigns.faults.proxy import Proxy
 from campaigns.faults.store_run import Run, behind, limit_pages
 from mentorgrad.domain.run import RunState
-from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
+from run_store.temporary_store import TemporaryRunStore
 from service_common import logs
 from trainer_service.running.recorder import Recorder
 
@@ -182,7 +182,7 @@ def main() -> None:
     times = parser.parse_args().times
     logs.configure("error")
     torch.set_num_threads(1)
-    undisturbed = Run(MemoryRunStore())
+    undisturbed = Run(TemporaryRunStore())
     undisturbed.go()
     whole = Counter(map(repr, undisturbed.left()[0]))
     with tempfile.TemporaryDirectory(prefix="pg") as folder:

@@ -38,9 +38,8 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.errors import NotFound
-from run_store.memory_store import MemoryRunStore
-from run_store.open import open_store
 from run_store.protocols import RunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support import tiny_models
 from tests.support.effective_log import effective
 from tests.support.numerics import DEVICES
@@ -68,15 +67,9 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=["memory", "sqlite"])
-def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunStore]:
-    if request.param == "memory":
-        opened: RunStore = MemoryRunStore()
-    else:
-        folder = tmp_path_factory.mktemp("resume")
-        opened = open_store(f"sqlite:///{folder}/runs.sqlite")
+@pytest.fixture(scope="module")
+def store() -> Iterator[RunStore]:
+    opened = TemporaryRunStore()
     yield opened
     opened.close()
 
@@ -118,7 +111,7 @@ def go(store: RunStore, run_id: str, control: StopsAt, how: Parts | None = None)
 def whole() -> tuple[list[Any], bytes, int]:
     """An uninterrupted run: its log, its artifact, and how often it asked whether to stop."""
     torch.set_num_threads(1)
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     run_id, control = create(store), StopsAt()
     assert go(store, run_id, control) is RunState.SUCCEEDED
     return effective(store, run_id), store.read_artifact(run_id, ARTIFACT), control.asked
@@ -161,7 +154,7 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device)
     tiny_models.make(tmp_path / "tiny")
     roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
     how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     whole_id = create(store, WORDS)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
     log = effective(store, whole_id)
@@ -206,7 +199,7 @@ def test_a_prompt_with_a_classifier_goes_on_exactly_too(
             selection_rows=4,
         ),
     )
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     whole_id, control = create(store, spec), StopsAt()
     assert go(store, whole_id, control, how) is RunState.SUCCEEDED
     log = effective(store, whole_id)
@@ -321,7 +314,7 @@ def test_a_lost_mentor_stays_lost_over_a_resume(n: int) -> None:
     how = dataclasses.replace(parts(), mentor=lambda _, objective: AbsentMentor(objective.language))
     logs = []
     for stops in ([], [n]):
-        store = MemoryRunStore()
+        store = TemporaryRunStore()
         run_id = create(store, spec)
         for stop in stops:
             assert go(store, run_id, StopsAt(stop), how) is RunState.PAUSED
@@ -374,7 +367,7 @@ def test_only_the_last_two_checkpoints_are_kept(store: RunStore) -> None:
 
 
 def test_cancel_leaves_no_checkpoint_and_no_result() -> None:
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     run_id = create(store)
     assert go(store, run_id, StopsAt(5, StopKind.CANCEL)) is RunState.CANCELLED
     run = store.get_run(run_id)

@@ -12,7 +12,7 @@ import torch
 from mentorgrad.domain.advice import ProposalRequest
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Budget, Function, MentorChoice, MentorMode, Stages
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from tests.contract.test_resume_overlapped import AfterSteps
 from tests.support.hinted import HintReader, hinted_points
@@ -56,7 +56,7 @@ def how(mentor: HintReader, lag: int = 5) -> Parts:
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("kind", [StopKind.PAUSE, StopKind.LOST])
 def test_stopped_anywhere_it_goes_on_exactly(name: str, kind: StopKind) -> None:
-    store, spec, reader = MemoryRunStore(), SPECS[name], HintReader()
+    store, spec, reader = TemporaryRunStore(), SPECS[name], HintReader()
     whole, control = create(store, spec), StopsAt()
     assert go(store, whole, control, how(reader)) is RunState.SUCCEEDED
     log = effective(store, whole)
@@ -77,7 +77,7 @@ def test_stopped_anywhere_it_goes_on_exactly(name: str, kind: StopKind) -> None:
 @pytest.mark.parametrize("name", ["blocking", "overlapped"])
 def test_what_was_paid_stays_paid_when_the_mentor_wants_no_more_hints(name: str) -> None:
     """The log of the first attempt counts, not what the mentor says by now."""
-    store, spec = MemoryRunStore(), SPECS[name]
+    store, spec = TemporaryRunStore(), SPECS[name]
     run_id = create(store, spec)
     # Dead in the first race: the answer is in the log, and no checkpoint knows of it.
     assert go(store, run_id, StopsAt(25, StopKind.LOST), how(HintReader())) is RunState.RUNNING

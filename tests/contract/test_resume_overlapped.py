@@ -14,8 +14,8 @@ from mentorgrad.domain.event import EventKind, ProposalsReceived
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, MentorMode
-from run_store.memory_store import MemoryRunStore
 from run_store.protocols import RunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from trainer_service.mentors.controls import RandomTokens
 from trainer_service.objectives.torch_free import ARTIFACT
@@ -64,7 +64,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def store() -> Iterator[RunStore]:
-    opened = MemoryRunStore()
+    opened = TemporaryRunStore()
     yield opened
     opened.close()
 
@@ -73,7 +73,7 @@ def store() -> Iterator[RunStore]:
 def whole() -> tuple[list[Any], bytes, list[ProposalRequest]]:
     """An uninterrupted run: its log, its artifact, and what it asked."""
     torch.set_num_threads(1)
-    store, asked = MemoryRunStore(), list[ProposalRequest]()
+    store, asked = TemporaryRunStore(), list[ProposalRequest]()
     run_id = create(store, OVERLAPPED)
     assert go(store, run_id, StopsAt(), how(asked)) is RunState.SUCCEEDED
     return effective(store, run_id), store.read_artifact(run_id, ARTIFACT), asked

@@ -98,14 +98,14 @@ def over_grpc(tmp_path: Path) -> Iterator[World]:
     store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "grpc"])
+@pytest.fixture(params=["sqlite", "postgres", "grpc"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "grpc":
         yield request.getfixturevalue("over_grpc")
         return
-    urls = {"memory": lambda: "memory:", "sqlite": lambda: f"sqlite:///{tmp_path}/runs.db"}
-    urls["postgres"] = lambda: request.getfixturevalue("postgres_url")
-    store = open_store(urls[request.param]())
+    on_postgres = request.param == "postgres"
+    sqlite = f"sqlite:///{tmp_path}/runs.db"
+    store = open_store(request.getfixturevalue("postgres_url") if on_postgres else sqlite)
     yield World(store, store)
     store.close()
 

@@ -21,8 +21,8 @@ from campaigns.faults.store_run import Run, behind, limit_pages
 from mentorgrad.domain.run import RunState
 from mentorgrad.errors import Unavailable
 from run_store import dialects
-from run_store.memory_store import MemoryRunStore
 from run_store.open import open_store
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.trainer_process import eventually
 from trainer_service.running import recorder, stop_control
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
@@ -42,7 +42,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def undisturbed() -> tuple[list[Any], bytes]:
     torch.set_num_threads(1)
-    run = Run(MemoryRunStore())
+    run = Run(TemporaryRunStore())
     assert run.go() is RunState.SUCCEEDED
     return run.left()
 

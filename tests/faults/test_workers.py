@@ -29,7 +29,7 @@ from mentorgrad.domain.spec import (
     Stages,
     Task,
 )
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service.composition import run_parts
@@ -62,7 +62,7 @@ ENDLESS = dataclasses.replace(SPEC, stages=Stages(count=2, steps=1_000_000), bud
 def undisturbed() -> bytes:
     """The artifact of the same run in one piece."""
     torch.set_num_threads(1)
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     run, _ = store.create(Created(spec=SPEC))
     lease = store.claim(run.run_id, "test", timedelta(hours=1))
     parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))

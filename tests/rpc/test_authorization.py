@@ -41,7 +41,7 @@ from mentorgrad.wire.advise_stream import AdviseStream
 from mentorgrad.wire.channels import stream_channel, unary_channel
 from mentorgrad.wire.connection import Connection
 from mentorgrad.wire.error_mapping import from_rpc_error
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from service_common import tokens
 from service_common.security import Security
 from service_common.token_file import TokenFile
@@ -70,7 +70,7 @@ class Guarded:
     file: Path
     proofs: dict[str, Credentials]
     ids: dict[str, str]
-    store: MemoryRunStore
+    store: TemporaryRunStore
     finished: str
     running: str
 
@@ -95,7 +95,7 @@ def made_tokens(file: Path) -> tuple[dict[str, Credentials], dict[str, str]]:
 async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     file = tmp_path / "tokens.json"
     proofs, ids = made_tokens(file)
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     finished, running = finished_run(store), queue_run(store)
     Worker(store, running)
     async with served(store, security=Security(tokens=TokenFile(file))) as (server, address):
@@ -139,7 +139,7 @@ async def creates(guarded: Guarded, name: str) -> None:
 
 async def imports(guarded: Guarded, name: str) -> None:
     """A client stream, which needs threads of its own to hear why it was refused."""
-    other = MemoryRunStore()
+    other = TemporaryRunStore()
     events = list(other.events(finished_run(other)))
     other.close()
     async with guarded.client(name) as client:

@@ -15,7 +15,7 @@ from mentorgrad.cli.main import app
 from mentorgrad.client import BackgroundLoop
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Function
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.quick_runs import end_runs
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
@@ -36,14 +36,14 @@ class CommandLine:
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryRunStore]:
-    opened = MemoryRunStore()
+def store() -> Iterator[TemporaryRunStore]:
+    opened = TemporaryRunStore()
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def command(store: MemoryRunStore) -> Iterator[CommandLine]:
+def command(store: TemporaryRunStore) -> Iterator[CommandLine]:
     """Servers live on the clients' own loop: grpc's asyncio has one poller a process."""
     loop = BackgroundLoop.acquire()
     context = served(store)
@@ -54,7 +54,7 @@ def command(store: MemoryRunStore) -> Iterator[CommandLine]:
 
 
 def test_run_detached_creates_what_was_asked_for(
-    command: CommandLine, store: MemoryRunStore
+    command: CommandLine, store: TemporaryRunStore
 ) -> None:
     made = command.json(
         *("run", "--detach", "--function", "levy", "--dimensions", "3", "--seed", "4"),
@@ -80,7 +80,7 @@ def test_what_the_server_refuses_is_one_line(command: CommandLine) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_run_watches_to_the_end(command: CommandLine, store: MemoryRunStore) -> None:
+def test_run_watches_to_the_end(command: CommandLine, store: TemporaryRunStore) -> None:
     def work() -> None:
         while not (queued := store.list_runs().runs):
             pass
@@ -99,7 +99,7 @@ def test_run_watches_to_the_end(command: CommandLine, store: MemoryRunStore) -> 
     assert f"mentorgrad runs show {run_id} --server {command.address}" in result.stdout
 
 
-def test_watch_as_json_is_one_event_a_line(command: CommandLine, store: MemoryRunStore) -> None:
+def test_watch_as_json_is_one_event_a_line(command: CommandLine, store: TemporaryRunStore) -> None:
     run_id = finished_run(store)
     result = command("runs", "watch", run_id, "--json", "--after-seq", "2")
     events = [json.loads(line) for line in result.stdout.splitlines()]
@@ -109,7 +109,7 @@ def test_watch_as_json_is_one_event_a_line(command: CommandLine, store: MemoryRu
 
 
 def test_watching_a_run_that_fails_leaves_with_1(
-    command: CommandLine, store: MemoryRunStore
+    command: CommandLine, store: TemporaryRunStore
 ) -> None:
     run_id = queue_run(store)
     store.transition(run_id, RunState.FAILED, "no such model")
@@ -118,7 +118,7 @@ def test_watching_a_run_that_fails_leaves_with_1(
     assert "state: failed (no such model)" in result.stdout
 
 
-def test_steering(command: CommandLine, store: MemoryRunStore) -> None:
+def test_steering(command: CommandLine, store: TemporaryRunStore) -> None:
     run_id = queue_run(store)
     assert command.json("runs", "pause", run_id)["state"] == "paused"
     assert command.json("runs", "resume", run_id)["state"] == "queued"
@@ -132,7 +132,7 @@ def test_steering(command: CommandLine, store: MemoryRunStore) -> None:
     assert run_id in gone.stderr
 
 
-def test_reading(command: CommandLine, store: MemoryRunStore) -> None:
+def test_reading(command: CommandLine, store: TemporaryRunStore) -> None:
     run_id, other = finished_run(store), queue_run(store)
     listed = command.json("runs", "list", "--state", "succeeded")
     assert [run["run_id"] for run in listed["runs"]] == [run_id]
@@ -143,7 +143,7 @@ def test_reading(command: CommandLine, store: MemoryRunStore) -> None:
     assert "state\tsucceeded\tqueued" in compared.stdout
 
 
-def test_files(command: CommandLine, store: MemoryRunStore, tmp_path: Path) -> None:
+def test_files(command: CommandLine, store: TemporaryRunStore, tmp_path: Path) -> None:
     run_id = finished_run(store)
     before = list(store.events(run_id))
     prompt, log = tmp_path / "p.safetensors", tmp_path / "run.jsonl"
@@ -183,7 +183,7 @@ def experiment(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def workers(store: MemoryRunStore) -> Iterator[None]:
+def workers(store: TemporaryRunStore) -> Iterator[None]:
     """End what is queued, until the test ends."""
     over = threading.Event()
 
@@ -200,7 +200,7 @@ def workers(store: MemoryRunStore) -> Iterator[None]:
 
 @pytest.mark.usefixtures("workers")
 def test_an_experiment_is_run_and_reported_and_run_again_is_the_same(
-    command: CommandLine, experiment: str, store: MemoryRunStore, tmp_path: Path
+    command: CommandLine, experiment: str, store: TemporaryRunStore, tmp_path: Path
 ) -> None:
     page = tmp_path / "report.html"
     result = command("experiment", "run", experiment, "--html", str(page))
@@ -244,7 +244,7 @@ def test_an_experiment_is_begun_and_cancelled(command: CommandLine, experiment: 
 
 
 def test_ctrl_c_stops_the_watching_and_never_the_experiment(
-    command: CommandLine, experiment: str, monkeypatch: pytest.MonkeyPatch, store: MemoryRunStore
+    command: CommandLine, experiment: str, monkeypatch: pytest.MonkeyPatch, store: TemporaryRunStore
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

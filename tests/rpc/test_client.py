@@ -33,19 +33,19 @@ from mentorgrad.domain.run import DesiredState, RunState, Snapshot
 from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
 from mentorgrad.wire.connection import StreamLost
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryRunStore]:
-    opened = MemoryRunStore()
+def store() -> Iterator[TemporaryRunStore]:
+    opened = TemporaryRunStore()
     yield opened
     opened.close()
 
 
 @pytest.fixture
-async def client(store: MemoryRunStore) -> AsyncIterator[AsyncClient]:
+async def client(store: TemporaryRunStore) -> AsyncIterator[AsyncClient]:
     async with served(store) as (_, address), AsyncClient(address, resume_for=10) as opened:
         yield opened
 
@@ -84,7 +84,7 @@ async def test_a_wrong_spec_names_its_fields(client: AsyncClient) -> None:
     assert there.value.reason == "UNKNOWN_MENTOR"
 
 
-async def test_steering(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_steering(client: AsyncClient, store: TemporaryRunStore) -> None:
     run_id = (await client.create_run(RunSpec())).run.run_id
     assert (await client.pause_run(run_id)).state is RunState.PAUSED
     assert (await client.resume_run(run_id)).state is RunState.QUEUED
@@ -111,7 +111,9 @@ async def test_trainer_info(client: AsyncClient) -> None:
 # -- watching ---------------------------------------------------------------------------------
 
 
-async def test_watch_follows_a_run_to_its_end(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_watch_follows_a_run_to_its_end(
+    client: AsyncClient, store: TemporaryRunStore
+) -> None:
     run_id = queue_run(store)
     seen: list[RunEvent] = []
 
@@ -131,7 +133,7 @@ async def test_watch_follows_a_run_to_its_end(client: AsyncClient, store: Memory
 
 
 async def test_watch_of_a_finished_run_with_a_filter_ends(
-    client: AsyncClient, store: MemoryRunStore
+    client: AsyncClient, store: TemporaryRunStore
 ) -> None:
     run_id = finished_run(store)
     kinds = [EventKind.SEGMENT]
@@ -143,7 +145,7 @@ async def test_watch_of_a_finished_run_with_a_filter_ends(
 
 
 async def test_a_watch_resumes_after_lost_connections_with_every_event_once(
-    store: MemoryRunStore,
+    store: TemporaryRunStore,
 ) -> None:
     run_id = queue_run(store)
     seen: list[int] = []
@@ -174,7 +176,7 @@ async def test_a_watch_resumes_after_lost_connections_with_every_event_once(
     assert seen == list(range(1, worker.last + 1))
 
 
-async def test_a_watch_gives_up_and_names_the_last_event(store: MemoryRunStore) -> None:
+async def test_a_watch_gives_up_and_names_the_last_event(store: TemporaryRunStore) -> None:
     run_id = queue_run(store)
     async with served(store) as (_, address):
         client = AsyncClient(address, resume_for=0.3)
@@ -187,7 +189,7 @@ async def test_a_watch_gives_up_and_names_the_last_event(store: MemoryRunStore) 
 
 
 async def test_an_idle_watch_outlives_its_streams_and_its_patience(
-    client: AsyncClient, store: MemoryRunStore, monkeypatch: pytest.MonkeyPatch
+    client: AsyncClient, store: TemporaryRunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream's own deadline on a healthy connection is no loss, however silent the run is."""
     monkeypatch.setattr(async_client, "_FOLLOW_SECONDS", 0.2)
@@ -208,7 +210,9 @@ async def test_an_idle_watch_outlives_its_streams_and_its_patience(
     assert seen == list(range(1, worker.last + 1))
 
 
-async def test_a_silence_longer_than_its_patience_does_not_spend_it(store: MemoryRunStore) -> None:
+async def test_a_silence_longer_than_its_patience_does_not_spend_it(
+    store: TemporaryRunStore,
+) -> None:
     """Patience counts from the loss of the connection, not from the last event."""
     run_id = queue_run(store)
     async with served(store) as (_, address):
@@ -229,7 +233,7 @@ async def test_a_silence_longer_than_its_patience_does_not_spend_it(store: Memor
 
 
 async def test_a_stream_that_dies_at_once_again_and_again_is_given_up(
-    client: AsyncClient, store: MemoryRunStore, monkeypatch: pytest.MonkeyPatch
+    client: AsyncClient, store: TemporaryRunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service answers, but its streams do not live: that is an outage too."""
     run_id = queue_run(store)
@@ -247,7 +251,7 @@ async def test_a_stream_that_dies_at_once_again_and_again_is_given_up(
     assert len(tried) >= 2
 
 
-async def test_closing_ends_a_watch(store: MemoryRunStore) -> None:
+async def test_closing_ends_a_watch(store: TemporaryRunStore) -> None:
     run_id = queue_run(store)
     async with served(store) as (_, address):
         client = AsyncClient(address, resume_for=30)
@@ -261,7 +265,7 @@ async def test_closing_ends_a_watch(store: MemoryRunStore) -> None:
 
 
 async def test_cancelling_the_watching_task_leaves_the_run_alone(
-    client: AsyncClient, store: MemoryRunStore
+    client: AsyncClient, store: TemporaryRunStore
 ) -> None:
     run_id = queue_run(store)
     watching = client.watch(run_id)
@@ -277,7 +281,7 @@ async def test_cancelling_the_watching_task_leaves_the_run_alone(
 # -- reading ----------------------------------------------------------------------------------
 
 
-async def test_reading(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_reading(client: AsyncClient, store: TemporaryRunStore) -> None:
     run_id = finished_run(store)
     other = queue_run(store, RunSpec(seed=3))
     assert await client.get_run(run_id) == store.get_run(run_id)
@@ -297,7 +301,7 @@ async def test_reading(client: AsyncClient, store: MemoryRunStore) -> None:
     assert [event.payload.step for event in starts] == [0, 3]
 
 
-async def test_trajectory_is_arrays(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_trajectory_is_arrays(client: AsyncClient, store: TemporaryRunStore) -> None:
     run_id = finished_run(store)
     path = await client.trajectory(run_id)
     assert [snapshot.step for snapshot in path.snapshots] == [1, 2, 3, 4, 5, 6]
@@ -329,7 +333,7 @@ async def test_bad_questions_name_the_field(client: AsyncClient, call: Any, fiel
 
 
 async def test_download_writes_whole_files_only(
-    client: AsyncClient, store: MemoryRunStore, tmp_path: Path
+    client: AsyncClient, store: TemporaryRunStore, tmp_path: Path
 ) -> None:
     run_id = finished_run(store)
     expected = store.read_artifact(run_id, "prompt.safetensors")
@@ -343,7 +347,7 @@ async def test_download_writes_whole_files_only(
 
 
 async def test_what_a_run_records_can_be_imported_again(
-    client: AsyncClient, store: MemoryRunStore
+    client: AsyncClient, store: TemporaryRunStore
 ) -> None:
     """Long words, a long question and figures that diverged, over the wire and as JSON lines."""
     run_id = queue_run(store)
@@ -363,7 +367,7 @@ async def test_what_a_run_records_can_be_imported_again(
     exported = [event async for event in client.export_run(run_id)]
     lines = [json.dumps(to_dict(event)) for event in exported]
     for log in (exported, [from_dict(RunEvent, json.loads(line)) for line in lines]):
-        elsewhere = MemoryRunStore()
+        elsewhere = TemporaryRunStore()
         async with served(elsewhere) as (_, address), AsyncClient(address) as other:
             assert (await other.import_run(log)).run_id == run_id
         again = list(elsewhere.events(run_id, EventQuery(view=View.FULL)))
@@ -371,10 +375,12 @@ async def test_what_a_run_records_can_be_imported_again(
         elsewhere.close()
 
 
-async def test_export_is_the_inverse_of_import(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_export_is_the_inverse_of_import(
+    client: AsyncClient, store: TemporaryRunStore
+) -> None:
     run_id = finished_run(store)
     exported = [event async for event in client.export_run(run_id)]
-    elsewhere = MemoryRunStore()
+    elsewhere = TemporaryRunStore()
     async with served(elsewhere) as (_, address), AsyncClient(address) as other:
         imported = await other.import_run(exported)
         assert imported.run_id == run_id
@@ -391,7 +397,7 @@ async def test_export_is_the_inverse_of_import(client: AsyncClient, store: Memor
 
 
 @pytest.fixture
-def address(store: MemoryRunStore) -> Iterator[str]:
+def address(store: TemporaryRunStore) -> Iterator[str]:
     """A server on the facades' own loop: grpc's asyncio has one poller a process."""
     loop = BackgroundLoop.acquire()
     context = served(store)
@@ -401,7 +407,7 @@ def address(store: MemoryRunStore) -> Iterator[str]:
     loop.release()
 
 
-def test_the_facade_offers_the_same(store: MemoryRunStore, address: str, tmp_path: Path) -> None:
+def test_the_facade_offers_the_same(store: TemporaryRunStore, address: str, tmp_path: Path) -> None:
     run_id = finished_run(store)
     with Client(address) as client:
         assert client.get_run(run_id) == store.get_run(run_id)
@@ -436,7 +442,7 @@ def test_facades_share_one_loop_and_stop_it(address: str) -> None:
 
 
 def test_an_interrupt_ends_a_watch_cleanly_and_not_the_run(
-    store: MemoryRunStore, address: str
+    store: TemporaryRunStore, address: str
 ) -> None:
     run_id = queue_run(store)
     with Client(address) as client:

@@ -19,25 +19,25 @@ from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.wire.channels import stream_channel
 from mentorgrad.wire.codec import enum_number
 from mentorgrad.wire.error_mapping import from_rpc_error
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from service_common.server import Server
 from tests.support.served_runs import Worker, queue_run, served
 
 
 @pytest.fixture
-def store() -> MemoryRunStore:
-    return MemoryRunStore()
+def store() -> TemporaryRunStore:
+    return TemporaryRunStore()
 
 
 @pytest.fixture
-async def service(store: MemoryRunStore) -> AsyncIterator[Server]:
+async def service(store: TemporaryRunStore) -> AsyncIterator[Server]:
     async with served(store) as (running, _):
         yield running
 
 
 @pytest.mark.parametrize("kinds", [(), (EventKind.CREATED,)])
 async def test_who_follows_is_told_where_to_go_on(
-    store: MemoryRunStore, service: Server, kinds: tuple[EventKind, ...]
+    store: TemporaryRunStore, service: Server, kinds: tuple[EventKind, ...]
 ) -> None:
     run_id = queue_run(store)
     worker = Worker(store, run_id)
@@ -79,7 +79,7 @@ async def to_the_break(responses: Any) -> list[Any]:
 
 
 async def test_no_new_run_is_taken_and_everything_else_is_answered(
-    store: MemoryRunStore, service: Server
+    store: TemporaryRunStore, service: Server
 ) -> None:
     run_id = queue_run(store)
     await service.drain()
@@ -92,7 +92,7 @@ async def test_no_new_run_is_taken_and_everything_else_is_answered(
 
 
 async def test_a_watch_goes_on_with_the_next_service_and_sees_every_event_once(
-    store: MemoryRunStore,
+    store: TemporaryRunStore,
 ) -> None:
     run_id = queue_run(store)
     worker = Worker(store, run_id)
@@ -125,7 +125,7 @@ async def test_a_watch_goes_on_with_the_next_service_and_sees_every_event_once(
 
 
 async def test_a_watch_gives_up_on_a_service_that_goes_on_draining(
-    store: MemoryRunStore, service: Server
+    store: TemporaryRunStore, service: Server
 ) -> None:
     run_id = queue_run(store)
     await service.drain()

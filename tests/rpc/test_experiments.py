@@ -22,7 +22,7 @@ from mentorgrad.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from service_common.server import Server
 from tests.support.quick_runs import end_runs
 from tests.support.served_runs import served
@@ -38,12 +38,12 @@ SPEC = ExperimentSpec(
 
 
 @pytest.fixture
-def store() -> MemoryRunStore:
-    return MemoryRunStore()
+def store() -> TemporaryRunStore:
+    return TemporaryRunStore()
 
 
 @pytest.fixture
-async def service(store: MemoryRunStore) -> AsyncIterator[Server]:
+async def service(store: TemporaryRunStore) -> AsyncIterator[Server]:
     async with served(store) as (running, _):
         yield running
 
@@ -54,7 +54,7 @@ async def client(service: Server) -> AsyncIterator[AsyncClient]:
         yield opened
 
 
-async def finish(client: AsyncClient, store: MemoryRunStore, name: str) -> Any:
+async def finish(client: AsyncClient, store: TemporaryRunStore, name: str) -> Any:
     while True:
         end_runs(store, lambda run: 2.0 if run.spec.labels["arm"] == "none" else 1.0)
         found = await client.get_experiment(name)
@@ -64,7 +64,7 @@ async def finish(client: AsyncClient, store: MemoryRunStore, name: str) -> Any:
 
 
 async def test_an_experiment_from_its_creation_to_its_report(
-    client: AsyncClient, store: MemoryRunStore
+    client: AsyncClient, store: TemporaryRunStore
 ) -> None:
     made = await client.create_experiment(SPEC, "key")
     assert made.created
@@ -90,7 +90,7 @@ async def test_an_experiment_from_its_creation_to_its_report(
     assert caught.value.metadata["experiment_id"] == name
 
 
-async def test_a_partial_report_is_one_too(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_a_partial_report_is_one_too(client: AsyncClient, store: TemporaryRunStore) -> None:
     made = await client.create_experiment(SPEC)
     name = made.experiment.experiment_id
     report = await client.get_report(name)
@@ -102,7 +102,7 @@ async def test_a_partial_report_is_one_too(client: AsyncClient, store: MemoryRun
     assert report.cells
 
 
-async def test_a_cancel_ends_its_runs_too(client: AsyncClient, store: MemoryRunStore) -> None:
+async def test_a_cancel_ends_its_runs_too(client: AsyncClient, store: TemporaryRunStore) -> None:
     name = (await client.create_experiment(SPEC)).experiment.experiment_id
     while not store.queued():
         await asyncio.sleep(0.01)
@@ -154,7 +154,7 @@ async def test_what_is_not_there_is_said(client: AsyncClient, call: str) -> None
     ],
 )
 async def test_what_is_wrong_is_refused_whole(
-    client: AsyncClient, store: MemoryRunStore, changes: Any, field: str
+    client: AsyncClient, store: TemporaryRunStore, changes: Any, field: str
 ) -> None:
     from mentorgrad.v1 import experiment_service_pb2 as pb
     from mentorgrad.wire.codec import to_message

@@ -36,7 +36,7 @@ from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.run_recorder import RunRecorder
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.advise_stream import Patience
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.served_runs import served
 
 TASK = "what a support message is about"
@@ -51,7 +51,7 @@ def mentor(shared_mentor: Any) -> Iterator[MentorClient]:
 @pytest.fixture
 def trainer() -> Iterator[Client]:
     """A server on the facades' own loop: grpc's asyncio has one poller a process."""
-    store, loop = MemoryRunStore(), BackgroundLoop.acquire()
+    store, loop = TemporaryRunStore(), BackgroundLoop.acquire()
     context = served(store)
     _, address = loop.run(context.__aenter__())
     with Client(address) as client:
@@ -147,7 +147,7 @@ def test_words_and_names_of_the_second_stage(mentor: MentorClient, trainer: Clie
 
 
 async def test_the_asynchronous_session_is_the_same(shared_mentor: Any, tmp_path: Path) -> None:
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     file = tmp_path / "own.jsonl"
     async with served(store) as (_, address), AsyncClient(address) as trainer:
         async with (

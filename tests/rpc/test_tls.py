@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from mentorgrad import AsyncClient, Credentials, Unavailable, Untrusted
 from mentorgrad.wire.channels import upload_channel
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates
 from service_common.security import Security
 from service_common.tls import ServerCertificates
@@ -75,7 +75,7 @@ class Secured:
 
 @pytest.fixture
 async def secured(tmp_path: Path, ours: Authority) -> AsyncIterator[Secured]:
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     service = Secured(tmp_path, ours)
     service.finished, service.running = finished_run(store), queue_run(store)
     Worker(store, service.running)
@@ -129,7 +129,7 @@ async def test_a_certificate_for_other_hosts_is_not_trusted(
     monkeypatch.setattr(certificates, "LOCAL", ())
     made = certificates.make(tmp_path, ("elsewhere.example.org",), 1)
     security = Security(ServerCertificates(made.server, made.server_key))
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     proof = Credentials(ca=made.ca)
     async with (
         served(store, security=security) as (_, address),
@@ -141,7 +141,7 @@ async def test_a_certificate_for_other_hosts_is_not_trusted(
 
 
 async def test_a_service_without_tls_is_not_trusted(ours: Authority) -> None:
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     async with (
         served(store) as (_, address),
         AsyncClient(address, credentials=ours.client) as client,

@@ -26,8 +26,8 @@ from mentorgrad.v1.experiment_service_pb2_grpc import (
 )
 from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
-from run_store.memory_store import MemoryRunStore
 from run_store.servicer import HistoryServicer
+from run_store.temporary_store import TemporaryRunStore
 from service_common.security import Security
 from service_common.server import Server
 from trainer_service.control_plane.mentor_registry import MentorRegistry
@@ -46,7 +46,7 @@ async def no_mentor(target: str) -> Any:
 
 @asynccontextmanager
 async def served(
-    store: MemoryRunStore, listen: str = "127.0.0.1:0", security: Security | None = None
+    store: TemporaryRunStore, listen: str = "127.0.0.1:0", security: Security | None = None
 ) -> AsyncIterator[tuple[Server, str]]:
     services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
     server = Server(listen, services, security=security)
@@ -87,7 +87,7 @@ async def served(
 class Worker:
     """Records a run as a worker does."""
 
-    def __init__(self, store: MemoryRunStore, run_id: str) -> None:
+    def __init__(self, store: TemporaryRunStore, run_id: str) -> None:
         self.store, self.run_id = store, run_id
         lease = store.claim(run_id, "a worker", timedelta(minutes=1))
         self.attempt, self.last = lease.attempt, lease.last_seq
@@ -120,12 +120,12 @@ class Worker:
         )
 
 
-def queue_run(store: MemoryRunStore, spec: RunSpec | None = None) -> str:
+def queue_run(store: TemporaryRunStore, spec: RunSpec | None = None) -> str:
     run, _ = store.create(Created(spec=spec or RunSpec(name="toy")))
     return run.run_id
 
 
-def finished_run(store: MemoryRunStore) -> str:
+def finished_run(store: TemporaryRunStore) -> str:
     run_id = queue_run(store)
     worker = Worker(store, run_id)
     worker.write(StageStarted(stage=0))

@@ -23,7 +23,7 @@ from mentorgrad.domain.event import (
 )
 from mentorgrad.domain.fold import FIGURES, effective, fold, for_figures
 from mentorgrad.domain.run import Run, RunResult, RunState, Usage
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.event_maker import EventMaker
 from tests.support.folding import replay
 
@@ -131,7 +131,7 @@ def test_appending_in_any_chunks_gives_the_same_run(
     script: list[tuple[str, Any]], data: st.DataObject
 ) -> None:
     """The control plane's events are made by the store itself; a worker's come in chunks."""
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     run, _ = store.create(Created())
     store.claim(run.run_id, "w", timedelta(minutes=1))
     pending: list[RunEvent] = []
@@ -197,5 +197,5 @@ def test_the_work_of_a_log_grows_with_its_length_alone(monkeypatch: pytest.Monke
         return fold_figures(run, event)
 
     monkeypatch.setattr(fold_module, "fold_figures", counted)
-    assert MemoryRunStore().import_run(log) == replay("run-1", log)
+    assert TemporaryRunStore().import_run(log) == replay("run-1", log)
     assert len(folded) <= 2 * len(log)

@@ -12,7 +12,7 @@ from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.domain.spec import Function, RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from trainer_service.control_plane import scheduler as module
 from trainer_service.control_plane.scheduler import DIED, Scheduler
 from trainer_service.executors.base import check_store
@@ -24,7 +24,7 @@ LEASE = timedelta(seconds=60)
 class Worker:
     """A worker that does as the test says."""
 
-    def __init__(self, store: MemoryRunStore, run_id: str, device: str) -> None:
+    def __init__(self, store: TemporaryRunStore, run_id: str, device: str) -> None:
         self.run_id = run_id
         self.device = device
         self.attempt: int | None = None
@@ -64,7 +64,7 @@ class Worker:
 class FakeExecutor:
     remote = False
 
-    def __init__(self, store: MemoryRunStore) -> None:
+    def __init__(self, store: TemporaryRunStore) -> None:
         self.store = store
         self.started: list[Worker] = []
         self.failures = 0
@@ -83,7 +83,7 @@ class FakeExecutor:
 
 class Rig:
     def __init__(self) -> None:
-        self.store = MemoryRunStore()
+        self.store = TemporaryRunStore()
         self.executor = FakeExecutor(self.store)
 
     def create(self) -> str:

@@ -15,7 +15,7 @@ from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState, T
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.quick_runs import end_run, end_runs
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
@@ -51,7 +51,7 @@ def well(run: Run) -> float | None:
 
 class Rig:
     def __init__(self, queue_limit: int = 1000) -> None:
-        self.store = MemoryRunStore()
+        self.store = TemporaryRunStore()
         self.checked: list[RunSpec] = []
         self.wrong: MentorgradError | None = None
         mentors = cast(MentorRegistry, None)

@@ -50,7 +50,7 @@ from mentorgrad.domain.spec import (
     RunSpec,
     Stages,
 )
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import function
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
@@ -83,7 +83,7 @@ class Done:
     """A finished run and its log."""
 
     def __init__(self, spec: RunSpec, how: Parts | None = None) -> None:
-        self.store = MemoryRunStore()
+        self.store = TemporaryRunStore()
         created, _ = self.store.create(Created(spec=spec))
         lease = self.store.claim(created.run_id, "test", timedelta(seconds=60))
         self.state = execute(self.store, created, lease, how or parts(), StopRequest())
@@ -262,7 +262,7 @@ def test_a_run_that_diverges_fails_with_one_readable_line() -> None:
 
 def test_a_run_that_another_worker_had_meanwhile_is_resumed() -> None:
     """The claim says whose turn it is, not the look at the run before that."""
-    store, stopper = MemoryRunStore(), StopRequest()
+    store, stopper = TemporaryRunStore(), StopRequest()
     seen, _ = store.create(Created(spec=SPEC))
     stopper.request(StopKind.INTERRUPT)
     other = store.claim(seen.run_id, "another", timedelta(seconds=60))

@@ -22,7 +22,7 @@ from mentorgrad.domain.spec import (
     RunSpec,
     Stages,
 )
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import tiny
 from trainer_service.composition import run_parts
 from trainer_service.costs import Cost, Prices, RowCosts
@@ -170,9 +170,9 @@ def test_a_budget_too_small_is_named(budget: Budget, fields: list[str]) -> None:
 # -- whole runs -------------------------------------------------------------------------------
 
 
-def run(spec: RunSpec) -> tuple[Run, MemoryRunStore]:
+def run(spec: RunSpec) -> tuple[Run, TemporaryRunStore]:
     torch.set_num_threads(1)
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     created, _ = store.create(Created(spec=spec))
     lease = store.claim(created.run_id, "test", timedelta(seconds=30))
     parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
@@ -368,7 +368,7 @@ def test_every_row_through_the_model_is_counted() -> None:
         BASE, optimizer=Optimizer(batch_size=8), stages=Stages(count=2, steps=4, candidates=2)
     )
     torch.set_num_threads(1)
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     created, _ = store.create(Created(spec=spec))
     lease = store.claim(created.run_id, "test", timedelta(seconds=30))
     parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mentorgrad.domain.advice import Answer, AnswerStatus, Batch, Proposal, ProposalRequest, Wants
 from mentorgrad.domain.run import Candidate, RunState, Score
 from mentorgrad.domain.spec import Acceptance, Function, MentorChoice, Optimizer, RunSpec, Stages
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
 from tests.support.numerics import prompt_tuning_on, tiny, tiny_encoder, tiny_task
 from tests.unit.trainer_service.running.test_alternation import SPEC, Done, Scripted, parts
@@ -177,7 +177,7 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
     def how() -> Any:
         return parts(mentor=lambda *_: Reader(ALL), objective=lambda *_: tiny())
 
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     whole, control = create(store, WORDS), StopsAt()
     assert go(store, whole, control, how()) is RunState.SUCCEEDED
     for n in range(1, control.asked, max(1, control.asked // 5)):
@@ -191,7 +191,7 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
 
 
 def test_a_resumed_run_tells_everything_again() -> None:
-    mentor, store = Reader(ALL), MemoryRunStore()
+    mentor, store = Reader(ALL), TemporaryRunStore()
     how = parts(mentor=lambda *_: mentor, objective=lambda *_: tiny())
     run_id = create(store, WORDS)
     assert go(store, run_id, StopsAt(8), how) is RunState.PAUSED

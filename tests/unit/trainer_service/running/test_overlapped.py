@@ -44,7 +44,7 @@ from mentorgrad.domain.spec import (
     RunSpec,
     Stages,
 )
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import function
 from trainer_service.composition import run_parts
 from trainer_service.costs import RowCosts
@@ -131,7 +131,7 @@ class Done:
     """A run that was executed, and its log."""
 
     def __init__(self, spec: RunSpec, how: Parts, stopper: StopRequest | None = None) -> None:
-        self.store = MemoryRunStore()
+        self.store = TemporaryRunStore()
         created, _ = self.store.create(Created(spec=spec))
         lease = self.store.claim(created.run_id, "test", timedelta(seconds=60))
         self.state = execute(self.store, created, lease, how, stopper or StopRequest())

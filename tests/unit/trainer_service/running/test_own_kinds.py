@@ -21,7 +21,7 @@ from mentorgrad.domain.spec import (
     Stages,
 )
 from mentorgrad.errors import InvalidInput
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go
 from tests.support import own_objective, own_optimizer
 from tests.support.effective_log import effective
@@ -71,7 +71,7 @@ def test_a_run_with_both_succeeds_and_counts_what_they_cost() -> None:
 
 @pytest.mark.parametrize("stop", [3, 14, 30])
 def test_it_is_resumed_exactly(stop: int) -> None:
-    whole, store = MemoryRunStore(), MemoryRunStore()
+    whole, store = TemporaryRunStore(), TemporaryRunStore()
     straight, broken = create(whole, SPEC), create(store, SPEC)
     assert go(whole, straight, StopsAt()) is RunState.SUCCEEDED
     assert go(store, broken, StopsAt(stop, StopKind.PAUSE)) is RunState.PAUSED

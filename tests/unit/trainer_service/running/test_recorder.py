@@ -12,7 +12,7 @@ from mentorgrad.domain.event import Created, MentorBack, MentorLost, RunEvent, S
 from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.domain.spec import Function, RunSpec
 from mentorgrad.errors import Conflict, Unavailable
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.support.trainer_process import eventually
 from trainer_service.running import recorder as recorder_module
 from trainer_service.running import stop_control
@@ -22,7 +22,7 @@ from trainer_service.running.stop_control import RunMonitor, Stop, StopKind, Sto
 LEASE = timedelta(seconds=60)
 
 
-class Flaky(MemoryRunStore):
+class Flaky(TemporaryRunStore):
     """Fails as told, before or after it has appended; counts appends."""
 
     def __init__(self) -> None:

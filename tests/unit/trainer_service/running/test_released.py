@@ -26,7 +26,7 @@ from mentorgrad.domain.spec import (
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import violations
 from mentorgrad.presets import maao_released
-from run_store.memory_store import MemoryRunStore
+from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
 from tests.support.numerics import encoder, tickets, tiny, tiny_encoder
 from tests.unit.trainer_service.running.test_alternation import (
@@ -220,7 +220,7 @@ def test_without_a_usable_first_proposal_the_run_stays() -> None:
 def test_a_run_that_takes_the_first_is_resumed_exactly(steps: int, blend: float) -> None:
     rule = dataclasses.replace(FIRST, blend=blend)
     spec = dataclasses.replace(SPEC, stages=Stages(3, steps, 5, stride=2), acceptance=rule)
-    store = MemoryRunStore()
+    store = TemporaryRunStore()
     whole, control = create(store, spec), StopsAt()
     assert go(store, whole, control, parts()) is RunState.SUCCEEDED
     assert store.get_run(whole).restarts_applied == 2
