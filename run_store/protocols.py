@@ -13,7 +13,7 @@ Guarantees of every implementation:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -163,7 +163,7 @@ class RunWriter(Protocol):
         """
         ...
 
-    def import_run(self, events: Iterable[RunEvent]) -> Run:
+    def import_run(self, events: Sequence[RunEvent]) -> Run:
         """Imports a run in one transaction; importing the same run again is a no-op.
 
         Raises:

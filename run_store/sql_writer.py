@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from mentorgrad.domain.spec import RunSpec
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
-from run_store.import_buffer import buffer_events, chunks, rows_ahead
+from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_base import SqlBase
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
@@ -274,31 +274,19 @@ class SqlWriter(SqlBase):
 
     # -- imports ------------------------------------------------------------------------------
 
-    def import_run(self, events: Iterable[RunEvent]) -> Run:
-        """See `RunWriter.import_run`.
-
-        The events are validated before the transaction, and buffered unless they are a sequence, so
-        that a slow sender does not hold a lock.
-        """
-        if isinstance(events, Sequence):
-            return self._import(invariants.folded(events), lambda: events)
-        with buffer_events() as buffer:
-            return self._import(invariants.folded(buffer.keeping(events)), buffer.events)
-
-    def _import(self, run: Run, log: Callable[[], Iterable[RunEvent]]) -> Run:
-        """Stores a run and its log; `log` may be called twice."""
+    def import_run(self, events: Sequence[RunEvent]) -> Run:
+        """See `RunWriter.import_run`. The events are validated before the transaction."""
+        run = invariants.folded(events)
         with self._writing_much() as connection:
             dialects.lock(connection, _CREATE_LOCK)
-            if self._is_there(connection, run, log):
+            if self._is_there(connection, run, events):
                 return run
             self._insert_run(connection, run)
-            for chunk, rows in rows_ahead(log()):
+            for chunk, rows in rows_ahead(events):
                 self._insert_rows(connection, chunk, rows)
         return run
 
-    def _is_there(
-        self, connection: Connection, run: Run, log: Callable[[], Iterable[RunEvent]]
-    ) -> bool:
+    def _is_there(self, connection: Connection, run: Run, log: Sequence[RunEvent]) -> bool:
         """Whether the same run is already stored.
 
         Raises:
@@ -312,7 +300,7 @@ class SqlWriter(SqlBase):
         if last_seq is None:
             return False
         if last_seq != run.last_seq or not all(
-            self._are_there(connection, chunk) for chunk in chunks(log())
+            self._are_there(connection, chunk) for chunk in chunks(log)
         ):
             raise invariants.import_taken(run.run_id)
         return True

@@ -553,11 +553,11 @@ def finished_log(event_maker: Any, run_id: str = "foreign-1", request_id: str = 
 
 def test_import_records_a_foreign_run_once(opened: Any, event_maker: Any) -> None:
     log = finished_log(event_maker, request_id="theirs")
-    run = opened.store.import_run(iter(log))
+    run = opened.store.import_run(log)
     assert run == replay("foreign-1", log)
     store = opened.reopen()
     assert store.get_run("foreign-1") == run
-    assert store.import_run(iter(log)) == run
+    assert store.import_run(log) == run
     exported = list(store.events("foreign-1", EventQuery(view=View.FULL)))
     assert [encode_event(e) for e in exported] == [encode_event(e) for e in log]
     assert [s.step for s in store.trajectory("foreign-1").snapshots] == [1, 2, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""Large imports into SQLite: however the events come, and what happens to the log after them."""
+"""Large imports into SQLite, and what happens to the write-ahead log after them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from mentorgrad.domain.event import Created, Finished, RunEvent, StateChanged
-from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.domain.run import RunState
-from mentorgrad.wire import codec
 from run_store.sql_store import SqlRunStore
 
 
@@ -32,18 +30,6 @@ def log(maker: Any, run_id: str, segments: int, *payloads: Any) -> list[RunEvent
     middle = [make.segment(n, n, shape=(8, 1024)) for n in range(1, segments + 1)]
     whole = [Created(), StateChanged(RunState.RUNNING), *middle, *payloads]
     return [make(payload) for payload in (*whole, Finished(RunState.FAILED, error="made up"))]
-
-
-def test_a_list_and_a_stream_of_events_are_stored_alike(
-    store: SqlRunStore, event_maker: Any
-) -> None:
-    for run_id, given in (("listed", list), ("streamed", iter)):
-        events = log(event_maker, run_id, 3)
-        run = store.import_run(given(events))
-        assert store.get_run(run_id) == run
-        found = store.events(run_id, EventQuery(view=View.FULL))
-        assert [codec.encode_event(e) for e in found] == [codec.encode_event(e) for e in events]
-        assert store.import_run(given(events)) == run, "a second time is a no-op"
 
 
 def test_what_was_imported_is_copied_into_the_database_apart(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -26,7 +26,7 @@ class Keeper:
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
 
-    def import_run(self, events: Iterable[RunEvent]) -> Run:
+    def import_run(self, events: Sequence[RunEvent]) -> Run:
         self.events = list(events)
         return Run()
 
