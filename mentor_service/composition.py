@@ -161,10 +161,7 @@ async def serve_until_told(
         drain_seconds: Shutdown grace period, seconds.
         ready: Called once the signal handlers are installed.
     """
-    signalled = asyncio.create_task(wait_for_signal())
-    await asyncio.sleep(0)
-    ready()
-    await signalled
+    await wait_for_signal(ready)
     log.info("stopping", within_seconds=drain_seconds)
     await server.stop(drain_seconds)
 

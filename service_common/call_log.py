@@ -154,38 +154,6 @@ class CallLog(grpc.aio.ServerInterceptor):
         line("call", method=method, code=code, seconds=round(seconds, 4), peer=peer)
 
 
-class LogContext(grpc.aio.ServerInterceptor):
-    """Adds the run_id and request_id of a request to every log line of its call; the innermost
-    interceptor, where requests are already decoded."""
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """Wraps the handler of one call."""
-        handler = await continuation(handler_call_details)
-        ours = handler_call_details.method.startswith("/mentorgrad.")
-        if handler is None or not ours or handler.request_streaming:
-            return handler
-
-        def unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-            async def named(request: Any, context: Any) -> Any:
-                bind_names(request)
-                return await function(request, context)
-
-            return named
-
-        def stream(function: Callable[..., Any]) -> Callable[..., Any]:
-            async def named(request: Any, context: Any) -> AsyncIterator[Any]:
-                bind_names(request)
-                async with contextlib.aclosing(function(request, context)) as responses:
-                    async for response in responses:
-                        yield response
-
-            return named
-
-        return rewrap(handler, unary, stream)
-
-
 def bind_names(request: Any) -> None:
     """Adds the run_id and request_id of a message to all further log lines of this call."""
     found = {name: getattr(request, name, "")[:_LONGEST_NAME] for name in _NAMES}

@@ -20,7 +20,7 @@ from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Unsup
 from mentorgrad.wire.channels import SERVER_OPTIONS
 from mentorgrad.wire.error_mapping import to_status
 from service_common.authorization import Authorization
-from service_common.call_log import CallLog, Continuation, LogContext, rewrap
+from service_common.call_log import CallLog, Continuation, bind_names, rewrap
 from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
 from service_common.metrics import CallMetrics
@@ -39,7 +39,8 @@ _LAST_SECONDS = 0.25
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Converts every exception of a handler to a gRPC status, without leaking internals.
+    """Decodes requests, and converts every exception of a handler to a gRPC status, without leaking
+    internals. A single request's run_id and request_id are added to the log lines of its call.
 
     The body of a streaming handler runs while its result is iterated, so this wraps the iteration.
     """
@@ -52,7 +53,15 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        read = decoder(handler, method)
+        decode = decoder(handler, method)
+
+        def named(raw: bytes) -> Any:
+            request = decode(raw)
+            bind_names(request)
+            return request
+
+        is_ours = method.startswith("/mentorgrad.")
+        read = named if is_ours and not handler.request_streaming else decode
         return rewrap(
             handler,
             lambda function: _wrap_unary(function, method, read),
@@ -135,7 +144,7 @@ class Server:
         tokens = self._security.tokens
         doors = [Authorization(tokens)] if tokens is not None else []
         self.grpc = grpc.aio.server(
-            interceptors=[self._observer, *doors, ErrorInterceptor(), LogContext()],
+            interceptors=[self._observer, *doors, ErrorInterceptor()],
             options=SERVER_OPTIONS,
             maximum_concurrent_rpcs=_MAX_CALLS,
         )
@@ -206,14 +215,19 @@ def announce(service: str, address: str, metrics: str) -> None:
     print(json.dumps({"service": service, "address": address, **shown}), flush=True)
 
 
-async def wait_for_signal() -> None:
-    """Waits for the first SIGINT or SIGTERM; a second one ends the process at once."""
+async def wait_for_signal(ready: Callable[[], None] = lambda: None) -> None:
+    """Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
+
+    Args:
+        ready: Called once a signal would be handled.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopped.set)
+    ready()
     await stopped.wait()
     for number in numbers:
         with contextlib.suppress(NotImplementedError):

@@ -6,7 +6,6 @@ worker (`run_parts`), which imports torch when it builds its parts.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import socket
@@ -94,13 +93,9 @@ async def serve(settings: TrainerSettings) -> None:
         registry = CollectorRegistry()
         shown = stack.enter_context(exposed(settings.metrics, registry))
         address = await start_service(settings, store, stack, security, registry)
-        # Install the signal handlers before the announcement: a signal may follow at once.
-        signalled = asyncio.create_task(wait_for_signal())
-        await asyncio.sleep(0)
         gc.freeze()  # exempts long-lived objects from every later collection
-        announce("trainer", address, shown)
         log.info("serving", address=address, metrics=shown, store=store.url)
-        await signalled
+        await wait_for_signal(lambda: announce("trainer", address, shown))
         log.info("stopping", within_seconds=settings.drain_seconds)
     tracing.flush()
 
