@@ -19,9 +19,9 @@ _MAX_DETAIL = 2_000
 def sendable(answer: Answer) -> Answer:
     """Returns the answer with texts that can be sent. If its raw replies exceed `MAX_REPLY_BYTES`
     together, each is truncated to an equal share, and `detail` says so."""
-    detail = _encodable(answer.detail)[:_MAX_DETAIL]
+    detail = encodable(answer.detail)[:_MAX_DETAIL]
     records = tuple(
-        replace(record, raw_replies=tuple(map(_encodable, record.raw_replies)))
+        replace(record, raw_replies=tuple(map(encodable, record.raw_replies)))
         for record in answer.records
     )
     replies = [reply for record in records for reply in record.raw_replies]
@@ -49,6 +49,6 @@ def _cut(record: AnswerRecord, share: int) -> AnswerRecord:
     return replace(record, raw_replies=tuple(cut))
 
 
-def _encodable(text: str) -> str:
-    # Python strings can hold lone surrogates, which UTF-8 cannot encode.
+def encodable(text: str) -> str:
+    """Replaces lone surrogates, which JSON can escape but UTF-8, and so protobuf, cannot encode."""
     return text.encode("utf-8", "replace").decode()

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mentor_service.answer_limits import encodable
 from mentor_service.similarity import SimilarityIndex, canonical
 from mentorgrad.domain.advice import Constraints, ProposalKind
 
@@ -212,8 +213,7 @@ def first_line(reply: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # JSON can escape lone surrogates, which UTF-8, and so protobuf, cannot encode.
-    return " ".join(text.split())[:_MAX_RATIONALE].encode("utf-8", "replace").decode()
+    return encodable(" ".join(text.split())[:_MAX_RATIONALE])
 
 
 def parse_numbers(line: str) -> tuple[float, ...] | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,9 +29,9 @@ from llama_cpp import llama_chat_format, llama_grammar
 
 from mentor_service.backends.llama_runtime import Grammar, Logits, Runtime
 from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
-from mentor_service.backends.threaded_backend import Generated, ThreadedBackend
+from mentor_service.backends.threaded_backend import ThreadedBackend
 from mentor_service.backends.token_sampling import draw, likeliest, likely
-from mentor_service.protocols import Question
+from mentor_service.protocols import Question, Reply
 from mentorgrad.errors import InvalidInput
 
 log = structlog.get_logger(__name__)
@@ -157,7 +158,7 @@ class _Engine:
         """Tokenizes the question in the model's chat template."""
         return self._runtime.tokenize(self._format(question))
 
-    def generate(self, question: Question, check: Callable[[], None]) -> Generated:
+    def generate(self, question: Question, check: Callable[[], None]) -> Reply:
         """Answers one question; see `mentor_service.backends.threaded_backend.Engine`."""
         tokens = self.tokens(question)
         if len(tokens) + question.max_tokens > self.context:
@@ -180,7 +181,7 @@ class _Engine:
         tokens: Sequence[int],
         grammar: Grammar | None,
         check: Callable[[], None],
-    ) -> Generated:
+    ) -> Reply:
         slot = self._prefixes.take(tokens)
         evaluated = len(tokens) - len(slot.tokens)
         together = self._together(question, slot, evaluated)
@@ -190,11 +191,12 @@ class _Engine:
         for first in range(0, question.samples, together):
             numbers = range(first, min(first + together, question.samples))
             samples += self._decode(question, numbers, slot, grammar, logits, check)
-        return Generated(
+        return Reply(
             texts=tuple(self._runtime.text(sample.reply) for sample in samples),
             prompt_tokens=len(tokens),
             evaluated_tokens=evaluated,
             reply_tokens=sum(len(sample.reply) for sample in samples),
+            duration=timedelta(0),
             finish_reasons=tuple(sample.finish for sample in samples),
         )
 

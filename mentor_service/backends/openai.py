@@ -14,7 +14,6 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -24,6 +23,7 @@ from typing import Any, ClassVar, TypeVar
 import httpx
 import structlog
 
+from mentor_service.answer_limits import encodable
 from mentor_service.protocols import Question, Reply
 from mentorgrad.errors import (
     DeadlineExceeded,
@@ -52,21 +52,6 @@ _REQUESTS_AT_ONCE = 4
 
 class _Refused(Unavailable):
     """The server rejected the request."""
-
-
-@dataclass(frozen=True)
-class _Said:
-    """The content of one response."""
-
-    texts: tuple[str, ...]
-    finish_reasons: tuple[str, ...]
-    prompt_tokens: int
-    cached_tokens: int
-    reply_tokens: int
-
-    def head(self, count: int) -> _Said:
-        """The first `count` replies; token counts stay, since all replies were generated."""
-        return replace(self, texts=self.texts[:count], finish_reasons=self.finish_reasons[:count])
 
 
 class _Retry(Exception):
@@ -160,19 +145,19 @@ class OpenAIBackend:
             texts=tuple(text for part in said for text in part.texts),
             prompt_tokens=prompt,
             # Only the first request says what was cached before; the others find its prompt.
-            evaluated_tokens=max(0, prompt - said[0].cached_tokens),
+            evaluated_tokens=max(0, prompt - said[0].prompt_tokens + said[0].evaluated_tokens),
             reply_tokens=sum(part.reply_tokens for part in said),
             duration=timedelta(seconds=time.monotonic() - started),
             finish_reasons=tuple(finish for part in said for finish in part.finish_reasons),
         )
 
-    async def _samples(self, question: Question, deadline: float) -> list[_Said]:
+    async def _samples(self, question: Question, deadline: float) -> list[Reply]:
         """Requests as many replies as the question has samples, in one or more responses."""
         wanted = question.samples
-        said: list[_Said] = []
+        said: list[Reply] = []
         if wanted == 1 or self._takes_n:
             try:
-                said.append((await self._request(question, 0, wanted, deadline)).head(wanted))
+                said.append(await self._request(question, 0, wanted, deadline))
             except _Refused:
                 if wanted == 1:
                     raise
@@ -186,12 +171,12 @@ class OpenAIBackend:
             # Servers without `n` mostly ignore it. It is not sent to them again.
             self._takes_n = False
             log.info("llm_server_takes_no_n", model=self.model)
-        return said + [part.head(1) for part in rest]
+        return said + rest
 
-    async def _request(self, question: Question, number: int, count: int, deadline: float) -> _Said:
-        """Requests `count` replies, starting with the `number`-th sample of the question."""
+    async def _request(self, question: Question, number: int, count: int, deadline: float) -> Reply:
+        """Requests at most `count` replies, from the `number`-th sample of the question on."""
         payload = _payload(self.model, question, number, count)
-        return _said(await self._with_retries(payload, deadline))
+        return _reply(await self._with_retries(payload, deadline), count)
 
     async def check(self) -> None:
         """Health check: requests the list of models. Any status below 500 counts as healthy, except
@@ -275,12 +260,12 @@ class OpenAIBackend:
 
 
 async def _some_at_once(
-    request: Callable[[int], Awaitable[_Said]], numbers: Iterable[int]
-) -> list[_Said]:
+    request: Callable[[int], Awaitable[Reply]], numbers: Iterable[int]
+) -> list[Reply]:
     """Runs the requests, a few concurrently, results in order; an error cancels the others."""
     places = asyncio.Semaphore(_REQUESTS_AT_ONCE)
 
-    async def run(number: int) -> _Said:
+    async def run(number: int) -> Reply:
         async with places:
             return await request(number)
 
@@ -360,7 +345,7 @@ def _message(body: bytes) -> str:
         said = str(error.get("message", "") if isinstance(error, dict) else error)
     except (ValueError, AttributeError, RecursionError):
         said = body[:200].decode(errors="replace")
-    return _encodable(" ".join(said.split())[:200]) or "no reason given"
+    return encodable(" ".join(said.split())[:200]) or "no reason given"
 
 
 def _seconds(header: str) -> float | None:
@@ -377,12 +362,12 @@ def _seconds(header: str) -> float | None:
     return min(max(0.0, seconds), _LONGEST_WISH)  # in this order, NaN becomes 0
 
 
-def _encodable(text: str) -> str:
-    # JSON can escape lone surrogates, which UTF-8, and so protobuf, cannot encode.
-    return text.encode("utf-8", "replace").decode()
+def _reply(body: dict[str, Any], most: int) -> Reply:
+    """Parses a response; keeps at most `most` replies, but the token counts of all.
 
-
-def _said(body: dict[str, Any]) -> _Said:
+    Without a duration. The number of evaluated tokens is negative if the server counts only the
+    cached ones.
+    """
     try:
         texts = [choice["message"]["content"] for choice in body["choices"]]
         finishes = [choice.get("finish_reason") for choice in body["choices"]]
@@ -393,12 +378,16 @@ def _said(body: dict[str, Any]) -> _Said:
     if not all(isinstance(text, str) for text in texts):
         raise Unavailable("the LLM server's response contains no text")
     usage = _mapping(body.get("usage"))
-    return _Said(
-        texts=tuple(map(_encodable, texts)),
-        finish_reasons=tuple("length" if reason == "length" else "stop" for reason in finishes),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+    prompt = _count(usage.get("prompt_tokens"))
+    cached = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    finished = ("length" if reason == "length" else "stop" for reason in finishes)
+    return Reply(
+        texts=tuple(map(encodable, texts[:most])),
+        prompt_tokens=prompt,
+        evaluated_tokens=prompt - cached,
         reply_tokens=_count(usage.get("completion_tokens")),
+        duration=timedelta(0),
+        finish_reasons=tuple(finished)[:most],
     )
 
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -42,30 +42,15 @@ class Interrupted(Exception):
     """The asker gave up, or the deadline has passed."""
 
 
-@dataclass(frozen=True)
-class Generated:
-    """The replies of an engine to one question."""
-
-    texts: tuple[str, ...]
-    """Raw replies, one per sample."""
-    prompt_tokens: int
-    """Tokens of the question."""
-    evaluated_tokens: int
-    """Tokens of the question that were not in the prefix cache."""
-    reply_tokens: int
-    """Tokens of all replies together."""
-    finish_reasons: tuple[str, ...]
-    """One per sample; see `mentor_service.protocols.Reply`."""
-
-
 class Engine(Protocol):
     """A model that is used by one thread only."""
 
     context: int
     """Maximum tokens of a question and its reply together."""
 
-    def generate(self, question: Question, check: Callable[[], None]) -> Generated:
-        """Generates the replies; calls `check` before every step, which raises to stop."""
+    def generate(self, question: Question, check: Callable[[], None]) -> Reply:
+        """Generates the replies, without their duration; calls `check` before every step, which
+        raises to stop."""
         ...
 
     def close(self) -> None:
@@ -220,8 +205,7 @@ class ThreadedBackend(Generic[E]):
             self._is_failing = False
             now = time.monotonic()
             self._seconds = 0.5 * self._seconds + 0.5 * (now - started)
-            duration = timedelta(seconds=now - job.asked)
-            reply = Reply(**vars(said), duration=duration)
+            reply = replace(said, duration=timedelta(seconds=now - job.asked))
             if job.future.set_running_or_notify_cancel():
                 job.future.set_result(reply)
         finally:
