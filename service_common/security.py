@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.wire.credentials import is_loopback
+from service_common.settings import ListenerSettings
 from service_common.tls import ServerCertificates
 from service_common.token_file import TokenFile
 
 log = structlog.get_logger(__name__)
-
-
-class Listener(Protocol):
-    """The settings used here; see `service_common.settings.ListenerSettings`."""
-
-    listen: str
-    tls_certificate: Path | None
-    tls_key: Path | None
-    tls_client_ca: Path | None
-    tokens: Path | None
-    insecure: bool
 
 
 @dataclass(frozen=True)
@@ -37,7 +25,7 @@ class Security:
     """The accepted tokens; None: no authentication by token."""
 
 
-def protect(settings: Listener) -> Security:
+def protect(settings: ListenerSettings) -> Security:
     """Reads certificates and tokens, and rejects an address that is reachable without protection.
 
     Raises:

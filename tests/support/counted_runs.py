@@ -10,7 +10,6 @@ import numpy as np
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, Variation
 from mentorgrad.domain.run import Candidate, Run, RunResult, RunState, Score, Usage
 from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
-from trainer_service.experiments.reporting import Counted
 
 ARMS = (
     Arm("mentor", MentorChoice(name="small")),
@@ -68,21 +67,22 @@ def counted(
     task: str = "tickets",
     variation: str = "few",
     state: RunState | None = None,
-) -> Counted:
+) -> Run:
     """A run at its place."""
     name = f"{arm}-{task}-{variation}-{seed}"
-    run = Run(
+    labels = {"arm": arm, "task": task, "variation": variation}
+    return Run(
         run_id=name,
+        spec=RunSpec(seed=seed, labels=labels),
         state=state or (RunState.FAILED if gave is None else RunState.SUCCEEDED),
         versions={"torch": "2.8.0"},
         result=gave,
     )
-    return Counted(arm, task, variation, seed, run)
 
 
 def all_runs(
     spec: ExperimentSpec, effects: Mapping[str, float], *, noise: float = 0.02, seed: int = 0
-) -> list[Counted]:
+) -> list[Run]:
     """Every run of an experiment. A task's difficulty and a seed's luck, which all arms share, are
     far larger than the arms' effects.
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from mentorgrad.files import replacing
 
 
 class EmbeddingCache:
@@ -70,13 +71,7 @@ def _read(path: Path, rows: int) -> Tensor | None:
 
 def _write(path: Path, embeddings: Tensor) -> None:
     """Writes a temporary file and renames it; ignores I/O errors."""
-    aside = None
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            aside = file.name
+        with replacing(path) as file:
             file.write(save({"embeddings": embeddings}))
-        os.replace(aside, path)
-    except OSError:
-        if aside is not None:
-            Path(aside).unlink(missing_ok=True)

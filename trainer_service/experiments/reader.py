@@ -47,10 +47,7 @@ class ExperimentReader:
         Raises:
             NotFound: The experiment does not exist.
         """
-        from trainer_service.experiments.reporting import (
-            Counted,
-            build_report,
-        )  # imports scipy, which is slow
+        from trainer_service.experiments.reporting import build_report  # imports scipy: slow
 
         experiment = self._store.get_experiment(experiment_id)
         spec = experiment.spec
@@ -60,13 +57,9 @@ class ExperimentReader:
             is_tuned = behind >= planned(spec, RunPurpose.TUNING)
             tuned = runs_of(self._store, experiment_id, phase=RunPurpose.TUNING)
             rates = choose_rates(spec, tuned) if is_tuned else {}
-        counted = []
-        for run in runs_of(self._store, experiment_id, phase=RunPurpose.MAIN):
-            labels = run.spec.labels
-            place = (labels.get("arm", ""), labels.get("task", ""), labels.get("variation", ""))
-            counted.append(Counted(*place, run.spec.seed, run))
+        runs = list(runs_of(self._store, experiment_id, phase=RunPurpose.MAIN))
         complete = experiment.state is ExperimentState.FINISHED
-        return build_report(experiment_id, spec, counted, rates, complete)
+        return build_report(experiment_id, spec, runs, rates, complete)
 
     def close(self) -> None:
         """Closes the store."""

@@ -35,22 +35,6 @@ PLAIN = "none"
 """Mentor name of the plain-training arm."""
 
 
-@dataclass(frozen=True)
-class Counted:
-    """One run of an experiment (not a tuning run) and its position in the design."""
-
-    arm: str
-    """Its arm's name."""
-    task: str
-    """Its task's name."""
-    variation: str
-    """Its variation's name."""
-    seed: int
-    """Its seed."""
-    run: Run
-    """Current state of the run."""
-
-
 @dataclass
 class _Counts:
     """Results of the runs of one arm."""
@@ -62,24 +46,24 @@ class _Counts:
         default_factory=lambda: {figure: {} for figure in Figure}
     )
 
-    def add(self, counted: Counted) -> None:
+    def add(self, cell: Cell, result: RunResult | None) -> None:
         """Adds one run."""
-        result = counted.run.result
         if result is None:
-            self.failed += counted.run.state.is_final
+            self.failed += cell.state.is_final
             return
-        stratum = (counted.task, counted.variation)
+        stratum = (cell.task, cell.variation)
         self.results.append(result)
         self.by_stratum.setdefault(stratum, []).append(result)
-        for figure, value in _figures(result).items():
+        for figure, of_strata in self.figures.items():
+            value: float | None = getattr(cell, figure.value)
             if value is not None:
-                self.figures[figure].setdefault(stratum, {})[counted.seed] = value
+                of_strata.setdefault(stratum, {})[cell.seed] = value
 
 
 def build_report(
     experiment_id: str,
     spec: ExperimentSpec,
-    cells: Sequence[Counted],
+    runs: Sequence[Run],
     learning_rates: Mapping[str, float],
     complete: bool,
 ) -> Report:
@@ -88,13 +72,14 @@ def build_report(
     Args:
         experiment_id: ID of the experiment.
         spec: The spec with all defaults filled in.
-        cells: The runs so far, without tuning runs.
+        runs: The runs so far, without tuning runs; their labels say where they belong.
         learning_rates: Arm → its tuned or given learning rate; the base's if absent.
         complete: Whether all runs have ended.
     """
     counts = {arm.name: _Counts() for arm in spec.arms}
-    for cell in cells:
-        counts.setdefault(cell.arm, _Counts()).add(cell)
+    cells = tuple(map(_cell, runs))
+    for cell, run in zip(cells, runs, strict=True):
+        counts.setdefault(cell.arm, _Counts()).add(cell, run.result)
     arms = tuple(_arm_report(arm, counts[arm.name], spec, learning_rates) for arm in spec.arms)
     subject = spec.subject_arm
     compared = tuple(_comparisons(spec, counts))
@@ -131,10 +116,10 @@ def build_report(
         arms=arms,
         comparisons=compared,
         health=health,
-        cells=tuple(_cell(cell) for cell in cells),
+        cells=cells,
         gradient_steps_limit=spec.base.budget.gradient_steps or 0,
         evaluations_limit=spec.base.budget.evaluations or 0,
-        versions=_versions(cells),
+        versions=_versions(runs),
     )
 
 
@@ -145,26 +130,20 @@ def _primary(spec: ExperimentSpec) -> Figure:
     return Figure.SELECTION_LOSS if is_function else Figure.TEST_LOSS
 
 
-def _figures(result: RunResult) -> dict[Figure, float | None]:
-    return {
-        Figure.TEST_LOSS: None if result.test is None else result.test.loss,
-        Figure.TEST_ACCURACY: None if result.test is None else result.test.accuracy,
-        Figure.SELECTION_LOSS: result.returned.score.loss,
-    }
-
-
-def _cell(counted: Counted) -> Cell:
-    figures = {} if counted.run.result is None else _figures(counted.run.result)
+def _cell(run: Run) -> Cell:
+    """A run's place in the design, from its labels, and its figures."""
+    labels, result = run.spec.labels, run.result
+    test = None if result is None else result.test
     return Cell(
-        run_id=counted.run.run_id,
-        arm=counted.arm,
-        task=counted.task,
-        variation=counted.variation,
-        seed=counted.seed,
-        test_loss=figures.get(Figure.TEST_LOSS),
-        test_accuracy=figures.get(Figure.TEST_ACCURACY),
-        selection_loss=figures.get(Figure.SELECTION_LOSS),
-        state=counted.run.state,
+        run_id=run.run_id,
+        arm=labels.get("arm", ""),
+        task=labels.get("task", ""),
+        variation=labels.get("variation", ""),
+        seed=run.spec.seed,
+        test_loss=None if test is None else test.loss,
+        test_accuracy=None if test is None else test.accuracy,
+        selection_loss=None if result is None else result.returned.score.loss,
+        state=run.state,
     )
 
 
@@ -187,9 +166,7 @@ def _arm_report(
         learning_rate=learning_rates.get(arm.name, spec.base.optimizer.learning_rate),
         runs=len(counts.results),
         failed=counts.failed,
-        test_loss=estimate(counts.figures[Figure.TEST_LOSS]),
-        test_accuracy=estimate(counts.figures[Figure.TEST_ACCURACY]),
-        selection_loss=estimate(counts.figures[Figure.SELECTION_LOSS]),
+        **{figure.value: estimate(found) for figure, found in counts.figures.items()},
         gradient_steps=_mean(usage.gradient_steps for usage in spent),
         evaluations=_mean(usage.evaluations for usage in spent),
         restarts=_mean(result.restarts_applied for result in counts.results),
@@ -325,10 +302,10 @@ def _known(results: Sequence[RunResult], read: Callable[[RunResult], object]) ->
     return _mean(finite) if finite else None
 
 
-def _versions(cells: Sequence[Counted]) -> dict[str, str]:
+def _versions(runs: Sequence[Run]) -> dict[str, str]:
     """Maps each library to its version, or to all versions with which runs were created."""
     found: dict[str, dict[str, None]] = {}
-    for cell in cells:
-        for library, version in cell.run.versions.items():
+    for run in runs:
+        for library, version in run.versions.items():
             found.setdefault(library, {})[version] = None
     return {library: ", ".join(sorted(found[library])) for library in sorted(found)}

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import Arm, Comparison, Figure, Report
-from mentorgrad.domain.run import RunResult, RunState, Usage
+from mentorgrad.domain.run import Run, RunResult, RunState, Usage
 from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
 from tests.support.counted_runs import ARMS, all_runs, counted, experiment, result
-from trainer_service.experiments.reporting import Counted, build_report
+from trainer_service.experiments.reporting import build_report
 
 NO_EFFECT = dict.fromkeys((arm.name for arm in ARMS), 0.0)
 
 
 def _report(
-    cells: Sequence[Counted],
+    cells: Sequence[Run],
     arms: Sequence[Arm] = ARMS,
     seeds: int = 10,
     complete: bool = True,
@@ -208,15 +208,9 @@ def test_the_verdict_says_what_weakens_it() -> None:
     assert "only 4 seeds were run" in report.verdict
     assert "1 run ended without a result" in report.verdict
     sick = [
-        dataclasses.replace(
-            cell,
-            run=dataclasses.replace(
-                cell.run,
-                result=result(cell.run.result.test.loss, accuracy=0.2),
-            ),
-        )
-        for cell in cells
-        if cell.run.result is not None and cell.run.result.test is not None
+        dataclasses.replace(run, result=result(run.result.test.loss, accuracy=0.2))
+        for run in cells
+        if run.result is not None and run.result.test is not None
     ]
     caveat = "plain training does not beat the most frequent class on `tickets`, `moods`"
     assert caveat in _report(sick, seeds=4).verdict
@@ -227,7 +221,7 @@ def test_without_its_rivals_a_gain_is_not_called_help() -> None:
 
     def of(*names: str) -> str:
         arms = [arm for arm in ARMS if arm.name in names]
-        return _report([cell for cell in cells if cell.arm in names], arms).verdict
+        return _report([run for run in cells if run.spec.labels["arm"] in names], arms).verdict
 
     assert of("mentor", "none").startswith(
         "Whether the mentor helps is not known: there is no LLM-free control with restarts ("
@@ -260,14 +254,9 @@ def test_an_llm_alone_is_not_said_to_restart() -> None:
     spec = experiment(arms)
     effects = {"alone": -0.3, "perturb": -0.3}
     cells = [
-        dataclasses.replace(
-            cell,
-            run=dataclasses.replace(
-                cell.run, result=dataclasses.replace(cell.run.result, restarts_applied=0)
-            ),
-        )
-        for cell in all_runs(spec, effects)
-        if cell.run.result is not None
+        dataclasses.replace(run, result=dataclasses.replace(run.result, restarts_applied=0))
+        for run in all_runs(spec, effects)
+        if run.result is not None
     ]
     verdict = build_report("e", spec, cells, {}, True).verdict
     assert verdict.startswith("The mentor beats plain training, but the mentor's words add nothing")
@@ -276,16 +265,13 @@ def test_an_llm_alone_is_not_said_to_restart() -> None:
 def test_a_function_is_judged_by_its_own_value() -> None:
     cells = [
         dataclasses.replace(
-            cell,
-            run=dataclasses.replace(
-                cell.run,
-                result=dataclasses.replace(
-                    cell.run.result, test=None, zero_shot=None, majority_accuracy=None
-                ),
+            run,
+            result=dataclasses.replace(
+                run.result, test=None, zero_shot=None, majority_accuracy=None
             ),
         )
-        for cell in all_runs(experiment(), NO_EFFECT | {"mentor": -0.3, "perturb": -0.1})
-        if cell.run.result is not None
+        for run in all_runs(experiment(), NO_EFFECT | {"mentor": -0.3, "perturb": -0.1})
+        if run.result is not None
     ]
     report = _report(cells, base=RunSpec(objective=Function()))
     assert report.verdict.startswith("The mentor helps: its selection loss is lower than")
@@ -338,10 +324,10 @@ def test_an_experiment_without_a_run_yet() -> None:
 
 def test_an_arm_that_always_fails_leaves_the_question_open() -> None:
     cells = [
-        counted(cell.arm, cell.seed, None, task=cell.task, variation=cell.variation)
-        if cell.arm == "shuffled"
-        else cell
-        for cell in all_runs(experiment(), NO_EFFECT | {"mentor": -0.3})
+        dataclasses.replace(run, state=RunState.FAILED, result=None)
+        if run.spec.labels["arm"] == "shuffled"
+        else run
+        for run in all_runs(experiment(), NO_EFFECT | {"mentor": -0.3})
     ]
     verdict = _report(cells).verdict
     assert "helps is not known: no pair of runs with `shuffled` has a test loss" in verdict
