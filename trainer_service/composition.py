@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from mentorgrad.domain.advice import AdviseOpen
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
+from mentorgrad.responses import TrainerInfo
 from mentorgrad.v1 import (
     experiment_service_pb2_grpc,
     history_service_pb2_grpc,
@@ -41,12 +42,13 @@ from service_common.health import in_thread
 from service_common.metrics import exposed
 from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
+from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
-from trainer_service.control_plane.servicer import Offer, TrainerServicer
+from trainer_service.control_plane.servicer import TrainerServicer
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
@@ -133,13 +135,12 @@ async def start_service(
         ended=ended,
     )
     metrics.watch_slots(lambda: len(scheduler.workers), scheduler.slots)
-    offer = Offer(
+    importer = Importer(store, settings.import_limit_mib << 20, settings.import_limit_events)
+    offered = TrainerInfo(
         devices=devices,
         tasks=builtin_names(),
         worker_slots=scheduler.slots,
         queue_limit=settings.queue_limit,
-        import_bytes=settings.import_limit_mib << 20,
-        import_events=settings.import_limit_events,
     )
     check_data = partial(
         validate_objective, data_roots=settings.data_root, model_roots=settings.model_root
@@ -167,7 +168,8 @@ async def start_service(
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
-    add_trainer(TrainerServicer(store, mentors, runs, scheduler.wake, offer), server.grpc)
+    trainer = TrainerServicer(store, mentors, runs, scheduler.wake, importer, offered)
+    add_trainer(trainer, server.grpc)
     add_history(history, server.grpc)
     add_experiment(ExperimentServicer(store, experiments, wake), server.grpc)
     for drained in (runs, history, experiments):

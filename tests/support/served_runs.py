@@ -21,6 +21,7 @@ from mentorgrad.domain.event import (
 )
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.responses import TrainerInfo
 from mentorgrad.v1.experiment_service_pb2_grpc import (
     add_ExperimentServiceServicer_to_server,
 )
@@ -30,9 +31,10 @@ from run_store.servicer import HistoryServicer
 from run_store.temporary_store import TemporaryRunStore
 from service_common.security import Security
 from service_common.server import Server
+from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
-from trainer_service.control_plane.servicer import Offer, TrainerServicer
+from trainer_service.control_plane.servicer import TrainerServicer
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.servicer import ExperimentServicer
@@ -52,23 +54,17 @@ async def served(
     server = Server(listen, services, security=security)
     history = HistoryServicer(store)
     add_HistoryServiceServicer_to_server(history, server.grpc)
-    offer = Offer(
-        devices=("cpu",),
-        tasks=("tickets",),
-        worker_slots=1,
-        queue_limit=2,
-        import_bytes=1 << 20,
-        import_events=1000,
-    )
+    offered = TrainerInfo(devices=("cpu",), tasks=("tickets",), worker_slots=1, queue_limit=2)
     mentors = MentorRegistry({"absent": "127.0.0.1:1"}, no_mentor)
 
     def check_data(spec: RunSpec) -> str:
         return DIGEST
 
-    runs = RunCreation(store, mentors, check_data, lambda: None, offer.queue_limit)
-    trainer = TrainerServicer(store, mentors, runs, lambda: None, offer)
+    runs = RunCreation(store, mentors, check_data, lambda: None, offered.queue_limit)
+    importer = Importer(store, 1 << 20, 1000)
+    trainer = TrainerServicer(store, mentors, runs, lambda: None, importer, offered)
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
-    coordinator = Coordinator(store, runs.submit, offer.worker_slots, lambda: None)
+    coordinator = Coordinator(store, runs.submit, offered.worker_slots, lambda: None)
     experiments = ExperimentCreation(store, mentors, check_data, coordinator.wake)
     add_ExperimentServiceServicer_to_server(
         ExperimentServicer(store, experiments, coordinator.wake), server.grpc

@@ -29,7 +29,7 @@ class Importer:
 
     def __init__(self, store: RunWriter, max_bytes: int, max_events: int) -> None:
         self._store = store
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._max_events = max_events
         self._memory = tensor_arena.BlockCache()
         self._trimming: asyncio.TimerHandle | None = None
@@ -56,7 +56,7 @@ class Importer:
             )
         self._under_way += 1
         try:
-            log = _Log(self._max_bytes, self._max_events, tensor_arena.TensorArena(self._memory))
+            log = _Log(self.max_bytes, self._max_events, tensor_arena.TensorArena(self._memory))
             await in_batches(
                 requests, log.admit, lambda request: log.add(read(request, len(log.events)))
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import grpc.aio
@@ -14,6 +14,7 @@ import mentorgrad
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import CONTROLS, RunSpec
+from mentorgrad.responses import MentorEntry, TrainerInfo
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec
@@ -38,24 +39,6 @@ _BYTES_AN_ENTRY = 64
 wire, and some hundred times as much as an object."""
 
 
-@dataclass(frozen=True)
-class Offer:
-    """The trainer's capabilities and limits, constant while the service runs."""
-
-    devices: tuple[str, ...]
-    """Devices that runs are executed on."""
-    tasks: tuple[str, ...]
-    """Names of the built-in tasks."""
-    worker_slots: int
-    """Maximum number of runs executed at once."""
-    queue_limit: int
-    """Maximum number of waiting runs."""
-    import_bytes: int
-    """Maximum size of an imported run, in bytes."""
-    import_events: int
-    """Maximum number of events of an imported run."""
-
-
 class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     """Implements TrainerService: validates, queues and controls runs. Calls of the store run in
     threads.
@@ -65,7 +48,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         mentors: The mentors known by name.
         creation: Creates runs.
         wake: Wakes the scheduler after a run was resumed or is to stop.
-        offer: This trainer's capabilities and limits.
+        importer: Imports runs.
+        offered: This trainer's devices, tasks and limits.
     """
 
     def __init__(
@@ -74,14 +58,15 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         mentors: MentorRegistry,
         creation: RunCreation,
         wake: Callable[[], None],
-        offer: Offer,
+        importer: Importer,
+        offered: TrainerInfo,
     ) -> None:
         self._store = store
         self._mentors = mentors
         self._creation = creation
         self._wake = wake
-        self._offer = offer
-        self._importer = Importer(store, offer.import_bytes, offer.import_events)
+        self._importer = importer
+        self._offered = offered
 
     async def CreateRun(  # noqa: N802
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
@@ -128,7 +113,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> pb.ImportRunResponse:
         """Imports a run that was executed elsewhere, atomically."""
-        room = codec.Room(self._offer.import_bytes // _BYTES_AN_ENTRY, "import")
+        room = codec.Room(self._importer.max_bytes // _BYTES_AN_ENTRY, "import")
 
         def read(raw: bytes, index: int) -> RunEvent:
             event, path = request_iterator.read(raw).event, f"events[{index}]"
@@ -156,21 +141,17 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         states = await self._mentors.states()
         queued = await asyncio.to_thread(self._store.queued)
         entries = [
-            pb.MentorEntry(
-                name=name, available=info is not None, model=info.model if info is not None else ""
-            )
+            MentorEntry(name, info is not None, info.model if info is not None else "")
             for name, info in states.items()
         ]
-        entries += [pb.MentorEntry(name=c, available=True, model="control") for c in CONTROLS]
-        return pb.GetTrainerInfoResponse(
+        entries += [MentorEntry(control, True, "control") for control in CONTROLS]
+        info = replace(
+            self._offered,
             version=mentorgrad.__version__,
-            devices=self._offer.devices,
             objectives=tuple(OBJECTIVES),
             functions=tuple(FUNCTION_BOUNDS),
-            tasks=self._offer.tasks,
             optimizers=tuple(OPTIMIZERS),
-            mentors=entries,
-            worker_slots=self._offer.worker_slots,
+            mentors=tuple(entries),
             queued_runs=queued,
-            queue_limit=self._offer.queue_limit,
         )
+        return codec.fill(pb.GetTrainerInfoResponse(), info)

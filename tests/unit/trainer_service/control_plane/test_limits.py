@@ -12,14 +12,15 @@ import pytest
 
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, ResourceExhausted
+from mentorgrad.responses import TrainerInfo
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore
 from service_common.decoding import DecodedRequests
-from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
+from trainer_service.control_plane.importing import IMPORTS_AT_ONCE, Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import CHECKS_AT_ONCE, RunCreation
-from trainer_service.control_plane.servicer import Offer, TrainerServicer
+from trainer_service.control_plane.servicer import TrainerServicer
 
 IMPORT_BYTES = 1 << 20
 
@@ -45,10 +46,10 @@ class Slow:
 
 
 def servicer(slow: Slow) -> TrainerServicer:
-    offer = Offer(("cpu",), (), 1, 1, IMPORT_BYTES, 10)
     store, mentors = cast(RunStore, slow), cast(MentorRegistry, None)
-    creation = RunCreation(store, mentors, slow, lambda: None, offer.queue_limit)
-    return TrainerServicer(store, mentors, creation, lambda: None, offer)
+    importer = Importer(store, IMPORT_BYTES, 10)
+    creation = RunCreation(store, mentors, slow, lambda: None, 1)
+    return TrainerServicer(store, mentors, creation, lambda: None, importer, TrainerInfo())
 
 
 def requests(*messages: pb.ImportRunRequest) -> DecodedRequests[pb.ImportRunRequest]:
