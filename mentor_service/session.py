@@ -10,10 +10,12 @@ parameters and outcomes the oldest. Only the answers to the latest requests are 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -42,6 +44,8 @@ from mentorgrad.errors import (
 from mentorgrad.wire import tracing
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MAX_PROPOSALS = 64
 """Maximum proposals per request."""
@@ -168,9 +172,7 @@ class AdviseSession:
     def note(self, outcomes: Outcomes) -> None:
         """Adds the outcomes of proposals; replaces earlier outcomes of the same request."""
         self._outcomes[outcomes.request_id] = outcomes
-        size = sum(map(_outcomes_text, self._outcomes.values()))
-        while len(self._outcomes) > MAX_OUTCOMES or size > MAX_TEXT:
-            size -= _outcomes_text(self._outcomes.popitem(last=False)[1])
+        _drop_oldest(self._outcomes, _outcomes_text, MAX_TEXT, MAX_OUTCOMES)
 
     def _shrink(self) -> None:
         while len(self._snapshots) > MAX_SNAPSHOTS or (
@@ -251,14 +253,9 @@ class AdviseSession:
             seconds=round(seconds, 3),
         )
         if answer.status in _CACHED:
-            self._remember(request.request_id, answer)
+            self._answers[request.request_id] = answer
+            _drop_oldest(self._answers, text_size, MAX_TEXT, MAX_ANSWERS)
         return answer
-
-    def _remember(self, request_id: str, answer: Answer) -> None:
-        self._answers[request_id] = answer
-        size = sum(map(text_size, self._answers.values()))
-        while len(self._answers) > MAX_ANSWERS or size > MAX_TEXT:
-            size -= text_size(self._answers.popitem(last=False)[1])
 
     async def _answer(self, request: ProposalRequest, began: float) -> Answer:
         timeout = request.timeout.total_seconds()
@@ -297,15 +294,22 @@ def _check_rows(path: str, rows: np.ndarray | None, count: int) -> None:
         )
 
 
+def _drop_oldest(
+    kept: OrderedDict[str, T], size_of: Callable[[T], int], room: int, most: float = math.inf
+) -> None:
+    """Drops the oldest entries until at most `most` of at most `room` in total size are left."""
+    size = sum(map(size_of, kept.values()))
+    while len(kept) > most or size > room:
+        size -= size_of(kept.popitem(last=False)[1])
+
+
 def _keep_rows(kept: OrderedDict[str, np.ndarray], batch: Batch, rows: np.ndarray | None) -> None:
     """Keeps each candidate's row; drops the oldest rows above `MAX_VECTOR_BYTES`."""
     if rows is None:
         return
     for candidate, row in zip(batch.candidates, rows, strict=True):
         kept[candidate.candidate_id] = row.copy()  # a view would keep the whole message alive
-    size = sum(_ITEM_BYTES + row.nbytes for row in kept.values())
-    while size > MAX_VECTOR_BYTES:
-        size -= _ITEM_BYTES + kept.popitem(last=False)[1].nbytes
+    _drop_oldest(kept, lambda row: _ITEM_BYTES + row.nbytes, MAX_VECTOR_BYTES)
 
 
 def _check_constraints(opened: AdviseOpen) -> None:

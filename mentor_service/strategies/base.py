@@ -8,6 +8,7 @@ statuses.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,12 +17,11 @@ from typing import Any, ClassVar
 from mentor_service.profiles import Profile
 from mentor_service.protocols import Ask, Knowledge
 from mentor_service.strategies import shown_candidates
-from mentor_service.strategies.conversation import Conversation, Kept
+from mentor_service.strategies.conversation import Conversation
 from mentor_service.strategies.options import Options, schema
 from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
-    Proposal,
     ProposalKind,
     ProposalRequest,
     Wants,
@@ -64,12 +64,8 @@ class PromptedStrategy(ABC):
         given = Options.read(options)
         self.options = given
         """The options."""
-        self.profile = replace(
-            profile,
-            top_k=profile.top_k if given.top_k is None else given.top_k,
-            temperature=profile.temperature if given.temperature is None else given.temperature,
-            calls=profile.calls if given.calls is None else given.calls,
-        )
+        common = {name: getattr(given, name) for name in ("top_k", "temperature", "calls")}
+        self.profile = replace(profile, **{k: v for k, v in common.items() if v is not None})
         """The profile, with the options applied."""
         self.hints = given.hints or (profile.hints if self.wants.hints else "none")
         """Use of gradient hints: ``none``, ``show`` or ``grammar``."""
@@ -130,31 +126,20 @@ class PromptedStrategy(ABC):
         return conversation
 
     def _answer(self, conversation: Conversation) -> Answer:
-        found, parsed = conversation.kept, conversation.parsed
-        best = (
-            shown_candidates.best_snapshot(conversation.known)
-            if self.options.base == "best"
-            else ""
+        found, parsed, request = conversation.kept, conversation.parsed, conversation.request
+        weights = itertools.cycle(self.options.weights or (1.0,))
+        proposals = (
+            replace(kept, proposal_id=f"s{request.stage}/p{number}", weight=weight)
+            for number, (kept, weight) in enumerate(zip(found, weights, strict=False), start=1)
         )
+        if self.options.base is not None:
+            is_best = self.options.base == "best"
+            base_id = shown_candidates.best_snapshot(conversation.known) if is_best else ""
+            proposals = (replace(proposal, base_id=base_id) for proposal in proposals)
         return Answer(
-            request_id=conversation.request.request_id,
+            request_id=request.request_id,
             status=AnswerStatus.USABLE if found else AnswerStatus.UNUSABLE,
-            proposals=tuple(
-                self._proposal(conversation.request.stage, number, kept, best)
-                for number, kept in enumerate(found)
-            ),
+            proposals=tuple(proposals),
             records=tuple(conversation.records),
             detail=parsed.detail() or ("" if found else "the reply was empty"),
-        )
-
-    def _proposal(self, stage: int, number: int, kept: Kept, best: str) -> Proposal:
-        weights = self.options.weights or (1.0,)
-        return Proposal(
-            proposal_id=f"s{stage}/p{number + 1}",
-            text=kept.found.text,
-            values=kept.found.values,
-            parents=kept.parents,
-            rationale=kept.found.rationale,
-            base_id=kept.base_id if self.options.base is None else best,
-            weight=weights[number % len(weights)],
         )

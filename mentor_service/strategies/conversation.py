@@ -27,6 +27,7 @@ from mentorgrad.domain.advice import (
     Constraints,
     Exemplar,
     PositionHints,
+    Proposal,
     ProposalKind,
     ProposalRequest,
 )
@@ -75,18 +76,6 @@ class Draft:
     """Added to the temperature."""
     samples: int = 1
     """Minimum number of replies; the option ``samples`` overrides it."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A proposal with its origin."""
-
-    found: ParsedProposal
-    """The proposal as parsed."""
-    parents: tuple[str, ...]
-    """Ids of its parent candidates."""
-    base_id: str
-    """Candidate that it is an edit of; empty: the incumbent."""
 
 
 @dataclass
@@ -146,8 +135,8 @@ class Conversation:
     """Random generator, seeded by the request."""
     parsed: Parsed = field(init=False)
     """Everything parsed so far."""
-    kept: list[Kept] = field(default_factory=list)
-    """Proposals of the answer so far."""
+    kept: list[Proposal] = field(default_factory=list)
+    """Proposals of the answer so far, without ids and weights."""
     records: list[AnswerRecord] = field(default_factory=list)
     """Records, one per question."""
     round: int = 0
@@ -231,7 +220,8 @@ class Conversation:
             found.sort(key=lambda item: item.text.count(" "))
         ids = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
         parents = ids if draft.parents is None else draft.parents
-        self.kept += [Kept(item, parents, draft.base_id) for item in found[:count]]
+        for item in found[:count]:
+            self._keep(item, parents, draft.base_id)
         return found[:count]
 
     async def say(
@@ -262,7 +252,7 @@ class Conversation:
     def offer(self, found: ParsedProposal, parents: tuple[str, ...]) -> None:
         """Keeps a proposal that the strategy parsed itself, if it is valid and one is missing."""
         if self.missing and self.parsed.offer(found):
-            self.kept.append(Kept(self.parsed.found[-1], parents, ""))
+            self._keep(self.parsed.found[-1], parents)
 
     def facts(
         self, count: int, shown: Sequence[Candidate] = (), extras: bool = True
@@ -292,6 +282,9 @@ class Conversation:
         )
 
     # -- internal -----------------------------------------------------------------------------
+
+    def _keep(self, found: ParsedProposal, parents: tuple[str, ...], base_id: str = "") -> None:
+        self.kept.append(Proposal(**vars(found), parents=parents, base_id=base_id))
 
     async def _ask(self, size: _Size, write: Callable[[], Question]) -> Reply:
         """Asks a question, smaller and smaller until it fits, and records it.
