@@ -106,8 +106,8 @@ def test_what_an_arm_cost_is_a_mean_over_its_runs() -> None:
 def test_cells_limits_versions_and_changes_are_told() -> None:
     changed = Arm("alone", MentorChoice(name="small"), {"stages": {"steps": 0}})
     cells = [counted("none", 0, result(1.0)), counted("alone", 0, None)]
-    newer = dataclasses.replace(cells[1].run, versions={"torch": "2.9.0", "numpy": "2.3"})
-    cells[1] = dataclasses.replace(cells[1], run=newer)
+    newer = {"torch": "2.9.0", "numpy": "2.3"}
+    cells[1] = dataclasses.replace(cells[1], versions=newer)
     report = _report(cells, (ARMS[0], ARMS[1], changed))
     assert report.versions == {"numpy": "2.3", "torch": "2.8.0, 2.9.0"}
     assert (report.gradient_steps_limit, report.evaluations_limit) == (260, 200)
