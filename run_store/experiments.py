@@ -1,4 +1,4 @@
-"""Interface of experiment storage, and the checks and ordering that all implementations share.
+"""Interface of experiment storage, and the start of its pages.
 
 A stored experiment consists of its spec, state and times. Its progress is computed from its runs,
 which are ordinary runs with the labels in `LABELS`.
@@ -10,15 +10,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mentorgrad.domain.experiment import (
-    EXPERIMENT_TRANSITIONS,
     Experiment,
     ExperimentPage,
     ExperimentSpec,
     ExperimentState,
 )
 from mentorgrad.domain.run import RunState
-from mentorgrad.errors import AlreadyExists, NotFound, PreconditionFailed
-from mentorgrad.wire import codec
 from run_store import invariants, page_tokens, paging
 
 EXPERIMENT, PHASE = "experiment", "phase"
@@ -104,43 +101,6 @@ class ExperimentStore(Protocol):
         Empty for an unknown experiment.
         """
         ...
-
-
-def not_found(experiment_id: str) -> NotFound:
-    """The error for an unknown experiment."""
-    return NotFound(
-        f"the experiment {experiment_id[:80]!r} does not exist", reason="EXPERIMENT_NOT_FOUND"
-    )
-
-
-def check_same_request(experiment: Experiment, spec: ExperimentSpec) -> None:
-    """Checks that the existing experiment of a request_id has the requested spec.
-
-    Raises:
-        AlreadyExists: It has another spec.
-    """
-    if codec.encode(experiment.spec) != codec.encode(spec):
-        raise AlreadyExists(
-            f"the request_id {experiment.request_id[:200]!r} belongs to experiment "
-            f"{experiment.experiment_id}, which has another spec",
-            reason="REQUEST_ID_TAKEN",
-            metadata={"experiment_id": experiment.experiment_id},
-        )
-
-
-def check_transition(experiment: Experiment, state: ExperimentState) -> None:
-    """Checks that an experiment may change to a state.
-
-    Raises:
-        PreconditionFailed: `EXPERIMENT_TRANSITIONS` does not allow it.
-    """
-    if state not in EXPERIMENT_TRANSITIONS[experiment.state]:
-        raise PreconditionFailed(
-            f"experiment {experiment.experiment_id} is {experiment.state.value} and cannot become "
-            f"{state.value}",
-            reason="TRANSITION_FORBIDDEN",
-            metadata={"state": experiment.state.value},
-        )
 
 
 def cursor(page_size: int, token: str) -> paging.Cursor:

@@ -1,17 +1,23 @@
-"""Validation and errors that all store implementations share."""
+"""Rules of runs and experiments: validation and errors of a store, without SQL."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from mentorgrad.domain.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
+from mentorgrad.domain.experiment import (
+    EXPERIMENT_TRANSITIONS,
+    Experiment,
+    ExperimentSpec,
+    ExperimentState,
+)
 from mentorgrad.domain.fold import fold_history, for_figures, with_figures
 from mentorgrad.domain.run import TRANSITIONS, DesiredState, Run, RunState
 from mentorgrad.domain.spec import Function, RunSpec
@@ -22,7 +28,6 @@ from mentorgrad.errors import (
     InvalidInput,
     NotFound,
     PreconditionFailed,
-    ResourceExhausted,
 )
 from mentorgrad.field_limits import check
 from mentorgrad.schema import snake_case
@@ -47,36 +52,32 @@ each."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def run_not_found(run_id: str) -> NotFound:
-    """The error for an unknown run."""
-    return NotFound(f"the run {run_id[:80]!r} does not exist", reason="RUN_NOT_FOUND")
+Record = Run | Experiment
+"""What a store creates on request."""
 
 
-def artifact_not_found(run_id: str, name: str) -> NotFound:
-    """The error for an unknown file."""
-    return NotFound(f"run {run_id} has no file {name[:80]!r}", reason="ARTIFACT_NOT_FOUND")
+def _identity(record: Record) -> tuple[str, str]:
+    """Kind and id of a record."""
+    if isinstance(record, Experiment):
+        return "experiment", record.experiment_id
+    return "run", record.run_id
 
 
-def request_id_taken(request_id: str, run_id: str) -> AlreadyExists:
-    """The error for a request_id that belongs to another run."""
-    return AlreadyExists(
-        f"the request_id {request_id[:200]!r} belongs to run {run_id}, which has another spec",
-        reason="REQUEST_ID_TAKEN",
-        metadata={"run_id": run_id},
+def not_found(kind: str, record_id: str) -> NotFound:
+    """The error for an unknown ``run`` or ``experiment``."""
+    return NotFound(
+        f"the {kind} {record_id[:80]!r} does not exist", reason=f"{kind.upper()}_NOT_FOUND"
     )
 
 
-def import_taken(run_id: str) -> AlreadyExists:
-    """The error for an import whose run_id belongs to another run."""
-    return AlreadyExists(f"another run with the id {run_id} already exists")
-
-
-def queue_full(waiting: int) -> ResourceExhausted:
-    """The error for a full queue."""
-    return ResourceExhausted(
-        f"the queue is full ({waiting} runs are waiting); try again when some have started",
-        retry_after=5.0,
-        reason="QUEUE_FULL",
+def request_id_taken(there: Record) -> AlreadyExists:
+    """The error for a request_id that belongs to another run or experiment."""
+    kind, record_id = _identity(there)
+    return AlreadyExists(
+        f"the request_id {there.request_id[:200]!r} belongs to {kind} {record_id}, which has "
+        "another spec",
+        reason="REQUEST_ID_TAKEN",
+        metadata={f"{kind}_id": record_id},
     )
 
 
@@ -116,14 +117,14 @@ def check_request_id(request_id: str, path: str = "request_id") -> None:
         raise InvalidInput.field(path, "must be at most 200 printable characters")
 
 
-def check_same_request(run: Run, spec: RunSpec) -> None:
-    """Checks that the existing run of a request_id has the requested spec.
+def check_same_request(there: Record, spec: RunSpec | ExperimentSpec) -> None:
+    """Checks that the existing run or experiment of a request_id has the requested spec.
 
     Raises:
         AlreadyExists: It has another spec.
     """
-    if codec.encode(run.spec) != codec.encode(spec):
-        raise request_id_taken(run.request_id, run.run_id)
+    if codec.encode(there.spec) != codec.encode(spec):
+        raise request_id_taken(there)
 
 
 def check_holder(run: Run, attempt: int) -> None:
@@ -153,23 +154,29 @@ def check_attempt(run: Run, attempt: int) -> None:
         )
 
 
-def forbidden(run: Run, action: str) -> PreconditionFailed:
-    """The error for an action that the run's state does not allow; follows "cannot"."""
+def forbidden(record: Record, action: str) -> PreconditionFailed:
+    """The error for an action that the record's state does not allow; follows "cannot"."""
+    kind, record_id = _identity(record)
     return PreconditionFailed(
-        f"run {run.run_id} is {run.state.value} and cannot {action}",
+        f"{kind} {record_id} is {record.state.value} and cannot {action}",
         reason="TRANSITION_FORBIDDEN",
-        metadata={"state": run.state.value},
+        metadata={"state": record.state.value},
     )
 
 
-def check_transition(run: Run, state: RunState) -> None:
-    """Checks that a run may change to a state.
+def check_transition(record: Record, state: RunState | ExperimentState) -> None:
+    """Checks that a run or an experiment may change to a state.
 
     Raises:
-        PreconditionFailed: `TRANSITIONS` does not allow it.
+        PreconditionFailed: `TRANSITIONS` or `EXPERIMENT_TRANSITIONS` does not allow it.
     """
-    if state not in TRANSITIONS[run.state]:
-        raise forbidden(run, f"become {state.value}")
+    allowed: Collection[RunState | ExperimentState] = (
+        EXPERIMENT_TRANSITIONS[record.state]
+        if isinstance(record, Experiment)
+        else TRANSITIONS[record.state]
+    )
+    if state not in allowed:
+        raise forbidden(record, f"become {state.value}")
 
 
 def overdue_cancel(run: Run, desired: DesiredState) -> RunEvent | None:
@@ -259,82 +266,68 @@ def check_follows(run: Run, event: RunEvent, where: str) -> None:
         check_transition(run, payload.state)
 
 
-class LogCheck:
-    """Checks an imported log event by event: numbered from 1, one run, allowed state changes."""
+def _check_next(run: Run, event: RunEvent, where: str) -> None:
+    """Checks that an imported event may follow `run`, which is `Run()` before the first event.
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._resumes = 0
+    Raises:
+        InvalidInput: It may not; names the field.
+    """
+    if event.seq != run.last_seq + 1:
+        raise InvalidInput.field(f"{where}.seq", f"must be {run.last_seq + 1} (no gaps)")
+    if event.attempt < run.attempt:
+        raise InvalidInput.field(f"{where}.attempt", f"must be at least {run.attempt}")
+    if event.attempt > MAX_ATTEMPTS:
+        raise InvalidInput.field(f"{where}.attempt", f"must be at most {MAX_ATTEMPTS}")
+    check_event(event, where)
+    if event.seq == 1:
+        _check_first(event, where)
+        return
+    if event.run_id != run.run_id:
+        raise InvalidInput.field(f"{where}.run_id", f"must be {run.run_id}")
+    try:
+        check_follows(run, event, where)
+    except PreconditionFailed as error:
+        raise InvalidInput.field(where, error.message) from None
 
-    def follows(self, run: Run, event: RunEvent) -> None:
-        """Checks that `event` may follow `run`, which is `Run()` before the first event.
 
-        Raises:
-            InvalidInput: It may not; names the field.
-        """
-        where = f"events[{self._count}]"
-        self._count += 1
-        if event.seq != run.last_seq + 1:
-            raise InvalidInput.field(f"{where}.seq", f"must be {run.last_seq + 1} (no gaps)")
-        if event.attempt < run.attempt:
-            raise InvalidInput.field(f"{where}.attempt", f"must be at least {run.attempt}")
-        if event.attempt > MAX_ATTEMPTS:
-            raise InvalidInput.field(f"{where}.attempt", f"must be at most {MAX_ATTEMPTS}")
-        self._resumes += isinstance(event.payload, Resumed)
-        if self._resumes > MAX_ATTEMPTS:
-            raise InvalidInput.field(
-                where, f"is `resumed` again; a log may have at most {MAX_ATTEMPTS} of these"
-            )
-        check_event(event, where)
-        if self._count == 1:
-            self._first(event, where)
-            return
-        if event.run_id != run.run_id:
-            raise InvalidInput.field(f"{where}.run_id", f"must be {run.run_id}")
-        try:
-            check_follows(run, event, where)
-        except PreconditionFailed as error:
-            raise InvalidInput.field(where, error.message) from None
-
-    def _first(self, event: RunEvent, where: str) -> None:
-        if not isinstance(event.payload, Created):
-            raise InvalidInput.field(where, "must be `created`, as it is the first event")
-        if not is_run_id(event.run_id):
-            raise InvalidInput.field(f"{where}.run_id", f"must match {_RUN_ID.pattern}")
-        check_request_id(event.payload.request_id, f"{where}.created.request_id")
-        check(event.payload.spec, f"{where}.created.spec")
-
-    def complete(self, run: Run) -> None:
-        """Checks that the log may end here.
-
-        Raises:
-            InvalidInput: There was no event, the run's state is not final, or the run is too large.
-        """
-        if not self._count:
-            raise InvalidInput.field("events", "must not be empty")
-        if not run.state.is_final:
-            raise InvalidInput.field(
-                "events", f"must end in a final state; the run is {run.state.value} at the end"
-            )
-        if len(codec.encode(run)) > MAX_RUN_BYTES:
-            raise InvalidInput.field(
-                "events", f"must give a spec and result of at most {MAX_RUN_BYTES} bytes"
-            )
+def _check_first(event: RunEvent, where: str) -> None:
+    if not isinstance(event.payload, Created):
+        raise InvalidInput.field(where, "must be `created`, as it is the first event")
+    if not is_run_id(event.run_id):
+        raise InvalidInput.field(f"{where}.run_id", f"must match {_RUN_ID.pattern}")
+    check_request_id(event.payload.request_id, f"{where}.created.request_id")
+    check(event.payload.spec, f"{where}.created.spec")
 
 
 def folded(given: Iterable[RunEvent]) -> Run:
-    """Validates a complete imported log and computes its run.
+    """Validates a complete imported log and computes its run: numbered from 1, one run, allowed
+    state changes, a final state.
 
     Raises:
-        InvalidInput: It is not the log of one finished run; names the field.
+        InvalidInput: It is not the log of one finished run, or too large; names the field.
     """
-    log, run = LogCheck(), Run()
+    run, resumes = Run(), 0
     course: list[RunEvent] = []
-    for event in given:
-        log.follows(run, event)
+    for index, event in enumerate(given):
+        where = f"events[{index}]"
+        _check_next(run, event, where)
+        resumes += isinstance(event.payload, Resumed)
+        if resumes > MAX_ATTEMPTS:
+            raise InvalidInput.field(
+                where, f"is `resumed` again; a log may have at most {MAX_ATTEMPTS} of these"
+            )
         run = fold_history(run, event)
         course.append(for_figures(event))
-    log.complete(run)
+    if not course:
+        raise InvalidInput.field("events", "must not be empty")
+    if not run.state.is_final:
+        raise InvalidInput.field(
+            "events", f"must end in a final state; the run is {run.state.value} at the end"
+        )
+    if len(codec.encode(run)) > MAX_RUN_BYTES:
+        raise InvalidInput.field(
+            "events", f"must give a spec and result of at most {MAX_RUN_BYTES} bytes"
+        )
     return with_figures(run, course)
 
 

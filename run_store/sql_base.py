@@ -108,14 +108,21 @@ class SqlBase:
         row = self._row(connection, statement, run_id)
         return row[0]
 
-    def _row(self, connection: Connection, statement: sa.Select[Any], run_id: str) -> sa.Row[Any]:
+    def _row(
+        self, connection: Connection, statement: sa.Select[Any], record_id: str, kind: str = "run"
+    ) -> sa.Row[Any]:
+        """The row of a run, or of an ``experiment``; malformed ids are not passed to the database.
+
+        Raises:
+            NotFound: There is no row.
+        """
         found = (
-            connection.execute(statement, {"run": run_id}).one_or_none()
-            if invariants.is_run_id(run_id)
+            connection.execute(statement, {kind: record_id}).one_or_none()
+            if invariants.is_run_id(record_id)
             else None
         )
         if found is None:
-            raise invariants.run_not_found(run_id)
+            raise invariants.not_found(kind, record_id)
         return found
 
     def _decode(self, run_id: str, data: bytes) -> Run:

@@ -52,7 +52,7 @@ class SqlExperiments(SqlBase):
                 "spec": codec.encode(spec),
             }
             connection.execute(experiments.insert(), row)
-            return _load(connection, str(row["experiment_id"])), True
+            return self._get(connection, str(row["experiment_id"])), True
 
     def find_experiment(self, request_id: str, spec: ExperimentSpec) -> Experiment | None:
         """See `ExperimentStore.find_experiment`."""
@@ -63,7 +63,10 @@ class SqlExperiments(SqlBase):
     def get_experiment(self, experiment_id: str) -> Experiment:
         """See `ExperimentStore.get_experiment`."""
         with self._reading() as connection:
-            return _load(connection, experiment_id)
+            return self._get(connection, experiment_id)
+
+    def _get(self, connection: Connection, experiment_id: str) -> Experiment:
+        return _experiment(self._row(connection, _BY_ID, experiment_id, "experiment"))
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
         """See `ExperimentStore.list_experiments`."""
@@ -87,7 +90,8 @@ class SqlExperiments(SqlBase):
     ) -> Experiment:
         """See `ExperimentStore.set_experiment_state`."""
         with self._writing() as connection:
-            keeping.check_transition(_load(connection, experiment_id, lock=True), state)
+            there = self._row(connection, _BY_ID_LOCKED, experiment_id, "experiment")
+            invariants.check_transition(_experiment(there), state)
             values = {
                 "state": state.value,
                 "reason": reason,
@@ -98,7 +102,7 @@ class SqlExperiments(SqlBase):
                 .where(experiments.c.experiment_id == experiment_id)
                 .values(values)
             )
-            return _load(connection, experiment_id)
+            return self._get(connection, experiment_id)
 
     def count_runs(self, experiment_id: str) -> Counts:
         """See `ExperimentStore.count_runs`."""
@@ -116,25 +120,8 @@ def _requested(connection: Connection, request_id: str, spec: ExperimentSpec) ->
     if row is None:
         return None
     there = _experiment(row)
-    keeping.check_same_request(there, spec)
+    invariants.check_same_request(there, spec)
     return there
-
-
-def _load(connection: Connection, experiment_id: str, *, lock: bool = False) -> Experiment:
-    """Loads an experiment.
-
-    Raises:
-        NotFound: It does not exist; malformed ids are not passed to the database.
-    """
-    statement = _BY_ID.with_for_update() if lock else _BY_ID
-    row = (
-        connection.execute(statement, {"experiment": experiment_id}).one_or_none()
-        if invariants.is_run_id(experiment_id)
-        else None
-    )
-    if row is None:
-        raise keeping.not_found(experiment_id)
-    return _experiment(row)
 
 
 def _placed(rows: Iterable[Any]) -> Iterator[tuple[paging.Position, int, Experiment]]:
@@ -155,6 +142,7 @@ def _experiment(row: Any) -> Experiment:
 
 
 _BY_ID = sa.select(experiments).where(experiments.c.experiment_id == bindparam("experiment"))
+_BY_ID_LOCKED = _BY_ID.with_for_update()
 _BY_REQUEST = sa.select(experiments).where(experiments.c.request_id == bindparam("request"))
 _RUNNING = (
     sa.select(experiments.c.experiment_id)

@@ -20,6 +20,7 @@ from mentorgrad.domain.query import (
     View,
 )
 from mentorgrad.domain.run import Artifact, Candidate, Run, RunState, Trajectory
+from mentorgrad.errors import NotFound
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging, sql_rows, trajectory
 from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
@@ -156,7 +157,7 @@ class SqlReader(SqlBase):
                 else None
             )
         if row is None:
-            raise invariants.artifact_not_found(run_id, name)
+            raise NotFound(f"run {run_id} has no file {name[:80]!r}", reason="ARTIFACT_NOT_FOUND")
         return invariants.check_digest(row.data, row.sha256, f"{name} of run {run_id}")
 
 

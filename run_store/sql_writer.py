@@ -14,6 +14,7 @@ from mentorgrad.domain.event import Created, EventKind, Resumed, RunEvent, State
 from mentorgrad.domain.fold import fold, for_figures
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import AlreadyExists, ResourceExhausted
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
@@ -45,7 +46,12 @@ class SqlWriter(SqlBase):
             if max_queued is not None:
                 waiting = connection.execute(_COUNT_QUEUED).scalar_one()
                 if waiting >= max_queued:
-                    raise invariants.queue_full(waiting)
+                    raise ResourceExhausted(
+                        f"the queue is full ({waiting} runs are waiting); try again when some have "
+                        "started",
+                        retry_after=5.0,
+                        reason="QUEUE_FULL",
+                    )
             first = RunEvent(new_run_id(), 1, 0, datetime.now(UTC), created)
             run = fold(Run(), first)
             self._insert_run(connection, run)
@@ -295,14 +301,14 @@ class SqlWriter(SqlBase):
         if run.request_id:
             other = connection.execute(_BY_REQUEST, {"request": run.request_id}).one_or_none()
             if other is not None and other.run_id != run.run_id:
-                raise invariants.request_id_taken(run.request_id, other.run_id)
+                raise invariants.request_id_taken(self._decode(*other))
         last_seq = connection.execute(_LAST_SEQ, {"run": run.run_id}).scalar_one_or_none()
         if last_seq is None:
             return False
         if last_seq != run.last_seq or not all(
             self._are_there(connection, chunk) for chunk in chunks(log)
         ):
-            raise invariants.import_taken(run.run_id)
+            raise AlreadyExists(f"another run with the id {run.run_id} already exists")
         return True
 
     # -- files --------------------------------------------------------------------------------
