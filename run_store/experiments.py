@@ -1,4 +1,4 @@
-"""Interface of experiment storage, and the start of its pages.
+"""Interface of experiment storage, and the labels of its runs.
 
 A stored experiment consists of its spec, state and times. Its progress is computed from its runs,
 which are ordinary runs with the labels in `LABELS`.
@@ -16,7 +16,6 @@ from mentorgrad.domain.experiment import (
     ExperimentState,
 )
 from mentorgrad.domain.run import RunState
-from run_store import invariants, page_tokens, paging
 
 EXPERIMENT, PHASE = "experiment", "phase"
 LABELS = (EXPERIMENT, PHASE, "arm", "task", "variation")
@@ -101,14 +100,3 @@ class ExperimentStore(Protocol):
         Empty for an unknown experiment.
         """
         ...
-
-
-def cursor(page_size: int, token: str) -> paging.Cursor:
-    """Start of a page of experiments.
-
-    Raises:
-        InvalidInput: The page size or the token is invalid.
-    """
-    invariants.check_page_size(page_size)
-    query = page_tokens.digest("experiments")
-    return paging.Cursor(page_size, True, page_tokens.decode(token, query, (int, str)), query)

@@ -42,9 +42,6 @@ MAX_BLOB_BYTES = 256 * 1024 * 1024
 MAX_RUN_BYTES = 2 * 1024 * 1024
 """Maximum size of an imported run without its events: spec, versions and result."""
 
-MAX_PAGE = 1000
-"""Maximum page size."""
-
 MAX_ATTEMPTS = 1000
 """Maximum attempts, and maximum resumes, of an imported log; a store processes the log once for
 each."""
@@ -343,16 +340,6 @@ def check_blob(name: str, data: bytes) -> None:
         raise InvalidInput.field(
             "data", f"must have at most {MAX_BLOB_BYTES} bytes, not {len(data)}"
         )
-
-
-def check_page_size(page_size: int) -> None:
-    """Checks a page size.
-
-    Raises:
-        InvalidInput: Not within 1..1000.
-    """
-    if not 1 <= page_size <= MAX_PAGE:
-        raise InvalidInput.field("page_size", f"must be between 1 and {MAX_PAGE}, not {page_size}")
 
 
 def sha256(data: bytes | memoryview) -> str:

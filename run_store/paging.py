@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -12,11 +12,15 @@ import numpy as np
 
 from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.domain.run import Candidate, Run
+from mentorgrad.errors import InvalidInput
 from mentorgrad.serialization import to_dict
-from run_store import invariants, page_tokens
+from run_store import page_tokens
 
 T = TypeVar("T")
 Position = tuple[Any, ...]
+
+MAX_PAGE = 1000
+"""Maximum page size."""
 
 PAGE_BYTES = 4 * 1024 * 1024
 """Maximum bytes per page; a page ends early when it reaches this."""
@@ -94,18 +98,32 @@ class Cursor:
         return page, ""
 
 
-def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:
-    """Start of a page of runs.
+def cursor(
+    page_size: int, token: str, types: Sequence[type], *query: Any, descending: bool = False
+) -> Cursor:
+    """Start of a page.
+
+    Args:
+        page_size: Maximum entries of the page.
+        token: Token of the previous page, or empty.
+        types: Types of a position's parts.
+        query: What the listing depends on, as JSON-serializable values.
+        descending: Whether the order is descending.
 
     Raises:
-        InvalidInput: The page size or the token is invalid.
+        InvalidInput: The page size is not within 1..1000, or the token is invalid.
     """
-    invariants.check_page_size(page_size)
-    query = page_tokens.digest("runs", to_dict(run_filter), order.value)
-    best = order is RunOrder.BEST_SELECTION_LOSS
-    types = (bool, float, str) if best else (int, str)
-    after = page_tokens.decode(token, query, types)
-    return Cursor(page_size, order is RunOrder.NEWEST, after, query)
+    if not 1 <= page_size <= MAX_PAGE:
+        raise InvalidInput.field("page_size", f"must be between 1 and {MAX_PAGE}, not {page_size}")
+    digest = page_tokens.digest(*query)
+    return Cursor(page_size, descending, page_tokens.decode(token, digest, types), digest)
+
+
+def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:
+    """Start of a page of runs; see `cursor`."""
+    types = (bool, float, str) if order is RunOrder.BEST_SELECTION_LOSS else (int, str)
+    query = ("runs", to_dict(run_filter), order.value)
+    return cursor(page_size, token, types, *query, descending=order is RunOrder.NEWEST)
 
 
 def run_position(run: Run, order: RunOrder) -> Position:
@@ -116,15 +134,9 @@ def run_position(run: Run, order: RunOrder) -> Position:
 
 
 def candidate_cursor(run_id: str, wanted: CandidateFilter, page_size: int, token: str) -> Cursor:
-    """Start of a page of candidates.
-
-    Raises:
-        InvalidInput: The page size or the token is invalid.
-    """
-    invariants.check_page_size(page_size)
-    query = page_tokens.digest("candidates", run_id, to_dict(wanted))
+    """Start of a page of candidates; see `cursor`."""
     types = (bool, float, int, int) if wanted.best_first else (int, int)
-    return Cursor(page_size, False, page_tokens.decode(token, query, types), query)
+    return cursor(page_size, token, types, "candidates", run_id, to_dict(wanted))
 
 
 def candidate_position(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +20,6 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
-from run_store import experiments as keeping
 from run_store.experiments import EXPERIMENT, PHASE, Counts
 from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
 from run_store.tables import experiments, run_labels, runs
@@ -70,14 +68,17 @@ class SqlExperiments(SqlBase):
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
         """See `ExperimentStore.list_experiments`."""
-        cursor = keeping.cursor(page_size, page_token)
+        cursor = paging.cursor(page_size, page_token, (int, str), "experiments", descending=True)
         keys = (experiments.c.created_at, experiments.c.experiment_id)
         statement = keyset_page(sa.select(experiments), keys, cursor)
         with (
             self._reading() as connection,
             connection.execute(statement, execution_options=FEW_ROWS) as rows,
         ):
-            page, token = cursor.take(_placed(rows))
+            page, token = cursor.take(
+                ((row.created_at, row.experiment_id), len(row.spec), _experiment(row))
+                for row in rows
+            )
         return ExperimentPage(tuple(page), token)
 
     def running_experiments(self) -> tuple[str, ...]:
@@ -122,11 +123,6 @@ def _requested(connection: Connection, request_id: str, spec: ExperimentSpec) ->
     there = _experiment(row)
     invariants.check_same_request(there, spec)
     return there
-
-
-def _placed(rows: Iterable[Any]) -> Iterator[tuple[paging.Position, int, Experiment]]:
-    for row in rows:
-        yield (row.created_at, row.experiment_id), len(row.spec), _experiment(row)
 
 
 def _experiment(row: Any) -> Experiment:

@@ -55,6 +55,7 @@ class Tailer:
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._started = False
+        self.watchers = 0
         self.last_seq = 0
         self.is_over = False
         self.is_draining = False
@@ -154,36 +155,30 @@ class Tailers:
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._watched: dict[str, tuple[Tailer, int]] = {}
+        self._watched: dict[str, Tailer] = {}
         self._draining = False
 
     def drain(self) -> None:
         """Ends all current and future calls of `follow` with `Draining`."""
         self._draining = True
-        for tailer, _ in self._watched.values():
+        for tailer in self._watched.values():
             tailer.drain()
 
     @contextlib.asynccontextmanager
     async def _hold(self, run_id: str) -> AsyncIterator[Tailer]:
-        tailer, watchers = self._watched.get(run_id, (None, 0))
+        tailer = self._watched.get(run_id)
         if tailer is None or tailer.has_failed:
-            tailer, watchers = Tailer(self._store, run_id), 0
-        # Counted before the first await, or concurrent watchers would be miscounted.
-        self._watched[run_id] = (tailer, watchers + 1)
+            tailer = self._watched[run_id] = Tailer(self._store, run_id)
+        tailer.watchers += 1  # before the first await: others may come and go meanwhile
         try:
             await tailer.start()
             yield tailer
         finally:
-            await self._release(run_id, tailer)
-
-    async def _release(self, run_id: str, tailer: Tailer) -> None:
-        held, watchers = self._watched.get(run_id, (None, 0))
-        if held is tailer and watchers > 1:
-            self._watched[run_id] = (tailer, watchers - 1)
-            return
-        if held is tailer:
-            del self._watched[run_id]
-            await tailer.stop()
+            tailer.watchers -= 1
+            if not tailer.watchers:
+                if self._watched.get(run_id) is tailer:
+                    del self._watched[run_id]
+                await tailer.stop()
 
     async def follow(
         self, run_id: str, query: EventQuery

@@ -353,7 +353,7 @@ async def test_many_watchers_share_one_tailer(
     assert len(service.watched) == 1
     for call in calls[:20]:
         call.cancel()
-    await eventually(lambda: service.watched[worker.run_id][1] == 20)
+    await eventually(lambda: service.watched[worker.run_id].watchers == 20)
     asked.clear()
     await eventually(lambda: len(asked) > 5)
     # One poller, with its pauses: watchers of their own would look 20 times as often.
@@ -375,7 +375,7 @@ async def test_a_slow_watcher_misses_nothing_of_a_burst(
         await asyncio.to_thread(
             worker.put, *(worker.make.segment(s, s, shape=None) for s in range(start, start + 50))
         )
-    held, _ = service.watched[worker.run_id]
+    held = service.watched[worker.run_id]
     await eventually(lambda: held.last_seq == worker.make.seq)
     assert len(held._ring) <= tailer.RING_EVENTS
     await asyncio.to_thread(worker.finish)
