@@ -79,10 +79,7 @@ def make(folder: Path, hosts: Sequence[str], days: int) -> Made:
     return made
 
 
-@dataclass(frozen=True)
-class _Authority:
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+_Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def _new_authority(made: Made) -> _Authority:
@@ -96,23 +93,20 @@ def _new_authority(made: Made) -> _Authority:
         .sign(key, hashes.SHA256())
     )
     _write(made.ca, made.ca_key, certificate, key)
-    return _Authority(certificate, key)
+    return certificate, key
 
 
 def _authority(made: Made) -> _Authority:
     with contextlib.suppress(ValueError, TypeError, OSError):
         certificate = x509.load_pem_x509_certificate(made.ca.read_bytes())
         key = serialization.load_pem_private_key(made.ca_key.read_bytes(), None)
-        if isinstance(key, ec.EllipticCurvePrivateKey) and _is_pair(key, certificate):
-            return _Authority(certificate, key)
+        public = certificate.public_key()
+        if isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == public:
+            return certificate, key
     raise InvalidInput(
         f"{made.ca} and {made.ca_key} are not a CA created by `mentorgrad certs dev`; use another "
         "folder, or remove both files"
     )
-
-
-def _is_pair(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:
-    return key.public_key() == certificate.public_key()
 
 
 def _issue(
@@ -126,20 +120,20 @@ def _issue(
     """Issues a server certificate if names are given, otherwise a client certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     use = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
-    issuer = authority.certificate.subject
+    certificate, signing_key = authority
     builder = (
-        _builder(_named(subject), issuer, key.public_key(), lasts)
+        _builder(_named(subject), certificate.subject, key.public_key(), lasts)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
             critical=False,
         )
     )
     if names is not None:
         builder = builder.add_extension(names, critical=False)
-    _write(path, key_path, builder.sign(authority.key, hashes.SHA256()), key)
+    _write(path, key_path, builder.sign(signing_key, hashes.SHA256()), key)
 
 
 def _builder(

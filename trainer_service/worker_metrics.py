@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mentorgrad.schema import bounded
-from mentorgrad.serialization import from_dict, to_dict
+from mentorgrad.serialization import to_dict
 
 SECONDS = 1.0
 """Seconds between two reports."""
@@ -62,12 +60,3 @@ class WorkerMetrics:
     def to_line(self) -> str:
         """The report as one line of JSON, including the newline."""
         return json.dumps({"report": to_dict(self)}) + "\n"
-
-
-def parse(document: Mapping[str, Any]) -> WorkerMetrics:
-    """Parses the document of a report line.
-
-    Raises:
-        InvalidInput: The document is not a valid report.
-    """
-    return from_dict(WorkerMetrics, document)

@@ -20,8 +20,9 @@ from typing import Any
 import structlog
 
 from mentorgrad.errors import MentorgradError, Unavailable
+from mentorgrad.serialization import from_dict
 from trainer_service.job import WorkerJob
-from trainer_service.worker_metrics import WorkerMetrics, parse
+from trainer_service.worker_metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class LocalWorker:
         if "claimed" in said:
             self.attempt = int(said["claimed"])
         elif "report" in said:
-            self._reported(self.run_id, self.device, parse(said["report"]))
+            self._reported(self.run_id, self.device, from_dict(WorkerMetrics, said["report"]))
         elif "ended" in said and self._released is not None:
             self._code = int(said["ended"])
 

@@ -186,19 +186,18 @@ class Recombine(Control):
         options: RecombineOptions = self._options
         generator = draw.generator
         parents = _best_by_text(draw.pool or (draw.base,), options.parents)
+        chosen = [parents[i] for i in torch.randperm(len(parents), generator=generator)[:2]]
+        ids = tuple(parent.candidate.candidate_id for parent in chosen)
         if self._language.constraints.kind is ProposalKind.NUMBERS:
-            return self._mix_numbers(generator, parents)
-        chosen = [parents[i] for i in _two(len(parents), generator)]
+            return Proposal(values=self._mixed_numbers(generator, chosen), parents=ids)
         words = [parent.candidate.text.split() for parent in chosen]
         if len(chosen) < 2:
             words.append(self._language.random_proposal(generator).text.split())
-        return Proposal(
-            text=" ".join(_mix(words[0], words[1], generator)),
-            parents=tuple(parent.candidate.candidate_id for parent in chosen),
-        )
+        return Proposal(text=" ".join(_mix(words[0], words[1], generator)), parents=ids)
 
-    def _mix_numbers(self, generator: torch.Generator, parents: Sequence[Scored]) -> Proposal:
-        chosen = [parents[i] for i in _two(len(parents), generator)]
+    def _mixed_numbers(
+        self, generator: torch.Generator, chosen: Sequence[Scored]
+    ) -> tuple[float, ...]:
         points = [parent.parameters.detach().cpu().flatten() for parent in chosen]
         if len(points) < 2:
             drawn = self._language.random_proposal(generator)
@@ -206,11 +205,7 @@ class Recombine(Control):
         first = _coins(points[0].numel(), generator)
         constraints = self._language.constraints
         mixed = torch.where(first, points[0], points[1])
-        mixed = mixed.clamp(constraints.lower, constraints.upper)
-        return Proposal(
-            values=tuple(mixed.tolist()),
-            parents=tuple(parent.candidate.candidate_id for parent in chosen),
-        )
+        return tuple(mixed.clamp(constraints.lower, constraints.upper).tolist())
 
 
 class HintTokens(Control):
@@ -251,10 +246,6 @@ def _best_by_text(pool: Sequence[Scored], count: int) -> list[Scored]:
         if scored.candidate.text and len(best) < count:
             best.setdefault(scored.candidate.text, scored)
     return list(best.values())
-
-
-def _two(count: int, generator: torch.Generator) -> list[int]:
-    return [int(i) for i in torch.randperm(count, generator=generator)[:2]]
 
 
 def _coins(count: int, generator: torch.Generator) -> Tensor:

@@ -19,9 +19,10 @@ from mentorgrad.domain.event import (
     StageStarted,
 )
 from mentorgrad.domain.run import Run, RunResult, RunState, Usage
+from mentorgrad.serialization import from_dict
 from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.running.telemetry import Telemetry
-from trainer_service.worker_metrics import AnswerMetrics, WorkerMetrics, parse
+from trainer_service.worker_metrics import AnswerMetrics, WorkerMetrics
 
 
 class Clock:
@@ -120,7 +121,7 @@ def test_a_report_survives_its_line() -> None:
     made = WorkerMetrics(
         steps=3, answers=(AnswerMetrics("small", "usable", 0.5),), store_lags=(0.25,)
     )
-    assert parse(json.loads(made.to_line())["report"]) == made
+    assert from_dict(WorkerMetrics, json.loads(made.to_line())["report"]) == made
 
 
 def test_the_idle_share_of_a_device_is_that_of_all_its_workers() -> None:
