@@ -70,7 +70,7 @@ def test_an_earlier_export_reads_and_encodes_as_it_was_written() -> None:
 
 
 def test_an_earlier_export_is_imported_as_the_run_it_was(then: Any, opened: Any) -> None:
-    run = opened.store.import_run(exported_events())
+    run = opened.store.import_run(list(exported_events()))
     expected = dict(then["runs"][run.run_id])
     del expected["artifacts"]  # files are no part of an export
     assert difference(expected, read_run(opened.reopen(), run)).gone == ()
