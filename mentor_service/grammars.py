@@ -31,11 +31,7 @@ def word_lines(count: int, max_words: int, min_words: int = 1, words: Collection
     """
     min_words = min(min_words, max_words)
     more = f' (" " word){{{min_words - 1},{max_words - 1}}}' if max_words > 1 else ""
-    return (
-        f"root ::= {_numbered(count)}\n"
-        f'line ::= word{more} "\\n"\n'
-        f"word ::= {_choice(words) if words else _ANY_WORD}\n"
-    )
+    return _lines(count, f"word{more}", "word", _choice(words) if words else _ANY_WORD)
 
 
 def pattern_lines(
@@ -49,11 +45,7 @@ def pattern_lines(
         words: Allowed words where a slot is None; empty: any.
     """
     lines = " | ".join(' " " '.join(map(_slot, pattern)) for pattern in patterns)
-    return (
-        f"root ::= {_numbered(count)}\n"
-        f'line ::= ({lines}) "\\n"\n'
-        f"word ::= {_choice(words) if words else _ANY_WORD}\n"
-    )
+    return _lines(count, f"({lines})", "word", _choice(words) if words else _ANY_WORD)
 
 
 def sentence(longest: int) -> str:
@@ -75,11 +67,7 @@ def number_lines(count: int, constraints: Constraints) -> str:
         signed.append(f'"-" ({_up_to(form.write(-constraints.lower))})')
     rest = constraints.dimensions - 1
     more = f' (" " number){{{rest}}}' if rest else ""
-    return (
-        f"root ::= {_numbered(count)}\n"
-        f'line ::= number{more} "\\n"\n'
-        f"number ::= {' | '.join(signed)}\n"
-    )
+    return _lines(count, f"number{more}", "number", " | ".join(signed))
 
 
 def reply_schema(kind: ProposalKind) -> dict[str, Any]:
@@ -105,8 +93,10 @@ def reply_schema(kind: ProposalKind) -> dict[str, Any]:
 _ANY_WORD = f"[A-Za-z] [a-z]{{0,{_LONGEST_WORD - 1}}}"
 
 
-def _numbered(count: int) -> str:
-    return " ".join(f'"{number}. " line' for number in range(1, count + 1))
+def _lines(count: int, line: str, name: str, item: str) -> str:
+    """Grammar of `count` numbered lines of items, which are called `name`."""
+    root = " ".join(f'"{number}. " line' for number in range(1, count + 1))
+    return f'root ::= {root}\nline ::= {line} "\\n"\n{name} ::= {item}\n'
 
 
 def _choice(words: Collection[str]) -> str:

@@ -100,13 +100,7 @@ class SqlBase:
             NotFound: No such run.
         """
         statement = _PROJECTION_LOCKED if lock else _PROJECTION
-        data = self._scalar(connection, statement, run_id)
-        return self._decode(run_id, data)
-
-    def _scalar(self, connection: Connection, statement: sa.Select[Any], run_id: str) -> Any:
-        """One value of a run's row; raises `NotFound` if there is no row."""
-        row = self._row(connection, statement, run_id)
-        return row[0]
+        return self._decode(run_id, *self._row(connection, statement, run_id))
 
     def _row(
         self, connection: Connection, statement: sa.Select[Any], record_id: str, kind: str = "run"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -109,7 +110,7 @@ class SqlWriter(SqlBase):
     def desired(self, run_id: str) -> DesiredState:
         """See `RunWriter.desired`."""
         with self._reading() as connection:
-            return DesiredState(self._scalar(connection, _DESIRED, run_id))
+            return DesiredState(*self._row(connection, _DESIRED, run_id))
 
     def transition(
         self, run_id: str, state: RunState, reason: str = "", *, attempt: int | None = None
@@ -177,10 +178,7 @@ class SqlWriter(SqlBase):
             invariants.check_attempt(run, attempt)
             for index, event in enumerate(new):
                 invariants.check_follows(run, event, f"events[{index}]")
-                earlier: Iterable[RunEvent] = ()
-                if isinstance(event.payload, Resumed):
-                    earlier = [*self._earlier(connection, event), *new[:index]]
-                run = fold(run, event, earlier)
+                run = fold(run, event, chain(self._earlier(connection, event), islice(new, index)))
             return self._store(connection, run, new, {}).last_seq
 
     def _store(
@@ -192,7 +190,7 @@ class SqlWriter(SqlBase):
         not seen a requested cancel, the cancel is appended in the same transaction.
         """
         if run.state is not RunState.RUNNING:
-            wanted = DesiredState(self._scalar(connection, _DESIRED, run.run_id))
+            wanted = DesiredState(*self._row(connection, _DESIRED, run.run_id))
             cancel = invariants.overdue_cancel(run, wanted)
             if cancel is not None:
                 run, new = fold(run, cancel), [*new, cancel]
@@ -224,46 +222,37 @@ class SqlWriter(SqlBase):
             tuple(row) for row in connection.execute(_SPAN, span)
         ] and tensors == [tuple(row) for row in connection.execute(_TENSORS, span)]
 
-    def _earlier(self, connection: Connection, resumed: RunEvent) -> list[RunEvent]:
-        """The events before a `Resumed` that its figures may depend on.
+    def _earlier(self, connection: Connection, event: RunEvent) -> list[RunEvent]:
+        """The stored events that the figures of a `Resumed` may depend on; none for other events.
 
         Each segment of an older attempt overrides the previous one, so only the last one that stays
         effective is read; a long run has many.
         """
-        assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
+        if not isinstance(event.payload, Resumed):
+            return []
+        checkpoint = event.payload.checkpoint_seq
         rows = connection.execute(
-            _EARLIER,
-            {
-                "run": resumed.run_id,
-                "attempt": resumed.attempt,
-                "checkpoint": resumed.payload.checkpoint_seq,
-            },
+            _EARLIER, {"run": event.run_id, "attempt": event.attempt, "checkpoint": checkpoint}
         )
         return [for_figures(codec.decode_event(row.data)) for row in rows]
 
-    def _insert_events(self, connection: Connection, new: Sequence[RunEvent]) -> None:
-        """Writes new events, with the tensors and candidates that have their own tables."""
-        self._insert_rows(connection, new, sql_rows.rows_of(new))
-
-    def _insert_rows(
-        self, connection: Connection, new: Sequence[RunEvent], made: sql_rows.Rows
+    def _insert_events(
+        self, connection: Connection, new: Sequence[RunEvent], made: sql_rows.Rows | None = None
     ) -> None:
-        resumes = [event for event in new if isinstance(event.payload, Resumed)]
-        for table, rows in made.items():
+        """Writes new events, with the tensors and candidates that have their own tables; `made` are
+        their rows if they are known."""
+        for table, rows in (made or sql_rows.rows_of(new)).items():
             dialects.insert_rows(connection, table, rows)
-        for event in resumes:
-            self._supersede(connection, event)
-
-    def _supersede(self, connection: Connection, resumed: RunEvent) -> None:
-        assert isinstance(resumed.payload, Resumed)  # noqa: S101 - narrows the type
-        values = {
-            "run": resumed.run_id,
-            "newer": resumed.attempt,
-            "checkpoint": resumed.payload.checkpoint_seq,
-            "until": resumed.seq,
-        }
-        for statement in _SUPERSEDE:
-            connection.execute(statement, values)
+        for event in new:
+            if isinstance(event.payload, Resumed):
+                values = {
+                    "run": event.run_id,
+                    "newer": event.attempt,
+                    "checkpoint": event.payload.checkpoint_seq,
+                    "until": event.seq,
+                }
+                for statement in _SUPERSEDE:
+                    connection.execute(statement, values)
 
     def _insert_run(self, connection: Connection, run: Run) -> None:
         data = codec.encode(run)
@@ -289,7 +278,7 @@ class SqlWriter(SqlBase):
                 return run
             self._insert_run(connection, run)
             for chunk, rows in rows_ahead(events):
-                self._insert_rows(connection, chunk, rows)
+                self._insert_events(connection, chunk, rows)
         return run
 
     def _is_there(self, connection: Connection, run: Run, log: Sequence[RunEvent]) -> bool:

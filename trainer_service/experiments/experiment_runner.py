@@ -120,7 +120,9 @@ class ExperimentRunner:
             for _ in range(MOST_AT_ONCE):
                 if active >= self._parallel or ahead.first is None:
                     break
-                run, is_new = self._create(ahead.first)
+                place = ahead.first
+                spec = self._expansion.run_spec(place)
+                run, is_new = self._admit(spec, place.request_id(self._id))
                 ahead.drop()
                 active += not run.state.is_final
                 queued += is_new
@@ -129,9 +131,6 @@ class ExperimentRunner:
         if queued and self._store.get_experiment(self._id).state is not ExperimentState.RUNNING:
             cancel_runs(self._store, self._id)  # the experiment ended meanwhile
         return queued
-
-    def _create(self, place: Place) -> tuple[Run, bool]:
-        return self._admit(self._expansion.run_spec(place), place.request_id(self._id))
 
     def _places(self, phase: RunPurpose, there: int) -> Iterator[Place]:
         """Runs of a phase in order of creation, without the first `there`, which exist already."""

@@ -26,7 +26,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -48,25 +47,6 @@ _LARGE = 64
 """Maximum seeds of a task for which the resampling weights are cached."""
 _BLOCK = 2**21
 """Maximum indices drawn at once."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Contribution of one task to an estimate."""
-
-    deviations: np.ndarray
-    """float64 [seeds]: change of the estimate with each seed's weight; sums to 0."""
-
-    @property
-    def variance(self) -> float:
-        """Variance of the estimate due to this task's seeds."""
-        count = len(self.deviations)
-        return float((self.deviations**2).sum() / (count * (count - 1)))
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of `variance`."""
-        return len(self.deviations) - 1
 
 
 def estimate(figures: Figures) -> Estimate | None:
@@ -147,15 +127,16 @@ def _interval(
 ) -> tuple[float, float]:
     """Offsets of the interval's ends from the mean: one ≤ 0, one ≥ 0."""
     parts = _parts(strata, means)
-    variances = np.array([part.variance for part in parts])
+    counts = np.array([len(part) for part in parts])
+    # Of the estimate, due to each task's seeds; with one degree of freedom less than seeds.
+    variances = np.array([float((part**2).sum()) for part in parts]) / (counts * (counts - 1))
     if not variances.sum() > 0:
         return 0.0, 0.0
     shares = variances / variances.sum()
-    freedom = 1.0 / float((shares**2 / [part.freedom for part in parts]).sum())
+    freedom = 1.0 / float((shares**2 / (counts - 1)).sum())
     moved = np.zeros(RESAMPLES)
-    for position, part in enumerate(parts):
-        count = len(part.deviations)
-        moved += math.sqrt(count / (count - 1)) * _resampled(position, part.deviations)
+    for position, (part, count) in enumerate(zip(parts, counts.tolist(), strict=True)):
+        moved += math.sqrt(count / (count - 1)) * _resampled(position, part)
     outside = (1.0 - CONFIDENCE) / 2.0
     stretch = special.stdtrit(freedom, 1.0 - outside) / special.ndtri(1.0 - outside)
     low, high = np.quantile(moved, [outside, 1.0 - outside]) * stretch
@@ -164,8 +145,9 @@ def _interval(
 
 def _parts(
     strata: Mapping[Stratum, Mapping[int, float]], means: Mapping[Stratum, float]
-) -> list[_Part]:
-    """Contributions by task; exact if a task's variations have the same seeds, else linearised."""
+) -> list[np.ndarray]:
+    """Contributions by task: float64 [seeds], the change of the estimate with each seed's weight,
+    which sums to 0; exact if a task's variations have the same seeds, else linearised."""
     by_task: dict[str, list[Stratum]] = {}
     for stratum in sorted(strata):  # the resamples must not depend on the order
         by_task.setdefault(stratum[0], []).append(stratum)
@@ -178,7 +160,7 @@ def _parts(
             weight = len(seeds) / (len(strata[stratum]) * len(strata))
             for seed, value in strata[stratum].items():
                 deviations[place[seed]] += weight * (value - means[stratum])
-        parts.append(_Part(deviations))
+        parts.append(deviations)
     return parts
 
 
