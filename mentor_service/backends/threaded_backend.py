@@ -131,12 +131,9 @@ class ThreadedBackend(Generic[E]):
         except TimeoutError:
             raise DeadlineExceeded(f"the model did not answer within {timeout:.1f} s") from None
         finally:
-            self._abandon(job)
-
-    def _abandon(self, job: _Job) -> None:
-        job.abandoned = True
-        with self._changed, contextlib.suppress(ValueError):
-            self._queue.remove(job)
+            job.abandoned = True
+            with self._changed, contextlib.suppress(ValueError):
+                self._queue.remove(job)
 
     async def check(self) -> None:
         """Health check; after a failed generation it asks a short test question.

@@ -56,14 +56,35 @@ class Importer:
             )
         self._under_way += 1
         try:
-            log = _Log(self.max_bytes, self._max_events, tensor_arena.TensorArena(self._memory))
-            await in_batches(
-                requests, log.admit, lambda request: log.add(read(request, len(log.events)))
-            )
+            log = await self._receive(requests, read)
         except BaseException:
             self._ended()
             raise
-        return await run_to_completion(partial(self._store.import_run, log.events), self._ended)
+        return await run_to_completion(partial(self._store.import_run, log), self._ended)
+
+    async def _receive(
+        self, requests: AsyncIterator[bytes], read: Callable[[bytes, int], RunEvent]
+    ) -> list[RunEvent]:
+        """Receives the events of one log, up to the limits."""
+        arena = tensor_arena.TensorArena(self._memory)
+        events: list[RunEvent] = []
+        size = count = 0
+
+        def admit(request: bytes) -> None:
+            nonlocal size, count
+            size, count = size + len(request), count + 1
+            if size > self.max_bytes or count > self._max_events:
+                raise InvalidInput.field(
+                    "event",
+                    f"an imported run may have at most {self._max_events} events and "
+                    f"{self.max_bytes >> 20} MiB",
+                    reason="IMPORT_TOO_LARGE",
+                )
+
+        await in_batches(
+            requests, admit, lambda request: events.append(arena.keep(read(request, len(events))))
+        )
+        return events
 
     def _ended(self) -> None:
         self._under_way -= 1
@@ -78,41 +99,3 @@ class Importer:
         self._trimming = None
         if self._memory.trim():
             self._trim_later()
-
-
-class _Log:
-    """The events of one log, received up to the limits.
-
-    Args:
-        max_bytes: Maximum encoded size of the events.
-        max_events: Maximum number of events.
-        place: Stores the events' tensors.
-    """
-
-    def __init__(self, max_bytes: int, max_events: int, place: tensor_arena.TensorArena) -> None:
-        self.events: list[RunEvent] = []
-        self._max_bytes = max_bytes
-        self._max_events = max_events
-        self._bytes = 0
-        self._count = 0
-        self._arena = place
-
-    def admit(self, request: bytes) -> None:
-        """Counts one more event.
-
-        Raises:
-            InvalidInput: The log exceeds a limit.
-        """
-        self._count += 1
-        self._bytes += len(request)
-        if self._bytes > self._max_bytes or self._count > self._max_events:
-            raise InvalidInput.field(
-                "event",
-                f"an imported run may have at most {self._max_events} events and "
-                f"{self._max_bytes >> 20} MiB",
-                reason="IMPORT_TOO_LARGE",
-            )
-
-    def add(self, event: RunEvent) -> None:
-        """Adds an event that was admitted."""
-        self.events.append(self._arena.keep(event))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,8 @@ class TextEncoder:
         Returns:
             float32 [batch, tokens, hidden size].
         """
-        with self._autocast():
+        is_cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_cuda):
             hidden: Tensor = self._model(attention_mask=mask, **inputs).last_hidden_state
         return hidden.float()
 
@@ -173,11 +173,6 @@ class TextEncoder:
             weights = mask.unsqueeze(-1).to(hidden.dtype)
             pooled = (hidden * weights).sum(1) / weights.sum(1).clamp_min(1.0)
         return functional.normalize(pooled, dim=-1)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
 
 
 def _load_tokenizer(path: Path) -> Any:

@@ -194,14 +194,7 @@ def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[st
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            detail = getattr(error, "msg", "nested too deeply")
-            raise MalformedError(f"line {number}: not valid JSON ({detail})") from None
-        if not isinstance(record, dict):
-            raise MalformedError(f"line {number}: must be a JSON object")
-        yield f"line {number}", record
+        yield _json_object(_parsed(line, f"line {number}: "), f"line {number}")
 
 
 def _json(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -210,15 +203,22 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str
     if not first.startswith("["):
         yield from _jsonl(path, columns)
         return
+    for number, record in enumerate(_parsed("".join(_lines(path)), ""), start=1):
+        yield _json_object(record, f"item {number}")
+
+
+def _parsed(text: str, prefix: str) -> Any:
     try:
-        found = json.loads("".join(_lines(path)))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         detail = getattr(error, "msg", "nested too deeply")
-        raise MalformedError(f"not valid JSON ({detail})") from None
-    for number, record in enumerate(found, start=1):
-        if not isinstance(record, dict):
-            raise MalformedError(f"item {number}: must be a JSON object")
-        yield f"item {number}", record
+        raise MalformedError(f"{prefix}not valid JSON ({detail})") from None
+
+
+def _json_object(record: Any, where: str) -> tuple[str, Mapping[str, Any]]:
+    if not isinstance(record, dict):
+        raise MalformedError(f"{where}: must be a JSON object")
+    return where, record
 
 
 def _csv(

@@ -60,16 +60,10 @@ def draw(
         train = train or _unique(pool, selection)
     files = f"{path}.hub" if source.name.startswith("hf:") else f"{path}.data"
     _require_every_class(train, source, f"{files}.train", "train")
-    if source.selection is not None:
-        _require_every_class(selection, source, f"{files}.selection", "selection")
-    else:
-        _require_every_class(
-            selection,
-            source,
-            f"{path}.shots",
-            "selection",
-            "; lower `shots` or set a selection file",
-        )
+    field, remedy = f"{files}.selection", ""
+    if source.selection is None:
+        field, remedy = f"{path}.shots", "; lower `shots` or set a selection file"
+    _require_every_class(selection, source, field, "selection", remedy)
     _assert_apart(train, selection, test)
     return TaskData(
         name=source.name,
