@@ -13,7 +13,6 @@ from mentorgrad.domain.experiment import (
     ArmReport,
     Cell,
     Comparison,
-    Estimate,
     ExperimentSpec,
     Figure,
     Health,
@@ -219,7 +218,7 @@ def _mean_over(figures: Figures, shared: set[Stratum]) -> float:
 
 def _comparisons(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Comparison]:
     """The subject against every other arm: pooled, by variation, by task, and by both."""
-    tasks, variations = _tasks(spec), _variations(spec, counts)
+    tasks, variations = [task.name for task in spec.tasks], _variations(spec, counts)
     places = [
         ("", ""),
         *(("", variation) for variation in variations),
@@ -235,9 +234,10 @@ def _comparisons(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterabl
                     _within(counts[name].figures[figure], task, variation)
                     for name in (spec.subject_arm, arm.name)
                 )
-                found = _compare(one, other, figure)
-                if found is not None:
-                    yield Comparison(arm.name, figure, task, variation, *found)
+                difference = estimate(differences(one, other))
+                if difference is not None:  # there is a pair of finite figures
+                    rate = win_rate(one, other, figure is not Figure.TEST_ACCURACY)
+                    yield Comparison(arm.name, figure, task, variation, difference, rate)
 
 
 def _within(figures: Figures, task: str, variation: str) -> Figures:
@@ -247,18 +247,6 @@ def _within(figures: Figures, task: str, variation: str) -> Figures:
         for stratum, by_seed in figures.items()
         if task in ("", stratum[0]) and variation in ("", stratum[1])
     }
-
-
-def _compare(one: Figures, other: Figures, figure: Figure) -> tuple[Estimate, float] | None:
-    """Difference and win rate; None if there is no pair of finite figures."""
-    difference = estimate(differences(one, other))
-    if difference is None:
-        return None
-    return difference, win_rate(one, other, figure is not Figure.TEST_ACCURACY)
-
-
-def _tasks(spec: ExperimentSpec) -> list[str]:
-    return [task.name for task in spec.tasks]
 
 
 def _variations(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> list[str]:
@@ -276,14 +264,14 @@ def _health(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Hea
     if not plain:
         return
     found = counts[plain].by_stratum
-    for task, variation in itertools.product(_tasks(spec), _variations(spec, counts)):
-        results = found.get((task, variation), [])
+    for task, variation in itertools.product(spec.tasks, _variations(spec, counts)):
+        results = found.get((task.name, variation), [])
         accuracy = _known(results, lambda result: result.test and result.test.accuracy)
         majority = _known(results, lambda result: result.majority_accuracy)
         if accuracy is None or majority is None:
             continue
         yield Health(
-            task=task,
+            task=task.name,
             variation=variation,
             arm=plain,
             accuracy=accuracy,

@@ -125,7 +125,12 @@ class FallbackMentor:
             pool: The candidates so far.
             lost: Whether the mentor was lost in the previous consultation.
         """
-        first = self._wait_for(request, incumbent, pool)
+        known = self._logged.get(request.request_id)
+        if known is None:
+            first = _timed(self, request, incumbent, pool, is_fallback=False)
+        else:
+            waited = sum((record.duration for record in known.answer.records), timedelta(0))
+            first = MentorReply(known.answer, False, waited)
         return self._settle(first, request, incumbent, pool, lost=lost)
 
     def ask(
@@ -178,15 +183,6 @@ class FallbackMentor:
         seconds = time.monotonic() - began
         self._telemetry.answered(AnswerMetrics(self.name, answer.status.value, seconds))
         return answer
-
-    def _wait_for(
-        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
-    ) -> MentorReply:
-        known = self._logged.get(request.request_id)
-        if known is not None:
-            waited = sum((record.duration for record in known.answer.records), timedelta(0))
-            return MentorReply(known.answer, False, waited)
-        return _timed(self, request, incumbent, pool, is_fallback=False)
 
     def _settle(
         self,
