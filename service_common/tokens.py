@@ -23,6 +23,8 @@ from typing import Any
 
 from mentorgrad.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
 from mentorgrad.files import replacing
+from mentorgrad.schema import field_types
+from mentorgrad.serialization import from_dict, to_dict
 
 MAX_NAME = 100
 _TOKEN = re.compile(r"mentorgrad_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -118,7 +120,7 @@ def load(path: Path) -> tuple[TokenRecord, ...]:
         return tuple(_record(entry) for entry in document["tokens"])
     except OSError as error:
         raise InvalidInput.field("tokens", f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidInput):
         raise InvalidInput.field(
             "tokens", f"{path} is not a token file; create one with `mentorgrad tokens create`"
         ) from None
@@ -205,32 +207,13 @@ def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def _entry(record: TokenRecord) -> dict[str, Any]:
-    return {
-        "id": record.token_id,
-        "name": record.name,
-        "scopes": list(record.scopes),
-        "sha256": record.sha256,
-        "created": record.created.isoformat(),
-        "expires": record.expires.isoformat() if record.expires else None,
-        "revoked": record.revoked.isoformat() if record.revoked else None,
-    }
+    fields = to_dict(record)
+    return {"id": fields.pop("token_id"), **fields}
 
 
 def _record(entry: dict[str, Any]) -> TokenRecord:
-    return TokenRecord(
-        token_id=str(entry["id"]),
-        name=str(entry["name"]),
-        scopes=tuple(Scope(scope) for scope in entry["scopes"]),
-        sha256=str(entry["sha256"]),
-        created=_moment(entry["created"]),
-        expires=_moment(entry["expires"]) if entry.get("expires") else None,
-        revoked=_moment(entry["revoked"]) if entry.get("revoked") else None,
-    )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    known = {name: value for name, value in entry.items() if name in field_types(TokenRecord)}
+    return from_dict(TokenRecord, {**known, "token_id": entry["id"]})
 
 
 def _sha256(token: str) -> str:
