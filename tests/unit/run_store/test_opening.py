@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from run_store import dialects, migrate
 from run_store.open import open_store
 from run_store.schema_version import HEAD, VERSION_TABLE, version_of
 from run_store.tables import metadata
+from run_store.temporary_store import TemporaryRunStore
 
 SECRET = "hunter2"
 
@@ -151,6 +154,17 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
         for call in (store.check, store.list_runs, lambda s=store: s.get_run("a")):
             with pytest.raises(Unavailable, match="closed"):
                 call()
+
+
+@pytest.mark.parametrize("end", [TemporaryRunStore.close, lambda store: None])
+def test_a_temporary_store_leaves_no_files(end: Callable[[TemporaryRunStore], None]) -> None:
+    store = TemporaryRunStore()
+    folder = Path(store._engine.url.database or "").parent
+    assert folder.is_dir()
+    end(store)
+    del store
+    gc.collect()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
