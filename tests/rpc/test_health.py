@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from sqlalchemy.engine import make_url
 
 from mentor_service.backends import threaded_backend
 from mentor_service.backends.openai import OpenAIBackend
-from mentor_service.backends.threaded_backend import Generated, ThreadedBackend
-from mentor_service.protocols import Question
+from mentor_service.backends.threaded_backend import ThreadedBackend
+from mentor_service.protocols import Question, Reply
 from mentorgrad.errors import ResourceExhausted, Unavailable
 from run_store.open import open_store
 from service_common import health
@@ -157,13 +158,13 @@ class Engine:
         self.go_on = threading.Event()
         self.is_broken = False
 
-    def generate(self, question: Question, check: Callable[[], None]) -> Generated:
+    def generate(self, question: Question, check: Callable[[], None]) -> Reply:
         if question.user == "die":
             raise SystemExit
         if self.is_broken or question.user == "fail":
             raise RuntimeError("llama_decode returned -3")
         self.go_on.wait(120)
-        return Generated(("",), 0, 0, 0, ("stop",))
+        return Reply(("",), 0, 0, 0, timedelta(0), ("stop",))
 
     def close(self) -> None:
         pass
