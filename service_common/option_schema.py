@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,12 +40,19 @@ def option_violations(
         The violations with full paths; one of `path` itself if the schema cannot be applied.
     """
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-        validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
+        validator = _validator(json.dumps(schema))
         errors = list(validator.iter_errors(dict(options)))
     except (jsonschema.SchemaError, Unresolvable, RecursionError, re.error) as error:
         return [Violation(path, f"have an invalid schema: {str(error).splitlines()[0][:200]}")]
     return within(path, (violation for error in errors for violation in _violations(error)))
+
+
+@functools.lru_cache(64)
+def _validator(document: str) -> Any:
+    """The validator of a schema; checking a schema takes longer than applying it."""
+    schema = json.loads(document)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
 
 
 def _violations(error: jsonschema.ValidationError) -> Iterator[Violation]:

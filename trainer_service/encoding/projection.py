@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -67,6 +68,16 @@ class Vocabulary:
         Raises:
             InvalidInput: No token is left.
         """
+        known = _SELECTED.setdefault(tokens, {})
+        chosen = (whole_words, first_id, last_id)
+        if chosen not in known:
+            known[chosen] = cls._select(tokens, *chosen)
+        return known[chosen]
+
+    @classmethod
+    def _select(
+        cls, tokens: TokenTable, whole_words: bool, first_id: int, last_id: int | None
+    ) -> Vocabulary:
         every = set(tokens.vocabulary().values()) - tokens.special_ids
         ids = sorted(i for i in every if first_id <= i and (last_id is None or i <= last_id))
         texts = tokens.many_texts_of([[token] for token in ids])
@@ -87,6 +98,12 @@ class Vocabulary:
         if not kept:
             raise InvalidInput("the projection's settings leave no tokens", reason="NO_TOKENS")
         return cls(torch.tensor([token for token, _ in kept], dtype=torch.int64), dict(kept))
+
+
+_SELECTED: WeakKeyDictionary[TokenTable, dict[tuple[bool, int, int | None], Vocabulary]] = (
+    WeakKeyDictionary()
+)
+"""Selections made so far: each takes half a second for 30,000 tokens."""
 
 
 @dataclass(frozen=True)
