@@ -270,6 +270,7 @@ def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
     return {word: under.tokens.vectors[token] for token, word in words.items()}, under.tokens.width
 
 
+@pytest.mark.slow
 def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
     """By the move to each word, instead of one product with the table."""
     start, rows = drawn(built, 3), some_rows(built)
@@ -294,6 +295,7 @@ def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
     if not built.has_hints:
         pytest.skip("no tokens")
@@ -336,6 +338,7 @@ def row_losses(
     return found.losses, found.predicted
 
 
+@pytest.mark.slow
 def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
     many = torch.stack([drawn(built, seed) for seed in range(3)])
     if built.problem.task is None:
@@ -361,6 +364,7 @@ def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
     assert built.problem.score(many) == before
 
 
+@pytest.mark.slow
 def test_what_was_scored_just_before_is_not_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -401,6 +401,7 @@ UNUSUAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_stages_without_steps_and_edits_go_on_exactly(name: str, store: RunStore) -> None:
     how = dataclasses.replace(

@@ -53,6 +53,7 @@ def how(mentor: HintReader, lag: int = 5) -> Parts:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("kind", [StopKind.PAUSE, StopKind.LOST])
 def test_stopped_anywhere_it_goes_on_exactly(name: str, kind: StopKind) -> None:

@@ -310,6 +310,7 @@ async def test_replies_of_partial_use_are_used_and_asked_for_again(
     assert answer.detail or name == "maao_released"  # which reads the first line only
 
 
+@pytest.mark.slow
 @EVERY
 @PROFILE
 @settings(max_examples=10, deadline=None)
@@ -433,6 +434,7 @@ async def test_an_answer_is_given_once_and_the_same_again(name: str, limits: Con
     assert len(backend.questions) == asked
 
 
+@pytest.mark.slow
 @EVERY
 async def test_a_request_whose_time_is_over_is_timed_out(name: str, limits: Constraints) -> None:
     opened, _ = session(name, limits, lambda question: "", delay=60.0)

@@ -28,6 +28,7 @@ def test_every_command_has_help_with_an_example(invoke: Invoke, path: tuple[str,
     assert f"Example: mentorgrad {' '.join(path)}".rstrip() in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -148,6 +149,7 @@ def test_models_pull_refuses_a_path(invoke: Invoke) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_doctor_finds_the_installation_well_and_services_absent(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

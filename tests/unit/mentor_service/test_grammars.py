@@ -69,6 +69,7 @@ def test_what_a_grammar_of_numbers_allows_is_within_the_bounds(
         assert all(lower - slack <= value <= upper + slack for value in values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upper", [5.12, 10.0, 30.0, 0.25, 512.0, 1.0])
 def test_a_grammar_of_numbers_reaches_all_of_the_bounds(upper: float) -> None:
     limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=1, lower=-upper, upper=upper)

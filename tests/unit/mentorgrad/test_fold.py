@@ -125,6 +125,7 @@ def test_history_comes_from_every_event(script: list[tuple[str, Any]]) -> None:
     assert [e.seq for e in kept if e.seq in set(history)] == history
 
 
+@pytest.mark.slow
 @given(st.lists(STEPS, max_size=25), st.data())
 @settings(deadline=None, max_examples=60)
 def test_appending_in_any_chunks_gives_the_same_run(

@@ -133,6 +133,7 @@ def test_there_are_lines() -> None:
     assert {"trainer", "mentor", "postgres", "demo", "dev"} <= asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(("place", "line"), LINES)
 def test_a_line_resolves_to_pins(place: str, line: str, python: str) -> None:

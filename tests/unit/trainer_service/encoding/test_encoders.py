@@ -24,6 +24,7 @@ from trainer_service.encoding.model_files import (
 )
 
 
+@pytest.mark.slow
 def test_texts_become_unit_vectors_and_meaning_is_near() -> None:
     refund, money, weather = encoder().encode(
         ["I want a refund", "Please give me my money back", "It rains in the mountains"]

@@ -102,6 +102,7 @@ def real_trajectory() -> Tensor:
     return torch.stack(tune(objective("label_prompt"), Optimizer(learning_rate=0.05), 15, seed=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", list(Metric))
 def test_on_a_real_trajectory_most_of_the_table_is_left_alone(
     metric: Metric, monkeypatch: pytest.MonkeyPatch

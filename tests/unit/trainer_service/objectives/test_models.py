@@ -204,6 +204,7 @@ def test_the_control_plane_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_functions_need_no_transformers() -> None:
     code = (
         "import sys, torch\n"

@@ -46,6 +46,7 @@ def answered(*proposals: Proposal, built: Objective = POINTS) -> ScoredAnswer:
 NAMES = ["rastrigin", "label_prompt", "label_prompt_per_class", "prompt_tuning"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("base_id", ["", "old"])
 @pytest.mark.parametrize("raw", [False, True])

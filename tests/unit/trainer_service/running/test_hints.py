@@ -66,6 +66,7 @@ def test_an_objective_without_tokens_gives_none() -> None:
     assert done.run.usage.hint_steps == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [15, 16, 17, 40, 73, 120])
 @pytest.mark.parametrize("lag", [None, 0, 4, 1000])
 def test_hints_are_paid_out_of_the_budget(steps: int, lag: int | None) -> None:
@@ -117,6 +118,7 @@ def test_progress_is_a_share_whatever_is_limited(
         assert share == 1.0
 
 
+@pytest.mark.slow
 def test_hint_tokens_runs_on_words_and_is_refused_without() -> None:
     spec = RunSpec(
         optimizer=Optimizer(learning_rate=0.1, batch_size=8),

@@ -64,6 +64,7 @@ def test_the_farthest_token_of_the_range_is_written_piece_by_piece() -> None:
     assert found.distance > 1.0 or float(cosines.min()) > 0.0
 
 
+@pytest.mark.slow
 def test_pieces_of_one_word_stay_apart() -> None:
     pieces = encoder().tokens.token_ids("tokenization")
     assert len(pieces) > 1
@@ -87,6 +88,7 @@ def test_a_range_without_tokens_is_refused() -> None:
 # -- placement --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(count=st.integers(1, 12))
 @settings(deadline=None, max_examples=12)
 def test_a_padded_proposal_fills_every_position(count: int) -> None:
@@ -106,6 +108,7 @@ def _tickets(placement: Placement) -> Objective:
     return tickets(projection=Projection(placement=placement))
 
 
+@pytest.mark.slow
 @given(count=st.integers(1, 8))
 @settings(deadline=None, max_examples=8)
 def test_a_last_or_repeated_proposal_stands_directly_before_the_label(count: int) -> None:
@@ -215,6 +218,7 @@ def test_without_a_usable_first_proposal_the_run_stays() -> None:
     assert (decided.restarted, decided.chosen_id) == (False, "s0/step15")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blend", [1.0, 0.5])
 @pytest.mark.parametrize("steps", [0, 12])
 def test_a_run_that_takes_the_first_is_resumed_exactly(steps: int, blend: float) -> None:
