@@ -110,6 +110,7 @@ def test_requests_follow_each_other_with_outcomes_between(mentor: RemoteMentor) 
     assert len(seen) == 5
 
 
+@pytest.mark.slow
 def test_cancel_from_another_thread_ends_a_pending_propose(
     mentor_process: Callable[..., Any],
 ) -> None:
@@ -130,6 +131,7 @@ def test_cancel_from_another_thread_ends_a_pending_propose(
         mentor.close()
 
 
+@pytest.mark.slow
 def test_too_slow_an_answer_is_timed_out(mentor_process: Callable[..., Any]) -> None:
     mentor = RemoteMentor("slow", mentor_process(delay=30.0).address, OPENED)
     try:

@@ -59,6 +59,7 @@ def test_the_start_is_reproducible(built: Objective) -> None:
     assert not torch.equal(first, built.language.initial(generator(1)))
 
 
+@pytest.mark.slow
 def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None:
     random = torch.stack([drawn(built, seed) for seed in range(8)])
     start = torch.stack([built.language.initial(generator(seed)) for seed in range(8)])
@@ -72,6 +73,7 @@ def losses_at(built: Objective, points: list[torch.Tensor], rows: torch.Tensor) 
     return built.problem.gradients(torch.stack(points), rows)[0].tolist()
 
 
+@pytest.mark.slow
 def test_every_parameter_has_a_loss_and_a_gradient(built: Objective) -> None:
     many = torch.stack([drawn(built, seed) for seed in range(3)])
     before = many.clone()
@@ -86,6 +88,7 @@ def test_every_parameter_has_a_loss_and_a_gradient(built: Objective) -> None:
     assert torch.equal(many, before)
 
 
+@pytest.mark.slow
 def test_gradients_together_are_those_of_each_alone(
     built: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +107,7 @@ def test_gradients_together_are_those_of_each_alone(
         torch.testing.assert_close(side, one, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_that_has_blown_up_leaves_the_others_alone(built: Objective) -> None:
     many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
     losses, gradients = built.problem.gradients(many, rows)
@@ -176,6 +180,7 @@ def test_a_projection_as_a_proposal_comes_back(built: Objective) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_projection_does_not_depend_on_what_was_projected_before(built: Objective) -> None:
     far = drawn(built, 8)
     steps = torch.stack([far + 0.1 * drawn(built, i) for i in range(6)])
@@ -356,6 +361,7 @@ def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
     torch.testing.assert_close(again, losses[[2, 0]], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
     built = tickets(n_tokens=3)
     many = torch.stack([drawn(built, seed) for seed in range(3)])
@@ -512,6 +518,7 @@ def test_the_start_can_be_given_in_words() -> None:
     assert len(words.text.split()) == 8
 
 
+@pytest.mark.slow
 def test_training_is_the_same_twice() -> None:
     from mentorgrad.domain.spec import Optimizer
 
@@ -523,6 +530,7 @@ def test_training_is_the_same_twice() -> None:
 # -- the mentor's questions -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("label_prompt", "words"), ("rastrigin", "numbers")])
 def test_questions_with_the_card_of_an_objective_are_those_with_an_empty_one(
     name: str, kind: str

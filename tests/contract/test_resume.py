@@ -124,6 +124,7 @@ def test_the_run_stops_in_stages_and_in_races(whole: tuple[list[Any], bytes, int
     assert sum(entry[0] == "restart_decided" for entry in log) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1, 12, 13, 18, 27, 36, 52, 69])
 def test_paused_anywhere_it_goes_on_exactly(
     whole: tuple[list[Any], bytes, int], store: RunStore, n: int
@@ -175,6 +176,7 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device)
     assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_prompt_with_a_classifier_goes_on_exactly_too(
     tmp_path: Path, device: torch.device
@@ -245,6 +247,7 @@ def test_a_dead_worker_costs_nothing_but_time(
     assert store.read_artifact(run_id, ARTIFACT) == artifact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control", ["perturb", "random_init", "recombine"])
 def test_a_control_s_raw_proposals_are_drawn_again(store: RunStore, control: str) -> None:
     """Their tensors are not in the log, and a dead worker leaves no checkpoint with them."""

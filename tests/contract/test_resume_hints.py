@@ -75,6 +75,7 @@ def test_stopped_anywhere_it_goes_on_exactly(name: str, kind: StopKind) -> None:
         assert list(asked.values()) == reader.requests, "the same questions, hints and all"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["blocking", "overlapped"])
 def test_what_was_paid_stays_paid_when_the_mentor_wants_no_more_hints(name: str) -> None:
     """The log of the first attempt counts, not what the mentor says by now."""

@@ -102,6 +102,7 @@ def test_the_same_seed_gives_the_same_run(
     assert received(store, run_id) == [(f"s{i}", AnswerStatus.USABLE, LAG) for i in range(2)]
 
 
+@pytest.mark.slow
 # Steps 1-12 of stage 0, 13-17 while the mentor thinks, a race of 12, and so on.
 @pytest.mark.parametrize("n", [3, 14, 16, 19, 24, 33, 50, 60])
 def test_paused_anywhere_it_goes_on_exactly(

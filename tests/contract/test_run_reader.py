@@ -386,6 +386,7 @@ def test_events_by_number_and_kind(world: World, event_maker: Any) -> None:
     assert seqs(kinds=(EventKind.FINISHED,)) == []
 
 
+@pytest.mark.slow
 def test_events_of_a_long_run_are_lazy_and_whole(world: World, event_maker: Any) -> None:
     run_id, make = started(world, event_maker)
     put(world, make, *(make.segment(step, step) for step in range(1, 701)))

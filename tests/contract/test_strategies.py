@@ -463,6 +463,7 @@ async def test_a_kind_that_it_cannot_propose_is_refused(name: str) -> None:
     assert backend.questions == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @PROFILE
 @settings(max_examples=8, deadline=None)

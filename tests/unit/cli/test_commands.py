@@ -21,6 +21,7 @@ def _paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
         yield from _paths(inner, (*path, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", list(_paths(typer.main.get_command(app))), ids=" ".join)
 def test_every_command_has_help_with_an_example(invoke: Invoke, path: tuple[str, ...]) -> None:
     result = invoke(*path, "--help")
@@ -66,6 +67,7 @@ def test_a_failed_export_leaves_no_file(invoke: Invoke, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_a_mentor_one_line_says_how_to_start_one(invoke: Invoke) -> None:
     result = invoke("mentor", "info", "--mentor-server", NOBODY)
     assert result.exit_code == 1
@@ -170,6 +172,7 @@ def test_doctor_finds_the_installation_well_and_services_absent(
     assert all(check["remedy"] for check in report["checks"] if check["health"] != "ok")
 
 
+@pytest.mark.slow
 def test_doctor_leaves_with_1_when_something_required_is_broken(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_one_mentor_cannot_stand_for_two(invoke: Invoke, tmp_path: Path) -> None
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.slow
 def test_without_a_service_one_line_offers_to_start_one(invoke: Invoke) -> None:
     result = invoke("experiment", "run", str(EXAMPLE), "--server", NOBODY)
     assert result.exit_code == 1

@@ -134,6 +134,7 @@ def test_an_export_can_be_read_back_as_the_same_log(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["loss", "path"])
 def test_plot_draws_a_picture(invoke: Invoke, store_url: str, tmp_path: Path, kind: str) -> None:
     target = tmp_path / "picture.png"

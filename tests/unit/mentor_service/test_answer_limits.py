@@ -26,6 +26,7 @@ def test_any_text_can_be_sent_and_none_is_changed_without_need(
     assert said == [reply.encode("utf-8", "replace").decode() for reply in replies]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", ["a", "ж", "\U0001f525"])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_replies_that_are_too_long_together_are_cut_and_the_detail_says_so(

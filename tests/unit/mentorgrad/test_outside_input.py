@@ -61,6 +61,7 @@ def test_too_many_entries_are_refused_before_any_is_made() -> None:
     assert error.violations[0].field == "candidates"
 
 
+@pytest.mark.slow
 def test_entries_count_together() -> None:
     batch = advice_pb2.Batch.FromString(b"\x1a\x00" * (MAX_ENTRIES // 2))
     message = mentor_service_pb2.ProposeRequest(

@@ -156,6 +156,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
                 call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [TemporaryRunStore.close, lambda store: None])
 def test_a_temporary_store_leaves_no_files(end: Callable[[TemporaryRunStore], None]) -> None:
     store = TemporaryRunStore()

@@ -46,6 +46,7 @@ BATCHES = b"\x12\x00"
 SNAPSHOTS = b"\x1a\x00"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "raw",
     [

@@ -159,6 +159,7 @@ async def test_whoever_wants_the_loop_has_turns_between_slow_messages() -> None:
     assert turns >= 20
 
 
+@pytest.mark.slow
 async def test_nothing_is_worked_on_any_more_when_it_was_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

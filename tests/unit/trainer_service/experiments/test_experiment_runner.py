@@ -240,6 +240,7 @@ def test_a_run_that_was_deleted_is_made_again(rig: Rig, phase: RunPurpose) -> No
     assert rig.state(name) is ExperimentState.FINISHED
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_waited_for_without_losing_a_run() -> None:
     rig = Rig(queue_limit=3)
     for _ in range(3):

@@ -136,6 +136,7 @@ def _experiment(random: np.random.Generator, effect: float) -> tuple[Figures, Fi
     return _figures(tasks + luck + own + effect), _figures(tasks + luck + others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, -0.9])
 def test_the_interval_of_pooled_pairs_holds_the_truth_in_95_of_100(effect: float) -> None:
     random = np.random.default_rng(11)
@@ -153,6 +154,7 @@ def test_the_interval_of_pooled_pairs_holds_the_truth_in_95_of_100(effect: float
         assert found < high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "heavy"), [(SEEDS, False), (SEEDS, True), (5, False), (3, False)]
 )

@@ -118,6 +118,7 @@ def test_at_any_time_the_scores_are_a_permutation(sizes: list[int], seed: int) -
         assert mentor.rows[c.candidate_id] == (c.score.loss, number), "losses move, meaning stays"
 
 
+@pytest.mark.slow
 def test_how_they_come_in_batches_does_not_matter_and_the_seed_does() -> None:
     def scores(sizes: Sequence[int], seed: int = 1) -> list[float]:
         return [told(sizes, seed).candidates[f"c{i}"].score.loss for i in range(40)]
@@ -206,6 +207,7 @@ def test_a_run_decides_by_the_true_scores_all_the_same() -> None:
 # -- how a mentor is opened -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_the_spec_says_what_is_hidden(

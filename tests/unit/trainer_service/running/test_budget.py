@@ -330,6 +330,7 @@ def test_too_few_forward_rows_for_one_stage_are_named(limit: int, wrong: bool) -
     assert all("at least 4240" in violation.description for violation in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [44, 70, 120, 200, 350])
 @pytest.mark.parametrize("name", ["none", "random_tokens"])
 def test_a_run_ends_within_its_forward_rows_and_its_end_is_scored(rows: int, name: str) -> None:

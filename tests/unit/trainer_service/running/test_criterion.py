@@ -72,6 +72,7 @@ SPEC = RunSpec(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", list(Criterion))
 def test_a_run_returns_its_best_by_the_criterion_and_says_its_lowest_loss(by: Criterion) -> None:
     spec = dataclasses.replace(SPEC, criterion=by)

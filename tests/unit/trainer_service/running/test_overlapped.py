@@ -256,6 +256,7 @@ class Stopped(FunctionProblem):
         return super().score(points, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "lag"), [(6, 6), (6, 1000), (1000, 1000)])
 def test_a_stop_while_the_present_point_is_scored_loses_no_candidate(first: int, lag: int) -> None:
     """The third scoring: of where the answer came, or of the run's end where none did."""

@@ -89,6 +89,7 @@ def test_every_optimizer_takes_every_objective(name: str, objective: External | 
     assert Done(spec).state is RunState.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_an_objective_without_gradients_takes_those_that_need_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

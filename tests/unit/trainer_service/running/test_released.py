@@ -241,6 +241,7 @@ def test_a_run_that_takes_the_first_is_resumed_exactly(steps: int, blend: float)
 # -- the whole preset -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_preset_runs_and_asks_in_three_rounds() -> None:
     spec = maao_released()
     projection: Any = dataclasses.replace(spec.objective.projection, first_id=0, last_id=None)  # type: ignore[union-attr]

@@ -313,6 +313,7 @@ def test_a_data_root_may_be_a_copy_of_the_cache(tmp_path: Path) -> None:
     assert len(load_task(Task("hf:org/set", shots=4), 0, [tmp_path]).train) == 8
 
 
+@pytest.mark.slow
 def test_the_service_reads_a_data_set_without_torch(tmp_path: Path) -> None:
     rte(tmp_path / "super_glue")
     code = (
