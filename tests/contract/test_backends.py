@@ -112,6 +112,7 @@ async def test_as_many_replies_as_samples_and_the_question_counts_once(backend: 
         assert many.reply_tokens <= 5 * SHORT.max_tokens
 
 
+@pytest.mark.slow
 async def test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_served(
     backend: Any,
 ) -> None:
@@ -297,6 +298,7 @@ async def test_openai_tries_again_when_the_server_is_busy_or_fails(
     assert len(bad_server.requests) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, ResourceExhausted), (500, Unavailable), (502, Unavailable)]
 )

@@ -316,6 +316,7 @@ def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
             assert (uphill - downhill) / 2e-2 == pytest.approx(token.score, rel=0.1, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) -> None:
     live = drawn(built, 5)
     before = live.clone()
@@ -511,6 +512,7 @@ def test_too_many_ids_are_refused() -> None:
         objective("label_prompt").language.embed_ids(range(2000, 2009), torch.zeros(8, 384))
 
 
+@pytest.mark.slow
 def test_the_start_can_be_given_in_words() -> None:
     built = tickets(initial_text="this message is about")
     (words,) = built.language.project(built.language.initial(generator()).unsqueeze(0))

@@ -150,6 +150,7 @@ WORDS = RunSpec(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device) -> None:
     tiny_models.make(tmp_path / "tiny")
@@ -233,6 +234,7 @@ def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunS
     assert store.read_artifact(run_id, ARTIFACT) == artifact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 18, 60])
 def test_a_dead_worker_costs_nothing_but_time(
     whole: tuple[list[Any], bytes, int], store: RunStore, n: int
@@ -309,6 +311,7 @@ class AbsentMentor(RandomTokens):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [18, 40])
 def test_a_lost_mentor_stays_lost_over_a_resume(n: int) -> None:
     spec = dataclasses.replace(

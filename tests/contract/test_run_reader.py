@@ -436,6 +436,7 @@ def test_trajectory_is_the_effective_snapshots_in_order(world: World, event_make
     assert light == dataclasses.replace(found, parameters=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [1, 2, 3, 7, 10, 50])
 def test_trajectory_is_thinned_evenly(world: World, event_maker: Any, points: int) -> None:
     run_id, make = started(world, event_maker)

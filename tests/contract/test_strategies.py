@@ -142,6 +142,7 @@ def test_options_that_the_schema_forbids_name_their_field(
 # -- usable replies ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @EVERY
 @PROFILE
 @pytest.mark.parametrize("count", [1, 8, 64])
@@ -181,6 +182,7 @@ async def test_a_trainer_that_sends_a_pool_only_is_enough(
     assert answer.status is AnswerStatus.USABLE, answer.detail
 
 
+@pytest.mark.slow
 @EVERY
 @PROFILE
 async def test_the_same_request_and_replies_give_the_same_answer(

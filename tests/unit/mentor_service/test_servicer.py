@@ -62,6 +62,7 @@ async def test_a_session_outlives_the_time_for_its_open() -> None:
     await call.aclose()
 
 
+@pytest.mark.slow
 async def test_requests_of_a_caller_that_reads_nothing_are_held_back() -> None:
     taken = 0
 

@@ -126,6 +126,7 @@ async def test_trouble_of_the_backend_is_a_typed_outcome(
     assert answer.detail == error.message
 
 
+@pytest.mark.slow
 async def test_too_slow_is_timed_out_and_may_be_asked_again() -> None:
     backend = ScriptedBackend(repeat([GOOD]), delay=0.3)
     session = opened(backend)

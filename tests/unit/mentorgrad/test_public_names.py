@@ -32,6 +32,7 @@ def test_importing_the_package_and_the_command_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_names_of_any_case_are_loaded_and_submodules_are_not_confused_with_them() -> None:
     code = (
         "import sys\n"

@@ -304,6 +304,7 @@ class _Page(HTMLParser):
         ]
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone() -> None:
     text = html(_report())
     page = _Page(text)
@@ -345,6 +346,7 @@ def test_letters_that_the_font_lacks_are_drawn_all_the_same() -> None:
     assert "任務" in charts.forest(_report(task="任務"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_figures_that_diverged_leave_the_plots_whole(bad: float) -> None:
     report = _report()

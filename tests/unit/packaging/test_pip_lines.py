@@ -222,6 +222,7 @@ def test_what_the_wheels_of_cuda_ask_for_is_pinned() -> None:
     assert "triton==3.7.1" in contrary(PINS)
 
 
+@pytest.mark.slow
 def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None:
     extras = PROJECT["optional-dependencies"]
     for extra in extras.keys() - {"protos"}:  # pinned by itself, see below

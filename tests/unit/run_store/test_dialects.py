@@ -17,6 +17,7 @@ from run_store.tables import events, runs
 MINUTE = timedelta(minutes=1)
 
 
+@pytest.mark.slow
 def test_a_bulk_insert_that_times_out_is_unavailable(postgres_url: str, event_maker: Any) -> None:
     url = sa.make_url(postgres_url)
     options = f"{url.query.get('options', '')} -c lock_timeout=300"

@@ -194,6 +194,7 @@ def test_models_and_migrations_agree(
     open_store(url).close()
 
 
+@pytest.mark.slow
 def test_a_database_of_the_present_schema_is_opened_without_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs.db"
     open_store(url).close()

@@ -116,6 +116,7 @@ def runs_code(node: ast.AST) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_no_code_is_loaded_from_files() -> None:
     """Weights are safetensors and GGUF; nothing that is read can run."""
     found = [

@@ -160,6 +160,7 @@ def test_whole_words_go_to_text_and_back() -> None:
         assert encoder().tokens.token_ids(projector.text(ids)) == ids
 
 
+@pytest.mark.slow
 def test_pieces_of_words_take_part_on_request() -> None:
     pieces, words = vocabulary(whole_words=False), vocabulary()
     assert set(words.words) < set(pieces.words)

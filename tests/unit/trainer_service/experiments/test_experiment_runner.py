@@ -197,6 +197,7 @@ def test_a_report_before_the_choice_is_of_nothing(rig: Rig) -> None:
 # -- breaks -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [SPEC, TUNED])
 def test_it_goes_on_after_every_step_as_if_nothing_had_been(rig: Rig, spec: Any) -> None:
     name = rig.begin(spec)
@@ -227,6 +228,7 @@ def test_two_services_do_no_harm_to_each_other(rig: Rig) -> None:
     assert len(found) == TUNED.runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", list(RunPurpose))
 def test_a_run_that_was_deleted_is_made_again(rig: Rig, phase: RunPurpose) -> None:
     name = rig.begin(TUNED)
@@ -385,6 +387,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick")
 async def test_the_coordinator_drives_all_experiments_and_wakes_the_scheduler(rig: Rig) -> None:
     names = [rig.begin(SPEC), rig.begin(dataclasses.replace(TUNED, parallel=1))]

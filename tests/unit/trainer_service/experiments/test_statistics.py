@@ -236,6 +236,7 @@ def _raised(figures: Figures, by: dict[tuple[str, str], float]) -> Figures:
     }
 
 
+@pytest.mark.slow
 @given(_tables(st.floats(width=64)), _tables(st.floats(width=64)))
 @settings(deadline=None, max_examples=100)
 def test_any_numbers_give_an_interval_around_its_mean(one: Figures, other: Figures) -> None:

@@ -55,6 +55,7 @@ def logits(built: Objective, points: Tensor, batch: TokenBatch) -> Tensor:
 # -- the model --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "modernbert"])
 def test_a_prompt_of_words_is_read_like_the_same_words_in_the_input(kind: str) -> None:
     """Positions and the first layer norm are applied once, by the model itself, and `cls` stands
@@ -186,6 +187,7 @@ def test_a_short_proposal_keeps_the_incumbents_prompt_and_head() -> None:
 # -- the adapter ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 @pytest.mark.parametrize(
     ("kind", "readout", "rows"),

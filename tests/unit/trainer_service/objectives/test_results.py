@@ -46,6 +46,7 @@ def matthews(pairs: list[tuple[int, int]]) -> float:
     return covariance(0, 1) / math.sqrt(spread) if spread > 1e-12 else 0.0
 
 
+@pytest.mark.slow
 @given(pairs=rows)
 @settings(deadline=None, max_examples=200)
 def test_every_figure_is_what_its_definition_says(pairs: list[tuple[int, int]]) -> None:

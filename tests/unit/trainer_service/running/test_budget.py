@@ -207,6 +207,7 @@ def test_without_a_budget_the_races_come_on_top() -> None:
     assert (done.step, done.usage.probe_steps, done.usage.gradient_steps) == (30, 40, 70)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluations", [2, 4, 7, 9, 12, 17, 30])
 def test_every_evaluation_is_counted_and_none_is_too_many(evaluations: int) -> None:
     done, store = run(dataclasses.replace(BASE, budget=Budget(evaluations=evaluations)))

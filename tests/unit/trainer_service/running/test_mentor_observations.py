@@ -94,6 +94,7 @@ def test_candidates_come_with_their_meaning_and_their_losses() -> None:
     assert set(next(iter(shown_texts))) <= texts
 
 
+@pytest.mark.slow
 def test_showing_rows_is_no_evaluation_and_changes_no_score() -> None:
     shown, _ = executed(WORDS, Wants(exemplars=True))
     hidden, _ = executed(dataclasses.replace(WORDS, mentor=MentorChoice("small")), ALL)

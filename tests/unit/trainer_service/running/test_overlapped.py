@@ -378,6 +378,7 @@ def test_a_stop_does_not_wait_for_an_answer(kind: StopKind, state: RunState) -> 
     assert done.received() == [], "an answer cut off by a stop is none"
 
 
+@pytest.mark.slow
 def test_a_mentor_process_that_hangs_holds_nothing_up(
     mentor_process: Callable[..., Any],
 ) -> None:

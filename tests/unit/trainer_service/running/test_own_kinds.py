@@ -69,6 +69,7 @@ def test_a_run_with_both_succeeds_and_counts_what_they_cost() -> None:
     assert any(decided.branches for decided in done.all(RestartDecided))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 14, 30])
 def test_it_is_resumed_exactly(stop: int) -> None:
     whole, store = TemporaryRunStore(), TemporaryRunStore()
@@ -80,6 +81,7 @@ def test_it_is_resumed_exactly(stop: int) -> None:
     assert store.read_artifact(broken, ARTIFACT) == whole.read_artifact(straight, ARTIFACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "sgd", "spsa"])
 @pytest.mark.parametrize("objective", [External("bowl"), Function("ackley", 2)])
 def test_every_optimizer_takes_every_objective(name: str, objective: External | Function) -> None:

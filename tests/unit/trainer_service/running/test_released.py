@@ -177,6 +177,7 @@ def test_a_stride_takes_the_first_snapshots_of_every_stage() -> None:
     assert snapshots == [1, 3, 5, 7, 9, 15, 16, 18, 20, 22, 24, 30]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluations", [4, 9, 14, 20, 40])
 def test_with_a_stride_the_end_can_always_be_scored(evaluations: int) -> None:
     spec = dataclasses.replace(

@@ -145,6 +145,7 @@ def test_a_part_of_one_class_is_ranked_by_the_loss() -> None:
     assert found.whole[1]
 
 
+@pytest.mark.slow
 def test_a_part_of_the_rows_scores_as_these_rows_do() -> None:
     """Of the real objectives: in any order, alone or among others."""
     for built in (tiny(), label_prompt_on(tiny_task(), n_tokens=2)):

@@ -125,6 +125,7 @@ def test_a_spec_takes_such_names_and_no_others() -> None:
 # -- splits and columns -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_public_benchmark_is_a_task_without_further_ado(tmp_path: Path) -> None:
     rte(tmp_path / "super_glue")
     task = load_task(Task("hf:super_glue/rte", shots=8, selection_rows=4), 0, [tmp_path])
