@@ -72,6 +72,7 @@ async def test_the_backend_says_what_it_is(backend: Any) -> None:
     await backend.check()
 
 
+@pytest.mark.slow
 async def test_questions_at_once_are_all_answered(backend: Any) -> None:
     asked = [dataclasses.replace(SHORT, seed=seed) for seed in range(3)]
     replies = await asyncio.gather(*(backend.ask(question, 60.0) for question in asked))
@@ -127,6 +128,7 @@ async def test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_serve
     assert (await backend.ask(SHORT, 60.0)).texts[0]
 
 
+@pytest.mark.slow
 async def test_questions_of_many_samples_wait_for_each_other(backend: Any) -> None:
     asked = [dataclasses.replace(SHORT, seed=seed, samples=2 + seed) for seed in range(3)]
     replies = await asyncio.gather(*(backend.ask(question, 60.0) for question in asked))

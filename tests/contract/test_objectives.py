@@ -118,6 +118,7 @@ def test_one_that_has_blown_up_leaves_the_others_alone(built: Objective) -> None
     torch.testing.assert_close(slopes[[0, 2]], gradients[[0, 2]], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_points_uphill(built: Objective) -> None:
     parameters, rows = built.language.initial(generator(3)), some_rows(built)
     _, (gradient,) = built.problem.gradients(parameters[None], rows)
@@ -128,6 +129,7 @@ def test_the_gradient_points_uphill(built: Objective) -> None:
     assert (ahead - behind) / (2 * step) == pytest.approx(float(gradient.norm()), rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_batch_scores_as_its_members_do(built: Objective) -> None:
     many = torch.stack([built.language.initial(generator(seed)) for seed in range(3)])
     together = built.problem.score(many)
@@ -139,6 +141,7 @@ def test_a_batch_scores_as_its_members_do(built: Objective) -> None:
         assert score.rows == alone.rows > 0
 
 
+@pytest.mark.slow
 def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective) -> None:
     live = built.language.initial(generator())
     before = live.clone()

@@ -129,6 +129,7 @@ def test_paused_while_the_mentor_thinks_it_asks_the_same_again(
     assert received(store, run_id) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [0, 1, LAG + 20])
 def test_an_answer_in_the_log_is_there_again_after_the_same_steps(
     whole: tuple[list[Any], bytes, list[ProposalRequest]], store: RunStore, lag: int

@@ -137,6 +137,7 @@ def same(events: Any, expected: Any) -> bool:
 # -- stored events ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", list(View))
 def test_stored_events_are_the_events(world: World, event_maker: Any, view: View) -> None:
     run_id, make = started(world, event_maker)
@@ -223,6 +224,7 @@ def test_list_runs_filters(world: World) -> None:
         assert found == {ids[name] for name in expected}, wanted
 
 
+@pytest.mark.slow
 def test_list_runs_orders_and_pages(world: World, event_maker: Any) -> None:
     losses = [0.5, None, 0.25, 0.5, -1.0, None, 7.5]
     ids = []

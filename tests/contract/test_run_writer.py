@@ -266,6 +266,7 @@ def test_append_refuses_seqs_that_do_not_follow(opened: Any, event_maker: Any) -
     assert opened.reopen().get_run(run_id).last_seq == make.seq
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["run", "attempt", "gap", "rows", "naive", "created", "state"])
 def test_append_refuses_broken_events_whole(opened: Any, event_maker: Any, broken: str) -> None:
     run_id, make = running(opened, event_maker)
@@ -574,6 +575,7 @@ def test_import_of_runs_without_request_ids(opened: Any, event_maker: Any) -> No
     assert len(opened.reopen().list_runs().runs) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cut", "field"),
     [

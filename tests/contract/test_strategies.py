@@ -263,6 +263,7 @@ async def test_samples_and_order_are_options(name: str, limits: Constraints) -> 
 # -- replies that are of less use -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @EVERY
 @PROFILE
 @pytest.mark.parametrize("text", ["", "?!", "\x00", "{" * 50, "1. 1 2 3 4 5 6 7 8 9", "12"])
@@ -394,6 +395,7 @@ async def test_what_was_found_before_the_trouble_is_kept(
     assert answer.status is AnswerStatus.USABLE
 
 
+@pytest.mark.slow
 @EVERY
 @PROFILE
 async def test_a_question_that_is_too_long_shows_less_until_it_fits(
@@ -444,6 +446,7 @@ async def test_a_request_whose_time_is_over_is_timed_out(name: str, limits: Cons
     assert (await opened.answer(asked)).status is AnswerStatus.TIMED_OUT
 
 
+@pytest.mark.slow
 @EVERY
 async def test_a_cancelled_request_ends_the_generation(name: str, limits: Constraints) -> None:
     opened, backend = session(name, limits, lambda question: "", delay=60.0)

@@ -144,6 +144,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", typing.get_args(Payload), ids=lambda cls: cls.__name__)
 def test_every_event_survives_the_wire(payload: type) -> None:
     @settings(deadline=None, max_examples=15)

@@ -38,6 +38,7 @@ def commands(command: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_every_command_that_names_a_service_can_reach_it_securely() -> None:
     reaching = set()
     for words, command in commands(typer.main.get_command(app)).items():

@@ -75,6 +75,7 @@ def test_without_a_mentor_one_line_says_how_to_start_one(invoke: Invoke) -> None
     assert "mentorgrad serve mentor" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -74,6 +74,7 @@ def test_the_example_is_right() -> None:
     assert read_experiment(EXAMPLE).runs == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

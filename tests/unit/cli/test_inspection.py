@@ -36,6 +36,7 @@ def test_list_as_json_gives_whole_runs(invoke: Invoke, store_url: str) -> None:
     assert run.result.restarts_applied == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "count"),
     [

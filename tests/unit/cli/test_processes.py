@@ -113,6 +113,7 @@ def test_one_that_does_not_start_says_why(toy: Path, tmp_path: Path) -> None:
         services.start("toy", [], threads=1, log=tmp_path / "toy.log")
 
 
+@pytest.mark.slow
 def test_one_that_says_nothing_is_given_up(toy: Path, tmp_path: Path) -> None:
     toy.write_text(SILENT)
     with Services() as services, pytest.raises(Unavailable, match="did not start within"):

@@ -42,6 +42,7 @@ def read(reply: str, limits: Constraints = WORDS, *, as_json: bool = False, **mo
     return parsed
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(reply=REPLIES, as_json=st.booleans(), complete=st.booleans())
 def test_any_reply_gives_words_within_the_constraints(
@@ -59,6 +60,7 @@ def test_any_reply_gives_words_within_the_constraints(
     assert "\n" not in parsed.detail()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(reply=REPLIES, as_json=st.booleans(), complete=st.booleans())
 def test_any_reply_gives_numbers_within_the_bounds(
@@ -126,6 +128,7 @@ def test_a_reply_that_was_cut_off_loses_its_last_line_only() -> None:
     assert parsed.dropped["cut off by the token limit"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply", ["", "no json here", "{", '{"proposals": 3}', '{"a": [', "[" * 9999]
 )

@@ -74,6 +74,7 @@ def figures(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in FIGURES}
 
 
+@pytest.mark.slow
 @given(st.lists(STEPS, max_size=30))
 @settings(deadline=None, max_examples=150)
 def test_figures_are_those_of_the_effective_events(script: list[tuple[str, Any]]) -> None:

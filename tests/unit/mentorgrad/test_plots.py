@@ -28,6 +28,7 @@ def test_points_of_a_plane_keep_their_distances(seed: int, count: int, dimension
     assert shares.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_one_dimension_and_no_movement_are_drawn_too(tmp_path: Path) -> None:
     for parameters in (np.arange(4.0)[:, None], np.zeros((4, 3))):
         snapshots = tuple(Snapshot(step=step) for step in range(1, 5))

@@ -22,6 +22,7 @@ def test_every_public_name_is_there_and_listed() -> None:
         mentorgrad.Nonsense  # noqa: B018
 
 
+@pytest.mark.slow
 def test_importing_the_package_and_the_command_loads_nothing_heavy() -> None:
     code = (
         "import sys, mentorgrad; assert 'grpc' not in sys.modules and 'numpy' not in sys.modules;"

@@ -59,6 +59,7 @@ def test_events_are_read_in_pages_bounded_by_size(store: RunStore) -> None:
     assert peak(lambda: drained(store.events("large"))) < BOUND
 
 
+@pytest.mark.slow
 def test_a_thinned_trajectory_is_not_held_whole(store: RunStore) -> None:
     pieces = trajectory.pieces(store, "large", 2, View.SUMMARY)
     assert peak(lambda: drained(pieces)) < BOUND

@@ -168,6 +168,7 @@ def test_a_temporary_store_leaves_no_files(end: Callable[[TemporaryRunStore], No
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
 def test_models_and_migrations_agree(
     dialect: str, tmp_path: Path, request: pytest.FixtureRequest

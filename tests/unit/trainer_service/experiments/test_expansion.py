@@ -162,6 +162,7 @@ SPECS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(SPECS)
 def test_every_run_has_a_key_of_its_own_and_the_same_one_again(spec: ExperimentSpec) -> None:

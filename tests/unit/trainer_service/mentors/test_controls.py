@@ -199,6 +199,7 @@ def test_hint_tokens_draws_a_hinted_token_for_every_position() -> None:
         assert all(60 < count < 140 for count in counts.values()), "alike"
 
 
+@pytest.mark.slow
 def test_a_temperature_prefers_what_the_gradient_favours_most() -> None:
     def share(temperature: float) -> float:
         return sum(words[0] == "w00" for words in hinted(temperature=temperature)) / 400

@@ -191,6 +191,7 @@ def test_train_losses_are_exchanged_and_a_races_end_hides_its_winner() -> None:
     assert [c.parents for c in mentor.candidates.values()] == [(), ("p1",)]
 
 
+@pytest.mark.slow
 def test_a_run_decides_by_the_true_scores_all_the_same() -> None:
     def run(shuffled: bool) -> tuple[Executed, Points]:
         mentor = Points()

@@ -192,6 +192,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_control_plane_needs_no_torch() -> None:
     code = (
         "import sys\n"

@@ -28,6 +28,7 @@ def point(built: Objective, seed: int = 0) -> torch.Tensor:
     return built.language.initial(torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 def test_a_pass_is_counted_by_what_goes_through_the_model(built: Objective) -> None:
     """A function value; the six class names; the three rows."""
     each = {"function": 1, "label_prompt": 6, "prompt_tuning": 3}[built.card.objective]

@@ -153,6 +153,7 @@ def test_restarts_by_random_points_beat_plain_descent_at_the_same_budget() -> No
     assert statistics.mean(losses["random_tokens"]) < 0.5 * statistics.mean(losses["none"])
 
 
+@pytest.mark.slow
 def test_arms_share_their_start_and_their_first_stage() -> None:
     arms = [
         Done(dataclasses.replace(SPEC, mentor=MentorChoice(name)))
@@ -204,6 +205,7 @@ def test_the_best_candidate_of_the_whole_run_is_returned() -> None:
     assert score[0].loss == best.score.loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [policy for policy in Policy if policy is not Policy.FIRST])
 def test_the_next_stage_starts_where_the_decision_says(policy: Policy) -> None:
     rule = Acceptance(policy=policy, finalists=3, probe_steps=6)
@@ -241,6 +243,7 @@ def test_none_asks_nothing_and_decides_nothing() -> None:
     assert (usage.mentor_calls, usage.probe_steps, usage.gradient_steps) == (0, 0, 60)
 
 
+@pytest.mark.slow
 def test_capture_off_records_no_snapshots_and_changes_nothing_else() -> None:
     off = dataclasses.replace(SPEC, capture=Capture(CaptureContent.OFF))
     with_it, without = Done(SPEC), Done(off)

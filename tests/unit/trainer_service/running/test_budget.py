@@ -189,6 +189,7 @@ BASE = RunSpec(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["none", "random_tokens", "perturb"])
 def test_arms_with_and_without_races_take_equally_many_steps(name: str) -> None:
     spec = dataclasses.replace(

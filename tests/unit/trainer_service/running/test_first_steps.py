@@ -118,6 +118,7 @@ def test_a_blended_restart_without_steps_is_scored_before_it_is_an_incumbent() -
     assert done.run.usage.evaluations == 1 + 3 * (8 + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluations", [2, 3, 10, 17, 25, 100])
 def test_without_steps_every_evaluation_is_counted(evaluations: int) -> None:
     done = Done(dataclasses.replace(ALONE, budget=Budget(evaluations=evaluations)))

@@ -67,6 +67,7 @@ def executed(spec: RunSpec, wants: Wants, built: Any = None) -> tuple[Done, Read
     return done, mentor
 
 
+@pytest.mark.slow
 def test_candidates_come_with_their_meaning_and_their_losses() -> None:
     built = tiny()
     done, mentor = executed(WORDS, ALL, built)
@@ -108,6 +109,7 @@ def test_showing_rows_is_no_evaluation_and_changes_no_score() -> None:
     assert shown.run.usage.evaluations == len(candidates) + races
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "wants"),
     [

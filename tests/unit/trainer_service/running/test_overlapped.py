@@ -346,6 +346,7 @@ class Thinking(Points):
         return answer
 
 
+@pytest.mark.slow
 def test_steps_are_taken_while_the_mentor_thinks() -> None:
     mentor = Thinking()
 

@@ -115,6 +115,7 @@ def test_an_objective_without_gradients_takes_those_that_need_none(
     assert [v.field for v in spec_violations(hinted)] == ["spec.mentor.name"]
 
 
+@pytest.mark.slow
 def test_a_step_that_asks_for_more_than_declared_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -169,6 +169,7 @@ def test_the_spool_has_a_bound_too(store: Flaky) -> None:
     assert len(store.read_artifact(lease.run_id, "b.bin")) == 1 << 19
 
 
+@pytest.mark.slow
 def test_a_store_that_is_only_slow_holds_the_run_back(store: Flaky) -> None:
     lease, done = begin(store), threading.Event()
     with Recorder(store, lease, StoreOutagePolicy(spool_bytes=1000)) as recorder:

@@ -51,6 +51,7 @@ def generator(seed: int = 0) -> torch.Generator:
 # -- projection -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_farthest_token_of_the_range_is_written_piece_by_piece() -> None:
     rule = Projection(Metric.FARTHEST_COSINE, False, 2000, 2999, pieces_apart=True)
     built = tickets(n_tokens=3, projection=rule)
@@ -76,6 +77,7 @@ def test_pieces_of_one_word_stay_apart() -> None:
     assert len(apart.split()) == len(pieces)
 
 
+@pytest.mark.slow
 def test_a_range_without_tokens_is_refused() -> None:
     assert [v.field for v in violations(Projection(first_id=9, last_id=8))] == ["last_id"]
     with pytest.raises(InvalidInput, match="no token"):
