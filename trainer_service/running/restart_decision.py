@@ -141,7 +141,7 @@ def _best_of(by: Criterion, incumbent: Scored, rival: Scored, ranked: Sequence[S
     best = ranked[0]
     scores = best.candidate.score, rival.candidate.score
     facts = f"{_figure(scores[0], by)}, {rival.candidate.candidate_id} {_figure(scores[1], by)}"
-    better = f"{_COMPARED[by][0]} selection {_name(by)}"
+    better = f"{'lower' if by is Criterion.LOSS else 'higher'} selection {_name(by)}"
     if criterion(scores[0], by) < criterion(scores[1], by):
         return _go(incumbent, ranked, best, f"{better}: best proposal {facts}")
     return _stay(incumbent, f"no {better}: best proposal {facts}", *ranked)
@@ -155,22 +155,17 @@ def _lowest(by: Criterion, starts: Sequence[Scored], why: str) -> Decision:
     return Decision(chosen, chosen is not starts[0], _branches(*starts), reason)
 
 
-_COMPARED = {Criterion.LOSS: ("lower", "lowest")} | dict.fromkeys(
-    (Criterion.ACCURACY, Criterion.MACRO_F1, Criterion.MATTHEWS), ("higher", "highest")
-)
-"""Comparative and superlative of a better figure."""
-
-
 def _name(by: Criterion) -> str:
     return by.value.replace("_f1", " F1")
 
 
 def _best(by: Criterion) -> str:
-    return f"{_COMPARED[by][1]} selection {_name(by)}"
+    return f"{'lowest' if by is Criterion.LOSS else 'highest'} selection {_name(by)}"
 
 
 def _figure(score: Score, by: Criterion) -> str:
-    return f"{abs(criterion(score, by)) if by is not Criterion.MATTHEWS else score.matthews:.4f}"
+    value = criterion(score, by)
+    return f"{value if by is Criterion.LOSS else -value:.4f}"
 
 
 def lowest(by: Criterion, points: Sequence[Probed]) -> Probed:
