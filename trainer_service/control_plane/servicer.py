@@ -24,8 +24,8 @@ from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
+from trainer_service.objectives.function import FUNCTION_BOUNDS
 from trainer_service.objectives.table import OBJECTIVES
-from trainer_service.objectives.torch_free import FUNCTION_BOUNDS
 from trainer_service.optimizers.table import OPTIMIZERS
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name

@@ -11,8 +11,19 @@ from __future__ import annotations
 from mentorgrad.domain.spec import Function
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.torch_free import FUNCTION_BOUNDS, LEAST_DIMENSIONS
 from trainer_service.tasks.data import TaskData
+
+FUNCTION_BOUNDS: dict[str, tuple[float, float]] = {
+    "rastrigin": (-5.12, 5.12),
+    "ackley": (-32.768, 32.768),
+    "rosenbrock": (-5.0, 10.0),
+    "levy": (-10.0, 10.0),
+}
+"""Lower and upper bound of every variable by function name, as in Surjanovic and Bingham, "Virtual
+Library of Simulation Experiments: Test Functions and Datasets"."""
+
+LEAST_DIMENSIONS: dict[str, int] = {"rosenbrock": 2}
+"""Minimum number of variables, for functions that need more than one."""
 
 
 def check(spec: Function, inputs: CheckInputs) -> None:

@@ -18,10 +18,11 @@ from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.build import BuildInputs
+from trainer_service.objectives.function import FUNCTION_BOUNDS
 from trainer_service.objectives.number_language import NumberLanguage, format_point
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
-from trainer_service.objectives.torch_free import ARTIFACT, FUNCTION_BOUNDS
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split
 

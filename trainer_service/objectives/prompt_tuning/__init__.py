@@ -5,17 +5,36 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
+import importlib.util
+
 from mentorgrad.domain.spec import PromptTuning
+from mentorgrad.errors import Unsupported
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import embedding_width, hidden_width, max_positions
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.prompt_checks import check_encoder, check_initial_text, check_size
-from trainer_service.objectives.torch_free import (
-    LEAST_TEXT_TOKENS,
-    prompt_tuning_length,
-    require_peft,
-)
 from trainer_service.tasks.data import TaskData
+
+LEAST_TEXT_TOKENS = 3
+"""Minimum tokens that the soft prompt must leave for a text: start, end and one token."""
+
+
+def prompt_tuning_length(objective: PromptTuning, encoder_limit: int) -> int:
+    """Maximum input length in tokens, prompt and special tokens included."""
+    return min(objective.max_length, encoder_limit)
+
+
+def require_peft() -> None:
+    """Checks, before a run starts, that a tuned prompt can be exported.
+
+    Raises:
+        Unsupported: peft is not installed.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise Unsupported(
+            "prompt_tuning needs peft; run: pip install 'mentorgrad[trainer,peft]'",
+            reason="MISSING_EXTRA",
+        )
 
 
 def check(spec: PromptTuning, inputs: CheckInputs) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import parse_hub
 from trainer_service import tensorfile
-from trainer_service.objectives.torch_free import require_peft
+from trainer_service.objectives.prompt_tuning import require_peft
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"

@@ -28,9 +28,10 @@ from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.prompt_language import PromptLanguage
+from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
 from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
-from trainer_service.objectives.torch_free import ARTIFACT, LEAST_TEXT_TOKENS, prompt_tuning_length
+from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split, TaskData
 
