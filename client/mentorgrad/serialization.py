@@ -21,7 +21,7 @@ import numpy as np
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
-from mentorgrad.schema import FieldKind, FieldType, field_types, join, snake_case
+from mentorgrad.schema import FieldKind, FieldType, base_of, field_types, join, snake_case
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
     return check(_build(cls, data, path), path)
 
 
-def _build(cls: type[T], data: Any, path: str) -> T:
+def _build(cls: type[T], data: Any, path: str, base: T | None = None) -> T:
     if not isinstance(data, Mapping):
         raise InvalidInput.field(path, f"must be a mapping of fields, not {_type_name(data)}")
     kinds = field_types(cls)
@@ -50,19 +50,24 @@ def _build(cls: type[T], data: Any, path: str) -> T:
     for field in dataclasses.fields(cast(Any, cls)):
         where = join(path, field.name)
         if field.name in data:
-            values[field.name] = _build_field(kinds[field.name], data[field.name], where)
+            default = base_of(cast(type, cls), field.name)
+            values[field.name] = _build_field(kinds[field.name], data[field.name], where, default)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise InvalidInput.field(where, "is missing")
-    return cls(**values)
+    return (
+        cls(**values) if base is None else cast(T, dataclasses.replace(cast(Any, base), **values))
+    )
 
 
-def _build_field(kind: FieldType, value: Any, path: str) -> Any:
+def _build_field(kind: FieldType, value: Any, path: str, default: Any = None) -> Any:
     if value is None and kind.optional:
         return None
     if kind.repeated:
         if not isinstance(value, (list, tuple)):
             raise InvalidInput.field(path, f"must be a list, not {_type_name(value)}")
         return tuple(_build_item(kind, item, f"{path}[{i}]") for i, item in enumerate(value))
+    if default is not None:
+        return _build(kind.base, value, path, default)
     return _build_item(kind, value, path)
 
 

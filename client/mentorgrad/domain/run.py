@@ -85,6 +85,14 @@ class Score:
     """Unweighted mean over the classes of F1; absent if the rows have fewer than two classes."""
     matthews: float | None = figure(None)
     """Matthews correlation coefficient; absent if the rows have fewer than two classes."""
+    raw_loss: float | None = figure(None)
+    """Mean loss without calibration; absent if the scores are not calibrated."""
+    raw_accuracy: float | None = figure(None)
+    """Share of correctly classified rows without calibration; absent if the scores are not
+    calibrated."""
+    prior: tuple[float, ...] = bounded((), max_length=1_000)
+    """Probability of each label, whatever the text, by which the score is calibrated; empty without
+    calibration."""
 
 
 def criterion(score: Score, by: Criterion) -> float:

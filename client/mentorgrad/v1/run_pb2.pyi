@@ -31,6 +31,27 @@ class Readout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     READOUT_FIRST: _ClassVar[Readout]
     READOUT_MEAN: _ClassVar[Readout]
 
+class PromptPosition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROMPT_POSITION_UNSPECIFIED: _ClassVar[PromptPosition]
+    PROMPT_POSITION_AFTER_TEXT: _ClassVar[PromptPosition]
+    PROMPT_POSITION_BEFORE_TEXT: _ClassVar[PromptPosition]
+
+class Calibration(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CALIBRATION_UNSPECIFIED: _ClassVar[Calibration]
+    CALIBRATION_NONE: _ClassVar[Calibration]
+    CALIBRATION_CONTENT_FREE: _ClassVar[Calibration]
+    CALIBRATION_BATCH: _ClassVar[Calibration]
+
+class ModelDtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODEL_DTYPE_UNSPECIFIED: _ClassVar[ModelDtype]
+    MODEL_DTYPE_AUTO: _ClassVar[ModelDtype]
+    MODEL_DTYPE_FLOAT32: _ClassVar[ModelDtype]
+    MODEL_DTYPE_BFLOAT16: _ClassVar[ModelDtype]
+    MODEL_DTYPE_FLOAT16: _ClassVar[ModelDtype]
+
 class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SCHEDULE_UNSPECIFIED: _ClassVar[Schedule]
@@ -104,6 +125,18 @@ READOUT_UNSPECIFIED: Readout
 READOUT_CLS: Readout
 READOUT_FIRST: Readout
 READOUT_MEAN: Readout
+PROMPT_POSITION_UNSPECIFIED: PromptPosition
+PROMPT_POSITION_AFTER_TEXT: PromptPosition
+PROMPT_POSITION_BEFORE_TEXT: PromptPosition
+CALIBRATION_UNSPECIFIED: Calibration
+CALIBRATION_NONE: Calibration
+CALIBRATION_CONTENT_FREE: Calibration
+CALIBRATION_BATCH: Calibration
+MODEL_DTYPE_UNSPECIFIED: ModelDtype
+MODEL_DTYPE_AUTO: ModelDtype
+MODEL_DTYPE_FLOAT32: ModelDtype
+MODEL_DTYPE_BFLOAT16: ModelDtype
+MODEL_DTYPE_FLOAT16: ModelDtype
 SCHEDULE_UNSPECIFIED: Schedule
 SCHEDULE_CONSTANT: Schedule
 SCHEDULE_LINEAR: Schedule
@@ -191,6 +224,32 @@ class PromptTuning(_message.Message):
     head_scale: float
     projection: Projection
     def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+
+class CausalPrompt(_message.Message):
+    __slots__ = ("model", "n_tokens", "position", "template", "chat_template", "demonstrations", "calibration", "dtype", "max_length", "initial_text", "projection")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    N_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    CHAT_TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    DEMONSTRATIONS_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    n_tokens: int
+    position: PromptPosition
+    template: str
+    chat_template: bool
+    demonstrations: int
+    calibration: Calibration
+    dtype: ModelDtype
+    max_length: int
+    initial_text: str
+    projection: Projection
+    def __init__(self, model: _Optional[str] = ..., n_tokens: _Optional[int] = ..., position: _Optional[_Union[PromptPosition, str]] = ..., template: _Optional[str] = ..., chat_template: bool = ..., demonstrations: _Optional[int] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
 class Function(_message.Message):
     __slots__ = ("name", "dimensions")
@@ -361,16 +420,18 @@ class Budget(_message.Message):
     def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., forward_rows: _Optional[int] = ...) -> None: ...
 
 class Objective(_message.Message):
-    __slots__ = ("label_prompt", "function", "external", "prompt_tuning")
+    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt")
     LABEL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TUNING_FIELD_NUMBER: _ClassVar[int]
+    CAUSAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     label_prompt: LabelPrompt
     function: Function
     external: External
     prompt_tuning: PromptTuning
-    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ...) -> None: ...
+    causal_prompt: CausalPrompt
+    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
     __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion")
@@ -410,18 +471,24 @@ class RunSpec(_message.Message):
     def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., criterion: _Optional[_Union[Criterion, str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("loss", "accuracy", "rows", "macro_f1", "matthews")
+    __slots__ = ("loss", "accuracy", "rows", "macro_f1", "matthews", "raw_loss", "raw_accuracy", "prior")
     LOSS_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     MACRO_F1_FIELD_NUMBER: _ClassVar[int]
     MATTHEWS_FIELD_NUMBER: _ClassVar[int]
+    RAW_LOSS_FIELD_NUMBER: _ClassVar[int]
+    RAW_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_FIELD_NUMBER: _ClassVar[int]
     loss: float
     accuracy: float
     rows: int
     macro_f1: float
     matthews: float
-    def __init__(self, loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., rows: _Optional[int] = ..., macro_f1: _Optional[float] = ..., matthews: _Optional[float] = ...) -> None: ...
+    raw_loss: float
+    raw_accuracy: float
+    prior: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., rows: _Optional[int] = ..., macro_f1: _Optional[float] = ..., matthews: _Optional[float] = ..., raw_loss: _Optional[float] = ..., raw_accuracy: _Optional[float] = ..., prior: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("candidate_id", "source", "stage", "step", "text", "toward_text", "positions_changed", "projection_distance", "filled", "parents", "score")

@@ -29,6 +29,7 @@ from mentorgrad.field_limits import check, within
 from mentorgrad.schema import (
     FieldKind,
     FieldType,
+    base_of,
     field_bounds,
     field_types,
     per_class,
@@ -244,7 +245,7 @@ def _reader(cls: type, message: type[Message]) -> _Reader:
         elif kind.kind is FieldKind.STRING_MAP:
             others.append((name, _map_reader(name, bounds[name].max_length)))
         else:
-            others.append((name, _single_reader(name, kind, has_presence)))
+            others.append((name, _single_reader(name, kind, has_presence, base_of(cls, name))))
     made = [f for f in dataclasses.fields(cast(Any, cls)) if f.name not in plain]
     return _Reader(
         plain=tuple(plain),
@@ -264,12 +265,13 @@ def _taker(names: list[str]) -> Callable[[Any], Iterable[Any]]:
     return lambda message: [getattr(message, name) for name in names]
 
 
-def _build(cls: type[T], message: Any, room: Room | None) -> T:
-    """Builds the dataclass without its constructor, which is slow for frozen dataclasses."""
+def _build(cls: type[T], message: Any, room: Room | None, base: T | None = None) -> T:
+    """Builds the dataclass without its constructor, which is slow for frozen dataclasses. Absent
+    fields take the values of `base`, or without it the defaults."""
     reader = _reader(cast(type, cls), message.__class__)
     made = object.__new__(cls)
     fields = vars(made)
-    fields |= reader.defaults
+    fields |= reader.defaults if base is None else vars(base)
     fields.update(zip(reader.plain, reader.take(message), strict=True))
     name = ""
     try:
@@ -348,8 +350,10 @@ def _map_reader(name: str, limit: int | None) -> _Read:
     return read
 
 
-def _single_reader(name: str, kind: FieldType, has_presence: bool) -> _Read:
+def _single_reader(name: str, kind: FieldType, has_presence: bool, base: Any) -> _Read:
     read_item = _item_reader(kind)
+    if base is not None:
+        read_item = functools.partial(_build, kind.base, base=base)
 
     def read(message: Any, room: Room | None) -> Any:
         if has_presence and not message.HasField(name):
