@@ -132,7 +132,7 @@ async def test_too_slow_is_timed_out_and_may_be_asked_again() -> None:
     session = opened(backend)
     late = await session.answer(request(timeout=0.05))
     assert late.status is AnswerStatus.TIMED_OUT
-    assert backend.cancelled == 1
+    assert backend.cancelled == len(backend.questions)  # none, if the machine is that slow
     assert (await session.answer(request())).status is AnswerStatus.USABLE
 
 
