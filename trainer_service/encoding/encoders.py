@@ -51,7 +51,7 @@ class TextEncoder:
         require_encoder(path)
         self.pooling = pooling(path)
         self.digest = model_digest(path)
-        self._tokenizer = _load_tokenizer(path)
+        self._tokenizer = load_tokenizer(path)
         self._model = _load_model(path).to(device)
         self.max_tokens = max_positions(path)
         self.max_text_tokens = max_text_tokens(path)
@@ -175,7 +175,12 @@ class TextEncoder:
         return functional.normalize(pooled, dim=-1)
 
 
-def _load_tokenizer(path: Path) -> Any:
+def load_tokenizer(path: Path) -> Any:
+    """Loads a tokenizer of transformers, without network access or a repository's code.
+
+    Raises:
+        NotFound: The folder has none that can be used.
+    """
     from transformers import AutoTokenizer
 
     try:

@@ -20,8 +20,10 @@ class TokenTable:
         self._tokenizer = tokenizer
         self.vectors = vectors
         """float32 [vocabulary, width]; frozen."""
-        self.start_id: int = tokenizer.cls_token_id
-        self.end_id: int = tokenizer.sep_token_id
+        self.start_id = _first(tokenizer, "cls", "bos", "eos")
+        """Starts a text: CLS; in a causal language model BOS, or the end token without it."""
+        self.end_id = _first(tokenizer, "sep", "eos")
+        """Ends a text: SEP; in a causal language model the end token."""
         self.pad_id: int = tokenizer.pad_token_id or 0
         self.special_ids = frozenset(tokenizer.all_special_ids)
         self._plain = _plain_tokenizer(tokenizer)
@@ -59,6 +61,12 @@ class TokenTable:
         """`text_of` for many sequences at once."""
         texts = self._plain.decode_batch([list(ids) for ids in many], skip_special_tokens=False)
         return [str(text).strip() for text in texts]
+
+
+def _first(tokenizer: Any, *names: str) -> int:
+    """Id of the first special token that the tokenizer has; 0 without any."""
+    ids = (getattr(tokenizer, f"{name}_token_id") for name in names)
+    return next((int(found) for found in ids if found is not None), 0)
 
 
 def _plain_tokenizer(tokenizer: Any) -> Any:

@@ -1,0 +1,73 @@
+"""Dequantised GGUF files as they are kept in the model cache, found without torch.
+
+A folder ``<cache>/models/<sha256 of the GGUF file>-v1`` holds the weights as safetensors, the
+configuration, the tokenizer, and the list of these files with their sizes, which is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from trainer_service.encoding.model_files import TokenCounter, read_json
+
+_LIST = "dequantised.json"
+_VERSION = "v1"
+
+
+def kept_folder(file: Path, cache_dir: Path) -> Path:
+    """Where the dequantised model of a GGUF file is kept, whether or not it is there yet."""
+    return cache_dir.expanduser() / "models" / f"{file_digest(file)}-{_VERSION}"
+
+
+def token_counter(path: Path, cache_dir: Path | None) -> TokenCounter | None:
+    """Counts the tokens of a causal language model.
+
+    Args:
+        path: Its folder, or a GGUF file.
+        cache_dir: The cache folder.
+
+    Returns:
+        None for a GGUF file that no run has dequantised yet: its tokenizer cannot be read without
+        torch, so lengths in tokens are checked when the run starts.
+    """
+    if path.is_file():
+        folder = kept_folder(path, cache_dir) if cache_dir is not None else None
+        return TokenCounter(folder) if folder is not None and is_whole(folder) else None
+    return TokenCounter(path)
+
+
+def file_digest(file: Path) -> str:
+    """Hex SHA-256 of a file, remembered until its size or time of change is another."""
+    status = file.stat()
+    return _digest(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, size: int, changed: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_list(folder: Path, source: Path) -> None:
+    """Records that a folder is complete: its files with their sizes, and the GGUF file's digest."""
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    document = {"source": source.name, "sha256": file_digest(source), "files": files}
+    (folder / _LIST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file that was written is there in its full size."""
+    try:
+        files = json.loads((folder / _LIST).read_bytes())["files"]
+        return all((folder / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return False
+
+
+def source_digest(folder: Path) -> str | None:
+    """Hex SHA-256 of the GGUF file that a folder was made from; None for any other model."""
+    digest = read_json(folder, _LIST).get("sha256")
+    return str(digest) if digest else None
