@@ -51,6 +51,8 @@ class RowCosts:
     """Per parameter, whatever the number of data rows."""
     setup: int = 0
     """Once per run, to fill caches."""
+    per_score: int = 0
+    """Per parameter that is scored, besides its rows: inputs of a calibration."""
 
     def of(self, rows: int) -> int:
         """Forward rows of one parameter's forward pass over `rows` data rows."""
@@ -81,7 +83,8 @@ class Prices:
     @property
     def score(self) -> Cost:
         """One parameter scored on the whole selection split."""
-        return Cost(evaluations=1, forward_rows=self.costs.of(self.selection_rows))
+        rows = self.costs.of(self.selection_rows) + self.costs.per_score
+        return Cost(evaluations=1, forward_rows=rows)
 
     @property
     def hint(self) -> Cost:

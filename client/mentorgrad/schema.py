@@ -195,7 +195,7 @@ def base_of(cls: type, name: str) -> Any:
     kind = field_types(cls)[name]
     if kind.kind is not FieldKind.MESSAGE or made in (dataclasses.MISSING, kind.base):
         return None
-    return cast(Callable[[], Any], made)()
+    return made()
 
 
 def all_dataclasses(roots: Iterable[type]) -> tuple[type, ...]:

@@ -20,9 +20,9 @@ from trainer_service.encoding.causal_files import (
 )
 from trainer_service.encoding.encoders import load_tokenizer
 from trainer_service.encoding.gguf_files import source_digest
+from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE, model_digest
-from trainer_service.encoding.token_table import TokenTable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names of the dtypes that the weights can have."""
@@ -87,7 +87,7 @@ class CausalModel:
         """The model's transformers configuration."""
         self.max_tokens = context_tokens(folder)
         """Maximum tokens of an input."""
-        self.tokens = TokenTable(self.tokenizer, vectors)
+        self.tokens = LineTokens(self.tokenizer, vectors)
         """The tokens and their vectors, float32, as `hidden` takes them."""
         self._takes_positions = "position_ids" in inspect.signature(self._base.forward).parameters
         self._require_known_logits(folder.name)

@@ -95,14 +95,14 @@ def read_gguf_header(file: Path) -> GgufHeader:
             file.open("rb") as stream,
             mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            return _Reader(content).header()
+            return _HeaderReader(content).header()
     except (OSError, ValueError, struct.error) as error:  # ValueError: no GGUF, or empty
         raise InvalidInput(
             f"{file.name} is not a GGUF file that can be read", reason=UNSUITABLE
         ) from error
 
 
-class _Reader:
+class _HeaderReader:
     def __init__(self, content: mmap.mmap) -> None:
         self._content = content
         self._at = 0

@@ -85,13 +85,13 @@ class Vocabulary:
             kept = [
                 (token, text)
                 for token, text in zip(ids, texts, strict=True)
-                if text and not text.startswith("[unused")
+                if (text or token == tokens.filler_id) and not text.startswith("[unused")
             ]
         else:
             wordlike = [
                 (token, text)
                 for token, text in zip(ids, texts, strict=True)
-                if len(text) > 1 and text.isalpha()
+                if len(word := text.strip()) > 1 and word.isalpha()
             ]
             back = tokens.many_token_ids([text for _, text in wordlike])
             kept = [pair for pair, again in zip(wordlike, back, strict=True) if again == [pair[0]]]
@@ -314,6 +314,7 @@ class WordProjector:
         self._ids = vocabulary.ids.to(tokens.vectors.device)
         self._words = vocabulary.words
         self._text_of = tokens.text_of
+        self._joint = tokens.joint
         table = tokens.vectors[self._ids]
         self._nearest = NearestRows(table, metric)
         self._directions = (
@@ -339,9 +340,10 @@ class WordProjector:
     def text(self, ids: Sequence[int]) -> str:
         """Text of token ids; text of whole words is tokenised to the same ids."""
         if self._apart:
-            return " ".join(self._words.get(token) or self._text_of([token]) for token in ids)
+            words = (self._words.get(token) or self._text_of([token]) for token in ids)
+            return " ".join(word.strip() for word in words)
         if all(token in self._words for token in ids):
             pieces = [self._words[token] for token in ids]
-            if all(piece.isalpha() for piece in pieces):
-                return " ".join(pieces)
+            if all(piece.strip().isalpha() for piece in pieces):
+                return self._joint.join(pieces)
         return self._text_of(ids)

@@ -16,6 +16,9 @@ class TokenTable:
         vectors: float32 [vocabulary, width]; frozen.
     """
 
+    joint = " "
+    """What stands between whole words, as `text_of` writes each, in a text."""
+
     def __init__(self, tokenizer: Any, vectors: Tensor) -> None:
         self._tokenizer = tokenizer
         self.vectors = vectors
@@ -38,6 +41,12 @@ class TokenTable:
     def width(self) -> int:
         """Length of a token's vector."""
         return self.vectors.shape[1]
+
+    @property
+    def filler_id(self) -> int:
+        """Token for positions in front of a proposal's words that these do not fill: a full
+        stop."""
+        return self.token_ids(".")[0]
 
     def vocabulary(self) -> dict[str, int]:
         """Maps tokens, in the tokenizer's spelling, to ids."""

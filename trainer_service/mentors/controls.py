@@ -193,7 +193,9 @@ class Recombine(Control):
         words = [parent.candidate.text.split() for parent in chosen]
         if len(chosen) < 2:
             words.append(self._language.random_proposal(generator).text.split())
-        return Proposal(text=" ".join(_mix(words[0], words[1], generator)), parents=ids)
+        # A space at the start, which counts in some languages, comes from the first parent.
+        lead = " " if chosen[0].candidate.text.startswith(" ") else ""
+        return Proposal(text=lead + " ".join(_mix(words[0], words[1], generator)), parents=ids)
 
     def _mixed_numbers(
         self, generator: torch.Generator, chosen: Sequence[Scored]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,7 +22,12 @@ from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.load import load_task
 
 if TYPE_CHECKING:
+    from trainer_service.encoding.causal_model import CausalModel
     from trainer_service.encoding.encoders import TextEncoder
+
+
+DEFAULT_STATE_BYTES = 2 << 30
+"""Maximum bytes of texts' keys and values that a worker keeps, unless it is set otherwise."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,10 @@ class BuildInputs:
     """Folders that models named by a path must be in; None: any folder."""
     cache_dir: Path | None = None
     """Folder for embeddings of texts; None: no caching."""
+    state_bytes: int = DEFAULT_STATE_BYTES
+    """Maximum bytes of texts' keys and values that are kept in memory."""
+    seed: int = 0
+    """The run's seed."""
 
     @property
     def rows(self) -> TaskData:
@@ -64,11 +74,31 @@ class BuildInputs:
         # transformers takes seconds to import, and not every objective needs it.
         from trainer_service.encoding.encoders import TextEncoder
 
-        try:
+        with self._naming("encoder"):
             folder = resolve(reference, roots=self.model_roots)
             return TextEncoder(folder, self.device, self.abort)
+
+    def causal_model(self, reference: str, dtype: str) -> CausalModel:
+        """Loads the causal language model that the spec's field `model` names.
+
+        Raises:
+            InvalidInput: It cannot be used; the violation names the field.
+        """
+        from trainer_service.encoding.causal_model import CausalModel
+        from trainer_service.encoding.dequantising import causal_folder
+
+        with self._naming("model"):
+            path = resolve(reference, roots=self.model_roots)
+            folder = causal_folder(path, self.cache_dir, self.abort)
+            return CausalModel(folder, self.device, dtype, self.abort)
+
+    @contextmanager
+    def _naming(self, field: str) -> Iterator[None]:
+        """Turns errors of the product into violations of a field of the objective."""
+        try:
+            yield
         except MentorgradError as error:
-            violation = Violation(f"{self.path}.encoder", error.message)
+            violation = Violation(f"{self.path}.{field}", error.message)
             raise InvalidInput(violations=[violation], reason=error.reason) from error
 
 
@@ -80,6 +110,7 @@ def build_objective(
     data_roots: Sequence[Path] = (),
     model_roots: Sequence[Path] | None = (),
     cache_dir: Path | None = None,
+    state_bytes: int = DEFAULT_STATE_BYTES,
 ) -> Objective:
     """Builds the objective of a run; reads its data and loads its tuned model.
 
@@ -89,7 +120,8 @@ def build_objective(
         check: Called between batches; may raise to abort.
         data_roots: Folders that data files may be read from.
         model_roots: Folders that models named by a path must be in; None: any folder.
-        cache_dir: Cache folder of text embeddings; None: no caching.
+        cache_dir: Cache folder of text embeddings and dequantised models; None: no caching.
+        state_bytes: Maximum bytes of texts' keys and values that are kept in memory.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.
@@ -98,5 +130,7 @@ def build_objective(
     kind = kind_of(spec.objective)
     task = load_task(spec.task, spec.seed, data_roots) if kind.uses_task else None
     costs = kind.costs(spec.objective, task)
-    inputs = BuildInputs(kind.path, task, costs, device, check, model_roots, cache_dir)
+    inputs = BuildInputs(
+        kind.path, task, costs, device, check, model_roots, cache_dir, state_bytes, spec.seed
+    )
     return cast(Objective, load(kind.build)(spec.objective, inputs))

@@ -7,23 +7,16 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from trainer_service.objectives.calibration import Reference
 from trainer_service.objectives.problem import Problem
-from trainer_service.objectives.results import RowResults
+from trainer_service.objectives.results import RowResults, row_losses
 from trainer_service.tasks.data import Row, Split, TaskData
 
 
 def labels_of(rows: Sequence[Row], device: torch.device) -> Tensor:
     """Class indices of the rows, int64 [rows]."""
     return torch.tensor([row.label for row in rows], dtype=torch.int64, device=device)
-
-
-def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in nats [k, rows] of logits [k, rows, classes] and labels [rows]."""
-    wanted = labels.expand(len(logits), -1)
-    losses = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
-    return losses.view_as(wanted)
 
 
 class ClassificationProblem(Problem):
@@ -62,17 +55,26 @@ class ClassificationProblem(Problem):
         logits = self.logits(points, Split.TRAIN, rows)
         return row_losses(logits, self.labels[Split.TRAIN][rows]).mean(1)
 
+    def reference(self, points: Tensor, split: Split) -> Reference | None:
+        """What the log-probabilities of these parameters on rows of a split are calibrated by; None
+        without calibration."""
+        return None
+
     @torch.no_grad()
     def results(self, points: Tensor, split: Split, rows: Tensor | None = None) -> RowResults:
         """Losses and predictions, in batches of rows and parameters; see `Problem`."""
         if rows is None:
             rows = torch.arange(self.size(split), device=self.device)
-        labels = self.labels[split][rows]
-        losses = torch.empty(len(points), len(rows), device=self.device)
-        predicted = torch.empty_like(losses, dtype=torch.int64)
+        logits = self.batched_logits(points, split, rows)
+        return RowResults.of_logits(logits, self.labels[split][rows], self.reference(points, split))
+
+    @torch.no_grad()
+    def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`scored_logits` [k, rows, classes], in batches of rows and parameters."""
+        logits = torch.empty(len(points), len(rows), len(self.task.labels), device=self.device)
         for where, at_once in self.batches(split, rows):
             parts = torch.split(points, at_once)
-            logits = torch.cat([self.scored_logits(part, split, rows[where]) for part in parts])
-            losses[:, where] = row_losses(logits, labels[where])
-            predicted[:, where] = logits.argmax(-1)
-        return RowResults(losses, predicted, labels)
+            logits[:, where] = torch.cat(
+                [self.scored_logits(part, split, rows[where]) for part in parts]
+            )
+        return logits

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
-from mentorgrad.domain.spec import LabelPrompt, PromptTuning
-from mentorgrad.errors import MentorgradError
+from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.errors import MentorgradError, Unsupported
 from mentorgrad.model_refs import resolve
 from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import TokenCounter, require_encoder
 from trainer_service.objectives.kinds import CheckInputs
+
+
+def require_peft(user: str) -> None:
+    """Checks, before a run starts, that a tuned prompt can be exported as a PEFT adapter.
+
+    Args:
+        user: What needs it, for the message.
+
+    Raises:
+        Unsupported: peft is not installed.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise Unsupported(
+            f"{user} needs peft; run: pip install 'mentorgrad[trainer,peft]'",
+            reason="MISSING_EXTRA",
+        )
 
 
 def check_encoder(
@@ -37,7 +54,7 @@ def check_size(numbers: int, inputs: CheckInputs) -> None:
 
 
 def check_initial_text(
-    objective: LabelPrompt | PromptTuning, tokens: TokenCounter, inputs: CheckInputs
+    objective: LabelPrompt | PromptTuning | CausalPrompt, tokens: TokenCounter, inputs: CheckInputs
 ) -> None:
     """Checks that the initial text fits the prompt."""
     count = tokens.count(objective.initial_text)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import PositionHints, Proposal, ProposalStatus
-from mentorgrad.domain.spec import LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
 from trainer_service.protocols import Embedded, Projected, ProposalRejected
@@ -44,7 +44,7 @@ class PromptLanguage:
 
     def __init__(
         self,
-        spec: LabelPrompt | PromptTuning,
+        spec: LabelPrompt | PromptTuning | CausalPrompt,
         tokens: TokenTable,
         shape: tuple[int, ...],
         encode: Callable[[Sequence[str]], Tensor],

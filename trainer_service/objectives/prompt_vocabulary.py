@@ -21,9 +21,8 @@ from trainer_service.encoding.projection import Projections, Vocabulary, WordPro
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.protocols import ProposalRejected
 
-_PADDING, _NEUTRAL = "a", "."
-"""Fillers of the positions that a proposal leaves empty: after it for placement `PADDED`, before it
-for `LAST`."""
+_PADDING = "a"
+"""Filler of the positions that a proposal leaves empty after it, for placement `PADDED`."""
 
 
 class PromptVocabulary:
@@ -85,7 +84,7 @@ class PromptVocabulary:
             return kept + self._tokens.token_ids(_PADDING)[:1] * (size - len(kept))
         ids = self.ids(text)
         if self._placement is Placement.LAST:
-            return self._tokens.token_ids(_NEUTRAL)[:1] * (size - len(ids)) + ids
+            return [self._tokens.filler_id] * (size - len(ids)) + ids
         if self._placement is Placement.REPEATED:
             return (ids * size)[-size:]
         return ids
@@ -107,7 +106,7 @@ class PromptVocabulary:
             InvalidInput: The text is invalid or too long; the violation names `field`.
         """
         try:
-            return self.ids(text) if text else []
+            return self.proposed_ids(text) if text else []
         except ProposalRejected as rejected:
             raise InvalidInput.field(field, rejected.detail) from None
 
@@ -166,9 +165,9 @@ class PromptVocabulary:
         return tuple(
             PositionHints(
                 position=position,
-                current=self.text([current[position]]),
+                current=self.text([current[position]]).strip(),
                 tokens=tuple(
-                    TokenHint(self.text([token]), score)
+                    TokenHint(self.text([token]).strip(), score)
                     for token, score in zip(tokens, scored, strict=True)
                 ),
             )

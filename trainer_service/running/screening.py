@@ -82,7 +82,8 @@ class Screening:
 
     def cost(self, proposals: int) -> Cost:
         """The cost of screening so many proposals; parts of an evaluation are rounded up."""
-        scored_rows, forward_rows, before = 0, 0, 0
+        scored_rows, before = 0, 0
+        forward_rows = proposals * self._prices.costs.per_score
         for entrants, rows in self._plan(proposals):
             scored_rows += entrants * (rows - before)
             forward_rows += entrants * self._prices.costs.of(rows - before)

@@ -83,6 +83,11 @@ class TaskData:
         return rows
 
     @cached_property
+    def is_paired(self) -> bool:
+        """Whether rows have a second text."""
+        return any(row.pair for split in Split for row in self.rows(split))
+
+    @cached_property
     def digest(self) -> str:
         """Hex SHA-256 over the labels and the rows of all splits."""
         splits = [

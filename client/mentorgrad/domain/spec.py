@@ -243,9 +243,12 @@ class CausalPrompt:
     and one that does not fit the model's context is an error."""
     initial_text: str = bounded("", max_length=500)
     """Initial text of the prompt; empty: random whole words drawn with the run's seed."""
-    projection: Projection = field(default_factory=lambda: Projection(placement=Placement.LAST))
-    """How the soft prompt is written as words. The default places a proposal directly in front of
-    the answer, behind line breaks."""
+    projection: Projection = field(
+        default_factory=lambda: Projection(whole_words=False, placement=Placement.LAST)
+    )
+    """How the soft prompt is written as words. By default all tokens are used, so that a line with
+    punctuation is written as it is, and a proposal stands at the end of the prompt, behind line
+    breaks."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
-from trainer_service.objectives.classification import ClassificationProblem, row_losses
+from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.results import RowResults
@@ -145,7 +145,7 @@ class LabelPromptProblem(ClassificationProblem):
         classes = self._encoder.encode(self.task.labels).unsqueeze(0)
         logits = self._compared(self._texts[Split.TEST], classes)
         labels = self.labels[Split.TEST]
-        return RowResults(row_losses(logits, labels), logits.argmax(-1), labels).scores()[0]
+        return RowResults.of_logits(logits, labels).scores()[0]
 
 
 def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:

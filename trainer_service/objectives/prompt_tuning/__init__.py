@@ -5,14 +5,16 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-import importlib.util
-
 from mentorgrad.domain.spec import PromptTuning
-from mentorgrad.errors import Unsupported
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import embedding_width, hidden_width, max_positions
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.prompt_checks import check_encoder, check_initial_text, check_size
+from trainer_service.objectives.prompt_checks import (
+    check_encoder,
+    check_initial_text,
+    check_size,
+    require_peft,
+)
 from trainer_service.tasks.data import TaskData
 
 LEAST_TEXT_TOKENS = 3
@@ -24,22 +26,9 @@ def prompt_tuning_length(objective: PromptTuning, encoder_limit: int) -> int:
     return min(objective.max_length, encoder_limit)
 
 
-def require_peft() -> None:
-    """Checks, before a run starts, that a tuned prompt can be exported.
-
-    Raises:
-        Unsupported: peft is not installed.
-    """
-    if importlib.util.find_spec("peft") is None:
-        raise Unsupported(
-            "prompt_tuning needs peft; run: pip install 'mentorgrad[trainer,peft]'",
-            reason="MISSING_EXTRA",
-        )
-
-
 def check(spec: PromptTuning, inputs: CheckInputs) -> None:
     """Checks that peft is there, the encoder, the prompt's length and the initial text."""
-    require_peft()
+    require_peft("prompt_tuning")
     folder, tokens = check_encoder(spec.encoder, inputs)
     if folder is None or tokens is None:
         return

@@ -15,24 +15,20 @@ cannot contain the head. It is then a feature extraction adapter, and the caller
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import json
-import warnings
-from collections.abc import Iterator
-from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mentorgrad.errors import MentorgradError
-from mentorgrad.model_refs import parse_hub
 from trainer_service import tensorfile
-from trainer_service.objectives.prompt_tuning import require_peft
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+from trainer_service.objectives.peft_files import (
+    WEIGHTS_FILE,
+    config_file,
+    prompt_tuning_config,
+    quietly,
+)
+from trainer_service.objectives.prompt_checks import require_peft
 
 _HEAD = "classifier"
 """Name of a token classifier's head in transformers."""
@@ -52,9 +48,9 @@ class PeftExport:
     """
 
     def __init__(self, config: Any, n_tokens: int, classes: int, encoder: str) -> None:
-        require_peft()
+        require_peft("prompt_tuning")
         self._n_tokens = n_tokens
-        self._base, self._revision = _hub_name(encoder)
+        self._encoder = encoder
         self._config = copy.deepcopy(config)
         self._config.num_labels = classes
         self._carries_head = _is_plain(self._token_classifier())
@@ -69,30 +65,24 @@ class PeftExport:
             weight: float32 [classes, hidden size].
             bias: float32 [classes].
         """
-        with _quietly():
+        with quietly():
             names = self._names()
-            config = _plain_values(self._peft_config().to_dict())
+            configuration = config_file(self._peft_config())
         ours = {"prompt": prompt, "weight": weight, "bias": bias}
         tensors = {name: ours[ours_name] for name, ours_name in names.items()}
         return {
-            CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True).encode() + b"\n",
+            **configuration,
             WEIGHTS_FILE: tensorfile.save(tensors, {"format": "pt"}),
         }
 
     def _peft_config(self) -> Any:
-        """Builds a new configuration each time, because PEFT modifies it."""
-        from peft import PromptTuningConfig, TaskType
-
-        return PromptTuningConfig(
-            task_type=TaskType(self.task_type),
-            num_virtual_tokens=self._n_tokens,
-            token_dim=self._token_width(),
-            num_transformer_submodules=1,
-            num_attention_heads=getattr(self._config, "num_attention_heads", None),
-            num_layers=getattr(self._config, "num_hidden_layers", None),
-            base_model_name_or_path=self._base,
-            revision=self._revision,
-            inference_mode=True,
+        return prompt_tuning_config(
+            self.task_type,
+            n_tokens=self._n_tokens,
+            width=self._token_width(),
+            heads=getattr(self._config, "num_attention_heads", None),
+            layers=getattr(self._config, "num_hidden_layers", None),
+            model=self._encoder,
         )
 
     def _token_width(self) -> int:
@@ -118,7 +108,7 @@ class PeftExport:
     def _token_classifier(self) -> nn.Module:
         from transformers import AutoModelForTokenClassification
 
-        with torch.device("meta"), _quietly():
+        with torch.device("meta"), quietly():
             try:
                 model: nn.Module = AutoModelForTokenClassification.from_config(self._config)
             except ValueError:  # transformers has no token classifier for this architecture
@@ -132,28 +122,3 @@ def _is_plain(model: nn.Module) -> bool:
     kept = {name for name, part in parts.items() if not isinstance(part, nn.Dropout)}
     prefix = getattr(model, "base_model_prefix", "")
     return kept == {prefix, _HEAD} and isinstance(parts[_HEAD], nn.Linear)
-
-
-def _hub_name(encoder: str) -> tuple[str | None, str | None]:
-    """Repository and revision of an ``hf:`` reference; None for a local path."""
-    if not encoder.startswith("hf:"):
-        return None, None
-    try:
-        parts = parse_hub(encoder)
-    except MentorgradError:
-        return None, None
-    return parts.repo, parts.revision
-
-
-def _plain_values(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.value if isinstance(value, Enum) else value for name, value in config.items()
-    }
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Suppresses warnings that PEFT causes with newer transformers releases."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

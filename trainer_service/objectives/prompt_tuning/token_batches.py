@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.length_batches import similar_batches
 from trainer_service.tasks.data import Row
 
 
@@ -86,13 +87,5 @@ class TokenRows:
             int64 positions in `rows`, and the number of tokens of the longest of these rows.
         """
         sizes = [self._lengths[row] for row in rows.tolist()]
-        order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
-        begin = 0
-        while begin < len(order):
-            end = begin + 1
-            while end < len(order) and (
-                (end + 1 - begin) * (sizes[order[end]] + beside) <= most_tokens
-            ):
-                end += 1
-            yield torch.tensor(order[begin:end], device=rows.device), sizes[order[end - 1]]
-            begin = end
+        for chosen in similar_batches(sizes, most_tokens, beside):
+            yield torch.tensor(chosen, device=rows.device), sizes[chosen[-1]]

@@ -72,12 +72,10 @@ def _list(
 
 
 def _task(run: Run) -> str:
-    from mentorgrad.domain.spec import LabelPrompt, PromptTuning
+    from mentorgrad.domain.spec import External, Function
 
     objective = run.spec.objective
-    if isinstance(objective, (LabelPrompt, PromptTuning)):
-        return run.spec.task.name
-    return objective.name
+    return objective.name if isinstance(objective, (External, Function)) else run.spec.task.name
 
 
 def _test(run: Run, figure: str) -> float | None:

@@ -24,7 +24,10 @@ _DEFAULTS = (
 
 _FIELDS = {
     "task": ("task.name", "Task name, or hf:org/name."),
-    "objective": ("objective", "Objective: label_prompt, prompt_tuning or function."),
+    "objective": (
+        "objective",
+        "Objective: label_prompt, prompt_tuning, causal_prompt or function.",
+    ),
     "function": (
         "objective.function.name",
         "Test function to minimise: rastrigin, ackley, rosenbrock or levy.",

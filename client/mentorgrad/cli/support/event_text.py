@@ -23,7 +23,7 @@ from mentorgrad.domain.event import (
 )
 from mentorgrad.domain.fold import fold_figures, fold_history
 from mentorgrad.domain.run import Candidate, Run, RunResult
-from mentorgrad.domain.spec import External, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.domain.spec import External, Function, RunSpec
 from mentorgrad.schema import snake_case
 
 _QUIET = timedelta(seconds=2)
@@ -32,12 +32,12 @@ _QUIET = timedelta(seconds=2)
 
 def title(spec: RunSpec) -> str:
     """A short title of a run: objective, task and mentor."""
-    if isinstance(spec.objective, (LabelPrompt, PromptTuning)):
-        what = f"{snake_case(type(spec.objective).__name__)} on {spec.task.name}"
+    if isinstance(spec.objective, Function):
+        what = f"{spec.objective.name} in {spec.objective.dimensions} dimensions"
     elif isinstance(spec.objective, External):
         what = spec.objective.name
     else:
-        what = f"{spec.objective.name} in {spec.objective.dimensions} dimensions"
+        what = f"{snake_case(type(spec.objective).__name__)} on {spec.task.name}"
     mentor = spec.mentor.name
     return f"{what}, restarts proposed by {mentor}" if mentor != "none" else f"{what}, no restarts"
 

@@ -241,7 +241,8 @@ def test_peft_loads_the_adapter_with_equal_logits(
 
 
 def test_an_adapter_names_its_base_only_where_others_find_it() -> None:
-    from trainer_service.objectives.prompt_tuning.peft_export import CONFIG_FILE, PeftExport
+    from trainer_service.objectives.peft_files import CONFIG_FILE
+    from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
 
     config = tiny_encoder("bert").config
     named = {}

@@ -1,0 +1,181 @@
+"""The rows of a task as token ids around a soft prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mentorgrad.domain.spec import CausalPrompt, PromptPosition
+from mentorgrad.errors import InvalidInput
+from trainer_service.encoding.line_tokens import LineTokens
+from trainer_service.objectives.causal_prompt import CONTENT_FREE_TEXTS, PATH
+from trainer_service.objectives.causal_prompt.label_tree import LabelTree
+from trainer_service.objectives.causal_prompt.template import Template, TemplateError
+from trainer_service.tasks.data import Row, Split, TaskData
+
+CONTENT_FREE = tuple(Row(text, 0, text) for text in CONTENT_FREE_TEXTS)
+"""Rows without content."""
+
+_EMPTY = Row("", 0)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What stands around the soft prompt, as token ids."""
+
+    template: Template
+    """The template, with its opening."""
+    is_after: bool
+    """Whether the prompt stands behind the text."""
+    opening: tuple[int, ...]
+    """In front of all rows alike, for a prompt behind the text; empty if there is nothing."""
+    start: tuple[int, ...]
+    """In front of all rows alike, behind the prompt, for a prompt in front of the text."""
+    tail: tuple[int, ...]
+    """Between the prompt and the label, for a prompt behind the text."""
+    tree: LabelTree
+    """The labels' tokens."""
+    tokens: LineTokens
+    """The model's tokens."""
+    most: int
+    """Maximum tokens of a row's own part: what opening, prompt, template and label leave."""
+    is_cut: bool
+    """Whether longer texts are truncated."""
+
+    def own_ids(self, row: Row) -> list[int]:
+        """Token ids of a row's own part: in front of the prompt, or, for a prompt in front of the
+        text, between the prompt and the label."""
+        text = self.template.head(row) if self.is_after else self.template.tail(row)
+        return [*self.start, *self.tokens.plain_ids(text)]
+
+    def whole_ids(self, text: str) -> list[int]:
+        """Token ids of a row's whole input, behind the opening and without the label."""
+        return [*self.start, *self.tokens.plain_ids(text)]
+
+    def fitted(self, rows: Sequence[Row], split: Split) -> list[Row]:
+        """The rows with texts that leave room for prompt and answer.
+
+        Raises:
+            InvalidInput: A text is too long, and texts are not truncated.
+        """
+        return [self._fitted(row, index, split) for index, row in enumerate(rows)]
+
+    def _fitted(self, row: Row, index: int, split: Split) -> Row:
+        size = len(self.own_ids(row))
+        if size > self.most and not self.is_cut:
+            raise InvalidInput.field(
+                "spec.task",
+                f"row {index + 1} of {split.value} takes {size} tokens, which leaves no room for "
+                f"prompt and answer: at most {self.most} fit; set {PATH}.max_length to truncate "
+                "texts",
+                reason="TEXT_TOO_LONG",
+            )
+        while size > self.most:  # the rest of a text may tokenise to more than it was part of
+            row = self._shortened(row, size - self.most)
+            size = len(self.own_ids(row))
+        return row
+
+    def _shortened(self, row: Row, excess: int) -> Row:
+        """A row whose longer text is shorter by so many tokens."""
+        is_first = len(row.text) >= len(row.pair)
+        ids = self.tokens.plain_ids(row.text if is_first else row.pair)
+        kept = self.tokens.plain_text(ids[: max(len(ids) - excess, 0)])
+        return replace(row, text=kept) if is_first else replace(row, pair=kept)
+
+
+def read_inputs(
+    spec: CausalPrompt,
+    task: TaskData,
+    demonstrations: Sequence[Row],
+    tokenizer: Any,
+    tokens: LineTokens,
+    context: int,
+) -> Inputs:
+    """Reads the template and the labels with a model's tokens.
+
+    Args:
+        spec: The objective.
+        task: The rows.
+        demonstrations: Rows that stand in front of every text.
+        tokenizer: The model's tokenizer of transformers.
+        tokens: Its tokens.
+        context: Maximum tokens of an input.
+
+    Raises:
+        InvalidInput: The template or the labels cannot be used with this model, or prompt and
+            template do not fit it.
+    """
+    template = read_template(spec, task.is_paired, tokenizer)
+    template = template.with_demonstrations(list(demonstrations), task.labels)
+    start = [] if spec.chat_template else _start_ids(tokenizer)
+    start += tokens.plain_ids(template.opening) if template.opening else []
+    is_after = spec.position is PromptPosition.AFTER_TEXT
+    tail = tokens.continued_ids("a", template.after) if is_after else []
+    anchor = template.after.rpartition("\n")[2]
+    labels = [tokens.continued_ids(anchor, template.label(word)) for word in task.labels]
+    tree = _tree(labels, tokens, task)
+    limit = min(context, spec.max_length or context)
+    taken = spec.n_tokens + len(tail) + max(tree.depths, default=0) + is_after * len(start)
+    inputs = Inputs(
+        template=template,
+        is_after=is_after,
+        opening=tuple(start) if is_after else (),
+        start=() if is_after else tuple(start),
+        tail=tuple(tail),
+        tree=tree,
+        tokens=tokens,
+        most=limit - taken,
+        is_cut=spec.max_length is not None,
+    )
+    least = len(inputs.own_ids(_EMPTY)) + 1
+    if inputs.most < least:
+        raise InvalidInput.field(
+            f"{PATH}.n_tokens",
+            f"prompt, template and label leave {inputs.most} of {limit} tokens for a row; at least "
+            f"{least} are needed",
+            reason="PROMPT_TOO_LONG",
+        )
+    return inputs
+
+
+def read_template(spec: CausalPrompt, paired: bool, tokenizer: Any) -> Template:
+    """The template of an objective, in the tokenizer's chat template if it asks for that.
+
+    Raises:
+        InvalidInput: It cannot be used.
+    """
+    try:
+        template = Template.parse(spec.template, spec.position, paired)
+    except TemplateError as error:
+        raise InvalidInput.field(f"{PATH}.template", str(error)) from None
+    if not spec.chat_template:
+        return template
+    if not tokenizer.chat_template:
+        raise InvalidInput.field(f"{PATH}.chat_template", "the model's tokenizer has none")
+
+    def wrap(message: str) -> str:
+        chat = [{"role": "user", "content": message}]
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+
+    try:
+        return template.in_chat(wrap)
+    except TemplateError as error:
+        raise InvalidInput.field(f"{PATH}.chat_template", str(error)) from None
+
+
+def _start_ids(tokenizer: Any) -> list[int]:
+    """The token that the tokenizer puts in front of every input, if it does."""
+    first, start = tokenizer("a")["input_ids"][:1], tokenizer.bos_token_id
+    return list(first) if start is not None and first == [start] else []
+
+
+def _tree(labels: list[list[int]], tokens: LineTokens, task: TaskData) -> LabelTree:
+    try:
+        return LabelTree.of(labels, tokens.plain_ids("\n"))
+    except ValueError as error:
+        names = " and ".join(repr(task.labels[index]) for index in error.args[0])
+        what = "has no tokens" if len(error.args[0]) == 1 else "have the same tokens"
+        raise InvalidInput.field(
+            "spec.task.labels", f"{names} {what} in this model's vocabulary", reason="LABEL_TOKENS"
+        ) from None

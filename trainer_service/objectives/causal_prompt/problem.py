@@ -1,0 +1,308 @@
+"""A soft prompt for a frozen causal language model, which answers with a label word.
+
+A row's input is the template with its text, the prompt and the beginning of the answer; a label's
+score is the log-probability of its tokens behind it. With the prompt behind the text, the keys and
+values of a text depend on no parameter: they are computed once, and a step costs the tokens of the
+prompt and of the answer's beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import Calibration, CausalPrompt
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.objectives.calibration import Reference, calibrated
+from trainer_service.objectives.causal_prompt.inputs import CONTENT_FREE, Inputs
+from trainer_service.objectives.causal_prompt.scorer import Block, LabelScorer, joined
+from trainer_service.objectives.causal_prompt.text_states import (
+    Context,
+    States,
+    StateStore,
+    alike,
+    batched,
+)
+from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.length_batches import similar_batches
+from trainer_service.objectives.results import RowResults
+from trainer_service.tasks.data import Row, Split, TaskData
+
+_MOST_TOKENS = 2048
+"""Maximum tokens per pass without gradients, all inputs together."""
+
+_MOST_CONTEXT = 256 * 1024 * 1024
+"""Maximum bytes of keys and values in front of the inputs of a pass without gradients."""
+
+_MOST_ACTIVATIONS = 1024 * 1024 * 1024
+"""Maximum bytes of activations that a pass with gradients keeps, about."""
+
+_ACTIVATIONS = 100
+"""Bytes of activations that a pass with gradients keeps per token, layer and number of the hidden
+state, about."""
+
+Render = Callable[[Row], str]
+"""A row as a whole input in words, without the opening and the label."""
+
+
+class CausalPromptProblem(ClassificationProblem):
+    """Losses of a soft prompt of shape [tokens, width].
+
+    Args:
+        spec: Length of the prompt, and calibration.
+        task: The rows, without demonstrations.
+        model: The frozen model; the prompt is kept on its device.
+        inputs: Template and labels as tokens.
+        costs: Forward rows of a pass.
+        state_bytes: Maximum bytes of texts' keys and values that are kept.
+        check: Called between batches; may raise to abort.
+
+    Raises:
+        InvalidInput: A text does not fit the model.
+    """
+
+    task: TaskData
+
+    def __init__(
+        self,
+        spec: CausalPrompt,
+        task: TaskData,
+        model: CausalModel,
+        inputs: Inputs,
+        costs: RowCosts,
+        state_bytes: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(task, model.device)
+        self.shape = (spec.n_tokens, model.tokens.width)
+        self.unit = float(model.tokens.vectors.square().mean().sqrt())
+        self.costs = costs
+        self._calibration = spec.calibration
+        self._inputs = inputs
+        self._check = check
+        self._scorer = LabelScorer(model, inputs.tree)
+        config = model.config.get_text_config()
+        self._token_bytes = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
+        self._rows = {split: inputs.fitted(task.rows(split), split) for split in Split}
+        self._ids = {split: [inputs.own_ids(row) for row in self._rows[split]] for split in Split}
+        self._opening = self._scorer.states([inputs.opening])[0] if inputs.opening else None
+        self._left = state_bytes if inputs.is_after else 0
+        self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
+        self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
+
+    @property
+    def kept_rows(self) -> dict[Split, int]:
+        """Number of rows whose texts' keys and values are kept; the others' are computed anew."""
+        return {split: len(store) for split, store in self._stores.items()}
+
+    # -- texts in front of the prompt ---------------------------------------------------------
+
+    def _store(self, split: Split) -> StateStore:
+        store = StateStore(self._ids[split], self._text_states, self._left, _MOST_TOKENS)
+        self._left -= store.bytes
+        return store
+
+    def _text_states(self, rows: Sequence[Sequence[int]]) -> list[States]:
+        self._check()
+        return self._scorer.states(rows, self._opening)
+
+    def _states(self, split: Split, rows: Sequence[int]) -> list[States]:
+        """Keys and values of rows' texts, for a prompt behind them."""
+        if split not in self._stores:  # test rows, at the end of the run
+            self._stores[split] = self._store(split)
+        return self._stores[split].get(rows)
+
+    @cached_property
+    def _content_free(self) -> tuple[list[list[int]], list[States]]:
+        ids = [self._inputs.own_ids(row) for row in CONTENT_FREE]
+        return ids, self._text_states(ids) if self._inputs.is_after else []
+
+    # -- losses -------------------------------------------------------------------------------
+
+    def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """Log-probabilities of the labels [k, rows, classes]; see `ClassificationProblem`."""
+        chosen = rows.tolist()
+        ids = [self._ids[split][row] for row in chosen]
+        return self._prompted(points, ids, partial(self._states, split, chosen))
+
+    def _prompted(
+        self, points: Tensor, ids: Sequence[Sequence[int]], states: Callable[[], list[States]]
+    ) -> Tensor:
+        """Scores of the labels [k, rows, classes] behind prompts [k, *shape] and rows."""
+        count, rows = len(points), len(ids)
+        prompts = self._scorer.prompts(points, rows)
+        if self._inputs.is_after:
+            context = batched(states(), self._opening).repeated(count)
+            behind = self._scorer.tokens([self._inputs.tail])
+            block = joined([prompts, self._scorer.repeated(behind, count * rows)])
+        else:
+            context = None
+            block = joined([prompts, self._scorer.repeated(self._scorer.tokens(ids), count)])
+        return self._scorer.scores(block, context).view(count, rows, -1)
+
+    def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`logits`, interrupted by a request to stop."""
+        self._check()
+        return self.logits(points, split, rows)
+
+    def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """Rows of similar length, as many as memory allows."""
+        sizes = [len(self._ids[split][row]) for row in rows.tolist()]
+        if not self._inputs.is_after:
+            each = [size + self.shape[0] for size in sizes]
+            for where in similar_batches(each, _MOST_TOKENS):
+                at_once = max(1, _MOST_TOKENS // (len(where) * each[where[-1]]))
+                yield torch.tensor(where, device=rows.device), at_once
+            return
+        own = self.shape[0] + len(self._inputs.tail)
+        opening = len(self._inputs.opening)
+        most = min(_MOST_TOKENS // own, len(sizes)) or 1
+        for where in similar_batches(sizes, _MOST_CONTEXT // self._state_bytes, opening):
+            for begin in range(0, len(where), most):
+                part = where[begin : begin + most]
+                at_once = _MOST_TOKENS // (len(part) * own)
+                held = len(part) * (opening + sizes[part[-1]]) * self._state_bytes
+                at_once = min(at_once, _MOST_CONTEXT // max(held, 1))
+                yield torch.tensor(part, device=rows.device), max(1, at_once)
+
+    @cached_property
+    def _state_bytes(self) -> int:
+        """Bytes of one token's keys and values."""
+        made: States = self._scorer.states([self._inputs.tokens.plain_ids("\n")[:1]])[0]
+        return made.nbytes
+
+    def points_at_once(self, rows: Tensor) -> int:
+        """See `Problem`."""
+        own = self.shape[0] + len(self._inputs.tail)
+        if not self._inputs.is_after:
+            own += max(len(self._ids[Split.TRAIN][row]) for row in rows.tolist())
+        return max(1, _MOST_ACTIVATIONS // (len(rows) * own * self._token_bytes))
+
+    # -- calibration --------------------------------------------------------------------------
+
+    def reference(self, points: Tensor, split: Split) -> Reference | None:
+        """See `ClassificationProblem`. Losses on train rows, which a mentor may be shown, are those
+        that the optimizer sees: without calibration."""
+        if self._calibration is Calibration.NONE or split is Split.TRAIN:
+            return None
+        if self._calibration is Calibration.CONTENT_FREE:
+            return Reference(points, self._content_free_total, len(CONTENT_FREE))
+        known = (Split.TRAIN,) if split is Split.SELECTION else (Split.TRAIN, Split.SELECTION)
+        rows = sum(map(self.size, known))
+        return Reference(points, partial(self._total, known), rows, split is Split.SELECTION)
+
+    def final_prior(self, point: Tensor) -> tuple[float, ...]:
+        """The prior by which predictions under a prompt [*shape] are calibrated; empty without
+        calibration."""
+        reference = self.reference(point.unsqueeze(0), Split.TEST)
+        if reference is None:
+            return ()
+        nothing = point.new_empty(1, 0, len(self.task.labels))
+        return tuple(reference.prior(nothing)[0].tolist())
+
+    def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """See `ClassificationProblem`. The latest single prompt's on whole splits are kept: at the
+        end of a run its score, its prior and its files need the same."""
+        if len(points) > 1 or len(rows) < self.size(split):
+            return super().batched_logits(points, split, rows)
+        if self._single is None or not torch.equal(self._single[0], points):
+            self._single = (points.detach().clone(), {})
+        known = self._single[1]
+        if split not in known:
+            known[split] = super().batched_logits(points, split, rows)
+        return known[split].clone()
+
+    def _content_free_total(self, points: Tensor) -> Tensor:
+        ids, states = self._content_free
+        parts = [self._prompted(point[None], ids, lambda: states) for point in points]
+        return torch.cat(parts).softmax(-1).sum(1)
+
+    def _total(self, splits: Sequence[Split], points: Tensor) -> Tensor:
+        """Sums of the label probabilities over all rows of some splits, [k, classes]."""
+        total = points.new_zeros(len(points), len(self.task.labels))
+        for split in splits:
+            rows = torch.arange(self.size(split), device=self.device)
+            total += self.batched_logits(points, split, rows).softmax(-1).sum(1)
+        return total
+
+    # -- inputs in words ----------------------------------------------------------------------
+
+    def words_score(self, text: str, split: Split) -> Score:
+        """Score of a prompt in words, tokenised in one string with the template."""
+        return self._text_score(lambda row: self._inputs.template.prompted(row, text), split)
+
+    def untuned_logits(self, split: Split) -> Tensor:
+        """Calibrated log-probabilities of the labels without a prompt, [rows, classes]."""
+        return self._text_logits(self._inputs.template.unprompted, split)
+
+    def zero_shot(self) -> Score | None:
+        """Score on *test* without a prompt."""
+        if not self.size(Split.TEST):
+            return None
+        return self._text_score(self._inputs.template.unprompted, Split.TEST)
+
+    def features(self, split: Split) -> Tensor:
+        """Hidden states at the answer's position without a prompt, float32 [rows, hidden size]."""
+        return self._text_hidden(self._inputs.template.unprompted, split).float()
+
+    def _text_score(self, render: Render, split: Split) -> Score:
+        logits = self._text_logits(render, split).unsqueeze(0)
+        return RowResults.of_logits(logits, self.labels[split]).scores()[0]
+
+    def _text_logits(self, render: Render, split: Split) -> Tensor:
+        """Calibrated log-probabilities of the labels behind inputs in words, [rows, classes]."""
+        log_probs = self._raw_text_logits(render, split).log_softmax(-1)
+        if self._calibration is Calibration.NONE:
+            return log_probs
+        if self._calibration is Calibration.CONTENT_FREE:
+            rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
+            known = self._scorer.scores(*self._plain(rows))
+        else:
+            splits = (Split.TRAIN, Split.SELECTION)
+            known = torch.cat([self._raw_text_logits(render, other) for other in splits])
+        return calibrated(log_probs, known.softmax(-1).mean(0))
+
+    @torch.no_grad()
+    def _raw_text_logits(self, render: Render, split: Split) -> Tensor:
+        return self._over_rows(render, split, self._scorer.scores)
+
+    @torch.no_grad()
+    def _text_hidden(self, render: Render, split: Split) -> Tensor:
+        return self._over_rows(
+            render, split, lambda block, context: self._scorer.hidden(block, context)[:, 0]
+        )
+
+    def _over_rows(
+        self,
+        render: Render,
+        split: Split,
+        compute: Callable[[Block, Context | None], Tensor],
+    ) -> Tensor:
+        """Computes something of all rows of a split as whole inputs, in batches."""
+        whole = [self._inputs.whole_ids(render(row)) for row in self._rows[split]]
+        own = self._ids[split]
+        # Where a whole input begins with the tokens of the row's own part, these are not passed
+        # again.
+        begins = all(ids[: len(part)] == part for ids, part in zip(whole, own, strict=True))
+        found: list[Tensor | None] = [None] * len(whole)
+        for batch in similar_batches([len(ids) for ids in whole], _MOST_TOKENS):
+            self._check()
+            if self._inputs.is_after and begins:
+                rest = [whole[row][len(own[row]) :] for row in batch]
+                context = batched(self._states(split, batch), self._opening)
+                made = compute(self._scorer.tokens(rest), context)
+            else:
+                made = compute(*self._plain([whole[row] for row in batch]))
+            for row, result in zip(batch, made, strict=True):
+                found[row] = result
+        return torch.stack([result for result in found if result is not None])
+
+    def _plain(self, rows: Sequence[Sequence[int]]) -> tuple[Block, Context | None]:
+        """Whole inputs behind the opening."""
+        context = None if self._opening is None else alike(self._opening, len(rows))
+        return self._scorer.tokens(rows), context

@@ -1,0 +1,128 @@
+"""The input of a causal language model as a template: texts, soft prompt and label. Imports no
+torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mentorgrad.domain.spec import PromptPosition
+from trainer_service.tasks.data import Row
+
+PROMPT, LABEL = "{prompt}", "{label}"
+_TEXTS = ("{text}", "{text_pair}")
+_PARTS = re.compile(r"\{(?:text|text_pair|prompt|label)\}")
+
+
+class TemplateError(ValueError):
+    """A template cannot be used; the message says what would be right."""
+
+
+def default_template(position: PromptPosition, paired: bool) -> str:
+    """The template that an empty one stands for."""
+    texts = "Text: {text}\nSecond text: {text_pair}" if paired else "Text: {text}"
+    if position is PromptPosition.BEFORE_TEXT:
+        return f"{PROMPT}\n{texts}\nAnswer: {LABEL}"
+    return f"{texts}\n{PROMPT}\nAnswer: {LABEL}"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template, divided at the soft prompt and the label."""
+
+    before: str
+    """From the start to the prompt."""
+    after: str
+    """From the prompt to the label, without the spaces in front of the label."""
+    lead: str
+    """The spaces in front of the label."""
+    opening: str = ""
+    """What stands in front of all rows alike: a chat template's beginning, and demonstrations."""
+
+    @classmethod
+    def parse(cls, text: str, position: PromptPosition, paired: bool) -> Template:
+        """Reads a template.
+
+        Args:
+            text: The template; empty: the default.
+            position: Where the prompt has to stand.
+            paired: Whether the rows have a second text.
+
+        Raises:
+            TemplateError: It lacks a part, repeats one, or has them in another order.
+        """
+        text = text or default_template(position, paired)
+        found = _PARTS.findall(text)
+        for part in (PROMPT, LABEL):
+            if found.count(part) != 1:
+                raise TemplateError(f"must contain {part} exactly once")
+        if not text.endswith(LABEL):
+            raise TemplateError(f"must end with {LABEL}")
+        if _TEXTS[0] not in found:
+            raise TemplateError(f"must contain {_TEXTS[0]}")
+        if paired is not (_TEXTS[1] in found):
+            needed = "must contain" if paired else "must not contain"
+            kind = "pairs of texts" if paired else "single texts"
+            raise TemplateError(f"{needed} {_TEXTS[1]}: the rows are {kind}")
+        before, after = text.removesuffix(LABEL).split(PROMPT)
+        if position is PromptPosition.BEFORE_TEXT and before:
+            raise TemplateError(f"must begin with {PROMPT} for the position before_text")
+        if position is PromptPosition.AFTER_TEXT and any(part in after for part in _TEXTS):
+            raise TemplateError(f"must have {PROMPT} behind the texts for the position after_text")
+        stripped = after.rstrip(" ")
+        return cls(before, stripped, after[len(stripped) :])
+
+    def in_chat(self, wrap: Callable[[str], str]) -> Template:
+        """The same template as a user's message.
+
+        Args:
+            wrap: Renders a chat with one user's message, up to the beginning of the reply.
+
+        Raises:
+            TemplateError: The chat template changes the message.
+        """
+        rendered = wrap(f"{self.before}{PROMPT}{self.after}")
+        opening, found, rest = rendered.partition(self.before)
+        if not found or rest.count(PROMPT) != 1 or not rest.startswith(PROMPT):
+            raise TemplateError("is changed by the tokenizer's chat template; leave that off")
+        return replace(self, opening=opening, after=rest.removeprefix(PROMPT), lead="")
+
+    def with_demonstrations(self, rows: list[Row], labels: tuple[str, ...]) -> Template:
+        """The same template behind rows with their labels."""
+        shown = [f"{self.unprompted(row)}{self.label(labels[row.label])}\n\n" for row in rows]
+        return replace(self, opening=self.opening + "".join(shown))
+
+    def head(self, row: Row) -> str:
+        """The part of a row's input in front of the prompt, without the opening."""
+        return _filled(self.before, row)
+
+    def tail(self, row: Row) -> str:
+        """The part of a row's input between the prompt and the label."""
+        return _filled(self.after, row)
+
+    def prompted(self, row: Row, prompt: str) -> str:
+        """A row's input with a prompt in words, without the opening and the label."""
+        return f"{self.head(row)}{prompt}{self.tail(row)}"
+
+    def unprompted(self, row: Row) -> str:
+        """A row's input without a prompt, and without the line that it takes."""
+        after = self.after
+        if after.startswith("\n") and (not self.before or self.before.endswith("\n")):
+            after = after.removeprefix("\n")
+        return f"{self.head(row)}{_filled(after, row)}"
+
+    def label(self, word: str) -> str:
+        """The part of an input that a label adds."""
+        return f"{self.lead}{word}"
+
+    @property
+    def text(self) -> str:
+        """The template as it is used."""
+        return f"{self.opening}{self.before}{PROMPT}{self.after}{self.lead}{LABEL}"
+
+
+def _filled(part: str, row: Row) -> str:
+    """Replaces the texts in one pass, so that a text that looks like a field stays as it is."""
+    values = dict(zip(_TEXTS, (row.text, row.pair), strict=True))
+    return _PARTS.sub(lambda match: values[match[0]], part)
