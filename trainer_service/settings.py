@@ -87,7 +87,8 @@ class TrainerSettings(OperationSettings, ListenerSettings):
         1_000_000, ge=1, description="Maximum number of events of an imported run."
     )
     cache_dir: Path = Field(
-        default_factory=default_cache_dir, description="Folder for cached embeddings."
+        default_factory=default_cache_dir,
+        description="Folder for cached embeddings and dequantised models.",
     )
     spool_mib: int = Field(
         64,

@@ -69,10 +69,9 @@ def make_causal(
 
     Args:
         folder: Where to.
-        kind: ``llama``, ``qwen2``, ``gpt2``, ``gemma2`` (logits with a soft cap, a sliding window
-            in one of two layers), ``gemma3_text`` (scaled word vectors, sliding windows),
-            ``mistral`` (a sliding window in all layers), ``cohere`` or ``granite`` (scaled
-            logits), or ``mamba``.
+        kind: ``llama``, ``qwen2``, ``gpt2``, ``gemma2`` (a sliding window in one of two layers),
+            ``gemma3_text`` (scaled word vectors, sliding windows), ``mistral`` (a sliding window
+            in all layers), ``cohere`` or ``granite`` (scaled logits), or ``mamba``.
         bos: Whether the tokenizer starts texts with ``<s>``.
         tied: Whether the output matrix is the word embeddings.
         **fields: Of its configuration.
@@ -107,7 +106,7 @@ def _causal_sizes(kind: str, vocabulary: int) -> dict[str, Any]:
         "max_position_embeddings": 128,
     }
     own: dict[str, dict[str, Any]] = {
-        "gemma2": {"head_dim": 8, "sliding_window": 8, "final_logit_softcapping": 3.0},
+        "gemma2": {"head_dim": 8, "sliding_window": 8},
         "gemma3_text": {"head_dim": 8, "sliding_window": 8},
         "mistral": {"sliding_window": 8},
         "cohere": {"logit_scale": 0.25},

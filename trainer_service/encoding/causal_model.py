@@ -81,7 +81,7 @@ class CausalModel:
             """The model of transformers."""
             check()
             vectors = _word_vectors(self.network)
-        if len(self.tokenizer) > len(vectors):
+        if self.tokenizer.vocab_size > len(vectors):
             raise _unsuitable(folder, "has more tokens in its tokenizer than word vectors")
         self.config: Any = self.network.config
         """The model's transformers configuration."""
@@ -224,6 +224,8 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     except OSError as error:
         raise NotFound(f"{folder.name} has no usable weights", reason=REASON) from error
     except (ValueError, KeyError) as error:
+        if "scaled_dot_product_attention" in str(error):
+            raise _unsuitable(folder, "has an attention that torch's kernels lack") from error
         raise _unsuitable(folder, f"cannot be loaded: {first_line(error)}") from error
     if report["missing_keys"]:  # transformers gives them random numbers
         raise _unsuitable(folder, f"has no weights for {min(report['missing_keys'])}")

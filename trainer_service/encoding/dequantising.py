@@ -103,8 +103,11 @@ def _alone(target: Path, check: Callable[[], None]) -> Iterator[None]:
             except BlockingIOError:
                 check()
                 time.sleep(_POLL)
-            except OSError:
-                break
+            except OSError:  # a file system without locks
+                yield
+                return
+        for left in target.parent.glob(f".{target.name}.*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         yield
 
 

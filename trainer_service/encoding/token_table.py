@@ -49,8 +49,9 @@ class TokenTable:
         return self.token_ids(".")[0]
 
     def vocabulary(self) -> dict[str, int]:
-        """Maps tokens, in the tokenizer's spelling, to ids."""
-        return dict(self._tokenizer.get_vocab())
+        """Maps tokens, in the tokenizer's spelling, to ids; only those that have a vector."""
+        known = self._tokenizer.get_vocab().items()
+        return {token: index for token, index in known if index < len(self.vectors)}
 
     def token_ids(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens and without truncation."""
