@@ -36,7 +36,7 @@ _HUB = re.compile(
 _PACKAGE = re.compile(r"(?P<package>[A-Za-z_][A-Za-z0-9_]*)/(?P<path>.+)")
 
 # Files that a model needs; pickled weights are excluded.
-_PULLED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.gguf")
+_PULLED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.gguf")
 
 
 @dataclass(frozen=True)
