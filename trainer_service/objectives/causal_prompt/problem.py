@@ -174,7 +174,7 @@ class CausalPromptProblem(ClassificationProblem):
     def _state_bytes(self) -> int:
         """Bytes of one token's keys and values."""
         made: States = self._scorer.states([self._inputs.tokens.plain_ids("\n")[:1]])[0]
-        return made.nbytes
+        return int(made.nbytes)
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
