@@ -355,9 +355,11 @@ class Optimizer:
     """Optimizer of the gradient steps."""
 
     name: str = bounded("adamw", pattern=NAME_PATTERN, required=True)
-    """Optimizer name: ``adamw`` or ``sgd``."""
+    """Optimizer name: ``adamw``, ``sgd``, ``zo_sgd``, ``zo_sign``, ``zo_adam``,
+    ``zo_conservative``, ``forward_grad`` or ``cma``."""
     learning_rate: float = bounded(5e-2, gt=0.0, le=100.0)
-    """Peak learning rate. The default is high enough for the nearest words to change."""
+    """Peak learning rate, relative to the objective's unit; the initial step size of ``cma``. The
+    default is high enough for the nearest words to change."""
     weight_decay: float = bounded(0.0, ge=0.0, le=10.0)
     """Decoupled weight decay."""
     momentum: float = bounded(0.9, ge=0.0, le=0.9999)
@@ -369,7 +371,16 @@ class Optimizer:
     warmup_steps: int = bounded(0, ge=0, le=1_000_000)
     """Steps over which the learning rate rises to its peak."""
     clip_norm: float = bounded(0.0, ge=0.0, le=1e6)
-    """Maximum gradient norm; 0: no clipping."""
+    """Maximum norm of the gradient, or of its estimate; 0: no clipping."""
+    perturbation: float = bounded(1e-2, gt=0.0, le=100.0)
+    """Distance of the two points of a finite difference from the parameters (the zo optimizers), in
+    standard deviations per number and relative to the objective's unit."""
+    directions: int | None = bounded(None, ge=1, le=1024)
+    """Random directions averaged per step (the zo optimizers and ``forward_grad``), or points per
+    step (``cma``, at least 4). Absent: 1 direction, or 20 points."""
+    subspace: int = bounded(256, ge=1, le=1000)
+    """Dimensions of the random subspace in which ``cma`` searches if there are more than 300
+    numbers."""
 
 
 @dataclass(frozen=True)

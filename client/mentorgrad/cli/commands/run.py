@@ -45,7 +45,11 @@ _FIELDS = {
     "proposals": ("mentor.proposals", "Proposals per restart."),
     "stages": ("stages.count", "Number of stages."),
     "steps": ("stages.steps", "Gradient steps per stage."),
-    "optimizer": ("optimizer.name", "Optimizer: adamw or sgd."),
+    "optimizer": (
+        "optimizer.name",
+        "Optimizer: adamw or sgd; without gradients zo_sgd, zo_sign, zo_adam, zo_conservative or "
+        "cma; with a forward derivative forward_grad.",
+    ),
     "learning_rate": ("optimizer.learning_rate", "Peak learning rate."),
     "batch_size": ("optimizer.batch_size", "Train rows per gradient step."),
     "policy": ("acceptance.policy", "Acceptance policy: race, always, explore, best_of or first."),
