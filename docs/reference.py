@@ -34,6 +34,7 @@ from service_common import token_commands
 from service_common.authorization import SCOPES
 from service_common.settings import ServiceSettings
 from trainer_service.objectives.table import OBJECTIVES
+from trainer_service.optimizers.kinds import OptimizerKind
 from trainer_service.optimizers.table import OPTIMIZERS
 from trainer_service.settings import TrainerSettings
 
@@ -179,6 +180,12 @@ def yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
+def step_cost(kind: OptimizerKind) -> str:
+    """The most that a step costs."""
+    each = f"{kind.per_direction} per direction" if kind.per_direction else ""
+    return " + ".join(filter(None, (each, str(kind.passes or ""))))
+
+
 def kinds() -> str:
     """The sections on the objectives and optimizers that a trainer has."""
     objectives = [
@@ -192,7 +199,7 @@ def kinds() -> str:
         for kind in OBJECTIVES.values()
     ]
     optimizers = [
-        (f"`{kind.name}`", yes(kind.needs_gradients), str(kind.passes))
+        (f"`{kind.name}`", yes(kind.needs_gradients), step_cost(kind))
         for kind in OPTIMIZERS.values()
     ]
     head = ("objective", "labelled rows", "words", "gradients", "a forward row is")

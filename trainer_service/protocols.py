@@ -176,8 +176,20 @@ class Objective:
 class Oracle(Protocol):
     """Answers an optimizer's questions about one step's batch, and counts what they cost."""
 
+    @property
+    def unit(self) -> float:
+        """The scale of the parameters; see `Problem.unit`."""
+        ...
+
     def losses(self, points: Tensor) -> Tensor:
         """[k, *shape] → losses on the batch, float32 [k]. Costs one forward pass per point."""
+        ...
+
+    def values(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """[k, *shape] → losses, and what the run's criterion makes of the batch, both float32 [k].
+        The lower the better: the loss itself, or the negative accuracy, macro F1 or Matthews
+        coefficient. On a batch of one class, where the last two are undefined, it is the negative
+        accuracy; where the loss is not finite, infinity. Costs one forward pass per point."""
         ...
 
     def gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,16 +220,19 @@ class Step:
     """What an optimizer step reports: scalar tensors on the device, so that nothing waits."""
 
     loss: Tensor
-    """Loss on the batch before the step."""
+    """Loss on the batch before the step; the mean over the points that the step asked about, if
+    the parameters are not among them."""
     norm: Tensor
-    """Euclidean norm of the gradient or of its estimate, before clipping."""
+    """Euclidean norm of the gradient per unit, or of its estimate, before clipping; of the move,
+    for an optimizer that estimates no gradient."""
 
 
 class Optimizer(Protocol):
     """Takes steps on a parameter that is passed in; its only state is its moments."""
 
     def step(self, parameters: Tensor, oracle: Oracle, learning_rate: float) -> Step:
-        """Updates `parameters` [*shape] in place, by asking the oracle."""
+        """Updates `parameters` [*shape] in place, by asking the oracle. `learning_rate` is the
+        spec's, times the unit."""
         ...
 
     def state(self) -> dict[str, Tensor]:

@@ -152,13 +152,20 @@ def hints_at(built: Objective, point: Tensor, rows: Tensor, count: int) -> tuple
     return built.language.hints(point, gradient, count)
 
 
-def oracle(built: Objective, rows: Tensor, passes: int = FORWARD_BACKWARD) -> BatchOracle:
+def oracle(
+    built: Objective,
+    rows: Tensor,
+    passes: int = FORWARD_BACKWARD,
+    by: specs.Criterion = specs.Criterion.LOSS,
+) -> BatchOracle:
     """An oracle over some train rows."""
-    return BatchOracle(built.problem, rows, torch.Generator, passes)
+    return BatchOracle(built.problem, rows, torch.Generator, passes, by=by)
 
 
 class GivenGradient:
     """An oracle with one answer, whatever the point."""
+
+    unit = 1.0
 
     def __init__(self, gradient: Tensor, loss: float = 0.0) -> None:
         self._answer = torch.tensor(loss), gradient
@@ -167,6 +174,9 @@ class GivenGradient:
         return self._answer
 
     def losses(self, points: Tensor) -> Tensor:
+        raise AssertionError("a first-order optimizer asks for gradients alone")
+
+    def values(self, points: Tensor) -> tuple[Tensor, Tensor]:
         raise AssertionError("a first-order optimizer asks for gradients alone")
 
     def derivative(self, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,6 +194,7 @@ def tune(built: Objective, optimizer: specs.Optimizer, steps: int, seed: int) ->
     trajectory = [parameters.clone()]
     for _ in range(steps):
         rows = torch.randint(train, (optimizer.batch_size,), generator=generator)
-        stepper.step(parameters, oracle(built, rows), optimizer.learning_rate)
+        rate = optimizer.learning_rate * built.problem.unit
+        stepper.step(parameters, oracle(built, rows), rate)
         trajectory.append(parameters.clone())
     return trajectory

@@ -1,4 +1,4 @@
-"""A whole optimizer in a few lines, as somebody would add it: it asks for losses alone."""
+"""A whole optimizer in a few lines, as somebody would add it: it asks for values alone."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Spsa:
     def step(self, parameters: Tensor, oracle: Oracle, learning_rate: float) -> Step:
         coins = torch.randint(0, 2, parameters.shape, generator=oracle.generator())
         direction = (2.0 * coins - 1.0).to(parameters.device)
-        move = self._distance * direction
-        ahead, behind = oracle.losses(torch.stack([parameters + move, parameters - move]))
+        move = self._distance * oracle.unit * direction
+        losses, values = oracle.values(torch.stack([parameters + move, parameters - move]))
+        ahead, behind = values
         gradient = (ahead - behind) / (2.0 * self._distance) * direction
         parameters.sub_(learning_rate * gradient)
         self._steps += 1
-        return Step((ahead + behind) / 2.0, torch.linalg.vector_norm(gradient))
+        return Step(losses.mean(), torch.linalg.vector_norm(gradient))
 
     def state(self) -> dict[str, Tensor]:
         return {"steps": torch.tensor(self._steps)} if self._steps else {}

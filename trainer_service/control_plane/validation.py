@@ -72,6 +72,9 @@ def _optimizer(spec: RunSpec, kind: ObjectiveKind) -> Iterator[Violation]:
         )
     elif name not in usable:
         yield Violation(path, f"must be one of: {', '.join(usable)}")
+    elif OPTIMIZERS[name].directions_of(spec.optimizer) < OPTIMIZERS[name].least_directions:
+        least = OPTIMIZERS[name].least_directions
+        yield Violation("spec.optimizer.directions", f"must be at least {least} for {name}")
 
 
 def _selection(spec: RunSpec, task: TaskData | None) -> Iterator[Violation]:

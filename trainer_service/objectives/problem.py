@@ -31,6 +31,9 @@ class Problem(ABC):
     """The rows of the splits; None for an objective without data, which has one imaginary row."""
     has_gradients = True
     """Whether `losses` is differentiable."""
+    unit: float = 1.0
+    """What a learning rate or a perturbation of 1 amounts to: for prompts the root mean square of
+    the word vectors, for others 1."""
 
     @abstractmethod
     def losses(self, points: Tensor, rows: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ creating one imports torch's compiler, which adds more than a second to every wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -18,9 +18,21 @@ from mentorgrad.domain import spec as specs
 from mentorgrad.errors import InvalidInput
 from trainer_service.protocols import Oracle, Step
 
+Estimate = Callable[[Tensor, Oracle], tuple[Tensor, Tensor]]
+"""(parameters [*shape], oracle) → loss on the batch, and its gradient [*shape] per unit: the
+gradient of the loss in parameters that are measured in `Oracle.unit`, so that one learning rate
+serves parameters of any scale."""
+
+
+def exact_gradient(parameters: Tensor, oracle: Oracle) -> tuple[Tensor, Tensor]:
+    """The gradient itself; an `Estimate`."""
+    loss, gradient = oracle.gradient(parameters)
+    return loss, gradient * oracle.unit
+
 
 class FirstOrder:
-    """Base of the optimizers; its moments are not bound to a parameter tensor.
+    """Base of the optimizers that follow a gradient, exact or estimated; its moments are not bound
+    to a parameter tensor.
 
     Called with another tensor of the same shape (a branch of a race, a restart), it continues with
     its moments. ``load({})`` resets them.
@@ -28,12 +40,16 @@ class FirstOrder:
     Args:
         weight_decay: Decoupled weight decay; multiplied by the learning rate in each step.
         clip_norm: Maximum gradient norm; 0: no clipping.
+        estimate: Where the gradient comes from.
     """
 
     moment_names: ClassVar[frozenset[str]]
     """Names of the moments."""
 
-    def __init__(self, weight_decay: float, clip_norm: float) -> None:
+    def __init__(
+        self, weight_decay: float, clip_norm: float, estimate: Estimate = exact_gradient
+    ) -> None:
+        self._estimate = estimate
         self._weight_decay = weight_decay
         self._clip_norm = clip_norm
         self._moments: dict[str, Tensor] = {}
@@ -45,14 +61,19 @@ class FirstOrder:
     @torch.no_grad()
     def step(self, parameters: Tensor, oracle: Oracle, learning_rate: float) -> Step:
         """Asks for one gradient and updates the tensor `parameters` in place."""
-        loss, gradient = oracle.gradient(parameters)
+        loss, gradient, norm = self._clipped(parameters, oracle)
+        self._update(parameters, gradient, learning_rate)
+        self._steps += 1
+        return Step(loss, norm)
+
+    def _clipped(self, parameters: Tensor, oracle: Oracle) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, clipped gradient [*shape], and norm of the gradient before clipping."""
+        loss, gradient = self._estimate(parameters, oracle)
         norm: Tensor = torch.linalg.vector_norm(gradient)
         if self._clip_norm > 0.0:
             # Computed on the device, because a comparison on the host would force a sync.
             gradient = gradient * (self._clip_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
-        self._update(parameters, gradient, learning_rate)
-        self._steps += 1
-        return Step(loss, norm)
+        return loss, gradient, norm
 
     def _moment(self, name: str, parameters: Tensor) -> Tensor:
         """A moment with the parameter's shape and device; initially zero."""

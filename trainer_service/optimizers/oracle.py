@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mentorgrad.domain.run import Score, criterion
+from mentorgrad.domain.spec import Criterion
 from mentorgrad.errors import PreconditionFailed
 from trainer_service.costs import FORWARD, FORWARD_BACKWARD, FORWARD_MODE
 from trainer_service.objectives.problem import Problem
-from trainer_service.optimizers.kinds import OptimizerKind
+from trainer_service.tasks.data import Split
 
 
 class BatchOracle:
@@ -28,6 +30,7 @@ class BatchOracle:
         gradient: (point, loss, gradient) that the caller has computed together with those of other
             branches; the optimizer's question for the gradient at this very tensor is answered with
             it, and counted then.
+        by: The run's criterion.
     """
 
     def __init__(
@@ -37,15 +40,22 @@ class BatchOracle:
         generator: Callable[[], torch.Generator],
         passes: int,
         gradient: tuple[Tensor, Tensor, Tensor] | None = None,
+        by: Criterion = Criterion.LOSS,
     ) -> None:
         self._problem = problem
         self._rows = rows
         self._generator = generator
         self._known = gradient
+        self._by = by
         self._each = problem.costs.of(len(rows))
         self._most = passes * self._each
         self.forward_rows = 0
         """Forward rows of the questions so far."""
+
+    @property
+    def unit(self) -> float:
+        """See `Oracle`."""
+        return self._problem.unit
 
     def _count(self, passes: int) -> None:
         if self.forward_rows + passes * self._each > self._most:
@@ -63,6 +73,21 @@ class BatchOracle:
         with torch.no_grad():
             parts = torch.split(points, max(1, at_once))
             return torch.cat([self._problem.losses(part, self._rows) for part in parts])
+
+    def values(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Oracle`."""
+        if self._by is Criterion.LOSS:
+            losses = values = self.losses(points)
+        else:
+            self._count(FORWARD * len(points))
+            scores = self._problem.results(points, Split.TRAIN, self._rows).scores()
+            losses = points.new_tensor([score.loss for score in scores])
+            values = points.new_tensor([self._value(score) for score in scores])
+        return losses, torch.where(losses.isfinite(), values, torch.inf)
+
+    def _value(self, score: Score) -> float:
+        is_defined = getattr(score, self._by.value) is not None
+        return criterion(score, self._by if is_defined else Criterion.ACCURACY)
 
     @torch.enable_grad()
     def gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,8 +134,11 @@ def branch_oracles(
     problem: Problem,
     rows: Tensor,
     generator: Callable[[], torch.Generator],
-    kind: OptimizerKind,
+    passes: int,
     branches: Sequence[Tensor],
+    *,
+    is_first_order: bool,
+    by: Criterion = Criterion.LOSS,
 ) -> list[BatchOracle]:
     """One oracle per branch of a race, for a step of each on the same batch.
 
@@ -118,13 +146,15 @@ def branch_oracles(
         problem: The losses.
         rows: The step's batch.
         generator: Returns a generator; all branches draw the same random numbers.
-        kind: The optimizer; gradients of a first-order one are computed together.
+        passes: Forward rows per row of the batch that each step may take at most.
         branches: The parameters [*shape] of each branch, which the steps will update.
+        is_first_order: Whether the gradients of all branches are computed together.
+        by: The run's criterion.
     """
-    if not kind.is_first_order:
-        return [BatchOracle(problem, rows, generator, kind.passes) for _ in branches]
+    if not is_first_order:
+        return [BatchOracle(problem, rows, generator, passes, by=by) for _ in branches]
     losses, gradients = problem.gradients(torch.stack(list(branches)), rows)
     return [
-        BatchOracle(problem, rows, generator, kind.passes, known)
+        BatchOracle(problem, rows, generator, passes, known, by)
         for known in zip(branches, losses, gradients, strict=True)
     ]

@@ -20,7 +20,6 @@ from mentorgrad.domain.spec import RunSpec
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.oracle import BatchOracle
 from trainer_service.optimizers.schedule import learning_rate
-from trainer_service.optimizers.table import optimizer_kind
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.running import checkpoint, restart_decision
 from trainer_service.running.budget import (
@@ -93,7 +92,6 @@ class Alternation:
         self._requests = MentorRequests(
             spec, mentor, recorder, control, hints, self._observations, self.usage
         )
-        self._kind = optimizer_kind(spec.optimizer)
         self._prices = run_prices(spec, objective.problem.costs, objective.problem.task)
         self._decider = RestartDecider(
             spec, objective, make_optimizer, self._optimizer.state, control, self._prices
@@ -219,8 +217,9 @@ class Alternation:
         rate = learning_rate(self._spec.optimizer, done + 1, total)
         draws = partial(generator, self._spec.seed, "directions", at.step)
         rows = self._batches.rows(at.step)
-        oracle = BatchOracle(self._objective.problem, rows, draws, self._kind.passes)
-        taken = self._optimizer.step(at.parameters, oracle, rate)
+        problem, passes = self._objective.problem, self._prices.passes
+        oracle = BatchOracle(problem, rows, draws, passes, by=self._spec.criterion)
+        taken = self._optimizer.step(at.parameters, oracle, rate * oracle.unit)
         at.step += 1
         at.ledger.charge_step(oracle.forward_rows)
         self._capture.add(at.step, rate, taken.loss, taken.norm, at.parameters)

@@ -182,7 +182,8 @@ def run_prices(spec: RunSpec, costs: RowCosts, task: TaskData | None) -> Prices:
     """
     train, selection = (len(task.train), len(task.selection)) if task else (1, 1)
     batch = min(spec.optimizer.batch_size, train)
-    return Prices(costs, batch, selection, optimizer_kind(spec.optimizer).passes)
+    passes = optimizer_kind(spec.optimizer).passes_of(spec.optimizer)
+    return Prices(costs, batch, selection, passes)
 
 
 def new_ledger(spec: RunSpec, has_words: bool, prices: Prices) -> Ledger:

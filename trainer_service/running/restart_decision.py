@@ -227,7 +227,8 @@ class RestartDecider:
         self._make_optimizer = make_optimizer
         self._moments = moments
         self._control = control
-        self._kind = optimizer_kind(spec.optimizer)
+        self._is_first_order = optimizer_kind(spec.optimizer).is_first_order
+        self._passes = prices.passes
         self._screening = Screening(spec, objective.problem, prices)
         # A run that takes no steps takes none in races either.
         self._probe_steps = 0 if takes_no_steps(spec) else spec.acceptance.probe_steps
@@ -310,9 +311,17 @@ class RestartDecider:
             rate = learning_rate(self._spec.optimizer, done + step, total)
             draws = partial(generator, self._spec.seed, "probe directions", at.stage, step)
             rows = batches.rows(step - 1)
-            oracles = branch_oracles(problem, rows, draws, self._kind, branches)
+            oracles = branch_oracles(
+                problem,
+                rows,
+                draws,
+                self._passes,
+                branches,
+                is_first_order=self._is_first_order,
+                by=self._spec.criterion,
+            )
             for branch, optimizer, oracle in zip(branches, optimizers, oracles, strict=True):
-                optimizer.step(branch, oracle, rate)
+                optimizer.step(branch, oracle, rate * oracle.unit)
                 ledger.charge_step(oracle.forward_rows, is_probe=True)
             if step in scored_after:
                 scores = problem.score(parameters)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mentorgrad.domain.run import criterion
+from mentorgrad.domain.spec import Criterion
 from mentorgrad.errors import PreconditionFailed
 from tests.support.numerics import function, objective, oracle
-from trainer_service.costs import FORWARD, FORWARD_BACKWARD, FORWARD_MODE
+from trainer_service.costs import FORWARD, FORWARD_BACKWARD, FORWARD_MODE, RowCosts
+from trainer_service.objectives.problem import Problem
+from trainer_service.objectives.results import RowResults
 from trainer_service.optimizers.oracle import BatchOracle
 from trainer_service.protocols import Objective
+from trainer_service.tasks.data import Split
 
 ROWS = torch.tensor([0, 1, 2])
 NAMES = ["rastrigin", "label_prompt", "prompt_tuning"]
@@ -51,6 +56,44 @@ def test_losses_gradients_and_derivatives_agree(built: Objective) -> None:
     assert float(again) == pytest.approx(float(loss), rel=1e-4)
     assert float(slope) == pytest.approx(float((gradient * direction).sum()), rel=1e-2, abs=1e-4)
     assert not any(tensor.requires_grad for tensor in (loss, same, gradient, again, slope))
+
+
+@pytest.mark.parametrize("by", Criterion)
+def test_values_are_what_the_criterion_makes_of_the_batch(by: Criterion) -> None:
+    built = objective("label_prompt")
+    points = torch.stack([point(built), point(built, 1)])
+    plain, asked = oracle(built, ROWS, 100), oracle(built, ROWS, 100, by)
+    losses, values = asked.values(points)
+    assert asked.forward_rows == 2 * FORWARD * 6
+    torch.testing.assert_close(losses, plain.losses(points))
+    scores = built.problem.results(points, Split.TRAIN, ROWS).scores()
+    assert values.tolist() == pytest.approx([criterion(score, by) for score in scores])
+
+
+class Told(Problem):
+    """Results that are known, of points that say which class they predict."""
+
+    shape = (1,)
+    device = torch.device("cpu")
+    costs = RowCosts()
+
+    def losses(self, points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return points[:, 0]
+
+    def results(
+        self, points: torch.Tensor, split: Split, rows: torch.Tensor | None = None
+    ) -> RowResults:
+        predicted = points.nan_to_num().long().expand(-1, 4)
+        return RowResults(points.expand(-1, 4), predicted, torch.ones(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("by", Criterion)
+def test_a_batch_of_one_class_and_losses_that_are_not_finite_have_values(by: Criterion) -> None:
+    """The task has several classes, but a small batch need not."""
+    points = torch.tensor([[0.0], [1.0], [torch.nan], [torch.inf]])
+    _, values = BatchOracle(Told(), ROWS, torch.Generator, 100, by=by).values(points)
+    right = 1.0 if by is Criterion.LOSS else -1.0
+    assert values.tolist() == [0.0, right, torch.inf, torch.inf]
 
 
 def test_questions_beyond_what_is_declared_are_not_answered(built: Objective) -> None:
