@@ -16,7 +16,7 @@ from trainer_service.running.budget import budget_violations, takes_no_steps
 MAX_STEPS = 100_000_000
 """Maximum number of planned gradient steps of a run."""
 
-_LIBRARIES = ("mentorgrad", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+_LIBRARIES = ("mentorgrad", "torch", "transformers", "tokenizers", "safetensors", "numpy", "cmaes")
 
 
 def versions() -> dict[str, str]:

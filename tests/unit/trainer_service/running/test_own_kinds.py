@@ -30,7 +30,7 @@ from trainer_service.control_plane.spec_rules import spec_violations
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import ARTIFACT
-from trainer_service.optimizers.table import OPTIMIZERS
+from trainer_service.optimizers.table import OPTIMIZERS, optimizer_kind
 from trainer_service.running.stop_control import StopKind
 
 SPEC = RunSpec(
@@ -53,13 +53,30 @@ def _registered() -> Iterator[None]:
     del OBJECTIVES[own_objective.KIND.name], OPTIMIZERS[own_optimizer.KIND.name]
 
 
-def test_a_run_with_both_succeeds_and_counts_what_they_cost() -> None:
-    assert list(spec_violations(SPEC)) == []
-    assert validate_objective(SPEC) == ""
-    done = Done(SPEC)
+RATES = {
+    "zo_sgd": 0.1,
+    "zo_sign": 0.1,
+    "zo_adam": 0.3,
+    "zo_conservative": 0.3,
+    "forward_grad": 0.1,
+    "cma": 1.0,
+}
+"""Learning rates of the trainer's own optimizers without gradients, for the bowl."""
+
+
+@pytest.mark.parametrize("name", ["spsa", *RATES])
+def test_a_run_succeeds_and_counts_what_it_costs(name: str) -> None:
+    optimizer = Optimizer(name, RATES.get(name, 0.1), directions=None if name == "spsa" else 4)
+    passes = optimizer_kind(optimizer).passes_of(optimizer)
+    budget = Budget(forward_rows=90 + 30 * passes)
+    spec = dataclasses.replace(SPEC, optimizer=optimizer, budget=budget)
+    assert list(spec_violations(spec)) == []
+    assert validate_objective(spec) == ""
+    done = Done(spec)
     assert done.state is RunState.SUCCEEDED, done.run.reason
     usage = done.run.usage
-    assert usage.forward_rows == 2 * usage.gradient_steps + usage.evaluations <= 150
+    assert usage.forward_rows == passes * usage.gradient_steps + usage.evaluations
+    assert usage.forward_rows <= budget.forward_rows
     assert usage.probe_steps > 0
     result = done.run.result
     assert result is not None
@@ -70,19 +87,23 @@ def test_a_run_with_both_succeeds_and_counts_what_they_cost() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [3, 14, 30])
-def test_it_is_resumed_exactly(stop: int) -> None:
+@pytest.mark.parametrize("name", ["spsa", *RATES])
+def test_it_is_resumed_exactly(name: str) -> None:
+    optimizer = Optimizer(name, RATES.get(name, 0.1))
+    spec = dataclasses.replace(SPEC, optimizer=optimizer, budget=Budget(gradient_steps=60))
     whole, store = TemporaryRunStore(), TemporaryRunStore()
-    straight, broken = create(whole, SPEC), create(store, SPEC)
+    straight = create(whole, spec)
     assert go(whole, straight, StopsAt()) is RunState.SUCCEEDED
-    assert go(store, broken, StopsAt(stop, StopKind.PAUSE)) is RunState.PAUSED
-    assert go(store, broken, StopsAt()) is RunState.SUCCEEDED
-    assert effective(store, broken) == effective(whole, straight)
-    assert store.read_artifact(broken, ARTIFACT) == whole.read_artifact(straight, ARTIFACT)
+    for stop in (3, 14, 30):  # in a stage, in a race, in a later stage
+        broken = create(store, spec)
+        assert go(store, broken, StopsAt(stop, StopKind.PAUSE)) is RunState.PAUSED
+        assert go(store, broken, StopsAt()) is RunState.SUCCEEDED
+        assert effective(store, broken) == effective(whole, straight)
+        assert store.read_artifact(broken, ARTIFACT) == whole.read_artifact(straight, ARTIFACT)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adamw", "sgd", "spsa"])
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "spsa"])
 @pytest.mark.parametrize("objective", [External("bowl"), Function("ackley", 2)])
 def test_every_optimizer_takes_every_objective(name: str, objective: External | Function) -> None:
     spec = dataclasses.replace(
@@ -105,14 +126,25 @@ def test_an_objective_without_gradients_takes_those_that_need_none(
     (violation,) = refused.value.violations
     assert violation.field == "spec.optimizer.name"
     assert violation.description == (
-        "adamw needs gradients, which external does not have; choose one of: spsa"
+        "adamw needs gradients, which external does not have; "
+        "choose one of: zo_sgd, zo_sign, zo_adam, zo_conservative, cma, spsa"
     )
+    with pytest.raises(InvalidInput, match="forward_grad needs gradients"):
+        validate_objective(dataclasses.replace(SPEC, optimizer=Optimizer("forward_grad")))
     # A worker of another version, whose service let it through, says so too.
     done = Done(needy)
     assert done.state is RunState.FAILED
     assert "asks for gradients, which this objective does not have" in done.run.reason
     hinted = dataclasses.replace(SPEC, mentor=MentorChoice("hint_tokens"))
     assert [v.field for v in spec_violations(hinted)] == ["spec.mentor.name"]
+
+
+def test_a_population_that_is_too_small_is_refused() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        validate_objective(dataclasses.replace(SPEC, optimizer=Optimizer("cma", directions=3)))
+    (violation,) = refused.value.violations
+    assert violation.field == "spec.optimizer.directions"
+    assert violation.description == "must be at least 4 for cma"
 
 
 @pytest.mark.slow
