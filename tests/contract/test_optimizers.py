@@ -11,7 +11,7 @@ from torch import Tensor
 from mentorgrad.domain.spec import Optimizer as Spec
 from mentorgrad.errors import InvalidInput
 from tests.support import own_optimizer
-from tests.support.numerics import GivenGradient
+from tests.support.numerics import CUDA, GivenGradient
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
@@ -35,7 +35,7 @@ class Quadratic(Problem):
     costs = RowCosts(per_row=0, per_pass=1)
 
     def losses(self, points: Tensor, rows: Tensor) -> Tensor:
-        scale = torch.arange(1.0, 7.0).view(2, 3)
+        scale = torch.arange(1.0, 7.0, device=points.device).view(2, 3)
         return (scale * (points - 1.0) ** 2).flatten(1).sum(1)
 
     def results(self, points: Tensor, split: Split, rows: Tensor | None = None) -> RowResults:
@@ -177,6 +177,15 @@ def test_the_scale_of_the_parameters_makes_no_difference(made: Made) -> None:
         again = other.step(scaled, made.oracle(number, problem), 0.01 * problem.unit)
         torch.testing.assert_close(again.loss, taken.loss)
     torch.testing.assert_close(scaled / problem.unit, parameters)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA device")
+def test_on_a_device_the_steps_are_those_on_the_cpu(made: Made) -> None:
+    here, there = start(), start().to(CUDA)
+    made.steps(made.fresh(), here, 5)
+    made.steps(made.fresh(), there, 5)
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
 
 
 def test_moments_follow_to_another_tensor(made: Made) -> None:

@@ -25,6 +25,7 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
+    Criterion,
     DataFiles,
     Fallback,
     Function,
@@ -150,21 +151,40 @@ WORDS = RunSpec(
 )
 
 
+SOFT = {
+    "adamw": WORDS,
+    "zo_adam": dataclasses.replace(
+        WORDS, optimizer=Optimizer("zo_adam", 0.1, batch_size=8), criterion=Criterion.ACCURACY
+    ),
+    "forward_grad": dataclasses.replace(
+        WORDS, optimizer=Optimizer("forward_grad", 0.1, batch_size=8, directions=2)
+    ),
+    "cma": dataclasses.replace(
+        WORDS,
+        objective=LabelPrompt("tiny", n_tokens=20),  # more numbers than are searched whole
+        optimizer=Optimizer("cma", 0.1, batch_size=8, directions=4, subspace=5),
+        criterion=Criterion.MACRO_F1,
+    ),
+}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("name", SOFT)
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device) -> None:
+def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device, name: str) -> None:
+    spec = SOFT[name]
     tiny_models.make(tmp_path / "tiny")
     roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
     how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
     store = TemporaryRunStore()
-    whole_id = create(store, WORDS)
+    whole_id = create(store, spec)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
     log = effective(store, whole_id)
     assert sum(entry[0] == "snapshot" for entry in log) == 8
     (decided,) = (entry[1] for entry in log if entry[0] == "restart_decided")
     assert len(decided["branches"]) == 2, "it raced"
 
-    run_id = create(store, WORDS)
+    run_id = create(store, spec)
     # Between the second and the third step, then in the race after them.
     assert go(store, run_id, StopsAt(4), how) is RunState.PAUSED
     assert store.get_run(run_id).step == 2

@@ -18,14 +18,14 @@ from mentorgrad.domain import spec as specs
 from mentorgrad.errors import InvalidInput
 from trainer_service.protocols import Oracle, Step
 
-Estimate = Callable[[Tensor, Oracle], tuple[Tensor, Tensor]]
+GradientEstimate = Callable[[Tensor, Oracle], tuple[Tensor, Tensor]]
 """(parameters [*shape], oracle) → loss on the batch, and its gradient [*shape] per unit: the
 gradient of the loss in parameters that are measured in `Oracle.unit`, so that one learning rate
 serves parameters of any scale."""
 
 
 def exact_gradient(parameters: Tensor, oracle: Oracle) -> tuple[Tensor, Tensor]:
-    """The gradient itself; an `Estimate`."""
+    """The gradient itself; an `GradientEstimate`."""
     loss, gradient = oracle.gradient(parameters)
     return loss, gradient * oracle.unit
 
@@ -47,7 +47,7 @@ class FirstOrder:
     """Names of the moments."""
 
     def __init__(
-        self, weight_decay: float, clip_norm: float, estimate: Estimate = exact_gradient
+        self, weight_decay: float, clip_norm: float, estimate: GradientEstimate = exact_gradient
     ) -> None:
         self._estimate = estimate
         self._weight_decay = weight_decay

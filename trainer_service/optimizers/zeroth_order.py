@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain import spec as specs
-from trainer_service.optimizers.first_order import AdamW, Estimate, FirstOrder
+from trainer_service.optimizers.first_order import AdamW, FirstOrder, GradientEstimate
 from trainer_service.protocols import Oracle, Step
 
 
@@ -29,7 +29,7 @@ def _along(directions: Tensor, slopes: Tensor) -> Tensor:
     return along / len(directions)
 
 
-def finite_difference(spec: specs.Optimizer) -> Estimate:
+def finite_difference(spec: specs.Optimizer) -> GradientEstimate:
     """An estimate from the criterion's values at two points per direction: the mean of
     (L(θ+εz) − L(θ−εz)) / 2ε · z (Spall, IEEE Transactions on Automatic Control 37(3), 1992; with
     normal directions Malladi et al., MeZO, NeurIPS 2023). The loss is the mean over the points.
@@ -50,7 +50,7 @@ def finite_difference(spec: specs.Optimizer) -> Estimate:
     return estimate
 
 
-def forward_derivative(spec: specs.Optimizer) -> Estimate:
+def forward_derivative(spec: specs.Optimizer) -> GradientEstimate:
     """An estimate from the loss's derivative along each direction, in forward mode: without the
     error of a finite difference (Baydin et al., Gradients without Backpropagation, 2022).
 

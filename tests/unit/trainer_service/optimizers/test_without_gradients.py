@@ -19,7 +19,7 @@ from tests.support.numerics import function
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
 from trainer_service.optimizers.cma import Cma, random_subspace
-from trainer_service.optimizers.first_order import Estimate
+from trainer_service.optimizers.first_order import GradientEstimate
 from trainer_service.optimizers.oracle import BatchOracle
 from trainer_service.optimizers.table import build_optimizer
 from trainer_service.optimizers.zeroth_order import finite_difference, forward_derivative
@@ -50,7 +50,7 @@ def drawn(count: int, number: int = 0) -> Tensor:
 @ESTIMATES
 @pytest.mark.parametrize("count", [1, 3])
 def test_an_estimate_is_the_gradients_projection_on_its_directions(
-    make: Callable[[Optimizer], Estimate], count: int
+    make: Callable[[Optimizer], GradientEstimate], count: int
 ) -> None:
     """Central differences are exact on a quadratic, derivatives everywhere."""
     _, estimate = make(Optimizer(directions=count))(HERE, oracle())
@@ -59,7 +59,9 @@ def test_an_estimate_is_the_gradients_projection_on_its_directions(
 
 
 @ESTIMATES
-def test_over_many_directions_it_is_the_gradient(make: Callable[[Optimizer], Estimate]) -> None:
+def test_over_many_directions_it_is_the_gradient(
+    make: Callable[[Optimizer], GradientEstimate],
+) -> None:
     """Each number's variance is |g|² + gᵢ² per direction."""
     count = 400
     _, estimate = make(Optimizer(directions=count))(HERE, oracle())
