@@ -44,6 +44,8 @@ _LABEL_PROMPT = RunSpec(
 _OPTIMIZERS = {
     "adamw": Optimizer("adamw", learning_rate=0.05, batch_size=4),
     "sgd": Optimizer("sgd", learning_rate=0.01, batch_size=4),
+    "zo_adam": Optimizer("zo_adam", learning_rate=0.05, batch_size=4),
+    "cma": Optimizer("cma", learning_rate=0.1, batch_size=4, directions=4, subspace=8),
 }
 CASES = {
     f"{objective}-{optimizer}": replace(spec, optimizer=_OPTIMIZERS[optimizer])
