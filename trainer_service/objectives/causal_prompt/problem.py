@@ -87,7 +87,7 @@ class CausalPromptProblem(ClassificationProblem):
         self._check = check
         self._scorer = LabelScorer(model, inputs.tree)
         config = model.config.get_text_config()
-        self._token_bytes = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
+        self._token_bytes: int = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
         self._rows = {split: inputs.fitted(task.rows(split), split) for split in Split}
         self._ids = {split: [inputs.own_ids(row) for row in self._rows[split]] for split in Split}
         self._opening = self._scorer.states([inputs.opening])[0] if inputs.opening else None
