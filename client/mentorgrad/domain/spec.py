@@ -419,7 +419,7 @@ class MentorChoice:
 
     name: str = bounded("none", pattern=NAME_PATTERN, required=True)
     """Name of a mentor that the trainer knows, or of a control: ``none``, ``random_tokens``,
-    ``random_init``, ``perturb``, ``recombine`` or ``hint_tokens``."""
+    ``random_init``, ``perturb``, ``recombine``, ``hint_tokens`` or ``description``."""
     strategy: str = bounded("maao", pattern=NAME_PATTERN, required=True)
     """Strategy, which turns a trajectory into a question to the LLM; controls ignore it."""
     options: Mapping[str, Any] = bounded(factory=dict, max_length=64)
@@ -479,6 +479,9 @@ class Acceptance:
     the rows; each later round doubles the rows for the better half, but for at least `finalists`
     proposals. Only proposals that reach the last round are scored on the whole split and can be
     chosen."""
+    first: Policy = Policy.ALWAYS
+    """Policy of the first restart if the first stage takes no steps, so that the incumbent is the
+    initial prompt; `policy` decides all others."""
 
 
 @dataclass(frozen=True)

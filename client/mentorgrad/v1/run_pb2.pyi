@@ -388,7 +388,7 @@ class MentorChoice(_message.Message):
     def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ..., shuffled: bool = ..., hide_card: bool = ..., exemplars: _Optional[int] = ..., hint_tokens: _Optional[int] = ...) -> None: ...
 
 class Acceptance(_message.Message):
-    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments", "probe_scores", "screening_rounds")
+    __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments", "probe_scores", "screening_rounds", "first")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     FINALISTS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -397,6 +397,7 @@ class Acceptance(_message.Message):
     KEEP_MOMENTS_FIELD_NUMBER: _ClassVar[int]
     PROBE_SCORES_FIELD_NUMBER: _ClassVar[int]
     SCREENING_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     policy: Policy
     finalists: int
     probe_steps: int
@@ -405,7 +406,8 @@ class Acceptance(_message.Message):
     keep_moments: bool
     probe_scores: int
     screening_rounds: int
-    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ..., probe_scores: _Optional[int] = ..., screening_rounds: _Optional[int] = ...) -> None: ...
+    first: Policy
+    def __init__(self, policy: _Optional[_Union[Policy, str]] = ..., finalists: _Optional[int] = ..., probe_steps: _Optional[int] = ..., temperature: _Optional[float] = ..., blend: _Optional[float] = ..., keep_moments: bool = ..., probe_scores: _Optional[int] = ..., screening_rounds: _Optional[int] = ..., first: _Optional[_Union[Policy, str]] = ...) -> None: ...
 
 class Capture(_message.Message):
     __slots__ = ("content", "every")
