@@ -174,7 +174,9 @@ class LabelPrompt:
     per_class: bool = False
     """Whether each class has its own soft prompt."""
     initial_text: str = bounded("", max_length=500)
-    """Initial text of the prompt; empty: random whole words drawn with the run's seed."""
+    """Initial text of the prompt; empty: random whole words drawn with the run's seed.
+    ``description``: the task's description and labels, in the first wording of the control
+    ``description`` that has at most `n_tokens` tokens."""
     temperature: float = bounded(0.05, gt=0.0, le=10.0)
     """Divisor of the cosine similarities before the softmax."""
     projection: Projection = field(default_factory=Projection)
@@ -199,7 +201,9 @@ class PromptTuning:
     """Maximum input length in tokens, including the soft prompt and special tokens; longer texts
     are truncated."""
     initial_text: str = bounded("", max_length=500)
-    """Initial text of the prompt; empty: random whole words drawn with the run's seed."""
+    """Initial text of the prompt; empty: random whole words drawn with the run's seed.
+    ``description``: the task's description and labels, in the first wording of the control
+    ``description`` that has at most `n_tokens` tokens."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights. It lets one learning rate serve
     both the prompt, which needs larger steps, and the classifier."""
@@ -500,7 +504,8 @@ class Budget:
 
     gradient_steps: int | None = bounded(None, ge=1, le=100_000_000)
     """Maximum number of gradient steps, including probe steps and hints; absent: the steps of all
-    stages plus those of races and hints."""
+    stages plus those of races and hints. 0: the run takes no step, whatever `stages` says; every
+    stage asks the mentor, and the result is the best prompt in words."""
     evaluations: int | None = bounded(None, ge=1, le=100_000_000)
     """Maximum number of evaluations on the selection split; absent: unlimited."""
     forward_rows: int | None = bounded(None, ge=1, le=10**15)
