@@ -417,7 +417,13 @@ class EditingMentor(RandomTokens):
 
 UNUSUAL = {
     "asked_first": dataclasses.replace(SPEC, stages=Stages(3, 12, 3, first_steps=0)),
+    "raced_first": dataclasses.replace(
+        SPEC,
+        stages=Stages(3, 12, 3, first_steps=0),
+        acceptance=dataclasses.replace(SPEC.acceptance, first=Policy.RACE),
+    ),
     "no_steps": dataclasses.replace(SPEC, stages=Stages(3, 0, 3), budget=Budget()),
+    "budget_of_no_steps": dataclasses.replace(SPEC, budget=Budget(gradient_steps=0)),
     "no_steps_blended": dataclasses.replace(
         SPEC,
         stages=Stages(3, 0, 3),

@@ -30,8 +30,9 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
     if steps > MAX_STEPS:
         yield Violation("spec.stages", f"make {steps} steps in all; the maximum is {MAX_STEPS}")
     if takes_no_steps(spec) and (spec.mentor.name == "none" or spec.stages.count < 2):
+        limited = spec.budget.gradient_steps is not None
         yield Violation(
-            "spec.stages.steps",
+            "spec.budget.gradient_steps" if limited else "spec.stages.steps",
             "a run without gradient steps needs a mentor and at least 2 stages: the mentor is "
             "asked between stages",
         )

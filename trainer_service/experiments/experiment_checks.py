@@ -150,7 +150,8 @@ def doubts(spec: ExperimentSpec) -> Iterator[str]:
             "spec.base.budget.gradient_steps is not set: arms with races then take more gradient "
             "steps than arms without"
         )
-    snapshots = spec.runs * base.stages.count * base.stages.steps // base.capture.every
+    steps = 0 if takes_no_steps(base) else base.stages.count * base.stages.steps
+    snapshots = spec.runs * steps // base.capture.every
     if base.capture.content is CaptureContent.TEXT_AND_PARAMETERS and snapshots > MANY_SNAPSHOTS:
         yield (
             f"about {snapshots} raw tensors will be recorded; spec.base.capture.content = "

@@ -29,6 +29,7 @@ from trainer_service.running.budget import (
     run_prices,
     schedule_position,
     stage_length,
+    takes_no_steps,
     trajectory_left,
 )
 from trainer_service.running.capture import TrajectoryCapture, changed_positions
@@ -228,8 +229,9 @@ class Alternation:
 
     def _is_last(self, at: LoopState) -> bool:
         stages = self._spec.stages
-        # A spec whose stages take no steps does not end for lack of steps.
-        over = stages.steps > 0 and trajectory_left(self._spec, at.ledger, at.step) < 1
+        # A run whose stages take no steps does not end for lack of steps.
+        stepping = stages.steps > 0 and not takes_no_steps(self._spec)
+        over = stepping and trajectory_left(self._spec, at.ledger, at.step) < 1
         return at.stage >= stages.count - 1 or over
 
     def _score_stage(self, at: LoopState, kept: Mapping[int, Tensor]) -> None:
@@ -303,7 +305,7 @@ class Alternation:
         self._recorder.put(
             RestartDecided(
                 stage=at.stage,
-                policy=self._spec.acceptance.policy,
+                policy=restart_decision.acceptance_at(self._spec, at.stage).policy,
                 restarted=decision.restarted,
                 chosen_id=decision.chosen.candidate.candidate_id,
                 incumbent_id=at.incumbent_id,
@@ -359,7 +361,7 @@ class Alternation:
         self._recorder.put(
             RestartDecided(
                 stage=at.stage,
-                policy=self._spec.acceptance.policy,
+                policy=restart_decision.acceptance_at(self._spec, at.stage).policy,
                 chosen_id=at.incumbent_id,
                 incumbent_id=at.incumbent_id,
                 reason=reason,

@@ -166,7 +166,8 @@ def evaluations_each(has_words: bool) -> int:
 
 def takes_no_steps(spec: RunSpec) -> bool:
     """Whether a run takes no gradient steps at all, so that only the mentor changes it."""
-    return spec.budget.gradient_steps is None and spec.stages.total_steps == 0
+    limit = spec.budget.gradient_steps
+    return limit == 0 or (limit is None and spec.stages.total_steps == 0)
 
 
 def run_prices(spec: RunSpec, costs: RowCosts, task: TaskData | None) -> Prices:
@@ -200,14 +201,14 @@ def new_ledger(spec: RunSpec, has_words: bool, prices: Prices) -> Ledger:
 
 
 def budget_violations(spec: RunSpec, has_words: bool, path: str = "spec") -> Iterator[Violation]:
-    """Violations of a budget that is too small for one stage."""
+    """Violations of a budget that is too small for one stage; without steps it needs none."""
     where = join(path, "budget")
     steps, evaluations = spec.budget.gradient_steps, spec.budget.evaluations
     one = spec.stages.length(0) or spec.stages.steps
-    if steps is not None and steps < one:
+    if steps and steps < one:
         yield Violation(
             join(where, "gradient_steps"),
-            f"must be at least {one}, the steps of one stage, not {steps}",
+            f"must be 0 or at least {one}, the steps of one stage, not {steps}",
         )
     least = 2 * evaluations_each(has_words)
     if evaluations is not None and evaluations < least:
@@ -271,8 +272,9 @@ def trajectory_left(spec: RunSpec, ledger: Ledger, step: int) -> int:
 
 
 def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
-    """Progress of the run, from 0 to 1: the spent share of the budget limit nearest to exhaustion;
-    without limits the share of steps, and without steps the share of stages.
+    """Progress of the run, from 0 to 1: the spent share of the budget limit nearest to exhaustion
+    (a limit of 0 is none to spend); without limits the share of steps, and without steps the share
+    of stages.
 
     Args:
         spec: The run's spec.
@@ -281,10 +283,11 @@ def share_spent(spec: RunSpec, usage: Usage, stage: int, step: int) -> float:
         step: Steps of the trajectory so far.
     """
     limits = [(getattr(usage, limit), getattr(spec.budget, limit)) for limit in LIMITS]
-    shares: list[float] = [spent / limit for spent, limit in limits if limit is not None]
-    if not shares:
-        total = spec.stages.total_steps
-        shares = [step / total if total else stage / spec.stages.count]
+    shares: list[float] = [spent / limit for spent, limit in limits if limit]
+    if not shares and takes_no_steps(spec):
+        shares = [stage / spec.stages.count]
+    elif not shares:
+        shares = [step / spec.stages.total_steps]
     return min(max(shares), 1.0)
 
 

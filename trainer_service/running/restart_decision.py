@@ -8,7 +8,7 @@ a probe. `RestartDecider` scores and races for one run. Neither changes the live
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -63,6 +63,14 @@ class Decision:
     """The reason, in one line."""
     probed: Probed | None = None
     """In a race, the best point of the chosen branch."""
+
+
+def acceptance_at(spec: RunSpec, stage: int) -> Acceptance:
+    """The rule of the restart at the end of a stage. After a first stage without steps, its policy
+    is `acceptance.first`: nothing has been trained yet that proposals could be compared with."""
+    rule = spec.acceptance
+    untrained = stage == 0 and (takes_no_steps(spec) or spec.stages.length(0) == 0)
+    return replace(rule, policy=rule.first) if untrained else rule
 
 
 def decide(
@@ -238,7 +246,7 @@ class RestartDecider:
         cost to it."""
         if at.answer is None or at.answer.status is not AnswerStatus.USABLE:
             return ScoredAnswer((), {})
-        language, rule = self._objective.language, self._spec.acceptance
+        language, rule = self._objective.language, acceptance_at(self._spec, at.stage)
         if rule.policy is Policy.FIRST:
             return first_proposal(language, at.answer, at.incumbent, at.pool.get, at.stage)
         race = Cost()
@@ -272,7 +280,7 @@ class RestartDecider:
         Raises:
             Stop: On request, in a race.
         """
-        rule = self._spec.acceptance
+        rule = acceptance_at(self._spec, at.stage)
         incumbent = at.incumbent
         if at.answer is not None and at.answer.status is not AnswerStatus.USABLE:
             return _stay(incumbent, f"no usable answer: {at.answer.status.value}")

@@ -502,7 +502,7 @@ class Capture:
 class Budget:
     """Limits of a run's costs; equal for all arms of a comparison."""
 
-    gradient_steps: int | None = bounded(None, ge=1, le=100_000_000)
+    gradient_steps: int | None = bounded(None, ge=0, le=100_000_000)
     """Maximum number of gradient steps, including probe steps and hints; absent: the steps of all
     stages plus those of races and hints. 0: the run takes no step, whatever `stages` says; every
     stage asks the mentor, and the result is the best prompt in words."""

@@ -302,12 +302,14 @@ def _settings(report: Report) -> ReportTable:
 
 
 def _limits(report: Report) -> ReportTable:
+    # A limit of 0 steps is reported as no limit is; the runs then take none.
+    no_steps = bool(report.arms) and all(map(is_without_gradient, report.arms))
     limits = (
-        ("gradient steps", report.gradient_steps_limit),
-        ("evaluations", report.evaluations_limit),
+        ("gradient steps", "0" if no_steps else _limit(report.gradient_steps_limit)),
+        ("evaluations", _limit(report.evaluations_limit)),
     )
-    return ReportTable(
-        "Limits per run",
-        ("limit", "maximum"),
-        tuple((name, f"{limit:,}" if limit else "no limit") for name, limit in limits),
-    )
+    return ReportTable("Limits per run", ("limit", "maximum"), limits)
+
+
+def _limit(limit: int) -> str:
+    return f"{limit:,}" if limit else "no limit"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from mentorgrad.cli.support import watching
 from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.event import ProposalsReceived, RunEvent
-from mentorgrad.domain.run import RunState
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import Budget, RunSpec
 
 
 class Replay:
@@ -103,3 +105,11 @@ def test_progress_counts_races(toy_log: list[RunEvent]) -> None:
         list(narrator.lines(event))
     assert narrator.steps_taken == 14
     assert narrator.run.best_selection_loss == 0.4
+
+
+@pytest.mark.parametrize(("limit", "total"), [(None, 160), (200, 200), (0, None)])
+def test_the_total_of_the_progress_is_the_budgets(limit: int | None, total: int | None) -> None:
+    narrator = EventFormatter()
+    spec = RunSpec(budget=Budget(gradient_steps=limit))
+    narrator.run = Run(spec=spec, created_at=datetime.now(UTC))
+    assert narrator.total_steps == total

@@ -63,7 +63,7 @@ def test_the_default_spec_is_valid() -> None:
         (RunSpec(objective=Function(dimensions=0)), "spec.objective.function.dimensions"),
         (RunSpec(objective=LabelPrompt(n_tokens=65)), "spec.objective.label_prompt.n_tokens"),
         (RunSpec(objective=LabelPrompt(encoder="")), "spec.objective.label_prompt.encoder"),
-        (RunSpec(budget=Budget(gradient_steps=0)), "spec.budget.gradient_steps"),
+        (RunSpec(budget=Budget(gradient_steps=-1)), "spec.budget.gradient_steps"),
         (RunSpec(mentor=MentorChoice(timeout=timedelta(0))), "spec.mentor.timeout"),
         (RunSpec(mentor=MentorChoice(name="two words")), "spec.mentor.name"),
         (RunSpec(task=Task(labels=("a", "a"))), "spec.task.labels"),

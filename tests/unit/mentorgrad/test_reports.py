@@ -172,6 +172,17 @@ def test_an_arm_without_gradient_steps_is_told_by_its_changes_or_by_what_it_took
     assert not is_without_gradient(ArmReport(changes="no JSON"))
 
 
+def test_the_limits_tell_no_steps_from_no_limit() -> None:
+    def limit(report: Report) -> str:
+        (table,) = (table for table in tables(report) if table.title == "Limits per run")
+        return dict(table.rows)["gradient steps"]
+
+    assert limit(_report()) == "260"
+    assert limit(_report(gradient_steps_limit=0)) == "no limit"
+    alone = tuple(dataclasses.replace(arm, gradient_steps=0.0) for arm in _report().arms)
+    assert limit(_report(gradient_steps_limit=0, arms=alone)) == "0"
+
+
 def test_figures_that_are_not_there_are_dashes() -> None:
     assert number(None) == number(math.nan) == number(math.inf) == interval(None) == "–"
     assert number(-0.5) == "−0.5000"

@@ -66,7 +66,7 @@ SPECS = st.builds(
         st.builds(LabelPrompt, n_tokens=st.integers(1, 64), per_class=st.booleans()),
     ),
     optimizer=st.builds(Optimizer, learning_rate=st.floats(1e-9, 100.0)),
-    budget=st.builds(Budget, gradient_steps=st.none() | st.integers(1, 10**8)),
+    budget=st.builds(Budget, gradient_steps=st.none() | st.integers(0, 10**8)),
     mentor=st.builds(
         MentorChoice,
         options=st.dictionaries(

@@ -55,8 +55,8 @@ _FIELDS = {
     "policy": ("acceptance.policy", "Acceptance policy: race, always, explore, best_of or first."),
     "gradient_steps": (
         "budget.gradient_steps",
-        "Maximum number of gradient steps, including races and hints. Default: as many as the "
-        "stages, races and hints take.",
+        "Maximum number of gradient steps, including races and hints; 0: none, the mentor alone. "
+        "Default: as many as the stages, races and hints take.",
     ),
     "evaluations": (
         "budget.evaluations",

@@ -67,7 +67,8 @@ class EventFormatter:
     def total_steps(self) -> int | None:
         """Gradient steps that the run will take according to its spec; None: unknown or none."""
         spec = self.run.spec
-        total = spec.budget.gradient_steps or spec.stages.total_steps
+        limit = spec.budget.gradient_steps
+        total = spec.stages.total_steps if limit is None else limit
         return None if self.run.created_at is None else total or None
 
     @property

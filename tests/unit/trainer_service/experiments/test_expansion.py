@@ -302,6 +302,8 @@ def test_doubts_are_about_unlimited_steps_and_many_snapshots() -> None:
     assert list(doubts(SPEC)) == []
     many = dataclasses.replace(SPEC, seeds=tuple(range(MANY_SNAPSHOTS // 30)))
     assert ["raw tensors" in line for line in doubts(many)] == [True]
+    no_steps = dataclasses.replace(many.base, budget=Budget(gradient_steps=0))
+    assert list(doubts(dataclasses.replace(many, base=no_steps))) == []
 
 
 # -- learning rates ---------------------------------------------------------------------------

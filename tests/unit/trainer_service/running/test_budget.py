@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import ProposalStatus
 from mentorgrad.domain.event import CandidatesScored, Created, RestartDecided, Segment
-from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.run import Run, RunState, Usage
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
@@ -36,6 +36,8 @@ from trainer_service.running.budget import (
     schedule_position,
     share_spent,
     stage_length,
+    takes_no_steps,
+    trajectory_left,
 )
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
@@ -135,6 +137,17 @@ def test_the_first_stage_may_be_of_another_length() -> None:
     assert stage_length(limited, begin(limited, False), 0, 0) == 4
 
 
+def test_a_budget_of_no_steps_leaves_none_to_any_stage() -> None:
+    spec = RunSpec(stages=Stages(count=3, steps=10), budget=Budget(gradient_steps=0))
+    book = begin(spec, True)
+    assert takes_no_steps(spec)
+    assert [stage_length(spec, book, stage, 0) for stage in range(3)] == [0, 0, 0]
+    assert (trajectory_left(spec, book, 0), book.steps_left) == (0, 0)
+    assert [share_spent(spec, book.usage, stage, 0) for stage in range(3)] == [0, 1 / 3, 2 / 3]
+    spec = dataclasses.replace(spec, budget=Budget(gradient_steps=0, evaluations=10))
+    assert share_spent(spec, Usage(evaluations=4), 1, 0) == 0.4
+
+
 @pytest.mark.parametrize(
     ("stages", "steps", "wrong"),
     [
@@ -158,6 +171,7 @@ def test_a_budget_carries_the_first_stage_that_takes_steps(
         (Budget(), []),
         (Budget(gradient_steps=39), ["spec.budget.gradient_steps"]),
         (Budget(gradient_steps=40), []),
+        (Budget(gradient_steps=0), []),
         (Budget(evaluations=3), ["spec.budget.evaluations"]),
         (Budget(evaluations=4), []),
     ],

@@ -66,6 +66,14 @@ def test_an_objective_without_tokens_gives_none() -> None:
     assert done.run.usage.hint_steps == 0
 
 
+def test_a_budget_of_no_steps_pays_for_no_hint() -> None:
+    spec = dataclasses.replace(BASE, budget=Budget(gradient_steps=0))
+    done, mentor, language = executed(spec)
+    assert done.state is RunState.SUCCEEDED
+    assert [request.hints for request in mentor.requests] == [()] * 3
+    assert language.hinted_at == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [15, 16, 17, 40, 73, 120])
 @pytest.mark.parametrize("lag", [None, 0, 4, 1000])
@@ -99,7 +107,7 @@ def test_progress_is_the_share_of_the_budget_that_is_spent() -> None:
 
 
 @given(
-    steps=st.one_of(st.none(), st.integers(40, 200)),
+    steps=st.one_of(st.none(), st.just(0), st.integers(40, 200)),
     evaluations=st.one_of(st.none(), st.integers(4, 200)),
     spent=st.integers(0, 200),
     scored=st.integers(0, 200),
@@ -114,7 +122,7 @@ def test_progress_is_a_share_whatever_is_limited(
     usage = Usage(gradient_steps=spent, evaluations=scored)
     share = share_spent(spec, usage, stage, min(spent, 4 * each))
     assert 0.0 <= share <= 1.0
-    if steps is not None and spent >= steps:
+    if steps and spent >= steps:
         assert share == 1.0
 
 
