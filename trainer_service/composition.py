@@ -340,16 +340,15 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
     from trainer_service.mentors.shuffled import ShuffledMentor
     from trainer_service.seeds import derive
 
-    choice = run.spec.mentor
+    choice, card = run.spec.mentor, objective.card
+    if choice.hide_card:
+        card = replace(card, description="", labels=())
     if choice.is_control:
-        return build_control(choice.name, objective.language, dict(choice.options))
+        return build_control(choice.name, objective.language, dict(choice.options), card)
     if choice.name not in job.mentors:
         raise InvalidInput.field(
             "spec.mentor.name", f"the mentor {choice.name!r} is no longer configured here"
         )
-    card = objective.card
-    if choice.hide_card:
-        card = replace(card, description="", labels=())
     opened = AdviseOpen(
         session_id=run.run_id,
         card=card,

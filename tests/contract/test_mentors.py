@@ -31,6 +31,7 @@ from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.protocols import Mentor, Scored
 
 TEXT = Constraints(n_tokens=8, max_words=6)
+CARD = TaskCard("label_prompt", "what it is", ("a", "b"))
 
 
 class Texts(NumberLanguage):
@@ -57,14 +58,14 @@ POOL = [
 @pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote", "shuffled"])
 def mentor(request: pytest.FixtureRequest) -> Iterator[Mentor]:
     if request.param in ("remote", "shuffled"):
-        opened = AdviseOpen("run-1", TaskCard("label_prompt", "what it is", ("a", "b")), TEXT)
+        opened = AdviseOpen("run-1", CARD, TEXT)
         made: Mentor = RemoteMentor(
             "small", request.getfixturevalue("shared_mentor").address, opened
         )
         if request.param == "shuffled":
             made = ShuffledMentor(made, seed=1)
     else:
-        made = build_control(request.param, Texts())
+        made = build_control(request.param, Texts(), card=CARD)
     yield made
     made.close()
 

@@ -6,7 +6,7 @@ Randomness comes from the request's seed alone, so the same request gets the sam
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from mentorgrad.domain.advice import (
     Proposal,
     ProposalKind,
     ProposalRequest,
+    TaskCard,
     TokenHint,
     Wants,
 )
@@ -34,12 +35,13 @@ from trainer_service.mentors.options import (
     RecombineOptions,
     read_options,
 )
-from trainer_service.protocols import Language, Scored
+from trainer_service.protocols import Language, ProposalRejected, Scored
+from trainer_service.tasks.wordings import wordings
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Inputs of drawing one proposal."""
+    """Inputs of drawing the proposals of a request, or one of them."""
 
     generator: torch.Generator
     """Seeded by the request; shared by its proposals."""
@@ -49,8 +51,11 @@ class Draw:
     """The candidates so far."""
     request: ProposalRequest
     """The request."""
-    index: int
+    index: int = 0
     """Index of the proposal, from 0."""
+
+
+_NO_CARD = TaskCard()
 
 
 class Control:
@@ -59,6 +64,7 @@ class Control:
     Args:
         language: Draws random proposals and parameters.
         options: Options from the spec.
+        card: The task, as a mentor would be shown it.
 
     Raises:
         InvalidInput: An option is invalid.
@@ -68,8 +74,14 @@ class Control:
     """Name in specs."""
     wants: ClassVar[Wants] = Wants(words=False)
 
-    def __init__(self, language: Language, options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        language: Language,
+        options: dict[str, Any] | None = None,
+        card: TaskCard = _NO_CARD,
+    ) -> None:
         self._language = language
+        self._card = card
         self._options = read_options(self.name, options or {})
 
     def wait_open(self, timeout: float) -> bool:
@@ -101,19 +113,28 @@ class Control:
         base_id = "" if base is incumbent else base.candidate.candidate_id
         proposals = tuple(
             replace(
-                self._draw(Draw(generator, base, pool, request, i)),
+                proposal,
                 proposal_id=f"s{request.stage}/p{i + 1}",
                 base_id=base_id,
                 weight=_cycled(options.weight, i),
             )
-            for i in range(request.count)
+            for i, proposal in enumerate(self._all(Draw(generator, base, pool, request)))
         )
         duration = timedelta(seconds=time.monotonic() - began)
         record = AnswerRecord(mentor=self.name, seed=request.seed, duration=duration)
         return Answer(request.request_id, AnswerStatus.USABLE, proposals, (record,))
 
+    def _all(self, draw: Draw) -> Iterable[Proposal]:
+        """The proposals of a request, at most as many as it asks for."""
+        return (self._draw(replace(draw, index=i)) for i in range(draw.request.count))
+
     def _draw(self, draw: Draw) -> Proposal:
         raise NotImplementedError
+
+    def _nothing(self, request: ProposalRequest, status: AnswerStatus, detail: str) -> Answer:
+        """An answer without proposals."""
+        record = AnswerRecord(mentor=self.name, seed=request.seed)
+        return Answer(request.request_id, status, (), (record,), detail)
 
 
 def _cycled(values: Sequence[float], index: int) -> float:
@@ -129,10 +150,7 @@ class NoMentor(Control):
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
         """Refuses, so the run continues with the incumbent."""
-        record = AnswerRecord(mentor=self.name, seed=request.seed)
-        return Answer(
-            request.request_id, AnswerStatus.REFUSED, (), (record,), "`none` proposes nothing"
-        )
+        return self._nothing(request, AnswerStatus.REFUSED, "`none` proposes nothing")
 
 
 class RandomTokens(Control):
@@ -222,9 +240,8 @@ class HintTokens(Control):
         """See `Control`; the answer is unusable if the request has no hints."""
         if request.hints:
             return super().propose(request, incumbent, pool)
-        record = AnswerRecord(mentor=self.name, seed=request.seed)
         why = "no gradient hints: no step was left to compute them, or the gradient is not finite"
-        return Answer(request.request_id, AnswerStatus.UNUSABLE, (), (record,), why)
+        return self._nothing(request, AnswerStatus.UNUSABLE, why)
 
     def _draw(self, draw: Draw) -> Proposal:
         words = [self._word(hint.tokens, draw.generator) for hint in draw.request.hints]
@@ -239,6 +256,44 @@ class HintTokens(Control):
         else:
             chances = torch.softmax(-scores / (options.temperature * spread), dim=0)
         return tokens[int(torch.multinomial(chances, 1, generator=generator))].token
+
+
+class Description(Control):
+    """The task's description and labels, in fixed wordings that a person would write.
+
+    The same wordings for every request, from rich to short, those that do not fit the prompt last:
+    they are refused when they are scored. If more proposals are asked for than there are wordings,
+    there are no others.
+    """
+
+    name = "description"
+
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """See `Control`; refuses if there is no description, or if proposals are numbers."""
+        if self._language.constraints.kind is not ProposalKind.TEXT:
+            why = "`description` proposes words, and this objective has none"
+            return self._nothing(request, AnswerStatus.REFUSED, why)
+        if not self._wordings:
+            why = "the task has no description, no labels, or `mentor.hide_card` withholds them"
+            return self._nothing(request, AnswerStatus.REFUSED, why)
+        return super().propose(request, incumbent, pool)
+
+    @property
+    def _wordings(self) -> tuple[str, ...]:
+        return wordings(self._card.description, self._card.labels)
+
+    def _all(self, draw: Draw) -> Iterable[Proposal]:
+        proposals = [Proposal(text=text) for text in self._wordings]
+        return sorted(proposals, key=lambda p: not self._fits(p, draw.base))[: draw.request.count]
+
+    def _fits(self, proposal: Proposal, base: Scored) -> bool:
+        try:
+            self._language.embed(proposal, base.parameters)
+        except ProposalRejected:
+            return False
+        return True
 
 
 def _best_by_text(pool: Sequence[Scored], count: int) -> list[Scored]:
@@ -266,10 +321,16 @@ def _mix(first: Sequence[str], second: Sequence[str], generator: torch.Generator
 
 
 _CONTROLS: dict[str, type[Control]] = {
-    cls.name: cls for cls in (NoMentor, RandomTokens, RandomInit, Perturb, Recombine, HintTokens)
+    cls.name: cls
+    for cls in (NoMentor, RandomTokens, RandomInit, Perturb, Recombine, HintTokens, Description)
 }
 
 
-def build_control(name: str, language: Language, options: dict[str, Any] | None = None) -> Control:
+def build_control(
+    name: str,
+    language: Language,
+    options: dict[str, Any] | None = None,
+    card: TaskCard = _NO_CARD,
+) -> Control:
     """Builds a control by name; `mentorgrad.domain.spec.CONTROLS` lists the names."""
-    return _CONTROLS[name](language, options)
+    return _CONTROLS[name](language, options, card)

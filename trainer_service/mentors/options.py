@@ -73,6 +73,7 @@ OPTIONS: dict[str, type] = {
     "perturb": PerturbOptions,
     "recombine": RecombineOptions,
     "hint_tokens": HintTokensOptions,
+    "description": EditOptions,
 }
 """Maps a control to its options class."""
 

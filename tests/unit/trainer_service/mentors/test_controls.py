@@ -13,6 +13,8 @@ from mentorgrad.domain.advice import (
     Proposal,
     ProposalKind,
     ProposalRequest,
+    ProposalStatus,
+    TaskCard,
     TokenHint,
 )
 from mentorgrad.domain.run import Candidate, Score
@@ -22,7 +24,8 @@ from tests.support.numerics import numbers
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.options import OPTIONS, read_options
 from trainer_service.objectives.number_language import NumberLanguage
-from trainer_service.protocols import Scored
+from trainer_service.protocols import Embedded, ProposalRejected, Scored
+from trainer_service.tasks.wordings import wordings
 
 LANGUAGE = numbers(4)
 
@@ -60,7 +63,9 @@ def test_none_proposes_nothing_and_says_so() -> None:
     assert (answer.status, answer.proposals) == (AnswerStatus.REFUSED, ())
 
 
-@pytest.mark.parametrize("name", [c for c in CONTROLS if c not in ("none", "hint_tokens")])
+@pytest.mark.parametrize(
+    "name", [c for c in CONTROLS if c not in ("none", "hint_tokens", "description")]
+)
 def test_a_control_is_repeatable_by_seed_and_its_proposals_can_be_embedded(name: str) -> None:
     first, again, other = ask(name), ask(name), ask(name, seed=2)
     points = [LANGUAGE.embed(p, POOL[1].parameters).parameters for p in first]
@@ -170,6 +175,80 @@ def test_scales_are_gone_through_in_turn() -> None:
     drawn = [torch.from_numpy(p.parameters) - 1.0 for p in ask("perturb", 200, scale=[0.01, 0.5])]
     small, large = torch.stack(drawn[::2]).std(), torch.stack(drawn[1::2]).std()
     assert float(large / small) == pytest.approx(50.0, rel=0.2)
+
+
+# -- description ------------------------------------------------------------------------------
+
+CARD = TaskCard("label_prompt", "what a message is about", ("billing", "refund"))
+
+
+class Short(Texts):
+    """Texts of at most so many words."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def embed(self, proposal: Proposal, incumbent: torch.Tensor) -> Embedded:
+        if len(proposal.text.split()) > self._most:
+            raise ProposalRejected(ProposalStatus.TOO_LONG, "too long")
+        return Embedded(incumbent, ())
+
+
+def described(count: int, most: int = 100, card: TaskCard = CARD, **options: Any) -> list[str]:
+    control = build_control("description", Short(most), options, card)
+    answers = [
+        control.propose(ProposalRequest("s2", 2, "good", count, seed), POOL[1], POOL)
+        for seed in (1, 2)
+    ]
+    assert answers[0].proposals == answers[1].proposals, "nothing is drawn"
+    assert answers[0].status is AnswerStatus.USABLE
+    ids = [p.proposal_id for p in answers[0].proposals]
+    assert ids == [f"s2/p{i + 1}" for i in range(len(ids))]
+    return [p.text for p in answers[0].proposals]
+
+
+def test_description_proposes_the_task_in_as_many_wordings_as_are_asked_for() -> None:
+    every = wordings(CARD.description, CARD.labels)
+    assert described(4) == list(every[:4])
+    assert described(len(every)) == described(200) == list(every)
+
+
+def test_wordings_that_fit_are_proposed_before_richer_ones_that_do_not() -> None:
+    every = wordings(CARD.description, CARD.labels)
+    short = [text for text in every if len(text.split()) <= 4]
+    assert 8 < len(short) < len(every)
+    assert described(8, most=4) == short[:8]
+    asked = described(len(every), most=4)
+    assert asked[: len(short)] == short
+    assert set(asked) == set(every), "what does not fit is refused in the open"
+
+
+def test_description_has_bases_and_weights_as_all_have() -> None:
+    control = build_control("description", Short(9), {"weight": [0.5, 1.0], "base": "best"}, CARD)
+    answer = control.propose(ProposalRequest("s0", count=3), POOL[3], POOL)
+    assert [(p.base_id, p.weight) for p in answer.proposals] == [
+        ("good", 0.5),
+        ("good", 1.0),
+        ("good", 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "card", "why"),
+    [
+        (Short(9), TaskCard(), "no description"),
+        (Short(9), replace(CARD, labels=()), "no labels"),
+        (LANGUAGE, CARD, "proposes words"),
+    ],
+)
+def test_without_a_description_or_words_it_refuses(
+    language: NumberLanguage, card: TaskCard, why: str
+) -> None:
+    control = build_control("description", language, card=card)
+    answer = control.propose(ProposalRequest("s0"), POOL[0], POOL)
+    assert (answer.status, answer.proposals) == (AnswerStatus.REFUSED, ())
+    assert why in answer.detail
 
 
 # -- hint_tokens ------------------------------------------------------------------------------
