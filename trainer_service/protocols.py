@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from mentorgrad.domain.advice import (
@@ -63,6 +64,13 @@ class Embedded:
     """Positions that the proposal fills; the others keep the incumbent's vectors."""
 
 
+class RandomWords(StrEnum):
+    """What random words are drawn from."""
+
+    VOCABULARY = "vocabulary"
+    TRAIN_TEXTS = "train_texts"
+
+
 class Language(Protocol):
     """Converts between parameters and what a mentor reads and writes: words, or numbers.
 
@@ -102,8 +110,18 @@ class Language(Protocol):
         """
         ...
 
-    def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """A proposal of random tokens (a uniform point, for numbers), without an id."""
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
+        """A proposal of random words (a uniform point, for numbers), without an id.
+
+        Args:
+            generator: Random numbers.
+            words: What the words are drawn from; None: the default of this language.
+
+        Raises:
+            ProposalRejected: There is no word to draw.
+        """
         ...
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.remote import RemoteMentor
 from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.objectives.number_language import NumberLanguage
-from trainer_service.protocols import Mentor, Scored
+from trainer_service.protocols import Mentor, RandomWords, Scored
 
 TEXT = Constraints(n_tokens=8, max_words=6)
 CARD = TaskCard("label_prompt", "what it is", ("a", "b"))
@@ -41,7 +41,9 @@ class Texts(NumberLanguage):
         super().__init__(4, -10.0, 10.0, torch.device("cpu"))
         self.constraints = TEXT
 
-    def random_proposal(self, generator: torch.Generator) -> Proposal:
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
         number = int(torch.randint(1000, (1,), generator=generator))
         return Proposal(text=f"word {number}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from tests.unit.mentor_service.test_prompts import asked_about
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
 from trainer_service.objectives.torch_free import ARTIFACT
-from trainer_service.protocols import Objective, ProposalRejected
+from trainer_service.protocols import Objective, ProposalRejected, RandomWords
 from trainer_service.tasks.data import Split
 
 NAMES = [
@@ -202,17 +204,31 @@ def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> 
         assert moved == pytest.approx(goal.tolist(), rel=1e-2)
 
 
-def test_random_proposals_can_always_be_scored(built: Objective) -> None:
+@pytest.mark.parametrize("words", [None, *RandomWords])
+def test_random_proposals_can_always_be_scored(built: Objective, words: RandomWords | None) -> None:
     incumbent = built.language.initial(generator())
     seen = set()
     for seed in range(10):
-        proposal = built.language.random_proposal(generator(seed))
-        assert proposal == built.language.random_proposal(generator(seed))
+        proposal = built.language.random_proposal(generator(seed), words)
+        assert proposal == built.language.random_proposal(generator(seed), words)
         embedded = built.language.embed(proposal, incumbent)
         assert tuple(embedded.parameters.shape) == built.shape
         assert embedded.filled
         seen.add((proposal.text, proposal.values))
     assert len(seen) == 10
+
+
+def test_random_words_of_the_train_texts_occur_in_them(built: Objective) -> None:
+    if not built.language.has_words:
+        pytest.skip("no words")
+    assert built.problem.task is not None
+    texts = " ".join(row.joined for row in built.problem.task.train)
+    drawn = [
+        built.language.random_proposal(generator(seed), RandomWords.TRAIN_TEXTS).text.split()
+        for seed in range(20)
+    ]
+    assert all(re.search(rf"\b{word}\b", texts) for words in drawn for word in words)
+    assert len({word for words in drawn for word in words}) > 8
 
 
 def test_raw_parameters_are_taken_as_they_are(built: Objective) -> None:

@@ -32,6 +32,7 @@ from trainer_service.mentors.options import (
     EditOptions,
     HintTokensOptions,
     PerturbOptions,
+    RandomTokensOptions,
     RecombineOptions,
     read_options,
 )
@@ -103,7 +104,8 @@ class Control:
     def propose(
         self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
     ) -> Answer:
-        """Draws the requested number of proposals, as edits of the base that the options name."""
+        """Draws the requested number of proposals, as edits of the base that the options name; the
+        answer is unusable if there is nothing to draw."""
         began = time.monotonic()
         generator = torch.Generator().manual_seed(request.seed)
         options: EditOptions = self._options
@@ -111,6 +113,10 @@ class Control:
         if options.base is Base.BEST:
             base = min((incumbent, *pool), key=lambda scored: scored.candidate.score.loss)
         base_id = "" if base is incumbent else base.candidate.candidate_id
+        try:
+            drawn = list(self._all(Draw(generator, base, pool, request)))
+        except ProposalRejected as rejected:
+            return self._nothing(request, AnswerStatus.UNUSABLE, rejected.detail)
         proposals = tuple(
             replace(
                 proposal,
@@ -118,7 +124,7 @@ class Control:
                 base_id=base_id,
                 weight=_cycled(options.weight, i),
             )
-            for i, proposal in enumerate(self._all(Draw(generator, base, pool, request)))
+            for i, proposal in enumerate(drawn)
         )
         duration = timedelta(seconds=time.monotonic() - began)
         record = AnswerRecord(mentor=self.name, seed=request.seed, duration=duration)
@@ -154,12 +160,13 @@ class NoMentor(Control):
 
 
 class RandomTokens(Control):
-    """Random whole-word tokens; a uniform random point for numeric objectives."""
+    """Random whole words; a uniform random point for numeric objectives."""
 
     name = "random_tokens"
 
     def _draw(self, draw: Draw) -> Proposal:
-        return self._language.random_proposal(draw.generator)
+        options: RandomTokensOptions = self._options
+        return self._language.random_proposal(draw.generator, options.words)
 
 
 class RandomInit(Control):

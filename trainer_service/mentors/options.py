@@ -10,6 +10,7 @@ from typing import Any
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded, field_types
 from mentorgrad.serialization import from_dict
+from trainer_service.protocols import RandomWords
 
 BAD_OPTIONS = "BAD_OPTIONS"
 """Error reason: an option is invalid."""
@@ -41,6 +42,17 @@ class EditOptions:
 
 
 @dataclass(frozen=True)
+class RandomTokensOptions(EditOptions):
+    """Options of ``random_tokens``."""
+
+    words: RandomWords | None = None
+    """What the words are drawn from, uniformly: the whole words of the tuned model's
+    ``vocabulary``, or the distinct words of the ``train_texts``, as many as fit the prompt. None:
+    the default of the objective, which is ``vocabulary`` for ``label_prompt`` and
+    ``prompt_tuning``. Numbers have no words."""
+
+
+@dataclass(frozen=True)
 class PerturbOptions(EditOptions):
     """Options of ``perturb``."""
 
@@ -68,7 +80,7 @@ class HintTokensOptions(EditOptions):
 
 OPTIONS: dict[str, type] = {
     "none": NoOptions,
-    "random_tokens": EditOptions,
+    "random_tokens": RandomTokensOptions,
     "random_init": EditOptions,
     "perturb": PerturbOptions,
     "recombine": RecombineOptions,

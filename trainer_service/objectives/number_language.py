@@ -17,7 +17,7 @@ from mentorgrad.domain.advice import (
     ProposalKind,
     ProposalStatus,
 )
-from trainer_service.protocols import Embedded, Projected, ProposalRejected
+from trainer_service.protocols import Embedded, Projected, ProposalRejected, RandomWords
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBERS = re.compile(rf"[\[(]?\s*({_NUMBER}(?:(?:\s*,\s*|\s*;\s*|\s+){_NUMBER})*)\s*[\])]?")
@@ -121,8 +121,10 @@ class NumberLanguage:
                 raise ProposalRejected(ProposalStatus.OUT_OF_BOUNDS, detail)
         return values
 
-    def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """Samples a point uniformly within the bounds."""
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
+        """Samples a point uniformly within the bounds, whatever `words` says."""
         return Proposal(values=tuple(self.initial(generator).tolist()))
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from mentorgrad.domain.advice import PositionHints, Proposal, ProposalStatus
 from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
-from trainer_service.protocols import Embedded, Projected, ProposalRejected
+from trainer_service.objectives.text_words import TextWords
+from trainer_service.protocols import Embedded, Projected, ProposalRejected, RandomWords
 
 CLASS_SEPARATOR = " | "
 """Separator between the classes' words if each class has its own prompt."""
@@ -34,6 +36,8 @@ class PromptLanguage:
         encode: Texts → embeddings of norm 1, float32 [texts, width].
         path: Path of the objective's fields in the request, for violations.
         fill: Draws the remaining part of an initial parameter.
+        train_texts: Texts of the train rows, for random words.
+        random_words: What random proposals are drawn from by default.
 
     Raises:
         InvalidInput: `initial_text` is invalid, or the projection leaves no tokens.
@@ -50,12 +54,16 @@ class PromptLanguage:
         encode: Callable[[Sequence[str]], Tensor],
         path: str,
         fill: Fill = lambda parameters, generator: None,
+        train_texts: Sequence[str] = (),
+        random_words: RandomWords = RandomWords.VOCABULARY,
     ) -> None:
         self._shape = shape
         self._size, self._width = spec.n_tokens, tokens.width
         self._prompts = shape[0] if len(shape) > 2 else 1
         self._encode = encode
         self._fill = fill
+        self._tokens, self._train_texts = tokens, train_texts
+        self._random_words = random_words
         self._device = tokens.vectors.device
         self._words = PromptVocabulary(tokens, spec.n_tokens, spec.projection)
         self._initial_ids = self._words.initial_ids(spec.initial_text, f"{path}.initial_text")
@@ -107,9 +115,18 @@ class PromptLanguage:
         self._fill(start, generator)
         return self.embed_ids(self._initial_ids, start) if self._initial_ids else start
 
-    def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """Random whole words for every position; the same for all classes."""
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
+        """Random whole words, the same for all classes: of the vocabulary, one for every position;
+        of the train texts, as many as fit."""
+        if (words or self._random_words) is RandomWords.TRAIN_TEXTS:
+            return Proposal(text=self._text_words.draw(generator))
         return self._words.random_proposal(generator)
+
+    @cached_property
+    def _text_words(self) -> TextWords:  # made when first asked for: all texts are tokenised
+        return TextWords(self._train_texts, self._tokens, self._size)
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """Samples normal noise with the per-coordinate mean and deviation of the whole words; keeps

@@ -157,7 +157,14 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache)
-    language = PromptLanguage(spec, encoder.tokens, problem.shape, encoder.encode, PATH)
+    language = PromptLanguage(
+        spec,
+        encoder.tokens,
+        problem.shape,
+        encoder.encode,
+        PATH,
+        train_texts=[row.joined for row in task.train],
+    )
 
     def export(parameters: Tensor) -> dict[str, bytes]:
         """The prompt as safetensors, with metadata to rebuild the classifier."""

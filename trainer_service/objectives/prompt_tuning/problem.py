@@ -188,7 +188,13 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
     adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
     problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.abort)
     language = PromptLanguage(
-        spec, encoder.tokens, problem.shape, encoder.encode, PATH, problem.fill_head
+        spec,
+        encoder.tokens,
+        problem.shape,
+        encoder.encode,
+        PATH,
+        problem.fill_head,
+        train_texts=[row.joined for row in task.train],
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from tests.support.numerics import numbers
 from trainer_service.mentors.controls import build_control
 from trainer_service.mentors.options import OPTIONS, read_options
 from trainer_service.objectives.number_language import NumberLanguage
-from trainer_service.protocols import Embedded, ProposalRejected, Scored
+from trainer_service.protocols import Embedded, ProposalRejected, RandomWords, Scored
 from trainer_service.tasks.wordings import wordings
 
 LANGUAGE = numbers(4)
@@ -99,8 +99,11 @@ class Texts(NumberLanguage):
         super().__init__(2, -10.0, 10.0, torch.device("cpu"))
         self.constraints = type(self.constraints)(kind=ProposalKind.TEXT)
 
-    def random_proposal(self, generator: torch.Generator) -> Proposal:
-        return Proposal(text="wild words")
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
+        drawn = "wild words" if words is None else words.value
+        return Proposal(text=drawn)
 
 
 def test_recombine_takes_words_position_by_position() -> None:
@@ -134,6 +137,8 @@ def test_recombine_with_one_text_takes_a_random_one_besides() -> None:
         ("perturb", {"sigma": 1.0}, "spec.mentor.options.sigma"),
         ("recombine", {"parents": 1}, "spec.mentor.options.parents"),
         ("random_tokens", {"scale": 1.0}, "spec.mentor.options.scale"),
+        ("random_tokens", {"words": "all"}, "spec.mentor.options.words"),
+        ("perturb", {"words": "vocabulary"}, "spec.mentor.options.words"),
         ("none", {"weight": 1.0}, "spec.mentor.options.weight"),
         ("perturb", {"scale": [0.5, -1.0]}, "spec.mentor.options.scale[1]"),
         ("random_init", {"weight": []}, "spec.mentor.options.weight"),
@@ -175,6 +180,34 @@ def test_scales_are_gone_through_in_turn() -> None:
     drawn = [torch.from_numpy(p.parameters) - 1.0 for p in ask("perturb", 200, scale=[0.01, 0.5])]
     small, large = torch.stack(drawn[::2]).std(), torch.stack(drawn[1::2]).std()
     assert float(large / small) == pytest.approx(50.0, rel=0.2)
+
+
+# -- random_tokens ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "drawn"),
+    [({}, "wild words"), *(({"words": words.value}, words.value) for words in RandomWords)],
+)
+def test_random_tokens_draws_from_what_is_asked_for(options: dict[str, Any], drawn: str) -> None:
+    control = build_control("random_tokens", Texts(), options)
+    answer = control.propose(ProposalRequest("s0", count=2), POOL[0], POOL)
+    assert [p.text for p in answer.proposals] == [drawn] * 2
+
+
+class Wordless(Texts):
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
+        raise ProposalRejected(ProposalStatus.EMPTY, "no word fits")
+
+
+@pytest.mark.parametrize("name", ["random_tokens", "recombine"])
+def test_where_there_is_no_word_to_draw_the_answer_is_unusable(name: str) -> None:
+    control = build_control(name, Wordless())
+    answer = control.propose(ProposalRequest("s0"), POOL[0], POOL[:1])
+    assert (answer.status, answer.proposals) == (AnswerStatus.UNUSABLE, ())
+    assert answer.detail == "no word fits"
 
 
 # -- description ------------------------------------------------------------------------------
