@@ -198,6 +198,46 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "choice",
+    [
+        MentorChoice("description", proposals=9),
+        MentorChoice("random_tokens", proposals=3, options={"words": "train_texts"}),
+    ],
+    ids=lambda choice: choice.name,
+)
+@pytest.mark.parametrize("steps", [None, 0])
+def test_the_words_of_the_task_go_on_exactly_too(
+    tmp_path: Path, choice: MentorChoice, steps: int | None
+) -> None:
+    tiny_models.make(tmp_path / "tiny", "roberta")
+    roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", **roots))
+    spec = dataclasses.replace(
+        WORDS,
+        objective=LabelPrompt("tiny", n_tokens=16, initial_text="description"),
+        task=Task("tickets", shots=2, selection_rows=2),
+        stages=Stages(count=3, steps=2, candidates=1, first_steps=0),
+        mentor=choice,
+        budget=Budget(gradient_steps=steps),
+    )
+    store = TemporaryRunStore()
+    whole, again, control = create(store, spec), create(store, spec), StopsAt()
+    assert go(store, whole, StopsAt(), how) is RunState.SUCCEEDED  # and fills the cache
+    assert go(store, again, control, how) is RunState.SUCCEEDED
+    log = effective(store, whole)
+    assert log == effective(store, again)
+    assert sum(entry[0] == "proposals_received" for entry in log) == 2
+    for n in (control.asked // 2, control.asked - 1):
+        run_id = create(store, spec)
+        assert go(store, run_id, StopsAt(n, StopKind.LOST), how) is RunState.RUNNING
+        store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
+        assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+        assert effective(store, run_id) == log
+        assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole, ARTIFACT)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_prompt_with_a_classifier_goes_on_exactly_too(
     tmp_path: Path, device: torch.device

@@ -6,10 +6,11 @@ import importlib.util
 from pathlib import Path
 
 from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
-from mentorgrad.errors import MentorgradError, Unsupported
+from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 from mentorgrad.model_refs import resolve
 from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import TokenCounter, require_encoder
+from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.kinds import CheckInputs
 
 
@@ -56,11 +57,8 @@ def check_size(numbers: int, inputs: CheckInputs) -> None:
 def check_initial_text(
     objective: LabelPrompt | PromptTuning | CausalPrompt, tokens: TokenCounter, inputs: CheckInputs
 ) -> None:
-    """Checks that the initial text fits the prompt."""
-    count = tokens.count(objective.initial_text)
-    if count > objective.n_tokens:
-        inputs.findings.add(
-            f"{inputs.path}.initial_text",
-            f"has {count} tokens; at most {objective.n_tokens} (n_tokens) are allowed",
-            "PROMPT_TOO_LONG",
-        )
+    """Checks that the initial text, or a wording of the task's description, fits the prompt."""
+    try:
+        initial_text(objective, inputs.task, tokens.count, inputs.path)
+    except InvalidInput as error:
+        inputs.findings.extend(error.violations, error.reason)

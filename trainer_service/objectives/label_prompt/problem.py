@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.results import RowResults
@@ -157,8 +159,9 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache)
+    start = initial_text(spec, task, lambda text: len(encoder.tokens.token_ids(text)), PATH)
     language = PromptLanguage(
-        spec,
+        replace(spec, initial_text=start),
         encoder.tokens,
         problem.shape,
         encoder.encode,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
@@ -187,8 +189,9 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
     problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.abort)
+    start = initial_text(spec, task, lambda text: len(encoder.tokens.token_ids(text)), PATH)
     language = PromptLanguage(
-        spec,
+        replace(spec, initial_text=start),
         encoder.tokens,
         problem.shape,
         encoder.encode,

@@ -159,6 +159,11 @@ def test_a_good_spec_is_answered_with_its_datas_digest() -> None:
             "PROMPT_TOO_LONG",
         ),
         (
+            RunSpec(objective=LabelPrompt(n_tokens=1, initial_text="description")),
+            "spec.objective.label_prompt.initial_text",
+            "PROMPT_TOO_LONG",
+        ),
+        (
             RunSpec(objective=LabelPrompt(n_tokens=600)),
             "spec.objective.label_prompt.n_tokens",
             "PROMPT_TOO_LONG",

@@ -269,6 +269,7 @@ def test_an_adapter_names_its_base_only_where_others_find_it() -> None:
         ({"n_tokens": 38}, "n_tokens", "PROMPT_TOO_LONG"),
         ({"n_tokens": 6, "max_length": 8}, "n_tokens", "PROMPT_TOO_LONG"),
         ({"n_tokens": 2, "initial_text": "good bad movie"}, "initial_text", "PROMPT_TOO_LONG"),
+        ({"n_tokens": 1, "initial_text": "description"}, "initial_text", "PROMPT_TOO_LONG"),
     ],
 )
 def test_what_cannot_run_is_refused_early_and_by_the_worker_too(

@@ -1,0 +1,50 @@
+"""The text that a prompt starts from; no torch, so that specs can be validated without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.errors import InvalidInput
+from trainer_service.tasks.data import TaskData
+from trainer_service.tasks.wordings import wordings
+
+DESCRIPTION = "description"
+"""Value of `initial_text` that stands for the task's description and labels."""
+
+
+def initial_text(
+    spec: LabelPrompt | PromptTuning | CausalPrompt,
+    task: TaskData | None,
+    count: Callable[[str], int],
+    path: str,
+) -> str:
+    """The spec's `initial_text`; for ``description``, the first wording of the task that fits.
+
+    Args:
+        spec: The text and the length of the prompt.
+        task: The task that the wordings describe; None if it is invalid itself.
+        count: Number of tokens of a text.
+        path: Path of the objective's fields in the request.
+
+    Returns:
+        A text that fits the prompt; empty: random words.
+
+    Raises:
+        InvalidInput: The text is too long, all wordings are, or the task has no description.
+    """
+    field, what = f"{path}.initial_text", "has"
+    texts: tuple[str, ...] = (spec.initial_text,)
+    if spec.initial_text == DESCRIPTION:
+        texts = wordings(task.description, task.labels) if task is not None else ("",)
+        what = "the shortest wording of the task's description has"
+    if not texts:
+        raise InvalidInput.field(field, "the task has no description")
+    for text in texts:
+        if count(text) <= spec.n_tokens:
+            return text
+    raise InvalidInput.field(
+        field,
+        f"{what} {min(map(count, texts))} tokens; at most {spec.n_tokens} (n_tokens) are allowed",
+        reason="PROMPT_TOO_LONG",
+    )
