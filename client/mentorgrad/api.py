@@ -47,6 +47,7 @@ from mentorgrad.domain.event import (
 from mentorgrad.domain.experiment import (
     Arm,
     ArmReport,
+    BaselineReport,
     Cell,
     Estimate,
     Experiment,
@@ -70,6 +71,7 @@ from mentorgrad.domain.query import (
 )
 from mentorgrad.domain.run import (
     Artifact,
+    Baseline,
     Candidate,
     CandidateSource,
     Run,
@@ -166,6 +168,8 @@ __all__ = [
     "AsyncClient",
     "AsyncMentorClient",
     "AsyncMentorSession",
+    "Baseline",
+    "BaselineReport",
     "Batch",
     "Branch",
     "Budget",

@@ -299,6 +299,23 @@ class Health:
 
 
 @dataclass(frozen=True)
+class BaselineReport:
+    """What a method without prompt tuning reaches on a task: see `Baseline`. It depends on rows and
+    tuned model alone, so the arms share it."""
+
+    baseline: str = ""
+    """Name of the baseline, for example ``linear_probe``."""
+    task: str = ""
+    """Task name."""
+    variation: str = ""
+    """Variation name."""
+    test_loss: Estimate | None = None
+    """Loss on the test split, over seeds."""
+    test_accuracy: Estimate | None = None
+    """Accuracy on the test split, over seeds."""
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run as the report counts it, for analyses of your own."""
 
@@ -355,3 +372,5 @@ class Report:
     """Limit of evaluations per run; 0: no limit."""
     versions: dict[str, str] = field(default_factory=dict)
     """Library versions."""
+    baselines: tuple[BaselineReport, ...] = ()
+    """Baselines per task and variation, beside the arms."""

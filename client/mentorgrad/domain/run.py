@@ -171,7 +171,8 @@ class Usage:
     mentor_time: timedelta = timedelta(0)
     """Time spent waiting for the mentor."""
     train_time: timedelta = timedelta(0)
-    """Wall-clock time of the worker from start to result, over all attempts."""
+    """Wall-clock time of the worker from start to the end of training, over all attempts. Excludes
+    the final test and the baselines."""
     lag_steps: int = 0
     """Gradient steps taken while waiting for the mentor in overlapped mode (included in
     `gradient_steps`)."""
@@ -184,6 +185,22 @@ class Usage:
     exemplar_rows: int = 0
     """Forward rows of the losses on train rows that the mentor is shown (included in
     `forward_rows`)."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a method without prompt tuning reaches on the rows of a run. It knows every labelled row
+    of train and selection, chooses its settings by cross-validation on them, is scored on the test
+    split once, and costs none of the budget."""
+
+    name: str = ""
+    """``majority``, ``zero_shot``, ``linear_probe`` or ``prototypes``."""
+    test: Score | None = None
+    """Score on the test split; absent if the baseline could not be computed."""
+    labelled_rows: int = 0
+    """Number of labelled rows that it was fitted on; 0 for ``zero_shot``."""
+    detail: str = recorded()
+    """The settings that cross-validation chose, or why there is no score."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +219,9 @@ class RunResult:
     """Number of restarts that continued from a proposal."""
     usage: Usage = field(default_factory=Usage)
     """Costs of the run."""
+    baselines: tuple[Baseline, ...] = bounded((), max_length=100)
+    """Methods without prompt tuning on the same rows, as far as the objective has them; empty
+    without test rows."""
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,20 @@ class Health(_message.Message):
     healthy: bool
     def __init__(self, task: _Optional[str] = ..., variation: _Optional[str] = ..., arm: _Optional[str] = ..., accuracy: _Optional[float] = ..., majority_accuracy: _Optional[float] = ..., zero_shot_accuracy: _Optional[float] = ..., healthy: bool = ...) -> None: ...
 
+class BaselineReport(_message.Message):
+    __slots__ = ("baseline", "task", "variation", "test_loss", "test_accuracy")
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    VARIATION_FIELD_NUMBER: _ClassVar[int]
+    TEST_LOSS_FIELD_NUMBER: _ClassVar[int]
+    TEST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    baseline: str
+    task: str
+    variation: str
+    test_loss: Estimate
+    test_accuracy: Estimate
+    def __init__(self, baseline: _Optional[str] = ..., task: _Optional[str] = ..., variation: _Optional[str] = ..., test_loss: _Optional[_Union[Estimate, _Mapping]] = ..., test_accuracy: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
 class Cell(_message.Message):
     __slots__ = ("run_id", "arm", "task", "variation", "seed", "test_loss", "test_accuracy", "selection_loss", "state")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
@@ -233,7 +247,7 @@ class Cell(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., arm: _Optional[str] = ..., task: _Optional[str] = ..., variation: _Optional[str] = ..., seed: _Optional[int] = ..., test_loss: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., selection_loss: _Optional[float] = ..., state: _Optional[_Union[_run_pb2.RunState, str]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("experiment_id", "name", "description", "complete", "subject", "strongest_control", "verdict", "arms", "comparisons", "health", "cells", "gradient_steps_limit", "evaluations_limit", "versions")
+    __slots__ = ("experiment_id", "name", "description", "complete", "subject", "strongest_control", "verdict", "arms", "comparisons", "health", "cells", "gradient_steps_limit", "evaluations_limit", "versions", "baselines")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +269,7 @@ class Report(_message.Message):
     GRADIENT_STEPS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    BASELINES_FIELD_NUMBER: _ClassVar[int]
     experiment_id: str
     name: str
     description: str
@@ -269,4 +284,5 @@ class Report(_message.Message):
     gradient_steps_limit: int
     evaluations_limit: int
     versions: _containers.ScalarMap[str, str]
-    def __init__(self, experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., complete: bool = ..., subject: _Optional[str] = ..., strongest_control: _Optional[str] = ..., verdict: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[Comparison, _Mapping]]] = ..., health: _Optional[_Iterable[_Union[Health, _Mapping]]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., gradient_steps_limit: _Optional[int] = ..., evaluations_limit: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    baselines: _containers.RepeatedCompositeFieldContainer[BaselineReport]
+    def __init__(self, experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., complete: bool = ..., subject: _Optional[str] = ..., strongest_control: _Optional[str] = ..., verdict: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[Comparison, _Mapping]]] = ..., health: _Optional[_Iterable[_Union[Health, _Mapping]]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., gradient_steps_limit: _Optional[int] = ..., evaluations_limit: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ..., baselines: _Optional[_Iterable[_Union[BaselineReport, _Mapping]]] = ...) -> None: ...

@@ -556,21 +556,35 @@ class Usage(_message.Message):
     exemplar_rows: int
     def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ..., forward_rows: _Optional[int] = ..., exemplar_rows: _Optional[int] = ...) -> None: ...
 
+class Baseline(_message.Message):
+    __slots__ = ("name", "test", "labelled_rows", "detail")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    test: Score
+    labelled_rows: int
+    detail: str
+    def __init__(self, name: _Optional[str] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., labelled_rows: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
 class RunResult(_message.Message):
-    __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage")
+    __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage", "baselines")
     RETURNED_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
     ZERO_SHOT_FIELD_NUMBER: _ClassVar[int]
     MAJORITY_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_APPLIED_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    BASELINES_FIELD_NUMBER: _ClassVar[int]
     returned: Candidate
     test: Score
     zero_shot: Score
     majority_accuracy: float
     restarts_applied: int
     usage: Usage
-    def __init__(self, returned: _Optional[_Union[Candidate, _Mapping]] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., zero_shot: _Optional[_Union[Score, _Mapping]] = ..., majority_accuracy: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+    baselines: _containers.RepeatedCompositeFieldContainer[Baseline]
+    def __init__(self, returned: _Optional[_Union[Candidate, _Mapping]] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., zero_shot: _Optional[_Union[Score, _Mapping]] = ..., majority_accuracy: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., baselines: _Optional[_Iterable[_Union[Baseline, _Mapping]]] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("run_id", "request_id", "spec", "state", "created_at", "started_at", "finished_at", "attempt", "last_seq", "stage", "step", "train_loss", "best_selection_loss", "restarts_applied", "usage", "versions", "result", "reason")
