@@ -71,7 +71,7 @@ def main() -> None:
     for name in (arguments.device, "cpu"):
         encoder = TextEncoder(resolve(spec.encoder), torch.device(name))
         prompt = LabelPromptProblem(spec, task, encoder, RowCosts(), EmbeddingCache(None))
-        texts = PromptTuningProblem(PromptTuning(), task, encoder, RowCosts())
+        texts = PromptTuningProblem(PromptTuning(), task, encoder, RowCosts(), EmbeddingCache(None))
         for work, measure in {
             "step": steps(prompt, 1),
             "race_of_5": steps(prompt, 5),

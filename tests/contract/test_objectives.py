@@ -382,6 +382,26 @@ def test_losses_of_rows_are_those_of_training(built: Objective) -> None:
 
 
 @pytest.mark.slow
+def test_what_the_frozen_model_gives_depends_on_no_parameter(built: Objective) -> None:
+    problem = built.problem
+    for read, width in ((problem.features, None), (problem.untuned_logits, len(built.card.labels))):
+        for split in Split:
+            before = read(split)
+            if before is None:
+                continue
+            assert before.shape[0] == problem.size(split)
+            assert before.shape[1] == (width or before.shape[1])
+            assert before.dtype is torch.float32
+            assert not before.requires_grad
+            assert bool(torch.isfinite(before).all())
+            problem.losses(drawn(built, 1)[None], some_rows(built))
+            problem.test(drawn(built, 2))
+            torch.testing.assert_close(read(split), before, rtol=0, atol=0)
+    has_features = problem.features(Split.TRAIN) is not None
+    assert has_features == (problem.task is not None)
+
+
+@pytest.mark.slow
 def test_scores_are_the_same_whoever_asks_for_losses_of_rows() -> None:
     built = tickets(n_tokens=3)
     many = torch.stack([drawn(built, seed) for seed in range(3)])
@@ -440,7 +460,6 @@ def test_the_known_minimum_is_the_least_value(name: str, best: float) -> None:
     )
     assert min(score.loss for score in others) > 0.0
     assert built.problem.test(torch.full((3,), best)) is None
-    assert built.problem.zero_shot() is None
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.support import tiny_models
 from tests.support.effective_log import effective
 from tests.support.numerics import DEVICES
+from trainer_service.baselines.compute import BASELINES
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
@@ -180,6 +181,11 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device,
     whole_id = create(store, spec)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
     log = effective(store, whole_id)
+    result = store.get_run(whole_id).result
+    assert result is not None
+    assert [item.name for item in result.baselines if item.test] == list(BASELINES)
+    assert result.baselines[1].test == result.zero_shot
+    assert {item.labelled_rows for item in result.baselines} == {0, 6 * (2 + 3)}
     assert sum(entry[0] == "snapshot" for entry in log) == 8
     (decided,) = (entry[1] for entry in log if entry[0] == "restart_decided")
     assert len(decided["branches"]) == 2, "it raced"
@@ -195,6 +201,14 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device,
     assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
     assert effective(store, run_id) == log
     assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
+
+    control = StopsAt()  # the texts are in the cache by now
+    assert go(store, create(store, WORDS), control, how) is RunState.SUCCEEDED
+    run_id = create(store, WORDS)
+    assert go(store, run_id, StopsAt(control.asked - 2), how) is RunState.PAUSED
+    assert store.get_run(run_id).step == 8, "all steps were taken: it computed a baseline"
+    assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+    assert effective(store, run_id) == log
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import torch
 
 from mentorgrad.domain.spec import Optimizer, Task
 from tests.support.numerics import label_prompt_on, tune
+from trainer_service.baselines.compute import baselines
 from trainer_service.tasks.data import majority_share
 from trainer_service.tasks.load import load_task
 
@@ -14,7 +15,9 @@ from trainer_service.tasks.load import load_task
 def test_the_demo_task_is_neither_trivial_nor_untrainable() -> None:
     """Zero-shot leaves room, and plain tuning takes at least five points of it."""
     built = label_prompt_on(load_task(Task(), 0, ()))
-    zero_shot = built.problem.zero_shot()
+    zero_shot = {item.name: item for item in baselines(built.problem, lambda: None)}[
+        "zero_shot"
+    ].test
     assert zero_shot is not None
     assert zero_shot.accuracy is not None
     assert built.problem.task is not None

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON
+from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.model_files import (
     UNSUITABLE,
     max_positions,
@@ -133,6 +134,10 @@ class TextEncoder:
             )
             embeddings[torch.tensor(chosen, device=self.device)] = vectors
         return embeddings
+
+    def embed(self, texts: Sequence[str], cache: EmbeddingCache) -> Tensor:
+        """`encode`, with the texts' embeddings read from a cache if it has them."""
+        return cache.get(texts, self.options, self.encode).to(self.device)
 
     def encode_embeddings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Encodes input embeddings as unit vectors; differentiable.

@@ -54,8 +54,14 @@ class Problem(ABC):
         """Maximum parameters per backward pass over these train rows, to limit memory."""
         return 1024
 
-    def zero_shot(self) -> Score | None:
-        """The score on *test* without any tuning; None if there is none."""
+    def features(self, split: Split) -> Tensor | None:
+        """The frozen model's features of each row, which no parameter changes, float32
+        [rows, width]; None if there are none. Baselines are fitted on them."""
+        return None
+
+    def untuned_logits(self, split: Split) -> Tensor | None:
+        """Logits of each row without any tuning (zero-shot), float32 [rows, classes]; None if the
+        objective needs tuning."""
         return None
 
     def size(self, split: Split) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,10 +17,11 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.query import EventQuery
-from mentorgrad.domain.run import Run, RunResult, RunState
+from mentorgrad.domain.run import Run, RunResult, RunState, Usage
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
+from trainer_service.baselines.compute import baselines
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
 from trainer_service.protocols import Mentor, Objective, Optimizer
@@ -193,14 +194,13 @@ def _run(
         alternation.go_on(at, moments)
     try:
         alternation.run(at)
+        result = _result(objective, at, alternation.usage(at), control.check)
     except Stop as stop:
         if stop.kind in (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT):
             alternation.checkpoint(at)
         raise
-    result = _result(objective, at)
     for name, content in objective.export(at.best.parameters).items():
         recorder.blob(name, content)
-    result = replace(result, usage=alternation.usage(at))
     recorder.put(Finished(RunState.SUCCEEDED, result))
     return RunState.SUCCEEDED
 
@@ -213,15 +213,21 @@ def _await_session(mentor: FallbackMentor, control: StopControl) -> None:
         control.check()
 
 
-def _result(objective: Objective, at: LoopState) -> RunResult:
-    """The run's result: its best candidate, scored on *test*. *Test* is used only here."""
+def _result(
+    objective: Objective, at: LoopState, usage: Usage, check: Callable[[], None]
+) -> RunResult:
+    """The run's result: its best candidate and the baselines, scored on *test*. *Test* is used only
+    here."""
     problem = objective.problem
+    beside = baselines(problem, check)
     return RunResult(
         returned=at.best.candidate,
         test=problem.test(at.best.parameters),
-        zero_shot=problem.zero_shot(),
+        zero_shot=next((item.test for item in beside if item.name == "zero_shot"), None),
         majority_accuracy=majority_share(problem.task.test) if problem.task else None,
         restarts_applied=at.restarts,
+        usage=usage,
+        baselines=beside,
     )
 
 

@@ -82,6 +82,10 @@ class TaskData:
         rows: tuple[Row, ...] = getattr(self, split.value)
         return rows
 
+    def texts(self, split: Split) -> list[str]:
+        """The encoder's inputs of the rows of a split."""
+        return [row.joined for row in self.rows(split)]
+
     @cached_property
     def is_paired(self) -> bool:
         """Whether rows have a second text."""

@@ -7,14 +7,13 @@ a text encoder on both sides). Texts are encoded once; a gradient step encodes o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import LabelPrompt
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
@@ -26,10 +25,9 @@ from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.prompt_language import PromptLanguage
-from trainer_service.objectives.results import RowResults
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective
-from trainer_service.tasks.data import Row, Split, TaskData
+from trainer_service.tasks.data import Split, TaskData
 
 _MAX_SEQUENCES = 1024
 """Maximum class names per forward pass without gradients."""
@@ -78,7 +76,7 @@ class LabelPromptProblem(ClassificationProblem):
             )
         prompt = (spec.n_tokens, encoder.tokens.width)
         self.shape = (len(task.labels), *prompt) if spec.per_class else prompt
-        self._texts = {split: self._embed_rows(task.rows(split), cache) for split in Split}
+        self._texts = {split: encoder.embed(task.texts(split), cache) for split in Split}
         self._recent: ResultCache | None = None  # created when train rows are first scored
 
     def _label_suffix(self) -> tuple[Tensor, Tensor]:
@@ -89,10 +87,6 @@ class LabelPromptProblem(ClassificationProblem):
         ids = torch.tensor([row + [tokens.pad_id] * (length - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
         return tokens.vectors[ids.to(self.device)], mask.to(self.device)
-
-    def _embed_rows(self, rows: Sequence[Row], cache: EmbeddingCache) -> Tensor:
-        texts = [row.joined for row in rows]
-        return cache.get(texts, self._encoder.options, self._encoder.encode).to(self.device)
 
     def _class_embeddings(self, points: Tensor) -> Tensor:
         """Encodes [k, *shape] as class embeddings: unit vectors [k, classes, hidden size]."""
@@ -139,15 +133,13 @@ class LabelPromptProblem(ClassificationProblem):
         """See `Problem`."""
         return _MAX_DIFFERENTIATED // len(self.task.labels)
 
-    @torch.no_grad()
-    def zero_shot(self) -> Score | None:
-        """Score of the bare label words on *test*."""
-        if not self.size(Split.TEST):
-            return None
-        classes = self._encoder.encode(self.task.labels).unsqueeze(0)
-        logits = self._compared(self._texts[Split.TEST], classes)
-        labels = self.labels[Split.TEST]
-        return RowResults.of_logits(logits, labels).scores()[0]
+    def features(self, split: Split) -> Tensor:
+        """The embeddings of the texts, of norm 1."""
+        return self._texts[split]
+
+    def untuned_logits(self, split: Split) -> Tensor:
+        """Logits of the bare label words."""
+        return self._compared(self._texts[split], self._encoder.encode(self.task.labels))
 
 
 def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:

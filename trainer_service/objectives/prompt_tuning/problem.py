@@ -25,6 +25,7 @@ from mentorgrad.domain.spec import PromptTuning, Readout
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
+from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
@@ -69,6 +70,7 @@ class PromptTuningProblem(ClassificationProblem):
         task: The sampled rows.
         encoder: The frozen encoder; the parameters are kept on its device.
         costs: Forward rows of a pass.
+        cache: Cache of text embeddings.
         check: Called between batches when scoring; may raise to abort.
 
     Raises:
@@ -81,12 +83,14 @@ class PromptTuningProblem(ClassificationProblem):
         task: TaskData,
         encoder: TextEncoder,
         costs: RowCosts,
+        cache: EmbeddingCache,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(task, encoder.device)
         self._spec = spec
         self._encoder = encoder
         self.costs = costs
+        self._cache = cache
         self._check = check
         self._classes = len(task.labels)
         width = max(encoder.tokens.width, encoder.hidden_size, self._classes)
@@ -170,6 +174,10 @@ class PromptTuningProblem(ClassificationProblem):
         tokens = len(rows) * (self._rows[Split.TRAIN].longest(rows) + self._spec.n_tokens)
         return _MOST_DIFFERENTIATED // tokens
 
+    def features(self, split: Split) -> Tensor:
+        """The encoder's embeddings of the texts without a prompt, of norm 1."""
+        return self._encoder.embed(self.task.texts(split), self._cache)
+
     def fill_head(self, parameters: Tensor, generator: torch.Generator) -> None:
         """Draws a small head for new parameters [*shape], in place."""
         hidden = self._encoder.hidden_size
@@ -188,7 +196,7 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
-    problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.abort)
+    problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.cache, inputs.abort)
     start = initial_text(spec, task, lambda text: len(encoder.tokens.token_ids(text)), PATH)
     language = PromptLanguage(
         replace(spec, initial_text=start),

@@ -32,7 +32,7 @@ from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, T
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective
 from trainer_service.running.stop_control import Stop, StopKind
-from trainer_service.tasks.data import Row, TaskData, majority_share
+from trainer_service.tasks.data import Row, Split, TaskData, majority_share
 
 N = 3
 ROWS = tuple(Row(text, 0) for text in tiny_models.TEXTS[::7])
@@ -128,7 +128,7 @@ def test_a_few_steps_learn_the_task() -> None:
     assert last.accuracy is not None
     assert majority is not None
     assert last.accuracy > majority + 0.1
-    assert built.problem.zero_shot() is None
+    assert built.problem.untuned_logits(Split.TEST) is None, "the head must be trained"
 
 
 def test_a_scoring_can_be_stopped_between_its_batches() -> None:

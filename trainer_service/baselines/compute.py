@@ -1,0 +1,93 @@
+"""The baselines of one finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import structlog
+import torch
+
+from mentorgrad.domain.run import Baseline, Score
+from trainer_service.baselines.frozen_model import FrozenModel, NotComputable, Predicted
+from trainer_service.baselines.linear_probe import linear_probe
+from trainer_service.baselines.prototypes import prototypes
+from trainer_service.objectives.classification import labels_of, row_losses
+from trainer_service.objectives.problem import Problem
+from trainer_service.objectives.results import RowResults
+from trainer_service.tasks.data import TaskData
+
+log = structlog.get_logger(__name__)
+
+Compute = Callable[[FrozenModel, Callable[[], None]], Predicted | None]
+"""The frozen model's view of the rows, and a check that is called now and then and may raise →
+predictions of the test rows; None if the objective lacks what the baseline needs."""
+
+
+def majority(frozen: FrozenModel, check: Callable[[], None]) -> Predicted:
+    """The frequencies of the classes among the labelled rows, for every text."""
+    counts = np.bincount(frozen.labels)
+    logits = np.log(counts / counts.sum())
+    return Predicted(np.tile(logits, (frozen.test_rows, 1)), "", len(frozen.labels))
+
+
+def zero_shot(frozen: FrozenModel, check: Callable[[], None]) -> Predicted | None:
+    """The model without tuning; None for an objective that needs some."""
+    return None if frozen.untuned is None else Predicted(frozen.untuned.test)
+
+
+BASELINES: Mapping[str, Compute] = {
+    "majority": majority,
+    "zero_shot": zero_shot,
+    "linear_probe": linear_probe,
+    "prototypes": prototypes,
+}
+"""By name, in the order of a result."""
+
+
+def baselines(problem: Problem, check: Callable[[], None]) -> tuple[Baseline, ...]:
+    """Every baseline that the problem allows, scored on *test*.
+
+    One that fails has no score and says why: it never fails a run that has ended.
+
+    Args:
+        problem: The run's problem.
+        check: Called now and then; may raise to abort.
+
+    Returns:
+        Baselines in the order of `BASELINES`; none without test rows.
+    """
+    task = problem.task
+    if task is None or not task.test:
+        return ()
+    frozen = FrozenModel(problem, task)
+    made = (_baseline(name, compute, frozen, task, check) for name, compute in BASELINES.items())
+    return tuple(baseline for baseline in made if baseline is not None)
+
+
+def _baseline(
+    name: str,
+    compute: Compute,
+    frozen: FrozenModel,
+    task: TaskData,
+    check: Callable[[], None],
+) -> Baseline | None:
+    check()
+    try:
+        found = compute(frozen, check)
+    except NotComputable as error:
+        reason = str(error)
+    except (RuntimeError, ValueError, MemoryError) as error:  # numerics, or a lack of memory
+        log.warning("baseline_failed", baseline=name, exc_info=error)
+        reason = f"could not be computed ({type(error).__name__}); see the worker's log"
+    else:
+        if found is None:
+            return None
+        return Baseline(name, _score(found.logits, task), found.labelled_rows, found.detail)
+    return Baseline(name, detail=reason)
+
+
+def _score(logits: np.ndarray, task: TaskData) -> Score:
+    values = torch.from_numpy(logits.astype(np.float32)).unsqueeze(0)
+    labels = labels_of(task.test, values.device)
+    return RowResults(row_losses(values, labels), values.argmax(-1), labels).scores()[0]
