@@ -91,7 +91,10 @@ def store(place: Path, summary: dict[str, Any]) -> Iterator[RunStore]:
 
 
 def test_the_last_line_is_the_summary(summary: dict[str, Any]) -> None:
-    assert set(summary) == {"arms", "seconds"}
+    assert set(summary) == {"arms", "baselines", "seconds"}
+    baselines = {item["name"]: item["test"]["accuracy"] for item in summary["baselines"]}
+    assert list(baselines) == ["majority", "zero_shot", "linear_probe", "prototypes"]
+    assert baselines["linear_probe"] > baselines["zero_shot"] > baselines["majority"]
     assert tuple(summary["arms"]) == ARMS
     assert all(set(figures) == FIGURES for figures in summary["arms"].values())
     assert summary["arms"]["none"]["restarts_applied"] == 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mentorgrad.domain.experiment import (
     Arm,
     ArmReport,
+    BaselineReport,
     Cell,
     Comparison,
     ExperimentSpec,
@@ -18,7 +19,7 @@ from mentorgrad.domain.experiment import (
     Health,
     Report,
 )
-from mentorgrad.domain.run import Run, RunResult
+from mentorgrad.domain.run import Run, RunResult, Score
 from mentorgrad.domain.spec import Function
 from trainer_service.experiments.statistics import (
     Figures,
@@ -84,6 +85,7 @@ def build_report(
     compared = tuple(_comparisons(spec, counts))
     health = tuple(_health(spec, counts))
     primary = _primary(spec)
+    tested = _baseline_scores(spec, cells, runs)
     strongest = _strongest_control(spec, counts, primary)
     return Report(
         experiment_id=experiment_id,
@@ -106,6 +108,7 @@ def build_report(
                     if item.figure is primary and not item.task and not item.variation
                 },
                 health=health,
+                better_baselines=_better_baselines(counts, tested),
                 failed=sum(arm.failed for arm in arms),
                 diverged={
                     name: diverged(of_arm.figures[primary]) for name, of_arm in counts.items()
@@ -119,6 +122,7 @@ def build_report(
         gradient_steps_limit=spec.base.budget.gradient_steps or 0,
         evaluations_limit=spec.base.budget.evaluations or 0,
         versions=_versions(runs),
+        baselines=tuple(_baselines(spec, counts, tested)),
     )
 
 
@@ -255,6 +259,65 @@ def _variations(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> list[str
     return named or sorted({name for arm in counts.values() for _, name in arm.by_stratum})
 
 
+# -- baselines --------------------------------------------------------------------------------
+
+BaselineScores = Mapping[str, Mapping[Stratum, Mapping[int, Score]]]
+"""Maps baseline to stratum to seed to score on *test*."""
+
+
+def _baseline_scores(
+    spec: ExperimentSpec, cells: Sequence[Cell], runs: Sequence[Run]
+) -> BaselineScores:
+    """One score per seed, since the arms share rows and tuned model. An arm that changes the base
+    may have others, so it counts only where no other arm has a result."""
+    own = {arm.name for arm in spec.arms if arm.changes}
+    found: dict[str, dict[Stratum, dict[int, Score]]] = {}
+    order = sorted(zip(cells, runs, strict=True), key=lambda of: (of[0].arm not in own, of[0].arm))
+    for cell, run in order:
+        for item in run.result.baselines if run.result else ():
+            if item.test is not None:
+                of_strata = found.setdefault(item.name, {})
+                of_strata.setdefault((cell.task, cell.variation), {})[cell.seed] = item.test
+    return found
+
+
+def _baselines(
+    spec: ExperimentSpec, counts: Mapping[str, _Counts], tested: BaselineScores
+) -> Iterable[BaselineReport]:
+    """Every baseline per task and variation."""
+    for task, variation in itertools.product(spec.tasks, _variations(spec, counts)):
+        stratum = (task.name, variation)
+        for name, of_strata in tested.items():
+            if stratum in of_strata:
+                scores = of_strata[stratum].items()
+                losses = {seed: score.loss for seed, score in scores}
+                shares = {seed: of.accuracy for seed, of in scores if of.accuracy is not None}
+                yield BaselineReport(
+                    name, *stratum, estimate({stratum: losses}), estimate({stratum: shares})
+                )
+
+
+def _better_baselines(
+    counts: Mapping[str, _Counts], tested: BaselineScores
+) -> dict[str, tuple[str, ...]]:
+    """Maps a baseline to the tasks on which its mean test loss is below that of every arm, whatever
+    the variation."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, of_strata in tested.items():
+        lower: dict[str, bool] = {}
+        for stratum, scores in of_strata.items():
+            figures = (of_arm.figures[Figure.TEST_LOSS] for of_arm in counts.values())
+            arms = [_finite_mean(of_arm.get(stratum, {}).values()) for of_arm in figures]
+            known = [loss for loss in arms if loss is not None]
+            reached = _finite_mean(score.loss for score in scores.values())
+            is_lower = bool(known) and reached is not None and reached < min(known)
+            lower[stratum[0]] = lower.get(stratum[0], True) and is_lower
+        tasks = tuple(sorted(task for task, holds in lower.items() if holds))
+        if tasks:
+            found[name] = tasks
+    return found
+
+
 # -- the rest ---------------------------------------------------------------------------------
 
 
@@ -285,7 +348,11 @@ def _health(spec: ExperimentSpec, counts: Mapping[str, _Counts]) -> Iterable[Hea
 
 def _known(results: Sequence[RunResult], read: Callable[[RunResult], object]) -> float | None:
     """The mean over the results that have a finite figure."""
-    values = [read(result) for result in results]
+    return _finite_mean(read(result) for result in results)
+
+
+def _finite_mean(values: Iterable[object]) -> float | None:
+    """The mean of the finite figures; None if there are none."""
     finite = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     return _mean(finite) if finite else None
 

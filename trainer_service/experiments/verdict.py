@@ -44,6 +44,8 @@ class Facts:
     """Maps another arm to the subject's pooled difference of that figure, if there is a pair."""
     health: Sequence[Health]
     """Whether plain training works, per task and variation."""
+    better_baselines: Mapping[str, Sequence[str]]
+    """Maps a baseline to the tasks on which its test loss is below that of every arm, if any."""
     failed: int
     """Runs of all arms that ended without a result."""
     diverged: Mapping[str, int]
@@ -195,6 +197,11 @@ def _caveats(facts: Facts) -> list[str]:
     if sick:
         names = ", ".join(f"`{name}`" for name in sick)
         found.append(f"plain training does not beat the most frequent class on {names}")
+    for name, tasks in facts.better_baselines.items():
+        places = ", ".join(map(_named, tasks))
+        found.append(
+            f"the baseline {_named(name)} has a lower test loss than every arm on {places}"
+        )
     if sum(facts.diverged.values()):
         found.append(
             f"{_runs(sum(facts.diverged.values()))} diverged and are excluded from the means"

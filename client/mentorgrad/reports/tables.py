@@ -161,6 +161,7 @@ def results(report: Report) -> list[ReportTable]:
     return _filled(
         _arms("Arms", with_gradient),
         _arms("Arms without gradient steps", without),
+        _baselines(report),
         _pooled(report),
         *(_by_place(report, level) for level in ("variation", "task")),
     )
@@ -204,6 +205,23 @@ def _arms(title: str, arms: Iterable[ArmReport]) -> ReportTable:
         },
         "Means over tasks and variations of the returned snapshots, with 95% intervals. "
         "Compare arms by the differences below, which are paired.",
+    )
+
+
+def _baselines(report: Report) -> ReportTable:
+    return _table(
+        "Baselines",
+        report.baselines,
+        {
+            "baseline": lambda item: item.baseline,
+            "task": lambda item: item.task,
+            "variation": lambda item: item.variation,
+            "test loss": lambda item: interval(item.test_loss),
+            "test accuracy": lambda item: interval(item.test_accuracy),
+            "seeds": lambda item: str(item.test_loss.count if item.test_loss else 0),
+        },
+        "Methods without prompt tuning on the same rows, outside the budget. They are fitted on "
+        "every labelled row of a run (train and selection); means over seeds.",
     )
 
 

@@ -32,6 +32,7 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.run import (
+    Baseline,
     Candidate,
     CandidateSource,
     RunResult,
@@ -110,6 +111,11 @@ def payloads() -> list[Any]:
                 majority_accuracy=0.25,
                 restarts_applied=1,
                 usage=done,
+                baselines=(
+                    Baseline("zero_shot", Score(loss=0.9, accuracy=0.5, rows=20)),
+                    Baseline("linear_probe", Score(0.3, 0.85, 20), 40, "C = 0.1"),
+                    Baseline("prototypes", None, 40, "no labelled row is of class 'b'"),
+                ),
             ),
         ),
     ]

@@ -58,6 +58,9 @@ def test_show_gives_figures_candidates_and_result(invoke: Invoke, store_url: str
     assert result.exit_code == 0, result.stderr
     assert "test loss 0.4200, accuracy 0.800" in result.stdout
     assert "14, including 4 in races" in result.stdout
+    assert "linear_probe\t0.3000\t0.850\t40\tC = 0.1\n" in result.stdout
+    assert "prototypes\t–\t–\t40\tno labelled row is of class 'b'\n" in result.stdout
+    assert "zero-shot accuracy" not in result.stdout, "it is among the baselines"
     candidates = [line for line in result.stdout.splitlines() if line.startswith("s")]
     assert [line.split("\t")[0] for line in candidates if "/" in line] == [
         "s1/step10",
@@ -116,6 +119,10 @@ def test_compare_a_store_s_runs(invoke: Invoke, store_url: str) -> None:
     compared = json.loads(result.stdout)
     assert [run["run_id"] for run in compared["runs"]] == ["toy-run", "toy-run"]
     assert compared["differences"] == []
+    assert compared["runs"][0]["result"]["baselines"][1]["test"]["accuracy"] == 0.85
+    lines = invoke("runs", "compare", "toy-run", "toy-run", "--store", store_url).stdout
+    assert "linear_probe (test loss, accuracy)\t0.3000, 0.850\t0.3000, 0.850\n" in lines
+    assert "prototypes (test loss, accuracy)\t–, –\t–, –\n" in lines
 
 
 def test_an_export_can_be_read_back_as_the_same_log(

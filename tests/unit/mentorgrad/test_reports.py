@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.experiment import (
     ArmReport,
+    BaselineReport,
     Cell,
     Comparison,
     Estimate,
@@ -93,6 +94,7 @@ def _report(subject: str = "mentor", task: str = "moods", **changes: Any) -> Rep
         cells=tuple(cells),
         gradient_steps_limit=260,
         versions={"torch": "2.8.0"},
+        baselines=(BaselineReport("linear_probe", tasks[0], "base", Estimate(0.45, 0.4, 0.5, 10)),),
     )
     return dataclasses.replace(made, **changes)
 
@@ -105,6 +107,7 @@ def test_every_table_is_there_and_its_rows_are_whole() -> None:
     assert list(made) == [
         "Arms",
         "Arms without gradient steps",
+        "Baselines",
         "mentor compared with the other arms",
         "Test loss by task",
         "Cost per run",
@@ -120,6 +123,9 @@ def test_every_table_is_there_and_its_rows_are_whole() -> None:
         "alone",
         "an LLM",
         "0.5000 (0.4000 to 0.6000)",
+    )
+    assert made["Baselines"].rows == (
+        ("linear_probe", "tickets", "base", "0.4500 (0.4000 to 0.5000)", "–", "10"),
     )
     assert made["mentor compared with the other arms"].rows[0] == (
         "none",

@@ -91,7 +91,8 @@ def _demo(
     _look_further(out, arms, store, picture)
     if as_json:
         figures = {arm: outcome.figures() for arm, outcome in arms.items()}
-        out.json({"arms": figures, "seconds": round(spent, 3)})
+        beside = arms["none"].result.baselines
+        out.json({"arms": figures, "baselines": beside, "seconds": round(spent, 3)})
 
 
 def _run_arms(
@@ -138,6 +139,8 @@ def _run_arm(client: Client, display: Display, out: Output, arm: str, seed: int)
 
 
 def _summary(out: Output, arms: dict[str, ArmOutcome], spent: float) -> None:
+    from mentorgrad.cli.support.baseline_text import show_baselines
+
     rows = []
     for arm, outcome in arms.items():
         figures = outcome.figures()
@@ -157,12 +160,12 @@ def _summary(out: Output, arms: dict[str, ArmOutcome], spent: float) -> None:
     columns = ("arm", "test loss", "test accuracy", "best selection loss", "restarts applied")
     out.table((*columns, "LLM calls", "tokens", "seconds"), rows)
     result = arms["none"].result
-    if result.zero_shot is not None:
-        out.line(
-            f"zero-shot (label words without a prompt): test loss {number(result.zero_shot.loss)}, "
-            f"accuracy {number(result.zero_shot.accuracy, 3)}; accuracy of always predicting the "
-            f"most frequent class: {number(result.majority_accuracy, 3)}"
-        )
+    out.line()
+    show_baselines(out, result)
+    out.line(
+        "baselines tune no prompt. majority: the class frequencies; zero_shot: the label words "
+        "alone; linear_probe and prototypes: fitted on the features of all labelled rows"
+    )
     out.line(
         f"each arm: one seed, at most {GRADIENT_STEPS} gradient steps and {EVALUATIONS} "
         "evaluations; one run per arm does not show which arm is best. "

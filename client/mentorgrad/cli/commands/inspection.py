@@ -124,6 +124,7 @@ def _show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its state, costs, result, best candidates and files."""
+    from mentorgrad.cli.support.baseline_text import show_baselines
     from mentorgrad.serialization import to_dict
 
     out = Output(as_json)
@@ -140,6 +141,8 @@ def _show(
         out.json({"run": run, "candidates": listed, "artifacts": artifacts})
         return
     out.pairs(_facts(run))
+    if run.result is not None:
+        show_baselines(out, run.result)
     if best:
         columns = ("candidate", "source", "loss", "gap", "accuracy", "text")
         out.table(columns, [_candidate(item, gaps.get(item.candidate_id)) for item in best])
@@ -230,7 +233,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     if run.result is not None:
         facts.append(("result", result_line(run.result)))
         facts.append(("text", shorten(run.result.returned.text, 100)))
-        if run.result.zero_shot is not None:
+        if run.result.zero_shot is not None and not run.result.baselines:  # an earlier log
             facts.append(("zero-shot accuracy", number(run.result.zero_shot.accuracy, 3)))
     return [(name, value) for name, value in facts if value]
 
@@ -243,6 +246,7 @@ def _compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs side by side, including the spec fields in which they differ."""
+    from mentorgrad.cli.support.baseline_text import compared_baselines
     from mentorgrad.responses import RunComparison, spec_differences
 
     out = Output(as_json)
@@ -257,5 +261,6 @@ def _compare(
         out.json(found)
         return
     rows = [(name, *map(text, found.runs)) for name, text in _COMPARED.items()]
+    rows += compared_baselines([run.result for run in found.runs])
     rows += [(item.field, *item.values) for item in found.differences]
     out.table(("", *(run.run_id for run in found.runs)), rows)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import Arm, Comparison, Figure, Report
-from mentorgrad.domain.run import Run, RunResult, RunState, Usage
+from mentorgrad.domain.run import Baseline, Run, RunResult, RunState, Score, Usage
 from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
 from tests.support.counted_runs import ARMS, all_runs, counted, experiment, result
@@ -147,6 +147,48 @@ def test_health_is_of_the_plain_arm_by_place() -> None:
     assert (well.task, well.accuracy, well.healthy) == ("moods", 0.5, True)
     changed = (ARMS[0], Arm("none", changes={"optimizer": {"name": "sgd"}}))
     assert _report(cells, changed).health == ()
+
+
+def _with(run: Run, *baselines: Baseline) -> Run:
+    assert run.result is not None
+    return dataclasses.replace(run, result=dataclasses.replace(run.result, baselines=baselines))
+
+
+def _probe(loss: float, accuracy: float | None = 0.9) -> Baseline:
+    return Baseline("linear_probe", Score(loss, accuracy, 100), 48)
+
+
+def test_baselines_count_once_per_seed() -> None:
+    """The arms share them; an arm with changes has others, which count where it is alone."""
+    arms = (*ARMS, Arm("wide", changes={"task": {"shots": 99}}))
+    cells = [
+        _with(counted(arm, seed, result(1.0)), _probe(0.2 + 0.1 * seed), Baseline("prototypes"))
+        for arm in ("none", "mentor")
+        for seed in range(2)
+    ]
+    cells += [_with(counted("wide", seed, result(1.0)), _probe(9.0)) for seed in (1, 2)]
+    (probe,) = _report(cells, arms).baselines
+    assert (probe.baseline, probe.task, probe.variation) == ("linear_probe", "tickets", "few")
+    assert probe.test_loss is not None
+    assert probe.test_loss.mean == pytest.approx((0.2 + 0.3 + 9.0) / 3)
+    assert probe.test_loss.count == 3
+    assert probe.test_accuracy is not None
+    assert probe.test_accuracy.mean == pytest.approx(0.9)
+    assert _report(cells[::-1], arms).baselines == (probe,)
+
+
+def test_the_verdict_names_a_baseline_that_no_arm_reaches() -> None:
+    def verdict(easy: float, hard: float) -> str:
+        cells = [
+            _with(run, _probe(easy if run.spec.labels["task"] == "tickets" else hard, None))
+            for run in all_runs(experiment(), NO_EFFECT, noise=0.0)
+        ]
+        return _report(cells).verdict
+
+    caveat = "the baseline `linear_probe` has a lower test loss than every arm on "
+    assert f"{caveat}`tickets`." in verdict(-9.0, 99.0)
+    assert f"{caveat}`moods`, `tickets`." in verdict(-9.0, -9.0)
+    assert caveat not in verdict(99.0, 99.0)
 
 
 # -- the verdict ------------------------------------------------------------------------------
