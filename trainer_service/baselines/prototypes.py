@@ -19,6 +19,8 @@ from trainer_service.baselines.frozen_model import (
 
 _WIDTH = 128
 """Maximum width of the projected features, as in the paper."""
+_LEAST = 1e-9
+"""Minimum variance of a component, as a share of the largest."""
 _SHARPNESS = tuple(2.0**power for power in range(-2, 7))
 """Values of τ."""
 _WEIGHTS = (0.0, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
@@ -80,8 +82,11 @@ def _projected(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors on the principal components of the labelled rows."""
     mean = seen.labelled.mean(0, dtype=np.float64)
     rows, test = seen.labelled - mean, seen.test - mean
-    _, axes = np.linalg.eigh(rows.T @ rows)  # in ascending order of variance
-    axes = axes[:, -_WIDTH:]
+    is_wide = len(rows) < rows.shape[1]  # then the products of rows are the smaller matrix
+    variances, axes = np.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
+    axes = axes[:, variances > _LEAST * variances[-1]][:, -_WIDTH:]  # in ascending order
+    if is_wide:
+        axes = _unit((rows.T @ axes).T).T
     return _unit(rows @ axes), _unit(test @ axes)
 
 

@@ -129,6 +129,21 @@ def test_prototypes_trust_the_untuned_scores_where_features_say_nothing() -> Non
     assert score(made["linear_probe"]).loss == pytest.approx(math.log(2), abs=1e-3)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_features_wider_than_the_rows_are_many_say_the_same(classes: int) -> None:
+    """A rotation into a wider space leaves prototypes as they were."""
+    narrow, values = blobs(classes, 6, apart=2.0)
+    turned = torch.linalg.qr(torch.randn(200, 8, generator=torch.Generator().manual_seed(1)))[0]
+    wide = Given(
+        [[row.label for row in narrow.task.rows(split)] for split in Split],
+        lambda split: values[split] @ turned.T,
+        classes=classes,
+    )
+    one, other = (score(found(problem)["prototypes"]) for problem in (narrow, wide))
+    assert one.loss == pytest.approx(other.loss, rel=1e-4)
+    assert one.accuracy == other.accuracy
+
+
 def test_without_a_second_row_of_a_class_the_settings_are_the_defaults() -> None:
     values = {split: torch.tensor([[1.0, 0.0], [0.0, 1.0]]) for split in Split}
     values[Split.SELECTION] = torch.empty(0, 2)
