@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -11,7 +10,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -75,17 +73,6 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield f"{postgres_server}{separator}options={quote(f'-csearch_path={schema}')}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
-
-
-@pytest.fixture(scope="session")
-def llama() -> Iterator[Any]:
-    """The real SmolLM2 in llama.cpp on one thread, loaded once."""
-    from mentor_service.backends.llama_cpp import LlamaCppBackend
-    from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
-
-    backend = LlamaCppBackend(resolve(DEFAULT_MENTOR_MODEL), context=2048)
-    yield backend
-    asyncio.run(backend.close())
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ UNREADABLE = {
     "noise": "\x01\x02\xff::=%$",
     "cut off": 'root ::= "abc',
     "an open bracket": 'root ::= ("a"',
+    "an open class": "root ::= [",
     "no root": 'other ::= "a"',
     "a rule that there is not": "root ::= missing",
     "recursion on the left": 'root ::= root "a" | "b"',
