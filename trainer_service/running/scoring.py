@@ -249,8 +249,8 @@ def score_answer(
     if not embedded:
         return ScoredAnswer((), refused)
     stacked = torch.stack([item.parameters for _, item in embedded.values()])
-    screened = screening.score(stacked)
-    scores, rows = screened.scores, max(score.rows for score in screened.scores)
+    scores = screening.score(stacked)
+    rows = max(score.rows for score in scores)
     projected = language.project(stacked)
     entrants = []
     for i, (name, (proposal, item)) in enumerate(embedded.items()):
@@ -259,7 +259,7 @@ def score_answer(
                 name, ProposalStatus.OUT_OF_BOUNDS, f"its selection loss is {scores[i].loss}"
             )
             continue
-        if not screened.whole[i]:
+        if scores[i].rows < rows:
             refused[name] = ProposalOutcome(
                 name,
                 ProposalStatus.NOT_CHOSEN,

@@ -9,7 +9,6 @@ screening.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -49,16 +48,6 @@ def plan_rounds(proposals: int, rows: int, rounds: int, keep: int) -> list[Round
     return plan
 
 
-@dataclass(frozen=True, eq=False)
-class Screened:
-    """The result of a screening."""
-
-    scores: tuple[Score, ...]
-    """One per proposal; those of dropped proposals are over fewer rows than the whole split."""
-    whole: tuple[bool, ...]
-    """Whether the proposal was scored on the whole split."""
-
-
 class Screening:
     """Scores the proposals of one run.
 
@@ -90,11 +79,11 @@ class Screening:
             before = rows
         return Cost(evaluations=-(-scored_rows // self._rows), forward_rows=forward_rows)
 
-    def score(self, points: Tensor) -> Screened:
-        """Scores points [k, *shape]; whole scores for those that reach the last round."""
+    def score(self, points: Tensor) -> Sequence[Score]:
+        """Scores points [k, *shape]. At least one reaches the last round, and so is scored on the
+        whole split; dropped ones have fewer `rows`."""
         if self._order is None:
-            scores = self._problem.score(points)
-            return Screened(tuple(scores), (True,) * len(scores))
+            return self._problem.score(points)
         known: dict[int, Score] = {}
         left, before = list(range(len(points))), 0
         results: RowResults | None = None
@@ -106,11 +95,7 @@ class Screening:
             added = self._problem.results(points[left], Split.SELECTION, self._order[before:rows])
             results, before = added if results is None else results.joined(added), rows
             known |= dict(zip(left, results.scores(), strict=True))
-        whole = set(left)
-        return Screened(
-            tuple(known[i] for i in range(len(points))),
-            tuple(i in whole for i in range(len(points))),
-        )
+        return [known[i] for i in range(len(points))]
 
     def _plan(self, proposals: int) -> Sequence[Round]:
         rounds = self._rounds if self._order is not None else 1

@@ -86,9 +86,8 @@ def screening(problem: Known, rounds: int, keep: int = 1, **fields: object) -> S
 def test_the_best_are_scored_on_the_whole_and_no_row_is_scored_twice() -> None:
     problem = Known(rows=16)
     found = screening(problem, rounds=3).score(torch.tensor([[5.0], [1.0], [3.0], [2.0], [4.0]]))
-    assert found.whole == (False, True, False, True, False)
-    assert [score.rows for score in found.scores] == [4, 16, 8, 16, 4]
-    assert [score.loss for score in found.scores] == [5.0, 1.0, 3.0, 2.0, 4.0]
+    assert [score.rows for score in found] == [4, 16, 8, 16, 4]
+    assert [score.loss for score in found] == [5.0, 1.0, 3.0, 2.0, 4.0]
     assert [count for count, _ in problem.asked] == [5, 3, 2]
     scored = [row for _, rows in problem.asked for row in rows]
     assert sorted(scored) == list(range(16))
@@ -113,13 +112,13 @@ def test_the_cost_is_what_was_scored(proposals: int, rounds: int, keep: int) -> 
     assert cost.forward_rows == rows
     assert cost.evaluations == -(-rows // 20)
     assert cost.gradient_steps == 0
-    assert found.whole[0], "the best is whole"
-    assert all(s.rows == 20 for s, whole in zip(found.scores, found.whole, strict=True) if whole)
+    assert found[0].rows == 20, "the best is scored on the whole split"
+    assert [score.loss for score in found] == list(range(proposals))
 
 
 def test_one_round_scores_everything_on_everything() -> None:
     problem = Known(rows=20)
-    assert screening(problem, 1).score(torch.zeros(3, 1)).whole == (True, True, True)
+    assert [score.rows for score in screening(problem, 1).score(torch.zeros(3, 1))] == [20] * 3
     assert problem.asked == [(3, list(range(20)))]
 
 
@@ -131,8 +130,8 @@ def test_proposals_are_ranked_by_the_criterion_of_the_spec() -> None:
     points = torch.tensor([[-1.0], [8.0], [-2.0], [9.0]])
     by_loss = screening(problem, 2).score(points)
     by_hits = screening(problem, 2, criterion=Criterion.ACCURACY).score(points)
-    assert by_loss.whole == (True, False, True, False)
-    assert by_hits.whole == (False, True, False, True)
+    assert [score.rows for score in by_loss] == [16, 8, 16, 8]
+    assert [score.rows for score in by_hits] == [8, 16, 8, 16]
 
 
 def test_a_part_of_one_class_is_ranked_by_the_loss() -> None:
@@ -142,7 +141,7 @@ def test_a_part_of_one_class_is_ranked_by_the_loss() -> None:
     found = screening(problem, 4, criterion=Criterion.MATTHEWS).score(
         torch.tensor([[2.0], [1.0], [3.0]])
     )
-    assert found.whole[1]
+    assert found[1].rows == 8
 
 
 @pytest.mark.slow
@@ -205,5 +204,5 @@ def test_numbers_are_never_screened(rounds: int) -> None:
     built = function("levy", 2)
     rule = Acceptance(screening_rounds=rounds)
     screened = Screening(RunSpec(acceptance=rule), built.problem, Prices(RowCosts(), 1, 1))
-    assert all(screened.score(torch.zeros(4, 2)).whole)
+    assert len({score.rows for score in screened.score(torch.zeros(4, 2))}) == 1
     assert screened.cost(4).evaluations == 4
