@@ -102,31 +102,25 @@ def test_the_same_seed_gives_the_same_run(
     assert received(store, run_id) == [(f"s{i}", AnswerStatus.USABLE, LAG) for i in range(2)]
 
 
-@pytest.mark.slow
-# Steps 1-12 of stage 0, 13-17 while the mentor thinks, a race of 12, and so on.
-@pytest.mark.parametrize("n", [3, 14, 16, 19, 24, 33, 50, 60])
-def test_paused_anywhere_it_goes_on_exactly(
-    whole: tuple[list[Any], bytes, list[ProposalRequest]], store: RunStore, n: int
-) -> None:
-    log, artifact, _ = whole
-    run_id = create(store, OVERLAPPED)
-    assert go(store, run_id, StopsAt(n), how([])) is RunState.PAUSED
-    assert go(store, run_id, StopsAt(), how([])) is RunState.SUCCEEDED
-    assert effective(store, run_id) == log
-    assert store.read_artifact(run_id, ARTIFACT) == artifact
-
-
-def test_paused_while_the_mentor_thinks_it_asks_the_same_again(
+def test_paused_while_the_mentor_thinks_it_asks_the_same_again_and_goes_on_exactly(
     whole: tuple[list[Any], bytes, list[ProposalRequest]], store: RunStore
 ) -> None:
+    log, artifact, requests = whole
     asked: list[ProposalRequest] = []
     run_id = create(store, OVERLAPPED)
+    # Steps 1-12 of stage 0, 13-17 while the mentor thinks, a race of 12, and so on.
     assert go(store, run_id, StopsAt(16), how(asked)) is RunState.PAUSED
     assert store.get_run(run_id).step == 13
     assert go(store, run_id, StopsAt(3), how(asked)) is RunState.PAUSED
     assert store.get_run(run_id).step == 14
-    assert asked[0] == asked[1] == whole[2][0]
+    assert asked[0] == asked[1] == requests[0]
     assert received(store, run_id) == []
+    pauses = 0
+    while go(store, run_id, StopsAt(17), how(asked)) is RunState.PAUSED:
+        pauses += 1
+    assert pauses > 2
+    assert effective(store, run_id) == log
+    assert store.read_artifact(run_id, ARTIFACT) == artifact
 
 
 @pytest.mark.slow

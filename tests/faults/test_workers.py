@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -70,6 +71,25 @@ def undisturbed() -> bytes:
     return store.read_artifact(run.run_id, ARTIFACT)
 
 
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess]:
+    """A service with one worker, for one test's run after the other; it restarts a worker once."""
+    process = TrainerProcess(tmp_path_factory.mktemp("trainer"), "--max-restarts", "1")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def client(trainer: TrainerProcess) -> AsyncIterator[AsyncClient]:
+    """A client whose runs end with the test."""
+    async with AsyncClient(trainer.address) as opened:
+        yield opened
+        for run in (await opened.list_runs()).runs:
+            if not run.state.is_final:
+                await opened.cancel_run(run.run_id)
+                await end(opened, run.run_id)
+
+
 async def follow(client: AsyncClient, run_id: str, kind: EventKind, after: int = 0) -> int:
     """Waits for an event of that kind; returns its seq."""
     watching = client.watch(run_id, after_seq=after, kinds=(kind,))
@@ -122,47 +142,39 @@ async def test_a_killed_worker_leaves_its_device_to_the_next(tmp_path: Path, dev
 
 
 async def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(
-    tmp_path: Path, undisturbed: bytes
+    trainer: TrainerProcess, client: AsyncClient, undisturbed: bytes
 ) -> None:
-    trainer = TrainerProcess(tmp_path)
-    try:
-        async with AsyncClient(trainer.address) as client:
-            run_id = (await client.create_run(SPEC)).run.run_id
-            await follow(client, run_id, EventKind.CHECKPOINT_SAVED)
-            trainer.kill_worker()
-            run = await end(client, run_id)
-            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 2)
-            assert await interruptions(client, run_id) == [f"{DIED}: killed by SIGKILL"]
-            resumed = [
-                event.payload.checkpoint_seq
-                async for event in client.events(run_id)
-                if isinstance(event.payload, Resumed)
-            ]
-            assert len(resumed) == 1
-            assert resumed[0] > 0
-            assert run.usage.gradient_steps == 4000
-            assert await client.read_artifact(run_id, ARTIFACT) == undisturbed
-    finally:
-        trainer.stop()
+    run_id = (await client.create_run(SPEC)).run.run_id
+    await follow(client, run_id, EventKind.CHECKPOINT_SAVED)
+    trainer.kill_worker()
+    run = await end(client, run_id)
+    assert (run.state, run.attempt) == (RunState.SUCCEEDED, 2)
+    assert await interruptions(client, run_id) == [f"{DIED}: killed by SIGKILL"]
+    resumed = [
+        event.payload.checkpoint_seq
+        async for event in client.events(run_id)
+        if isinstance(event.payload, Resumed)
+    ]
+    assert len(resumed) == 1
+    assert resumed[0] > 0
+    assert run.usage.gradient_steps == 4000
+    assert await client.read_artifact(run_id, ARTIFACT) == undisturbed
 
 
-async def test_a_run_whose_workers_keep_dying_fails_in_the_end(tmp_path: Path) -> None:
-    trainer = TrainerProcess(tmp_path, "--max-restarts", "1")
-    try:
-        async with AsyncClient(trainer.address) as client:
-            run_id = (await client.create_run(ENDLESS)).run.run_id
+async def test_a_run_whose_workers_keep_dying_fails_in_the_end(
+    trainer: TrainerProcess, client: AsyncClient
+) -> None:
+    run_id = (await client.create_run(ENDLESS)).run.run_id
+    run = await client.get_run(run_id)
+    for attempt in (1, 2):
+        while run.attempt < attempt:
+            await asyncio.sleep(0.02)
             run = await client.get_run(run_id)
-            for attempt in (1, 2):
-                while run.attempt < attempt:
-                    await asyncio.sleep(0.02)
-                    run = await client.get_run(run_id)
-                trainer.kill_worker()
-            run = await end(client, run_id)
-            assert (run.state, run.attempt) == (RunState.FAILED, 2)
-            assert "gave up after 2 worker deaths" in run.reason
-            assert len(await interruptions(client, run_id)) == 2
-    finally:
-        trainer.stop()
+        trainer.kill_worker()
+    run = await end(client, run_id)
+    assert (run.state, run.attempt) == (RunState.FAILED, 2)
+    assert "gave up after 2 worker deaths" in run.reason
+    assert len(await interruptions(client, run_id)) == 2
 
 
 async def test_other_services_take_up_what_the_last_one_left(
@@ -205,24 +217,19 @@ def _alive(pid: int) -> bool:
 
 
 async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
-    tmp_path: Path,
+    trainer: TrainerProcess, client: AsyncClient
 ) -> None:
-    trainer = TrainerProcess(tmp_path)
-    try:
-        async with AsyncClient(trainer.address) as client:
-            run_id = (await client.create_run(ENDLESS)).run.run_id
-            while (await client.get_run(run_id)).attempt < 1:
-                await asyncio.sleep(0.02)
-            (pid,) = trainer.children()
-            # Where the store is, and with which password, is nobody else's to read.
-            assert b"sqlite" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-            os.kill(pid, signal.SIGSTOP)
-            await client.cancel_run(run_id)
-            trainer.kill_worker()
-            run = await end(client, run_id)
-            assert (run.state, run.reason) == (RunState.CANCELLED, "cancelled on request")
-    finally:
-        trainer.stop()
+    run_id = (await client.create_run(ENDLESS)).run.run_id
+    while (await client.get_run(run_id)).attempt < 1:
+        await asyncio.sleep(0.02)
+    (pid,) = trainer.children()
+    # Where the store is, and with which password, is nobody else's to read.
+    assert b"sqlite" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    os.kill(pid, signal.SIGSTOP)
+    await client.cancel_run(run_id)
+    trainer.kill_worker()
+    run = await end(client, run_id)
+    assert (run.state, run.reason) == (RunState.CANCELLED, "cancelled on request")
 
 
 def _job(store: str) -> bytes:

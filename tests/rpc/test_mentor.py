@@ -350,6 +350,7 @@ async def test_a_busy_backend_is_an_outcome_not_an_error(stub: Any, backend: Any
 
 def test_the_command_serves_says_where_and_stops_on_a_signal() -> None:
     command = [sys.executable, "-m", "mentor_service", "serve", "--listen", "127.0.0.1:0"]
+    command += ["--backend", "openai", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
