@@ -60,17 +60,35 @@ def command_lines(pid: int) -> str:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_all_starts_both_and_stops_both(start: Start, tmp_path: Path, number: int) -> None:
+ELSEWHERE = """
+[mentor]
+backend = "openai"
+base_url = "http://127.0.0.1:9/v1"
+model = "a-model"
+"""
+"""A mentor that loads no LLM; the embedded one is the default."""
+
+
+@pytest.mark.parametrize(
+    ("number", "settings", "model"),
+    [
+        pytest.param(signal.SIGINT, "", "SmolLM2", id="interrupted"),
+        pytest.param(signal.SIGTERM, ELSEWHERE, "a-model", id="terminated"),
+    ],
+)
+def test_all_starts_both_and_stops_both(
+    start: Start, tmp_path: Path, number: int, settings: str, model: str
+) -> None:
+    (tmp_path / "services.toml").write_text(settings)
     both = start(
         *("all", "--listen", "127.0.0.1:0", "--mentor-listen", "127.0.0.1:0", "--name", "small"),
-        *("--store", f"sqlite:///{tmp_path}/s3cret.sqlite", "--json"),
+        *("--store", f"sqlite:///{tmp_path}/s3cret.sqlite", "--config", "services.toml", "--json"),
     )
     mentor, trainer = address(both, "mentor"), address(both, "trainer")
     with Client(trainer) as client:
         known = {entry.name: entry for entry in client.trainer_info().mentors}
         assert known["small"].available
-        assert "SmolLM2" in known["small"].model
+        assert model in known["small"].model
         assert client.list_runs().runs == ()
     assert (tmp_path / "s3cret.sqlite").is_file()
     said = command_lines(both.pid)
@@ -88,6 +106,8 @@ def test_the_services_own_commands_join(start: Start) -> None:
     mentor = start("mentor", "--listen", "127.0.0.1:0")
     with MentorClient(address(mentor, "mentor")) as client:
         assert client.info().backend == "llama_cpp"
+    mentor.send_signal(signal.SIGTERM)
+    assert mentor.wait(120) == 0
 
 
 @pytest.mark.parametrize(
