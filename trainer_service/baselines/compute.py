@@ -12,7 +12,7 @@ from mentorgrad.domain.run import Baseline, Score
 from trainer_service.baselines.frozen_model import FrozenModel, NotComputable, Predicted
 from trainer_service.baselines.linear_probe import linear_probe
 from trainer_service.baselines.prototypes import prototypes
-from trainer_service.objectives.classification import labels_of, row_losses
+from trainer_service.objectives.classification import labels_of
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
 from trainer_service.tasks.data import TaskData
@@ -90,4 +90,4 @@ def _baseline(
 def _score(logits: np.ndarray, task: TaskData) -> Score:
     values = torch.from_numpy(logits.astype(np.float32)).unsqueeze(0)
     labels = labels_of(task.test, values.device)
-    return RowResults(row_losses(values, labels), values.argmax(-1), labels).scores()[0]
+    return RowResults.of_logits(values, labels).scores()[0]

@@ -29,9 +29,14 @@ class TextWords:
 
     def __init__(self, texts: Sequence[str], tokens: TokenTable, n_tokens: int) -> None:
         words = list(dict.fromkeys(word for text in texts for word in _WORD.findall(text)))
+        # Where a space at the start of a text counts, all words get one: they then take as many
+        # tokens at the start as elsewhere.
+        self._lead = "" if tokens.joint else " "
         fitting = [
             (len(ids), word)
-            for word, ids in zip(words, tokens.many_token_ids(words), strict=True)
+            for word, ids in zip(
+                words, tokens.many_token_ids([self._lead + word for word in words]), strict=True
+            )
             if len(ids) <= n_tokens and not tokens.special_ids.intersection(ids)
         ]
         fitting.sort(key=lambda pair: pair[0])
@@ -57,4 +62,4 @@ class TextWords:
                 ProposalStatus.EMPTY,
                 f"the train texts have no word of at most {self._n_tokens} tokens",
             )
-        return " ".join(drawn)
+        return self._lead + " ".join(drawn)

@@ -16,8 +16,9 @@ from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.export import CausalExport
 from trainer_service.objectives.causal_prompt.inputs import read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
+from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_language import PromptLanguage
-from trainer_service.protocols import Objective
+from trainer_service.protocols import Objective, RandomWords
 from trainer_service.seeds import balanced_rows
 from trainer_service.tasks.data import Row, TaskData
 
@@ -42,7 +43,17 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         means = [tokens.vectors[row].mean(0) for row in ids]
         return functional.normalize(torch.stack(means), dim=-1)
 
-    language = PromptLanguage(spec, tokens, problem.shape, meanings, PATH)
+    start = initial_text(spec, task, lambda text: len(tokens.token_ids(text)), PATH)
+    language = PromptLanguage(
+        replace(spec, initial_text=start),
+        tokens,
+        problem.shape,
+        meanings,
+        PATH,
+        train_texts=[row.joined for row in task.train],
+        # A vocabulary that holds other scripts and code would make a weak control.
+        random_words=RandomWords.TRAIN_TEXTS,
+    )
     place = (
         "between the text and the answer"
         if spec.position is PromptPosition.AFTER_TEXT

@@ -9,7 +9,7 @@ prompt and of the answer's beginning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor
@@ -94,6 +94,7 @@ class CausalPromptProblem(ClassificationProblem):
         self._left = state_bytes if inputs.is_after else 0
         self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
+        self._untuned: dict[Split, Tensor] = {}
 
     @property
     def kept_rows(self) -> dict[Split, int]:
@@ -143,7 +144,7 @@ class CausalPromptProblem(ClassificationProblem):
         else:
             context = None
             block = joined([prompts, self._scorer.repeated(self._scorer.tokens(ids), count)])
-        return self._scorer.scores(block, context).view(count, rows, -1)
+        return self._scorer.scores(self._scorer.hidden(block, context)).view(count, rows, -1)
 
     def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """`logits`, interrupted by a request to stop."""
@@ -234,73 +235,66 @@ class CausalPromptProblem(ClassificationProblem):
 
     def words_score(self, text: str, split: Split) -> Score:
         """Score of a prompt in words, tokenised in one string with the template."""
-        return self._text_score(lambda row: self._inputs.template.prompted(row, text), split)
+
+        def prompted(row: Row) -> str:
+            return self._inputs.template.prompted(row, text)
+
+        logits = self._text_logits(prompted, cache(partial(self._text_hidden, prompted)), split)
+        return RowResults.of_logits(logits.unsqueeze(0), self.labels[split]).scores()[0]
 
     def untuned_logits(self, split: Split) -> Tensor:
-        """Calibrated log-probabilities of the labels without a prompt, [rows, classes]."""
-        return self._text_logits(self._inputs.template.unprompted, split)
-
-    def zero_shot(self) -> Score | None:
-        """Score on *test* without a prompt."""
-        if not self.size(Split.TEST):
-            return None
-        return self._text_score(self._inputs.template.unprompted, Split.TEST)
+        """Calibrated log-probabilities of the labels without a prompt; see `Problem`."""
+        return self._text_logits(self._inputs.template.unprompted, self._untuned_hidden, split)
 
     def features(self, split: Split) -> Tensor:
-        """Hidden states at the answer's position without a prompt, float32 [rows, hidden size]."""
-        return self._text_hidden(self._inputs.template.unprompted, split).float()
+        """Hidden states at the answer's position without a prompt; see `Problem`."""
+        return self._untuned_hidden(split)[:, 0].float()
 
-    def _text_score(self, render: Render, split: Split) -> Score:
-        logits = self._text_logits(render, split).unsqueeze(0)
-        return RowResults.of_logits(logits, self.labels[split]).scores()[0]
+    def _untuned_hidden(self, split: Split) -> Tensor:
+        if split not in self._untuned:
+            self._untuned[split] = self._text_hidden(self._inputs.template.unprompted, split)
+        return self._untuned[split]
 
-    def _text_logits(self, render: Render, split: Split) -> Tensor:
-        """Calibrated log-probabilities of the labels behind inputs in words, [rows, classes]."""
-        log_probs = self._raw_text_logits(render, split).log_softmax(-1)
+    @torch.no_grad()
+    def _text_logits(
+        self, render: Render, hidden: Callable[[Split], Tensor], split: Split
+    ) -> Tensor:
+        """Calibrated log-probabilities of the labels behind inputs in words, [rows, classes].
+
+        Args:
+            render: The inputs.
+            hidden: Their hidden states.
+            split: The split.
+        """
+        log_probs = self._scorer.scores(hidden(split)).log_softmax(-1)
         if self._calibration is Calibration.NONE:
             return log_probs
         if self._calibration is Calibration.CONTENT_FREE:
             rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
-            known = self._scorer.scores(*self._plain(rows))
+            known = self._scorer.hidden(*self._plain(rows))
         else:
-            splits = (Split.TRAIN, Split.SELECTION)
-            known = torch.cat([self._raw_text_logits(render, other) for other in splits])
-        return calibrated(log_probs, known.softmax(-1).mean(0))
-
-    @torch.no_grad()
-    def _raw_text_logits(self, render: Render, split: Split) -> Tensor:
-        return self._over_rows(render, split, self._scorer.scores)
+            known = torch.cat([hidden(other) for other in (Split.TRAIN, Split.SELECTION)])
+        return calibrated(log_probs, self._scorer.scores(known).softmax(-1).mean(0))
 
     @torch.no_grad()
     def _text_hidden(self, render: Render, split: Split) -> Tensor:
-        return self._over_rows(
-            render, split, lambda block, context: self._scorer.hidden(block, context)[:, 0]
-        )
-
-    def _over_rows(
-        self,
-        render: Render,
-        split: Split,
-        compute: Callable[[Block, Context | None], Tensor],
-    ) -> Tensor:
-        """Computes something of all rows of a split as whole inputs, in batches."""
+        """Hidden states behind all rows of a split as whole inputs, [rows, 1 + nodes, width]."""
         whole = [self._inputs.whole_ids(render(row)) for row in self._rows[split]]
         own = self._ids[split]
         # Where a whole input begins with the tokens of the row's own part, these are not passed
         # again.
         begins = all(ids[: len(part)] == part for ids, part in zip(whole, own, strict=True))
-        found: list[Tensor | None] = [None] * len(whole)
+        found: dict[int, Tensor] = {}
         for batch in similar_batches([len(ids) for ids in whole], _MOST_TOKENS):
             self._check()
             if self._inputs.is_after and begins:
                 rest = [whole[row][len(own[row]) :] for row in batch]
                 context = batched(self._states(split, batch), self._opening)
-                made = compute(self._scorer.tokens(rest), context)
+                made = self._scorer.hidden(self._scorer.tokens(rest), context)
             else:
-                made = compute(*self._plain([whole[row] for row in batch]))
-            for row, result in zip(batch, made, strict=True):
-                found[row] = result
-        return torch.stack([result for result in found if result is not None])
+                made = self._scorer.hidden(*self._plain([whole[row] for row in batch]))
+            found |= dict(zip(batch, made, strict=True))
+        return torch.stack([found[row] for row in range(len(whole))])
 
     def _plain(self, rows: Sequence[Sequence[int]]) -> tuple[Block, Context | None]:
         """Whole inputs behind the opening."""

@@ -100,17 +100,15 @@ class LabelScorer:
         made = appended(cache, length)
         return [made[:, :, i, :, length - len(row) :].clone() for i, row in enumerate(rows)]
 
-    def scores(self, block: Block, context: Context | None = None) -> Tensor:
-        """Log-probabilities of the labels behind inputs, [rows, labels], float32; differentiable.
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities of the labels, [rows, labels], float32; differentiable.
 
         For labels of one token each they are unnormalised over the vocabulary, since a common
         constant does not count.
 
         Args:
-            block: The inputs, padded on the left.
-            context: Keys and values in front of them.
+            hidden: Of `hidden`.
         """
-        hidden = self.hidden(block, context)
         if not self._tree.tokens:
             return self._model.label_logits(hidden[:, 0], self._first)
         logits = self._model.all_logits(hidden)
@@ -121,7 +119,12 @@ class LabelScorer:
 
     def hidden(self, block: Block, context: Context | None = None) -> Tensor:
         """Hidden states at the last token of the inputs and at the tree's inner nodes,
-        [rows, 1 + nodes, hidden size]; differentiable."""
+        [rows, 1 + nodes, hidden size]; differentiable.
+
+        Args:
+            block: The inputs, padded on the left.
+            context: Keys and values in front of them.
+        """
         cache = None if context is None else new_cache(context)
         hidden = self._pass(block, context, cache, self._nodes)
         return hidden[:, block.vectors.shape[1] - 1 :]
