@@ -232,6 +232,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     ]
     if run.result is not None:
         facts.append(("result", result_line(run.result)))
+        if (test := run.result.test) is not None and test.raw_loss is not None:
+            raw = f"test loss {number(test.raw_loss)}, accuracy {number(test.raw_accuracy, 3)}"
+            facts.append(("without calibration", raw))
         facts.append(("text", shorten(run.result.returned.text, 100)))
         if run.result.zero_shot is not None and not run.result.baselines:  # an earlier log
             facts.append(("zero-shot accuracy", number(run.result.zero_shot.accuracy, 3)))
