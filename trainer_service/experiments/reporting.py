@@ -172,6 +172,7 @@ def _arm_report(
         **{figure.value: estimate(found) for figure, found in counts.figures.items()},
         gradient_steps=_mean(usage.gradient_steps for usage in spent),
         evaluations=_mean(usage.evaluations for usage in spent),
+        forward_rows=_mean(usage.forward_rows for usage in spent),
         restarts=_mean(result.restarts_applied for result in counts.results),
         mentor_calls=_mean(usage.mentor_calls for usage in spent) if uses_llm else 0.0,
         tokens=_mean(usage.prompt_tokens + usage.reply_tokens for usage in spent),

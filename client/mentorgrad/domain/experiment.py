@@ -256,6 +256,8 @@ class ArmReport:
     that the fallback answered."""
     changes: str = ""
     """Other changes to the base spec, as JSON; empty: none."""
+    forward_rows: float = 0.0
+    """Forward rows per run."""
 
 
 @dataclass(frozen=True)

@@ -278,6 +278,7 @@ def _costs(report: Report) -> ReportTable:
             "arm": lambda arm: arm.arm,
             "gradient steps": lambda arm: amount(arm.gradient_steps),
             "evaluations": lambda arm: amount(arm.evaluations),
+            "forward rows": lambda arm: amount(arm.forward_rows),
             "restarts": lambda arm: amount(arm.restarts),
             "LLM calls": lambda arm: amount(arm.mentor_calls),
             "tokens": lambda arm: amount(arm.tokens),

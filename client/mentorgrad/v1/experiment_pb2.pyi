@@ -137,7 +137,7 @@ class Estimate(_message.Message):
     def __init__(self, mean: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
-    __slots__ = ("arm", "uses_llm", "shuffled", "learning_rate", "runs", "failed", "test_loss", "test_accuracy", "selection_loss", "gradient_steps", "evaluations", "restarts", "mentor_calls", "tokens", "seconds", "idle_share", "fallback_share", "changes")
+    __slots__ = ("arm", "uses_llm", "shuffled", "learning_rate", "runs", "failed", "test_loss", "test_accuracy", "selection_loss", "gradient_steps", "evaluations", "restarts", "mentor_calls", "tokens", "seconds", "idle_share", "fallback_share", "changes", "forward_rows")
     ARM_FIELD_NUMBER: _ClassVar[int]
     USES_LLM_FIELD_NUMBER: _ClassVar[int]
     SHUFFLED_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +156,7 @@ class ArmReport(_message.Message):
     IDLE_SHARE_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_SHARE_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
     arm: str
     uses_llm: bool
     shuffled: bool
@@ -174,7 +175,8 @@ class ArmReport(_message.Message):
     idle_share: float
     fallback_share: float
     changes: str
-    def __init__(self, arm: _Optional[str] = ..., uses_llm: bool = ..., shuffled: bool = ..., learning_rate: _Optional[float] = ..., runs: _Optional[int] = ..., failed: _Optional[int] = ..., test_loss: _Optional[_Union[Estimate, _Mapping]] = ..., test_accuracy: _Optional[_Union[Estimate, _Mapping]] = ..., selection_loss: _Optional[_Union[Estimate, _Mapping]] = ..., gradient_steps: _Optional[float] = ..., evaluations: _Optional[float] = ..., restarts: _Optional[float] = ..., mentor_calls: _Optional[float] = ..., tokens: _Optional[float] = ..., seconds: _Optional[float] = ..., idle_share: _Optional[float] = ..., fallback_share: _Optional[float] = ..., changes: _Optional[str] = ...) -> None: ...
+    forward_rows: float
+    def __init__(self, arm: _Optional[str] = ..., uses_llm: bool = ..., shuffled: bool = ..., learning_rate: _Optional[float] = ..., runs: _Optional[int] = ..., failed: _Optional[int] = ..., test_loss: _Optional[_Union[Estimate, _Mapping]] = ..., test_accuracy: _Optional[_Union[Estimate, _Mapping]] = ..., selection_loss: _Optional[_Union[Estimate, _Mapping]] = ..., gradient_steps: _Optional[float] = ..., evaluations: _Optional[float] = ..., restarts: _Optional[float] = ..., mentor_calls: _Optional[float] = ..., tokens: _Optional[float] = ..., seconds: _Optional[float] = ..., idle_share: _Optional[float] = ..., fallback_share: _Optional[float] = ..., changes: _Optional[str] = ..., forward_rows: _Optional[float] = ...) -> None: ...
 
 class Comparison(_message.Message):
     __slots__ = ("other", "figure", "task", "variation", "difference", "win_rate")

@@ -68,6 +68,7 @@ def _report(subject: str = "mentor", task: str = "moods", **changes: Any) -> Rep
             selection_loss=Estimate(0.4, 0.3, 0.5, 20),
             gradient_steps=0.0 if name == "alone" else 260.0,
             evaluations=61.5,
+            forward_rows=31_488.0,
             tokens=2400.0,
             idle_share=0.29,
             changes='{"stages": {"steps": 0}}' if name == "alone" else "",
@@ -139,7 +140,7 @@ def test_every_table_is_there_and_its_rows_are_whole() -> None:
         ("gradient steps", "260"),
         ("evaluations", "no limit"),
     )
-    assert made["Cost per run"].rows[0][1:6] == ("260", "61.5", "0", "0", "2,400")
+    assert made["Cost per run"].rows[0][1:7] == ("260", "61.5", "31,488", "0", "0", "2,400")
     assert made["Health of plain training"].rows == (
         ("tickets", "base", "60.0%", "25.0%", "–", "yes"),
     )
