@@ -249,7 +249,9 @@ class CausalPrompt:
     """Maximum tokens of the whole input; longer texts are truncated. Absent: no text is truncated,
     and one that does not fit the model's context is an error."""
     initial_text: str = bounded("", max_length=500)
-    """Initial text of the prompt; empty: random whole words drawn with the run's seed."""
+    """Initial text of the prompt; empty: random whole words drawn with the run's seed.
+    ``description``: the task's description and labels, in the first wording of the control
+    ``description`` that has at most `n_tokens` tokens."""
     projection: Projection = field(
         default_factory=lambda: Projection(whole_words=False, placement=Placement.LAST)
     )
