@@ -48,8 +48,8 @@ class RandomTokensOptions(EditOptions):
     words: RandomWords | None = None
     """What the words are drawn from, uniformly: the whole words of the tuned model's
     ``vocabulary``, or the distinct words of the ``train_texts``, as many as fit the prompt. None:
-    the default of the objective, which is ``vocabulary`` for ``label_prompt`` and
-    ``prompt_tuning``. Numbers have no words."""
+    the default of the objective: ``vocabulary`` for ``label_prompt`` and ``prompt_tuning``,
+    ``train_texts`` for ``causal_prompt``. Numbers have no words."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class PromptVocabulary:
         return ids
 
     def _read(self, text: str) -> list[int]:
-        ids = self._tokens.token_ids(text)
+        ids = self._tokens.token_ids(text) if text.strip() else []
         if not ids:
             raise ProposalRejected(ProposalStatus.EMPTY, "it contains no words")
         if self._tokens.special_ids.intersection(ids):
