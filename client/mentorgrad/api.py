@@ -111,6 +111,7 @@ from mentorgrad.domain.spec import (
     Readout,
     RunSpec,
     Schedule,
+    ServedPrompt,
     Stages,
     Task,
 )
@@ -263,6 +264,7 @@ __all__ = [
     "Schedule",
     "Score",
     "Segment",
+    "ServedPrompt",
     "Snapshot",
     "SpecDifference",
     "StageStarted",

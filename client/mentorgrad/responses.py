@@ -93,6 +93,8 @@ class TrainerInfo:
     """Number of runs in the queue."""
     queue_limit: int = 0
     """Maximum number of runs in the queue."""
+    tuned_models: tuple[str, ...] = ()
+    """Names of the served models that ``served_prompt`` can tune prompts for."""
 
 
 def spec_differences(specs: Sequence[RunSpec]) -> tuple[SpecDifference, ...]:

@@ -55,6 +55,9 @@ class StageStarted:
     """Starting point written as words."""
     device: str = ""
     """Device that computes the stage, for example ``cpu`` or ``cuda:0``."""
+    tuned_model: str = ""
+    """Tuned model of `served_prompt`: the name that its server reports, or the file's name and
+    SHA-256."""
 
 
 @dataclass(frozen=True)

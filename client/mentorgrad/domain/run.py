@@ -185,6 +185,9 @@ class Usage:
     exemplar_rows: int = 0
     """Forward rows of the losses on train rows that the mentor is shown (included in
     `forward_rows`)."""
+    tuned_model_tokens: int = 0
+    """Tokens of prompts and replies that a served tuned model reported, or that llama.cpp evaluated
+    (`served_prompt`). Includes the baselines and the final test."""
 
 
 @dataclass(frozen=True)

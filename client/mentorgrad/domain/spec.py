@@ -261,6 +261,33 @@ class CausalPrompt:
 
 
 @dataclass(frozen=True)
+class ServedPrompt:
+    """A line of text between the text to classify and the answer of a language model, which is
+    served or quantised: it is scored without gradients. The label with the highest log-probability
+    is the answer. Takes no optimizer steps: the mentor's proposals are scored, round after
+    round."""
+
+    model: str = bounded(DEFAULT_LANGUAGE_MODEL, required=True, max_length=500)
+    """Tuned model. A GGUF file: ``pkg:package/path``, ``hf:org/repo[@revision]:file``, or a path
+    that the server allows. Or the name of a served model that the trainer knows."""
+    max_characters: int = bounded(200, ge=8, le=4000)
+    """Maximum length of the prompt in characters."""
+    template: str = bounded("", max_length=2000)
+    """Input of the tuned model: must contain ``{text}``, after it ``{prompt}``, and end with
+    `` {label}``; a task with text pairs also needs ``{text_pair}``, before ``{prompt}``. Empty:
+    ``Text: {text}``, ``{prompt}`` and ``Answer: {label}`` in three lines."""
+    demonstrations: int = bounded(0, ge=0, le=64)
+    """Train rows per class that are shown with their labels before every text, drawn with the run's
+    seed. They are not used as exemplars."""
+    initial_text: str = bounded("", max_length=4000)
+    """Initial prompt; empty: random words of the train texts, drawn with the run's seed."""
+    calibration: Calibration = Calibration.NONE
+    """Correction of the label probabilities. ``content_free``: divided by those of inputs without
+    content (Zhao et al., ICML 2021). ``batch``: divided by their mean over the train and selection
+    texts (Zhou et al., ICLR 2024), which assumes balanced classes."""
+
+
+@dataclass(frozen=True)
 class Function:
     """A classic multimodal numeric test function, cheap to compute."""
 
@@ -522,7 +549,7 @@ class Budget:
 class RunSpec:
     """Complete specification of a run."""
 
-    objective: LabelPrompt | Function | External | PromptTuning | CausalPrompt = field(
+    objective: LabelPrompt | Function | External | PromptTuning | CausalPrompt | ServedPrompt = field(
         default_factory=LabelPrompt
     )
     """What is optimised and how a parameter is scored."""

@@ -69,16 +69,18 @@ class StateChanged(_message.Message):
     def __init__(self, state: _Optional[_Union[_run_pb2.RunState, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StageStarted(_message.Message):
-    __slots__ = ("stage", "step", "text", "device")
+    __slots__ = ("stage", "step", "text", "device", "tuned_model")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TUNED_MODEL_FIELD_NUMBER: _ClassVar[int]
     stage: int
     step: int
     text: str
     device: str
-    def __init__(self, stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
+    tuned_model: str
+    def __init__(self, stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., device: _Optional[str] = ..., tuned_model: _Optional[str] = ...) -> None: ...
 
 class Segment(_message.Message):
     __slots__ = ("stage", "step_start", "step_end", "snapshots", "parameters")
