@@ -549,8 +549,8 @@ class Budget:
 class RunSpec:
     """Complete specification of a run."""
 
-    objective: LabelPrompt | Function | External | PromptTuning | CausalPrompt | ServedPrompt = field(
-        default_factory=LabelPrompt
+    objective: LabelPrompt | Function | External | PromptTuning | CausalPrompt | ServedPrompt = (
+        field(default_factory=LabelPrompt)
     )
     """What is optimised and how a parameter is scored."""
     task: Task = field(default_factory=Task)

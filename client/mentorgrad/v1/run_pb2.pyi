@@ -251,6 +251,22 @@ class CausalPrompt(_message.Message):
     projection: Projection
     def __init__(self, model: _Optional[str] = ..., n_tokens: _Optional[int] = ..., position: _Optional[_Union[PromptPosition, str]] = ..., template: _Optional[str] = ..., chat_template: bool = ..., demonstrations: _Optional[int] = ..., calibration: _Optional[_Union[Calibration, str]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
+class ServedPrompt(_message.Message):
+    __slots__ = ("model", "max_characters", "template", "demonstrations", "initial_text", "calibration")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MAX_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    DEMONSTRATIONS_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    max_characters: int
+    template: str
+    demonstrations: int
+    initial_text: str
+    calibration: Calibration
+    def __init__(self, model: _Optional[str] = ..., max_characters: _Optional[int] = ..., template: _Optional[str] = ..., demonstrations: _Optional[int] = ..., initial_text: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ...) -> None: ...
+
 class Function(_message.Message):
     __slots__ = ("name", "dimensions")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -428,18 +444,20 @@ class Budget(_message.Message):
     def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., forward_rows: _Optional[int] = ...) -> None: ...
 
 class Objective(_message.Message):
-    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt")
+    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt", "served_prompt")
     LABEL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TUNING_FIELD_NUMBER: _ClassVar[int]
     CAUSAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    SERVED_PROMPT_FIELD_NUMBER: _ClassVar[int]
     label_prompt: LabelPrompt
     function: Function
     external: External
     prompt_tuning: PromptTuning
     causal_prompt: CausalPrompt
-    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ...) -> None: ...
+    served_prompt: ServedPrompt
+    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
     __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion")
@@ -525,7 +543,7 @@ class Candidate(_message.Message):
     def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps", "forward_rows", "exemplar_rows")
+    __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps", "forward_rows", "exemplar_rows", "tuned_model_tokens")
     GRADIENT_STEPS_FIELD_NUMBER: _ClassVar[int]
     PROBE_STEPS_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -540,6 +558,7 @@ class Usage(_message.Message):
     HINT_STEPS_FIELD_NUMBER: _ClassVar[int]
     FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
     EXEMPLAR_ROWS_FIELD_NUMBER: _ClassVar[int]
+    TUNED_MODEL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     gradient_steps: int
     probe_steps: int
     evaluations: int
@@ -554,7 +573,8 @@ class Usage(_message.Message):
     hint_steps: int
     forward_rows: int
     exemplar_rows: int
-    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ..., forward_rows: _Optional[int] = ..., exemplar_rows: _Optional[int] = ...) -> None: ...
+    tuned_model_tokens: int
+    def __init__(self, gradient_steps: _Optional[int] = ..., probe_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., mentor_calls: _Optional[int] = ..., usable_answers: _Optional[int] = ..., fallbacks: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., reply_tokens: _Optional[int] = ..., mentor_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., train_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lag_steps: _Optional[int] = ..., hint_steps: _Optional[int] = ..., forward_rows: _Optional[int] = ..., exemplar_rows: _Optional[int] = ..., tuned_model_tokens: _Optional[int] = ...) -> None: ...
 
 class Baseline(_message.Message):
     __slots__ = ("name", "test", "labelled_rows", "detail")
