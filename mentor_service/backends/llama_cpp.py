@@ -16,7 +16,6 @@ long prompt is evaluated.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -25,14 +24,19 @@ from typing import ClassVar
 
 import numpy as np
 import structlog
-from llama_cpp import llama_chat_format, llama_grammar
 
-from mentor_service.backends.llama_runtime import Grammar, Logits, Runtime
 from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
 from mentor_service.backends.threaded_backend import ThreadedBackend
 from mentor_service.backends.token_sampling import draw, likeliest, likely
 from mentor_service.protocols import Question, Reply
 from mentorgrad.errors import InvalidInput
+from service_common.llama.runtime import (
+    Grammar,
+    Logits,
+    Runtime,
+    chat_formatter,
+    schema_grammar,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -259,7 +263,7 @@ class _Engine:
         """The compiled grammar of a question, if any, from a cache; must be copied before use."""
         text = question.grammar
         if not text and question.json_schema is not None:
-            text = llama_grammar.json_schema_to_gbnf(json.dumps(question.json_schema))
+            text = schema_grammar(question.json_schema)
         if not text:
             return None
         compiled = self._grammars.get(text)
@@ -276,22 +280,18 @@ class _Engine:
 
 def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:
     """Returns a formatter for the chat template of the file (ChatML if it has none)."""
-    formatter = llama_chat_format.Jinja2ChatFormatter(
-        template=runtime.template or llama_chat_format.CHATML_CHAT_TEMPLATE,
-        eos_token=runtime.edge("eos"),
-        bos_token=runtime.edge("bos"),
-    )
+    formatted = chat_formatter(runtime)
 
     def write(question: Question) -> str:
         user = {"role": "user", "content": question.user}
         if not question.system:
-            return str(formatter(messages=[user]).prompt)
+            return formatted([user])
         system = {"role": "system", "content": question.system}
         try:
-            return str(formatter(messages=[system, user]).prompt)
+            return formatted([system, user])
         except Exception:  # some templates reject the system role, with different errors
             user["content"] = f"{question.system}\n\n{question.user}"
-            return str(formatter(messages=[user]).prompt)
+            return formatted([user])
 
     return write
 

@@ -1,66 +1,33 @@
 """Backend for servers with the OpenAI chat API: llama-server, vLLM, Ollama, hosted ones.
 
 The JSON Schema of the reply is sent in `response_format` and in the prompt, since some servers
-ignore the one and some the other. Responses are not trusted: the body is read up to a limit, parsed
-and validated. Redirects are not followed, cookies are not kept, and compressed responses are
-rejected, since a small body can expand to a large one. Several samples are requested by `n` in one
-request; if a server ignores or rejects `n`, by concurrent requests with different seeds.
+ignore the one and some the other. Responses are not trusted (`service_common.llm_server`). Several
+samples are requested by `n` in one request; if a server ignores or rejects `n`, by concurrent
+requests with different seeds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from itertools import islice
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Any, ClassVar
 
-import httpx
 import structlog
 
 from mentor_service.answer_limits import encodable
 from mentor_service.protocols import Question, Reply
-from mentorgrad.errors import (
-    DeadlineExceeded,
-    InvalidInput,
-    MentorgradError,
-    ResourceExhausted,
-    Unavailable,
-)
-from mentorgrad.wire.reconnect import backoff
+from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
+from service_common.llm_server import LLMServer, Refused, mapping, token_count
 
 log = structlog.get_logger(__name__)
 
-R = TypeVar("R")
-
-_MAX_BODY = 2 * 1024 * 1024
 _TRIES = 4
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
-_LONGEST_WISH = 86_400.0
-"""Upper limit of `Retry-After`, seconds; longer than any deadline."""
-_MOST_TOKENS = 2**31
-"""Upper limit of plausible token counts; larger ones are taken as 0."""
 _CHECK_SECONDS = 5.0
 _REQUESTS_AT_ONCE = 4
 """Concurrent requests per question, if the server does not support `n`."""
-
-
-class _Refused(Unavailable):
-    """The server rejected the request."""
-
-
-class _Retry(Exception):
-    """The request may be retried; carries the error to raise after the last attempt."""
-
-    def __init__(self, error: MentorgradError, after: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.after = after
 
 
 class OpenAIBackend:
@@ -89,27 +56,15 @@ class OpenAIBackend:
         context_tokens: int = 8192,
         queue_limit: int = 16,
     ) -> None:
-        try:
-            url = httpx.URL(base_url.rstrip("/") + "/")
-        except httpx.InvalidURL:
-            url = httpx.URL("")
-        if url.scheme not in ("http", "https") or not url.host:
-            raise InvalidInput.field("base_url", f"must be an http(s) URL, not {base_url!r}")
         if not model:
             raise InvalidInput.field("model", "must be the model name on the server")
-        headers = {"accept-encoding": "identity"}
-        if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
-        # Each question has its own deadline; this only bounds a connection attempt.
-        limit = httpx.Timeout(None, connect=10.0)
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=headers,
-            timeout=limit,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        self._server = LLMServer(
+            base_url,
+            api_key=api_key,
+            key_variable="MENTORGRAD_MENTOR_OPENAI_API_KEY",
+            busy_reason="MENTOR_BUSY",
         )
         self._queue_limit = queue_limit
-        self._exchanges: set[asyncio.Task[Any]] = set()
         self._in_progress = 0
         self._takes_n = True
         self.model = model
@@ -158,7 +113,7 @@ class OpenAIBackend:
         if wanted == 1 or self._takes_n:
             try:
                 said.append(await self._request(question, 0, wanted, deadline))
-            except _Refused:
+            except Refused:
                 if wanted == 1:
                     raise
         first = sum(len(part.texts) for part in said)
@@ -176,7 +131,7 @@ class OpenAIBackend:
     async def _request(self, question: Question, number: int, count: int, deadline: float) -> Reply:
         """Requests at most `count` replies, from the `number`-th sample of the question on."""
         payload = _payload(self.model, question, number, count)
-        return _reply(await self._with_retries(payload, deadline), count)
+        return _reply(await self._server.post("chat/completions", payload, deadline, _TRIES), count)
 
     async def check(self) -> None:
         """Health check: requests the list of models. Any status below 500 counts as healthy, except
@@ -187,76 +142,15 @@ class OpenAIBackend:
         """
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
-                status = await self._cancelled_once(self._look())
+                status = await self._server.status("models")
         except TimeoutError:
             raise Unavailable("the LLM server does not respond") from None
-        except httpx.RequestError as error:
-            name = type(error).__name__
-            raise Unavailable(f"the LLM server cannot be reached ({name})") from None
         if status in (401, 403) or status >= 500:
             raise Unavailable(f"the LLM server returned status {status}")
 
     async def close(self) -> None:
         """Closes the connections."""
-        await asyncio.gather(*self._exchanges, return_exceptions=True)
-        await self._http.aclose()
-
-    async def _cancelled_once(self, exchange: Coroutine[Any, Any, R]) -> R:
-        """Runs an HTTP exchange in its own task, which is cancelled at most once.
-
-        On cancellation httpx closes the connection. A second cancellation meanwhile, as when two
-        deadlines expire at once, would leave it open, and the server would go on generating.
-        """
-        task = asyncio.ensure_future(exchange)
-        self._exchanges.add(task)
-        task.add_done_callback(self._ended)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._exchanges.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, or asyncio logs it as never retrieved
-
-    async def _with_retries(self, payload: dict[str, Any], deadline: float) -> dict[str, Any]:
-        pauses = islice(backoff(_FIRST_PAUSE, _LONGEST_PAUSE), _TRIES - 1)
-        while True:
-            try:
-                return await self._once("chat/completions", payload)
-            except _Retry as retry:
-                pause = max(next(pauses, math.inf), retry.after or 0.0)
-                # After the last attempt, or if the next would be after the deadline: fail now.
-                if time.monotonic() + pause >= deadline:
-                    raise retry.error from None
-                log.info("llm_server_retry", reason=str(retry), pause=round(pause, 2))
-                await asyncio.sleep(pause)
-
-    async def _once(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
-        try:
-            response, body = await self._cancelled_once(self._post(path, payload))
-        except httpx.RequestError as error:
-            name = type(error).__name__
-            raise _Retry(Unavailable(f"the LLM server cannot be reached ({name})")) from None
-        if response.status_code != 200:
-            _refuse(response, body)
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise Unavailable("the LLM server's response is not a JSON object")
-        return document
-
-    async def _post(self, path: str, payload: dict[str, Any]) -> tuple[httpx.Response, bytes]:
-        async with self._http.stream("POST", path, json=payload) as response:
-            return response, await _limited_body(response)
-
-    async def _look(self) -> int:
-        async with self._http.stream("GET", "models") as response:
-            return response.status_code
+        await self._server.close()
 
 
 async def _some_at_once(
@@ -302,66 +196,6 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
     return payload
 
 
-async def _limited_body(response: httpx.Response) -> bytes:
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding not in ("", "identity"):
-        raise Unavailable("the LLM server's response is compressed, which was not requested")
-    body = bytearray()
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > _MAX_BODY:
-            raise Unavailable(f"the LLM server's response exceeds {_MAX_BODY} bytes")
-    return bytes(body)
-
-
-def _refuse(response: httpx.Response, body: bytes) -> None:
-    """Raises the error for a status other than 200."""
-    status = response.status_code
-    said = _message(body)
-    if status in (408, 409, 425, 429) or status >= 500:
-        after = _seconds(response.headers.get("retry-after", ""))
-        if status == 429:
-            busy = ResourceExhausted(
-                f"the LLM server is busy ({said})", retry_after=after or 1.0, reason="MENTOR_BUSY"
-            )
-            raise _Retry(busy, after)
-        raise _Retry(Unavailable(f"the LLM server failed with status {status} ({said})"), after)
-    lowered = said.lower()
-    if status in (400, 413, 422) and "context" in lowered and ("token" in lowered or status == 413):
-        raise InvalidInput(said, reason="QUESTION_TOO_LONG")
-    if status in (401, 403):
-        raise Unavailable(
-            f"the LLM server rejected the API key (status {status}); "
-            "set MENTORGRAD_MENTOR_OPENAI_API_KEY"
-        )
-    raise _Refused(f"the LLM server rejected the request with status {status} ({said})")
-
-
-def _message(body: bytes) -> str:
-    """The error message in a response body, as one short line."""
-    try:
-        document = json.loads(body)
-        error = document.get("error", document)
-        said = str(error.get("message", "") if isinstance(error, dict) else error)
-    except (ValueError, AttributeError, RecursionError):
-        said = body[:200].decode(errors="replace")
-    return encodable(" ".join(said.split())[:200]) or "no reason given"
-
-
-def _seconds(header: str) -> float | None:
-    """Parses ``Retry-After``, seconds or a date, to seconds; None: neither."""
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(header)
-        except (ValueError, OverflowError):
-            return None
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
-    return min(max(0.0, seconds), _LONGEST_WISH)  # in this order, NaN becomes 0
-
-
 def _reply(body: dict[str, Any], most: int) -> Reply:
     """Parses a response; keeps at most `most` replies, but the token counts of all.
 
@@ -377,25 +211,15 @@ def _reply(body: dict[str, Any], most: int) -> Reply:
         raise Unavailable("the LLM server's response contains no message")
     if not all(isinstance(text, str) for text in texts):
         raise Unavailable("the LLM server's response contains no text")
-    usage = _mapping(body.get("usage"))
-    prompt = _count(usage.get("prompt_tokens"))
-    cached = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    usage = mapping(body.get("usage"))
+    prompt = token_count(usage.get("prompt_tokens"))
+    cached = token_count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
     finished = ("length" if reason == "length" else "stop" for reason in finishes)
     return Reply(
         texts=tuple(map(encodable, texts[:most])),
         prompt_tokens=prompt,
         evaluated_tokens=prompt - cached,
-        reply_tokens=_count(usage.get("completion_tokens")),
+        reply_tokens=token_count(usage.get("completion_tokens")),
         duration=timedelta(0),
         finish_reasons=tuple(finished)[:most],
     )
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return 0
-    return value if 0 <= value <= _MOST_TOKENS else 0

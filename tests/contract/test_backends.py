@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from mentor_service.backends import openai
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.grammars import reply_schema
@@ -27,6 +26,7 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from service_common import llm_server
 
 CONTEXT = 2048
 
@@ -131,7 +131,7 @@ async def test_questions_at_once_wait_for_each_other_and_are_all_answered(backen
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(llm_server, "_FIRST_PAUSE", 0.02)
 
 
 # -- openai: a server that misbehaves ---------------------------------------------------------

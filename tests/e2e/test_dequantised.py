@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mentor_service.backends.llama_runtime import Runtime
+from service_common.llama.runtime import Runtime
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 from tests.support.numerics import CPU
 from tests.support.real_causal import smollm2_folder

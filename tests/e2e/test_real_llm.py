@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from mentor_service.backends import llama_cpp
 from mentor_service.backends.llama_cpp import LlamaCppBackend
-from mentor_service.backends.llama_runtime import Runtime
+from service_common.llama.runtime import Runtime
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.threaded_backend import Interrupted
 from mentor_service.composition import MentorServer

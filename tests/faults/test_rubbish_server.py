@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from campaigns.faults import faulty_llm_server as ways
 from campaigns.faults.faulty_llm_server import MEBIBYTE, FaultyLLMServer, Way, said
-from mentor_service.backends import openai
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
@@ -32,6 +31,7 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.errors import Unavailable
 from mentorgrad.mentor_client import AsyncMentorClient
+from service_common import llm_server
 
 USABLE, UNUSABLE = AnswerStatus.USABLE, AnswerStatus.UNUSABLE
 TIMED_OUT, UNAVAILABLE = AnswerStatus.TIMED_OUT, AnswerStatus.UNAVAILABLE
@@ -49,7 +49,7 @@ MOST_BUFFERED = 5 * MEBIBYTE
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(llm_server, "_FIRST_PAUSE", 0.02)
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ async def test_a_server_that_asks_for_time_gets_it(
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(openai.asyncio, "sleep", note)
+    monkeypatch.setattr(llm_server.asyncio, "sleep", note)
     server.way = ways.after(1, status, said(GOOD), retry_after=form(100))
     answer = await ask(client, timeout=300)
     monkeypatch.undo()
@@ -276,7 +276,7 @@ async def test_a_wish_that_says_nothing_is_none(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(max_size=40), st.floats().map(str), st.datetimes().map(format_datetime)))
 def test_any_wish_is_a_number_of_seconds_or_none(header: str) -> None:
-    seconds = openai._seconds(header)
+    seconds = llm_server.seconds_of(header)
     assert seconds is None or 0.0 <= seconds <= 86_400.0
 
 

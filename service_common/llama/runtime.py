@@ -1,23 +1,25 @@
 """Wrapper of llama.cpp's low-level API: model, KV cache, batches over sequences, and grammars.
 
-Only this module and `mentor_service.backends.llama_cpp` import llama_cpp. Not thread-safe.
+Only this module imports llama_cpp. Not thread-safe.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
+from llama_cpp import llama_chat_format, llama_grammar
 from numpy.typing import NDArray
 
 from mentorgrad.errors import Unavailable
 
-_BATCH = 512
+BATCH = 512
 """Maximum tokens per evaluation."""
 
 _SLOTS, _TOGETHER = 6, 64
@@ -37,7 +39,7 @@ Tokens = NDArray[np.int32]
 
 
 class Runtime:
-    """A loaded model with its KV cache; a `mentor_service.backends.prefix_cache.SequenceMemory`.
+    """A loaded model with its KV cache: sequences of tokens, which can share the cells of a prefix.
 
     Args:
         path: The GGUF file.
@@ -95,12 +97,12 @@ class Runtime:
         ends = [llama_cpp.llama_vocab_is_eog(self._vocab, i) for i in range(self.vocabulary)]
         self.ends: NDArray[np.intp] = np.flatnonzero(ends)
         """Ids of the end-of-generation tokens."""
-        self._batch = _Batch(_BATCH)
+        self._batch = _Batch(BATCH)
 
     def _parameters(self, threads: int) -> Any:
         wanted = llama_cpp.llama_context_default_params()
         wanted.n_ctx = _ROOM * self.context
-        wanted.n_batch = wanted.n_ubatch = _BATCH
+        wanted.n_batch = wanted.n_ubatch = BATCH
         wanted.n_seq_max = self.slots + self.together
         # One buffer for all sequences, so that they share the cells of a common prefix.
         wanted.kv_unified = True
@@ -125,12 +127,21 @@ class Runtime:
         token = getattr(llama_cpp, f"llama_vocab_{name}")(self._vocab)
         return self._piece(token, special=True).decode() if token >= 0 else ""
 
-    def tokenize(self, text: str) -> list[int]:
-        """Tokenizes a text; special tokens in it are recognised."""
+    def tokenize(self, text: str, *, plain: bool = False) -> list[int]:
+        """Tokenizes a text.
+
+        Args:
+            text: The text.
+            plain: False: special tokens in the text are recognised, as in a filled chat template.
+                True: they are read as text, and the start token of the model is put in front, if
+                it has one.
+        """
         data = text.encode()
         size = len(data) + 8
         tokens = (llama_cpp.llama_token * size)()
-        found = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, size, False, True)
+        found = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), tokens, size, plain, not plain
+        )
         if found < 0:
             raise RuntimeError(f"the tokenizer failed with {found}")
         return list(tokens[:found])
@@ -151,13 +162,18 @@ class Runtime:
     # -- the KV cache -------------------------------------------------------------------------
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """See `mentor_service.backends.prefix_cache.SequenceMemory`."""
+        """Makes the empty sequence `target` share the first `length` tokens of `source`."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def cut(self, sequence: int, length: int) -> None:
-        """See `mentor_service.backends.prefix_cache.SequenceMemory`."""
+        """Truncates a sequence to its first `length` tokens; frees cells that no other sequence
+        shares."""
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
             raise RuntimeError("the KV cache cannot remove a part of a sequence")
+
+    def clear(self) -> None:
+        """Empties all sequences. Equal evaluations after it give equal bits."""
+        llama_cpp.llama_memory_clear(self._memory, False)
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -174,7 +190,7 @@ class Runtime:
         """
         n = len(tokens)
         positions = np.arange(position, position + n, dtype=np.int32)
-        after: Logits = self._evaluate(tokens, positions, sequence, outputs=1)[0]
+        after: Logits = self.evaluate(tokens, positions, sequence, [n - 1])[0]
         return after
 
     def step(self, tokens: Sequence[int], position: int, sequences: Sequence[int]) -> Logits:
@@ -188,15 +204,34 @@ class Runtime:
         Returns:
             Logits, (sequences, vocabulary); valid until the next evaluation.
         """
-        return self._evaluate(tokens, position, sequences, outputs=len(tokens))
+        return self.evaluate(tokens, position, sequences, range(len(tokens)))
 
-    def _evaluate(self, tokens: Any, positions: Any, sequences: Any, outputs: int) -> Logits:
+    def evaluate(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int] | NDArray[Any] | int,
+        sequences: Sequence[int] | int,
+        outputs: Sequence[int],
+    ) -> Logits:
+        """Evaluates tokens of one or several sequences as a batch.
+
+        Args:
+            tokens: At most `BATCH` tokens.
+            positions: Position of each, or of all.
+            sequences: Sequence id of each, or of all.
+            outputs: Indices of the tokens after which logits are wanted, ascending.
+
+        Returns:
+            Logits, (outputs, vocabulary); valid until the next evaluation.
+        """
         batch = self._batch.fill(tokens, positions, sequences, outputs)
         code = llama_cpp.llama_decode(self._ctx, batch)
         if code != 0:
             raise RuntimeError(f"llama_decode failed with {code}")
+        if not len(outputs):
+            return np.empty((0, self.vocabulary), np.float32)
         logits: Logits = np.ctypeslib.as_array(
-            llama_cpp.llama_get_logits(self._ctx), shape=(outputs, self.vocabulary)
+            llama_cpp.llama_get_logits(self._ctx), shape=(len(outputs), self.vocabulary)
         )
         return logits
 
@@ -229,20 +264,37 @@ class _Batch:
             logits=_pointer(self._output, ctypes.c_int8),
         )
 
-    def fill(self, tokens: Sequence[int], positions: Any, sequences: Any, outputs: int) -> Any:
-        """Fills the batch; the last `outputs` tokens produce logits."""
+    def fill(
+        self, tokens: Sequence[int], positions: Any, sequences: Any, outputs: Sequence[int]
+    ) -> Any:
+        """Fills the batch; the tokens with the indices `outputs` produce logits."""
         n = len(tokens)
         self._token[:n] = tokens
         self._position[:n] = positions
         self._sequence[:n] = sequences
         self._output[:n] = 0
-        self._output[n - outputs : n] = 1
+        self._output[np.asarray(outputs, np.intp)] = 1
         self._batch.n_tokens = n
         return self._batch
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
+
+
+def schema_grammar(schema: Mapping[str, Any]) -> str:
+    """The GBNF grammar of a JSON Schema."""
+    return str(llama_grammar.json_schema_to_gbnf(json.dumps(schema)))
+
+
+def chat_formatter(runtime: Runtime) -> Callable[[list[dict[str, str]]], str]:
+    """A function from chat messages to text in the file's chat template (ChatML if it has none)."""
+    formatter = llama_chat_format.Jinja2ChatFormatter(
+        template=runtime.template or llama_chat_format.CHATML_CHAT_TEMPLATE,
+        eos_token=runtime.edge("eos"),
+        bos_token=runtime.edge("bos"),
+    )
+    return lambda messages: str(formatter(messages=messages).prompt)
 
 
 class Grammar:
