@@ -58,7 +58,7 @@ from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
-from trainer_service.settings import TrainerSettings
+from trainer_service.settings import TrainerSecrets, TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
 
 if TYPE_CHECKING:
@@ -141,9 +141,13 @@ async def start_service(
         tasks=builtin_names(),
         worker_slots=scheduler.slots,
         queue_limit=settings.queue_limit,
+        tuned_models=tuple(settings.tuned_model),
     )
     check_data = partial(
-        validate_objective, data_roots=settings.data_root, model_roots=settings.model_root
+        validate_objective,
+        data_roots=settings.data_root,
+        model_roots=settings.model_root,
+        tuned_models=tuple(settings.tuned_model),
     )
     mentors = MentorRegistry(
         settings.mentor,
@@ -212,6 +216,7 @@ def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
             owner=owner,
             mentors=settings.mentor,
             mentor_access=access,
+            tuned_models=settings.tuned_model,
             data_roots=tuple(map(str, settings.data_root)),
             model_roots=tuple(map(str, settings.model_root)),
             cache_dir=str(settings.cache_dir),
@@ -322,6 +327,9 @@ def run_parts(job: WorkerJob) -> Parts:
             data_roots=[Path(root) for root in job.data_roots],
             model_roots=[Path(root) for root in job.model_roots],
             cache_dir=Path(job.cache_dir) if job.cache_dir else None,
+            threads=job.threads,
+            tuned_models=job.tuned_models,
+            api_key=TrainerSecrets().openai_api_key.get_secret_value(),
         )
 
     def fallback(choice: Fallback, built: Objective) -> Mentor | None:

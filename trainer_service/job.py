@@ -35,6 +35,8 @@ class WorkerJob:
     """Holder of the lease (``host:pid`` of the service), for the log."""
     mentors: Mapping[str, str] = bounded(factory=dict, max_length=1000)
     """Mentor by name → ``HOST:PORT``."""
+    tuned_models: Mapping[str, str] = bounded(factory=dict, max_length=1000)
+    """Served model by name → URL."""
     data_roots: tuple[str, ...] = ()
     """Directories from which a task's files may be read."""
     model_roots: tuple[str, ...] = ()
@@ -44,7 +46,7 @@ class WorkerJob:
     device: str = bounded("cpu", required=True)
     """Torch device, for example ``cuda:0``."""
     threads: int = bounded(1, ge=1, le=1024)
-    """Number of torch threads."""
+    """Number of threads of torch, or of llama.cpp."""
     log_level: str = bounded("info", required=True)
     """Minimum level of log lines."""
     log_format: str = bounded("auto", required=True)

@@ -84,6 +84,8 @@ class Language(Protocol):
     """Whether the projection of a parameter is a parameter of its own, with a score of its own."""
     has_hints: bool
     """Whether `hints` is supported: there are tokens."""
+    can_blend: bool
+    """Whether points between two parameters are parameters: not so for texts."""
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """The initial parameter, float32 [*shape]."""
@@ -127,6 +129,18 @@ class Language(Protocol):
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """Random values of the same scale as `initial`, float32 [*shape], not made of tokens. Parts
         that proposals never change (a classifier) are copied from `incumbent`."""
+        ...
+
+    def perturbed(self, point: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+        """A parameter near another one, on the CPU: Gaussian noise is added; in texts, words are
+        replaced.
+
+        Args:
+            point: [*shape], on the CPU.
+            scale: Standard deviation of the noise, relative to that of the parameters (of a uniform
+                draw from the range, for numbers); for texts, the probability of each word.
+            generator: Random numbers.
+        """
         ...
 
     def hints(self, parameters: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:

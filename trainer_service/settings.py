@@ -6,12 +6,13 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.domain.spec import CONTROLS, NAME_PATTERN
-from service_common.settings import ListenerSettings, OperationSettings
+from service_common.settings import ListenerSettings, OperationSettings, ServiceSettings
 
 
 def default_cache_dir() -> Path:
@@ -53,6 +54,12 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     )
     mentor_token_file: Path | None = Field(
         None, description="File with the token that is sent to the mentors."
+    )
+    tuned_model: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="Served model that prompts can be tuned for, NAME=URL (repeatable): an "
+        "OpenAI-compatible server, such as http://127.0.0.1:8080/v1; a fragment is the model's "
+        "name on the server (http://127.0.0.1:11434/v1#qwen2.5:1.5b).",
     )
     data_root: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folder from which task data files may be read (repeatable)."
@@ -104,23 +111,35 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     )
     warm: bool = Field(True, description="Keep one idle worker with its imports done.")
 
-    @field_validator("mentor", mode="before")
+    @field_validator("mentor", "tuned_model", mode="before")
     @classmethod
-    def _parse_mentors(cls, value: Any) -> Any:
-        """Parses repeated NAME=HOST:PORT, a comma-separated list (environment) or a TOML table."""
+    def _parse_named(cls, value: Any, info: ValidationInfo) -> Any:
+        """Parses repeated NAME=TARGET, a comma-separated list (environment) or a TOML table."""
         if isinstance(value, str):
             value = [part for part in value.split(",") if part.strip()]
         if not isinstance(value, (list, tuple)):
             return value
+        form, what = ("HOST:PORT", "mentor") if info.field_name == "mentor" else ("URL", "model")
         parsed: dict[str, str] = {}
         for item in value:
             name, separator, target = str(item).strip().partition("=")
             if not separator or not target:
-                raise ValueError(f"must be NAME=HOST:PORT, not {item!r}")
+                raise ValueError(f"must be NAME={form}, not {item!r}")
             if name in parsed:
-                raise ValueError(f"contains the mentor name {name!r} twice")
+                raise ValueError(f"contains the {what} name {name!r} twice")
             parsed[name] = target
         return parsed
+
+    @field_validator("tuned_model")
+    @classmethod
+    def _check_tuned_models(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, target in value.items():
+            if not re.fullmatch(NAME_PATTERN, name):
+                raise ValueError(f"{name!r} is not a valid model name")
+            url = urlsplit(target)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ValueError(f"the address of {name} must be an http(s) URL, not {target!r}")
+        return value
 
     @field_validator("mentor")
     @classmethod
@@ -150,3 +169,12 @@ class TrainerSettings(OperationSettings, ListenerSettings):
             if not root.is_dir():
                 raise ValueError(f"folder {root} does not exist")
         return tuple(root.resolve() for root in value)
+
+
+class TrainerSecrets(ServiceSettings):
+    """Secrets, which must not be given on a command line."""
+
+    model_config = SettingsConfigDict(env_prefix="MENTORGRAD_TRAINER_", extra="ignore")
+
+    openai_api_key: SecretStr = SecretStr("")
+    """API key of the served models."""

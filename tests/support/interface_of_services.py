@@ -21,7 +21,7 @@ from service_common.metrics import CallMetrics
 from service_common.settings import ServiceSettings
 from tests.support.product_source import product_modules, texts_of
 from trainer_service.control_plane.metrics import TrainerMetrics
-from trainer_service.settings import TrainerSettings
+from trainer_service.settings import TrainerSecrets, TrainerSettings
 
 _COMPUTED = "computed"
 """Stands for a default that depends on the machine."""
@@ -88,6 +88,7 @@ def settings() -> dict[str, Any]:
         "trainer": _settings_of(TrainerSettings),
         "mentor": _settings_of(MentorSettings),
         "mentor_secrets": _settings_of(Secrets),
+        "trainer_secrets": _settings_of(TrainerSecrets),
     }
 
 

@@ -6,7 +6,7 @@ no weights are read: a model is checked by its configuration and tokenizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from mentorgrad.domain.spec import Criterion, RunSpec
@@ -20,7 +20,11 @@ from trainer_service.tasks.load import load_task
 
 
 def validate_objective(
-    spec: RunSpec, *, data_roots: Sequence[Path] = (), model_roots: Sequence[Path] | None = ()
+    spec: RunSpec,
+    *,
+    data_roots: Sequence[Path] = (),
+    model_roots: Sequence[Path] | None = (),
+    tuned_models: Collection[str] = (),
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
 
@@ -30,6 +34,7 @@ def validate_objective(
         spec: The spec.
         data_roots: Directories that must contain the task's files.
         model_roots: Directories that must contain models named by a path; None: no restriction.
+        tuned_models: Names of the served models that the trainer knows.
 
     Returns:
         SHA-256 over the run's rows; empty for an objective without data.
@@ -40,14 +45,16 @@ def validate_objective(
     """
     kind = kind_of(spec.objective)
     findings = Findings()
-    findings.extend(_optimizer(spec, kind))
+    if kind.takes_steps:
+        findings.extend(_optimizer(spec, kind))
     task: TaskData | None = None
     if kind.uses_task:
         try:
             task = load_task(spec.task, spec.seed, data_roots)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
-    kind.check(spec.objective, CheckInputs(kind.path, task, model_roots, findings))
+    known = CheckInputs(kind.path, task, model_roots, findings, spec, tuned_models)
+    kind.check(spec.objective, known)
     if task is not None or not kind.uses_task:
         findings.extend(_selection(spec, task))
         if spec.optimizer.name in OPTIMIZERS:

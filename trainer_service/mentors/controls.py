@@ -180,23 +180,16 @@ class RandomInit(Control):
 
 
 class Perturb(Control):
-    """The base plus Gaussian noise."""
+    """The base plus Gaussian noise; a text with some words replaced."""
 
     name = "perturb"
 
     def _draw(self, draw: Draw) -> Proposal:
         options: PerturbOptions = self._options
-        constraints = self._language.constraints
         point = draw.base.parameters.detach().cpu()
-        noise = torch.randn(point.shape, generator=draw.generator)
         scale = _cycled(options.scale, draw.index)
-        if constraints.kind is ProposalKind.NUMBERS:
-            # Relative to the standard deviation of a uniform draw from the range: width / sqrt(12).
-            spread = (constraints.upper - constraints.lower) / 12**0.5
-            moved = (point + scale * spread * noise).clamp(constraints.lower, constraints.upper)
-        else:
-            moved = point + scale * float(point.std(correction=0)) * noise
-        return Proposal(parameters=moved.numpy(), parents=(draw.base.candidate.candidate_id,))
+        moved = self._language.perturbed(point, scale, draw.generator)
+        return Proposal(parameters=moved.cpu().numpy(), parents=(draw.base.candidate.candidate_id,))
 
 
 class Recombine(Control):

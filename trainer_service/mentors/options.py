@@ -58,7 +58,8 @@ class PerturbOptions(EditOptions):
 
     scale: tuple[float, ...] = bounded((0.5,), gt=0.0, le=100.0, max_length=64, required=True)
     """Standard deviation of the noise, relative to that of the base's parameters; for numbers,
-    relative to that of a uniform draw from their range."""
+    relative to that of a uniform draw from their range. For texts, the probability that a word is
+    replaced by a random one; at least one is."""
 
 
 @dataclass(frozen=True)

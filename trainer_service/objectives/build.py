@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -50,8 +50,14 @@ class BuildInputs:
     """Folder for embeddings of texts; None: no caching."""
     state_bytes: int = DEFAULT_STATE_BYTES
     """Maximum bytes of texts' keys and values that are kept in memory."""
-    seed: int = 0
-    """The run's seed."""
+    run: RunSpec = field(default_factory=RunSpec)
+    """The whole spec of the run."""
+    threads: int = 1
+    """Threads of libraries that do not use torch's."""
+    tuned_models: Mapping[str, str] = field(default_factory=dict)
+    """Name → URL of the served models."""
+    api_key: str = field(default="", repr=False)
+    """API key of the served models; empty: none is sent."""
 
     @property
     def rows(self) -> TaskData:
@@ -111,6 +117,9 @@ def build_objective(
     model_roots: Sequence[Path] | None = (),
     cache_dir: Path | None = None,
     state_bytes: int = DEFAULT_STATE_BYTES,
+    threads: int = 1,
+    tuned_models: Mapping[str, str] | None = None,
+    api_key: str = "",
 ) -> Objective:
     """Builds the objective of a run; reads its data and loads its tuned model.
 
@@ -122,6 +131,9 @@ def build_objective(
         model_roots: Folders that models named by a path must be in; None: any folder.
         cache_dir: Cache folder of text embeddings and dequantised models; None: no caching.
         state_bytes: Maximum bytes of texts' keys and values that are kept in memory.
+        threads: Threads of libraries that do not use torch's.
+        tuned_models: Name → URL of the served models.
+        api_key: API key of the served models.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.
@@ -131,6 +143,17 @@ def build_objective(
     task = load_task(spec.task, spec.seed, data_roots) if kind.uses_task else None
     costs = kind.costs(spec.objective, task)
     inputs = BuildInputs(
-        kind.path, task, costs, device, check, model_roots, cache_dir, state_bytes, spec.seed
+        path=kind.path,
+        task=task,
+        costs=costs,
+        device=device,
+        abort=check,
+        model_roots=model_roots,
+        cache_dir=cache_dir,
+        state_bytes=state_bytes,
+        run=spec,
+        threads=threads,
+        tuned_models=tuned_models or {},
+        api_key=api_key,
     )
     return cast(Objective, load(kind.build)(spec.objective, inputs))

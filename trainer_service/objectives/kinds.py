@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.schema import snake_case
 from trainer_service.costs import RowCosts
@@ -51,6 +52,10 @@ class CheckInputs:
     """Folders that models named by a path must be in; None: any folder."""
     findings: Findings
     """Takes the violations."""
+    run: RunSpec = field(default_factory=RunSpec)
+    """The whole spec of the run."""
+    tuned_models: Collection[str] = ()
+    """Names of the served models that the trainer knows."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class ObjectiveKind:
     """Whether a parameter's projection is a parameter of its own: see `Language.has_words`."""
     has_gradients: bool = True
     """Whether the loss is differentiable: see `Problem.has_gradients`."""
+    takes_steps: bool = True
+    """Whether an optimizer takes steps; otherwise a run consists of proposals and scores."""
     forward_row: str = "a row through the tuned model"
     """What counts as a forward row, for the reference."""
 

@@ -52,6 +52,7 @@ class NumberLanguage:
 
     has_words = False
     has_hints = False
+    can_blend = True
 
     def __init__(self, dimensions: int, lower: float, upper: float, device: torch.device) -> None:
         self._dimensions = dimensions
@@ -130,6 +131,13 @@ class NumberLanguage:
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """Samples a point uniformly within the bounds, as `initial` does."""
         return self.initial(generator)
+
+    def perturbed(self, point: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+        """Adds noise relative to the standard deviation of a uniform draw from the range,
+        width / sqrt(12), and clips to the range."""
+        noise = torch.randn(point.shape, generator=generator)
+        spread = (self._upper - self._lower) / 12**0.5
+        return (point + scale * spread * noise).clamp(self._lower, self._upper)
 
     def hints(self, parameters: Tensor, gradient: Tensor, count: int) -> tuple[PositionHints, ...]:
         """Returns no hints: there are no tokens."""

@@ -34,6 +34,9 @@ class Problem(ABC):
     unit: float = 1.0
     """What a learning rate or a perturbation of 1 amounts to: for prompts the root mean square of
     the word vectors, for others 1."""
+    tuned_model: str = ""
+    """A tuned model that could be another one when the run is resumed: the name that its server
+    reports, or the file's name and SHA-256. Empty: the spec determines it."""
 
     @abstractmethod
     def losses(self, points: Tensor, rows: Tensor) -> Tensor:
@@ -53,6 +56,15 @@ class Problem(ABC):
     def points_at_once(self, rows: Tensor) -> int:
         """Maximum parameters per backward pass over these train rows, to limit memory."""
         return 1024
+
+    def take_tokens(self) -> int:
+        """Tokens that a served tuned model has processed since the last call; 0 if none are
+        counted."""
+        return 0
+
+    def close(self) -> None:
+        """Frees what the problem holds besides memory of torch."""
+        return
 
     def features(self, split: Split) -> Tensor | None:
         """The frozen model's features of each row, which no parameter changes, float32

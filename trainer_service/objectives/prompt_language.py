@@ -45,6 +45,7 @@ class PromptLanguage:
 
     has_words = True
     has_hints = True
+    can_blend = True
 
     def __init__(
         self,
@@ -135,6 +136,11 @@ class PromptLanguage:
         prompt = self._prompt(drawn)
         prompt.copy_(self._words.random_vectors(generator, prompt.shape))
         return drawn
+
+    def perturbed(self, point: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+        """Adds noise relative to the standard deviation of the whole parameter."""
+        noise = torch.randn(point.shape, generator=generator)
+        return point + scale * float(point.std(correction=0)) * noise
 
     def embed_ids(self, ids: Sequence[int], incumbent: Tensor) -> Tensor:
         """Embeds ids at the first positions (of every prompt), or at all positions of all prompts.

@@ -7,12 +7,22 @@ from typing import Any
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import snake_case
-from trainer_service.objectives import causal_prompt, function, label_prompt, prompt_tuning
+from trainer_service.objectives import (
+    causal_prompt,
+    function,
+    label_prompt,
+    prompt_tuning,
+    served_prompt,
+)
 from trainer_service.objectives.kinds import ObjectiveKind
 from trainer_service.registry import Registry
 
 OBJECTIVES: Registry[ObjectiveKind] = Registry(
-    label_prompt.KIND, prompt_tuning.KIND, causal_prompt.KIND, function.KIND
+    label_prompt.KIND,
+    prompt_tuning.KIND,
+    causal_prompt.KIND,
+    served_prompt.KIND,
+    function.KIND,
 )
 """By name."""
 

@@ -17,6 +17,8 @@ from mentorgrad.domain.advice import Outcomes
 from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStarted
 from mentorgrad.domain.run import Candidate, Usage
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import PreconditionFailed
+from trainer_service.costs import Cost
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.oracle import BatchOracle
 from trainer_service.optimizers.schedule import learning_rate
@@ -47,7 +49,7 @@ from trainer_service.running.scoring import (
     candidate_steps,
     snapshot_candidates,
 )
-from trainer_service.running.stop_control import StopControl
+from trainer_service.running.stop_control import MODEL_CHANGED, StopControl
 from trainer_service.seeds import derive, generator
 
 
@@ -156,13 +158,30 @@ class Alternation:
         ledger = new_ledger(self._spec, objective.language.has_words, self._prices)
         ledger.charge_scores(len(scored))
         pool = Pool(criterion=self._spec.criterion)
-        at = LoopState(ledger, point.clone(), origin, best=scored[0], pool=pool)
+        at = LoopState(
+            ledger,
+            point.clone(),
+            origin,
+            best=scored[0],
+            pool=pool,
+            tuned_model=objective.problem.tuned_model,
+        )
         self._record(at, 0, scored)
         self._begin_stage(at, 0, scored[0].candidate.candidate_id)
         return at
 
     def go_on(self, at: LoopState, moments: dict[str, Tensor]) -> None:
-        """Continues from a restored checkpoint; the mentor is sent the pool again."""
+        """Continues from a restored checkpoint; the mentor is sent the pool again.
+
+        Raises:
+            PreconditionFailed: The tuned model is another one (reason TUNED_MODEL_CHANGED).
+        """
+        now = self._objective.problem.tuned_model
+        if now != at.tuned_model:
+            raise PreconditionFailed(
+                f"the tuned model has changed: it was {at.tuned_model}, and is {now} now",
+                reason=MODEL_CHANGED,
+            )
         self._optimizer.load(moments)
         self._capture.begin_stage(at.stage, at.origin.ids)
         self._keep = self._kept_steps(at)
@@ -173,6 +192,7 @@ class Alternation:
     def checkpoint(self, at: LoopState) -> None:
         """Flushes everything captured so far, then saves a checkpoint."""
         self._capture.flush()
+        self._count_tokens(at)
         data = checkpoint.dump(at, self._optimizer.state(), self._train_time(at))
         self._checkpoints.save(data, at.step)
         self._saved = self._clock()
@@ -184,7 +204,11 @@ class Alternation:
 
     def usage(self, at: LoopState) -> Usage:
         """Usage so far, including the execution time of this attempt."""
+        self._count_tokens(at)
         return replace(at.ledger.usage, train_time=self._train_time(at))
+
+    def _count_tokens(self, at: LoopState) -> None:
+        at.ledger.charge(Cost(), tuned_model_tokens=self._objective.problem.take_tokens())
 
     def _train_time(self, at: LoopState) -> timedelta:
         return at.earlier_time + timedelta(seconds=self._clock() - self._began)
@@ -206,7 +230,9 @@ class Alternation:
         at.start_id, at.hinted = start_id, False
         self._keep = self._kept_steps(at)
         text = self._objective.language.project(at.origin.parameters[None])[0].text
-        self._recorder.put(StageStarted(stage, at.step, text, str(self._objective.device)))
+        self._recorder.put(
+            StageStarted(stage, at.step, text, str(self._objective.device), at.tuned_model)
+        )
         self._capture.begin_stage(stage, at.origin.ids)
 
     def _kept_steps(self, at: LoopState) -> frozenset[int]:

@@ -78,6 +78,7 @@ def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> by
         "hinted": at.hinted,
         "restarts": at.restarts,
         "mentor_lost": at.mentor_lost,
+        "tuned_model": at.tuned_model,
         "train_microseconds": train_time // timedelta(microseconds=1),
         "final_reserve": at.ledger.final_reserve,
         "usage": _pack(at.ledger.usage),
@@ -151,6 +152,7 @@ def _build(
         answer_is_fallback=document["answer_is_fallback"],
         restarts=document["restarts"],
         mentor_lost=document["mentor_lost"],
+        tuned_model=document.get("tuned_model", ""),
         earlier_time=timedelta(microseconds=document["train_microseconds"]),
     )
     return progress, under("moments/")

@@ -31,7 +31,15 @@ from trainer_service.running.budget import run_prices
 from trainer_service.running.checkpoint import CheckpointWriter
 from trainer_service.running.loop_state import LoopState
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
-from trainer_service.running.stop_control import GuardedStopControl, Stop, StopControl, StopKind
+from trainer_service.running.stop_control import (
+    MODEL_AWAY,
+    MODEL_CHANGED,
+    GuardedStopControl,
+    Stop,
+    StopControl,
+    StopKind,
+    check_within,
+)
 from trainer_service.running.telemetry import Telemetry
 from trainer_service.tasks.data import majority_share
 
@@ -114,9 +122,15 @@ def execute(
             state, reason = _STOPPED[kind]
             recorder.put(StateChanged(state, reason or recorder.overdue))
         except Exception as error:
-            log.error("run_failed", run_id=run.run_id, exc_info=error)
-            state = RunState.FAILED
-            recorder.put(Finished(state, None, failure_line(error)))
+            if isinstance(error, MentorgradError) and error.reason in (MODEL_AWAY, MODEL_CHANGED):
+                # The last checkpoint applies: the error may have come in the middle of a stage.
+                log.warning("run_paused", run_id=run.run_id, reason=error.message)
+                state = RunState.PAUSED
+                recorder.put(StateChanged(state, failure_line(error)))
+            else:
+                log.error("run_failed", run_id=run.run_id, exc_info=error)
+                state = RunState.FAILED
+                recorder.put(Finished(state, None, failure_line(error)))
         with telemetry.waiting():
             recorder.flush()
         return state
@@ -153,7 +167,8 @@ def _run(
     spec = run.spec
     control.check()
     with telemetry.waiting():
-        objective = parts.objective(spec, control.check)
+        objective = parts.objective(spec, check_within(control))
+    opened.callback(objective.problem.close)
     control.check()  # building the objective may have taken seconds
     problem = objective.problem
     prices = run_prices(spec, problem.costs, problem.task)
@@ -196,7 +211,8 @@ def _run(
         alternation.run(at)
         result = _result(objective, at, alternation.usage(at), control.check)
     except Stop as stop:
-        if stop.kind in (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT):
+        kept = (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT)
+        if stop.kind in kept and stop.between_steps:
             alternation.checkpoint(at)
         raise
     for name, content in objective.export(at.best.parameters).items():

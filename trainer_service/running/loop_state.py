@@ -107,6 +107,8 @@ class LoopState:
     """Restarts from a proposal so far."""
     mentor_lost: bool = False
     """Whether the mentor did not answer the last request."""
+    tuned_model: str = ""
+    """The tuned model at the run's start; see `Problem.tuned_model`."""
     earlier_time: timedelta = timedelta(0)
     """Execution time of earlier attempts, up to the checkpoint."""
 

@@ -195,6 +195,10 @@ def place(
     placed = language.embed(proposal, base.parameters)
     if proposal.weight == 1.0:
         return placed
+    if not language.can_blend:
+        raise ProposalRejected(
+            ProposalStatus.MALFORMED, "its weight must be 1: texts cannot be blended"
+        )
     mixed = torch.lerp(base.parameters, placed.parameters, proposal.weight)
     return Embedded(mixed, placed.filled)
 

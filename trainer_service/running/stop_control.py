@@ -30,6 +30,12 @@ LEASE = timedelta(seconds=15)
 """Duration of a lease: a worker that sends no heartbeat for so long loses its run."""
 
 
+MODEL_AWAY = "TUNED_MODEL_AWAY"
+"""Error reason: the tuned model's server does not answer. The run is paused."""
+MODEL_CHANGED = "TUNED_MODEL_CHANGED"
+"""Error reason: the tuned model is not that of the run's start. The run is paused."""
+
+
 class StopKind(StrEnum):
     """Why a run is stopped early, in ascending order of priority."""
 
@@ -45,11 +51,18 @@ _LEAVING = (StopKind.INTERRUPT, StopKind.LOST)
 
 
 class Stop(Exception):
-    """Raised in the run's thread to stop the run at a step boundary."""
+    """Raised in the run's thread to stop the run.
 
-    def __init__(self, kind: StopKind) -> None:
+    Args:
+        kind: Why.
+        between_steps: Whether the run's state is consistent and can be saved. Otherwise the last
+            checkpoint applies.
+    """
+
+    def __init__(self, kind: StopKind, *, between_steps: bool = True) -> None:
         super().__init__(kind.value)
         self.kind = kind
+        self.between_steps = between_steps
 
 
 class StopControl(Protocol):
@@ -62,6 +75,18 @@ class StopControl(Protocol):
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Registers a callback that is called, from any thread, when a stop is requested."""
         ...
+
+
+def check_within(control: StopControl) -> Callable[[], None]:
+    """A check for stop requests to be called within a step."""
+
+    def check() -> None:
+        try:
+            control.check()
+        except Stop as stop:
+            raise Stop(stop.kind, between_steps=False) from None
+
+    return check
 
 
 class GuardedStopControl:

@@ -29,7 +29,7 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
     Raises:
         InvalidInput: The model, the template, the labels or a text cannot be used.
     """
-    demonstrations, task = _divided(inputs.rows, spec.demonstrations, inputs.seed)
+    demonstrations, task = _divided(inputs.rows, spec.demonstrations, inputs.run.seed)
     model = inputs.causal_model(spec.model, spec.dtype.value)
     tokens = model.tokens
     parts = read_inputs(spec, task, demonstrations, model.tokenizer, tokens, model.max_tokens)

@@ -87,6 +87,14 @@ def serve_all(
         list[Path] | None,
         typer.Option("--data-root", help="Folder that may contain task files (repeatable)."),
     ] = None,
+    tuned_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tuned-model",
+            metavar="NAME=URL",
+            help="OpenAI-compatible server whose model prompts can be tuned for (repeatable).",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -145,6 +153,7 @@ def serve_all(
                     *flag("--listen", listen),
                     *service_flags.mentor_flags(name, mentor, tables["trainer"]),
                     *(part for root in data_root or () for part in ("--data-root", str(root))),
+                    *(part for item in tuned_model or () for part in ("--tuned-model", item)),
                     *flag("--threads", for_trainer),
                     *both,
                 ],

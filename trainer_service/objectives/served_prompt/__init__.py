@@ -1,0 +1,141 @@
+"""The objective ``served_prompt``: a line of text for a language model that is served or quantised.
+
+The parameter is the text itself. Rows are scored by the log-probabilities of label words, without
+gradients, so a run takes no optimizer steps: it consists of rounds of proposals and scores.
+
+This module imports no torch; `problem` does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from mentorgrad.domain.spec import Calibration, RunSpec, ServedPrompt
+from mentorgrad.errors import MentorgradError, Unsupported, Violation
+from mentorgrad.model_refs import resolve
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
+from trainer_service.objectives.served_prompt.template import template_violations
+from trainer_service.running.budget import takes_no_steps
+from trainer_service.tasks.data import TaskData
+
+PROMPT_TEXT = "prompt.txt"
+"""Name of the artifact with the prompt as text."""
+
+CONTENT_FREE_ROWS = 3
+"""Texts without content whose label probabilities are averaged."""
+
+_GGUF = b"GGUF"
+
+
+def require_packages(served: bool) -> None:
+    """Checks that the tuned model can be reached or loaded.
+
+    Raises:
+        Unsupported: A package is not installed.
+    """
+    package = "httpx" if served else "llama_cpp"
+    if importlib.util.find_spec(package) is None:
+        what = "a served model" if served else "a GGUF file"
+        raise Unsupported(
+            f"served_prompt with {what} needs {package}; run: "
+            "pip install 'mentorgrad[trainer,mentor]'",
+            reason="MISSING_EXTRA",
+        )
+
+
+def check(spec: ServedPrompt, inputs: CheckInputs) -> None:
+    """Checks the model, the template, the labels, and that the run takes no steps."""
+    _check_model(spec, inputs)
+    inputs.findings.extend(_run_violations(spec, inputs.run))
+    path = inputs.path
+    if len(" ".join(spec.initial_text.split())) > spec.max_characters:
+        limit = f"must have at most {spec.max_characters} characters (max_characters)"
+        inputs.findings.add(f"{path}.initial_text", limit, "PROMPT_TOO_LONG")
+    if inputs.task is None:
+        return
+    pairs = any(row.pair for row in (*inputs.task.train, *inputs.task.selection))
+    for wrong in template_violations(spec.template, pairs):
+        inputs.findings.add(f"{path}.template", wrong, "BAD_TEMPLATE")
+    for index, label in enumerate(inputs.task.labels):
+        if not label.strip() or "\n" in label:
+            where = f"spec.task.labels[{index}]"
+            inputs.findings.add(where, "must be a word or words in one line", "BAD_LABELS")
+    rows = [row.label for row in inputs.task.train]
+    fewest = min(rows.count(label) for label in range(len(inputs.task.labels)))
+    if spec.demonstrations and fewest <= spec.demonstrations:
+        inputs.findings.add(
+            f"{path}.demonstrations",
+            f"must be less than the train rows of every class; one has {fewest}",
+        )
+
+
+def _check_model(spec: ServedPrompt, inputs: CheckInputs) -> None:
+    if spec.model in inputs.tuned_models:
+        require_packages(served=True)
+        return
+    where = f"{inputs.path}.model"
+    try:
+        file = resolve(spec.model, roots=inputs.model_roots)
+    except MentorgradError as error:
+        known = ", ".join(inputs.tuned_models) or "none"
+        inputs.findings.add(where, f"{error.message}; served models: {known}", error.reason)
+        return
+    if not _is_gguf(file):
+        inputs.findings.add(where, "must be a GGUF file or a served model", "BAD_MODEL")
+        return
+    require_packages(served=False)
+
+
+def _is_gguf(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_GGUF)) == _GGUF
+    except OSError:
+        return False
+
+
+def _run_violations(spec: ServedPrompt, run: RunSpec) -> Iterator[Violation]:
+    """Violations of settings that make no sense for a text without gradients."""
+    if not takes_no_steps(run):
+        yield Violation(
+            "spec.stages.steps",
+            "served_prompt takes no gradient steps: set stages.steps and stages.first_steps to 0, "
+            "and no limit budget.gradient_steps; proposals are scored after each stage",
+        )
+    if run.acceptance.blend != 1.0:
+        yield Violation("spec.acceptance.blend", "must be 1: texts cannot be blended")
+    for name in ("weight", "weights"):
+        given = run.mentor.options.get(name, ())
+        weights = given if isinstance(given, (list, tuple)) else [given]
+        if any(weight != 1.0 for weight in weights):
+            yield Violation(f"spec.mentor.options.{name}", "must be 1: texts cannot be blended")
+    if spec.calibration is Calibration.BATCH and run.acceptance.screening_rounds > 1:
+        yield Violation(
+            "spec.acceptance.screening_rounds",
+            "must be 1 with calibration batch, which scores all train and selection rows",
+        )
+
+
+def costs(spec: ServedPrompt, task: TaskData | None) -> RowCosts:
+    """A pass scores each of its rows, and those of the calibration."""
+    if spec.calibration is Calibration.CONTENT_FREE:
+        return RowCosts(per_row=1, per_pass=CONTENT_FREE_ROWS)
+    if spec.calibration is Calibration.BATCH and task is not None:
+        shown = spec.demonstrations * len(task.labels)
+        return RowCosts(per_row=1, per_pass=len(task.train) - shown)
+    return RowCosts(per_row=1)
+
+
+KIND = ObjectiveKind(
+    ServedPrompt,
+    "trainer_service.objectives.served_prompt.problem:build",
+    costs,
+    check,
+    has_words=False,
+    has_gradients=False,
+    takes_steps=False,
+    forward_row="a text whose labels are scored",
+)

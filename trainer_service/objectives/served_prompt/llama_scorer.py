@@ -1,0 +1,250 @@
+"""Scores labels with a GGUF file in llama.cpp.
+
+What inputs share is evaluated once: the beginning that all rows have in common (demonstrations),
+then each row up to the prompt, for all prompts of a call; and the common beginnings of labels. Many
+rows are evaluated together. On a CPU, the scores of an input do not depend on what else is scored:
+batches are kept so small that llama.cpp rounds them as single tokens (see `_BATCH_ON_CPU`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from mentorgrad.errors import InvalidInput
+from service_common.llama.runtime import BATCH, Runtime
+from trainer_service.objectives.served_prompt.label_tokens import (
+    Node,
+    label_tokens,
+    prefix_tree,
+    shared_length,
+)
+
+log = structlog.get_logger(__name__)
+
+ROWS = 32
+"""Rows in the KV cache at once: sequence 0 holds what they share, 1 to `ROWS` the rows, and as many
+further ones the rows with a prompt."""
+
+_BATCH_ON_CPU = 32
+"""Tokens per evaluation on a CPU. In batches of 64 and more, llama.cpp multiplies quantised weights
+by another kernel, whose rounding moved log-probabilities of a 4-bit model by up to 0.4; batches of
+512 took as much CPU time."""
+
+_DIGEST_CHUNK = 1 << 22
+
+
+class Piece(NamedTuple):
+    """Tokens to evaluate at the end of a sequence."""
+
+    tokens: Sequence[int]
+    start: int
+    """Tokens that the sequence holds."""
+    sequence: int
+
+
+class LlamaScorer:
+    """A `LabelScorer` over a GGUF file.
+
+    Args:
+        path: The file.
+        labels: The label words.
+        context: End of every input.
+        longest: UTF-8 bytes of the longest input, which determine the size of the KV cache.
+        threads: Threads of llama.cpp.
+        on_gpu: Whether to use a GPU if there is one.
+        abort: Called between evaluations; may raise to abort.
+
+    Raises:
+        InvalidInput: The labels cannot be told apart, or the model cannot be used.
+        Unavailable: The file cannot be loaded (reason MODEL_NOT_LOADED).
+    """
+
+    gives_probabilities = True
+
+    def __init__(
+        self,
+        path: Path,
+        labels: Sequence[str],
+        context: str,
+        *,
+        longest: int,
+        threads: int,
+        on_gpu: bool,
+        abort: Callable[[], None],
+    ) -> None:
+        self.model = f"{path.name} sha256:{_digest(path, abort)}"
+        # Even in scripts whose characters take several bytes, a token has two bytes or more.
+        room = max(1024, longest // 2 + 512)
+        self._runtime = Runtime(path, threads, None if on_gpu else 0, room)
+        self._batch = BATCH if self._runtime.gpu_layers else _BATCH_ON_CPU
+        self._abort = abort
+        self._tokens = 0
+        try:
+            if not self._runtime.divisible:
+                raise InvalidInput("recurrent models are not supported", reason="BAD_MODEL")
+            self.labels = label_tokens(labels, context, self._tokenize)
+        except InvalidInput:
+            self._runtime.close()
+            raise
+        self._tree = prefix_tree(self.labels)
+        log.info("tuned_model_loaded", model=self.model, label_tokens=self.labels, threads=threads)
+
+    def scores(self, heads: Sequence[str], tails: Sequence[str]) -> NDArray[np.float64]:
+        """See `LabelScorer`."""
+        rows = [self._tokenize(head) for head in heads]
+        shared = shared_length(rows)
+        whole = [[self._tokenize(head + tail) for head in heads] for tail in tails]
+        self._check_room(max(len(tokens) for of_tail in whole for tokens in of_tail))
+        found = np.empty((len(tails), len(heads), len(self.labels)))
+        self._runtime.clear()
+        self._evaluate([Piece(rows[0][:shared], 0, 0)])
+        for group in self._groups(rows, shared, whole):
+            for sequence in range(1, len(group) + 1):
+                self._runtime.copy(0, sequence, shared)
+            self._evaluate(
+                [
+                    Piece(rows[row][shared:], shared, sequence)
+                    for sequence, row in enumerate(group, start=1)
+                ]
+            )
+            for index, of_tail in enumerate(whole):
+                found[index, group] = self._with_prompt(
+                    [rows[row] for row in group], [of_tail[row] for row in group]
+                )
+            for sequence in range(1, len(group) + 1):
+                self._runtime.cut(sequence, 0)
+        return found
+
+    def take_tokens(self) -> int:
+        """See `LabelScorer`."""
+        taken, self._tokens = self._tokens, 0
+        return taken
+
+    def close(self) -> None:
+        """See `LabelScorer`."""
+        self._runtime.close()
+
+    def _tokenize(self, text: str) -> list[int]:
+        return self._runtime.tokenize(text, plain=True)
+
+    def _check_room(self, longest: int) -> None:
+        needed, room = longest + self._tree.depth, self._runtime.context
+        if needed > room:
+            raise InvalidInput(
+                f"a text with the prompt and a label has {needed} tokens; the tuned model has room "
+                f"for {room}",
+                reason="PROMPT_TOO_LONG",
+            )
+
+    def _groups(
+        self,
+        rows: Sequence[list[int]],
+        shared: int,
+        whole: Sequence[Sequence[list[int]]],
+    ) -> Iterator[list[int]]:
+        """Rows that fit the KV cache together with the longest prompt."""
+        group: list[int] = []
+        free = self._runtime.cells - shared
+        used = 0
+        for row, tokens in enumerate(rows):
+            # Where tokens of row and prompt merge, the row's last ones are held twice.
+            longest = max(len(of_tail[row]) - len(tokens) for of_tail in whole)
+            cells = len(tokens) - shared + longest + self._tree.depth + 4
+            if group and (used + cells > free or len(group) == ROWS):
+                yield group
+                group, used = [], 0
+            group.append(row)
+            used += cells
+        if group:
+            yield group
+
+    def _with_prompt(
+        self, rows: Sequence[list[int]], whole: Sequence[list[int]]
+    ) -> NDArray[np.float64]:
+        """Scores of one prompt on a group of rows, [rows, labels].
+
+        Args:
+            rows: Tokens up to the prompt, which sequences 1 and so on hold.
+            whole: Tokens of the whole inputs.
+        """
+        pieces = []
+        for sequence, (row, tokens) in enumerate(zip(rows, whole, strict=True), start=1):
+            kept = min(shared_length([row, tokens]), len(tokens) - 1)
+            self._runtime.copy(sequence, ROWS + sequence, kept)
+            pieces.append(Piece(tokens[kept:], kept, ROWS + sequence))
+        found = np.empty((len(rows), len(self.labels)))
+        logs = self._evaluate(pieces, self._tree.next_tokens)
+        self._walk(self._tree, np.zeros(len(rows)), logs, [len(tokens) for tokens in whole], found)
+        for piece in pieces:
+            self._runtime.cut(piece.sequence, 0)
+        return found
+
+    def _walk(
+        self,
+        node: Node,
+        so_far: NDArray[np.float64],
+        logs: NDArray[np.float64],
+        lengths: Sequence[int],
+        found: NDArray[np.float64],
+    ) -> None:
+        """Fills in the scores of a node's labels, from the log-probabilities of its tokens."""
+        sums = so_far[:, None] + logs
+        found[:, list(node.ends.values())] = sums[:, : len(node.ends)]
+        for index, (token, child) in enumerate(node.children.items(), start=len(node.ends)):
+            pieces = [
+                Piece([token], length, ROWS + sequence)
+                for sequence, length in enumerate(lengths, start=1)
+            ]
+            further = self._evaluate(pieces, child.next_tokens)
+            longer = [length + 1 for length in lengths]
+            self._walk(child, sums[:, index], further, longer, found)
+            for piece in pieces:
+                self._runtime.cut(piece.sequence, piece.start)
+
+    def _evaluate(self, pieces: Sequence[Piece], wanted: Sequence[int] = ()) -> NDArray[np.float64]:
+        """Evaluates pieces of several sequences, as many together as a batch takes.
+
+        Returns:
+            Log-probabilities of the wanted tokens after each piece, [pieces, wanted].
+        """
+        tokens = [token for piece in pieces for token in piece.tokens]
+        positions = [piece.start + i for piece in pieces for i in range(len(piece.tokens))]
+        sequences = [piece.sequence for piece in pieces for _ in piece.tokens]
+        ends = np.cumsum([len(piece.tokens) for piece in pieces]) - 1 if wanted else np.empty(0)
+        found = np.empty((len(pieces), len(wanted)))
+        for begin in range(0, len(tokens), self._batch):
+            self._abort()
+            part = slice(begin, begin + self._batch)
+            here = np.flatnonzero((ends >= begin) & (ends < part.stop))
+            outputs = (ends[here] - begin).astype(int).tolist()
+            logits = self._runtime.evaluate(tokens[part], positions[part], sequences[part], outputs)
+            if outputs:
+                found[here] = _log_probabilities(logits, wanted)
+        self._tokens += len(tokens)
+        return found
+
+
+def _log_probabilities(logits: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float64]:
+    """Log-probabilities [rows, wanted] from logits [rows, vocabulary]."""
+    most = logits.max(axis=1, keepdims=True)
+    total = np.exp(logits - most).sum(axis=1, keepdims=True, dtype=np.float64)
+    chosen = (logits[:, list(wanted)] - most).astype(np.float64)
+    found: NDArray[np.float64] = chosen - np.log(total)
+    return found
+
+
+def _digest(path: Path, abort: Callable[[], None]) -> str:
+    """SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_DIGEST_CHUNK):
+            abort()
+            digest.update(chunk)
+    return digest.hexdigest()

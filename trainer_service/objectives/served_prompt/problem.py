@@ -1,0 +1,252 @@
+"""A line of text between the text to classify and the answer of a language model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.advice import TaskCard
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import Calibration, Criterion, ServedPrompt
+from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Violation
+from mentorgrad.model_refs import resolve
+from trainer_service import tensorfile
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.build import BuildInputs
+from trainer_service.objectives.calibration import CONTENT_FREE_TEXTS, calibrated, prior_of
+from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.demonstrations import set_apart
+from trainer_service.objectives.served_prompt import PROMPT_TEXT
+from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
+from trainer_service.objectives.served_prompt.scorer import LabelScorer, answered
+from trainer_service.objectives.served_prompt.template import Template
+from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.protocols import Objective
+from trainer_service.tasks.data import Row, Split, TaskData
+
+_ALL = 1 << 30
+"""Parameters per pass: the scorer divides the work itself."""
+_PRIORS_KEPT = 1024
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+
+class ServedPromptProblem(ClassificationProblem):
+    """Label scores of a language model with a prompt between text and answer.
+
+    Args:
+        spec: Length and calibration.
+        task: The rows, without the demonstrations.
+        template: Where text, prompt and label stand.
+        demonstrations: What stands before every input; may be empty.
+        scorer: Scores the labels; owned by the problem.
+        costs: Forward rows of a pass.
+        device: Device of the parameters.
+    """
+
+    has_gradients = False
+
+    def __init__(
+        self,
+        spec: ServedPrompt,
+        task: TaskData,
+        template: Template,
+        demonstrations: str,
+        scorer: LabelScorer,
+        costs: RowCosts,
+        device: torch.device,
+    ) -> None:
+        super().__init__(task, device)
+        self.shape = (spec.max_characters,)
+        self.costs = costs
+        self.tuned_model = scorer.model
+        self._calibration = spec.calibration
+        self._template = template
+        self._demonstrations = demonstrations
+        self._scorer = scorer
+        self._priors: dict[str, Tensor] = {}
+
+    def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """Scores of the labels, calibrated as the spec says, [k, n, classes]."""
+        texts = [to_text(point) for point in points.cpu()]
+        scores = self._scores(texts, split, rows)
+        if self._calibration is not Calibration.NONE:
+            whole = split is Split.SELECTION and torch.equal(rows.cpu(), self._whole(split))
+            self._add_priors(texts, scores if whole else None)
+            scores = calibrated(scores, torch.stack([self._priors[text] for text in texts]))
+        return scores.to(self.device)
+
+    def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """All rows and parameters at once."""
+        yield torch.arange(len(rows), device=rows.device), _ALL
+
+    def zero_shot(self) -> Score | None:
+        """The score on *test* of the template without a prompt."""
+        return self.test(torch.zeros(self.shape, device=self.device))
+
+    def take_tokens(self) -> int:
+        """See `Problem`."""
+        return self._scorer.take_tokens()
+
+    def close(self) -> None:
+        """See `Problem`."""
+        self._scorer.close()
+
+    def prior(self, text: str) -> Tensor | None:
+        """The prior by which the label probabilities of a prompt are divided, [classes]; None
+        without calibration."""
+        if self._calibration is Calibration.NONE:
+            return None
+        self._add_priors([text], None)
+        return self._priors[text]
+
+    def _scores(self, texts: Sequence[str], split: Split, rows: Tensor) -> Tensor:
+        """Raw scores, float32 [texts, rows, classes]."""
+        of_split, indices = self.task.rows(split), rows.tolist()
+        scores = self._scored(texts, [of_split[index] for index in indices])
+        # An answer that is no label is wrong, whatever the label is.
+        classes = len(self.task.labels)
+        for text, row in torch.isnan(scores).any(-1).nonzero().tolist():
+            wrong = (of_split[indices[row]].label + 1) % classes
+            scores[text, row] = torch.tensor(answered(wrong, classes))
+        return scores
+
+    def _scored(self, texts: Sequence[str], rows: Sequence[Row]) -> Tensor:
+        heads = [self._demonstrations + self._template.head(row) for row in rows]
+        tails = [self._template.tail(text) for text in texts]
+        return torch.tensor(self._scorer.scores(heads, tails), dtype=torch.float32)
+
+    def _add_priors(self, texts: Sequence[str], selection: Tensor | None) -> None:
+        """Estimates the priors that are not known yet.
+
+        Args:
+            texts: The prompts.
+            selection: Their scores on the whole selection split, if they are known.
+        """
+        new = [index for index, text in enumerate(texts) if text not in self._priors]
+        if not new:
+            return
+        prompts = [texts[index] for index in new]
+        if self._calibration is Calibration.CONTENT_FREE:
+            scores = self._scored(prompts, [Row(text, 0, text) for text in CONTENT_FREE_TEXTS])
+        else:
+            train = self._scores(prompts, Split.TRAIN, self._whole(Split.TRAIN))
+            if selection is None:
+                rest = self._scores(prompts, Split.SELECTION, self._whole(Split.SELECTION))
+            else:
+                rest = selection[new]
+            scores = torch.cat([train, rest], dim=1)
+        if len(self._priors) + len(new) > _PRIORS_KEPT:
+            self._priors = {text: self._priors[text] for text in texts if text in self._priors}
+        self._priors |= dict(zip(prompts, prior_of(scores), strict=True))
+
+    def _whole(self, split: Split) -> Tensor:
+        return torch.arange(len(self.task.rows(split)))
+
+
+def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
+    """Builds the objective; loads the tuned model, or contacts its server.
+
+    Raises:
+        InvalidInput: The tuned model cannot be used, or cannot be used like this.
+        Unavailable: Its server does not answer (reason TUNED_MODEL_AWAY).
+    """
+    shown, task = set_apart(inputs.rows, spec.demonstrations, inputs.run.seed)
+    pairs = any(row.pair for row in (*task.train, *task.selection))
+    template = Template.of(spec.template, pairs)
+    before = template.demonstrations(shown, task.labels)
+    scorer = _scorer(spec, inputs, task, template, before)
+    if not scorer.gives_probabilities:
+        wrong = list(_needs_probabilities(spec, inputs.run.criterion, inputs.path))
+        if wrong:
+            scorer.close()
+            raise InvalidInput(violations=wrong, reason="NO_PROBABILITIES")
+    problem = ServedPromptProblem(spec, task, template, before, scorer, inputs.costs, inputs.device)
+    words = [word for row in task.train for word in _WORD.findall(row.joined)]
+    language = TextLanguage(
+        spec.max_characters, spec.initial_text, words or ["text"], inputs.device
+    )
+
+    def export(point: Tensor) -> dict[str, bytes]:
+        """The text, and its code points with what is needed to use it."""
+        text, prior = to_text(point.cpu()), problem.prior(to_text(point.cpu()))
+        metadata = {
+            "objective": "served_prompt",
+            "text": text,
+            "template": template.text,
+            "demonstrations": before,
+            "labels": json.dumps(task.labels),
+            "model": spec.model,
+            "tuned_model": scorer.model,
+            "loss_is_likelihood": json.dumps(scorer.gives_probabilities),
+            "calibration": spec.calibration.value,
+            "prior": json.dumps(None if prior is None else prior.tolist()),
+        }
+        return {
+            ARTIFACT: tensorfile.save({"prompt": point.detach()}, metadata),
+            PROMPT_TEXT: f"{text}\n".encode(),
+        }
+
+    card = TaskCard(
+        objective="served_prompt",
+        description=task.description,
+        labels=task.labels,
+        proposal="a line of text that stands between the text to classify and the answer; a "
+        "language model reads both and goes on with the name of a class",
+        place="after the text",
+    )
+    return Objective(problem, language, export, card)
+
+
+def _scorer(
+    spec: ServedPrompt, inputs: BuildInputs, task: TaskData, template: Template, before: str
+) -> LabelScorer:
+    if spec.model in inputs.tuned_models:
+        from trainer_service.objectives.served_prompt.server_scorer import ServerScorer
+
+        example = before + template.head(task.train[0]), template.tail(spec.initial_text or "?")
+        return ServerScorer(
+            spec.model,
+            inputs.tuned_models[spec.model],
+            task.labels,
+            example,
+            api_key=inputs.api_key,
+            abort=inputs.abort,
+        )
+    # Compiled code that a trainer without such runs need not have.
+    from trainer_service.objectives.served_prompt.llama_scorer import LlamaScorer
+
+    rows = (*task.train, *task.selection, *task.test)
+    longest = max(len(template.head(row).encode()) for row in rows)
+    overhead = before + template.tail("x" * spec.max_characters) + max(task.labels, key=len)
+    try:
+        return LlamaScorer(
+            resolve(spec.model, roots=inputs.model_roots),
+            task.labels,
+            template.after,
+            longest=longest + len(overhead.encode()),
+            threads=inputs.threads,
+            on_gpu=inputs.device.type == "cuda",
+            abort=inputs.abort,
+        )
+    except MentorgradError as error:
+        if isinstance(error, InvalidInput) and error.violations:
+            raise
+        if not isinstance(error, (InvalidInput, Unavailable)):
+            raise
+        violation = Violation(f"{inputs.path}.model", error.message)
+        raise InvalidInput(violations=[violation], reason=error.reason) from error
+
+
+def _needs_probabilities(
+    spec: ServedPrompt, criterion: Criterion, path: str
+) -> Iterator[Violation]:
+    """Violations of settings that need log-probabilities, which the tuned model does not give."""
+    why = "the tuned model's server gives no log-probabilities, only answers"
+    if criterion is Criterion.LOSS:
+        yield Violation("spec.criterion", f"must be accuracy, macro_f1 or matthews: {why}")
+    if spec.calibration is not Calibration.NONE:
+        yield Violation(f"{path}.calibration", f"must be none: {why}")

@@ -1,0 +1,307 @@
+"""Scores labels with an OpenAI-compatible server.
+
+The first contact finds out what the server can do; the run then keeps to it:
+
+- ``top_logprobs`` of completions, or of chats: one request per input. A label's score is the
+  log-probability of its first token;
+- where two labels share the first token or one is not listed, an *echoed* prompt, if the server
+  echoes: one request per input and label, with the log-probabilities of all of the label's tokens;
+- without log-probabilities, the *answer* in words: it only says which label is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from mentorgrad.errors import InvalidInput, PreconditionFailed, ResourceExhausted, Unavailable
+from service_common.llm_server import LLMServer, Refused, mapping, token_count
+from trainer_service.objectives.served_prompt.scorer import answered
+from trainer_service.objectives.served_prompt.server_replies import (
+    FirstTokens,
+    echoed_score,
+    label_in,
+    likely_tokens,
+    reply_text,
+    score_first_tokens,
+)
+from trainer_service.running.stop_control import MODEL_AWAY, MODEL_CHANGED
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
+
+KEY_VARIABLE = "MENTORGRAD_TRAINER_OPENAI_API_KEY"
+"""Environment variable with the API key of the servers."""
+
+PATIENCE = 120.0
+"""Seconds that a server may be away before the run is paused."""
+
+_AT_ONCE = 8
+"""Concurrent requests."""
+_TICK = 0.2
+"""Seconds between two checks for a stop request."""
+_LISTED = (100, 20, 5)
+"""Numbers of likely tokens to ask for, until the server accepts one: vLLM takes 20 by default,
+OpenAI 5 for completions and 20 for chats."""
+_ANSWER_TOKENS = 32
+
+
+class Way(StrEnum):
+    """How a server scores labels."""
+
+    COMPLETIONS = "completions, top_logprobs"
+    CHATS = "chats, top_logprobs"
+    ECHOES = "completions, echo"
+    COMPLETED_ANSWERS = "completions, answers"
+    CHAT_ANSWERS = "chats, answers"
+
+
+class ServerScorer:
+    """A `LabelScorer` over an OpenAI-compatible server.
+
+    Args:
+        name: Name of the tuned model in specs; the model's name on the server if that lists several
+            and the URL has no fragment.
+        url: URL including the version; a fragment is the model's name on the server
+            (``http://127.0.0.1:11434/v1#qwen2.5:1.5b``).
+        labels: The label words.
+        example: Head and tail of an input, for the first contact.
+        api_key: Bearer token; empty: none is sent.
+        abort: Called every fraction of a second; may raise to abort.
+        patience: Seconds that the server may be away.
+
+    Raises:
+        Unavailable: The server does not answer (reason TUNED_MODEL_AWAY).
+        InvalidInput: It answers neither completions nor chats.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        labels: Sequence[str],
+        example: tuple[str, str],
+        *,
+        api_key: str,
+        abort: Callable[[], None],
+        patience: float = PATIENCE,
+    ) -> None:
+        address, _, given = url.partition("#")
+        self._labels = list(labels)
+        self._abort = abort
+        self._patience = patience
+        self._tokens = 0
+        self._listed = _LISTED[0]
+        self._echoes: bool | None = None
+        self._reported: str | None = None
+        self._runner = asyncio.Runner()
+        self._server = LLMServer(
+            address, api_key=api_key, key_variable=KEY_VARIABLE, busy_reason="TUNED_MODEL_BUSY"
+        )
+        try:
+            self._asked = given or self._run(self._only_model()) or name
+            self._way = self._run(self._find_way("".join(example)))
+        except BaseException:
+            self.close()
+            raise
+        self.gives_probabilities = self._way not in (Way.COMPLETED_ANSWERS, Way.CHAT_ANSWERS)
+        self.model = f"{self._reported or self._asked} ({self._way})"
+        log.info("tuned_model_found", name=name, model=self.model)
+        if not self.gives_probabilities:
+            log.warning("tuned_model_without_probabilities", name=name, model=self.model)
+
+    def scores(self, heads: Sequence[str], tails: Sequence[str]) -> NDArray[np.float64]:
+        """See `LabelScorer`."""
+        inputs = [head + tail for tail in tails for head in heads]
+        found = self._run(self._all(inputs))
+        return np.array(found).reshape(len(tails), len(heads), len(self._labels))
+
+    def take_tokens(self) -> int:
+        """See `LabelScorer`."""
+        taken, self._tokens = self._tokens, 0
+        return taken
+
+    def close(self) -> None:
+        """See `LabelScorer`."""
+        self._runner.run(self._server.close())
+        self._runner.close()
+
+    # -- first contact ------------------------------------------------------------------------
+
+    async def _only_model(self) -> str:
+        """The name of the only model that the server lists; empty if there is not just one."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                listed = (await self._server.get("models")).get("data")
+                break
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(min(_TICK, self._patience))
+        names = [mapping(entry).get("id") for entry in listed] if isinstance(listed, list) else []
+        return names[0] if len(names) == 1 and isinstance(names[0], str) else ""
+
+    async def _find_way(self, example: str) -> Way:
+        """Tries the ways in turn, the best first."""
+        completes, first = await self._try_listed(self._completion_tops, example)
+        if first is not None:
+            if not (first.shared or first.missing):
+                return Way.COMPLETIONS
+            if await self._echoed(example) is not None:
+                return Way.ECHOES
+            if not first.shared:
+                return Way.COMPLETIONS
+        chats, first = await self._try_listed(self._chat_tops, example)
+        if first is not None and not first.shared:
+            return Way.CHATS
+        if chats:
+            return Way.CHAT_ANSWERS
+        if completes:
+            return Way.COMPLETED_ANSWERS
+        raise InvalidInput(
+            "the tuned model's server answers neither /completions nor /chat/completions",
+            reason="BAD_MODEL",
+        )
+
+    async def _try_listed(
+        self, ask: Callable[[str], Awaitable[FirstTokens | None]], example: str
+    ) -> tuple[bool, FirstTokens | None]:
+        """Whether the server takes such requests, and the scores that it gives."""
+        for self._listed in _LISTED:
+            try:
+                return True, await ask(example)
+            except Refused as refused:
+                log.info("tuned_model_refused", listed=self._listed, reason=refused.message)
+        return False, None
+
+    # -- requests -----------------------------------------------------------------------------
+
+    async def _all(self, inputs: Sequence[str]) -> list[list[float]]:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(text: str) -> list[float]:
+            async with places:
+                return await self._one(text)
+
+        tasks = [asyncio.ensure_future(one(text)) for text in inputs]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, text: str) -> list[float]:
+        """The scores of the labels after one input."""
+        if self._way is Way.ECHOES:
+            return await self._echoed(text) or self._changed("it no longer echoes prompts")
+        if self._way in (Way.COMPLETED_ANSWERS, Way.CHAT_ANSWERS):
+            return answered(await self._answer(text), len(self._labels))
+        ask = self._completion_tops if self._way is Way.COMPLETIONS else self._chat_tops
+        first = await ask(text)
+        if first is None:
+            return self._changed("it no longer gives log-probabilities")
+        if (first.missing or first.shared) and self._way is Way.COMPLETIONS:
+            return await self._echoed(text) or first.scores
+        return first.scores
+
+    async def _completion_tops(self, text: str) -> FirstTokens | None:
+        body = await self._post(
+            "completions", {"prompt": text, "max_tokens": 1, "logprobs": self._listed}
+        )
+        return self._first_tokens(body)
+
+    async def _chat_tops(self, text: str) -> FirstTokens | None:
+        more = {"max_tokens": 1, "logprobs": True, "top_logprobs": self._listed}
+        return self._first_tokens(await self._post("chat/completions", _chat(text) | more))
+
+    def _first_tokens(self, body: dict[str, Any]) -> FirstTokens | None:
+        likely = likely_tokens(body)
+        return score_first_tokens(likely, self._labels) if likely else None
+
+    async def _echoed(self, text: str) -> list[float] | None:
+        """The labels' scores in echoed prompts; None if the server does not echo."""
+        scores = []
+        for label in self._labels if self._echoes is not False else ():
+            wanted = {"prompt": f"{text} {label}", "max_tokens": 0, "logprobs": 1, "echo": True}
+            try:
+                score = echoed_score(await self._post("completions", wanted), text, label)
+            except Refused:
+                score = None
+            self._echoes = score is not None
+            if score is None:
+                return None
+            scores.append(score)
+        return scores or None
+
+    async def _answer(self, text: str) -> int | None:
+        if self._way is Way.COMPLETED_ANSWERS:
+            wanted = {"prompt": text, "max_tokens": _ANSWER_TOKENS, "stop": ["\n"]}
+            body = await self._post("completions", wanted)
+        else:
+            words = ", ".join(self._labels)
+            asked = _chat(f"{text}\n\nReply with one of these words and nothing else: {words}")
+            body = await self._post("chat/completions", asked | {"max_tokens": _ANSWER_TOKENS})
+        reply = reply_text(body)
+        if reply is None:
+            raise PreconditionFailed(
+                "the tuned model's server answered without a text", reason="BAD_ANSWER"
+            )
+        return label_in(reply, self._labels)
+
+    async def _post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        payload = {"model": self._asked, "temperature": 0.0} | payload
+        async with asyncio.timeout(self._patience):
+            body = await self._server.post(path, payload, time.monotonic() + self._patience)
+        usage = mapping(body.get("usage"))
+        self._tokens += token_count(usage.get("prompt_tokens"))
+        self._tokens += token_count(usage.get("completion_tokens"))
+        reported = body.get("model")
+        if isinstance(reported, str) and reported:
+            self._reported = self._reported or reported
+            if reported != self._reported:
+                self._changed(f"it was {self._reported}, and is {reported} now")
+        return body
+
+    def _changed(self, how: str) -> list[float]:
+        raise PreconditionFailed(f"the tuned model has changed: {how}", reason=MODEL_CHANGED)
+
+    def _run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Runs requests to their end; meanwhile checks for a stop request.
+
+        Raises:
+            Unavailable: The server does not answer (reason TUNED_MODEL_AWAY).
+        """
+
+        async def watched() -> R:
+            task = asyncio.ensure_future(work)
+            try:
+                while not (await asyncio.wait([task], timeout=_TICK))[0]:
+                    self._abort()
+                return await task
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+        try:
+            return self._runner.run(watched())
+        except Refused:
+            raise
+        except (Unavailable, ResourceExhausted, TimeoutError) as error:
+            why = str(error) or f"no answer within {self._patience:g} s"
+            raise Unavailable(
+                f"the tuned model does not answer: {why}", reason=MODEL_AWAY
+            ) from error
+
+
+def _chat(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
