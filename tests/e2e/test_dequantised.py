@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from service_common.llama.runtime import Runtime
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+from service_common.llama.runtime import Runtime
 from tests.support.numerics import CPU
 from tests.support.real_causal import smollm2_folder
 from trainer_service.encoding.causal_model import CausalModel

@@ -28,7 +28,6 @@ from hypothesis import strategies as st
 
 from mentor_service.backends import llama_cpp
 from mentor_service.backends.llama_cpp import LlamaCppBackend
-from service_common.llama.runtime import Runtime
 from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.threaded_backend import Interrupted
 from mentor_service.composition import MentorServer
@@ -47,6 +46,7 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+from service_common.llama.runtime import Runtime
 from tests.contract.test_backends import (  # noqa: F401
     CONTEXT,
     LONG,

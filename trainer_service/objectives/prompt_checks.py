@@ -5,13 +5,21 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import (
+    Calibration,
+    CausalPrompt,
+    LabelPrompt,
+    PromptTuning,
+    ServedPrompt,
+)
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 from mentorgrad.model_refs import resolve
 from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import TokenCounter, require_encoder
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.kinds import CheckInputs
+from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
+from trainer_service.tasks.data import TaskData
 
 
 def require_peft(user: str) -> None:
@@ -41,6 +49,35 @@ def check_encoder(
     except MentorgradError as error:
         inputs.findings.add(f"{inputs.path}.encoder", error.message, error.reason)
         return None, None
+
+
+def train_rows(spec: CausalPrompt | ServedPrompt, task: TaskData) -> int:
+    """Train rows that the demonstrations leave."""
+    return len(task.train) - spec.demonstrations * len(task.labels)
+
+
+def calibration_rows(spec: CausalPrompt | ServedPrompt, task: TaskData) -> int:
+    """Inputs whose label probabilities a score's calibration takes, besides the scored rows."""
+    rows = {
+        Calibration.NONE: 0,
+        Calibration.CONTENT_FREE: len(CONTENT_FREE_TEXTS),
+        Calibration.BATCH: train_rows(spec, task),
+    }
+    return rows[spec.calibration]
+
+
+def check_demonstrations(spec: CausalPrompt | ServedPrompt, inputs: CheckInputs) -> None:
+    """Checks that the demonstrations leave train rows of every class."""
+    if inputs.task is None:
+        return
+    rows = [row.label for row in inputs.task.train]
+    fewest = min(rows.count(label) for label in range(len(inputs.task.labels)))
+    if spec.demonstrations >= fewest:
+        inputs.findings.add(
+            f"{inputs.path}.demonstrations",
+            f"must be less than {fewest}, the train rows of the smallest class",
+            "TOO_FEW_ROWS",
+        )
 
 
 def check_size(numbers: int, inputs: CheckInputs) -> None:

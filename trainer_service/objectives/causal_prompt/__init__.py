@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptPosition
 from trainer_service.costs import RowCosts
-from trainer_service.objectives.causal_prompt.template import Template, TemplateError
+from trainer_service.objectives.input_template import Template, TemplateError
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.prompt_checks import require_peft
+from trainer_service.objectives.prompt_checks import (
+    calibration_rows,
+    check_demonstrations,
+    require_peft,
+    train_rows,
+)
 from trainer_service.tasks.data import TaskData
 
 PATH = "spec.objective.causal_prompt"
 """Path of the objective's fields in a request."""
-
-CONTENT_FREE_TEXTS = ("N/A", "[MASK]", " ")
-"""Inputs without content, of Zhao et al. (ICML 2021): two markers and an empty text."""
 
 
 def check(spec: CausalPrompt, inputs: CheckInputs) -> None:
@@ -36,13 +38,7 @@ def check(spec: CausalPrompt, inputs: CheckInputs) -> None:
     for label in task.labels:
         if not label.strip():
             findings.add("spec.task.labels", "must not be empty", "LABEL_TOKENS")
-    fewest = min(sum(row.label == label for row in task.train) for label in range(len(task.labels)))
-    if spec.demonstrations >= fewest:
-        findings.add(
-            f"{inputs.path}.demonstrations",
-            f"must be less than {fewest}, the train rows of the smallest class",
-            "TOO_FEW_ROWS",
-        )
+    check_demonstrations(spec, inputs)
     if spec.calibration is Calibration.BATCH and len(task.train) + len(task.selection) < 2:
         findings.add(f"{inputs.path}.calibration", "batch needs more than one row")
 
@@ -52,15 +48,9 @@ def costs(spec: CausalPrompt, task: TaskData | None) -> RowCosts:
     run, and a score takes the inputs of its calibration besides."""
     if task is None:
         return RowCosts()
-    train = len(task.train) - spec.demonstrations * len(task.labels)
-    besides = {
-        Calibration.NONE: 0,
-        Calibration.CONTENT_FREE: len(CONTENT_FREE_TEXTS),
-        Calibration.BATCH: train,
-    }
     is_after = spec.position is PromptPosition.AFTER_TEXT
-    setup = train + len(task.selection) if is_after else 0
-    return RowCosts(setup=setup, per_score=besides[spec.calibration])
+    setup = train_rows(spec, task) + len(task.selection) if is_after else 0
+    return RowCosts(setup=setup, per_score=calibration_rows(spec, task))
 
 
 KIND = ObjectiveKind(

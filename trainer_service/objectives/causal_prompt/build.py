@@ -16,11 +16,10 @@ from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.export import CausalExport
 from trainer_service.objectives.causal_prompt.inputs import read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
+from trainer_service.objectives.demonstrations import set_apart
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.protocols import Objective, RandomWords
-from trainer_service.seeds import balanced_rows
-from trainer_service.tasks.data import Row, TaskData
 
 
 def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
@@ -29,7 +28,7 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
     Raises:
         InvalidInput: The model, the template, the labels or a text cannot be used.
     """
-    demonstrations, task = _divided(inputs.rows, spec.demonstrations, inputs.run.seed)
+    demonstrations, task = set_apart(inputs.rows, spec.demonstrations, inputs.run.seed)
     model = inputs.causal_model(spec.model, spec.dtype.value)
     tokens = model.tokens
     parts = read_inputs(spec, task, demonstrations, model.tokenizer, tokens, model.max_tokens)
@@ -68,13 +67,3 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         place=place,
     )
     return Objective(problem, language, CausalExport(spec, model, parts, problem, language), card)
-
-
-def _divided(task: TaskData, shown: int, seed: int) -> tuple[list[Row], TaskData]:
-    """Demonstrations, in random order, and the task without them: a row must not see its own
-    label."""
-    if not shown:
-        return [], task
-    chosen = balanced_rows(task.train, shown * len(task.labels), seed, "demonstrations")
-    left = [row for index, row in enumerate(task.train) if index not in set(chosen)]
-    return [task.train[index] for index in chosen], replace(task, train=tuple(left))

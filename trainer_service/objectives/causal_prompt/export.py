@@ -20,10 +20,10 @@ from trainer_service.objectives.peft_files import (
     quietly,
 )
 from trainer_service.objectives.prompt_language import PromptLanguage
-from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT, PROMPT_TEXT
 from trainer_service.tasks.data import Split
 
-TEXT_FILE, DESCRIPTION_FILE = "prompt.txt", "prompt.json"
+DESCRIPTION_FILE = "prompt.json"
 
 _PEFT_TENSOR = "prompt_embeddings"
 """PEFT's name of the soft prompt."""
@@ -72,7 +72,7 @@ class CausalExport:
         files = {
             ARTIFACT: tensorfile.save({"prompt": parameters}, flat),
             DESCRIPTION_FILE: _json(document),
-            TEXT_FILE: f"{words.text}\n".encode(),
+            PROMPT_TEXT: f"{words.text}\n".encode(),
         }
         if self._spec.position is PromptPosition.BEFORE_TEXT:
             files |= self._adapter(parameters)
@@ -81,6 +81,7 @@ class CausalExport:
     def _document(self, parameters: Tensor, text: str) -> dict[str, Any]:
         task, spec = self._problem.task, self._spec
         (soft,) = self._problem.score(parameters.unsqueeze(0))
+        prior = self._problem.final_prior(parameters)
         worded = self._problem.words_score(text, Split.SELECTION)
         return {
             "objective": "causal_prompt",
@@ -94,7 +95,7 @@ class CausalExport:
             "label_tokens": [list(label) for label in self._inputs.tree.labels],
             "labels_terminated": self._inputs.tree.terminated,
             "calibration": spec.calibration.value,
-            "prior": list(self._problem.final_prior(parameters)),
+            "prior": [] if prior is None else prior.tolist(),
             "selection": _figures(soft),
             "selection_in_words": _figures(worded),
             "loss_of_words": worded.loss - soft.loss,

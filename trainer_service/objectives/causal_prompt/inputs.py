@@ -9,13 +9,10 @@ from typing import Any
 from mentorgrad.domain.spec import CausalPrompt, PromptPosition
 from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.line_tokens import LineTokens
-from trainer_service.objectives.causal_prompt import CONTENT_FREE_TEXTS, PATH
+from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
-from trainer_service.objectives.causal_prompt.template import Template, TemplateError
+from trainer_service.objectives.input_template import Template, TemplateError
 from trainer_service.tasks.data import Row, Split, TaskData
-
-CONTENT_FREE = tuple(Row(text, 0, text) for text in CONTENT_FREE_TEXTS)
-"""Rows without content."""
 
 _EMPTY = Row("", 0)
 
@@ -107,7 +104,7 @@ def read_inputs(
             template do not fit it.
     """
     template = read_template(spec, task.is_paired, tokenizer)
-    template = template.with_demonstrations(list(demonstrations), task.labels)
+    template = template.with_demonstrations(demonstrations, task.labels)
     start = [] if spec.chat_template else _start_ids(tokenizer)
     start += tokens.plain_ids(template.opening) if template.opening else []
     is_after = spec.position is PromptPosition.AFTER_TEXT

@@ -18,8 +18,9 @@ from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import Calibration, CausalPrompt
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel
-from trainer_service.objectives.calibration import Reference, calibrated
-from trainer_service.objectives.causal_prompt.inputs import CONTENT_FREE, Inputs
+from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
+from trainer_service.objectives.calibration import calibrated
+from trainer_service.objectives.causal_prompt.inputs import Inputs
 from trainer_service.objectives.causal_prompt.scorer import Block, LabelScorer, joined
 from trainer_service.objectives.causal_prompt.text_states import (
     Context,
@@ -28,7 +29,6 @@ from trainer_service.objectives.causal_prompt.text_states import (
     alike,
     batched,
 )
-from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.length_batches import similar_batches
 from trainer_service.objectives.results import RowResults
 from trainer_service.tasks.data import Row, Split, TaskData
@@ -50,7 +50,7 @@ Render = Callable[[Row], str]
 """A row as a whole input in words, without the opening and the label."""
 
 
-class CausalPromptProblem(ClassificationProblem):
+class CausalPromptProblem(CalibratedProblem):
     """Losses of a soft prompt of shape [tokens, width].
 
     Args:
@@ -78,11 +78,10 @@ class CausalPromptProblem(ClassificationProblem):
         state_bytes: int,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(task, model.device)
+        super().__init__(task, spec.calibration, model.device)
         self.shape = (spec.n_tokens, model.tokens.width)
         self.unit = float(model.tokens.vectors.square().mean().sqrt())
         self.costs = costs
-        self._calibration = spec.calibration
         self._inputs = inputs
         self._check = check
         self._scorer = LabelScorer(model, inputs.tree)
@@ -186,25 +185,10 @@ class CausalPromptProblem(ClassificationProblem):
 
     # -- calibration --------------------------------------------------------------------------
 
-    def reference(self, points: Tensor, split: Split) -> Reference | None:
-        """See `ClassificationProblem`. Losses on train rows, which a mentor may be shown, are those
-        that the optimizer sees: without calibration."""
-        if self._calibration is Calibration.NONE or split is Split.TRAIN:
-            return None
-        if self._calibration is Calibration.CONTENT_FREE:
-            return Reference(points, self._content_free_total, len(CONTENT_FREE))
-        known = (Split.TRAIN,) if split is Split.SELECTION else (Split.TRAIN, Split.SELECTION)
-        rows = sum(map(self.size, known))
-        return Reference(points, partial(self._total, known), rows, split is Split.SELECTION)
-
-    def final_prior(self, point: Tensor) -> tuple[float, ...]:
-        """The prior by which predictions under a prompt [*shape] are calibrated; empty without
-        calibration."""
-        reference = self.reference(point.unsqueeze(0), Split.TEST)
-        if reference is None:
-            return ()
-        nothing = point.new_empty(1, 0, len(self.task.labels))
-        return tuple(reference.prior(nothing)[0].tolist())
+    def content_free_logits(self, points: Tensor) -> Tensor:
+        """See `CalibratedProblem`."""
+        ids, states = self._content_free
+        return torch.cat([self._prompted(point[None], ids, lambda: states) for point in points])
 
     def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """See `ClassificationProblem`. The latest single prompt's on whole splits are kept: at the
@@ -217,19 +201,6 @@ class CausalPromptProblem(ClassificationProblem):
         if split not in known:
             known[split] = super().batched_logits(points, split, rows)
         return known[split].clone()
-
-    def _content_free_total(self, points: Tensor) -> Tensor:
-        ids, states = self._content_free
-        parts = [self._prompted(point[None], ids, lambda: states) for point in points]
-        return torch.cat(parts).softmax(-1).sum(1)
-
-    def _total(self, splits: Sequence[Split], points: Tensor) -> Tensor:
-        """Sums of the label probabilities over all rows of some splits, [k, classes]."""
-        total = points.new_zeros(len(points), len(self.task.labels))
-        for split in splits:
-            rows = torch.arange(self.size(split), device=self.device)
-            total += self.batched_logits(points, split, rows).softmax(-1).sum(1)
-        return total
 
     # -- inputs in words ----------------------------------------------------------------------
 
@@ -267,9 +238,9 @@ class CausalPromptProblem(ClassificationProblem):
             split: The split.
         """
         log_probs = self._scorer.scores(hidden(split)).log_softmax(-1)
-        if self._calibration is Calibration.NONE:
+        if self.calibration is Calibration.NONE:
             return log_probs
-        if self._calibration is Calibration.CONTENT_FREE:
+        if self.calibration is Calibration.CONTENT_FREE:
             rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
             known = self._scorer.hidden(*self._plain(rows))
         else:

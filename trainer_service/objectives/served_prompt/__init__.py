@@ -12,20 +12,15 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from mentorgrad.domain.spec import Calibration, RunSpec, ServedPrompt
+from mentorgrad.domain.spec import PromptPosition, RunSpec, ServedPrompt
 from mentorgrad.errors import MentorgradError, Unsupported, Violation
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
+from trainer_service.objectives.input_template import Template, TemplateError
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.served_prompt.template import template_violations
+from trainer_service.objectives.prompt_checks import calibration_rows, check_demonstrations
 from trainer_service.running.budget import takes_no_steps
 from trainer_service.tasks.data import TaskData
-
-PROMPT_TEXT = "prompt.txt"
-"""Name of the artifact with the prompt as text."""
-
-CONTENT_FREE_ROWS = 3
-"""Texts without content whose label probabilities are averaged."""
 
 _GGUF = b"GGUF"
 
@@ -56,20 +51,27 @@ def check(spec: ServedPrompt, inputs: CheckInputs) -> None:
         inputs.findings.add(f"{path}.initial_text", limit, "PROMPT_TOO_LONG")
     if inputs.task is None:
         return
-    pairs = any(row.pair for row in (*inputs.task.train, *inputs.task.selection))
-    for wrong in template_violations(spec.template, pairs):
-        inputs.findings.add(f"{path}.template", wrong, "BAD_TEMPLATE")
+    try:
+        read_template(spec, inputs.task)
+    except TemplateError as error:
+        inputs.findings.add(f"{path}.template", str(error), "BAD_TEMPLATE")
     for index, label in enumerate(inputs.task.labels):
         if not label.strip() or "\n" in label:
             where = f"spec.task.labels[{index}]"
             inputs.findings.add(where, "must be a word or words in one line", "BAD_LABELS")
-    rows = [row.label for row in inputs.task.train]
-    fewest = min(rows.count(label) for label in range(len(inputs.task.labels)))
-    if spec.demonstrations and fewest <= spec.demonstrations:
-        inputs.findings.add(
-            f"{path}.demonstrations",
-            f"must be less than the train rows of every class; one has {fewest}",
-        )
+    check_demonstrations(spec, inputs)
+
+
+def read_template(spec: ServedPrompt, task: TaskData) -> Template:
+    """The template of a spec.
+
+    Raises:
+        TemplateError: It cannot be used.
+    """
+    template = Template.parse(spec.template, PromptPosition.AFTER_TEXT, task.is_paired)
+    if template.lead != " ":  # servers' tokens of a word mostly begin with its space
+        raise TemplateError("must end with a space and {label}")
+    return template
 
 
 def _check_model(spec: ServedPrompt, inputs: CheckInputs) -> None:
@@ -112,21 +114,11 @@ def _run_violations(spec: ServedPrompt, run: RunSpec) -> Iterator[Violation]:
         weights = given if isinstance(given, (list, tuple)) else [given]
         if any(weight != 1.0 for weight in weights):
             yield Violation(f"spec.mentor.options.{name}", "must be 1: texts cannot be blended")
-    if spec.calibration is Calibration.BATCH and run.acceptance.screening_rounds > 1:
-        yield Violation(
-            "spec.acceptance.screening_rounds",
-            "must be 1 with calibration batch, which scores all train and selection rows",
-        )
 
 
 def costs(spec: ServedPrompt, task: TaskData | None) -> RowCosts:
-    """A pass scores each of its rows, and those of the calibration."""
-    if spec.calibration is Calibration.CONTENT_FREE:
-        return RowCosts(per_row=1, per_pass=CONTENT_FREE_ROWS)
-    if spec.calibration is Calibration.BATCH and task is not None:
-        shown = spec.demonstrations * len(task.labels)
-        return RowCosts(per_row=1, per_pass=len(task.train) - shown)
-    return RowCosts(per_row=1)
+    """A pass scores each of its rows; a score takes the inputs of its calibration besides."""
+    return RowCosts(per_score=calibration_rows(spec, task) if task is not None else 0)
 
 
 KIND = ObjectiveKind(

@@ -17,7 +17,7 @@ from mentorgrad.domain.advice import (
     ProposalKind,
     ProposalStatus,
 )
-from trainer_service.protocols import Embedded, Projected, ProposalRejected
+from trainer_service.protocols import Embedded, Projected, ProposalRejected, RandomWords
 
 _CHARACTERS_A_WORD = 7
 """Average length of an English word, with a space and some room."""
@@ -121,8 +121,11 @@ class TextLanguage:
             )
         return to_text(raw)
 
-    def random_proposal(self, generator: torch.Generator) -> Proposal:
-        """Random words."""
+    def random_proposal(
+        self, generator: torch.Generator, words: RandomWords | None = None
+    ) -> Proposal:
+        """Random words of the train texts, whatever `words` says: a served model's vocabulary is
+        not known."""
         return Proposal(text=self._random_text(generator))
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:

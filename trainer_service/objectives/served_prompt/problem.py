@@ -10,31 +10,29 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import Calibration, Criterion, ServedPrompt
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Violation
 from mentorgrad.model_refs import resolve
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.build import BuildInputs
-from trainer_service.objectives.calibration import CONTENT_FREE_TEXTS, calibrated, prior_of
-from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
+from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.demonstrations import set_apart
-from trainer_service.objectives.served_prompt import PROMPT_TEXT
+from trainer_service.objectives.input_template import Template
+from trainer_service.objectives.served_prompt import read_template
 from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
 from trainer_service.objectives.served_prompt.scorer import LabelScorer, answered
-from trainer_service.objectives.served_prompt.template import Template
-from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT, PROMPT_TEXT
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Row, Split, TaskData
 
 _ALL = 1 << 30
 """Parameters per pass: the scorer divides the work itself."""
-_PRIORS_KEPT = 1024
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
-class ServedPromptProblem(ClassificationProblem):
+class ServedPromptProblem(CalibratedProblem):
     """Label scores of a language model with a prompt between text and answer.
 
     Args:
@@ -59,33 +57,36 @@ class ServedPromptProblem(ClassificationProblem):
         costs: RowCosts,
         device: torch.device,
     ) -> None:
-        super().__init__(task, device)
+        super().__init__(task, spec.calibration, device)
         self.shape = (spec.max_characters,)
         self.costs = costs
         self.tuned_model = scorer.model
-        self._calibration = spec.calibration
         self._template = template
         self._demonstrations = demonstrations
         self._scorer = scorer
-        self._priors: dict[str, Tensor] = {}
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
-        """Scores of the labels, calibrated as the spec says, [k, n, classes]."""
+        """Scores of the labels [k, n, classes]; see `ClassificationProblem`."""
         texts = [to_text(point) for point in points.cpu()]
-        scores = self._scores(texts, split, rows)
-        if self._calibration is not Calibration.NONE:
-            whole = split is Split.SELECTION and torch.equal(rows.cpu(), self._whole(split))
-            self._add_priors(texts, scores if whole else None)
-            scores = calibrated(scores, torch.stack([self._priors[text] for text in texts]))
-        return scores.to(self.device)
+        of_split, indices = self.task.rows(split), rows.tolist()
+        scores = self._scored(texts, [of_split[index] for index in indices])
+        # An answer that is no label is wrong, whatever the label is.
+        classes = len(self.task.labels)
+        for text, row in torch.isnan(scores).any(-1).nonzero().tolist():
+            wrong = (of_split[indices[row]].label + 1) % classes
+            scores[text, row] = scores.new_tensor(answered(wrong, classes))
+        return scores
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
         """All rows and parameters at once."""
         yield torch.arange(len(rows), device=rows.device), _ALL
 
-    def zero_shot(self) -> Score | None:
-        """The score on *test* of the template without a prompt."""
-        return self.test(torch.zeros(self.shape, device=self.device))
+    def untuned_logits(self, split: Split) -> Tensor:
+        """Scores without a prompt, calibrated as the spec says; see `Problem`."""
+        nothing = torch.zeros(1, *self.shape, device=self.device)
+        logits = self.batched_logits(nothing, split, torch.arange(self.size(split)))
+        prior = self.final_prior(nothing[0])
+        return logits[0] if prior is None else calibrated(logits, prior)[0]
 
     def take_tokens(self) -> int:
         """See `Problem`."""
@@ -95,56 +96,15 @@ class ServedPromptProblem(ClassificationProblem):
         """See `Problem`."""
         self._scorer.close()
 
-    def prior(self, text: str) -> Tensor | None:
-        """The prior by which the label probabilities of a prompt are divided, [classes]; None
-        without calibration."""
-        if self._calibration is Calibration.NONE:
-            return None
-        self._add_priors([text], None)
-        return self._priors[text]
-
-    def _scores(self, texts: Sequence[str], split: Split, rows: Tensor) -> Tensor:
-        """Raw scores, float32 [texts, rows, classes]."""
-        of_split, indices = self.task.rows(split), rows.tolist()
-        scores = self._scored(texts, [of_split[index] for index in indices])
-        # An answer that is no label is wrong, whatever the label is.
-        classes = len(self.task.labels)
-        for text, row in torch.isnan(scores).any(-1).nonzero().tolist():
-            wrong = (of_split[indices[row]].label + 1) % classes
-            scores[text, row] = torch.tensor(answered(wrong, classes))
-        return scores
+    def content_free_logits(self, points: Tensor) -> Tensor:
+        """See `CalibratedProblem`."""
+        return self._scored([to_text(point) for point in points.cpu()], CONTENT_FREE)
 
     def _scored(self, texts: Sequence[str], rows: Sequence[Row]) -> Tensor:
         heads = [self._demonstrations + self._template.head(row) for row in rows]
-        tails = [self._template.tail(text) for text in texts]
-        return torch.tensor(self._scorer.scores(heads, tails), dtype=torch.float32)
-
-    def _add_priors(self, texts: Sequence[str], selection: Tensor | None) -> None:
-        """Estimates the priors that are not known yet.
-
-        Args:
-            texts: The prompts.
-            selection: Their scores on the whole selection split, if they are known.
-        """
-        new = [index for index, text in enumerate(texts) if text not in self._priors]
-        if not new:
-            return
-        prompts = [texts[index] for index in new]
-        if self._calibration is Calibration.CONTENT_FREE:
-            scores = self._scored(prompts, [Row(text, 0, text) for text in CONTENT_FREE_TEXTS])
-        else:
-            train = self._scores(prompts, Split.TRAIN, self._whole(Split.TRAIN))
-            if selection is None:
-                rest = self._scores(prompts, Split.SELECTION, self._whole(Split.SELECTION))
-            else:
-                rest = selection[new]
-            scores = torch.cat([train, rest], dim=1)
-        if len(self._priors) + len(new) > _PRIORS_KEPT:
-            self._priors = {text: self._priors[text] for text in texts if text in self._priors}
-        self._priors |= dict(zip(prompts, prior_of(scores), strict=True))
-
-    def _whole(self, split: Split) -> Tensor:
-        return torch.arange(len(self.task.rows(split)))
+        tails = [self._template.continuation(text) for text in texts]
+        scores = self._scorer.scores(heads, tails)
+        return torch.tensor(scores, dtype=torch.float32, device=self.device)
 
 
 def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
@@ -155,9 +115,8 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
         Unavailable: Its server does not answer (reason TUNED_MODEL_AWAY).
     """
     shown, task = set_apart(inputs.rows, spec.demonstrations, inputs.run.seed)
-    pairs = any(row.pair for row in (*task.train, *task.selection))
-    template = Template.of(spec.template, pairs)
-    before = template.demonstrations(shown, task.labels)
+    template = read_template(spec, task).with_demonstrations(shown, task.labels)
+    before = template.opening
     scorer = _scorer(spec, inputs, task, template, before)
     if not scorer.gives_probabilities:
         wrong = list(_needs_probabilities(spec, inputs.run.criterion, inputs.path))
@@ -172,12 +131,11 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
 
     def export(point: Tensor) -> dict[str, bytes]:
         """The text, and its code points with what is needed to use it."""
-        text, prior = to_text(point.cpu()), problem.prior(to_text(point.cpu()))
+        text, prior = to_text(point.cpu()), problem.final_prior(point)
         metadata = {
             "objective": "served_prompt",
             "text": text,
             "template": template.text,
-            "demonstrations": before,
             "labels": json.dumps(task.labels),
             "model": spec.model,
             "tuned_model": scorer.model,
@@ -207,7 +165,10 @@ def _scorer(
     if spec.model in inputs.tuned_models:
         from trainer_service.objectives.served_prompt.server_scorer import ServerScorer
 
-        example = before + template.head(task.train[0]), template.tail(spec.initial_text or "?")
+        example = (
+            before + template.head(task.train[0]),
+            template.continuation(spec.initial_text or "?"),
+        )
         return ServerScorer(
             spec.model,
             inputs.tuned_models[spec.model],
@@ -221,7 +182,7 @@ def _scorer(
 
     rows = (*task.train, *task.selection, *task.test)
     longest = max(len(template.head(row).encode()) for row in rows)
-    overhead = before + template.tail("x" * spec.max_characters) + max(task.labels, key=len)
+    overhead = before + template.continuation("x" * spec.max_characters) + max(task.labels, key=len)
     try:
         return LlamaScorer(
             resolve(spec.model, roots=inputs.model_roots),

@@ -4,7 +4,7 @@ torch."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mentorgrad.domain.spec import PromptPosition
@@ -88,7 +88,7 @@ class Template:
             raise TemplateError("is changed by the tokenizer's chat template; leave that off")
         return replace(self, opening=opening, after=rest.removeprefix(PROMPT), lead="")
 
-    def with_demonstrations(self, rows: list[Row], labels: tuple[str, ...]) -> Template:
+    def with_demonstrations(self, rows: Sequence[Row], labels: Sequence[str]) -> Template:
         """The same template behind rows with their labels."""
         shown = [f"{self.unprompted(row)}{self.label(labels[row.label])}\n\n" for row in rows]
         return replace(self, opening=self.opening + "".join(shown))
@@ -107,10 +107,14 @@ class Template:
 
     def unprompted(self, row: Row) -> str:
         """A row's input without a prompt, and without the line that it takes."""
-        after = self.after
-        if after.startswith("\n") and (not self.before or self.before.endswith("\n")):
-            after = after.removeprefix("\n")
-        return f"{self.head(row)}{_filled(after, row)}"
+        return f"{self.head(row)}{_filled(self.continuation(''), row)}"
+
+    def continuation(self, prompt: str) -> str:
+        """What follows a row's head; texts behind the prompt are not filled in. Without a prompt,
+        the line that it takes is left out."""
+        if not prompt and (not self.before or self.before.endswith("\n")):
+            return self.after.removeprefix("\n")
+        return f"{prompt}{self.after}"
 
     def label(self, word: str) -> str:
         """The part of an input that a label adds."""
