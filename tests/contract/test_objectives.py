@@ -21,6 +21,7 @@ from tests.support.numerics import (
 from tests.unit.mentor_service.test_prompts import asked_about
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
+from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected, RandomWords
 from trainer_service.tasks.data import Split
@@ -29,6 +30,7 @@ NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
     *("label_prompt", "label_prompt_per_class"),
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
+    "served_prompt",
     "own",
 ]
 
@@ -36,6 +38,13 @@ NAMES = [
 @pytest.fixture(params=NAMES)
 def built(request: pytest.FixtureRequest) -> Objective:
     return objective(request.param)
+
+
+@pytest.fixture
+def differentiable(built: Objective) -> Objective:
+    if not built.problem.has_gradients:
+        pytest.skip("no gradients")
+    return built
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -46,6 +55,11 @@ def drawn(built: Objective, seed: int) -> torch.Tensor:
     return built.language.random_parameters(
         generator(seed), built.language.initial(generator(seed))
     )
+
+
+def is_text(built: Objective) -> bool:
+    """Whether the parameter itself is a text."""
+    return built.language.constraints.kind is ProposalKind.TEXT and not built.language.has_words
 
 
 def some_rows(built: Objective) -> torch.Tensor:
@@ -72,14 +86,16 @@ def test_random_parameters_have_the_scale_of_the_start(built: Objective) -> None
 
 def losses_at(built: Objective, points: list[torch.Tensor], rows: torch.Tensor) -> list[float]:
     """Train losses."""
+    if not built.problem.has_gradients:
+        return built.problem.losses(torch.stack(points), rows).tolist()
     return built.problem.gradients(torch.stack(points), rows)[0].tolist()
 
 
 @pytest.mark.slow
-def test_every_parameter_has_a_loss_and_a_gradient(built: Objective) -> None:
-    many = torch.stack([drawn(built, seed) for seed in range(3)])
+def test_every_parameter_has_a_loss_and_a_gradient(differentiable: Objective) -> None:
+    many = torch.stack([drawn(differentiable, seed) for seed in range(3)])
     before = many.clone()
-    losses, gradients = built.problem.gradients(many, some_rows(built))
+    losses, gradients = differentiable.problem.gradients(many, some_rows(differentiable))
     assert losses.shape == (3,)
     assert gradients.shape == many.shape
     assert torch.isfinite(losses).all()
@@ -92,12 +108,15 @@ def test_every_parameter_has_a_loss_and_a_gradient(built: Objective) -> None:
 
 @pytest.mark.slow
 def test_gradients_together_are_those_of_each_alone(
-    built: Objective, monkeypatch: pytest.MonkeyPatch
+    differentiable: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
-    together = built.problem.gradients(many, rows)
+    many, rows = (
+        torch.stack([drawn(differentiable, seed) for seed in range(3)]),
+        some_rows(differentiable),
+    )
+    together = differentiable.problem.gradients(many, rows)
     for index in range(3):
-        alone = built.problem.gradients(many[index][None], rows)
+        alone = differentiable.problem.gradients(many[index][None], rows)
         for side, one in zip(together, alone, strict=True):
             torch.testing.assert_close(side[index], one[0], rtol=1e-3, atol=1e-5)
     for name in (
@@ -105,28 +124,31 @@ def test_gradients_together_are_those_of_each_alone(
         "prompt_tuning.problem._MOST_DIFFERENTIATED",
     ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
-    for side, one in zip(together, built.problem.gradients(many, rows), strict=True):
+    for side, one in zip(together, differentiable.problem.gradients(many, rows), strict=True):
         torch.testing.assert_close(side, one, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_one_that_has_blown_up_leaves_the_others_alone(built: Objective) -> None:
-    many, rows = torch.stack([drawn(built, seed) for seed in range(3)]), some_rows(built)
-    losses, gradients = built.problem.gradients(many, rows)
+def test_one_that_has_blown_up_leaves_the_others_alone(differentiable: Objective) -> None:
+    many, rows = (
+        torch.stack([drawn(differentiable, seed) for seed in range(3)]),
+        some_rows(differentiable),
+    )
+    losses, gradients = differentiable.problem.gradients(many, rows)
     many[1] = torch.nan
-    broken, slopes = built.problem.gradients(many, rows)
+    broken, slopes = differentiable.problem.gradients(many, rows)
     assert torch.isnan(broken[1])
     torch.testing.assert_close(broken[[0, 2]], losses[[0, 2]])
     torch.testing.assert_close(slopes[[0, 2]], gradients[[0, 2]], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_the_gradient_points_uphill(built: Objective) -> None:
-    parameters, rows = built.language.initial(generator(3)), some_rows(built)
-    _, (gradient,) = built.problem.gradients(parameters[None], rows)
+def test_the_gradient_points_uphill(differentiable: Objective) -> None:
+    parameters, rows = differentiable.language.initial(generator(3)), some_rows(differentiable)
+    _, (gradient,) = differentiable.problem.gradients(parameters[None], rows)
     direction, step = gradient / gradient.norm(), 1e-2
     ahead, behind = losses_at(
-        built, [parameters + step * direction, parameters - step * direction], rows
+        differentiable, [parameters + step * direction, parameters - step * direction], rows
     )
     assert (ahead - behind) / (2 * step) == pytest.approx(float(gradient.norm()), rel=0.05)
 
@@ -180,9 +202,10 @@ def test_a_projection_as_a_proposal_comes_back(built: Objective) -> None:
     embedded = built.language.embed(Proposal(text=projected.text), torch.zeros_like(start))
     (again,) = built.language.project(embedded.parameters.unsqueeze(0))
     assert again.text == projected.text
-    assert len(embedded.filled) == (
-        len(projected.ids) if built.language.has_words else start.numel()
-    )
+    if is_text(built):
+        assert len(embedded.filled) == len(projected.text.split())
+    else:
+        assert len(embedded.filled) == (len(projected.ids) or start.numel())
 
 
 @pytest.mark.slow
@@ -194,6 +217,8 @@ def test_a_projection_does_not_depend_on_what_was_projected_before(built: Object
 
 
 def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> None:
+    if is_text(built):
+        pytest.skip("a text has no direction")
     start = drawn(built, 1)
     goal = built.language.initial(generator(2))
     (toward,) = built.language.toward(start, (start + goal).unsqueeze(0))
@@ -255,11 +280,13 @@ def test_an_empty_proposal_is_called_so(built: Objective, text: str) -> None:
 
 
 def test_the_card_and_constraints_describe_it(built: Objective) -> None:
-    assert built.card.objective in ("function", "label_prompt", "prompt_tuning", "external")
+    assert built.card.objective in (*OBJECTIVES, "external")
     assert built.card.description
     words = built.language.constraints.kind is ProposalKind.TEXT
-    assert words == built.language.has_words
-    if words:
+    if is_text(built):
+        assert 1 <= built.language.constraints.max_words < built.shape[0]
+        assert len(built.card.labels) >= 2
+    elif words:
         (projected,) = built.language.project(built.language.initial(generator()).unsqueeze(0))
         classes = 6 if len(built.shape) == 3 else 1  # a prompt each
         assert built.language.constraints.n_tokens * classes == len(projected.ids)
@@ -295,17 +322,19 @@ def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
 
 
 @pytest.mark.slow
-def test_hints_are_the_best_of_the_whole_vocabulary(built: Objective) -> None:
+def test_hints_are_the_best_of_the_whole_vocabulary(differentiable: Objective) -> None:
     """By the move to each word, instead of one product with the table."""
-    start, rows = drawn(built, 3), some_rows(built)
-    hints = hints_at(built, start, rows, 5)
-    if not built.has_hints:
+    start, rows = drawn(differentiable, 3), some_rows(differentiable)
+    hints = hints_at(differentiable, start, rows, 5)
+    if not differentiable.has_hints:
         assert hints == ()
         return
-    assert [hint.position for hint in hints] == list(range(built.language.constraints.n_tokens))
-    vectors, width = embeddings_of(built)
-    _, (gradient,) = built.problem.gradients(start[None], rows)
-    for position in (0, built.language.constraints.n_tokens - 1):
+    assert [hint.position for hint in hints] == list(
+        range(differentiable.language.constraints.n_tokens)
+    )
+    vectors, width = embeddings_of(differentiable)
+    _, (gradient,) = differentiable.problem.gradients(start[None], rows)
+    for position in (0, differentiable.language.constraints.n_tokens - 1):
         here, slope = (x[..., position, :width].reshape(-1, width) for x in (start, gradient))
         moves = torch.stack(list(vectors.values()))[:, None] - here
         changes = dict(zip(vectors, (moves * slope).sum((1, 2)).tolist(), strict=True))
@@ -336,29 +365,34 @@ def test_a_hint_is_the_slope_towards_its_word(built: Objective) -> None:
 
 
 @pytest.mark.slow
-def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(built: Objective) -> None:
-    live = drawn(built, 5)
+def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(differentiable: Objective) -> None:
+    live = drawn(differentiable, 5)
     before = live.clone()
-    first, again = (hints_at(built, live, some_rows(built), 3) for _ in range(2))
+    first, again = (hints_at(differentiable, live, some_rows(differentiable), 3) for _ in range(2))
     assert first == again
     assert torch.equal(live, before)
-    if built.has_hints:
+    if differentiable.has_hints:
         words = " ".join(hint.tokens[0].token for hint in first)
-        embedded = built.language.embed(Proposal(text=words), before)
-        per_prompt = built.language.constraints.n_tokens
+        embedded = differentiable.language.embed(Proposal(text=words), before)
+        per_prompt = differentiable.language.constraints.n_tokens
         assert len(embedded.filled) % per_prompt == 0, "a whole word is one token"
         assert all(hint.current for hint in first)
-        assert hints_at(built, torch.full_like(before, torch.nan), some_rows(built), 3) == ()
+        assert (
+            hints_at(
+                differentiable, torch.full_like(before, torch.nan), some_rows(differentiable), 3
+            )
+            == ()
+        )
 
 
 # -- rows and meanings ------------------------------------------------------------------------
 
 
 def row_losses(
-    built: Objective, points: torch.Tensor, rows: torch.Tensor
+    differentiable: Objective, points: torch.Tensor, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Losses and predictions on train rows."""
-    found = built.problem.results(points, Split.TRAIN, rows)
+    found = differentiable.problem.results(points, Split.TRAIN, rows)
     assert found.predicted is not None
     return found.losses, found.predicted
 

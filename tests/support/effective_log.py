@@ -1,4 +1,5 @@
-"""The effective log of a run, made comparable: no times, and no boundaries of segments."""
+"""The effective log of a run, made comparable: no times, no tokens that a tuned model was sent, and
+no boundaries of segments."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.serialization import to_dict
 from run_store.protocols import RunReader
 
-_TIMED = {"duration", "mentor_time", "train_time", "request_id"}
+_TIMED = {"duration", "mentor_time", "train_time", "request_id", "tuned_model_tokens"}
 
 
 def effective(store: RunReader, run_id: str) -> list[Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from mentorgrad.domain import spec as specs
 from mentorgrad.model_refs import resolve
 from tests.support import own_objective
+from tests.support.label_server import LabelServer
 from trainer_service.costs import FORWARD_BACKWARD, RowCosts
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs, build_objective
@@ -110,10 +111,29 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
         return tickets(device=device)
     if name == "label_prompt_per_class":
         return tickets(device=device, per_class=True, n_tokens=3)
+    if name == "served_prompt":
+        return served_prompt_on(tiny_task(), device, max_characters=60)
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
     return function(name, 3, device)
+
+
+@functools.cache
+def label_server() -> LabelServer:
+    """A served model for the tests of a process."""
+    return LabelServer().__enter__()
+
+
+def served_prompt_on(task: TaskData, device: torch.device = CPU, **fields: object) -> Objective:
+    """`served_prompt` with a scripted server."""
+    spec = specs.ServedPrompt("own", **fields)  # type: ignore[arg-type]
+    kind, models = kind_of(spec), {"own": label_server().url}
+    inputs = BuildInputs(
+        kind.path, task, kind.costs(spec, task), device, lambda: None, tuned_models=models
+    )
+    built: Objective = load(kind.build)(spec, inputs)
+    return built
 
 
 @functools.cache

@@ -92,14 +92,14 @@ class TextLanguage:
 
     def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
         """Takes the text of a proposal, or the code points of raw parameters. Nothing of the
-        incumbent is kept.
+        incumbent is kept; the filled positions are those of the words.
 
         Raises:
             ProposalRejected: The text is empty, too long, or contains control characters.
         """
         text = proposal.text
         if proposal.parameters is not None:
-            text = self._raw(torch.as_tensor(proposal.parameters, dtype=torch.float32))
+            text = self._raw(torch.tensor(proposal.parameters, dtype=torch.float32))
         text = " ".join(text.split())
         if not text:
             raise ProposalRejected(ProposalStatus.EMPTY, "it contains no words")
@@ -110,7 +110,7 @@ class TextLanguage:
             )
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
             raise ProposalRejected(ProposalStatus.MALFORMED, "it contains control characters")
-        return Embedded(self._parameter(text), tuple(range(len(text))))
+        return Embedded(self._parameter(text), tuple(range(text.count(" ") + 1)))
 
     def _raw(self, raw: Tensor) -> str:
         whole = tuple(raw.shape) == (self._characters,) and bool(torch.isfinite(raw).all())

@@ -44,6 +44,8 @@ KEY_VARIABLE = "MENTORGRAD_TRAINER_OPENAI_API_KEY"
 PATIENCE = 120.0
 """Seconds that a server may be away before the run is paused."""
 
+_ANSWER_SECONDS = 600.0
+"""Seconds that one request may take, in a server that is there."""
 _AT_ONCE = 8
 """Concurrent requests."""
 _TICK = 0.2
@@ -260,7 +262,7 @@ class ServerScorer:
 
     async def _post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
         payload = {"model": self._asked, "temperature": 0.0} | payload
-        async with asyncio.timeout(self._patience):
+        async with asyncio.timeout(self._patience + _ANSWER_SECONDS):
             body = await self._server.post(path, payload, time.monotonic() + self._patience)
         usage = mapping(body.get("usage"))
         self._tokens += token_count(usage.get("prompt_tokens"))
@@ -297,7 +299,7 @@ class ServerScorer:
         except Refused:
             raise
         except (Unavailable, ResourceExhausted, TimeoutError) as error:
-            why = str(error) or f"no answer within {self._patience:g} s"
+            why = str(error) or f"no answer within {_ANSWER_SECONDS:g} s"
             raise Unavailable(
                 f"the tuned model does not answer: {why}", reason=MODEL_AWAY
             ) from error

@@ -1,0 +1,318 @@
+"""Runs of `served_prompt` with a scripted server: dialects, controls, resume, and other models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mentorgrad.domain.event import CandidatesScored, EventKind, RestartDecided, StageStarted
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import (
+    Acceptance,
+    Calibration,
+    Criterion,
+    MentorChoice,
+    Policy,
+    RunSpec,
+)
+from run_store.protocols import RunStore
+from run_store.temporary_store import TemporaryRunStore
+from tests.contract.test_resume import StopsAt, create, go
+from tests.support.effective_log import effective
+from tests.support.label_server import DIALECTS, LabelServer
+from tests.support.served_prompts import OBJECTIVE, SPEC, parts, write_rows
+from trainer_service import tensorfile
+from trainer_service.objectives.served_prompt import server_scorer
+from trainer_service.objectives.served_prompt.language import to_text
+from trainer_service.objectives.torch_free import ARTIFACT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def server() -> Iterator[LabelServer]:
+    with LabelServer() as opened:
+        yield opened
+
+
+@pytest.fixture
+def store() -> Iterator[RunStore]:
+    opened = TemporaryRunStore()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_rows(tmp_path)
+
+
+def finished(
+    server: LabelServer, folder: Path, store: RunStore, spec: RunSpec = SPEC
+) -> tuple[Run, dict[str, str], str]:
+    """The run, the metadata of its artifact, and its text."""
+    run_id = create(store, spec)
+    assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
+    tensors, metadata = tensorfile.load(store.read_artifact(run_id, ARTIFACT))
+    text = store.read_artifact(run_id, "prompt.txt").decode().removesuffix("\n")
+    assert to_text(tensors["prompt"]) == metadata["text"] == text
+    return store.get_run(run_id), metadata, text
+
+
+# -- whole runs -------------------------------------------------------------------------------
+
+
+def test_a_run_is_rounds_of_proposals_and_scores(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    run, metadata, text = finished(server, folder, store)
+    assert run.result is not None
+    assert run.result.returned.text == text
+    assert run.usage.gradient_steps == run.usage.probe_steps == 0
+    assert run.usage.evaluations == 1 + 2 * 4
+    assert run.usage.forward_rows == (1 + 2 * 4) * 8
+    assert run.usage.tuned_model_tokens == server.tokens
+    assert metadata["tuned_model"] == "tiny (completions, top_logprobs)"
+    assert json.loads(metadata["labels"]) == ["other", "worth"]
+    assert json.loads(metadata["loss_is_likelihood"]) is True
+    events = [event.payload for event in store.events(run.run_id, EventQuery())]
+    started = [event for event in events if isinstance(event, StageStarted)]
+    assert {event.tuned_model for event in started} == {metadata["tuned_model"]}
+    scored = [event for event in events if isinstance(event, CandidatesScored)]
+    assert all(c.text and c.projection_distance is None for e in scored for c in e.candidates)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_gives_the_model_s_own_predictions(
+    folder: Path, store: RunStore, dialect: str
+) -> None:
+    with LabelServer(dialect=dialect) as server:
+        run, metadata, text = finished(server, folder, store)
+        expected = "chats" if dialect.startswith("chat") else "completions"
+        how = "answers" if "answers" in dialect else "top_logprobs"
+        assert metadata["tuned_model"] == f"tiny ({expected}, {how})"
+        assert json.loads(metadata["loss_is_likelihood"]) is ("answers" not in dialect)
+        built = parts(server, folder).objective(SPEC, lambda: None)
+        point = tensorfile.load(store.read_artifact(run.run_id, ARTIFACT))[0]["prompt"]
+        (score,) = built.problem.score(point[None])
+        assert run.result is not None
+        assert score == run.result.returned.score
+        if dialect != "chat-answers":  # whose question is another one
+            rows = built.problem.task.selection  # type: ignore[union-attr]
+            hits = []
+            for row in rows:
+                scores = server.scores(f"Text: {row.text}\n{text}\nAnswer:")
+                hits.append(max(scores, key=scores.__getitem__) == server.labels[row.label])
+            assert score.accuracy == pytest.approx(sum(hits) / len(hits))
+        built.problem.close()
+
+
+def test_labels_with_a_common_first_token_are_scored_by_echoes(
+    folder: Path, store: RunStore
+) -> None:
+    labels = ("account", "access")
+    spec = dataclasses.replace(SPEC, task=dataclasses.replace(SPEC.task, labels=labels))
+    with LabelServer(labels, piece=4) as server:
+        _, metadata, _ = finished(server, folder, store, spec)
+    assert metadata["tuned_model"] == "tiny (completions, echo)"
+
+
+def test_a_label_that_is_not_listed_is_scored_by_echoes(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    server.hidden = ("worth",)
+    _, metadata, _ = finished(server, folder, store)
+    assert metadata["tuned_model"] == "tiny (completions, echo)"
+
+
+def test_without_echoes_a_label_that_is_not_listed_is_the_least_likely(
+    folder: Path, store: RunStore
+) -> None:
+    with LabelServer(echoes=False) as server:
+        server.hidden = ("worth",)
+        run, metadata, _ = finished(server, folder, store)
+    assert metadata["tuned_model"] == "tiny (completions, top_logprobs)"
+    assert run.result is not None
+    assert run.result.returned.score.accuracy == 0.5
+
+
+@pytest.mark.parametrize("dialect", ["answers", "chat-answers"])
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"criterion": Criterion.LOSS}, "criterion"),
+        (
+            {"objective": dataclasses.replace(OBJECTIVE, calibration=Calibration.BATCH)},
+            "calibration",
+        ),
+    ],
+)
+def test_without_probabilities_there_is_no_loss_to_rank_by(
+    folder: Path, store: RunStore, dialect: str, changes: dict[str, Any], wrong: str
+) -> None:
+    run_id = create(store, dataclasses.replace(SPEC, **changes))
+    with LabelServer(dialect=dialect) as server:
+        assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.FAILED
+    reason = store.get_run(run_id).reason
+    assert wrong in reason
+    assert "no log-probabilities" in reason
+
+
+def test_an_answer_that_is_no_label_counts_as_wrong(folder: Path, store: RunStore) -> None:
+    with LabelServer(dialect="answers") as server:
+        asked = server.reply
+        server.reply = lambda path, body: (  # type: ignore[method-assign]
+            200,
+            asked(path, body)[1] | {"choices": [{"text": "I do not know"}]},
+        )
+        run, _, _ = finished(server, folder, store)
+    assert run.result is not None
+    assert run.result.returned.score.accuracy == 0.0
+
+
+@pytest.mark.parametrize("calibration", [Calibration.CONTENT_FREE, Calibration.BATCH])
+def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
+    server: LabelServer, folder: Path, store: RunStore, calibration: Calibration
+) -> None:
+    objective = dataclasses.replace(OBJECTIVE, calibration=calibration)
+    spec = dataclasses.replace(SPEC, objective=objective)
+    run, metadata, text = finished(server, folder, store, spec)
+    prior = torch.tensor(json.loads(metadata["prior"]))
+    assert float(prior.sum()) == pytest.approx(1.0)
+    built = parts(server, folder).objective(spec, lambda: None)
+    task = built.problem.task
+    assert task is not None
+
+    def scores(texts: list[str]) -> torch.Tensor:
+        inputs = [f"Text: {item}\n{text}\nAnswer:" for item in texts]
+        return torch.tensor([[*server.scores(item).values()] for item in inputs])
+
+    free = [row.text for row in (*task.train, *task.selection)]
+    if calibration is Calibration.CONTENT_FREE:
+        free = ["N/A", "", "[MASK]"]
+    torch.testing.assert_close(prior, scores(free).softmax(-1).mean(0))
+    raw = scores([row.text for row in task.selection])
+    labels = torch.tensor([row.label for row in task.selection])
+    losses = torch.nn.functional.cross_entropy(raw - prior.log(), labels)
+    assert run.result is not None
+    assert run.result.returned.score.loss == pytest.approx(float(losses), rel=1e-4)
+    rows = (1 + 8) * (8 + (3 if calibration is Calibration.CONTENT_FREE else 8))
+    assert run.usage.forward_rows == rows
+    built.problem.close()
+
+
+def test_demonstrations_stand_before_every_text(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    objective = dataclasses.replace(OBJECTIVE, demonstrations=1)
+    spec = dataclasses.replace(SPEC, objective=objective)
+    _, metadata, _ = finished(server, folder, store, spec)
+    shown = metadata["demonstrations"]
+    assert shown.count("Answer: other\n\n") == shown.count("Answer: worth\n\n") == 1
+    scored = [body["prompt"] for _, body in server.requests]
+    assert all(text.startswith(shown) for text in scored)
+    texts = [text.removeprefix(shown).split("\n")[0] for text in scored]
+    assert not any(f"{text}\n" in shown for text in texts)
+
+
+@pytest.mark.parametrize("control", ["random_init", "perturb", "recombine"])
+def test_every_control_proposes_texts(
+    server: LabelServer, folder: Path, store: RunStore, control: str
+) -> None:
+    spec = dataclasses.replace(SPEC, mentor=MentorChoice(control, proposals=4))
+    run, _, _ = finished(server, folder, store, spec)
+    assert run.usage.usable_answers == 2
+    assert run.usage.evaluations > 3
+
+
+def test_proposals_are_screened_on_parts_of_the_rows(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    screened = Acceptance(screening_rounds=3, finalists=1)
+    run, _, _ = finished(server, folder, store, dataclasses.replace(SPEC, acceptance=screened))
+    assert run.usage.evaluations < 9
+    kinds = EventQuery(kinds=(EventKind.RESTART_DECIDED,))
+    decided = [event.payload for event in store.events(run.run_id, kinds)]
+    outcomes = [o for event in decided if isinstance(event, RestartDecided) for o in event.outcomes]
+    assert any("screened out" in outcome.detail for outcome in outcomes)
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_every_policy_decides(
+    server: LabelServer, folder: Path, store: RunStore, policy: Policy
+) -> None:
+    spec = dataclasses.replace(SPEC, acceptance=Acceptance(policy=policy))
+    run, _, _ = finished(server, folder, store, spec)
+    assert run.restarts_applied >= (policy in (Policy.ALWAYS, Policy.FIRST, Policy.EXPLORE))
+
+
+def test_the_key_comes_from_the_environment(
+    server: LabelServer, folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(server_scorer.KEY_VARIABLE, "secret")
+    finished(server, folder, store)
+    assert server.keys == {"Bearer secret"}
+
+
+def test_a_fragment_is_the_name_on_the_server(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    how = parts(server, folder, "#org/large:1b")
+    assert go(store, create(store, SPEC), StopsAt(), how) is RunState.SUCCEEDED
+    assert {body["model"] for _, body in server.requests} == {"org/large:1b"}
+
+
+# -- resume -----------------------------------------------------------------------------------
+
+
+def test_paused_between_steps_it_goes_on_exactly(
+    server: LabelServer, folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_scorer, "_TICK", 3600.0)  # asks between steps alone
+    spec = dataclasses.replace(SPEC, mentor=MentorChoice("perturb", proposals=4))
+    whole, control = create(store, spec), StopsAt()
+    assert go(store, whole, control, parts(server, folder)) is RunState.SUCCEEDED
+    assert control.asked > 4
+    for n in range(1, control.asked, 2):
+        broken = create(store, spec)
+        assert go(store, broken, StopsAt(n), parts(server, folder)) is RunState.PAUSED
+        assert go(store, broken, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
+        assert effective(store, broken) == effective(store, whole)
+        assert store.read_artifact(broken, ARTIFACT) == store.read_artifact(whole, ARTIFACT)
+
+
+def test_another_model_is_refused_on_resume(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    run_id = create(store, SPEC)
+    requests = 0
+
+    def change() -> None:
+        nonlocal requests
+        requests += 1
+        if requests == 60:  # in the second stage
+            server.model = "another"
+
+    server.before = change
+    assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.PAUSED
+    reason = store.get_run(run_id).reason
+    assert "the tuned model has changed: it was tiny, and is another now" in reason
+    assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.PAUSED
+    assert "it was tiny (completions" in store.get_run(run_id).reason
+    server.model = "tiny"
+    assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
+    whole = create(store, SPEC)
+    assert go(store, whole, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
+    assert effective(store, run_id) == effective(store, whole)
