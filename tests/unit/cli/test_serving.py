@@ -117,10 +117,12 @@ def test_flags_reach_their_service(invoke: Invoke, heard: Heard, tmp_path: Path)
     two.mkdir()
     flags = ("--listen", "127.0.0.1:4", "--mentor-listen", "127.0.0.1:5", "--threads", "2")
     roots = ("--data-root", str(one), "--data-root", str(two))
-    result = invoke("serve", "all", *flags, *roots, "--model", "m.gguf", "--insecure")
+    served = ("--tuned-model", "big=http://h:8/v1", "--tuned-model", "two=https://h/v1#org/m:1b")
+    result = invoke("serve", "all", *flags, *roots, *served, "--model", "m.gguf", "--insecure")
     assert result.exit_code == 0, result.stderr
     trainer, mentor = heard["trainer"], heard["mentor"]
     assert trainer.data_root == (one, two)
+    assert trainer.tuned_model == {"big": "http://h:8/v1", "two": "https://h/v1#org/m:1b"}
     assert (trainer.listen, trainer.threads, trainer.insecure) == ("127.0.0.1:4", 2, True)
     assert (mentor.listen, mentor.model, mentor.insecure) == ("127.0.0.1:5", "m.gguf", True)
 

@@ -207,6 +207,8 @@ def _trainer(server: str) -> Finding:
     known = ", ".join(entry.name for entry in info.mentors if entry.model != "control")
     devices = ", ".join(info.devices)
     detail = f"version {info.version}, {devices}, mentors: {known or 'none'}"
+    if info.tuned_models:
+        detail += f", served models: {', '.join(info.tuned_models)}"
     absent = [entry.name for entry in info.mentors if not entry.available]
     if absent:
         return _finding(
