@@ -40,7 +40,7 @@ by another kernel, whose rounding moved log-probabilities of a 4-bit model by up
 _DIGEST_CHUNK = 1 << 22
 
 
-class Continuation(NamedTuple):
+class SequencePart(NamedTuple):
     """Tokens to evaluate at the end of a sequence."""
 
     tokens: Sequence[int]
@@ -104,13 +104,13 @@ class LlamaScorer:
         self._check_room(max(len(tokens) for of_tail in whole for tokens in of_tail))
         found = np.empty((len(tails), len(heads), len(self.labels)))
         self._runtime.clear()
-        self._evaluate([Continuation(rows[0][:shared], 0, 0)])
+        self._evaluate([SequencePart(rows[0][:shared], 0, 0)])
         for group in self._groups(rows, shared, whole):
             for sequence in range(1, len(group) + 1):
                 self._runtime.copy(0, sequence, shared)
             self._evaluate(
                 [
-                    Continuation(rows[row][shared:], shared, sequence)
+                    SequencePart(rows[row][shared:], shared, sequence)
                     for sequence, row in enumerate(group, start=1)
                 ]
             )
@@ -178,7 +178,7 @@ class LlamaScorer:
         for sequence, (row, tokens) in enumerate(zip(rows, whole, strict=True), start=1):
             kept = min(shared_length([row, tokens]), len(tokens) - 1)
             self._runtime.copy(sequence, ROWS + sequence, kept)
-            pieces.append(Continuation(tokens[kept:], kept, ROWS + sequence))
+            pieces.append(SequencePart(tokens[kept:], kept, ROWS + sequence))
         found = np.empty((len(rows), len(self.labels)))
         logs = self._evaluate(pieces, self._tree.next_tokens)
         self._walk(self._tree, np.zeros(len(rows)), logs, [len(tokens) for tokens in whole], found)
@@ -199,7 +199,7 @@ class LlamaScorer:
         found[:, list(node.ends.values())] = sums[:, : len(node.ends)]
         for index, (token, child) in enumerate(node.children.items(), start=len(node.ends)):
             pieces = [
-                Continuation([token], length, ROWS + sequence)
+                SequencePart([token], length, ROWS + sequence)
                 for sequence, length in enumerate(lengths, start=1)
             ]
             further = self._evaluate(pieces, child.next_tokens)
@@ -209,7 +209,7 @@ class LlamaScorer:
                 self._runtime.cut(piece.sequence, piece.start)
 
     def _evaluate(
-        self, pieces: Sequence[Continuation], wanted: Sequence[int] = ()
+        self, pieces: Sequence[SequencePart], wanted: Sequence[int] = ()
     ) -> NDArray[np.float64]:
         """Evaluates pieces of several sequences, as many together as a batch takes.
 
