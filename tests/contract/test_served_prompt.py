@@ -219,7 +219,7 @@ def test_demonstrations_stand_before_every_text(
     objective = dataclasses.replace(OBJECTIVE, demonstrations=1)
     spec = dataclasses.replace(SPEC, objective=objective)
     _, metadata, _ = finished(server, folder, store, spec)
-    shown = metadata["demonstrations"]
+    shown, _, _ = metadata["template"].partition("Text: {text}")
     assert shown.count("Answer: other\n\n") == shown.count("Answer: worth\n\n") == 1
     scored = [body["prompt"] for _, body in server.requests]
     assert all(text.startswith(shown) for text in scored)

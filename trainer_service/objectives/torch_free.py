@@ -6,5 +6,5 @@ ARTIFACT = "prompt.safetensors"
 PROMPT_TEXT = "prompt.txt"
 """Artifact file with the prompt in words, of the objectives with language models."""
 
-CONTENT_FREE_TEXTS = ("N/A", "[MASK]", " ")
+CONTENT_FREE_TEXTS = ("N/A", "", "[MASK]")
 """Inputs without content, of Zhao et al. (ICML 2021): two markers and an empty text."""

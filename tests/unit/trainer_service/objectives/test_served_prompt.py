@@ -30,12 +30,8 @@ from tests.support.tiny_models import TEXTS
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.costs import RowCosts
 from trainer_service.objectives import served_prompt
-from trainer_service.objectives.calibration import (
-    CONTENT_FREE_TEXTS,
-    calibrated,
-    prior_of,
-)
 from trainer_service.objectives.demonstrations import set_apart
+from trainer_service.objectives.input_template import TemplateError
 from trainer_service.objectives.served_prompt.label_tokens import (
     label_tokens,
     prefix_tree,
@@ -49,9 +45,7 @@ from trainer_service.objectives.served_prompt.server_replies import (
     reply_text,
     score_first_tokens,
 )
-from trainer_service.objectives.served_prompt.template import Template, template_violations
 from trainer_service.protocols import ProposalRejected
-from trainer_service.tasks.data import Row
 
 CPU = torch.device("cpu")
 
@@ -59,48 +53,10 @@ CPU = torch.device("cpu")
 # -- templates --------------------------------------------------------------------------------
 
 
-def test_the_default_template_puts_the_prompt_between_text_and_answer() -> None:
-    template = Template.of("", pairs=False)
-    row = Row("It {prompt} works", 1)
-    assert template.head(row) + template.tail("Is it good?") == (
-        "Text: It {prompt} works\nIs it good?\nAnswer:"
-    )
-    assert template.head(row) + template.tail("") == "Text: It {prompt} works\nAnswer:"
-    assert Template.of(template.text, pairs=False) == template
-
-
-def test_a_pair_fills_both_places() -> None:
-    row = Row("one", 0, "two")
-    assert Template.of("", pairs=True).head(row) == "Text: one\nText: two\n"
-
-
-def test_demonstrations_have_no_prompt() -> None:
-    shown = Template.of("", pairs=False).demonstrations([Row("a", 1), Row("b", 0)], ["no", "yes"])
-    assert shown == "Text: a\nAnswer: yes\n\nText: b\nAnswer: no\n\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "pairs", "wrong"),
-    [
-        ("", True, ""),
-        ("{text} {prompt} {label}", False, ""),
-        ("{other} {text} | {prompt}: {label}", False, ""),
-        ("{text_pair} {text} {prompt} {label}", True, ""),
-        ("{prompt} {label}", False, "{text} once"),
-        ("{text} {text} {prompt} {label}", False, "{text} once"),
-        ("{text} {label}", False, "{prompt} once"),
-        ("{text} {prompt} {label}", True, "{text_pair} once"),
-        ("{text} {text_pair} {prompt} {label}", False, "single texts"),
-        ("{prompt} {text} {label}", False, "after the text"),
-        ("{text} {prompt}:{label}", False, "end with"),
-        ("{text} {prompt} {label}.", False, "end with"),
-        ("{label} {text} {prompt} {label}", False, "end with"),
-    ],
-)
-def test_what_a_template_must_have(text: str, pairs: bool, wrong: str) -> None:
-    found = list(template_violations(text, pairs))
-    assert len(found) == bool(wrong)
-    assert all(wrong in line for line in found)
+@pytest.mark.parametrize("text", ["{text} {prompt}:{label}", "{text} {prompt}  {label}"])
+def test_a_label_follows_one_space(text: str) -> None:
+    with pytest.raises(TemplateError, match="a space and"):
+        served_prompt.read_template(ServedPrompt(template=text), tiny_task())
 
 
 def test_demonstrations_leave_the_train_rows() -> None:
@@ -174,18 +130,7 @@ def test_a_perturbed_text_has_other_words_in_places() -> None:
     assert tiny in ("red", "green"), "at least one word is replaced"
 
 
-# -- calibration ------------------------------------------------------------------------------
-
-
-def test_calibration_divides_by_the_prior() -> None:
-    scores = torch.tensor([[0.8, 0.2], [0.6, 0.4]]).log()
-    prior = prior_of(scores)
-    torch.testing.assert_close(prior, torch.tensor([0.7, 0.3]))
-    corrected = calibrated(scores, prior)
-    torch.testing.assert_close(corrected.exp(), torch.tensor([[0.8, 0.2], [0.6, 0.4]]) / prior)
-    assert corrected.argmax(-1).tolist() == [0, 1]
-    assert torch.isfinite(calibrated(torch.tensor([[0.0, -1e4]]), torch.tensor([1.0, 0.0]))).all()
-    assert len(CONTENT_FREE_TEXTS) == served_prompt.CONTENT_FREE_ROWS
+# -- costs ------------------------------------------------------------------------------------
 
 
 def test_what_a_pass_costs() -> None:
@@ -196,8 +141,8 @@ def test_what_a_pass_costs() -> None:
     }
     assert costs == {
         Calibration.NONE: RowCosts(per_row=1),
-        Calibration.CONTENT_FREE: RowCosts(per_row=1, per_pass=3),
-        Calibration.BATCH: RowCosts(per_row=1, per_pass=len(task.train) - 4),
+        Calibration.CONTENT_FREE: RowCosts(per_row=1, per_score=3),
+        Calibration.BATCH: RowCosts(per_row=1, per_score=len(task.train) - 4),
     }
 
 
@@ -369,7 +314,7 @@ def test_a_good_run_is_taken_whatever_its_optimizer(own_task: Task, tmp_path: Pa
     ("fields", "field", "why"),
     [
         ({"template": "{text} {label}"}, "spec.objective.served_prompt.template", "{prompt}"),
-        ({"demonstrations": 4}, "spec.objective.served_prompt.demonstrations", "one has 4"),
+        ({"demonstrations": 4}, "spec.objective.served_prompt.demonstrations", "less than 4"),
         (
             {"initial_text": "x" * 201},
             "spec.objective.served_prompt.initial_text",
@@ -409,14 +354,6 @@ def test_settings_that_make_no_sense_for_texts(
 ) -> None:
     found = refused(replace(spec_of(own_task), **changes), tmp_path)
     assert why in found[field]
-
-
-def test_screening_saves_nothing_with_batch_calibration(own_task: Task, tmp_path: Path) -> None:
-    screened = Acceptance(screening_rounds=2)
-    spec = replace(spec_of(own_task, calibration=Calibration.BATCH), acceptance=screened)
-    assert list(refused(spec, tmp_path)) == ["spec.acceptance.screening_rounds"]
-    spec = replace(spec, objective=ServedPrompt("own"))
-    assert refused(spec, tmp_path) == {}
 
 
 @pytest.mark.parametrize(
