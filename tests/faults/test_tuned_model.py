@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Criterion
 from run_store.protocols import RunStore
@@ -141,7 +143,7 @@ def test_a_rejected_key_is_said_with_its_variable(
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        ((200, {}), "no log-probabilities"),
+        ((200, {}), "answered without a text"),
         ((404, {}), "neither /completions nor /chat/completions"),
         ((400, {"error": {"message": "the context has 10 tokens"}}), "context"),
     ],
@@ -157,6 +159,23 @@ def test_a_server_that_says_something_else_ends_the_run_at_once(
     run_id = create(store, dataclasses.replace(SPEC, criterion=Criterion.LOSS))
     assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.FAILED
     assert why in store.get_run(run_id).reason
+
+
+def test_a_server_that_fails_where_it_should_reject_is_asked_for_answers(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    server.dialect = "answers"
+
+    def before() -> Reply | None:
+        _, body = server.requests[-1]
+        return (500, {"error": "no logits"}) if body.get("logprobs") else None
+
+    server.before = before
+    run_id = create(store, SPEC)
+    assert go(store, run_id, StopsAt(), parts(server, folder)) is RunState.SUCCEEDED
+    kinds = EventQuery(kinds=(EventKind.STAGE_STARTED,))
+    (named,) = {event.payload.tuned_model for event in store.events(run_id, kinds)}  # type: ignore[union-attr]
+    assert named == "tiny (completions, answers)"
 
 
 @pytest.mark.parametrize("reply", [(200, {}), (200, {"choices": [{"text": "x"}]})])

@@ -54,6 +54,8 @@ _LISTED = (100, 20, 5)
 """Numbers of likely tokens to ask for, until the server accepts one: vLLM takes 20 by default,
 OpenAI 5 for completions and 20 for chats."""
 _ANSWER_TOKENS = 32
+_FIRST_TRIES = 4
+"""Attempts of a request at the first contact, after which another kind of request is tried."""
 
 
 class Way(StrEnum):
@@ -97,6 +99,7 @@ class ServerScorer:
         patience: float = PATIENCE,
     ) -> None:
         address, _, given = url.partition("#")
+        self._name, self._given = name, given
         self._labels = list(labels)
         self._abort = abort
         self._patience = patience
@@ -104,13 +107,13 @@ class ServerScorer:
         self._listed = _LISTED[0]
         self._echoes: bool | None = None
         self._reported: str | None = None
+        self._tries: int | None = _FIRST_TRIES
         self._runner = asyncio.Runner()
         self._server = LLMServer(
             address, api_key=api_key, key_variable=KEY_VARIABLE, busy_reason="TUNED_MODEL_BUSY"
         )
         try:
-            self._asked = given or self._run(self._only_model()) or name
-            self._way = self._run(self._find_way("".join(example)))
+            self._way = self._run(self._connect("".join(example)))
         except BaseException:
             self.close()
             raise
@@ -138,23 +141,34 @@ class ServerScorer:
 
     # -- first contact ------------------------------------------------------------------------
 
-    async def _only_model(self) -> str:
-        """The name of the only model that the server lists; empty if there is not just one."""
+    async def _connect(self, example: str) -> Way:
+        """Waits for the server, as long as patience lasts, and finds out what it can do."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                listed = (await self._server.get("models")).get("data")
-                break
-            except Unavailable:
+                self._asked = self._given or await self._only_model() or self._name
+                way = await self._find_way(example)
+                self._tries = None
+                return way
+            except (Unavailable, ResourceExhausted):
                 if time.monotonic() >= deadline:
                     raise
-                await asyncio.sleep(min(_TICK, self._patience))
+                await asyncio.sleep(_TICK)
+
+    async def _only_model(self) -> str:
+        """The name of the only model that the server lists; empty if there is not just one."""
+        listed = (await self._server.get("models")).get("data")
         names = [mapping(entry).get("id") for entry in listed] if isinstance(listed, list) else []
         return names[0] if len(names) == 1 and isinstance(names[0], str) else ""
 
     async def _find_way(self, example: str) -> Way:
-        """Tries the ways in turn, the best first."""
-        completes, first = await self._try_listed(self._completion_tops, example)
+        """Tries the ways in turn, the best first.
+
+        Raises:
+            Unavailable: None works, and at least one fails in a way that may pass.
+            InvalidInput: The server rejects all.
+        """
+        first = await self._first_that_works(self._completion_tops, example)
         if first is not None:
             if not (first.shared or first.missing):
                 return Way.COMPLETIONS
@@ -162,28 +176,37 @@ class ServerScorer:
                 return Way.ECHOES
             if not first.shared:
                 return Way.COMPLETIONS
-        chats, first = await self._try_listed(self._chat_tops, example)
+        first = await self._first_that_works(self._chat_tops, example)
         if first is not None and not first.shared:
             return Way.CHATS
-        if chats:
-            return Way.CHAT_ANSWERS
-        if completes:
-            return Way.COMPLETED_ANSWERS
-        raise InvalidInput(
+        away: Unavailable | None = None
+        for self._way in (Way.CHAT_ANSWERS, Way.COMPLETED_ANSWERS):
+            try:
+                await self._answer(example)
+                return self._way
+            except Refused:
+                continue
+            except Unavailable as error:
+                away = error
+        raise away or InvalidInput(
             "the tuned model's server answers neither /completions nor /chat/completions",
             reason="BAD_MODEL",
         )
 
-    async def _try_listed(
+    async def _first_that_works(
         self, ask: Callable[[str], Awaitable[FirstTokens | None]], example: str
-    ) -> tuple[bool, FirstTokens | None]:
-        """Whether the server takes such requests, and the scores that it gives."""
+    ) -> FirstTokens | None:
+        """The scores with as many listed tokens as the server allows; None without scores."""
         for self._listed in _LISTED:
             try:
-                return True, await ask(example)
+                return await ask(example)
             except Refused as refused:
                 log.info("tuned_model_refused", listed=self._listed, reason=refused.message)
-        return False, None
+            except Unavailable as error:
+                # Some servers fail where they should reject a request for log-probabilities.
+                log.info("tuned_model_refused", listed=self._listed, reason=error.message)
+                return None
+        return None
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -263,7 +286,8 @@ class ServerScorer:
     async def _post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
         payload = {"model": self._asked, "temperature": 0.0} | payload
         async with asyncio.timeout(self._patience + _ANSWER_SECONDS):
-            body = await self._server.post(path, payload, time.monotonic() + self._patience)
+            deadline = time.monotonic() + self._patience
+            body = await self._server.post(path, payload, deadline, self._tries)
         usage = mapping(body.get("usage"))
         self._tokens += token_count(usage.get("prompt_tokens"))
         self._tokens += token_count(usage.get("completion_tokens"))
