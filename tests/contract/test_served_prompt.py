@@ -137,6 +137,30 @@ def test_a_label_that_is_not_listed_is_scored_by_echoes(
     assert metadata["tuned_model"] == "tiny (completions, echo)"
 
 
+def test_wrong_echoes_are_not_used(server: LabelServer, folder: Path, store: RunStore) -> None:
+    server.hidden = ("worth",)
+    server.echoes_wrongly = True
+    _, metadata, _ = finished(server, folder, store)
+    assert metadata["tuned_model"] == "tiny (completions, top_logprobs)"
+
+
+def test_a_label_that_is_not_listed_later_is_scored_by_echoes(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    whole, *_ = finished(server, folder, store)
+
+    def hide() -> None:
+        server.hidden = ("worth",) if len(server.requests) % 3 == 0 else ()
+
+    server.before = hide
+    run, metadata, _ = finished(server, folder, store)
+    assert metadata["tuned_model"] == "tiny (completions, top_logprobs)"
+    assert any(body.get("echo") for _, body in server.requests)
+    assert run.result is not None
+    assert whole.result is not None
+    assert run.result.returned.score == whole.result.returned.score
+
+
 def test_without_echoes_a_label_that_is_not_listed_is_the_least_likely(
     folder: Path, store: RunStore
 ) -> None:

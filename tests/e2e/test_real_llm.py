@@ -63,6 +63,8 @@ from tests.contract.test_backends import (  # noqa: F401
 from tests.support.lasting import Lasting
 from tests.support.told_strategy import candidate, request, told
 from tests.support.trainer_process import eventually
+from trainer_service.objectives.served_prompt.llama_scorer import LlamaScorer
+from trainer_service.objectives.served_prompt.server_scorer import ServerScorer
 
 ONE_TOKEN = Question("", "", "", None, max_tokens=1, temperature=0.0, seed=0)
 ENDLESS = Question("", "", 'root ::= "a" root', None, max_tokens=1500, temperature=0.8, seed=1)
@@ -541,3 +543,29 @@ async def test_a_served_model_is_told_before_it_is_asked(llama: Any) -> None:
     assert record.reply_tokens > 0
     assert "billing, refund" in record.question
     assert record.question.index("ticket ing") < record.question.index("message regarding")
+
+
+def test_a_served_model_scores_labels_as_its_file_does(llm_server: str) -> None:
+    labels, tail = ("Yes", "No", "It"), "Is it good?\nAnswer:"
+    heads = ["Review: It works.\n", "Review: It broke at once, twice.\n"]
+    served = ServerScorer(
+        "own", llm_server, labels, (heads[0], tail), api_key="", abort=lambda: None
+    )
+    local = LlamaScorer(
+        resolve(DEFAULT_MENTOR_MODEL),
+        labels,
+        "\nAnswer:",
+        longest=100,
+        threads=1,
+        on_gpu=False,
+        abort=lambda: None,
+    )
+    try:
+        assert served.model.endswith("gguf (completions, top_logprobs)")
+        found, expected = (scorer.scores(heads, [tail]) for scorer in (served, local))
+        # The server rounds differently; other tokens differ by much more.
+        assert found == pytest.approx(expected, abs=1.0)
+        assert served.take_tokens() > 30
+    finally:
+        served.close()
+        local.close()

@@ -18,6 +18,9 @@ DIALECTS = ("vllm", "llama-server", "chats", "answers", "chat-answers")
 """Completions with a list of dicts, and echoes; completions with ``content``; chats with
 ``content``; completions, and chats, without log-probabilities."""
 
+LEAST = -9.0
+"""Log-probability of the word "the"."""
+
 Reply = tuple[int, dict[str, Any]]
 
 
@@ -47,6 +50,8 @@ class LabelServer:
         """Labels that are not among the likely tokens."""
         self.most_listed = 20
         """It rejects requests for more likely tokens, as vLLM does."""
+        self.echoes_wrongly = False
+        """Its echoes have the log-probabilities of the next tokens."""
         self.before: Callable[[], Reply | None] = lambda: None
         """Called before each request but that for the models; may reply instead."""
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -116,30 +121,33 @@ class LabelServer:
         usage = {"prompt_tokens": counted, "completion_tokens": 1}
         return 200, {"model": self.model, "choices": [choice], "usage": usage}
 
-    def _listed(self, scores: dict[str, float], chats: bool) -> dict[str, Any]:
-        tops: dict[str, float] = {" the": -9.0}
+    def _likely(self, scores: dict[str, float]) -> dict[str, float]:
+        """Log-probabilities of the first tokens."""
+        found = {" the": LEAST}
         for label, score in scores.items():
             token = self.pieces(label)[0]
-            if label not in self.hidden:
-                tops[token] = math.log(math.exp(tops.get(token, -math.inf)) + math.exp(score))
+            found[token] = math.log(math.exp(found.get(token, -math.inf)) + math.exp(score))
+        return found
+
+    def _listed(self, scores: dict[str, float], chats: bool) -> dict[str, Any]:
+        shown = {label: score for label, score in scores.items() if label not in self.hidden}
+        tops = self._likely(shown)
         if self.dialect == "vllm":
-            return {"tokens": [" the"], "token_logprobs": [-9.0], "top_logprobs": [tops]}
+            return {"tokens": [" the"], "token_logprobs": [LEAST], "top_logprobs": [tops]}
         entries = [
             {"token": token.strip() if chats else token, "logprob": value, "bytes": []}
             for token, value in tops.items()
         ]
-        return {"content": [{"token": " the", "logprob": -9.0, "top_logprobs": entries}]}
+        return {"content": [{"token": " the", "logprob": LEAST, "top_logprobs": entries}]}
 
     def _echoed(self, text: str) -> dict[str, Any]:
-        label = max(
-            (label for label in self.labels if text.endswith(f" {label}")), key=len, default=""
-        )
-        before = text.removesuffix(f" {label}")
-        tokens, pieces = [before], self.pieces(label)
-        values: list[float | None] = [None]
-        for piece in pieces:
-            tokens.append(piece)
-            values.append(self.scores(before)[label] / len(pieces))
+        before, _, word = text.rpartition(" ")
+        scores = self.scores(before)
+        pieces = self.pieces(word) if word in scores else [f" {word}"]
+        score = scores[word] if word in scores else self._likely(scores)[f" {word}"]
+        score -= 5.0 * self.echoes_wrongly
+        tokens = [before, *pieces]
+        values = [None, *[score / len(pieces)] * len(pieces)]
         logprobs = {"tokens": tokens, "token_logprobs": values, "top_logprobs": None}
         return {"text": text, "logprobs": logprobs}
 

@@ -21,7 +21,7 @@ from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
 from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.causal_prompt.inputs import Inputs
-from trainer_service.objectives.causal_prompt.scorer import Block, LabelScorer, joined
+from trainer_service.objectives.causal_prompt.scorer import Block, CausalScorer, joined
 from trainer_service.objectives.causal_prompt.text_states import (
     Context,
     States,
@@ -84,7 +84,7 @@ class CausalPromptProblem(CalibratedProblem):
         self.costs = costs
         self._inputs = inputs
         self._check = check
-        self._scorer = LabelScorer(model, inputs.tree)
+        self._scorer = CausalScorer(model, inputs.tree)
         config = model.config.get_text_config()
         self._token_bytes: int = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
         self._rows = {split: inputs.fitted(task.rows(split), split) for split in Split}

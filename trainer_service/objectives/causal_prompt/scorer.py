@@ -38,7 +38,7 @@ def joined(blocks: Sequence[Block]) -> Block:
     )
 
 
-class LabelScorer:
+class CausalScorer:
     """Scores the labels behind inputs of a language model.
 
     Args:

@@ -86,6 +86,18 @@ def _first_token(likely: Likely, label: str) -> str | None:
     return max(fitting, key=lambda token: (len(token.strip()), token[0] == " "), default=None)
 
 
+def likely_word(likely: Likely) -> tuple[str, float]:
+    """The most likely token that is a word behind a space, and its log-probability; an empty word
+    if there is none."""
+    words = {
+        token: value for token, value in likely.items() if token[0] == " " and token[1:].isalpha()
+    }
+    if not words:
+        return "", 0.0
+    best = max(words, key=words.__getitem__)
+    return best[1:], words[best]
+
+
 def echoed_score(body: dict[str, Any], before: str, label: str) -> float | None:
     """The log-probability of a label in an echoed prompt; None if the server does not echo.
 

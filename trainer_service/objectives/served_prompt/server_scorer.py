@@ -29,6 +29,7 @@ from trainer_service.objectives.served_prompt.server_replies import (
     echoed_score,
     label_in,
     likely_tokens,
+    likely_word,
     reply_text,
     score_first_tokens,
 )
@@ -54,6 +55,9 @@ _LISTED = (100, 20, 5)
 """Numbers of likely tokens to ask for, until the server accepts one: vLLM takes 20 by default,
 OpenAI 5 for completions and 20 for chats."""
 _ANSWER_TOKENS = 32
+_SAME = 1.0
+"""Difference of two log-probabilities that rounding may make; quantised models round differently in
+batches of different sizes."""
 _FIRST_TRIES = 4
 """Attempts of a request at the first contact, after which another kind of request is tried."""
 
@@ -172,7 +176,7 @@ class ServerScorer:
         if first is not None:
             if not (first.shared or first.missing):
                 return Way.COMPLETIONS
-            if await self._echoed(example) is not None:
+            if await self._echoes_well(example):
                 return Way.ECHOES
             if not first.shared:
                 return Way.COMPLETIONS
@@ -192,6 +196,22 @@ class ServerScorer:
             "the tuned model's server answers neither /completions nor /chat/completions",
             reason="BAD_MODEL",
         )
+
+    async def _echoes_well(self, example: str) -> bool:
+        """Whether the server echoes, with the right log-probabilities: that of a likely token must
+        be the same as without an echo. llama-cpp-python's server is one token off."""
+        self._echoes = False
+        body = await self._post("completions", self._wanted(example))
+        word, value = likely_word(likely_tokens(body))
+        if not word:
+            return False
+        try:
+            echoed = await self._post("completions", _echo(f"{example} {word}"))
+        except (Refused, Unavailable):
+            return False
+        score = echoed_score(echoed, example, word)
+        self._echoes = score is not None and abs(score - value) < _SAME
+        return self._echoes
 
     async def _first_that_works(
         self, ask: Callable[[str], Awaitable[FirstTokens | None]], example: str
@@ -228,7 +248,7 @@ class ServerScorer:
     async def _one(self, text: str) -> list[float]:
         """The scores of the labels after one input."""
         if self._way is Way.ECHOES:
-            return await self._echoed(text) or self._changed("it no longer echoes prompts")
+            return await self._echoed(text)
         if self._way in (Way.COMPLETED_ANSWERS, Way.CHAT_ANSWERS):
             return answered(await self._answer(text), len(self._labels))
         ask = self._completion_tops if self._way is Way.COMPLETIONS else self._chat_tops
@@ -236,37 +256,36 @@ class ServerScorer:
         if first is None:
             return self._changed("it no longer gives log-probabilities")
         if (first.missing or first.shared) and self._way is Way.COMPLETIONS:
-            return await self._echoed(text) or first.scores
+            if self._echoes is None:
+                await self._echoes_well(text)
+            if self._echoes:
+                return await self._echoed(text)
         return first.scores
 
     async def _completion_tops(self, text: str) -> FirstTokens | None:
-        body = await self._post(
-            "completions", {"prompt": text, "max_tokens": 1, "logprobs": self._listed}
-        )
-        return self._first_tokens(body)
+        return self._first_tokens(await self._post("completions", self._wanted(text)))
 
     async def _chat_tops(self, text: str) -> FirstTokens | None:
         more = {"max_tokens": 1, "logprobs": True, "top_logprobs": self._listed}
         return self._first_tokens(await self._post("chat/completions", _chat(text) | more))
 
+    def _wanted(self, text: str) -> dict[str, Any]:
+        return {"prompt": text, "max_tokens": 1, "logprobs": self._listed}
+
     def _first_tokens(self, body: dict[str, Any]) -> FirstTokens | None:
         likely = likely_tokens(body)
         return score_first_tokens(likely, self._labels) if likely else None
 
-    async def _echoed(self, text: str) -> list[float] | None:
-        """The labels' scores in echoed prompts; None if the server does not echo."""
+    async def _echoed(self, text: str) -> list[float]:
+        """The labels' scores in echoed prompts."""
         scores = []
-        for label in self._labels if self._echoes is not False else ():
-            wanted = {"prompt": f"{text} {label}", "max_tokens": 0, "logprobs": 1, "echo": True}
-            try:
-                score = echoed_score(await self._post("completions", wanted), text, label)
-            except Refused:
-                score = None
-            self._echoes = score is not None
+        for label in self._labels:
+            body = await self._post("completions", _echo(f"{text} {label}"))
+            score = echoed_score(body, text, label)
             if score is None:
-                return None
+                return self._changed("it no longer echoes prompts")
             scores.append(score)
-        return scores or None
+        return scores
 
     async def _answer(self, text: str) -> int | None:
         if self._way is Way.COMPLETED_ANSWERS:
@@ -331,3 +350,7 @@ class ServerScorer:
 
 def _chat(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
+
+
+def _echo(text: str) -> dict[str, Any]:
+    return {"prompt": text, "max_tokens": 0, "logprobs": 1, "echo": True}
