@@ -193,7 +193,8 @@ class CausalPromptProblem(CalibratedProblem):
     def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """See `ClassificationProblem`. The latest single prompt's on whole splits are kept: at the
         end of a run its score, its prior and its files need the same."""
-        if len(points) > 1 or len(rows) < self.size(split):
+        whole = torch.arange(self.size(split), device=rows.device)
+        if len(points) > 1 or not torch.equal(rows, whole):
             return super().batched_logits(points, split, rows)
         if self._single is None or not torch.equal(self._single[0], points):
             self._single = (points.detach().clone(), {})
