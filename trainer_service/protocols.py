@@ -86,6 +86,9 @@ class Language(Protocol):
     """Whether `hints` is supported: there are tokens."""
     can_blend: bool
     """Whether points between two parameters are parameters: not so for texts."""
+    word_lead: str
+    """What a text of whole words begins with, for the first to take as many tokens as elsewhere: a
+    space, or nothing."""
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """The initial parameter, float32 [*shape]."""

@@ -18,8 +18,13 @@ from mentorgrad.model_refs import resolve
 from tests.support import own_objective
 from tests.support.label_server import LabelServer
 from trainer_service.costs import FORWARD_BACKWARD, RowCosts
+from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.build import BuildInputs, build_objective
+from trainer_service.objectives.build import (
+    DEFAULT_STATE_BYTES,
+    BuildInputs,
+    build_objective,
+)
 from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.oracle import BatchOracle
@@ -65,31 +70,37 @@ def function(name: str, dimensions: int, device: torch.device = CPU) -> Objectiv
 
 
 @dataclass(frozen=True)
-class GivenEncoder(BuildInputs):
-    """BuildInputs of an objective with an encoder that is loaded already."""
+class GivenModel(BuildInputs):
+    """BuildInputs of an objective with a model that is loaded already."""
 
-    under: TextEncoder | None = None
+    under: TextEncoder | CausalModel | None = None
 
     def encoder(self, reference: str) -> TextEncoder:
-        assert self.under is not None
+        assert isinstance(self.under, TextEncoder)
+        return self.under
+
+    def causal_model(self, reference: str, dtype: str) -> CausalModel:
+        assert isinstance(self.under, CausalModel)
         return self.under
 
 
 def built_on(
-    under: TextEncoder,
-    spec: specs.LabelPrompt | specs.PromptTuning,
+    under: TextEncoder | CausalModel,
+    spec: specs.LabelPrompt | specs.PromptTuning | specs.CausalPrompt,
     task: TaskData,
     abort: Callable[[], None] = lambda: None,
+    state_bytes: int = DEFAULT_STATE_BYTES,
 ) -> Objective:
-    """An objective with an encoder that is loaded already."""
+    """An objective with a model that is loaded already."""
     kind = kind_of(spec)
-    parts = GivenEncoder(
+    parts = GivenModel(
         path=kind.path,
         task=task,
         costs=kind.costs(spec, task),
         device=under.device,
         abort=abort,
         cache_dir=TrainerSettings().cache_dir,
+        state_bytes=state_bytes,
         under=under,
     )
     built: Objective = load(kind.build)(spec, parts)
@@ -116,6 +127,9 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
+    if name in CAUSAL:
+        labels, fields = CAUSAL[name]
+        return causal(device=device, labels=labels, **fields)
     return function(name, 3, device)
 
 
@@ -164,6 +178,65 @@ def tiny(kind: str = "bert", device: torch.device = CPU, **fields: object) -> Ob
 def prompt_tuning_on(task: TaskData, under: TextEncoder, **fields: object) -> Objective:
     """`prompt_tuning` with an encoder."""
     return built_on(under, specs.PromptTuning(**fields), task)  # type: ignore[arg-type]
+
+
+@functools.cache
+def tiny_causal(kind: str = "llama", device: torch.device = CPU) -> CausalModel:
+    """A random causal language model of one of the architectures in `tiny_models`."""
+    from tests.support import tiny_models
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="causal") as folder:
+        return CausalModel(tiny_models.make_causal(Path(folder), kind), device)
+
+
+ONE_TOKEN = ("bad", "good")
+"""Labels of one token each."""
+NESTED = ("good", "good film", "good movie score", "awful")
+"""Labels of one to three tokens; the first begins two others, and so all end with a line break."""
+
+CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "causal_prompt": (ONE_TOKEN, {}),
+    "causal_prompt_labels": (NESTED, {"calibration": specs.Calibration.NONE}),
+    "causal_prompt_before": (ONE_TOKEN, {"position": specs.PromptPosition.BEFORE_TEXT}),
+    "causal_prompt_shown": (
+        ONE_TOKEN,
+        {"demonstrations": 1, "calibration": specs.Calibration.CONTENT_FREE},
+    ),
+}
+"""Labels and fields of objectives of this name."""
+
+
+def causal_task(labels: tuple[str, ...] = ONE_TOKEN) -> TaskData:
+    """Classes of equal size in the texts of `tiny_task`, which differ in length."""
+    from tests.support.tiny_models import TEXTS
+
+    rows = tuple(
+        Row(" ".join([text] * (1 + index % 3)), index // 4 % len(labels))
+        for index, text in enumerate(TEXTS)
+    )
+    return TaskData("tiny", "what it is about", labels, rows[::2], rows[1::4], rows[3::4])
+
+
+def causal(
+    kind: str = "llama",
+    device: torch.device = CPU,
+    labels: tuple[str, ...] = ONE_TOKEN,
+    **fields: object,
+) -> Objective:
+    """`causal_prompt` on a random language model."""
+    return causal_on(causal_task(labels), tiny_causal(kind, device), **fields)
+
+
+def causal_on(
+    task: TaskData,
+    under: CausalModel,
+    state_bytes: int = DEFAULT_STATE_BYTES,
+    **fields: object,
+) -> Objective:
+    """`causal_prompt` with a language model."""
+    spec = specs.CausalPrompt(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
+    return built_on(under, spec, task, state_bytes=state_bytes)
 
 
 def hints_at(built: Objective, point: Tensor, rows: Tensor, count: int) -> tuple[Any, ...]:

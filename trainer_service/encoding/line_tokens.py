@@ -26,6 +26,7 @@ class LineTokens(TokenTable):
     """
 
     joint = ""
+    word_lead = " "
 
     def __init__(self, tokenizer: Any, vectors: Tensor) -> None:
         super().__init__(tokenizer, vectors)

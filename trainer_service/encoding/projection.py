@@ -61,7 +61,8 @@ class Vocabulary:
         Args:
             tokens: The model's tokens.
             whole_words: Only tokens of two or more letters (and nothing else) whose text is
-                tokenised to that token alone.
+                tokenised to that token alone; only those that begin with the `word_lead` of the
+                tokens, since others may be the end of a word.
             first_id: Minimum id.
             last_id: Maximum id; None: no maximum.
 
@@ -91,7 +92,9 @@ class Vocabulary:
             wordlike = [
                 (token, text)
                 for token, text in zip(ids, texts, strict=True)
-                if len(word := text.strip()) > 1 and word.isalpha()
+                if len(word := text.strip()) > 1
+                and word.isalpha()
+                and text.startswith(tokens.word_lead)
             ]
             back = tokens.many_token_ids([text for _, text in wordlike])
             kept = [pair for pair, again in zip(wordlike, back, strict=True) if again == [pair[0]]]

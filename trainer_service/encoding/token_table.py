@@ -18,6 +18,9 @@ class TokenTable:
 
     joint = " "
     """What stands between whole words, as `text_of` writes each, in a text."""
+    word_lead = ""
+    """What a text of whole words begins with, for the first to have the token that it has
+    elsewhere."""
 
     def __init__(self, tokenizer: Any, vectors: Tensor) -> None:
         self._tokenizer = tokenizer

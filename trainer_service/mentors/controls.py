@@ -245,7 +245,7 @@ class HintTokens(Control):
 
     def _draw(self, draw: Draw) -> Proposal:
         words = [self._word(hint.tokens, draw.generator) for hint in draw.request.hints]
-        return Proposal(text=" ".join(words))
+        return Proposal(text=self._language.word_lead + " ".join(words))
 
     def _word(self, tokens: Sequence[TokenHint], generator: torch.Generator) -> str:
         options: HintTokensOptions = self._options

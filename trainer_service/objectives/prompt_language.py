@@ -63,6 +63,7 @@ class PromptLanguage:
         self._prompts = shape[0] if len(shape) > 2 else 1
         self._encode = encode
         self._fill = fill
+        self.word_lead = tokens.word_lead
         self._tokens, self._train_texts = tokens, train_texts
         self._random_words = random_words
         self._device = tokens.vectors.device

@@ -31,7 +31,7 @@ class TextWords:
         words = list(dict.fromkeys(word for text in texts for word in _WORD.findall(text)))
         # Where a space at the start of a text counts, all words get one: they then take as many
         # tokens at the start as elsewhere.
-        self._lead = "" if tokens.joint else " "
+        self._lead = tokens.word_lead
         fitting = [
             (len(ids), word)
             for word, ids in zip(

@@ -55,6 +55,7 @@ class TextLanguage:
     has_words = False
     has_hints = False
     can_blend = False
+    word_lead = ""
 
     def __init__(
         self, characters: int, initial_text: str, words: Sequence[str], device: torch.device
