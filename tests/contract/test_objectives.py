@@ -10,11 +10,13 @@ import torch
 
 from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus, TaskCard
 from tests.support.numerics import (
+    CAUSAL,
     CPU,
     encoder,
     hints_at,
     objective,
     tickets,
+    tiny_causal,
     tiny_encoder,
     tune,
 )
@@ -31,6 +33,7 @@ NAMES = [
     *("label_prompt", "label_prompt_per_class"),
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
     "served_prompt",
+    *CAUSAL,
     "own",
 ]
 
@@ -122,6 +125,7 @@ def test_gradients_together_are_those_of_each_alone(
     for name in (
         "label_prompt.problem._MAX_DIFFERENTIATED",
         "prompt_tuning.problem._MOST_DIFFERENTIATED",
+        "causal_prompt.problem._MOST_ACTIVATIONS",
     ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
     for side, one in zip(together, differentiable.problem.gradients(many, rows), strict=True):
@@ -316,9 +320,13 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
 
 def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
     """Whole word → its vector, and the width of a word."""
-    under = tiny_encoder("bert") if built.card.objective == "prompt_tuning" else encoder()
-    words = Vocabulary.of(under.tokens, whole_words=True).words
-    return {word: under.tokens.vectors[token] for token, word in words.items()}, under.tokens.width
+    tokens = {
+        "label_prompt": encoder,
+        "prompt_tuning": lambda: tiny_encoder("bert"),
+        "causal_prompt": tiny_causal,
+    }[built.card.objective]().tokens
+    words = Vocabulary.of(tokens, whole_words=True).words
+    return {word.strip(): tokens.vectors[token] for token, word in words.items()}, tokens.width
 
 
 @pytest.mark.slow
@@ -373,8 +381,9 @@ def test_a_hint_is_repeatable_and_leaves_the_parameters_alone(differentiable: Ob
     assert torch.equal(live, before)
     if differentiable.has_hints:
         words = " ".join(hint.tokens[0].token for hint in first)
-        embedded = differentiable.language.embed(Proposal(text=words), before)
-        per_prompt = differentiable.language.constraints.n_tokens
+        language = differentiable.language
+        embedded = language.embed(Proposal(text=language.word_lead + words), before)
+        per_prompt = language.constraints.n_tokens
         assert len(embedded.filled) % per_prompt == 0, "a whole word is one token"
         assert all(hint.current for hint in first)
         assert (

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal
-from tests.support.numerics import CUDA, ON_CUDA, encoder, hints_at, objective
+from tests.support.numerics import CAUSAL, CUDA, ON_CUDA, encoder, hints_at, objective
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split
 
@@ -20,7 +20,7 @@ Pair = tuple[Objective, Objective]
 
 
 @pytest.fixture(
-    params=["rastrigin", "label_prompt", "label_prompt_per_class", "prompt_tuning"],
+    params=["rastrigin", "label_prompt", "label_prompt_per_class", "prompt_tuning", *CAUSAL],
 )
 def pair(request: pytest.FixtureRequest) -> Pair:
     """An objective on the CPU and on the device."""
