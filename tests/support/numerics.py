@@ -222,7 +222,7 @@ def causal(
     kind: str = "llama",
     device: torch.device = CPU,
     labels: tuple[str, ...] = ONE_TOKEN,
-    **fields: object,
+    **fields: Any,
 ) -> Objective:
     """`causal_prompt` on a random language model."""
     return causal_on(causal_task(labels), tiny_causal(kind, device), **fields)
