@@ -74,11 +74,13 @@ class Inputs:
         return row
 
     def _shortened(self, row: Row, excess: int) -> Row:
-        """A row whose longer text is shorter by so many tokens."""
-        is_first = len(row.text) >= len(row.pair)
-        ids = self.tokens.plain_ids(row.text if is_first else row.pair)
-        kept = self.tokens.plain_text(ids[: max(len(ids) - excess, 0)])
-        return replace(row, text=kept) if is_first else replace(row, pair=kept)
+        """A row whose longer text is shorter, by at most so many tokens: of a pair of long texts
+        about the same is left."""
+        first, second = (len(self.tokens.plain_ids(text)) for text in (row.text, row.pair))
+        cut = min(excess, (excess + abs(first - second) + 1) // 2)
+        if first >= second:
+            return replace(row, text=self.tokens.shortened(row.text, cut))
+        return replace(row, pair=self.tokens.shortened(row.pair, cut))
 
 
 def read_inputs(

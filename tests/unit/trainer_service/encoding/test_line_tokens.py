@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,6 +22,10 @@ def tokens() -> LineTokens:
     return tiny_causal().tokens
 
 
+def written(ids: Sequence[int]) -> str:
+    return str(tiny_causal().tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+
 def whole_words() -> Vocabulary:
     return Vocabulary.of(tokens(), whole_words=True)
 
@@ -28,9 +34,9 @@ def whole_words() -> Vocabulary:
 @settings(deadline=None, max_examples=100)
 def test_texts_come_back_as_they_are(text: str) -> None:
     ids = tokens().plain_ids(text)
-    assert tokens().plain_text(ids) == text
+    assert written(ids) == text
     begun = tokens().token_ids(text)
-    assert tokens().plain_text(begun) == text
+    assert written(begun) == text
     assert tokens().text_of(begun).strip("\n") == text.strip("\n")
 
 
@@ -52,7 +58,7 @@ def test_a_space_at_the_start_counts() -> None:
 
 def test_the_filler_is_a_line_break_and_no_text() -> None:
     filler = tokens().filler_id
-    assert tokens().plain_text([filler]) == "\n"
+    assert written([filler]) == "\n"
     assert tokens().text_of([filler, filler, *tokens().token_ids(" good")]) == " good"
     assert tokens().text_of([filler] * 3) == ""
 
@@ -66,7 +72,7 @@ def test_a_text_that_continues_another_is_tokenised_with_it(
 ) -> None:
     table = tokens()
     ids = table.continued_ids(beginning, text)
-    assert table.plain_text(ids) == text
+    assert written(ids) == text
     whole = table.plain_ids(beginning + text)
     assert (table.plain_ids(beginning) + ids == whole) is not alone
 
@@ -127,3 +133,13 @@ def test_a_short_proposal_stands_at_the_end_behind_line_breaks() -> None:
         with pytest.raises(ProposalRejected) as caught:
             built.language.embed(Proposal(text=text), start)
         assert caught.value.status is ProposalStatus.EMPTY
+
+
+@given(text=st.text("a good🦋ü\n ", min_size=1, max_size=20), count=st.integers(1, 25))
+@settings(deadline=None, max_examples=100)
+def test_a_shortened_text_is_a_beginning_of_it(text: str, count: int) -> None:
+    kept = tokens().shortened(text, count)
+    assert text.startswith(kept)
+    assert len(kept) < len(text)
+    ids = tokens().plain_ids(text)
+    assert written(ids[: max(len(ids) - count, 0)]).startswith(kept)
