@@ -1,0 +1,122 @@
+"""Keys and values of texts: how they are batched and which are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from tests.support.numerics import tiny_causal
+from trainer_service.objectives.causal_prompt.label_tree import LabelTree
+from trainer_service.objectives.causal_prompt.scorer import LabelScorer
+from trainer_service.objectives.causal_prompt.text_states import (
+    States,
+    StateStore,
+    alike,
+    appended,
+    batched,
+    new_cache,
+)
+
+LENGTHS = (3, 7, 1, 4, 4, 2, 6)
+ROWS = [list(range(10 * i, 10 * i + length)) for i, length in enumerate(LENGTHS)]
+
+
+def states(length: int, value: float = 1.0) -> States:
+    """Of two layers, with 2 heads of size 4: 128 bytes per token."""
+    return value * torch.ones(2, 2, 2, length, 4)
+
+
+class Computed:
+    """Makes states that hold the token ids, and notes each call."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+
+    def __call__(self, rows: Sequence[Sequence[int]]) -> list[States]:
+        self.calls.append([row[0] // 10 for row in rows])
+        made = []
+        for row in rows:
+            filled = states(len(row))
+            made.append(filled * torch.tensor(row).view(-1, 1))
+        return made
+
+
+def test_a_batch_is_padded_on_the_left_behind_the_opening() -> None:
+    opening = states(2, 5.0)
+    context = batched([states(3, 1.0), states(1, 2.0)], opening)
+    assert context.states.shape == (2, 2, 2, 2, 5, 4)
+    assert context.present.tolist() == [
+        [True] * 5,
+        [True, True, False, False, True],
+    ]
+    assert context.lengths.tolist() == [5, 3]
+    assert context.states[0, 0, :, 0, :, 0].tolist() == [[5, 5, 1, 1, 1], [5, 5, 0, 0, 2]]
+    twice = context.repeated(2)
+    assert twice.present.tolist() == context.present.tolist() * 2
+    assert torch.equal(twice.states[:, :, 2:], context.states)
+    assert context.repeated(1) is context
+    alone = batched([states(3), states(1)], None)
+    assert alone.states.shape[4] == 3
+    assert alike(opening, 3).states.shape == (2, 2, 3, 2, 2, 4)
+    assert alike(opening, 3).present.all()
+
+
+def test_a_cache_for_a_call_does_not_change_the_context() -> None:
+    context = batched([states(3, 1.0), states(1, 2.0)], None)
+    before = context.states.clone()
+    cache = new_cache(context)
+    assert cache.get_seq_length() == 3
+    for layer in range(2):
+        cache.update(torch.full((2, 2, 2, 4), 7.0), torch.full((2, 2, 2, 4), 8.0), layer)
+    found = appended(cache, 2)
+    assert found.shape == (2, 2, 2, 2, 2, 4)
+    assert (found[:, 0] == 7.0).all()
+    assert (found[:, 1] == 8.0).all()
+    assert torch.equal(context.states, before)
+    assert new_cache(None).get_seq_length() == 0
+
+
+@pytest.mark.parametrize("most", [0, 127, 128, 3 * 128, 10 * 128, 1 << 20])
+def test_at_most_so_many_bytes_are_kept_the_shortest_rows_first(most: int) -> None:
+    compute = Computed()
+    store = StateStore(ROWS, compute, most, most_tokens=8)
+    assert store.bytes <= most
+    kept = sorted(LENGTHS)
+    fitting = [sum(kept[: n + 1]) * 128 <= most for n in range(len(kept))]
+    assert len(store) == sum(fitting)
+    assert store.bytes == 128 * sum(kept[: len(store)])
+    compute.calls.clear()
+    found = store.get([1, 2, 0])
+    assert [made[0, 0, 0, :, 0].tolist() for made in found] == [ROWS[1], ROWS[2], ROWS[0]]
+    known = sorted(range(len(LENGTHS)), key=lambda row: (LENGTHS[row], row))[: len(store)]
+    missing = [row for row in (1, 2, 0) if row not in known]
+    assert compute.calls == ([missing] if missing else [])
+
+
+def test_the_batches_in_which_states_are_made_depend_on_the_lengths_alone() -> None:
+    """Rounding depends on the rows of a batch, and a resumed run has to get the same numbers."""
+    calls = []
+    for _ in range(2):
+        compute = Computed()
+        StateStore(ROWS, compute, 1 << 20, most_tokens=8)
+        calls.append(compute.calls)
+    assert calls[0] == calls[1]
+    assert [[LENGTHS[row] for row in call] for call in calls[0]] == [[1, 2], [3, 4], [4], [6], [7]]
+
+
+@pytest.mark.parametrize("opening", [(), (9, 8, 7)])
+def test_states_of_a_batch_are_those_of_each_row(opening: tuple[int, ...]) -> None:
+    model = tiny_causal()
+    scorer = LabelScorer(model, LabelTree.of([(5,), (6,)], (9,)))
+    begun = scorer.states([opening])[0] if opening else None
+    together = scorer.states(ROWS, begun)
+    for row, made in zip(ROWS, together, strict=True):
+        (alone,) = scorer.states([row], begun)
+        assert made.shape[3] == len(row)
+        torch.testing.assert_close(made, alone, rtol=1e-5, atol=1e-5)
+        cache = new_cache(None)
+        ids = torch.tensor([[*opening, *row]])
+        model.network(input_ids=ids, past_key_values=cache, use_cache=True)
+        torch.testing.assert_close(made, appended(cache, len(row))[:, :, 0], rtol=1e-5, atol=1e-5)

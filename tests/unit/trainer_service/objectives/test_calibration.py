@@ -1,0 +1,95 @@
+"""Priors of labels, and log-probabilities without them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainer_service.objectives.calibration import Reference, calibrated
+from trainer_service.objectives.results import RowResults
+
+POINTS = torch.arange(3.0)[:, None]
+
+
+def drawn(rows: int, seed: int, parameters: int = 3, classes: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(parameters, rows, classes, generator=generator)
+
+
+def reference(train: Tensor, *, with_scored: bool) -> tuple[Reference, list[list[float]]]:
+    """One whose inputs have the given logits, and the parameters that it was asked about."""
+    asked: list[list[float]] = []
+
+    def total(points: Tensor) -> Tensor:
+        asked.append(points.flatten().tolist())
+        return train[points.flatten().long()].softmax(-1).sum(1)
+
+    return Reference(POINTS, total, train.shape[1], with_scored), asked
+
+
+def test_calibration_divides_by_the_prior() -> None:
+    logits = drawn(7, 1)
+    probabilities = logits.softmax(-1)
+    prior = probabilities.mean(1)
+    shares = probabilities / prior[:, None]
+    expected = shares / shares.sum(-1, keepdim=True)
+    found = calibrated(logits.log_softmax(-1), prior)
+    torch.testing.assert_close(found.exp(), expected)
+
+
+def test_an_even_prior_changes_nothing_and_an_impossible_label_stays_finite() -> None:
+    log_probs = drawn(5, 2).log_softmax(-1)
+    torch.testing.assert_close(calibrated(log_probs, torch.full((3, 4), 0.25)), log_probs)
+    assert torch.isfinite(calibrated(log_probs, torch.tensor([[1.0, 0.0, 0.0, 0.0]] * 3))).all()
+
+
+def test_a_preference_for_a_label_is_removed() -> None:
+    """With it, all rows get the first class."""
+    labels = torch.arange(4).repeat(5)
+    logits = 2.0 * torch.nn.functional.one_hot(labels, 4).float()[None] + drawn(20, 3, 1) * 0.01
+    biased = logits + torch.tensor([9.0, 0.0, 0.0, 0.0])
+    whole = Reference(POINTS[:1], lambda points: torch.zeros(1, 4), 0, True)
+    (score,) = RowResults.of_logits(biased, labels, whole).scores()
+    assert (score.accuracy, score.raw_accuracy) == (1.0, 0.25)
+    assert score.raw_loss is not None
+    assert score.loss < score.raw_loss
+    assert score.prior[0] > 0.9
+    (plain,) = RowResults.of_logits(biased, labels).scores()
+    assert (plain.loss, plain.accuracy) == (score.raw_loss, score.raw_accuracy)
+    assert (plain.raw_loss, plain.raw_accuracy, plain.prior) == (None, None, ())
+
+
+@given(first=st.integers(1, 9), second=st.integers(1, 9), with_scored=st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_joined_results_have_the_prior_of_the_whole(
+    first: int, second: int, with_scored: bool
+) -> None:
+    """As in a screening, in which some parameters are left out between two rounds."""
+    train, logits = drawn(6, 1), drawn(first + second, 2)
+    labels = torch.arange(first + second) % 4
+    one, asked = reference(train, with_scored=with_scored)
+    other, asked_of_all = reference(train, with_scored=with_scored)
+    begun = RowResults.of_logits(logits[:, :first], labels[:first], one)
+    begun.scores()
+    further, _ = reference(train, with_scored=with_scored)
+    rest = RowResults.of_logits(logits[[2, 0]][:, first:], labels[first:], further.at([2, 0]))
+    joined = begun.at([2, 0]).joined(rest).scores()
+    whole = RowResults.of_logits(logits, labels, other).scores()
+    for found, expected in zip(joined, [whole[2], whole[0]], strict=True):
+        assert found.prior == pytest.approx(expected.prior, rel=1e-5)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+        assert found.rows == first + second
+    assert asked == asked_of_all == [[0.0, 1.0, 2.0]], "the inputs are passed once"
+
+
+def test_a_part_of_the_parameters_asks_for_these_alone() -> None:
+    train = drawn(6, 1)
+    made, asked = reference(train, with_scored=False)
+    nothing = torch.empty(2, 0, 4)
+    prior = made.at([2, 1]).prior(nothing)
+    assert asked == [[2.0, 1.0]]
+    torch.testing.assert_close(prior, train[[2, 1]].softmax(-1).mean(1))
+    torch.testing.assert_close(made.at([2, 1]).at([1]).prior(nothing[:1]), prior[1:])
