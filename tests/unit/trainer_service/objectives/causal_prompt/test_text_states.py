@@ -9,7 +9,7 @@ import torch
 
 from tests.support.numerics import tiny_causal
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
-from trainer_service.objectives.causal_prompt.scorer import LabelScorer
+from trainer_service.objectives.causal_prompt.scorer import CausalScorer
 from trainer_service.objectives.causal_prompt.text_states import (
     States,
     StateStore,
@@ -109,7 +109,7 @@ def test_the_batches_in_which_states_are_made_depend_on_the_lengths_alone() -> N
 @pytest.mark.parametrize("opening", [(), (9, 8, 7)])
 def test_states_of_a_batch_are_those_of_each_row(opening: tuple[int, ...]) -> None:
     model = tiny_causal()
-    scorer = LabelScorer(model, LabelTree.of([(5,), (6,)], (9,)))
+    scorer = CausalScorer(model, LabelTree.of([(5,), (6,)], (9,)))
     begun = scorer.states([opening])[0] if opening else None
     together = scorer.states(ROWS, begun)
     for row, made in zip(ROWS, together, strict=True):

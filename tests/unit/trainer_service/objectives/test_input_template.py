@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.spec import PromptPosition
-from trainer_service.objectives.causal_prompt.template import (
+from trainer_service.objectives.input_template import (
     Template,
     TemplateError,
     default_template,
