@@ -148,6 +148,7 @@ async def start_service(
         data_roots=settings.data_root,
         model_roots=settings.model_root,
         tuned_models=tuple(settings.tuned_model),
+        cache_dir=settings.cache_dir,
     )
     mentors = MentorRegistry(
         settings.mentor,

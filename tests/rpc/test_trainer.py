@@ -201,7 +201,7 @@ async def test_what_waits_is_cancelled_and_paused_at_once_and_the_queue_has_an_e
 async def test_what_the_trainer_offers(client: AsyncClient) -> None:
     info = await client.trainer_info()
     assert info.devices
-    assert set(info.objectives) == {"label_prompt", "prompt_tuning", "function"}
+    assert set(info.objectives) == {"label_prompt", "prompt_tuning", "causal_prompt", "function"}
     assert "tickets" in info.tasks
     assert {"adamw", "sgd", "zo_sgd", "forward_grad", "cma"} <= set(info.optimizers)
     known = {entry.name: entry for entry in info.mentors}

@@ -25,6 +25,7 @@ def validate_objective(
     data_roots: Sequence[Path] = (),
     model_roots: Sequence[Path] | None = (),
     tuned_models: Collection[str] = (),
+    cache_dir: Path | None = None,
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
 
@@ -35,6 +36,7 @@ def validate_objective(
         data_roots: Directories that must contain the task's files.
         model_roots: Directories that must contain models named by a path; None: no restriction.
         tuned_models: Names of the served models that the trainer knows.
+        cache_dir: Cache folder of dequantised models.
 
     Returns:
         SHA-256 over the run's rows; empty for an objective without data.
@@ -53,7 +55,7 @@ def validate_objective(
             task = load_task(spec.task, spec.seed, data_roots)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
-    known = CheckInputs(kind.path, task, model_roots, findings, spec, tuned_models)
+    known = CheckInputs(kind.path, task, model_roots, findings, spec, tuned_models, cache_dir)
     kind.check(spec.objective, known)
     if task is not None or not kind.uses_task:
         findings.extend(_selection(spec, task))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.util
 import io
 import os
 import shutil
@@ -18,10 +17,15 @@ import structlog
 import torch
 from safetensors import SafetensorError
 
-from mentorgrad.errors import InvalidInput, ResourceExhausted, Unsupported
+from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.model_refs import first_line
 from trainer_service.encoding.causal_files import require_causal_model
-from trainer_service.encoding.gguf_files import is_whole, kept_folder, write_list
+from trainer_service.encoding.gguf_files import (
+    is_whole,
+    kept_folder,
+    require_gguf_reader,
+    write_list,
+)
 from trainer_service.encoding.gguf_header import read_gguf_header
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE
@@ -160,12 +164,7 @@ def _write(file: Path, folder: Path, check: Callable[[], None]) -> None:
 
 
 def _read(file: Path, part: Callable[[Path, dict[str, Any]], Any]) -> Any:
-    if not all(importlib.util.find_spec(name) for name in ("gguf", "accelerate")):
-        raise Unsupported(
-            "GGUF files as tuned models require the packages gguf and accelerate; run: "
-            "pip install 'mentorgrad[trainer]'",
-            reason="MISSING_EXTRA",
-        )
+    require_gguf_reader()
     options = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     try:
         # The loader draws a progress bar, which would stand among the worker's log lines.

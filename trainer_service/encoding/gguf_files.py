@@ -7,11 +7,13 @@ configuration, the tokenizer, and the list of these files with their sizes, whic
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from functools import lru_cache
 from pathlib import Path
 
-from trainer_service.encoding.model_files import TokenCounter, read_json
+from mentorgrad.errors import Unsupported
+from trainer_service.encoding.model_files import read_json
 
 _LIST = "dequantised.json"
 _VERSION = "v1"
@@ -22,21 +24,34 @@ def kept_folder(file: Path, cache_dir: Path) -> Path:
     return cache_dir.expanduser() / "models" / f"{file_digest(file)}-{_VERSION}"
 
 
-def token_counter(path: Path, cache_dir: Path | None) -> TokenCounter | None:
-    """Counts the tokens of a causal language model.
+def folder_so_far(path: Path, cache_dir: Path | None) -> Path | None:
+    """The folder that a causal language model is loaded from, as far as it is known without torch.
 
     Args:
-        path: Its folder, or a GGUF file.
+        path: Its folder, which is returned as it is, or a GGUF file.
         cache_dir: The cache folder.
 
     Returns:
-        None for a GGUF file that no run has dequantised yet: its tokenizer cannot be read without
-        torch, so lengths in tokens are checked when the run starts.
+        None for a GGUF file that no run has dequantised yet.
     """
-    if path.is_file():
-        folder = kept_folder(path, cache_dir) if cache_dir is not None else None
-        return TokenCounter(folder) if folder is not None and is_whole(folder) else None
-    return TokenCounter(path)
+    if not path.is_file():
+        return path
+    folder = kept_folder(path, cache_dir) if cache_dir is not None else None
+    return folder if folder is not None and is_whole(folder) else None
+
+
+def require_gguf_reader() -> None:
+    """Checks that the packages are installed by which GGUF files are dequantised.
+
+    Raises:
+        Unsupported: One is missing.
+    """
+    if not all(importlib.util.find_spec(name) for name in ("gguf", "accelerate")):
+        raise Unsupported(
+            "GGUF files as tuned models require the packages gguf and accelerate; run: "
+            "pip install 'mentorgrad[trainer]'",
+            reason="MISSING_EXTRA",
+        )
 
 
 def file_digest(file: Path) -> str:

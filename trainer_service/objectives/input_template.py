@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from mentorgrad.domain.spec import PromptPosition
 from trainer_service.tasks.data import Row
 
-PROMPT, LABEL = "{prompt}", "{label}"
-_TEXTS = ("{text}", "{text_pair}")
+PROMPT, LABEL, TEXT_PAIR = "{prompt}", "{label}", "{text_pair}"
+_TEXTS = ("{text}", TEXT_PAIR)
 _PARTS = re.compile(r"\{(?:text|text_pair|prompt|label)\}")
 
 

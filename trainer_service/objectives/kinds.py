@@ -56,6 +56,8 @@ class CheckInputs:
     """The whole spec of the run."""
     tuned_models: Collection[str] = ()
     """Names of the served models that the trainer knows."""
+    cache_dir: Path | None = None
+    """Cache folder of dequantised models, whose tokenizers can be read; None: no cache."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Checks that the objectives with a soft prompt and a text encoder share; no weights are read."""
+"""Checks that the objectives with a soft prompt share; no weights are read."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 from mentorgrad.domain.spec import (
@@ -92,10 +93,18 @@ def check_size(numbers: int, inputs: CheckInputs) -> None:
 
 
 def check_initial_text(
-    objective: LabelPrompt | PromptTuning | CausalPrompt, tokens: TokenCounter, inputs: CheckInputs
+    objective: LabelPrompt | PromptTuning | CausalPrompt,
+    count: Callable[[str], int],
+    inputs: CheckInputs,
 ) -> None:
-    """Checks that the initial text, or a wording of the task's description, fits the prompt."""
+    """Checks that the initial text, or a wording of the task's description, fits the prompt.
+
+    Args:
+        objective: The text and the length of the prompt.
+        count: Number of tokens of a text, or a lower bound.
+        inputs: Takes the violation.
+    """
     try:
-        initial_text(objective, inputs.task, tokens.count, inputs.path)
+        initial_text(objective, inputs.task, count, inputs.path)
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)

@@ -6,41 +6,15 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import CausalPrompt, PromptPosition
 from trainer_service.costs import RowCosts
-from trainer_service.objectives.input_template import Template, TemplateError
-from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.prompt_checks import (
-    calibration_rows,
-    check_demonstrations,
-    require_peft,
-    train_rows,
-)
+from trainer_service.objectives.causal_prompt.checks import check
+from trainer_service.objectives.kinds import ObjectiveKind
+from trainer_service.objectives.prompt_checks import calibration_rows, train_rows
 from trainer_service.tasks.data import TaskData
 
 PATH = "spec.objective.causal_prompt"
 """Path of the objective's fields in a request."""
-
-
-def check(spec: CausalPrompt, inputs: CheckInputs) -> None:
-    """Checks the model, the template and the number of rows."""
-    findings, task = inputs.findings, inputs.task
-    if spec.position is PromptPosition.BEFORE_TEXT:
-        require_peft("causal_prompt with the position before_text")
-    try:
-        Template.parse(spec.template, spec.position, task is not None and task.is_paired)
-    except TemplateError as error:
-        findings.add(f"{inputs.path}.template", str(error))
-    if spec.chat_template and spec.position is PromptPosition.BEFORE_TEXT:
-        findings.add(f"{inputs.path}.chat_template", "needs the position after_text")
-    if task is None:
-        return
-    for label in task.labels:
-        if not label.strip():
-            findings.add("spec.task.labels", "must not be empty", "LABEL_TOKENS")
-    check_demonstrations(spec, inputs)
-    if spec.calibration is Calibration.BATCH and len(task.train) + len(task.selection) < 2:
-        findings.add(f"{inputs.path}.calibration", "batch needs more than one row")
 
 
 def costs(spec: CausalPrompt, task: TaskData | None) -> RowCosts:

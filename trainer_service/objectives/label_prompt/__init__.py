@@ -29,7 +29,7 @@ def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
         )
     prompts = max(len(labels), 1) if spec.per_class else 1
     check_size(prompts * spec.n_tokens * embedding_width(folder), inputs)
-    check_initial_text(spec, tokens, inputs)
+    check_initial_text(spec, tokens.count, inputs)
 
 
 def costs(spec: LabelPrompt, task: TaskData | None) -> RowCosts:

@@ -44,7 +44,7 @@ def check(spec: PromptTuning, inputs: CheckInputs) -> None:
     classes = len(inputs.task.labels) if inputs.task else 1
     width = max(embedding_width(folder), hidden_width(folder), classes)
     check_size((spec.n_tokens + classes + 1) * width, inputs)
-    check_initial_text(spec, tokens, inputs)
+    check_initial_text(spec, tokens.count, inputs)
 
 
 def costs(spec: PromptTuning, task: TaskData | None) -> RowCosts:

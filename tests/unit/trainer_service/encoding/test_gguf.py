@@ -27,9 +27,9 @@ from trainer_service.encoding.causal_files import (
 )
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.dequantising import causal_folder
-from trainer_service.encoding.gguf_files import file_digest, is_whole, kept_folder, token_counter
+from trainer_service.encoding.gguf_files import file_digest, folder_so_far, is_whole, kept_folder
 from trainer_service.encoding.gguf_header import read_gguf_header
-from trainer_service.encoding.model_files import UNSUITABLE
+from trainer_service.encoding.model_files import UNSUITABLE, TokenCounter
 
 Saved = tuple[Path, Path]
 
@@ -239,17 +239,16 @@ def test_a_file_below_the_roots_is_resolved(written: Any, tmp_path: Path) -> Non
         resolve("../tiny.gguf", roots=[tmp_path / "other"])
 
 
-def test_tokens_are_counted_as_soon_as_the_tokenizer_is_kept(
+def test_the_folder_is_known_as_soon_as_it_is_kept(
     written: Any, llama: Path, tmp_path: Path
 ) -> None:
     file = written()
-    assert token_counter(file, tmp_path) is None
-    assert token_counter(file, None) is None
-    causal_folder(file, tmp_path)
-    counter, original = token_counter(file, tmp_path), token_counter(llama, tmp_path)
-    assert counter is not None
-    assert original is not None
-    assert counter.count(SENTENCES[0]) == original.count(SENTENCES[0]) > 5
+    assert folder_so_far(file, tmp_path) is None
+    assert folder_so_far(file, None) is None
+    assert causal_folder(file, tmp_path) == folder_so_far(file, tmp_path)
+    assert folder_so_far(llama, tmp_path) == folder_so_far(llama, None) == llama
+    counters = [TokenCounter(folder) for folder in (kept_folder(file, tmp_path), llama)]
+    assert len({counter.count(SENTENCES[0]) for counter in counters}) == 1
 
 
 @pytest.mark.parametrize(
