@@ -55,7 +55,15 @@ def validate_objective(
             task = load_task(spec.task, spec.seed, data_roots)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
-    known = CheckInputs(kind.path, task, model_roots, findings, spec, tuned_models, cache_dir)
+    known = CheckInputs(
+        kind.path,
+        task,
+        model_roots,
+        findings,
+        run=spec,
+        tuned_models=tuned_models,
+        cache_dir=cache_dir,
+    )
     kind.check(spec.objective, known)
     if task is not None or not kind.uses_task:
         findings.extend(_selection(spec, task))

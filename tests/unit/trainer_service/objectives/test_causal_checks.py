@@ -83,7 +83,7 @@ def violations(
 ) -> list[Violation]:
     """What the check alone finds."""
     found = Findings()
-    KIND.check(spec, CheckInputs(PATH, task, [root], found, cache_dir))
+    KIND.check(spec, CheckInputs(PATH, task, [root], found, cache_dir=cache_dir))
     try:
         found.settle()
     except InvalidInput as error:
