@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,13 @@ HEADS = [f"Review: {text}\n" for text in ("It works.", "It broke at once, twice.
 TAILS = [f"{prompt}\nAnswer:" for prompt in ("Is it good?", "What does the customer think of it?")]
 
 
-def scorer_of(labels: tuple[str, ...], longest: int = 400) -> LlamaScorer:
+def scorer_of(labels: tuple[str, ...], heads: Sequence[str] = HEADS) -> LlamaScorer:
     return LlamaScorer(
         resolve(DEFAULT_LANGUAGE_MODEL),
         labels,
         "\nAnswer:",
-        longest=longest,
+        heads=heads,
+        characters=100,
         threads=1,
         on_gpu=False,
         abort=lambda: None,
@@ -106,6 +107,12 @@ def test_an_input_that_is_too_long_is_refused(scorer: LlamaScorer) -> None:
         scorer.scores(["word " * 1030], TAILS)
     assert caught.value.reason == "PROMPT_TOO_LONG"
     scorer.scores(HEADS[:1], TAILS[:1])  # it goes on
+
+
+def test_a_text_that_leaves_no_room_is_refused_before_the_run() -> None:
+    with pytest.raises(InvalidInput, match="room for 8192") as caught:
+        scorer_of(LABELS, ["word " * 10_000])
+    assert caught.value.reason == "PROMPT_TOO_LONG"
 
 
 def test_labels_with_the_same_tokens_are_refused() -> None:

@@ -37,6 +37,9 @@ _BATCH_ON_CPU = 32
 by another kernel, whose rounding moved log-probabilities of a 4-bit model by up to 0.4; batches of
 512 took as much CPU time."""
 
+_LEAST_ROOM = 1024
+"""Tokens of an input that always fit, if the model's own context allows them."""
+
 _DIGEST_CHUNK = 1 << 22
 
 
@@ -56,13 +59,15 @@ class LlamaScorer:
         path: The file.
         labels: The label words.
         context: End of every input.
-        longest: UTF-8 bytes of the longest input, which determine the size of the KV cache.
+        heads: Beginnings of all inputs; they determine the size of the KV cache.
+        characters: Maximum characters of a prompt.
         threads: Threads of llama.cpp.
         on_gpu: Whether to use a GPU if there is one.
         abort: Called between evaluations; may raise to abort.
 
     Raises:
-        InvalidInput: The labels cannot be told apart, or the model cannot be used.
+        InvalidInput: The labels cannot be told apart, the model cannot be used, or an input leaves
+            no room for a prompt.
         Unavailable: The file cannot be loaded (reason MODEL_NOT_LOADED).
     """
 
@@ -74,14 +79,16 @@ class LlamaScorer:
         labels: Sequence[str],
         context: str,
         *,
-        longest: int,
+        heads: Sequence[str],
+        characters: int,
         threads: int,
         on_gpu: bool,
         abort: Callable[[], None],
     ) -> None:
         self.model = f"{path.name} sha256:{_digest(path, abort)}"
-        # Even in scripts whose characters take several bytes, a token has two bytes or more.
-        room = max(1024, longest // 2 + 512)
+        rest = context + max(labels, key=len)
+        longest = max(map(likely_tokens_of, heads)) + likely_tokens_of(rest) + characters
+        room = max(_LEAST_ROOM, longest)
         self._runtime = Runtime(path, threads, None if on_gpu else 0, room)
         self._batch = BATCH if self._runtime.gpu_layers else _BATCH_ON_CPU
         self._abort = abort
@@ -90,10 +97,14 @@ class LlamaScorer:
             if not self._runtime.divisible:
                 raise InvalidInput("recurrent models are not supported", reason="BAD_MODEL")
             self.labels = label_tokens(labels, context, self._tokenize)
+            self._tree = prefix_tree(self.labels)
+            # Most prompts have fewer tokens than half of their characters.
+            self._check_room(
+                max(len(self._tokenize(head + context)) for head in heads) + characters // 2
+            )
         except InvalidInput:
             self._runtime.close()
             raise
-        self._tree = prefix_tree(self.labels)
         log.info("tuned_model_loaded", model=self.model, label_tokens=self.labels, threads=threads)
 
     def scores(self, heads: Sequence[str], tails: Sequence[str]) -> NDArray[np.float64]:
@@ -138,7 +149,7 @@ class LlamaScorer:
         needed, room = longest + self._tree.depth, self._runtime.context
         if needed > room:
             raise InvalidInput(
-                f"a text with the prompt and a label has {needed} tokens; the tuned model has room "
+                f"a text with a prompt and a label has {needed} tokens; the tuned model has room "
                 f"for {room}",
                 reason="PROMPT_TOO_LONG",
             )
@@ -231,6 +242,13 @@ class LlamaScorer:
                 found[here] = _log_probabilities(logits, wanted)
         self._tokens += len(tokens)
         return found
+
+
+def likely_tokens_of(text: str) -> int:
+    """About as many tokens as a text may have before a tokenizer is loaded: one per byte beyond
+    ASCII, and one per two ASCII characters."""
+    plain = sum(character < "\x80" for character in text)
+    return len(text.encode()) - plain // 2
 
 
 def _log_probabilities(logits: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float64]:

@@ -181,14 +181,13 @@ def _scorer(
     from trainer_service.objectives.served_prompt.llama_scorer import LlamaScorer
 
     rows = (*task.train, *task.selection, *task.test)
-    longest = max(len(template.head(row).encode()) for row in rows)
-    overhead = before + template.continuation("x" * spec.max_characters) + max(task.labels, key=len)
     try:
         return LlamaScorer(
             resolve(spec.model, roots=inputs.model_roots),
             task.labels,
             template.after,
-            longest=longest + len(overhead.encode()),
+            heads=[before + template.head(row) for row in rows],
+            characters=spec.max_characters,
             threads=inputs.threads,
             on_gpu=inputs.device.type == "cuda",
             abort=inputs.abort,
