@@ -38,7 +38,8 @@ class Template:
     lead: str
     """The spaces in front of the label."""
     opening: str = ""
-    """What stands in front of all rows alike: a chat template's beginning, and demonstrations."""
+    """What stands in front of all rows alike: a chat template's beginning, and demonstrations. A
+    prompt in front of the text stands in front of it."""
 
     @classmethod
     def parse(cls, text: str, position: PromptPosition, paired: bool) -> Template:
@@ -98,23 +99,23 @@ class Template:
         return _filled(self.before, row)
 
     def tail(self, row: Row) -> str:
-        """The part of a row's input between the prompt and the label."""
-        return _filled(self.after, row)
+        """The part of a row's input between the prompt and the label, with the opening if that is
+        behind the prompt."""
+        return self._gap + self._behind + _filled(self.after.removeprefix(self._gap), row)
 
     def prompted(self, row: Row, prompt: str) -> str:
-        """A row's input with a prompt in words, without the opening and the label."""
+        """A row's input with a prompt in words, without the label, and without an opening in front
+        of it."""
         return f"{self.head(row)}{prompt}{self.tail(row)}"
 
     def unprompted(self, row: Row) -> str:
-        """A row's input without a prompt, and without the line that it takes."""
-        return f"{self.head(row)}{_filled(self.continuation(''), row)}"
+        """`prompted` without a prompt, and without the line that it takes."""
+        return f"{self.head(row)}{self.tail(row).removeprefix(self._gap)}"
 
     def continuation(self, prompt: str) -> str:
-        """What follows a row's head; texts behind the prompt are not filled in. Without a prompt,
-        the line that it takes is left out."""
-        if not prompt and (not self.before or self.before.endswith("\n")):
-            return self.after.removeprefix("\n")
-        return f"{prompt}{self.after}"
+        """What follows a row's head, for a prompt in words behind the text. Without a prompt, the
+        line that it takes is left out."""
+        return f"{prompt}{self.after if prompt else self.after.removeprefix(self._gap)}"
 
     def label(self, word: str) -> str:
         """The part of an input that a label adds."""
@@ -123,7 +124,20 @@ class Template:
     @property
     def text(self) -> str:
         """The template as it is used."""
-        return f"{self.opening}{self.before}{PROMPT}{self.after}{self.lead}{LABEL}"
+        front = "" if self._behind else self.opening
+        after = self._gap + self._behind + self.after.removeprefix(self._gap)
+        return f"{front}{self.before}{PROMPT}{after}{self.lead}{LABEL}"
+
+    @property
+    def _behind(self) -> str:
+        """The opening, if it stands behind the prompt."""
+        return "" if self.before else self.opening
+
+    @property
+    def _gap(self) -> str:
+        """The end of the prompt's line, if it has a line of its own."""
+        is_line = self.after.startswith("\n") and (not self.before or self.before.endswith("\n"))
+        return "\n" if is_line else ""
 
 
 def _filled(part: str, row: Row) -> str:

@@ -28,7 +28,7 @@ class Inputs:
     opening: tuple[int, ...]
     """In front of all rows alike, for a prompt behind the text; empty if there is nothing."""
     start: tuple[int, ...]
-    """In front of all rows alike, behind the prompt, for a prompt in front of the text."""
+    """The tokenizer's start token, behind the prompt, for a prompt in front of the text."""
     tail: tuple[int, ...]
     """Between the prompt and the label, for a prompt behind the text."""
     tree: LabelTree
@@ -47,7 +47,7 @@ class Inputs:
         return [*self.start, *self.tokens.plain_ids(text)]
 
     def whole_ids(self, text: str) -> list[int]:
-        """Token ids of a row's whole input, behind the opening and without the label."""
+        """Token ids of a row's whole input in words, behind `opening` and without the label."""
         return [*self.start, *self.tokens.plain_ids(text)]
 
     def fitted(self, rows: Sequence[Row], split: Split) -> list[Row]:
@@ -108,8 +108,9 @@ def read_inputs(
     template = read_template(spec, task.is_paired, tokenizer)
     template = template.with_demonstrations(demonstrations, task.labels)
     start = [] if spec.chat_template else _start_ids(tokenizer)
-    start += tokens.plain_ids(template.opening) if template.opening else []
     is_after = spec.position is PromptPosition.AFTER_TEXT
+    if is_after:
+        start += tokens.plain_ids(template.opening)
     tail = tokens.continued_ids("a", template.after) if is_after else []
     anchor = template.after.rpartition("\n")[2]
     labels = [tokens.continued_ids(anchor, template.label(word)) for word in task.labels]

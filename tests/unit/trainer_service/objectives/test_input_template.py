@@ -125,9 +125,24 @@ def test_demonstrations_stand_with_their_labels_and_without_a_prompt(
     rows = [Row("it rains", 1), Row("it shines", 0)]
     template = Template.parse("", position, False).with_demonstrations(rows, ("dry", "wet"))
     assert template.opening == ("Text: it rains\nAnswer: wet\n\nText: it shines\nAnswer: dry\n\n")
-    assert template.unprompted(rows[0]) == "Text: it rains\nAnswer:"
+    bare = template.unprompted(rows[0]).removeprefix(template.opening)
+    assert bare == "Text: it rains\nAnswer:"
 
 
 def test_without_a_prompt_only_a_line_of_its_own_goes() -> None:
     template = Template.parse("{text} {prompt}\n = {label}", AFTER, False)
     assert template.unprompted(Row("2 + 3", 0)) == "2 + 3 \n ="
+
+
+def test_demonstrations_stand_in_front_of_the_text_but_behind_a_prompt_before_it() -> None:
+    row, shown = Row("it rains", 1), [Row("{text} shines", 0)]
+    opening = "Text: {text} shines\nAnswer: dry\n\n"
+    after, before = (
+        Template.parse("", position, False).with_demonstrations(shown, ("dry", "wet"))
+        for position in (AFTER, BEFORE)
+    )
+    assert after.prompted(row, "Wet?") == "Text: it rains\nWet?\nAnswer:"
+    assert after.text == f"{opening}Text: {{text}}\n{{prompt}}\nAnswer: {{label}}"
+    assert before.prompted(row, "Wet?") == f"Wet?\n{opening}Text: it rains\nAnswer:"
+    assert before.unprompted(row) == f"{opening}Text: it rains\nAnswer:"
+    assert before.text == f"{{prompt}}\n{opening}Text: {{text}}\nAnswer: {{label}}"

@@ -79,7 +79,7 @@ def test_the_start_token_stands_once_in_front_of_all(begun: CausalModel) -> None
     own = made.own_ids(row)
     assert own[0] == start
     assert own.count(start) == 1
-    assert written(own[1:]) == "Text: bad film\nAnswer: bad\n\n\nText: good film\nAnswer:"
+    assert written(own[1:]) == "\nText: bad film\nAnswer: bad\n\nText: good film\nAnswer:"
 
 
 def test_a_chat_template_begins_with_its_own_start(begun: CausalModel, tmp_path: Path) -> None:
