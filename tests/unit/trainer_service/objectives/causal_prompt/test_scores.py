@@ -1,0 +1,301 @@
+"""The scores of labels are those of the model's own passes over each whole input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptPosition
+from tests.support.numerics import (
+    NESTED,
+    ONE_TOKEN,
+    built_on,
+    causal_on,
+    causal_task,
+    tiny_causal,
+)
+from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
+from trainer_service.protocols import Objective
+from trainer_service.running.stop_control import Stop, StopKind
+from trainer_service.tasks.data import Row, Split, TaskData
+
+MIXED = (
+    Row("good film", 1),
+    Row("the movie was good and the actor was great, and the plot was not", 0),
+    Row("x", 0),
+    Row("a dull film with a poor plot, a slow story. Is it good?\nNo.", 1),
+    Row("rain", 1),
+)
+"""Of very different lengths."""
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def built(
+    kind: str = "llama", labels: tuple[str, ...] = ONE_TOKEN, **fields: Any
+) -> tuple[Objective, CausalModel]:
+    task = replace(causal_task(labels), train=MIXED[::-1], selection=MIXED, test=MIXED[:3])
+    if fields.get("demonstrations"):
+        task = replace(task, train=tuple(Row(f"{i} film", i % len(labels)) for i in range(16)))
+    model = tiny_causal(kind)
+    return causal_on(task, model, **fields), model
+
+
+def problem_of(made: Objective) -> CausalPromptProblem:
+    assert isinstance(made.problem, CausalPromptProblem)
+    return made.problem
+
+
+def points(made: Objective, count: int = 3) -> Tensor:
+    return torch.stack(
+        [
+            made.language.random_parameters(
+                torch.Generator().manual_seed(seed), torch.zeros(made.shape)
+            )
+            for seed in range(count)
+        ]
+    )
+
+
+def scores(made: Objective, many: Tensor, rows: Tensor, split: Split = Split.SELECTION) -> Tensor:
+    """Log-probabilities among the labels."""
+    return made.problem.logits(many, split, rows).log_softmax(-1)  # type: ignore[attr-defined]
+
+
+def expected(made: Objective, model: CausalModel, point: Tensor, row: Row) -> Tensor:
+    """One pass of transformers per label over word vectors in one piece, without padding."""
+    inputs, found = problem_of(made)._inputs, []
+    own = inputs.own_ids(row)
+    for label in inputs.tree.labels:
+        front, behind = ([*inputs.opening, *own], inputs.tail) if inputs.is_after else ([], own)
+        vectors = torch.cat(
+            [
+                model.tokens.vectors[torch.tensor(front, dtype=torch.int64)],
+                point,
+                model.tokens.vectors[torch.tensor([*behind, *label])],
+            ]
+        )
+        logits = model.network(inputs_embeds=vectors[None]).logits[0, -len(label) - 1 : -1]
+        steps = logits.log_softmax(-1)[torch.arange(len(label)), torch.tensor(label)]
+        found.append(steps.sum())
+    return torch.stack(found).log_softmax(-1)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "after": {},
+    "tree": {"labels": NESTED},
+    "shown": {"demonstrations": 1},
+    "tree_shown": {"demonstrations": 1, "labels": NESTED},
+    "before": {"position": PromptPosition.BEFORE_TEXT},
+    "before_tree_shown": {
+        "position": PromptPosition.BEFORE_TEXT,
+        "labels": NESTED,
+        "demonstrations": 1,
+    },
+}
+"""Objectives by what is special about them."""
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2", "granite"])
+def test_scores_do_not_depend_on_how_they_are_computed(kind: str, case: str) -> None:
+    """Alone, in a padded batch of mixed lengths, with kept and recomputed keys and values, and
+    several prompts at once."""
+    made, model = built(kind, **CASES[case])
+    many, rows = points(made), torch.arange(len(MIXED))
+    together = scores(made, many, rows)
+    assert torch.isfinite(together).all()
+    assert together.std() > 1e-2
+    with torch.no_grad():
+        for point, mine in zip(many, together, strict=True):
+            for row, found in zip(MIXED, mine, strict=True):
+                torch.testing.assert_close(found, expected(made, model, point, row), **CLOSE)
+    alone = torch.cat([scores(made, many, row[None]) for row in rows], dim=1)
+    torch.testing.assert_close(alone, together, **CLOSE)
+    each = torch.cat([scores(made, point[None], rows) for point in many])
+    torch.testing.assert_close(each, together, **CLOSE)
+    anew, _ = built(kind, state_bytes=0, **CASES[case])
+    assert problem_of(anew).kept_rows[Split.SELECTION] == 0
+    torch.testing.assert_close(scores(anew, many, rows), together, **CLOSE)
+    torch.testing.assert_close(scores(anew, many, rows[2:3]), together[:, 2:3], **CLOSE)
+    shuffled = torch.tensor([3, 0, 4])
+    torch.testing.assert_close(scores(made, many, shuffled), together[:, shuffled], **CLOSE)
+
+
+@pytest.mark.parametrize("case", ["tree", "shown", "before"])
+def test_gradients_are_those_of_the_models_own_pass(case: str) -> None:
+    made, model = built(**CASES[case])
+    point = points(made, 1).requires_grad_()
+    assert made.problem.task is not None
+    train = made.problem.task.train[:3]
+    own = torch.stack([expected(made, model, point[0], row) for row in train])
+    labels = torch.tensor([row.label for row in train])
+    loss = torch.nn.functional.nll_loss(own, labels)
+    (slope,) = torch.autograd.grad(loss, point)
+    losses, gradients = made.problem.gradients(point.detach(), torch.arange(3))
+    torch.testing.assert_close(losses[0], loss.detach(), **CLOSE)
+    torch.testing.assert_close(gradients, slope, rtol=1e-4, atol=1e-5)
+    assert float(slope.abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("most", [0, 3, 6, 1 << 30])
+def test_keys_and_values_are_kept_up_to_a_number_of_bytes(most: int) -> None:
+    """The train rows come first, then the selection rows; test rows at the end of the run."""
+    per_token = problem_of(built()[0])._state_bytes
+    lengths = [len(problem_of(built()[0])._inputs.own_ids(row)) for row in MIXED]
+    made, _ = built(state_bytes=most * per_token * min(lengths))
+    problem = problem_of(made)
+    many = points(made)
+    before = problem.kept_rows
+    assert set(before) == {Split.TRAIN, Split.SELECTION}
+    kept = sum(store.bytes for store in problem._stores.values())
+    assert kept <= most * per_token * min(lengths)
+    whole, _ = built()
+    assert made.problem.score(many)[0].loss == pytest.approx(whole.problem.score(many)[0].loss)
+    made.problem.test(many[0])
+    assert problem.kept_rows[Split.TRAIN] == before[Split.TRAIN]
+    assert sum(store.bytes for store in problem._stores.values()) <= max(
+        most * per_token * min(lengths), 0
+    )
+    if most > 6:
+        assert problem.kept_rows == {Split.TRAIN: 5, Split.SELECTION: 5, Split.TEST: 3}
+
+
+# -- scores of a split ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["_MOST_TOKENS", "_MOST_CONTEXT"])
+@pytest.mark.parametrize("position", PromptPosition)
+def test_small_batches_give_the_same_scores(
+    position: PromptPosition, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = built(position=position)
+    many = points(made)
+    whole = made.problem.score(many)
+    monkeypatch.setattr(f"trainer_service.objectives.causal_prompt.problem.{limit}", 9)
+    made, _ = built(position=position)
+    for one, other in zip(made.problem.score(many), whole, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+        assert one.prior == pytest.approx(other.prior, rel=1e-5)
+
+
+def mean_probabilities(
+    made: Objective, model: CausalModel, point: Tensor, rows: tuple[Row, ...]
+) -> Tensor:
+    with torch.no_grad():
+        return torch.stack([expected(made, model, point, row).exp() for row in rows]).mean(0)
+
+
+def exported_prior(made: Objective, point: Tensor) -> list[float]:
+    """The prior that is stored with the prompt."""
+    document = json.loads(made.export(point)["prompt.json"])
+    prior: list[float] = document["prior"]
+    return prior
+
+
+@pytest.mark.parametrize("position", PromptPosition)
+def test_the_prior_is_the_mean_over_train_and_selection_texts(position: PromptPosition) -> None:
+    made, model = built(position=position, calibration=Calibration.BATCH)
+    point = points(made, 1)
+    (score,) = made.problem.score(point)
+    texts = (*MIXED, *MIXED)
+    prior = mean_probabilities(made, model, point[0], texts)
+    assert score.prior == pytest.approx(prior.tolist(), rel=1e-4)
+    assert exported_prior(made, point[0]) == pytest.approx(score.prior, rel=1e-5)
+    test = made.problem.test(point[0])
+    assert test is not None
+    assert test.prior == pytest.approx(score.prior, rel=1e-5), "not of the test texts"
+    assert test.raw_loss is not None
+    own = torch.stack([expected(made, model, point[0], row) for row in MIXED[:3]])
+    labels = torch.tensor([row.label for row in MIXED[:3]])
+    nll = torch.nn.functional.nll_loss
+    assert test.raw_loss == pytest.approx(float(nll(own, labels)), rel=1e-4)
+    calibrated = (own - prior.log()).log_softmax(-1)
+    assert test.loss == pytest.approx(float(nll(calibrated, labels)), rel=1e-4)
+
+
+def test_the_prior_of_inputs_without_content() -> None:
+    made, model = built(calibration=Calibration.CONTENT_FREE, demonstrations=1)
+    point = points(made, 1)
+    (score,) = made.problem.score(point)
+    empty = tuple(Row(text, 0) for text in ("N/A", "[MASK]", " "))
+    prior = mean_probabilities(made, model, point[0], empty)
+    assert score.prior == pytest.approx(prior.tolist(), rel=1e-4)
+    assert exported_prior(made, point[0]) == pytest.approx(score.prior, rel=1e-5)
+
+
+def test_without_calibration_there_is_no_prior() -> None:
+    made, _ = built(calibration=Calibration.NONE)
+    (score,) = made.problem.score(points(made, 1))
+    assert (score.prior, score.raw_loss, score.raw_accuracy) == ((), None, None)
+    assert exported_prior(made, points(made, 1)[0]) == []
+
+
+# -- inputs in words --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calibration", Calibration)
+@pytest.mark.parametrize("case", ["after", "tree_shown", "before_tree_shown"])
+def test_a_prompt_of_words_scores_as_its_words_do(case: str, calibration: Calibration) -> None:
+    made, _ = built(**CASES[case], calibration=calibration)
+    words = " good movie was"
+    start = torch.tensor(tiny_causal().tokens.token_ids(words))
+    assert len(start) == 3
+    soft = tiny_causal().tokens.vectors[start][None]
+    for split in (Split.SELECTION, Split.TEST):
+        found = problem_of(made).words_score(words, split)
+        expected_score = made.problem.results(soft, split).scores()[0]
+        assert found.loss == pytest.approx(expected_score.loss, rel=1e-4)
+        assert found.accuracy == expected_score.accuracy
+        assert found.rows == expected_score.rows
+
+
+@pytest.mark.parametrize("case", ["after", "tree_shown", "before"])
+def test_what_the_model_says_without_a_prompt(case: str) -> None:
+    made, model = built(**CASES[case], calibration=Calibration.NONE)
+    inputs = problem_of(made)._inputs
+    found = made.problem.untuned_logits(Split.SELECTION)
+    features = made.problem.features(Split.SELECTION)
+    assert found is not None
+    assert features is not None
+    for row, logits, feature in zip(MIXED, found, features, strict=True):
+        ids = [*inputs.opening, *inputs.whole_ids(inputs.template.unprompted(row))]
+        own = []
+        with torch.no_grad():
+            for label in inputs.tree.labels:
+                out = model.network(input_ids=torch.tensor([[*ids, *label]])).logits[0]
+                steps = out[-len(label) - 1 : -1].log_softmax(-1)
+                own.append(steps[torch.arange(len(label)), torch.tensor(label)].sum())
+            hidden = model.network.base_model(input_ids=torch.tensor([ids])).last_hidden_state
+        torch.testing.assert_close(logits, torch.stack(own).log_softmax(-1), **CLOSE)
+        torch.testing.assert_close(feature, hidden[0, -1], **CLOSE)
+
+
+def test_demonstrations_leave_the_train_rows() -> None:
+    made, _ = built(demonstrations=2)
+    assert made.problem.task is not None
+    template = problem_of(made)._inputs.template
+    assert made.problem.size(Split.TRAIN) == 16 - 4
+    assert template.opening.count("Answer: bad\n\n") == 2
+    assert template.opening.count("Answer: good\n\n") == 2
+    assert not any(f"Text: {row.text}\n" in template.opening for row in made.problem.task.train)
+
+
+def test_a_scoring_can_be_stopped_between_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    task = TaskData("t", "d", ONE_TOKEN, MIXED, MIXED, ())
+    made = built_on(tiny_causal(), CausalPrompt(n_tokens=3), task, lambda: asked.append(1))
+    assert asked, "while texts are read"
+    monkeypatch.setattr("trainer_service.objectives.causal_prompt.problem._MOST_TOKENS", 20)
+
+    def stop() -> None:
+        raise Stop(StopKind.PAUSE)
+
+    problem_of(made)._check = stop
+    with pytest.raises(Stop):
+        made.problem.score(points(made, 2))
