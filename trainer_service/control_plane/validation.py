@@ -47,8 +47,7 @@ def validate_objective(
     """
     kind = kind_of(spec.objective)
     findings = Findings()
-    if kind.takes_steps:
-        findings.extend(_optimizer(spec, kind))
+    findings.extend(_optimizer(spec, kind))
     task: TaskData | None = None
     if kind.uses_task:
         try:
@@ -79,7 +78,7 @@ def _optimizer(spec: RunSpec, kind: ObjectiveKind) -> Iterator[Violation]:
     usable = [
         known
         for known, entry in OPTIMIZERS.items()
-        if kind.has_gradients or not entry.needs_gradients
+        if kind.has_gradients or not (entry.needs_gradients and kind.takes_steps)
     ]
     if name in OPTIMIZERS and name not in usable:
         yield Violation(

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal, ProposalStatus
+from mentorgrad.domain.run import Candidate
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Calibration,
     DataFiles,
     MentorChoice,
+    Optimizer,
     RunSpec,
     ServedPrompt,
     Stages,
@@ -45,7 +47,9 @@ from trainer_service.objectives.served_prompt.server_replies import (
     reply_text,
     score_first_tokens,
 )
-from trainer_service.protocols import ProposalRejected
+from trainer_service.protocols import ProposalRejected, Scored
+from trainer_service.running.scoring import place
+from trainer_service.tasks.data import Row
 
 CPU = torch.device("cpu")
 
@@ -101,6 +105,16 @@ def test_texts_that_cannot_be_taken(proposal: Proposal, status: ProposalStatus) 
     assert caught.value.status is status
     if status is ProposalStatus.TOO_LONG:
         assert "21 characters, at most 20" in caught.value.detail
+
+
+def test_texts_are_not_blended() -> None:
+    spoken = language()
+    base = Scored(Candidate("s0/start"), to_parameter("one", 20))
+    whole = place(spoken, Proposal(text="two"), base, lambda _: None)
+    assert to_text(whole.parameters) == "two"
+    with pytest.raises(ProposalRejected, match="cannot be blended") as caught:
+        place(spoken, Proposal(text="two", weight=0.5), base, lambda _: None)
+    assert caught.value.status is ProposalStatus.MALFORMED
 
 
 def test_white_space_is_a_single_space() -> None:
@@ -336,6 +350,7 @@ def test_fields_that_cannot_be_used(
         ({"stages": Stages(steps=40)}, "spec.stages.steps", "to 0"),
         ({"stages": Stages(steps=0, first_steps=1)}, "spec.stages.steps", "first_steps"),
         ({"budget": Budget(gradient_steps=9)}, "spec.stages.steps", "budget.gradient_steps"),
+        ({"optimizer": Optimizer("unknown")}, "spec.optimizer.name", "must be one of"),
         ({"acceptance": Acceptance(blend=0.5)}, "spec.acceptance.blend", "must be 1"),
         (
             {"mentor": MentorChoice("random_tokens", options={"weight": [1.0, 0.5]})},
