@@ -225,6 +225,7 @@ def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
             threads=settings.threads,
             log_level=settings.log_level,
             log_format=settings.log_format,
+            state_cache_mib=settings.state_cache_mib,
             spool_mib=settings.spool_mib,
             store_patience=settings.store_patience,
         )
@@ -331,6 +332,7 @@ def run_parts(job: WorkerJob) -> Parts:
             threads=job.threads,
             tuned_models=job.tuned_models,
             api_key=TrainerSecrets().openai_api_key.get_secret_value(),
+            state_bytes=job.state_cache_mib << 20,
         )
 
     def fallback(choice: Fallback, built: Objective) -> Mentor | None:

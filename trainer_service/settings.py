@@ -97,6 +97,14 @@ class TrainerSettings(OperationSettings, ListenerSettings):
         default_factory=default_cache_dir,
         description="Folder for cached embeddings and dequantised models.",
     )
+    state_cache_mib: int = Field(
+        2048,
+        ge=0,
+        le=1_048_576,
+        description="Maximum memory of a worker for the keys and values of texts, which "
+        "`causal_prompt` computes once per run, in MiB. Those of further texts are computed in "
+        "each pass.",
+    )
     spool_mib: int = Field(
         64,
         ge=1,

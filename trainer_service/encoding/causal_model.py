@@ -38,6 +38,12 @@ def dtype_name(dtype: str, device: torch.device) -> str:
     return "bfloat16" if device.type == "cuda" else "float32"
 
 
+def other_dtype(dtype: str, field: str = "dtype") -> str:
+    """What to do about logits that are not finite in a dtype; `field` is how it is called."""
+    wider = {"float16": "bfloat16 or float32", "bfloat16": "float32"}.get(dtype)
+    return f"set {field} to {wider}" if wider else "use another model"
+
+
 class CausalModel:
     """A causal language model of transformers with its tokenizer, frozen.
 
@@ -184,6 +190,11 @@ class CausalModel:
         ids = torch.linspace(0, rows - 1, steps=8, device=self.device).long().unsqueeze(0)
         positions = torch.arange(ids.shape[1], device=self.device).unsqueeze(0)
         expected = self.network(input_ids=ids, use_cache=False).logits.float()
+        if not bool(expected.isfinite().all()):
+            raise InvalidInput(
+                f"the logits of {model} are not finite in {self.dtype}; {other_dtype(self.dtype)}",
+                reason=UNSUITABLE,
+            )
         hidden = self.hidden(
             functional.embedding(ids, self.tokens.vectors), torch.ones_like(ids), positions
         )
@@ -195,8 +206,7 @@ class CausalModel:
         if not agree:
             raise InvalidInput(
                 f"{model} ({self.config.model_type}) makes its logits, or takes word embeddings, "
-                f"in a way that is not supported, or they are not finite in {self.dtype}; use "
-                "another model or the dtype float32",
+                "in a way that is not supported; use another model or the dtype float32",
                 reason=UNSUITABLE,
             )
 

@@ -1,4 +1,4 @@
-"""Turns a lack of memory into a typed error."""
+"""Recognises a lack of memory, and turns it into a typed error."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ OUT_OF_MEMORY = "OUT_OF_MEMORY"
 _SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
 
 
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has too little memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
 @contextlib.contextmanager
 def memory_for(purpose: str, remedy: str) -> Iterator[None]:
     """Runs a block that may need more memory than there is.
@@ -30,8 +37,7 @@ def memory_for(purpose: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        is_lack = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not is_lack and not any(sign in str(error) for sign in _SIGNS):
+        if not is_lack_of_memory(error):
             raise
         raise ResourceExhausted(
             f"not enough memory to {purpose}; {remedy}", reason=OUT_OF_MEMORY

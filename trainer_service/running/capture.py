@@ -162,7 +162,8 @@ class TrajectoryCapture:
         count = len(ring.steps)
         projected = self._objective.language.project(ring.parameters[:count])
         raw = ring.host_parameters[:count].numpy().copy()
-        snapshots = _snapshots(ring, ring.host_scalars[:count].tolist(), projected)
+        scalars = ring.host_scalars[:count].tolist()
+        snapshots = _snapshots(ring, scalars, projected, self._objective.problem.start_remedy)
         self._record(
             Segment(
                 ring.stage,
@@ -179,18 +180,32 @@ class TrajectoryCapture:
         ring.steps, ring.rates, ring.copied = [], [], None
 
 
+def diverged(what: str, loss: float, step: int, start_remedy: str = "") -> PreconditionFailed:
+    """The error for a loss that is not finite.
+
+    Args:
+        what: Which loss, for example ``selection loss``.
+        loss: The loss.
+        step: The step that it is recorded with.
+        start_remedy: What to change if it is that of a start, before any gradient step.
+    """
+    remedy = start_remedy or "try a lower learning rate"
+    return PreconditionFailed(f"the {what} is {loss} at step {step}; {remedy}", reason="DIVERGED")
+
+
 def _snapshots(
-    ring: _Ring, scalars: Sequence[Sequence[float]], projected: Sequence[Projected]
+    ring: _Ring,
+    scalars: Sequence[Sequence[float]],
+    projected: Sequence[Projected],
+    start_remedy: str,
 ) -> tuple[Snapshot, ...]:
     snapshots = []
     for step, rate, (loss, norm), words in zip(
         ring.steps, ring.rates, scalars, projected, strict=True
     ):
         if not math.isfinite(loss):
-            raise PreconditionFailed(
-                f"the training loss is {loss} at step {step}; try a lower learning rate",
-                reason="DIVERGED",
-            )
+            # The loss of a step is that of the parameters before it.
+            raise diverged("training loss", loss, step, start_remedy if step == 1 else "")
         changed = changed_positions(ring.stage_ids, words.ids)
         snapshots.append(Snapshot(step, loss, rate, norm, words.text, changed))
     return tuple(snapshots)

@@ -22,6 +22,7 @@ from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.baselines.compute import baselines
+from trainer_service.encoding.memory import is_lack_of_memory
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
 from trainer_service.protocols import Mentor, Objective, Optimizer
@@ -126,11 +127,11 @@ def execute(
                 # The last checkpoint applies: the error may have come in the middle of a stage.
                 log.warning("run_paused", run_id=run.run_id, reason=error.message)
                 state = RunState.PAUSED
-                recorder.put(StateChanged(state, failure_line(error)))
+                recorder.put(StateChanged(state, failure_line(error, run.spec)))
             else:
                 log.error("run_failed", run_id=run.run_id, exc_info=error)
                 state = RunState.FAILED
-                recorder.put(Finished(state, None, failure_line(error)))
+                recorder.put(Finished(state, None, failure_line(error, run.spec)))
         with telemetry.waiting():
             recorder.flush()
         return state
@@ -145,13 +146,22 @@ def _latest(control: StopControl, stop: Stop) -> StopKind:
     return stop.kind
 
 
-def failure_line(error: BaseException) -> str:
+def failure_line(error: BaseException, spec: RunSpec) -> str:
     """The failure reason of a run, in one line. An internal error shows only its exception type."""
     if isinstance(error, MentorgradError):
         return error.message.splitlines()[0] if error.message else error.reason
-    if "out of memory" in str(error).lower():
-        return "the device ran out of memory; try a smaller batch or fewer candidates"
+    if is_lack_of_memory(error):
+        return f"not enough memory; {_smaller(spec)}"
     return f"internal error ({type(error).__name__}); see the worker's log"
+
+
+def _smaller(spec: RunSpec) -> str:
+    """What to change in a spec whose run needs too much memory."""
+    batch, choice = spec.optimizer.batch_size, spec.mentor
+    changes = [f"spec.optimizer.batch_size = {batch // 2}"] if batch > 1 else []
+    if choice.name != "none" and choice.proposals > 1:
+        changes.append(f"fewer than {choice.proposals} for spec.mentor.proposals")
+    return f"try {' or '.join(changes or ['a smaller model'])}"
 
 
 def _run(

@@ -12,7 +12,6 @@ from torch import Tensor
 from mentorgrad.domain.advice import Answer, Proposal, ProposalOutcome, ProposalStatus
 from mentorgrad.domain.run import Candidate, CandidateSource, Score
 from mentorgrad.domain.spec import Stages
-from mentorgrad.errors import PreconditionFailed
 from trainer_service.costs import Cost
 from trainer_service.protocols import (
     Embedded,
@@ -22,7 +21,7 @@ from trainer_service.protocols import (
     ProposalRejected,
     Scored,
 )
-from trainer_service.running.capture import changed_positions
+from trainer_service.running.capture import changed_positions, diverged
 from trainer_service.running.screening import Screening
 
 
@@ -113,12 +112,12 @@ def snapshot_candidates(
             toward_text=toward[i],
             positions_changed=changed_positions(origin.ids, projected[i].ids),
             projection_distance=projected[i].distance if language.has_words else None,
-            score=_finite(scores[i], step),
+            score=_finite(scores[i], step, objective),
         )
         result.append(Scored(candidate, soft[i]))
         if i in worded:
             parameters, score = worded[i]
-            result.append(_words_of(candidate, parameters, _finite(score, step)))
+            result.append(_words_of(candidate, parameters, _finite(score, step, objective)))
     return result
 
 
@@ -145,12 +144,10 @@ def _words_of(candidate: Candidate, parameters: Tensor, score: Score) -> Scored:
     )
 
 
-def _finite(score: Score, step: int) -> Score:
+def _finite(score: Score, step: int, objective: Objective) -> Score:
     if not math.isfinite(score.loss):
-        raise PreconditionFailed(
-            f"the selection loss is {score.loss} at step {step}; try a lower learning rate",
-            reason="DIVERGED",
-        )
+        start_remedy = "" if step else objective.problem.start_remedy
+        raise diverged("selection loss", score.loss, step, start_remedy)
     return score
 
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property, partial
 
+import structlog
 import torch
 from torch import Tensor
 
 from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import Calibration, CausalPrompt
 from trainer_service.costs import RowCosts
-from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.causal_model import CausalModel, other_dtype
+from trainer_service.encoding.memory import memory_for
 from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
 from trainer_service.objectives.calibration import calibrated
+from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.inputs import Inputs
 from trainer_service.objectives.causal_prompt.scorer import Block, CausalScorer, joined
 from trainer_service.objectives.causal_prompt.text_states import (
@@ -32,6 +35,8 @@ from trainer_service.objectives.causal_prompt.text_states import (
 from trainer_service.objectives.length_batches import similar_batches
 from trainer_service.objectives.results import RowResults
 from trainer_service.tasks.data import Row, Split, TaskData
+
+log = structlog.get_logger(__name__)
 
 _MOST_TOKENS = 2048
 """Maximum tokens per pass without gradients, all inputs together."""
@@ -82,6 +87,10 @@ class CausalPromptProblem(CalibratedProblem):
         self.shape = (spec.n_tokens, model.tokens.width)
         self.unit = float(model.tokens.vectors.square().mean().sqrt())
         self.costs = costs
+        self.start_remedy = (
+            f"the model's logits are not finite in {model.dtype}: "
+            f"{other_dtype(model.dtype, f'{PATH}.dtype')}"
+        )
         self._inputs = inputs
         self._check = check
         self._scorer = CausalScorer(model, inputs.tree)
@@ -89,9 +98,22 @@ class CausalPromptProblem(CalibratedProblem):
         self._token_bytes: int = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
         self._rows = {split: inputs.fitted(task.rows(split), split) for split in Split}
         self._ids = {split: [inputs.own_ids(row) for row in self._rows[split]] for split in Split}
-        self._opening = self._scorer.states([inputs.opening])[0] if inputs.opening else None
         self._left = state_bytes if inputs.is_after else 0
-        self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
+        with memory_for(
+            "compute the keys and values of the texts",
+            f"set {PATH}.max_length, or start the trainer with a lower --state-cache-mib",
+        ):
+            self._opening = self._scorer.states([inputs.opening])[0] if inputs.opening else None
+            self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
+        if inputs.is_after:
+            log.info(
+                "text_states_kept",
+                train_rows=self.kept_rows[Split.TRAIN],
+                selection_rows=self.kept_rows[Split.SELECTION],
+                all_rows=sum(map(self.size, self._stores)),
+                bytes=state_bytes - self._left,
+                limit=state_bytes,
+            )
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
         self._untuned: dict[Split, Tensor] = {}
 

@@ -1,0 +1,158 @@
+"""What only a worker finds of a `causal_prompt`: the run ends with a line that names the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from mentorgrad import AsyncClient
+from mentorgrad.domain.event import Created, Finished
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
+    Budget,
+    CausalPrompt,
+    DataFiles,
+    MentorChoice,
+    ModelDtype,
+    Optimizer,
+    RunSpec,
+    Stages,
+    Task,
+)
+from tests.support.tiny_models import make_causal
+from tests.support.trainer_process import TrainerProcess
+
+PATH = "spec.objective.causal_prompt"
+TASK = Task("own", DataFiles("rows.jsonl"), "what it is about", ("good", "bad"), shots=2)
+LONG = dataclasses.replace(TASK, data=DataFiles("long.jsonl"))
+SPEC = RunSpec(
+    objective=CausalPrompt("llama", n_tokens=3),
+    task=dataclasses.replace(TASK, selection_rows=2),
+    optimizer=Optimizer(batch_size=2),
+    stages=Stages(count=2, steps=2),
+    mentor=MentorChoice("random_tokens", proposals=2),
+    budget=Budget(gradient_steps=12),
+)
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess]:
+    """A service with models that look suitable, and one worker for all runs."""
+    folder = tmp_path_factory.mktemp("trainer")
+    llama = make_causal(folder / "models" / "llama")
+    _changed(llama, "composing", "tokenizer.json", normalizer={"type": "NFC"})
+    _changed(llama, "deep", "config.json", num_hidden_layers=3)
+    large = _changed(llama, "large", "config.json")
+    weights = load_file(large / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"] *= 1e6
+    save_file(weights, large / "model.safetensors", {"format": "pt"})
+    (folder / "data").mkdir()
+    for name, length in (("rows", 1), ("long", 60)):
+        rows = [{"text": f"movie {n} " + "good " * length, "label": n % 2} for n in range(12)]
+        text = "\n".join(map(json.dumps, rows))
+        (folder / "data" / f"{name}.jsonl").write_text(text + "\n")
+    process = TrainerProcess(
+        folder,
+        *("--model-root", str(folder / "models"), "--data-root", str(folder / "data")),
+        *("--runs-per-worker", "100", "--state-cache-mib", "0"),
+    )
+    yield process
+    process.stop()
+
+
+def _changed(source: Path, name: str, file: str, **fields: Any) -> Path:
+    folder = source.parent / name
+    shutil.copytree(source, folder)
+    content = json.loads((folder / file).read_text()) | fields
+    (folder / file).write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+async def client(trainer: TrainerProcess) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(trainer.address) as opened:
+        yield opened
+
+
+def with_labels(*labels: str) -> Task:
+    return dataclasses.replace(TASK, labels=labels)
+
+
+# id, fields of the objective, task, the line
+FOUND_LATE: list[tuple[str, dict[str, Any], Task, str]] = [
+    (
+        "text",
+        {"n_tokens": 60},
+        LONG,
+        "spec.task: row 1 of train takes 66 tokens, which leaves no room for prompt and answer: at "
+        f"most 65 fit; set {PATH}.max_length to truncate texts",
+    ),
+    (
+        "chat",
+        {"chat_template": True},
+        TASK,
+        f"{PATH}.chat_template: the model's tokenizer has none",
+    ),
+    (
+        "labels",
+        {"model": "composing"},
+        with_labels("café", "cafe\u0301"),
+        "spec.task.labels: 'café' and 'cafe\u0301' have the same tokens in this model's vocabulary",
+    ),
+    (
+        "room",
+        {"n_tokens": 12, "max_length": 20},
+        with_labels("good", "zyxwvutsrqponm"),
+        f"{PATH}.n_tokens: prompt, template and label leave ",
+    ),
+    ("weights", {"model": "deep"}, TASK, f"{PATH}.model: deep has no weights for model.layers.2"),
+    (
+        "overflow",
+        {"model": "large", "dtype": ModelDtype.FLOAT16},
+        TASK,
+        f"{PATH}.model: the logits of large are not finite in float16; set dtype to bfloat16 or "
+        "float32",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "task", "line"), [row[1:] for row in FOUND_LATE], ids=[r[0] for r in FOUND_LATE]
+)
+async def test_a_run_that_cannot_start_ends_with_a_line_that_names_the_field(
+    client: AsyncClient, fields: dict[str, Any], task: Task, line: str
+) -> None:
+    objective = CausalPrompt(**({"model": "llama", "n_tokens": 3} | fields))
+    spec = dataclasses.replace(SPEC, objective=objective, task=task)
+    run_id = (await client.create_run(spec)).run.run_id
+    events = [event async for event in client.watch(run_id)]
+    run = await client.get_run(run_id)
+    assert run.state is RunState.FAILED
+    assert run.reason.startswith(line)
+    assert len(run.reason.splitlines()) == 1
+    assert isinstance(events[0].payload, Created)
+    assert isinstance(events[-1].payload, Finished)
+    assert run.usage.gradient_steps == run.usage.evaluations == 0
+
+
+async def test_the_same_worker_executes_the_next_run_with_the_cache_that_was_set(
+    client: AsyncClient, trainer: TrainerProcess
+) -> None:
+    run_id = (await client.create_run(SPEC)).run.run_id
+    async for _ in client.watch(run_id):
+        pass
+    assert (await client.get_run(run_id)).state is RunState.SUCCEEDED
+    written = json.loads(await client.read_artifact(run_id, "prompt.json"))
+    assert set(written["kept_rows"].values()) == {0}
+    lines = [line for line in trainer.log.read_text().splitlines() if "text_states_kept" in line]
+    logged = [json.loads(line) for line in lines]
+    (said,) = [entry for entry in logged if entry["run_id"] == run_id]
+    names = ("train_rows", "selection_rows", "all_rows", "bytes", "limit")
+    assert [said[name] for name in names] == [0, 0, 8, 0, 0]
