@@ -35,8 +35,6 @@ class WorkerJob:
     """Holder of the lease (``host:pid`` of the service), for the log."""
     mentors: Mapping[str, str] = bounded(factory=dict, max_length=1000)
     """Mentor by name → ``HOST:PORT``."""
-    tuned_models: Mapping[str, str] = bounded(factory=dict, max_length=1000)
-    """Served model by name → URL."""
     data_roots: tuple[str, ...] = ()
     """Directories from which a task's files may be read."""
     model_roots: tuple[str, ...] = ()
@@ -62,6 +60,8 @@ class WorkerJob:
     """Seconds that the store may be unavailable before the run is paused."""
     mentor_access: Credentials = bounded(factory=Credentials)
     """Credentials for the mentors, as absolute paths; the contents are never in the job."""
+    tuned_models: Mapping[str, str] = bounded(factory=dict, max_length=1000)
+    """Served model by name → URL."""
 
     def to_line(self) -> bytes:
         """The document as one line of JSON, including the newline."""

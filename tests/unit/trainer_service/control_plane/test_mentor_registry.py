@@ -134,6 +134,7 @@ def test_a_job_survives_its_line() -> None:
         ("/a",),
         threads=2,
         mentor_access=access,
+        tuned_models={"own": "http://h:1/v1#name"},
     )
     line = job.to_line()
     assert line.endswith(b"\n")
