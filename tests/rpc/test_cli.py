@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from mentorgrad.cli.main import app
 from mentorgrad.client import BackgroundLoop
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function
+from mentorgrad.domain.spec import CausalPrompt, Function
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.quick_runs import end_runs
 from tests.support.served_runs import Worker, finished_run, queue_run, served
@@ -64,6 +64,15 @@ def test_run_detached_creates_what_was_asked_for(
     run = store.get_run(made["run"]["run_id"])
     assert run.spec.objective == Function("levy", 3)
     assert (run.spec.seed, run.spec.labels, run.request_id) == (4, {"arm": "none"}, "mine")
+
+
+def test_naming_a_language_model_names_the_objective(
+    command: CommandLine, store: TemporaryRunStore
+) -> None:
+    for objective in ((), ("--objective", "causal_prompt")):
+        made = command.json("run", "--detach", *objective, "--model", "hf:org/model")
+        run = store.get_run(made["run"]["run_id"])
+        assert run.spec.objective == CausalPrompt("hf:org/model")
 
 
 def test_run_says_a_warning_beside_the_answer(command: CommandLine) -> None:

@@ -91,6 +91,10 @@ def test_without_a_mentor_one_line_says_how_to_start_one(invoke: Invoke) -> None
         (("--learning-rate", "nan"), "optimizer.learning_rate: must be a finite number"),
         (("--stepz", "3"), "--stepz"),
         (("--steps", "few"), "--steps"),
+        (
+            ("--objective", "label_prompt", "--model", "x"),
+            "--model: is not an option of label_prompt",
+        ),
     ],
 )
 def test_bad_input_to_run_is_one_line(
@@ -166,11 +170,35 @@ def test_doctor_finds_the_installation_well_and_services_absent(
     report = json.loads(result.stdout)
     assert report["ok"] is True
     checks = {check["name"]: check for check in report["checks"]}
-    assert checks["grpcio"]["health"] == "ok"
+    assert checks["grpcio"]["health"] == checks["model tuned"]["health"] == "ok"
     absent = checks[f"trainer at {NOBODY}"]
     assert absent["health"] == "warning"
     assert "mentorgrad serve trainer" in absent["remedy"]
     assert all(check["remedy"] for check in report["checks"] if check["health"] != "ok")
+
+
+@pytest.mark.slow
+def test_doctor_says_where_the_default_model_is_kept_for_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mentorgrad.cli.commands.doctor import Status, _tuned_model
+    from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+    from trainer_service.encoding.gguf_files import kept_folder, write_list
+
+    monkeypatch.setenv("MENTORGRAD_TRAINER_CACHE_DIR", str(tmp_path))
+    (before,) = _tuned_model()
+    assert "its first run of causal_prompt dequantises it" in before.detail
+    file = resolve(DEFAULT_MENTOR_MODEL)
+    folder = kept_folder(file, tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(3 << 20))
+    write_list(folder, file)
+    (after,) = _tuned_model()
+    assert after.detail == f"{DEFAULT_MENTOR_MODEL}: dequantised in {folder}, 3 MiB"
+    assert before.health is after.health is Status.OK
+    monkeypatch.setenv("MENTORGRAD_TRAINER_THREADS", "many")
+    (broken,) = _tuned_model()
+    assert (broken.health, broken.remedy) == (Status.WARNING, "correct them")
 
 
 @pytest.mark.slow

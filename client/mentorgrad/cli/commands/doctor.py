@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import typer
 
@@ -38,6 +39,19 @@ count = torch.cuda.device_count() if torch.cuda.is_available() else 0
 print(json.dumps([torch.cuda.get_device_name(index) for index in range(count)]))
 """
 """Runs in a child process: importing torch takes seconds and much memory."""
+
+_DEQUANTISED = """
+import json, pathlib, sys
+from trainer_service.encoding.gguf_files import folder_so_far
+from trainer_service.settings import TrainerSettings
+folder = folder_so_far(pathlib.Path(sys.argv[1]), TrainerSettings().cache_dir)
+print(json.dumps(folder and [str(folder), sum(f.stat().st_size for f in folder.iterdir())]))
+"""
+"""Runs in a child process: the trainer knows where it keeps models, and the SDK does not import
+it."""
+
+_CHILD_ERRORS = (subprocess.TimeoutExpired, json.JSONDecodeError)
+"""A child process hangs, or prints no document."""
 
 
 class Status(StrEnum):
@@ -99,6 +113,7 @@ def _checks(server: str, mentor: str) -> Iterator[Finding]:
     for extra, packages in EXTRAS.items():
         yield _extra(extra, packages)
     yield from _models()
+    yield from _tuned_model()
     yield _devices()
     yield from _machine()
     yield _trainer(server)
@@ -143,6 +158,35 @@ def _models() -> Iterator[Finding]:
             )
 
 
+def _tuned_model() -> Iterator[Finding]:
+    """Whether the default language model is kept as it is tuned; nothing without a trainer."""
+    from mentorgrad import model_refs
+
+    reference = model_refs.DEFAULT_MENTOR_MODEL
+    path = next(item.path for item in model_refs.known() if item.reference == reference)
+    if path is None or installed_version("torch") is None:
+        return
+    try:
+        kept = _child(_DEQUANTISED, str(path))
+    except _CHILD_ERRORS:
+        yield _finding("model tuned", "the trainer's settings cannot be read", "correct them")
+        return
+    where = (
+        f"dequantised in {kept[0]}, {kept[1] / 2**20:.0f} MiB"
+        if kept
+        else "its first run of causal_prompt dequantises it, with four bytes per weight"
+    )
+    yield _finding("model tuned", f"{reference}: {where}")
+
+
+def _child(code: str, *arguments: str) -> Any:
+    """The JSON document that a program prints in a child process."""
+    asked = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+    )
+    return json.loads(asked.stdout)
+
+
 def _devices() -> Finding:
     name = "devices"
     if installed_version("torch") is None:
@@ -150,11 +194,8 @@ def _devices() -> Finding:
             name, "torch is not installed", "to train here, run: pip install 'mentorgrad[trainer]'"
         )
     try:
-        asked = subprocess.run(
-            [sys.executable, "-c", _DEVICES], capture_output=True, text=True, timeout=120
-        )
-        found = json.loads(asked.stdout)
-    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+        found = _child(_DEVICES)
+    except _CHILD_ERRORS:
         return _finding(name, "torch cannot be imported", "reinstall torch")
     if found:
         return _finding(name, ", ".join(found))

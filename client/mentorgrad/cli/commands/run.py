@@ -13,6 +13,7 @@ from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOpt
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import FieldKind, FieldType, field_types, snake_case
 
 app = typer.Typer()
@@ -27,6 +28,10 @@ _FIELDS = {
     "objective": (
         "objective",
         "Objective: label_prompt, prompt_tuning, causal_prompt or function.",
+    ),
+    "model": (
+        "objective.causal_prompt.model",
+        "Language model whose prompt is tuned, for causal_prompt, which this option implies.",
     ),
     "function": (
         "objective.function.name",
@@ -107,7 +112,8 @@ def _option(name: str, path: str, text: str) -> Any:
 @app.command(
     "run",
     help=f"Create a run and watch it. {_DEFAULTS}",
-    epilog="Example: mentorgrad run --task tickets --mentor random_tokens --seed 1",
+    epilog="Example: mentorgrad run --task tickets --mentor random_tokens --seed 1; of a language "
+    "model: mentorgrad run --objective causal_prompt --mentor description",
 )
 def _run(
     spec: Annotated[
@@ -148,6 +154,8 @@ def _run(
 
     if given["objective"] is None and (given["function"] or given["dimensions"]):
         given["objective"] = "function"
+    if given["model"] and given["objective"] not in (None, "causal_prompt"):
+        raise InvalidInput.field("--model", f"is not an option of {given['objective']}")
     if given["label"]:
         given["label"] = pairs_of("--label", given["label"])
     flags = {path: given[name] for name, (path, _) in _FIELDS.items()}
