@@ -20,6 +20,7 @@ from trainer_service.encoding.causal_files import (
 )
 from trainer_service.encoding.encoders import load_tokenizer
 from trainer_service.encoding.gguf_files import source_digest
+from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE, model_digest
@@ -243,6 +244,7 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     require_full_attention(folder.name, network.config.to_dict())
     if getattr(network, "_is_stateful", False) or network.get_output_embeddings() is None:
         raise _unsuitable(folder, "has recurrent layers or no output matrix")
+    use_grouped_attention(network)
     return network.eval().requires_grad_(False)
 
 

@@ -22,22 +22,42 @@ class Context:
     """Keys and values in front of a batch of inputs, padded on the left."""
 
     states: Tensor
-    """[layers, 2, rows, heads, tokens, head size]."""
+    """[layers, 2, rows, heads, tokens, head size]; of repeated inputs, once."""
     present: Tensor
-    """bool [rows, tokens]: False for padding."""
+    """bool [inputs, tokens]: False for padding; inputs is a multiple of rows."""
 
     @property
     def lengths(self) -> Tensor:
-        """Tokens in front of each input, int64 [rows]."""
+        """Tokens in front of each input, int64 [inputs]."""
         return self.present.sum(-1)
 
     def repeated(self, times: int) -> Context:
-        """The same inputs several times, one after another."""
-        if times == 1:
-            return self
-        layers, both, rows, *rest = self.states.shape
-        states = self.states.unsqueeze(2).expand(layers, both, times, rows, *rest)
-        return Context(states.flatten(2, 3), self.present.repeat(times, 1))
+        """The same inputs several times, one after another; keys and values are not copied."""
+        return self if times == 1 else Context(self.states, self.present.repeat(times, 1))
+
+
+class _Layer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer: of the context and, after `update`, of the inputs behind it."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """See transformers. The context is copied once, also in front of repeated inputs."""
+        self.keys = _behind(self.keys, key_states)
+        self.values = _behind(self.values, value_states)
+        return self.keys, self.values
+
+
+def _behind(before: Tensor, own: Tensor) -> Tensor:
+    """[rows, heads, tokens, size] and [inputs, heads, own tokens, size] in one tensor."""
+    divided = own.view(-1, *before.shape[:2], *own.shape[2:])
+    many = before.expand(len(divided), *before.shape)
+    return torch.cat([many, divided], dim=-2).flatten(0, 1)
 
 
 def alike(opening: States, rows: int) -> Context:
@@ -51,11 +71,8 @@ def alike(opening: States, rows: int) -> Context:
 def new_cache(context: Context | None) -> DynamicCache:
     """A cache of transformers for one call, which appends to it; the context is not changed."""
     cache = DynamicCache()
-    for keys, values in () if context is None else context.states:
-        layer: Any = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
+    if context is not None:
+        cache.layers += [_Layer(keys, values) for keys, values in context.states]
     return cache
 
 
@@ -71,13 +88,14 @@ def batched(rows: Sequence[States], opening: States | None) -> Context:
     longest = max(row.shape[3] for row in rows)
     layers, both, heads, _, size = rows[0].shape
     begin = 0 if opening is None else opening.shape[3]
-    states = rows[0].new_zeros(layers, both, len(rows), heads, begin + longest, size)
+    states = rows[0].new_empty(layers, both, len(rows), heads, begin + longest, size)
     present = torch.zeros(len(rows), begin + longest, dtype=torch.bool, device=states.device)
     if opening is not None:
         states[..., :begin, :] = opening.unsqueeze(2)
         present[:, :begin] = True
     for index, row in enumerate(rows):
         pad = begin + longest - row.shape[3]
+        states[:, :, index, :, begin:pad] = 0  # masked, but must be finite
         states[:, :, index, :, pad:] = row
         present[index, pad:] = True
     return Context(states, present)
