@@ -130,7 +130,6 @@ def test_a_job_survives_its_line() -> None:
         "postgresql://u:secret@h/d",
         "me",
         {"m": "h:1"},
-        {"served": "http://h:2/v1"},
         ("/a",),
         threads=2,
         mentor_access=access,

@@ -49,7 +49,6 @@ from trainer_service.objectives.served_prompt.server_replies import (
 )
 from trainer_service.protocols import ProposalRejected, Scored
 from trainer_service.running.scoring import place
-from trainer_service.tasks.data import Row
 
 CPU = torch.device("cpu")
 
