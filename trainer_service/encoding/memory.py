@@ -12,8 +12,8 @@ from mentorgrad.errors import ResourceExhausted
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 """Error reason: the device or the machine has too little memory."""
 
-# The CPU allocator of torch raises a plain RuntimeError.
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
+# The CPU allocator of torch raises a plain RuntimeError, and so does cuBLAS for its workspace.
+_SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed")
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

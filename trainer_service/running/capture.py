@@ -159,16 +159,27 @@ class TrajectoryCapture:
             return
         if ring.copied is not None:
             ring.copied.synchronize()
-        count = len(ring.steps)
+        losses = ring.host_scalars[: len(ring.steps), 0].tolist()
+        count = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        if count:  # those before a loss that is not finite are kept
+            self._emit(ring, count)
+        if count < len(losses):
+            # The loss of a step is that of the parameters before it.
+            step = ring.steps[count]
+            start_remedy = self._objective.problem.start_remedy if step == 1 else ""
+            raise diverged("training loss", losses[count], step, start_remedy)
+        ring.steps, ring.rates, ring.copied = [], [], None
+
+    def _emit(self, ring: _Ring, count: int) -> None:
+        """Records the first snapshots of a buffer as a segment, and sends them to the mentor."""
         projected = self._objective.language.project(ring.parameters[:count])
         raw = ring.host_parameters[:count].numpy().copy()
-        scalars = ring.host_scalars[:count].tolist()
-        snapshots = _snapshots(ring, scalars, projected, self._objective.problem.start_remedy)
+        snapshots = _snapshots(ring, ring.host_scalars[:count].tolist(), projected)
         self._record(
             Segment(
                 ring.stage,
                 ring.steps[0],
-                ring.steps[-1],
+                ring.steps[count - 1],
                 snapshots,
                 raw if self._with_parameters else None,
             )
@@ -177,7 +188,6 @@ class TrajectoryCapture:
         self._mentor.observe(
             Batch(stage=ring.stage, snapshots=snapshots, parameters=raw if wanted else None)
         )
-        ring.steps, ring.rates, ring.copied = [], [], None
 
 
 def diverged(what: str, loss: float, step: int, start_remedy: str = "") -> PreconditionFailed:
@@ -194,18 +204,11 @@ def diverged(what: str, loss: float, step: int, start_remedy: str = "") -> Preco
 
 
 def _snapshots(
-    ring: _Ring,
-    scalars: Sequence[Sequence[float]],
-    projected: Sequence[Projected],
-    start_remedy: str,
+    ring: _Ring, scalars: Sequence[Sequence[float]], projected: Sequence[Projected]
 ) -> tuple[Snapshot, ...]:
-    snapshots = []
-    for step, rate, (loss, norm), words in zip(
-        ring.steps, ring.rates, scalars, projected, strict=True
-    ):
-        if not math.isfinite(loss):
-            # The loss of a step is that of the parameters before it.
-            raise diverged("training loss", loss, step, start_remedy if step == 1 else "")
-        changed = changed_positions(ring.stage_ids, words.ids)
-        snapshots.append(Snapshot(step, loss, rate, norm, words.text, changed))
-    return tuple(snapshots)
+    return tuple(
+        Snapshot(step, loss, rate, norm, words.text, changed_positions(ring.stage_ids, words.ids))
+        for step, rate, (loss, norm), words in zip(
+            ring.steps, ring.rates, scalars, projected, strict=False
+        )
+    )

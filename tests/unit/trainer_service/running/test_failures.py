@@ -89,6 +89,8 @@ def test_a_loss_that_is_not_finite_is_named_by_where_it_was_computed(loss: float
         expected = f"the training loss is {loss} at step {step}; {remedy}"
         assert (done.state, done.run.reason) == (RunState.FAILED, expected)
         assert done.candidates()
+        kept = [snapshot.step for part in done.all(Segment) for snapshot in part.snapshots]
+        assert kept == list(range(1, step)), "the steps before it are recorded"
 
 
 @given(
@@ -123,5 +125,6 @@ def test_every_other_error_is_one_line_too(error: Exception, line: str) -> None:
 
 
 def test_what_a_lack_of_memory_is() -> None:
-    assert all(map(is_lack_of_memory, LACKS))
+    workspace = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+    assert all(map(is_lack_of_memory, [*LACKS, workspace]))
     assert not any(map(is_lack_of_memory, (ValueError("out of memory"), RuntimeError("shape"))))
