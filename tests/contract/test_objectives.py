@@ -622,9 +622,17 @@ def test_questions_with_the_card_of_an_objective_are_those_with_an_empty_one(
     assert asked_about(objective(name).card, kind) == asked_about(TaskCard(), kind)
 
 
-def test_questions_of_prompt_tuning_say_where_its_phrases_are_placed() -> None:
-    for name, question in asked_about(objective("prompt_tuning").card, "words").items():
+@pytest.mark.parametrize(
+    ("objective_name", "place"),
+    [
+        ("prompt_tuning", "in front of every text"),
+        ("causal_prompt", "between the text and the answer"),
+        ("causal_prompt_before", "in front of the text"),
+    ],
+)
+def test_questions_say_where_their_phrases_are_placed(objective_name: str, place: str) -> None:
+    for name, question in asked_about(objective(objective_name).card, "words").items():
         if not name.startswith("maao_released"):
-            assert "in front of every text" in question, name
+            assert place in question, name
             for other in ("class name", "in front of a word", "in front of each"):
                 assert other not in question, name

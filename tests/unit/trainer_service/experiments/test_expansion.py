@@ -14,10 +14,14 @@ from mentorgrad.domain.experiment import Arm, ExperimentSpec, Tuning, Variation
 from mentorgrad.domain.run import Candidate, Run, RunResult, Score
 from mentorgrad.domain.spec import (
     Budget,
+    CausalPrompt,
     Function,
     LabelPrompt,
     MentorChoice,
+    Metric,
     Optimizer,
+    Placement,
+    Projection,
     RunSpec,
     Stages,
     Task,
@@ -94,6 +98,15 @@ def test_a_cell_is_base_task_variation_mentor_and_changes_in_this_order() -> Non
             "variation": "few",
         },
     )
+
+
+def test_a_nested_message_changed_in_part_keeps_what_its_objective_has() -> None:
+    change = {"objective": {"causal_prompt": {"projection": {"metric": "l2"}}}}
+    expected = Projection(Metric.L2, whole_words=False, placement=Placement.LAST)
+    for base in (CausalPrompt(n_tokens=5), LabelPrompt()):
+        made = changed(RunSpec(objective=base), change, "arms[0].changes").objective
+        assert isinstance(made, CausalPrompt)
+        assert made.projection == expected
 
 
 def test_a_change_of_a_unions_member_keeps_its_other_fields_and_another_member_none() -> None:

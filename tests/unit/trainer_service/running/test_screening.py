@@ -22,7 +22,7 @@ from mentorgrad.domain.spec import (
     RunSpec,
     Stages,
 )
-from tests.support.numerics import function, label_prompt_on, tiny, tiny_task
+from tests.support.numerics import causal, function, label_prompt_on, tiny, tiny_task
 from tests.unit.trainer_service.running.test_alternation import Done, parts
 from trainer_service.costs import Prices, RowCosts
 from trainer_service.objectives.problem import Problem
@@ -147,7 +147,7 @@ def test_a_part_of_one_class_is_ranked_by_the_loss() -> None:
 @pytest.mark.slow
 def test_a_part_of_the_rows_scores_as_these_rows_do() -> None:
     """Of the real objectives: in any order, alone or among others."""
-    for built in (tiny(), label_prompt_on(tiny_task(), n_tokens=2)):
+    for built in (tiny(), label_prompt_on(tiny_task(), n_tokens=2), causal()):
         points = torch.stack(
             [built.language.initial(torch.Generator().manual_seed(seed)) for seed in range(3)]
         )

@@ -17,6 +17,7 @@ from tests.support.numerics import (
     built_on,
     causal_on,
     causal_task,
+    oracle,
     tiny_causal,
 )
 from trainer_service.encoding.causal_model import CausalModel
@@ -141,6 +142,19 @@ def test_gradients_are_those_of_the_models_own_pass(case: str) -> None:
     torch.testing.assert_close(losses[0], loss.detach(), **CLOSE)
     torch.testing.assert_close(gradients, slope, rtol=1e-4, atol=1e-5)
     assert float(slope.abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("case", ["tree", "shown", "before"])
+def test_derivatives_in_forward_mode_are_slopes_along_the_direction(case: str) -> None:
+    made, _ = built(**CASES[case])
+    point, rows = points(made, 1)[0], torch.arange(3)
+    direction = torch.randn(point.shape, generator=torch.Generator().manual_seed(1))
+    asked = oracle(made, rows, passes=6)
+    loss, slope = asked.derivative(point, direction)
+    expected_loss, gradient = asked.gradient(point)
+    torch.testing.assert_close(loss, expected_loss, **CLOSE)
+    torch.testing.assert_close(slope, (gradient * direction).sum(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(asked.losses(point[None])[0], loss, **CLOSE)
 
 
 @pytest.mark.parametrize("most", [0, 3, 6, 1 << 30])
