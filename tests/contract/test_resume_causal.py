@@ -30,14 +30,16 @@ from mentorgrad.domain.spec import (
 )
 from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
-from tests.contract.test_resume import StopsAt, create, effective, go
+from tests.contract.test_resume import StopsAt, create, go
 from tests.contract.test_resume_overlapped import AfterSteps
 from tests.support import tiny_models
+from tests.support.effective_log import effective
 from tests.support.numerics import DEVICES, NESTED, built_on, causal_task, tiny_causal
 from trainer_service.baselines.compute import BASELINES
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
+from trainer_service.objectives.build import DEFAULT_STATE_BYTES
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, Scored
 from trainer_service.running.execution import Parts
@@ -116,7 +118,9 @@ def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device:
 # -- every way to go --------------------------------------------------------------------------
 
 
-def with_model(labels: tuple[str, ...] = ("bad", "good")) -> Parts:
+def with_model(
+    labels: tuple[str, ...] = ("bad", "good"), state_bytes: int = DEFAULT_STATE_BYTES
+) -> Parts:
     """Builds the objective anew for each worker, around a model that is loaded once."""
     whole = causal_task(labels)
     task = dataclasses.replace(
@@ -125,7 +129,7 @@ def with_model(labels: tuple[str, ...] = ("bad", "good")) -> Parts:
 
     def objective(spec: RunSpec, check: Any) -> Objective:
         assert isinstance(spec.objective, CausalPrompt)
-        return built_on(tiny_causal(), spec.objective, task, check)
+        return built_on(tiny_causal(), spec.objective, task, check, state_bytes)
 
     made = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
     return dataclasses.replace(made, objective=objective)
@@ -209,8 +213,14 @@ def test_every_way_goes_on_exactly(way: str) -> None:
 
 
 @pytest.mark.slow
-def test_labels_of_several_tokens_go_on_exactly_wherever_it_is_paused() -> None:
-    how, store, control = with_model(NESTED), TemporaryRunStore(), StopsAt()
+@pytest.mark.parametrize(
+    ("labels", "state_bytes"), [(NESTED, DEFAULT_STATE_BYTES), (("bad", "good"), 20_000)]
+)
+def test_it_goes_on_exactly_wherever_it_is_paused(
+    labels: tuple[str, ...], state_bytes: int
+) -> None:
+    """With labels of several tokens; with texts some of which are computed anew."""
+    how, store, control = with_model(labels, state_bytes), TemporaryRunStore(), StopsAt()
     whole = create(store, SPEC)
     assert go(store, whole, control, how) is RunState.SUCCEEDED
     log = effective(store, whole)

@@ -16,7 +16,7 @@ from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.causal_prompt.inputs import Inputs, read_inputs
 from trainer_service.tasks.data import Row, Split, TaskData
 
-BEFORE = {"position": PromptPosition.BEFORE_TEXT}
+BEFORE: dict[str, Any] = {"position": PromptPosition.BEFORE_TEXT}
 LONG = Row(" ".join(["the movie was good"] * 12), 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptPosition
 from tests.support.numerics import (
+    CPU,
     NESTED,
     ONE_TOKEN,
     built_on,
@@ -20,6 +22,7 @@ from tests.support.numerics import (
     oracle,
     tiny_causal,
 )
+from tests.support.tiny_models import make_causal
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.protocols import Objective
@@ -34,7 +37,7 @@ MIXED = (
     Row("rain", 1),
 )
 """Of very different lengths."""
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def built(
@@ -92,7 +95,12 @@ CASES: dict[str, dict[str, Any]] = {
     "tree": {"labels": NESTED},
     "shown": {"demonstrations": 1},
     "tree_shown": {"demonstrations": 1, "labels": NESTED},
+    "no_tail": {"template": "{text} is\n{prompt} {label}"},
     "before": {"position": PromptPosition.BEFORE_TEXT},
+    "before_inline": {
+        "position": PromptPosition.BEFORE_TEXT,
+        "template": "{prompt} {text} = {label}",
+    },
     "before_tree_shown": {
         "position": PromptPosition.BEFORE_TEXT,
         "labels": NESTED,
@@ -126,6 +134,54 @@ def test_scores_do_not_depend_on_how_they_are_computed(kind: str, case: str) -> 
     torch.testing.assert_close(scores(anew, many, rows[2:3]), together[:, 2:3], **CLOSE)
     shuffled = torch.tensor([3, 0, 4])
     torch.testing.assert_close(scores(made, many, shuffled), together[:, shuffled], **CLOSE)
+
+
+@pytest.mark.parametrize("position", PromptPosition)
+def test_pairs_of_texts_are_scored_together(position: PromptPosition) -> None:
+    model = tiny_causal()
+    rows = tuple(
+        replace(row, pair=other.text) for row, other in zip(MIXED, MIXED[::-1], strict=True)
+    )
+    made = causal_on(TaskData("t", "d", ONE_TOKEN, rows, rows, ()), model, position=position)
+    point = points(made, 1)
+    found = scores(made, point, torch.arange(len(rows)))[0]
+    with torch.no_grad():
+        for row, mine in zip(rows, found, strict=True):
+            torch.testing.assert_close(mine, expected(made, model, point[0], row), **CLOSE)
+    assert made.problem.untuned_logits(Split.SELECTION) is not None
+
+
+def test_a_chat_is_scored_up_to_the_beginning_of_the_reply(tmp_path: Path) -> None:
+    model = CausalModel(make_causal(tmp_path, bos=True), CPU)
+    model.tokenizer.chat_template = (
+        "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}\n{% endfor %}bot: "
+    )
+    task = TaskData("t", "d", NESTED, MIXED, MIXED, ())
+    made = causal_on(task, model, chat_template=True)
+    point = points(made, 1)
+    found = scores(made, point, torch.arange(len(MIXED)))[0]
+    with torch.no_grad():
+        for row, mine in zip(MIXED, found, strict=True):
+            torch.testing.assert_close(mine, expected(made, model, point[0], row), **CLOSE)
+
+
+@pytest.mark.parametrize("position", PromptPosition)
+def test_in_bfloat16_kept_and_recomputed_texts_are_rounded_alike(
+    tmp_path: Path, position: PromptPosition
+) -> None:
+    model = CausalModel(make_causal(tmp_path), CPU, "bfloat16")
+    task = TaskData("t", "d", NESTED, MIXED, MIXED, ())
+    kept, anew = (
+        causal_on(task, model, state_bytes=most, position=position) for most in (1 << 30, 0)
+    )
+    many, rows = points(kept), torch.arange(len(MIXED))
+    found, again = scores(kept, many, rows), scores(anew, many, rows)
+    torch.testing.assert_close(found, again, rtol=0.05, atol=0.05)
+    exact, _ = built(labels=NESTED, position=position)
+    torch.testing.assert_close(found, scores(exact, many, rows), rtol=0.1, atol=0.1)
+    losses, gradients = kept.problem.gradients(many, rows[:3])
+    assert losses.dtype is gradients.dtype is torch.float32
+    assert torch.isfinite(gradients).all()
 
 
 @pytest.mark.parametrize("case", ["tree", "shown", "before"])
