@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -27,6 +27,8 @@ from mentorgrad.wire.reconnect import backoff
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 _MAX_BODY = 2 * 1024 * 1024
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
@@ -277,3 +279,23 @@ def token_count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         return 0
     return value if 0 <= value <= _MOST_TOKENS else 0
+
+
+async def some_at_once(
+    request: Callable[[In], Awaitable[Out]], inputs: Iterable[In], at_once: int
+) -> list[Out]:
+    """Sends a request per input, at most `at_once` concurrently; results in order. An error cancels
+    the others."""
+    places = asyncio.Semaphore(at_once)
+
+    async def run(given: In) -> Out:
+        async with places:
+            return await request(given)
+
+    tasks = [asyncio.ensure_future(run(given)) for given in inputs]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

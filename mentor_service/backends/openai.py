@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -20,7 +19,7 @@ import structlog
 from mentor_service.answer_limits import encodable
 from mentor_service.protocols import Question, Reply
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
-from service_common.llm_server import LLMServer, Refused, mapping, token_count
+from service_common.llm_server import LLMServer, Refused, mapping, some_at_once, token_count
 
 log = structlog.get_logger(__name__)
 
@@ -119,8 +118,10 @@ class OpenAIBackend:
         first = sum(len(part.texts) for part in said)
         if first == wanted:
             return said
-        rest = await _some_at_once(
-            lambda number: self._request(question, number, 1, deadline), range(first, wanted)
+        rest = await some_at_once(
+            lambda number: self._request(question, number, 1, deadline),
+            range(first, wanted),
+            _REQUESTS_AT_ONCE,
         )
         if wanted > 1 and self._takes_n:
             # Servers without `n` mostly ignore it. It is not sent to them again.
@@ -151,25 +152,6 @@ class OpenAIBackend:
     async def close(self) -> None:
         """Closes the connections."""
         await self._server.close()
-
-
-async def _some_at_once(
-    request: Callable[[int], Awaitable[Reply]], numbers: Iterable[int]
-) -> list[Reply]:
-    """Runs the requests, a few concurrently, results in order; an error cancels the others."""
-    places = asyncio.Semaphore(_REQUESTS_AT_ONCE)
-
-    async def run(number: int) -> Reply:
-        async with places:
-            return await request(number)
-
-    tasks = [asyncio.create_task(run(number)) for number in numbers]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _payload(model: str, question: Question, number: int, count: int) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from torch import Tensor
 from mentorgrad.domain.advice import PositionHints, Proposal, ProposalStatus
 from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
 from trainer_service.encoding.token_table import TokenTable
+from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
 from trainer_service.objectives.text_words import TextWords
 from trainer_service.protocols import Embedded, Projected, ProposalRejected, RandomWords
+from trainer_service.tasks.data import TaskData
 
 CLASS_SEPARATOR = " | "
 """Separator between the classes' words if each class has its own prompt."""
@@ -35,8 +37,8 @@ class PromptLanguage:
         shape: Shape of a parameter.
         encode: Texts → embeddings of norm 1, float32 [texts, width].
         path: Path of the objective's fields in the request, for violations.
+        task: The rows: initial texts and random words are made of them.
         fill: Draws the remaining part of an initial parameter.
-        train_texts: Texts of the train rows, for random words.
         random_words: What random proposals are drawn from by default.
 
     Raises:
@@ -54,8 +56,8 @@ class PromptLanguage:
         shape: tuple[int, ...],
         encode: Callable[[Sequence[str]], Tensor],
         path: str,
+        task: TaskData,
         fill: Fill = lambda parameters, generator: None,
-        train_texts: Sequence[str] = (),
         random_words: RandomWords = RandomWords.VOCABULARY,
     ) -> None:
         self._shape = shape
@@ -64,11 +66,12 @@ class PromptLanguage:
         self._encode = encode
         self._fill = fill
         self.word_lead = tokens.word_lead
-        self._tokens, self._train_texts = tokens, train_texts
+        self._tokens, self._task = tokens, task
         self._random_words = random_words
         self._device = tokens.vectors.device
         self._words = PromptVocabulary(tokens, spec.n_tokens, spec.projection)
-        self._initial_ids = self._words.initial_ids(spec.initial_text, f"{path}.initial_text")
+        start = initial_text(spec, task, lambda text: len(tokens.token_ids(text)), path)
+        self._initial_ids = self._words.initial_ids(start, f"{path}.initial_text")
         self.constraints = self._words.constraints
 
     def _prompt(self, parameters: Tensor) -> Tensor:
@@ -128,7 +131,8 @@ class PromptLanguage:
 
     @cached_property
     def _text_words(self) -> TextWords:  # made when first asked for: all texts are tokenised
-        return TextWords(self._train_texts, self._tokens, self._size)
+        texts = [row.joined for row in self._task.train]
+        return TextWords(texts, self._tokens, self._size)
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """Samples normal noise with the per-coordinate mean and deviation of the whole words; keeps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from trainer_service.objectives.causal_prompt.export import CausalExport
 from trainer_service.objectives.causal_prompt.inputs import read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.demonstrations import set_apart
-from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.protocols import Objective, RandomWords
 
@@ -42,14 +40,13 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         means = [tokens.vectors[row].mean(0) for row in ids]
         return functional.normalize(torch.stack(means), dim=-1)
 
-    start = initial_text(spec, task, lambda text: len(tokens.token_ids(text)), PATH)
     language = PromptLanguage(
-        replace(spec, initial_text=start),
+        spec,
         tokens,
         problem.shape,
         meanings,
         PATH,
-        train_texts=[row.joined for row in task.train],
+        task,
         # A vocabulary that holds other scripts and code would make a weak control.
         random_words=RandomWords.TRAIN_TEXTS,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,7 +21,6 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
-from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.torch_free import ARTIFACT
@@ -151,14 +149,13 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache)
-    start = initial_text(spec, task, lambda text: len(encoder.tokens.token_ids(text)), PATH)
     language = PromptLanguage(
-        replace(spec, initial_text=start),
+        spec,
         encoder.tokens,
         problem.shape,
         encoder.encode,
         PATH,
-        train_texts=[row.joined for row in task.train],
+        task,
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:

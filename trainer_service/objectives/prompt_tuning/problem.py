@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -29,7 +28,6 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
-from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
@@ -197,15 +195,14 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
     problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.cache, inputs.abort)
-    start = initial_text(spec, task, lambda text: len(encoder.tokens.token_ids(text)), PATH)
     language = PromptLanguage(
-        replace(spec, initial_text=start),
+        spec,
         encoder.tokens,
         problem.shape,
         encoder.encode,
         PATH,
+        task,
         problem.fill_head,
-        train_texts=[row.joined for row in task.train],
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:

@@ -22,7 +22,7 @@ import structlog
 from numpy.typing import NDArray
 
 from mentorgrad.errors import InvalidInput, PreconditionFailed, ResourceExhausted, Unavailable
-from service_common.llm_server import LLMServer, Refused, mapping, token_count
+from service_common.llm_server import LLMServer, Refused, mapping, some_at_once, token_count
 from trainer_service.objectives.served_prompt.scorer import answered
 from trainer_service.objectives.served_prompt.server_replies import (
     FirstTokens,
@@ -130,7 +130,7 @@ class ServerScorer:
     def scores(self, heads: Sequence[str], tails: Sequence[str]) -> NDArray[np.float64]:
         """See `LabelScorer`."""
         inputs = [head + tail for tail in tails for head in heads]
-        found = self._run(self._all(inputs))
+        found = self._run(some_at_once(self._one, inputs, _AT_ONCE))
         return np.array(found).reshape(len(tails), len(heads), len(self._labels))
 
     def take_tokens(self) -> int:
@@ -229,21 +229,6 @@ class ServerScorer:
         return None
 
     # -- requests -----------------------------------------------------------------------------
-
-    async def _all(self, inputs: Sequence[str]) -> list[list[float]]:
-        places = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(text: str) -> list[float]:
-            async with places:
-                return await self._one(text)
-
-        tasks = [asyncio.ensure_future(one(text)) for text in inputs]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _one(self, text: str) -> list[float]:
         """The scores of the labels after one input."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ import torch
 
 from mentorgrad.domain.advice import ProposalStatus
 from mentorgrad.domain.spec import LabelPrompt
-from tests.support.numerics import encoder, tiny_encoder
+from tests.support.numerics import encoder, tiny_encoder, tiny_task
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.text_words import TextWords
 from trainer_service.protocols import ProposalRejected, RandomWords
+from trainer_service.tasks.data import Row
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -68,10 +70,8 @@ def test_the_default_is_the_languages_own() -> None:
     def language(**fields: Any) -> PromptLanguage:
         shape = (3, under.tokens.width)
         spec = LabelPrompt(n_tokens=3)
-        texts = ["good film"]
-        return PromptLanguage(
-            spec, under.tokens, shape, under.encode, "", train_texts=texts, **fields
-        )
+        task = replace(tiny_task(), train=(Row("good film", 0),))
+        return PromptLanguage(spec, under.tokens, shape, under.encode, "", task, **fields)
 
     def words(language: PromptLanguage, *given: RandomWords) -> set[str]:
         texts = [language.random_proposal(generator(seed), *given).text for seed in range(30)]

@@ -25,6 +25,7 @@ from tests.support.numerics import (
 from tests.support.tiny_models import make_causal
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
+from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
 from trainer_service.protocols import Objective
 from trainer_service.running.stop_control import Stop, StopKind
 from trainer_service.tasks.data import Row, Split, TaskData
@@ -293,7 +294,7 @@ def test_the_prior_of_inputs_without_content() -> None:
     made, model = built(calibration=Calibration.CONTENT_FREE, demonstrations=1)
     point = points(made, 1)
     (score,) = made.problem.score(point)
-    empty = tuple(Row(text, 0) for text in ("N/A", "[MASK]", " "))
+    empty = tuple(Row(text, 0) for text in CONTENT_FREE_TEXTS)
     prior = mean_probabilities(made, model, point[0], empty)
     assert score.prior == pytest.approx(prior.tolist(), rel=1e-4)
     assert exported_prior(made, point[0]) == pytest.approx(score.prior, rel=1e-5)
