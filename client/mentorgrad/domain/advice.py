@@ -171,7 +171,7 @@ class PositionHints:
 
     position: int = bounded(0, ge=0)
     """Position, from 0."""
-    current: str = bounded("", max_length=200)
+    current: str = recorded(max_length=200)
     """Word nearest to the current vector."""
     tokens: tuple[TokenHint, ...] = bounded((), max_length=256)
     """Tokens that lower the loss most, best first."""

@@ -15,8 +15,10 @@ from mentorgrad.domain.advice import (
     AnswerRecord,
     Batch,
     Outcomes,
+    PositionHints,
     Proposal,
     ProposalOutcome,
+    ProposalRequest,
 )
 from mentorgrad.domain.event import (
     Branch,
@@ -120,6 +122,7 @@ def test_what_was_recorded_is_read_again(payload: Any) -> None:
 def test_a_mentor_takes_what_a_trainer_records() -> None:
     check(Batch(snapshots=(SNAPSHOT,), candidates=(CANDIDATE,)))
     check(Outcomes("r", (OUTCOME,)))
+    check(ProposalRequest("r", hints=(PositionHints(0, "\x00"),)))
 
 
 @pytest.mark.parametrize(
