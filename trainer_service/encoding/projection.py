@@ -86,7 +86,7 @@ class Vocabulary:
             kept = [
                 (token, text)
                 for token, text in zip(ids, texts, strict=True)
-                if (text or token == tokens.filler_id) and not text.startswith("[unused")
+                if token == tokens.filler_id or (_is_text(text) and not text.startswith("[unused"))
             ]
         else:
             wordlike = [
@@ -101,6 +101,12 @@ class Vocabulary:
         if not kept:
             raise InvalidInput("the projection's settings leave no tokens", reason="NO_TOKENS")
         return cls(torch.tensor([token for token, _ in kept], dtype=torch.int64), dict(kept))
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text can be shown and read again: not so control characters, and the bytes of
+    characters that have no token of their own."""
+    return bool(text) and text.isprintable() and "\ufffd" not in text
 
 
 _SELECTED: WeakKeyDictionary[TokenTable, dict[tuple[bool, int, int | None], Vocabulary]] = (
