@@ -36,7 +36,7 @@ TIMES = 3
 def words(model: CausalModel, labels: int, tokens: int) -> list[str]:
     """Label words of so many tokens each, of which none begins another."""
     spaced = (name[1:] for name in model.tokens.vocabulary() if name.startswith("Ġ"))
-    single = sorted(word for word in spaced if word.isascii() and word.isalpha())
+    single = sorted(word for word in spaced if word.isascii() and word.islower() and len(word) > 3)
     chosen = single[: labels + tokens]
     return [" ".join(chosen[index : index + tokens]) for index in range(labels)]
 
@@ -99,9 +99,9 @@ def plot(costs: list[dict[str, Any]], path: Path) -> None:
         axis.set_xscale("log", base=2)
         axis.set_xticks(values, [str(value) for value in values])
         axis.minorticks_off()
-        axis.set_ylim(bottom=0)
         axis.set_xlabel(varied.replace("_", " "))
         axis.grid(alpha=0.3)
+    axes[0].set_ylim(bottom=0)  # of all, when all are drawn
     axes[0].set_ylabel("CPU seconds, one thread")
     axes[0].legend()
     figure.savefig(path, dpi=120)
