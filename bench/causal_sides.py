@@ -66,9 +66,9 @@ def _of_length(text: str, length: int, tokens: LineTokens) -> str:
     words = text.split()
     for begin in range(len(words)):  # the last token may be another at the line's end
         whole = " ".join([*words[begin:], *words * length])
-        ids = tokens.plain_ids(f" {whole}")
-        for cut in range(length + 2, 0, -1):
-            found = tokens.plain_text(ids[:cut]).strip()
+        count = len(tokens.plain_ids(whole))
+        for cut in range(count - length - 2, count):
+            found = tokens.shortened(whole, cut)
             if len(tokens.plain_ids(f"Text: {found}\n")) - frame == length:
                 return found
     raise ValueError(f"no part of {text!r} takes {length} tokens")

@@ -44,6 +44,7 @@ from mentorgrad.wire.codec import to_message
 from mentorgrad.wire.error_mapping import from_rpc_error
 from tests.support.trainer_process import TrainerProcess, command_line
 from trainer_service.control_plane.importing import IMPORTS_AT_ONCE
+from trainer_service.objectives.table import OBJECTIVES
 
 QUICK = RunSpec(
     objective=Function("rastrigin", 2),
@@ -201,7 +202,7 @@ async def test_what_waits_is_cancelled_and_paused_at_once_and_the_queue_has_an_e
 async def test_what_the_trainer_offers(client: AsyncClient) -> None:
     info = await client.trainer_info()
     assert info.devices
-    assert set(info.objectives) == {"label_prompt", "prompt_tuning", "causal_prompt", "function"}
+    assert set(info.objectives) == {*OBJECTIVES}
     assert "tickets" in info.tasks
     assert {"adamw", "sgd", "zo_sgd", "forward_grad", "cma"} <= set(info.optimizers)
     known = {entry.name: entry for entry in info.mentors}
