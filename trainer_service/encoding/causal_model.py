@@ -157,7 +157,9 @@ class CausalModel:
     def all_logits(self, hidden: Tensor) -> Tensor:
         """Logits of all tokens, multiplied in the model's dtype: [..., width] → float32
         [..., vocabulary]."""
-        return self._finished(self._head(hidden).float())
+        # torch multiplies a part of a larger tensor by a copy of the matrix per row of the batch.
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        return self._finished(self._head(flat).float()).view(*hidden.shape[:-1], -1)
 
     @property
     def _head(self) -> Any:

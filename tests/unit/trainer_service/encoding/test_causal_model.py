@@ -256,3 +256,14 @@ def test_a_lack_of_memory_names_what_would_do(error: Exception) -> None:
         raise error
     with pytest.raises(RuntimeError, match="shape"), memory_for("load it", "use another"):
         raise RuntimeError("shapes do not match")
+
+
+def test_a_part_of_the_hidden_states_is_not_multiplied_by_copies_of_the_matrix(llama: Path) -> None:
+    from torch.profiler import ProfilerActivity, profile
+
+    model = CausalModel(llama, CPU)
+    part = torch.randn(5, 9, 16)[:, 6:]
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as profiler:
+        logits = model.all_logits(part)
+    assert torch.allclose(logits, model.all_logits(part.contiguous()), atol=1e-5)
+    assert "aten::bmm" not in {event.key for event in profiler.key_averages()}
