@@ -30,7 +30,7 @@ from tests.unit.trainer_service.running.test_alternation import Done
 from trainer_service.composition import run_parts
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.job import WorkerJob
-from trainer_service.objectives.causal_prompt.scorer import LabelScorer
+from trainer_service.objectives.causal_prompt.scorer import CausalScorer
 
 SPEC = RunSpec(
     objective=CausalPrompt("llama", n_tokens=3),
@@ -81,8 +81,8 @@ def test_logits_that_are_not_finite_at_the_start_name_the_dtype_to_try(
     root: Path, dtype: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those of a model that overflows on long texts alone, not when it is loaded."""
-    hidden = LabelScorer.hidden
-    monkeypatch.setattr(LabelScorer, "hidden", lambda *args: hidden(*args) * torch.inf)
+    hidden = CausalScorer.hidden
+    monkeypatch.setattr(CausalScorer, "hidden", lambda *args: hidden(*args) * torch.inf)
     ended = done(root, dtype=ModelDtype(dtype))
     assert ended.state is RunState.FAILED
     assert ended.run.reason == (
@@ -99,7 +99,7 @@ def test_a_lack_of_memory_for_the_texts_names_the_setting(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(LabelScorer, "states", lacking)
+        patched.setattr(CausalScorer, "states", lacking)
         ended = done(root)
     assert ended.state is RunState.FAILED
     assert ended.run.reason == (
