@@ -16,6 +16,10 @@ from trainer_service.tasks.data import Row, Split, TaskData
 
 _EMPTY = Row("", 0)
 
+MOST_LABEL_TOKENS = 4096
+"""Maximum tokens of all labels together: one pass over an input scores them all, and takes the
+square of their number as memory."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -47,8 +51,9 @@ class Inputs:
         return [*self.start, *self.tokens.plain_ids(text)]
 
     def whole_ids(self, text: str) -> list[int]:
-        """Token ids of a row's whole input in words, behind `opening` and without the label."""
-        return [*self.start, *self.tokens.plain_ids(text)]
+        """Token ids of a row's whole input in words, behind `opening` and without the label; a line
+        break if there is nothing."""
+        return [*self.start, *self.tokens.plain_ids(text)] or [self.tokens.filler_id]
 
     def fitted(self, rows: Sequence[Row], split: Split) -> list[Row]:
         """The rows with texts that leave room for prompt and answer.
@@ -171,6 +176,14 @@ def _start_ids(tokenizer: Any) -> list[int]:
 
 
 def _tree(labels: list[list[int]], tokens: LineTokens, task: TaskData) -> LabelTree:
+    taken = sum(map(len, labels))
+    if taken > MOST_LABEL_TOKENS:
+        raise InvalidInput.field(
+            "spec.task.labels",
+            f"take {taken} tokens in all in this model's vocabulary; at most {MOST_LABEL_TOKENS} "
+            "are allowed",
+            reason="LABEL_TOKENS",
+        )
     try:
         return LabelTree.of(labels, tokens.plain_ids("\n"))
     except ValueError as error:

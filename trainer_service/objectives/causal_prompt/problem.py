@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property, partial
+from typing import NamedTuple
 
 import structlog
 import torch
@@ -44,6 +45,9 @@ _MOST_TOKENS = 2048
 _MOST_CONTEXT = 256 * 1024 * 1024
 """Maximum bytes of keys and values in front of the inputs of a pass without gradients."""
 
+_MOST_LOGITS = 256 * 1024 * 1024
+"""Maximum bytes of logits over the vocabulary in a pass without gradients."""
+
 _MOST_ACTIVATIONS = 1024 * 1024 * 1024
 """Maximum bytes of activations that a pass with gradients keeps, about."""
 
@@ -53,6 +57,15 @@ state, about."""
 
 Render = Callable[[Row], str]
 """A row as a whole input in words, without the opening and the label."""
+
+
+class _InWords(NamedTuple):
+    """What the model makes of a split's rows as whole inputs in words."""
+
+    hidden: Tensor
+    """Hidden states at the answer's position, float32 [rows, width]."""
+    scores: Tensor
+    """Scores of the labels, float32 [rows, classes]."""
 
 
 class CausalPromptProblem(CalibratedProblem):
@@ -115,7 +128,7 @@ class CausalPromptProblem(CalibratedProblem):
                 limit=state_bytes,
             )
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
-        self._untuned: dict[Split, Tensor] = {}
+        self._unprompted = cache(partial(self._in_words, inputs.template.unprompted))
 
     @property
     def kept_rows(self) -> dict[Split, int]:
@@ -175,22 +188,34 @@ class CausalPromptProblem(CalibratedProblem):
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
         """Rows of similar length, as many as memory allows."""
         sizes = [len(self._ids[split][row]) for row in rows.tolist()]
+        behind, opening = self._own_tokens, len(self._inputs.opening)
         if not self._inputs.is_after:
-            each = [size + self.shape[0] for size in sizes]
-            for where in similar_batches(each, _MOST_TOKENS):
-                at_once = max(1, _MOST_TOKENS // (len(where) * each[where[-1]]))
-                yield torch.tensor(where, device=rows.device), at_once
+            for where in similar_batches(sizes, _MOST_TOKENS, behind, self._most_inputs(1)):
+                at_once = self._most_inputs(behind + sizes[where[-1]]) // len(where)
+                yield torch.tensor(where, device=rows.device), max(1, at_once)
             return
-        own = self.shape[0] + len(self._inputs.tail)
-        opening = len(self._inputs.opening)
-        most = min(_MOST_TOKENS // own, len(sizes)) or 1
-        for where in similar_batches(sizes, _MOST_CONTEXT // self._state_bytes, opening):
-            for begin in range(0, len(where), most):
-                part = where[begin : begin + most]
-                at_once = _MOST_TOKENS // (len(part) * own)
-                held = len(part) * (opening + sizes[part[-1]]) * self._state_bytes
-                at_once = min(at_once, _MOST_CONTEXT // max(held, 1))
-                yield torch.tensor(part, device=rows.device), max(1, at_once)
+        most = self._most_inputs(behind)
+        for where in similar_batches(sizes, _MOST_CONTEXT // self._state_bytes, opening, most):
+            held = len(where) * (opening + sizes[where[-1]]) * self._state_bytes
+            at_once = min(most // len(where), _MOST_CONTEXT // max(held, 1))
+            yield torch.tensor(where, device=rows.device), max(1, at_once)
+
+    @property
+    def _own_tokens(self) -> int:
+        """Tokens that every input passes, whatever its row: the prompt, what follows it, and the
+        inner nodes of the labels."""
+        return self.shape[0] + len(self._inputs.tail) + len(self._inputs.tree.tokens)
+
+    @property
+    def _logit_bytes(self) -> int:
+        """Bytes of an input's logits over the vocabulary; 0 for labels of one token each."""
+        nodes = len(self._inputs.tree.tokens)
+        return 4 * (1 + nodes) * len(self._inputs.tokens.vectors) if nodes else 0
+
+    def _most_inputs(self, tokens: int) -> int:
+        """Maximum inputs of so many tokens in a pass without gradients."""
+        by_logits = _MOST_LOGITS // self._logit_bytes if self._logit_bytes else _MOST_TOKENS
+        return max(1, min(_MOST_TOKENS // tokens, by_logits))
 
     @cached_property
     def _state_bytes(self) -> int:
@@ -200,10 +225,13 @@ class CausalPromptProblem(CalibratedProblem):
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
-        own = self.shape[0] + len(self._inputs.tail)
-        if not self._inputs.is_after:
-            own += max(len(self._ids[Split.TRAIN][row]) for row in rows.tolist())
-        return max(1, _MOST_ACTIVATIONS // (len(rows) * own * self._token_bytes))
+        longest = max(len(self._ids[Split.TRAIN][row]) for row in rows.tolist())
+        each = self._own_tokens * self._token_bytes + 2 * self._logit_bytes
+        if self._inputs.is_after:
+            each += (len(self._inputs.opening) + longest) * self._state_bytes
+        else:
+            each += longest * self._token_bytes
+        return max(1, _MOST_ACTIVATIONS // (len(rows) * each))
 
     # -- calibration --------------------------------------------------------------------------
 
@@ -233,62 +261,64 @@ class CausalPromptProblem(CalibratedProblem):
         def prompted(row: Row) -> str:
             return self._inputs.template.prompted(row, text)
 
-        logits = self._text_logits(prompted, cache(partial(self._text_hidden, prompted)), split)
+        found = cache(partial(self._in_words, prompted))
+        logits = self._text_logits(prompted, found, split)
         return RowResults.of_logits(logits.unsqueeze(0), self.labels[split]).scores()[0]
 
     def untuned_logits(self, split: Split) -> Tensor:
         """Calibrated log-probabilities of the labels without a prompt; see `Problem`."""
-        return self._text_logits(self._inputs.template.unprompted, self._untuned_hidden, split)
+        return self._text_logits(self._inputs.template.unprompted, self._unprompted, split)
 
     def features(self, split: Split) -> Tensor:
         """Hidden states at the answer's position without a prompt; see `Problem`."""
-        return self._untuned_hidden(split)[:, 0].float()
-
-    def _untuned_hidden(self, split: Split) -> Tensor:
-        if split not in self._untuned:
-            self._untuned[split] = self._text_hidden(self._inputs.template.unprompted, split)
-        return self._untuned[split]
+        return self._unprompted(split).hidden
 
     @torch.no_grad()
     def _text_logits(
-        self, render: Render, hidden: Callable[[Split], Tensor], split: Split
+        self, render: Render, found: Callable[[Split], _InWords], split: Split
     ) -> Tensor:
         """Calibrated log-probabilities of the labels behind inputs in words, [rows, classes].
 
         Args:
             render: The inputs.
-            hidden: Their hidden states.
+            found: What the model makes of them.
             split: The split.
         """
-        log_probs = self._scorer.scores(hidden(split)).log_softmax(-1)
+        log_probs = found(split).scores.log_softmax(-1)
         if self.calibration is Calibration.NONE:
             return log_probs
         if self.calibration is Calibration.CONTENT_FREE:
             rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
-            known = self._scorer.hidden(*self._plain(rows))
+            known = self._scorer.scores(self._scorer.hidden(*self._plain(rows)))
         else:
-            known = torch.cat([hidden(other) for other in (Split.TRAIN, Split.SELECTION)])
-        return calibrated(log_probs, self._scorer.scores(known).softmax(-1).mean(0))
+            known = torch.cat([found(other).scores for other in (Split.TRAIN, Split.SELECTION)])
+        return calibrated(log_probs, known.softmax(-1).mean(0))
 
     @torch.no_grad()
-    def _text_hidden(self, render: Render, split: Split) -> Tensor:
-        """Hidden states behind all rows of a split as whole inputs, [rows, 1 + nodes, width]."""
+    def _in_words(self, render: Render, split: Split) -> _InWords:
         whole = [self._inputs.whole_ids(render(row)) for row in self._rows[split]]
         own = self._ids[split]
-        # Where a whole input begins with the tokens of the row's own part, these are not passed
+        # Where all whole inputs go on from the tokens of the row's own part, these are not passed
         # again.
-        begins = all(ids[: len(part)] == part for ids, part in zip(whole, own, strict=True))
-        found: dict[int, Tensor] = {}
-        for batch in similar_batches([len(ids) for ids in whole], _MOST_TOKENS):
+        goes_on = self._inputs.is_after and all(
+            len(ids) > len(part) and ids[: len(part)] == part
+            for ids, part in zip(whole, own, strict=True)
+        )
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        sizes, nodes = [len(ids) for ids in whole], len(self._inputs.tree.tokens)
+        for batch in similar_batches(sizes, _MOST_TOKENS, nodes, self._most_inputs(1)):
             self._check()
-            if self._inputs.is_after and begins:
+            if goes_on:
                 rest = [whole[row][len(own[row]) :] for row in batch]
                 context = batched(self._states(split, batch), self._opening)
                 made = self._scorer.hidden(self._scorer.tokens(rest), context)
             else:
                 made = self._scorer.hidden(*self._plain([whole[row] for row in batch]))
-            found |= dict(zip(batch, made, strict=True))
-        return torch.stack([found[row] for row in range(len(whole))])
+            first = made[:, 0].float().clone()  # no view of the states at the labels' tokens
+            pairs = zip(first, self._scorer.scores(made), strict=True)
+            found |= dict(zip(batch, pairs, strict=True))
+        hidden, scores = zip(*(found[row] for row in range(len(whole))), strict=True)
+        return _InWords(torch.stack(hidden), torch.stack(scores))
 
     def _plain(self, rows: Sequence[Sequence[int]]) -> tuple[Block, Context | None]:
         """Whole inputs behind the opening."""

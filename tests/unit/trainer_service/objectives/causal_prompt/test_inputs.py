@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,11 @@ def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(fields: dict[str, An
         inputs(n_tokens=125, **fields)
     least = 16 - inputs(n_tokens=1, max_length=16, **fields).most
     assert inputs(n_tokens=1, max_length=16, **fields).most == 16 - least
+
+
+def test_labels_with_too_many_tokens_are_refused() -> None:
+    task = replace(causal_task(), labels=("good " * 3000, "bad " * 3000))
+    with pytest.raises(InvalidInput, match="tokens in all in this model's vocabulary") as caught:
+        inputs(task=task)
+    (violation,) = caught.value.violations
+    assert (violation.field, caught.value.reason) == ("spec.task.labels", "LABEL_TOKENS")

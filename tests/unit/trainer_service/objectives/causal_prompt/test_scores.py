@@ -240,19 +240,68 @@ def test_keys_and_values_are_kept_up_to_a_number_of_bytes(most: int) -> None:
 # -- scores of a split ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", ["_MOST_TOKENS", "_MOST_CONTEXT"])
+@pytest.mark.parametrize("limit", ["_MOST_TOKENS", "_MOST_CONTEXT", "_MOST_LOGITS"])
 @pytest.mark.parametrize("position", PromptPosition)
 def test_small_batches_give_the_same_scores(
     position: PromptPosition, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, _ = built(position=position)
+    made, _ = built(position=position, labels=NESTED)
     many = points(made)
     whole = made.problem.score(many)
     monkeypatch.setattr(f"trainer_service.objectives.causal_prompt.problem.{limit}", 9)
-    made, _ = built(position=position)
-    for one, other in zip(made.problem.score(many), whole, strict=True):
+    small, _ = built(position=position, labels=NESTED)
+    for one, other in zip(small.problem.score(many), whole, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
         assert one.prior == pytest.approx(other.prior, rel=1e-5)
+    for split in Split:
+        found, expected = (problem_of(each).untuned_logits(split) for each in (small, made))
+        torch.testing.assert_close(found, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("position", PromptPosition)
+def test_labels_of_many_tokens_take_no_more_memory(
+    position: PromptPosition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their tokens pass behind every input, and each has logits over the vocabulary."""
+    labels = tuple(f"{word} film score {word}" for word in ("good", "bad", "dull", "poor"))
+    module = "trainer_service.objectives.causal_prompt.problem"
+    made, model = built(labels=labels, position=position)
+    problem, passed = problem_of(made), []
+    nodes = len(problem._inputs.tree.tokens)
+    assert nodes > 8
+    most = 3 * 4 * (1 + nodes) * len(model.tokens.vectors)
+    monkeypatch.setattr(f"{module}._MOST_LOGITS", most)
+    scores = problem._scorer.scores
+    monkeypatch.setattr(
+        problem._scorer, "scores", lambda hidden: passed.append(len(hidden)) or scores(hidden)
+    )
+    made.problem.score(points(made))
+    problem.untuned_logits(Split.SELECTION)
+    problem.words_score("is it good", Split.SELECTION)
+    assert set(passed) == {2, 3}
+    monkeypatch.setattr(f"{module}._MOST_TOKENS", 2 * (nodes + 3))
+    passed.clear()
+    made.problem.score(points(made))
+    assert max(passed) <= 2
+    rows = torch.arange(3)
+    few, _ = built(position=position)
+    assert problem.points_at_once(rows) < problem_of(few).points_at_once(rows)
+
+
+@pytest.mark.parametrize("template", ["{text} {prompt} {label}", "{text}{prompt} {label}"])
+@pytest.mark.parametrize("calibration", Calibration)
+@pytest.mark.parametrize("labels", [ONE_TOKEN, NESTED])
+def test_without_a_prompt_there_may_be_nothing_behind_the_text(
+    template: str, calibration: Calibration, labels: tuple[str, ...]
+) -> None:
+    made, model = built(template=template, calibration=calibration, labels=labels)
+    problem = problem_of(made)
+    found = problem.untuned_logits(Split.SELECTION)
+    assert torch.isfinite(found).all()
+    if calibration is Calibration.NONE:
+        nothing = torch.zeros(0, model.tokens.width)
+        raw = torch.stack([expected(made, model, nothing, row) for row in MIXED])
+        torch.testing.assert_close(found, raw, **CLOSE)
 
 
 def mean_probabilities(
