@@ -30,8 +30,9 @@ from tests.support.label_server import DIALECTS, LabelServer
 from tests.support.served_prompts import OBJECTIVE, SPEC, parts, write_rows
 from trainer_service import tensorfile
 from trainer_service.objectives.served_prompt import server_scorer
-from trainer_service.objectives.served_prompt.language import to_text
+from trainer_service.objectives.served_prompt.language import to_parameter, to_text
 from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.tasks.data import Split
 
 pytestmark = pytest.mark.slow
 
@@ -159,6 +160,21 @@ def test_a_label_that_is_not_listed_later_is_scored_by_echoes(
     assert run.result is not None
     assert whole.result is not None
     assert run.result.returned.score == whole.result.returned.score
+
+
+def test_no_row_is_scored_otherwise_while_echoes_are_tried(
+    server: LabelServer, folder: Path
+) -> None:
+    """The first rows with a label that is not listed are asked about at the same time."""
+    built = parts(server, folder).objective(SPEC, lambda: None)
+    point = to_parameter("what is it?", 60)[None]
+    (expected,) = built.problem.score(point)
+    server.hidden = ("worth",)
+    (found,) = built.problem.score(point)
+    assert found.loss == pytest.approx(expected.loss)
+    tried = [body for _, body in server.requests if body.get("echo")]
+    assert len(tried) == 1 + 2 * built.problem.size(Split.SELECTION)
+    built.problem.close()
 
 
 def test_without_echoes_a_label_that_is_not_listed_is_the_least_likely(

@@ -109,7 +109,9 @@ class ServerScorer:
         self._patience = patience
         self._tokens = 0
         self._listed = _LISTED[0]
+        self._example = "".join(example)
         self._echoes: bool | None = None
+        self._trying_echoes = asyncio.Lock()
         self._reported: str | None = None
         self._tries: int | None = _FIRST_TRIES
         self._runner = asyncio.Runner()
@@ -117,7 +119,7 @@ class ServerScorer:
             address, api_key=api_key, key_variable=KEY_VARIABLE, busy_reason="TUNED_MODEL_BUSY"
         )
         try:
-            self._way = self._run(self._connect("".join(example)))
+            self._way = self._run(self._connect())
         except BaseException:
             self.close()
             raise
@@ -145,13 +147,13 @@ class ServerScorer:
 
     # -- first contact ------------------------------------------------------------------------
 
-    async def _connect(self, example: str) -> Way:
+    async def _connect(self) -> Way:
         """Waits for the server, as long as patience lasts, and finds out what it can do."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
                 self._asked = self._given or await self._only_model() or self._name
-                way = await self._find_way(example)
+                way = await self._find_way()
                 self._tries = None
                 return way
             except (Unavailable, ResourceExhausted):
@@ -165,28 +167,28 @@ class ServerScorer:
         names = [mapping(entry).get("id") for entry in listed] if isinstance(listed, list) else []
         return names[0] if len(names) == 1 and isinstance(names[0], str) else ""
 
-    async def _find_way(self, example: str) -> Way:
+    async def _find_way(self) -> Way:
         """Tries the ways in turn, the best first.
 
         Raises:
             Unavailable: None works, and at least one fails in a way that may pass.
             InvalidInput: The server rejects all.
         """
-        first = await self._first_that_works(self._completion_tops, example)
+        first = await self._first_that_works(self._completion_tops)
         if first is not None:
             if not (first.shared or first.missing):
                 return Way.COMPLETIONS
-            if await self._echoes_well(example):
+            if await self._can_echo():
                 return Way.ECHOES
             if not first.shared:
                 return Way.COMPLETIONS
-        first = await self._first_that_works(self._chat_tops, example)
+        first = await self._first_that_works(self._chat_tops)
         if first is not None and not first.shared:
             return Way.CHATS
         away: Unavailable | None = None
         for self._way in (Way.CHAT_ANSWERS, Way.COMPLETED_ANSWERS):
             try:
-                await self._answer(example)
+                await self._answer(self._example)
                 return self._way
             except Refused:
                 continue
@@ -197,29 +199,35 @@ class ServerScorer:
             reason="BAD_MODEL",
         )
 
-    async def _echoes_well(self, example: str) -> bool:
-        """Whether the server echoes, with the right log-probabilities: that of a likely token must
-        be the same as without an echo. llama-cpp-python's server is one token off."""
-        self._echoes = False
-        body = await self._post("completions", self._wanted(example))
+    async def _can_echo(self) -> bool:
+        """Whether the server echoes with the right log-probabilities; tried once. Concurrent
+        requests wait for the result, so that none is scored in another way."""
+        async with self._trying_echoes:
+            if self._echoes is None:
+                self._echoes = await self._echoes_well()
+            return self._echoes
+
+    async def _echoes_well(self) -> bool:
+        """Whether the log-probability of a likely token is the same with an echo as without.
+        llama-cpp-python's server is one token off."""
+        body = await self._post("completions", self._wanted(self._example))
         word, value = likely_word(likely_tokens(body))
         if not word:
             return False
         try:
-            echoed = await self._post("completions", _echo(f"{example} {word}"))
+            echoed = await self._post("completions", _echo(f"{self._example} {word}"))
         except (Refused, Unavailable):
             return False
-        score = echoed_score(echoed, example, word)
-        self._echoes = score is not None and abs(score - value) < _SAME
-        return self._echoes
+        score = echoed_score(echoed, self._example, word)
+        return score is not None and abs(score - value) < _SAME
 
     async def _first_that_works(
-        self, ask: Callable[[str], Awaitable[FirstTokens | None]], example: str
+        self, ask: Callable[[str], Awaitable[FirstTokens | None]]
     ) -> FirstTokens | None:
         """The scores with as many listed tokens as the server allows; None without scores."""
         for self._listed in _LISTED:
             try:
-                return await ask(example)
+                return await ask(self._example)
             except Refused as refused:
                 log.info("tuned_model_refused", listed=self._listed, reason=refused.message)
             except Unavailable as error:
@@ -240,11 +248,9 @@ class ServerScorer:
         first = await ask(text)
         if first is None:
             return self._changed("it no longer gives log-probabilities")
-        if (first.missing or first.shared) and self._way is Way.COMPLETIONS:
-            if self._echoes is None:
-                await self._echoes_well(text)
-            if self._echoes:
-                return await self._echoed(text)
+        incomplete = first.missing or first.shared
+        if incomplete and self._way is Way.COMPLETIONS and await self._can_echo():
+            return await self._echoed(text)
         return first.scores
 
     async def _completion_tops(self, text: str) -> FirstTokens | None:
