@@ -109,6 +109,14 @@ def test_an_input_that_is_too_long_is_refused(scorer: LlamaScorer) -> None:
     scorer.scores(HEADS[:1], TAILS[:1])  # it goes on
 
 
+def test_a_prompt_with_too_many_tokens_has_no_room() -> None:
+    """Such a proposal must not fail the run. The text, of one token per character, fits."""
+    made = scorer_of(LABELS, ["1 " * 600])
+    assert made.has_room("is it good? " * 8 + "\nAnswer:")
+    assert not made.has_room("🦉" * 100 + "\nAnswer:")
+    made.close()
+
+
 def test_a_text_that_leaves_no_room_is_refused_before_the_run() -> None:
     with pytest.raises(InvalidInput, match="room for 8192") as caught:
         scorer_of(LABELS, ["word " * 10_000])

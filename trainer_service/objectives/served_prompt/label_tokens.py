@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mentorgrad.errors import InvalidInput
+
+T = TypeVar("T", list[int], "array[int]")
+
+MOST_TOKENS = 256
+"""Maximum tokens of a label; they are evaluated one after another."""
 
 
 @dataclass
@@ -29,7 +36,7 @@ class Node:
 
 
 def label_tokens(
-    labels: Sequence[str], context: str, tokenize: Callable[[str], list[int]]
+    labels: Sequence[str], context: str, tokenize: Callable[[str], Sequence[int]]
 ) -> list[tuple[int, ...]]:
     """The tokens of each label behind an input. If the tokens of one label begin those of another,
     all labels end with a newline.
@@ -40,13 +47,19 @@ def label_tokens(
         tokenize: Text → tokens.
 
     Raises:
-        InvalidInput: Two labels have the same tokens, or a label is no tokens of its own (reason
-            BAD_LABELS).
+        InvalidInput: Two labels have the same tokens, or a label has none of its own or too many
+            (reason BAD_LABELS).
     """
     found = [_behind(context, label, tokenize) for label in labels]
     if any(first != other and other[: len(first)] == first for first, other in _pairs(found)):
         found = [_behind(context, f"{label}\n", tokenize) for label in labels]
     for index, ids in enumerate(found):
+        if len(ids) > MOST_TOKENS:
+            raise InvalidInput.field(
+                f"spec.task.labels[{index}]",
+                f"has {len(ids)} tokens; at most {MOST_TOKENS} are allowed",
+                reason="BAD_LABELS",
+            )
         if found.index(ids) < index:
             raise InvalidInput.field(
                 "spec.task.labels",
@@ -60,7 +73,7 @@ def _pairs(found: Sequence[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], 
     return ((first, other) for first in found for other in found)
 
 
-def _behind(context: str, label: str, tokenize: Callable[[str], list[int]]) -> tuple[int, ...]:
+def _behind(context: str, label: str, tokenize: Callable[[str], Sequence[int]]) -> tuple[int, ...]:
     before, whole = tokenize(context), tokenize(f"{context} {label}")
     if whole[: len(before)] != before or len(whole) == len(before):
         raise InvalidInput.field(
@@ -82,7 +95,7 @@ def prefix_tree(labels: Sequence[Sequence[int]]) -> Node:
     return root
 
 
-def shared_length(sequences: Sequence[list[int]]) -> int:
+def shared_length(sequences: Sequence[T]) -> int:
     """Length of the longest common prefix."""
     # What the first and the last in lexicographic order share, all share.
     first, last = min(sequences), max(sequences)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -48,8 +48,9 @@ class TextLanguage:
     Args:
         characters: Maximum length of a text.
         initial_text: The initial text; empty: random words.
-        words: Words to draw random texts from.
+        words: Words to draw random texts from; if none fits, "text" is drawn.
         device: Device of the parameters.
+        has_room: Text → whether the tuned model has room for it.
     """
 
     has_words = False
@@ -58,12 +59,19 @@ class TextLanguage:
     word_lead = ""
 
     def __init__(
-        self, characters: int, initial_text: str, words: Sequence[str], device: torch.device
+        self,
+        characters: int,
+        initial_text: str,
+        words: Sequence[str],
+        device: torch.device,
+        has_room: Callable[[str], bool] = lambda text: True,
     ) -> None:
         self._characters = characters
         self._initial_text = " ".join(initial_text.split())
-        self._words = [word for word in dict.fromkeys(words) if 0 < len(word) <= characters]
+        fitting = [word for word in dict.fromkeys(words) if 0 < len(word) <= characters]
+        self._words = fitting or ["text"]
         self._device = device
+        self._has_room = has_room
         most = max(1, characters // _CHARACTERS_A_WORD)
         self.constraints = Constraints(
             kind=ProposalKind.TEXT, n_tokens=min(characters, 4096), max_words=min(most, 4096)
@@ -111,6 +119,10 @@ class TextLanguage:
             )
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
             raise ProposalRejected(ProposalStatus.MALFORMED, "it contains control characters")
+        if not self._has_room(text):
+            raise ProposalRejected(
+                ProposalStatus.TOO_LONG, "it has too many tokens for the tuned model's context"
+            )
         return Embedded(self._parameter(text), tuple(range(text.count(" ") + 1)))
 
     def _raw(self, raw: Tensor) -> str:

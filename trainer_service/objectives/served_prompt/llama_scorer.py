@@ -9,6 +9,7 @@ batches are kept so small that llama.cpp rounds them as single tokens (see `_BAT
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,9 @@ class LlamaScorer:
         path: The file.
         labels: The label words.
         context: End of every input.
-        heads: Beginnings of all inputs; they determine the size of the KV cache.
+        opening: What all inputs begin with.
+        heads: What follows it up to the prompt, in each input of the run; the longest determines
+            the size of the KV cache.
         characters: Maximum characters of a prompt.
         threads: Threads of llama.cpp.
         on_gpu: Whether to use a GPU if there is one.
@@ -79,6 +82,7 @@ class LlamaScorer:
         labels: Sequence[str],
         context: str,
         *,
+        opening: str = "",
         heads: Sequence[str],
         characters: int,
         threads: int,
@@ -87,9 +91,12 @@ class LlamaScorer:
     ) -> None:
         self.model = f"{path.name} sha256:{_digest(path, abort)}"
         rest = context + max(labels, key=len)
-        longest = max(map(likely_tokens_of, heads)) + likely_tokens_of(rest) + characters
-        room = max(_LEAST_ROOM, longest)
-        self._runtime = Runtime(path, threads, None if on_gpu else 0, room)
+        longest = likely_tokens_of(opening + rest) + max(map(likely_tokens_of, heads))
+
+        def load(room: int) -> Runtime:
+            return Runtime(path, threads, None if on_gpu else 0, room)
+
+        self._runtime = load(max(_LEAST_ROOM, longest + characters))
         self._batch = BATCH if self._runtime.gpu_layers else _BATCH_ON_CPU
         self._abort = abort
         self._tokens = 0
@@ -98,10 +105,13 @@ class LlamaScorer:
                 raise InvalidInput("recurrent models are not supported", reason="BAD_MODEL")
             self.labels = label_tokens(labels, context, self._tokenize)
             self._tree = prefix_tree(self.labels)
+            self._longest = len(self._tokenize(opening)) + max(map(self._length, heads))
             # Most prompts have fewer tokens than half of their characters.
-            self._check_room(
-                max(len(self._tokenize(head + context)) for head in heads) + characters // 2
-            )
+            taken = self._longest + self._length(context) + characters // 2
+            if self._needed(taken) > self._runtime.context:  # texts have more tokens than likely
+                self._runtime.close()
+                self._runtime = load(self._needed(taken))
+            self._check_room(taken)
         except InvalidInput:
             self._runtime.close()
             raise
@@ -133,6 +143,10 @@ class LlamaScorer:
                 self._runtime.cut(sequence, 0)
         return found
 
+    def has_room(self, tail: str) -> bool:
+        """See `LabelScorer`."""
+        return self._needed(self._longest + self._length(tail)) <= self._runtime.context
+
     def take_tokens(self) -> int:
         """See `LabelScorer`."""
         taken, self._tokens = self._tokens, 0
@@ -142,11 +156,20 @@ class LlamaScorer:
         """See `LabelScorer`."""
         self._runtime.close()
 
-    def _tokenize(self, text: str) -> list[int]:
-        return self._runtime.tokenize(text, plain=True)
+    def _tokenize(self, text: str) -> array[int]:
+        # An array takes a ninth of the memory of a list, and all inputs of a call are held.
+        return array("i", self._runtime.tokenize(text, plain=True))
+
+    def _length(self, text: str) -> int:
+        """Tokens of a part of an input, without the start token."""
+        return len(self._tokenize(text)) - len(self._tokenize(""))
+
+    def _needed(self, tokens: int) -> int:
+        """Tokens of an input with a label."""
+        return tokens + self._tree.depth
 
     def _check_room(self, longest: int) -> None:
-        needed, room = longest + self._tree.depth, self._runtime.context
+        needed, room = self._needed(longest), self._runtime.context
         if needed > room:
             raise InvalidInput(
                 f"a text with a prompt and a label has {needed} tokens; the tuned model has room "
@@ -156,9 +179,9 @@ class LlamaScorer:
 
     def _groups(
         self,
-        rows: Sequence[list[int]],
+        rows: Sequence[array[int]],
         shared: int,
-        whole: Sequence[Sequence[list[int]]],
+        whole: Sequence[Sequence[array[int]]],
     ) -> Iterator[list[int]]:
         """Rows that fit the KV cache together with the longest prompt."""
         group: list[int] = []
@@ -177,7 +200,7 @@ class LlamaScorer:
             yield group
 
     def _with_prompt(
-        self, rows: Sequence[list[int]], whole: Sequence[list[int]]
+        self, rows: Sequence[array[int]], whole: Sequence[array[int]]
     ) -> NDArray[np.float64]:
         """Scores of one prompt on a group of rows, [rows, labels].
 

@@ -38,8 +38,7 @@ class ServedPromptProblem(CalibratedProblem):
     Args:
         spec: Length and calibration.
         task: The rows, without the demonstrations.
-        template: Where text, prompt and label stand.
-        demonstrations: What stands before every input; may be empty.
+        template: Where text, prompt and label stand, behind its opening.
         scorer: Scores the labels; owned by the problem.
         costs: Forward rows of a pass.
         device: Device of the parameters.
@@ -52,7 +51,6 @@ class ServedPromptProblem(CalibratedProblem):
         spec: ServedPrompt,
         task: TaskData,
         template: Template,
-        demonstrations: str,
         scorer: LabelScorer,
         costs: RowCosts,
         device: torch.device,
@@ -62,7 +60,6 @@ class ServedPromptProblem(CalibratedProblem):
         self.costs = costs
         self.tuned_model = scorer.model
         self._template = template
-        self._demonstrations = demonstrations
         self._scorer = scorer
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
@@ -101,7 +98,7 @@ class ServedPromptProblem(CalibratedProblem):
         return self._scored([to_text(point) for point in points.cpu()], CONTENT_FREE)
 
     def _scored(self, texts: Sequence[str], rows: Sequence[Row]) -> Tensor:
-        heads = [self._demonstrations + self._template.head(row) for row in rows]
+        heads = [self._template.opening + self._template.head(row) for row in rows]
         tails = [self._template.continuation(text) for text in texts]
         scores = self._scorer.scores(heads, tails)
         return torch.tensor(scores, dtype=torch.float32, device=self.device)
@@ -116,18 +113,19 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     """
     shown, task = set_apart(inputs.rows, spec.demonstrations, inputs.run.seed)
     template = read_template(spec, task).with_demonstrations(shown, task.labels)
-    before = template.opening
-    scorer = _scorer(spec, inputs, task, template, before)
+    scorer = _scorer(spec, inputs, task, template)
     if not scorer.gives_probabilities:
         wrong = list(_needs_probabilities(spec, inputs.run.criterion, inputs.path))
         if wrong:
             scorer.close()
             raise InvalidInput(violations=wrong, reason="NO_PROBABILITIES")
-    problem = ServedPromptProblem(spec, task, template, before, scorer, inputs.costs, inputs.device)
+    problem = ServedPromptProblem(spec, task, template, scorer, inputs.costs, inputs.device)
     words = [word for row in task.train for word in _WORD.findall(row.joined)]
-    language = TextLanguage(
-        spec.max_characters, spec.initial_text, words or ["text"], inputs.device
-    )
+
+    def has_room(text: str) -> bool:
+        return scorer.has_room(template.continuation(text))
+
+    language = TextLanguage(spec.max_characters, spec.initial_text, words, inputs.device, has_room)
 
     def export(point: Tensor) -> dict[str, bytes]:
         """The text, and its code points with what is needed to use it."""
@@ -160,13 +158,13 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
 
 
 def _scorer(
-    spec: ServedPrompt, inputs: BuildInputs, task: TaskData, template: Template, before: str
+    spec: ServedPrompt, inputs: BuildInputs, task: TaskData, template: Template
 ) -> LabelScorer:
     if spec.model in inputs.tuned_models:
         from trainer_service.objectives.served_prompt.server_scorer import ServerScorer
 
         example = (
-            before + template.head(task.train[0]),
+            template.opening + template.head(task.train[0]),
             template.continuation(spec.initial_text or "?"),
         )
         return ServerScorer(
@@ -186,7 +184,8 @@ def _scorer(
             resolve(spec.model, roots=inputs.model_roots),
             task.labels,
             template.after,
-            heads=[before + template.head(row) for row in rows],
+            opening=template.opening,
+            heads=[template.head(row) for row in rows],
             characters=spec.max_characters,
             threads=inputs.threads,
             on_gpu=inputs.device.type == "cuda",

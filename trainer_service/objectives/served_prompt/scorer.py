@@ -40,6 +40,11 @@ class LabelScorer(Protocol):
         """
         ...
 
+    def has_room(self, tail: str) -> bool:
+        """Whether, as far as is known, the longest input of the run with this end and a label fits
+        the model's context."""
+        ...
+
     def take_tokens(self) -> int:
         """Tokens that were evaluated since the last call."""
         ...

@@ -135,6 +135,10 @@ class ServerScorer:
         found = self._run(some_at_once(self._one, inputs, _AT_ONCE))
         return np.array(found).reshape(len(tails), len(heads), len(self._labels))
 
+    def has_room(self, tail: str) -> bool:
+        """See `LabelScorer`; a server's context is not known."""
+        return True
+
     def take_tokens(self) -> int:
         """See `LabelScorer`."""
         taken, self._tokens = self._tokens, 0

@@ -130,6 +130,20 @@ def test_random_texts_are_words_that_fit() -> None:
         assert len(text) <= 20
 
 
+def test_without_words_that_fit_there_is_still_a_random_text() -> None:
+    spoken = TextLanguage(8, "", ["a" * 9, "b" * 30], CPU)
+    assert {*to_text(spoken.initial(torch.Generator())).split()} == {"text"}
+
+
+def test_a_text_for_which_the_model_has_no_room_is_too_long() -> None:
+    spoken = TextLanguage(20, "", ["red"], CPU, has_room=str.isascii)
+    start = spoken.initial(torch.Generator())
+    assert to_text(spoken.embed(Proposal(text="owl"), start).parameters) == "owl"
+    with pytest.raises(ProposalRejected, match="too many tokens") as caught:
+        spoken.embed(Proposal(text="🦉"), start)
+    assert caught.value.status is ProposalStatus.TOO_LONG
+
+
 def test_a_perturbed_text_has_other_words_in_places() -> None:
     spoken = TextLanguage(40, "", ["red", "green"], CPU)
     point = to_parameter("one two three four", 40)
@@ -194,6 +208,12 @@ def test_labels_that_cannot_be_told_apart(tokenize: Callable[[str], list[int]], 
         label_tokens(["to", "go"], "A:", tokenize)
     assert caught.value.reason == "BAD_LABELS"
     assert why in caught.value.violations[0].description
+
+
+def test_a_label_of_too_many_tokens_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="has 302 tokens; at most 256") as caught:
+        label_tokens(["a", "b" * 301], "", letters)
+    assert caught.value.violations[0].field == "spec.task.labels[1]"
 
 
 def test_the_shared_beginning_of_sequences() -> None:
