@@ -18,6 +18,7 @@ from mentorgrad.domain.spec import (
     Acceptance,
     Calibration,
     Criterion,
+    DataFiles,
     MentorChoice,
     Policy,
     RunSpec,
@@ -93,6 +94,22 @@ def test_a_run_is_rounds_of_proposals_and_scores(
     assert {event.tuned_model for event in started} == {metadata["tuned_model"]}
     scored = [event for event in events if isinstance(event, CandidatesScored)]
     assert all(c.text and c.projection_distance is None for e in scored for c in e.candidates)
+
+
+def test_tokens_of_the_final_test_are_counted(
+    server: LabelServer, folder: Path, store: RunStore
+) -> None:
+    rows = [json.dumps({"text": f"a good one, {i}", "label": "worth"}) for i in range(5)]
+    (folder / "test.jsonl").write_text("\n".join(rows))
+    task = dataclasses.replace(SPEC.task, data=DataFiles("rows.jsonl", test="test.jsonl"))
+    run, _, _ = finished(server, folder, store, dataclasses.replace(SPEC, task=task))
+    assert run.result is not None
+    assert run.result.test is not None
+    assert run.result.zero_shot is not None
+    assert run.usage.tuned_model_tokens == run.result.usage.tuned_model_tokens == server.tokens
+    assert run.usage.forward_rows == (1 + 2 * 4) * 8
+    # At the end each test row is asked about once with the best prompt and once without any.
+    assert len(server.requests) <= (1 + 2 * 4) * 8 + 2 * 5 + 2
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

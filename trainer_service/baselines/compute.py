@@ -33,7 +33,8 @@ def majority(frozen: FrozenModel, check: Callable[[], None]) -> Predicted:
 
 def zero_shot(frozen: FrozenModel, check: Callable[[], None]) -> Predicted | None:
     """The model without tuning; None for an objective that needs some."""
-    return None if frozen.untuned is None else Predicted(frozen.untuned.test)
+    # The test rows alone: a served model is asked about each row over the network.
+    return None if frozen.untuned_test is None else Predicted(frozen.untuned_test)
 
 
 BASELINES: Mapping[str, Compute] = {

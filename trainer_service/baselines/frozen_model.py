@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +81,17 @@ class FrozenModel:
         Raises:
             NotComputable: They are not finite.
         """
-        return self._seen(self._problem.features)
+        read = self._problem.features
+        return self._seen(read, self._read(read, (Split.TEST,)))
+
+    @cached_property
+    def untuned_test(self) -> np.ndarray | None:
+        """`Problem.untuned_logits` of the test rows alone; None if the objective has none.
+
+        Raises:
+            NotComputable: They are not finite.
+        """
+        return self._read(self._problem.untuned_logits, (Split.TEST,))
 
     @cached_property
     def untuned(self) -> Seen | None:
@@ -90,19 +100,26 @@ class FrozenModel:
         Raises:
             NotComputable: They are not finite.
         """
-        return self._seen(self._problem.untuned_logits)
+        return self._seen(self._problem.untuned_logits, self.untuned_test)
 
-    def _seen(self, read: Callable[[Split], Tensor | None]) -> Seen | None:
+    def _seen(self, read: Callable[[Split], Tensor | None], test: np.ndarray | None) -> Seen | None:
+        labelled = None if test is None else self._read(read, LABELLED)
+        return None if labelled is None or test is None else Seen(labelled, test)
+
+    def _read(
+        self, read: Callable[[Split], Tensor | None], splits: Sequence[Split]
+    ) -> np.ndarray | None:
+        """Numbers of all rows of some splits, float32 [rows, width]."""
         found = []
-        for split in (*LABELLED, Split.TEST):
+        for split in splits:
             values = read(split)
             if values is None:
                 return None
             found.append(values.numpy(force=True).astype(np.float32))
-        seen = Seen(np.concatenate(found[:-1]), found[-1])
-        if not (np.isfinite(seen.labelled).all() and np.isfinite(seen.test).all()):
+        joined = np.concatenate(found)
+        if not np.isfinite(joined).all():
             raise NotComputable("the frozen model gives values that are not finite")
-        return seen
+        return joined
 
 
 def folds(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

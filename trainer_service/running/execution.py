@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -243,16 +243,18 @@ def _result(
     objective: Objective, at: LoopState, usage: Usage, check: Callable[[], None]
 ) -> RunResult:
     """The run's result: its best candidate and the baselines, scored on *test*. *Test* is used only
-    here."""
+    here. Of their cost, `usage` gets the tokens alone."""
     problem = objective.problem
     beside = baselines(problem, check)
+    test = problem.test(at.best.parameters)
+    tokens = usage.tuned_model_tokens + problem.take_tokens()
     return RunResult(
         returned=at.best.candidate,
-        test=problem.test(at.best.parameters),
+        test=test,
         zero_shot=next((item.test for item in beside if item.name == "zero_shot"), None),
         majority_accuracy=majority_share(problem.task.test) if problem.task else None,
         restarts_applied=at.restarts,
-        usage=usage,
+        usage=replace(usage, tuned_model_tokens=tokens),
         baselines=beside,
     )
 

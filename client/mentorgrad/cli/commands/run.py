@@ -27,7 +27,7 @@ _FIELDS = {
     "task": ("task.name", "Task name, or hf:org/name."),
     "objective": (
         "objective",
-        "Objective: label_prompt, prompt_tuning, causal_prompt or function.",
+        "Objective: label_prompt, prompt_tuning, causal_prompt, served_prompt or function.",
     ),
     "model": (
         "objective.causal_prompt.model",
