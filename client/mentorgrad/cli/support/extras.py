@@ -10,7 +10,15 @@ from mentorgrad.errors import Unsupported
 from mentorgrad.installed import installed_version
 
 EXTRAS = {
-    "trainer": ("torch", "transformers", "sqlalchemy", "alembic", "safetensors", "pyarrow"),
+    "trainer": (
+        "torch",
+        "transformers",
+        "sqlalchemy",
+        "alembic",
+        "safetensors",
+        "pyarrow",
+        "httpx",
+    ),
     "mentor": ("llama-cpp-python", "httpx", "jsonschema"),
     "postgres": ("psycopg",),
     "plot": ("matplotlib",),

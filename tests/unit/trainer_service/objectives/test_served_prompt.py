@@ -405,9 +405,17 @@ def test_a_model_that_is_not_known(own_task: Task, tmp_path: Path, model: str, w
     assert why in refused(spec, tmp_path)["spec.objective.served_prompt.model"]
 
 
-@pytest.mark.parametrize(("model", "package"), [("own", "httpx"), ("file.gguf", "llama_cpp")])
+@pytest.mark.parametrize(
+    ("model", "package", "extras"),
+    [("own", "httpx", "trainer"), ("file.gguf", "llama_cpp", "trainer,mentor")],
+)
 def test_a_missing_package_is_said_with_the_pip_command(
-    own_task: Task, tmp_path: Path, model: str, package: str, monkeypatch: pytest.MonkeyPatch
+    own_task: Task,
+    tmp_path: Path,
+    model: str,
+    package: str,
+    extras: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file.gguf").write_bytes(b"GGUF")
     real = served_prompt.importlib.util.find_spec
@@ -416,7 +424,7 @@ def test_a_missing_package_is_said_with_the_pip_command(
         "find_spec",
         lambda name, *more: None if name == package else real(name, *more),
     )
-    with pytest.raises(Unsupported, match=r"pip install 'mentorgrad\[trainer,mentor\]'") as caught:
+    with pytest.raises(Unsupported, match=rf"pip install 'mentorgrad\[{extras}\]'") as caught:
         refused(replace(spec_of(own_task), objective=ServedPrompt(model)), tmp_path)
     assert caught.value.reason == "MISSING_EXTRA"
 
