@@ -26,11 +26,6 @@ class Context:
     present: Tensor
     """bool [inputs, tokens]: False for padding; inputs is a multiple of rows."""
 
-    @property
-    def lengths(self) -> Tensor:
-        """Tokens in front of each input, int64 [inputs]."""
-        return self.present.sum(-1)
-
     def repeated(self, times: int) -> Context:
         """The same inputs several times, one after another; keys and values are not copied."""
         return self if times == 1 else Context(self.states, self.present.repeat(times, 1))
