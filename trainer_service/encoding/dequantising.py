@@ -21,6 +21,7 @@ from mentorgrad.errors import InvalidInput, ResourceExhausted
 from mentorgrad.model_refs import first_line
 from trainer_service.encoding.causal_files import require_causal_model
 from trainer_service.encoding.gguf_files import (
+    file_digest,
     is_whole,
     kept_folder,
     require_gguf_reader,
@@ -62,6 +63,7 @@ def causal_folder(
     parent = _writable(cache_dir)
     if cache_dir is None or parent is None:
         return _temporary(path, check)
+    file_digest(path, check)  # takes seconds the first time
     target = kept_folder(path, cache_dir)
     if not is_whole(target):
         with _alone(target, check):

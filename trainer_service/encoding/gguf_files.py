@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from functools import lru_cache
+from collections.abc import Callable
 from pathlib import Path
 
 from mentorgrad.errors import Unsupported
@@ -17,6 +17,9 @@ from trainer_service.encoding.model_files import read_json
 
 _LIST = "dequantised.json"
 _VERSION = "v1"
+_CHUNK = 1 << 22
+_DIGESTS: dict[tuple[Path, int, int], str] = {}
+"""(file, size, time of change) → its digest."""
 
 
 def kept_folder(file: Path, cache_dir: Path) -> Path:
@@ -54,16 +57,23 @@ def require_gguf_reader() -> None:
         )
 
 
-def file_digest(file: Path) -> str:
-    """Hex SHA-256 of a file, remembered until its size or time of change is another."""
+def file_digest(file: Path, check: Callable[[], None] = lambda: None) -> str:
+    """Hex SHA-256 of a file, remembered until its size or time of change is another.
+
+    Args:
+        file: The file.
+        check: Called between its parts; may raise to abort.
+    """
     status = file.stat()
-    return _digest(file, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest(file: Path, size: int, changed: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    known = (file, status.st_size, status.st_mtime_ns)
+    if known not in _DIGESTS:
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                check()
+                digest.update(chunk)
+        _DIGESTS[known] = digest.hexdigest()
+    return _DIGESTS[known]
 
 
 def write_list(folder: Path, source: Path) -> None:

@@ -115,6 +115,7 @@ class StateStore:
     ) -> None:
         self._rows = rows
         self._compute = compute
+        self._most_tokens = most_tokens
         self._kept: dict[int, States] = {}
         self.bytes = 0
         """Bytes that are kept."""
@@ -135,6 +136,9 @@ class StateStore:
     def get(self, rows: Sequence[int]) -> list[States]:
         """The states of these rows."""
         missing = [row for row in rows if row not in self._kept]
-        computed = self._compute([self._rows[row] for row in missing]) if missing else []
-        made = dict(zip(missing, computed, strict=True))
+        made: dict[int, States] = {}
+        for batch in similar_batches([len(self._rows[row]) for row in missing], self._most_tokens):
+            chosen = [missing[i] for i in batch]
+            computed = self._compute([self._rows[row] for row in chosen])
+            made |= dict(zip(chosen, computed, strict=True))
         return [self._kept[row] if row in self._kept else made[row] for row in rows]

@@ -8,7 +8,6 @@ batches are kept so small that llama.cpp rounds them as single tokens (see `_BAT
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from mentorgrad.errors import InvalidInput
 from service_common.llama.runtime import BATCH, Runtime
+from trainer_service.encoding.gguf_files import file_digest
 from trainer_service.objectives.served_prompt.label_tokens import (
     Node,
     label_tokens,
@@ -40,8 +40,6 @@ by another kernel, whose rounding moved log-probabilities of a 4-bit model by up
 
 _LEAST_ROOM = 1024
 """Tokens of an input that always fit, if the model's own context allows them."""
-
-_DIGEST_CHUNK = 1 << 22
 
 
 class SequencePart(NamedTuple):
@@ -89,7 +87,7 @@ class LlamaScorer:
         on_gpu: bool,
         abort: Callable[[], None],
     ) -> None:
-        self.model = f"{path.name} sha256:{_digest(path, abort)}"
+        self.model = f"{path.name} sha256:{file_digest(path, abort)}"
         rest = context + max(labels, key=len)
         longest = likely_tokens_of(opening + rest) + max(map(likely_tokens_of, heads))
 
@@ -281,13 +279,3 @@ def _log_probabilities(logits: NDArray[np.float32], wanted: Sequence[int]) -> ND
     chosen = (logits[:, list(wanted)] - most).astype(np.float64)
     found: NDArray[np.float64] = chosen - np.log(total)
     return found
-
-
-def _digest(path: Path, abort: Callable[[], None]) -> str:
-    """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_DIGEST_CHUNK):
-            abort()
-            digest.update(chunk)
-    return digest.hexdigest()
