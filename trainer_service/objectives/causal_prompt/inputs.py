@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jinja2
+
 from mentorgrad.domain.spec import CausalPrompt, PromptPosition
 from mentorgrad.errors import InvalidInput
+from mentorgrad.model_refs import first_line
 from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
@@ -161,7 +164,11 @@ def read_template(spec: CausalPrompt, paired: bool, tokenizer: Any) -> Template:
 
     def wrap(message: str) -> str:
         chat = [{"role": "user", "content": message}]
-        return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        try:
+            made = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        except jinja2.TemplateError as error:  # it is broken, or wants another kind of chat
+            raise TemplateError(f"cannot be rendered: {first_line(error)}") from error
+        return str(made)
 
     try:
         return template.in_chat(wrap)

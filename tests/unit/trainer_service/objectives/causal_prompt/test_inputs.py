@@ -196,3 +196,12 @@ def test_labels_with_too_many_tokens_are_refused() -> None:
         inputs(task=task)
     (violation,) = caught.value.violations
     assert (violation.field, caught.value.reason) == ("spec.task.labels", "LABEL_TOKENS")
+
+
+@pytest.mark.parametrize("broken", ["{{ raise_exception('only tools') }}", "{% for %}"])
+def test_a_chat_template_that_cannot_be_rendered_is_refused(broken: str, tmp_path: Path) -> None:
+    model = CausalModel(make_causal(tmp_path), CPU)
+    model.tokenizer.chat_template = broken
+    with pytest.raises(InvalidInput, match="cannot be rendered") as caught:
+        inputs(model, chat_template=True)
+    assert caught.value.violations[0].field == "spec.objective.causal_prompt.chat_template"
