@@ -46,6 +46,10 @@ BASELINES: Mapping[str, Compute] = {
 """By name, in the order of a result."""
 
 
+_DEFECTS = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What a baseline may fail with. A stop request is none, nor that a served model is away."""
+
+
 def baselines(problem: Problem, check: Callable[[], None]) -> tuple[Baseline, ...]:
     """Every baseline that the problem allows, scored on *test*.
 
@@ -78,7 +82,7 @@ def _baseline(
         found = compute(frozen, check)
     except NotComputable as error:
         reason = str(error)
-    except (RuntimeError, ValueError, MemoryError) as error:  # numerics, or a lack of memory
+    except _DEFECTS as error:  # numerics, a lack of memory, or a defect
         log.warning("baseline_failed", baseline=name, exc_info=error)
         reason = f"could not be computed ({type(error).__name__}); see the worker's log"
     else:
