@@ -203,8 +203,8 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device,
     assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
 
     control = StopsAt()  # the texts are in the cache by now
-    assert go(store, create(store, WORDS), control, how) is RunState.SUCCEEDED
-    run_id = create(store, WORDS)
+    assert go(store, create(store, spec), control, how) is RunState.SUCCEEDED
+    run_id = create(store, spec)
     assert go(store, run_id, StopsAt(control.asked - 2), how) is RunState.PAUSED
     assert store.get_run(run_id).step == 8, "all steps were taken: it computed a baseline"
     assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
