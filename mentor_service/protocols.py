@@ -49,6 +49,12 @@ class Question:
     earlier use in the reply, plus once. Makes a small model's lines differ."""
     samples: int = 1
     """Number of independent replies; decoded in one batch where the backend can."""
+    completes: bool = False
+    """Whether `user` is a text to continue up to the end of its line, rather than a message to
+    answer. `system` is then for backends that cannot continue a text: they ask both as a chat."""
+    last: str = ""
+    """Character that is the last one of the line too, such as a question mark; a backend may stop
+    behind it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,9 @@ class Reply:
     """Time in the backend, including time in the queue."""
     finish_reasons: tuple[str, ...]
     """One per sample: ``stop``, ``length`` or ``dead_end`` (the grammar allowed no token)."""
+    completed: bool = False
+    """Whether the replies continue the question's text; they then end before the line break.
+    Otherwise they answer a chat."""
 
 
 class Backend(Protocol):

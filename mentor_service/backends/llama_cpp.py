@@ -80,6 +80,7 @@ class _Sample:
         """Finish reason; empty: not finished."""
         self._question = question
         self._model = model
+        self._ends = f"\n{question.last}" if question.completes else ""
         self._uniform = np.random.default_rng((question.seed, number)).random
         self._used: dict[int, float] = {}
 
@@ -108,7 +109,9 @@ class _Sample:
         penalty = self._question.repeat_penalty
         if penalty and token != self._model.newline:
             self._used[token] = self._used.get(token, penalty) + penalty
-        if len(self.reply) == self._question.max_tokens:
+        if self._ends and not set(self._ends).isdisjoint(self._model.text([token])):
+            self.finish = "stop"
+        elif len(self.reply) == self._question.max_tokens:
             self.finish = "length"
 
     def _allowed(self, logits: Logits, check: Callable[[], None]) -> int | None:
@@ -159,8 +162,14 @@ class _Engine:
         self._runtime.close()
 
     def tokens(self, question: Question) -> list[int]:
-        """Tokenizes the question in the model's chat template."""
+        """Tokenizes the question: a text to continue as it is, otherwise in the chat template."""
+        if question.completes:
+            return self._runtime.tokenize(question.user, plain=True)
         return self._runtime.tokenize(self._format(question))
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Detokenizes, without special tokens."""
+        return self._runtime.text(tokens)
 
     def generate(self, question: Question, check: Callable[[], None]) -> Reply:
         """Answers one question; see `mentor_service.backends.threaded_backend.Engine`."""
@@ -195,13 +204,15 @@ class _Engine:
         for first in range(0, question.samples, together):
             numbers = range(first, min(first + together, question.samples))
             samples += self._decode(question, numbers, slot, grammar, logits, check)
+        texts = (self.text(sample.reply) for sample in samples)
         return Reply(
-            texts=tuple(self._runtime.text(sample.reply) for sample in samples),
+            texts=tuple(said.partition("\n")[0] if question.completes else said for said in texts),
             prompt_tokens=len(tokens),
             evaluated_tokens=evaluated,
             reply_tokens=sum(len(sample.reply) for sample in samples),
             duration=timedelta(0),
             finish_reasons=tuple(sample.finish for sample in samples),
+            completed=question.completes,
         )
 
     def _together(self, question: Question, slot: CachedPrefix, evaluated: int) -> int:

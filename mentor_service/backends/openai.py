@@ -3,7 +3,8 @@
 The JSON Schema of the reply is sent in `response_format` and in the prompt, since some servers
 ignore the one and some the other. Responses are not trusted (`service_common.llm_server`). Several
 samples are requested by `n` in one request; if a server ignores or rejects `n`, by concurrent
-requests with different seeds.
+requests with different seeds. A text to continue goes to ``completions``, and as a chat to a server
+that does not offer it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -66,6 +68,7 @@ class OpenAIBackend:
         self._queue_limit = queue_limit
         self._in_progress = 0
         self._takes_n = True
+        self._offers_completions: bool | None = None  # None: not known yet
         self.model = model
         self.context_tokens = context_tokens
 
@@ -89,7 +92,7 @@ class OpenAIBackend:
         self._in_progress += 1
         try:
             async with asyncio.timeout(timeout):
-                said = await self._samples(question, started + timeout)
+                said = await self._said(question, started + timeout)
         except TimeoutError:
             raise DeadlineExceeded(f"the server did not answer within {timeout:.1f} s") from None
         finally:
@@ -103,7 +106,27 @@ class OpenAIBackend:
             reply_tokens=sum(part.reply_tokens for part in said),
             duration=timedelta(seconds=time.monotonic() - started),
             finish_reasons=tuple(finish for part in said for finish in part.finish_reasons),
+            completed=said[0].completed,
         )
+
+    async def _said(self, question: Question, deadline: float) -> list[Reply]:
+        """Continues a text if the server can, otherwise asks by chat."""
+        chat = replace(question, completes=False)
+        if not question.completes or self._offers_completions is False:
+            return await self._samples(chat, deadline)
+        try:
+            said = await self._samples(question, deadline)
+        except Unavailable as error:
+            if self._offers_completions:
+                raise
+            said = await self._samples(chat, deadline)
+            # A server that is only overloaded is asked again the next time.
+            if isinstance(error, (Refused, _NoText)):
+                self._offers_completions = False
+                log.info("llm_server_offers_no_completions", model=self.model)
+        else:
+            self._offers_completions = True
+        return said
 
     async def _samples(self, question: Question, deadline: float) -> list[Reply]:
         """Requests as many replies as the question has samples, in one or more responses."""
@@ -132,7 +155,9 @@ class OpenAIBackend:
     async def _request(self, question: Question, number: int, count: int, deadline: float) -> Reply:
         """Requests at most `count` replies, from the `number`-th sample of the question on."""
         payload = _payload(self.model, question, number, count)
-        return _reply(await self._server.post("chat/completions", payload, deadline, _TRIES), count)
+        path = "completions" if question.completes else "chat/completions"
+        body = await self._server.post(path, payload, deadline, _TRIES)
+        return _reply(body, count, question.completes)
 
     async def check(self) -> None:
         """Health check: requests the list of models. Any status below 500 counts as healthy, except
@@ -154,6 +179,10 @@ class OpenAIBackend:
         await self._server.close()
 
 
+class _NoText(Unavailable):
+    """A response without the text that was asked for."""
+
+
 def _payload(model: str, question: Question, number: int, count: int) -> dict[str, Any]:
     user = question.user
     payload: dict[str, Any] = {
@@ -167,6 +196,8 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
         payload["n"] = count
     if question.repeat_penalty:
         payload["frequency_penalty"] = payload["presence_penalty"] = question.repeat_penalty
+    if question.completes:
+        return {**payload, "prompt": user, "stop": ["\n"]}
     if question.json_schema is not None:
         user += "\n\nJSON Schema of the answer: " + json.dumps(question.json_schema)
         payload["response_format"] = {
@@ -178,25 +209,30 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
     return payload
 
 
-def _reply(body: dict[str, Any], most: int) -> Reply:
+def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
     """Parses a response; keeps at most `most` replies, but the token counts of all.
 
     Without a duration. The number of evaluated tokens is negative if the server counts only the
     cached ones.
     """
     try:
-        texts = [choice["message"]["content"] for choice in body["choices"]]
-        finishes = [choice.get("finish_reason") for choice in body["choices"]]
+        choices = body["choices"]
+        texts = [said["text"] if completes else said["message"]["content"] for said in choices]
+        finishes = [choice.get("finish_reason") for choice in choices]
     except (KeyError, IndexError, TypeError, AttributeError):
         texts = []
     if not texts:
-        raise Unavailable("the LLM server's response contains no message")
+        raise _NoText("the LLM server's response contains no message")
     if not all(isinstance(text, str) for text in texts):
-        raise Unavailable("the LLM server's response contains no text")
+        raise _NoText("the LLM server's response contains no text")
     usage = mapping(body.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
     cached = token_count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
-    finished = ("length" if reason == "length" else "stop" for reason in finishes)
+    finished = ["length" if reason == "length" else "stop" for reason in finishes]
+    if completes:  # some servers ignore `stop`
+        cut = [text.partition("\n") for text in texts]
+        texts = [line for line, _, _ in cut]
+        finished = ["stop" if end else was for (_, end, _), was in zip(cut, finished, strict=True)]
     return Reply(
         texts=tuple(map(encodable, texts[:most])),
         prompt_tokens=prompt,
@@ -204,4 +240,5 @@ def _reply(body: dict[str, Any], most: int) -> Reply:
         reply_tokens=token_count(usage.get("completion_tokens")),
         duration=timedelta(0),
         finish_reasons=tuple(finished)[:most],
+        completed=completes,
     )

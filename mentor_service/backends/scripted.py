@@ -117,7 +117,7 @@ class ScriptedBackend:
             said = self._script(question)
             if isinstance(said, MentorgradError):
                 raise said
-            texts.append(said)
+            texts.append(said.partition("\n")[0] if question.completes else said)
         spent = asyncio.get_running_loop().time() - started
         return Reply(
             texts=tuple(texts),
@@ -126,6 +126,7 @@ class ScriptedBackend:
             reply_tokens=sum(len(text.split()) for text in texts),
             duration=timedelta(seconds=spent),
             finish_reasons=("stop",) * len(texts),
+            completed=question.completes,
         )
 
     async def check(self) -> None:

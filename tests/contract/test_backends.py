@@ -32,6 +32,9 @@ CONTEXT = 2048
 
 SHORT = Question("", "Say hello.", "", None, 8, 0.8, 1)
 LONG = Question("", "Tell a long story about a ship.", "", None, 80, 0.8, 1)
+CONTINUED = Question(
+    "Go on.", "One, two,\nthree, four,\nfive,", "", None, 8, 0.8, 1, completes=True
+)
 TOO_LONG = Question("", "word " * 20_000, "", None, 8, 0.8, 1)
 
 
@@ -106,6 +109,17 @@ async def test_as_many_replies_as_samples_and_the_question_counts_once(backend: 
         assert many.reply_tokens <= 5 * SHORT.max_tokens
 
 
+async def test_a_text_is_continued_to_the_end_of_its_line(backend: Any) -> None:
+    reply = await backend.ask(dataclasses.replace(CONTINUED, samples=3), 60.0)
+    assert len(reply.texts) == len(reply.finish_reasons) == 3
+    assert set(reply.finish_reasons) <= {"stop", "length"}
+    assert reply.completed
+    assert not any("\n" in text for text in reply.texts)
+    assert not any("system" in text for text in reply.texts)
+    assert 0 < reply.evaluated_tokens <= reply.prompt_tokens
+    assert not (await backend.ask(SHORT, 30.0)).completed
+
+
 @pytest.mark.slow
 async def test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_served(
     backend: Any,
@@ -144,6 +158,7 @@ class BadServer:
 
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], Any]] = []
+        self.paths: list[str] = []
         self.respond: Respond = lambda turn, headers, body: (200, {}, b"")
         self.together = 0
         """So many must be at once before one is answered that asks for one reply."""
@@ -161,6 +176,7 @@ class BadServer:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             asked = json.loads(body) if body else None
             self.requests.append((headers, asked))
+            self.paths.append(head.split(" ")[1])
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             while self.most_at_once < self.together and "n" not in asked:
@@ -273,6 +289,83 @@ async def test_openai_asks_one_by_one_where_the_server_ignores_or_refuses_n(
     assert bad_server.most_at_once == 4
     assert len((await asking(MANY)).texts) == 6
     assert ["n" in body for _, body in bad_server.requests[before:]] == [False] * 6
+
+
+def continued(*texts: Any, finish: str = "stop") -> bytes:
+    choices = [{"text": text, "finish_reason": finish} for text in texts]
+    return json.dumps({"choices": choices}).encode()
+
+
+async def test_openai_continues_texts_without_a_chat(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    bad_server.respond = lambda *_: (200, {}, continued(" six", " six\nseven", finish="length"))
+    reply = await asking(dataclasses.replace(CONTINUED, samples=2))
+    assert (reply.texts, reply.completed) == ((" six", " six"), True)
+    assert reply.finish_reasons == ("length", "stop")  # the second went on behind its line
+    assert bad_server.paths == ["/v1/completions"]
+    ((_, body),) = bad_server.requests
+    assert (body["prompt"], body["stop"], body["n"]) == (CONTINUED.user, ["\n"], 2)
+    assert "messages" not in body
+
+
+def refuses(status: int) -> tuple[int, dict[str, str], bytes]:
+    return status, {}, b'{"error": {"message": "not offered"}}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refuses(404),
+        refuses(405),
+        refuses(501),
+        (200, {}, said()),  # answers every path as a chat
+        (200, {}, b"{}"),
+        (200, {}, continued(None)),
+    ],
+)
+async def test_openai_asks_by_chat_where_texts_are_not_continued_and_remembers_it(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]], answer: Any
+) -> None:
+    bad_server.respond = lambda turn, headers, body: (
+        answer if "prompt" in body else (200, {}, said())
+    )
+    once = dataclasses.replace(CONTINUED, samples=1)
+    reply = await asking(once)
+    assert (reply.texts, reply.completed) == (("Hello.",), False)
+    _, body = bad_server.requests[-1]
+    assert body["messages"] == [
+        {"role": "system", "content": "Go on."},
+        {"role": "user", "content": CONTINUED.user},
+    ]
+    assert not (await asking(once)).completed
+    again = bad_server.paths[bad_server.paths.index("/v1/chat/completions") + 1 :]
+    if answer[0] == 501:  # a failure may pass, so it is not remembered
+        assert again[-1] == "/v1/chat/completions"
+        assert len(again) > 1
+    else:
+        assert again == ["/v1/chat/completions"]
+
+
+async def test_openai_remembers_that_texts_are_continued(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    bad_server.respond = lambda turn, *_: (
+        (200, {}, continued(" six")) if turn == 1 else refuses(400)
+    )
+    assert (await asking(CONTINUED)).texts == (" six",)
+    with pytest.raises(Unavailable, match="not offered"):
+        await asking(CONTINUED)
+    assert bad_server.paths == ["/v1/completions"] * 2
+
+
+async def test_openai_says_of_a_text_what_went_wrong_by_chat_too(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    bad_server.respond = lambda *_: refuses(401)
+    with pytest.raises(Unavailable, match="API key"):
+        await asking(CONTINUED)
+    assert bad_server.paths == ["/v1/completions", "/v1/chat/completions"]
 
 
 async def test_openai_says_of_samples_one_by_one_what_went_wrong(
