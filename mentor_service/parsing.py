@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mentor_service.answer_limits import encodable
+from mentor_service.line_replies import LineRules
 from mentor_service.similarity import SimilarityIndex, canonical
 from mentorgrad.domain.advice import Constraints, ProposalKind
 
@@ -104,6 +105,28 @@ class Parsed:
             self._take(item, check)
         return self.found[before:]
 
+    def read_line(
+        self, reply: str, rules: LineRules, complete: bool, check: Check = lambda _: ""
+    ) -> list[ParsedProposal]:
+        """Reads a reply that should be one line of a language model's input, whose case and
+        punctuation are kept; returns the proposals that it added to `found`.
+
+        Args:
+            reply: Raw reply of the model.
+            rules: What a line must not be.
+            complete: Whether the model ended by itself.
+            check: Additional check of lines that satisfy the rules.
+        """
+        text, refusal = rules.read(reply, complete)
+        item = ParsedProposal(text)
+        refusal = refusal or self._repeated_text(item) or check(item)
+        if refusal:
+            self.dropped[refusal] += 1
+            return []
+        self._seen.add(text)
+        self.found.append(item)
+        return [item]
+
     def offer(self, item: ParsedProposal) -> bool:
         """Adds a proposal parsed elsewhere if it is valid; returns whether it was added."""
         before = len(self.found)
@@ -169,11 +192,14 @@ class Parsed:
             return "repeated in the reply"
         return "already known" if item.values in self._known_points else ""
 
-    def _stale_text(self, item: ParsedProposal) -> str:
+    def _repeated_text(self, item: ParsedProposal) -> str:
         if self._seen.same(item.text):
             return "repeated in the reply"
-        if self._known.same(item.text):
-            return "already known"
+        return "already known" if self._known.same(item.text) else ""
+
+    def _stale_text(self, item: ParsedProposal) -> str:
+        if repeated := self._repeated_text(item):
+            return repeated
         if self.near and (self._seen.near(item.text) or self._known.near(item.text)):
             return "near duplicate"
         return ""

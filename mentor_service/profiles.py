@@ -55,6 +55,10 @@ class Profile:
     """Maximum train rows shown."""
     exemplar_characters: int
     """Maximum characters shown per train row."""
+    form: str = "chat"
+    """How lines of a language model's input are asked for: ``completion``, as the next line of a
+    list of tasks, or ``chat``, like any other proposal. Asked by chat, models of up to some billion
+    weights answer the task instead of writing a line for it."""
 
 
 PROFILES = {
@@ -77,6 +81,7 @@ PROFILES = {
             hint_tokens=6,
             exemplars=2,
             exemplar_characters=80,
+            form="completion",
         ),
         Profile(
             name="capable",
@@ -95,6 +100,7 @@ PROFILES = {
             hint_tokens=8,
             exemplars=6,
             exemplar_characters=300,
+            form="completion",
         ),
     )
 }

@@ -8,6 +8,7 @@ in it, in the formats that `mentor_service.parsing` reads.
 from mentor_service.prompts.candidate_lists import climb, exploit, explore, trajectory
 from mentor_service.prompts.edits import Move, amend, criticise, follow, mend
 from mentor_service.prompts.evolution import cross, differ
+from mentor_service.prompts.next_lines import EXAMPLE_TASKS, LineKind, next_line, next_scored_line
 from mentor_service.prompts.question_facts import (
     EXAMPLE_PHRASES,
     WORDINGS,
@@ -27,7 +28,9 @@ Page = QuestionFacts
 
 __all__ = [
     "EXAMPLE_PHRASES",
+    "EXAMPLE_TASKS",
     "WORDINGS",
+    "LineKind",
     "Message",
     "Move",
     "Page",
@@ -47,6 +50,8 @@ __all__ = [
     "foreign_words",
     "image_templates",
     "mend",
+    "next_line",
+    "next_scored_line",
     "plain",
     "trajectory",
 ]

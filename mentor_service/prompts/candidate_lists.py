@@ -71,7 +71,7 @@ def climb(facts: QuestionFacts) -> Message:
         context.append(f"{facts.things().capitalize()} with their scores, the highest last:")
         context += [
             f"{plain(item.text)}: score {score}"
-            for item, score in zip(facts.shown, _scores(facts), strict=True)
+            for item, score in zip(facts.shown, rounded_scores(facts), strict=True)
         ]
     if facts.exemplars:
         context.append("Some texts, and the class of each:")
@@ -84,7 +84,7 @@ _EARLIER_TRIES = "Earlier tries, the worst first, with their loss:"
 _EARLIER_POINTS = "Points so far, the worst first, with their value:"
 
 
-def _scores(facts: QuestionFacts) -> list[int]:
+def rounded_scores(facts: QuestionFacts) -> list[int]:
     """Rounded scores from 0 to 100. For classifiers, the geometric mean probability of the correct
     class, ``exp(-loss)``; for functions, whose values have no scale, linear from the worst shown to
     the best."""

@@ -64,7 +64,7 @@ class PromptedStrategy(ABC):
         given = Options.read(options)
         self.options = given
         """The options."""
-        common = {name: getattr(given, name) for name in ("top_k", "temperature", "calls")}
+        common = {name: getattr(given, name) for name in ("top_k", "temperature", "calls", "form")}
         self.profile = replace(profile, **{k: v for k, v in common.items() if v is not None})
         """The profile, with the options applied."""
         self.hints = given.hints or (profile.hints if self.wants.hints else "none")
@@ -76,7 +76,7 @@ class PromptedStrategy(ABC):
     @abstractmethod
     async def converse(self, conversation: Conversation) -> None:
         """Asks for the missing proposals, in one or more questions. Called again, up to the
-        profile's `calls`, while less than half of the requested proposals were found.
+        profile's `calls`, until `Conversation.has_enough`.
 
         Args:
             conversation: The session's knowledge, the request, and methods to ask the LLM.
@@ -102,7 +102,7 @@ class PromptedStrategy(ABC):
                 if not conversation.kept:
                     raise
                 break
-            if conversation.ended or 2 * len(conversation.kept) >= request.count:
+            if conversation.ended or conversation.has_enough:
                 break
         return self._answer(conversation)
 
@@ -141,5 +141,6 @@ class PromptedStrategy(ABC):
             status=AnswerStatus.USABLE if found else AnswerStatus.UNUSABLE,
             proposals=tuple(proposals),
             records=tuple(conversation.records),
-            detail=parsed.detail() or ("" if found else "the reply was empty"),
+            detail="; ".join(filter(None, [*conversation.notes, parsed.detail()]))
+            or ("" if found else "the reply was empty"),
         )

@@ -15,9 +15,18 @@ from dataclasses import dataclass, field, replace
 
 from mentor_service import grammars
 from mentor_service.grammars import Slot
+from mentor_service.line_replies import LineRules
 from mentor_service.parsing import Check, Parsed, ParsedProposal
 from mentor_service.profiles import Profile
-from mentor_service.prompts import EXAMPLE_PHRASES, Message, QuestionFacts, foreign_words
+from mentor_service.prompts import (
+    EXAMPLE_PHRASES,
+    EXAMPLE_TASKS,
+    LineKind,
+    Message,
+    QuestionFacts,
+    foreign_words,
+    next_lines,
+)
 from mentor_service.protocols import Ask, Knowledge, Question, Reply
 from mentor_service.similarity import plain_letters
 from mentor_service.strategies import shown_candidates
@@ -31,7 +40,7 @@ from mentorgrad.domain.advice import (
     ProposalKind,
     ProposalRequest,
 )
-from mentorgrad.domain.run import Candidate
+from mentorgrad.domain.run import Candidate, CandidateSource
 from mentorgrad.errors import InvalidInput
 
 _TOKENS_A_WORD = 4
@@ -43,11 +52,27 @@ _SEED_STRIDE = 1_000_003
 _PATTERN_TURNS = 4
 """Maximum questions that differ in their patterns only."""
 
+_MOST_LINE_TOKENS = 64
+"""Maximum tokens of a line of a language model's input; a longer one has lost its way."""
+
+_MOST_REPLIES = 64
+"""Maximum replies per text to continue."""
+
+_LINE_HEAT = 0.2
+"""Added to the temperature for lines, since all replies continue the same text."""
+
+_CONTINUED = "[text to continue]\n"
+"""Stands in front of the recorded question if the backend continued it, not answered by chat."""
+
 _MOST_WORDS = 256
 """Maximum favoured words in a grammar; each makes it slower."""
 
 Write = Callable[[QuestionFacts], Message]
 """Writes the prompt of a question."""
+
+WriteLine = Callable[[QuestionFacts, LineKind], Message]
+"""Writes a text that ends where the next line of a kind begins, and the instruction of a chat that
+stands in for it. The facts' `count` is the number of example tasks."""
 
 
 def _no_objection(found: ParsedProposal) -> str:
@@ -76,6 +101,9 @@ class Draft:
     """Added to the temperature."""
     samples: int = 1
     """Minimum number of replies; the option ``samples`` overrides it."""
+    next_line: WriteLine | None = None
+    """Writes the text to continue instead, where `Conversation.continues`; each reply is then one
+    proposal. None: the strategy always asks by `write`."""
 
 
 @dataclass
@@ -83,7 +111,7 @@ class _Size:
     """Size of a question; reduced while the question is too long."""
 
     shown: int
-    lines: int
+    lines: int  # per reply; of a text to continue, its example tasks
     extras: bool = True
 
     def of(self, shown: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -143,8 +171,11 @@ class Conversation:
     """Number of the current round, from 0."""
     ended: bool = False
     """Set by a strategy that needs no further round."""
+    notes: list[str] = field(default_factory=list)
+    """What the answer's detail says besides what was dropped, without repetitions."""
 
     def __post_init__(self) -> None:
+        self._by_line = False
         self.random = random.Random(f"{self.strategy}:{self.request.seed}")
         foreign = () if self.profile.rules else foreign_words(self.known.open.card)
         known = (*shown_candidates.texts(self.known), *EXAMPLE_PHRASES)
@@ -161,6 +192,25 @@ class Conversation:
     def numbers(self) -> bool:
         """Whether proposals are numbers, not text."""
         return self.constraints.kind is ProposalKind.NUMBERS
+
+    @property
+    def continues(self) -> bool:
+        """Whether drafts with `next_line` are asked as texts to continue: by the profile, and for
+        lines of a language model's input."""
+        is_line = next_lines.asks_for_line(self.known.open.card, self.constraints.kind)
+        return is_line and self.profile.form == "completion"
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether no further round is needed: half of the requested proposals were found, or all of
+        them if each has a reply of its own."""
+        return not self.missing if self._by_line else 2 * len(self.kept) >= self.request.count
+
+    def best(self, top_k: int) -> list[Candidate]:
+        """The `top_k` candidates of lowest loss to show, worst first. In a text to continue, only
+        earlier proposals: the words of a continuous vector are no line to go on from."""
+        sources = [CandidateSource.PROPOSAL] if self.continues else list(CandidateSource)
+        return shown_candidates.best(self.known, top_k, sources)
 
     @property
     def missing(self) -> int:
@@ -209,6 +259,8 @@ class Conversation:
         count = self.missing if count is None else min(count, self.missing)
         if not count:
             return []
+        if draft.next_line is not None and self.continues:
+            return await self._propose_lines(draft, draft.next_line, count)
         samples, lines = self._shares(draft, count)
         size = _Size(len(draft.shown), lines)
         check = self._check(draft)
@@ -283,6 +335,63 @@ class Conversation:
 
     # -- internal -----------------------------------------------------------------------------
 
+    async def _propose_lines(
+        self, draft: Draft, write: WriteLine, count: int
+    ) -> list[ParsedProposal]:
+        """Asks for lines, one per reply; the kinds in turn, one question each."""
+        self._by_line = True
+        kinds = list(LineKind)
+        first = (self.request.stage + self.round) % len(kinds)
+        found: list[ParsedProposal] = []
+        for place, kind in enumerate(kinds[first:] + kinds[:first]):
+            samples = min(_MOST_REPLIES, (count + len(kinds) - 1 - place) // len(kinds))
+            if samples:
+                found += await self._propose_kind(draft, write, kind, samples)
+        return found
+
+    async def _propose_kind(
+        self, draft: Draft, write: WriteLine, kind: LineKind, samples: int
+    ) -> list[ParsedProposal]:
+        size = _Size(len(draft.shown), len(EXAMPLE_TASKS), extras=False)
+
+        def question() -> Question:
+            facts = self.facts(size.lines, size.of(draft.shown))
+            limits = self.constraints
+            tokens = min(limits.n_tokens, _TOKENS_A_WORD * limits.max_words, _MOST_LINE_TOKENS)
+            # One more for the line break, and some for a tokenizer other than the trainer's.
+            message = write(replace(facts, limits=limits), kind)
+            asked = self._asked(message, tokens + tokens // 4 + 1, "")
+            return replace(
+                asked,
+                samples=samples,
+                temperature=self._heated(draft.heat + _LINE_HEAT),
+                repeat_penalty=0.0,
+                completes=True,
+                last=kind.last,
+            )
+
+        reply = await self._ask(size, question)
+        if size.lines < len(EXAMPLE_TASKS):
+            note = f"shortened to {size.lines} of {len(EXAMPLE_TASKS)} example tasks"
+            if note not in self.notes:
+                self.notes.append(note)
+        card = self.known.open.card
+        rules = LineRules(
+            fields=next_lines.FIELDS,
+            examples=next_lines.example_lines(),
+            subjects=next_lines.example_subjects(card),
+            labels=card.labels,
+            max_words=self.constraints.max_words,
+            last=kind.last,
+        )
+        found = []
+        for text, finish in zip(reply.texts, reply.finish_reasons, strict=True):
+            found += self.parsed.read_line(text, rules, finish == "stop", draft.check)
+        parents = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
+        for item in found:
+            self._keep(item, parents if draft.parents is None else draft.parents, draft.base_id)
+        return found
+
     def _keep(self, found: ParsedProposal, parents: tuple[str, ...], base_id: str = "") -> None:
         self.kept.append(Proposal(**vars(found), parents=parents, base_id=base_id))
 
@@ -346,8 +455,11 @@ class Conversation:
         return replace(
             question,
             samples=min(count, max(samples, math.ceil(count / size.lines))),
-            temperature=min(2.0, max(0.0, self.profile.temperature + draft.heat)),
+            temperature=self._heated(draft.heat),
         )
+
+    def _heated(self, heat: float) -> float:
+        return min(2.0, max(0.0, self.profile.temperature + heat))
 
     def _asked(self, message: Message, max_tokens: int, grammar: str) -> Question:
         return Question(
@@ -371,13 +483,16 @@ class Conversation:
         )
 
     def _record(self, asked: Question, reply: Reply) -> None:
+        text = f"{asked.system}\n\n{asked.user}" if asked.system else asked.user
+        if reply.completed:
+            text = _CONTINUED + asked.user
         self.records.append(
             AnswerRecord(
                 strategy=self.strategy,
                 model=self.model,
                 profile=self.profile.name,
                 seed=asked.seed,
-                question=f"{asked.system}\n\n{asked.user}" if asked.system else asked.user,
+                question=text,
                 raw_replies=reply.texts,
                 prompt_tokens=reply.prompt_tokens,
                 reply_tokens=reply.reply_tokens,

@@ -8,7 +8,6 @@ described, and every proposal is scored before it is used.
 from __future__ import annotations
 
 from mentor_service import prompts
-from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
 
@@ -23,5 +22,7 @@ class Maao(PromptedStrategy):
 
     async def converse(self, conversation: Conversation) -> None:
         """Asks one question that shows the best candidates."""
-        shown = shown_candidates.best(conversation.known, self.profile.top_k)
-        await conversation.propose(Draft(prompts.trajectory, tuple(shown)))
+        shown = conversation.best(self.profile.top_k)
+        await conversation.propose(
+            Draft(prompts.trajectory, tuple(shown), next_line=prompts.next_line)
+        )

@@ -8,7 +8,6 @@ If the client sends no train rows, the question shows none.
 from __future__ import annotations
 
 from mentor_service import prompts
-from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation, Draft
 from mentorgrad.domain.advice import Wants
@@ -34,5 +33,12 @@ class Opro(PromptedStrategy):
         """Asks one question with several replies."""
         top_k = self.options.top_k
         top_k = min(_MOST, 2 * self.profile.top_k) if top_k is None else top_k
-        shown = shown_candidates.best(conversation.known, top_k)
-        await conversation.propose(Draft(prompts.climb, tuple(shown), samples=_REPLIES))
+        shown = conversation.best(top_k)
+        await conversation.propose(
+            Draft(
+                prompts.climb,
+                tuple(shown),
+                samples=_REPLIES,
+                next_line=prompts.next_scored_line,
+            )
+        )

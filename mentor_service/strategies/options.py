@@ -65,6 +65,13 @@ COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "description": "Which proposals are kept if there are more than requested: the first "
             "ones (reply, default) or those with the fewest words (short).",
         },
+        "form": {
+            "type": "string",
+            "enum": ["completion", "chat"],
+            "description": "How lines of a language model's input are asked for: as the next line "
+            "of a list of tasks (completion), or like other proposals (chat). Default: the "
+            "profile's.",
+        },
         "wording": {
             "type": "string",
             "enum": list(WORDINGS),
@@ -100,6 +107,8 @@ class Options:
     """Wording of the instruction."""
     own: Mapping[str, Any] = field(default_factory=dict)
     """Options specific to the strategy."""
+    form: str | None = None
+    """``completion`` or ``chat``."""
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -17,16 +17,22 @@ MOST_PLACES = 48
 """Maximum words of a pattern; longer ones make grammars too large."""
 
 
-def ranked(known: Knowledge) -> list[Candidate]:
+def ranked(
+    known: Knowledge, sources: Collection[CandidateSource] = tuple(CandidateSource)
+) -> list[Candidate]:
     """The candidates with words and a finite loss, best first, without duplicate words.
 
     If a snapshot and its projection have the same words, the projection is kept: its loss is the
     loss of these words.
+
+    Args:
+        known: The session's knowledge.
+        sources: Only candidates from these.
     """
     chosen: dict[str, Candidate] = {}
     for candidate in known.pool.values():
         key = canonical(candidate.text) or candidate.text
-        if not key or not math.isfinite(candidate.score.loss):
+        if not key or not math.isfinite(candidate.score.loss) or candidate.source not in sources:
             continue
         other = chosen.get(key)
         if other is None or _rank(candidate) < _rank(other):
@@ -34,9 +40,12 @@ def ranked(known: Knowledge) -> list[Candidate]:
     return sorted(chosen.values(), key=lambda item: item.score.loss)
 
 
-def best(known: Knowledge, top_k: int) -> list[Candidate]:
-    """The `top_k` candidates of lowest loss, worst first, without duplicate words."""
-    return ranked(known)[:top_k][::-1]
+def best(
+    known: Knowledge, top_k: int, sources: Collection[CandidateSource] = tuple(CandidateSource)
+) -> list[Candidate]:
+    """The `top_k` candidates of lowest loss, worst first, without duplicate words; of all `sources`
+    or of some."""
+    return ranked(known, sources)[:top_k][::-1]
 
 
 def spread(candidates: Sequence[Candidate], count: int) -> list[Candidate]:

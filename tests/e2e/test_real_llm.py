@@ -53,6 +53,7 @@ from tests.contract.test_backends import (  # noqa: F401
     SHORT,
     test_a_question_beyond_the_context_is_invalid_input,
     test_a_question_is_answered_and_accounted_for,
+    test_a_text_is_continued_to_the_end_of_its_line,
     test_as_many_replies_as_samples_and_the_question_counts_once,
     test_cancelling_frees_the_backend_for_the_next,
     test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_served,
@@ -464,6 +465,23 @@ class Asking:
         self.questions.append(question)
         reply: Reply = await self._llama.ask(question, 120.0)
         return reply
+
+
+@pytest.mark.parametrize("name", ["maao", "opro"])
+async def test_lines_for_a_language_model_are_proposals_or_a_typed_outcome(
+    llama: LlamaCppBackend, name: str
+) -> None:
+    strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")
+    asked = told(name, proposal="a line that stands behind the text", place="behind the text")
+    answer = await strategy.propose(request(6), asked, lambda question: llama.ask(question, 120.0))
+    assert (answer.status is AnswerStatus.USABLE) == bool(answer.proposals)
+    assert answer.proposals or answer.detail
+    assert len(answer.records) == 3
+    for record in answer.records:
+        assert record.question.startswith("[text to continue]\nTask:")
+        assert not any("\n" in reply for reply in record.raw_replies)
+    for item in answer.proposals:
+        assert 1 <= len(item.text.split()) <= asked.open.constraints.max_words
 
 
 @pytest.mark.parametrize("name", list(registry.BUILT_IN))

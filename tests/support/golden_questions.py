@@ -22,6 +22,9 @@ from tests.support.told_strategy import POINTS, WORDS, Told, request, told
 
 FOLDER = Path(__file__).parent.parent / "unit" / "mentor_service" / "golden"
 
+CONTINUED = "text to continue\n"
+"""The form of a question that is continued instead of answered."""
+
 _VARIANTS = {"evoprompt": [{"variant": "ga"}, {"variant": "de"}]}
 _CRITIQUE = "It says nothing of what is the matter."
 
@@ -51,6 +54,8 @@ async def _questions(
 
 def _written(question: Question) -> str:
     form = question.grammar
+    if question.completes:
+        form = CONTINUED
     if question.json_schema is not None:
         form = json.dumps(question.json_schema) + "\n"
     return (

@@ -1,0 +1,84 @@
+"""Reads a reply that should be one line of a language model's input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from mentor_service.answer_limits import encodable
+from mentor_service.similarity import SimilarityIndex, canonical
+
+TOO_LONG = "longer than the prompt allows"
+
+_QUOTES = "\"'`“”‘’«»"
+_MAX_READ = 10_000
+
+
+@dataclass(frozen=True)
+class LineRules:
+    """What a line must not be."""
+
+    fields: Collection[str]
+    """Names of the fields of the list that the line continues."""
+    examples: Collection[str]
+    """Prompts of other tasks that the question shows."""
+    subjects: Collection[str]
+    """Words, in lower case, of these tasks that have nothing to do with this one."""
+    labels: Collection[str]
+    """Label words."""
+    max_words: int
+    """Maximum words of a line."""
+    last: str = ""
+    """Character that ends a line of the wanted kind; what stands behind it is left out."""
+
+    def read(self, reply: str, complete: bool) -> tuple[str, str]:
+        """Reads a reply.
+
+        Args:
+            reply: Raw reply of the model; of several lines, the first with text counts.
+            complete: Whether the model ended by itself; otherwise the limit of tokens cut it off.
+
+        Returns:
+            The line with single spaces, and why it cannot be used; empty: it can.
+        """
+        lines = (self._bare(line) for line in reply[:_MAX_READ].split("\n"))
+        line = next(filter(None, lines), "")
+        head, end, _ = line.partition(self.last) if self.last else (line, "", "")
+        return head + end, self._refusal(head + end, complete or bool(end))
+
+    def _refusal(self, line: str, complete: bool) -> str:
+        if re.search(rf"\b(?:{'|'.join(map(re.escape, self.fields))})(?: \(\d+\))?:", line):
+            return "runs on into another task"
+        if re.search(r"[\"“«][^\"”»]*\s[^\"”»]*[\"”»]", line):
+            return "quotes a text of its own"
+        words = canonical(line).split()
+        if not any(character.isalnum() for character in line) or not words:
+            return "empty"
+        if not complete or len(words) > self.max_words:
+            return TOO_LONG
+        if self._answers(line):
+            return "answers instead of asking"
+        if SimilarityIndex(self.examples).same(line):
+            return "repeats an example"
+        if not set(self.subjects).isdisjoint(words):
+            return "about the example instead of the task"
+        return ""
+
+    def _answers(self, line: str) -> bool:
+        """Whether the line ends with a label and names no other one; a question does not answer."""
+        if line.endswith("?"):
+            return False
+        text = f" {canonical(line)} "
+        named = {name for name in map(canonical, self.labels) if name and f" {name} " in text}
+        return len(named) == 1 and text.endswith(f" {named.pop()} ")
+
+    def _bare(self, line: str) -> str:
+        """The line without a field's name in front, quotation marks around, or odd white space."""
+        text = encodable("".join(char if char.isprintable() else " " for char in line))
+        text = " ".join(text.split())
+        for name in self.fields:
+            text = text.removeprefix(f"{name}:").lstrip()
+        if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+            text = text[1:-1].strip()
+        return text

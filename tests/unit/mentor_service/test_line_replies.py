@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mentor_service.line_replies import LineRules
+from mentor_service.parsing import Parsed
+from mentorgrad.domain.advice import Constraints
+
+RULES = LineRules(
+    fields=("Task", "Labels", "Prompt"),
+    examples=("Which animal is it?",),
+    subjects=("animal", "dog"),
+    labels=("positive", "negative", "sci/tech"),
+    max_words=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        (" Is this review positive or negative?", "Is this review positive or negative?"),
+        (" Section  of\tthe newspaper: ", "Section of the newspaper:"),
+        ("\n\nThe writer feels\nTask: more", "The writer feels"),
+        ('"What is it?"', "What is it?"),
+        ("Prompt: 'What is it?'", "What is it?"),
+        (' The label of "this" is', 'The label of "this" is'),
+        (" Is it positive?", "Is it positive?"),
+        (" Positive or negative:", "Positive or negative:"),
+        (" Ist das gut\x00 für uns?", "Ist das gut für uns?"),
+        (" この文は", "この文は"),
+    ],
+)
+def test_a_line_keeps_its_case_and_punctuation(reply: str, line: str) -> None:
+    assert RULES.read(reply, True) == (line, "")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("", "empty"),
+        (" \t", "empty"),
+        (" ?!...", "empty"),
+        ('""', "empty"),
+        (" What is it? Task: another one", "runs on into another task"),
+        (" positive Prompt (90): more", "runs on into another task"),
+        ("Labels: ", "empty"),
+        (" which ANIMAL is it", "repeats an example"),
+        (' The text "it is good" is', "quotes a text of its own"),
+        (" “It is good” is", "quotes a text of its own"),
+        (" Is it a dog?", "about the example instead of the task"),
+        (" Positive.", "answers instead of asking"),
+        (" sci/tech", "answers instead of asking"),
+        (" This review is negative", "answers instead of asking"),
+        (" one two three four five six seven eight nine", "longer than the prompt allows"),
+    ],
+)
+def test_what_is_no_prompt_has_its_reason(reply: str, reason: str) -> None:
+    assert RULES.read(reply, True)[1] == reason
+
+
+@pytest.mark.parametrize(
+    ("last", "reply", "line"),
+    [
+        ("?", " What is it? For example, ...", "What is it?"),
+        ("?", " What is it? Task: another", "What is it?"),
+        (":", "Prompt: Sentence: This is a long one", "Sentence:"),
+    ],
+)
+def test_a_line_ends_with_its_last_character(last: str, reply: str, line: str) -> None:
+    assert replace(RULES, last=last).read(reply, False) == (line, "")
+
+
+def test_a_line_that_was_cut_off_is_longer_than_the_prompt() -> None:
+    assert RULES.read(" What is", False)[1] == "longer than the prompt allows"
+
+
+def test_copies_count_once_and_are_told_apart_by_words_only() -> None:
+    parsed = Parsed(Constraints(), known=("Known already",), near=True)
+    said = ["What is it?", "what  is it", "What is this?", "Known, already!", "positive", ""]
+    for reply in said:
+        parsed.read_line(reply, RULES, True, lambda item: "no" if "this" in item.text else "")
+    assert [item.text for item in parsed.found] == ["What is it?"]
+    assert parsed.dropped == {
+        "repeated in the reply": 1,
+        "no": 1,
+        "already known": 1,
+        "answers instead of asking": 1,
+        "empty": 1,
+    }
+
+
+@given(st.text(max_size=300), st.booleans())
+def test_whatever_is_said_a_line_is_one_printable_line(reply: str, complete: bool) -> None:
+    line, reason = RULES.read(reply, complete)
+    assert "\n" not in line
+    line.encode()
+    if not reason:
+        assert line.isprintable()
+        assert 1 <= len(line.split()) <= 300
+        assert line == " ".join(line.split())

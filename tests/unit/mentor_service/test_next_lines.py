@@ -1,0 +1,270 @@
+"""Questions that a model continues by a line, for objectives whose proposals are such lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentor_service.profiles import PROFILES
+from mentor_service.prompts import EXAMPLE_TASKS
+from mentor_service.prompts.next_lines import asks_for_line, example_lines
+from mentor_service.protocols import Knowledge, Question, Reply
+from mentor_service.similarity import _FUNCTION_WORDS
+from mentor_service.strategies import registry
+from mentorgrad.domain.advice import (
+    AdviseOpen,
+    Answer,
+    AnswerStatus,
+    Constraints,
+    ProposalKind,
+    TaskCard,
+)
+from mentorgrad.domain.run import Candidate
+from mentorgrad.errors import InvalidInput, Unavailable
+from tests.support.told_strategy import POINTS, Told, candidate, request
+from trainer_service.tasks.builtin import builtin_names
+
+TASKS = Path(__file__).parents[3] / "trainer_service" / "tasks"
+MORE_TASKS = Path(__file__).parents[3].parent / "shared" / "tasks"
+CARD = TaskCard(
+    "causal_prompt",
+    "whether a film is worth seeing",
+    ("good", "bad"),
+    "a line that stands between the text and the answer",
+    "between the text and the answer",
+)
+LIMITS = Constraints(n_tokens=20, max_words=15)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def known(*pool: Candidate, card: TaskCard = CARD, limits: Constraints = LIMITS) -> Knowledge:
+    opened = AdviseOpen("session", card, limits)
+    return Knowledge(opened, (), {item.candidate_id: item for item in pool}, ())
+
+
+def other_lines(question: Question, number: int) -> str:
+    """A line that no other number has."""
+    return f" The film {LETTERS[number // 26 % 26]}{LETTERS[number % 26]} is"
+
+
+async def answered(
+    backend: Told, *pool: Candidate, count: int = 8, name: str = "maao", **options: Any
+) -> Answer:
+    strategy = registry.create(name, options, PROFILES["small"], "model")
+    return await strategy.propose(request(count), known(*pool), backend)
+
+
+LINES = (
+    candidate("p1", "Is it good?", 1.0, "proposal"),
+    candidate("p2", "Verdict on the film:", 0.5, "proposal"),
+    candidate("w1", "words of a vector", 0.1),
+    candidate("s1", "words of another", 0.2, "snapshot"),
+)
+
+
+async def test_the_text_ends_where_the_next_prompt_begins() -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=1)
+    (asked,) = backend.questions
+    assert asked.user == (
+        "Task: whether an e-mail is spam\n"
+        "Labels: spam, wanted\n"
+        "Heading: Kind of e-mail:\n"
+        "\n"
+        "Task: which language a page is written in\n"
+        "Labels: French, German, Spanish\n"
+        "Heading: Language of the page:\n"
+        "\n"
+        "Task: which animal a story is about\n"
+        "Labels: cat, dog, horse\n"
+        "Heading: Animal in the story:\n"
+        "\n"
+        "Task: how urgent a request is\n"
+        "Labels: urgent, later\n"
+        "Heading: Urgency of the request:\n"
+        "\n"
+        "Task: whether a film is worth seeing\n"
+        "Labels: good, bad\n"
+        "Question: Is it good?\n"
+        "Heading: Verdict on the film:\n"
+        "Heading:"
+    )
+    assert asked.completes
+    assert (asked.samples, asked.max_tokens, asked.repeat_penalty) == (1, 26, 0.0)
+    assert "Do not answer the task" in asked.system
+    assert not asked.grammar
+    assert asked.json_schema is None
+
+
+async def test_opro_writes_a_score_before_each_and_a_higher_one_before_the_next() -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=1, name="opro")
+    assert backend.questions[0].user.endswith(
+        "Question (35): Is it good?\nHeading (60): Verdict on the film:\nHeading (70):"
+    )
+    assert "Heading (70): Kind of e-mail:" in backend.questions[0].user
+    backend = Told(other_lines)
+    await answered(backend, count=1, name="opro")
+    assert "Heading: Kind of e-mail:" in backend.questions[0].user
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+@pytest.mark.parametrize("name", ["maao", "opro"])
+async def test_the_kinds_are_asked_for_in_turn_and_each_reply_is_a_proposal(
+    name: str, profile: str
+) -> None:
+    backend = Told(other_lines)
+    strategy = registry.create(name, {}, PROFILES[profile], "model")
+    answer = await strategy.propose(request(8), known(), backend)
+    assert [question.samples for question in backend.questions] == [3, 3, 2]
+    kinds = ("Kind of e-mail:", "The mail filter marks this e-mail as", "spam or wanted?")
+    for question, line in zip(backend.questions, kinds, strict=True):
+        assert question.completes
+        assert line in question.user
+    assert [question.last for question in backend.questions] == [":", "", "?"]
+    assert len(answer.proposals) == 8
+    assert len({question.seed for question in backend.questions}) == 3
+    assert answer.detail == ""
+
+
+async def test_a_question_that_has_no_room_for_the_labels_does_not_name_them() -> None:
+    backend = Told(other_lines)
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    await strategy.propose(request(3), known(limits=Constraints(n_tokens=8, max_words=6)), backend)
+    assert "What kind of e-mail is this?" in backend.questions[2].user
+    assert {question.max_tokens for question in backend.questions} == {11}
+
+
+async def test_what_was_dropped_is_asked_for_once_more() -> None:
+    def every_other(question: Question, number: int) -> str:
+        return other_lines(question, number) if number % 2 else " good"
+
+    backend = Told(every_other)
+    answer = await answered(backend, count=6)
+    assert [question.samples for question in backend.questions] == [2, 2, 2, 1, 1, 1]
+    assert len(answer.proposals) == 3 + 1
+    assert answer.detail == "dropped 5: 5 answers instead of asking"
+    backend = Told(every_other)
+    answer = await answered(backend, count=6, calls=1)
+    assert len(answer.proposals) == 3
+
+
+async def test_lines_of_no_use_are_a_typed_outcome() -> None:
+    answer = await answered(Told(lambda *_: ""), count=2)
+    assert answer.status is AnswerStatus.UNUSABLE
+    assert answer.detail == "dropped 4: 4 empty"
+    answer = await answered(Told(other_lines, finish="length"), count=2)
+    assert answer.detail == "dropped 4: 4 longer than the prompt allows"
+
+
+async def test_what_was_proposed_before_is_not_proposed_again() -> None:
+    answer = await answered(Told(lambda *_: " verdict on the FILM"), *LINES, count=1)
+    assert answer.detail == "dropped 2: 2 already known"
+
+
+async def test_parents_are_the_lines_shown() -> None:
+    answer = await answered(Told(other_lines), *LINES, count=1)
+    assert answer.proposals[0].parents == ("p1", "p2")
+    assert answer.proposals[0].text == "The film aa is"
+
+
+async def test_a_hidden_card_leaves_the_examples() -> None:
+    backend = Told(other_lines)
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    hidden = replace(CARD, description="", labels=())
+    await strategy.propose(request(1), known(card=hidden), backend)
+    assert backend.questions[0].user.endswith("Heading: Urgency of the request:\n\nHeading:")
+
+
+async def test_a_text_beyond_the_context_shows_fewer_lines_then_fewer_examples() -> None:
+    def short_context(question: Question, number: int) -> str | InvalidInput:
+        if question.user.count("Task:") > 3:
+            return InvalidInput("too long", reason="QUESTION_TOO_LONG")
+        return other_lines(question, number)
+
+    backend = Told(short_context)
+    answer = await answered(backend, *LINES, count=1)
+    assert [question.user.count("Heading:") for question in backend.questions] == [6, 6, 5, 3]
+    assert answer.proposals
+    assert answer.detail == "shortened to 2 of 4 example tasks"
+
+    never = Told(lambda *_: InvalidInput("too long", reason="QUESTION_TOO_LONG"))
+    with pytest.raises(InvalidInput):
+        await answered(never, count=1)
+
+
+async def test_lines_found_before_the_backend_failed_are_kept() -> None:
+    def fails_late(question: Question, number: int) -> str | Unavailable:
+        return other_lines(question, number) if number < 3 else Unavailable("gone")
+
+    answer = await answered(Told(fails_late), count=8)
+    assert len(answer.proposals) == 3
+
+
+@pytest.mark.parametrize("completed", [True, False])
+async def test_the_record_says_whether_the_text_was_continued(completed: bool) -> None:
+    async def ask(question: Question) -> Reply:
+        texts = tuple(other_lines(question, number) for number in range(question.samples))
+        finishes = ("stop",) * question.samples
+        return Reply(texts, 10, 10, 5, timedelta(seconds=1), finishes, completed)
+
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    answer = await strategy.propose(request(1), known(), ask)
+    recorded = answer.records[0].question
+    assert recorded.startswith("[text to continue]\nTask:" if completed else "Continue the list")
+    assert recorded.endswith("Heading:")
+
+
+async def test_the_form_is_an_option() -> None:
+    backend = Told(lambda *_: "1. some words\n")
+    await answered(backend, count=1, form="chat")
+    assert not backend.questions[0].completes
+    assert backend.questions[0].grammar
+
+
+@pytest.mark.parametrize("proposal", ["", "a phrase that is put in front", "an outline"])
+def test_other_proposals_are_no_lines(proposal: str) -> None:
+    assert asks_for_line(CARD, LIMITS.kind)
+    assert not asks_for_line(CARD, ProposalKind.NUMBERS)
+    assert not asks_for_line(replace(CARD, proposal=proposal), LIMITS.kind)
+
+
+async def test_numbers_are_asked_for_as_ever() -> None:
+    backend = Told(lambda *_: "1. 1 2 3\n")
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    await strategy.propose(request(1), known(limits=POINTS), backend)
+    assert not backend.questions[0].completes
+
+
+def _words(*texts: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", " ".join(texts).lower())) - _FUNCTION_WORDS - {"whether"}
+
+
+def _cards() -> list[Any]:
+    paths = [TASKS / name / "task.json" for name in builtin_names()]
+    paths += sorted(MORE_TASKS.glob("*/task.json"))
+    return [pytest.param(json.loads(path.read_text()), id=path.parent.name) for path in paths]
+
+
+@pytest.mark.parametrize("card", _cards())
+def test_examples_share_no_label_and_no_topic_with_a_task(card: dict[str, Any]) -> None:
+    labels = {label for task in EXAMPLE_TASKS for label in _words(*task.labels)}
+    assert labels.isdisjoint(_words(*card["labels"], card["description"]))
+    topics = _words(*(task.description for task in EXAMPLE_TASKS))
+    assert topics.isdisjoint(_words(card["description"], *card["labels"]))
+
+
+def test_examples_differ_and_name_their_labels_only_where_they_should() -> None:
+    assert len(set(example_lines())) == 4 * len(EXAMPLE_TASKS)
+    for task in EXAMPLE_TASKS:
+        assert set(_words(*task.labels)) <= _words(task.choice)
+        assert task.choice.endswith("?")
+        assert task.question.endswith("?")
+        assert task.heading.endswith(":")
+        assert task.beginning[-1].isalpha()
