@@ -1,8 +1,8 @@
 """A mentor service without a model, as a process of its own: ``scripted_mentor.py PORT [DELAY]``.
 
 It shows its metrics and traces itself as the environment says, as a real one does, and answers
-every question with as many different phrases, or points, as its grammar asks for; the same question
-gets the same replies.
+every question with as many different phrases, or points, as its grammar asks for, or one line to a
+text to continue; the same question gets the same replies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Replies:
 
     def __call__(self, question: Question) -> str:
         """One reply; called once for each sample."""
-        count = question.grammar.split("\n")[0].count("line")
+        count = 1 if question.completes else question.grammar.split("\n")[0].count("line")
         sample = self._given[question.seed] % question.samples
         self._given[question.seed] += 1
         lines = [sample * count + line for line in range(count)]
@@ -46,6 +46,8 @@ class Replies:
         letters = "bcdfghjklmnpqrstvwxz"
         tag = 3 * letters[question.seed % 20]
         words = [letters[n // 20] + letters[n % 20] for n in lines]
+        if question.completes:
+            return f" Message {tag} {words[0]}{question.last}\n"
         return "".join(f"{n + 1}. message {tag} {word}\n" for n, word in enumerate(words))
 
 
