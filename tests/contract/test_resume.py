@@ -154,9 +154,6 @@ WORDS = RunSpec(
 
 SOFT = {
     "adamw": WORDS,
-    "zo_adam": dataclasses.replace(
-        WORDS, optimizer=Optimizer("zo_adam", 0.1, batch_size=8), criterion=Criterion.ACCURACY
-    ),
     "forward_grad": dataclasses.replace(
         WORDS, optimizer=Optimizer("forward_grad", 0.1, batch_size=8, directions=2)
     ),
