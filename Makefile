@@ -37,7 +37,7 @@ demo: setup ## tune a prompt three times with the embedded models; prints a tabl
 	$(BIN)/mentorgrad demo
 
 test: setup ## run all tests, with real servers, the real LLM and real Postgres
-	$(BIN)/python -m pytest tests -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup ## run the unit and contract tests but for the slow ones, in about a minute
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" -n 2 --dist worksteal
