@@ -193,6 +193,7 @@ async def test_a_stop_in_mid_run_is_told_and_nothing_is_missed(tmp_path: Path) -
 
     async def saw(kind: EventKind) -> None:
         while kind not in {event.kind for event in seen}:
+            assert not watching.done(), watching
             news.clear()
             await news.wait()
 
@@ -200,6 +201,7 @@ async def test_a_stop_in_mid_run_is_told_and_nothing_is_missed(tmp_path: Path) -
         async with AsyncClient(first.address) as client:
             run_id = (await client.create_run(SPEC)).run.run_id
             watching = asyncio.create_task(watch(client, run_id))
+            watching.add_done_callback(lambda _: news.set())
             await saw(EventKind.CHECKPOINT_SAVED)
             async with stream_channel(first.address) as channel:
                 health = states(channel)
