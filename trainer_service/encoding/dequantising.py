@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import importlib.util
 import io
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +34,9 @@ from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE
 
 log = structlog.get_logger(__name__)
+
+_LOADER = threading.Lock()
+"""Held while the loader of transformers is changed."""
 
 _POLL = 0.1
 """Seconds between looks whether another process has finished."""
@@ -151,6 +154,7 @@ def _rename(aside: Path, target: Path) -> None:
 
 def _write(file: Path, folder: Path, check: Callable[[], None]) -> None:
     """Writes the weights in float32, the configuration and the tokenizer of a GGUF file."""
+    require_gguf_reader()
     with memory_for(f"dequantise {file.name}", "use a smaller model"), _header_read_once():
         tokenizer = _read(file, _tokenizer)
         check()
@@ -174,19 +178,18 @@ def _header_read_once() -> Iterator[None]:
     It reads the header anew for tokenizer, configuration and weights, and makes the list of tensor
     names anew for every layer, which takes more than half of the time.
     """
-    with contextlib.ExitStack() as kept:
-        if importlib.util.find_spec("gguf"):
-            import gguf
+    import gguf
 
-            for name in ("GGUFReader", "get_tensor_name_map"):
-                made = getattr(gguf, name)
-                setattr(gguf, name, functools.cache(made))
-                kept.callback(setattr, gguf, name, made)
+    # Of two threads, the one would put back what the other has set.
+    with _LOADER, contextlib.ExitStack() as kept:
+        for name in ("GGUFReader", "get_tensor_name_map"):
+            made = getattr(gguf, name)
+            setattr(gguf, name, functools.cache(made))
+            kept.callback(setattr, gguf, name, made)
         yield
 
 
 def _read(file: Path, part: Callable[[Path, dict[str, Any]], Any]) -> Any:
-    require_gguf_reader()
     options = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     try:
         # The loader draws a progress bar, which would stand among the worker's log lines.

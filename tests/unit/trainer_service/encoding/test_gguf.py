@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 
@@ -171,6 +172,23 @@ def test_without_locks_both_write_and_one_folder_stays(
     assert is_whole(first)
     assert len(counted) == 2
     assert [path for path in first.parent.iterdir() if path.is_dir()] == [first]
+
+
+def test_the_loader_is_as_it_was_after_two_at_once() -> None:
+    reader, inside, leave = gguf.GGUFReader, threading.Event(), threading.Event()
+
+    def other() -> None:
+        with dequantising._header_read_once():
+            inside.set()
+            leave.wait(60)
+
+    second = threading.Thread(target=other)
+    with dequantising._header_read_once():
+        second.start()
+        inside.wait(0.2)  # it must not come in; if it does, it leaves last
+    leave.set()
+    second.join(60)
+    assert gguf.GGUFReader is reader
 
 
 def test_who_waits_can_be_stopped(written: Any, counted: list[Path], tmp_path: Path) -> None:
