@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import mentor_value
+from bench import label_prompt_value
 from mentor_service.profiles import PROFILES
 from mentor_service.strategies import registry
 from mentorgrad.cli.support.experiment_file import read_experiment
@@ -43,7 +43,7 @@ def test_the_benchmark_takes_tasks_of_a_folder(tmp_path: Path) -> None:
         card = f'{{"description": "which", "labels": ["a", "b"], "pair": {str(pair).lower()}}}'
         (tmp_path / name / "task.json").write_text(card)
         (tmp_path / name / "validation.jsonl").touch()
-    full = check(mentor_value.experiment(tmp_path, (), quick=False))
+    full = check(label_prompt_value.experiment(tmp_path, (), quick=False))
     assert [task.name for task in full.tasks] == ["tickets", "one", "two"]
     assert len(full.seeds) == 10
     assert full.tasks[2] == replace(
@@ -56,8 +56,8 @@ def test_the_benchmark_takes_tasks_of_a_folder(tmp_path: Path) -> None:
             pair_field="text_pair",
         ),
     )
-    quick = check(mentor_value.experiment(tmp_path, ("two",), quick=True))
+    quick = check(label_prompt_value.experiment(tmp_path, ("two",), quick=True))
     assert [task.name for task in quick.tasks] == ["tickets", "two"]
-    assert {arm.name for arm in quick.arms} == set(mentor_value.QUICK_ARMS)
+    assert {arm.name for arm in quick.arms} == set(label_prompt_value.QUICK_ARMS)
     with pytest.raises(FileNotFoundError):
-        mentor_value.experiment(tmp_path / "one", (), quick=False)
+        label_prompt_value.experiment(tmp_path / "one", (), quick=False)

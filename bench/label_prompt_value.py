@@ -1,11 +1,11 @@
-"""Value of the mentor: its runs compared with those of controls that use no LLM.
+"""Value of the mentor for `label_prompt`: its runs compared with those of controls without an LLM.
 
 Runs the experiment `experiments/mentor_value.toml` on the built-in task and the tasks of a folder,
 with real services, the embedded models and equal limits for all arms. Differences are of the test
 loss of the returned snapshot, paired by task, shots and seed; negative: the mentor is better. The
 runs are kept in `--directory`; the same command resumes an interrupted experiment.
 
-    python -m bench.mentor_value [--quick] [--tasks DIR] [--only sst2,mpqa]
+    python -m bench.label_prompt_value [--quick] [--tasks DIR] [--only sst2,mpqa]
 """
 
 from __future__ import annotations

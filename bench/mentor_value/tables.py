@@ -1,0 +1,73 @@
+"""The records as tables in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.mentor_value.figures import Place, arms_of, difference, figures, place_of
+from bench.mentor_value.plan import MENTOR, weights
+from bench.mentor_value.records import Record
+from trainer_service.experiments.statistics import estimate
+
+_FIGURES = ("loss", "accuracy", "macro_f1")
+
+
+def largest_mentor(arms: Sequence[str]) -> str:
+    """Arm of the largest mentor, asked as by default; empty without one."""
+    plain = [arm for arm in arms if arm.startswith(f"{MENTOR}_") and "/" not in arm]
+    return max(plain, key=lambda arm: weights(arm.removeprefix(f"{MENTOR}_")), default="")
+
+
+def tables(records: Sequence[Record]) -> str:
+    """One table per objective, tuned model and budget."""
+    places = sorted({place_of(record) for record in records}, key=_order)
+    return "\n\n".join(_table(records, place) for place in places) + "\n"
+
+
+def _order(place: Place) -> tuple[str, float, int, str]:
+    objective, tuned, budget = place
+    return objective, weights(tuned), len(budget), budget
+
+
+def _table(records: Sequence[Record], place: Place) -> str:
+    objective, tuned, budget = place
+    arms = arms_of(records, place)
+    mentor = largest_mentor(arms)
+    strata = sorted({stratum for arm in arms for stratum in figures(records, place, arm)})
+    head = ["arm", *(f"test {name.replace('_', ' ')}" for name in _FIGURES)]
+    head += [f"{task}, {shots}" for task, shots in strata]
+    head += [f"{mentor} minus this", "pairs"] if mentor else []
+    lines = [f"### {objective}, tuned model of {tuned}, budget {budget}", "", _row(head)]
+    lines.append(_row(["---"] * len(head)))
+    for arm in arms:
+        cells = [arm, *(_mean(records, place, arm, name) for name in _FIGURES)]
+        by_stratum = figures(records, place, arm)
+        for stratum in strata:
+            values = list(by_stratum.get(stratum, {}).values())
+            cells.append(f"{sum(values) / len(values):.3f}" if values else "")
+        if mentor:
+            cells += _against(records, place, mentor, arm)
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def _mean(records: Sequence[Record], place: Place, arm: str, name: str) -> str:
+    found = estimate(figures(records, place, arm, name))
+    return "" if found is None else f"{found.mean:.3f}"
+
+
+def _against(records: Sequence[Record], place: Place, mentor: str, arm: str) -> list[str]:
+    found = None if arm == mentor else difference(records, place, mentor, arm)
+    if found is None:
+        return ["", ""]
+    ends = found.estimate
+    interval = (
+        f" [{ends.low:+.3f}, {ends.high:+.3f}]" if math.isfinite(ends.low + ends.high) else ""
+    )
+    weak = " (weak)" if found.is_weak else ""
+    return [f"{ends.mean:+.3f}{interval}", f"{ends.count}{weak}"]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
