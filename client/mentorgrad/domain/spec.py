@@ -480,6 +480,11 @@ class MentorChoice:
     """Number of train rows shown to the mentor, if the strategy wants them; 0: none."""
     hint_tokens: int = bounded(8, ge=1, le=64)
     """Tokens per position in a gradient hint, if the strategy (or ``hint_tokens``) wants hints."""
+    description_first: bool = False
+    """Whether the first wording of the task's description that fits the prompt is the first
+    proposal, before the mentor's or the control's own. It is one of the `proposals`. Later, a
+    mentor is shown it as any earlier proposal. Without a description or labels, or if `hide_card`
+    withholds them, it is left out, which the answer's detail says."""
 
     @property
     def is_control(self) -> bool:

@@ -376,7 +376,7 @@ class Stages(_message.Message):
     def __init__(self, count: _Optional[int] = ..., steps: _Optional[int] = ..., candidates: _Optional[int] = ..., first_steps: _Optional[int] = ..., stride: _Optional[int] = ...) -> None: ...
 
 class MentorChoice(_message.Message):
-    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode", "shuffled", "hide_card", "exemplars", "hint_tokens")
+    __slots__ = ("name", "strategy", "options", "proposals", "required", "fallback", "timeout", "mode", "shuffled", "hide_card", "exemplars", "hint_tokens", "description_first")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -389,6 +389,7 @@ class MentorChoice(_message.Message):
     HIDE_CARD_FIELD_NUMBER: _ClassVar[int]
     EXEMPLARS_FIELD_NUMBER: _ClassVar[int]
     HINT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIRST_FIELD_NUMBER: _ClassVar[int]
     name: str
     strategy: str
     options: _struct_pb2.Struct
@@ -401,7 +402,8 @@ class MentorChoice(_message.Message):
     hide_card: bool
     exemplars: int
     hint_tokens: int
-    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ..., shuffled: bool = ..., hide_card: bool = ..., exemplars: _Optional[int] = ..., hint_tokens: _Optional[int] = ...) -> None: ...
+    description_first: bool
+    def __init__(self, name: _Optional[str] = ..., strategy: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., proposals: _Optional[int] = ..., required: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., mode: _Optional[_Union[MentorMode, str]] = ..., shuffled: bool = ..., hide_card: bool = ..., exemplars: _Optional[int] = ..., hint_tokens: _Optional[int] = ..., description_first: bool = ...) -> None: ...
 
 class Acceptance(_message.Message):
     __slots__ = ("policy", "finalists", "probe_steps", "temperature", "blend", "keep_moments", "probe_scores", "screening_rounds", "first")
