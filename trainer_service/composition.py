@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from mentorgrad.domain.advice import AdviseOpen
+from mentorgrad.domain.advice import AdviseOpen, TaskCard
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.responses import TrainerInfo
@@ -335,12 +335,15 @@ def run_parts(job: WorkerJob) -> Parts:
             state_bytes=job.state_cache_mib << 20,
         )
 
-    def fallback(choice: Fallback, built: Objective) -> Mentor | None:
-        return None if choice is Fallback.NONE else build_control(choice.value, built.language)
+    def fallback(spec: RunSpec, built: Objective) -> Mentor | None:
+        name = spec.mentor.fallback
+        if name is Fallback.NONE:
+            return None
+        return _with_description(spec, built, build_control(name.value, built.language))
 
     return Parts(
         objective=objective,
-        mentor=lambda run, built: _open_mentor(job, run, built),
+        mentor=lambda run, built: _with_description(run.spec, built, _open_mentor(job, run, built)),
         fallback=fallback,
         optimizer=lambda spec: build_optimizer(spec.optimizer),
     )
@@ -351,9 +354,7 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
     from trainer_service.mentors.shuffled import ShuffledMentor
     from trainer_service.seeds import derive
 
-    choice, card = run.spec.mentor, objective.card
-    if choice.hide_card:
-        card = replace(card, description="", labels=())
+    choice, card = run.spec.mentor, _shown_card(run.spec, objective)
     if choice.is_control:
         return build_control(choice.name, objective.language, dict(choice.options), card)
     if choice.name not in job.mentors:
@@ -375,3 +376,21 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
         credentials=job.mentor_access,
     )
     return ShuffledMentor(mentor, run.spec.seed) if choice.shuffled else mentor
+
+
+def _with_description(spec: RunSpec, objective: Objective, mentor: Mentor) -> Mentor:
+    from trainer_service.mentors.controls import Description
+    from trainer_service.mentors.description_first import DescriptionFirst
+
+    # The control `description` proposes this wording first by itself.
+    if not spec.mentor.description_first or isinstance(mentor, Description):
+        return mentor
+    card = _shown_card(spec, objective)
+    return DescriptionFirst(mentor, Description(objective.language, card=card))
+
+
+def _shown_card(spec: RunSpec, objective: Objective) -> TaskCard:
+    """The task as a mentor is shown it."""
+    if spec.mentor.hide_card:
+        return replace(objective.card, description="", labels=())
+    return objective.card

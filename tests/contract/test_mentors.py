@@ -24,7 +24,8 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.domain.run import Candidate, Score, Snapshot
 from mentorgrad.domain.spec import CONTROLS
-from trainer_service.mentors.controls import build_control
+from trainer_service.mentors.controls import Description, build_control
+from trainer_service.mentors.description_first import DescriptionFirst
 from trainer_service.mentors.remote import RemoteMentor
 from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.objectives.number_language import NumberLanguage
@@ -57,15 +58,20 @@ POOL = [
 ]
 
 
-@pytest.fixture(params=[name for name in CONTROLS if name != "none"] + ["remote", "shuffled"])
+OTHERS = ["remote", "shuffled", "after the description"]
+
+
+@pytest.fixture(params=[name for name in CONTROLS if name != "none"] + OTHERS)
 def mentor(request: pytest.FixtureRequest) -> Iterator[Mentor]:
-    if request.param in ("remote", "shuffled"):
+    if request.param in OTHERS:
         opened = AdviseOpen("run-1", CARD, TEXT)
         made: Mentor = RemoteMentor(
             "small", request.getfixturevalue("shared_mentor").address, opened
         )
         if request.param == "shuffled":
             made = ShuffledMentor(made, seed=1)
+        elif request.param != "remote":
+            made = DescriptionFirst(made, Description(Texts(), card=CARD))
     else:
         made = build_control(request.param, Texts(), card=CARD)
     yield made

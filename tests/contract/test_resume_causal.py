@@ -160,6 +160,11 @@ WAYS = {
     "description": changed(
         {"n_tokens": 30, "initial_text": "description"}, mentor=MentorChoice("description")
     ),
+    "description_first": changed(
+        {"n_tokens": 30},
+        mentor=MentorChoice("random_tokens", proposals=3, description_first=True),
+        stages=Stages(3, 3, 2, first_steps=0),
+    ),
     "hint_tokens": changed(mentor=MentorChoice("hint_tokens", proposals=4)),
     "asked_first": changed(stages=Stages(3, 3, 2, first_steps=0)),
     "raced_first": changed(

@@ -18,7 +18,7 @@ from mentorgrad.domain.event import (
 )
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunResult, RunState, Usage
-from mentorgrad.domain.spec import Fallback, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
 from trainer_service.baselines.compute import baselines
@@ -61,7 +61,7 @@ class Parts:
     `Stop` if the run must stop."""
     mentor: Callable[[Run, Objective], Mentor]
     """Opens the mentor or control that the spec names."""
-    fallback: Callable[[Fallback, Objective], Mentor | None]
+    fallback: Callable[[RunSpec, Objective], Mentor | None]
     """Builds the fallback for a mentor that gives no usable answer."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
@@ -192,7 +192,7 @@ def _run(
     mentor = FallbackMentor(
         spec.mentor.name,
         parts.mentor(run, objective),
-        parts.fallback(spec.mentor.fallback, objective),
+        parts.fallback(spec, objective),
         logged,
         parts.ask,
         telemetry,
