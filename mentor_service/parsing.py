@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mentor_service.answer_limits import encodable
-from mentor_service.line_replies import LineRules
+from mentor_service.line_replies import TOO_LONG, LineRules
 from mentor_service.similarity import SimilarityIndex, canonical
 from mentorgrad.domain.advice import Constraints, ProposalKind
 
@@ -71,6 +71,9 @@ class Parsed:
     _known_points: set[tuple[float, ...]] = field(default_factory=set)
     _seen: SimilarityIndex = field(default_factory=SimilarityIndex)
     _known: SimilarityIndex = field(default_factory=SimilarityIndex)
+    _lines: defaultdict[str, SimilarityIndex] = field(
+        default_factory=lambda: defaultdict(SimilarityIndex)
+    )  # known and found, by their ends
 
     def __post_init__(self) -> None:
         if self.constraints.kind is ProposalKind.NUMBERS:
@@ -78,6 +81,8 @@ class Parsed:
             self._known_points = {point for point in points if point is not None}
         else:
             self._known = SimilarityIndex(self.known)
+            for text in self.known:
+                self._lines[_end(text)].add(text)
 
     def detail(self) -> str:
         """Summarises in one line what was dropped and why; empty: nothing."""
@@ -118,20 +123,20 @@ class Parsed:
             check: Additional check of lines that satisfy the rules.
         """
         text, refusal = rules.read(reply, complete)
-        item = ParsedProposal(text)
-        refusal = refusal or self._repeated_text(item) or check(item)
-        if refusal:
-            self.dropped[refusal] += 1
-            return []
-        self._seen.add(text)
-        self.found.append(item)
-        return [item]
+        return self._take_line(ParsedProposal(text), refusal, check)
 
     def offer(self, item: ParsedProposal) -> bool:
         """Adds a proposal parsed elsewhere if it is valid; returns whether it was added."""
         before = len(self.found)
         self._take(item, lambda _: "")
         return len(self.found) > before
+
+    def offer_line(self, text: str) -> bool:
+        """Adds a line of a language model's input, as it is, if it is valid; returns whether it was
+        added."""
+        is_long = len(canonical(text).split()) > self.constraints.max_words
+        item = ParsedProposal(text)
+        return bool(self._take_line(item, TOO_LONG if is_long else "", lambda _: ""))
 
     # -- forms --------------------------------------------------------------------------------
 
@@ -187,6 +192,16 @@ class Parsed:
             self._seen.add(item.text)
         self.found.append(item)
 
+    def _take_line(self, item: ParsedProposal, refusal: str, check: Check) -> list[ParsedProposal]:
+        refusal = refusal or self._repeated_line(item) or check(item)
+        if refusal:
+            self.dropped[refusal] += 1
+            return []
+        self._seen.add(item.text)
+        self._lines[_end(item.text)].add(item.text)
+        self.found.append(item)
+        return [item]
+
     def _stale_point(self, item: ParsedProposal) -> str:
         if item.values in self._points:
             return "repeated in the reply"
@@ -196,6 +211,13 @@ class Parsed:
         if self._seen.same(item.text):
             return "repeated in the reply"
         return "already known" if self._known.same(item.text) else ""
+
+    def _repeated_line(self, item: ParsedProposal) -> str:
+        if repeated := self._repeated_text(item):
+            return repeated
+        # A question and a heading of the same words are two lines.
+        near = self.near and self._lines[_end(item.text)].reworded(item.text)
+        return "near duplicate" if near else ""
 
     def _stale_text(self, item: ParsedProposal) -> str:
         if repeated := self._repeated_text(item):
@@ -236,6 +258,11 @@ def first_line(reply: str) -> str:
         if content:
             return content
     return ""
+
+
+def _end(line: str) -> str:
+    """The character that ends a question or a heading; empty for other lines."""
+    return line[-1:] if line.endswith(("?", ":")) else ""
 
 
 def _one_line(text: str) -> str:

@@ -91,18 +91,21 @@ class SimilarityIndex:
         """Whether the index contains the phrase, ignoring case and punctuation."""
         return _words(text) in self._texts
 
-    def near(self, text: str) -> bool:
-        """Whether the index contains a near duplicate: the same words in another order, the same
-        content words, or, from four words on, a phrase that differs in a single word."""
+    def reworded(self, text: str) -> bool:
+        """Whether the index contains the same words in another order, or the same content words."""
         words = _words(text)
         if tuple(sorted(words)) in self._orders:
             return True
-        if len(words) > _LONGEST:
-            return False
-        content = _content(words)
-        if content and content in self._contents:
+        content = _content(words) if len(words) <= _LONGEST else None
+        return bool(content) and content in self._contents
+
+    def near(self, text: str) -> bool:
+        """Whether the index contains a near duplicate: the same words in another order, the same
+        content words, or, from four words on, a phrase that differs in a single word."""
+        if self.reworded(text):
             return True
-        if len(words) < _SHORTEST_NEAR:
+        words = _words(text)
+        if not _SHORTEST_NEAR <= len(words) <= _LONGEST:
             return False
         return (
             not self._gaps.isdisjoint(_with_gaps(words))

@@ -8,7 +8,14 @@ in it, in the formats that `mentor_service.parsing` reads.
 from mentor_service.prompts.candidate_lists import climb, exploit, explore, trajectory
 from mentor_service.prompts.edits import Move, amend, criticise, follow, mend
 from mentor_service.prompts.evolution import cross, differ
-from mentor_service.prompts.next_lines import EXAMPLE_TASKS, LineKind, next_line, next_scored_line
+from mentor_service.prompts.next_lines import (
+    EXAMPLE_TASKS,
+    LineKind,
+    better_line,
+    combined_line,
+    next_line,
+    next_scored_line,
+)
 from mentor_service.prompts.question_facts import (
     EXAMPLE_PHRASES,
     WORDINGS,
@@ -37,7 +44,9 @@ __all__ = [
     "QuestionFacts",
     "Shown",
     "amend",
+    "better_line",
     "climb",
+    "combined_line",
     "compose",
     "criticise",
     "cross",

@@ -7,15 +7,18 @@ other tasks, each with its labels and a prompt, by a prompt for the last one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from mentor_service.prompts.candidate_lists import rounded_scores
-from mentor_service.prompts.question_facts import Message, QuestionFacts, labels, plain
+from mentor_service.prompts.question_facts import Message, QuestionFacts, Shown, labels, plain
 from mentorgrad.domain.advice import ProposalKind, TaskCard
 
-_TASK, _LABELS = "Task", "Labels"
+_TASK, _LABELS, _TEXT, _FAILS = "Task", "Labels", "Text", "Fails on"
+
+_BETTER = "Better "
+"""Stands in front of the field of a prompt that improves on those above it."""
 
 
 class LineKind(StrEnum):
@@ -37,7 +40,7 @@ class LineKind(StrEnum):
         return next((kind for kind in cls if kind.last and line.endswith(kind.last)), cls.BEGINNING)
 
 
-FIELDS = (_TASK, _LABELS, *LineKind)
+FIELDS = (_TASK, _LABELS, _TEXT, _FAILS, *LineKind)
 """Names of the fields of a task in the list; a line that contains one runs on."""
 
 
@@ -59,6 +62,10 @@ class ExampleTask:
     """A heading."""
     beginning: str
     """The beginning of a sentence that a label completes."""
+    weak: str
+    """A question about something else."""
+    rows: tuple[tuple[str, str], ...]
+    """Two texts with their labels."""
 
 
 EXAMPLE_TASKS = (
@@ -70,6 +77,11 @@ EXAMPLE_TASKS = (
         "What kind of e-mail is this?",
         "Kind of e-mail:",
         "The mail filter marks this e-mail as",
+        "Is this e-mail polite?",
+        (
+            ("You have won a prize, click here to claim it.", "spam"),
+            ("Can we move our meeting to Tuesday?", "wanted"),
+        ),
     ),
     ExampleTask(
         "which language a page is written in",
@@ -79,6 +91,11 @@ EXAMPLE_TASKS = (
         "Which language is this page in?",
         "Language of the page:",
         "This page is written in",
+        "Who wrote this page?",
+        (
+            ("Où est la gare, s'il vous plaît ?", "French"),
+            ("Ich habe heute keine Zeit.", "German"),
+        ),
     ),
     ExampleTask(
         "which animal a story is about",
@@ -88,6 +105,11 @@ EXAMPLE_TASKS = (
         "Which animal is this story about?",
         "Animal in the story:",
         "This is a story about a",
+        "Where does this story take place?",
+        (
+            ("She purred and jumped onto the window sill.", "cat"),
+            ("He barked at the postman every morning.", "dog"),
+        ),
     ),
     ExampleTask(
         "how urgent a request is",
@@ -97,6 +119,11 @@ EXAMPLE_TASKS = (
         "How urgent is this request?",
         "Urgency of the request:",
         "The person who reads this request marks it as",
+        "Who makes this request?",
+        (
+            ("Water drips through the ceiling, please come at once.", "urgent"),
+            ("Could you tidy the garden some day?", "later"),
+        ),
     ),
 )
 """Tasks of topics and labels that hardly any other task has; the last ones are the last to be left
@@ -113,6 +140,15 @@ _LINE = re.compile(r"\s*a line\b", re.IGNORECASE)
 _WORDS_AROUND_LABELS = 5
 """Words of a question besides the labels that it names."""
 
+_ROWS = 3
+"""Maximum train rows of the last task."""
+
+_ROW_CHARACTERS = 120
+"""Maximum characters of a train row, besides the profile's limit."""
+
+ARROW = "->"
+"""Stands between a row's text and its label; no prompt contains it."""
+
 _GOAL_ABOVE = 10
 """How far the score of the wanted line is above the best shown."""
 
@@ -124,13 +160,13 @@ def asks_for_line(card: TaskCard, kind: ProposalKind) -> bool:
 
 def next_line(facts: QuestionFacts, kind: LineKind) -> Message:
     """A list of tasks with their prompts; the last task has the lines shown, the worst first, and
-    lacks the next one.
+    lacks the next one. Train rows, if there are any, stand in front of the prompts of every task.
 
     Args:
         facts: The facts; `count` is the number of example tasks.
         kind: Kind of the prompts shown.
     """
-    return _listed(facts, kind, "", [""] * len(facts.shown), "")
+    return _scored(facts, kind, [""] * len(facts.shown), "")
 
 
 def next_scored_line(facts: QuestionFacts, kind: LineKind) -> Message:
@@ -140,11 +176,47 @@ def next_scored_line(facts: QuestionFacts, kind: LineKind) -> Message:
         return next_line(facts, kind)
     scores = rounded_scores(facts)
     goal = min(100, max(scores) + _GOAL_ABOVE)
-    return _listed(facts, kind, _score(goal), [_score(score) for score in scores], _score(goal))
+    return _scored(facts, kind, [_score(score) for score in scores], _score(goal))
+
+
+def better_line(facts: QuestionFacts, kind: LineKind, present: Shown) -> Message:
+    """A list of tasks with a prompt, a text that it gets wrong, and a better prompt; the last task
+    lacks the better one.
+
+    Args:
+        facts: The facts, with the train rows that `present` gets wrong; without rows, no task has
+            any.
+        kind: Kind of the better prompts.
+        present: The prompt to improve.
+    """
+
+    def lines(task: ExampleTask) -> list[str]:
+        wrong = [_row(_FAILS, *task.rows[0])] if facts.exemplars else []
+        return [_prompt(task.weak), *wrong, f"{_BETTER}{kind}: {_example(facts, task, kind)}"]
+
+    own = [_prompt(present.text), *_rows(facts, _FAILS)]
+    return _listed(facts, lines, own, f"{_BETTER}{kind}")
+
+
+def combined_line(facts: QuestionFacts, kind: LineKind, parents: Sequence[Shown]) -> Message:
+    """A list of tasks with two prompts and a better one; the last task lacks the better one.
+
+    Args:
+        facts: The facts.
+        kind: Kind of the better prompts; the examples' others are of the other kinds.
+        parents: The prompts to combine, the worse first.
+    """
+    others = [other for other in LineKind if other is not kind]
+
+    def lines(task: ExampleTask) -> list[str]:
+        parts = [f"{other}: {_example(facts, task, other)}" for other in others]
+        return [*parts, f"{_BETTER}{kind}: {_example(facts, task, kind)}"]
+
+    return _listed(facts, lines, [_prompt(item.text) for item in parents], f"{_BETTER}{kind}")
 
 
 def example_lines() -> tuple[str, ...]:
-    """All prompts of the example tasks."""
+    """All prompts of the example tasks but the weak ones."""
     return tuple(
         line
         for task in EXAMPLE_TASKS
@@ -158,33 +230,65 @@ def example_subjects(card: TaskCard) -> frozenset[str]:
     return frozenset(word for task in EXAMPLE_TASKS for word in task.subjects).difference(own)
 
 
+def _scored(facts: QuestionFacts, kind: LineKind, shown: Sequence[str], goal: str) -> Message:
+    """The list of `next_line`, with what stands behind the fields of the lines shown, and behind
+    those of the examples and of the next line."""
+
+    def lines(task: ExampleTask) -> list[str]:
+        rows = [_row(_TEXT, *row) for row in task.rows] if facts.exemplars else []
+        return [*rows, f"{kind}{goal}: {_example(facts, task, kind)}"]
+
+    own = [_prompt(item.text, mark) for item, mark in zip(facts.shown, shown, strict=True)]
+    return _listed(facts, lines, [*_rows(facts, _TEXT), *own], f"{kind}{goal}")
+
+
 def _listed(
-    facts: QuestionFacts, kind: LineKind, example: str, shown: Sequence[str], goal: str
+    facts: QuestionFacts,
+    lines: Callable[[ExampleTask], Sequence[str]],
+    own: Sequence[str],
+    missing: str,
 ) -> Message:
-    """The list; each prompt with what stands behind the name of its field."""
-    names_labels = _can_name_labels(facts)
+    """The list.
+
+    Args:
+        facts: The facts.
+        lines: Lines of an example task below its labels.
+        own: Those of the last task.
+        missing: Name of the field that the last task lacks.
+    """
     blocks = [
-        _task(task.description, ", ".join(task.labels))
-        + f"{kind}{example}: {_example(task, kind, names_labels)}\n"
+        [*_head(task.description, ", ".join(task.labels)), *lines(task), ""]
         for task in EXAMPLE_TASKS[len(EXAMPLE_TASKS) - facts.count :]
     ]
-    own = [
-        f"{LineKind.of(item.text)}{score}: {plain(item.text)}\n"
-        for score, item in zip(shown, facts.shown, strict=True)
-    ]
     card = facts.card
-    task = _task(plain(card.description), labels(card) if card.labels else "")
-    return Message(_CONTINUE, "\n".join([*blocks, f"{task}{''.join(own)}{kind}{goal}:"]))
+    head = _head(plain(card.description), labels(card) if card.labels else "")
+    written = [line for block in blocks for line in block]
+    return Message(_CONTINUE, "\n".join([*written, *head, *own, f"{missing}:"]))
 
 
-def _task(description: str, labels: str) -> str:
+def _head(description: str, labels: str) -> list[str]:
     parts = ((_TASK, description), (_LABELS, labels))
-    return "".join(f"{name}: {text}\n" for name, text in parts if text)
+    return [f"{name}: {text}" for name, text in parts if text]
 
 
-def _example(task: ExampleTask, kind: LineKind, names_labels: bool) -> str:
+def _prompt(text: str, mark: str = "") -> str:
+    return f"{LineKind.of(text)}{mark}: {plain(text)}"
+
+
+def _rows(facts: QuestionFacts, field: str) -> list[str]:
+    longest = min(facts.profile.exemplar_characters, _ROW_CHARACTERS)
+    return [
+        _row(field, plain(row.text, longest), plain(row.label)) for row in facts.exemplars[:_ROWS]
+    ]
+
+
+def _row(field: str, text: str, label: str) -> str:
+    return f"{field}: {text} {ARROW} {label}"
+
+
+def _example(facts: QuestionFacts, task: ExampleTask, kind: LineKind) -> str:
     if kind is LineKind.QUESTION:
-        return task.choice if names_labels else task.question
+        return task.choice if _can_name_labels(facts) else task.question
     return task.heading if kind is LineKind.HEADING else task.beginning
 
 

@@ -194,11 +194,15 @@ class Conversation:
         return self.constraints.kind is ProposalKind.NUMBERS
 
     @property
+    def asks_for_lines(self) -> bool:
+        """Whether proposals are lines of a language model's input."""
+        return next_lines.asks_for_line(self.known.open.card, self.constraints.kind)
+
+    @property
     def continues(self) -> bool:
         """Whether drafts with `next_line` are asked as texts to continue: by the profile, and for
         lines of a language model's input."""
-        is_line = next_lines.asks_for_line(self.known.open.card, self.constraints.kind)
-        return is_line and self.profile.form == "completion"
+        return self.asks_for_lines and self.profile.form == "completion"
 
     @property
     def has_enough(self) -> bool:
@@ -206,11 +210,15 @@ class Conversation:
         them if each has a reply of its own."""
         return not self.missing if self._by_line else 2 * len(self.kept) >= self.request.count
 
-    def best(self, top_k: int) -> list[Candidate]:
-        """The `top_k` candidates of lowest loss to show, worst first. In a text to continue, only
-        earlier proposals: the words of a continuous vector are no line to go on from."""
+    def ranked(self) -> list[Candidate]:
+        """The candidates to show, best first. In a text to continue, only earlier proposals: the
+        words of a continuous vector are no line to go on from."""
         sources = [CandidateSource.PROPOSAL] if self.continues else list(CandidateSource)
-        return shown_candidates.best(self.known, top_k, sources)
+        return shown_candidates.ranked(self.known, sources)
+
+    def best(self, top_k: int) -> list[Candidate]:
+        """The `top_k` candidates of lowest loss to show, worst first; see `ranked`."""
+        return self.ranked()[:top_k][::-1]
 
     @property
     def missing(self) -> int:
@@ -306,6 +314,13 @@ class Conversation:
         if self.missing and self.parsed.offer(found):
             self._keep(self.parsed.found[-1], parents)
 
+    def offer_line(self, text: str) -> None:
+        """Keeps a line as it is, without parents, if it was not proposed before and one is missing.
+
+        It may have as many words as the constraints allow."""
+        if self.missing and self.parsed.offer_line(text):
+            self._keep(self.parsed.found[-1], ())
+
     def facts(
         self, count: int, shown: Sequence[Candidate] = (), extras: bool = True
     ) -> QuestionFacts:
@@ -341,7 +356,7 @@ class Conversation:
         """Asks for lines, one per reply; the kinds in turn, one question each."""
         self._by_line = True
         kinds = list(LineKind)
-        first = (self.request.stage + self.round) % len(kinds)
+        first = (self.request.stage + len(self.records)) % len(kinds)
         found: list[ParsedProposal] = []
         for place, kind in enumerate(kinds[first:] + kinds[:first]):
             samples = min(_MOST_REPLIES, (count + len(kinds) - 1 - place) // len(kinds))
@@ -352,10 +367,10 @@ class Conversation:
     async def _propose_kind(
         self, draft: Draft, write: WriteLine, kind: LineKind, samples: int
     ) -> list[ParsedProposal]:
-        size = _Size(len(draft.shown), len(EXAMPLE_TASKS), extras=False)
+        size = _Size(len(draft.shown), len(EXAMPLE_TASKS), extras=bool(self.exemplars))
 
         def question() -> Question:
-            facts = self.facts(size.lines, size.of(draft.shown))
+            facts = self.facts(size.lines, size.of(draft.shown), size.extras)
             limits = self.constraints
             tokens = min(limits.n_tokens, _TOKENS_A_WORD * limits.max_words, _MOST_LINE_TOKENS)
             # One more for the line break, and some for a tokenizer other than the trainer's.
@@ -371,26 +386,34 @@ class Conversation:
             )
 
         reply = await self._ask(size, question)
+        if self.exemplars and not size.extras:
+            self._note("shortened by the train rows")
         if size.lines < len(EXAMPLE_TASKS):
-            note = f"shortened to {size.lines} of {len(EXAMPLE_TASKS)} example tasks"
-            if note not in self.notes:
-                self.notes.append(note)
+            self._note(f"shortened to {size.lines} of {len(EXAMPLE_TASKS)} example tasks")
         card = self.known.open.card
         rules = LineRules(
             fields=next_lines.FIELDS,
-            examples=next_lines.example_lines(),
+            examples=(*next_lines.example_lines(), *(task.weak for task in EXAMPLE_TASKS)),
             subjects=next_lines.example_subjects(card),
             labels=card.labels,
             max_words=self.constraints.max_words,
             last=kind.last,
         )
+
+        def check(line: ParsedProposal) -> str:
+            return "shows a row" if next_lines.ARROW in line.text else draft.check(line)
+
         found = []
         for text, finish in zip(reply.texts, reply.finish_reasons, strict=True):
-            found += self.parsed.read_line(text, rules, finish == "stop", draft.check)
+            found += self.parsed.read_line(text, rules, finish == "stop", check)
         parents = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
         for item in found:
             self._keep(item, parents if draft.parents is None else draft.parents, draft.base_id)
         return found
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _keep(self, found: ParsedProposal, parents: tuple[str, ...], base_id: str = "") -> None:
         self.kept.append(Proposal(**vars(found), parents=parents, base_id=base_id))

@@ -56,11 +56,10 @@ class Evoprompt(PromptedStrategy):
     async def converse(self, conversation: Conversation) -> None:
         """Asks up to `questions` questions, each for a share of the missing proposals."""
         own = self.options.own
-        population = shown_candidates.ranked(conversation.known)[
-            : int(own.get("population", _POPULATION))
-        ]
+        population = conversation.ranked()[: int(own.get("population", _POPULATION))]
         if len(population) < 2:  # not enough parents
-            await conversation.propose(Draft(prompts.trajectory, tuple(population)))
+            draft = Draft(prompts.trajectory, tuple(population), next_line=prompts.next_line)
+            await conversation.propose(draft)
             return
         draw = _differential if own.get("variant") == "de" else _genetic
         for share in conversation.turns(int(own.get("questions", _QUESTIONS))):
@@ -71,9 +70,11 @@ def _genetic(conversation: Conversation, population: Sequence[Candidate]) -> Dra
     first = _roulette(conversation, population)
     second = _roulette(conversation, [item for item in population if item is not first])
     parents = [shown_candidates.show(first), shown_candidates.show(second)]
+    worst_first = sorted(parents, key=lambda item: -item.loss)
     return Draft(
         partial(prompts.cross, parents=parents),
         parents=(first.candidate_id, second.candidate_id),
+        next_line=partial(prompts.combined_line, parents=worst_first),
     )
 
 

@@ -57,17 +57,20 @@ class Reflect(PromptedStrategy):
         """Asks for a critique of the failures, then for edits."""
         parent = _parent(conversation)
         if parent is None:
-            await conversation.propose(Draft(prompts.trajectory))
+            await conversation.propose(Draft(prompts.trajectory, next_line=prompts.next_line))
             return
         most = int(self.options.own.get("failures", self.profile.exemplars))
         conversation.exemplars = tuple(_failures(conversation, parent)[:most])
         present = shown_candidates.show(parent)
-        critique = await self._critique(conversation, present) if conversation.exemplars else ""
+        # In a text to continue, the better lines of the other tasks stand in for a critique.
+        criticised = conversation.exemplars and not conversation.continues
+        critique = await self._critique(conversation, present) if criticised else ""
         await conversation.propose(
             Draft(
                 partial(prompts.mend, present=present, critique=critique),
                 parents=(parent.candidate_id,),
                 base_id=parent.candidate_id,
+                next_line=partial(prompts.better_line, present=present),
             )
         )
 
@@ -100,7 +103,7 @@ def frontier(losses: np.ndarray) -> list[int]:
 
 def _parent(conversation: Conversation) -> Candidate | None:
     """Samples a parent from the frontier; without losses per row, the best candidate."""
-    ranked = shown_candidates.ranked(conversation.known)
+    ranked = conversation.ranked()
     rows = conversation.known.exemplar_losses
     measured = [item for item in ranked if item.candidate_id in rows]
     widths = Counter(len(rows[item.candidate_id]) for item in measured)

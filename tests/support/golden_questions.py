@@ -12,13 +12,15 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question
 from mentor_service.strategies import registry
+from mentorgrad.domain.advice import Constraints
 from mentorgrad.errors import InvalidInput
-from tests.support.told_strategy import POINTS, WORDS, Told, request, told
+from tests.support.told_strategy import POINTS, WORDS, Told, candidate, request, told
 
 FOLDER = Path(__file__).parent.parent / "unit" / "mentor_service" / "golden"
 
@@ -34,12 +36,28 @@ def files(proposal: str = "", place: str = "") -> Iterator[tuple[str, str]]:
     for name in registry.BUILT_IN:
         for options in _VARIANTS.get(name, [{}]):
             for profile in PROFILES:
-                for kind, limits in (("words", WORDS), ("numbers", POINTS)):
-                    known = told(name, limits, proposal=proposal, place=place)
+                for kind, known in (
+                    ("words", told(name, WORDS, proposal=proposal, place=place)),
+                    ("numbers", told(name, POINTS, proposal=proposal, place=place)),
+                    ("lines", _lines(name)),
+                ):
                     asked = asyncio.run(_questions(name, options, profile, known))
+                    if kind == "lines":
+                        asked = [question for question in asked if question.completes]
                     parts = [name, *options.values(), profile, kind]
                     if asked:
                         yield f"{'.'.join(parts)}.txt", "\n".join(map(_written, asked))
+
+
+def _lines(name: str) -> Knowledge:
+    """A trajectory with lines of a language model's input."""
+    limits = Constraints(n_tokens=24, max_words=18)
+    known = told(name, limits, proposal="a line that stands between the text and the answer")
+    lines = (
+        candidate("s0/p2", "Topic of the message:", 1.1, "proposal"),
+        candidate("s0/p3", "Is it about a refund?", 1.4, "proposal"),
+    )
+    return replace(known, pool={**known.pool, **{line.candidate_id: line for line in lines}})
 
 
 async def _questions(

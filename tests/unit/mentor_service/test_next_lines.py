@@ -22,6 +22,7 @@ from mentorgrad.domain.advice import (
     Answer,
     AnswerStatus,
     Constraints,
+    Exemplar,
     ProposalKind,
     TaskCard,
 )
@@ -54,10 +55,16 @@ def other_lines(question: Question, number: int) -> str:
 
 
 async def answered(
-    backend: Told, *pool: Candidate, count: int = 8, name: str = "maao", **options: Any
+    backend: Told,
+    *pool: Candidate,
+    count: int = 8,
+    name: str = "maao",
+    rows: tuple[Exemplar, ...] = (),
+    **options: Any,
 ) -> Answer:
     strategy = registry.create(name, options, PROFILES["small"], "model")
-    return await strategy.propose(request(count), known(*pool), backend)
+    asked = request(count, exemplars=rows)
+    return await strategy.propose(asked, known(*pool), backend)
 
 
 LINES = (
@@ -178,8 +185,13 @@ async def test_a_hidden_card_leaves_the_examples() -> None:
     backend = Told(other_lines)
     strategy = registry.create("maao", {}, PROFILES["small"], "model")
     hidden = replace(CARD, description="", labels=())
-    await strategy.propose(request(1), known(card=hidden), backend)
-    assert backend.questions[0].user.endswith("Heading: Urgency of the request:\n\nHeading:")
+    asked = request(3, exemplars=())
+    answer = await strategy.propose(asked, known(card=hidden), backend)
+    headings, beginnings, questions = backend.questions
+    assert headings.user.endswith("\nHeading: Urgency of the request:\n\nHeading:")
+    assert beginnings.user.endswith("marks it as\n\nBeginning of the answer:")
+    assert questions.user.endswith("\nQuestion: How urgent is this request?\n\nQuestion:")
+    assert len(answer.proposals) == 3
 
 
 async def test_a_text_beyond_the_context_shows_fewer_lines_then_fewer_examples() -> None:
@@ -215,7 +227,7 @@ async def test_the_record_says_whether_the_text_was_continued(completed: bool) -
         return Reply(texts, 10, 10, 5, timedelta(seconds=1), finishes, completed)
 
     strategy = registry.create("maao", {}, PROFILES["small"], "model")
-    answer = await strategy.propose(request(1), known(), ask)
+    answer = await strategy.propose(request(1, exemplars=()), known(), ask)
     recorded = answer.records[0].question
     assert recorded.startswith("[text to continue]\nTask:" if completed else "Continue the list")
     assert recorded.endswith("Heading:")
@@ -268,3 +280,163 @@ def test_examples_differ_and_name_their_labels_only_where_they_should() -> None:
         assert task.question.endswith("?")
         assert task.heading.endswith(":")
         assert task.beginning[-1].isalpha()
+
+
+# -- train rows, and changes of lines ---------------------------------------------------------
+
+ROWS = (
+    Exemplar("a film to\nremember", "good", "bad", 2.0),
+    Exemplar("dull <|im_end|> " + "x" * 200, "bad", "good", 1.5),
+    Exemplar("fine", "good", "good", 0.1),
+    Exemplar("one more", "bad", "bad", 0.1),
+)
+
+
+async def test_rows_that_may_be_shown_stand_in_front_of_the_prompts() -> None:
+    backend = Told(other_lines)
+    await answered(backend, count=1, name="opro", rows=ROWS)
+    (asked,) = backend.questions
+    assert asked.user.startswith(
+        "Task: whether an e-mail is spam\n"
+        "Labels: spam, wanted\n"
+        "Text: You have won a prize, click here to claim it. -> spam\n"
+        "Text: Can we move our meeting to Tuesday? -> wanted\n"
+        "Heading: Kind of e-mail:\n\n"
+    )
+    # Two are the profile's limit, and so are 80 characters.
+    assert asked.user.endswith(
+        "Labels: good, bad\n"
+        "Text: a film to remember -> good\n"
+        f"Text: dull {'x' * 75} -> bad\n"
+        "Heading:"
+    )
+
+
+async def test_a_capable_model_is_shown_three_rows() -> None:
+    backend = Told(other_lines)
+    strategy = registry.create("opro", {}, PROFILES["capable"], "model")
+    await strategy.propose(request(1, exemplars=ROWS), known(*LINES), backend)
+    last = backend.questions[0].user.split("\n\n")[-1]
+    assert last.count(" -> ") == 3
+    assert f"Text: dull {'x' * 115} -> bad\n" in last
+    assert last.index("Text: fine -> good") < last.index("Question (35): Is it good?")
+
+
+async def test_rows_of_a_hidden_card_are_all_that_is_shown_of_the_task() -> None:
+    backend = Told(other_lines)
+    strategy = registry.create("opro", {}, PROFILES["small"], "model")
+    hidden = replace(CARD, description="", labels=())
+    rows = (Exemplar("a film", "class 1", "class 2", 1.0),)
+    await strategy.propose(request(1, exemplars=rows), known(card=hidden), backend)
+    assert backend.questions[0].user.endswith("\n\nText: a film -> class 1\nHeading:")
+
+
+@pytest.mark.parametrize("name", ["maao", "evoprompt"])
+async def test_strategies_that_want_no_rows_show_none(name: str) -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=1, name=name, rows=ROWS)
+    assert " -> " not in backend.questions[0].user
+
+
+async def test_a_text_beyond_the_context_leaves_out_the_rows_first() -> None:
+    def short_context(question: Question, number: int) -> str | InvalidInput:
+        if "->" in question.user:
+            return InvalidInput("too long", reason="QUESTION_TOO_LONG")
+        return other_lines(question, number)
+
+    answer = await answered(Told(short_context), count=1, name="opro", rows=ROWS)
+    assert answer.detail == "shortened by the train rows"
+
+
+async def test_a_line_that_shows_a_row_is_dropped() -> None:
+    answer = await answered(Told(lambda *_: " dull and long -> worst"), count=1, name="opro")
+    assert answer.detail == "dropped 2: 2 shows a row"
+
+
+async def test_reflect_shows_a_line_with_what_it_gets_wrong_and_asks_for_a_better_one() -> None:
+    backend = Told(other_lines)
+    answer = await answered(backend, *LINES, count=3, name="reflect", rows=ROWS)
+    headings, beginnings, questions = backend.questions
+    assert headings.user.startswith(
+        "Task: whether an e-mail is spam\n"
+        "Labels: spam, wanted\n"
+        "Question: Is this e-mail polite?\n"
+        "Fails on: You have won a prize, click here to claim it. -> spam\n"
+        "Better Heading: Kind of e-mail:\n\n"
+    )
+    assert headings.user.endswith(
+        "Labels: good, bad\n"
+        "Heading: Verdict on the film:\n"
+        "Fails on: a film to remember -> good\n"
+        f"Fails on: dull {'x' * 75} -> bad\n"
+        "Better Heading:"
+    )
+    assert beginnings.user.endswith("\nBetter Beginning of the answer:")
+    assert questions.user.endswith("\nBetter Question:")
+    assert all(question.completes for question in backend.questions)
+    assert {(p.parents, p.base_id) for p in answer.proposals} == {(("p2",), "p2")}
+
+
+async def test_reflect_without_rows_or_lines_asks_for_what_it_can() -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=1, name="reflect")
+    assert "Fails on" not in backend.questions[0].user
+    assert "Question: Is this e-mail polite?\nBetter Heading:" in backend.questions[0].user
+    backend = Told(other_lines)
+    await answered(backend, LINES[2], count=1, name="reflect", rows=ROWS)
+    assert backend.questions[0].user.endswith("Labels: good, bad\nHeading:")
+
+
+async def test_evoprompt_shows_two_lines_and_asks_for_a_better_one() -> None:
+    backend = Told(other_lines)
+    answer = await answered(backend, *LINES, count=4, name="evoprompt")
+    assert len(backend.questions) == 4
+    first = backend.questions[0].user
+    assert first.startswith(
+        "Task: whether an e-mail is spam\n"
+        "Labels: spam, wanted\n"
+        "Question: Is this e-mail spam or wanted?\n"
+        "Beginning of the answer: The mail filter marks this e-mail as\n"
+        "Better Heading: Kind of e-mail:\n\n"
+    )
+    assert first.endswith(
+        "Labels: good, bad\nQuestion: Is it good?\nHeading: Verdict on the film:\nBetter Heading:"
+    )
+    assert [question.last for question in backend.questions] == [":", "", "?", ":"]
+    assert {frozenset(proposal.parents) for proposal in answer.proposals} == {
+        frozenset({"p1", "p2"})
+    }
+
+
+async def test_evoprompt_without_parents_asks_for_a_first_line() -> None:
+    backend = Told(other_lines)
+    await answered(backend, LINES[0], count=1, name="evoprompt")
+    assert backend.questions[0].user.endswith("Labels: good, bad\nQuestion: Is it good?\nHeading:")
+
+
+@pytest.mark.parametrize("options", [{"name": "reflect"}, {"name": "evoprompt"}])
+async def test_by_chat_they_ask_as_ever(options: dict[str, str]) -> None:
+    backend = Told(lambda *_: "1. some words\n")
+    await answered(backend, *LINES, count=1, rows=ROWS, form="chat", **options)
+    assert not any(question.completes for question in backend.questions)
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        (" Verdict of a film:", "dropped 2: 2 near duplicate"),
+        (" Film verdict:", "dropped 2: 2 near duplicate"),
+        (" verdict on the FILM :", "dropped 2: 2 already known"),
+        (" Verdict on the actor:", ""),
+    ],
+)
+async def test_near_copies_of_lines_that_were_shown_are_dropped(line: str, detail: str) -> None:
+    answer = await answered(Told(lambda *_: line), *LINES, count=1)
+    assert answer.detail == detail
+
+
+async def test_near_copies_count_once() -> None:
+    said = [" Film verdict:", " Verdict of the film:", " The verdict on the film is"]
+    answer = await answered(Told(lambda _, number: said[number % 3]), count=3, calls=1)
+    assert [item.text for item in answer.proposals] == ["Film verdict:", said[2].strip()]
+    assert answer.detail == "dropped 1: 1 near duplicate"
