@@ -4,7 +4,8 @@ After ProTeGi ("Automatic Prompt Optimization with Gradient Descent and Beam Sea
 al., arXiv 2305.03495), which asks for a critique of failures and then for an edit, and GEPA
 (Agrawal et al., arXiv 2507.19457), which samples its parent from the Pareto frontier: candidates
 that are best on some example. Without train rows there is no critique; without losses per row, the
-parent is the best candidate.
+parent is the best candidate. For a line of a language model's input, the question is a text to
+continue, which shows failures and better lines of other tasks instead of a critique.
 """
 
 from __future__ import annotations

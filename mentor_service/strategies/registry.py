@@ -20,6 +20,7 @@ from mentor_service.profiles import Profile
 from mentor_service.protocols import Strategy, StrategyType
 from mentor_service.strategies.directional import Directional
 from mentor_service.strategies.evoprompt import Evoprompt
+from mentor_service.strategies.examples import Examples
 from mentor_service.strategies.gpo import Gpo
 from mentor_service.strategies.leo import Leo
 from mentor_service.strategies.leo_random import LeoRandom
@@ -49,6 +50,7 @@ BUILT_IN: Mapping[str, StrategyType] = {
         Evoprompt,
         Reflect,
         MaaoReleased,
+        Examples,
     )
 }
 """Built-in strategies by name."""

@@ -634,7 +634,8 @@ def test_questions_with_the_card_of_an_objective_are_those_with_an_empty_one(
 )
 def test_questions_say_where_their_phrases_are_placed(objective_name: str, place: str) -> None:
     for name, question in asked_about(objective(objective_name).card, "words").items():
-        if name.startswith(("maao.", "opro.")) and objective_name != "prompt_tuning":
+        continued = name.startswith(("maao.", "opro.", "reflect.", "evoprompt."))
+        if continued and objective_name != "prompt_tuning":
             assert f"[form]\n{CONTINUED}" in question, name
         elif not name.startswith("maao_released"):
             assert place in question, name
