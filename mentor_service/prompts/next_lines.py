@@ -17,6 +17,9 @@ from mentorgrad.domain.advice import ProposalKind, TaskCard
 
 _TASK, _LABELS, _TEXT, _FAILS = "Task", "Labels", "Text", "Fails on"
 
+_STATEMENT = "Instruction"
+"""Field of a line that is a whole sentence, such as a task's description; none is asked for."""
+
 _BETTER = "Better "
 """Stands in front of the field of a prompt that improves on those above it."""
 
@@ -40,7 +43,7 @@ class LineKind(StrEnum):
         return next((kind for kind in cls if kind.last and line.endswith(kind.last)), cls.BEGINNING)
 
 
-FIELDS = (_TASK, _LABELS, _TEXT, _FAILS, *LineKind)
+FIELDS = (_TASK, _LABELS, _TEXT, _FAILS, _STATEMENT, *LineKind)
 """Names of the fields of a task in the list; a line that contains one runs on."""
 
 
@@ -272,7 +275,8 @@ def _head(description: str, labels: str) -> list[str]:
 
 
 def _prompt(text: str, mark: str = "") -> str:
-    return f"{LineKind.of(text)}{mark}: {plain(text)}"
+    field = _STATEMENT if text.endswith(".") else LineKind.of(text)
+    return f"{field}{mark}: {plain(text)}"
 
 
 def _rows(facts: QuestionFacts, field: str) -> list[str]:

@@ -109,6 +109,17 @@ async def test_the_text_ends_where_the_next_prompt_begins() -> None:
     assert asked.json_schema is None
 
 
+async def test_a_whole_sentence_is_shown_as_an_instruction() -> None:
+    backend = Told(other_lines)
+    said = candidate("s0/description", "Whether a film is bad. Labels: good, bad.", 0.4, "proposal")
+    await answered(backend, *LINES, said, count=1)
+    assert backend.questions[0].user.endswith(
+        "Heading: Verdict on the film:\n"
+        "Instruction: Whether a film is bad. Labels: good, bad.\n"
+        "Heading:"
+    )
+
+
 async def test_opro_writes_a_score_before_each_and_a_higher_one_before_the_next() -> None:
     backend = Told(other_lines)
     await answered(backend, *LINES, count=1, name="opro")
