@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mentor_service.prompts.candidate_lists import rounded_scores
@@ -162,24 +162,32 @@ def asks_for_line(card: TaskCard, kind: ProposalKind) -> bool:
 
 
 def next_line(facts: QuestionFacts, kind: LineKind) -> Message:
-    """A list of tasks with their prompts; the last task has the lines shown, the worst first, and
-    lacks the next one. Train rows, if there are any, stand in front of the prompts of every task.
+    """A list of tasks with a prompt each, which the last task lacks.
+
+    Train rows, if there are any, stand in front of the prompts of every task. If there are lines to
+    show, the last task has them, the worst first, and the others have prompts of the other kinds in
+    front of a better one: without a model of that, a language model repeats the lines shown.
 
     Args:
         facts: The facts; `count` is the number of example tasks.
-        kind: Kind of the prompts shown.
+        kind: Kind of the prompt that the last task lacks.
     """
-    return _scored(facts, kind, [""] * len(facts.shown), "")
+    return _next(facts, kind, [""] * len(facts.shown), "")
 
 
 def next_scored_line(facts: QuestionFacts, kind: LineKind) -> Message:
     """As `next_line`, with a rounded score in front of every prompt once there are lines to show:
-    high for the examples, and higher than the best for the next line."""
+    a higher one than the best for the next line and the last of the examples."""
     if not facts.shown:
         return next_line(facts, kind)
     scores = rounded_scores(facts)
     goal = min(100, max(scores) + _GOAL_ABOVE)
-    return _scored(facts, kind, [_score(score) for score in scores], _score(goal))
+    return _next(facts, kind, [_score(score) for score in scores], _score(goal))
+
+
+def next_child(facts: QuestionFacts, kind: LineKind, parents: Sequence[Shown]) -> Message:
+    """As `next_line`, with two parents as the lines shown, the worse first."""
+    return next_line(replace(facts, shown=tuple(parents)), kind)
 
 
 def better_line(facts: QuestionFacts, kind: LineKind, present: Shown) -> Message:
@@ -201,23 +209,6 @@ def better_line(facts: QuestionFacts, kind: LineKind, present: Shown) -> Message
     return _listed(facts, lines, own, f"{_BETTER}{kind}")
 
 
-def combined_line(facts: QuestionFacts, kind: LineKind, parents: Sequence[Shown]) -> Message:
-    """A list of tasks with two prompts and a better one; the last task lacks the better one.
-
-    Args:
-        facts: The facts.
-        kind: Kind of the better prompts; the examples' others are of the other kinds.
-        parents: The prompts to combine, the worse first.
-    """
-    others = [other for other in LineKind if other is not kind]
-
-    def lines(task: ExampleTask) -> list[str]:
-        parts = [f"{other}: {_example(facts, task, other)}" for other in others]
-        return [*parts, f"{_BETTER}{kind}: {_example(facts, task, kind)}"]
-
-    return _listed(facts, lines, [_prompt(item.text) for item in parents], f"{_BETTER}{kind}")
-
-
 def example_lines() -> tuple[str, ...]:
     """All prompts of the example tasks but the weak ones."""
     return tuple(
@@ -233,16 +224,20 @@ def example_subjects(card: TaskCard) -> frozenset[str]:
     return frozenset(word for task in EXAMPLE_TASKS for word in task.subjects).difference(own)
 
 
-def _scored(facts: QuestionFacts, kind: LineKind, shown: Sequence[str], goal: str) -> Message:
-    """The list of `next_line`, with what stands behind the fields of the lines shown, and behind
-    those of the examples and of the next line."""
+def _next(facts: QuestionFacts, kind: LineKind, marks: Sequence[str], goal: str) -> Message:
+    """The list of `next_line`, with marks behind the fields of the lines shown, and one behind the
+    field of the line that is missing."""
+    worst = next(iter(marks), "")
+    field = f"{_BETTER if facts.shown else ''}{kind}{goal}"
+    others = [other for other in LineKind if other is not kind] if facts.shown else []
 
     def lines(task: ExampleTask) -> list[str]:
         rows = [_row(_TEXT, *row) for row in task.rows] if facts.exemplars else []
-        return [*rows, f"{kind}{goal}: {_example(facts, task, kind)}"]
+        parts = [f"{other}{worst}: {_example(facts, task, other)}" for other in others]
+        return [*rows, *parts, f"{field}: {_example(facts, task, kind)}"]
 
-    own = [_prompt(item.text, mark) for item, mark in zip(facts.shown, shown, strict=True)]
-    return _listed(facts, lines, [*_rows(facts, _TEXT), *own], f"{kind}{goal}")
+    own = [_prompt(item.text, mark) for item, mark in zip(facts.shown, marks, strict=True)]
+    return _listed(facts, lines, [*_rows(facts, _TEXT), *own], field)
 
 
 def _listed(

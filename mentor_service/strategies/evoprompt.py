@@ -74,7 +74,7 @@ def _genetic(conversation: Conversation, population: Sequence[Candidate]) -> Dra
     return Draft(
         partial(prompts.cross, parents=parents),
         parents=(first.candidate_id, second.candidate_id),
-        next_line=partial(prompts.combined_line, parents=worst_first),
+        next_line=partial(prompts.next_child, parents=worst_first),
     )
 
 

@@ -77,7 +77,7 @@ LINES = (
 
 async def test_the_text_ends_where_the_next_prompt_begins() -> None:
     backend = Told(other_lines)
-    await answered(backend, *LINES, count=1)
+    await answered(backend, count=1)
     (asked,) = backend.questions
     assert asked.user == (
         "Task: whether an e-mail is spam\n"
@@ -98,8 +98,6 @@ async def test_the_text_ends_where_the_next_prompt_begins() -> None:
         "\n"
         "Task: whether a film is worth seeing\n"
         "Labels: good, bad\n"
-        "Question: Is it good?\n"
-        "Heading: Verdict on the film:\n"
         "Heading:"
     )
     assert asked.completes
@@ -109,6 +107,22 @@ async def test_the_text_ends_where_the_next_prompt_begins() -> None:
     assert asked.json_schema is None
 
 
+async def test_lines_are_shown_the_worst_first_and_every_task_ends_with_a_better_one() -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=1)
+    (asked,) = backend.questions
+    assert asked.user.startswith(
+        "Task: whether an e-mail is spam\n"
+        "Labels: spam, wanted\n"
+        "Question: Is this e-mail spam or wanted?\n"
+        "Beginning of the answer: The mail filter marks this e-mail as\n"
+        "Better Heading: Kind of e-mail:\n\n"
+    )
+    assert asked.user.endswith(
+        "Labels: good, bad\nQuestion: Is it good?\nHeading: Verdict on the film:\nBetter Heading:"
+    )
+
+
 async def test_a_whole_sentence_is_shown_as_an_instruction() -> None:
     backend = Told(other_lines)
     said = candidate("s0/description", "Whether a film is bad. Labels: good, bad.", 0.4, "proposal")
@@ -116,7 +130,7 @@ async def test_a_whole_sentence_is_shown_as_an_instruction() -> None:
     assert backend.questions[0].user.endswith(
         "Heading: Verdict on the film:\n"
         "Instruction: Whether a film is bad. Labels: good, bad.\n"
-        "Heading:"
+        "Better Heading:"
     )
 
 
@@ -124,9 +138,13 @@ async def test_opro_writes_a_score_before_each_and_a_higher_one_before_the_next(
     backend = Told(other_lines)
     await answered(backend, *LINES, count=1, name="opro")
     assert backend.questions[0].user.endswith(
-        "Question (35): Is it good?\nHeading (60): Verdict on the film:\nHeading (70):"
+        "Question (35): Is it good?\nHeading (60): Verdict on the film:\nBetter Heading (70):"
     )
-    assert "Heading (70): Kind of e-mail:" in backend.questions[0].user
+    assert (
+        "Question (35): Is this e-mail spam or wanted?\n"
+        "Beginning of the answer (35): The mail filter marks this e-mail as\n"
+        "Better Heading (70): Kind of e-mail:\n"
+    ) in backend.questions[0].user
     backend = Told(other_lines)
     await answered(backend, count=1, name="opro")
     assert "Heading: Kind of e-mail:" in backend.questions[0].user
@@ -422,7 +440,7 @@ async def test_evoprompt_shows_two_lines_and_asks_for_a_better_one() -> None:
 async def test_evoprompt_without_parents_asks_for_a_first_line() -> None:
     backend = Told(other_lines)
     await answered(backend, LINES[0], count=1, name="evoprompt")
-    assert backend.questions[0].user.endswith("Labels: good, bad\nQuestion: Is it good?\nHeading:")
+    assert backend.questions[0].user.endswith("bad\nQuestion: Is it good?\nBetter Heading:")
 
 
 @pytest.mark.parametrize("options", [{"name": "reflect"}, {"name": "evoprompt"}])
