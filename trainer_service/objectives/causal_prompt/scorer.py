@@ -95,7 +95,7 @@ class CausalScorer:
         block = self.tokens(rows)
         length = block.vectors.shape[1]
         context = None if opening is None else alike(opening, len(rows))
-        cache = new_cache(context)
+        cache = new_cache(context, length)
         self._pass(block, context, cache)
         made = appended(cache, length)
         return [made[:, :, i, :, length - len(row) :].clone() for i, row in enumerate(rows)]
@@ -125,9 +125,10 @@ class CausalScorer:
             block: The inputs, padded on the left.
             context: Keys and values in front of them.
         """
-        cache = None if context is None else new_cache(context)
+        length = block.vectors.shape[1]
+        cache = None if context is None else new_cache(context, length + len(self._nodes))
         hidden = self._pass(block, context, cache, self._nodes)
-        return hidden[:, block.vectors.shape[1] - 1 :]
+        return hidden[:, length - 1 :]
 
     def _pass(
         self, block: Block, context: Context | None, cache: Any, nodes: Tensor | None = None

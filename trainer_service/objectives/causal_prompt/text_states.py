@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -21,79 +22,124 @@ States = Tensor
 class Context:
     """Keys and values in front of a batch of inputs, padded on the left."""
 
-    states: Tensor
-    """[layers, 2, rows, heads, tokens, head size]; of repeated inputs, once."""
+    texts: Sequence[States]
+    """Of each row; empty for the opening alone. Of repeated inputs, once."""
+    opening: States | None
+    """In front of all texts."""
     present: Tensor
     """bool [inputs, tokens]: False for padding; inputs is a multiple of rows."""
 
     def repeated(self, times: int) -> Context:
         """The same inputs several times, one after another; keys and values are not copied."""
-        return self if times == 1 else Context(self.states, self.present.repeat(times, 1))
+        if times == 1:
+            return self
+        return Context(self.texts, self.opening, self.present.repeat(times, 1))
+
+    def before(self, own: int) -> Tensor:
+        """Keys and values, with room behind them for those of so many tokens of each input:
+        [layers, 2, inputs, heads, tokens + own, head size]."""
+        some = self.texts[0] if self.opening is None else self.opening
+        layers, both, heads, _, size = some.shape
+        inputs, end = self.present.shape
+        begin = 0 if self.opening is None else self.opening.shape[3]
+        made = some.new_empty(layers, both, inputs, heads, end + own, size)
+        if self.opening is not None:
+            made[..., :begin, :] = self.opening.unsqueeze(2)
+        for index, text in enumerate(self.texts):
+            pad = end - text.shape[3]
+            same = made[:, :, index :: len(self.texts)]
+            same[..., begin:pad, :] = 0  # masked, but must be finite
+            same[..., pad:end, :] = text.unsqueeze(2)
+        return made
+
+
+class _Behind(torch.autograd.Function):
+    """Writes an input's own keys or values into the room behind its context.
+
+    `torch.cat` would copy the context once more, and so would the gradient of torch's own write
+    into a part of a tensor.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, room: tuple[Tensor], begin: int) -> Tensor:
+        """[inputs, heads, own tokens, head size] → [inputs, heads, all tokens, head size].
+
+        `room` is a tuple, since to autograd a tensor would be a second input.
+        """
+        ctx.begin = begin
+        (whole,) = room
+        whole[..., begin:, :] = own
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
+        """The context depends on no parameter."""
+        return slopes[..., ctx.begin :, :], None, None
+
+    @staticmethod
+    def jvp(ctx: Any, own: Tensor, *_: None) -> Tensor:
+        """See `backward`."""
+        return functional.pad(own, (0, 0, ctx.begin, 0))
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer: of the context and, after `update`, of the inputs behind it."""
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, begin: int) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values
+        self._seen = begin
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """See transformers. The context is copied once, also in front of repeated inputs."""
-        self.keys = _behind(self.keys, key_states)
-        self.values = _behind(self.values, value_states)
+        """See transformers. To be called once: the room is that of the inputs."""
+        behind: Any = _Behind.apply
+        self.keys = behind(key_states, (self.keys,), self._seen)
+        self.values = behind(value_states, (self.values,), self._seen)
+        self._seen = self.keys.shape[-2]
         return self.keys, self.values
 
-
-def _behind(before: Tensor, own: Tensor) -> Tensor:
-    """[rows, heads, tokens, size] and [inputs, heads, own tokens, size] in one tensor."""
-    divided = own.view(-1, *before.shape[:2], *own.shape[2:])
-    many = before.expand(len(divided), *before.shape)
-    return torch.cat([many, divided], dim=-2).flatten(0, 1)
+    def get_seq_length(self) -> int:
+        """See transformers."""
+        return self._seen
 
 
 def alike(opening: States, rows: int) -> Context:
     """The opening alone in front of each of `rows` inputs."""
-    layers, both, heads, begin, size = opening.shape
-    states = opening.unsqueeze(2).expand(layers, both, rows, heads, begin, size)
-    present = torch.ones(rows, begin, dtype=torch.bool, device=opening.device)
-    return Context(states, present)
+    present = torch.ones(rows, opening.shape[3], dtype=torch.bool, device=opening.device)
+    return Context((), opening, present)
 
 
-def new_cache(context: Context | None) -> DynamicCache:
-    """A cache of transformers for one call, which appends to it; the context is not changed."""
+def new_cache(context: Context | None, own: int) -> DynamicCache:
+    """A cache of transformers for one call with so many tokens, which are appended to it."""
     cache = DynamicCache()
     if context is not None:
-        cache.layers += [_Layer(keys, values) for keys, values in context.states]
+        begin = context.present.shape[1]
+        # What a layer writes is no change of what the attention of another one has kept for its
+        # gradient: with `data`, autograd counts the changes of each tensor apart.
+        for keys, values in context.before(own):
+            cache.layers.append(_Layer(keys.data, values.data, begin))
     return cache
 
 
 def appended(cache: DynamicCache, count: int) -> Tensor:
     """Keys and values of the last `count` tokens: [layers, 2, rows, heads, count, head size]."""
     layers: Any = cache.layers
-    pairs = [torch.stack([layer.keys, layer.values]) for layer in layers]
-    return torch.stack([pair[..., -count:, :] for pair in pairs])
+    pairs = [(layer.keys, layer.values) for layer in layers]
+    last = [part[..., -count:, :] for pair in pairs for part in pair]
+    return torch.stack(last).view(len(pairs), 2, *last[0].shape)
 
 
 def batched(rows: Sequence[States], opening: States | None) -> Context:
     """The context of a batch: the opening, which is the same for all, and each row's text."""
-    longest = max(row.shape[3] for row in rows)
-    layers, both, heads, _, size = rows[0].shape
     begin = 0 if opening is None else opening.shape[3]
-    states = rows[0].new_empty(layers, both, len(rows), heads, begin + longest, size)
-    present = torch.zeros(len(rows), begin + longest, dtype=torch.bool, device=states.device)
-    if opening is not None:
-        states[..., :begin, :] = opening.unsqueeze(2)
-        present[:, :begin] = True
-    for index, row in enumerate(rows):
-        pad = begin + longest - row.shape[3]
-        states[:, :, index, :, begin:pad] = 0  # masked, but must be finite
-        states[:, :, index, :, pad:] = row
-        present[index, pad:] = True
-    return Context(states, present)
+    sizes = torch.tensor([row.shape[3] for row in rows], device=rows[0].device)
+    longest = int(max(row.shape[3] for row in rows))
+    places = torch.arange(begin + longest, device=rows[0].device)
+    present = (places < begin) | (places >= begin + longest - sizes.unsqueeze(1))
+    return Context(rows, opening, present)
 
 
 class StateStore:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.numerics import tiny_causal
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
@@ -46,36 +48,105 @@ class Computed:
 def test_a_batch_is_padded_on_the_left_behind_the_opening() -> None:
     opening = states(2, 5.0)
     context = batched([states(3, 1.0), states(1, 2.0)], opening)
-    assert context.states.shape == (2, 2, 2, 2, 5, 4)
+    assert context.before(0).shape == (2, 2, 2, 2, 5, 4)
+    assert context.before(3).shape == (2, 2, 2, 2, 8, 4)
     assert context.present.tolist() == [
         [True] * 5,
         [True, True, False, False, True],
     ]
     assert context.present.sum(-1).tolist() == [5, 3]
-    assert context.states[0, 0, :, 0, :, 0].tolist() == [[5, 5, 1, 1, 1], [5, 5, 0, 0, 2]]
+    shown = context.before(1)[..., :5, :]
+    assert shown[0, 0, :, 0, :, 0].tolist() == [[5, 5, 1, 1, 1], [5, 5, 0, 0, 2]]
     twice = context.repeated(2)
     assert twice.present.tolist() == context.present.tolist() * 2
-    assert twice.states is context.states, "keys and values are not copied"
+    assert twice.texts is context.texts, "keys and values are not copied"
+    assert torch.equal(twice.before(0), torch.cat([context.before(0)] * 2, dim=2))
     assert context.repeated(1) is context
     alone = batched([states(3), states(1)], None)
-    assert alone.states.shape[4] == 3
-    assert alike(opening, 3).states.shape == (2, 2, 3, 2, 2, 4)
+    assert alone.before(0).shape[4] == 3
+    assert alike(opening, 3).before(0).shape == (2, 2, 3, 2, 2, 4)
+    assert (alike(opening, 3).before(0) == 5).all()
     assert alike(opening, 3).present.all()
 
 
 def test_a_cache_for_a_call_does_not_change_the_context() -> None:
     context = batched([states(3, 1.0), states(1, 2.0)], None)
-    before = context.states.clone()
-    cache = new_cache(context)
+    before = context.before(0)
+    cache = new_cache(context, 2)
     assert cache.get_seq_length() == 3
     for layer in range(2):
-        cache.update(torch.full((2, 2, 2, 4), 7.0), torch.full((2, 2, 2, 4), 8.0), layer)
+        keys, values = cache.update(
+            torch.full((2, 2, 2, 4), 7.0), torch.full((2, 2, 2, 4), 8.0), layer
+        )
+        assert torch.equal(keys[..., :3, :], before[layer, 0])
+        assert torch.equal(values[..., :3, :], before[layer, 1])
+    assert cache.get_seq_length() == 5
     found = appended(cache, 2)
     assert found.shape == (2, 2, 2, 2, 2, 4)
     assert (found[:, 0] == 7.0).all()
     assert (found[:, 1] == 8.0).all()
-    assert torch.equal(context.states, before)
-    assert new_cache(None).get_seq_length() == 0
+    assert torch.equal(context.before(0), before)
+    assert new_cache(None, 2).get_seq_length() == 0
+
+
+_WRITING = ("copy_", "cat", "clone", "fill_", "zero_", "zeros", "stack", "_to_copy")
+
+
+class Written(TorchDispatchMode):
+    """Counts the numbers of keys and values that are copied or filled, by the operations that
+    write at least so many."""
+
+    def __init__(self, least: int, size: int) -> None:
+        super().__init__()
+        self._least, self._size = least, size
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = function(*args, **(kwargs or {}))
+        name = function.overloadpacket.__name__
+        if name in _WRITING and made.shape[-1:] == (self._size,):
+            self.numbers += made.numel() if made.numel() >= self._least else 0
+        return made
+
+
+@pytest.mark.parametrize(("count", "gradients"), [(1, True), (3, True), (3, False)])
+def test_the_texts_keys_and_values_are_copied_once_per_pass(count: int, gradients: bool) -> None:
+    """Once per prompt: in the forward and the backward pass of a batch, whatever the layers."""
+    model = tiny_causal()
+    scorer = CausalScorer(model, LabelTree.of([(5,), (6,)], (9,)))
+    length, rows = 64, 2
+    ids = [[(7 * at + row) % 50 for at in range(length)] for row in range(rows)]
+    (opening,) = scorer.states([list(range(length))])
+    context = batched(scorer.states(ids, opening), opening).repeated(count)
+    points = model.tokens.vectors[torch.arange(2 * count).view(count, 2)].clone()
+    points.requires_grad_(gradients)
+    _, _, heads, _, size = opening.shape
+    # The smallest copy of anything as long as a text: its keys in one layer.
+    with Written(heads * size * length, size) as written:
+        found = scorer.scores(scorer.hidden(scorer.prompts(points, rows), context))
+        if gradients:
+            found.sum().backward()
+    texts = sum(text.numel() for text in context.texts)
+    assert written.numbers == count * (texts + rows * opening.numel())
+
+
+def test_gradients_reach_the_inputs_own_keys_and_values_alone() -> None:
+    """As those of `torch.cat`, bit for bit; the layers share a tensor, and write one by one."""
+    context = batched([states(3, 1.0), states(1, 2.0)], states(2, 5.0)).repeated(2)
+    begun = context.before(0)
+    own = torch.randn(2, 2, 4, 2, 3, 4, generator=torch.Generator().manual_seed(1))
+    own.requires_grad_()
+    cache = new_cache(context, 3)
+    mine = [cache.update(*own[layer], layer) for layer in range(2)]
+    wanted = [torch.cat([begun[n, i], own[n, i]], dim=-2) for n in range(2) for i in range(2)]
+    made = [part for pair in mine for part in pair]
+    for part, whole in zip(made, wanted, strict=True):
+        assert torch.equal(part, whole)
+    (slopes,) = torch.autograd.grad(sum((part**3).sum() for part in made), own)
+    (known,) = torch.autograd.grad(sum((whole**3).sum() for whole in wanted), own)
+    assert torch.equal(slopes, known)
 
 
 @pytest.mark.parametrize("most", [0, 127, 128, 3 * 128, 10 * 128, 1 << 20])
@@ -118,7 +189,7 @@ def test_states_of_a_batch_are_those_of_each_row(opening: tuple[int, ...]) -> No
         (alone,) = scorer.states([row], begun)
         assert made.shape[3] == len(row)
         torch.testing.assert_close(made, alone, rtol=1e-5, atol=1e-5)
-        cache = new_cache(None)
+        cache = new_cache(None, 0)
         ids = torch.tensor([[*opening, *row]])
         model.network(input_ids=ids, past_key_values=cache, use_cache=True)
         torch.testing.assert_close(made, appended(cache, len(row))[:, :, 0], rtol=1e-5, atol=1e-5)
