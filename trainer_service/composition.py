@@ -63,6 +63,7 @@ from trainer_service.tasks.builtin import builtin_names
 
 if TYPE_CHECKING:
     from mentorgrad.domain.run import Run
+    from trainer_service.objectives.kept_results import KeptResults
     from trainer_service.protocols import Mentor, Objective
     from trainer_service.running.execution import Parts
 
@@ -310,8 +311,14 @@ def import_numerics() -> None:
     from trainer_service.running import execution  # noqa: F401
 
 
-def run_parts(job: WorkerJob) -> Parts:
-    """The factories of a run's objective, mentor, fallback and optimizer, in a worker."""
+def run_parts(job: WorkerJob, known: KeptResults | None = None) -> Parts:
+    """The factories of a run's objective, mentor, fallback and optimizer, in a worker.
+
+    Args:
+        job: The run, and the worker's settings.
+        known: What the worker keeps between its runs, within the limit of the job's settings; None:
+            nothing.
+    """
     import torch
 
     from trainer_service.mentors.controls import build_control
@@ -320,6 +327,9 @@ def run_parts(job: WorkerJob) -> Parts:
     from trainer_service.running.execution import Parts
 
     torch.set_num_threads(job.threads)
+    state_bytes = job.state_cache_mib << 20
+    if known is not None:
+        known.limit(state_bytes)
 
     def objective(spec: RunSpec, check: Callable[[], None]) -> Objective:
         return build_objective(
@@ -332,7 +342,8 @@ def run_parts(job: WorkerJob) -> Parts:
             threads=job.threads,
             tuned_models=job.tuned_models,
             api_key=TrainerSecrets().openai_api_key.get_secret_value(),
-            state_bytes=job.state_cache_mib << 20,
+            state_bytes=state_bytes,
+            known=known,
         )
 
     def fallback(spec: RunSpec, built: Objective) -> Mentor | None:

@@ -50,7 +50,8 @@ class WorkerJob:
     log_format: str = bounded("auto", required=True)
     """Log format; see `service_common.logs`."""
     state_cache_mib: int = bounded(2048, ge=0, le=1_048_576)
-    """Maximum size of texts' keys and values that are kept in memory, in MiB."""
+    """Maximum size of texts' keys and values that are kept in memory, over all runs of the worker,
+    in MiB."""
     parent: int = bounded(0, ge=0)
     """Process id of the service if it is the worker's parent: the worker stops when this process
     exits. 0: the worker watches no parent."""

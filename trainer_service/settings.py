@@ -102,8 +102,8 @@ class TrainerSettings(OperationSettings, ListenerSettings):
         ge=0,
         le=1_048_576,
         description="Maximum memory of a worker for the keys and values of texts, which "
-        "`causal_prompt` computes once per run, in MiB. Those of further texts are computed in "
-        "each pass.",
+        "`causal_prompt` computes once, in MiB. Those of further texts are computed in each pass. "
+        "What the current run leaves is for those of the worker's earlier runs.",
     )
     spool_mib: int = Field(
         64,

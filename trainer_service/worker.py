@@ -45,6 +45,7 @@ from trainer_service.job import (
     EXIT_STORE,
     WorkerJob,
 )
+from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.running.stop_control import LEASE, RunMonitor, StopKind, StopRequest
 
 log = structlog.get_logger(__name__)
@@ -57,20 +58,23 @@ def main(arguments: list[str]) -> int:
         from trainer_service.composition import import_numerics
 
         import_numerics()
+    known = KeptResults()
     code = EXIT_OK
     while line := sys.stdin.buffer.readline():
         stopper = StopRequest()
         signal.signal(signal.SIGTERM, lambda *_, s=stopper: s.note(StopKind.INTERRUPT))
-        code = _do(line, stopper)
+        code = _do(line, stopper, known)
         if code not in (EXIT_OK, EXIT_FAILED) or stopper.is_leaving():
             break
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if code == EXIT_FAILED:
+            known.limit(0)  # it may have lacked the memory; the next run sets its own limit
         _tidy()
         _say({"ended": code})
     return code
 
 
-def _do(line: bytes, stopper: StopRequest) -> int:
+def _do(line: bytes, stopper: StopRequest, known: KeptResults) -> int:
     """Executes one job; returns its exit code."""
     try:
         job = WorkerJob.from_line(line)
@@ -86,21 +90,22 @@ def _do(line: bytes, stopper: StopRequest) -> int:
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE
     try:
-        return work(job, store, stopper)
+        return work(job, store, stopper, known)
     finally:
         store.close()
         tracing.flush()
 
 
 def _tidy() -> None:
-    """Frees the memory of the ended run, GPU memory included, for other processes."""
+    """Frees the memory of the ended run, GPU memory included, for other processes; texts' keys and
+    values are kept for the next run, within their limit."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
-def work(job: WorkerJob, store: RunStore, stopper: StopRequest) -> int:
+def work(job: WorkerJob, store: RunStore, stopper: StopRequest, known: KeptResults) -> int:
     """Claims and executes the run; returns the exit code."""
     try:
         run = store.get_run(job.run_id)
@@ -119,7 +124,7 @@ def work(job: WorkerJob, store: RunStore, stopper: StopRequest) -> int:
         "device": job.device,
     }
     with tracing.span("run", parent=parent, facts=facts) as span:
-        code = _execute(job, store, stopper, run, lease)
+        code = _execute(job, store, stopper, known, run, lease)
         span.note(exit_code=code)
     return code
 
@@ -136,7 +141,14 @@ def _trace_parent(store: RunStore, run_id: str) -> str:
     return next((item.trace_parent for item in created if isinstance(item, Created)), "")
 
 
-def _execute(job: WorkerJob, store: RunStore, stopper: StopRequest, run: Run, lease: Lease) -> int:
+def _execute(
+    job: WorkerJob,
+    store: RunStore,
+    stopper: StopRequest,
+    known: KeptResults,
+    run: Run,
+    lease: Lease,
+) -> int:
     """Executes the claimed run; returns the exit code."""
     from trainer_service.composition import run_parts
     from trainer_service.running.execution import execute
@@ -150,7 +162,8 @@ def _execute(job: WorkerJob, store: RunStore, stopper: StopRequest, run: Run, le
     )
     with watcher, Reporter(telemetry):
         try:
-            state = execute(store, run, lease, run_parts(job), stopper, outage_policy, telemetry)
+            parts = run_parts(job, known)
+            state = execute(store, run, lease, parts, stopper, outage_policy, telemetry)
         except Conflict as error:
             log.error("lease_lost", error=error.message)
             return EXIT_NOT_MINE

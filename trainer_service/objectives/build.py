@@ -15,6 +15,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.table import kind_of
 from trainer_service.protocols import Objective
 from trainer_service.registry import load
@@ -50,6 +51,8 @@ class BuildInputs:
     """Folder for embeddings of texts; None: no caching."""
     state_bytes: int = DEFAULT_STATE_BYTES
     """Maximum bytes of texts' keys and values that are kept in memory."""
+    known: KeptResults = field(default_factory=KeptResults)
+    """What the worker's earlier runs have computed with frozen models."""
     run: RunSpec = field(default_factory=RunSpec)
     """The whole spec of the run."""
     threads: int = 1
@@ -117,6 +120,7 @@ def build_objective(
     model_roots: Sequence[Path] | None = (),
     cache_dir: Path | None = None,
     state_bytes: int = DEFAULT_STATE_BYTES,
+    known: KeptResults | None = None,
     threads: int = 1,
     tuned_models: Mapping[str, str] | None = None,
     api_key: str = "",
@@ -131,6 +135,7 @@ def build_objective(
         model_roots: Folders that models named by a path must be in; None: any folder.
         cache_dir: Cache folder of text embeddings and dequantised models; None: no caching.
         state_bytes: Maximum bytes of texts' keys and values that are kept in memory.
+        known: What the worker's earlier runs have computed with frozen models; None: nothing.
         threads: Threads of libraries that do not use torch's.
         tuned_models: Name → URL of the served models.
         api_key: API key of the served models.
@@ -151,6 +156,7 @@ def build_objective(
         model_roots=model_roots,
         cache_dir=cache_dir,
         state_bytes=state_bytes,
+        known=known or KeptResults(),
         run=spec,
         threads=threads,
         tuned_models=tuned_models or {},

@@ -31,7 +31,7 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
     tokens = model.tokens
     parts = read_inputs(spec, task, demonstrations, model.tokenizer, tokens, model.max_tokens)
     problem = CausalPromptProblem(
-        spec, task, model, parts, inputs.costs, inputs.state_bytes, inputs.abort
+        spec, task, model, parts, inputs.costs, inputs.state_bytes, inputs.abort, inputs.known
     )
 
     def meanings(texts: Sequence[str]) -> Tensor:

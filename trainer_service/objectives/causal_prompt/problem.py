@@ -33,6 +33,7 @@ from trainer_service.objectives.causal_prompt.text_states import (
     alike,
     batched,
 )
+from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.length_batches import similar_batches
 from trainer_service.objectives.results import RowResults
 from trainer_service.tasks.data import Row, Split, TaskData
@@ -79,6 +80,7 @@ class CausalPromptProblem(CalibratedProblem):
         costs: Forward rows of a pass.
         state_bytes: Maximum bytes of texts' keys and values that are kept.
         check: Called between batches; may raise to abort.
+        known: What the worker's earlier runs have computed; None: nothing.
 
     Raises:
         InvalidInput: A text does not fit the model.
@@ -95,6 +97,7 @@ class CausalPromptProblem(CalibratedProblem):
         costs: RowCosts,
         state_bytes: int,
         check: Callable[[], None] = lambda: None,
+        known: KeptResults | None = None,
     ) -> None:
         super().__init__(task, spec.calibration, model.device)
         self.shape = (spec.n_tokens, model.tokens.width)
@@ -106,6 +109,9 @@ class CausalPromptProblem(CalibratedProblem):
         )
         self._inputs = inputs
         self._check = check
+        self._known = known or KeptResults()
+        # All that decides the bits of a pass over tokens, besides these.
+        self._pass_key = (model.digest, model.dtype, str(model.device), torch.get_num_threads())
         self._scorer = CausalScorer(model, inputs.tree)
         config = model.config.get_text_config()
         self._token_bytes: int = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
@@ -116,7 +122,9 @@ class CausalPromptProblem(CalibratedProblem):
             "compute the keys and values of the texts",
             f"set {PATH}.max_length, or start the trainer with a lower --state-cache-mib",
         ):
-            self._opening = self._scorer.states([inputs.opening])[0] if inputs.opening else None
+            self._opening: States | None = None
+            if inputs.opening:
+                (self._opening,) = self._shared_states([inputs.opening], 1)
             self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
         if inputs.is_after:
             log.info(
@@ -128,7 +136,7 @@ class CausalPromptProblem(CalibratedProblem):
                 limit=state_bytes,
             )
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
-        self._unprompted = cache(partial(self._in_words, inputs.template.unprompted))
+        self._unprompted = cache(self._shared_unprompted)
 
     @property
     def kept_rows(self) -> dict[Split, int]:
@@ -138,9 +146,25 @@ class CausalPromptProblem(CalibratedProblem):
     # -- texts in front of the prompt ---------------------------------------------------------
 
     def _store(self, split: Split) -> StateStore:
-        store = StateStore(self._ids[split], self._text_states, self._left, _MOST_TOKENS)
+        store = StateStore(
+            self._ids[split],
+            self._text_states,
+            self._left,
+            _MOST_TOKENS,
+            self._state_bytes if self._inputs.is_after else 0,
+            self._shared_states,
+        )
         self._left -= store.bytes
         return store
+
+    def _shared_states(self, rows: Sequence[Sequence[int]], count: int) -> tuple[States, ...]:
+        """Keys and values of the first rows of a batch, as this or an earlier run computed them.
+
+        Rounding depends on a batch's rows, so they are known by all of them.
+        """
+        opening = None if self._opening is None else self._inputs.opening
+        key = (self._pass_key, opening, rows, count)
+        return self._known.get(key, lambda: self._text_states(rows)[:count])
 
     def _text_states(self, rows: Sequence[Sequence[int]]) -> list[States]:
         self._check()
@@ -148,14 +172,17 @@ class CausalPromptProblem(CalibratedProblem):
 
     def _states(self, split: Split, rows: Sequence[int]) -> list[States]:
         """Keys and values of rows' texts, for a prompt behind them."""
+        return self._store_of(split).get(rows)
+
+    def _store_of(self, split: Split) -> StateStore:
         if split not in self._stores:  # test rows, at the end of the run
             self._stores[split] = self._store(split)
-        return self._stores[split].get(rows)
+        return self._stores[split]
 
     @cached_property
-    def _content_free(self) -> tuple[list[list[int]], list[States]]:
+    def _content_free(self) -> tuple[list[list[int]], Sequence[States]]:
         ids = [self._inputs.own_ids(row) for row in CONTENT_FREE]
-        return ids, self._text_states(ids) if self._inputs.is_after else []
+        return ids, self._shared_states(ids, len(ids)) if self._inputs.is_after else ()
 
     # -- losses -------------------------------------------------------------------------------
 
@@ -166,7 +193,7 @@ class CausalPromptProblem(CalibratedProblem):
         return self._prompted(points, ids, partial(self._states, split, chosen))
 
     def _prompted(
-        self, points: Tensor, ids: Sequence[Sequence[int]], states: Callable[[], list[States]]
+        self, points: Tensor, ids: Sequence[Sequence[int]], states: Callable[[], Sequence[States]]
     ) -> Tensor:
         """Scores of the labels [k, rows, classes] behind prompts [k, *shape] and rows."""
         count, rows = len(points), len(ids)
@@ -294,16 +321,31 @@ class CausalPromptProblem(CalibratedProblem):
             known = torch.cat([found(other).scores for other in (Split.TRAIN, Split.SELECTION)])
         return calibrated(log_probs, known.softmax(-1).mean(0))
 
+    def _shared_unprompted(self, split: Split) -> _InWords:
+        """Of the inputs without a prompt, as this or an earlier run computed it."""
+        render = self._inputs.template.unprompted
+        whole, own = self._whole(render, split), self._ids[split]
+        # Keys and values that are not kept are computed in other batches, hence rounded otherwise.
+        kept = len(self._store_of(split)) if self._goes_on(whole, split) else None
+        key = (self._pass_key, self._inputs.opening, self._inputs.tree.labels, whole, own, kept)
+        return _InWords(*self._known.get(key, lambda: self._in_words(render, split)))
+
+    def _whole(self, render: Render, split: Split) -> list[list[int]]:
+        """Token ids of a split's inputs in words."""
+        return [self._inputs.whole_ids(render(row)) for row in self._rows[split]]
+
+    def _goes_on(self, whole: Sequence[list[int]], split: Split) -> bool:
+        """Whether all whole inputs go on from the tokens of the row's own part, which then are not
+        passed again."""
+        return self._inputs.is_after and all(
+            len(ids) > len(part) and ids[: len(part)] == part
+            for ids, part in zip(whole, self._ids[split], strict=True)
+        )
+
     @torch.no_grad()
     def _in_words(self, render: Render, split: Split) -> _InWords:
-        whole = [self._inputs.whole_ids(render(row)) for row in self._rows[split]]
-        own = self._ids[split]
-        # Where all whole inputs go on from the tokens of the row's own part, these are not passed
-        # again.
-        goes_on = self._inputs.is_after and all(
-            len(ids) > len(part) and ids[: len(part)] == part
-            for ids, part in zip(whole, own, strict=True)
-        )
+        whole, own = self._whole(render, split), self._ids[split]
+        goes_on = self._goes_on(whole, split)
         found: dict[int, tuple[Tensor, Tensor]] = {}
         sizes, nodes = [len(ids) for ids in whole], len(self._inputs.tree.tokens)
         for batch in similar_batches(sizes, _MOST_TOKENS, nodes, self._most_inputs(1)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -150,6 +151,8 @@ class StateStore:
         compute: Token ids of some rows → their states.
         most_bytes: Maximum bytes that are kept; the shortest rows come first.
         most_tokens: Maximum tokens per call of `compute`.
+        token_bytes: Bytes of the states of a token.
+        shared: States of the first so many rows of a batch, which another run may have computed.
     """
 
     def __init__(
@@ -158,6 +161,8 @@ class StateStore:
         compute: Callable[[Sequence[Sequence[int]]], list[States]],
         most_bytes: int,
         most_tokens: int,
+        token_bytes: int,
+        shared: Callable[[Sequence[Sequence[int]], int], Sequence[States]],
     ) -> None:
         self._rows = rows
         self._compute = compute
@@ -170,10 +175,14 @@ class StateStore:
         for batch in similar_batches([len(row) for row in rows], most_tokens):
             if self.bytes >= most_bytes:
                 break
-            for index, made in zip(batch, compute([rows[i] for i in batch]), strict=True):
-                if self.bytes + made.nbytes <= most_bytes:
-                    self._kept[index] = made
-                    self.bytes += made.nbytes
+            sizes = accumulate(len(rows[i]) * token_bytes for i in batch)
+            fitting = [size for size in sizes if self.bytes + size <= most_bytes]
+            if fitting:
+                made = shared([rows[i] for i in batch], len(fitting))
+                self._kept |= zip(batch, made, strict=False)
+                self.bytes += fitting[-1]
+            if len(fitting) < len(batch):
+                break
 
     def __len__(self) -> int:
         """Number of rows whose states are kept."""

@@ -45,6 +45,11 @@ class Computed:
         return made
 
 
+def kept_in(compute: Computed, most: int) -> StateStore:
+    """A store of `ROWS` in batches of at most 8 tokens, shared with nobody."""
+    return StateStore(ROWS, compute, most, 8, 128, lambda rows, count: compute(rows)[:count])
+
+
 def test_a_batch_is_padded_on_the_left_behind_the_opening() -> None:
     opening = states(2, 5.0)
     context = batched([states(3, 1.0), states(1, 2.0)], opening)
@@ -152,7 +157,7 @@ def test_gradients_reach_the_inputs_own_keys_and_values_alone() -> None:
 @pytest.mark.parametrize("most", [0, 127, 128, 3 * 128, 10 * 128, 1 << 20])
 def test_at_most_so_many_bytes_are_kept_the_shortest_rows_first(most: int) -> None:
     compute = Computed()
-    store = StateStore(ROWS, compute, most, most_tokens=8)
+    store = kept_in(compute, most)
     assert store.bytes <= most
     kept = sorted(LENGTHS)
     fitting = [sum(kept[: n + 1]) * 128 <= most for n in range(len(kept))]
@@ -173,7 +178,7 @@ def test_the_batches_in_which_states_are_made_depend_on_the_lengths_alone() -> N
     calls = []
     for _ in range(2):
         compute = Computed()
-        StateStore(ROWS, compute, 1 << 20, most_tokens=8)
+        kept_in(compute, 1 << 20)
         calls.append(compute.calls)
     assert calls[0] == calls[1]
     assert [[LENGTHS[row] for row in call] for call in calls[0]] == [[1, 2], [3, 4], [4], [6], [7]]

@@ -1,0 +1,197 @@
+"""Runs that one worker executes one after another: texts are passed once, figures are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import (
+    Acceptance,
+    Budget,
+    CausalPrompt,
+    DataFiles,
+    MentorChoice,
+    ModelDtype,
+    Optimizer,
+    PromptPosition,
+    RunSpec,
+    Stages,
+    Task,
+)
+from tests.support.effective_log import effective
+from tests.support.tiny_models import make_causal
+from tests.unit.trainer_service.running.test_alternation import Done
+from trainer_service.composition import run_parts
+from trainer_service.job import WorkerJob
+from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
+from trainer_service.objectives.causal_prompt.scorer import CausalScorer
+from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.tasks.data import Split
+
+SPEC = RunSpec(
+    objective=CausalPrompt("llama", n_tokens=3, demonstrations=1),
+    task=Task(
+        "own",
+        DataFiles("rows.jsonl", test="test.jsonl"),
+        "what it is",
+        ("good", "bad"),
+        4,
+        selection_rows=4,
+    ),
+    optimizer=Optimizer(batch_size=4),
+    stages=Stages(count=2, steps=2),
+    mentor=MentorChoice("random_tokens", proposals=2),
+    budget=Budget(gradient_steps=12),
+)
+OTHER_ARM = dataclasses.replace(
+    SPEC,
+    mentor=MentorChoice("perturb", proposals=2),
+    acceptance=Acceptance(finalists=1, probe_steps=1),
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    make_causal(folder / "llama")
+    rows = [{"text": f"movie {n} " + "good " * n, "label": n % 2} for n in range(20)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    tests = [{"text": f"film {n} " + "bad " * n, "label": n % 2} for n in range(6)]
+    (folder / "test.jsonl").write_text("\n".join(map(json.dumps, tests)) + "\n")
+    return folder
+
+
+class Worker:
+    """Executes runs one after another; notes what is passed through the model without a prompt."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, mib: int = 2048) -> None:
+        self.known = KeptResults()
+        self.texts: Counter[tuple[int, ...]] = Counter()
+        self.splits: Counter[Split] = Counter()
+        self._job = WorkerJob(
+            run_id="-",
+            store="-",
+            owner="-",
+            data_roots=(str(root),),
+            model_roots=(str(root),),
+            state_cache_mib=mib,
+        )
+        states, in_words = CausalScorer.states, CausalPromptProblem._in_words
+
+        def noted(scorer: Any, rows: Sequence[Sequence[int]], *others: Any) -> Any:
+            self.texts.update(tuple(row) for row in rows)
+            return states(scorer, rows, *others)
+
+        def seen(problem: Any, render: Any, split: Split) -> Any:
+            if render == problem._inputs.template.unprompted:
+                self.splits[split] += 1
+            return in_words(problem, render, split)
+
+        monkeypatch.setattr(CausalScorer, "states", noted)
+        monkeypatch.setattr(CausalPromptProblem, "_in_words", seen)
+
+    def result(self, spec: RunSpec) -> tuple[Any, dict[str, bytes]]:
+        """What a run records, times aside, and its files."""
+        done = Done(spec, run_parts(self._job, self.known))
+        assert done.state is RunState.SUCCEEDED, done.run.reason
+        names = [artifact.name for artifact in done.store.artifacts(done.run_id)]
+        files = {name: done.store.read_artifact(done.run_id, name) for name in names}
+        return effective(done.store, done.run_id), files
+
+
+def of_line_break(worker: Worker) -> tuple[int, ...]:
+    """The one token on which each problem measures the size of its states."""
+    return min(worker.texts, key=len)
+
+
+def test_the_second_run_of_a_worker_passes_no_text_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        fresh = Worker(root, patched).result(OTHER_ARM)
+    worker = Worker(root, monkeypatch)
+    worker.result(SPEC)
+    passed, splits = Counter(worker.texts), Counter(worker.splits)
+    assert splits == dict.fromkeys(Split, 1)
+    assert len(passed) > 2 + 8 + 6
+    assert worker.result(OTHER_ARM) == fresh
+    assert worker.splits == splits
+    again = worker.texts - passed
+    assert set(again) == {of_line_break(worker)}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dtype": ModelDtype.BFLOAT16},
+        {"demonstrations": 0},
+        {"template": "{text}\n{prompt}\n{label}"},
+    ],
+    ids=str,
+)
+def test_a_run_with_other_inputs_takes_nothing_from_the_one_before(
+    root: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    other = dataclasses.replace(SPEC, objective=dataclasses.replace(SPEC.objective, **changed))
+    with monkeypatch.context() as patched:
+        fresh = Worker(root, patched).result(other)
+    worker = Worker(root, monkeypatch)
+    worker.result(SPEC)
+    assert worker.result(other) == fresh
+
+
+def test_a_prompt_in_front_of_the_text_shares_what_the_model_says_without_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = dataclasses.replace(SPEC.objective, position=PromptPosition.BEFORE_TEXT)
+    first, second = (dataclasses.replace(spec, objective=objective) for spec in (SPEC, OTHER_ARM))
+    with monkeypatch.context() as patched:
+        fresh = Worker(root, patched).result(second)
+    worker = Worker(root, monkeypatch)
+    worker.result(first)
+    assert worker.result(second) == fresh
+    assert worker.splits == dict.fromkeys(Split, 1)
+
+
+def test_the_limit_holds_over_all_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one run's texts take most of it: each run is as in a worker of its own."""
+    with monkeypatch.context() as patched:
+        whole = Worker(root, patched)
+        fresh = [whole.result(dataclasses.replace(SPEC, seed=seed)) for seed in range(3)]
+        taken = whole.known.bytes
+    most: list[int] = []
+    get, limit = KeptResults.get, KeptResults.limit
+    worker = Worker(root, monkeypatch)
+
+    def watched(known: KeptResults, *args: Any) -> Any:
+        made = get(known, *args)
+        most.append(known.bytes)
+        return made
+
+    monkeypatch.setattr(KeptResults, "get", watched)
+    monkeypatch.setattr(KeptResults, "limit", lambda known, _: limit(known, taken // 2))
+    found = [worker.result(dataclasses.replace(SPEC, seed=seed)) for seed in range(3)]
+    assert found == fresh
+    assert taken // 4 < max(most) <= taken // 2
+
+
+def test_nothing_is_kept_where_nothing_is_to_be(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(root, monkeypatch, mib=0)
+    assert worker.result(SPEC) == worker.result(SPEC)
+    assert worker.known.bytes == 0
+    assert worker.splits == dict.fromkeys(Split, 2)
