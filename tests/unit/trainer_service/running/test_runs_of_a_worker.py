@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,8 +31,9 @@ from mentorgrad.domain.spec import (
 from tests.support.effective_log import effective
 from tests.support.tiny_models import make_causal
 from tests.unit.trainer_service.running.test_alternation import Done
+from trainer_service import worker as worker_process
 from trainer_service.composition import run_parts
-from trainer_service.job import WorkerJob
+from trainer_service.job import EXIT_FAILED, EXIT_OK, WorkerJob
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.causal_prompt.scorer import CausalScorer
 from trainer_service.objectives.kept_results import KeptResults
@@ -195,3 +198,25 @@ def test_nothing_is_kept_where_nothing_is_to_be(
     assert worker.result(SPEC) == worker.result(SPEC)
     assert worker.known.bytes == 0
     assert worker.splits == dict.fromkeys(Split, 2)
+
+
+def test_a_worker_gives_each_run_what_it_keeps_and_nothing_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The failed run may have lacked the memory."""
+    found = []
+
+    def execute(line: bytes, stopper: Any, known: KeptResults) -> int:
+        known.limit(100)
+        found.append(known.bytes)
+        known.get(len(found), lambda: [torch.zeros(10)])
+        return EXIT_FAILED if line == b"fails\n" else EXIT_OK
+
+    monkeypatch.setattr(worker_process, "_do", execute)
+    monkeypatch.setattr(worker_process.signal, "signal", lambda *_: None)
+    lines = io.BytesIO(b"goes\nfails\ngoes\ngoes\n")
+    monkeypatch.setattr(worker_process.sys, "stdin", SimpleNamespace(buffer=lines))
+    assert worker_process.main([]) == EXIT_OK
+    assert found == [0, 40, 0, 40]
+    ended = [json.loads(said)["ended"] for said in capsys.readouterr().out.splitlines() if said]
+    assert ended == [EXIT_OK, EXIT_FAILED, EXIT_OK, EXIT_OK]
