@@ -1,4 +1,4 @@
-"""Every example of `examples/` as a program of its own, against a mentor that is served here."""
+"""Every example of `examples/` in a process of its own, against a mentor that is served here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,26 @@ NAMES = ("own_loop", "huggingface", "lightning_module")
 pytestmark = pytest.mark.timeout(300)
 
 Mentors = dict[str, tuple[str, list[str]]]
+
+FORKED = """
+import json, os, runpy, sys
+from transformers import BertModel
+
+programs = json.loads(sys.argv[1])
+started = {}
+for name, arguments in programs.items():
+    started[name] = os.fork()
+    if started[name] == 0:
+        for stream, kind in ((sys.stdout, "out"), (sys.stderr, "err")):
+            with open(f"{name}.{kind}", "w") as file:
+                os.dup2(file.fileno(), stream.fileno())
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+        sys.exit()
+codes = {n: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for n, pid in started.items()}
+print(json.dumps(codes))
+"""
+"""Runs programs, each in a process of its own, which has what all of them import slowly."""
 
 
 @pytest.fixture(scope="module")
@@ -49,37 +70,43 @@ def mentors() -> Iterator[Mentors]:
     loop.release()
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A program that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
 @pytest.fixture(scope="module")
-def running(
-    mentors: Mentors, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All of them at once: most of their time is that of imports."""
+def ended(mentors: Mentors, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """All of them, at once."""
     place = tmp_path_factory.mktemp("examples")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, EXAMPLES / f"{name}.py", "--mentor", address, "--steps", "3"],
-            cwd=place,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    programs = {
+        name: [str(EXAMPLES / f"{name}.py"), "--mentor", address, "--steps", "3"]
         for name, (address, _) in mentors.items()
     }
-    yield started
-    for process in started.values():
-        process.kill()
-        process.communicate()
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, json.dumps(programs)],
+        cwd=place,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return {
+        name: Ended(code, (place / f"{name}.out").read_text(), (place / f"{name}.err").read_text())
+        for name, code in json.loads(done.stdout).items()
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_trains_and_asks(
-    running: dict[str, subprocess.Popen[str]], mentors: Mentors, name: str
-) -> None:
-    out, err = running[name].communicate(timeout=240)
-    assert running[name].returncode == 0, err
-    assert re.search(r"\d restarts$", out.strip()), out
+def test_it_trains_and_asks(ended: dict[str, Ended], mentors: Mentors, name: str) -> None:
+    program = ended[name]
+    assert program.code == 0, program.err
+    assert re.search(r"\d restarts$", program.out.strip()), program.out
     questions = mentors[name][1]
     assert len(set(questions)) == 1  # after the second of three steps, answered by some replies
     task = json.loads((EXAMPLES / "messages.json").read_text(encoding="utf-8"))
