@@ -16,6 +16,9 @@ TORCH_ARGS := $(if $(filter cpu,$(TORCH)),$(if $(TORCH_CPU_INDEX),--extra-index-
 export CMAKE_ARGS := -DLLAVA_BUILD=OFF \
   -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/deploy/llama-cpp.cmake $(CMAKE_ARGS)
 
+# The tests start hundreds of processes; each would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # All manifests except kustomization.yaml, which only kustomize reads.
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
