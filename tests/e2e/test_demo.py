@@ -40,6 +40,20 @@ main()
 """
 DEMO = [sys.executable, "-c", SHORT, "demo"]
 """The demo, but for the sizes of its runs."""
+
+ENDLESS = """
+from mentorgrad.cli.support import demo_arms
+from mentorgrad.domain.spec import Function, Stages
+
+demo_arms.OBJECTIVE = Function("rastrigin", 2)
+demo_arms.STAGES = Stages(count=2, steps=1_000_000)
+demo_arms.GRADIENT_STEPS = 2_000_000
+
+from mentorgrad.cli.main import main
+
+main()
+"""
+"""Its first run, of an objective without a model to load, does not end."""
 ARMS = ("mentor", "random_tokens", "none")
 FIGURES = {
     "run_id",
@@ -201,7 +215,7 @@ def test_the_commands_to_look_further_work(
 
 def test_an_interrupt_stops_both_services(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*DEMO, "--directory", str(tmp_path / "demo")],
+        [sys.executable, "-c", ENDLESS, "demo", "--directory", str(tmp_path / "demo")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -114,8 +114,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory, shared_mentor: Any) -> Iter
     trainer = TrainerProcess(
         folder,
         *(f"--mentor={name}={shared_mentor.address}" for name in ("default", "small")),
-        *("--data-root", str(folder / "data"), "--runs-per-worker", "100"),
+        *("--data-root", str(folder / "data")),
         *("--cache-dir", os.environ["MENTORGRAD_TRAINER_CACHE_DIR"]),
+        reuse=True,
     )
     try:
         with Collector() as collector:
@@ -209,7 +210,7 @@ class Desk:
             self._serve(command, text)
             return
         done = subprocess.run(
-            ["bash", "-c", self._script(_shorter(text))],
+            ["bash", "-c", self._script(self._shorter(text))],
             cwd=self.folder,
             env=self.ground.environment,
             capture_output=True,
@@ -262,6 +263,17 @@ class Desk:
         names = {"listen": "address", "metrics": "metrics"}
         self.addresses |= {address: said[names[flag]] for flag, address in shown.items()}
 
+    def _shorter(self, text: str) -> str:
+        """The same command; if it makes a run, one of few steps and rows, and of no task where the
+        page has a trainer of its own, whose worker would first have to load the encoder."""
+        added = [
+            f"{flag} 2" for flag in ("--stages", "--steps", "--proposals") if f"{flag} " not in text
+        ]
+        own_trainer = any("serve trainer" in str(command) for command, _ in self.services)
+        if "--function" not in text and "--spec" not in text:
+            added.append("--function rastrigin" if own_trainer else "--spec quick.toml")
+        return re.sub(r"\bmentorgrad run(?=\s|$)", " ".join(["mentorgrad run", *added]), text)
+
     def leave(self) -> list[tuple[str, int]]:
         """Interrupts all services, as Ctrl-C does; returns their exit codes."""
         for _, process in reversed(self.services):
@@ -280,16 +292,6 @@ data = { train = "reviews/train.jsonl", test = "reviews/test.jsonl" }
 shots = 2
 selection_rows = 2
 """
-
-
-def _shorter(text: str) -> str:
-    """The same command; if it makes a run, one of few steps and rows."""
-    added = [
-        f"{flag} 2" for flag in ("--stages", "--steps", "--proposals") if f"{flag} " not in text
-    ]
-    if "--function" not in text and "--spec" not in text:
-        added.append("--spec quick.toml")
-    return re.sub(r"\bmentorgrad run(?=\s|$)", " ".join(["mentorgrad run", *added]), text)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 from asyncio.subprocess import Process
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from mentorgrad.errors import Unavailable
 from run_store.open import open_store
 from tests.support import tiny_models
 from trainer_service.executors import local
-from trainer_service.executors.local import LocalExecutor
+from trainer_service.executors.local import LocalExecutor, LocalWorker
 from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, WorkerJob
 
 
@@ -96,56 +97,6 @@ class Reusing(LocalExecutor):
         return self.spawned[-1]
 
 
-async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path}/runs.sqlite"
-    store = open_store(url)
-    executor = Reusing(url, runs_each=3)
-    results = []
-    for device in ("cpu", "cpu", "cpu", "cpu", "other"):
-        run, _ = store.create(Created(QUICK))
-        worker = await executor.start(run.run_id, device)
-        assert await worker.wait() == EXIT_OK
-        worker.kill()  # of an ended run: does nothing, to the next one's process neither
-        assert not worker.alive()
-        assert worker.attempt == 1
-        results.append(store.get_run(run.run_id).result)
-    first = results[0]
-    assert first is not None
-    assert [result.returned for result in results if result] == [first.returned] * 5
-    # Three runs, then another process; one of another device gets its own.
-    assert len(executor.spawned) == 3
-    assert await executor.spawned[0].wait() == EXIT_OK
-    assert executor.spawned[1].returncode is None
-    monkeypatch.setattr(local, "IDLE_SECONDS", 0.0)
-    run, _ = store.create(Created(QUICK))
-    await (await executor.start(run.run_id, "cpu")).wait()
-    assert await executor.spawned[1].wait() == EXIT_OK  # it waits in vain
-    await executor.close()
-    assert {process.returncode for process in executor.spawned} == {EXIT_OK}
-    store.close()
-
-
-async def test_after_a_run_that_was_cut_off_the_process_ends(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/runs.sqlite"
-    store = open_store(url)
-    executor = Reusing(url, runs_each=9)
-    run, _ = store.create(Created(replace(QUICK, stages=Stages(1, 1_000_000))))
-    worker = await executor.start(run.run_id, "cpu")
-    while worker.attempt is None:
-        await asyncio.sleep(0.05)
-    worker.terminate()
-    assert await worker.wait() == EXIT_OK
-    assert store.get_run(run.run_id).state is RunState.INTERRUPTED
-    assert executor.spawned[0].returncode == EXIT_OK
-    worker = await executor.start("no-such-run", "cpu")
-    assert await worker.wait() == EXIT_NOT_MINE
-    assert executor.spawned[1].returncode == EXIT_NOT_MINE
-    await executor.close()
-    store.close()
-
-
 def words(encoder: Path) -> RunSpec:
     return RunSpec(
         LabelPrompt(str(encoder), n_tokens=3),
@@ -156,40 +107,78 @@ def words(encoder: Path) -> RunSpec:
     )
 
 
-async def test_a_run_in_a_used_process_is_to_the_bit_the_run_in_a_fresh_one(tmp_path: Path) -> None:
+async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit."""
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
     executor = Reusing(url, runs_each=3, model_roots=(str(tmp_path),))
     tuned = words(tiny_models.make(tmp_path / "encoder"))
-    prompts = []
-    # Three in one process, the last one in another.
-    for spec in (QUICK, tuned, replace(tuned, seed=1), tuned):
-        run, _ = store.create(Created(spec))
-        assert await (await executor.start(run.run_id, "cpu")).wait() == EXIT_OK
-        prompts.append(store.read_artifact(run.run_id, "prompt.safetensors"))
-    assert len(executor.spawned) == 2
-    assert prompts[1] == prompts[3]
-    assert prompts[1] != prompts[2]
+    specs = {"quick": QUICK, "tuned": tuned, "other": replace(tuned, seed=1)}
+    left: dict[str, list[Any]] = {name: [] for name in specs}
+
+    async def execute(name: str, device: str = "cpu") -> None:
+        run, _ = store.create(Created(specs[name]))
+        worker = await executor.start(run.run_id, device)
+        assert await worker.wait() == EXIT_OK
+        worker.kill()  # of an ended run: does nothing, to the next one's process neither
+        assert not worker.alive()
+        assert worker.attempt == 1
+        result = store.get_run(run.run_id).result
+        assert result is not None
+        prompt = store.read_artifact(run.run_id, "prompt.safetensors")
+        left[name].append((result.returned, prompt))
+
+    for name in ("quick", "tuned", "other", "tuned"):
+        await execute(name)
+    await execute("quick", "another")
+    # Three runs, then another process; one of another device gets its own.
+    assert len(executor.spawned) == 3
+    assert await executor.spawned[0].wait() == EXIT_OK
+    assert executor.spawned[1].returncode is None
+    monkeypatch.setattr(local, "IDLE_SECONDS", 0.0)
+    await execute("quick")
+    assert await executor.spawned[1].wait() == EXIT_OK  # it waits in vain
     await executor.close()
+    assert {process.returncode for process in executor.spawned} == {EXIT_OK}
+    assert len(executor.spawned) == 3
+    assert left["quick"] == [left["quick"][0]] * 3
+    assert left["tuned"] == [left["tuned"][0]] * 2
+    assert left["other"][0][1] != left["tuned"][0][1]
     store.close()
 
 
-async def test_a_process_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> None:
+async def test_a_process_whose_run_is_cut_off_ends_and_takes_no_other_run_with_it(
+    tmp_path: Path,
+) -> None:
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
     executor = Reusing(url, runs_each=9)
-    first, _ = store.create(Created(QUICK))
-    assert await (await executor.start(first.run_id, "cpu")).wait() == EXIT_OK
-    second, _ = store.create(Created(replace(QUICK, stages=Stages(1, 1_000_000))))
-    worker = await executor.start(second.run_id, "cpu")
-    while worker.attempt is None:
-        await asyncio.sleep(0.05)
+
+    async def begun(run_id: str) -> LocalWorker:
+        worker = await executor.start(run_id, "cpu")
+        while worker.attempt is None:
+            await asyncio.sleep(0.05)
+        return worker
+
+    endless = replace(QUICK, stages=Stages(1, 1_000_000))
+    first, killed, stopped = (store.create(Created(s))[0].run_id for s in (QUICK, endless, endless))
+    assert await (await executor.start(first, "cpu")).wait() == EXIT_OK
+    worker = await begun(killed)
     worker.kill()
     assert await worker.wait() == -signal.SIGKILL
-    assert store.get_run(second.run_id).state is RunState.RUNNING  # left for the scheduler to mark
+    assert store.get_run(killed).state is RunState.RUNNING  # left for the scheduler to mark
     assert len(executor.spawned) == 1
+    worker = await begun(stopped)
+    assert len(executor.spawned) == 2
+    worker.terminate()
+    assert await worker.wait() == EXIT_OK
+    assert store.get_run(stopped).state is RunState.INTERRUPTED
+    assert executor.spawned[1].returncode == EXIT_OK
     worker = await executor.start("no-such-run", "cpu")
     assert await worker.wait() == EXIT_NOT_MINE
-    assert len(executor.spawned) == 2
+    assert len(executor.spawned) == 3
+    assert executor.spawned[2].returncode == EXIT_NOT_MINE
     await executor.close()
     store.close()

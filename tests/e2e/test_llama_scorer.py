@@ -19,13 +19,13 @@ from mentorgrad.domain.spec import (
     RunSpec,
     ServedPrompt,
     Stages,
-    Task,
 )
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import resolve
 from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go
 from tests.support.effective_log import effective
+from tests.support.served_prompts import SPEC, write_rows
 from trainer_service import tensorfile
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
@@ -133,25 +133,16 @@ def test_a_run_goes_on_exactly_with_a_local_model(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     spec = RunSpec(
         objective=ServedPrompt(max_characters=40, calibration=Calibration.CONTENT_FREE),
-        task=Task(shots=2, selection_rows=1),
+        task=dataclasses.replace(SPEC.task, shots=2, selection_rows=2),
         stages=Stages(count=2, steps=0),
         mentor=MentorChoice("random_tokens", proposals=2),
     )
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
-    built = how.objective
-
-    def without_test(spec: RunSpec, check: object) -> object:  # whose rows take long
-        objective = built(spec, check)  # type: ignore[arg-type]
-        task = objective.problem.task
-        assert task is not None
-        objective.problem.task = dataclasses.replace(task, test=())
-        return objective
-
-    how = dataclasses.replace(how, objective=without_test)  # type: ignore[arg-type]
-    store = TemporaryRunStore()
+    root = str(write_rows(tmp_path))
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", data_roots=(root,)))
+    store, control = TemporaryRunStore(), StopsAt()
     whole, broken = create(store, spec), create(store, spec)
-    assert go(store, whole, StopsAt(), how) is RunState.SUCCEEDED
-    assert go(store, broken, StopsAt(30), how) is RunState.PAUSED
+    assert go(store, whole, control, how) is RunState.SUCCEEDED
+    assert go(store, broken, StopsAt(control.asked // 2), how) is RunState.PAUSED
     assert go(store, broken, StopsAt(), how) is RunState.SUCCEEDED
     assert effective(store, broken) == effective(store, whole)
     files = [store.read_artifact(run_id, ARTIFACT) for run_id in (broken, whole)]

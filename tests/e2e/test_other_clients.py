@@ -76,7 +76,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             for name, value in compose_environment("trainer", secrets, folder).items():
                 environment.setenv(name, value)
             environment.setenv("MENTORGRAD_TRAINER_MENTOR", f"default={reached}")
-            trainer = TrainerProcess(folder, "--config", str(secrets / "trainer.toml"))
+            trainer = TrainerProcess(folder, "--config", str(secrets / "trainer.toml"), reuse=True)
         try:
             yield Deployment(secrets, _local(trainer.address), reached, token)
         finally:

@@ -72,6 +72,7 @@ def trainer(
         "--queue-limit",
         "3",
         *("--data-root", str(folder / "data"), "--import-limit-events", "60"),
+        reuse=True,
     )
     yield process
     process.stop()

@@ -11,6 +11,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+_REUSING = """
+import runpy
+from trainer_service.executors import local
+
+local.IDLE_SECONDS = 3600.0
+runpy.run_module("trainer_service", run_name="__main__", alter_sys=True)
+"""
+
 
 class TrainerProcess:
     """``python -m trainer_service serve`` on a free port.
@@ -20,14 +28,18 @@ class TrainerProcess:
         arguments: More flags.
         store: URL of its store, told by the environment, as one with a password should be; empty:
             SQLite in the folder.
+        reuse: Whether a worker process executes all runs, however long it is idle between two;
+            the imports of each further one would take seconds of a core.
     """
 
-    def __init__(self, folder: Path, *arguments: str, store: str = "") -> None:
+    def __init__(self, folder: Path, *arguments: str, store: str = "", reuse: bool = False) -> None:
         self.store = store or f"sqlite:///{folder}/runs.sqlite"
         self.log = folder / "trainer.log"
         command = [
-            *(sys.executable, "-m", "trainer_service", "serve", "--listen", "127.0.0.1:0"),
+            *(sys.executable, *(("-c", _REUSING) if reuse else ("-m", "trainer_service"))),
+            *("serve", "--listen", "127.0.0.1:0"),
             *("--cache-dir", str(folder / "cache"), "--threads", "1"),
+            *(("--runs-per-worker", "1000") if reuse else ()),
             *arguments,
         ]
         with self.log.open("a") as log:
