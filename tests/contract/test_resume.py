@@ -169,7 +169,11 @@ SOFT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SOFT)
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device, name: str) -> None:
+def test_a_soft_prompt_goes_on_exactly_too(
+    tmp_path: Path, device: torch.device, name: str, request: pytest.FixtureRequest
+) -> None:
+    if name != "adamw":
+        request.getfixturevalue("without_probe")
     spec = SOFT[name]
     tiny_models.make(tmp_path / "tiny")
     roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
@@ -209,6 +213,7 @@ def test_a_soft_prompt_goes_on_exactly_too(tmp_path: Path, device: torch.device,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize(
     "choice",
     [

@@ -186,6 +186,7 @@ WAYS = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_goes_on_exactly(way: str) -> None:
     how, store, control = with_model(), TemporaryRunStore(), StopsAt()
@@ -209,6 +210,7 @@ def test_every_way_goes_on_exactly(way: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize(
     ("labels", "state_bytes"), [(NESTED, DEFAULT_STATE_BYTES), (("bad", "good"), 20_000)]
 )
@@ -229,6 +231,7 @@ def test_it_goes_on_exactly_wherever_it_is_paused(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
 def test_overlapped_it_goes_on_exactly() -> None:
     def ask(
         mentor: Any, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
