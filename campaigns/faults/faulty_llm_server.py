@@ -7,6 +7,7 @@ it likes. It counts what was taken from it until its caller was gone.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import json
 import struct
@@ -217,5 +218,7 @@ async def gigantic(answering: Answering) -> None:
         await answering.write(b"[" * 65_536)
 
 
-BOMB = gzip.compress(b" " * (200 * MEBIBYTE), compresslevel=9)
-"""Bytes that grow a thousandfold when they are unpacked."""
+@functools.cache
+def bomb() -> bytes:
+    """Bytes that grow a thousandfold when they are unpacked."""
+    return gzip.compress(b" " * (200 * MEBIBYTE), compresslevel=9)

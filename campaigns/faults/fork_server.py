@@ -19,6 +19,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import io
 import json
 import os
@@ -151,6 +152,7 @@ def main() -> None:
 def _hasten() -> None:
     """Does once what every worker would, and makes all that waits impatient."""
     import_numerics()
+    importlib.import_module("sklearn.linear_model")  # of the baselines
     objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
     stop_control.LEASE = worker.LEASE = timedelta(seconds=0.3)
     stop_control.HEARTBEAT_SECONDS = 0.1

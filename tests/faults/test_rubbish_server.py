@@ -155,7 +155,7 @@ async def test_what_has_no_bounds_is_cut_off(
 async def test_what_is_compressed_is_not_unpacked(
     server: FaultyLLMServer, client: AsyncMentorClient, coding: str
 ) -> None:
-    server.way = ways.body(ways.BOMB, content_encoding=coding)
+    server.way = ways.body(ways.bomb(), content_encoding=coding)
     tracemalloc.start()
     try:
         check(await ask(client), UNAVAILABLE)
