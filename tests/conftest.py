@@ -52,7 +52,16 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.fixture(autouse=True)
 def _logs_stay_out_of_what_a_test_reads() -> None:
     """Servers run in the tests' process too; what they log is not what a command prints."""
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.__stderr__))
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.set_exc_info,
+            # By default it draws the locals of every frame, which takes a second with tensors.
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.__stderr__),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +125,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the linear probe out of a run's baselines: it takes longer than the rest of a short
+    run. Of runs that are resumed, at least one of each suite has all of them."""
+    from trainer_service.baselines.compute import BASELINES
+
+    monkeypatch.delitem(BASELINES, "linear_probe")  # type: ignore[arg-type]

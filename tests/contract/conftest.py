@@ -9,7 +9,6 @@ import pytest
 
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.baselines.compute import BASELINES
 
 
 class Opened:
@@ -36,10 +35,3 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     found = Opened(url)
     yield found
     found.store.close()
-
-
-@pytest.fixture
-def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the linear probe out of a run's baselines: it takes longer than the rest of a short
-    run. At least one run of each suite is resumed with all of them."""
-    monkeypatch.delitem(BASELINES, "linear_probe")  # type: ignore[arg-type]

@@ -176,6 +176,7 @@ def test_rows_are_drawn_evenly_over_the_classes(labels: list[int], count: int, s
             assert drawn[other] <= drawn[label] + 1 or drawn[label] == number
 
 
+@pytest.mark.usefixtures("without_probe")
 @pytest.mark.slow
 def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
     def how() -> Any:
