@@ -67,7 +67,7 @@ class LineRules:
 
     def _answers(self, line: str) -> bool:
         """Whether the line ends with a label and names no other one; a question does not answer."""
-        if line.endswith("?"):
+        if line.rstrip(": ").endswith("?"):
             return False
         text = f" {canonical(line)} "
         named = {name for name in map(canonical, self.labels) if name and f" {name} " in text}

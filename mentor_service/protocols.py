@@ -55,6 +55,14 @@ class Question:
     last: str = ""
     """Character that is the last one of the line too, such as a question mark; a backend may stop
     behind it."""
+    distinct: bool = False
+    """Whether the replies of a text to continue are drawn without replacement: no two are equal but
+    for case and punctuation, and there are fewer than `samples` if the model has no more to say. A
+    backend that cannot do so draws them independently, and ignores the next two fields."""
+    known: tuple[str, ...] = ()
+    """Lines that are not drawn again."""
+    excluded: tuple[str, ...] = ()
+    """Strings that no token of a line contains."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Reply:
     """The replies to a question, one per sample, with token counts."""
 
     texts: tuple[str, ...]
-    """Raw replies, one per sample."""
+    """Raw replies, one per sample; fewer only where the question asks for distinct ones."""
     prompt_tokens: int
     """Tokens of the question, counted once whatever the number of samples."""
     evaluated_tokens: int
@@ -72,7 +80,7 @@ class Reply:
     duration: timedelta
     """Time in the backend, including time in the queue."""
     finish_reasons: tuple[str, ...]
-    """One per sample: ``stop``, ``length`` or ``dead_end`` (the grammar allowed no token)."""
+    """One per reply: ``stop``, ``length`` or ``dead_end`` (the grammar allowed no token)."""
     completed: bool = False
     """Whether the replies continue the question's text; they then end before the line break.
     Otherwise they answer a chat."""

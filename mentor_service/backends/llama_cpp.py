@@ -25,9 +25,10 @@ from typing import ClassVar
 import numpy as np
 import structlog
 
+from mentor_service.backends.distinct_replies import CUT, Branch, DistinctReplies
 from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
 from mentor_service.backends.threaded_backend import ThreadedBackend
-from mentor_service.backends.token_sampling import draw, likeliest, likely
+from mentor_service.backends.token_sampling import choices, draw, likeliest, likely
 from mentor_service.protocols import Question, Reply
 from mentorgrad.errors import InvalidInput
 from service_common.llama.runtime import (
@@ -47,7 +48,10 @@ before it is applied to the whole vocabulary."""
 _CHUNK = 128
 """Prompt tokens evaluated at once; cancellation is checked between chunks."""
 
-_GRAMMARS_KEPT = 32
+_WIDER = 2
+"""Partial replies in progress per distinct reply."""
+
+_GRAMMARS_KEPT, _EXCLUSIONS_KEPT = 32, 4
 
 
 class _Sample:
@@ -149,6 +153,7 @@ class _Engine:
         self._grammars: OrderedDict[str, Grammar] = OrderedDict()
         self._format = _chat_formatter(runtime)
         self.newline: int = runtime.tokenize("\n")[-1]
+        self._excluded: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
         self.end_ids = runtime.ends
         self.ends = frozenset(runtime.ends.tolist())
         self.gpu_layers = runtime.gpu_layers
@@ -200,10 +205,13 @@ class _Engine:
         together = self._together(question, slot, evaluated)
         # A copy: the same logits start every reply, and the next evaluation overwrites them.
         logits = self._read(slot, tokens, check).copy()
-        samples: list[_Sample] = []
-        for first in range(0, question.samples, together):
-            numbers = range(first, min(first + together, question.samples))
-            samples += self._decode(question, numbers, slot, grammar, logits, check)
+        samples: list[_Sample | Branch] = []
+        if _is_distinct(question):
+            samples += self._decode_distinct(question, together, slot, logits, check)
+        else:
+            for first in range(0, question.samples, together):
+                numbers = range(first, min(first + together, question.samples))
+                samples += self._decode(question, numbers, slot, grammar, logits, check)
         texts = (self.text(sample.reply) for sample in samples)
         return Reply(
             texts=tuple(said.partition("\n")[0] if question.completes else said for said in texts),
@@ -216,9 +224,11 @@ class _Engine:
         )
 
     def _together(self, question: Question, slot: CachedPrefix, evaluated: int) -> int:
-        """Number of replies that fit the KV cache at once; evicts cached questions if necessary."""
+        """Number of replies in progress that fit the KV cache; evicts cached questions if
+        necessary."""
         each = max(1, question.max_tokens - 1)  # the last token is not evaluated
-        most = min(question.samples, self._runtime.together)
+        wanted = question.samples * (_WIDER if _is_distinct(question) else 1)
+        most = min(wanted, self._runtime.together)
         room = self._prefixes.room(slot, evaluated + most * each)
         return max(1, min(most, (room - evaluated) // each))
 
@@ -270,6 +280,93 @@ class _Engine:
                     sample.grammar.free()
         return samples
 
+    def _decode_distinct(
+        self,
+        question: Question,
+        together: int,
+        slot: CachedPrefix,
+        logits: Logits,
+        check: Callable[[], None],
+    ) -> list[Branch]:
+        """Decodes replies to a text to continue as a batch, without replacement."""
+        replies = DistinctReplies(
+            question.samples,
+            together,
+            np.random.default_rng(question.seed),
+            lambda tokens: self._ended(question, tokens),
+            self._excluded_tokens(question.excluded),
+            question.known,
+        )
+        every = range(self._runtime.slots, self._runtime.slots + together)
+        held: list[int] = [slot.sequence]
+        length = len(slot.tokens)
+        rows = logits[None]
+        try:
+            while replies.live:
+                check()
+                likeliest = [likely(row) for row in rows]
+                replies.extend(
+                    [
+                        choices(ids, row[ids], question.temperature)
+                        for ids, row in zip(likeliest, rows, strict=True)
+                    ]
+                )
+                held = self._follow(replies.live, held, every, length)
+                if held:
+                    last = [branch.reply[-1] for branch in replies.live]
+                    rows = self._runtime.step(last, length, held)
+                    length += 1
+        finally:
+            for sequence in every:
+                self._runtime.cut(sequence, 0)
+        return replies.finished
+
+    def _follow(
+        self, branches: Sequence[Branch], held: Sequence[int], every: range, length: int
+    ) -> list[int]:
+        """Gives each branch a sequence with the `length` tokens of its parent.
+
+        Args:
+            branches: The live branches.
+            held: Sequences of their parents.
+            every: Sequences to use.
+            length: Tokens of a parent.
+
+        Returns:
+            The branches' sequences.
+        """
+        heirs = {branch.parent: number for number, branch in reversed([*enumerate(branches)])}
+        kept = {held[parent] for parent in heirs} & set(every)
+        free = [sequence for sequence in every if sequence not in kept]
+        for sequence in free:
+            self._runtime.cut(sequence, 0)
+        found = []
+        for number, branch in enumerate(branches):
+            sequence = held[branch.parent]
+            if heirs[branch.parent] != number or sequence not in kept:
+                source, sequence = sequence, free.pop()
+                self._runtime.copy(source, sequence, length)
+            found.append(sequence)
+        return found
+
+    def _ended(self, question: Question, tokens: Sequence[int]) -> tuple[str, str]:
+        """Text of a reply up to the end of its line, and its finish reason; see
+        `DistinctReplies`."""
+        text = self.text([token for token in tokens if token not in self.ends])
+        ends = f"\n{question.last}"
+        if tokens[-1] in self.ends or not set(ends).isdisjoint(self.text(tokens[-1:])):
+            return text.partition("\n")[0].strip(), "stop"
+        return text, CUT if len(tokens) == question.max_tokens else ""
+
+    def _excluded_tokens(self, parts: tuple[str, ...]) -> np.ndarray:
+        """Whether a token contains one of the strings, bool (vocabulary,); from a cache."""
+        if parts not in self._excluded:
+            texts = (self.text([token]) for token in range(self._runtime.vocabulary))
+            self._excluded[parts] = np.array([any(map(text.__contains__, parts)) for text in texts])
+            if len(self._excluded) > _EXCLUSIONS_KEPT:
+                self._excluded.popitem(last=False)
+        return self._excluded[parts]
+
     def _grammar(self, question: Question) -> Grammar | None:
         """The compiled grammar of a question, if any, from a cache; must be copied before use."""
         text = question.grammar
@@ -287,6 +384,11 @@ class _Engine:
                 self._grammars.popitem(last=False)[1].free()
         self._grammars.move_to_end(text)
         return compiled
+
+
+def _is_distinct(question: Question) -> bool:
+    """Whether replies are drawn without replacement; not at temperature 0, where there is one."""
+    return question.completes and question.distinct and question.temperature > 0
 
 
 def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:

@@ -53,6 +53,30 @@ def draw(
     """
     if temperature <= 0:
         return int(ids[np.argmax(logits)])
+    order, mass = _kept(logits, temperature)
+    weights = np.cumsum(mass)
+    chosen = int(np.searchsorted(weights, uniform * weights[-1], side="right"))
+    return int(ids[order[min(chosen, len(order) - 1)]])
+
+
+def choices(
+    ids: NDArray[np.intp], logits: NDArray[np.float32], temperature: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The tokens that `draw` can choose, the likeliest first, with their log-probabilities.
+
+    Args:
+        ids: Token ids, (n,); at least one.
+        logits: Their logits, (n,); finite.
+        temperature: Sampling temperature; positive.
+    """
+    order, mass = _kept(logits, temperature)
+    return ids[order], np.log(mass / mass.sum())
+
+
+def _kept(
+    logits: NDArray[np.float32], temperature: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Indices of the tokens that pass the chain, descending, and their probability masses."""
     order = np.argsort(-logits, kind="stable")[:TOP_K]
     below = logits[order].astype(np.float64)
     below -= below[0]
@@ -61,6 +85,4 @@ def draw(
     kept = below[: int(np.searchsorted(reached, TOP_P)) + 1]
     # Sorted descending: min-p keeps a prefix, which is never empty.
     kept = kept[kept >= np.log(MIN_P)]
-    weights = np.cumsum(np.exp(kept / temperature))
-    chosen = int(np.searchsorted(weights, uniform * weights[-1], side="right"))
-    return int(ids[order[min(chosen, len(kept) - 1)]])
+    return order[: len(kept)], np.exp(kept / temperature)

@@ -61,6 +61,10 @@ _MOST_REPLIES = 64
 _LINE_HEAT = 0.2
 """Added to the temperature for lines, since all replies continue the same text."""
 
+_QUOTES = ('"', "“", "”", "„", "«", "»", " '", " ‘", " `")
+"""What begins or ends a quotation, which a line has no use for: a small model would invent a text
+and ask about that."""
+
 _CONTINUED = "[text to continue]\n"
 """Stands in front of the recorded question if the backend continued it, not answered by chat."""
 
@@ -383,6 +387,9 @@ class Conversation:
                 repeat_penalty=0.0,
                 completes=True,
                 last=kind.last,
+                distinct=True,
+                known=self.parsed.texts(("", *next_lines.example_lines())),
+                excluded=_QUOTES,
             )
 
         reply = await self._ask(size, question)

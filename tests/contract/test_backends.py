@@ -120,6 +120,19 @@ async def test_a_text_is_continued_to_the_end_of_its_line(backend: Any) -> None:
     assert not (await backend.ask(SHORT, 30.0)).completed
 
 
+async def test_distinct_replies_may_be_asked_of_every_backend(backend: Any) -> None:
+    asked = dataclasses.replace(CONTINUED, samples=6, distinct=True, excluded=('"', "four"))
+    reply = await backend.ask(asked, 60.0)
+    assert 1 <= len(reply.texts) == len(reply.finish_reasons) <= 6
+    assert set(reply.finish_reasons) <= {"stop", "length"}
+    if backend.name == "llama_cpp":
+        assert len(set(reply.texts)) == len(reply.texts)
+        assert not any("four" in text for text in reply.texts)
+        assert (await backend.ask(asked, 60.0)).texts == reply.texts
+        at_once = dataclasses.replace(asked, temperature=0.0)
+        assert len(set((await backend.ask(at_once, 60.0)).texts)) == 1
+
+
 @pytest.mark.slow
 async def test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_served(
     backend: Any,

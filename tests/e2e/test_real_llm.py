@@ -56,6 +56,7 @@ from tests.contract.test_backends import (  # noqa: F401
     test_a_text_is_continued_to_the_end_of_its_line,
     test_as_many_replies_as_samples_and_the_question_counts_once,
     test_cancelling_frees_the_backend_for_the_next,
+    test_distinct_replies_may_be_asked_of_every_backend,
     test_many_samples_end_with_the_time_or_the_asker_and_the_next_is_served,
     test_questions_at_once_wait_for_each_other_and_are_all_answered,
     test_the_backend_says_what_it_is,

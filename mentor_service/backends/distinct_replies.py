@@ -1,0 +1,128 @@
+"""Draws several replies without replacement: no two are equal, and likely ones come first.
+
+Stochastic beam search after "Stochastic Beams and Where to Find Them" (Kool et al., ICML 2019,
+arXiv 1903.06059): each partial reply has its log-probability perturbed by a Gumbel variable, drawn
+such that the maximum over its continuations equals its own value; the k partial replies of the
+largest values go on. The result is a sample of k replies without replacement from the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mentor_service.similarity import canonical
+
+CUT = "length"
+"""Finish reason of a reply that reached the limit of tokens."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A partial or finished reply."""
+
+    parent: int
+    """Index of the branch that it continues, in the last list of live branches."""
+    reply: tuple[int, ...]
+    """Its tokens."""
+    log_probability: float
+    """Log-probability of its tokens."""
+    value: float
+    """The log-probability, perturbed."""
+    text: str = ""
+    """Text of a finished reply."""
+    finish: str = ""
+    """Finish reason; empty: not finished."""
+
+
+Choices = tuple[NDArray[np.intp], NDArray[np.float64]]
+"""Tokens that may come next, and their log-probabilities."""
+
+
+class DistinctReplies:
+    """The replies in progress.
+
+    Args:
+        most: Maximum replies.
+        width: Maximum replies in progress; more than `most`, so that the places of those that are
+            ruled out, equal or cut are not lost.
+        random: Random generator.
+        ended: Returns text and finish reason of a reply's tokens; an empty reason: it goes on.
+        excluded: Whether a token is ruled out, bool (vocabulary,). It keeps its probability: what
+            leads to it becomes rare, instead of going on in another way.
+        known: Texts that are ruled out in the same way. Texts are compared without case and
+            punctuation (see `canonical`).
+    """
+
+    def __init__(
+        self,
+        most: int,
+        width: int,
+        random: np.random.Generator,
+        ended: Callable[[tuple[int, ...]], tuple[str, str]],
+        excluded: NDArray[np.bool_],
+        known: Iterable[str] = (),
+    ) -> None:
+        self.live = [Branch(0, (), 0.0, 0.0)]
+        """Unfinished replies, to be continued by `extend`."""
+        self._most, self._width = most, width
+        self._random = random
+        self._ended = ended
+        self._excluded = excluded
+        self._known = frozenset(map(canonical, known))
+        self._finished: list[Branch] = []
+        self._cut: list[Branch] = []
+
+    @property
+    def finished(self) -> list[Branch]:
+        """Finished replies of different texts, in descending order of their values; those that
+        were cut come last, and only if there are not enough others."""
+        return [*self._finished, *self._cut][: self._most]
+
+    def extend(self, choices: Sequence[Choices]) -> None:
+        """Continues the live replies by a token each, and keeps the best of all.
+
+        Args:
+            choices: What may come next, for each live reply.
+        """
+        grown = [
+            Branch(number, (*branch.reply, int(token)), likelihood, value)
+            for number, (branch, (ids, logs)) in enumerate(zip(self.live, choices, strict=True))
+            for token, likelihood, value in zip(ids, *self._perturbed(branch, logs), strict=True)
+            if not self._excluded[token]
+        ]
+        best = sorted([*self._finished, *grown], key=lambda one: -one.value)
+        self.live, self._finished = [], []
+        said = set(self._known)
+        for branch in best:
+            # No continuation has a larger value than its branch: enough finished replies end it.
+            if len(self._finished) == self._most or len(self.live) == self._width:
+                break
+            self._sort(branch, said)
+
+    def _sort(self, branch: Branch, said: set[str]) -> None:
+        if not branch.finish:
+            text, finish = self._ended(branch.reply)
+            branch = replace(branch, text=text, finish=finish)
+        if not branch.finish:
+            self.live.append(branch)
+        elif branch.finish == CUT:
+            self._cut.append(branch)
+        elif (key := canonical(branch.text)) not in said:
+            said.add(key)
+            self._finished.append(branch)
+
+    def _perturbed(
+        self, branch: Branch, logs: NDArray[np.float64]
+    ) -> tuple[list[float], list[float]]:
+        """Log-probabilities of the continuations, and their perturbed values."""
+        likelihoods = branch.log_probability + logs
+        free = likelihoods + self._random.gumbel(size=len(logs))
+        # Equation 23 of the paper: moves the maximum to the branch's own value, stably.
+        with np.errstate(divide="ignore"):
+            gap = branch.value - free + np.log1p(-np.exp(free - free.max()))
+        values = branch.value - np.maximum(gap, 0.0) - np.log1p(np.exp(-np.abs(gap)))
+        return likelihoods.tolist(), values.tolist()

@@ -1,0 +1,120 @@
+"""Replies drawn without replacement, from a model of three tokens."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from mentor_service.backends.distinct_replies import CUT, Choices, DistinctReplies
+
+END = 0
+CHANCES = np.array([0.5, 0.4, 0.1])
+"""Of the token that ends a reply, and of the words "a" and "b"."""
+LONGEST = 2
+
+
+def ended(tokens: tuple[int, ...]) -> tuple[str, str]:
+    text = "".join(" ab"[token] for token in tokens).strip()
+    if tokens[-1] == END:
+        return text, "stop"
+    return text, "done" if len(tokens) == LONGEST else ""
+
+
+def drawn(
+    most: int, seed: int, excluded: int | None = None, known: tuple[str, ...] = ()
+) -> list[str]:
+    choices: Choices = (np.arange(3), np.log(CHANCES))
+    ruled_out = np.arange(3) == excluded
+    replies = DistinctReplies(most, 2 * most, np.random.default_rng(seed), ended, ruled_out, known)
+    while replies.live:
+        assert all(branch.parent <= len(replies.live) for branch in replies.live)
+        replies.extend([choices] * len(replies.live))
+    return [branch.text for branch in replies.finished]
+
+
+def chance(text: str) -> float:
+    """Of a reply; those that are cut end with a word instead of the end."""
+    word = {"a": 0.4, "b": 0.1}
+    begun = np.prod([word[letter] for letter in text])
+    return float(begun * (1.0 if len(text) == LONGEST else 0.5))
+
+
+TEXTS = ["", *"ab", *map("".join, itertools.product("ab", repeat=2))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_two_are_equal_and_there_are_no_more_than_the_model_says(seed: int) -> None:
+    for most in (1, 3, 7, 20):
+        found = drawn(most, seed)
+        assert len(set(found)) == len(found) == min(most, len(TEXTS))
+    assert set(drawn(20, seed)) == set(TEXTS)
+    assert drawn(3, seed) == drawn(3, seed)
+
+
+def test_the_first_is_drawn_as_often_as_the_model_says_it() -> None:
+    count = 4000
+    firsts = Counter(drawn(3, seed)[0] for seed in range(count))
+    for text in TEXTS:
+        spread = np.sqrt(chance(text) * (1 - chance(text)) / count)
+        assert abs(firsts[text] / count - chance(text)) < 5 * spread
+
+
+def test_the_second_is_drawn_from_what_is_left() -> None:
+    count = 4000
+    pairs = Counter(tuple(drawn(2, seed)) for seed in range(count))
+    for first, second in itertools.permutations(TEXTS, 2):
+        expected = chance(first) * chance(second) / (1 - chance(first))
+        spread = np.sqrt(expected * (1 - expected) / count)
+        assert abs(pairs[first, second] / count - expected) < 5 * spread
+
+
+def test_what_is_excluded_makes_what_leads_to_it_rare() -> None:
+    count = 4000
+    texts = [text for text in TEXTS if "a" not in text]
+    firsts = Counter(drawn(2, seed, excluded=1)[0] for seed in range(count))
+    assert set(firsts) == set(texts)
+    total = sum(map(chance, texts))
+    for text in texts:
+        expected = chance(text) / total
+        spread = np.sqrt(expected * (1 - expected) / count)
+        assert abs(firsts[text] / count - expected) < 5 * spread
+    assert drawn(9, 1, excluded=END)  # replies that are cut do not end
+    assert not set(drawn(9, 1, excluded=END)) & {"", "a", "b"}
+
+
+def test_what_is_known_is_not_drawn_again() -> None:
+    count = 4000
+    known = ("A!", " ab ")
+    firsts = Counter(drawn(3, seed, known=known)[0] for seed in range(count))
+    total = 1 - chance("a") - chance("ab")
+    for text in TEXTS:
+        expected = 0.0 if text in ("a", "ab") else chance(text) / total
+        spread = np.sqrt(expected * (1 - expected) / count)
+        assert abs(firsts[text] / count - expected) <= 5 * spread
+
+
+def test_those_that_were_cut_come_last_and_only_in_place_of_others() -> None:
+    def cut(tokens: tuple[int, ...]) -> tuple[str, str]:
+        text, finish = ended(tokens)
+        return text, CUT if finish == "done" else finish
+
+    def said(most: int) -> list[str]:
+        replies = DistinctReplies(most, 20, np.random.default_rng(3), cut, np.zeros(3, bool))
+        while replies.live:
+            replies.extend([(np.arange(3), np.log(CHANCES))] * len(replies.live))
+        return [branch.finish for branch in replies.finished]
+
+    assert said(3) == ["stop"] * 3
+    assert said(20) == ["stop"] * 3 + [CUT] * 4
+
+
+def test_equal_texts_of_different_tokens_count_once() -> None:
+    replies = DistinctReplies(
+        9, 9, np.random.default_rng(0), lambda tokens: ("same", "stop"), np.zeros(3, bool)
+    )
+    replies.extend([(np.arange(3), np.log(CHANCES))])
+    assert [branch.text for branch in replies.finished] == ["same"]
+    assert not replies.live
