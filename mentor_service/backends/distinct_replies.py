@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mentor_service.backends.prefix_cache import SequenceMemory
 from mentor_service.similarity import canonical
 
 CUT = "length"
@@ -126,3 +127,49 @@ class DistinctReplies:
             gap = branch.value - free + np.log1p(-np.exp(free - free.max()))
         values = branch.value - np.maximum(gap, 0.0) - np.log1p(np.exp(-np.abs(gap)))
         return likelihoods.tolist(), values.tolist()
+
+
+class BranchSequences:
+    """The sequences of the live branches in a model's memory.
+
+    Args:
+        memory: The memory.
+        every: Sequences to use, one per live branch at most; empty before and after.
+        origin: Sequence of the text that the replies continue; only read.
+    """
+
+    def __init__(self, memory: SequenceMemory, every: range, origin: int) -> None:
+        self._memory = memory
+        self._every = every
+        self._held = [origin]
+
+    def follow(self, branches: Sequence[Branch], length: int) -> list[int]:
+        """Gives each branch a sequence with the tokens of its parent: one takes the parent's, the
+        others share its cells; the sequences of parents without any are emptied.
+
+        Args:
+            branches: The live branches.
+            length: Tokens of a parent.
+
+        Returns:
+            The branches' sequences.
+        """
+        heirs = {branch.parent: number for number, branch in reversed([*enumerate(branches)])}
+        kept = {self._held[parent] for parent in heirs} & set(self._every)
+        free = [sequence for sequence in self._every if sequence not in kept]
+        for sequence in free:
+            self._memory.cut(sequence, 0)
+        found = []
+        for number, branch in enumerate(branches):
+            sequence = self._held[branch.parent]
+            if heirs[branch.parent] != number or sequence not in kept:
+                source, sequence = sequence, free.pop()
+                self._memory.copy(source, sequence, length)
+            found.append(sequence)
+        self._held = found
+        return found
+
+    def clear(self) -> None:
+        """Empties the sequences."""
+        for sequence in self._every:
+            self._memory.cut(sequence, 0)

@@ -25,7 +25,13 @@ from typing import ClassVar
 import numpy as np
 import structlog
 
-from mentor_service.backends.distinct_replies import CUT, Branch, DistinctReplies
+from mentor_service.backends.distinct_replies import (
+    CUT,
+    Branch,
+    BranchSequences,
+    Choices,
+    DistinctReplies,
+)
 from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
 from mentor_service.backends.threaded_backend import ThreadedBackend
 from mentor_service.backends.token_sampling import choices, draw, likeliest, likely
@@ -297,57 +303,21 @@ class _Engine:
             self._excluded_tokens(question.excluded),
             question.known,
         )
-        every = range(self._runtime.slots, self._runtime.slots + together)
-        held: list[int] = [slot.sequence]
+        first = self._runtime.slots
+        sequences = BranchSequences(self._runtime, range(first, first + together), slot.sequence)
         length = len(slot.tokens)
         rows = logits[None]
         try:
             while replies.live:
                 check()
-                likeliest = [likely(row) for row in rows]
-                replies.extend(
-                    [
-                        choices(ids, row[ids], question.temperature)
-                        for ids, row in zip(likeliest, rows, strict=True)
-                    ]
-                )
-                held = self._follow(replies.live, held, every, length)
-                if held:
+                replies.extend([_choices(row, question.temperature) for row in rows])
+                if held := sequences.follow(replies.live, length):
                     last = [branch.reply[-1] for branch in replies.live]
                     rows = self._runtime.step(last, length, held)
                     length += 1
         finally:
-            for sequence in every:
-                self._runtime.cut(sequence, 0)
+            sequences.clear()
         return replies.finished
-
-    def _follow(
-        self, branches: Sequence[Branch], held: Sequence[int], every: range, length: int
-    ) -> list[int]:
-        """Gives each branch a sequence with the `length` tokens of its parent.
-
-        Args:
-            branches: The live branches.
-            held: Sequences of their parents.
-            every: Sequences to use.
-            length: Tokens of a parent.
-
-        Returns:
-            The branches' sequences.
-        """
-        heirs = {branch.parent: number for number, branch in reversed([*enumerate(branches)])}
-        kept = {held[parent] for parent in heirs} & set(every)
-        free = [sequence for sequence in every if sequence not in kept]
-        for sequence in free:
-            self._runtime.cut(sequence, 0)
-        found = []
-        for number, branch in enumerate(branches):
-            sequence = held[branch.parent]
-            if heirs[branch.parent] != number or sequence not in kept:
-                source, sequence = sequence, free.pop()
-                self._runtime.copy(source, sequence, length)
-            found.append(sequence)
-        return found
 
     def _ended(self, question: Question, tokens: Sequence[int]) -> tuple[str, str]:
         """Text of a reply up to the end of its line, and its finish reason; see
@@ -389,6 +359,11 @@ class _Engine:
 def _is_distinct(question: Question) -> bool:
     """Whether replies are drawn without replacement; not at temperature 0, where there is one."""
     return question.completes and question.distinct and question.temperature > 0
+
+
+def _choices(logits: Logits, temperature: float) -> Choices:
+    ids = likely(logits)
+    return choices(ids, logits[ids], temperature)
 
 
 def _chat_formatter(runtime: Runtime) -> Callable[[Question], str]:

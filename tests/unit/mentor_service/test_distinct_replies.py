@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mentor_service.backends.distinct_replies import CUT, Choices, DistinctReplies
+from mentor_service.backends.distinct_replies import CUT, BranchSequences, Choices, DistinctReplies
 
 END = 0
 CHANCES = np.array([0.5, 0.4, 0.1])
@@ -109,6 +109,38 @@ def test_those_that_were_cut_come_last_and_only_in_place_of_others() -> None:
 
     assert said(3) == ["stop"] * 3
     assert said(20) == ["stop"] * 3 + [CUT] * 4
+
+
+class Memory:
+    """What each sequence holds; a copy needs an empty target."""
+
+    def __init__(self, origin: list[int]) -> None:
+        self.held: dict[int, list[int]] = {0: origin}
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        assert not self.held.get(target)
+        self.held[target] = self.held[source][:length]
+
+    def cut(self, sequence: int, length: int) -> None:
+        self.held[sequence] = self.held.get(sequence, [])[:length]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_branch_has_a_sequence_that_holds_its_tokens(seed: int) -> None:
+    memory = Memory([7, 8])
+    sequences = BranchSequences(memory, range(4, 10), 0)
+    replies = DistinctReplies(3, 6, np.random.default_rng(seed), ended, np.zeros(3, bool))
+    length = 2
+    while replies.live:
+        replies.extend([(np.arange(3), np.log(CHANCES))] * len(replies.live))
+        held = sequences.follow(replies.live, length)
+        assert len(set(held)) == len(held)
+        for branch, sequence in zip(replies.live, held, strict=True):
+            assert memory.held[sequence] == [7, 8, *branch.reply[:-1]]
+            memory.held[sequence].append(branch.reply[-1])
+        length += 1
+    sequences.clear()
+    assert {number: tokens for number, tokens in memory.held.items() if tokens} == {0: [7, 8]}
 
 
 def test_equal_texts_of_different_tokens_count_once() -> None:
