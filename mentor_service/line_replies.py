@@ -12,6 +12,10 @@ from mentor_service.similarity import SimilarityIndex, canonical
 TOO_LONG = "longer than the prompt allows"
 
 _QUOTES = "\"'`“”‘’«»"
+_QUOTATION = re.compile(
+    r"[\"“„«][^\"”“»]*\s[^\"”“»]*[\"”“»]|(?<!\w)['‘`][^'’`]*\s[^'’`]*['’`](?!\w)"
+)
+"""Two words or more in quotation marks, unlike apostrophes."""
 _MAX_READ = 10_000
 
 
@@ -50,7 +54,7 @@ class LineRules:
     def _refusal(self, line: str, complete: bool) -> str:
         if re.search(rf"\b(?:{'|'.join(map(re.escape, self.fields))})(?: \(\d+\))?:", line):
             return "runs on into another task"
-        if re.search(r"[\"“«][^\"”»]*\s[^\"”»]*[\"”»]", line):
+        if _QUOTATION.search(line):
             return "quotes a text of its own"
         words = canonical(line).split()
         if not any(character.isalnum() for character in line) or not words:

@@ -59,6 +59,9 @@ class Profile:
     """How lines of a language model's input are asked for: ``completion``, as the next line of a
     list of tasks, or ``chat``, like any other proposal. Asked by chat, models of up to some billion
     weights answer the task instead of writing a line for it."""
+    reasoning_tokens: int = 0
+    """Maximum tokens of the reasoning in front of a chat's answer. With any, replies are not held
+    to a grammar or schema, which would rule the reasoning out."""
 
 
 PROFILES = {

@@ -39,7 +39,7 @@ class Question:
     json_schema: Mapping[str, Any] | None
     """JSON Schema of the reply; None: unconstrained."""
     max_tokens: int
-    """Maximum tokens per reply."""
+    """Maximum tokens per reply; of a chat's, without its reasoning."""
     temperature: float
     """Sampling temperature."""
     seed: int
@@ -63,6 +63,13 @@ class Question:
     """Lines that are not drawn again."""
     excluded: tuple[str, ...] = ()
     """Strings that no token of a line contains."""
+    reasoning_tokens: int = 0
+    """Maximum tokens of the reasoning in front of a chat's answer."""
+
+    @property
+    def reply_tokens(self) -> int:
+        """Maximum tokens of a whole reply."""
+        return self.max_tokens + (0 if self.completes else self.reasoning_tokens)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ class Reply:
     """The replies to a question, one per sample, with token counts."""
 
     texts: tuple[str, ...]
-    """Raw replies, one per sample; fewer only where the question asks for distinct ones."""
+    """Raw replies, one per sample; fewer only where the question asks for distinct ones. Reasoning
+    stands in front of the answer, as `mentor_service.reasoning` reads it."""
     prompt_tokens: int
     """Tokens of the question, counted once whatever the number of samples."""
     evaluated_tokens: int

@@ -36,6 +36,7 @@ from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
 from mentor_service.backends.threaded_backend import ThreadedBackend
 from mentor_service.backends.token_sampling import choices, draw, likeliest, likely
 from mentor_service.protocols import Question, Reply
+from mentor_service.reasoning import answer_of, as_reasoning
 from mentorgrad.errors import InvalidInput
 from service_common.llama.runtime import (
     Grammar,
@@ -121,7 +122,7 @@ class _Sample:
             self._used[token] = self._used.get(token, penalty) + penalty
         if self._ends and not set(self._ends).isdisjoint(self._model.text([token])):
             self.finish = "stop"
-        elif len(self.reply) == self._question.max_tokens:
+        elif len(self.reply) == self._question.reply_tokens:
             self.finish = "length"
 
     def _allowed(self, logits: Logits, check: Callable[[], None]) -> int | None:
@@ -158,6 +159,8 @@ class _Engine:
         self._prefixes = PrefixCache(runtime, runtime.slots, runtime.cells, runtime.divisible)
         self._grammars: OrderedDict[str, Grammar] = OrderedDict()
         self._format = _chat_formatter(runtime)
+        hello = Question("", "Hello", "", None, max_tokens=1, temperature=0.0, seed=0)
+        self._opens_reasoning = answer_of(self._format(hello).rstrip().rpartition("\n")[2]) is None
         self.newline: int = runtime.tokenize("\n")[-1]
         self._excluded: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
         self.end_ids = runtime.ends
@@ -185,10 +188,10 @@ class _Engine:
     def generate(self, question: Question, check: Callable[[], None]) -> Reply:
         """Answers one question; see `mentor_service.backends.threaded_backend.Engine`."""
         tokens = self.tokens(question)
-        if len(tokens) + question.max_tokens > self.context:
+        if len(tokens) + question.reply_tokens > self.context:
             raise InvalidInput(
                 f"the question has {len(tokens)} tokens and the reply up to "
-                f"{question.max_tokens}, together more than the context of {self.context}",
+                f"{question.reply_tokens}, together more than the context of {self.context}",
                 reason="QUESTION_TOO_LONG",
             )
         grammar = self._grammar(question)
@@ -218,7 +221,9 @@ class _Engine:
             for first in range(0, question.samples, together):
                 numbers = range(first, min(first + together, question.samples))
                 samples += self._decode(question, numbers, slot, grammar, logits, check)
-        texts = (self.text(sample.reply) for sample in samples)
+        texts = [self.text(sample.reply) for sample in samples]
+        if self._opens_reasoning and grammar is None and not question.completes:
+            texts = list(map(as_reasoning, texts))
         return Reply(
             texts=tuple(said.partition("\n")[0] if question.completes else said for said in texts),
             prompt_tokens=len(tokens),
@@ -232,7 +237,7 @@ class _Engine:
     def _together(self, question: Question, slot: CachedPrefix, evaluated: int) -> int:
         """Number of replies in progress that fit the KV cache; evicts cached questions if
         necessary."""
-        each = max(1, question.max_tokens - 1)  # the last token is not evaluated
+        each = max(1, question.reply_tokens - 1)  # the last token is not evaluated
         wanted = question.samples * (_WIDER if _is_distinct(question) else 1)
         most = min(wanted, self._runtime.together)
         room = self._prefixes.room(slot, evaluated + most * each)

@@ -20,6 +20,7 @@ import structlog
 
 from mentor_service.answer_limits import encodable
 from mentor_service.protocols import Question, Reply
+from mentor_service.reasoning import as_reasoning
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
 from service_common.llm_server import LLMServer, Refused, mapping, some_at_once, token_count
 
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 _TRIES = 4
 _CHECK_SECONDS = 5.0
+_REASONING_FIELDS = ("reasoning_content", "reasoning")
 _REQUESTS_AT_ONCE = 4
 """Concurrent requests per question, if the server does not support `n`."""
 
@@ -79,7 +81,7 @@ class OpenAIBackend:
 
     async def ask(self, question: Question, timeout: float) -> Reply:
         """See `mentor_service.protocols.Backend`."""
-        longest = (self.context_tokens - question.max_tokens) * 8
+        longest = (self.context_tokens - question.reply_tokens) * 8
         if len(question.system) + len(question.user) > longest:
             raise InvalidInput(
                 "the question is longer than the model's context", reason="QUESTION_TOO_LONG"
@@ -187,7 +189,7 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
     user = question.user
     payload: dict[str, Any] = {
         "model": model,
-        "max_tokens": question.max_tokens,
+        "max_tokens": question.reply_tokens,
         "temperature": question.temperature,
         # Some servers accept 32 bits only.
         "seed": (question.seed + number) % 2**31,
@@ -209,6 +211,16 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
     return payload
 
 
+def _content(message: dict[str, Any]) -> Any:
+    """The content of a message; without one, the reasoning that was cut off before it."""
+    content = message.get("content")
+    if content is None or content == "":
+        for name in _REASONING_FIELDS:
+            if isinstance(text := message.get(name), str) and text:
+                return as_reasoning(text)
+    return content
+
+
 def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
     """Parses a response; keeps at most `most` replies, but the token counts of all.
 
@@ -217,7 +229,7 @@ def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
     """
     try:
         choices = body["choices"]
-        texts = [said["text"] if completes else said["message"]["content"] for said in choices]
+        texts = [said["text"] if completes else _content(said["message"]) for said in choices]
         finishes = [choice.get("finish_reason") for choice in choices]
     except (KeyError, IndexError, TypeError, AttributeError):
         texts = []

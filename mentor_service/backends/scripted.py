@@ -105,9 +105,9 @@ class ScriptedBackend:
     async def _answer(self, question: Question, started: float) -> Reply:
         self.questions.append(question)
         words = len(f"{question.system} {question.user}".split())
-        if words + question.max_tokens > self.context_tokens:
+        if words + question.reply_tokens > self.context_tokens:
             raise InvalidInput(
-                f"the question has {words} words and the reply up to {question.max_tokens}, "
+                f"the question has {words} words and the reply up to {question.reply_tokens}, "
                 f"together more than the context of {self.context_tokens}",
                 reason="QUESTION_TOO_LONG",
             )

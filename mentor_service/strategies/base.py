@@ -64,7 +64,8 @@ class PromptedStrategy(ABC):
         given = Options.read(options)
         self.options = given
         """The options."""
-        common = {name: getattr(given, name) for name in ("top_k", "temperature", "calls", "form")}
+        names = ("top_k", "temperature", "calls", "form", "reasoning_tokens")
+        common = {name: getattr(given, name) for name in names}
         self.profile = replace(profile, **{k: v for k, v in common.items() if v is not None})
         """The profile, with the options applied."""
         self.hints = given.hints or (profile.hints if self.wants.hints else "none")

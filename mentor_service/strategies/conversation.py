@@ -28,6 +28,7 @@ from mentor_service.prompts import (
     next_lines,
 )
 from mentor_service.protocols import Ask, Knowledge, Question, Reply
+from mentor_service.reasoning import UNFINISHED, answer_of
 from mentor_service.similarity import plain_letters
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.options import Options
@@ -300,7 +301,7 @@ class Conversation:
             shown: Candidates to show, worst first.
 
         Returns:
-            The raw reply.
+            The reply without its reasoning; empty if it ends within it.
 
         Raises:
             MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
@@ -311,7 +312,7 @@ class Conversation:
             facts = self.facts(self.request.count, size.of(shown))
             return self._asked(write(facts), max_tokens, grammar)
 
-        return (await self._ask(size, question)).texts[0]
+        return next(iter((await self._ask(size, question)).texts), "")
 
     def offer(self, found: ParsedProposal, parents: tuple[str, ...]) -> None:
         """Keeps a proposal that the strategy parsed itself, if it is valid and one is missing."""
@@ -441,7 +442,23 @@ class Conversation:
                     raise
             else:
                 self._record(question, reply)
-                return reply
+                return self._answers(reply)
+
+    def _answers(self, reply: Reply) -> Reply:
+        """The replies without their reasoning; those that end within it are dropped."""
+        answers = [answer_of(text) for text in reply.texts]
+        found = [
+            (text, finish)
+            for text, finish in zip(answers, reply.finish_reasons, strict=True)
+            if text is not None
+        ]
+        if unfinished := len(answers) - len(found):
+            self.parsed.dropped[UNFINISHED] += unfinished
+        return replace(
+            reply,
+            texts=tuple(text for text, _ in found),
+            finish_reasons=tuple(finish for _, finish in found),
+        )
 
     def _shares(self, draft: Draft, count: int) -> tuple[int, int]:
         """Number of replies, and of lines per reply, for `count` proposals."""
@@ -480,7 +497,7 @@ class Conversation:
             size.lines * each + 16,
             "" if self.profile.json else self._grammar(draft, facts),
         )
-        if self.profile.json:
+        if self.profile.json and not self.profile.reasoning_tokens:
             question = replace(question, json_schema=grammars.reply_schema(facts.limits.kind))
         return replace(
             question,
@@ -495,12 +512,13 @@ class Conversation:
         return Question(
             system=message.system,
             user=message.user,
-            grammar=grammar,
+            grammar="" if self.profile.reasoning_tokens else grammar,
             json_schema=None,
             max_tokens=max_tokens,
             temperature=self.profile.temperature,
             seed=(self.request.seed + len(self.records) * _SEED_STRIDE) % 2**63,
             repeat_penalty=0.0 if self.numbers else self.profile.repeat_penalty,
+            reasoning_tokens=self.profile.reasoning_tokens,
         )
 
     def _grammar(self, draft: Draft, facts: QuestionFacts) -> str:

@@ -72,6 +72,14 @@ COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "of a list of tasks (completion), or like other proposals (chat). Default: the "
             "profile's.",
         },
+        "reasoning_tokens": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 32768,
+            "description": "Maximum tokens of the reasoning of a model that reasons before it "
+            "answers. With any, replies are not held to a grammar or schema. Default: the "
+            "profile's, 0.",
+        },
         "wording": {
             "type": "string",
             "enum": list(WORDINGS),
@@ -109,6 +117,8 @@ class Options:
     """Options specific to the strategy."""
     form: str | None = None
     """``completion`` or ``chat``."""
+    reasoning_tokens: int | None = None
+    """Maximum tokens of a model's reasoning."""
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:

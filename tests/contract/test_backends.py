@@ -18,6 +18,7 @@ from mentor_service.backends.openai import OpenAIBackend
 from mentor_service.backends.scripted import ScriptedBackend
 from mentor_service.grammars import reply_schema
 from mentor_service.protocols import Question
+from mentor_service.reasoning import answer_of
 from mentorgrad.domain.advice import ProposalKind
 from mentorgrad.errors import (
     DeadlineExceeded,
@@ -447,6 +448,31 @@ async def test_openai_does_not_trust_a_200(
     with pytest.raises(Unavailable) as caught:
         await asking()
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("content", [None, "", "Hello."])
+async def test_openai_does_not_take_the_reasoning_for_the_answer(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]], field: str, content: str | None
+) -> None:
+    message = {"role": "assistant", "content": content, field: "Should I greet?"}
+    choices = [{"message": message, "finish_reason": "length"}]
+    bad_server.respond = lambda *_: (200, {}, json.dumps({"choices": choices}).encode())
+    reply = await asking(dataclasses.replace(SHORT, reasoning_tokens=100))
+    assert answer_of(reply.texts[0]) == (content or None)
+    assert ("Should I greet?" in reply.texts[0]) == (not content)
+    assert bad_server.requests[0][1]["max_tokens"] == SHORT.max_tokens + 100
+
+
+async def test_openai_leaves_room_for_reasoning_in_a_chat_instead_of_a_continuation_only(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    bad_server.respond = lambda turn, headers, body: (
+        refuses(404) if "prompt" in body else (200, {}, said("<think>a</think>six"))
+    )
+    reply = await asking(dataclasses.replace(CONTINUED, reasoning_tokens=100))
+    assert [body["max_tokens"] for _, body in bad_server.requests] == [8, 108]
+    assert answer_of(reply.texts[0]) == "six"
 
 
 async def test_openai_does_not_read_an_endless_answer(
