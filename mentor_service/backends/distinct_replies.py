@@ -22,7 +22,7 @@ CUT = "length"
 
 
 @dataclass(frozen=True)
-class Branch:
+class PartialReply:
     """A partial or finished reply."""
 
     parent: int
@@ -67,18 +67,18 @@ class DistinctReplies:
         excluded: NDArray[np.bool_],
         known: Iterable[str] = (),
     ) -> None:
-        self.live = [Branch(0, (), 0.0, 0.0)]
+        self.live = [PartialReply(0, (), 0.0, 0.0)]
         """Unfinished replies, to be continued by `extend`."""
         self._most, self._width = most, width
         self._random = random
         self._ended = ended
         self._excluded = excluded
         self._known = frozenset(map(canonical, known))
-        self._finished: list[Branch] = []
-        self._cut: list[Branch] = []
+        self._finished: list[PartialReply] = []
+        self._cut: list[PartialReply] = []
 
     @property
-    def finished(self) -> list[Branch]:
+    def finished(self) -> list[PartialReply]:
         """Finished replies of different texts, in descending order of their values; those that
         were cut come last, and only if there are not enough others."""
         return [*self._finished, *self._cut][: self._most]
@@ -90,7 +90,7 @@ class DistinctReplies:
             choices: What may come next, for each live reply.
         """
         grown = [
-            Branch(number, (*branch.reply, int(token)), likelihood, value)
+            PartialReply(number, (*branch.reply, int(token)), likelihood, value)
             for number, (branch, (ids, logs)) in enumerate(zip(self.live, choices, strict=True))
             for token, likelihood, value in zip(ids, *self._perturbed(branch, logs), strict=True)
             if not self._excluded[token]
@@ -104,7 +104,7 @@ class DistinctReplies:
                 break
             self._sort(branch, said)
 
-    def _sort(self, branch: Branch, said: set[str]) -> None:
+    def _sort(self, branch: PartialReply, said: set[str]) -> None:
         if not branch.finish:
             text, finish = self._ended(branch.reply)
             branch = replace(branch, text=text, finish=finish)
@@ -117,7 +117,7 @@ class DistinctReplies:
             self._finished.append(branch)
 
     def _perturbed(
-        self, branch: Branch, logs: NDArray[np.float64]
+        self, branch: PartialReply, logs: NDArray[np.float64]
     ) -> tuple[list[float], list[float]]:
         """Log-probabilities of the continuations, and their perturbed values."""
         likelihoods = branch.log_probability + logs
@@ -129,7 +129,7 @@ class DistinctReplies:
         return likelihoods.tolist(), values.tolist()
 
 
-class BranchSequences:
+class ReplySequences:
     """The sequences of the live branches in a model's memory.
 
     Args:
@@ -143,7 +143,7 @@ class BranchSequences:
         self._every = every
         self._held = [origin]
 
-    def follow(self, branches: Sequence[Branch], length: int) -> list[int]:
+    def follow(self, branches: Sequence[PartialReply], length: int) -> list[int]:
         """Gives each branch a sequence with the tokens of its parent: one takes the parent's, the
         others share its cells; the sequences of parents without any are emptied.
 

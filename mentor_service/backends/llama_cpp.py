@@ -27,10 +27,10 @@ import structlog
 
 from mentor_service.backends.distinct_replies import (
     CUT,
-    Branch,
-    BranchSequences,
     Choices,
     DistinctReplies,
+    PartialReply,
+    ReplySequences,
 )
 from mentor_service.backends.prefix_cache import CachedPrefix, PrefixCache
 from mentor_service.backends.threaded_backend import ThreadedBackend
@@ -214,7 +214,7 @@ class _Engine:
         together = self._together(question, slot, evaluated)
         # A copy: the same logits start every reply, and the next evaluation overwrites them.
         logits = self._read(slot, tokens, check).copy()
-        samples: list[_Sample | Branch] = []
+        samples: list[_Sample | PartialReply] = []
         if _is_distinct(question):
             samples += self._decode_distinct(question, together, slot, logits, check)
         else:
@@ -298,7 +298,7 @@ class _Engine:
         slot: CachedPrefix,
         logits: Logits,
         check: Callable[[], None],
-    ) -> list[Branch]:
+    ) -> list[PartialReply]:
         """Decodes replies to a text to continue as a batch, without replacement."""
         replies = DistinctReplies(
             question.samples,
@@ -309,7 +309,7 @@ class _Engine:
             question.known,
         )
         first = self._runtime.slots
-        sequences = BranchSequences(self._runtime, range(first, first + together), slot.sequence)
+        sequences = ReplySequences(self._runtime, range(first, first + together), slot.sequence)
         length = len(slot.tokens)
         rows = logits[None]
         try:

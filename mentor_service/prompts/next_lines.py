@@ -118,7 +118,7 @@ EXAMPLE_TASKS = (
         "how urgent a request is",
         ("urgent", "later"),
         ("urgent", "urgency", "wait"),
-        "Is this request urgent, or can it wait until later?",
+        "Is this request urgent or for later?",
         "How urgent is this request?",
         "Urgency of the request:",
         "The person who reads this request marks it as",

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mentor_service.backends.distinct_replies import CUT, BranchSequences, Choices, DistinctReplies
+from mentor_service.backends.distinct_replies import CUT, Choices, DistinctReplies, ReplySequences
 
 END = 0
 CHANCES = np.array([0.5, 0.4, 0.1])
@@ -128,7 +128,7 @@ class Memory:
 @pytest.mark.parametrize("seed", range(5))
 def test_every_branch_has_a_sequence_that_holds_its_tokens(seed: int) -> None:
     memory = Memory([7, 8])
-    sequences = BranchSequences(memory, range(4, 10), 0)
+    sequences = ReplySequences(memory, range(4, 10), 0)
     replies = DistinctReplies(3, 6, np.random.default_rng(seed), ended, np.zeros(3, bool))
     length = 2
     while replies.live:
