@@ -7,15 +7,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from mentor_service.answer_limits import encodable
-from mentor_service.similarity import SimilarityIndex, canonical
+from mentor_service.similarity import SimilarityIndex, canonical, count_words, names
 
 TOO_LONG = "longer than the prompt allows"
 
 _QUOTES = "\"'`“”‘’«»"
-_QUOTATION = re.compile(
-    r"[\"“„«][^\"”“»]*\s[^\"”“»]*[\"”“»]|(?<!\w)['‘`][^'’`]*\s[^'’`]*['’`](?!\w)"
-)
-"""Two words or more in quotation marks, unlike apostrophes."""
+_LIKE = {"?": "?？؟", ":": ":："}
+"""Characters that other scripts write for one."""
+_QUOTATION = re.compile(r"[\"“„«「『][^\"”“»」』]*[\"”“»」』]|(?<!\w)['‘`][^'’`]*['’`](?!\w)")
+"""What stands in quotation marks, unlike apostrophes."""
 _MAX_READ = 10_000
 
 
@@ -48,18 +48,19 @@ class LineRules:
         """
         lines = (self._bare(line) for line in reply[:_MAX_READ].split("\n"))
         line = next(filter(None, lines), "")
-        head, end, _ = line.partition(self.last) if self.last else (line, "", "")
-        return head + end, self._refusal(head + end, complete or bool(end))
+        end = re.search(f"[{_LIKE.get(self.last, self.last)}]", line) if self.last else None
+        line = line[: end.end()] if end else line
+        return line, self._refusal(line, complete or end is not None)
 
     def _refusal(self, line: str, complete: bool) -> str:
-        if re.search(rf"\b(?:{'|'.join(map(re.escape, self.fields))})(?: \(\d+\))?:", line):
+        if re.search(rf"\b(?:{'|'.join(map(re.escape, self.fields))})(?: \(\d+\))?[:：]", line):
             return "runs on into another task"
-        if _QUOTATION.search(line):
+        if any(count_words(quoted[0]) > 1 for quoted in _QUOTATION.finditer(line)):
             return "quotes a text of its own"
         words = canonical(line).split()
         if not any(character.isalnum() for character in line) or not words:
             return "empty"
-        if not complete or len(words) > self.max_words:
+        if not complete or count_words(line) > self.max_words:
             return TOO_LONG
         if self._answers(line):
             return "answers instead of asking"
@@ -71,11 +72,10 @@ class LineRules:
 
     def _answers(self, line: str) -> bool:
         """Whether the line ends with a label and names no other one; a question does not answer."""
-        if line.rstrip(": ").endswith("?"):
+        if line.rstrip(":： ").endswith(tuple(_LIKE["?"])):
             return False
-        text = f" {canonical(line)} "
-        named = {name for name in map(canonical, self.labels) if name and f" {name} " in text}
-        return len(named) == 1 and text.endswith(f" {named.pop()} ")
+        named = {canonical(label) for label in self.labels if names(line, label)}
+        return len(named) == 1 and canonical(line).endswith(named.pop())
 
     def _bare(self, line: str) -> str:
         """The line without a field's name in front, quotation marks around, or odd white space."""

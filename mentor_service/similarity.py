@@ -5,9 +5,17 @@ Each proposal costs an evaluation, and small models tend to repeat themselves wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-_EDGES = " \t\"'`“”‘’«».,:;!?()[]{}<>*_-–—…"
+_EDGES = " \t\"'`“”„‘’‚«»‹›「」『』.,:;!?()[]{}<>*_-–—…¿¡。，、：；！？（）【】《》〈〉·・．؟،؛٪۔।॥"
+
+_THAI = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # and Lao, Burmese, Khmer
+_CHINESE = re.compile(  # and kana
+    "[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_UNSPACED = ((_CHINESE, 2), (_THAI, 4))
+"""Letters of scripts without spaces between words, and how many count as one word."""
 
 _FUNCTION_WORDS = frozenset(
     word
@@ -39,6 +47,24 @@ def canonical(text: str) -> str:
     """Normalises a phrase: lower case, single spaces, no punctuation around words."""
     words = (word.strip(_EDGES) for word in text.lower().split())
     return " ".join(word for word in words if word)
+
+
+def count_words(text: str) -> int:
+    """Number of words; in scripts without spaces between words, by the number of letters."""
+    count = 0
+    for letters, each in _UNSPACED:
+        text, found = letters.subn(" ", text)
+        count += -(-found // each)
+    return count + len(canonical(text).split())
+
+
+def names(text: str, phrase: str) -> bool:
+    """Whether a text contains a phrase as whole words, ignoring case and punctuation around them;
+    in scripts without spaces between words, anywhere."""
+    text, phrase = canonical(text), canonical(phrase)
+    if any(letters.search(phrase) for letters, _ in _UNSPACED):
+        return phrase in text
+    return bool(phrase) and f" {phrase} " in f" {text} "
 
 
 def plain_letters(word: str) -> bool:

@@ -40,7 +40,10 @@ class LineKind(StrEnum):
     @classmethod
     def of(cls, line: str) -> LineKind:
         """The kind of a line, by its last character."""
-        return next((kind for kind in cls if kind.last and line.endswith(kind.last)), cls.BEGINNING)
+        kinds = {"?？؟": cls.QUESTION, ":：": cls.HEADING}
+        return next(
+            (kind for ends, kind in kinds.items() if line.endswith(tuple(ends))), cls.BEGINNING
+        )
 
 
 FIELDS = (_TASK, _LABELS, _TEXT, _FAILS, _STATEMENT, *LineKind)

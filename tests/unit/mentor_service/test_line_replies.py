@@ -68,11 +68,62 @@ def test_what_is_no_prompt_has_its_reason(reply: str, reason: str) -> None:
     assert RULES.read(reply, True)[1] == reason
 
 
+SCRIPTS = replace(
+    RULES, labels=("положительный", "отрицательный", "正面", "负面", "إيجابي", "سلبي")
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Этот отзыв положительный или отрицательный?",
+        "Тональность отзыва:",
+        "这条评论是正面还是负面？",
+        "这条评论是正面的吗？",
+        "评论的情感：",
+        "“正面”或“负面”：",
+        "この文は",
+        "هل هذا التعليق إيجابي أم سلبي؟",
+        "نوع التعليق:",
+        "ข้อความนี้เกี่ยวกับอะไร",
+    ],
+)
+def test_lines_of_other_scripts_are_of_use(line: str) -> None:
+    assert SCRIPTS.read(f" {line}", True) == (line, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("Этот отзыв положительный.", "answers instead of asking"),
+        ("这条评论是正面。", "answers instead of asking"),
+        ("هذا التعليق إيجابي", "answers instead of asking"),
+        ("“这部电影真好看”是", "quotes a text of its own"),
+        ("「これはとても良い」は", "quotes a text of its own"),
+        ("这条评论是正面还是负面还是别的什么呢", "longer than the prompt allows"),
+        ("？！。", "empty"),
+        ("评论 Task：别的", "runs on into another task"),
+    ],
+)
+def test_lines_of_other_scripts_have_their_reason(line: str, reason: str) -> None:
+    assert SCRIPTS.read(line, True)[1] == reason
+
+
+def test_copies_of_other_scripts_count_once() -> None:
+    parsed = Parsed(Constraints())
+    for line in ("评论的情感：", "评论的情感", "Тональность:", "тональность", "ما هذا؟", "ما هذا"):
+        parsed.read_line(line, SCRIPTS, True)
+    assert [item.text for item in parsed.found] == ["评论的情感：", "Тональность:", "ما هذا؟"]
+    assert parsed.dropped == {"repeated in the reply": 3}
+
+
 @pytest.mark.parametrize(
     ("last", "reply", "line"),
     [
         ("?", " What is it? For example, ...", "What is it?"),
         ("?", " What is it? Task: another", "What is it?"),
+        ("?", " 这是什么？例如", "这是什么？"),
+        (":", " 评论的情感：正面", "评论的情感："),
         (":", "Prompt: Sentence: This is a long one", "Sentence:"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mentor_service.profiles import PROFILES
-from mentor_service.prompts import EXAMPLE_TASKS
+from mentor_service.prompts import EXAMPLE_TASKS, LineKind
 from mentor_service.prompts.next_lines import asks_for_line, example_lines
 from mentor_service.protocols import Knowledge, Question, Reply
 from mentor_service.similarity import _FUNCTION_WORDS
@@ -202,6 +202,52 @@ async def test_lines_of_no_use_are_a_typed_outcome() -> None:
 async def test_what_was_proposed_before_is_not_proposed_again() -> None:
     answer = await answered(Told(lambda *_: " verdict on the FILM"), *LINES, count=1)
     assert answer.detail == "dropped 2: 2 already known"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("What?", "Question"),
+        ("这是什么？", "Question"),
+        ("ما هذا؟", "Question"),
+        ("Section:", "Heading"),
+        ("情感：", "Heading"),
+        ("It is", "Beginning of the answer"),
+        ("", "Beginning of the answer"),
+    ],
+)
+def test_the_kind_of_a_line_is_told_by_its_end(line: str, kind: str) -> None:
+    assert LineKind.of(line) == kind
+
+
+@pytest.mark.parametrize(
+    ("description", "labels"),
+    [
+        ("положительный ли отзыв о фильме", ("положительный", "отрицательный")),
+        ("电影评论是正面还是负面", ("正面", "负面")),
+        ("هل التعليق إيجابي", ("إيجابي", "سلبي")),
+    ],
+)
+async def test_a_task_in_another_script_is_asked_for_and_read(
+    description: str, labels: tuple[str, ...]
+) -> None:
+    backend = Told(lambda question, number: f" {description} {LETTERS[number]}?")
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    card = replace(CARD, description=description, labels=labels)
+    answer = await strategy.propose(request(3), known(card=card), backend)
+    assert len(answer.proposals) == 3
+    assert answer.detail == ""
+    assert f"Task: {description}\nLabels: {', '.join(labels)}\n" in backend.questions[0].user
+
+
+async def test_lines_known_and_quotations_are_not_to_be_drawn() -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=2)
+    first, second = backend.questions
+    assert first.distinct
+    assert '"' in first.excluded
+    assert {"", "Is it good?", "Kind of e-mail:"} <= set(first.known)
+    assert set(second.known) - set(first.known) == {"The film aa is"}
 
 
 async def test_parents_are_the_lines_shown() -> None:
