@@ -120,7 +120,7 @@ EXAMPLE_TASKS = (
     ExampleTask(
         "how urgent a request is",
         ("urgent", "later"),
-        ("urgent", "urgency", "wait"),
+        ("urgent", "urgency"),
         "Is this request urgent or for later?",
         "How urgent is this request?",
         "Urgency of the request:",

@@ -333,10 +333,46 @@ def _words(*texts: str) -> set[str]:
     return set(re.findall(r"[^\W_]+", " ".join(texts).lower())) - _FUNCTION_WORDS - {"whether"}
 
 
+PUBLIC_TASKS = {
+    "agnews": (
+        "which section of a newspaper an article belongs to",
+        "world sports business sci tech",
+    ),
+    "boolq": ("whether a passage answers a question with yes or no", "no yes"),
+    "cb": (
+        "whether the first text commits its speaker to the second",
+        "entailment contradiction neutral",
+    ),
+    "cola": ("whether a sentence is acceptable English", "unacceptable acceptable"),
+    "copa": (
+        "which of two choices is the more plausible cause or effect of a premise",
+        "choice1 choice2",
+    ),
+    "mpqa": (
+        "whether a short phrase expresses a negative or positive opinion",
+        "negative positive",
+    ),
+    "rte": ("whether the second text follows from the first", "entailment not_entailment"),
+    "sst": (
+        "how positive a movie review sentence is, in five steps",
+        "very negative neutral positive",
+    ),
+    "wic": ("whether a word means the same in two sentences", "different same"),
+    "wsc": ("whether a pronoun refers to a given noun", "not_coreferent coreferent"),
+}
+"""Descriptions and labels of tasks that prompts for language models are mostly tried on."""
+
+
 def _cards() -> list[Any]:
+    known = [
+        pytest.param({"description": description, "labels": labels.split()}, id=f"public-{name}")
+        for name, (description, labels) in PUBLIC_TASKS.items()
+    ]
     paths = [TASKS / name / "task.json" for name in builtin_names()]
     paths += sorted(MORE_TASKS.glob("*/task.json"))
-    return [pytest.param(json.loads(path.read_text()), id=path.parent.name) for path in paths]
+    return known + [
+        pytest.param(json.loads(path.read_text()), id=path.parent.name) for path in paths
+    ]
 
 
 @pytest.mark.parametrize("card", _cards())
