@@ -34,6 +34,7 @@ from mentor_service.composition import MentorServer
 from mentor_service.grammars import number_lines, word_lines
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Knowledge, Question, Reply
+from mentor_service.reasoning import answer_of
 from mentor_service.similarity import canonical
 from mentor_service.strategies import registry
 from mentorgrad import AsyncMentorClient
@@ -151,6 +152,26 @@ async def test_openai_passes_on_that_the_server_finds_the_question_too_long(
         assert caught.value.reason == "QUESTION_TOO_LONG"
     finally:
         await backend.close()
+
+
+async def test_a_chat_template_that_begins_the_reasoning_is_part_of_the_reply(
+    llama: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama.engine, "_opens_reasoning", True)
+    (text,) = (await llama.ask(SHORT, 60.0)).texts
+    assert answer_of(text) is None
+    held = dataclasses.replace(SHORT, grammar='root ::= "a"')
+    continued = dataclasses.replace(SHORT, completes=True)
+    for question in (held, continued):  # neither reasons
+        (text,) = (await llama.ask(question, 60.0)).texts
+        assert answer_of(text) == text
+
+
+async def test_reasoning_makes_a_chat_longer_and_no_continuation(llama: LlamaCppBackend) -> None:
+    asked = dataclasses.replace(LONG, max_tokens=4, reasoning_tokens=4)
+    assert (await llama.ask(asked, 60.0)).reply_tokens == 8
+    line = dataclasses.replace(asked, completes=True)
+    assert (await llama.ask(line, 60.0)).reply_tokens <= 4
 
 
 # -- what is kept of earlier questions ------------------------------------------------------------

@@ -33,6 +33,8 @@ RULES = LineRules(
         (" The customers' and the shop's words:", "The customers' and the shop's words:"),
         (" Don't you think it's good?", "Don't you think it's good?"),
         (" Positive or negative:", "Positive or negative:"),
+        (" It is a negative view of", "It is a negative view of"),
+        (" Say positive or negative.", "Say positive or negative."),
         (" Ist das gut\x00 für uns?", "Ist das gut für uns?"),
         (" この文は", "この文は"),
     ],
@@ -61,6 +63,7 @@ def test_a_line_keeps_its_case_and_punctuation(reply: str, line: str) -> None:
         (" Positive.", "answers instead of asking"),
         (" sci/tech", "answers instead of asking"),
         (" This review is negative", "answers instead of asking"),
+        (" It is a negative view of it.", "answers instead of asking"),
         (" one two three four five six seven eight nine", "longer than the prompt allows"),
     ],
 )
