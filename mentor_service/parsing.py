@@ -91,9 +91,9 @@ class Parsed:
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
         return f"dropped {self.dropped.total()}: {reasons}"
 
-    def texts(self, more: Collection[str] = ()) -> tuple[str, ...]:
-        """The texts that count as duplicates: known ones, those found, and `more`."""
-        return (*self.known, *(item.text for item in self.found), *more)
+    def texts(self) -> tuple[str, ...]:
+        """The texts that count as duplicates: known ones, and those found."""
+        return (*self.known, *(item.text for item in self.found))
 
     def read(
         self, reply: str, as_json: bool, complete: bool = True, check: Check = lambda _: ""

@@ -60,7 +60,7 @@ class Question:
     for case and punctuation, and there are fewer than `samples` if the model has no more to say. A
     backend that cannot do so draws them independently, and ignores the next two fields."""
     known: tuple[str, ...] = ()
-    """Lines that are not drawn again."""
+    """Lines that are not drawn again; empty ones never are."""
     excluded: tuple[str, ...] = ()
     """Strings that no token of a line contains."""
     reasoning_tokens: int = 0

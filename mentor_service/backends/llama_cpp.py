@@ -55,8 +55,9 @@ before it is applied to the whole vocabulary."""
 _CHUNK = 128
 """Prompt tokens evaluated at once; cancellation is checked between chunks."""
 
-_WIDER = 2
-"""Partial replies in progress per distinct reply."""
+_WIDER, _KNOWN = 2, 16
+"""Partial replies in progress per distinct reply, and besides for known lines, which take places
+too until they end."""
 
 _GRAMMARS_KEPT, _EXCLUSIONS_KEPT = 32, 4
 
@@ -238,7 +239,9 @@ class _Engine:
         """Number of replies in progress that fit the KV cache; evicts cached questions if
         necessary."""
         each = max(1, question.reply_tokens - 1)  # the last token is not evaluated
-        wanted = question.samples * (_WIDER if _is_distinct(question) else 1)
+        wanted = question.samples
+        if _is_distinct(question):
+            wanted = _WIDER * wanted + min(_KNOWN, len(question.known))
         most = min(wanted, self._runtime.together)
         room = self._prefixes.room(slot, evaluated + most * each)
         return max(1, min(most, (room - evaluated) // each))
@@ -306,7 +309,7 @@ class _Engine:
             np.random.default_rng(question.seed),
             lambda tokens: self._ended(question, tokens),
             self._excluded_tokens(question.excluded),
-            question.known,
+            ("", *question.known),
         )
         first = self._runtime.slots
         sequences = ReplySequences(self._runtime, range(first, first + together), slot.sequence)

@@ -389,7 +389,7 @@ class Conversation:
                 completes=True,
                 last=kind.last,
                 distinct=True,
-                known=self.parsed.texts(("", *next_lines.example_lines())),
+                known=self.parsed.texts(),
                 excluded=_QUOTES,
             )
 

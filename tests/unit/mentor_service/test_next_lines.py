@@ -246,7 +246,7 @@ async def test_lines_known_and_quotations_are_not_to_be_drawn() -> None:
     first, second = backend.questions
     assert first.distinct
     assert '"' in first.excluded
-    assert {"", "Is it good?", "Kind of e-mail:"} <= set(first.known)
+    assert {"Is it good?", "Verdict on the film:"} <= set(first.known)
     assert set(second.known) - set(first.known) == {"The film aa is"}
 
 
