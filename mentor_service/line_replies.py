@@ -14,7 +14,6 @@ TOO_LONG = "longer than the prompt allows"
 _QUOTES = "\"'`“”‘’«»"
 _LIKE = {"?": "?？؟", ":": ":："}
 """Characters that other scripts write for one."""
-_STOPS = ".!。！।۔"
 _QUOTATION = re.compile(r"[\"“„«「『][^\"”“»」』]*[\"”“»」』]|(?<!\w)['‘`][^'’`]*['’`](?!\w)")
 """What stands in quotation marks, unlike apostrophes."""
 _MAX_READ = 10_000
@@ -72,13 +71,12 @@ class LineRules:
         return ""
 
     def _answers(self, line: str) -> bool:
-        """Whether the line names one label only and ends with it or with a full stop; a question
-        does not answer."""
+        """Whether the line names one label only; a question may, and so may a heading before its
+        end."""
         if line.rstrip(":： ").endswith(tuple(_LIKE["?"])):
             return False
         named = {canonical(label) for label in self.labels if names(line, label)}
-        is_sentence = line.endswith(tuple(_STOPS))
-        return len(named) == 1 and (is_sentence or canonical(line).endswith(named.pop()))
+        return len(named) == 1 and (not self.last or canonical(line).endswith(named.pop()))
 
     def _bare(self, line: str) -> str:
         """The line without a field's name in front, quotation marks around, or odd white space."""

@@ -62,7 +62,7 @@ class Question:
     known: tuple[str, ...] = ()
     """Lines that are not drawn again; empty ones never are."""
     excluded: tuple[str, ...] = ()
-    """Strings that no token of a line contains."""
+    """Strings that no line contains; those that are a word, as a word of its own."""
     reasoning_tokens: int = 0
     """Maximum tokens of the reasoning in front of a chat's answer."""
 

@@ -20,6 +20,9 @@ from mentor_service.similarity import canonical
 CUT = "length"
 """Finish reason of a reply that reached the limit of tokens."""
 
+EXCLUDED = "excluded"
+"""Finish reason of a reply that is ruled out; it is not returned."""
+
 
 @dataclass(frozen=True)
 class PartialReply:
@@ -51,9 +54,9 @@ class DistinctReplies:
         width: Maximum replies in progress; more than `most`, so that the places of those that are
             ruled out, equal or cut are not lost.
         random: Random generator.
-        ended: Returns text and finish reason of a reply's tokens; an empty reason: it goes on.
-        excluded: Whether a token is ruled out, bool (vocabulary,). It keeps its probability: what
-            leads to it becomes rare, instead of going on in another way.
+        ended: Returns text and finish reason of a reply's tokens; an empty reason: it goes on;
+            `EXCLUDED`: it is ruled out. What is ruled out keeps its probability: what leads to it
+            becomes rare, instead of going on in another way.
         known: Texts that are ruled out in the same way. Texts are compared without case and
             punctuation (see `canonical`).
     """
@@ -64,7 +67,6 @@ class DistinctReplies:
         width: int,
         random: np.random.Generator,
         ended: Callable[[tuple[int, ...]], tuple[str, str]],
-        excluded: NDArray[np.bool_],
         known: Iterable[str] = (),
     ) -> None:
         self.live = [PartialReply(0, (), 0.0, 0.0)]
@@ -72,7 +74,6 @@ class DistinctReplies:
         self._most, self._width = most, width
         self._random = random
         self._ended = ended
-        self._excluded = excluded
         self._known = frozenset(map(canonical, known))
         self._finished: list[PartialReply] = []
         self._cut: list[PartialReply] = []
@@ -93,7 +94,6 @@ class DistinctReplies:
             PartialReply(number, (*branch.reply, int(token)), likelihood, value)
             for number, (branch, (ids, logs)) in enumerate(zip(self.live, choices, strict=True))
             for token, likelihood, value in zip(ids, *self._perturbed(branch, logs), strict=True)
-            if not self._excluded[token]
         ]
         best = sorted([*self._finished, *grown], key=lambda one: -one.value)
         self.live, self._finished = [], []
@@ -112,7 +112,7 @@ class DistinctReplies:
             self.live.append(branch)
         elif branch.finish == CUT:
             self._cut.append(branch)
-        elif (key := canonical(branch.text)) not in said:
+        elif branch.finish != EXCLUDED and (key := canonical(branch.text)) not in said:
             said.add(key)
             self._finished.append(branch)
 

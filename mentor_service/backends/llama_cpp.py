@@ -27,6 +27,7 @@ import structlog
 
 from mentor_service.backends.distinct_replies import (
     CUT,
+    EXCLUDED,
     Choices,
     DistinctReplies,
     PartialReply,
@@ -37,6 +38,7 @@ from mentor_service.backends.threaded_backend import ThreadedBackend
 from mentor_service.backends.token_sampling import choices, draw, likeliest, likely
 from mentor_service.protocols import Question, Reply
 from mentor_service.reasoning import answer_of, as_reasoning
+from mentor_service.similarity import names
 from mentorgrad.errors import InvalidInput
 from service_common.llama.runtime import (
     Grammar,
@@ -59,7 +61,7 @@ _WIDER, _KNOWN = 2, 16
 """Partial replies in progress per distinct reply, and besides for known lines, which take places
 too until they end."""
 
-_GRAMMARS_KEPT, _EXCLUSIONS_KEPT = 32, 4
+_GRAMMARS_KEPT = 32
 
 
 class _Sample:
@@ -163,7 +165,6 @@ class _Engine:
         hello = Question("", "Hello", "", None, max_tokens=1, temperature=0.0, seed=0)
         self._opens_reasoning = answer_of(self._format(hello).rstrip().rpartition("\n")[2]) is None
         self.newline: int = runtime.tokenize("\n")[-1]
-        self._excluded: OrderedDict[tuple[str, ...], np.ndarray] = OrderedDict()
         self.end_ids = runtime.ends
         self.ends = frozenset(runtime.ends.tolist())
         self.gpu_layers = runtime.gpu_layers
@@ -308,7 +309,6 @@ class _Engine:
             together,
             np.random.default_rng(question.seed),
             lambda tokens: self._ended(question, tokens),
-            self._excluded_tokens(question.excluded),
             ("", *question.known),
         )
         first = self._runtime.slots
@@ -331,19 +331,12 @@ class _Engine:
         """Text of a reply up to the end of its line, and its finish reason; see
         `DistinctReplies`."""
         text = self.text([token for token in tokens if token not in self.ends])
+        if any(names(text, part) if part.isalnum() else part in text for part in question.excluded):
+            return text, EXCLUDED
         ends = f"\n{question.last}"
         if tokens[-1] in self.ends or not set(ends).isdisjoint(self.text(tokens[-1:])):
             return text.partition("\n")[0].strip(), "stop"
         return text, CUT if len(tokens) == question.max_tokens else ""
-
-    def _excluded_tokens(self, parts: tuple[str, ...]) -> np.ndarray:
-        """Whether a token contains one of the strings, bool (vocabulary,); from a cache."""
-        if parts not in self._excluded:
-            texts = (self.text([token]) for token in range(self._runtime.vocabulary))
-            self._excluded[parts] = np.array([any(map(text.__contains__, parts)) for text in texts])
-            if len(self._excluded) > _EXCLUSIONS_KEPT:
-                self._excluded.popitem(last=False)
-        return self._excluded[parts]
 
     def _grammar(self, question: Question) -> Grammar | None:
         """The compiled grammar of a question, if any, from a cache; must be copied before use."""

@@ -390,7 +390,8 @@ class Conversation:
                 last=kind.last,
                 distinct=True,
                 known=self.parsed.texts(),
-                excluded=_QUOTES,
+                # A beginning that names a label has answered.
+                excluded=_QUOTES if kind.last else (*_QUOTES, *self.known.open.card.labels),
             )
 
         reply = await self._ask(size, question)

@@ -8,7 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mentor_service.backends.distinct_replies import CUT, Choices, DistinctReplies, ReplySequences
+from mentor_service.backends.distinct_replies import (
+    CUT,
+    EXCLUDED,
+    Choices,
+    DistinctReplies,
+    ReplySequences,
+)
 
 END = 0
 CHANCES = np.array([0.5, 0.4, 0.1])
@@ -27,8 +33,12 @@ def drawn(
     most: int, seed: int, excluded: int | None = None, known: tuple[str, ...] = ()
 ) -> list[str]:
     choices: Choices = (np.arange(3), np.log(CHANCES))
-    ruled_out = np.arange(3) == excluded
-    replies = DistinctReplies(most, 2 * most, np.random.default_rng(seed), ended, ruled_out, known)
+
+    def checked(tokens: tuple[int, ...]) -> tuple[str, str]:
+        text, finish = ended(tokens)
+        return text, EXCLUDED if excluded in tokens else finish
+
+    replies = DistinctReplies(most, 2 * most, np.random.default_rng(seed), checked, known)
     while replies.live:
         assert all(branch.parent <= len(replies.live) for branch in replies.live)
         replies.extend([choices] * len(replies.live))
@@ -102,7 +112,7 @@ def test_those_that_were_cut_come_last_and_only_in_place_of_others() -> None:
         return text, CUT if finish == "done" else finish
 
     def said(most: int) -> list[str]:
-        replies = DistinctReplies(most, 20, np.random.default_rng(3), cut, np.zeros(3, bool))
+        replies = DistinctReplies(most, 20, np.random.default_rng(3), cut)
         while replies.live:
             replies.extend([(np.arange(3), np.log(CHANCES))] * len(replies.live))
         return [branch.finish for branch in replies.finished]
@@ -129,7 +139,7 @@ class Memory:
 def test_every_branch_has_a_sequence_that_holds_its_tokens(seed: int) -> None:
     memory = Memory([7, 8])
     sequences = ReplySequences(memory, range(4, 10), 0)
-    replies = DistinctReplies(3, 6, np.random.default_rng(seed), ended, np.zeros(3, bool))
+    replies = DistinctReplies(3, 6, np.random.default_rng(seed), ended)
     length = 2
     while replies.live:
         replies.extend([(np.arange(3), np.log(CHANCES))] * len(replies.live))
@@ -145,7 +155,10 @@ def test_every_branch_has_a_sequence_that_holds_its_tokens(seed: int) -> None:
 
 def test_equal_texts_of_different_tokens_count_once() -> None:
     replies = DistinctReplies(
-        9, 9, np.random.default_rng(0), lambda tokens: ("same", "stop"), np.zeros(3, bool)
+        9,
+        9,
+        np.random.default_rng(0),
+        lambda tokens: ("same", "stop"),
     )
     replies.extend([(np.arange(3), np.log(CHANCES))])
     assert [branch.text for branch in replies.finished] == ["same"]

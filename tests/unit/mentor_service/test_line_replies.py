@@ -33,7 +33,6 @@ RULES = LineRules(
         (" The customers' and the shop's words:", "The customers' and the shop's words:"),
         (" Don't you think it's good?", "Don't you think it's good?"),
         (" Positive or negative:", "Positive or negative:"),
-        (" It is a negative view of", "It is a negative view of"),
         (" Say positive or negative.", "Say positive or negative."),
         (" Ist das gut\x00 für uns?", "Ist das gut für uns?"),
         (" この文は", "この文は"),
@@ -63,7 +62,7 @@ def test_a_line_keeps_its_case_and_punctuation(reply: str, line: str) -> None:
         (" Positive.", "answers instead of asking"),
         (" sci/tech", "answers instead of asking"),
         (" This review is negative", "answers instead of asking"),
-        (" It is a negative view of it.", "answers instead of asking"),
+        (" It is a negative view of", "answers instead of asking"),
         (" one two three four five six seven eight nine", "longer than the prompt allows"),
     ],
 )
@@ -124,6 +123,7 @@ def test_copies_of_other_scripts_count_once() -> None:
     ("last", "reply", "line"),
     [
         ("?", " What is it? For example, ...", "What is it?"),
+        (":", " Negative views: none", "Negative views:"),
         ("?", " What is it? Task: another", "What is it?"),
         ("?", " 这是什么？例如", "这是什么？"),
         (":", " 评论的情感：正面", "评论的情感："),
