@@ -390,8 +390,7 @@ class Conversation:
                 last=kind.last,
                 distinct=True,
                 known=self.parsed.texts(),
-                # A beginning that names a label has answered.
-                excluded=_QUOTES if kind.last else (*_QUOTES, *self.known.open.card.labels),
+                excluded=self._excluded(kind),
             )
 
         reply = await self._ask(size, question)
@@ -423,6 +422,11 @@ class Conversation:
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
+
+    def _excluded(self, kind: LineKind) -> tuple[str, ...]:
+        """What no line contains; a beginning that names a label has answered."""
+        labels = () if kind.last else self.known.open.card.labels
+        return (*_QUOTES, *next_lines.example_lines(), *labels)
 
     def _keep(self, found: ParsedProposal, parents: tuple[str, ...], base_id: str = "") -> None:
         self.kept.append(Proposal(**vars(found), parents=parents, base_id=base_id))

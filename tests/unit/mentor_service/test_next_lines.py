@@ -245,7 +245,9 @@ async def test_lines_known_and_quotations_are_not_to_be_drawn() -> None:
     await answered(backend, *LINES, count=2)
     first, second = backend.questions
     assert first.distinct
-    assert '"' in first.excluded
+    assert {'"', "Kind of e-mail:"} <= set(first.excluded)
+    labels = {question.last: "good" in question.excluded for question in (first, second)}
+    assert labels == {":": False, "": True}  # a beginning that names one has answered
     assert {"Is it good?", "Verdict on the film:"} <= set(first.known)
     assert set(second.known) - set(first.known) == {"The film aa is"}
 
