@@ -364,9 +364,11 @@ class Conversation:
         first = (self.request.stage + len(self.records)) % len(kinds)
         found: list[ParsedProposal] = []
         for place, kind in enumerate(kinds[first:] + kinds[:first]):
-            samples = min(_MOST_REPLIES, (count + len(kinds) - 1 - place) // len(kinds))
+            samples = min(_MOST_REPLIES, math.ceil(count / (len(kinds) - place)))
             if samples:
                 found += await self._propose_kind(draft, write, kind, samples)
+                # Later kinds replace what the model did not have to say in this one.
+                count -= len(self.records[-1].raw_replies)
         return found
 
     async def _propose_kind(

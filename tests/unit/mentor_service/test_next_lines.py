@@ -169,6 +169,21 @@ async def test_the_kinds_are_asked_for_in_turn_and_each_reply_is_a_proposal(
     assert answer.detail == ""
 
 
+async def test_later_kinds_replace_what_a_model_does_not_have_to_say() -> None:
+    asked: list[Question] = []
+
+    async def ask(question: Question) -> Reply:
+        asked.append(question)
+        count = 1 if len(asked) == 1 else question.samples
+        texts = tuple(other_lines(question, 10 * len(asked) + number) for number in range(count))
+        return Reply(texts, 10, 10, 5, timedelta(seconds=1), ("stop",) * count, True)
+
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    answer = await strategy.propose(request(8), known(), ask)
+    assert [question.samples for question in asked] == [3, 4, 3]
+    assert len(answer.proposals) == 8
+
+
 async def test_a_question_that_has_no_room_for_the_labels_does_not_name_them() -> None:
     backend = Told(other_lines)
     strategy = registry.create("maao", {}, PROFILES["small"], "model")
