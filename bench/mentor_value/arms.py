@@ -38,7 +38,7 @@ BATCH = 16
 DTYPE = ModelDtype.BFLOAT16
 """Number format of the tuned model; on a CPU with instructions for it twice as fast as float32."""
 
-RATES = {"adamw": 0.2, "zo_adam": 0.05}
+RATES = {"adamw": 0.8, "zo_adam": 0.05}
 """Learning rates, chosen by the selection loss of the arm `none` on seeds that are not compared."""
 
 _FORWARD_BATCH = 4

@@ -31,7 +31,8 @@ def draw(records: Sequence[Record], path: Path) -> None:
         _panel(panel, [record for record in chosen if record["tuned"] == size])
         panel.set_title(f"tuned model of {size}")
     panels[0][0].set_ylabel("test loss: mentor minus other\n(below 0: the mentor is better)")
-    panels[0][-1].legend(fontsize=8)
+    if panels[0][-1].get_legend_handles_labels()[0]:
+        panels[0][-1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
