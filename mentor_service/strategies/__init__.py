@@ -12,7 +12,8 @@ from mentor_service.protocols import Ask, Knowledge, Question, Reply, Strategy
 from mentor_service.similarity import canonical, edit_distance
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 from mentor_service.strategies.options import Options
 from mentorgrad.domain.advice import Answer, ProposalKind, ProposalRequest, Wants
 from mentorgrad.domain.run import Candidate

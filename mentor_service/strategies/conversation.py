@@ -15,13 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from mentor_service import grammars
 from mentor_service.grammars import Slot
-from mentor_service.line_replies import LineRules
 from mentor_service.parsing import Check, Parsed, ParsedProposal
 from mentor_service.profiles import Profile
 from mentor_service.prompts import (
     EXAMPLE_PHRASES,
-    EXAMPLE_TASKS,
-    LineKind,
     Message,
     QuestionFacts,
     foreign_words,
@@ -31,6 +28,8 @@ from mentor_service.protocols import Ask, Knowledge, Question, Reply
 from mentor_service.reasoning import UNFINISHED, answer_of
 from mentor_service.similarity import plain_letters
 from mentor_service.strategies import shown_candidates
+from mentor_service.strategies.asked_lines import propose_lines
+from mentor_service.strategies.drafts import TOKENS_A_WORD, Draft, Size, Write
 from mentor_service.strategies.options import Options
 from mentorgrad.domain.advice import (
     AnswerRecord,
@@ -44,96 +43,17 @@ from mentorgrad.domain.advice import (
 from mentorgrad.domain.run import Candidate, CandidateSource
 from mentorgrad.errors import InvalidInput
 
-_TOKENS_A_WORD = 4
-"""Tokens reserved per word; generous, since rare words take several tokens."""
-
 _SEED_STRIDE = 1_000_003
 """Distance between the seeds of questions, so that no two replies share a seed."""
 
 _PATTERN_TURNS = 4
 """Maximum questions that differ in their patterns only."""
 
-_MOST_LINE_TOKENS = 64
-"""Maximum tokens of a line of a language model's input; a longer one has lost its way."""
-
-_MOST_REPLIES = 64
-"""Maximum replies per text to continue."""
-
-_LINE_HEAT = 0.2
-"""Added to the temperature for lines, since all replies continue the same text."""
-
-_QUOTES = ('"', "“", "”", "„", "«", "»", " '", " ‘", " `")
-"""What begins or ends a quotation, which a line has no use for: a small model would invent a text
-and ask about that."""
-
 _CONTINUED = "[text to continue]\n"
 """Stands in front of the recorded question if the backend continued it, not answered by chat."""
 
 _MOST_WORDS = 256
 """Maximum favoured words in a grammar; each makes it slower."""
-
-Write = Callable[[QuestionFacts], Message]
-"""Writes the prompt of a question."""
-
-WriteLine = Callable[[QuestionFacts, LineKind], Message]
-"""Writes a text that ends where the next line of a kind begins, and the instruction of a chat that
-stands in for it. The facts' `count` is the number of example tasks."""
-
-
-def _no_objection(found: ParsedProposal) -> str:
-    return ""
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A question of a strategy, before it is adapted to the profile and the context length."""
-
-    write: Write
-    """Writes the prompt; a pure function, called again with fewer candidates if it was too long."""
-    shown: tuple[Candidate, ...] = ()
-    """Candidates to show, worst first. The first ones are dropped if the question is too long;
-    content that must not be dropped belongs in `write` itself."""
-    parents: tuple[str, ...] | None = None
-    """Ids of the proposals' parent candidates; None: the candidates shown."""
-    base_id: str = ""
-    """Candidate that the proposals are edits of; empty: the incumbent. The option ``base``
-    overrides it."""
-    patterns: tuple[tuple[Slot, ...], ...] = ()
-    """Patterns of a line, for profiles with grammars; empty: any words."""
-    check: Check = _no_objection
-    """Additional check of proposals that satisfy the constraints."""
-    heat: float = 0.0
-    """Added to the temperature."""
-    samples: int = 1
-    """Minimum number of replies; the option ``samples`` overrides it."""
-    next_line: WriteLine | None = None
-    """Writes the text to continue instead, where `Conversation.continues`; each reply is then one
-    proposal. None: the strategy always asks by `write`."""
-
-
-@dataclass
-class _Size:
-    """Size of a question; reduced while the question is too long."""
-
-    shown: int
-    lines: int  # per reply; of a text to continue, its example tasks
-    extras: bool = True
-
-    def of(self, shown: Sequence[Candidate]) -> Sequence[Candidate]:
-        """The candidates to show, of those given worst first."""
-        return shown[len(shown) - self.shown :]
-
-    def shrink(self) -> bool:
-        """Reduces the size; False if it is already minimal."""
-        if self.shown:
-            self.shown //= 2
-        elif self.extras:
-            self.extras = False
-        elif self.lines > 1:
-            self.lines //= 2
-        else:
-            return False
-        return True
 
 
 @dataclass
@@ -273,20 +193,18 @@ class Conversation:
         if not count:
             return []
         if draft.next_line is not None and self.continues:
-            return await self._propose_lines(draft, draft.next_line, count)
+            self._by_line = True
+            return await propose_lines(self, draft, draft.next_line, count)
         samples, lines = self._shares(draft, count)
-        size = _Size(len(draft.shown), lines)
+        size = Size(len(draft.shown), lines)
         check = self._check(draft)
-        reply = await self._ask(size, lambda: self._question(draft, size, count, samples))
+        reply = await self.ask(size, lambda: self._question(draft, size, count, samples))
         found = []
         for text, finish in zip(reply.texts, reply.finish_reasons, strict=True):
             found += self.parsed.read(text, self.profile.json, finish == "stop", check)
         if self.options.order == "short":
             found.sort(key=lambda item: item.text.count(" "))
-        ids = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
-        parents = ids if draft.parents is None else draft.parents
-        for item in found[:count]:
-            self._keep(item, parents, draft.base_id)
+        self.keep(found[:count], draft, size)
         return found[:count]
 
     async def say(
@@ -306,13 +224,13 @@ class Conversation:
         Raises:
             MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
         """
-        size = _Size(len(shown), 1, extras=False)
+        size = Size(len(shown), 1, extras=False)
 
         def question() -> Question:
             facts = self.facts(self.request.count, size.of(shown))
-            return self._asked(write(facts), max_tokens, grammar)
+            return self.question(write(facts), max_tokens, grammar)
 
-        return next(iter((await self._ask(size, question)).texts), "")
+        return next(iter((await self.ask(size, question)).texts), "")
 
     def offer(self, found: ParsedProposal, parents: tuple[str, ...]) -> None:
         """Keeps a proposal that the strategy parsed itself, if it is valid and one is missing."""
@@ -353,92 +271,29 @@ class Conversation:
             wording=self.options.wording,
         )
 
-    # -- internal -----------------------------------------------------------------------------
-
-    async def _propose_lines(
-        self, draft: Draft, write: WriteLine, count: int
-    ) -> list[ParsedProposal]:
-        """Asks for lines, one per reply; the kinds in turn, one question each."""
-        self._by_line = True
-        kinds = list(LineKind)
-        first = (self.request.stage + len(self.records)) % len(kinds)
-        found: list[ParsedProposal] = []
-        for place, kind in enumerate(kinds[first:] + kinds[:first]):
-            samples = min(_MOST_REPLIES, math.ceil(count / (len(kinds) - place)))
-            if samples:
-                found += await self._propose_kind(draft, write, kind, samples)
-                # Later kinds replace what the model did not have to say in this one.
-                count -= len(self.records[-1].raw_replies)
-        return found
-
-    async def _propose_kind(
-        self, draft: Draft, write: WriteLine, kind: LineKind, samples: int
-    ) -> list[ParsedProposal]:
-        size = _Size(len(draft.shown), len(EXAMPLE_TASKS), extras=bool(self.exemplars))
-
-        def question() -> Question:
-            facts = self.facts(size.lines, size.of(draft.shown), size.extras)
-            limits = self.constraints
-            tokens = min(limits.n_tokens, _TOKENS_A_WORD * limits.max_words, _MOST_LINE_TOKENS)
-            # One more for the line break, and some for a tokenizer other than the trainer's.
-            message = write(replace(facts, limits=limits), kind)
-            asked = self._asked(message, tokens + tokens // 4 + 1, "")
-            return replace(
-                asked,
-                samples=samples,
-                temperature=self._heated(draft.heat + _LINE_HEAT),
-                repeat_penalty=0.0,
-                completes=True,
-                last=kind.last,
-                distinct=True,
-                known=self.parsed.texts(),
-                excluded=self._excluded(kind),
-            )
-
-        reply = await self._ask(size, question)
-        if self.exemplars and not size.extras:
-            self._note("shortened by the train rows")
-        if size.lines < len(EXAMPLE_TASKS):
-            self._note(f"shortened to {size.lines} of {len(EXAMPLE_TASKS)} example tasks")
-        card = self.known.open.card
-        rules = LineRules(
-            fields=next_lines.FIELDS,
-            examples=(*next_lines.example_lines(), *(task.weak for task in EXAMPLE_TASKS)),
-            subjects=next_lines.example_subjects(card),
-            labels=card.labels,
-            max_words=self.constraints.max_words,
-            last=kind.last,
-        )
-
-        def check(line: ParsedProposal) -> str:
-            return "shows a row" if next_lines.ARROW in line.text else draft.check(line)
-
-        found = []
-        for text, finish in zip(reply.texts, reply.finish_reasons, strict=True):
-            found += self.parsed.read_line(text, rules, finish == "stop", check)
-        parents = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
+    def keep(self, found: Sequence[ParsedProposal], draft: Draft, size: Size) -> None:
+        """Keeps proposals as the answer's, with the draft's parents and base."""
+        shown = tuple(candidate.candidate_id for candidate in size.of(draft.shown))
         for item in found:
-            self._keep(item, parents if draft.parents is None else draft.parents, draft.base_id)
-        return found
+            self._keep(item, shown if draft.parents is None else draft.parents, draft.base_id)
 
-    def _note(self, note: str) -> None:
+    def note(self, note: str) -> None:
+        """Adds to what the answer's detail says."""
         if note not in self.notes:
             self.notes.append(note)
 
-    def _excluded(self, kind: LineKind) -> tuple[str, ...]:
-        """What no line contains; a beginning that names a label has answered."""
-        labels = () if kind.last else self.known.open.card.labels
-        return (*_QUOTES, *next_lines.example_lines(), *labels)
-
-    def _keep(self, found: ParsedProposal, parents: tuple[str, ...], base_id: str = "") -> None:
-        self.kept.append(Proposal(**vars(found), parents=parents, base_id=base_id))
-
-    async def _ask(self, size: _Size, write: Callable[[], Question]) -> Reply:
+    async def ask(self, size: Size, write: Callable[[], Question]) -> Reply:
         """Asks a question, smaller and smaller until it fits, and records it.
 
         Args:
             size: Size of the question; reduced as necessary.
             write: Writes the question in this size.
+
+        Returns:
+            The replies, without reasoning.
+
+        Raises:
+            MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
         """
         while True:
             question = write()
@@ -450,6 +305,34 @@ class Conversation:
             else:
                 self._record(question, reply)
                 return self._answers(reply)
+
+    def question(
+        self, message: Message, max_tokens: int, grammar: str = "", heat: float = 0.0
+    ) -> Question:
+        """A question with the profile's settings and the next seed.
+
+        Args:
+            message: The prompt.
+            max_tokens: Maximum tokens of a reply.
+            grammar: GBNF grammar of a reply; empty: unconstrained.
+            heat: Added to the temperature.
+        """
+        return Question(
+            system=message.system,
+            user=message.user,
+            grammar="" if self.profile.reasoning_tokens else grammar,
+            json_schema=None,
+            max_tokens=max_tokens,
+            temperature=min(2.0, max(0.0, self.profile.temperature + heat)),
+            seed=(self.request.seed + len(self.records) * _SEED_STRIDE) % 2**63,
+            repeat_penalty=0.0 if self.numbers else self.profile.repeat_penalty,
+            reasoning_tokens=self.profile.reasoning_tokens,
+        )
+
+    # -- internal -----------------------------------------------------------------------------
+
+    def _keep(self, found: ParsedProposal, parents: tuple[str, ...], base_id: str = "") -> None:
+        self.kept.append(Proposal(**vars(found), parents=parents, base_id=base_id))
 
     def _answers(self, reply: Reply) -> Reply:
         """The replies without their reasoning; those that end within it are dropped."""
@@ -495,37 +378,21 @@ class Conversation:
 
         return check
 
-    def _question(self, draft: Draft, size: _Size, count: int, samples: int) -> Question:
+    def _question(self, draft: Draft, size: Size, count: int, samples: int) -> Question:
         facts = self.facts(size.lines, size.of(draft.shown), size.extras)
         facts = replace(facts, only=tuple(self._allowed(draft)))
         each = _reply_tokens(facts.limits, self.profile, draft.patterns)
-        question = self._asked(
+        question = self.question(
             draft.write(facts),
             size.lines * each + 16,
             "" if self.profile.json else self._grammar(draft, facts),
+            draft.heat,
         )
         if self.profile.json and not self.profile.reasoning_tokens:
             question = replace(question, json_schema=grammars.reply_schema(facts.limits.kind))
         return replace(
             question,
             samples=min(count, max(samples, math.ceil(count / size.lines))),
-            temperature=self._heated(draft.heat),
-        )
-
-    def _heated(self, heat: float) -> float:
-        return min(2.0, max(0.0, self.profile.temperature + heat))
-
-    def _asked(self, message: Message, max_tokens: int, grammar: str) -> Question:
-        return Question(
-            system=message.system,
-            user=message.user,
-            grammar="" if self.profile.reasoning_tokens else grammar,
-            json_schema=None,
-            max_tokens=max_tokens,
-            temperature=self.profile.temperature,
-            seed=(self.request.seed + len(self.records) * _SEED_STRIDE) % 2**63,
-            repeat_penalty=0.0 if self.numbers else self.profile.repeat_penalty,
-            reasoning_tokens=self.profile.reasoning_tokens,
         )
 
     def _grammar(self, draft: Draft, facts: QuestionFacts) -> str:
@@ -562,5 +429,5 @@ def _reply_tokens(limits: Constraints, profile: Profile, patterns: Sequence[Sequ
         each = 8 * limits.dimensions + 4
     else:
         words = max((len(pattern) for pattern in patterns), default=limits.max_words)
-        each = _TOKENS_A_WORD * min(words, 32) + 4
+        each = TOKENS_A_WORD * min(words, 32) + 4
     return each + (40 if profile.json else 0)

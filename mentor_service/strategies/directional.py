@@ -19,7 +19,8 @@ from mentor_service.prompts import Move
 from mentor_service.similarity import canonical, plain_letters
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 from mentorgrad.domain.advice import PositionHints, Wants
 from mentorgrad.domain.run import Candidate, CandidateSource
 

@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from mentor_service import prompts
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 from mentorgrad.domain.run import Candidate
 
 _POPULATION = 10

@@ -19,7 +19,8 @@ from mentor_service.parsing import ParsedProposal
 from mentor_service.similarity import edit_distance
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 from mentorgrad.domain.advice import ProposalKind, Wants
 from mentorgrad.domain.run import Candidate, CandidateSource
 

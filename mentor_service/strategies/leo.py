@@ -11,7 +11,8 @@ from __future__ import annotations
 from mentor_service import prompts
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 
 _HEAT = 0.3
 """Added to the profile's temperature for exploration, subtracted for exploitation."""

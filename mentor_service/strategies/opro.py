@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from mentor_service import prompts
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 from mentorgrad.domain.advice import Wants
 
 _MOST = 20

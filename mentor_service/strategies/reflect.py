@@ -23,7 +23,8 @@ from mentor_service import grammars, prompts
 from mentor_service.prompts import Shown
 from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
-from mentor_service.strategies.conversation import Conversation, Draft
+from mentor_service.strategies.conversation import Conversation
+from mentor_service.strategies.drafts import Draft
 from mentorgrad.domain.advice import Exemplar, ProposalKind, Wants
 from mentorgrad.domain.run import Candidate
 from mentorgrad.errors import InvalidInput
