@@ -26,6 +26,9 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _MAX_RATIONALE = 500
 _MAX_READ = 100_000
 """Maximum characters of a reply that are parsed."""
+_CUT_OFF = "cut off by the token limit"
+_LIST = re.compile(r'"proposals"\s*:\s*\[')
+_BETWEEN = re.compile(r"[\s,]*")
 _LONGEST_WORD = 100
 """Maximum letters of a word."""
 
@@ -148,7 +151,7 @@ class Parsed:
         lines = reply.split("\n")
         if not complete and lines and lines[-1].strip():
             lines.pop()
-            self.dropped["cut off by the token limit"] += 1
+            self.dropped[_CUT_OFF] += 1
         for line in lines:
             content = _NUMBERING.sub("", line, count=1).strip()
             if not content:
@@ -164,10 +167,12 @@ class Parsed:
 
     def _json_items(self, reply: str) -> Iterator[ParsedProposal]:
         document = _first_object(reply)
-        if document is None:
+        items = document.get("proposals") if document is not None else None
+        if not isinstance(items, list) and (items := _whole_items(reply)):
+            self.dropped[_CUT_OFF] += 1
+        if document is None and not items:
             self.dropped["no JSON in the reply"] += 1
             return
-        items = document.get("proposals")
         if not isinstance(items, list):
             self.dropped['no list "proposals" in the reply'] += 1
             return
@@ -294,6 +299,21 @@ def _first_object(reply: str) -> dict[str, object] | None:
         if isinstance(document, list):
             return {"proposals": document}
     return None
+
+
+def _whole_items(text: str) -> list[object] | None:
+    """The items of a list "proposals" that was cut off, without the last; None: no whole item."""
+    found = _LIST.search(text)
+    items: list[object] = []
+    position = _BETWEEN.match(text, found.end()).end() if found else len(text)  # type: ignore[union-attr]
+    while position < len(text) and text[position] in '{["':
+        try:
+            item, position = json.JSONDecoder().raw_decode(text, position)
+        except (ValueError, RecursionError):
+            break
+        items.append(item)
+        position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]
+    return items or None
 
 
 def _brackets(text: str) -> Iterable[int]:

@@ -2,7 +2,8 @@
 
 Responses are not trusted: the body is read up to a limit and must be a JSON object. Redirects are
 not followed, cookies are not kept, and compressed responses are rejected, since a small body can
-expand to a large one.
+expand to a large one. A request whose parameter is refused by name is repeated without it
+(`service_common.llm_dialect`). What a server says of an error is passed on without secrets.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ import httpx
 import structlog
 
 from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unavailable
+from mentorgrad.outside_text import one_line, without_secrets
 from mentorgrad.wire.reconnect import backoff
+from service_common.http_proxy import proxy_for
+from service_common.llm_dialect import conceded, concession
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +36,8 @@ Out = TypeVar("Out")
 
 _MAX_BODY = 2 * 1024 * 1024
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+_MAX_NAMED = 4_000
+"""Maximum characters of an error response that are read."""
 _LONGEST_WISH = 86_400.0
 """Upper limit of `Retry-After`, seconds; longer than any deadline."""
 _MOST_TOKENS = 2**31
@@ -39,7 +45,11 @@ _MOST_TOKENS = 2**31
 
 
 class Refused(Unavailable):
-    """The server rejected the request."""
+    """The server rejected the request; `named`: what it says of it, in full."""
+
+    def __init__(self, message: str, named: str = "") -> None:
+        super().__init__(message)
+        self.named = named
 
 
 class _Retry(Exception):
@@ -61,13 +71,20 @@ class LLMServer:
         busy_reason: Error reason if the server is busy.
 
     Raises:
-        InvalidInput: `base_url` is not an http(s) URL.
+        InvalidInput: `base_url` is not an http(s) URL, the key cannot be sent, or a proxy variable
+            that applies is unusable.
     """
 
     def __init__(self, base_url: str, *, api_key: str, key_variable: str, busy_reason: str) -> None:
         url = parse_url(base_url)
         if url is None:
-            raise InvalidInput.field("base_url", f"must be an http(s) URL, not {base_url!r}")
+            shown = without_secrets(base_url)
+            raise InvalidInput.field("base_url", f"must be an http(s) URL, not {shown!r}")
+        api_key = api_key.strip()  # files and Kubernetes secrets end with a line end
+        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise InvalidInput.field(
+                key_variable, "must be an API key: one word of printable ASCII characters"
+            )
         headers = {"accept-encoding": "identity"}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
@@ -77,10 +94,15 @@ class LLMServer:
             base_url=url,
             headers=headers,
             timeout=limit,
+            proxy=proxy_for(url),
+            trust_env=False,  # `proxy_for` reads the proxies, and .netrc would replace the key
+            verify=httpx.create_ssl_context(),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._key_variable = key_variable
         self._busy_reason = busy_reason
+        self._secrets = (api_key, url.password, url.userinfo.decode())
+        self._concessions: frozenset[str] = frozenset()
         self._exchanges: set[asyncio.Task[Any]] = set()
 
     async def post(
@@ -101,9 +123,17 @@ class LLMServer:
             InvalidInput: The input is too long for the model (reason QUESTION_TOO_LONG).
         """
         pauses = islice(backoff(_FIRST_PAUSE, _LONGEST_PAUSE), None if tries is None else tries - 1)
+        concessions = self._concessions
         while True:
+            request = conceded(payload, concessions)
             try:
-                return await self._once(path, payload)
+                body = await self._once(path, request)
+            except Refused as refused:
+                more = concession(refused.named, request)
+                if more is None:
+                    raise
+                log.info("llm_server_concession", concession=more, reason=refused.message)
+                concessions |= {more}
             except _Retry as retry:
                 pause = max(next(pauses, math.inf), retry.after or 0.0)
                 # After the last attempt, or if the next would be after the deadline: fail now.
@@ -111,6 +141,9 @@ class LLMServer:
                     raise retry.error from None
                 log.info("llm_server_retry", reason=str(retry), pause=round(pause, 2))
                 await asyncio.sleep(pause)
+            else:
+                self._concessions |= concessions
+                return body
 
     async def status(self, path: str) -> int:
         """The status of a GET request.
@@ -168,9 +201,14 @@ class LLMServer:
         except httpx.RequestError as error:
             name = type(error).__name__
             raise _Retry(Unavailable(f"the LLM server cannot be reached ({name})")) from None
-        if response.status_code != 200:
-            self._refuse(response, body)
         document = _document(body)
+        status = response.status_code
+        if status == 200 and document is not None and (stated := _error_in(document)) is not None:
+            code = mapping(stated).get("code")
+            status = code if isinstance(code, int) and 400 <= code < 600 else status
+            self._refuse(status, response, _named({"error": stated}))
+        if status != 200:
+            self._refuse(status, response, _named(_parsed(body)) or _raw(body))
         if document is None:
             raise Unavailable("the LLM server's response is not a JSON object")
         return document
@@ -185,10 +223,9 @@ class LLMServer:
         async with self._http.stream("GET", path) as response:
             return response.status_code
 
-    def _refuse(self, response: httpx.Response, body: bytes) -> None:
-        """Raises the error for a status other than 200."""
-        status = response.status_code
-        said = _message(body)
+    def _refuse(self, status: int, response: httpx.Response, named: str) -> None:
+        """Raises the error for a status other than 200, or for an error in a response with 200."""
+        said = without_secrets(named[:_MAX_NAMED], self._secrets)[:200] or "no reason given"
         if status in (408, 409, 425, 429) or status >= 500:
             after = seconds_of(response.headers.get("retry-after", ""))
             if status == 429:
@@ -199,7 +236,7 @@ class LLMServer:
                 )
                 raise _Retry(busy, after)
             raise _Retry(Unavailable(f"the LLM server failed with status {status} ({said})"), after)
-        lowered = said.lower()
+        lowered = named.lower()
         if (
             status in (400, 413, 422)
             and "context" in lowered
@@ -210,7 +247,7 @@ class LLMServer:
             raise Unavailable(
                 f"the LLM server rejected the API key (status {status}); set {self._key_variable}"
             )
-        raise Refused(f"the LLM server rejected the request with status {status} ({said})")
+        raise Refused(f"the LLM server rejected the request with status {status} ({said})", named)
 
 
 def parse_url(base_url: str) -> httpx.URL | None:
@@ -235,24 +272,63 @@ async def _limited_body(response: httpx.Response) -> bytes:
 
 
 def _document(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    document = _parsed(body)
     return document if isinstance(document, dict) else None
 
 
-def _message(body: bytes) -> str:
-    """The error message in a response body, as one short line."""
+def _parsed(body: bytes) -> Any:
     try:
-        document = json.loads(body)
-        error = document.get("error", document)
-        said = str(error.get("message", "") if isinstance(error, dict) else error)
-    except (ValueError, AttributeError, RecursionError):
-        said = body[:200].decode(errors="replace")
-    # Without lone surrogates, which JSON can escape but UTF-8 cannot encode.
-    said = " ".join(said.split())[:200].encode("utf-8", "replace").decode()
-    return said or "no reason given"
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_in(document: dict[str, Any]) -> object:
+    """The error in a response that has the status of a success; None if there is none."""
+    choices = document.get("choices")
+    if not choices:
+        return document.get("error")
+    # Some servers put it into the choices.
+    return mapping(choices[0]).get("error") if isinstance(choices, list) else None
+
+
+def _named(said: Any) -> str:
+    """What an error response says, on one line: its message, and the parameter that it names.
+
+    OpenAI and most others: ``error: {message, param}``; vLLM, formerly, and Mistral: ``message``;
+    Ollama: ``error``; FastAPI: ``detail``, a text or a list of ``{loc, msg}``; Google: a list.
+    """
+    if isinstance(said, list) and said:
+        said = said[0]
+    error = said.get("error", said) if isinstance(said, dict) else None
+    parts = [error]
+    if isinstance(error, dict):
+        parts = [error.get("message"), error.get("detail"), error.get("param")]
+    texts = [text for part in parts for text in _texts(part)]
+    # A parameter that the message names is not repeated.
+    return one_line(" ".join(texts[:1] + [text for text in texts[1:] if text not in texts[0]]))
+
+
+def _raw(body: bytes) -> str:
+    """The beginning of an error response that is no JSON, or JSON without a message."""
+    return (
+        "" if _document(body) is not None else one_line(body[:_MAX_NAMED].decode(errors="replace"))
+    )
+
+
+def _texts(part: object) -> list[str]:
+    """The texts of a part of an error response."""
+    if isinstance(part, list):
+        items = [mapping(item) for item in part[:10]]
+        found = [(item.get("loc"), item.get("msg")) for item in items]
+        return [
+            f"{'.'.join(map(str, place))}: {text}"
+            for place, text in found
+            if isinstance(place, list) and isinstance(text, str)
+        ]
+    if isinstance(part, dict):
+        return _texts(part.get("detail"))
+    return [str(part)[:_MAX_NAMED]] if isinstance(part, (str, int, float)) else []
 
 
 def seconds_of(header: str) -> float | None:
@@ -272,6 +348,20 @@ def seconds_of(header: str) -> float | None:
 def mapping(value: object) -> dict[str, Any]:
     """The value if it is a JSON object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def plain_text(content: object) -> str | None:
+    """The text of a message's content, a string or a list of parts; None if it is neither.
+
+    Parts of other types, as thoughts, are left out.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        return None
+    parts = [mapping(part) for part in content]
+    texts = [part.get("text") for part in parts if part.get("type") in ("text", "output_text")]
+    return "".join(text for text in texts if isinstance(text, str)) if texts else None
 
 
 def token_count(value: object) -> int:

@@ -9,21 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import sys
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from mentorgrad.outside_text import without_secrets
 from mentorgrad.wire import tracing
-
-_SECRETS = (
-    (re.compile(r"(://[^\s:/@]*):[^\s/]+@"), r"\1:***@"),
-    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.I), r"\1 ***"),
-    (re.compile(r"\b(password|token|api_?key|secret)(\s*[=:]\s*)[^\s,;&]+", re.I), r"\1\2***"),
-)
-"""Patterns of secrets, and their replacements."""
 
 
 class _StandardError(io.TextIOBase):
@@ -81,11 +74,7 @@ def configure(level: str = "info", form: str = "auto", **always: str) -> None:
 
 def _without_secrets(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """Masks secrets in a log line, for example in error messages of database drivers."""
-    return {name: _hidden(value) for name, value in line.items()}
-
-
-def _hidden(value: object) -> object:
-    if isinstance(value, str):
-        for pattern, instead in _SECRETS:
-            value = pattern.sub(instead, value)
-    return value
+    return {
+        name: without_secrets(value) if isinstance(value, str) else value
+        for name, value in line.items()
+    }

@@ -22,7 +22,15 @@ from mentor_service.answer_limits import encodable
 from mentor_service.protocols import Question, Reply
 from mentor_service.reasoning import as_reasoning
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
-from service_common.llm_server import LLMServer, Refused, mapping, some_at_once, token_count
+from mentorgrad.outside_text import one_line
+from service_common.llm_server import (
+    LLMServer,
+    Refused,
+    mapping,
+    plain_text,
+    some_at_once,
+    token_count,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -211,10 +219,10 @@ def _payload(model: str, question: Question, number: int, count: int) -> dict[st
     return payload
 
 
-def _content(message: dict[str, Any]) -> Any:
+def _content(message: dict[str, Any]) -> str | None:
     """The content of a message; without one, the reasoning that was cut off before it."""
-    content = message.get("content")
-    if content is None or content == "":
+    content = plain_text(message.get("content"))
+    if not content:
         for name in _REASONING_FIELDS:
             if isinstance(text := message.get(name), str) and text:
                 return as_reasoning(text)
@@ -235,9 +243,9 @@ def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
         texts = []
     if not texts:
         raise _NoText("the LLM server's response contains no message")
-    if not all(isinstance(text, str) for text in texts):
-        raise _NoText("the LLM server's response contains no text")
     usage = mapping(body.get("usage"))
+    if not all(isinstance(text, str) for text in texts):
+        raise _NoText(f"the LLM server's response contains no text{_why(finishes, usage)}")
     prompt = token_count(usage.get("prompt_tokens"))
     cached = token_count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
     finished = ["length" if reason == "length" else "stop" for reason in finishes]
@@ -254,3 +262,13 @@ def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
         finish_reasons=tuple(finished)[:most],
         completed=completes,
     )
+
+
+def _why(finishes: list[Any], usage: dict[str, Any]) -> str:
+    """Why a response may contain no text, to append to the error; empty if it does not say."""
+    if "length" in finishes:
+        spent = token_count(usage.get("completion_tokens"))
+        tokens = f" of {spent} tokens" if spent else ""
+        return f": it was cut off at the limit{tokens}, perhaps in the model's thoughts"
+    reasons = [reason for reason in finishes if isinstance(reason, str) and reason != "stop"]
+    return f" (finish_reason {one_line(reasons[0])[:60]})" if reasons else ""

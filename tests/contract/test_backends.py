@@ -475,6 +475,29 @@ async def test_openai_leaves_room_for_reasoning_in_a_chat_instead_of_a_continuat
     assert answer_of(reply.texts[0]) == "six"
 
 
+async def test_openai_reads_content_in_parts(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
+) -> None:
+    thought = {"type": "thinking", "thinking": "hm", "text": "hm"}
+    parts = [thought, {"type": "text", "text": "Hel"}, {"type": "text", "text": "lo."}]
+    bad_server.respond = lambda *_: (200, {}, said(parts))
+    assert (await asking()).texts == ("Hello.",)
+
+
+@pytest.mark.parametrize(
+    ("finish", "why"),
+    [("length", "cut off at the limit of 8 tokens"), ("content_filter", "content_filter")],
+)
+async def test_openai_says_why_there_is_no_text(
+    bad_server: BadServer, asking: Callable[..., Awaitable[Any]], finish: str, why: str
+) -> None:
+    choice = {"message": {"content": None}, "finish_reason": finish}
+    document = {"choices": [choice], "usage": {"completion_tokens": 8}}
+    bad_server.respond = lambda *_: (200, {}, json.dumps(document).encode())
+    with pytest.raises(Unavailable, match=why):
+        await asking()
+
+
 async def test_openai_does_not_read_an_endless_answer(
     bad_server: BadServer, asking: Callable[..., Awaitable[Any]]
 ) -> None:

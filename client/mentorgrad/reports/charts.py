@@ -17,6 +17,7 @@ import numpy as np
 
 from mentorgrad.domain.experiment import Comparison, Report
 from mentorgrad.errors import Unsupported
+from mentorgrad.outside_text import one_line
 from mentorgrad.reports.tables import (
     FIGURE_TITLES,
     is_without_gradient,
@@ -215,7 +216,7 @@ def _draw_strip(axes: Any, place: int, losses: Sequence[float], is_subject: bool
 
 def _label(text: str) -> str:
     """A truncated label without characters that XML does not allow."""
-    clean = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    clean = one_line(text)
     return clean if len(clean) <= MOST_LETTERS else f"{clean[: MOST_LETTERS - 1]}…"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from mentorgrad.domain.experiment import Report
+from mentorgrad.outside_text import one_line
 from mentorgrad.reports.tables import tables
 
 
@@ -23,21 +24,16 @@ class Screen(Protocol):
 
 def show(report: Report, out: Screen) -> None:
     """Prints question, verdict and tables."""
-    out.line(_clean(report.name or report.experiment_id), style="bold")
+    out.line(one_line(report.name or report.experiment_id), style="bold")
     if report.description:
-        out.line(_clean(report.description))
+        out.line(one_line(report.description))
     out.line()
-    out.line(_clean(report.verdict), style="bold")
+    out.line(one_line(report.verdict), style="bold")
     if not report.complete:
         out.line("Not all runs have ended: the figures are preliminary.", style="yellow")
     for table in tables(report):
         out.line()
-        out.line(_clean(table.title), style="bold")
-        out.table(table.columns, [[_clean(cell) for cell in row] for row in table.rows])
+        out.line(one_line(table.title), style="bold")
+        out.table(table.columns, [[one_line(cell) for cell in row] for row in table.rows])
         if table.note:
             out.line(table.note, style="dim")
-
-
-def _clean(text: str) -> str:
-    """The text on one line, without control characters, which the terminal would interpret."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())

@@ -138,6 +138,15 @@ def test_a_reply_without_usable_json_gives_a_reason_and_nothing_else(reply: str)
     assert parsed.detail()
 
 
+@pytest.mark.parametrize(("cut", "whole"), [(2, 3), (4, 2), (20, 2), (40, 2), (60, 1)])
+def test_json_that_was_cut_off_keeps_its_whole_items(cut: int, whole: int) -> None:
+    texts = ["a bird", "a fish", "a whale"]
+    reply = json.dumps({"proposals": [{"rationale": "[{", "text": text} for text in texts]})
+    parsed = read("So:\n```json\n" + reply[:-cut], as_json=True, complete=False)
+    assert [item.text for item in parsed.found] == texts[:whole]
+    assert "cut off" in parsed.detail()
+
+
 def test_json_numbers_that_are_none_are_dropped() -> None:
     items = '[true, 1, 2], [1e999, 1, 2], ["1", 1, 2], [NaN, 1, 2], [1, 2, 3]'
     parsed = read(f'{{"proposals": [{items}]}}', NUMBERS, as_json=True)

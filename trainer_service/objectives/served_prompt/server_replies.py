@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service_common.llm_server import mapping
+from service_common.llm_server import mapping, plain_text
 
 Likely = dict[str, float]
 """Text of a token → its log-probability."""
@@ -24,8 +24,7 @@ def first_choice(body: dict[str, Any]) -> dict[str, Any]:
 def reply_text(body: dict[str, Any]) -> str | None:
     """The text of a completion or of a chat reply; None without one."""
     choice = first_choice(body)
-    text = choice.get("text", mapping(choice.get("message")).get("content"))
-    return text if isinstance(text, str) else None
+    return plain_text(choice.get("text", mapping(choice.get("message")).get("content")))
 
 
 def likely_tokens(body: dict[str, Any]) -> Likely:
