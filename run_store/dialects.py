@@ -6,9 +6,10 @@ import contextlib
 import functools
 import itertools
 import operator
+import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.store_urls import sqlite_file
 
 _BUSY_SECONDS = 30.0
 """How long a writer waits for SQLite's write lock, seconds."""
 
 _POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 30.0}
 _POSTGRES = {
+    # A pooler in transaction mode gives each transaction another session, which may have prepared
+    # statements of the same names, or none.
+    "prepare_threshold": None,
     "connect_timeout": 10,
     # Detects a dead host within about 20 s, on idle connections too.
     "keepalives_idle": 10,
@@ -59,7 +64,12 @@ def parse(text: str) -> URL:
             raise InvalidInput.field(
                 "store", "must name a file, such as sqlite:///runs.db or sqlite:////data/runs.db"
             )
-        return url
+        if "?" in text and not url.query:
+            raise InvalidInput.field("store", "write a question mark in a file's name as %3F")
+        return url.set(database=str(sqlite_file(text)))
+    if "@" in (url.host or ""):
+        # The error of the connection would show this end of the password.
+        raise InvalidInput.field("store", "write an @ in the user's name or password as %40")
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -69,19 +79,25 @@ def shown(url: URL) -> str:
     return name.render_as_string(hide_password=True)
 
 
-def engine_of(url: URL) -> Engine:
+def engine_of(url: URL, read_only: bool = False) -> Engine:
     """Creates an engine for read transactions; `writer_of` derives the one for writes.
+
+    Args:
+        url: The parsed URL.
+        read_only: Whether the engine never writes: neither the database nor files beside it.
 
     Raises:
         InvalidInput: The file's folder does not exist, or the file is not an SQLite database.
+            With `read_only`: the file does not exist; otherwise: it cannot be written.
         Unavailable: The database cannot be opened.
     """
     if url.drivername == "sqlite":
-        return _sqlite(url)
+        return _sqlite(url, read_only)
     try:
         return sa.create_engine(
             url,
             connect_args={k: v for k, v in _POSTGRES.items() if k not in url.query},
+            execution_options={"postgresql_readonly": True} if read_only else {},
             pool_pre_ping=True,
             **_POOL,
         )
@@ -117,14 +133,37 @@ def looking(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _sqlite(url: URL) -> Engine:
+def missing_privilege(connection: Connection, tables: Iterable[str]) -> str:
+    """What a user of Postgres may not do, of what a run store needs, in words; empty: nothing."""
+    if connection.dialect.name != "postgresql":
+        return ""
+    if connection.execute(_TAKES_NO_WRITES).scalar_one():
+        return "the database takes no writes"
+    for table in sorted(tables):
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+            allowed = sa.func.has_table_privilege(table, privilege)
+            if not connection.execute(sa.select(allowed)).scalar_one():
+                return f"permission denied: this user has no {privilege} on table {table}"
+    return ""
+
+
+_TAKES_NO_WRITES = sa.select(sa.func.current_setting("transaction_read_only") == "on")
+
+
+def _sqlite(url: URL, read_only: bool) -> Engine:
     path = Path(url.database or "")
     if path.is_dir():
         raise InvalidInput.field("store", f"must name a file; {path} is a folder")
     if not path.parent.is_dir():
         raise InvalidInput.field("store", f"the folder {path.parent} does not exist")
-    _enter_wal(path)
-    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
+    if read_only:
+        if not path.is_file():
+            raise InvalidInput.field("store", f"there is no store at {path}")
+        engine = sa.create_engine(url, creator=lambda: _reader_of(path), **_POOL)
+    else:
+        _check_writable(path)
+        _enter_wal(path)
+        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -142,6 +181,30 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _reader_of(path: Path) -> sqlite3.Connection:
+    # Readers share a small file beside the database. Where it cannot be made, there can be no
+    # writer either.
+    shared = os.access(path.parent, os.W_OK) or Path(f"{path}-wal").exists()
+    mode = "mode=ro" if shared else "mode=ro&immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        check_same_thread=False,
+    )
+
+
+def _check_writable(path: Path) -> None:
+    """Checks that the file, if it exists, and its folder can be written.
+
+    Raises:
+        InvalidInput: They cannot (reason STORE_READ_ONLY).
+    """
+    for place in (path.parent, path):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise InvalidInput.field("store", f"{place} cannot be written", reason=READ_ONLY)
 
 
 def _enter_wal(path: Path) -> None:
@@ -169,17 +232,22 @@ def _enter_wal(path: Path) -> None:
         time.sleep(0.02)
 
 
+READ_ONLY = "STORE_READ_ONLY"
+"""Error reason: the store cannot be written."""
+
 _REASONS = (
     # SQLite's primary result codes, and the classes or codes of SQLSTATE.
     ("STORE_BUSY", {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}, ("55P03", "40001", "40P01")),
     ("STORE_FULL", {sqlite3.SQLITE_FULL}, ("53100",)),
+    (READ_ONLY, {sqlite3.SQLITE_READONLY}, ("42501", "25006")),
     ("STORE_CORRUPT", {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}, ("XX001", "XX002")),
 )
 
 
 def reason_of(error: BaseException) -> str:
     """The error reason of a database error: STORE_BUSY (locked by other transactions), STORE_FULL
-    (disk full), STORE_CORRUPT, or STORE_AWAY for all others."""
+    (disk full), STORE_READ_ONLY (no permission to write), STORE_CORRUPT, or STORE_AWAY for all
+    others."""
     driver = getattr(error, "orig", None) or error
     number = (getattr(driver, "sqlite_errorcode", None) or 0) & 0xFF
     state = getattr(driver, "sqlstate", None)

@@ -10,15 +10,18 @@ from run_store.temporary_store import TemporaryRunStore
 _SCHEMES = ("sqlite:///", "postgresql://")
 
 
-def open_store(url: str) -> RunStore:
+def open_store(url: str, *, read_only: bool = False) -> RunStore:
     """Opens a store, and migrates its database if its schema is older.
 
     Args:
         url: ``sqlite:///path`` (relative), ``sqlite:////path`` (absolute),
             ``postgresql://user:password@host:port/database``, or ``memory:``.
+        read_only: Whether the store is only read: nothing is created, migrated or changed, and a
+            user who may only read suffices.
 
     Raises:
-        InvalidInput: The URL has another form (field `store`).
+        InvalidInput: The URL has another form, or the store cannot be written; with `read_only`:
+            there is none, or its schema is older (field `store`).
         Unavailable: The database is not available.
     """
     if url == "memory:":
@@ -27,4 +30,4 @@ def open_store(url: str) -> RunStore:
         raise InvalidInput.field(
             "store", "must be sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory:"
         )
-    return SqlRunStore(url)
+    return SqlRunStore(url, read_only=read_only)

@@ -133,8 +133,13 @@ class RunWriter(Protocol):
         """
         ...
 
-    def expired(self) -> tuple[Run, ...]:
-        """RUNNING runs whose lease has expired: their workers are dead or disconnected."""
+    def expired(self, longest: timedelta | None = None) -> tuple[Run, ...]:
+        """RUNNING runs whose lease has expired: their workers are dead or disconnected.
+
+        Args:
+            longest: Duration of a lease; one that would last longer was dated by a clock that was
+                ahead, and counts as this long from now on. None: unknown.
+        """
         ...
 
     def put_blob(

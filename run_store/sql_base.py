@@ -15,6 +15,7 @@ from mentorgrad.domain.run import Run
 from mentorgrad.errors import DataLoss, MentorgradError, Unavailable
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
+from run_store.lease_watch import LeaseWatch
 from run_store.tables import runs
 from run_store.wal_checkpoints import WalCheckpoints
 
@@ -44,6 +45,7 @@ class SqlBase:
             threading.Lock() if is_sqlite else contextlib.nullcontext()
         )
         self._checkpoints = WalCheckpoints(engine)
+        self._lease_watch = LeaseWatch()
         self._cache: OrderedDict[str, tuple[bytes, Run]] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -77,8 +79,10 @@ class SqlBase:
             raise Unavailable("the run store is closed")
         try:
             yield
-        except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
-            raise  # a bug, not a state of the database
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError) as error:
+            if dialects.reason_of(error) != dialects.READ_ONLY:
+                raise  # a bug, not a state of the database
+            raise self._refused(error) from None
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise self._refused(error) from None
 

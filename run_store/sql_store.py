@@ -10,6 +10,7 @@ from run_store.schema_version import HEAD, version_of
 from run_store.sql_experiments import SqlExperiments
 from run_store.sql_reader import SqlReader
 from run_store.sql_writer import SqlWriter
+from run_store.tables import metadata
 
 
 class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
@@ -17,19 +18,21 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+        read_only: Whether the store is only read: it is neither created nor migrated.
 
     Raises:
-        InvalidInput: The URL is malformed, or the database is not a run store.
+        InvalidInput: The URL is malformed, the database is not a run store, or cannot be written.
+            With `read_only`: there is no run store, or its schema is older.
         Unavailable: The database is not available.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         parsed = dialects.parse(url)
-        engine = dialects.engine_of(parsed)
+        engine = dialects.engine_of(parsed, read_only)
         super().__init__(engine, dialects.shown(parsed))
         try:
             with self._translated():
-                self._migrate()
+                self._check_schema() if read_only else self._prepare()
         except sa.exc.ProgrammingError as error:  # for example, no permission to create tables
             self.close()
             said = dialects.one_line(error)
@@ -38,10 +41,26 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
             self.close()
             raise
 
-    def _migrate(self) -> None:
+    def _prepare(self) -> None:
+        """Creates or migrates the tables, and checks that they can be written."""
         with self._engine.connect() as connection:
-            if version_of(connection) == HEAD:
-                return
-        from run_store import migrate  # rarely needed and slow to import
+            version = version_of(connection)
+            if version == HEAD and (why := dialects.missing_privilege(connection, metadata.tables)):
+                raise InvalidInput.field(
+                    "store", f"{self.url} cannot be written: {why}", reason=dialects.READ_ONLY
+                )
+        if version != HEAD:
+            from run_store import migrate  # rarely needed and slow to import
 
-        migrate.upgrade(self._writer)
+            migrate.upgrade(self._writer)
+
+    def _check_schema(self) -> None:
+        with self._engine.connect() as connection:
+            version = version_of(connection)
+        if version is None:
+            raise InvalidInput.field("store", f"there is no store at {self.url}")
+        if version != HEAD:
+            how = "a newer mentorgrad; upgrade this installation"
+            if version < HEAD:
+                how = "an older mentorgrad; a trainer service upgrades it when it starts with it"
+            raise InvalidInput.field("store", f"has schema {version} of {how}")

@@ -145,16 +145,16 @@ class SqlWriter(SqlBase):
             )
             return run
 
-    def expired(self) -> tuple[Run, ...]:
+    def expired(self, longest: timedelta | None = None) -> tuple[Run, ...]:
         """See `RunWriter.expired`."""
         with self._reading() as connection:
-            found = connection.execute(
-                sa.select(runs.c.run_id, runs.c.projection).where(
-                    runs.c.state == RunState.RUNNING.value,
-                    runs.c.lease_expires_at <= dialects.now(connection),
-                )
+            held = connection.execute(
+                _LEASES.add_columns(dialects.now(connection).label("now"))
             ).all()
-        return tuple(self._decode(*row) for row in found)
+            leases = {row.run_id: (row.attempt, row.lease_expires_at) for row in held}
+            now = max((row.now for row in held), default=0)
+            run_out = self._lease_watch.run_out(leases, now, longest)
+            return tuple(self._load(connection, run_id) for run_id in sorted(run_out))
 
     def delete(self, run_id: str) -> None:
         """See `RunWriter.delete`."""
@@ -349,6 +349,9 @@ _SAVE = (
     .values({name: bindparam(f"new_{name}") for name in sql_rows.RUN_COLUMNS})
 )
 _COUNT_QUEUED = sa.select(sa.func.count()).where(runs.c.state == RunState.QUEUED.value)
+_LEASES = sa.select(runs.c.run_id, runs.c.attempt, runs.c.lease_expires_at).where(
+    runs.c.state == RunState.RUNNING.value, runs.c.lease_expires_at.is_not(None)
+)
 _DESIRED = sa.select(runs.c.desired_state).where(runs.c.run_id == _RUN)
 _LAST_SEQ = sa.select(runs.c.last_seq).where(runs.c.run_id == _RUN)
 

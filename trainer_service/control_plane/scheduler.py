@@ -22,6 +22,7 @@ from mentorgrad.errors import Conflict, MentorgradError, NotFound, PreconditionF
 from run_store.protocols import RunStore
 from trainer_service.executors.base import Executor, WorkerHandle
 from trainer_service.job import EXIT_NOT_MINE, EXIT_STORE
+from trainer_service.running.stop_control import LEASE
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +152,7 @@ class Scheduler:
         the store's return, live workers get the time to renew theirs.
         """
         try:
-            expired = await asyncio.to_thread(self._store.expired)
+            expired = await asyncio.to_thread(self._store.expired, LEASE)
         except MentorgradError:
             self._spared_until = time.monotonic() + SPARE_SECONDS
             raise

@@ -66,6 +66,6 @@ class ExperimentReader:
         self._store.close()
 
 
-def open_experiments(url: str) -> ExperimentReader:
+def open_experiments(url: str, *, read_only: bool = False) -> ExperimentReader:
     """Opens a store by its URL; see `run_store.open.open_store`."""
-    return ExperimentReader(open_store(url))
+    return ExperimentReader(open_store(url, read_only=read_only))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from alembic.migration import MigrationContext
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, Unavailable
+from mentorgrad.store_urls import sqlite_file
 from run_store import dialects, migrate
 from run_store.open import open_store
 from run_store.schema_version import HEAD, VERSION_TABLE, version_of
@@ -129,6 +132,136 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     error = opening(url)
     assert isinstance(error, InvalidInput)
     assert "schema 9999 of a newer mentorgrad" in error.message
+
+
+# -- names with special characters -------------------------------------------------------------
+
+NAMES = {
+    "a%20b": "a b",
+    "a b": "a b",
+    "a%2520b": "a%20b",
+    "a%b": "a%b",
+    "a%3Fb": "a?b",
+    "a#b": "a#b",
+    "a@b:c": "a@b:c",
+    "[a]+&=;b": "[a]+&=;b",
+    "ä–字": "ä–字",
+    "%C3%A4": "ä",
+    "a'b\"c": "a'b\"c",
+    "~": "~",
+}
+
+
+@pytest.mark.parametrize("written", NAMES)
+def test_one_url_means_one_file_for_writers_and_readers(written: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/{written}.db"
+    open_store(url).close()
+    assert [path.name for path in tmp_path.glob("*.db")] == [f"{NAMES[written]}.db"]
+    assert sqlite_file(url) == tmp_path / f"{NAMES[written]}.db"
+    with closing(open_store(url, read_only=True)) as store:
+        store.check()
+        assert store.list_runs().runs == ()
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    open_store("sqlite:///~/runs.db").close()
+    assert (tmp_path / "runs.db").is_file()
+
+
+def test_special_characters_that_a_url_cannot_have_are_named() -> None:
+    assert "%3F" in opening("sqlite:///a?b.db").message
+    assert "%40" in opening(f"postgresql://user:p@{SECRET}@host/db").message
+
+
+# -- readers ------------------------------------------------------------------------------------
+
+
+def test_a_reader_makes_no_store_and_no_tables(tmp_path: Path, postgres_url: str) -> None:
+    for url in (f"sqlite:///{tmp_path}/none.db", postgres_url):
+        with pytest.raises(InvalidInput, match="there is no store"):
+            open_store(url, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    engine = dialects.engine_of(dialects.parse(postgres_url))
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_reader_does_not_migrate(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    open_store(url).close()
+    for version, how in (("0001", "an older mentorgrad"), ("9999", "a newer mentorgrad")):
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as other, other:
+            other.execute(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+        with pytest.raises(InvalidInput, match=f"schema {version} of {how}"):
+            open_store(url, read_only=True)
+
+
+def test_a_reader_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    with closing(open_store(url)) as store:
+        store.create(Created())
+    before = (tmp_path / "runs.db").read_bytes()
+    with closing(open_store(url, read_only=True)) as reader:
+        assert len(reader.list_runs().runs) == 1
+        with pytest.raises(Unavailable) as caught:
+            reader.create(Created())
+    assert caught.value.reason == "STORE_READ_ONLY"
+    assert (tmp_path / "runs.db").read_bytes() == before
+
+
+@pytest.fixture
+def _no_access_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **k: mode != os.W_OK and allowed(path, mode, **k)
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_read_and_refused_to_writers(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    with closing(open_store(url)) as store:
+        store.create(Created())
+    request.getfixturevalue("_no_access_to_write")
+    with closing(open_store(url, read_only=True)) as reader:
+        assert len(reader.list_runs().runs) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
+    error = opening(url)
+    assert (error.reason, "cannot be written" in error.message) == ("STORE_READ_ONLY", True)
+
+
+def test_a_user_of_postgres_who_may_only_read_reads_and_does_not_write(postgres_url: str) -> None:
+    with closing(open_store(postgres_url)) as store:
+        store.create(Created())
+    admin = dialects.engine_of(dialects.parse(postgres_url))
+    with admin.begin() as connection:
+        schema = connection.execute(sa.text("SELECT current_schema()")).scalar_one()
+        role = f"reader_{schema}"
+        for statement in (
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}",
+        ):
+            connection.execute(sa.text(statement))
+    url = sa.make_url(postgres_url).set(username=role).render_as_string(hide_password=False)
+    with closing(open_store(url, read_only=True)) as reader:
+        assert len(reader.list_runs().runs) == 1
+    error = opening(url)
+    assert (error.reason, "permission denied" in error.message) == ("STORE_READ_ONLY", True)
+    with admin.begin() as connection:
+        connection.execute(sa.text(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}"))
+    with closing(open_store(url)) as store:
+        with admin.begin() as connection:
+            connection.execute(sa.text(f"REVOKE INSERT ON runs FROM {role}"))
+        with pytest.raises(Unavailable, match="permission denied") as caught:
+            store.create(Created())
+        assert caught.value.reason == "STORE_READ_ONLY"
+    with admin.begin() as connection:
+        connection.execute(sa.text(f"DROP OWNED BY {role}"))
+        connection.execute(sa.text(f"DROP ROLE {role}"))
+    admin.dispose()
 
 
 def test_sqlite_is_set_up_for_many_processes(tmp_path: Path) -> None:

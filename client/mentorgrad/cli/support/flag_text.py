@@ -23,14 +23,6 @@ def check_address(flag: str, address: str) -> str:
     return address
 
 
-def sqlite_file(url: str) -> Any:
-    """The file path in a SQLite URL; None for other stores."""
-    from pathlib import Path
-
-    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
-    return Path(match[1]) if match else None
-
-
 def pairs_of(flag: str, items: Sequence[str]) -> dict[str, str]:
     """Parses ``NAME=VALUE`` flags to a mapping.
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mentorgrad.cli.support.auth_options import credentials
 from mentorgrad.cli.support.extras import load_entry_point
-from mentorgrad.cli.support.flag_text import check_address, sqlite_file
-from mentorgrad.errors import InvalidInput, Unauthenticated, Unavailable
+from mentorgrad.cli.support.flag_text import check_address
+from mentorgrad.errors import Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
@@ -111,8 +111,4 @@ def open_store(url: str, what: str = RUNS) -> Any:
         Unsupported: The extra is not installed.
         InvalidInput: There is no store at the URL.
     """
-    opener = load_entry_point(STORES, what, "trainer")
-    path = sqlite_file(url)
-    if path is not None and not path.is_file():
-        raise InvalidInput.field("--store", f"there is no store at {path}")
-    return opener(url)
+    return load_entry_point(STORES, what, "trainer")(url, read_only=True)

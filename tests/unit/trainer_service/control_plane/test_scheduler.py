@@ -220,7 +220,7 @@ async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases
     asked: list[int] = []
     expired = rig.store.expired
 
-    def away_at_first() -> Any:
+    def away_at_first(*_: object) -> Any:
         asked.append(1)
         if len(asked) == 1:
             raise Unavailable("restarting")
