@@ -22,6 +22,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
+from mentorgrad.outside_text import one_line
+from mentorgrad.standard_streams import replace_unencodable
 
 S = TypeVar("S", bound="ServiceSettings")
 
@@ -168,10 +170,11 @@ def run_app(app: typer.Typer, program: str) -> None:
         app: The commands.
         program: Name of the program in the help.
     """
+    replace_unencodable()
     try:
         app(prog_name=program)
     except MentorgradError as error:
-        sys.stderr.write(f"error: {' '.join(error.message.split())}\n")
+        sys.stderr.write(f"error: {one_line(error.message)}\n")
         sys.exit(2 if isinstance(error, InvalidInput) else 1)
 
 

@@ -23,6 +23,16 @@ def one_line(text: str) -> str:
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
+def shown(text: str) -> str:
+    """The text fit for a line of output: as `one_line`, but spaces and tabs are kept."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter == "\t" else " " if letter.isspace() else ""
+        for letter in text
+    )
+
+
 def without_secrets(text: str, known: Iterable[str] = ()) -> str:
     """The text with passwords, tokens and keys masked.
 

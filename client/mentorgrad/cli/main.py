@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import mentorgrad
+from mentorgrad import outside_text, standard_streams
 from mentorgrad.cli.commands import (
     demo,
     doctor,
@@ -61,6 +62,7 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Runs the command line and exits with its exit code."""
+        standard_streams.replace_unencodable()
         given = list(sys.argv[1:] if args is None else args)
         try:
             with _traced(given[0] if given else ""):
@@ -99,7 +101,7 @@ def _traced(command: str) -> Iterator[None]:
 def _usage(error: Any) -> int:
     """Reports a wrong command line; without any arguments, the help was shown."""
     context = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split())
+    message = outside_text.one_line(error.format_message())
     if type(error).__name__ == "NoArgsIsHelpError":
         return 2  # the help was printed when the error was created
     command = context.command_path if context is not None else "mentorgrad"

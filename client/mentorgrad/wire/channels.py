@@ -2,24 +2,31 @@
 
 gRPC's retries can silently lose messages of a stream, so unary calls and streams use separate
 channels, and only listed, idempotent unary methods are retried.
+
+Of the proxy variables only ``grpc_proxy`` (with ``no_grpc_proxy``) applies, and never to loopback:
+``http_proxy`` and ``https_proxy`` are set for downloads, and most such proxies refuse gRPC.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
 
-from mentorgrad.wire.credentials import AUTHORIZATION, Credentials
+from mentorgrad.wire.credentials import AUTHORIZATION, Credentials, is_loopback
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Maximum message size of clients and servers, bytes."""
 
 SEGMENT_BYTES = 256 * 1024
 """Size at which a segment or batch is sent, bytes."""
+
+_PROXY = "grpc_proxy"
+"""Environment variable; the library knows it in lower case only."""
 
 _KEEPALIVE_MS = 30_000
 """Keepalive interval; servers allow pings three times as often."""
@@ -115,6 +122,8 @@ def _open(
     """Opens a channel of ``grpc`` or ``grpc.aio``."""
     given = credentials or Credentials()
     given.check_target(target)
+    through_proxy = bool(os.environ.get(_PROXY)) and not is_loopback(target)
+    options = [*options, ("grpc.enable_http_proxy", int(through_proxy))]
     if given.is_encrypted:
         secrets = grpc.ssl_channel_credentials(*given.read())
         channel = kind.secure_channel(target, secrets, options=options)

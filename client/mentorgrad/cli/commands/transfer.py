@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,28 +45,24 @@ def _export(
     The default file is RUN.jsonl; "-" writes to standard output.
     """
     from mentorgrad.domain.query import EventQuery, View
+    from mentorgrad.serialization import to_dict
+    from mentorgrad.standard_streams import json_text
 
     target = output or Path(f"{run_id}.jsonl")
     if str(target) == "-":
         with open_reader(server, store) as reader:
-            for line in _encoded(reader.events(run_id, EventQuery(view=View.FULL))):
-                print(line)
+            for event in reader.events(run_id, EventQuery(view=View.FULL)):
+                print(json_text(to_dict(event)))
         return
     with open_reader(server, store) as reader:
         count = 0
         with replacing(target) as file:
-            for line in _encoded(reader.events(run_id, EventQuery(view=View.FULL))):
+            for event in reader.events(run_id, EventQuery(view=View.FULL)):
+                line = json.dumps(to_dict(event), ensure_ascii=False)
                 file.write(f"{line}\n".encode())
                 count += 1
     facts = {"run_id": run_id, "events": count, "file": str(target)}
     Output(as_json).result(facts, f"{count} events written to {target}")
-
-
-def _encoded(events: Iterable[RunEvent]) -> Iterator[str]:
-    from mentorgrad.serialization import to_dict
-
-    for event in events:
-        yield json.dumps(to_dict(event), ensure_ascii=False)
 
 
 @app.command("import", epilog="Example: mentorgrad runs import run.jsonl")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+from mentorgrad import outside_text
 from mentorgrad.cli.support.options import DEFAULT_SERVER
 from mentorgrad.errors import InvalidInput, MentorgradError
 
@@ -54,11 +55,11 @@ def choice(flag: str, kind: type[Any], text: str) -> Any:
 def suffix(server: str, store: str = "") -> str:
     """The server or store option to append to a suggested command; empty for the default."""
     if store:
-        return f" --store {store}"
+        return f" --store {outside_text.without_secrets(store)}"
     return "" if server == DEFAULT_SERVER else f" --server {server}"
 
 
 def one_line(error: BaseException) -> str:
     """The error message on one line."""
     message = error.message if isinstance(error, MentorgradError) else str(error)
-    return " ".join(message.split()) or type(error).__name__
+    return outside_text.one_line(message) or type(error).__name__

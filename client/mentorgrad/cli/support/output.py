@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from mentorgrad.outside_text import one_line, shown
+from mentorgrad.standard_streams import json_text
 
 
 class Output:
@@ -33,7 +35,7 @@ class Output:
         """Prints one JSON value, which may contain dataclasses, on one line of standard output."""
         from mentorgrad.serialization import to_dict
 
-        print(json.dumps(value, ensure_ascii=False, default=to_dict), flush=True)
+        print(json_text(value, to_dict), flush=True)
 
     def result(self, value: Any, text: str) -> None:
         """Prints the result: as one JSON value, or as text."""
@@ -43,7 +45,8 @@ class Output:
             self.line(text)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Prints one line of text."""
+        """Prints one line of text, without control characters of texts from outside."""
+        text = shown(text)
         if self.is_terminal:
             self.console.print(Text(text, style=style), soft_wrap=True)
         else:  # without rich, which would replace tabs by spaces
@@ -51,6 +54,7 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table: with rules on a terminal, tab-separated in a pipe."""
+        rows = [[_cell(text) for text in row] for row in rows]
         if not self.is_terminal:
             for row in [columns, *rows]:
                 self.line("\t".join(row))
@@ -59,7 +63,7 @@ class Output:
         for number, column in enumerate(columns):
             table.add_column(column, overflow="fold", no_wrap=number == 0)
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*map(Text, row))
         self.console.print(table)
 
     def page(
@@ -90,13 +94,18 @@ class Output:
         """Prints named values, one per line."""
         listed = list(pairs)
         width = max((len(name) for name, _ in listed), default=0)
-        for name, value in listed:
+        for name, value in ((name, _cell(value)) for name, value in listed):
             self.line(f"{name:<{width}}  {value}" if self.is_terminal else f"{name}\t{value}")
+
+
+def _cell(text: str) -> str:
+    """A text without the tabs that would separate columns."""
+    return shown(text).replace("\t", " ")
 
 
 def note(text: str) -> None:
     """Prints one line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(shown(text), file=sys.stderr, flush=True)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -121,5 +130,5 @@ def counted(count: int, thing: str) -> str:
 
 def shorten(text: str, limit: int = 60) -> str:
     """Puts the text on one line and truncates it to `limit` characters."""
-    flat = " ".join(text.split())
+    flat = one_line(text)
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

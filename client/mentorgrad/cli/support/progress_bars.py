@@ -23,10 +23,10 @@ class Live:
         """None if the output is not a terminal."""
         if out.is_terminal:
             self._bars = Progress(
-                TextColumn("[bold]{task.description}"),
+                TextColumn("{task.description}", style="bold", markup=False),
                 BarColumn(bar_width=width),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
+                TextColumn("{task.fields[status]}", markup=False),
                 console=out.console,
             )
 

@@ -1,0 +1,113 @@
+"""What reaches a terminal: texts from outside, and encodings that lack their letters."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.cli.support import output
+from mentorgrad.cli.support.output import Output
+from mentorgrad.domain.event import CandidatesScored, Created, RunEvent
+from mentorgrad.outside_text import one_line, shown, without_secrets
+from run_store.open import open_store
+
+NASTY = "two\nlines\tand\r\x1b[31mred\x9b1m\u202eback\x07\x7f\ud83d\u2028ü"
+COMMANDS: list[list[str]] = [
+    ["runs", "list"],
+    ["runs", "show", "toy-run"],
+    ["runs", "compare", "toy-run", "toy-run"],
+]
+
+
+@pytest.fixture
+def nasty_store(tmp_path: Path, toy_log: list[RunEvent]) -> str:
+    """A store whose run has texts that a terminal would interpret."""
+    text = NASTY.replace("\ud83d", "")  # cannot be stored
+    log = []
+    for event in toy_log:
+        payload = event.payload
+        if isinstance(payload, Created):
+            payload = Created(replace(payload.spec, name=text), payload.request_id)
+        if isinstance(payload, CandidatesScored):
+            named = tuple(replace(item, text=text) for item in payload.candidates)
+            payload = replace(payload, candidates=named)
+        log.append(replace(event, payload=payload))
+    url = f"sqlite:///{tmp_path}/nasty.sqlite"
+    store = open_store(url)
+    store.import_run(log)
+    store.close()
+    return url
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[1])
+def test_texts_from_outside_reach_no_terminal_raw(
+    invoke: Callable[..., Any], nasty_store: str, command: list[str]
+) -> None:
+    for more in ((), ("--json",)):
+        result = invoke(*command, "--store", nasty_store, *more)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.replace("\n", "").replace("\t", "").isprintable()
+    lines = invoke("runs", "list", "--store", nasty_store).stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].count("\t") == lines[1].count("\t")
+    assert "two lines and [31mred1mback" in lines[1]
+    (run,) = json.loads(invoke("runs", "list", "--store", nasty_store, "--json").stdout)["runs"]
+    assert run["spec"]["name"] == NASTY.replace("\ud83d", "")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[1])
+def test_an_encoding_that_lacks_letters_ends_no_command(
+    monkeypatch: pytest.MonkeyPatch, nasty_store: str, encoding: str, command: list[str]
+) -> None:
+    from mentorgrad.cli.main import app
+
+    for more in ((), ("--json",)):
+        out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as ended:
+            app([*command, "--store", nasty_store, *more])
+        assert ended.value.code == 0
+        out.flush()
+        text = out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+        if more:
+            assert command[1] == "compare" or "ü" in str(json.loads(text))
+
+
+def test_an_error_is_one_line_without_control_characters(invoke: Callable[..., Any]) -> None:
+    result = invoke("runs", "show", "x", "--server", NASTY)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("\n")
+    assert result.stderr[:-1].isprintable()
+
+
+def test_a_note_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    output.note(NASTY)
+    assert capsys.readouterr().err == "two lines\tand [31mred1mback ü\n"
+
+
+def test_json_is_json_and_escapes_what_a_terminal_would_interpret(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output(as_json=True).json({"text": NASTY})
+    said = capsys.readouterr().out
+    assert said[:-1].isprintable()
+    assert json.loads(said) == {"text": NASTY}
+
+
+def test_what_is_printable_stays() -> None:
+    text = "  “ä”  –  字 🙂"
+    assert shown(text) == text
+    assert one_line(text) == "“ä” – 字 🙂"
+
+
+def test_secrets_are_masked() -> None:
+    assert without_secrets("postgresql://u:p@h/d") == "postgresql://u:***@h/d"
+    assert without_secrets("it is abcd and abc", ["abcd", "abc", ""]) == "it is *** and abc"
