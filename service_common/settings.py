@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.outside_text import one_line
+from mentorgrad.paths import expanded
 from mentorgrad.standard_streams import replace_unencodable
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -32,6 +33,17 @@ class ServiceSettings(BaseSettings):
     """Base class of service settings. A subclass sets its own `env_prefix`."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_", extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _expand_home(cls, value: Any, info: ValidationInfo) -> Any:
+        """Expands ``~`` in paths, which no shell does in a file or in the environment."""
+        if isinstance(value, tuple):
+            return tuple(cls._expand_home(item, info) for item in value)
+        try:
+            return value.expanduser() if isinstance(value, Path) else value
+        except RuntimeError:
+            raise ValueError(f"{value}: there is no home folder; give it without ~") from None
 
 
 class ListenerSettings(ServiceSettings):
@@ -98,10 +110,11 @@ def load(cls: type[S], config: Path | None, flags: dict[str, Any]) -> S:
         InvalidInput: A value is invalid or the file cannot be read; names the setting.
     """
     given = {name: value for name, value in flags.items() if value not in (None, [], ())}
+    config = config and expanded(config, "config")
     if config is not None and not config.is_file():
         raise InvalidInput.field("config", f"file {config} does not exist")
     try:
-        file = tomllib.loads(config.read_text(encoding="utf-8")) if config is not None else {}
+        file = tomllib.loads(config.read_text(encoding="utf-8-sig")) if config is not None else {}
         own = file.get(_service(cls))
         table = own if isinstance(own, dict) else file
         return cls(**{**table, **EnvSettingsSource(cls)(), **given})

@@ -16,9 +16,17 @@ from service_common.settings import ListenerSettings, OperationSettings, Service
 
 
 def default_cache_dir() -> Path:
-    """``~/.cache/mentorgrad``, or ``$XDG_CACHE_HOME/mentorgrad`` if that variable is set."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mentorgrad"
+    """``$XDG_CACHE_HOME/mentorgrad`` if that variable is set, otherwise ``~/.cache/mentorgrad``.
+
+    Without a home folder, ``.cache/mentorgrad`` of the working folder, where the store is by
+    default too. A folder that others can write to, as that of temporary files, would let them
+    replace models.
+    """
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        base = Path.cwd() / ".cache"
+    return base / "mentorgrad"
 
 
 def default_threads() -> int:

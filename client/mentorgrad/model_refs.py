@@ -22,6 +22,7 @@ from typing import Any
 
 from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
+from mentorgrad.paths import expanded
 
 DEFAULT_MENTOR_MODEL = DEFAULT_LANGUAGE_MODEL
 """LLM of the embedded default: the language model that is tuned by default too."""
@@ -232,12 +233,12 @@ def _resolve_path(reference: str, roots: Iterable[Path | str] | None) -> Path:
             "the model reference is empty or contains a NUL character", reason=REASON
         )
     if roots is None:
-        path = Path(reference).expanduser()
+        path = expanded(Path(reference), "model")
         if _exists(path):
             return path.resolve()
         raise NotFound(f"there is no model at {reference}", reason=REASON)
     for root in roots:
-        base = Path(root).expanduser().resolve()
+        base = expanded(Path(root), "model_root").resolve()
         path = base / reference
         if _exists(path) and path.resolve().is_relative_to(base):
             return path.resolve()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -63,11 +65,11 @@ class Commands(TyperGroup):
     ) -> Any:
         """Runs the command line and exits with its exit code."""
         standard_streams.replace_unencodable()
-        given = list(sys.argv[1:] if args is None else args)
+        given = [_with_home(word) for word in (sys.argv[1:] if args is None else args)]
         try:
             with _traced(given[0] if given else ""):
                 result = super().main(
-                    args,
+                    given,
                     prog_name or "mentorgrad",
                     complete_var,
                     standalone_mode=False,
@@ -81,6 +83,14 @@ class Commands(TyperGroup):
         except (MentorgradError, OSError) as error:
             sys.exit(_fail(one_line(error), 2 if isinstance(error, InvalidInput) else 1))
         sys.exit(result if isinstance(result, int) else 0)
+
+
+def _with_home(word: str) -> str:
+    """``--flag=~/path`` with the home folder, which most shells expand behind a blank only."""
+    flag, separator, value = word.partition("=")
+    if separator and flag.startswith("--") and re.match(r"~[^/\s]*(/|$)", value):
+        return f"{flag}={os.path.expanduser(value)}"
+    return word
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.paths import expanded
 
 AUTHORIZATION = "authorization"
 """Metadata key of the token, whose value is ``Bearer TOKEN``."""
@@ -44,14 +45,17 @@ class Credentials:
     """Whether the token may be sent unencrypted to other machines."""
 
     def __post_init__(self) -> None:
+        for name in ("ca", "certificate", "key", "token_file"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, expanded(Path(path), name))
         if (self.certificate is None) != (self.key is None):
             raise InvalidInput.field("key", "certificate and key must be given together")
         if self.certificate is not None and self.ca is None:
             raise InvalidInput.field("ca", "is required with a client certificate")
         if self.token and self.token_file is not None:
             raise InvalidInput.field("token_file", "give token or token_file, not both")
-        if self.token:
-            _check_token(self.token, "token")
+        if self.token:  # files and Kubernetes secrets end with a line end
+            object.__setattr__(self, "token", _check_token(self.token.strip(), "token"))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Credentials:
@@ -113,7 +117,8 @@ class Credentials:
         if self.token_file is None:
             return self.token
         return _check_token(
-            _read(self.token_file, "token_file").decode("ascii", "replace").strip(), "token_file"
+            _read(self.token_file, "token_file").decode("utf-8-sig", "replace").strip(),
+            "token_file",
         )
 
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:

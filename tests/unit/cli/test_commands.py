@@ -249,3 +249,12 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
     assert result.stderr == (
         "error: no_such_package is not installed; run: pip install 'mentorgrad[trainer]'\n"
     )
+
+
+def test_a_home_folder_behind_an_equals_sign_is_expanded(
+    invoke: Callable[..., Any], store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = invoke("runs", "export", "toy-run", "--store", store_url, "--output=~/log.jsonl")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "log.jsonl").is_file()

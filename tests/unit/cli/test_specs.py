@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mentorgrad.cli.support.demo_arms import ARMS, GRADIENT_STEPS, arm_spec
-from mentorgrad.cli.support.specs import build_spec
+from mentorgrad.cli.support.specs import build_spec, read_json
 from mentorgrad.domain.spec import Function, LabelPrompt, Policy, PromptTuning, RunSpec, Schedule
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
@@ -32,6 +32,14 @@ def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize(("path", "value"), list(_leaves(to_dict(RunSpec()))))
 def test_every_field_can_be_set_by_its_path(path: str, value: Any) -> None:
     assert build_spec(None, {}, [f"{path}={json.dumps(value)}"]) == RunSpec()
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text("seed = 3\n", encoding="utf-8-sig")
+    assert build_spec(file, {}).seed == 3
+    file.write_text('{"seed": 3}', encoding="utf-8-sig")
+    assert read_json(file) == {"seed": 3}
 
 
 def test_settings_beat_flags_beat_the_file(tmp_path: Path) -> None:

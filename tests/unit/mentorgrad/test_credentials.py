@@ -34,6 +34,18 @@ def test_parts_that_do_not_go_together_are_named(made: certificates.Made, tmp_pa
     assert field({"token": "two words"}) == "token"
 
 
+def test_paths_in_the_home_folder_and_line_ends_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfa.token\r\n")
+    environment = {"MENTORGRAD_TOKEN_FILE": "~/token", "MENTORGRAD_CA": "~/ca.pem"}
+    given = Credentials.from_environment(environment)
+    assert given.ca == tmp_path / "ca.pem"
+    assert given.bearer() == "a.token"
+    assert Credentials(token="a.token\n").bearer() == "a.token"
+
+
 def test_a_token_is_not_shown() -> None:
     assert "hunter2" not in repr(Credentials(token="hunter2"))
 

@@ -101,3 +101,36 @@ def test_logs_follow_a_replaced_standard_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stderr", second)
     log.info("two")
     assert '"two"' in second.getvalue()
+
+
+class Files(ServiceSettings):
+    """Settings that are paths."""
+
+    model_config = SettingsConfigDict(env_prefix="MENTORGRAD_FILES_")
+
+    one: Path | None = Field(None, description="A file.")
+    several: tuple[Path, ...] = Field((), description="Folders.")
+
+
+def test_a_home_folder_is_expanded_from_every_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "files.toml").write_text('one = "~/a"\nseveral = ["~/b", "/c", "~"]\n')
+    found = load(Files, Path("~/files.toml"), {})
+    assert found.one == tmp_path / "a"
+    assert found.several == (tmp_path / "b", Path("/c"), tmp_path)
+    monkeypatch.setenv("MENTORGRAD_FILES_ONE", "~/d")
+    assert load(Files, None, {}).one == tmp_path / "d"
+    assert load(Files, None, {"one": Path("~/e")}).one == tmp_path / "e"
+
+
+def test_without_a_home_folder_the_setting_is_named() -> None:
+    with pytest.raises(InvalidInput, match="one: ~nobody-of-this-name/a: there is no home folder"):
+        load(Files, None, {"one": Path("~nobody-of-this-name/a")})
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "bom.toml"
+    path.write_text("workers = 2\n", encoding="utf-8-sig")
+    assert load(Sample, path, {}).workers == 2

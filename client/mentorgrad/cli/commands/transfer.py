@@ -97,7 +97,7 @@ def _decoded(file: Path, *, torn: bool = False) -> Iterator[RunEvent]:
     from mentorgrad.serialization import from_dict
 
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if torn and not line.endswith("\n"):
                     return

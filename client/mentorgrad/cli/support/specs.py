@@ -11,6 +11,7 @@ from typing import Any
 
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
+from mentorgrad.paths import expanded
 from mentorgrad.presets import preset_fields
 from mentorgrad.serialization import from_dict, merged
 
@@ -72,7 +73,7 @@ def read_json(path: Path) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return expanded(path, "file").read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = (getattr(error, "strerror", None) or str(error)).lower()
         raise InvalidInput(f"{path} cannot be read: {why}") from None

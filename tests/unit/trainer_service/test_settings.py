@@ -1,0 +1,56 @@
+"""The trainer's settings where the surroundings are unusual."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.errors import InvalidInput
+from service_common.settings import load
+from trainer_service.settings import TrainerSettings, default_cache_dir
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A user id without a name and without HOME, in some folder."""
+
+    def unknown(_: Any) -> Any:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_a_home_folder_the_cache_is_in_the_working_folder(nobody: Path) -> None:
+    assert default_cache_dir() == nobody / ".cache" / "mentorgrad"
+    assert load(TrainerSettings, None, {"cache_dir": Path("/c")}).cache_dir == Path("/c")
+    with pytest.raises(InvalidInput, match="cache_dir: ~/c: there is no home folder"):
+        load(TrainerSettings, None, {"cache_dir": Path("~/c")})
+
+
+def test_the_cache_is_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "mentorgrad"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache_dir() == tmp_path / "home" / ".cache" / "mentorgrad"
+
+
+def test_roots_in_the_home_folder_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("MENTORGRAD_TRAINER_DATA_ROOT", f"~/data{os.pathsep}~")
+    assert load(TrainerSettings, None, {}).data_root == (tmp_path / "data", tmp_path)
+    with pytest.raises(InvalidInput, match=f"folder {tmp_path}/none does not exist"):
+        load(TrainerSettings, None, {"model_root": ["~/none"]})
