@@ -1,7 +1,8 @@
 """Reads rows from JSONL, JSON, CSV, TSV and parquet files under the server's data roots.
 
 Every problem with a file raises `InvalidInput` for the field that names the file; the message says
-which line and column. A path that leaves the roots (through ``..``, an absolute path or a symbolic
+which line and column. A row that does not fit the columns is refused, never read shifted or cut. A
+path that leaves the roots (through ``..``, an absolute path or a symbolic
 link) gets the same message as a file that does not exist.
 """
 
@@ -176,7 +177,30 @@ def records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[s
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise MalformedError(f"unknown file type; the name must end in one of {', '.join(readers)}")
-    return reader(path, columns)
+    return _storable(reader(path, columns), columns)
+
+
+def _storable(
+    found: Iterator[tuple[str, Mapping[str, Any]]], columns: Sequence[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Refuses texts that cannot be sent or stored, which JSON can escape."""
+    for where, record in found:
+        for column in columns:
+            value = record.get(column)
+            if isinstance(value, str) and not _can_be_sent(value):
+                raise MalformedError(
+                    f"{where}: column {column!r} contains a NUL character or half of a surrogate "
+                    "pair"
+                )
+        yield where, record
+
+
+def _can_be_sent(text: str) -> bool:
+    """Whether UTF-8 can encode the text, and every database can store it."""
+    try:
+        return "\x00" not in text and (text.isascii() or bool(text.encode()))
+    except UnicodeEncodeError:
+        return False
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -209,10 +233,22 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str
 
 def _parsed(text: str, prefix: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        detail = getattr(error, "msg", "nested too deeply")
-        raise MalformedError(f"{prefix}not valid JSON ({detail})") from None
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        detail = "nested too deeply"
+    except ValueError as error:  # also of numbers with thousands of digits
+        detail = getattr(error, "msg", str(error).partition(";")[0])
+    raise MalformedError(f"{prefix}not valid JSON ({detail})")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; the last of two equal names would win in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:80]!r} is there twice in one object")
+    return found
 
 
 def _json_object(record: Any, where: str) -> tuple[str, Mapping[str, Any]]:
@@ -224,15 +260,36 @@ def _json_object(record: Any, where: str) -> tuple[str, Mapping[str, Any]]:
 def _csv(
     path: Path, columns: Sequence[str], delimiter: str = ","
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(_lines(path), strict=True, delimiter=delimiter)
+    reader = csv.reader(_lines(path), strict=True, delimiter=delimiter)
+    start = 1
+    header: list[str] = []
     try:
-        for column in columns:
-            if column not in (reader.fieldnames or ()):
-                raise MalformedError(f"line 1: column {column!r} is missing")
-        for record in reader:
-            yield f"line {reader.line_num}", record
+        for cells in reader:
+            where, start = f"line {start}", reader.line_num + 1
+            if not cells:
+                continue  # an empty line
+            if not header:
+                header = cells
+                _check_columns(header, columns, where)
+            elif len(cells) != len(header):
+                raise MalformedError(
+                    f"{where}: has {len(cells)} cells, but the header has {len(header)} columns; "
+                    "quote cells that contain the delimiter, a quote or a line end"
+                )
+            else:
+                yield where, dict(zip(header, cells, strict=True))
     except csv.Error as error:  # in the record after the last one read
-        raise MalformedError(f"line {reader.line_num + 1}: {error}") from None
+        raise MalformedError(f"line {start}: {error}") from None
+    if not header:
+        _check_columns(header, columns, "line 1")
+
+
+def _check_columns(found: Sequence[str], columns: Sequence[str], where: str) -> None:
+    for column in columns:
+        if (times := list(found).count(column)) != 1:
+            raise MalformedError(
+                f"{where}: column {column!r} is {f'there {times} times' if times else 'missing'}"
+            )
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -246,9 +303,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[
         ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            for column in columns:
-                if column not in file.schema_arrow.names:
-                    raise MalformedError(f"column {column!r} is missing")
+            _check_columns(file.schema_arrow.names, columns, "schema")
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(index).total_byte_size for index in groups)
             if size > MAX_PARQUET_BYTES:
@@ -258,6 +313,6 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[
                 for record in batch.to_pylist():
                     number += 1
                     yield f"row {number}", record
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, ValueError) as error:  # such as text that is not UTF-8
         detail = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MalformedError(f"not a readable parquet file ({detail})") from None

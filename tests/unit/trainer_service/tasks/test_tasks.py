@@ -135,7 +135,33 @@ def test_labels_may_be_words_or_indices_and_texts_may_come_in_pairs(tmp_path: Pa
         ("a.jsonl", "", "has no rows"),
         ("a.csv", "text,labels\nx,0\n", "line 1: column 'label' is missing"),
         ("a.csv", 'text,label\nx,0\n"y,1\n', "line 3"),
-        ("a.csv", "text,label\nx,0\ny\n", "line 3: column 'label'"),
+        ("a.csv", "text,label\nx,0\ny\n", "line 3: has 1 cells, but the header has 2 columns"),
+        ("a.csv", "label,text\n0,so, and so\n", "line 2: has 3 cells"),
+        ("a.csv", "text,label\n\nx,0\n\ny,1,\n", "line 5: has 3 cells"),
+        ("a.csv", 'text,label\n"x\n\nx",0\ny\n', "line 5: has 1 cells"),
+        ("a.csv", "text,label,label\nx,1,0\n", "line 1: column 'label' is there 2 times"),
+        ("a.csv", "text,label\nx\x00,1\n", "line 2: column 'text' contains a NUL character"),
+        ("a.csv", "\n\n", "line 1: column 'text' is missing"),
+        ("a.csv", "text;label\nx;1\n", "line 1: column 'text' is missing"),
+        ("a.csv", "text,label\rx,1\r", "line 1: new-line character"),
+        ("a.tsv", "text\tlabel\nx\t1\t2\n", "line 2: has 3 cells"),
+        ("a.tsv", "text\tlabel\ttext\nx\t1\ty\n", "line 1: column 'text' is there 2 times"),
+        ("a.jsonl", '{"text": "x", "label": 0, "label": 1}', "line 1: not valid JSON (the name"),
+        ("a.jsonl", '{"text": "x\\ud83d", "label": 0}', "line 1: column 'text' contains"),
+        ("a.jsonl", '{"text": "x\\u0000", "label": 0}', "line 1: column 'text' contains"),
+        ("a.jsonl", '{"text": "x", "label": "\\udc00"}', "line 1: column 'label' contains"),
+        (
+            "a.jsonl",
+            '{"text": "x", "label": ' + "9" * 5000 + "}",
+            "line 1: not valid JSON (Exceeds",
+        ),
+        ("a.jsonl", '{"text": "x", "label": NaN}', "line 1: column 'label': 'nan'"),
+        ("a.jsonl", '{"text": ["x"], "label": 1}', "line 1: column 'text' must be a string"),
+        ("a.jsonl", '{"text": null, "label": 1}', "line 1: column 'text' must be a string"),
+        ("a.json", '[{"text": "x", "label": 0}, {"text": "y"}]', "item 2: column 'label'"),
+        ("a.json", '[{"text": "x", "label": 0, "text": "y"}]', "'text' is there twice"),
+        ("a.json", '[{"text": "x\\udead", "label": 0}]', "item 1: column 'text' contains"),
+        ("a.json", '[{"text": "x", "label": 0}', "not valid JSON"),
         ("a.csv", "", "line 1: column 'text' is missing"),
         ("a.parquet", "not parquet", "not a readable parquet file"),
         ("a.txt", "x", "must end in one of .jsonl, .csv, .parquet"),
@@ -159,6 +185,28 @@ def test_bytes_that_are_no_text_say_where(tmp_path: Path) -> None:
 def test_a_missing_parquet_column_is_named(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x"]}), tmp_path / "a.parquet")
     assert "column 'label' is missing" in refusal(own("a.parquet"), tmp_path).message
+
+
+def test_parquet_columns_of_one_name_and_text_that_is_not_utf8_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table([["x"], [0], [1]], names=["text", "label", "label"])
+    pyarrow.parquet.write_table(table, path)
+    assert "column 'label' is there 2 times" in refusal(own("a.parquet"), tmp_path).message
+    wrong = pyarrow.array([b"\xff\xfe"]).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": wrong, "label": [0]}), path)
+    assert "not a readable parquet file" in refusal(own("a.parquet"), tmp_path).message
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["x\x00"], "label": [0]}), path)
+    assert "row 1: column 'text' contains a NUL" in refusal(own("a.parquet"), tmp_path).message
+
+
+def test_cells_with_delimiters_quotes_and_line_ends_are_read_whole(tmp_path: Path) -> None:
+    rows = [f'line {n},\n""so"", 5" and ü' for n in range(24)]
+    body = "".join(
+        f'"{row.replace(chr(34), chr(34) * 2)}",{n % 2}\r\n' for n, row in enumerate(rows)
+    )
+    (tmp_path / "rows.csv").write_text(f"text,label\n\n{body}\n", encoding="utf-8", newline="")
+    task = load_task(own("rows.csv"), 0, [tmp_path])
+    assert {row.text for row in task.train} <= set(rows)
 
 
 def test_the_field_of_the_wrong_file_is_named(tmp_path: Path) -> None:
