@@ -56,10 +56,11 @@ class Sessions(Generic[S]):
         Args:
             task: One-line description of the task; the LLM reads it.
             record_to: Client of the trainer service that imports the run when the session closes;
-                None: the session is not recorded.
+                None: the run is not imported.
             spec: Spec of the recorded run, with the objective `External`; by default derived from
                 the other arguments.
-            record_file: New file for the run's log, which is kept; by default a temporary file.
+            record_file: New file for the run's log, which is kept; ``mentorgrad runs import`` can
+                import it later. By default, with `record_to` a temporary file, otherwise none.
             patience: Timeouts of the session.
             **options: See `SessionOptions`.
 

@@ -64,7 +64,7 @@ class SessionBase:
         self.opened = check(opened)
         """Opening request."""
         self.run: Run | None = None
-        """The imported run, after closing; None: not recorded."""
+        """The imported run, after closing; None: not imported."""
         self._stream = AdviseStream(connect, opened, patience)
         self._recorded = recorded
         self._log = SessionLog()
@@ -308,7 +308,7 @@ class SessionBase:
         await self._stream.close()
         self._log.finish(*_ending(error), test)
         recorder = self._log.recorder
-        if recorder is None or self._recorded is None:
+        if recorder is None or self._recorded is None or self._recorded.to is None:
             return
         try:
             self.run = await _import(self._recorded.to, recorder)

@@ -14,6 +14,7 @@ from mentorgrad.domain.spec import External, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.ids import new_run_id
+from mentorgrad.paths import expanded
 
 
 class RunImporter(Protocol):
@@ -28,8 +29,8 @@ class RunImporter(Protocol):
 class Recording:
     """How a session is recorded."""
 
-    to: RunImporter
-    """Imports the log when the session closes."""
+    to: RunImporter | None
+    """Imports the log when the session closes; None: only `file` is written."""
     spec: RunSpec
     """Spec of the run, with the objective `External`."""
     file: Path | None = None
@@ -93,12 +94,15 @@ def recording(
     spec: RunSpec | None = None,
     file: Path | None = None,
 ) -> Recording | None:
-    """Builds the `Recording`; None without an importer. The default spec is derived from `opened`.
+    """Builds the `Recording`; None with neither an importer nor a file. The default spec is derived
+    from `opened`.
 
     Raises:
         InvalidInput: The spec is invalid, or its objective is not `External`.
     """
-    if to is None:
+    if to is None and file is None:
+        if spec is not None:
+            raise InvalidInput.field("spec", "is recorded only with record_to or record_file")
         return None
     spec = spec or RunSpec(
         objective=External(description=opened.card.description),
@@ -110,4 +114,4 @@ def recording(
         raise InvalidInput.field(
             "spec.objective", "must be `external`, since your own loop executes the run"
         )
-    return Recording(to, check(spec, "spec"), file)
+    return Recording(to, check(spec, "spec"), file and expanded(Path(file), "record_file"))

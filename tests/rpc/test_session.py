@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import signal
@@ -26,6 +27,7 @@ from mentorgrad.domain.event import (
     EventKind,
     Finished,
     RestartDecided,
+    RunEvent,
     Segment,
     StageStarted,
 )
@@ -34,6 +36,7 @@ from mentorgrad.domain.run import CandidateSource, RunState, Score, Snapshot
 from mentorgrad.domain.spec import External, LabelPrompt, RunSpec
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.run_recorder import RunRecorder
+from mentorgrad.serialization import from_dict
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.advise_stream import Patience
 from run_store.temporary_store import TemporaryRunStore
@@ -169,6 +172,18 @@ async def test_the_asynchronous_session_is_the_same(shared_mentor: Any, tmp_path
         assert (await trainer.get_run(session.run.run_id)).usage.mentor_calls == 1
     store.close()
     assert len(file.read_text().splitlines()) == session.run.last_seq
+
+
+def test_a_recording_needs_no_trainer(
+    mentor: MentorClient, trainer: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.jsonl"
+    with mentor.session(TASK, record_file=file) as session:
+        session.push(1, 0.5, text="one")
+        session.candidate("one", 0.7)
+    assert (session.run, session.recording) == (None, file)
+    events = [from_dict(RunEvent, json.loads(line)) for line in file.read_text().splitlines()]
+    assert trainer.import_run(events).state is RunState.SUCCEEDED
 
 
 def test_an_absent_mentor_is_a_status_and_no_error(trainer: Client, free_port: int) -> None:

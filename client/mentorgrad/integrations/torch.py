@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from mentorgrad.domain.advice import Answer, AnswerStatus, ProposalOutcome, ProposalStatus
 from mentorgrad.domain.run import Candidate, CandidateSource, Score
 from mentorgrad.domain.spec import Policy
+from mentorgrad.errors import InvalidInput
 from mentorgrad.integrations.words import Rejected, Words
 from mentorgrad.session import MentorSession
 
@@ -150,7 +151,7 @@ class AdvisedPrompt:
             self._session.report(refused, reason=why)
             restarted = False
         elif self._losses is None:
-            restarted = self._compare(in_words, entrants, refused)
+            restarted = self._compare(incumbent, in_words, entrants, refused)
         else:
             restarted = self._race(self._losses, here, entrants, refused)
         self.restarts += restarted
@@ -216,10 +217,16 @@ class AdvisedPrompt:
     # -- deciding -----------------------------------------------------------------------------
 
     def _compare(
-        self, in_words: Candidate, entrants: list[_Entrant], refused: list[ProposalOutcome]
+        self,
+        incumbent: Candidate,
+        in_words: Candidate,
+        entrants: list[_Entrant],
+        refused: list[ProposalOutcome],
     ) -> bool:
         best, rival = entrants[0], in_words.score.loss
-        restarted = best.score.loss < rival
+        # A prompt that has diverged is worse than any proposal.
+        has_diverged = not (math.isfinite(incumbent.score.loss) and math.isfinite(rival))
+        restarted = best.score.loss < rival or has_diverged
         if restarted:
             self._write(best.vectors)
             self._load({})
@@ -352,15 +359,30 @@ def _rows(batch: Any) -> int:
 
 
 def batch_losses(loss: Callable[[Any], Tensor], loader: Any, rows: int) -> Iterator[Tensor]:
-    """Yields the losses of shuffled batches, without end.
+    """Yields the losses of batches, without end: shuffled ones, but of a data set that is a stream
+    in its own order, each time from its beginning.
 
     Args:
         loss: Returns the mean loss of a batch.
         loader: A `DataLoader`, or a wrapper of one. Only its data set and collate function are
             used, since the training loop may be iterating it already.
-        rows: Rows per batch.
+        rows: Rows per batch; of a loader without a batch size, the data set yields whole batches.
+
+    Raises:
+        InvalidInput: The data set yields nothing, or cannot be iterated again.
     """
-    fresh = DataLoader(loader.dataset, rows, shuffle=True, collate_fn=loader.collate_fn)
+    is_stream = isinstance(loader.dataset, IterableDataset)
+    size = None if loader.batch_size is None and loader.batch_sampler is None else rows
+    shuffled = not is_stream and size is not None
+    fresh = DataLoader(loader.dataset, size, shuffle=shuffled, collate_fn=loader.collate_fn)
     while True:
+        is_empty = True
         for batch in fresh:
+            is_empty = False
             yield loss(batch)
+        if is_empty:
+            raise InvalidInput.field(
+                "train_dataloader",
+                "its data set yields nothing more; a race of restarts must be able to iterate it "
+                "again",
+            )

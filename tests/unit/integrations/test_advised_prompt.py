@@ -198,6 +198,16 @@ def test_a_proposal_without_a_finite_loss_is_out_of_bounds(words: Words) -> None
     assert session.statuses == {"p0": ProposalStatus.OUT_OF_BOUNDS}
 
 
+@pytest.mark.parametrize("race", [True, False])
+def test_a_prompt_that_has_diverged_is_left_for_a_proposal(words: Words, race: bool) -> None:
+    loop, session = Loop(words), Session("rain sun")
+    with torch.no_grad():
+        loop.prompt.fill_(math.nan)
+    assert loop.advised(session, race=race).consult()
+    assert bool(loop.prompt.isfinite().all())
+    assert session.statuses == {"p0": ProposalStatus.APPLIED}
+
+
 def test_every_stage_ends_by_asking(words: Words) -> None:
     loop, session = Loop(words), Session("warm bread")
     advised = loop.advised(session)
@@ -234,6 +244,33 @@ def test_batches_of_a_race_go_round_and_are_drawn_by_seed() -> None:
     assert first == drawn()
     assert sorted(row for batch in first[:3] for row in batch) == list(range(5))
     assert len(first[5]) == 1
+
+
+class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """Yields numbers; once only, or again each time."""
+
+    def __init__(self, count: int, again: bool = True) -> None:
+        self._count, self._again, self._begun = count, again, False
+
+    def __iter__(self) -> Iterator[int]:
+        is_spent, self._begun = self._begun and not self._again, True
+        return iter(range(0 if is_spent else self._count))
+
+
+def test_batches_of_a_stream_keep_its_order_and_begin_again() -> None:
+    loader = torch.utils.data.DataLoader(Stream(5), 2)
+    found = batch_losses(lambda batch: batch, loader, 2)
+    assert [next(found).tolist() for _ in range(5)] == [[0, 1], [2, 3], [4], [0, 1], [2, 3]]
+    whole = torch.utils.data.DataLoader(Stream(2), None)  # its items are batches
+    found = batch_losses(torch.as_tensor, whole, 2)
+    assert [next(found).tolist() for _ in range(3)] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("stream", [Stream(0), Stream(1, again=False)])
+def test_a_stream_that_cannot_begin_again_is_refused(stream: Stream) -> None:
+    loader = torch.utils.data.DataLoader(stream, 2)
+    with pytest.raises(InvalidInput, match="iterate it again"):
+        list(batch_losses(lambda batch: batch, loader, 2))
 
 
 # peft asks transformers for a name that it deprecates.

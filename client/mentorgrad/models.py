@@ -1,0 +1,5 @@
+"""Model references; see `mentorgrad.model_refs`."""
+
+from mentorgrad.model_refs import DEFAULT_ENCODER, DEFAULT_MENTOR_MODEL, known, resolve
+
+__all__ = ["DEFAULT_ENCODER", "DEFAULT_MENTOR_MODEL", "known", "resolve"]
