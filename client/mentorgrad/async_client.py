@@ -40,6 +40,7 @@ from mentorgrad.errors import (
 from mentorgrad.experiment_calls import ExperimentCalls
 from mentorgrad.field_limits import check
 from mentorgrad.files import replacing
+from mentorgrad.numbers import integer_of
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
@@ -291,6 +292,7 @@ class AsyncClient(ExperimentCalls):
         Raises:
             InvalidInput: `max_points` is negative.
         """
+        max_points = integer_of("max_points", max_points)
         if not 0 <= max_points < 2**31:
             raise InvalidInput.field("max_points", f"must be at least 0, not {max_points}")
         request = history.GetTrajectoryRequest(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mentorgrad.errors import InvalidInput, Violation
+from mentorgrad.plain_values import as_plain
 from mentorgrad.schema import (
     Bounds,
     FieldKind,
@@ -38,7 +39,17 @@ _Test = Callable[[Any], Sequence[Violation]]
 
 
 def check(value: T, path: str = "") -> T:
-    """Returns `value` if it is valid.
+    """Returns `value` if it is valid, with the types that its fields declare (see `as_plain`).
+
+    Raises:
+        InvalidInput: A value has another type, or a limit is violated; carries the first
+            `MAX_VIOLATIONS` violations.
+    """
+    return check_limits(as_plain(value, path), path)
+
+
+def check_limits(value: T, path: str = "") -> T:
+    """`check` for values whose types are right already, as those of a message are.
 
     Raises:
         InvalidInput: A limit is violated; carries the first `MAX_VIOLATIONS` violations.

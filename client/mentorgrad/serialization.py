@@ -21,6 +21,7 @@ import numpy as np
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
+from mentorgrad.numbers import integer, real
 from mentorgrad.schema import FieldKind, FieldType, base_of, field_types, join, snake_case
 
 T = TypeVar("T")
@@ -149,10 +150,8 @@ def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
     base = kind.base
     if isinstance(value, Mapping):
         raise InvalidInput.field(path, "is a single value and has no fields")
-    if base is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if base is float and value in _NOT_FINITE:
-        return float(value)
+    if base in (int, float):
+        return _build_number(kind, value, path)
     if base is Path and isinstance(value, str):
         return Path(value)
     if base is bytes and isinstance(value, str):
@@ -160,6 +159,16 @@ def _build_scalar(kind: FieldType, value: Any, path: str) -> Any:
     if isinstance(value, bool) is not (base is bool) or not isinstance(value, base):
         raise InvalidInput.field(path, f"must be {_type_words[base]}, not {_type_name(value)}")
     return value
+
+
+def _build_number(kind: FieldType, value: Any, path: str) -> float:
+    if kind.base is float and isinstance(value, str) and value in _NOT_FINITE:
+        return float(value)
+    number = integer(value) if kind.base is int else real(value)
+    if number is None:
+        said = f"must be {_type_words[kind.base]}, not {_type_name(value)}"
+        raise InvalidInput.field(path, said)
+    return number
 
 
 _type_words: dict[type, str] = {

@@ -7,8 +7,8 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunState, Sco
 from mentorgrad.domain.spec import Policy
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.field_limits import check
+from mentorgrad.numbers import integer_of, real_of
 from mentorgrad.run_recorder import MAX_ROW_BYTES, RunRecorder
 from mentorgrad.session_log import SessionLog
 from mentorgrad.session_options import Recording, RunImporter
@@ -130,10 +131,9 @@ class SessionBase:
             PreconditionFailed: The session is not open.
         """
         self._check_open()
-        if step < 1:
-            raise InvalidInput.field("step", f"must be at least 1, not {step}")
-        snapshot = Snapshot(step, float(loss), learning_rate, gradient_norm, text)
-        check(snapshot)
+        snapshot = check(Snapshot(step, loss, learning_rate, gradient_norm, text))
+        if snapshot.step < 1:
+            raise InvalidInput.field("step", f"must be at least 1, not {snapshot.step}")
         row = self._row(parameters)
         before = self._log.stage
         self._log.snapshot(snapshot, row)
@@ -189,10 +189,12 @@ class SessionBase:
             text=text,
             toward_text=toward_text,
             parents=tuple(parents),
-            score=Score(float(loss), accuracy, rows),
+            score=Score(loss, accuracy, rows),
         )
+        batch = check(Batch(stage=candidate.stage, candidates=(candidate,)))
+        (candidate,) = batch.candidates
         self._send(self._log.stage)
-        self._stream.outbox.tell(check(Batch(stage=candidate.stage, candidates=(candidate,))))
+        self._stream.outbox.tell(batch)
         self._log.candidate(candidate)
         return candidate
 
@@ -222,8 +224,12 @@ class SessionBase:
         self._check_open()
         if not self._request_id:
             raise PreconditionFailed("there is nothing to report: ask() was not called yet")
-        self._stream.outbox.tell(check(Outcomes(self._request_id, tuple(outcomes))))
-        self._log.decided(outcomes, policy, probe_steps, incumbent_probe_loss, reason)
+        reported = check(Outcomes(self._request_id, tuple(outcomes)))
+        steps = integer_of("probe_steps", probe_steps)
+        if incumbent_probe_loss is not None:
+            incumbent_probe_loss = real_of("incumbent_probe_loss", incumbent_probe_loss)
+        self._stream.outbox.tell(reported)
+        self._log.decided(reported.outcomes, policy, steps, incumbent_probe_loss, reason)
 
     # -- opening, asking and closing ----------------------------------------------------------
 
@@ -265,6 +271,7 @@ class SessionBase:
             PreconditionFailed: The session is not open.
         """
         self._check_open()
+        seconds: Any = timeout  # `check` makes it a timedelta
         self._send(self._log.stage)
         stage = self._log.asked()
         request = ProposalRequest(
@@ -273,14 +280,14 @@ class SessionBase:
             incumbent_id=incumbent_id or self._log.incumbent_id,
             count=count,
             seed=(self.opened.seed + stage * 1_000_003) % 2**63 if seed is None else seed,
-            timeout=timedelta(seconds=timeout),
+            timeout=seconds,
             trace_parent=tracing.current().parent,
         )
-        check(request)
+        request = check(request)
         began = time.monotonic()
         with self._stream.outbox.asking(request) as pending:
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(request.timeout.total_seconds()):
                     answer = await asyncio.wrap_future(pending.future)
             except TimeoutError:
                 answer = pending.timed_out()
@@ -306,7 +313,7 @@ class SessionBase:
             return
         self._is_open = False
         await self._stream.close()
-        self._log.finish(*_ending(error), test)
+        self._log.finish(*_ending(error), test and check(test, "test"))
         recorder = self._log.recorder
         if recorder is None or self._recorded is None or self._recorded.to is None:
             return

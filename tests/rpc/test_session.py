@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from mentorgrad import errors
@@ -36,7 +37,7 @@ from mentorgrad.domain.run import CandidateSource, RunState, Score, Snapshot
 from mentorgrad.domain.spec import External, LabelPrompt, RunSpec
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.run_recorder import RunRecorder
-from mentorgrad.serialization import from_dict
+from mentorgrad.serialization import from_dict, to_dict
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.advise_stream import Patience
 from run_store.temporary_store import TemporaryRunStore
@@ -184,6 +185,55 @@ def test_a_recording_needs_no_trainer(
     assert (session.run, session.recording) == (None, file)
     events = [from_dict(RunEvent, json.loads(line)) for line in file.read_text().splitlines()]
     assert trainer.import_run(events).state is RunState.SUCCEEDED
+
+
+def test_numbers_of_other_libraries_are_taken_and_recorded(
+    mentor: MentorClient, trainer: Client
+) -> None:
+    with mentor.session(TASK, record_to=trainer, seed=np.int64(3), n_tokens=np.int32(4)) as session:
+        for step in np.arange(1, 4):
+            session.push(step, np.float32(0.5), text="a", learning_rate=torch.tensor(0.1))
+        session.candidate("a", torch.tensor(0.5), accuracy=np.float16(0.5), rows=np.int64(4))
+        answer = session.ask(np.int64(2), timeout=np.float32(60.0), seed=np.uint8(1))
+        names = [item.proposal_id for item in answer.proposals]
+        outcomes = [
+            ProposalOutcome(name, ProposalStatus.LOST, Score(np.float64(0.5))) for name in names
+        ]
+        session.report(outcomes, probe_steps=np.int64(3), incumbent_probe_loss=np.float32(0.25))
+        for wrong in ({"step": True}, {"step": 1.5}, {"loss": "0.5"}, {"text": "\ud83d"}):
+            with pytest.raises(errors.InvalidInput, match=next(iter(wrong))):
+                session.push(**{"step": 9, "loss": 0.5} | wrong)
+        with pytest.raises(errors.InvalidInput, match="timeout"):
+            session.ask(2, timeout=math.inf)
+    assert session.run is not None
+    assert (session.run.step, session.run.usage.probe_steps) == (3, 3)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_sent_recorded_and_read_again(
+    mentor: MentorClient, trainer: Client, number: float
+) -> None:
+    with mentor.session(TASK, record_to=trainer) as session:
+        row = np.full(2, number)
+        session.push(1, number, parameters=row, learning_rate=number, gradient_norm=number)
+        session.candidate("a", number, accuracy=number)
+        answer = session.ask(2)
+        assert answer.status is AnswerStatus.USABLE
+        outcomes = [
+            ProposalOutcome(item.proposal_id, ProposalStatus.LOST, Score(number, number), number)
+            for item in answer.proposals
+        ]
+        session.report(outcomes, incumbent_probe_loss=number)
+        assert session.ask(2).status is AnswerStatus.USABLE
+        session.close(test=Score(number, number))
+    assert session.run is not None
+    assert session.run.state is RunState.SUCCEEDED
+    run = trainer.get_run(session.run.run_id)
+    assert run.train_loss is not None
+    assert repr(run.train_loss) == repr(number)
+    log = list(trainer.events(run.run_id))
+    assert [from_dict(RunEvent, json.loads(json.dumps(to_dict(e), allow_nan=False))) for e in log]
+    assert trainer.list_candidates(run.run_id).candidates
 
 
 def test_an_absent_mentor_is_a_status_and_no_error(trainer: Client, free_port: int) -> None:

@@ -25,7 +25,7 @@ from google.protobuf.message import DecodeError, Message
 
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.errors import DataLoss, InvalidInput
-from mentorgrad.field_limits import check, within
+from mentorgrad.field_limits import check_limits, within
 from mentorgrad.schema import (
     FieldKind,
     FieldType,
@@ -168,7 +168,7 @@ def from_message(
         result = _build(cls, message, Room(MAX_ENTRIES, "message", whole) if checked else None)
     except InvalidInput as error:
         raise _within(path, error) from None
-    return check(result, path) if checked else result
+    return check_limits(result, path) if checked else result
 
 
 def _within(path: str, error: InvalidInput) -> InvalidInput:

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from mentorgrad.errors import InternalError, InvalidInput, MentorgradError, Unavailable, Untrusted
+from mentorgrad.numbers import integer_of
 from mentorgrad.wire import tracing
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
 from mentorgrad.wire.credentials import Credentials
@@ -270,6 +271,7 @@ def check_page_size(number: int) -> int:
     Raises:
         InvalidInput: It is not within 1..1000.
     """
+    number = integer_of("page_size", number)
     if not 1 <= number <= 1000:
         raise InvalidInput.field("page_size", f"must be within 1..1000, not {number}")
     return number
