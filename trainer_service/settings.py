@@ -16,15 +16,12 @@ from service_common.settings import ListenerSettings, OperationSettings, Service
 
 
 def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/mentorgrad`` if that variable is set, otherwise ``~/.cache/mentorgrad``.
-
-    Without a home folder, ``.cache/mentorgrad`` of the working folder, where the store is by
-    default too. A folder that others can write to, as that of temporary files, would let them
-    replace models.
-    """
+    """``~/.cache/mentorgrad``, or ``$XDG_CACHE_HOME/mentorgrad`` if that variable is set; without a
+    home folder ``.cache/mentorgrad``."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     except RuntimeError:
+        # Not the folder of temporary files, where others could put models of theirs.
         base = Path.cwd() / ".cache"
     return base / "mentorgrad"
 

@@ -82,6 +82,9 @@ class Commands(TyperGroup):
             sys.exit(_fail("aborted", 1))
         except (MentorgradError, OSError) as error:
             sys.exit(_fail(one_line(error), 2 if isinstance(error, InvalidInput) else 1))
+        except UnicodeEncodeError as error:
+            text = ascii(error.object[error.start : error.end])
+            sys.exit(_fail(f"{text} is no text in UTF-8; is the locale UTF-8 (LC_ALL=C.UTF-8)?", 2))
         sys.exit(result if isinstance(result, int) else 0)
 
 

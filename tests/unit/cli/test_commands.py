@@ -251,6 +251,16 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
     )
 
 
+def test_an_argument_that_is_no_text_is_an_error_in_a_line(
+    invoke: Callable[..., Any], store_url: str
+) -> None:
+    for where in (("--store", store_url), ("--server", NOBODY)):
+        result = invoke("runs", "show", "gr\udcc3\udcb6sse", *where)
+        assert result.exit_code in (1, 2)
+        assert result.stderr.count("\n") == 1
+    assert "LC_ALL" in result.stderr
+
+
 def test_a_home_folder_behind_an_equals_sign_is_expanded(
     invoke: Callable[..., Any], store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
