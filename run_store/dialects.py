@@ -204,7 +204,8 @@ def _check_writable(path: Path) -> None:
     """
     for place in (path.parent, path):
         if place.exists() and not os.access(place, os.W_OK):
-            raise InvalidInput.field("store", f"{place} cannot be written", reason=READ_ONLY)
+            said = f"{place.absolute()} cannot be written"
+            raise InvalidInput.field("store", said, reason=READ_ONLY)
 
 
 def _enter_wal(path: Path) -> None:

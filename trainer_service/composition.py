@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from mentorgrad.domain.advice import AdviseOpen, TaskCard
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
+from mentorgrad.paths import check_temporary_folder
 from mentorgrad.responses import TrainerInfo
 from mentorgrad.v1 import (
     experiment_service_pb2_grpc,
@@ -89,6 +90,7 @@ async def serve(settings: TrainerSettings) -> None:
         log.warning("no_traces", reason=missing)
     security = protect(settings)
     check_mentors(settings)
+    check_temporary_folder()
     async with AsyncExitStack() as stack:
         store = open_store(settings.store)
         stack.callback(store.close)

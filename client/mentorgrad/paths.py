@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
@@ -18,4 +19,18 @@ def expanded(path: Path, field: str) -> Path:
     except RuntimeError:
         raise InvalidInput.field(
             field, f"{path}: there is no home folder; give the path without ~"
+        ) from None
+
+
+def check_temporary_folder() -> None:
+    """Checks that there is a folder for temporary files, which torch's libraries cannot do without.
+
+    Raises:
+        InvalidInput: None of the usual folders can be written.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise InvalidInput.field(
+            "TMPDIR", "must name a folder that can be written, for temporary files"
         ) from None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.paths import check_temporary_folder
 from service_common.settings import load
 from trainer_service.settings import TrainerSettings, default_cache_dir
 
@@ -33,6 +35,16 @@ def test_without_a_home_folder_the_cache_is_in_the_working_folder(nobody: Path) 
     assert load(TrainerSettings, None, {"cache_dir": Path("/c")}).cache_dir == Path("/c")
     with pytest.raises(InvalidInput, match="cache_dir: ~/c: there is no home folder"):
         load(TrainerSettings, None, {"cache_dir": Path("~/c")})
+
+
+def test_without_a_folder_for_temporary_files_the_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_temporary_folder()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(InvalidInput, match="TMPDIR: must name a folder"):
+        check_temporary_folder()
 
 
 def test_the_cache_is_where_the_environment_says(
