@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
-from mentorgrad.outside_text import one_line
+from mentorgrad.outside_text import one_line, without_secrets
 from mentorgrad.paths import expanded
 from mentorgrad.standard_streams import replace_unencodable
 
@@ -136,7 +136,7 @@ def _service(cls: type[ServiceSettings]) -> str:
 
 def _plain(message: str) -> str:
     """Turns a message of pydantic into a description that follows the setting's name."""
-    text = message.removeprefix("Value error, ")
+    text = without_secrets(message.removeprefix("Value error, "))
     return text[:1].lower() + text[1:]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput, NotFound, Unavailable
-from mentorgrad.model_refs import first_line, hub_library, is_plain
+from mentorgrad.model_refs import UNREACHABLE, first_line, hub_library, is_plain
 
 REASON = "TASK_NOT_FOUND"
 """Error reason for references that cannot be resolved."""
@@ -134,7 +134,7 @@ def pull(reference: str) -> LocalDataSet:
             ) from error
         except hub.errors.HfHubHTTPError as error:
             raise Unavailable(f"the hub rejected {reference}: {first_line(error)}") from error
-        except (OSError, hub.errors.LocalEntryNotFoundError) as error:
+        except UNREACHABLE as error:
             raise Unavailable(
                 f"cannot reach the hub to get {reference}: {first_line(error)}"
             ) from error

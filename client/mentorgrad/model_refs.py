@@ -22,6 +22,7 @@ from typing import Any
 
 from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
+from mentorgrad.outside_text import one_line, without_secrets
 from mentorgrad.paths import expanded
 
 DEFAULT_MENTOR_MODEL = DEFAULT_LANGUAGE_MODEL
@@ -29,6 +30,10 @@ DEFAULT_MENTOR_MODEL = DEFAULT_LANGUAGE_MODEL
 
 REASON = "MODEL_NOT_FOUND"
 """Error reason for references that cannot be resolved."""
+
+UNREACHABLE = (OSError, ValueError, ImportError)
+"""Errors if the hub cannot be reached; the last two if a proxy variable of the environment is
+unusable. Hub errors that mean something else are handled before."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _HUB = re.compile(
@@ -154,7 +159,7 @@ def pull(reference: str) -> Path:
         if isinstance(error, (hub.errors.RepositoryNotFoundError, hub.errors.EntryNotFoundError)):
             raise NotFound(f"the hub has no {reference}", reason=REASON) from error
         raise Unavailable(f"the hub rejected {reference}: {first_line(error)}") from error
-    except (OSError, hub.errors.LocalEntryNotFoundError) as error:
+    except UNREACHABLE as error:
         raise Unavailable(
             f"cannot reach the hub to get {reference}: {first_line(error)}"
         ) from error
@@ -279,5 +284,6 @@ def hub_library() -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's message, without control characters and secrets."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return without_secrets(one_line(line))

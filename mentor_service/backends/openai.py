@@ -244,8 +244,9 @@ def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
     if not texts:
         raise _NoText("the LLM server's response contains no message")
     usage = mapping(body.get("usage"))
-    if not all(isinstance(text, str) for text in texts):
-        raise _NoText(f"the LLM server's response contains no text{_why(finishes, usage)}")
+    is_cut_before = not completes and "length" in finishes and not any(texts)
+    if is_cut_before or not all(isinstance(text, str) for text in texts):
+        raise _NoText(f"the LLM server's response contains no text{_why(choices, usage)}")
     prompt = token_count(usage.get("prompt_tokens"))
     cached = token_count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
     finished = ["length" if reason == "length" else "stop" for reason in finishes]
@@ -264,11 +265,14 @@ def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
     )
 
 
-def _why(finishes: list[Any], usage: dict[str, Any]) -> str:
+def _why(choices: Any, usage: dict[str, Any]) -> str:
     """Why a response may contain no text, to append to the error; empty if it does not say."""
+    finishes = [choice.get("finish_reason") for choice in choices]
     if "length" in finishes:
         spent = token_count(usage.get("completion_tokens"))
         tokens = f" of {spent} tokens" if spent else ""
         return f": it was cut off at the limit{tokens}, perhaps in the model's thoughts"
-    reasons = [reason for reason in finishes if isinstance(reason, str) and reason != "stop"]
-    return f" (finish_reason {one_line(reasons[0])[:60]})" if reasons else ""
+    refusals = [mapping(choice.get("message")).get("refusal") for choice in choices]
+    said = [f"refusal: {text}" for text in refusals if isinstance(text, str) and text]
+    said += [f"finish_reason {why}" for why in finishes if isinstance(why, str) and why != "stop"]
+    return f" ({one_line(said[0])[:200]})" if said else ""

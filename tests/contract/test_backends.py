@@ -486,16 +486,24 @@ async def test_openai_reads_content_in_parts(
 
 @pytest.mark.parametrize(
     ("finish", "why"),
-    [("length", "cut off at the limit of 8 tokens"), ("content_filter", "content_filter")],
+    [
+        ("length", "cut off at the limit of 8 tokens"),
+        ("content_filter", "content_filter"),
+        ("stop", r"\(refusal: I cannot help\)"),
+    ],
 )
 async def test_openai_says_why_there_is_no_text(
     bad_server: BadServer, asking: Callable[..., Awaitable[Any]], finish: str, why: str
 ) -> None:
-    choice = {"message": {"content": None}, "finish_reason": finish}
-    document = {"choices": [choice], "usage": {"completion_tokens": 8}}
-    bad_server.respond = lambda *_: (200, {}, json.dumps(document).encode())
-    with pytest.raises(Unavailable, match=why):
-        await asking()
+    for content in (None, "") if finish == "length" else (None,):
+        message = {"content": content}
+        if finish == "stop":
+            message["refusal"] = "I cannot\nhelp"
+        choice = {"message": message, "finish_reason": finish}
+        document = {"choices": [choice], "usage": {"completion_tokens": 8}}
+        bad_server.respond = lambda *_, d=document: (200, {}, json.dumps(d).encode())
+        with pytest.raises(Unavailable, match=why):
+            await asking()
 
 
 async def test_openai_does_not_read_an_endless_answer(

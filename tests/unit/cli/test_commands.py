@@ -261,6 +261,25 @@ def test_an_argument_that_is_no_text_is_an_error_in_a_line(
     assert "LC_ALL" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["models", "tasks"])
+@pytest.mark.parametrize("proxy", ["socks://me:pa55word@127.0.0.1:1", "socks5://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_an_error_in_a_line(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    error = ValueError(f"Unknown scheme for proxy URL {proxy!r}")
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refused)
+    result = invoke(command, "pull", "hf:a/b")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "cannot reach the hub to get hf:a/b: Unknown scheme for proxy" in result.stderr
+    assert "pa55word" not in result.stderr
+
+
 def test_a_home_folder_behind_an_equals_sign_is_expanded(
     invoke: Callable[..., Any], store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

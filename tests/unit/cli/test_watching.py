@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -57,6 +57,17 @@ def test_a_run_is_told_in_plain_lines(
         "  1 candidate scored: best selection loss 0.4000, accuracy 0.750 "
         "(s1/step10, “kind words”)",
         "succeeded: test loss 0.4200, accuracy 0.800, selection loss 0.4000, 1 restart",
+    ]
+
+
+def test_a_clock_that_is_set_back_stops_no_progress_lines(toy_log: list[RunEvent]) -> None:
+    formatter, told = EventFormatter(), []
+    for event in toy_log:
+        day = timedelta(days=1 if event.seq < 6 else 0)
+        told += list(formatter.lines(dataclasses.replace(event, time=event.time + day)))
+    assert [line for line in told if "train loss" in line] == [
+        "  step 5: train loss 0.2000",
+        "  step 10: train loss 0.1000",
     ]
 
 

@@ -66,3 +66,9 @@ def test_roots_in_the_home_folder_are_found(
     assert load(TrainerSettings, None, {}).data_root == (tmp_path / "data", tmp_path)
     with pytest.raises(InvalidInput, match=f"folder {tmp_path}/none does not exist"):
         load(TrainerSettings, None, {"model_root": ["~/none"]})
+
+
+def test_an_address_that_is_refused_does_not_show_its_password() -> None:
+    with pytest.raises(InvalidInput, match="must be an http") as caught:
+        load(TrainerSettings, None, {"tuned_model": ["m=ftp://me:pa55word@host/v1"]})
+    assert "pa55word" not in caught.value.message

@@ -96,7 +96,8 @@ class EventFormatter:
             return
         loss = number(payload.snapshots[-1].train_loss)
         line = f"  step {payload.step_end}: train loss {loss}"
-        if self._told is not None and time - self._told < _QUIET:
+        # The clock may have been set back meanwhile.
+        if self._told is not None and timedelta() <= time - self._told < _QUIET:
             self._pending = line
             return
         self._told, self._pending = time, ""
