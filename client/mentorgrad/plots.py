@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mentorgrad.domain.fold import fold_figures
 from mentorgrad.domain.query import EventQuery, RunReader
 from mentorgrad.domain.run import Run, Trajectory
 from mentorgrad.errors import PreconditionFailed, Unsupported
+from mentorgrad.outside_text import one_line
 
 __all__ = ["Curve", "Kind", "curve", "loss_curves", "parameter_path", "principal_components"]
 
@@ -117,6 +118,7 @@ def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
     """
     if not any(len(item.steps) for item in curves):
         raise PreconditionFailed("nothing to plot yet: no step is recorded")
+    curves = [_drawable(item) for item in curves]
     figure, (left, right) = _figure(1, 2, (11.0, 4.4))
     for number, item in enumerate(curves):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -149,11 +151,24 @@ def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
     return _save(figure, path)
 
 
+def _drawable(item: Curve) -> Curve:
+    """The curve with gaps where a loss is infinite, which no axis can show, and a label that the
+    legend shows as it is."""
+    train, best = (
+        np.where(np.isfinite(losses), losses, np.nan)
+        for losses in (item.train_loss, item.best_loss)
+    )
+    # A label with an underscore in front would be hidden, and dollars would enclose a formula.
+    label = one_line(item.label).replace("$", r"\$")
+    label = f" {label}" if label.startswith("_") else label
+    return replace(item, label=label, train_loss=train, best_loss=best)
+
+
 def _spans_decades(curves: Sequence[Curve]) -> bool:
     """Whether the train losses span more than one decade, so that a log scale is needed."""
     losses = np.concatenate([_smooth(item.train_loss) for item in curves])
     losses = losses[~np.isnan(losses)]
-    return bool(losses.min() > 0 and losses.max() > 10 * losses.min())
+    return bool(len(losses) and losses.min() > 0 and losses.max() > 10 * losses.min())
 
 
 def _look_closer(axes: Any, curves: Sequence[Curve]) -> str:
@@ -162,11 +177,12 @@ def _look_closer(axes: Any, curves: Sequence[Curve]) -> str:
     Returns:
         A note for the panel's title; empty if nothing is excluded.
     """
-    later = [item.best_loss[1:] for item in curves if len(item.best_loss) > 2]
+    known = [item.best_loss[~np.isnan(item.best_loss)] for item in curves]
+    later = [losses[1:] for losses in known if len(losses) > 2]
     if not later:
         return ""
     lowest, highest = (float(edge(np.concatenate(later))) for edge in (np.min, np.max))
-    start = max(float(item.best_loss[0]) for item in curves if len(item.best_loss))
+    start = max(float(losses[0]) for losses in known if len(losses))
     span = highest - lowest
     if span <= 0 or start - highest < 2 * span:
         return ""
@@ -204,17 +220,20 @@ def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
 
     Raises:
         Unsupported: matplotlib is not installed.
-        PreconditionFailed: There are no raw parameters, or fewer than two snapshots.
+        PreconditionFailed: There are no raw parameters, or fewer than two snapshots whose
+            parameters are finite; others are left out.
     """
-    if trajectory.parameters is None or len(trajectory.snapshots) < 2:
+    rows = trajectory.parameters if trajectory.parameters is not None else np.empty((0, 1))
+    finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
+    if finite.sum() < 2:
         raise PreconditionFailed(
-            "no path to plot: it requires two snapshots with raw parameters "
+            "no path to plot: it requires two snapshots with finite raw parameters "
             "(capture.content = text_and_parameters)"
         )
-    points, shares = principal_components(trajectory.parameters)
+    points, shares = principal_components(rows[finite])
     figure, axes = _figure(1, 1, (7.0, 5.4))
-    stages = sorted(set(trajectory.stages))
-    of_point = np.array(trajectory.stages)
+    of_point = np.array(trajectory.stages)[finite]
+    stages = sorted(set(of_point.tolist()))
     colours = _stage_colours(len(stages))
     for stage, colour in zip(stages, colours, strict=True):
         inside = points[of_point == stage]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,23 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     with pytest.raises(PreconditionFailed, match="text_and_parameters"):
         plots.parameter_path(Trajectory("a-run", (), (), None), tmp_path / "path.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("label", [r"$\frac{$", "_hidden", "two\nlines \x1b[31m"])
+@pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_and_any_name_are_drawn(
+    tmp_path: Path, label: str, worst: float
+) -> None:
+    steps = np.arange(1.0, 6.0)
+    some, every = np.array([1.0, 0.5, 0.2, 0.1, worst]), np.full(5, worst)
+    for losses in (some, every):
+        item = plots.Curve(label, steps, losses, steps, losses, (2,))
+        assert plots.loss_curves([item], tmp_path / "loss.png").is_file()
+    snapshots = tuple(Snapshot(step=step) for step in range(1, 6))
+    path = Trajectory("a-run", snapshots, (0, 0, 0, 1, 2), np.stack([some, steps], axis=1))
+    assert plots.parameter_path(path, tmp_path / "path.png").is_file()
+    with pytest.raises(PreconditionFailed, match="finite raw parameters"):
+        plots.parameter_path(replace(path, parameters=every[:, None]), tmp_path / "none.png")
 
 
 def test_smoothing_begins_anew_after_a_race() -> None:
