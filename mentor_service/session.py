@@ -184,7 +184,9 @@ class AdviseSession:
         while len(self._pool) > MAX_CANDIDATES or (
             sum(map(_candidate_text, self._pool.values())) > MAX_TEXT
         ):
-            ranked = sorted(self._pool.values(), key=_loss)[: len(self._pool) * 3 // 4]
+            ranked = sorted(self._pool.values(), key=lambda item: item.score.rank)[
+                : len(self._pool) * 3 // 4
+            ]
             kept = {candidate.candidate_id for candidate in ranked}
             self._pool = {key: value for key, value in self._pool.items() if key in kept}
         for vectors in (self._embeddings, self._exemplar_losses):

@@ -94,6 +94,11 @@ class Score:
     """Probability of each label, whatever the text, by which the score is calibrated; empty without
     calibration."""
 
+    @property
+    def rank(self) -> float:
+        """The loss for an order, lowest first: NaN, which has none, comes last."""
+        return math.inf if math.isnan(self.loss) else self.loss
+
 
 def criterion(score: Score, by: Criterion) -> float:
     """The figure of a score that selection minimises: the loss, or the negative of the others.

@@ -39,7 +39,7 @@ class ReplayBuffer:
             self._candidates[candidate.candidate_id] = candidate, rows
         if len(self._candidates) > _KEPT_CANDIDATES:
             kept = self._candidates.items()
-            worst = sorted(kept, key=lambda item: -item[1][0].score.loss)
+            worst = sorted(kept, key=lambda item: -item[1][0].score.rank)
             for candidate_id, _ in worst[: _KEPT_CANDIDATES // 4]:
                 del self._candidates[candidate_id]
 

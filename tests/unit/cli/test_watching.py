@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +13,8 @@ import typer
 from mentorgrad.cli.support import watching
 from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.output import Output
-from mentorgrad.domain.event import ProposalsReceived, RunEvent
-from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.event import CandidatesScored, ProposalsReceived, RunEvent
+from mentorgrad.domain.run import Run, RunState, Score
 from mentorgrad.domain.spec import Budget, RunSpec
 
 
@@ -58,6 +59,15 @@ def test_a_run_is_told_in_plain_lines(
         "(s1/step10, “kind words”)",
         "succeeded: test loss 0.4200, accuracy 0.800, selection loss 0.4000, 1 restart",
     ]
+
+
+def test_the_best_of_the_scored_is_one_with_a_loss(toy_log: list[RunEvent]) -> None:
+    (event, *_) = (item for item in toy_log if isinstance(item.payload, CandidatesScored))
+    (one,) = event.payload.candidates  # type: ignore[union-attr]
+    lost = dataclasses.replace(one, candidate_id="lost", score=Score(math.nan))
+    both = dataclasses.replace(event.payload, candidates=(lost, one))  # type: ignore[type-var]
+    (line,) = EventFormatter().lines(dataclasses.replace(event, payload=both))
+    assert "best selection loss 0.6000" in line
 
 
 def test_a_clock_that_is_set_back_stops_no_progress_lines(toy_log: list[RunEvent]) -> None:

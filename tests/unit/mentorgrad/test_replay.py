@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -95,3 +96,13 @@ def test_rows_go_with_the_last_piece_of_a_trajectory() -> None:
     assert len(parts) == 4
     assert [len(part.candidates) for part in parts] == [0, 0, 0, 3]
     assert [part.embeddings is None for part in parts] == [True, True, True, False]
+
+
+def test_candidates_without_a_loss_are_forgotten_first() -> None:
+    memory = ReplayBuffer()
+    memory.keep(batch(0, 600, None, None))
+    lost = tuple(Candidate(f"n{i}", score=Score(math.nan)) for i in range(401))
+    memory.keep(Batch(candidates=lost))
+    kept = [item.candidate_id for told in memory.replay() for item in told.candidates]  # type: ignore[union-attr]
+    assert len(kept) == 751
+    assert sum(name.startswith("c") for name in kept) == 600

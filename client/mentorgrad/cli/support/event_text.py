@@ -163,7 +163,7 @@ class EventFormatter:
 def _scored(candidates: tuple[Candidate, ...]) -> Iterator[str]:
     if not candidates:
         return
-    best = min(candidates, key=lambda candidate: candidate.score.loss)
+    best = min(candidates, key=lambda candidate: candidate.score.rank)
     accuracy = best.score.accuracy
     extra = f", accuracy {accuracy:.3f}" if accuracy is not None else ""
     yield (

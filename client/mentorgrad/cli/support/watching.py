@@ -13,6 +13,7 @@ from mentorgrad.cli.support.output import Output, note, number
 from mentorgrad.cli.support.progress_bars import Live
 from mentorgrad.domain.event import Finished, RunEvent, StateChanged
 from mentorgrad.domain.run import RunState
+from mentorgrad.outside_text import one_line
 from mentorgrad.serialization import to_dict
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Display(Live):
         """Creates the formatter for one run, with its progress bar."""
         narrator = EventFormatter(steps=self._bars is None)
         if self._bars is not None:
-            self._tasks[narrator] = self._bars.add_task(name, total=None, status="")
+            self._tasks[narrator] = self._bars.add_task(one_line(name), total=None, status="")
         return narrator
 
     def show(self, narrator: EventFormatter, event: RunEvent) -> None:
