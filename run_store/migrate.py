@@ -21,7 +21,8 @@ _LOCK = 0x6D656E746F72
 def config(connection: sa.Connection | None = None) -> Config:
     """Alembic's configuration, without an ini file."""
     settings = Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    scripts = str(Path(__file__).parent / "migrations")
+    settings.set_main_option("script_location", scripts.replace("%", "%%"))  # else interpolated
     settings.attributes["connection"] = connection
     return settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mentorgrad.domain.experiment import Report
+from mentorgrad.outside_text import one_line
 from mentorgrad.reports.tables import ReportTable, prose, tables
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!]|:(?=//))")
@@ -18,7 +19,7 @@ def markdown(report: Report) -> str:
     parts = [f"# {_plain(report.name or report.experiment_id)}"]
     if report.description:
         parts.append(_plain(report.description))
-    verdict = " ".join(report.verdict.split())
+    verdict = one_line(report.verdict)
     parts.append(f"**Verdict.** {prose(verdict, _escaped, _code)}")
     if not report.complete:
         parts.append("*Not all runs have ended: the figures are preliminary.*")
@@ -38,12 +39,12 @@ def _table(table: ReportTable) -> str:
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(_escaped(" ".join(cell.split())) for cell in cells) + " |"
+    return "| " + " | ".join(_escaped(one_line(cell)) for cell in cells) + " |"
 
 
 def _plain(text: str) -> str:
     """The text on one line, with all markup escaped."""
-    return _START.sub(r"\1\\\2", _escaped(" ".join(text.split())))
+    return _START.sub(r"\1\\\2", _escaped(one_line(text)))
 
 
 def _escaped(text: str) -> str:
@@ -51,5 +52,5 @@ def _escaped(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    flat = " ".join(text.split()).replace("`", "'")
+    flat = one_line(text).replace("`", "'")
     return f"`{flat}`" if flat else ""

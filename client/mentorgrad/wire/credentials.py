@@ -181,7 +181,8 @@ def is_loopback(address: str) -> bool:
     """Whether ``HOST:PORT`` is a loopback address or localhost."""
     name = address.rpartition(":")[0].strip("[]")
     try:
-        return ipaddress.ip_address(name).is_loopback
+        found = ipaddress.ip_address(name)
+        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
     except ValueError:
         return name == "localhost"
 

@@ -106,6 +106,8 @@ async def test_a_token_stays_on_this_machine_unless_it_is_encrypted(
         ("127.8.8.8:1", True),
         ("[::1]:1", True),
         ("localhost:1", True),
+        ("[::ffff:127.0.0.1]:1", True),
+        ("[::ffff:10.0.0.1]:1", False),
         ("0.0.0.0:1", False),
         ("[::]:1", False),
         ("localhost.example.org:1", False),

@@ -231,6 +231,12 @@ def test_no_name_breaks_a_table_out_of_its_columns(name: str) -> None:
     assert not re.search(r"(?<!\\)[<`]", "".join(rows))
 
 
+def test_control_characters_stay_out_of_markdown() -> None:
+    odd = "two\nlines \x1b[31mred\x9b\u202e"
+    text = markdown(_report(odd, odd, name=odd, description=odd, verdict=odd))
+    assert text.replace("\n", "").isprintable()
+
+
 def test_hostile_names_stay_text_in_markdown() -> None:
     text = markdown(_report(HOSTILE, HOSTILE, name=HOSTILE, description=f"# {HOSTILE}"))
     assert not re.search(r"(?<!\\)<", text)

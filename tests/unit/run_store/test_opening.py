@@ -169,6 +169,13 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "runs.db").is_file()
 
 
+def test_an_installation_may_have_a_percent_sign_in_its_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(migrate, "__file__", "/a%b%(c)s/migrate.py")
+    assert migrate.config().get_main_option("script_location") == "/a%b%(c)s/migrations"
+
+
 def test_special_characters_that_a_url_cannot_have_are_named() -> None:
     assert "%3F" in opening("sqlite:///a?b.db").message
     assert "%40" in opening(f"postgresql://user:p@{SECRET}@host/db").message
