@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
+from mentorgrad import outside_text
 from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.store_urls import sqlite_file
 
@@ -261,7 +262,7 @@ def reason_of(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
     """The driver's error message in one line, without the statement and its values."""
     said = str(getattr(error, "orig", None) or error)
-    return " ".join(said.split())[:300]
+    return outside_text.without_secrets(outside_text.one_line(said))[:300]
 
 
 def micros_of(lease: timedelta) -> int:

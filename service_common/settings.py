@@ -32,7 +32,10 @@ S = TypeVar("S", bound="ServiceSettings")
 class ServiceSettings(BaseSettings):
     """Base class of service settings. A subclass sets its own `env_prefix`."""
 
-    model_config = SettingsConfigDict(env_prefix="MENTORGRAD_", extra="forbid")
+    # Values from files and Kubernetes secrets end with a line end.
+    model_config = SettingsConfigDict(
+        env_prefix="MENTORGRAD_", extra="forbid", str_strip_whitespace=True
+    )
 
     @field_validator("*")
     @classmethod

@@ -13,7 +13,7 @@ import pytest
 from mentorgrad.errors import InvalidInput
 from mentorgrad.paths import check_temporary_folder
 from service_common.settings import load
-from trainer_service.settings import TrainerSettings, default_cache_dir
+from trainer_service.settings import TrainerSecrets, TrainerSettings, default_cache_dir
 
 
 @pytest.fixture
@@ -66,6 +66,13 @@ def test_roots_in_the_home_folder_are_found(
     assert load(TrainerSettings, None, {}).data_root == (tmp_path / "data", tmp_path)
     with pytest.raises(InvalidInput, match=f"folder {tmp_path}/none does not exist"):
         load(TrainerSettings, None, {"model_root": ["~/none"]})
+
+
+def test_the_line_end_of_a_value_is_not_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MENTORGRAD_TRAINER_STORE", "postgresql://u:p@host/runs\n")
+    monkeypatch.setenv("MENTORGRAD_TRAINER_OPENAI_API_KEY", "sk-abc\r\n")
+    assert load(TrainerSettings, None, {}).store == "postgresql://u:p@host/runs"
+    assert TrainerSecrets().openai_api_key.get_secret_value() == "sk-abc"
 
 
 def test_an_address_that_is_refused_does_not_show_its_password() -> None:
