@@ -237,7 +237,9 @@ def _reply(body: dict[str, Any], most: int, completes: bool) -> Reply:
     """
     try:
         choices = body["choices"]
-        texts = [said["text"] if completes else _content(said["message"]) for said in choices]
+        texts: list[Any] = [
+            said["text"] if completes else _content(said["message"]) for said in choices
+        ]
         finishes = [choice.get("finish_reason") for choice in choices]
     except (KeyError, IndexError, TypeError, AttributeError):
         texts = []
