@@ -58,7 +58,7 @@ NONE = [
     torch.ones(2),
     np.str_("3"),
     np.datetime64(3, "s"),
-    object(),
+    pytest.param(object(), id="object"),
 ]
 
 
