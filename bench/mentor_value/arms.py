@@ -171,7 +171,8 @@ def _stages(allowance: Allowance) -> Stages:
 def _objective(cell: Cell, tuned: Model) -> CausalPrompt | ServedPrompt:
     if cell.objective == "served_prompt":
         return ServedPrompt(model=tuned.reference, calibration=Calibration.BATCH)
-    return CausalPrompt(model=tuned.reference, n_tokens=N_TOKENS, dtype=DTYPE)
+    # The start is scored, too: every arm may fall back on no prompt.
+    return CausalPrompt(model=tuned.reference, n_tokens=N_TOKENS, dtype=DTYPE, initial_text="empty")
 
 
 def _optimizer(allowance: Allowance) -> Optimizer:

@@ -12,6 +12,9 @@ from trainer_service.tasks.wordings import wordings
 DESCRIPTION = "description"
 """Value of `initial_text` that stands for the task's description and labels."""
 
+EMPTY = "empty"
+"""Value of `initial_text` that stands for fillers alone."""
+
 
 def initial_text(
     spec: LabelPrompt | PromptTuning | CausalPrompt,
@@ -20,6 +23,7 @@ def initial_text(
     path: str,
 ) -> str:
     """The spec's `initial_text`; for ``description``, the first wording of the task that fits.
+    ``empty`` is returned as it is.
 
     Args:
         spec: The text and the length of the prompt.

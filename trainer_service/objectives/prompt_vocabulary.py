@@ -19,6 +19,7 @@ from mentorgrad.domain.spec import Placement, Projection
 from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.projection import Projections, Vocabulary, WordProjector
 from trainer_service.encoding.token_table import TokenTable
+from trainer_service.objectives.initial_text import EMPTY
 from trainer_service.protocols import ProposalRejected
 
 _PADDING = "a"
@@ -100,11 +101,13 @@ class PromptVocabulary:
         return ids
 
     def initial_ids(self, text: str, field: str) -> list[int]:
-        """Token ids of the spec's `initial_text`; empty without text.
+        """Token ids of the spec's `initial_text`: fillers for ``empty``, none without text.
 
         Raises:
             InvalidInput: The text is invalid or too long; the violation names `field`.
         """
+        if text == EMPTY:
+            return [self._tokens.filler_id] * self._n_tokens
         try:
             return self.proposed_ids(text) if text else []
         except ProposalRejected as rejected:

@@ -179,7 +179,8 @@ class LabelPrompt:
     initial_text: str = bounded("", max_length=500)
     """Initial text of the prompt; empty: random whole words drawn with the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
-    ``description`` that has at most `n_tokens` tokens."""
+    ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
+    positions in front of a text (line breaks, for a language model)."""
     temperature: float = bounded(0.05, gt=0.0, le=10.0)
     """Divisor of the cosine similarities before the softmax."""
     projection: Projection = field(default_factory=Projection)
@@ -206,7 +207,8 @@ class PromptTuning:
     initial_text: str = bounded("", max_length=500)
     """Initial text of the prompt; empty: random whole words drawn with the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
-    ``description`` that has at most `n_tokens` tokens."""
+    ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
+    positions in front of a text (line breaks, for a language model)."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights. It lets one learning rate serve
     both the prompt, which needs larger steps, and the classifier."""
@@ -251,7 +253,8 @@ class CausalPrompt:
     initial_text: str = bounded("", max_length=500)
     """Initial text of the prompt; empty: random whole words drawn with the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
-    ``description`` that has at most `n_tokens` tokens."""
+    ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
+    positions in front of a text (line breaks, for a language model)."""
     projection: Projection = field(
         default_factory=lambda: Projection(whole_words=False, placement=Placement.LAST)
     )

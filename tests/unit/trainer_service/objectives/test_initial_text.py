@@ -77,3 +77,10 @@ def test_a_prompt_starts_from_the_words_that_the_check_accepted() -> None:
         ids = encoder().tokens.token_ids(expected)
         vectors = encoder().tokens.vectors[ids]
         assert torch.equal(start[: len(ids)], vectors)
+
+
+@pytest.mark.slow
+def test_an_empty_prompt_has_fillers_alone() -> None:
+    start = tickets(n_tokens=3, initial_text="empty").language.initial(torch.Generator())
+    filler = encoder().tokens.filler_id
+    assert torch.equal(start, encoder().tokens.vectors[[filler] * 3])
