@@ -126,6 +126,7 @@ class CausalPromptProblem(CalibratedProblem):
             if inputs.opening:
                 (self._opening,) = self._shared_states([inputs.opening], 1)
             self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
+        self._can_fill = {split: self._reserve_fillers(split) for split in self._stores}
         if inputs.is_after:
             log.info(
                 "text_states_kept",
@@ -135,6 +136,7 @@ class CausalPromptProblem(CalibratedProblem):
                 bytes=state_bytes - self._left,
                 limit=state_bytes,
             )
+        self._filled: dict[Split, Sequence[States]] = {}
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
         self._unprompted = cache(self._shared_unprompted)
 
@@ -168,7 +170,10 @@ class CausalPromptProblem(CalibratedProblem):
 
     def _text_states(self, rows: Sequence[Sequence[int]]) -> list[States]:
         self._check()
-        return self._scorer.states(rows, self._opening)
+        return self._scorer.states(rows, self._behind_opening(len(rows)))
+
+    def _behind_opening(self, rows: int) -> Context | None:
+        return None if self._opening is None else alike(self._opening, rows)
 
     def _states(self, split: Split, rows: Sequence[int]) -> list[States]:
         """Keys and values of rows' texts, for a prompt behind them."""
@@ -177,7 +182,22 @@ class CausalPromptProblem(CalibratedProblem):
     def _store_of(self, split: Split) -> StateStore:
         if split not in self._stores:  # test rows, at the end of the run
             self._stores[split] = self._store(split)
+            self._can_fill[split] = self._reserve_fillers(split)
         return self._stores[split]
+
+    def _reserve_fillers(self, split: Split) -> bool:
+        """Whether there is memory for fillers behind each text; for all rows of a split, or none.
+
+        Decided before any is needed: what else is kept must not depend on when that is.
+        """
+        rows = self.size(split)
+        if not self._inputs.is_after or len(self._stores[split]) < rows:
+            return False
+        needed = rows * self.shape[0] * self._state_bytes
+        if needed > self._left:
+            return False
+        self._left -= needed
+        return True
 
     @cached_property
     def _content_free(self) -> tuple[list[list[int]], Sequence[States]]:
@@ -193,13 +213,19 @@ class CausalPromptProblem(CalibratedProblem):
         return self._prompted(points, ids, partial(self._states, split, chosen))
 
     def _prompted(
-        self, points: Tensor, ids: Sequence[Sequence[int]], states: Callable[[], Sequence[States]]
+        self,
+        points: Tensor,
+        ids: Sequence[Sequence[int]],
+        states: Callable[[], Sequence[States]],
+        fillers: Sequence[States] = (),
     ) -> Tensor:
-        """Scores of the labels [k, rows, classes] behind prompts [k, *shape] and rows."""
+        """Scores of the labels [k, rows, classes] behind prompts [k, tokens, width], rows, and
+        fillers of each row."""
         count, rows = len(points), len(ids)
         prompts = self._scorer.prompts(points, rows)
         if self._inputs.is_after:
-            context = batched(states(), self._opening).repeated(count)
+            context = batched(states(), self._opening)
+            context = (context.filled(fillers) if fillers else context).repeated(count)
             behind = self._scorer.tokens([self._inputs.tail])
             block = joined([prompts, self._scorer.repeated(behind, count * rows)])
         else:
@@ -208,9 +234,58 @@ class CausalPromptProblem(CalibratedProblem):
         return self._scorer.scores(self._scorer.hidden(block, context)).view(count, rows, -1)
 
     def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
-        """`logits`, interrupted by a request to stop."""
+        """`logits`, interrupted by a request to stop. Words at the end of a prompt pass alone: what
+        fills the positions in front of them does not depend on them either."""
         self._check()
-        return self.logits(points, split, rows)
+        leading = self._leading_fillers(points)
+        known = self._fillers(split) if any(leading) else ()
+        if not known:
+            return self.logits(points, split, rows)
+        chosen = rows.tolist()
+        ids = [self._ids[split][row] for row in chosen]
+        states = partial(self._states, split, chosen)
+        made = points.new_empty(len(points), len(chosen), len(self._inputs.tree.labels))
+        for count in sorted(set(leading)):
+            places = [place for place, found in enumerate(leading) if found == count]
+            fillers = [known[row][..., :count, :] for row in chosen] if count else ()
+            made[places] = self._prompted(points[places][:, count:], ids, states, fillers)
+        return made
+
+    def _leading_fillers(self, points: Tensor) -> list[int]:
+        """Number of fillers at the beginning of each prompt; one position is left."""
+        if not self._inputs.is_after:
+            return [0] * len(points)
+        filler = self._inputs.tokens.vectors[self._inputs.tokens.filler_id]
+        same = (points[:, :-1] == filler).all(-1)
+        found: list[int] = same.long().cumprod(1).sum(1).tolist()
+        return found
+
+    def _fillers(self, split: Split) -> Sequence[States]:
+        """Keys and values of a whole prompt of fillers behind each row's text; empty if there is no
+        memory for them."""
+        if split not in self._filled:
+            self._store_of(split)
+            size, rows = self.shape[0], self._ids[split]
+            made: dict[int, States] = {}
+            if self._can_fill[split]:
+                ids = [self._inputs.tokens.filler_id] * size
+                for batch in similar_batches([len(row) for row in rows], _MOST_TOKENS, size):
+                    made |= zip(batch, self._filled_states(split, batch, ids), strict=True)
+            self._filled[split] = [made[row] for row in range(len(made))]
+        return self._filled[split]
+
+    def _filled_states(
+        self, split: Split, rows: Sequence[int], ids: list[int]
+    ) -> tuple[States, ...]:
+        opening = None if self._opening is None else self._inputs.opening
+        key = (self._pass_key, opening, [self._ids[split][row] for row in rows], ids)
+
+        def compute() -> list[States]:
+            self._check()
+            context = batched(self._states(split, rows), self._opening)
+            return self._scorer.states([ids] * len(rows), context)
+
+        return self._known.get(key, compute)
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
         """Rows of similar length, as many as memory allows."""
@@ -364,5 +439,4 @@ class CausalPromptProblem(CalibratedProblem):
 
     def _plain(self, rows: Sequence[Sequence[int]]) -> tuple[Block, Context | None]:
         """Whole inputs behind the opening."""
-        context = None if self._opening is None else alike(self._opening, len(rows))
-        return self._scorer.tokens(rows), context
+        return self._scorer.tokens(rows), self._behind_opening(len(rows))

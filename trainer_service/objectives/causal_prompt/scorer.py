@@ -14,7 +14,6 @@ from trainer_service.objectives.causal_prompt.label_tree import LabelTree
 from trainer_service.objectives.causal_prompt.text_states import (
     Context,
     States,
-    alike,
     appended,
     new_cache,
 )
@@ -90,11 +89,10 @@ class CausalScorer:
     # -- passes -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def states(self, rows: Sequence[Sequence[int]], opening: States | None = None) -> list[States]:
-        """Keys and values of each row's token ids, behind those of the opening."""
+    def states(self, rows: Sequence[Sequence[int]], context: Context | None = None) -> list[States]:
+        """Keys and values of each row's token ids, behind those of the context."""
         block = self.tokens(rows)
         length = block.vectors.shape[1]
-        context = None if opening is None else alike(opening, len(rows))
         cache = new_cache(context, length)
         self._pass(block, context, cache)
         made = appended(cache, length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -29,21 +29,31 @@ class Context:
     """In front of all texts."""
     present: Tensor
     """bool [inputs, tokens]: False for padding; inputs is a multiple of rows."""
+    fillers: Sequence[States] = ()
+    """Of each row, behind its text, equally many; empty: none."""
 
     def repeated(self, times: int) -> Context:
         """The same inputs several times, one after another; keys and values are not copied."""
         if times == 1:
             return self
-        return Context(self.texts, self.opening, self.present.repeat(times, 1))
+        return replace(self, present=self.present.repeat(times, 1))
+
+    def filled(self, fillers: Sequence[States]) -> Context:
+        """With fillers of each row behind its text."""
+        count = fillers[0].shape[3]
+        return replace(
+            self, present=functional.pad(self.present, (0, count), value=True), fillers=fillers
+        )
 
     def before(self, own: int) -> Tensor:
         """Keys and values, with room behind them for those of so many tokens of each input:
         [layers, 2, inputs, heads, tokens + own, head size]."""
         some = self.texts[0] if self.opening is None else self.opening
         layers, both, heads, _, size = some.shape
-        inputs, end = self.present.shape
+        inputs, tokens = self.present.shape
         begin = 0 if self.opening is None else self.opening.shape[3]
-        made = some.new_empty(layers, both, inputs, heads, end + own, size)
+        made = some.new_empty(layers, both, inputs, heads, tokens + own, size)
+        end = tokens - (self.fillers[0].shape[3] if self.fillers else 0)
         if self.opening is not None:
             made[..., :begin, :] = self.opening.unsqueeze(2)
         for index, text in enumerate(self.texts):
@@ -51,6 +61,8 @@ class Context:
             same = made[:, :, index :: len(self.texts)]
             same[..., begin:pad, :] = 0  # masked, but must be finite
             same[..., pad:end, :] = text.unsqueeze(2)
+        for index, filler in enumerate(self.fillers):
+            made[:, :, index :: len(self.fillers), :, end:tokens] = filler.unsqueeze(2)
         return made
 
 

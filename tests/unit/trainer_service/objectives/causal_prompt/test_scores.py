@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from tests.support.numerics import (
 from tests.support.tiny_models import make_causal
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
+from trainer_service.objectives.causal_prompt.scorer import Block
+from trainer_service.objectives.causal_prompt.text_states import Context
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
 from trainer_service.protocols import Objective
 from trainer_service.running.stop_control import Stop, StopKind
@@ -235,6 +238,57 @@ def test_keys_and_values_are_kept_up_to_a_number_of_bytes(most: int) -> None:
     )
     if most > 6:
         assert problem.kept_rows == {Split.TRAIN: 5, Split.SELECTION: 5, Split.TEST: 3}
+
+
+# -- fillers in front of words -----------------------------------------------------------------
+
+
+def with_fillers(made: Objective, counts: Sequence[int]) -> Tensor:
+    """Prompts that begin with so many fillers each."""
+    many = points(made, len(counts))
+    tokens = problem_of(made)._inputs.tokens
+    for point, count in zip(many, counts, strict=True):
+        point[:count] = tokens.vectors[tokens.filler_id]
+    return many
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("state_bytes", [0, 1 << 30])
+def test_fillers_in_front_of_words_pass_once(
+    case: str, state_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = built(state_bytes=state_bytes, **CASES[case])
+    problem, rows = problem_of(made), torch.tensor([3, 0, 4, 1])
+    size = made.shape[0]
+    many = with_fillers(made, [size, 0, 2, size - 1, 2])
+    expected = problem.logits(many, Split.SELECTION, rows)
+    passed: list[int] = []
+    whole = problem._scorer.hidden
+
+    def counting(block: Block, context: Context | None = None) -> Tensor:
+        passed.append(block.vectors.shape[0] * block.vectors.shape[1])
+        return whole(block, context)
+
+    monkeypatch.setattr(problem._scorer, "hidden", counting)
+    with torch.no_grad():
+        found = problem.scored_logits(many, Split.SELECTION, rows)
+    torch.testing.assert_close(found.log_softmax(-1), expected.log_softmax(-1), **CLOSE)
+    behind = len(problem._inputs.tail)
+    if problem._inputs.is_after and state_bytes:
+        own = [1, size, size - 2, 1, size - 2]
+        assert sum(passed) == len(rows) * sum(count + behind for count in own)
+    else:
+        assert len(passed) == 1
+
+
+def test_fillers_are_kept_within_the_limit_or_not_at_all() -> None:
+    made, _ = built()
+    problem = problem_of(made)
+    kept = sum(store.bytes for store in problem._stores.values())
+    needed = len(MIXED) * made.shape[0] * problem._state_bytes
+    for spare, filled in ((needed - 1, (False, False)), (needed, (True, False))):
+        tight = problem_of(built(state_bytes=kept + spare)[0])
+        assert tuple(tight._can_fill.values()) == filled
 
 
 # -- scores of a split ------------------------------------------------------------------------

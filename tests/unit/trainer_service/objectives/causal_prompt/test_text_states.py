@@ -124,7 +124,7 @@ def test_the_texts_keys_and_values_are_copied_once_per_pass(count: int, gradient
     length, rows = 64, 2
     ids = [[(7 * at + row) % 50 for at in range(length)] for row in range(rows)]
     (opening,) = scorer.states([list(range(length))])
-    context = batched(scorer.states(ids, opening), opening).repeated(count)
+    context = batched(scorer.states(ids, alike(opening, len(ids))), opening).repeated(count)
     points = model.tokens.vectors[torch.arange(2 * count).view(count, 2)].clone()
     points.requires_grad_(gradients)
     _, _, heads, _, size = opening.shape
@@ -189,9 +189,9 @@ def test_states_of_a_batch_are_those_of_each_row(opening: tuple[int, ...]) -> No
     model = tiny_causal()
     scorer = CausalScorer(model, LabelTree.of([(5,), (6,)], (9,)))
     begun = scorer.states([opening])[0] if opening else None
-    together = scorer.states(ROWS, begun)
+    together = scorer.states(ROWS, None if begun is None else alike(begun, len(ROWS)))
     for row, made in zip(ROWS, together, strict=True):
-        (alone,) = scorer.states([row], begun)
+        (alone,) = scorer.states([row], None if begun is None else alike(begun, 1))
         assert made.shape[3] == len(row)
         torch.testing.assert_close(made, alone, rtol=1e-5, atol=1e-5)
         cache = new_cache(None, 0)
