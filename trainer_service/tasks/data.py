@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from mentorgrad.tables.values import text_identity
+
 
 class Split(StrEnum):
     """A part of a task's rows."""
@@ -37,7 +39,7 @@ class Row:
     @property
     def identity(self) -> str:
         """Case-folded text with normalised white space; equal for duplicate rows."""
-        return "\x1f".join(" ".join(part.casefold().split()) for part in (self.text, self.pair))
+        return text_identity(self.text, self.pair)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,11 @@ from typing import Any
 from mentorgrad.dataset_refs import REASON, resolve
 from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
+from mentorgrad.tables.malformed import MalformedError
+from mentorgrad.tables.records import records
+from mentorgrad.tables.values import MAX_TEXT_CHARACTERS
 from trainer_service.tasks.data import Row, Source
-from trainer_service.tasks.files import (
-    MAX_ROWS,
-    MAX_TEXT_CHARACTERS,
-    MalformedError,
-    records,
-)
+from trainer_service.tasks.files import MAX_ROWS
 from trainer_service.tasks.hub_layout import Layout
 from trainer_service.tasks.sampling import hold_out
 

@@ -15,7 +15,9 @@ from typing import Any
 from mentorgrad.dataset_refs import LocalDataSet
 from mentorgrad.errors import Unsupported
 from mentorgrad.model_refs import first_line
-from trainer_service.tasks.files import MAX_FILE_BYTES, MalformedError, records
+from mentorgrad.tables.malformed import MalformedError
+from mentorgrad.tables.records import records
+from trainer_service.tasks.files import MAX_FILE_BYTES
 
 _TEXT_TYPES = ("string", "large_string")
 

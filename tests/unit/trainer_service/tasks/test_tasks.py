@@ -12,6 +12,7 @@ import pytest
 
 from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
+from mentorgrad.tables import arrow
 from trainer_service.tasks import files
 from trainer_service.tasks.builtin import builtin_names, load_builtin
 from trainer_service.tasks.load import load_task
@@ -274,5 +275,5 @@ def test_a_parquet_file_must_not_unfold_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(RECORDS), tmp_path / "a.parquet")
-    monkeypatch.setattr(files, "MAX_PARQUET_BYTES", 10)
+    monkeypatch.setattr(arrow, "MAX_PARQUET_BYTES", 10)
     assert "decompresses to more than 10 bytes" in refusal(own("a.parquet"), tmp_path).message

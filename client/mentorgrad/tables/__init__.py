@@ -1,0 +1,1 @@
+"""Labelled tables in files: reads, checks and splits them. Imports no torch."""

@@ -1,0 +1,292 @@
+"""Reads the records of a CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file, one after another.
+
+A record that does not fit the columns is refused, never read shifted or cut.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mentorgrad.tables.malformed import MalformedError
+
+MAX_LINE = 16 * 1024 * 1024
+"""Maximum length of a line in bytes, and of a CSV cell in characters."""
+MAX_WHOLE_BYTES = 256 * 1024 * 1024
+"""Maximum size of a JSON array, in bytes; it is read as a whole."""
+
+
+class Quoting(StrEnum):
+    """How the cells of a CSV or TSV file are quoted."""
+
+    DOUBLED = "doubled"
+    """In double quotes, where needed; a quote inside is written twice."""
+    BACKSLASH = "backslash"
+    """In double quotes, where needed; a backslash stands before a quote inside."""
+    NONE = "none"
+    """Never: a quote is a character like any other."""
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """How the cells of a file are written. A format ignores what it does not have."""
+
+    encoding: str = "utf-8"
+    """Encoding of a text file."""
+    delimiter: str = ""
+    """Delimiter of a CSV file; empty: a comma, or a tab in a file whose name ends in .tsv."""
+    quoting: Quoting = Quoting.DOUBLED
+    """Quoting of a CSV file."""
+    sheet: str = ""
+    """Sheet of an Excel file; empty: the first."""
+
+
+class RowPlace(NamedTuple):
+    """Where a record stands in its file; written ``line 3``."""
+
+    unit: str
+    """What is counted: ``line``, ``row`` or ``item``."""
+    number: int
+    """Number from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.unit} {self.number}"
+
+
+FileRecord = tuple[RowPlace, Mapping[str, Any]]
+"""RowPlace, and the values by column."""
+
+_Reader = Callable[[Path, Sequence[str], TableForm], Iterator[FileRecord]]
+
+
+def records(
+    path: Path, columns: Sequence[str], form: TableForm | None = None
+) -> Iterator[FileRecord]:
+    """Yields the records of a file; its suffix tells the format.
+
+    Args:
+        path: The file.
+        columns: Columns to read. A file with a header must have each of them once; JSON records may
+            lack some.
+        form: How the cells are written; None: the usual form of the format, in UTF-8.
+
+    Raises:
+        MalformedError: The content does not match the file's suffix, or a column is missing.
+        Unsupported: The format needs a package that is not installed.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise MalformedError(
+            f"unknown file type; the name must end in one of {', '.join(_READERS)}"
+        )
+    return _storable(reader(path, columns, form or TableForm()), columns)
+
+
+def column_names(path: Path, form: TableForm) -> list[str]:
+    """Names of the columns in file order; of JSON, those of the first 100 records.
+
+    Raises:
+        MalformedError: The content does not match the file's suffix, or there is no header.
+        Unsupported: The format needs a package that is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return next((cells for _, cells in csv_cells(path, form)), [])
+    if suffix in (".parquet", ".arrow"):
+        from mentorgrad.tables.arrow import schema
+
+        return list(schema(path).names)
+    if suffix in (".xlsx", ".xlsm"):
+        from mentorgrad.tables.excel import header
+
+        return header(path, form.sheet)
+    names: dict[str, None] = {}
+    for number, (_, record) in enumerate(records(path, (), form)):
+        if number == 100:
+            break
+        names.update(dict.fromkeys(record))
+    return list(names)
+
+
+def check_columns(found: Sequence[str], columns: Sequence[str], where: RowPlace | str) -> None:
+    """Refuses a header that lacks one of the columns, or names it twice."""
+    for column in columns:
+        if (times := list(found).count(column)) != 1:
+            raise MalformedError(
+                f"{where}: column {column!r} is {f'there {times} times' if times else 'missing'}"
+            )
+
+
+def _storable(found: Iterator[FileRecord], columns: Sequence[str]) -> Iterator[FileRecord]:
+    """Refuses texts that cannot be sent or stored, which JSON can escape."""
+    for where, record in found:
+        for column in columns:
+            value = record.get(column)
+            if isinstance(value, str) and not _can_be_sent(value):
+                raise MalformedError(
+                    f"{where}: column {column!r} contains a NUL character or half of a surrogate "
+                    "pair"
+                )
+        yield where, record
+
+
+def _can_be_sent(text: str) -> bool:
+    """Whether UTF-8 can encode the text, and every database can store it."""
+    try:
+        return "\x00" not in text and (text.isascii() or bool(text.encode()))
+    except UnicodeEncodeError:
+        return False
+
+
+def lines(path: Path, encoding: str) -> Iterator[str]:
+    """Yields the lines of a text file; UTF-8 may begin with a byte order mark."""
+    number = 0
+    with path.open("rb") as file:
+        if encoding not in ("utf-8", "utf-8-sig", "cp1252"):
+            yield from _decoded_lines(path, encoding)
+            return
+        for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
+            if len(raw) > MAX_LINE:
+                raise MalformedError(f"line {number}: has more than {MAX_LINE} bytes")
+            known = encoding if encoding == "cp1252" else "utf-8"
+            try:
+                yield raw.decode("utf-8-sig" if known == "utf-8" and number == 1 else known)
+            except UnicodeDecodeError:
+                name = "UTF-8" if known == "utf-8" else known
+                raise MalformedError(f"line {number}: not valid {name}") from None
+
+
+def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
+    """Lines of a file in an encoding whose line ends are not always the byte 0A."""
+    number = 1
+    # Only line feeds end a line, as in UTF-8; a carriage return may stand in a cell.
+    with path.open(encoding=encoding, newline="\n") as file:
+        try:
+            while line := file.readline(MAX_LINE):
+                yield line
+                number += 1
+        except UnicodeError:
+            raise MalformedError(f"line {number} or after it: not valid {encoding}") from None
+
+
+def _jsonl(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+    for number, line in enumerate(lines(path, form.encoding), start=1):
+        if not line.strip():
+            continue
+        where = RowPlace("line", number)
+        yield _json_object(_parsed(line, f"{where}: "), where)
+
+
+def _json(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+    """A JSON array of objects, or JSONL: some data sets name such files ``.json``."""
+    first = next((line.lstrip() for line in lines(path, form.encoding) if line.strip()), "")
+    if not first.startswith("["):
+        yield from _jsonl(path, columns, form)
+        return
+    if path.stat().st_size > MAX_WHOLE_BYTES:
+        raise MalformedError(
+            f"a JSON array may have at most {MAX_WHOLE_BYTES} bytes; write one object per line, in "
+            "a file whose name ends in .jsonl"
+        )
+    for number, record in enumerate(_parsed("".join(lines(path, form.encoding)), ""), start=1):
+        yield _json_object(record, RowPlace("item", number))
+
+
+def _parsed(text: str, prefix: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        detail = "nested too deeply"
+    except ValueError as error:  # also of numbers with thousands of digits
+        detail = getattr(error, "msg", str(error).partition(";")[0])
+    raise MalformedError(f"{prefix}not valid JSON ({detail})")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; the last of two equal names would win in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:80]!r} is there twice in one object")
+    return found
+
+
+def _json_object(record: Any, where: RowPlace) -> FileRecord:
+    if not isinstance(record, dict):
+        raise MalformedError(f"{where}: must be a JSON object")
+    return where, record
+
+
+def csv_cells(path: Path, form: TableForm) -> Iterator[tuple[RowPlace, list[str]]]:
+    """Yields the cells of each record of a CSV file, the header first, without empty lines."""
+    # The limit is one for the whole process, so it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    none = form.quoting is Quoting.NONE
+    reader = csv.reader(
+        lines(path, form.encoding),
+        strict=True,
+        delimiter=form.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ","),
+        quoting=csv.QUOTE_NONE if none else csv.QUOTE_MINIMAL,
+        doublequote=form.quoting is Quoting.DOUBLED,
+        escapechar="\\" if form.quoting is Quoting.BACKSLASH else None,
+    )
+    start = 1
+    try:
+        for cells in reader:
+            where, start = RowPlace("line", start), reader.line_num + 1
+            if cells:
+                yield where, cells
+    except csv.Error as error:  # in the record after the last one read
+        raise MalformedError(f"line {start}: {error}") from None
+
+
+def _csv(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+    header: list[str] = []
+    for where, cells in csv_cells(path, form):
+        if not header:
+            header = cells
+            check_columns(header, columns, where)
+        elif len(cells) != len(header):
+            raise MalformedError(
+                f"{where}: has {len(cells)} cells, but the header has {len(header)} columns; "
+                "quote cells that contain the delimiter, a quote or a line end"
+            )
+        else:
+            yield where, dict(zip(header, cells, strict=True))
+    if not header:
+        check_columns(header, columns, "line 1")
+
+
+def _arrow(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+    from mentorgrad.tables.arrow import arrow_rows
+
+    for number, record in enumerate(arrow_rows(path, columns), start=1):
+        yield RowPlace("row", number), record
+
+
+def _excel(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+    from mentorgrad.tables.excel import excel_rows
+
+    for number, record in excel_rows(path, columns, form.sheet):
+        yield RowPlace("row", number), record
+
+
+_READERS: dict[str, _Reader] = {
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".parquet": _arrow,
+    ".json": _json,
+    ".tsv": _csv,
+    ".arrow": _arrow,
+    ".xlsx": _excel,
+    ".xlsm": _excel,
+}
+
+FORMATS = tuple(_READERS)
+"""Suffixes of the files that are read."""
