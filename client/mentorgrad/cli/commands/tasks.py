@@ -1,16 +1,19 @@
-"""`mentorgrad tasks`: downloads data sets from the Hugging Face hub."""
+"""`mentorgrad tasks`: checks data files of one's own, and downloads data sets from the hub."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from mentorgrad.cli.support.flag_text import choice
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output
 
 app = typer.Typer(
-    help="Download data sets for tasks.",
+    help="Check data files, and download data sets for tasks.",
     no_args_is_help=True,
     epilog="Example: mentorgrad tasks pull hf:super_glue/rte",
 )
@@ -40,3 +43,85 @@ def pull(
     found = dataset_refs.pull(reference)
     path = str(found.folder)
     Output(as_json).result({"reference": reference, "path": path, "config": found.config}, path)
+
+
+class RareLabels(StrEnum):
+    """What becomes of labels with too few texts."""
+
+    DROP = "drop"
+    MERGE = "merge"
+
+
+def _column(flag: str, help_text: str) -> Any:
+    return typer.Option(flag, metavar="COLUMN", help=help_text)
+
+
+@app.command("check", epilog="Example: mentorgrad tasks check tickets.csv --text message")
+def check(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file, or the folder of a Hugging "
+            "Face data set.",
+        ),
+    ],
+    text: Annotated[str, _column("--text", "Column of the text.")] = "",
+    pair: Annotated[str, _column("--pair", "Column of a second text.")] = "",
+    label: Annotated[str, _column("--label", "Column of the label.")] = "",
+    group: Annotated[
+        str, _column("--group", "Column of what stays in one split, such as an author.")
+    ] = "",
+    delimiter: Annotated[
+        str, typer.Option("--delimiter", metavar="CHARACTER", help="Delimiter of CSV; or its name.")
+    ] = "",
+    encoding: Annotated[
+        str, typer.Option("--encoding", metavar="NAME", help="Encoding, such as utf-8 or cp1252.")
+    ] = "",
+    quoting: Annotated[
+        str,
+        typer.Option("--quoting", metavar="KIND", help="CSV quotes: doubled, backslash or none."),
+    ] = "",
+    sheet: Annotated[
+        str,
+        typer.Option(
+            "--sheet", metavar="NAME", help="Sheet of a workbook, or split of a data set."
+        ),
+    ] = "",
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="FILE", help="Test file of your own.")
+    ] = None,
+    rare: Annotated[
+        str,
+        typer.Option(
+            "--rare",
+            metavar="drop|merge",
+            help="Labels with too few texts: drop their rows, or merge them into 'other'.",
+        ),
+    ] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the splits.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a labelled table and report what it holds, in six lines.
+
+    It needs no service and writes nothing. Where two choices fit, the error names both and the flag.
+    """
+    from mentorgrad.tables import read_table, report_lines
+    from mentorgrad.tables.report import DELIMITERS
+
+    named = {name: character for character, name in DELIMITERS.items()} | {"\\t": "\t"}
+    table = read_table(
+        file,
+        text,
+        pair,
+        label,
+        named.get(delimiter, delimiter),
+        encoding,
+        sheet,
+        quoting=quoting,
+        group=group,
+        test=test,
+        rare=choice("--rare", RareLabels, rare).value if rare else None,
+        seed=seed,
+    )
+    Output(as_json).result(table.report, "\n".join(report_lines(table.report)))
