@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,9 @@ class TablePart:
 
     def rows(self, side: int) -> Iterator[TableRow]:
         """Yields the rows of a side, in file order."""
-        for index, usable in enumerate(self.reading.usable()):
-            if self.sides[index] == side:
-                label = self.classes[usable.label]
+        # Rows or labels that are new are of a file that has changed, which reading refuses.
+        for own, usable in zip(chain(self.sides, repeat(0)), self.reading.usable(), strict=False):
+            if own == side and (label := self.classes.get(usable.label)) is not None:
                 yield TableRow(usable.text, usable.pair, label, usable.where.number)
 
 

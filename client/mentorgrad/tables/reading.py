@@ -12,7 +12,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.tables.columns import TableColumns
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace
-from mentorgrad.tables.report import DroppedRows, shown
+from mentorgrad.tables.report import DroppedRows, printable
 from mentorgrad.tables.source import TableSource
 from mentorgrad.tables.splitting import ScannedRows, hash64
 from mentorgrad.tables.values import LabelColumn, cell_text, text_identity
@@ -121,7 +121,7 @@ class TableScan:
 @contextlib.contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
     """Names the file in the errors of reading it, which become `InvalidInput`."""
-    name = shown(str(path))
+    name = printable(str(path))
     try:
         yield
     except MalformedError as error:

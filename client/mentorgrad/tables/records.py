@@ -243,7 +243,9 @@ def csv_cells(path: Path, form: TableForm) -> Iterator[tuple[RowPlace, list[str]
             if cells:
                 yield where, cells
     except csv.Error as error:  # in the record after the last one read
-        raise MalformedError(f"line {start}: {error}") from None
+        is_open = str(error) == "unexpected end of data"
+        said = "a quote that opens here is not closed" if is_open else error
+        raise MalformedError(f"line {start}: {said}") from None
 
 
 def _csv(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:

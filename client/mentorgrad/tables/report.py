@@ -183,7 +183,12 @@ def _numbers(at: Sequence[int], count: int) -> str:
     return ", ".join(str(number) for number in at[:_SHOWN]) + (", ..." if count > _SHOWN else "")
 
 
+def printable(text: str) -> str:
+    """A text without control characters: where it has any, they are written as escapes."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def shown(text: str) -> str:
-    """A name or label on one line, without control characters."""
-    flat = text if text.isprintable() else repr(text)[1:-1]
+    """The beginning of a name or label, without control characters."""
+    flat = printable(text)
     return flat if len(flat) <= 60 else flat[:59] + "…"

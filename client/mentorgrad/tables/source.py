@@ -51,6 +51,7 @@ class TableSource:
         Raises:
             MalformedError: A record is malformed, or a file has changed since it was opened.
         """
+        self._require_unchanged()
         several = len(self.files) > 1
         count = 0
         for file in self.files:

@@ -104,7 +104,7 @@ def check(
 ) -> None:
     """Read a labelled table and report what it holds, in six lines.
 
-    It needs no service and writes nothing. Where two choices fit, the error names both and the flag.
+    It needs no service and writes nothing. Where two choices fit, the error names both and a flag.
     """
     from mentorgrad.tables import read_table, report_lines
     from mentorgrad.tables.report import DELIMITERS

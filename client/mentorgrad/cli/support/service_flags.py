@@ -21,10 +21,10 @@ SERVICES = ("trainer", "mentor")
 STORE_VARIABLE = "MENTORGRAD_TRAINER_STORE"
 """Passes the store's URL: it may contain a password, and all users can read command lines."""
 
-Table = Mapping[str, Any]
+TomlTable = Mapping[str, Any]
 
 
-def read_tables(config: Path | None) -> dict[str, Table]:
+def read_tables(config: Path | None) -> dict[str, TomlTable]:
     """Each service's table of the TOML file; empty if the file does not have it.
 
     Raises:
@@ -44,13 +44,13 @@ def flag(name: str, value: object) -> tuple[str, ...]:
     return (name, str(value)) if value is not None else ()
 
 
-def said(service: str, setting: str, table: Table) -> Any:
+def said(service: str, setting: str, table: TomlTable) -> Any:
     """A setting's value from the environment, otherwise from the file; None: not set."""
     variable = f"MENTORGRAD_{service}_{setting}".upper()
     return os.environ.get(variable, table.get(setting))
 
 
-def threads_of(service: str, given: int | None, share: int, table: Table) -> int | None:
+def threads_of(service: str, given: int | None, share: int, table: TomlTable) -> int | None:
     """Thread count to pass to a service: the flag's value, otherwise its share of the cores.
 
     Returns:
@@ -61,7 +61,7 @@ def threads_of(service: str, given: int | None, share: int, table: Table) -> int
     return share if given is None else given
 
 
-def mentor_flags(name: str, address: str, table: Table) -> Iterator[str]:
+def mentor_flags(name: str, address: str, table: TomlTable) -> Iterator[str]:
     """Flags for the trainer's mentors: the started one, and those of the environment or the file.
 
     A flag overrides both, so they are repeated as flags. The started mentor replaces another one

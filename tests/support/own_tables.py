@@ -1,17 +1,17 @@
+"""Labelled tables in the formats that people have them in."""
+
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-import pytest
 
 Pairs = Sequence[tuple[Any, Any]]
-Write = Callable[..., Path]
 
 
 def write_table(path: Path, rows: Pairs, names: tuple[str, str] = ("text", "label")) -> Path:
@@ -44,16 +44,11 @@ def plain(count: int, labels: Sequence[Any] = ("no", "yes")) -> list[tuple[str, 
     return [(f"text {n}", labels[n % len(labels)]) for n in range(count)]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def _write(name: str, rows: Any, **fields: Any) -> Path:
-        path = tmp_path / name
-        if isinstance(rows, bytes):
-            path.write_bytes(rows)
-        elif isinstance(rows, str):
-            path.write_bytes(rows.encode())
-        else:
-            write_table(path, rows, **fields)
+def put(path: Path, content: str | bytes | Pairs) -> Path:
+    """Writes bytes or text as they are, and rows in the format of the suffix."""
+    if isinstance(content, str):
+        content = content.encode()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
         return path
-
-    return _write
+    return write_table(path, content)
