@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mentor_service import strategies
-from mentorgrad import api, integrations, plots, presets
+from mentorgrad import api, integrations, plots, presets, tables
 from tests.support.product_source import (
     ROOT,
     SOURCES,
@@ -58,6 +58,7 @@ def _documented_modules() -> dict[str, types.ModuleType]:
     return {
         "mentorgrad.plots": plots,
         "mentorgrad.presets": presets,
+        "mentorgrad.tables": tables,
         "mentor_service.strategies.pool": strategies.pool,
         "mentor_service.strategies.prompts": strategies.prompts,
     }

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from mentorgrad.tables.report import TableReport, report_lines
+from mentorgrad.tables.columns import TableColumns
+from mentorgrad.tables.deciding import TableRow
+from mentorgrad.tables.report import (
+    DroppedRows,
+    LabelConflict,
+    LabelCount,
+    SplitSizes,
+    TableReport,
+    report_lines,
+)
 from mentorgrad.tables.table import Table, read_table
 from mentorgrad.tables.writing import WrittenSplit, write_splits
 
-__all__ = ["Table", "TableReport", "WrittenSplit", "read_table", "report_lines", "write_splits"]
+__all__ = [
+    "DroppedRows",
+    "LabelConflict",
+    "LabelCount",
+    "SplitSizes",
+    "Table",
+    "TableColumns",
+    "TableReport",
+    "TableRow",
+    "WrittenSplit",
+    "read_table",
+    "report_lines",
+    "write_splits",
+]

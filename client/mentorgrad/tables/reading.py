@@ -31,6 +31,7 @@ class UsableRow:
     label: int
     """Number of the label in its column."""
     group: str
+    """What the row must not be parted from; empty: nothing, or there are no groups."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class TableReading:
             elif not text or (columns.pair and not pair):
                 drop("without a text", where.number)
             else:
-                group = str(record.get(columns.group, "")) if columns.group else ""
+                named = record.get(columns.group) if columns.group else None
+                group = cell_text(named, columns.group, where)
                 yield UsableRow(where, text, pair, label, group)
 
 
@@ -106,7 +108,7 @@ class TableScan:
             scan.rows.labels.append(row.label)
             scan.rows.places.append(row.where.number)
             if reading.columns.group:
-                scan.rows.groups.append(hash64(row.group))
+                scan.rows.groups.append(hash64(row.group) if row.group else scan.rows.texts[-1])
             scan.unit = row.where.unit
             if (length := len(row.text) + len(row.pair)) > scan.longest:
                 scan.longest, scan.longest_at = length, row.where.number
