@@ -84,7 +84,10 @@ def _opened(path: Path) -> Iterator[Any]:
         else:
             with pyarrow.parquet.ParquetFile(path) as file:
                 yield file
-    except (pyarrow.ArrowException, ValueError) as error:  # such as text that is not UTF-8
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        # ValueError: such as text that is not UTF-8; OSError without a number: broken bytes
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         detail = (str(error).strip() or type(error).__name__).splitlines()[0]
         kind = "Arrow stream" if is_stream else "parquet file"
         raise MalformedError(f"not a readable {kind} ({detail})") from None

@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.reading import NAMED_ROWS, TableReading, TableScan
-from mentorgrad.tables.report import LabelConflict, LabelCount, SplitSizes, TableReport, shown
+from mentorgrad.tables.report import (
+    DroppedRows,
+    LabelConflict,
+    LabelCount,
+    SplitSizes,
+    TableReport,
+    shown,
+)
 from mentorgrad.tables.splitting import Repeats, find_repeats, sides_of
 from mentorgrad.tables.values import LabelKey
 
@@ -91,7 +98,8 @@ class TaskSplit:
         present = set(self.numbers[self.kept].tolist())
         if len(present) < 2:
             raise MalformedError(
-                f"column {self.reading.columns.label!r}: only one label is left; a task needs two"
+                f"column {self.reading.columns.label!r}: {len(present)} labels are left, and a "
+                f"task needs two; left out are {_said(self.scan.dropped.report())}"
             )
         order = [number for number in self._order() if number in present]
         place = {number: index for index, number in enumerate(order)}
@@ -262,3 +270,7 @@ class TaskSplit:
             tuple(self.scan.rows.places[member] for member in members[:NAMED_ROWS]),
             tuple(self.words[number] for number in listed),
         )
+
+
+def _said(dropped: Sequence[DroppedRows]) -> str:
+    return ", ".join(f"{one.rows} rows ({one.reason})" for one in dropped)

@@ -13,6 +13,8 @@ from mentorgrad.tables.malformed import MalformedError, missing_package
 
 MAX_EXCEL_BYTES = 1024 * 1024 * 1024
 """Maximum decompressed size of a workbook, in bytes."""
+MAX_EXCEL_ROWS = 1_048_576
+"""Maximum rows of a sheet, as in Excel."""
 MAX_SHARED_BYTES = 256 * 1024 * 1024
 """Maximum decompressed size of all that is not a sheet, in bytes; it is read as a whole."""
 
@@ -51,12 +53,6 @@ def excel_rows(
             check_columns(names, columns, "row 1")
 
 
-def sheet_names(path: Path) -> list[str]:
-    """Names of the sheets that hold cells."""
-    with _workbook(path) as book:
-        return [sheet.title for sheet in book.worksheets if next(_filled(sheet), None)]
-
-
 def _name(value: Any) -> str:
     return "" if value is None else str(value)
 
@@ -68,6 +64,8 @@ def _filled(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
         cells = list(row)
         while cells and cells[-1] in (None, ""):
             cells.pop()
+        if number > MAX_EXCEL_ROWS:  # a gap of any length is filled up
+            raise MalformedError(f"has more than {MAX_EXCEL_ROWS} rows")
         if cells:
             yield number, cells
 
@@ -78,7 +76,11 @@ def _opened(path: Path, name: str) -> Iterator[Any]:
         titles = [sheet.title for sheet in book.worksheets]
         if name and name not in titles:
             raise MalformedError(f"there is no sheet {name!r}; the sheets are: {titles}")
-        yield book[name] if name else book.worksheets[0]
+        if not name and len(titles) > 1:
+            titles = [sheet.title for sheet in book.worksheets if next(_filled(sheet), None)]
+            if len(titles) > 1:
+                raise MalformedError(f"has the sheets {', '.join(titles)}; name one with --sheet")
+        yield book[name or (titles[0] if titles else book.worksheets[0].title)]
 
 
 @contextlib.contextmanager

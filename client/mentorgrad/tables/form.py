@@ -40,6 +40,7 @@ _OTHER_KINDS = (
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _HIGH = re.compile(rb"[\x80-\xff]+")
+_LIKE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _require_western_text(path: Path, line: int) -> None:
     Chinese or Japanese ones.
     """
     ask = f"line {line} is not UTF-8; name the encoding with --encoding, such as cp1251 or gb18030"
-    high = in_runs = 0
+    high = in_runs = like_utf8 = 0
     for chunk in _chunks(path):
         if _CONTROL.search(chunk):
             raise MalformedError(f"line {line}: is not text, but binary data")
@@ -161,9 +162,15 @@ def _require_western_text(path: Path, line: int) -> None:
             chunk.decode("cp1252")
         except UnicodeDecodeError:
             raise MalformedError(ask) from None
+        like_utf8 += sum(map(len, _LIKE_UTF8.findall(chunk)))
         for run in _HIGH.findall(chunk):
             high += len(run)
             in_runs += len(run) if len(run) > 2 else 0
+    if like_utf8 > 0.5 * high:
+        raise MalformedError(
+            f"line {line} is not UTF-8, but most of the file is; write the line anew, or name the "
+            "encoding with --encoding"
+        )
     if in_runs > 0.3 * high:
         raise MalformedError(ask)
 

@@ -168,6 +168,8 @@ def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
     with path.open(encoding=encoding, newline="\n") as file:
         try:
             while line := file.readline(MAX_LINE):
+                if len(line) == MAX_LINE and not line.endswith("\n"):
+                    raise MalformedError(f"line {number}: has more than {MAX_LINE} characters")
                 yield line
                 number += 1
         except UnicodeError:
@@ -223,6 +225,17 @@ def _json_object(record: Any, where: RowPlace) -> FileRecord:
     return where, record
 
 
+_CSV_ERRORS = (
+    ("unexpected end of data", "a quote that opens here is not closed"),
+    ("field larger", f"a cell has more than {MAX_LINE} characters; is a quote not closed?"),
+    (
+        "new-line character",
+        "a carriage return stands outside quotes; end lines with line feeds, and quote such cells",
+    ),
+)
+"""How csv's messages begin, and what they mean to a writer of the file."""
+
+
 def csv_cells(path: Path, form: TableForm) -> Iterator[tuple[RowPlace, list[str]]]:
     """Yields the cells of each record of a CSV file, the header first, without empty lines."""
     # The limit is one for the whole process, so it is only ever raised.
@@ -243,9 +256,8 @@ def csv_cells(path: Path, form: TableForm) -> Iterator[tuple[RowPlace, list[str]
             if cells:
                 yield where, cells
     except csv.Error as error:  # in the record after the last one read
-        is_open = str(error) == "unexpected end of data"
-        said = "a quote that opens here is not closed" if is_open else error
-        raise MalformedError(f"line {start}: {said}") from None
+        known = (said for words, said in _CSV_ERRORS if str(error).startswith(words))
+        raise MalformedError(f"line {start}: {next(known, error)}") from None
 
 
 def _csv(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:

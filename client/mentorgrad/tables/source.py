@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mentorgrad.tables.records import (
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl", ".json")
 _PARTS = (".parquet", ".csv", ".tsv", ".jsonl", ".json", ".arrow")
 _SPLIT = re.compile(r"(?:^|[/._-])(train|validation|dev|valid|val|test)(?=$|[/._-])")
+_MAX_FILES = 10_000
 _CHECKED_ROWS = 4096
 """Rows between two looks at whether the files have changed."""
 
@@ -117,8 +119,6 @@ def open_source(
     if suffix in _TEXT_FORMATS:
         found = find_form(first, columns, encoding=encoding, delimiter=delimiter, quoting=quoting)
         form, remarks = found.form, found.remarks
-    elif suffix in (".xlsx", ".xlsm") and not sheet:
-        form = TableForm(sheet=_only_sheet(first))
     classes: Mapping[str, tuple[str, ...]] = {}
     if suffix in (".parquet", ".arrow"):
         from mentorgrad.tables.arrow import class_names
@@ -140,7 +140,10 @@ def split_files(folder: Path, split: str) -> tuple[Path, ...]:
     if (folder / "state.json").is_file():
         return _saved_files(folder)
     found: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*")):
+    inside = list(islice(folder.rglob("*"), _MAX_FILES + 1))
+    if len(inside) > _MAX_FILES:
+        raise MalformedError(f"is a folder with more than {_MAX_FILES} files; name a file")
+    for file in sorted(inside):
         place = file.relative_to(folder)
         if file.suffix in _PARTS and file.is_file() and not place.parts[0].startswith("."):
             name = _SPLIT.search(place.with_suffix("").as_posix().lower())
@@ -185,15 +188,6 @@ def _chosen(names: Sequence[str], split: str) -> str:
         wrong = f"has no split {split!r}; its splits are" if split else "has the splits"
         raise MalformedError(f"{wrong}: {listed}; name one with --sheet")
     return names[0]
-
-
-def _only_sheet(path: Path) -> str:
-    from mentorgrad.tables.excel import sheet_names
-
-    names = sheet_names(path)
-    if len(names) > 1:
-        raise MalformedError(f"has the sheets {', '.join(names)}; name one with --sheet")
-    return names[0] if names else ""
 
 
 def _require_data(path: Path) -> None:

@@ -47,8 +47,10 @@ class Table:
             split: ``train``, ``selection`` or ``test``.
 
         Raises:
-            InvalidInput: The file has changed since the table was read.
+            InvalidInput: There is no such split, or the file has changed since the table was read.
         """
+        if split not in SPLITS:
+            raise InvalidInput(f"split must be one of: {', '.join(SPLITS)}; not {split!r}")
         side = SPLITS.index(split) + 1
         for part in self._parts:
             if side in part.sides:

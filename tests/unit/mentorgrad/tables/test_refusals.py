@@ -39,6 +39,8 @@ ROWS = "".join(f"text {n},{n % 2}\n" for n in range(12))
         ("a.csv", bytes(range(256)) * 20, "is not text, but binary data"),
         ("a.csv", b"PK\x03\x04 and so on", "is a zip archive .* must end in .xlsx"),
         ("a.csv", b"\x1f\x8b and so on", "compressed by gzip; decompress it"),
+        ("a.csv", "text,label\né ü,1\n".encode() + b"\xe9 so,2\n", "line 3 .*most of the file is"),
+        ("a.csv", b"text,label\rx,1\r", "line 1: a carriage return stands outside quotes"),
         ("a.csv", b"text,label\n\x81\x8d,1\n", "line 2 is not UTF-8; name the encoding"),
         ("a.jsonl", '{"text": "x", "label": [1]}', "line 1, column 'label': holds a list; it must"),
         ("a.jsonl", '{"text": {}, "label": 1}', "line 1, column 'text': holds an object"),
@@ -171,10 +173,45 @@ def test_arguments_that_do_not_fit(tmp_path: Path, fields: dict[str, Any], says:
         read_table(path, **fields)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_line_without_end_is_not_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setattr(records, "MAX_LINE", 100)
-    path = put(tmp_path / "a.jsonl", '{"text": "' + "x" * 200 + '", "label": 1}')
-    with pytest.raises(records.MalformedError, match="line 1: has more than 100 bytes"):
-        list(records.records(path, (), TableForm()))
+    line = '{"text": "' + "x" * 200 + '", "label": 1}'
+    path = put(tmp_path / "a.jsonl", line.encode(encoding))
+    with pytest.raises(records.MalformedError, match="line 1: has more than 100 "):
+        list(records.records(path, (), TableForm(encoding)))
+
+
+def test_a_table_that_is_its_own_test_file_leaves_no_labels(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "a.csv", plain(12))
+    with pytest.raises(InvalidInput, match=r"0 labels are left.* 12 rows \(have a text of the"):
+        read_table(path, test=path, rare="drop")
+
+
+def test_a_split_of_another_name_is_refused(tmp_path: Path) -> None:
+    table = read_table(write_table(tmp_path / "a.csv", plain(12)))
+    with pytest.raises(InvalidInput, match="one of: train, selection, test; not 'validation'"):
+        next(table.rows("validation"))
+
+
+def test_a_sheet_with_a_row_far_below_the_last_possible_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mentorgrad.tables import excel
+
+    path = write_table(tmp_path / "a.xlsx", plain(12))
+    monkeypatch.setattr(excel, "MAX_EXCEL_ROWS", 5)
+    with pytest.raises(InvalidInput, match="has more than 5 rows"):
+        read_table(path)
+
+
+def test_broken_files_of_other_formats_are_refused_in_one_line(tmp_path: Path) -> None:
+    for name in ("a.parquet", "a.xlsx"):
+        whole = write_table(tmp_path / name, plain(300)).read_bytes()
+        for cut in (len(whole) // 2, len(whole) - 30):
+            path = put(tmp_path / name, whole[:cut])
+            with pytest.raises(InvalidInput, match=f"{name}: not a readable") as caught:
+                read_table(path)
+            assert "\n" not in caught.value.message

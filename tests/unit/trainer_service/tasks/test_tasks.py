@@ -144,7 +144,7 @@ def test_labels_may_be_words_or_indices_and_texts_may_come_in_pairs(tmp_path: Pa
         ("a.csv", "text,label\nx\x00,1\n", "line 2: column 'text' contains a NUL character"),
         ("a.csv", "\n\n", "line 1: column 'text' is missing"),
         ("a.csv", "text;label\nx;1\n", "line 1: column 'text' is missing"),
-        ("a.csv", "text,label\rx,1\r", "line 1: new-line character"),
+        ("a.csv", "text,label\rx,1\r", "line 1: a carriage return stands outside quotes"),
         ("a.tsv", "text\tlabel\nx\t1\t2\n", "line 2: has 3 cells"),
         ("a.tsv", "text\tlabel\ttext\nx\t1\ty\n", "line 1: column 'text' is there 2 times"),
         ("a.jsonl", '{"text": "x", "label": 0, "label": 1}', "line 1: not valid JSON (the name"),
