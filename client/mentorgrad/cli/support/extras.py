@@ -23,6 +23,7 @@ EXTRAS = {
     "postgres": ("psycopg",),
     "plot": ("matplotlib",),
     "hub": ("huggingface-hub",),
+    "tables": ("openpyxl", "pyarrow"),
 }
 """Maps each extra to the packages that must be installed for it."""
 
