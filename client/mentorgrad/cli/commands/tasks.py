@@ -124,4 +124,9 @@ def check(
         rare=choice("--rare", RareLabels, rare).value if rare else None,
         seed=seed,
     )
-    Output(as_json).result(table.report, "\n".join(report_lines(table.report)))
+    out = Output(as_json)
+    if as_json:
+        out.json(table.report)
+        return
+    for line in report_lines(table.report):
+        out.line(line)
