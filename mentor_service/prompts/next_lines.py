@@ -60,10 +60,8 @@ class ExampleTask:
     """Label words."""
     subjects: tuple[str, ...]
     """Words of the prompts that have nothing to do with other tasks."""
-    choice: str
-    """A question that names the labels."""
     question: str
-    """A question that does not."""
+    """A question that names no label."""
     heading: str
     """A heading."""
     beginning: str
@@ -79,7 +77,6 @@ EXAMPLE_TASKS = (
         "whether an e-mail is spam",
         ("spam", "wanted"),
         ("spam",),
-        "Is this e-mail spam or wanted?",
         "What kind of e-mail is this?",
         "Kind of e-mail:",
         "The mail filter marks this e-mail as",
@@ -93,7 +90,6 @@ EXAMPLE_TASKS = (
         "which language a page is written in",
         ("French", "German", "Spanish"),
         ("language", "french", "german", "spanish"),
-        "Is this page in French, German or Spanish?",
         "Which language is this page in?",
         "Language of the page:",
         "This page is written in",
@@ -107,7 +103,6 @@ EXAMPLE_TASKS = (
         "which animal a story is about",
         ("cat", "dog", "horse"),
         ("animal", "cat", "dog", "horse"),
-        "Is this story about a cat, a dog or a horse?",
         "Which animal is this story about?",
         "Animal in the story:",
         "This is a story about a",
@@ -121,7 +116,6 @@ EXAMPLE_TASKS = (
         "how urgent a request is",
         ("urgent", "later"),
         ("urgent", "urgency"),
-        "Is this request urgent or for later?",
         "How urgent is this request?",
         "Urgency of the request:",
         "The person who reads this request marks it as",
@@ -142,9 +136,6 @@ _CONTINUE = (
 """Instruction for a chat that stands in for a continuation."""
 
 _LINE = re.compile(r"\s*a line\b", re.IGNORECASE)
-
-_WORDS_AROUND_LABELS = 5
-"""Words of a question besides the labels that it names."""
 
 _ROWS = 3
 """Maximum train rows of the last task."""
@@ -206,7 +197,7 @@ def better_line(facts: QuestionFacts, kind: LineKind, present: Shown) -> Message
 
     def lines(task: ExampleTask) -> list[str]:
         wrong = [_row(_FAILS, *task.rows[0])] if facts.exemplars else []
-        return [_prompt(task.weak), *wrong, f"{_BETTER}{kind}: {_example(facts, task, kind)}"]
+        return [_prompt(task.weak), *wrong, f"{_BETTER}{kind}: {_example(task, kind)}"]
 
     own = [_prompt(present.text), *_rows(facts, _FAILS)]
     return _listed(facts, lines, own, f"{_BETTER}{kind}")
@@ -215,9 +206,7 @@ def better_line(facts: QuestionFacts, kind: LineKind, present: Shown) -> Message
 def example_lines() -> tuple[str, ...]:
     """All prompts of the example tasks but the weak ones."""
     return tuple(
-        line
-        for task in EXAMPLE_TASKS
-        for line in (task.choice, task.question, task.heading, task.beginning)
+        line for task in EXAMPLE_TASKS for line in (task.question, task.heading, task.beginning)
     )
 
 
@@ -236,8 +225,8 @@ def _next(facts: QuestionFacts, kind: LineKind, marks: Sequence[str], goal: str)
 
     def lines(task: ExampleTask) -> list[str]:
         rows = [_row(_TEXT, *row) for row in task.rows] if facts.exemplars else []
-        parts = [f"{other}{worst}: {_example(facts, task, other)}" for other in others]
-        return [*rows, *parts, f"{field}: {_example(facts, task, kind)}"]
+        parts = [f"{other}{worst}: {_example(task, other)}" for other in others]
+        return [*rows, *parts, f"{field}: {_example(task, kind)}"]
 
     own = [_prompt(item.text, mark) for item, mark in zip(facts.shown, marks, strict=True)]
     return _listed(facts, lines, [*_rows(facts, _TEXT), *own], field)
@@ -288,15 +277,12 @@ def _row(field: str, text: str, label: str) -> str:
     return f"{field}: {text} {ARROW} {label}"
 
 
-def _example(facts: QuestionFacts, task: ExampleTask, kind: LineKind) -> str:
+def _example(task: ExampleTask, kind: LineKind) -> str:
+    """The example of a kind. Questions that name the labels were tried too: a language model
+    answers worse behind them than behind any other kind, since they shift its preferences."""
     if kind is LineKind.QUESTION:
-        return task.choice if _can_name_labels(facts) else task.question
+        return task.question
     return task.heading if kind is LineKind.HEADING else task.beginning
-
-
-def _can_name_labels(facts: QuestionFacts) -> bool:
-    words = " ".join(facts.card.labels).split()
-    return 0 < len(words) <= facts.limits.max_words - _WORDS_AROUND_LABELS
 
 
 def _score(score: int) -> str:

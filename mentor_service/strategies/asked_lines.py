@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -98,7 +97,9 @@ def _question(
         last=kind.last,
         distinct=True,
         known=conversation.parsed.texts(),
-        excluded=_excluded(kind, conversation.known.open.card.labels),
+        # A beginning that names a label has answered, and a language model prefers some labels
+        # behind a question that names them.
+        excluded=(*_QUOTES, *next_lines.example_lines(), *conversation.known.open.card.labels),
     )
 
 
@@ -112,8 +113,3 @@ def _rules(conversation: Conversation, kind: LineKind) -> LineRules:
         max_words=conversation.constraints.max_words,
         last=kind.last,
     )
-
-
-def _excluded(kind: LineKind, labels: Sequence[str]) -> tuple[str, ...]:
-    """What no line contains; a beginning that names a label has answered."""
-    return (*_QUOTES, *next_lines.example_lines(), *(() if kind.last else labels))

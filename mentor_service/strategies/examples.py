@@ -51,8 +51,7 @@ class Examples(PromptedStrategy):
 def _drawn(draw: random.Random) -> list[str]:
     """All lines, one of each kind in turn."""
     kinds = zip(
-        *((task.choice, task.heading, task.beginning, task.question) for task in EXAMPLE_TASKS),
-        strict=True,
+        *((task.question, task.heading, task.beginning) for task in EXAMPLE_TASKS), strict=True
     )
     shuffled = [draw.sample(lines, len(lines)) for lines in kinds]
     return list(chain.from_iterable(zip(*shuffled, strict=True)))

@@ -114,7 +114,7 @@ async def test_lines_are_shown_the_worst_first_and_every_task_ends_with_a_better
     assert asked.user.startswith(
         "Task: whether an e-mail is spam\n"
         "Labels: spam, wanted\n"
-        "Question: Is this e-mail spam or wanted?\n"
+        "Question: What kind of e-mail is this?\n"
         "Beginning of the answer: The mail filter marks this e-mail as\n"
         "Better Heading: Kind of e-mail:\n\n"
     )
@@ -141,7 +141,7 @@ async def test_opro_writes_a_score_before_each_and_a_higher_one_before_the_next(
         "Question (35): Is it good?\nHeading (60): Verdict on the film:\nBetter Heading (70):"
     )
     assert (
-        "Question (35): Is this e-mail spam or wanted?\n"
+        "Question (35): What kind of e-mail is this?\n"
         "Beginning of the answer (35): The mail filter marks this e-mail as\n"
         "Better Heading (70): Kind of e-mail:\n"
     ) in backend.questions[0].user
@@ -159,7 +159,7 @@ async def test_the_kinds_are_asked_for_in_turn_and_each_reply_is_a_proposal(
     strategy = registry.create(name, {}, PROFILES[profile], "model")
     answer = await strategy.propose(request(8), known(), backend)
     assert [question.samples for question in backend.questions] == [3, 3, 2]
-    kinds = ("Kind of e-mail:", "The mail filter marks this e-mail as", "spam or wanted?")
+    kinds = ("Kind of e-mail:", "The mail filter marks this e-mail as", "What kind of e-mail is this?")
     for question, line in zip(backend.questions, kinds, strict=True):
         assert question.completes
         assert line in question.user
@@ -261,8 +261,7 @@ async def test_lines_known_and_quotations_are_not_to_be_drawn() -> None:
     first, second = backend.questions
     assert first.distinct
     assert {'"', "Kind of e-mail:"} <= set(first.excluded)
-    labels = {question.last: "good" in question.excluded for question in (first, second)}
-    assert labels == {":": False, "": True}  # a beginning that names one has answered
+    assert {"good", "bad"} <= set(first.excluded) & set(second.excluded)
     assert {"Is it good?", "Verdict on the film:"} <= set(first.known)
     assert set(second.known) - set(first.known) == {"The film aa is"}
 
@@ -400,11 +399,9 @@ def test_examples_share_no_label_and_no_topic_with_a_task(card: dict[str, Any]) 
     assert topics.isdisjoint(_words(card["description"], *card["labels"]))
 
 
-def test_examples_differ_and_name_their_labels_only_where_they_should() -> None:
-    assert len(set(example_lines())) == 4 * len(EXAMPLE_TASKS)
+def test_examples_differ_and_are_of_their_kinds() -> None:
+    assert len(set(example_lines())) == 3 * len(EXAMPLE_TASKS)
     for task in EXAMPLE_TASKS:
-        assert set(_words(*task.labels)) <= _words(task.choice)
-        assert task.choice.endswith("?")
         assert task.question.endswith("?")
         assert task.heading.endswith(":")
         assert task.beginning[-1].isalpha()
@@ -523,7 +520,7 @@ async def test_evoprompt_shows_two_lines_and_asks_for_a_better_one() -> None:
     assert first.startswith(
         "Task: whether an e-mail is spam\n"
         "Labels: spam, wanted\n"
-        "Question: Is this e-mail spam or wanted?\n"
+        "Question: What kind of e-mail is this?\n"
         "Beginning of the answer: The mail filter marks this e-mail as\n"
         "Better Heading: Kind of e-mail:\n\n"
     )
