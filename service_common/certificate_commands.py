@@ -11,6 +11,7 @@ import typer
 from mentorgrad.cli.support.extras import require_extras
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.output_paths import output_folder
 
 app = typer.Typer(
     add_completion=False,
@@ -48,7 +49,7 @@ def dev(
     require_extras("this command", (), "service", "cryptography")
     from service_common.certificates import make
 
-    made = make(folder, host or (), days)
+    made = make(output_folder("DIR", folder), host or (), days)
     out = Output(as_json)
     if as_json:
         out.json({name: str(value) for name, value in asdict(made).items() if name != "is_new"})

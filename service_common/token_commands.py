@@ -11,6 +11,7 @@ import typer
 from mentorgrad.cli.support.flag_text import choice
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output, note
+from mentorgrad.cli.support.output_paths import output_file
 
 if TYPE_CHECKING:
     from service_common.tokens import TokenRecord
@@ -67,6 +68,8 @@ def create(
     """Create a token and print it once. Only its hash is stored."""
     from service_common import tokens as store
 
+    if file is not None:
+        output_file("--out", file)
     scopes = [choice("--scope", store.Scope, text) for text in scope]
     lasts = timedelta(days=days) if days is not None else None
     record, token = store.create(tokens, name, scopes, lasts)

@@ -23,7 +23,7 @@ from mentorgrad.domain.event import (
 from mentorgrad.domain.fold import fold_figures
 from mentorgrad.domain.query import EventQuery, RunReader
 from mentorgrad.domain.run import Run, Trajectory
-from mentorgrad.errors import PreconditionFailed, Unsupported
+from mentorgrad.errors import InvalidInput, PreconditionFailed, Unsupported
 from mentorgrad.outside_text import one_line
 
 __all__ = ["Curve", "Kind", "curve", "loss_curves", "parameter_path", "principal_components"]
@@ -113,6 +113,7 @@ def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
         `path`.
 
     Raises:
+        InvalidInput: The suffix is of no format that matplotlib writes.
         Unsupported: matplotlib is not installed.
         PreconditionFailed: No step has been recorded yet.
     """
@@ -219,6 +220,7 @@ def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
         `path`.
 
     Raises:
+        InvalidInput: The suffix is of no format that matplotlib writes.
         Unsupported: matplotlib is not installed.
         PreconditionFailed: There are no raw parameters, or fewer than two snapshots whose
             parameters are finite; others are left out.
@@ -320,6 +322,9 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
 
 
 def _save(figure: Any, path: Path) -> Path:
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if path.suffix[1:].lower() not in known:
+        raise InvalidInput(f"{path}: the name of a plot ends in .{', .'.join(known)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     return path

@@ -19,6 +19,7 @@ from mentorgrad.cli.support.options import (
     StoreOption,
 )
 from mentorgrad.cli.support.output import Output, moment, note, shorten
+from mentorgrad.cli.support.output_paths import output_file
 from mentorgrad.cli.support.service_access import open_client, open_experiments
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 
@@ -110,6 +111,7 @@ def _run(
     out = Output(as_json)
     spec = read_experiment(file)
     key = request_id or request_id_of(spec)
+    shown = _Shown(as_json, markdown, page, directory if local else None)
     if local and detach:
         raise InvalidInput.field("--detach", "cannot be given with --local")
     if not local:
@@ -117,7 +119,7 @@ def _run(
             f"start the services with the experiment: mentorgrad experiment run {file} --local"
         )
         with open_client(server, instead) as client:
-            _conduct(client, out, spec, key, detach, _Shown(as_json, markdown, page), server)
+            _conduct(client, out, spec, key, detach, shown, server)
         return
     from mentorgrad.cli.support.local_services import local_services
     from mentorgrad.client import Client
@@ -134,7 +136,6 @@ def _run(
             ) as address,
             Client(address) as client,
         ):
-            shown = _Shown(as_json, markdown, page, directory)
             _conduct(client, out, spec, key, False, shown, "")
     except KeyboardInterrupt:
         note("stopped, with all services; run the same command again to continue")
@@ -160,6 +161,8 @@ class _Shown:
     ) -> None:
         if as_json and markdown:
             raise InvalidInput.field("--markdown", "cannot be given with --json")
+        if page is not None:
+            output_file("--html", page)
         self._as_json = as_json
         self._markdown = markdown
         self._page = page

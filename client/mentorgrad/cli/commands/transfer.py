@@ -18,6 +18,7 @@ from mentorgrad.cli.support.options import (
     StoreOption,
 )
 from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.output_paths import output_file, output_folder
 from mentorgrad.cli.support.service_access import open_client, open_reader
 from mentorgrad.errors import InvalidInput
 from mentorgrad.files import replacing
@@ -54,6 +55,7 @@ def _export(
             for event in reader.events(run_id, EventQuery(view=View.FULL)):
                 print(json_text(to_dict(event)))
         return
+    output_file("--output", target)
     with open_reader(server, store) as reader:
         count = 0
         with replacing(target) as file:
@@ -136,11 +138,15 @@ def _download(
     if into is not None:
         _download_all(run_id, into, server, store, Output(as_json))
         return
-    target = output or Path(Path(name).name)
+    target = output or Path()
+    if target.is_dir():
+        target /= Path(name).name
+    output_file("--output", target)
     if store:
         with open_reader(server, store) as reader:
             data = reader.read_artifact(run_id, name)
-        target.write_bytes(data)
+        with replacing(target) as file:
+            file.write(data)
     else:
         with open_client(server) as client:
             target = client.download(run_id, name, target)
@@ -149,7 +155,7 @@ def _download(
 
 
 def _download_all(run_id: str, folder: Path, server: str, store: str, out: Output) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    output_folder("--into", folder).mkdir(parents=True, exist_ok=True)
     with open_reader(server, store) as reader:
         names = [item.name for item in reader.artifacts(run_id)]
         for name in names:
@@ -179,7 +185,7 @@ def _plot(
     from mentorgrad import plots
 
     wanted = choice("--kind", plots.Kind, kind)
-    target = output or Path(f"{kind}.png")
+    target = output_file("--output", output or Path(f"{kind}.png"))
     if wanted is plots.Kind.PATH and len(run_ids) > 1:
         raise InvalidInput.field("--kind", "path plots only one run")
     with open_reader(server, store) as reader:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mentorgrad.cli.support.extras import require_extras
 from mentorgrad.cli.support.output import Output, counted
+from mentorgrad.cli.support.output_paths import output_folder
 from mentorgrad.cli.support.processes import Services, cores, divide_cores
 from mentorgrad.cli.support.service_flags import STORE_VARIABLE
 from mentorgrad.errors import InvalidInput
@@ -93,7 +94,7 @@ def local_services(
     if workers is None:
         has_gpu = Path("/proc/driver/nvidia/version").exists()
         workers = _GPU_WORKERS if has_gpu else share
-    directory.mkdir(parents=True, exist_ok=True)
+    output_folder("--directory", directory).mkdir(parents=True, exist_ok=True)
     flags = ["--listen", ANYWHERE, "--threads", str(threads), "--workers-per-device", str(workers)]
     # A worker process for many runs imports its libraries once; no standby is needed.
     flags += ["--no-warm", "--runs-per-worker", str(_RUNS_EACH)]
