@@ -166,7 +166,10 @@ def spec() -> str:
         HEAD,
         "# The run spec\n\n",
         "The complete specification of a run: the fields of the TOML file for `mentorgrad run "
-        "--spec FILE.toml` and of `RunSpec` in `run.proto`. Durations are in seconds.\n\n",
+        "--spec FILE.toml` and of `RunSpec` in `run.proto`. Durations are in seconds. In TOML "
+        "files and in Python, a name may stand for a task, an optimizer or a mentor "
+        '(`optimizer = "sgd"`) and for an objective with its defaults '
+        '(`objective = "causal_prompt"`).\n\n',
     ]
     for cls in all_dataclasses([RunSpec]):
         name = snake_case(cls.__name__).replace("_", "-")

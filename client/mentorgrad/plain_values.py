@@ -1,8 +1,8 @@
 """Values of dataclasses as the types that their fields declare.
 
-Users fill them by hand: with numbers of numpy, torch or decimal, with lists for tuples and strings
-for enums. What stands for the same value is converted, and anything else is refused by its path,
-before it reaches the wire or a file.
+Users fill them by hand: with numbers of numpy, torch or decimal, with lists for tuples, strings for
+enums, and names for what `schema.written_out` says. What stands for the same value is converted,
+and anything else is refused by its path, before it reaches the wire or a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ import numpy as np
 
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.numbers import integer, real
-from mentorgrad.schema import FieldKind, FieldType, evolve, field_types, join, per_class, snake_case
+from mentorgrad.schema import (
+    ByName,
+    FieldKind,
+    FieldType,
+    evolve,
+    field_types,
+    join,
+    per_class,
+    snake_case,
+    written_out,
+)
 
 T = TypeVar("T")
 
@@ -86,7 +96,7 @@ def _converter(kind: FieldType) -> _Convert | None:
     if kind.kind is FieldKind.ENUM:
         return _enum(kind)
     if kind.kind in (FieldKind.MESSAGE, FieldKind.UNION):
-        return _message(kind.members or (kind.base,))
+        return _message(kind)
     return {
         FieldKind.DURATION: _duration,
         FieldKind.STRUCT: _options,
@@ -178,8 +188,17 @@ def _enum(kind: FieldType) -> _Convert:
     return convert
 
 
-def _message(classes: tuple[type, ...]) -> _Convert:
+def _message(kind: FieldType) -> _Convert:
+    classes = kind.members or (kind.base,)
+    by_name = {snake_case(cls.__name__): cls for cls in classes}
+
     def convert(value: Any) -> Any:
+        if isinstance(value, str) and kind.members:
+            if value not in by_name:
+                raise _Misfit(f"must be one of: {', '.join(by_name)}; not {value!r}"[:500])
+            return by_name[value]()
+        if isinstance(value, str) and issubclass(kind.base, ByName):
+            return _plain(cast(Any, kind.base)(**written_out(kind, value)))
         if isinstance(value, classes):
             if len(classes) == 1:
                 return _plain(value)

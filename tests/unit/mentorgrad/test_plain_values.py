@@ -7,19 +7,20 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 from mentorgrad.domain.advice import ProposalRequest
+from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
 from mentorgrad.domain.spec import Function, MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.numbers import integer, real
-from mentorgrad.serialization import from_dict, to_dict
+from mentorgrad.serialization import from_dict, merged, to_dict
 from mentorgrad.wire.codec import from_message, to_message
 
 INTEGERS = [
@@ -121,8 +122,8 @@ def test_a_spec_takes_them_everywhere_and_is_the_same(number: Any) -> None:
         (RunSpec(seed=1.5), "seed"),  # type: ignore[arg-type]
         (RunSpec(name=3), "name"),  # type: ignore[arg-type]
         (RunSpec(name="\ud83d"), "name"),
-        (RunSpec(mentor="default"), "mentor"),  # type: ignore[arg-type]
-        (RunSpec(objective="function"), "objective"),  # type: ignore[arg-type]
+        (RunSpec(mentor=3), "mentor"),  # type: ignore[arg-type]
+        (RunSpec(objective=3), "objective"),  # type: ignore[arg-type]
         (RunSpec(objective=Function(dimensions=True)), "objective.function.dimensions"),
         (RunSpec(optimizer=Optimizer(learning_rate="1")), "optimizer.learning_rate"),  # type: ignore[arg-type]
         (RunSpec(task=Task(labels="ab")), "task.labels"),  # type: ignore[arg-type]
@@ -165,3 +166,52 @@ def test_what_fits_is_left_as_it_is() -> None:
     assert check(spec) is spec
     for record in (Snapshot(1, math.nan), Score(math.inf, 1), Candidate(text="ü 🙂")):
         assert check(record) is record
+
+
+SHORT: dict[str, Any] = {
+    "task": "hf:org/name",
+    "optimizer": "sgd",
+    "mentor": "default",
+    "objective": "function",
+}
+WRITTEN_OUT = RunSpec(
+    task=Task(name="hf:org/name"),
+    optimizer=Optimizer(name="sgd"),
+    mentor=MentorChoice(name="default"),
+    objective=Function(),
+)
+
+
+def test_a_name_stands_for_the_same_in_python_and_in_files() -> None:
+    assert check(RunSpec(**SHORT)) == from_dict(RunSpec, SHORT) == WRITTEN_OUT
+    over = merged(RunSpec, {"optimizer": {"learning_rate": 0.1}, "mentor": "a"}, SHORT)
+    assert over["optimizer"] == {"learning_rate": 0.1, "name": "sgd"}
+    assert over["mentor"] == {"name": "default"}
+
+
+def test_names_stand_in_the_lists_and_arms_of_an_experiment() -> None:
+    loose: Any = {"mentor": "default"}
+    spec = ExperimentSpec(
+        arms=(Arm("a", **loose), Arm("b")), tasks=cast(Any, ["tickets"]), seeds=(0,)
+    )
+    found = check(spec)
+    assert found.tasks == (Task("tickets"),)
+    assert found.arms[0].mentor == MentorChoice("default")
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({"stages": "many"}, "stages", "must be a Stages, not str"),
+        ({"objective": "guess"}, "objective", "must be one of: label_prompt, function"),
+        ({"optimizer": "an optimizer"}, "optimizer.name", "must match"),
+        ({"mentor": ""}, "mentor.name", "must not be empty"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_is_refused(
+    given: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check(RunSpec(**given))
+    assert caught.value.violations[0].field == field
+    assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""Experiment files: TOML with the fields of `ExperimentSpec`, and a few shorthands."""
+"""Experiment files: TOML with the fields of `ExperimentSpec`, and a shorthand for seeds."""
 
 from __future__ import annotations
 
@@ -16,24 +16,17 @@ from mentorgrad.serialization import from_dict, to_dict
 def read_experiment(path: Path) -> ExperimentSpec:
     """Reads the experiment spec from a file.
 
-    Shorthands: ``seeds = 10`` for the seeds 0 to 9; a task or a mentor by its name alone.
+    Shorthand: ``seeds = 10`` for the seeds 0 to 9.
 
     Raises:
         InvalidInput: The file cannot be read, or a field is unknown, has the wrong type or is
             out of range; names the field's path.
     """
     tree = _plain(read_toml(path), path)
-    if "tasks" in tree and isinstance(tree["tasks"], list):
-        tree["tasks"] = [_named(task) for task in tree["tasks"]]
-    for arm in tree.get("arms", ()) if isinstance(tree.get("arms"), list) else ():
-        if isinstance(arm, dict) and "mentor" in arm:
-            arm["mentor"] = _named(arm["mentor"])
     tuning = tree.get("tuning")
     for table in (tree, tuning):
         if isinstance(table, dict) and "seeds" in table:
             table["seeds"] = _seeds(table["seeds"])
-    if isinstance(tuning, dict) and "task" in tuning:
-        tuning["task"] = _named(tuning["task"])
     return from_dict(ExperimentSpec, tree)
 
 
@@ -54,10 +47,6 @@ def _plain(tree: dict[str, Any], path: Path) -> dict[str, Any]:
         return dict(json.loads(json.dumps(tree)))
     except TypeError:
         raise InvalidInput(f"{path}: no field accepts a date or a time") from None
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 def _seeds(value: Any) -> Any:
