@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from mentorgrad.cli.support import experiment_watching, local_services
 from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment, request_id_of
 from mentorgrad.cli.support.experiment_watching import duration, status, watch_experiment
 from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.processes import Services
 from mentorgrad.domain.experiment import (
     ArmReport,
     Experiment,
@@ -253,3 +254,22 @@ def test_more_cores_than_workers_allowed(invoke: Invoke) -> None:
     assert local_services.share_cores(200, False, 500)[1] <= 64
     result = invoke("experiment", "run", str(EXAMPLE), "--local", "--workers", "65")
     assert result.exit_code == 2
+
+
+def test_flags_of_the_local_trainer_reach_it(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    def start(self: Services, name: str, arguments: Sequence[str], *_: Any, **__: Any) -> str:
+        heard.extend(arguments)
+        raise Unavailable("not started")
+
+    monkeypatch.setattr(Services, "start", start)
+    file = tmp_path / "experiment.toml"
+    file.write_text('tasks = ["tickets"]\nseeds = 1\n[[arms]]\nname = "a"\n[[arms]]\nname = "b"\n')
+    roots = ("--data-root", "one", "--model-root", "two", "--model-root", "three")
+    more = ("--tuned-model", "big=http://h:8/v1", "--device", "cpu", "--directory", str(tmp_path))
+    result = invoke("experiment", "run", str(file), "--local", *roots, *more)
+    assert "not started" in result.stderr
+    assert heard[-len(roots) - 4 :] == [*roots, *more[:4]]

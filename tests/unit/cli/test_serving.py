@@ -118,11 +118,18 @@ def test_flags_reach_their_service(invoke: Invoke, heard: Heard, tmp_path: Path)
     flags = ("--listen", "127.0.0.1:4", "--mentor-listen", "127.0.0.1:5", "--threads", "2")
     roots = ("--data-root", str(one), "--data-root", str(two))
     served = ("--tuned-model", "big=http://h:8/v1", "--tuned-model", "two=https://h/v1#org/m:1b")
-    result = invoke("serve", "all", *flags, *roots, *served, "--model", "m.gguf", "--insecure")
+    models = ("--model-root", str(two), "--device", "cpu", "--workers-per-device", "3")
+    rest = ("--cache-dir", str(one), "--log-level", "debug", "--model", "m.gguf", "--insecure")
+    remote = ("--backend", "openai", "--base-url", "http://h:9/v1")
+    result = invoke("serve", "all", *flags, *roots, *served, *models, *rest, *remote)
     assert result.exit_code == 0, result.stderr
     trainer, mentor = heard["trainer"], heard["mentor"]
     assert trainer.data_root == (one, two)
     assert trainer.tuned_model == {"big": "http://h:8/v1", "two": "https://h/v1#org/m:1b"}
+    assert (trainer.model_root, trainer.cache_dir) == ((two,), one)
+    assert (trainer.device, trainer.workers_per_device) == ("cpu", 3)
+    assert (mentor.backend, mentor.base_url) == ("openai", "http://h:9/v1")
+    assert trainer.log_level == mentor.log_level == "debug"
     assert (trainer.listen, trainer.threads, trainer.insecure) == ("127.0.0.1:4", 2, True)
     assert (mentor.listen, mentor.model, mentor.insecure) == ("127.0.0.1:5", "m.gguf", True)
 

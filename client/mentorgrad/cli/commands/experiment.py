@@ -96,6 +96,28 @@ def _run(
             help="With --local: folder that may contain task files (repeatable).",
         ),
     ] = None,
+    model_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model-root",
+            help="With --local: folder that may contain models to tune (repeatable).",
+        ),
+    ] = None,
+    tuned_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tuned-model",
+            metavar="NAME=URL",
+            help="With --local: OpenAI-compatible server whose model prompts can be tuned for "
+            "(repeatable).",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", help="With --local: device that executes runs: auto, cpu or cuda."
+        ),
+    ] = None,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
     markdown: MarkdownOption = False,
@@ -121,6 +143,7 @@ def _run(
         with open_client(server, instead) as client:
             _conduct(client, out, spec, key, detach, shown, server)
         return
+    from mentorgrad.cli.support import service_flags
     from mentorgrad.cli.support.local_services import local_services
     from mentorgrad.client import Client
 
@@ -132,7 +155,12 @@ def _run(
                 mentors_of(spec),
                 workers=workers,
                 model=model,
-                data_roots=data_root or (),
+                trainer_flags=service_flags.flags(
+                    data_root=data_root,
+                    model_root=model_root,
+                    tuned_model=tuned_model,
+                    device=device,
+                ),
             ) as address,
             Client(address) as client,
         ):

@@ -73,6 +73,20 @@ def serve_all(
             help="Model of the mentor. Default: the embedded SmolLM2-135M.",
         ),
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend",
+            help="LLM backend of the mentor: llama_cpp (in process) or openai (any compatible "
+            "server). Default: llama_cpp.",
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", metavar="URL", help="With --backend openai: URL of the mentor's server."
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +101,10 @@ def serve_all(
         list[Path] | None,
         typer.Option("--data-root", help="Folder that may contain task files (repeatable)."),
     ] = None,
+    model_root: Annotated[
+        list[Path] | None,
+        typer.Option("--model-root", help="Folder that may contain models to tune (repeatable)."),
+    ] = None,
     tuned_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,6 +112,20 @@ def serve_all(
             metavar="NAME=URL",
             help="OpenAI-compatible server whose model prompts can be tuned for (repeatable).",
         ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Device that executes runs: auto, cpu or cuda."),
+    ] = None,
+    workers_per_device: Annotated[
+        int | None,
+        typer.Option(
+            "--workers-per-device", min=1, help="Number of concurrent runs per device. Default: 1."
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option("--cache-dir", help="Folder of the trainer for cached embeddings and models."),
     ] = None,
     threads: Annotated[
         int | None,
@@ -111,6 +143,10 @@ def serve_all(
         bool,
         typer.Option("--insecure", help="Allow unencrypted connections from other machines."),
     ] = False,
+    log_level: Annotated[
+        str | None,
+        typer.Option("--log-level", help="Minimum log level of both. Default: info."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", help="TOML file with settings in the tables trainer and mentor."),
@@ -131,30 +167,38 @@ def serve_all(
     shares = divide_cores(cores())
     for_mentor = service_flags.threads_of("mentor", mentor_threads, shares[0], tables["mentor"])
     for_trainer = service_flags.threads_of("trainer", threads, shares[1], tables["trainer"])
-    both = ("--insecure",) if insecure else ()
-    flag = service_flags.flag
+    flags = service_flags.flags
+    both = flags(insecure=insecure, log_level=log_level)
     try:
         with Services() as services:
             mentor = services.start(
                 "mentor",
-                [
-                    *flag("--config", config if tables["mentor"] else None),
-                    *flag("--listen", mentor_listen),
-                    *flag("--model", model),
-                    *flag("--threads", for_mentor),
-                    *both,
-                ],
+                flags(
+                    config=config if tables["mentor"] else None,
+                    listen=mentor_listen,
+                    model=model,
+                    backend=backend,
+                    base_url=base_url,
+                    threads=for_mentor,
+                )
+                + both,
                 for_mentor,
             )
             trainer = services.start(
                 "trainer",
                 [
-                    *flag("--config", config if tables["trainer"] else None),
-                    *flag("--listen", listen),
+                    *flags(
+                        config=config if tables["trainer"] else None,
+                        listen=listen,
+                        data_root=data_root,
+                        model_root=model_root,
+                        tuned_model=tuned_model,
+                        device=device,
+                        workers_per_device=workers_per_device,
+                        cache_dir=cache_dir,
+                        threads=for_trainer,
+                    ),
                     *service_flags.mentor_flags(name, mentor, tables["trainer"]),
-                    *(part for root in data_root or () for part in ("--data-root", str(root))),
-                    *(part for item in tuned_model or () for part in ("--tuned-model", item)),
-                    *flag("--threads", for_trainer),
                     *both,
                 ],
                 for_trainer,

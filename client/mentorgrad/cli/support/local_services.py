@@ -61,7 +61,7 @@ def local_services(
     workers: int | None,
     threads: int = 1,
     model: str | None = None,
-    data_roots: Sequence[Path] = (),
+    trainer_flags: Sequence[str] = (),
 ) -> Iterator[str]:
     """Runs a trainer, and a mentor if one is needed, until the block exits.
 
@@ -72,7 +72,7 @@ def local_services(
         workers: Number of concurrent runs; None: chosen by the cores or the GPU.
         threads: Threads of each worker.
         model: Model of the mentor; None: the embedded default.
-        data_roots: Folders that may contain task files.
+        trainer_flags: Further flags of the trainer.
 
     Yields:
         The trainer's address.
@@ -98,7 +98,7 @@ def local_services(
     flags = ["--listen", ANYWHERE, "--threads", str(threads), "--workers-per-device", str(workers)]
     # A worker process for many runs imports its libraries once; no standby is needed.
     flags += ["--no-warm", "--runs-per-worker", str(_RUNS_EACH)]
-    flags += [part for root in data_roots for part in ("--data-root", str(root))]
+    flags += trainer_flags
     with Services() as services:
         for name in mentors:
             out.line("starting a mentor service ...")

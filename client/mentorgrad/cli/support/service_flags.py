@@ -39,9 +39,16 @@ def read_tables(config: Path | None) -> dict[str, TomlTable]:
     return {name: tables.get(name, {}) for name in SERVICES}
 
 
-def flag(name: str, value: object) -> tuple[str, ...]:
-    """A flag with its value; nothing if it was not given."""
-    return (name, str(value)) if value is not None else ()
+def flags(**given: object) -> list[str]:
+    """The flags of a service for settings by their names: a list is repeated, and what was not
+    given is left out (None, or False for a flag without a value)."""
+    listed: list[str] = []
+    for name, value in given.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and item is not False:
+                listed.append(f"--{name.replace('_', '-')}")
+                listed += [] if item is True else [str(item)]
+    return listed
 
 
 def said(service: str, setting: str, table: TomlTable) -> Any:
