@@ -15,6 +15,7 @@ from mentor_service.servicer import SERVICE, MentorServicer
 from mentor_service.settings import MentorSettings, Secrets
 from mentorgrad import model_refs
 from mentorgrad.errors import InvalidInput, NotFound, Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.v1.mentor_service_pb2_grpc import add_MentorServiceServicer_to_server
 from mentorgrad.wire import tracing
 from service_common import logs
@@ -105,7 +106,7 @@ def build_backend(settings: MentorSettings) -> tuple[Backend, int | None]:
         from mentor_service.backends.llama_cpp import LlamaCppBackend
     except ImportError:
         raise Unsupported(
-            "the llama_cpp backend needs llama-cpp-python: pip install 'mentorgrad[mentor]'"
+            f"the llama_cpp backend needs llama-cpp-python: {pip_line('mentor')}"
         ) from None
     try:
         path = model_refs.resolve(settings.model)

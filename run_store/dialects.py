@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from mentorgrad import outside_text
 from mentorgrad.errors import InvalidInput, Unavailable
+from mentorgrad.installed import pip_line
 from mentorgrad.store_urls import sqlite_file
 
 _BUSY_SECONDS = 30.0
@@ -104,7 +105,7 @@ def engine_of(url: URL, read_only: bool = False) -> Engine:
         )
     except ModuleNotFoundError:
         raise Unavailable(
-            "Postgres needs a driver: pip install 'mentorgrad[postgres]'", reason="MISSING_EXTRA"
+            f"Postgres needs a driver: {pip_line('postgres')}", reason="MISSING_EXTRA"
         ) from None
 
 

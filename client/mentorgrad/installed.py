@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+OURS = "mentorgrad"
+"""Name of this distribution."""
 
 
 def installed_version(package: str) -> str | None:
@@ -18,3 +26,27 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Maps each of the distributions that are installed to its version."""
     found = {package: installed_version(package) for package in packages}
     return {package: number for package, number in found.items() if number is not None}
+
+
+def pip_line(extras: str = "") -> str:
+    """The command that installs this distribution with extras, from the folder that it came from.
+
+    Args:
+        extras: Names of extras, separated by commas.
+    """
+    source, flags = _source()
+    what = f"{source}[{extras}]" if extras else source
+    return f"pip install {flags}{shlex.quote(what)}"
+
+
+def _source() -> tuple[str, str]:
+    """What pip installs this distribution from, and the flags for it: a folder with its source, or
+    its name in a package index."""
+    try:
+        found = json.loads(distribution(OURS).read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:  # not installed: imported from its source
+        found = {"url": Path(__file__).parents[2].as_uri(), "dir_info": {}}
+    folder = Path(url2pathname(urlsplit(found.get("url", "")).path))
+    if "dir_info" not in found or not (folder / "pyproject.toml").is_file():
+        return OURS, ""
+    return str(folder), "-e " if found["dir_info"].get("editable") else ""

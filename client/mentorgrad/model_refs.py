@@ -22,6 +22,7 @@ from typing import Any
 
 from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.outside_text import one_line, without_secrets
 from mentorgrad.paths import expanded
 
@@ -277,7 +278,7 @@ def hub_library() -> Any:
         import huggingface_hub.errors
     except ImportError as error:
         raise Unsupported(
-            "hf: references require huggingface-hub; run: pip install 'mentorgrad[hub]'",
+            f"hf: references require huggingface-hub; run: {pip_line('hub')}",
             reason="MISSING_EXTRA",
         ) from error
     return huggingface_hub

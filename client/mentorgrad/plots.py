@@ -24,6 +24,7 @@ from mentorgrad.domain.fold import fold_figures
 from mentorgrad.domain.query import EventQuery, RunReader
 from mentorgrad.domain.run import Run, Trajectory
 from mentorgrad.errors import InvalidInput, PreconditionFailed, Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.outside_text import one_line
 
 __all__ = ["Curve", "Kind", "curve", "loss_curves", "parameter_path", "principal_components"]
@@ -310,7 +311,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
         from matplotlib.figure import Figure
     except ImportError:
         raise Unsupported(
-            "plots require matplotlib; run: pip install 'mentorgrad[plot]'", reason="MISSING_EXTRA"
+            f"plots require matplotlib; run: {pip_line('plot')}", reason="MISSING_EXTRA"
         ) from None
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import pip_line
 from trainer_service.encoding.model_files import read_json
 
 _LIST = "dequantised.json"
@@ -52,7 +53,7 @@ def require_gguf_reader() -> None:
     if not all(importlib.util.find_spec(name) for name in ("gguf", "accelerate")):
         raise Unsupported(
             "GGUF files as tuned models require the packages gguf and accelerate; run: "
-            "pip install 'mentorgrad[trainer]'",
+            f"{pip_line('trainer')}",
             reason="MISSING_EXTRA",
         )
 

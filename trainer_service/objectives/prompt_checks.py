@@ -14,6 +14,7 @@ from mentorgrad.domain.spec import (
     ServedPrompt,
 )
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import resolve
 from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import TokenCounter, require_encoder
@@ -34,7 +35,7 @@ def require_peft(user: str) -> None:
     """
     if importlib.util.find_spec("peft") is None:
         raise Unsupported(
-            f"{user} needs peft; run: pip install 'mentorgrad[trainer,peft]'",
+            f"{user} needs peft; run: {pip_line('trainer,peft')}",
             reason="MISSING_EXTRA",
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mentorgrad.dataset_refs import LocalDataSet
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import first_line
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import records
@@ -85,7 +86,7 @@ def _library() -> Any:
         import datasets
     except ImportError as error:
         raise Unsupported(
-            "hf: tasks need datasets; run: pip install 'mentorgrad[trainer,hub]'",
+            f"hf: tasks need datasets; run: {pip_line('trainer,hub')}",
             reason="MISSING_EXTRA",
         ) from error
     return datasets

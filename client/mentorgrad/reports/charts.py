@@ -17,6 +17,7 @@ import numpy as np
 
 from mentorgrad.domain.experiment import Comparison, Report
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.outside_text import one_line
 from mentorgrad.reports.tables import (
     FIGURE_TITLES,
@@ -232,7 +233,7 @@ def _canvas(count: int, size: tuple[float, float]) -> Iterator[tuple[Any, list[A
         from matplotlib.figure import Figure
     except ImportError:
         raise Unsupported(
-            "plots need matplotlib; run: pip install 'mentorgrad[plot]'", reason="MISSING_EXTRA"
+            f"plots need matplotlib; run: {pip_line('plot')}", reason="MISSING_EXTRA"
         ) from None
     with warnings.catch_warnings(), rc_context(_STYLE):
         # labels may have letters that matplotlib's font lacks; the browser has other fonts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import pip_line
 
 
 class MalformedError(Exception):
@@ -11,8 +12,6 @@ class MalformedError(Exception):
 
 def missing_package(what: str, package: str, error: ImportError) -> Unsupported:
     """The error for a format whose package is not installed; names the extra to install."""
-    found = Unsupported(
-        f"{what} need {package}; run: pip install 'mentorgrad[tables]'", reason="MISSING_EXTRA"
-    )
+    found = Unsupported(f"{what} need {package}; run: {pip_line('tables')}", reason="MISSING_EXTRA")
     found.__cause__ = error
     return found

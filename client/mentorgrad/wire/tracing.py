@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
+from mentorgrad.installed import pip_line
+
 TRACE_PARENT = "traceparent"
 """Metadata key of the W3C trace context."""
 
@@ -87,7 +89,7 @@ def configure(service: str) -> str:
         otlp = importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
         resources = importlib.import_module("opentelemetry.sdk.resources")
     except ImportError:
-        return "a collector is configured, but tracing needs: pip install 'mentorgrad[otel]'"
+        return f"a collector is configured, but tracing needs: {pip_line('otel')}"
     if isinstance(trace.get_tracer_provider(), sdk.TracerProvider):
         return ""  # the host program has configured it
     name = os.environ.get("OTEL_SERVICE_NAME") or service

@@ -15,6 +15,7 @@ from cryptography import x509
 from mentorgrad.cli.main import app
 from mentorgrad.cli.support import auth_options, extras
 from mentorgrad.errors import InvalidInput
+from mentorgrad.installed import pip_line
 from service_common import tokens
 from tests.support.deployment import ROOT
 
@@ -173,4 +174,4 @@ def test_without_the_extra_one_line_says_what_to_install(
     monkeypatch.setattr(extras, "installed_version", lambda package: None)
     result = invoke("certs", "dev", str(tmp_path / "certs"))
     assert result.exit_code == 1
-    assert "pip install 'mentorgrad[service]'" in result.stderr
+    assert pip_line("service") in result.stderr

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from mentorgrad.cli.main import app
+from mentorgrad.installed import pip_line
 
 Invoke = Callable[..., Any]
 
@@ -247,7 +248,7 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
     result = invoke("runs", "list", "--store", "sqlite:///x.sqlite")
     assert result.exit_code == 1
     assert result.stderr == (
-        "error: no_such_package is not installed; run: pip install 'mentorgrad[trainer]'\n"
+        f"error: no_such_package is not installed; run: {pip_line('trainer')}\n"
     )
 
 

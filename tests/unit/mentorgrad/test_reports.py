@@ -24,6 +24,7 @@ from mentorgrad.domain.experiment import (
     Report,
 )
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.reports import charts
 from mentorgrad.reports.html import html
 from mentorgrad.reports.markdown import markdown
@@ -417,6 +418,6 @@ def test_a_missing_matplotlib_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         return load(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(Unsupported, match=re.escape("pip install 'mentorgrad[plot]'")):
+    with pytest.raises(Unsupported, match=re.escape(pip_line("plot"))):
         html(_report())
     assert "## Arms" in markdown(_report())

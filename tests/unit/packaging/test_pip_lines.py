@@ -235,7 +235,7 @@ def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None
     said = {
         name
         for path in sources
-        for found in re.findall(r"mentorgrad\[([\w,]+)\]", Path(path).read_text())
+        for found in re.findall(r"pip_line\('([\w,]+)'\)", Path(path).read_text())
         for name in found.split(",")
     }
     assert "trainer" in said

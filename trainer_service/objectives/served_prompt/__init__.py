@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mentorgrad.domain.spec import PromptPosition, RunSpec, ServedPrompt
 from mentorgrad.errors import MentorgradError, Unsupported, Violation
+from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.input_template import Template, TemplateError
@@ -38,7 +39,7 @@ def require_packages(served: bool) -> None:
     )
     if importlib.util.find_spec(package) is None:
         raise Unsupported(
-            f"served_prompt with {what} needs {package}; run: pip install 'mentorgrad[{extras}]'",
+            f"served_prompt with {what} needs {package}; run: {pip_line(extras)}",
             reason="MISSING_EXTRA",
         )
 

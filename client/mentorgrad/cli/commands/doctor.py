@@ -27,7 +27,7 @@ from mentorgrad.cli.support.options import (
 from mentorgrad.cli.support.output import Output, counted
 from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import MentorgradError
-from mentorgrad.installed import installed_version
+from mentorgrad.installed import installed_version, pip_line
 
 app = typer.Typer()
 
@@ -125,9 +125,7 @@ def _required() -> Iterator[Finding]:
     for package in _REQUIRED:
         found = installed_version(package)
         if found is None:
-            yield Finding(
-                package, Status.BROKEN, "not installed", "run: pip install --upgrade mentorgrad"
-            )
+            yield Finding(package, Status.BROKEN, "not installed", f"run: {pip_line()}")
         else:
             yield _finding(package, found)
 
@@ -139,7 +137,7 @@ def _extra(extra: str, packages: tuple[str, ...]) -> Finding:
         return _finding(
             f"extra {extra}",
             f"{', '.join(missing)} not installed",
-            f"run: pip install 'mentorgrad[{extra}]'",
+            f"run: {pip_line(extra)}",
         )
     listed = ", ".join(f"{package} {found}" for package, found in versions.items())
     return _finding(f"extra {extra}", listed)
@@ -191,7 +189,7 @@ def _devices() -> Finding:
     name = "devices"
     if installed_version("torch") is None:
         return _finding(
-            name, "torch is not installed", "to train here, run: pip install 'mentorgrad[trainer]'"
+            name, "torch is not installed", f"to train here, run: {pip_line('trainer')}"
         )
     try:
         found = _child(_DEVICES)

@@ -12,6 +12,7 @@ import typer
 
 from mentorgrad.cli.support.extras import load_entry_point
 from mentorgrad.errors import Unsupported
+from mentorgrad.installed import pip_line
 
 GROUP = "mentorgrad.commands"
 """Entry-point group of typer apps; the entry point's name is the command's name."""
@@ -56,7 +57,7 @@ def _missing(name: str, extra: str, error: Unsupported) -> Any:
 
     @stand_in.command(
         name,
-        help=f"Not installed; run: pip install 'mentorgrad\\[{extra}]'",
+        help=f"Not installed; run: {pip_line(extra)}".replace("[", "\\["),
         context_settings={
             "allow_extra_args": True,
             "ignore_unknown_options": True,

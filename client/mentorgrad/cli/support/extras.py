@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mentorgrad.errors import Unsupported
-from mentorgrad.installed import installed_version
+from mentorgrad.installed import installed_version, pip_line
 
 EXTRAS = {
     "trainer": (
@@ -42,7 +42,7 @@ def load_entry_point(group: str, name: str, extra: str) -> Any:
     except ImportError as error:
         missing = error.name or str(error)
     raise Unsupported(
-        f"{missing} is not installed; run: pip install 'mentorgrad[{extra}]'",
+        f"{missing} is not installed; run: {pip_line(extra)}",
         reason="MISSING_EXTRA",
     )
 
@@ -57,6 +57,6 @@ def require_extras(what: str, extras: Sequence[str], install: str, *packages: st
     missing = [package for package in wanted if installed_version(package) is None]
     if missing:
         raise Unsupported(
-            f"{what} needs {', '.join(missing)}; run: pip install 'mentorgrad[{install}]'",
+            f"{what} needs {', '.join(missing)}; run: {pip_line(install)}",
             reason="MISSING_EXTRA",
         )
