@@ -127,10 +127,16 @@ def test_bad_files_are_named_with_their_line(invoke: Invoke, tmp_path: Path) -> 
     assert f"{log}:1: seq: is missing" in result.stderr
 
 
-def test_deleting_asks_first(invoke: Invoke) -> None:
-    result = invoke("runs", "delete", "x", "--server", NOBODY, input="n\n")
+def test_deleting_asks_first_and_names_the_whole_id(
+    invoke: Invoke, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mentorgrad.cli.commands import lifecycle
+    from mentorgrad.cli.support.service_access import open_reader
+
+    monkeypatch.setattr(lifecycle, "open_client", lambda server: open_reader(server, store_url))
+    result = invoke("runs", "delete", "to", input="n\n")
     assert result.exit_code == 1
-    assert "permanently delete run x?" in result.stderr
+    assert "permanently delete run toy-run?" in result.stderr
     assert "aborted" in result.stderr
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import one_line, suffix
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 DIRECTORY = Path("mentorgrad-experiment")
 """Default folder of `--local`."""
 
-ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Experiment ID.")]
+_ID = "Experiment ID, or a beginning that no other has."
+ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", help=_ID)]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")]
 HtmlOption = Annotated[
     Path | None,
@@ -292,7 +294,7 @@ def _conduct(
 def _report(
     which: Annotated[
         str,
-        typer.Argument(metavar="EXPERIMENT", help="Experiment ID, or a report.json file."),
+        typer.Argument(metavar="EXPERIMENT", help=f"{_ID} Or a report.json file."),
     ],
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
@@ -306,7 +308,7 @@ def _report(
         shown.show(_read_report(Path(which)), Output(as_json))
         return
     with open_experiments(server, store) as reader:
-        shown.show(reader.get_report(which), Output(as_json))
+        shown.show(reader.get_report(short_ids.experiment_id(reader, which)), Output(as_json))
 
 
 def _read_report(path: Path) -> Report:
@@ -359,6 +361,7 @@ def _show(
 
     out = Output(as_json)
     with open_experiments(server, store) as reader:
+        experiment_id = short_ids.experiment_id(reader, experiment_id)
         found = reader.get_experiment(experiment_id)
     if as_json:
         out.json(found)
@@ -395,5 +398,6 @@ def _cancel(
 ) -> None:
     """Cancel an experiment and its runs that have not ended."""
     with open_client(server) as client:
+        experiment_id = short_ids.experiment_id(client, experiment_id)
         found = client.cancel_experiment(experiment_id)
     Output(as_json).result(found, f"{found.experiment_id} is {found.state}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import choice, pairs_of
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
@@ -13,6 +14,7 @@ from mentorgrad.cli.support.options import (
     LimitOption,
     PageOption,
     RunArgument,
+    RunArguments,
     ServerOption,
     StoreOption,
 )
@@ -129,6 +131,7 @@ def _show(
 
     out = Output(as_json)
     with open_reader(server, store) as reader:
+        run_id = short_ids.run_id(reader, run_id)
         run = reader.get_run(run_id)
         best = reader.list_candidates(run_id, page_size=candidates).candidates if candidates else ()
         gaps = _gaps(reader, run_id, best)
@@ -243,7 +246,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 @app.command("compare", epilog="Example: mentorgrad runs compare RUN1 RUN2 --json")
 def _compare(
-    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run IDs.")],
+    run_ids: RunArguments,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
@@ -255,11 +258,11 @@ def _compare(
     out = Output(as_json)
     if store:
         with open_reader(server, store) as reader:
-            runs = tuple(reader.get_run(run_id) for run_id in run_ids)
+            runs = tuple(reader.get_run(short_ids.run_id(reader, given)) for given in run_ids)
         found = RunComparison(runs, spec_differences([run.spec for run in runs]))
     else:
         with open_client(server) as client:
-            found = client.compare_runs(run_ids)
+            found = client.compare_runs([short_ids.run_id(client, given) for given in run_ids])
     if as_json:
         out.json(found)
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import suffix
 from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, RunArgument, ServerOption
 from mentorgrad.cli.support.output import Output, note
@@ -35,6 +36,7 @@ def _watch(
     from mentorgrad.domain.run import RunState
 
     with open_client(server) as client:
+        run_id = short_ids.run_id(client, run_id)
         name = client.get_run(run_id).spec.name
         state = watch_run(client, run_id, Output(as_json), after_seq, name)
     if state is RunState.FAILED:
@@ -51,6 +53,7 @@ def _cancel(
 ) -> None:
     """Cancel a run. A running one stops within about a second."""
     with open_client(server) as client:
+        run_id = short_ids.run_id(client, run_id)
         _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")
 
 
@@ -60,6 +63,7 @@ def _pause(
 ) -> None:
     """Save a checkpoint of a run and free its worker."""
     with open_client(server) as client:
+        run_id = short_ids.run_id(client, run_id)
         _told(Output(as_json), client.pause_run(run_id), "will be paused")
     note(f"continue it with: mentorgrad runs resume {run_id}{suffix(server)}")
 
@@ -70,6 +74,7 @@ def _resume(
 ) -> None:
     """Queue a paused or interrupted run again; it resumes exactly from its last checkpoint."""
     with open_client(server) as client:
+        run_id = short_ids.run_id(client, run_id)
         _told(Output(as_json), client.resume_run(run_id), "will be resumed")
 
 
@@ -81,8 +86,9 @@ def _delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete a run that is not running, with its events and files."""
-    if not yes:
-        typer.confirm(f"permanently delete run {run_id}?", abort=True, err=True)
     with open_client(server) as client:
+        run_id = short_ids.run_id(client, run_id)
+        if not yes:
+            typer.confirm(f"permanently delete run {run_id}?", abort=True, err=True)
         client.delete_run(run_id)
     Output(as_json).result({"deleted": run_id}, f"{run_id} deleted")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import choice
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
     JsonOption,
     RunArgument,
+    RunArguments,
     ServerOption,
     StoreOption,
 )
@@ -49,17 +51,19 @@ def _export(
     from mentorgrad.serialization import to_dict
     from mentorgrad.standard_streams import json_text
 
-    target = output or Path(f"{run_id}.jsonl")
-    if str(target) == "-":
-        with open_reader(server, store) as reader:
-            for event in reader.events(run_id, EventQuery(view=View.FULL)):
-                print(json_text(to_dict(event)))
-        return
-    output_file("--output", target)
+    if output is not None and str(output) != "-":
+        output_file("--output", output)
     with open_reader(server, store) as reader:
+        run_id = short_ids.run_id(reader, run_id)
+        events = reader.events(run_id, EventQuery(view=View.FULL))
+        if str(output) == "-":
+            for event in events:
+                print(json_text(to_dict(event)))
+            return
+        target = output or output_file("--output", Path(f"{run_id}.jsonl"))
         count = 0
         with replacing(target) as file:
-            for event in reader.events(run_id, EventQuery(view=View.FULL)):
+            for event in events:
                 line = json.dumps(to_dict(event), ensure_ascii=False)
                 file.write(f"{line}\n".encode())
                 count += 1
@@ -144,11 +148,13 @@ def _download(
     output_file("--output", target)
     if store:
         with open_reader(server, store) as reader:
+            run_id = short_ids.run_id(reader, run_id)
             data = reader.read_artifact(run_id, name)
         with replacing(target) as file:
             file.write(data)
     else:
         with open_client(server) as client:
+            run_id = short_ids.run_id(client, run_id)
             target = client.download(run_id, name, target)
     facts = {"run_id": run_id, "name": name, "file": str(target)}
     Output(as_json).result(facts, f"{name} written to {target}")
@@ -157,6 +163,7 @@ def _download(
 def _download_all(run_id: str, folder: Path, server: str, store: str, out: Output) -> None:
     output_folder("--into", folder).mkdir(parents=True, exist_ok=True)
     with open_reader(server, store) as reader:
+        run_id = short_ids.run_id(reader, run_id)
         names = [item.name for item in reader.artifacts(run_id)]
         for name in names:
             (folder / Path(name).name).write_bytes(reader.read_artifact(run_id, name))
@@ -166,7 +173,7 @@ def _download_all(run_id: str, folder: Path, server: str, store: str, out: Outpu
 
 @app.command("plot", epilog="Example: mentorgrad runs plot RUN1 RUN2 -o loss.png")
 def _plot(
-    run_ids: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run IDs.")],
+    run_ids: RunArguments,
     kind: Annotated[
         str,
         typer.Option(
@@ -189,6 +196,7 @@ def _plot(
     if wanted is plots.Kind.PATH and len(run_ids) > 1:
         raise InvalidInput.field("--kind", "path plots only one run")
     with open_reader(server, store) as reader:
+        run_ids = [short_ids.run_id(reader, given) for given in run_ids]
         if wanted is plots.Kind.LOSS:
             plots.loss_curves([plots.curve(reader, run_id) for run_id in run_ids], target)
         else:

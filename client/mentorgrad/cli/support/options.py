@@ -46,4 +46,10 @@ PageOption = Annotated[
     str, typer.Option("--page", metavar="TOKEN", help="Page token from the previous result.")
 ]
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run ID.")]
+_ID = "Run ID, or a beginning that no other has."
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_ID)]
+
+RunArguments = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="Run IDs, or their beginnings.")
+]

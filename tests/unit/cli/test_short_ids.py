@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mentorgrad.cli.support import short_ids
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.experiment import Experiment, ExperimentPage
+from mentorgrad.errors import InvalidInput, NotFound
+from run_store.open import open_store
+
+Invoke = Callable[..., Any]
+
+ONE, TWO = "01k9zzzzzzaaaaaaaaaaaaaaaa", "01k9zzzzzzabbbbbbbbbbbbbbb"
+
+
+@pytest.fixture
+def three_runs(store_url: str, toy_log: list[RunEvent]) -> str:
+    """A store with the toy run and two whose ids begin alike."""
+    store = open_store(store_url)
+    try:
+        for run_id in (ONE, TWO):
+            created = replace(toy_log[0].payload, request_id=run_id)
+            log = [replace(toy_log[0], payload=created), *toy_log[1:]]
+            store.import_run([replace(event, run_id=run_id) for event in log])
+    finally:
+        store.close()
+    return store_url
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "{}"),
+        ("compare", "{}", "toy"),
+        ("export", "{}", "-o", "-"),
+        ("download", "{}", "--into", "all"),
+        ("plot", "{}"),
+    ],
+)
+def test_a_beginning_stands_for_the_run_that_has_it(
+    invoke: Invoke,
+    three_runs: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given in (ONE, ONE[:12]):
+        named = [part.format(given) for part in arguments]
+        result = invoke("runs", *named, "--store", three_runs)
+        assert result.exit_code == 0, result.stderr
+        assert arguments[0] in ("plot", "download") or ONE in result.stdout
+
+    ambiguous = invoke("runs", *(part.format("01k9") for part in arguments), "--store", three_runs)
+    assert ambiguous.exit_code == 2
+    assert f"the ids of 2 runs begin with 01k9: {ONE}, {TWO}" in ambiguous.stderr
+
+    unknown = invoke("runs", *(part.format("01k9x") for part in arguments), "--store", three_runs)
+    assert unknown.exit_code == 1
+    assert "01k9x" in unknown.stderr
+
+
+def test_a_whole_id_that_begins_another_is_itself() -> None:
+    class Experiments:
+        def get_experiment(self, experiment_id: str) -> Experiment:
+            if experiment_id not in ("ab", "abc", "b"):
+                raise NotFound(experiment_id)
+            return Experiment(experiment_id)
+
+        def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+            if page_token:
+                return ExperimentPage((Experiment("b"),))
+            return ExperimentPage((Experiment("ab"), Experiment("abc")), "more")
+
+        def get_report(self, experiment_id: str) -> Any: ...
+
+    reader = Experiments()
+    assert short_ids.experiment_id(reader, "ab") == "ab"
+    with pytest.raises(InvalidInput, match="2 experiments begin with a: ab, abc"):
+        short_ids.experiment_id(reader, "a")
+    with pytest.raises(NotFound):
+        short_ids.experiment_id(reader, "c")
+
+
+def test_short_ids_are_as_long_as_it_takes() -> None:
+    ids = [ONE, TWO, "01k9yyyyyyaaaaaaaaaaaaaaaa", "own"]
+    assert short_ids.shortened(ids) == {
+        ONE: ONE[:12],
+        TWO: TWO[:12],
+        ids[2]: ids[2][:10],
+        "own": "own",
+    }
