@@ -23,6 +23,7 @@ from mentorgrad.cli.support.experiment_watching import watch_experiment
 from mentorgrad.cli.support.local_services import local_services
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.processes import cores
+from mentorgrad.cli.support.service_flags import flags
 from mentorgrad.client import Client
 from mentorgrad.domain.experiment import ExperimentSpec, Figure, Report, Tuning
 from mentorgrad.reports import markdown
@@ -65,7 +66,7 @@ def conduct(spec: ExperimentSpec, folder: Path | None, directory: Path) -> Repor
             mentors_of(spec),
             workers=cores(),
             model=None,
-            data_roots=() if folder is None else (folder,),
+            trainer_flags=flags(data_root=folder),
         ) as address,
         Client(address) as client,
     ):
