@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,3 +96,35 @@ def test_short_ids_are_as_long_as_it_takes() -> None:
         ids[2]: ids[2][:10],
         "own": "own",
     }
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(200, ()), (80, ("restarts", "created", "step"))])
+def test_a_list_fits_its_terminal(
+    invoke: Invoke,
+    three_runs: str,
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    left_out: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = invoke("runs", "list", "--store", three_runs).stdout
+    lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
+    assert len(lines) == 7, "a heading, three rules and a line per run"
+    assert all(len(line) <= width for line in lines)
+    table = "\n".join(lines)
+    assert ONE[:12] in table
+    assert ONE[:13] not in table
+    assert all(name not in table for name in left_out)
+    assert all(name in table for name in ("run", "state", "selection loss", "mentor"))
+
+
+def test_columns_are_named(invoke: Invoke, three_runs: str) -> None:
+    listed = ("runs", "list", "--store", three_runs, "--columns")
+    result = invoke(*listed, "accuracy, test_loss,run")
+    assert result.stdout.splitlines()[0] == "accuracy\ttest loss\trun"
+    assert f"0.800\t0.4200\t{ONE}" in result.stdout
+    wrong = invoke(*listed, "loss")
+    assert wrong.exit_code == 2
+    assert "--columns: must be of: run, name, state" in wrong.stderr

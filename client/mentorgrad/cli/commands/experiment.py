@@ -13,6 +13,7 @@ from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import one_line, suffix
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
+    ColumnsOption,
     JsonOption,
     LimitOption,
     PageOption,
@@ -328,6 +329,7 @@ def _read_report(path: Path) -> Report:
 def _list(
     limit: LimitOption = 50,
     token: PageOption = "",
+    columns: ColumnsOption = "",
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
@@ -335,7 +337,7 @@ def _list(
     """List experiments, newest first."""
     with open_experiments(server, store) as reader:
         found = reader.list_experiments(limit, token)
-    Output(as_json).page(found, "experiments", _COLUMNS)
+    Output(as_json).page(found, "experiments", _COLUMNS, columns, ("created", "failed", "ended"))
 
 
 _COLUMNS: dict[str, Callable[[Experiment], str]] = {

@@ -10,6 +10,7 @@ from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import choice, pairs_of
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
+    ColumnsOption,
     JsonOption,
     LimitOption,
     PageOption,
@@ -53,6 +54,7 @@ def _list(
     ] = "newest",
     limit: LimitOption = 50,
     page: PageOption = "",
+    columns: ColumnsOption = "",
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
@@ -70,7 +72,7 @@ def _list(
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
-    Output(as_json).page(found, "runs", _COLUMNS)
+    Output(as_json).page(found, "runs", _COLUMNS, columns, _SPARE)
 
 
 def _task(run: Run) -> str:
@@ -98,6 +100,9 @@ _COLUMNS: dict[str, Callable[[Run], str]] = {
     "restarts": lambda run: str(run.restarts_applied),
     "created": lambda run: moment(run.created_at),
 }
+
+_SPARE = ("restarts", "created", "test loss", "step", "name", "accuracy", "mentor", "task")
+"""Columns that a narrow terminal does without, the first one first."""
 
 _COMPARED: dict[str, Callable[[Run], str]] = {
     "state": _COLUMNS["state"],

@@ -46,6 +46,16 @@ PageOption = Annotated[
     str, typer.Option("--page", metavar="TOKEN", help="Page token from the previous result.")
 ]
 
+ColumnsOption = Annotated[
+    str,
+    typer.Option(
+        "--columns",
+        metavar="NAME,...",
+        help="Columns to print, such as run,name,test_loss. Default: all; on a terminal, as many "
+        "as fit.",
+    ),
+]
+
 _ID = "Run ID, or a beginning that no other has."
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_ID)]

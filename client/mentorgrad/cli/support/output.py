@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mentorgrad.cli.support.short_ids import shortened
+from mentorgrad.errors import InvalidInput
 from mentorgrad.outside_text import one_line, shown
 from mentorgrad.standard_streams import json_text
+
+_WIDEST = 24
+"""Characters of a cell on a terminal, if the columns are not named."""
 
 
 class Output:
@@ -71,20 +77,33 @@ class Output:
         found: Any,
         things: str,
         columns: Mapping[str, Callable[[Any], str]],
+        wanted: str = "",
+        spare: Sequence[str] = (),
     ) -> None:
         """Prints a page of results, as JSON or as a table.
+
+        On a terminal, ids are shortened, and so are long cells unless `wanted` names the columns.
 
         Args:
             found: The page.
             things: Name of its field with the items.
-            columns: Maps each heading to the function that formats its cells.
+            columns: Maps each heading to the function that formats its cells; the first are ids.
+            wanted: Columns to print, as `--columns` takes them; empty: all, or on a terminal as
+                many as fit.
+            spare: Columns that are left out if a terminal is too narrow, the first one first.
+
+        Raises:
+            InvalidInput: `wanted` names an unknown column.
         """
+        shown = _chosen(columns, wanted)
         if self.as_json:
             self.json(found)
             return
         if items := getattr(found, things):
-            rows = [[text(item) for text in columns.values()] for item in items]
-            self.table(tuple(columns), rows)
+            cells = {name: [_cell(text(item)) for item in items] for name, text in shown.items()}
+            if self.is_terminal:
+                cells = _fitting(cells, next(iter(columns)), self.console.width, wanted, spare)
+            self.table(tuple(cells), zip(*cells.values(), strict=True))
         else:
             note(f"no {things}")
         if found.next_page_token:
@@ -96,6 +115,38 @@ class Output:
         width = max((len(name) for name, _ in listed), default=0)
         for name, value in ((name, _cell(value)) for name, value in listed):
             self.line(f"{name:<{width}}  {value}" if self.is_terminal else f"{name}\t{value}")
+
+
+def _chosen(
+    columns: Mapping[str, Callable[[Any], str]], wanted: str
+) -> Mapping[str, Callable[[Any], str]]:
+    """The columns that `--columns` names, in its order; all without it."""
+    by_flag = {name.replace(" ", "_"): name for name in columns}
+    names = [name.strip().replace(" ", "_") for name in wanted.split(",") if name.strip()]
+    for name in names:
+        if name not in by_flag:
+            known = ", ".join(by_flag)
+            raise InvalidInput.field("--columns", f"must be of: {known}; not {name!r}")
+    return {by_flag[name]: columns[by_flag[name]] for name in names} or columns
+
+
+def _fitting(
+    cells: Mapping[str, list[str]], ids: str, width: int, wanted: str, spare: Sequence[str]
+) -> dict[str, list[str]]:
+    """The columns that fit a terminal of `width` characters, with short ids and short cells."""
+    kept = dict(cells)
+    if ids in kept:
+        short = shortened(kept[ids])
+        kept[ids] = [short[whole] for whole in kept[ids]]
+    if wanted:
+        return kept
+    kept = {name: [shorten(text, _WIDEST) for text in column] for name, column in kept.items()}
+    for name in spare:
+        widest = [max(map(cell_len, (heading, *column))) for heading, column in kept.items()]
+        if sum(widest) + 3 * len(widest) + 1 <= width:
+            break
+        del kept[name]
+    return kept
 
 
 def _cell(text: str) -> str:
