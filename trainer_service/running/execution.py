@@ -169,7 +169,7 @@ def _run(
     run: Run,
     lease: Lease,
     parts: Parts,
-    control: StopControl,
+    control: GuardedStopControl,
     recorder: Recorder,
     telemetry: Telemetry,
     opened: ExitStack,
@@ -224,11 +224,22 @@ def _run(
         kept = (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT)
         if stop.kind in kept and stop.between_steps:
             alternation.checkpoint(at)
+        if _latest(control, stop) is StopKind.CANCEL:
+            control.acknowledge(StopKind.CANCEL)
+            try:
+                _leave_files(objective, at, recorder)
+            except (Exception, Stop) as error:
+                log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
         raise
-    for name, content in objective.export(at.best.parameters).items():
-        recorder.blob(name, content)
+    _leave_files(objective, at, recorder)
     recorder.put(Finished(RunState.SUCCEEDED, result))
     return RunState.SUCCEEDED
+
+
+def _leave_files(objective: Objective, at: LoopState, recorder: Recorder) -> None:
+    """Stores the files of the best candidate so far."""
+    for name, content in objective.export(at.best.parameters).items():
+        recorder.blob(name, content)
 
 
 def _await_session(mentor: FallbackMentor, control: StopControl) -> None:

@@ -100,10 +100,19 @@ class GuardedStopControl:
     def __init__(self, control: StopControl, guard: Callable[[], None]) -> None:
         self._control = control
         self._guard = guard
+        self._acknowledged: StopKind | None = None
+
+    def acknowledge(self, kind: StopKind) -> None:
+        """From now on, a request of this kind raises nothing: the run is ending because of it."""
+        self._acknowledged = kind
 
     def check(self) -> None:
         """See `StopControl`."""
-        self._control.check()
+        try:
+            self._control.check()
+        except Stop as stop:
+            if stop.kind is not self._acknowledged:
+                raise
         self._guard()
 
     def on_stop(self, callback: Callable[[], None]) -> None:

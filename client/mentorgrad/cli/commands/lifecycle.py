@@ -51,7 +51,7 @@ def _told(out: Output, run: Run, what: str) -> None:
 def _cancel(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
-    """Cancel a run. A running one stops within about a second."""
+    """Cancel a run. A running one stops at its next step; its best so far can be downloaded."""
     with open_client(server) as client:
         run_id = short_ids.run_id(client, run_id)
         _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")

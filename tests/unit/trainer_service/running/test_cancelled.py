@@ -1,0 +1,72 @@
+"""A cancelled run leaves the files of its best candidate so far."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from torch import Tensor
+
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import Function, RunSpec, Stages
+from tests.unit.trainer_service.running.test_overlapped import (
+    Counted,
+    Done,
+    Points,
+    of_problem,
+    parts,
+)
+from trainer_service.protocols import Objective
+from trainer_service.running.stop_control import StopKind, StopRequest
+
+SPEC = RunSpec(objective=Function("rastrigin", 2), stages=Stages(count=2, steps=10))
+
+Check = Callable[[], None]
+
+
+def stopped(
+    kind: StopKind, export: Callable[[Objective, Tensor, Check], dict[str, bytes]] | None = None
+) -> Done:
+    """A run that is stopped within its second stage."""
+    stopper = StopRequest()
+
+    def build(spec: RunSpec, check: Check) -> Objective:
+        made = of_problem(Counted({14: lambda: stopper.request(kind)}))
+        if export is None:
+            return made
+        return dataclasses.replace(made, export=lambda point: export(made, point, check))
+
+    return Done(SPEC, parts(Points(), objective=build), stopper)
+
+
+def test_the_best_so_far_is_there_after_a_cancel() -> None:
+    done = stopped(StopKind.CANCEL)
+    assert done.state is RunState.CANCELLED
+    (file,) = done.store.artifacts(done.run_id)
+    best = done.store.list_candidates(done.run_id).candidates[0]
+    assert best.text.encode() in done.store.read_artifact(done.run_id, file.name)
+
+
+def test_a_pause_leaves_no_files() -> None:
+    done = stopped(StopKind.PAUSE)
+    assert done.state is RunState.PAUSED
+    assert done.store.artifacts(done.run_id) == ()
+
+
+def test_passes_of_the_model_for_the_files_are_not_cut_short_by_the_cancel() -> None:
+    def export(made: Objective, point: Tensor, check: Check) -> dict[str, bytes]:
+        check()
+        return made.export(point)
+
+    done = stopped(StopKind.CANCEL, export)
+    assert done.state is RunState.CANCELLED
+    assert len(done.store.artifacts(done.run_id)) == 1
+
+
+def test_a_run_whose_files_cannot_be_made_is_cancelled_all_the_same() -> None:
+    def export(made: Objective, point: Tensor, check: Check) -> dict[str, bytes]:
+        raise MemoryError
+
+    done = stopped(StopKind.CANCEL, export)
+    assert done.state is RunState.CANCELLED
+    assert done.store.artifacts(done.run_id) == ()
