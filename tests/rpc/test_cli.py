@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +18,7 @@ from mentorgrad.client import BackgroundLoop
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import CausalPrompt, Function
 from run_store.temporary_store import TemporaryRunStore
+from tests.rpc.test_mentor_client import scripted
 from tests.support.quick_runs import end_runs
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
@@ -51,6 +54,43 @@ def command(store: TemporaryRunStore) -> Iterator[CommandLine]:
     yield CommandLine(address)
     loop.run(context.__aexit__(None, None, None))
     loop.release()
+
+
+def test_a_service_of_the_other_kind_is_said_to_be_one(command: CommandLine) -> None:
+    asked = CliRunner().invoke(app, ["mentor", "info", "--mentor-server", command.address])
+    assert asked.exit_code == 1
+    assert asked.stderr == (
+        f"error: {command.address} is no mentor service but a trainer service; give the mentor's "
+        "address with --mentor-server\n"
+    )
+
+    loop = BackgroundLoop.acquire()
+    server, address = loop.run(scripted())
+    try:
+        for words in (("list",), ("watch", "some-run"), ("show", "some-run")):
+            asked = CliRunner().invoke(app, ["runs", *words, "--server", address])
+            assert asked.exit_code == 1
+            assert asked.stderr == (
+                f"error: {address} is no trainer service but a mentor service; give the trainer's "
+                "address with --server\n"
+            )
+    finally:
+        loop.run(server.stop())
+        loop.release()
+
+
+def test_a_server_of_something_else_is_said_to_be_none(command: CommandLine) -> None:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        asked = CliRunner().invoke(app, ["experiment", "list", "--server", address])
+    finally:
+        server.stop(None)
+    assert asked.exit_code == 1
+    assert asked.stderr == (
+        f"error: {address} is no trainer service; give the trainer's address with --server\n"
+    )
 
 
 def test_run_detached_creates_what_was_asked_for(

@@ -9,12 +9,19 @@ from typing import Any, Self, cast
 import grpc
 import grpc.aio
 
-from mentorgrad.errors import InternalError, InvalidInput, MentorgradError, Unavailable, Untrusted
+from mentorgrad.errors import (
+    InternalError,
+    InvalidInput,
+    MentorgradError,
+    Unavailable,
+    Unsupported,
+    Untrusted,
+)
 from mentorgrad.numbers import integer_of
 from mentorgrad.wire import tracing
 from mentorgrad.wire.channels import stream_channel, unary_channel, upload_channel
 from mentorgrad.wire.credentials import Credentials
-from mentorgrad.wire.error_mapping import from_rpc_error
+from mentorgrad.wire.error_mapping import OTHER_SERVICE, from_rpc_error
 
 _Opener = Callable[[str, Credentials | None], grpc.aio.Channel]
 
@@ -69,8 +76,10 @@ class Connection:
             await channel.close()
 
     def translate(self, error: grpc.RpcError) -> MentorgradError:
-        """Converts a failed call to the domain's error; names an unreachable service."""
+        """Converts a failed call to the domain's error; names an unreachable or wrong service."""
         found = from_rpc_error(error)
+        if found.reason == OTHER_SERVICE:
+            return Unsupported(f"{self.target}: {found.message}", reason=OTHER_SERVICE)
         if not isinstance(found, Unavailable) or _is_ours(error):
             return found
         if isinstance(found, Untrusted):

@@ -15,6 +15,9 @@ from mentorgrad.errors import MentorgradError, Violation
 DOMAIN = "mentorgrad"
 """The `domain` of every ErrorInfo."""
 
+OTHER_SERVICE = "OTHER_SERVICE"
+"""Reason of an `Unsupported` where something answers that is not the service that was called."""
+
 CODES: dict[type[MentorgradError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
@@ -107,6 +110,9 @@ def from_rpc_error(error: grpc.RpcError) -> MentorgradError:
         return cls(message, violations=violations, reason=reason, metadata=metadata)
     if issubclass(cls, errors.ResourceExhausted):
         return cls(message, retry_after=retry_after, reason=reason, metadata=metadata)
+    if cls is errors.Unsupported and reason is None:  # from gRPC itself, or a proxy
+        message = "the service there has no such method: it is of another kind or version"
+        return cls(message, reason=OTHER_SERVICE)
     if cls is errors.Unavailable and (why := _untrusted(message)):
         return errors.Untrusted(f"the TLS handshake failed: {why}")
     return cls(message, reason=reason, metadata=metadata)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mentorgrad.cli.support.auth_options import credentials
 from mentorgrad.cli.support.extras import load_entry_point
 from mentorgrad.cli.support.flag_text import check_address
-from mentorgrad.errors import Unauthenticated, Unavailable
+from mentorgrad.errors import (
+    MentorgradError,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
@@ -48,36 +54,61 @@ def open_client(server: str, otherwise: str = "read a store with --store") -> It
         server: Address of the service.
         otherwise: What else to do without a service.
     """
-    from mentorgrad.client import Client
+    from mentorgrad.client import Client, MentorClient
 
     address = check_address("--server", server)
     absent = (
         f"no trainer service answers at {server}; start one with `mentorgrad serve all`, "
         f"give another address with --server, or {otherwise}"
     )
-    with Client(address, credentials=credentials()) as client, _remedies(address, absent):
+    wrong = f"{server} is no trainer service{{}}; give the trainer's address with --server"
+    with (
+        Client(address, credentials=credentials()) as client,
+        _remedies(address, absent, wrong, MentorClient, "mentor"),
+    ):
         yield client
 
 
 @contextlib.contextmanager
 def open_mentor(server: str) -> Iterator[MentorClient]:
     """A client of a mentor service; if the service does not answer, the error says what to do."""
-    from mentorgrad.client import MentorClient
+    from mentorgrad.client import Client, MentorClient
 
     address = check_address("--mentor-server", server)
     absent = (
         f"no mentor service answers at {server}; start one with "
         "`mentorgrad serve mentor`, or give another address with --mentor-server"
     )
-    with MentorClient(address, credentials=credentials()) as client, _remedies(address, absent):
+    wrong = f"{server} is no mentor service{{}}; give the mentor's address with --mentor-server"
+    with (
+        MentorClient(address, credentials=credentials()) as client,
+        _remedies(address, absent, wrong, Client, "trainer"),
+    ):
         yield client
 
 
 @contextlib.contextmanager
-def _remedies(address: str, absent: str) -> Iterator[None]:
-    """Says what to do if a service does not answer or requires a token."""
+def _remedies(
+    address: str, absent: str, wrong: str, other: type[Client | MentorClient], kind: str
+) -> Iterator[None]:
+    """Says what to do if a service does not answer, is another one or requires a token.
+
+    Args:
+        address: Address of the service.
+        absent: What to say if it does not answer.
+        wrong: What to say if another service answers, with a place for what it is.
+        other: Client of the other kind of service.
+        kind: Name of that kind.
+    """
     try:
         yield
+    except Unsupported as error:
+        from mentorgrad.wire.error_mapping import OTHER_SERVICE
+
+        if error.reason != OTHER_SERVICE:
+            raise
+        is_other = _answers(other, address)
+        raise Unsupported(wrong.format(f" but a {kind} service" if is_other else "")) from None
     except Unavailable as error:
         if "no answer" not in error.message:
             raise
@@ -88,6 +119,21 @@ def _remedies(address: str, absent: str) -> Iterator[None]:
         raise Unauthenticated(
             f"{address} requires a token: give its file with --token-file, or set MENTORGRAD_TOKEN"
         ) from None
+
+
+def _answers(kind: type[Client | MentorClient], address: str) -> bool:
+    """Whether a service of this kind answers at the address."""
+    from mentorgrad.client import Client
+
+    try:
+        with kind(address, timeout=3.0, credentials=credentials()) as client:
+            if isinstance(client, Client):
+                client.trainer_info()
+            else:
+                client.info()
+    except MentorgradError as error:
+        return isinstance(error, (Unauthenticated, PermissionDenied))
+    return True
 
 
 def open_reader(server: str, store: str) -> AbstractContextManager[RunReader]:
