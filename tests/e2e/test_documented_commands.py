@@ -75,7 +75,7 @@ SCP = """#!/bin/sh
 # All hosts of a page share one folder.
 for last; do :; done
 target=${last#*:}
-while [ $# -gt 1 ]; do cp "$1" "./${target:-.}"; shift; done
+while [ $# -gt 1 ]; do cp "${1#*:}" "./${target:-.}"; shift; done
 """
 
 
