@@ -109,7 +109,7 @@ def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device:
     assert {0, 4} <= set(paused_at)
     assert effective(store, run_id) == log
     files = [artifact.name for artifact in store.artifacts(run_id)]
-    assert {ARTIFACT, "prompt.json", "prompt.txt"} <= set(files)
+    assert {ARTIFACT, "model.json", "prompt.txt"} <= set(files)
     assert ("adapter_config.json" in files) is (position is PromptPosition.BEFORE_TEXT)
     for name in files:
         assert store.read_artifact(run_id, name) == store.read_artifact(whole_id, name)
@@ -205,7 +205,7 @@ def test_every_way_goes_on_exactly(way: str) -> None:
     assert "malformed" not in statuses
     interrupted(store, broken, how, control.asked * 3 // 5)
     assert effective(store, broken) == effective(store, whole)
-    for name in (ARTIFACT, "prompt.json", "prompt.txt"):
+    for name in (ARTIFACT, "model.json", "prompt.txt"):
         assert store.read_artifact(broken, name) == store.read_artifact(whole, name)
 
 

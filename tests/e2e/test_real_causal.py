@@ -123,6 +123,6 @@ def test_gradients_point_uphill_and_the_files_say_what_it_scores(model: CausalMo
     points = torch.stack([start + step, start - step])
     uphill, downhill = made.problem.losses(points, rows).tolist()
     assert downhill < float(loss) < uphill
-    document = json.loads(made.export(start)["prompt.json"])
+    document = json.loads(made.export(start)["model.json"])
     assert document["loss_of_words"] == pytest.approx(0.0, abs=1e-3)
     assert document["label_tokens"] == [model.tokenizer(f" {w}")["input_ids"] for w in TASK.labels]

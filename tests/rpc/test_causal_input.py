@@ -149,7 +149,7 @@ async def test_the_same_worker_executes_the_next_run_with_the_cache_that_was_set
     async for _ in client.watch(run_id):
         pass
     assert (await client.get_run(run_id)).state is RunState.SUCCEEDED
-    written = json.loads(await client.read_artifact(run_id, "prompt.json"))
+    written = json.loads(await client.read_artifact(run_id, "model.json"))
     assert set(written["kept_rows"].values()) == {0}
     lines = [line for line in trainer.log.read_text().splitlines() if "text_states_kept" in line]
     logged = [json.loads(line) for line in lines]

@@ -11,10 +11,12 @@ import torch
 from mentorgrad.domain.run import Baseline, Score
 from trainer_service.baselines.frozen_model import FrozenModel, NotComputable, Predicted
 from trainer_service.baselines.linear_probe import linear_probe
+from trainer_service.baselines.probe_file import probe_bytes
 from trainer_service.baselines.prototypes import prototypes
 from trainer_service.objectives.classification import labels_of
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
+from trainer_service.objectives.torch_free import PROBE_FILE
 from trainer_service.tasks.data import TaskData
 
 log = structlog.get_logger(__name__)
@@ -50,7 +52,15 @@ _DEFECTS = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, 
 """What a baseline may fail with. A stop request is none, nor that a served model is away."""
 
 
-def baselines(problem: Problem, check: Callable[[], None]) -> tuple[Baseline, ...]:
+Keep = Callable[[str, bytes], None]
+"""Takes the name and the content of a file of a baseline."""
+
+
+def baselines(
+    problem: Problem,
+    check: Callable[[], None],
+    keep: Keep = lambda name, content: None,
+) -> tuple[Baseline, ...]:
     """Every baseline that the problem allows, scored on *test*.
 
     One that fails has no score and says why: it never fails a run that has ended.
@@ -58,6 +68,7 @@ def baselines(problem: Problem, check: Callable[[], None]) -> tuple[Baseline, ..
     Args:
         problem: The run's problem.
         check: Called now and then; may raise to abort.
+        keep: Takes the files by which further rows can be classified.
 
     Returns:
         Baselines in the order of `BASELINES`; none without test rows.
@@ -66,7 +77,14 @@ def baselines(problem: Problem, check: Callable[[], None]) -> tuple[Baseline, ..
     if task is None or not task.test:
         return ()
     frozen = FrozenModel(problem, task)
-    made = (_baseline(name, compute, frozen, task, check) for name, compute in BASELINES.items())
+
+    def done(found: Predicted) -> None:
+        if found.arrays:
+            keep(PROBE_FILE, probe_bytes(found, problem.feature, task))
+
+    made = (
+        _baseline(name, compute, frozen, task, check, done) for name, compute in BASELINES.items()
+    )
     return tuple(baseline for baseline in made if baseline is not None)
 
 
@@ -76,6 +94,7 @@ def _baseline(
     frozen: FrozenModel,
     task: TaskData,
     check: Callable[[], None],
+    done: Callable[[Predicted], None],
 ) -> Baseline | None:
     check()
     try:
@@ -88,6 +107,7 @@ def _baseline(
     else:
         if found is None:
             return None
+        done(found)
         return Baseline(name, _score(found.logits, task), found.labelled_rows, found.detail)
     return Baseline(name, detail=reason)
 

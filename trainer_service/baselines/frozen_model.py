@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,8 @@ class Predicted:
     """The settings that it chose, for people."""
     labelled_rows: int = 0
     """Number of labelled rows that it was fitted on."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By which it classifies further rows; empty: it is not kept."""
 
 
 class FrozenModel:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +23,49 @@ _DEFAULTS = _STRENGTHS[:6]
 """The values up to C = 1, which is taken where there is no cross-validation."""
 _ITERATIONS = 200
 """Maximum iterations of L-BFGS per value of C."""
+
+_Fitted = tuple[np.ndarray, np.ndarray]
+"""Weights [classes, width] and biases [classes]."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """A fitted classifier of features."""
+
+    weight: np.ndarray
+    """[classes, width], for standardised features."""
+    bias: np.ndarray
+    """[classes]."""
+    mean: np.ndarray
+    """float32 [width]: subtracted from the features."""
+    scale: np.ndarray
+    """float32 [width]: what the features are then divided by."""
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> LinearProbe:
+        """The inverse of `arrays`; raises KeyError if one is missing."""
+        return cls(*(arrays[name] for name in ("weight", "bias", "mean", "scale")))
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Its numbers by name."""
+        return {
+            "weight": self.weight,
+            "bias": self.bias,
+            "mean": self.mean,
+            "scale": self.scale,
+        }
+
+    def standardised(self, features: np.ndarray) -> np.ndarray:
+        """Features [rows, width] as the weights take them."""
+        made: np.ndarray = (features - self.mean) / self.scale
+        return made
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Features [rows, width] → logits [rows, classes]."""
+        with one_thread():
+            made: np.ndarray = self.standardised(features) @ self.weight.T + self.bias
+        return made
 
 
 def linear_probe(frozen: FrozenModel, check: Callable[[], None]) -> Predicted | None:
@@ -43,20 +87,22 @@ def linear_probe(frozen: FrozenModel, check: Callable[[], None]) -> Predicted | 
 def _probed(seen: Seen, labels: np.ndarray, check: Callable[[], None]) -> Predicted:
     mean, deviation = seen.labelled.mean(0), seen.labelled.std(0)
     scale = np.where(deviation > 0, deviation, 1.0).astype(np.float32)  # for constant features
-    rows, test = (seen.labelled - mean) / scale, (seen.test - mean) / scale
+    rows = (seen.labelled - mean) / scale
     parts = list(folds(labels))
     strengths, how = _DEFAULTS, "default: a class has one row"
     if parts:
-        paths = [_path(rows[fitted], labels[fitted], rows[held]) for fitted, held in parts]
-        strengths = _chosen(paths, [labels[held] for _, held in parts], check)
+        paths = [_path(rows[fitted], labels[fitted]) for fitted, _ in parts]
+        strengths = _chosen(paths, [(rows[held], labels[held]) for _, held in parts], check)
         how = f"{len(parts)}-fold cross-validation"
-    *_, logits = _path(rows, labels, test, strengths)
-    return Predicted(logits, f"C = {strengths[-1]:g} ({how})", len(labels))
+    *_, (weight, bias) = _path(rows, labels, strengths)
+    probe = LinearProbe(weight, bias, mean, scale)
+    detail = f"C = {strengths[-1]:g} ({how})"
+    return Predicted(probe.logits(seen.test), detail, len(labels), probe.arrays)
 
 
 def _chosen(
-    paths: Sequence[Iterator[np.ndarray]],
-    labels: Sequence[np.ndarray],
+    paths: Sequence[Iterator[_Fitted]],
+    held: Sequence[tuple[np.ndarray, np.ndarray]],
     check: Callable[[], None],
 ) -> tuple[float, ...]:
     """The values of C up to the last before the mean held-out loss of the folds rises."""
@@ -64,7 +110,12 @@ def _chosen(
     least = np.inf
     for strength, *found in zip(_STRENGTHS, *paths, strict=True):
         check()
-        loss = np.mean([mean_loss(*part) for part in zip(found, labels, strict=True)])
+        loss = np.mean(
+            [
+                mean_loss(rows @ weight.T + bias, labels)
+                for (weight, bias), (rows, labels) in zip(found, held, strict=True)
+            ]
+        )
         if kept and not loss < least:
             break
         kept, least = (*kept, strength), float(loss)
@@ -74,10 +125,9 @@ def _chosen(
 def _path(
     rows: np.ndarray,
     labels: np.ndarray,
-    wanted: np.ndarray,
     strengths: Sequence[float] = _STRENGTHS,
-) -> Iterator[np.ndarray]:
-    """For each C, the logits [wanted rows, classes] of the classifier that is fitted on `rows`."""
+) -> Iterator[_Fitted]:
+    """For each C, weights and biases of the classifier that is fitted on `rows`."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -86,6 +136,7 @@ def _path(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is valid too
             model.set_params(C=strength).fit(rows, labels)
-        margins = model.decision_function(wanted)
-        # With two classes there is the margin of the second alone.
-        yield margins if margins.ndim > 1 else np.stack([np.zeros_like(margins), margins], axis=1)
+        weight, bias = model.coef_, model.intercept_
+        if len(weight) == 1:  # with two classes there is the margin of the second alone
+            weight, bias = (np.concatenate([np.zeros_like(part), part]) for part in (weight, bias))
+        yield weight.copy(), bias.copy()

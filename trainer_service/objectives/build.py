@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -100,6 +101,13 @@ class BuildInputs:
             path = resolve(reference, roots=self.model_roots)
             folder = causal_folder(path, self.cache_dir, self.abort)
             return CausalModel(folder, self.device, dtype, self.abort)
+
+    def revision(self, reference: str) -> str:
+        """Commit of a model of the Hugging Face hub, as its cache names it; empty for others."""
+        if not reference.startswith("hf:"):
+            return ""
+        parts = resolve(reference).parts
+        return next((b for a, b in pairwise(parts) if a == "snapshots"), "")
 
     @contextmanager
     def _naming(self, field: str) -> Iterator[None]:

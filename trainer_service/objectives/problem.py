@@ -37,6 +37,8 @@ class Problem(ABC):
     tuned_model: str = ""
     """A tuned model that could be another one when the run is resumed: the name that its server
     reports, or the file's name and SHA-256. Empty: the spec determines it."""
+    feature: str = ""
+    """What `features` are, for people; empty if there are none."""
     start_remedy: str = "try another initial text or seed"
     """What to change if the loss of a start is not finite, for the error."""
 

@@ -3,6 +3,12 @@
 ARTIFACT = "prompt.safetensors"
 """Artifact file of every finished run."""
 
+MODEL_FILE = "model.json"
+"""Artifact file that says what a prompt belongs to; see `objectives.model_file`."""
+
+PROBE_FILE = "probe.safetensors"
+"""Artifact file with the linear probe, of a run that has computed one."""
+
 PROMPT_TEXT = "prompt.txt"
 """Artifact file with the prompt in words, of the objectives with language models."""
 

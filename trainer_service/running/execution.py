@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -219,7 +219,7 @@ def _run(
         alternation.go_on(at, moments)
     try:
         alternation.run(at)
-        result = _result(objective, at, alternation.usage(at), control.check)
+        result, files = _result(objective, at, alternation.usage(at), control.check)
     except Stop as stop:
         kept = (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT)
         if stop.kind in kept and stop.between_steps:
@@ -231,14 +231,19 @@ def _run(
             except (Exception, Stop) as error:
                 log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
         raise
-    _leave_files(objective, at, recorder)
+    _leave_files(objective, at, recorder, files)
     recorder.put(Finished(RunState.SUCCEEDED, result))
     return RunState.SUCCEEDED
 
 
-def _leave_files(objective: Objective, at: LoopState, recorder: Recorder) -> None:
-    """Stores the files of the best candidate so far."""
-    for name, content in objective.export(at.best.parameters).items():
+def _leave_files(
+    objective: Objective,
+    at: LoopState,
+    recorder: Recorder,
+    others: Mapping[str, bytes] | None = None,
+) -> None:
+    """Stores the files of the best candidate so far, and others."""
+    for name, content in (objective.export(at.best.parameters) | dict(others or {})).items():
         recorder.blob(name, content)
 
 
@@ -252,14 +257,16 @@ def _await_session(mentor: FallbackMentor, control: StopControl) -> None:
 
 def _result(
     objective: Objective, at: LoopState, usage: Usage, check: Callable[[], None]
-) -> RunResult:
+) -> tuple[RunResult, dict[str, bytes]]:
     """The run's result: its best candidate and the baselines, scored on *test*. *Test* is used only
-    here. Of their cost, `usage` gets the tokens alone."""
+    here. Of their cost, `usage` gets the tokens alone. Beside it, the files of the baselines that
+    are kept."""
     problem = objective.problem
-    beside = baselines(problem, check)
+    files: dict[str, bytes] = {}
+    beside = baselines(problem, check, files.__setitem__)
     test = problem.test(at.best.parameters)
     tokens = usage.tuned_model_tokens + problem.take_tokens()
-    return RunResult(
+    result = RunResult(
         returned=at.best.candidate,
         test=test,
         zero_shot=next((item.test for item in beside if item.name == "zero_shot"), None),
@@ -268,6 +275,7 @@ def _result(
         usage=replace(usage, tuned_model_tokens=tokens),
         baselines=beside,
     )
+    return result, files
 
 
 def _logged_answers(store: RunStore, run_id: str) -> dict[str, ProposalsReceived]:

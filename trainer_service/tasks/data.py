@@ -11,6 +11,9 @@ from functools import cached_property
 
 from mentorgrad.tables.values import text_identity
 
+UNLABELLED = -1
+"""Label of a row to predict."""
+
 
 class Split(StrEnum):
     """A part of a task's rows."""
@@ -27,7 +30,7 @@ class Row:
     text: str
     """The text."""
     label: int
-    """Index into the task's label words."""
+    """Index into the task's label words; `UNLABELLED` if it is not known."""
     pair: str = ""
     """Second text of a text pair; empty if the task has none."""
 
@@ -96,12 +99,20 @@ class TaskData:
     @cached_property
     def digest(self) -> str:
         """Hex SHA-256 over the labels and the rows of all splits."""
-        splits = [
-            [[row.text, row.pair, row.label] for row in rows]
-            for rows in (self.train, self.selection, self.test)
-        ]
-        text = json.dumps([list(self.labels), splits], ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return _digest([list(self.labels), [_plain(self.rows(split)) for split in Split]])
+
+    def split_digest(self, split: Split) -> str:
+        """Hex SHA-256 over the labels and the rows of a split."""
+        return _digest([list(self.labels), _plain(self.rows(split))])
+
+
+def _plain(rows: Sequence[Row]) -> list[list[str | int]]:
+    return [[row.text, row.pair, row.label] for row in rows]
+
+
+def _digest(document: list[object]) -> str:
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def majority_share(rows: Sequence[Row]) -> float | None:

@@ -63,4 +63,6 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         "with one of the labels",
         place=place,
     )
-    return Objective(problem, language, CausalExport(spec, model, parts, problem, language), card)
+    revision = inputs.revision(spec.model)
+    export = CausalExport(spec, inputs.run, model, parts, problem, language, revision)
+    return Objective(problem, language, export, card)

@@ -9,7 +9,7 @@ prompt and of the answer's beginning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import structlog
@@ -87,6 +87,7 @@ class CausalPromptProblem(CalibratedProblem):
     """
 
     task: TaskData
+    feature = "the hidden state at the answer's position, without a prompt"
 
     def __init__(
         self,
@@ -139,6 +140,8 @@ class CausalPromptProblem(CalibratedProblem):
         self._filled: dict[Split, Sequence[States]] = {}
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
         self._unprompted = cache(self._shared_unprompted)
+        # A prompt's score and its prior need the same.
+        self._worded = lru_cache(maxsize=1)(self._prompted_by)
 
     @property
     def kept_rows(self) -> dict[Split, int]:
@@ -359,13 +362,27 @@ class CausalPromptProblem(CalibratedProblem):
 
     def words_score(self, text: str, split: Split) -> Score:
         """Score of a prompt in words, tokenised in one string with the template."""
+        logits = self._text_logits(*self._worded(text), split)
+        return RowResults.of_logits(logits.unsqueeze(0), self.labels[split]).scores()[0]
+
+    def words_log_probs(self, text: str, split: Split) -> Tensor:
+        """Log-probabilities of the labels behind a prompt in words, without calibration,
+        [rows, classes]."""
+        _, found = self._worded(text)
+        return found(split).scores.log_softmax(-1)
+
+    def words_prior(self, text: str) -> Tensor | None:
+        """The prior [classes] by which predictions under a prompt in words are calibrated; None
+        without calibration."""
+        return self._text_prior(*self._worded(text))
+
+    def _prompted_by(self, text: str) -> tuple[Render, Callable[[Split], _InWords]]:
+        """Inputs with a prompt in words, and what the model makes of them."""
 
         def prompted(row: Row) -> str:
             return self._inputs.template.prompted(row, text)
 
-        found = cache(partial(self._in_words, prompted))
-        logits = self._text_logits(prompted, found, split)
-        return RowResults.of_logits(logits.unsqueeze(0), self.labels[split]).scores()[0]
+        return prompted, cache(partial(self._in_words, prompted))
 
     def untuned_logits(self, split: Split) -> Tensor:
         """Calibrated log-probabilities of the labels without a prompt; see `Problem`."""
@@ -387,14 +404,20 @@ class CausalPromptProblem(CalibratedProblem):
             split: The split.
         """
         log_probs = found(split).scores.log_softmax(-1)
+        prior = self._text_prior(render, found)
+        return log_probs if prior is None else calibrated(log_probs, prior)
+
+    @torch.no_grad()
+    def _text_prior(self, render: Render, found: Callable[[Split], _InWords]) -> Tensor | None:
+        """The prior [classes] of inputs in words; None without calibration."""
         if self.calibration is Calibration.NONE:
-            return log_probs
+            return None
         if self.calibration is Calibration.CONTENT_FREE:
             rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
             known = self._scorer.scores(self._scorer.hidden(*self._plain(rows)))
         else:
             known = torch.cat([found(other).scores for other in (Split.TRAIN, Split.SELECTION)])
-        return calibrated(log_probs, known.softmax(-1).mean(0))
+        return known.softmax(-1).mean(0)
 
     def _shared_unprompted(self, split: Split) -> _InWords:
         """Of the inputs without a prompt, as this or an earlier run computed it."""

@@ -6,7 +6,6 @@ a text encoder on both sides). Texts are encoded once; a gradient step encodes o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import torch
@@ -22,8 +21,9 @@ from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
+from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
-from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split, TaskData
 
@@ -50,6 +50,8 @@ class LabelPromptProblem(ClassificationProblem):
     Raises:
         InvalidInput: The prompt is too long for the encoder.
     """
+
+    feature = "the embedding of the text, of norm 1"
 
     def __init__(
         self,
@@ -159,21 +161,26 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:
-        """The prompt as safetensors, with metadata to rebuild the classifier."""
+        """The prompt as safetensors, and what is needed to rebuild the classifier."""
         (words,) = language.project(parameters.unsqueeze(0))
-        metadata = {
-            "objective": "label_prompt",
-            "text": words.text,
-            "encoder": spec.encoder,
-            "encoder_sha256": encoder.digest,
-            "pooling": encoder.pooling,
-            "labels": json.dumps(list(task.labels), ensure_ascii=False),
-            "temperature": repr(spec.temperature),
-            "template": "[start] prompt label [end]",
-            "task": task.name,
-            "task_sha256": task.digest,
+        document = model_document(
+            spec,
+            inputs.run,
+            task,
+            model=spec.encoder,
+            model_sha256=encoder.digest,
+            model_revision=inputs.revision(spec.encoder),
+            device=inputs.device.type,
+            text=words.text,
+            text_tokens=list(words.ids),
+            pooling=encoder.pooling,
+            temperature=spec.temperature,
+            template="[start] prompt label [end]",
+        )
+        return {
+            ARTIFACT: tensorfile.save({"prompt": parameters}, as_metadata(document)),
+            MODEL_FILE: document_bytes(document),
         }
-        return {ARTIFACT: tensorfile.save({"prompt": parameters}, metadata)}
 
     card = TaskCard(
         objective="label_prompt",

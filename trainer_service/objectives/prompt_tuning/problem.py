@@ -11,7 +11,6 @@ rows are padded with zeros that are never read (docs/decisions/0010).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -28,11 +27,12 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
 from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
-from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split, TaskData
 
@@ -74,6 +74,8 @@ class PromptTuningProblem(ClassificationProblem):
     Raises:
         InvalidInput: The prompt is too long for the encoder.
     """
+
+    feature = "the embedding of the text without a prompt, of norm 1"
 
     def __init__(
         self,
@@ -206,26 +208,29 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:
-        """Prompt and head as safetensors with metadata to rebuild the classifier, and as a PEFT
+        """Prompt and head as safetensors, what is needed to rebuild the classifier, and a PEFT
         adapter."""
         (words,) = language.project(parameters.unsqueeze(0))
         prompt, weight, bias = problem.pieces(parameters.detach())
-        metadata = {
-            "objective": "prompt_tuning",
-            "text": words.text,
-            "encoder": spec.encoder,
-            "encoder_sha256": encoder.digest,
-            "readout": spec.readout.value,
-            "max_length": str(spec.max_length),
-            "labels": json.dumps(list(task.labels), ensure_ascii=False),
-            "template": "prompt [start] text [end]",
-            "task": task.name,
-            "task_sha256": task.digest,
-            "adapter": adapter.task_type,
-        }
+        document = model_document(
+            spec,
+            inputs.run,
+            task,
+            model=spec.encoder,
+            model_sha256=encoder.digest,
+            model_revision=inputs.revision(spec.encoder),
+            device=inputs.device.type,
+            text=words.text,
+            text_tokens=list(words.ids),
+            readout=spec.readout.value,
+            max_length=spec.max_length,
+            template="prompt [start] text [end]",
+            adapter=adapter.task_type,
+        )
         tensors = {"prompt": prompt, "head.weight": weight, "head.bias": bias}
         return {
-            ARTIFACT: tensorfile.save(tensors, metadata),
+            ARTIFACT: tensorfile.save(tensors, as_metadata(document)),
+            MODEL_FILE: document_bytes(document),
             **adapter.files(prompt, weight, bias),
         }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -20,10 +20,11 @@ from trainer_service.objectives.calibrated_problem import CONTENT_FREE, Calibrat
 from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.demonstrations import set_apart
 from trainer_service.objectives.input_template import Template
+from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.served_prompt import read_template
 from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
 from trainer_service.objectives.served_prompt.scorer import LabelScorer, answered
-from trainer_service.objectives.torch_free import ARTIFACT, PROMPT_TEXT
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROMPT_TEXT
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Row, Split, TaskData
 
@@ -130,19 +131,25 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     def export(point: Tensor) -> dict[str, bytes]:
         """The text, and its code points with what is needed to use it."""
         text, prior = to_text(point.cpu()), problem.final_prior(point)
-        metadata = {
-            "objective": "served_prompt",
-            "text": text,
-            "template": template.text,
-            "labels": json.dumps(task.labels),
-            "model": spec.model,
-            "tuned_model": scorer.model,
-            "loss_is_likelihood": json.dumps(scorer.gives_probabilities),
-            "calibration": spec.calibration.value,
-            "prior": json.dumps(None if prior is None else prior.tolist()),
-        }
+        document = model_document(
+            spec,
+            inputs.run,
+            task,
+            model=spec.model,
+            model_sha256=scorer.model.partition(" sha256:")[2],
+            model_revision=inputs.revision(spec.model),
+            device=inputs.device.type,
+            text=text,
+            tuned_model=scorer.model,
+            template=template.text,
+            template_parts=asdict(template),
+            loss_is_likelihood=scorer.gives_probabilities,
+            calibration=spec.calibration.value,
+            prior=[] if prior is None else prior.tolist(),
+        )
         return {
-            ARTIFACT: tensorfile.save({"prompt": point.detach()}, metadata),
+            ARTIFACT: tensorfile.save({"prompt": point.detach()}, as_metadata(document)),
+            MODEL_FILE: document_bytes(document),
             PROMPT_TEXT: f"{text}\n".encode(),
         }
 

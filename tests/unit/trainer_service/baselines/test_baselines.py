@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 
@@ -11,10 +12,14 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.run import Baseline, Score
+from trainer_service import tensorfile
 from trainer_service.baselines.compute import baselines
 from trainer_service.baselines.frozen_model import folds, log_softmax
+from trainer_service.baselines.probe_file import read_probe
+from trainer_service.objectives.classification import labels_of
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
+from trainer_service.objectives.torch_free import PROBE_FILE
 from trainer_service.running.stop_control import Stop, StopKind
 from trainer_service.tasks.data import Row, Split, TaskData
 
@@ -74,6 +79,24 @@ def blobs(classes: int, rows: int, apart: float, seed: int = 0) -> tuple[Given, 
         for split, of_split in zip(Split, labels, strict=True)
     }
     return Given(labels, values.__getitem__, classes=classes), values
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_probe_classifies_further_rows_as_it_did_the_test_rows(classes: int) -> None:
+    problem, values = blobs(classes, rows=6, apart=2.0)
+    files: dict[str, bytes] = {}
+    made = {item.name: item for item in baselines(problem, lambda: None, files.__setitem__)}
+    (name,) = files
+    assert name == PROBE_FILE
+    logits = read_probe(files[name]).logits(values[Split.TEST].numpy())
+    assert problem.task is not None
+    labels = labels_of(problem.task.test, values[Split.TEST].device)
+    (again,) = RowResults.of_logits(torch.from_numpy(logits)[None].float(), labels).scores()
+    assert again.loss == pytest.approx(score(made["linear_probe"]).loss, rel=1e-6)
+    assert again.accuracy == score(made["linear_probe"]).accuracy
+    _, facts = tensorfile.load(files[name])
+    assert json.loads(facts["labels"]) == list(problem.task.labels)
+    assert facts["settings"] == made["linear_probe"].detail
 
 
 @pytest.mark.parametrize("classes", [2, 3])

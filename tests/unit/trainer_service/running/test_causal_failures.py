@@ -121,7 +121,7 @@ def test_what_is_kept_of_the_texts_is_what_was_set(root: Path, mib: int, kept: i
     with capture_logs() as logs:
         ended = done(root, mib)
     assert ended.state is RunState.SUCCEEDED
-    written = json.loads(ended.store.read_artifact(ended.run_id, "prompt.json"))
+    written = json.loads(ended.store.read_artifact(ended.run_id, "model.json"))
     assert written["kept_rows"] == {"train": kept, "selection": kept}
     (said,) = [entry for entry in logs if entry["event"] == "text_states_kept"]
     assert (said["train_rows"], said["selection_rows"], said["all_rows"]) == (kept, kept, 8)

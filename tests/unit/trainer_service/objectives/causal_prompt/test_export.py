@@ -42,7 +42,7 @@ def test_equal_parameters_give_equal_files(fields: dict[str, Any]) -> None:
     assert built(**fields).export(parameters) == files
     assert made.export(point(made, 1))[ARTIFACT] != files[ARTIFACT]
     adapter = {"adapter_config.json", "adapter_model.safetensors"}
-    own = {ARTIFACT, "prompt.json", "prompt.txt"}
+    own = {ARTIFACT, "model.json", "prompt.txt"}
     assert set(files) == (own | adapter if fields is BEFORE else own)
 
 
@@ -52,7 +52,7 @@ def test_everything_that_is_needed_to_use_a_prompt_is_in_its_files(fields: dict[
     parameters = point(made)
     files = made.export(parameters)
     tensors, metadata = tensorfile.load(files[ARTIFACT])
-    document = json.loads(files["prompt.json"])
+    document = json.loads(files["model.json"])
     assert set(tensors) == {"prompt"}
     assert torch.equal(tensors["prompt"], parameters)
     read = {
@@ -95,7 +95,7 @@ def test_the_prompt_in_words_scores_again_what_was_recorded(fields: dict[str, An
     """As a user would use it: its text in the recorded template, as one string."""
     made = built(**fields, calibration=Calibration.NONE)
     files = made.export(point(made))
-    document = json.loads(files["prompt.json"])
+    document = json.loads(files["model.json"])
     text = files["prompt.txt"].decode().removesuffix("\n")
     model = tiny_causal()
     template = document["template"].removesuffix(" {label}")
@@ -117,7 +117,7 @@ def test_the_prompt_in_words_scores_again_what_was_recorded(fields: dict[str, An
 def test_a_prompt_of_words_loses_nothing_in_words() -> None:
     made = built()
     start = made.language.initial(torch.Generator().manual_seed(0))
-    document = json.loads(made.export(start)["prompt.json"])
+    document = json.loads(made.export(start)["model.json"])
     assert document["loss_of_words"] == pytest.approx(0.0, abs=1e-5)
 
 
@@ -141,7 +141,7 @@ def test_peft_loads_a_prompt_in_front_of_the_text_with_equal_logits(
     for name, content in files.items():
         (folder / name).write_bytes(content)
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
-    document = json.loads(files["prompt.json"])
+    document = json.loads(files["model.json"])
     behind = document["template"].removeprefix("{prompt}").removesuffix(" {label}")
     first = [ids[0] for ids in document["label_tokens"]]
     assert made.problem.task is not None

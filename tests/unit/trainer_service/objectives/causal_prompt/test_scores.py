@@ -367,7 +367,7 @@ def mean_probabilities(
 
 def exported_prior(made: Objective, point: Tensor) -> list[float]:
     """The prior that is stored with the prompt."""
-    document = json.loads(made.export(point)["prompt.json"])
+    document = json.loads(made.export(point)["model.json"])
     prior: list[float] = document["prior"]
     return prior
 

@@ -1,0 +1,90 @@
+"""``model.json``: what a run's prompt is, and everything that is needed to predict with it. Imports
+no torch.
+
+The same facts are the metadata of ``prompt.safetensors``, so that either file alone says what the
+prompt belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mentorgrad.domain.spec import DataFiles, RunSpec
+from mentorgrad.schema import snake_case
+from mentorgrad.serialization import to_dict
+from trainer_service.tasks.data import Split, TaskData
+
+FORMAT = 1
+"""Version of the document; a reader refuses others."""
+
+_COLUMNS = ("text_field", "pair_field", "label_field")
+
+
+def model_document(
+    spec: Any,
+    run: RunSpec,
+    task: TaskData,
+    *,
+    model: str,
+    model_sha256: str,
+    model_revision: str,
+    device: str,
+    text: str,
+    **facts: Any,
+) -> dict[str, Any]:
+    """The facts that all objectives record, and an objective's own.
+
+    Args:
+        spec: The run's objective.
+        run: The run.
+        task: Its rows, without demonstrations.
+        model: Reference of the frozen model.
+        model_sha256: Hex SHA-256 of its weights, configuration and tokenizer.
+        model_revision: Commit of a model of the Hugging Face hub; empty for others.
+        device: Kind of the device that the run scored on.
+        text: The prompt in words.
+        **facts: The objective's own, as JSON has them.
+    """
+    return {
+        "format": FORMAT,
+        "objective": snake_case(type(spec).__name__),
+        "spec": to_dict(spec),
+        "text": text,
+        "model": model,
+        "model_sha256": model_sha256,
+        "model_revision": model_revision,
+        "device": device,
+        "labels": list(task.labels),
+        "paired": task.is_paired,
+        "columns": _columns(run),
+        "task": task.name,
+        "task_sha256": task.digest,
+        "splits": {split.value: _split(task, split) for split in Split},
+        "prior": [],
+        **facts,
+    }
+
+
+def _columns(run: RunSpec) -> dict[str, str]:
+    """The columns that the rows were read from, for a task of files of one's own."""
+    data: DataFiles | None = run.task.data
+    return {name: getattr(data, name) for name in _COLUMNS} if data is not None else {}
+
+
+def _split(task: TaskData, split: Split) -> dict[str, Any]:
+    return {"rows": len(task.rows(split)), "sha256": task.split_digest(split)}
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """The document as a file."""
+    return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def as_metadata(document: Mapping[str, Any]) -> dict[str, str]:
+    """The document as metadata of a safetensors file: what is no text, as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in document.items()
+    }
