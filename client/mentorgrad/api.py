@@ -136,6 +136,7 @@ from mentorgrad.errors import (
 )
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.predictor import Predictor
 from mentorgrad.responses import (
     CreatedExperiment,
     CreatedRun,
@@ -236,6 +237,7 @@ __all__ = [
     "Policy",
     "PositionHints",
     "PreconditionFailed",
+    "Predictor",
     "Projection",
     "PromptPosition",
     "PromptTuning",

@@ -1,14 +1,18 @@
-"""Versions of installed distributions."""
+"""Installed distributions: their versions, and optional parts of this one."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shlex
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from mentorgrad.errors import Unsupported
 
 OURS = "mentorgrad"
 """Name of this distribution."""
@@ -50,3 +54,20 @@ def _source() -> tuple[str, str]:
     if "dir_info" not in found or not (folder / "pyproject.toml").is_file():
         return OURS, ""
     return str(folder), "-e " if found["dir_info"].get("editable") else ""
+
+
+def load_entry_point(group: str, name: str, extra: str) -> Any:
+    """Loads an entry point of an optional part of the distribution.
+
+    Raises:
+        Unsupported: A package it needs is not installed; names the extra to install.
+    """
+    try:
+        return next(iter(importlib.metadata.entry_points(group=group, name=name))).load()
+    except StopIteration:
+        missing = name
+    except ImportError as error:
+        missing = error.name or str(error)
+    raise Unsupported(
+        f"{missing} is not installed; run: {pip_line(extra)}", reason="MISSING_EXTRA"
+    )

@@ -74,6 +74,9 @@ class ObjectiveKind:
     check: Callable[[Any, CheckInputs], None] = lambda spec, check: None
     """Adds a violation for each field that cannot be used. Raises `Unsupported` if a required
     package is not installed."""
+    reopen: str = ""
+    """``module:function``, imported to predict with what a run left: (`TunedFiles`, `BuildInputs`)
+    → `Tuned`; empty: results of this objective do not predict."""
     uses_task: bool = True
     """Whether the run has labelled rows, as `spec.task` says."""
     has_words: bool = True

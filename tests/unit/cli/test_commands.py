@@ -245,12 +245,10 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(
 ) -> None:
     from importlib.metadata import EntryPoint
 
-    from mentorgrad.cli.support import extras
-
     def absent(group: str, name: str) -> tuple[EntryPoint, ...]:
         return (EntryPoint(name, "no_such_package.cli:app", group),)
 
-    monkeypatch.setattr(extras.importlib.metadata, "entry_points", absent)
+    monkeypatch.setattr("importlib.metadata.entry_points", absent)
     result = invoke("runs", "list", "--store", "sqlite:///x.sqlite")
     assert result.exit_code == 1
     assert result.stderr == (

@@ -179,7 +179,8 @@ def test_the_page_names_the_groups_of_entry_points() -> None:
     groups = set(names("Entry points"))
     assert set(PROJECT["project"]["entry-points"]) <= groups
     strategies = (ROOT / "docs/adding-a-strategy.md").read_text()
-    assert {f"mentorgrad.{name}" for name in ("commands", "stores", "strategies")} == groups
+    kinds = ("commands", "predictors", "stores", "strategies")
+    assert {f"mentorgrad.{name}" for name in kinds} == groups
     assert '[project.entry-points."mentorgrad.strategies"]' in strategies
 
 

@@ -32,5 +32,6 @@ KIND = ObjectiveKind(
     "trainer_service.objectives.causal_prompt.build:build",
     costs,
     check,
+    reopen="trainer_service.objectives.causal_prompt.build:reopen",
     forward_row="a row through the language model, whether its text is cached or not",
 )

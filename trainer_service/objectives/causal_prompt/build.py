@@ -10,14 +10,19 @@ from torch.nn import functional
 
 from mentorgrad.domain.advice import TaskCard
 from mentorgrad.domain.spec import CausalPrompt, PromptPosition
+from mentorgrad.errors import PreconditionFailed
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.export import CausalExport
-from trainer_service.objectives.causal_prompt.inputs import read_inputs
+from trainer_service.objectives.causal_prompt.inputs import inputs_of, read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.demonstrations import set_apart
+from trainer_service.objectives.input_template import Template
 from trainer_service.objectives.prompt_language import PromptLanguage
+from trainer_service.objectives.torch_free import MODEL_FILE
+from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective, RandomWords
+from trainer_service.tasks.data import Split, TaskData
 
 
 def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
@@ -66,3 +71,35 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
     revision = inputs.revision(spec.model)
     export = CausalExport(spec, inputs.run, model, parts, problem, language, revision)
     return Objective(problem, language, export, card)
+
+
+def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
+    """Loads the model, to predict: in the dtype of the run, with the template as it was used.
+
+    Raises:
+        InvalidInput: The model cannot be used.
+        PreconditionFailed: It is not the one of the run, or the labels have other tokens by now.
+    """
+    spec, document = files.spec(CausalPrompt), files.document
+    model = inputs.causal_model(files.model, document["dtype"])
+    files.require_model(model.digest)
+    template = Template(**document["template_parts"])
+    parts = inputs_of(
+        spec, template, document["labels"], model.tokenizer, model.tokens, model.max_tokens
+    )
+    if [list(label) for label in parts.tree.labels] != document["label_tokens"]:
+        raise PreconditionFailed(
+            f"the labels' tokens are others than those in {MODEL_FILE}: the tokenizer has changed",
+            reason="MODEL_CHANGED",
+        )
+
+    def problem(task: TaskData) -> CausalPromptProblem:
+        # No keys and values are kept: every row is predicted once.
+        return CausalPromptProblem(
+            spec, task, model, parts, inputs.costs, 0, inputs.abort, inputs.known
+        )
+
+    def words(problem: CausalPromptProblem) -> Tensor:
+        return problem.words_log_probs(document["text"], Split.TEST)
+
+    return Tuned(problem, scores_at(files.tensors["prompt"]), words)

@@ -115,14 +115,38 @@ def read_inputs(
     """
     template = read_template(spec, task.is_paired, tokenizer)
     template = template.with_demonstrations(demonstrations, task.labels)
+    return inputs_of(spec, template, task.labels, tokenizer, tokens, context)
+
+
+def inputs_of(
+    spec: CausalPrompt,
+    template: Template,
+    words: Sequence[str],
+    tokenizer: Any,
+    tokens: LineTokens,
+    context: int,
+) -> Inputs:
+    """The template and the labels with a model's tokens; see `read_inputs`.
+
+    Args:
+        spec: The objective.
+        template: The template, with its opening.
+        words: The label words.
+        tokenizer: The model's tokenizer of transformers.
+        tokens: Its tokens.
+        context: Maximum tokens of an input.
+
+    Raises:
+        InvalidInput: See `read_inputs`.
+    """
     start = [] if spec.chat_template else _start_ids(tokenizer)
     is_after = spec.position is PromptPosition.AFTER_TEXT
     if is_after:
         start += tokens.plain_ids(template.opening)
     tail = tokens.continued_ids("a", template.after) if is_after else []
     anchor = template.after.rpartition("\n")[2]
-    labels = [tokens.continued_ids(anchor, template.label(word)) for word in task.labels]
-    tree = _tree(labels, tokens, task)
+    labels = [tokens.continued_ids(anchor, template.label(word)) for word in words]
+    tree = _tree(labels, tokens, words)
     limit = min(context, spec.max_length or context)
     taken = spec.n_tokens + len(tail) + max(tree.depths, default=0) + is_after * len(start)
     inputs = Inputs(
@@ -182,7 +206,7 @@ def _start_ids(tokenizer: Any) -> list[int]:
     return list(first) if start is not None and first == [start] else []
 
 
-def _tree(labels: list[list[int]], tokens: LineTokens, task: TaskData) -> LabelTree:
+def _tree(labels: list[list[int]], tokens: LineTokens, words: Sequence[str]) -> LabelTree:
     taken = sum(map(len, labels))
     if taken > MOST_LABEL_TOKENS:
         raise InvalidInput.field(
@@ -194,7 +218,7 @@ def _tree(labels: list[list[int]], tokens: LineTokens, task: TaskData) -> LabelT
     try:
         return LabelTree.of(labels, tokens.plain_ids("\n"))
     except ValueError as error:
-        names = " and ".join(repr(task.labels[index]) for index in error.args[0])
+        names = " and ".join(repr(words[index]) for index in error.args[0])
         what = "has no tokens" if len(error.args[0]) == 1 else "have the same tokens"
         raise InvalidInput.field(
             "spec.task.labels", f"{names} {what} in this model's vocabulary", reason="LABEL_TOKENS"

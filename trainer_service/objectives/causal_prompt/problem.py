@@ -128,7 +128,7 @@ class CausalPromptProblem(CalibratedProblem):
                 (self._opening,) = self._shared_states([inputs.opening], 1)
             self._stores = {split: self._store(split) for split in (Split.TRAIN, Split.SELECTION)}
         self._can_fill = {split: self._reserve_fillers(split) for split in self._stores}
-        if inputs.is_after:
+        if inputs.is_after and task.train:
             log.info(
                 "text_states_kept",
                 train_rows=self.kept_rows[Split.TRAIN],

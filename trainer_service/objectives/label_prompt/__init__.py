@@ -46,5 +46,6 @@ KIND = ObjectiveKind(
     "trainer_service.objectives.label_prompt.problem:build",
     costs,
     check,
+    reopen="trainer_service.objectives.label_prompt.problem:reopen",
     forward_row="a class name or a text that is encoded",
 )

@@ -24,6 +24,7 @@ from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
+from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split, TaskData
 
@@ -191,3 +192,21 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
         place="in front of {label}",
     )
     return Objective(problem, language, export, card)
+
+
+def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
+    """Loads the encoder, to predict.
+
+    Raises:
+        InvalidInput: The encoder cannot be used.
+        PreconditionFailed: It is not the one of the run.
+    """
+    spec, encoder = files.spec(LabelPrompt), inputs.encoder(files.model)
+    files.require_model(encoder.digest)
+    prompt = files.tensors["prompt"]
+    words = encoder.tokens.vectors[files.document["text_tokens"]].view_as(prompt)
+
+    def problem(task: TaskData) -> LabelPromptProblem:
+        return LabelPromptProblem(spec, task, encoder, inputs.costs, EmbeddingCache(None))
+
+    return Tuned(problem, scores_at(prompt), scores_at(words))

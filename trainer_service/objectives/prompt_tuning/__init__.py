@@ -57,5 +57,6 @@ KIND = ObjectiveKind(
     "trainer_service.objectives.prompt_tuning.problem:build",
     costs,
     check,
+    reopen="trainer_service.objectives.prompt_tuning.problem:reopen",
     forward_row="a text that is encoded",
 )

@@ -33,6 +33,7 @@ from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_t
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
 from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
+from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split, TaskData
 
@@ -108,7 +109,8 @@ class PromptTuningProblem(ClassificationProblem):
                 reason="PROMPT_TOO_LONG",
             )
         rows = {split: TokenRows(self.task.rows(split), self._encoder, room) for split in Split}
-        if rows[Split.TRAIN].first_ids != {self._encoder.tokens.start_id}:
+        first = set[int]().union(*(of_split.first_ids for of_split in rows.values()))
+        if first - {self._encoder.tokens.start_id}:
             raise InvalidInput.field(
                 f"{PATH}.encoder",
                 "the encoder's inputs do not begin with its CLS token",
@@ -153,6 +155,16 @@ class PromptTuningProblem(ClassificationProblem):
             return hidden[:, self._spec.n_tokens]
         weights = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden[:, self._spec.n_tokens :] * weights).sum(1) / weights.sum(1)
+
+    def joined(self, pieces: Pieces) -> Tensor:
+        """The parameter [*shape] of such pieces; the inverse of `pieces`."""
+        made = torch.zeros(self.shape, device=self.device)
+        prompt, weight, bias = self.pieces(made)
+        scale = self._spec.head_scale
+        made[: self._spec.n_tokens, : prompt.shape[-1]] = pieces.prompt
+        made[self._spec.n_tokens : -1, : weight.shape[-1]] = pieces.weight / scale
+        made[-1, : bias.shape[-1]] = pieces.bias / scale
+        return made
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Logits [k, rows, classes]; see `ClassificationProblem`."""
@@ -243,3 +255,25 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
         place="in front of every text",
     )
     return Objective(problem, language, export, card)
+
+
+def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
+    """Loads the encoder, to predict.
+
+    Raises:
+        InvalidInput: The encoder cannot be used.
+        PreconditionFailed: It is not the one of the run.
+    """
+    spec, encoder = files.spec(PromptTuning), inputs.encoder(files.model)
+    files.require_model(encoder.digest)
+    pieces = Pieces(*(files.tensors[name] for name in ("prompt", "head.weight", "head.bias")))
+    words = encoder.tokens.vectors[files.document["text_tokens"]].view_as(pieces.prompt)
+
+    def problem(task: TaskData) -> PromptTuningProblem:
+        uncached = EmbeddingCache(None)
+        return PromptTuningProblem(spec, task, encoder, inputs.costs, uncached, inputs.abort)
+
+    def scores(pieces: Pieces) -> Scores:
+        return lambda problem: scores_at(problem.joined(pieces))(problem)
+
+    return Tuned(problem, scores(pieces), scores(pieces._replace(prompt=words)))

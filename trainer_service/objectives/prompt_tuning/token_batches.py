@@ -26,6 +26,27 @@ class TokenBatch:
     token types."""
 
 
+def _tokenised(
+    rows: Sequence[Row], encoder: TextEncoder, max_length: int
+) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Token ids and token types of rows, each by itself: one without a second text is no pair,
+    whatever the others are."""
+    ids: list[list[int]] = [[] for _ in rows]
+    segments: list[list[int]] = [[] for _ in rows]
+    has_types = True
+    for paired in (False, True):
+        chosen = [index for index, row in enumerate(rows) if bool(row.pair) is paired]
+        pairs = [rows[index].pair for index in chosen] if paired else None
+        texts = [rows[index].text for index in chosen]
+        found, types = encoder.input_rows(texts, pairs, max_length)
+        for index, row in zip(chosen, found, strict=True):
+            ids[index] = row
+        has_types = has_types and (types is not None or not chosen)
+        for index, row in zip(chosen, types or (), strict=False):
+            segments[index] = row
+    return ids, segments if has_types else None
+
+
 class TokenRows:
     """The tokenised rows of one split.
 
@@ -36,10 +57,7 @@ class TokenRows:
     """
 
     def __init__(self, rows: Sequence[Row], encoder: TextEncoder, max_length: int) -> None:
-        paired = bool(rows) and all(row.pair for row in rows)
-        texts = [row.text if paired else row.joined for row in rows]
-        pairs = [row.pair for row in rows] if paired else None
-        ids, segments = encoder.input_rows(texts, pairs, max_length)
+        ids, segments = _tokenised(rows, encoder, max_length)
         sizes = [len(row) for row in ids]
         self._longest = max(sizes, default=0)
         self._ids = self._padded(ids, encoder.tokens.pad_id, encoder.device)

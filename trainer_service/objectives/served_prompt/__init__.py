@@ -129,6 +129,7 @@ KIND = ObjectiveKind(
     "trainer_service.objectives.served_prompt.problem:build",
     costs,
     check,
+    reopen="trainer_service.objectives.served_prompt.problem:reopen",
     has_words=False,
     has_gradients=False,
     takes_steps=False,

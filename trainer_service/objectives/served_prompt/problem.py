@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
 from mentorgrad.domain.spec import Calibration, Criterion, ServedPrompt
-from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable, Violation
+from mentorgrad.errors import (
+    InvalidInput,
+    MentorgradError,
+    PreconditionFailed,
+    Unavailable,
+    Violation,
+)
 from mentorgrad.model_refs import resolve
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
@@ -25,8 +31,9 @@ from trainer_service.objectives.served_prompt import read_template
 from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
 from trainer_service.objectives.served_prompt.scorer import LabelScorer, answered
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROMPT_TEXT
+from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
-from trainer_service.tasks.data import Row, Split, TaskData
+from trainer_service.tasks.data import UNLABELLED, Row, Split, TaskData
 
 _ALL = 1 << 30
 """Parameters per pass: the scorer divides the work itself."""
@@ -71,8 +78,10 @@ class ServedPromptProblem(CalibratedProblem):
         # An answer that is no label is wrong, whatever the label is.
         classes = len(self.task.labels)
         for text, row in torch.isnan(scores).any(-1).nonzero().tolist():
-            wrong = (of_split[indices[row]].label + 1) % classes
-            scores[text, row] = scores.new_tensor(answered(wrong, classes))
+            label = of_split[indices[row]].label
+            wrong = answered((label + 1) % classes, classes)
+            # Of a row to predict, it says nothing of any label.
+            scores[text, row] = 0.0 if label == UNLABELLED else scores.new_tensor(wrong)
         return scores
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
@@ -114,7 +123,9 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     """
     shown, task = set_apart(inputs.rows, spec.demonstrations, inputs.run.seed)
     template = read_template(spec, task).with_demonstrations(shown, task.labels)
-    scorer = _scorer(spec, inputs, task, template)
+    rows = (*task.train, *task.selection, *task.test)
+    heads = [template.head(row) for row in rows]
+    scorer = _scorer(spec, inputs, task.labels, template, heads)
     if not scorer.gives_probabilities:
         wrong = list(_needs_probabilities(spec, inputs.run.criterion, inputs.path))
         if wrong:
@@ -165,19 +176,24 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
 
 
 def _scorer(
-    spec: ServedPrompt, inputs: BuildInputs, task: TaskData, template: Template
+    spec: ServedPrompt,
+    inputs: BuildInputs,
+    labels: Sequence[str],
+    template: Template,
+    heads: Sequence[str],
 ) -> LabelScorer:
+    """Loads the tuned model, or contacts its server; `heads` begin the inputs."""
     if spec.model in inputs.tuned_models:
         from trainer_service.objectives.served_prompt.server_scorer import ServerScorer
 
         example = (
-            template.opening + template.head(task.train[0]),
+            template.opening + heads[0],
             template.continuation(spec.initial_text or "?"),
         )
         return ServerScorer(
             spec.model,
             inputs.tuned_models[spec.model],
-            task.labels,
+            labels,
             example,
             api_key=inputs.api_key,
             abort=inputs.abort,
@@ -185,14 +201,13 @@ def _scorer(
     # Compiled code that a trainer without such runs need not have.
     from trainer_service.objectives.served_prompt.llama_scorer import LlamaScorer
 
-    rows = (*task.train, *task.selection, *task.test)
     try:
         return LlamaScorer(
             resolve(spec.model, roots=inputs.model_roots),
-            task.labels,
+            labels,
             template.after,
             opening=template.opening,
-            heads=[template.head(row) for row in rows],
+            heads=heads,
             characters=spec.max_characters,
             threads=inputs.threads,
             on_gpu=inputs.device.type == "cuda",
@@ -216,3 +231,71 @@ def _needs_probabilities(
         yield Violation("spec.criterion", f"must be accuracy, macro_f1 or matthews: {why}")
     if spec.calibration is not Calibration.NONE:
         yield Violation(f"{path}.calibration", f"must be none: {why}")
+
+
+class _GrowingScorer:
+    """The scorer of a tuned model for inputs whose lengths are not known beforehand.
+
+    Args:
+        make: Beginnings of inputs → a scorer that has room for them.
+    """
+
+    def __init__(self, make: Callable[[Sequence[str]], LabelScorer]) -> None:
+        self._make = make
+        self._longest = ""
+        self.scorer = make([""])
+
+    def for_rows(self, heads: Sequence[str]) -> LabelScorer:
+        """A scorer for inputs with these beginnings: the last one, or one with more room."""
+        longest = max(heads, key=len, default="")
+        if len(longest) > len(self._longest):
+            self.close()
+            try:
+                self.scorer, self._longest = self._make([longest]), longest
+            except MentorgradError:  # too long for the model; others need not be
+                self.scorer, self._longest = self._make([""]), ""
+                raise
+        return self.scorer
+
+    def close(self) -> None:
+        """Frees the model or closes the connections."""
+        self.scorer.close()
+
+
+def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
+    """Loads the tuned model, or contacts its server, to predict.
+
+    Raises:
+        InvalidInput: The tuned model cannot be used.
+        PreconditionFailed: It is not the one of the run.
+        Unavailable: Its server does not answer.
+    """
+    document = files.document
+    spec = replace(files.spec(ServedPrompt), model=files.model)
+    template, labels = Template(**document["template_parts"]), document["labels"]
+    growing = _GrowingScorer(lambda heads: _scorer(spec, inputs, labels, template, heads))
+    try:
+        _require_same(growing.scorer, files)
+    except PreconditionFailed:
+        growing.close()
+        raise
+
+    def problem(task: TaskData) -> ServedPromptProblem:
+        scorer = growing.for_rows([template.head(row) for row in task.test])
+        return ServedPromptProblem(spec, task, template, scorer, inputs.costs, inputs.device)
+
+    scores = scores_at(files.tensors["prompt"])
+    return Tuned(problem, scores, scores, growing.close)
+
+
+def _require_same(scorer: LabelScorer, files: TunedFiles) -> None:
+    """Checks that a scorer's model is the run's: a file by its digest, a served one by the name
+    that it reports."""
+    if digest := scorer.model.partition(" sha256:")[2]:
+        files.require_model(digest)
+    elif scorer.model != files.document["tuned_model"]:
+        raise PreconditionFailed(
+            f"{files.model} is not the model that was tuned: it reports {scorer.model}, and the "
+            f"run's model was {files.document['tuned_model']}",
+            reason="MODEL_CHANGED",
+        )

@@ -1,0 +1,114 @@
+"""Predicts labels of texts with what a run left.
+
+The implementation needs the extra ``trainer``; it is found by the entry-point group
+``mentorgrad.predictors``, so that the SDK itself imports no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mentorgrad.installed import load_entry_point
+
+_GROUP, _NAME, _EXTRA = "mentorgrad.predictors", "results", "trainer"
+
+
+class Predictor(ABC):
+    """A tuned classifier, loaded from the folder of a run's files.
+
+    The folder is what ``mentorgrad runs download RUN --into FOLDER`` writes. One text gives one
+    prediction, that of the run's final test, whatever else is predicted with it. For one thread at
+    a time; a context manager that frees the model.
+    """
+
+    labels: tuple[str, ...]
+    """The label words, in the order of the columns of `predict_proba`."""
+    is_paired: bool
+    """Whether a row has two texts."""
+    use: str
+    """What predicts: ``prompt``, ``words`` or ``probe``."""
+    columns: Mapping[str, str]
+    """Columns of the run's own files, as `DataFiles` names them; empty for other tasks."""
+
+    @staticmethod
+    def load(
+        folder: str | Path,
+        use: str | None = None,
+        *,
+        device: str | None = None,
+        model: str = "",
+        model_roots: Sequence[str | Path] = (),
+        cache_dir: str | Path | None = None,
+        tuned_models: Mapping[str, str] | None = None,
+        api_key: str = "",
+    ) -> Predictor:
+        """Loads a run's files and its model.
+
+        Args:
+            folder: The folder; it must hold ``model.json``.
+            use: ``prompt`` (the tuned prompt), ``words`` (the prompt in words) or ``probe`` (the
+                linear probe of the run's baselines); None: what the folder names, else ``prompt``.
+            device: Torch device; None: the kind of the run's device if there is one, else the CPU.
+            model: Reference of the model, if it is elsewhere by now; empty: the recorded one.
+            model_roots: Folders that a relative path of the model is looked up in; none: the
+                working folder.
+            cache_dir: Cache folder of dequantised GGUF files; None: ``~/.cache/mentorgrad``.
+            tuned_models: Name → URL of served models.
+            api_key: API key of the served models.
+
+        Raises:
+            NotFound: A file or the model is missing.
+            InvalidInput: The folder is of another version, or does not hold what `use` needs.
+            PreconditionFailed: The model is not the one that was tuned (reason MODEL_CHANGED).
+            DataLoss: A file is damaged.
+            Unsupported: The extra ``trainer`` is not installed.
+        """
+        load = load_entry_point(_GROUP, _NAME, _EXTRA)
+        return cast(
+            Predictor,
+            load(
+                Path(folder),
+                use,
+                device=device,
+                model=model,
+                model_roots=[Path(root) for root in model_roots] or None,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
+                tuned_models=tuned_models or {},
+                api_key=api_key,
+            ),
+        )
+
+    @abstractmethod
+    def predict_proba(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities of the labels, [texts, labels].
+
+        Args:
+            texts: The texts.
+            pairs: Their second texts, exactly if `is_paired`.
+
+        Raises:
+            InvalidInput: An argument is no text, a text is too long, or `pairs` does not fit.
+            Unavailable: The server of a served model does not answer.
+        """
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
+        """The most probable label word of each text; see `predict_proba`."""
+        return [self.labels[row] for row in self.predict_proba(texts, pairs).argmax(-1)]
+
+    def close(self) -> None:
+        """Frees the model; further calls do nothing."""
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

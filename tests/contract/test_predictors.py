@@ -1,0 +1,304 @@
+"""What predicting with a run's files promises, over all objectives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFailed
+from tests.support.numerics import (
+    CAUSAL,
+    CPU,
+    GivenModel,
+    built_on,
+    encoder,
+    label_server,
+    objective,
+    tiny_causal,
+    tiny_encoder,
+    tiny_task,
+)
+from tests.support.tiny_models import make
+from trainer_service.baselines.compute import baselines
+from trainer_service.baselines.frozen_model import LABELLED
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.calibration import calibrated
+from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROBE_FILE
+from trainer_service.prediction.predictor import ResultPredictor, load, reopened
+from trainer_service.prediction.result_folder import read_result
+from trainer_service.protocols import Objective
+from trainer_service.tasks.data import Row, Split
+
+NAMES = [
+    "label_prompt",
+    "label_prompt_per_class",
+    *("prompt_tuning", "prompt_tuning_mean"),
+    "served_prompt",
+    *CAUSAL,
+]
+NEAR = {"rtol": 0.0, "atol": 1e-4}
+
+
+def built(name: str) -> Objective:
+    if name == "label_prompt_per_class":
+        spec = LabelPrompt(per_class=True, n_tokens=3)
+        return built_on(tiny_encoder("bert"), spec, tiny_task())
+    return objective(name)
+
+
+def model_of(name: str) -> TextEncoder | CausalModel | None:
+    if name == "label_prompt":
+        return encoder()
+    if name in CAUSAL:
+        return tiny_causal()
+    return None if name == "served_prompt" else tiny_encoder("bert")
+
+
+def drawn(made: Objective, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    start = made.language.initial(generator)
+    return made.language.random_parameters(generator, start)
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def opened(folder: Path, name: str, use: str = "prompt") -> ResultPredictor:
+    """The predictor of a folder, with a model that is loaded already."""
+    result = read_result(folder)
+    inputs = GivenModel(
+        path="result",
+        task=None,
+        costs=RowCosts(),
+        device=CPU,
+        abort=lambda: None,
+        model_roots=None,
+        known=KeptResults(1 << 20),
+        tuned_models={"own": label_server().url},
+        under=model_of(name),
+    )
+    probe = result.probe() if use == "probe" else None
+    return reopened(result, inputs, use, result.document["model"], probe)
+
+
+class World:
+    """An objective, a parameter of it, and the folder with its files."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.objective = built(name)
+        self.point = drawn(self.objective)
+        self.folder = write(folder, self.objective.export(self.point))
+        assert isinstance(self.objective.problem, ClassificationProblem)
+        self.problem = self.objective.problem
+        self.rows = self.problem.task.test[:12]
+        self.texts = [row.text for row in self.rows]
+
+    def open(self, use: str = "prompt") -> ResultPredictor:
+        return opened(self.folder, self.name, use)
+
+    def tested(self, point: Tensor) -> Tensor:
+        """Probabilities of the final test under a parameter, [rows, classes]."""
+        results = self.problem.results(point[None], Split.TEST)
+        if results.reference is not None and results.log_probs is not None:
+            prior = results.reference.prior(results.log_probs)
+            found = calibrated(results.log_probs, prior)[0]
+        else:
+            rows = torch.arange(len(self.problem.task.test))
+            found = self.problem.batched_logits(point[None], Split.TEST, rows)[0].log_softmax(-1)
+        return found.exp()[: len(self.rows)]
+
+
+@pytest.fixture(params=NAMES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return World(request.param, tmp_path / "result")
+
+
+def test_a_prediction_is_that_of_the_final_test(world: World) -> None:
+    with world.open() as predictor:
+        found = predictor.predict_proba(world.texts)
+        assert predictor.labels == tuple(world.problem.task.labels)
+        assert predictor.use == "prompt"
+        labels = predictor.predict(world.texts)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found.sum(-1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(found, world.tested(world.point).numpy(), **NEAR)
+    assert labels == [predictor.labels[row] for row in found.argmax(-1)]
+
+
+def test_a_prediction_does_not_depend_on_what_else_is_predicted(world: World) -> None:
+    with world.open() as predictor:
+        together = predictor.predict_proba([*world.texts, "film " * 9])
+        turned = predictor.predict_proba(world.texts[::-1])
+        alone = np.concatenate([predictor.predict_proba([text]) for text in world.texts[:3]])
+        none = predictor.predict_proba([])
+    np.testing.assert_allclose(together[:-1], turned[::-1], **NEAR)
+    np.testing.assert_allclose(together[:3], alone, **NEAR)
+    assert none.shape == (0, len(predictor.labels))
+
+
+def test_the_words_predict_as_they_were_scored(world: World) -> None:
+    with world.open("words") as predictor:
+        found = torch.from_numpy(predictor.predict_proba(world.texts)).float()
+    (words,) = world.objective.language.project(world.point[None])
+    if world.name in CAUSAL:  # tokenised in one string with the template
+        problem: Any = world.problem
+        log_probs = problem.words_log_probs(words.text, Split.TEST)
+        prior = problem.words_prior(words.text)
+        expected = (log_probs if prior is None else calibrated(log_probs, prior)).exp()
+        expected = expected[: len(world.rows)]
+    else:
+        point = world.objective.language.embed_ids(words.ids, world.point)
+        expected = world.tested(point)
+    torch.testing.assert_close(found, expected, **NEAR)
+
+
+def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
+    files: dict[str, bytes] = {}
+    made = baselines(world.problem, lambda: None, files.__setitem__)
+    probe = next((item for item in made if item.name == "linear_probe"), None)
+    if probe is None:
+        assert world.name == "served_prompt"
+        with pytest.raises(NotFound, match=PROBE_FILE):
+            world.open("probe")
+        return
+    write(world.folder, files)
+    rows = world.problem.task.test
+    with world.open("probe") as predictor:
+        found = predictor.predict_proba([row.text for row in rows])
+    losses = -np.log(found[np.arange(len(rows)), [row.label for row in rows]])
+    assert probe.test is not None
+    assert losses.mean() == pytest.approx(probe.test.loss, abs=1e-4)
+    assert sum(map(len, map(world.problem.task.rows, LABELLED))) == probe.labelled_rows
+
+
+def test_empty_and_odd_texts_have_predictions(world: World) -> None:
+    with world.open() as predictor:
+        found = predictor.predict_proba(["", " \n", "{label} {text}", "фильм 映画 🎬"])
+    assert np.isfinite(found).all()
+
+
+def test_what_is_no_text_is_refused(world: World) -> None:
+    with world.open() as predictor:
+        for texts in (["good", None], ["\ud800"], "good"):
+            with pytest.raises(InvalidInput):
+                predictor.predict_proba(texts)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match="single texts"):
+            predictor.predict_proba(["good"], ["film"])
+
+
+def test_a_changed_model_is_refused_by_name(world: World) -> None:
+    change(world.folder, model_sha256="0" * 64, tuned_model="another")
+    with pytest.raises(PreconditionFailed) as refused:
+        world.open()
+    assert refused.value.reason == "MODEL_CHANGED"
+    assert json.loads((world.folder / MODEL_FILE).read_text())["model"] in refused.value.message
+
+
+# -- the folder -------------------------------------------------------------------------------
+
+
+def change(folder: Path, **fields: Any) -> None:
+    """Changes fields of both descriptions of a result."""
+    from trainer_service import tensorfile
+    from trainer_service.objectives.model_file import as_metadata, document_bytes
+
+    document = json.loads((folder / MODEL_FILE).read_text()) | fields
+    tensors, _ = tensorfile.load((folder / ARTIFACT).read_bytes())
+    (folder / ARTIFACT).write_bytes(tensorfile.save(tensors, as_metadata(document)))
+    (folder / MODEL_FILE).write_bytes(document_bytes(document))
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> World:
+    return World("prompt_tuning", tmp_path / "result")
+
+
+def spoil(name: str, content: bytes | None) -> Callable[[Path], None]:
+    def act(folder: Path) -> None:
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (spoil(MODEL_FILE, None), NotFound, "mentorgrad runs download"),
+        (spoil(ARTIFACT, None), NotFound, ARTIFACT),
+        (spoil(MODEL_FILE, b"\xff\x00"), DataLoss, "JSON"),
+        (spoil(MODEL_FILE, b"[]"), DataLoss, "format"),
+        (spoil(ARTIFACT, b"\x80\x04."), DataLoss, ARTIFACT),
+        (lambda folder: change(folder, format=99), InvalidInput, "format 99"),
+        (lambda folder: change(folder, objective="function"), InvalidInput, "do not predict"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused(
+    tuned: World, act: Callable[[Path], None], error: type[Exception], words: str
+) -> None:
+    act(tuned.folder)
+    with pytest.raises(error, match=words):
+        tuned.open()
+
+
+def test_files_of_two_runs_are_told(tuned: World, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", tuned.objective.export(drawn(tuned.objective, 1)))
+    (tuned.folder / ARTIFACT).write_bytes((other / ARTIFACT).read_bytes())
+    with pytest.raises(DataLoss, match="different runs"):
+        tuned.open()
+
+
+def test_a_model_is_loaded_from_its_place_or_from_another(tuned: World, tmp_path: Path) -> None:
+    """By the entry point's function, as a user does."""
+    here = make(tmp_path / "encoder", "bert")
+    with load(tuned.folder, model=str(here)) as predictor:
+        found = predictor.predict_proba(tuned.texts)
+    with load(tuned.folder, model=here.name, model_roots=[here.parent]) as predictor:
+        again = predictor.predict_proba(tuned.texts)
+    np.testing.assert_allclose(found, tuned.tested(tuned.point).numpy(), **NEAR)
+    np.testing.assert_array_equal(found, again)
+    with pytest.raises(InvalidInput, match="use must be one of"):
+        load(tuned.folder, "best", model=str(here))
+    with pytest.raises(InvalidInput, match="closed"):
+        predictor.predict_proba(["good"])
+
+
+def test_pairs_are_told_apart_from_single_texts(tmp_path: Path) -> None:
+    from mentorgrad.domain.spec import PromptTuning
+
+    task = tiny_task()
+    task = replace(
+        task,
+        **{
+            split.value: tuple(Row(row.text, row.label, "the plot") for row in task.rows(split))
+            for split in Split
+        },
+    )
+    made = built_on(tiny_encoder("bert"), PromptTuning(n_tokens=3), task)
+    folder = write(tmp_path / "result", made.export(drawn(made)))
+    with opened(folder, "prompt_tuning") as predictor:
+        assert predictor.is_paired
+        mixed = predictor.predict_proba(["good", "bad"], ["film", ""])
+        alone = predictor.predict_proba(["good"], ["film"])
+        np.testing.assert_allclose(mixed[:1], alone, **NEAR)
+        with pytest.raises(InvalidInput, match="pairs"):
+            predictor.predict_proba(["good"])
+        with pytest.raises(InvalidInput, match="2 texts and 1 pairs"):
+            predictor.predict_proba(["good", "bad"], ["film"])

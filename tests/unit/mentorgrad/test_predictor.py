@@ -1,0 +1,80 @@
+"""The SDK's way to a predictor, without the extra and with a stand-in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import mentorgrad
+from mentorgrad.errors import Unsupported
+
+
+class Told(mentorgrad.Predictor):
+    """Every text is of the second class."""
+
+    def __init__(self) -> None:
+        self.labels = ("no", "yes")
+        self.is_paired = False
+        self.use = "prompt"
+        self.columns = {"text_field": "message"}
+
+    def predict_proba(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        return np.tile([0.25, 0.75], (len(texts), 1))
+
+
+class Entry:
+    """An entry point."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+
+    def load(self) -> Any:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def put(monkeypatch: pytest.MonkeyPatch, *found: Any) -> None:
+    def entry_points(group: str, name: str) -> list[Entry]:
+        assert (group, name) == ("mentorgrad.predictors", "results")
+        return [Entry(item) for item in found]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+
+
+@pytest.mark.parametrize("found", [(), (ModuleNotFoundError("no torch", name="torch"),)])
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, found: tuple[Any, ...]) -> None:
+    put(monkeypatch, *found)
+    with pytest.raises(Unsupported, match=r"pip install 'mentorgrad\[trainer\]'") as refused:
+        mentorgrad.Predictor.load("result")
+    assert refused.value.reason == "MISSING_EXTRA"
+
+
+def test_what_is_given_reaches_the_implementation(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def load(folder: Path, use: str | None, **others: Any) -> Told:
+        given.update(others, folder=folder, use=use)
+        return Told()
+
+    put(monkeypatch, load)
+    with mentorgrad.Predictor.load("result", "words", model_roots=["models"]) as predictor:
+        assert predictor.predict(["a", "b"]) == ["yes", "yes"]
+        assert predictor.predict([]) == []
+    assert given == {
+        "folder": Path("result"),
+        "use": "words",
+        "device": None,
+        "model": "",
+        "model_roots": [Path("models")],
+        "cache_dir": None,
+        "tuned_models": {},
+        "api_key": "",
+    }

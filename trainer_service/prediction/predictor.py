@@ -1,0 +1,217 @@
+"""Predicts with a run's files: by the problem that the run was scored with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mentorgrad.errors import DataLoss, InvalidInput
+from mentorgrad.predictor import Predictor
+from service_common import logs
+from trainer_service.baselines.linear_probe import LinearProbe
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.build import BuildInputs
+from trainer_service.objectives.calibration import calibrated
+from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.objectives.table import OBJECTIVES
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
+from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles
+from trainer_service.prediction.result_folder import ResultFolder, read_result
+from trainer_service.registry import load as load_object
+from trainer_service.settings import default_cache_dir
+from trainer_service.tasks.data import UNLABELLED, Row, Split, TaskData
+
+PROMPT, WORDS, PROBE = USES = ("prompt", "words", "probe")
+
+TOO_LONG = "TEXT_TOO_LONG"
+
+_ROWS = 1024
+"""Rows at once."""
+
+_KEPT_BYTES = 64 << 20
+"""Maximum bytes of what all rows share, such as the keys and values of demonstrations."""
+
+
+class ResultPredictor(Predictor):
+    """A `Predictor` of a run's files.
+
+    Args:
+        document: ``model.json``.
+        tuned: The tuned prompt.
+        use: One of `USES`.
+        probe: The linear probe, for the use ``probe``.
+    """
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        tuned: Tuned,
+        use: str,
+        probe: LinearProbe | None = None,
+    ) -> None:
+        self.labels = tuple(document["labels"])
+        self.is_paired = bool(document["paired"])
+        self.columns = dict(document["columns"])
+        self.use = use
+        self._document = document
+        self._tuned: Tuned | None = tuned
+        self._probe = probe
+        key = "prior_in_words" if use == WORDS and "prior_in_words" in document else "prior"
+        self._prior: list[float] = document[key]
+
+    def predict_proba(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """See `Predictor`."""
+        rows = self._rows(texts, pairs)
+        made = np.empty((len(rows), len(self.labels)))
+        for begin in range(0, len(rows), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            made[part] = self._probabilities(rows[part])
+        return made
+
+    def close(self) -> None:
+        """See `Predictor`."""
+        if self._tuned is not None:
+            self._tuned.close()
+            self._tuned = None
+
+    def _rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Row, ...]:
+        if isinstance(texts, str) or isinstance(pairs, str):
+            raise InvalidInput("texts and pairs must be sequences of texts, not a single text")
+        if self.is_paired is (pairs is None):
+            needed = "pairs of texts: give pairs too" if self.is_paired else "single texts"
+            raise InvalidInput(f"this classifier is for {needed}")
+        second = [""] * len(texts) if pairs is None else pairs
+        if len(texts) != len(second):
+            raise InvalidInput(f"there are {len(texts)} texts and {len(second)} pairs")
+        return tuple(
+            Row(_text(text, index), UNLABELLED, _text(pair, index))
+            for index, (text, pair) in enumerate(zip(texts, second, strict=True))
+        )
+
+    @torch.no_grad()
+    def _probabilities(self, rows: tuple[Row, ...]) -> NDArray[np.float64]:
+        if self._tuned is None:
+            raise InvalidInput("the predictor is closed")
+        document = self._document
+        task = TaskData(document["task"], "", self.labels, (), (), rows)
+        try:
+            problem = self._tuned.problem(task)
+        except InvalidInput as error:
+            raise _too_long(error) if error.reason == TOO_LONG else error from None
+        if self._probe is not None:
+            return _softmax(self._probe.logits(_features(problem)))
+        scores: Scores = self._tuned.prompt if self.use == PROMPT else self._tuned.words
+        log_probs = scores(problem).log_softmax(-1)
+        if self._prior:
+            log_probs = calibrated(log_probs, log_probs.new_tensor(self._prior))
+        return _softmax(log_probs.numpy(force=True))
+
+
+def _too_long(error: InvalidInput) -> InvalidInput:
+    """The error without advice about the run's spec, which is fixed by now."""
+    what = error.violations[0].description.partition(";")[0].replace(" of test ", " ")
+    return InvalidInput(what, reason=TOO_LONG)
+
+
+def _features(problem: ClassificationProblem) -> NDArray[np.float32]:
+    found: Tensor | None = problem.features(Split.TEST)
+    if found is None:
+        raise InvalidInput("this objective has no features for a linear probe")
+    features: NDArray[np.float32] = found.numpy(force=True).astype(np.float32)
+    return features
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    values = logits.astype(np.float64)
+    shares = np.exp(values - values.max(-1, keepdims=True))
+    made: NDArray[np.float64] = shares / shares.sum(-1, keepdims=True)
+    return made
+
+
+def _text(value: object, index: int) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"text {index + 1} is {type(value).__name__}, not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"text {index + 1} holds half of a surrogate pair") from None
+    return value
+
+
+def load(
+    folder: Path,
+    use: str | None = None,
+    *,
+    device: str | None = None,
+    model: str = "",
+    model_roots: Sequence[Path] | None = None,
+    cache_dir: Path | None = None,
+    tuned_models: Mapping[str, str] | None = None,
+    api_key: str = "",
+) -> ResultPredictor:
+    """Loads a run's files and its model; see `mentorgrad.Predictor.load`."""
+    if not structlog.is_configured():  # outside of a service, which has set it up
+        logs.configure("warning")
+    result = read_result(folder)
+    document = result.document
+    wanted = use or document.get("use", PROMPT)
+    if wanted not in USES:
+        raise InvalidInput(f"use must be one of {', '.join(USES)}, not {wanted!r}")
+    probe = result.probe() if wanted == PROBE else None
+    where = torch.device(device or _device(document))
+    inputs = BuildInputs(
+        path="result",
+        task=None,
+        costs=RowCosts(),
+        device=where,
+        abort=lambda: None,
+        model_roots=model_roots,
+        cache_dir=cache_dir or default_cache_dir(),
+        known=KeptResults(_KEPT_BYTES),
+        threads=torch.get_num_threads(),
+        tuned_models=tuned_models or {},
+        api_key=api_key,
+    )
+    return reopened(result, inputs, wanted, model or document["model"], probe)
+
+
+def reopened(
+    result: ResultFolder,
+    inputs: BuildInputs,
+    use: str,
+    model: str,
+    probe: LinearProbe | None = None,
+) -> ResultPredictor:
+    """A predictor of a run's files.
+
+    Args:
+        result: The files.
+        inputs: Loads the model.
+        use: One of `USES`.
+        model: Reference of the model.
+        probe: The linear probe, for the use ``probe``.
+    """
+    document = result.document
+    kind = OBJECTIVES.get(document["objective"])
+    if kind is None or not kind.reopen:
+        raise InvalidInput(f"results of {document['objective']} runs do not predict")
+    tensors = {name: tensor.to(inputs.device) for name, tensor in result.tensors.items()}
+    try:
+        tuned = load_object(kind.reopen)(TunedFiles(document, tensors, model), inputs)
+    except (KeyError, IndexError) as error:
+        raise DataLoss(f"{result.path}: {MODEL_FILE} or {ARTIFACT} lacks {error}") from None
+    return ResultPredictor(document, tuned, use, probe)
+
+
+def _device(document: Mapping[str, Any]) -> str:
+    return "cuda" if document["device"] == "cuda" and torch.cuda.is_available() else "cpu"
