@@ -91,7 +91,7 @@ class Predictor(ABC):
         """Probabilities of the labels, [texts, labels].
 
         Args:
-            texts: The texts.
+            texts: The texts; outer white space does not count, as in a task's rows.
             pairs: Their second texts, exactly if `is_paired`.
 
         Raises:

@@ -146,7 +146,7 @@ def test_a_prediction_is_that_of_the_final_test(world: World) -> None:
 def test_a_prediction_does_not_depend_on_what_else_is_predicted(world: World) -> None:
     with world.open() as predictor:
         together = predictor.predict_proba([*world.texts, "film " * 9])
-        turned = predictor.predict_proba(world.texts[::-1])
+        turned = predictor.predict_proba([f" {text}\n" for text in world.texts[::-1]])
         alone = np.concatenate([predictor.predict_proba([text]) for text in world.texts[:3]])
         none = predictor.predict_proba([])
     np.testing.assert_allclose(together[:-1], turned[::-1], **NEAR)

@@ -145,7 +145,7 @@ def _text(value: object, index: int) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidInput(f"text {index + 1} holds half of a surrogate pair") from None
-    return value
+    return value.strip()  # as the rows of every task are
 
 
 def load(

@@ -21,6 +21,7 @@ from mentorgrad.cli.commands import (
     health,
     mentor,
     models,
+    predict,
     run,
     runs,
     serve,
@@ -158,6 +159,7 @@ def _root(
 app.add_typer(demo.app)
 app.add_typer(run.app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(predict.app)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(serve.app, name="serve")
 app.add_typer(mentor.app, name="mentor")

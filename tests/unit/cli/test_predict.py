@@ -1,0 +1,275 @@
+"""`mentorgrad predict` with a stand-in for the tuned classifier."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner, Result
+
+from mentorgrad.cli.main import app
+from mentorgrad.cli.support import predicted_rows
+from mentorgrad.errors import InvalidInput
+from mentorgrad.predictor import Predictor
+
+Invoke = Callable[..., Result]
+
+
+class Told(Predictor):
+    """A text with "good" in it is of the second class; one with "long" is too long."""
+
+    def __init__(self, paired: bool = False, **columns: str) -> None:
+        self.labels = ("bad", "good")
+        self.is_paired = paired
+        self.use = "prompt"
+        self.columns = columns
+        self.asked: list[int] = []
+
+    def predict_proba(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        assert (pairs is not None) is self.is_paired
+        self.asked.append(len(texts))
+        if any("long" in text for text in texts):
+            raise InvalidInput("text 1 takes 99 tokens")
+        both = zip(texts, pairs or texts, strict=True)
+        shares = [0.75 if "good" in text + pair else 0.25 for text, pair in both]
+        return np.array([[1.0 - share, share] for share in shares]).reshape(-1, 2)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    return put(monkeypatch, Told())
+
+
+def put(monkeypatch: pytest.MonkeyPatch, predictor: Told) -> Told:
+    monkeypatch.setattr(Predictor, "load", lambda folder, use, **others: predictor)
+    return predictor
+
+
+def predict(*arguments: object, given: bytes = b"") -> Result:
+    return CliRunner().invoke(app, ["predict", "result", *map(str, arguments)], input=given)
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def table(text: str, delimiter: str = ",") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+
+
+def test_the_columns_of_the_input_come_first(told: Told, tmp_path: Path) -> None:
+    content = '\ufefftext,id\n"good, really",1\n"two\nlines",2\n\n bad ,3\n'
+    out = tmp_path / "out.csv"
+    result = predict(written(tmp_path, "in.csv", content), "-o", out)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"3 rows written to {out}\n"
+    assert out.read_text() == (
+        "text,id,label,p_bad,p_good\n"
+        '"good, really",1,good,0.25,0.75\n'
+        '"two\nlines",2,bad,0.75,0.25\n'
+        " bad ,3,bad,0.75,0.25\n"
+    )
+
+
+def test_a_label_of_the_input_stays(told: Told, tmp_path: Path) -> None:
+    file = written(tmp_path, "in.tsv", "text\tlabel\ngood\tbad\n")
+    result = predict(file)
+    assert table(result.stdout, ",") == [
+        {"text": "good", "label": "bad", "predicted_label": "good", "p_bad": "0.25"}
+        | {"p_good": "0.75"}
+    ]
+
+
+def test_values_of_json_lines_stay_what_they_are(told: Told, tmp_path: Path) -> None:
+    rows = [{"text": "good", "n": 1, "more": {"a": [None]}}, {"text": "é", "other": True}]
+    file = written(tmp_path, "in.jsonl", "\n".join(map(json.dumps, rows)))
+    result = predict(file, "--json")
+    added = [
+        {"label": "good", "p_bad": 0.25, "p_good": 0.75},
+        {"label": "bad", "p_bad": 0.75, "p_good": 0.25},
+    ]
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert found == [row | more for row, more in zip(rows, added, strict=True)]
+    out = tmp_path / "out.tsv"
+    assert predict(file, "-o", out).exit_code == 0
+    assert table(out.read_text(), "\t")[0]["more"] == '{"a": [null]}'
+
+
+def test_lines_of_standard_input(told: Told) -> None:
+    result = predict(given="good\r\n\nя\n".encode())
+    assert [row["label"] for row in table(result.stdout)] == ["good", "bad", "bad"]
+    assert [row["text"] for row in table(result.stdout)] == ["good", "", "я"]
+
+
+def test_rows_are_in_order_and_few_at_a_time(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicted_rows, "_ROWS", 4)
+    texts = ["good" if index % 3 else "other" for index in range(10)]
+    result = predict(written(tmp_path, "in.csv", "text\n" + "\n".join(texts)))
+    assert [row["text"] for row in table(result.stdout)] == texts
+    assert told.asked == [4, 4, 2]
+
+
+BROKEN = (
+    b'{"text": "good"}\n{"text": 7}\n{"text": "good\n[1]\n{"other": "x"}\n'
+    b'{"text": "too long"}\n{"text": "\xff"}\n{"text": "fine"}\n'
+)
+BROKEN_CSV = b'text,id\ngood,1\ngood\n"a"b,2\n\xff,3\ntoo long,4\ngood,5,6\nfine,7\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        (
+            "in.jsonl",
+            BROKEN,
+            "2: column 'text' is not a text|3: is not valid JSON|4: is not a JSON object|"
+            "5: column 'text' is missing|6: text 1 takes 99 tokens|7: is not UTF-8",
+        ),
+        (
+            "in.csv",
+            BROKEN_CSV,
+            "3: has 1 cells; there are 2 columns|4: ',' expected after '\"'|5: is not UTF-8|"
+            "6: text 1 takes 99 tokens|7: has 3 cells",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named_and_left_out(
+    told: Told, tmp_path: Path, name: str, content: bytes, named: str
+) -> None:
+    file, reasons = written(tmp_path, name, content), named.split("|")
+    result = predict(file)
+    assert result.exit_code == 0, result.stderr
+    assert [row["text"] for row in table(result.stdout)] == ["good", "fine"]
+    for reason in reasons:
+        assert f"left out: line {reason}" in result.stderr
+    assert f"{len(reasons)} rows left out" in result.stderr
+    out = tmp_path / "out.csv"
+    strict = predict(file, "--strict", "-o", out)
+    assert strict.exit_code == 2
+    assert f"error: line {reasons[0]}" in strict.stderr
+    assert not out.exists()
+
+
+def test_known_labels_are_compared(told: Told, tmp_path: Path) -> None:
+    rows = ["good,good", "good,bad", "dull,bad", "dull,0", "fine,1", "good,other"]
+    file = written(tmp_path, "in.csv", "text,truth\n" + "\n".join(rows))
+    out = tmp_path / "out.csv"
+    result = predict(file, "--label", "truth", "-o", out, "--json")
+    facts = json.loads(result.stdout)
+    assert (facts["rows"], facts["left_out"]) == (6, 0)
+    agreement = facts["agreement"]
+    assert agreement["confusion"] == [[2, 1], [1, 1]]
+    assert agreement["accuracy"] == pytest.approx(3 / 5)
+    assert agreement["macro_f1"] == pytest.approx((4 / 6 + 2 / 4) / 2)
+    assert agreement["unknown_labels"] == 1
+    shown = predict(file, "--label", "truth", "-o", out).stdout
+    for line in (
+        "rows with a known label\t5",
+        "accuracy\t0.600",
+        "macro F1\t0.583",
+        "1 row with other labels",
+        "label \\ predicted\tbad\tgood",
+        "bad\t2\t1",
+    ):
+        assert line in shown.splitlines()
+
+
+def test_figures_are_apart_from_rows_on_standard_output(told: Told, tmp_path: Path) -> None:
+    result = predict(written(tmp_path, "in.csv", "text,truth\ngood,good\n"), "--label", "truth")
+    assert table(result.stdout)[0]["label"] == "good"
+    assert "accuracy\t1.000" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "words"),
+    [
+        ("a,b\nx,y\n", [], "--text: no column fits; the columns are: a, b"),
+        ("a,b\nx,y\n", ["--text", "c"], "there is no column 'c'"),
+        ("text\nx\n", ["--label", "c"], "--label: there is no column 'c'"),
+        ("text\nx\n", ["--pair", "text"], "single texts"),
+        ("text,text\nx,y\n", [], "line 1: names the column 'text' twice"),
+        ("text,p_good\nx,y\n", [], "already has a column 'p_good'"),
+        ("text\n", [], "there is no row that can be read"),
+        ("", [], "there is no row that can be read"),
+        ("text\nx\n", ["-o", "out.xlsx"], "must end in .csv, .tsv or .jsonl"),
+        ("text\nx\n", ["--tuned-model", "own"], "must be NAME=URL"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    told: Told, tmp_path: Path, content: str, arguments: list[str], words: str
+) -> None:
+    result = predict(written(tmp_path, "in.csv", content), *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_or_of_another_kind(told: Told, tmp_path: Path) -> None:
+    for name, words in (("none.csv", "does not exist"), ("a.docx", "must be a .csv")):
+        result = predict(tmp_path / name)
+        assert result.exit_code != 0
+        assert words in result.stderr
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder" in predict(tmp_path / "folder.csv").stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "header", "arguments"),
+    [
+        ({"text_field": "message"}, "message,text", []),
+        ({}, "note,text", []),
+        ({}, "note", []),
+        ({"text_field": "message"}, "message,note", ["--text", "note"]),
+    ],
+)
+def test_the_text_column_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    columns: dict[str, str],
+    header: str,
+    arguments: list[str],
+) -> None:
+    put(monkeypatch, Told(**columns))
+    wanted = {"message,text": "good,x", "note,text": "x,good", "note": "good"}
+    cells = wanted.get(header, "x,good")
+    result = predict(written(tmp_path, "in.csv", f"{header}\n{cells}\n"), *arguments)
+    assert table(result.stdout)[0]["label"] == "good"
+
+
+def test_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put(monkeypatch, Told(paired=True, text_field="a", pair_field="b"))
+    result = predict(written(tmp_path, "in.csv", "a,b\nx,good\n"))
+    assert table(result.stdout)[0]["label"] == "good"
+    missing = predict(written(tmp_path, "in.csv", "a,c\nx,good\n"))
+    assert "--pair: no column fits" in missing.stderr
+
+
+def test_what_is_asked_for_reaches_the_predictor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {}
+
+    def load(folder: Path, use: str | None, **others: Any) -> Told:
+        given.update(others, folder=folder, use=use)
+        return Told()
+
+    monkeypatch.setattr(Predictor, "load", load)
+    arguments = ["--use", "words", "--model-root", "models", "--tuned-model", "own=http://a=b"]
+    assert predict("-", *arguments, given=b"good").exit_code == 0
+    assert (given["folder"], given["use"]) == (Path("result"), "words")
+    assert given["model_roots"] == [Path("models")]
+    assert given["tuned_models"] == {"own": "http://a=b"}
+    assert given["device"] is None
