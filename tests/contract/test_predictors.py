@@ -13,7 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.domain.spec import (
+    Calibration,
+    CausalPrompt,
+    LabelPrompt,
+    PromptTuning,
+    ServedPrompt,
+)
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFailed
 from tests.support.numerics import (
     CAUSAL,
@@ -27,19 +33,23 @@ from tests.support.numerics import (
     tiny_encoder,
     tiny_task,
 )
-from tests.support.tiny_models import make
+from tests.support.tiny_gguf import write_gguf
+from tests.support.tiny_models import make, make_causal
 from trainer_service.baselines.compute import baselines
 from trainer_service.baselines.frozen_model import LABELLED
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.objectives.table import kind_of
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROBE_FILE
 from trainer_service.prediction.predictor import ResultPredictor, load, reopened
 from trainer_service.prediction.result_folder import read_result
 from trainer_service.protocols import Objective
+from trainer_service.registry import load as load_object
 from trainer_service.tasks.data import Row, Split
 
 NAMES = [
@@ -101,9 +111,9 @@ def opened(folder: Path, name: str, use: str = "prompt") -> ResultPredictor:
 class World:
     """An objective, a parameter of it, and the folder with its files."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, made: Objective | None = None) -> None:
         self.name = name
-        self.objective = built(name)
+        self.objective = made or built(name)
         self.point = drawn(self.objective)
         self.folder = write(folder, self.objective.export(self.point))
         assert isinstance(self.objective.problem, ClassificationProblem)
@@ -281,8 +291,6 @@ def test_a_model_is_loaded_from_its_place_or_from_another(tuned: World, tmp_path
 
 
 def test_pairs_are_told_apart_from_single_texts(tmp_path: Path) -> None:
-    from mentorgrad.domain.spec import PromptTuning
-
     task = tiny_task()
     task = replace(
         task,
@@ -302,3 +310,59 @@ def test_pairs_are_told_apart_from_single_texts(tmp_path: Path) -> None:
             predictor.predict_proba(["good"])
         with pytest.raises(InvalidInput, match="2 texts and 1 pairs"):
             predictor.predict_proba(["good", "bad"], ["film"])
+
+
+# -- models in GGUF files ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gguf")
+    base = make_causal(folder / "base", max_position_embeddings=2048)
+    return write_gguf(folder / "tiny.gguf", base)
+
+
+def run_on(spec: ServedPrompt | CausalPrompt, folder: Path) -> World:
+    """An objective that loads its model itself."""
+    task, kind = tiny_task(), kind_of(spec)
+    inputs = BuildInputs(
+        kind.path, task, kind.costs(spec, task), CPU, lambda: None, None, folder / "cache"
+    )
+    return World(kind.name, folder / "result", load_object(kind.build)(spec, inputs))
+
+
+@pytest.mark.slow
+def test_a_served_prompt_predicts_with_its_file(gguf: Path, tmp_path: Path) -> None:
+    spec = ServedPrompt(str(gguf), max_characters=60, calibration=Calibration.BATCH)
+    world = run_on(spec, tmp_path)
+    expected = world.tested(world.point).numpy()
+    world.problem.close()
+    long = "film " * 1200
+    with load(world.folder) as predictor:
+        np.testing.assert_allclose(predictor.predict_proba(world.texts), expected, **NEAR)
+        with pytest.raises(InvalidInput, match="room for"):
+            predictor.predict_proba(["film " * 3000])
+        found = predictor.predict_proba([long, *world.texts])  # takes a larger context
+    np.testing.assert_allclose(found[1:], expected, **NEAR)
+    changed = gguf.with_name("other.gguf")
+    changed.write_bytes(gguf.read_bytes() + b"\0")
+    with pytest.raises(PreconditionFailed, match=r"other\.gguf is not the model"):
+        load(world.folder, model=str(changed))
+
+
+@pytest.mark.slow
+def test_a_causal_prompt_predicts_with_its_file(gguf: Path, tmp_path: Path) -> None:
+    spec = CausalPrompt(str(gguf), n_tokens=3, max_length=64)
+    world = run_on(spec, tmp_path)
+    with load(world.folder, cache_dir=tmp_path / "cache") as predictor:
+        found = predictor.predict_proba([*world.texts, "film " * 300])  # truncated, as in the run
+    np.testing.assert_allclose(found[:-1], world.tested(world.point).numpy(), **NEAR)
+
+
+def test_a_text_that_is_too_long_is_told_by_its_number(tmp_path: Path) -> None:
+    world = World("causal_prompt", tmp_path / "result")
+    with world.open() as predictor, pytest.raises(InvalidInput) as refused:
+        predictor.predict_proba(["good", "film " * 300])
+    assert refused.value.reason == "TEXT_TOO_LONG"
+    assert refused.value.message.startswith("row 2 takes ")
+    assert "spec" not in refused.value.message
