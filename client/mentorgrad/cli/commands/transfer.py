@@ -136,8 +136,8 @@ def _download(
 ) -> None:
     """Download one file of a run (by default the tuned prompt), or all files with --into.
 
-    The default output is a file of the same name in the current folder. With the objective
-    prompt_tuning, the folder written by --into is a PEFT adapter.
+    The default output is a file of the same name in the current folder. The folder written by
+    --into predicts ("mentorgrad predict"); with the objective prompt_tuning it is a PEFT adapter.
     """
     if into is not None:
         _download_all(run_id, into, server, store, Output(as_json))
