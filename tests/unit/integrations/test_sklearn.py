@@ -1,0 +1,160 @@
+"""The classifier with scikit-learn's conventions: with a stand-in for tuning, and once for real."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mentorgrad import Predictor, RunSpec, Stages, Task
+from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.integrations import sklearn as ours
+from mentorgrad.integrations.sklearn import MentorgradClassifier
+
+pytestmark = pytest.mark.slow
+"""scikit-learn takes a second to import."""
+
+TEXTS = [f"{word} film {n}" for n in range(6) for word in ("good", "bad")]
+LABELS = [1, 0] * 6
+
+
+class Told(Predictor):
+    """A text with the second label word in it is of the second class."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.labels, self.is_paired, self.use, self.columns = tuple(words), False, "prompt", {}
+
+    def predict_proba(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        shares = [0.75 if self.labels[1] in text else 0.25 for text in texts]
+        return np.array([[1.0 - share, share] for share in shares]).reshape(-1, 2)
+
+
+class Tuning:
+    """What `fit` was called with; the files say the label words."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[RunSpec, list[str], list[int], list[str]]] = []
+        self.loads = 0
+
+    def fit(
+        self, spec: RunSpec, texts: list[str], labels: list[int], words: list[str], **_: Any
+    ) -> dict[str, bytes]:
+        self.calls.append((spec, texts, labels, words))
+        return {"words": "|".join(words).encode()}
+
+    def load(self, folder: str, use: str, **_: Any) -> Told:
+        self.loads += 1
+        return Told((Path(folder) / "words").read_text().split("|"))
+
+
+@pytest.fixture
+def tuning(monkeypatch: pytest.MonkeyPatch) -> Tuning:
+    made = Tuning()
+    monkeypatch.setattr(ours, "load_entry_point", lambda group, name, extra: made.fit)
+    monkeypatch.setattr(Predictor, "load", made.load)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"), [([3, 7], np.integer), (["no", "yes"], np.str_), ([False, True], np.bool_)]
+)
+def test_classes_have_the_type_that_was_given(
+    tuning: Tuning, labels: list[Any], kind: type
+) -> None:
+    y = [labels[label] for label in LABELS]
+    words = dict(zip(labels, ("bad", "good"), strict=True))
+    made = MentorgradClassifier(words=words).fit(TEXTS, y)
+    assert made.classes_.tolist() == labels
+    assert isinstance(made.predict(TEXTS)[0], kind)
+    assert made.predict(TEXTS).tolist() == y
+    assert made.predict_proba(TEXTS[:2]).tolist() == [[0.25, 0.75], [0.75, 0.25]]
+    assert made.score(TEXTS, y) == 1.0
+    spec, texts, indices, told = tuning.calls[0]
+    assert (texts, indices, told) == (TEXTS, LABELS, ["bad", "good"])
+    assert (spec.task.shots, spec.task.description) == (0, "one of: bad, good")
+    assert tuning.loads == 1
+
+
+def test_labels_are_their_own_words_and_the_seed_is_set(tuning: Tuning) -> None:
+    spec = RunSpec(task=Task("own", description="what it says", shots=2), seed=5)
+    for state, seed in ((None, 5), (np.int64(9), 9)):
+        MentorgradClassifier(spec, random_state=state).fit(TEXTS, LABELS)  # type: ignore[arg-type]
+        assert tuning.calls[-1][0].seed == seed
+        assert tuning.calls[-1][0].task.description == "what it says"
+        assert tuning.calls[-1][3] == ["0", "1"]
+
+
+def test_it_is_cloned_pickled_and_part_of_other_estimators(tuning: Tuning) -> None:
+    from sklearn.base import clone
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    words = {0: "bad", 1: "good"}
+    made = MentorgradClassifier(RunSpec(task=Task("own", shots=0)), words=words)
+    again = clone(made)
+    assert again.get_params() == made.get_params()
+    assert not hasattr(again, "classes_")
+    made.fit(TEXTS, LABELS).predict(TEXTS)
+    read = pickle.loads(pickle.dumps(made))
+    assert read.predict(TEXTS).tolist() == LABELS
+    lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    upper = [text.upper() for text in TEXTS]
+    assert make_pipeline(lower, made).fit(upper, LABELS).predict(upper).tolist() == LABELS
+    search = GridSearchCV(made, {"random_state": [1, 2]}, cv=2, error_score="raise")
+    assert search.fit(TEXTS, LABELS).best_score_ == 1.0
+    sure = CalibratedClassifierCV(made, cv=2).fit(np.array(TEXTS, dtype=object), LABELS)
+    assert sure.predict(np.array(TEXTS, dtype=object)).tolist() == LABELS
+
+
+def test_what_cannot_be_used_is_a_value_error(tuning: Tuning) -> None:
+    from sklearn.exceptions import NotFittedError
+
+    made = MentorgradClassifier()
+    with pytest.raises(NotFittedError):
+        made.predict(TEXTS)
+    for texts, labels, words in (
+        (TEXTS, LABELS[:-1], "12 texts"),
+        (TEXTS, [1] * len(TEXTS), "one class only"),
+        ([1, 2], [0, 1], "not int"),
+        (["a", None], [0, 1], "not NoneType"),
+        (np.zeros((2, 2)), [0, 1], "not shape"),
+        ("text", [0, 1], "not shape"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made.fit(texts, labels)  # type: ignore[arg-type]
+    column = np.array(TEXTS, dtype=object)[:, None]
+    made.fit(column, LABELS)
+    assert tuning.calls[-1][1] == TEXTS
+
+
+def test_a_run_is_executed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions that the entry points name, with a random encoder."""
+    from tests.support.tiny_models import TEXTS as MANY
+    from tests.support.tiny_models import make
+    from trainer_service.prediction import fitting, predictor
+
+    monkeypatch.setattr(ours, "load_entry_point", lambda group, name, extra: fitting.fit)
+    monkeypatch.setattr(
+        Predictor, "load", lambda folder, use, device: predictor.load(Path(folder), use)
+    )
+    labels = ["yes" if "good" in text or "bad" in text else "no" for text in MANY]
+    spec = RunSpec(
+        LabelPrompt(str(make(tmp_path / "encoder")), n_tokens=2),
+        Task("own", shots=0, selection_rows=4),
+        stages=Stages(count=1, steps=2),
+    )
+    made = MentorgradClassifier(spec).fit(MANY, labels)
+    shares = made.predict_proba(MANY[:5])
+    assert shares.shape == (5, 2)
+    assert {"model.json", "prompt.safetensors"} <= made.files_.keys()
+    again = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(again.predict_proba(MANY[:5]), shares)
