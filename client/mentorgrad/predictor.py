@@ -60,7 +60,8 @@ class Predictor(ABC):
                 working folder.
             cache_dir: Cache folder of dequantised GGUF files; None: ``~/.cache/mentorgrad``.
             tuned_models: Name → URL of served models.
-            api_key: API key of the served models.
+            api_key: API key of the served models; empty: that of the environment variable
+                ``MENTORGRAD_TRAINER_OPENAI_API_KEY``.
 
         Raises:
             NotFound: A file or the model is missing.

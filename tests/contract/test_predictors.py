@@ -284,6 +284,8 @@ def test_a_model_is_loaded_from_its_place_or_from_another(tuned: World, tmp_path
         again = predictor.predict_proba(tuned.texts)
     np.testing.assert_allclose(found, tuned.tested(tuned.point).numpy(), **NEAR)
     np.testing.assert_array_equal(found, again)
+    with pytest.raises(NotFound, match=r"no model at .*/nowhere; if the run's model is elsewhere"):
+        load(tuned.folder, model=str(tmp_path / "nowhere"))
     with pytest.raises(InvalidInput, match="use must be one of"):
         load(tuned.folder, "best", model=str(here))
     with pytest.raises(InvalidInput, match="closed"):

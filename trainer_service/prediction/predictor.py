@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mentorgrad.errors import DataLoss, InvalidInput
+from mentorgrad.errors import DataLoss, InvalidInput, NotFound
+from mentorgrad.model_refs import REASON as MODEL_NOT_FOUND
 from mentorgrad.predictor import Predictor
 from service_common import logs
 from trainer_service.baselines.linear_probe import LinearProbe
@@ -26,7 +27,7 @@ from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles
 from trainer_service.prediction.result_folder import ResultFolder, read_result
 from trainer_service.registry import load as load_object
-from trainer_service.settings import default_cache_dir
+from trainer_service.settings import TrainerSecrets, default_cache_dir
 from trainer_service.tasks.data import UNLABELLED, Row, Split, TaskData
 
 PROMPT, WORDS, PROBE = USES = ("prompt", "words", "probe")
@@ -180,7 +181,7 @@ def load(
         known=KeptResults(_KEPT_BYTES),
         threads=torch.get_num_threads(),
         tuned_models=tuned_models or {},
-        api_key=api_key,
+        api_key=api_key or TrainerSecrets().openai_api_key.get_secret_value(),
     )
     return reopened(result, inputs, wanted, model or document["model"], probe)
 
@@ -210,6 +211,14 @@ def reopened(
         tuned = load_object(kind.reopen)(TunedFiles(document, tensors, model), inputs)
     except (KeyError, IndexError) as error:
         raise DataLoss(f"{result.path}: {MODEL_FILE} or {ARTIFACT} lacks {error}") from None
+    except InvalidInput as error:
+        if error.reason != MODEL_NOT_FOUND:
+            raise
+        what = "; ".join(violation.description for violation in error.violations)
+        raise NotFound(
+            f"{what}; if the run's model is elsewhere by now, say where (model=, --model)",
+            reason=MODEL_NOT_FOUND,
+        ) from error
     return ResultPredictor(document, tuned, use, probe)
 
 

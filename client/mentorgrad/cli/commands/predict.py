@@ -87,17 +87,6 @@ def _predict(
             "--tuned-model", metavar="NAME=URL", help="Address of a served model (repeatable)."
         ),
     ] = None,
-    api_key: Annotated[
-        str,
-        typer.Option(
-            "--api-key",
-            metavar="KEY",
-            envvar="OPENAI_API_KEY",
-            show_envvar=False,
-            hidden=True,
-            help="API key of a served model.",
-        ),
-    ] = "",
     device: Annotated[
         str, typer.Option("--device", metavar="DEVICE", help="Torch device, such as cpu.")
     ] = "",
@@ -117,7 +106,6 @@ def _predict(
         model=model,
         model_roots=model_root or (),
         tuned_models=_named(tuned_model or ()),
-        api_key=api_key,
     ) as predictor:
         done = _Pass(predictor, RowColumns(text, pair, label), strict)
         with _opened(output) as target, _progress() as show:
