@@ -68,6 +68,4 @@ def load_entry_point(group: str, name: str, extra: str) -> Any:
         missing = name
     except ImportError as error:
         missing = error.name or str(error)
-    raise Unsupported(
-        f"{missing} is not installed; run: {pip_line(extra)}", reason="MISSING_EXTRA"
-    )
+    raise Unsupported(f"{missing} is not installed; run: {pip_line(extra)}", reason="MISSING_EXTRA")

@@ -159,7 +159,7 @@ async def test_the_kinds_are_asked_for_in_turn_and_each_reply_is_a_proposal(
     strategy = registry.create(name, {}, PROFILES[profile], "model")
     answer = await strategy.propose(request(8), known(), backend)
     assert [question.samples for question in backend.questions] == [3, 3, 2]
-    kinds = ("Kind of e-mail:", "The mail filter marks this e-mail as", "What kind of e-mail is this?")
+    kinds = ("Kind of e-mail:", "The mail filter marks this e-mail as", "kind of e-mail is this?")
     for question, line in zip(backend.questions, kinds, strict=True):
         assert question.completes
         assert line in question.user
