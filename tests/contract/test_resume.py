@@ -449,12 +449,15 @@ def test_only_the_last_two_checkpoints_are_kept(store: RunStore) -> None:
     assert store.artifacts(run_id) == ()
 
 
-def test_cancel_leaves_no_checkpoint_and_no_result() -> None:
+def test_cancel_leaves_its_best_but_no_checkpoint_and_no_result() -> None:
     store = TemporaryRunStore()
     run_id = create(store)
     assert go(store, run_id, StopsAt(5, StopKind.CANCEL)) is RunState.CANCELLED
     run = store.get_run(run_id)
-    assert (run.state, run.result, store.artifacts(run_id)) == (RunState.CANCELLED, None, ())
+    assert (run.state, run.result) == (RunState.CANCELLED, None)
+    assert [item.name for item in store.artifacts(run_id)] == [ARTIFACT]
+    query = EventQuery(kinds=(EventKind.CHECKPOINT_SAVED,))
+    assert list(store.events(run_id, query)) == []
 
 
 # -- stages without steps, and edits ----------------------------------------------------------
