@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from mentorgrad.errors import InvalidInput, Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.tables import read_table, records, source
 from mentorgrad.tables.records import TableForm
 from tests.support.own_tables import plain, put, write_table
@@ -149,7 +151,7 @@ def test_a_missing_extra_is_named(
         return load(module, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(Unsupported, match=rf"need {package}; run: pip install 'mentorgrad\[tables"):
+    with pytest.raises(Unsupported, match=re.escape(f"need {package}; run: {pip_line('tables')}")):
         read_table(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from mentorgrad.errors import InvalidInput, ResourceExhausted, Unsupported
+from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 from tests.support.numerics import CPU
 from tests.support.tiny_gguf import write_gguf
@@ -321,7 +323,7 @@ def test_the_packages_that_read_gguf_are_named(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *args: None if name == "gguf" else find(name)
     )
-    with pytest.raises(Unsupported, match=r"pip install 'mentorgrad\[trainer\]'") as missing:
+    with pytest.raises(Unsupported, match=re.escape(pip_line("trainer"))) as missing:
         causal_folder(written(), tmp_path)
     assert missing.value.reason == "MISSING_EXTRA"
 

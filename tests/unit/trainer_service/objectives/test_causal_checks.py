@@ -316,7 +316,7 @@ def test_a_missing_package_is_said_before_there_is_a_run(
     fields: dict[str, Any] = {"model": "tiny.gguf"}
     if package == "peft":
         fields = {"model": "llama", "position": BEFORE}
-    with pytest.raises(Unsupported, match=r"; run: pip install 'mentorgrad\[trainer") as caught:
+    with pytest.raises(Unsupported, match=r"; run: pip install .*\[trainer") as caught:
         violations(CausalPrompt(**fields), root)
     assert caught.value.reason == "MISSING_EXTRA"
     assert package in caught.value.message

@@ -4,6 +4,7 @@ refused when a run is created."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.errors import InvalidInput, Unsupported
+from mentorgrad.installed import pip_line
 from tests.support.numerics import tiny_task
 from tests.support.tiny_models import TEXTS
 from trainer_service.control_plane.validation import validate_objective
@@ -424,7 +426,7 @@ def test_a_missing_package_is_said_with_the_pip_command(
         "find_spec",
         lambda name, *more: None if name == package else real(name, *more),
     )
-    with pytest.raises(Unsupported, match=rf"pip install 'mentorgrad\[{extras}\]'") as caught:
+    with pytest.raises(Unsupported, match=re.escape(pip_line(extras))) as caught:
         refused(replace(spec_of(own_task), objective=ServedPrompt(model)), tmp_path)
     assert caught.value.reason == "MISSING_EXTRA"
 
