@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from bench.digests import model_sha256
 from bench.mentor_lines import Mentor, cards
 from bench.paired import environment
 from bench.task_folder import read_tasks
@@ -150,8 +151,8 @@ def main() -> None:
         json.dumps(
             {
                 "selection_losses": summary(records),
-                "tuned": Path(asked.tuned).name,
-                "mentor": Path(asked.mentor).name,
+                "tuned_sha256": model_sha256(asked.tuned),
+                "mentor_sha256": model_sha256(asked.mentor),
                 "seed": asked.seed,
                 "environment": environment("torch", "transformers", "llama-cpp-python"),
             }

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.digests import model_sha256
 from bench.paired import environment
 from bench.task_folder import read_tasks
 from mentor_service.backends.llama_cpp import LlamaCppBackend
@@ -183,7 +184,7 @@ def main() -> None:
                 "count_of_chat": arguments.peer,
                 "profile": mentor.profile.name,
                 "parameters": mentor.parameters,
-                "model": Path(arguments.model).name,
+                "model_sha256": model_sha256(arguments.model),
                 "threads": arguments.threads,
                 "load_average": round(os.getloadavg()[0], 1),
                 "environment": environment("llama-cpp-python", "numpy"),

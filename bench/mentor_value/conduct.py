@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.digests import model_sha256
 from bench.mentor_value.arms import Cell, Model, service_name, spec
 from bench.mentor_value.records import Record, RecordFile
 from bench.paired import environment
@@ -22,7 +21,6 @@ from mentorgrad.cli.support.processes import Services
 from mentorgrad.client import Client
 from mentorgrad.domain.run import Run, RunState, Score
 from mentorgrad.domain.spec import DataFiles, Task
-from mentorgrad.model_refs import resolve
 from trainer_service.tasks.builtin import load_builtin
 
 TEST_ROWS = 200
@@ -118,7 +116,7 @@ def conduct(
     Returns:
         Number of runs that failed; each is named on standard error, and done again next time.
     """
-    digests = {name: _digest(model) for name, model in {**tuned, **mentors}.items()}
+    digests = {name: model_sha256(model.reference) for name, model in {**tuned, **mentors}.items()}
     failed = 0
     for number, cell in enumerate(cells, start=1):
         task = tasks[cell.task]
@@ -176,13 +174,3 @@ def _score(score: Score | None) -> dict[str, float] | None:
         return None
     values: dict[str, Any] = {name: getattr(score, name) for name in _FIGURES}
     return {name: round(value, 5) for name, value in values.items() if value is not None}
-
-
-def _digest(model: Model) -> str:
-    """SHA-256 of the model's file; of a folder, of its file names and sizes."""
-    path = Path(resolve(model.reference))
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    files = sorted((str(item.relative_to(path)), item.stat().st_size) for item in path.rglob("*"))
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
