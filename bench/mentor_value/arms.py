@@ -35,6 +35,12 @@ N_TOKENS = 16
 BATCH = 16
 """Length of the prompt in tokens, and train rows per gradient step."""
 
+TEMPLATE = "Text: {text}\n{prompt} {label}"
+"""Words stand directly in front of the label; by selection losses, see `bench.line_kinds`."""
+
+START = "Answer:"
+"""What stands there without words of one's own."""
+
 DTYPE = ModelDtype.BFLOAT16
 """Number format of the tuned model; on a CPU with instructions for it twice as fast as float32."""
 
@@ -112,7 +118,7 @@ class Cell:
 
 
 CONTROLS = ("none", "random_tokens", "description")
-"""Arms without an LLM. `none` is the best of as many random starts."""
+"""Arms without an LLM. `none` is the best of as many random starts, and of `START`."""
 
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "": {},
@@ -171,8 +177,14 @@ def _stages(allowance: Allowance) -> Stages:
 def _objective(cell: Cell, tuned: Model) -> CausalPrompt | ServedPrompt:
     if cell.objective == "served_prompt":
         return ServedPrompt(model=tuned.reference, calibration=Calibration.BATCH)
-    # The start is scored, too: every arm may fall back on no prompt.
-    return CausalPrompt(model=tuned.reference, n_tokens=N_TOKENS, dtype=DTYPE, initial_text="empty")
+    # The start is scored, too: every arm may fall back on no words of its own.
+    return CausalPrompt(
+        model=tuned.reference,
+        n_tokens=N_TOKENS,
+        dtype=DTYPE,
+        template=TEMPLATE,
+        initial_text=START,
+    )
 
 
 def _optimizer(allowance: Allowance) -> Optimizer:

@@ -11,7 +11,7 @@ from mentorgrad.domain.experiment import Estimate
 from trainer_service.experiments.statistics import Figures, differences, estimate, win_rate
 
 BASELINES = ("zero_shot", "linear_probe", "prototypes")
-"""Baselines, which every record of the same rows has; `zero_shot` is the empty prompt."""
+"""Baselines, which every record of the same rows has."""
 
 WEAK = 10
 """A comparison with fewer seeds is called weak."""
@@ -87,5 +87,5 @@ def difference(
 
 
 def none_at(arms: Sequence[str]) -> str:
-    """The arm without a proposer: random starts where there are steps, else the empty prompt."""
+    """The arm without a proposer; where it was not run, the baseline without a prompt."""
     return "none" if "none" in arms else "zero_shot"

@@ -24,8 +24,8 @@ MENTOR = "mentor"
 
 _ZERO = ("random_tokens", "description", MENTOR)
 _DEFAULTS = {
-    "zero": (*_ZERO, f"{MENTOR}/examples"),
-    "rounds": (*_ZERO, f"{MENTOR}/shuffled"),
+    "zero": ("none", *_ZERO, f"{MENTOR}/examples"),
+    "rounds": ("none", *_ZERO, f"{MENTOR}/shuffled"),
     "steps": ("none", "none/rows", *_ZERO),
     "served": (*_ZERO, *(f"{MENTOR}/{name}" for name in ("opro", "reflect", "evoprompt"))),
 }

@@ -89,6 +89,7 @@ def test_arms_differ_in_their_mentor_only_but_for_the_one_that_spends_on_steps()
 def test_a_mentor_gets_an_arm_per_size_and_a_variant_for_the_largest() -> None:
     arms = {cell.arm: cell.mentor for cell in CAMPAIGN.cells() if cell.budget == "0"}
     assert arms == {
+        "none": "",
         "random_tokens": "",
         "description": "",
         "mentor_135M": "135M",
