@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mentor_service.prompts.candidate_lists import rounded_scores
-from mentor_service.prompts.question_facts import Message, QuestionFacts, Shown, labels, plain
+from mentor_service.prompts.question_facts import (
+    LABEL,
+    Message,
+    QuestionFacts,
+    Shown,
+    labels,
+    plain,
+)
 from mentorgrad.domain.advice import ProposalKind, TaskCard
 
 _TASK, _LABELS, _TEXT, _FAILS = "Task", "Labels", "Text", "Fails on"
@@ -150,6 +157,14 @@ _GOAL_ABOVE = 10
 """How far the score of the wanted line is above the best shown."""
 
 
+def kinds_for(card: TaskCard) -> tuple[LineKind, ...]:
+    """The kinds of prompts to ask for: no questions if the label stands directly behind the prompt,
+    which the card's place then names."""
+    if LABEL not in card.place:
+        return tuple(LineKind)
+    return LineKind.HEADING, LineKind.BEGINNING
+
+
 def asks_for_line(card: TaskCard, kind: ProposalKind) -> bool:
     """Whether proposals are lines of a language model's input: the card calls them "a line ..."."""
     return kind is ProposalKind.TEXT and _LINE.match(card.proposal) is not None
@@ -221,7 +236,7 @@ def _next(facts: QuestionFacts, kind: LineKind, marks: Sequence[str], goal: str)
     field of the line that is missing."""
     worst = next(iter(marks), "")
     field = f"{_BETTER if facts.shown else ''}{kind}{goal}"
-    others = [other for other in LineKind if other is not kind] if facts.shown else []
+    others = [other for other in kinds_for(facts.card) if other is not kind] if facts.shown else []
 
     def lines(task: ExampleTask) -> list[str]:
         rows = [_row(_TEXT, *row) for row in task.rows] if facts.exemplars else []

@@ -59,8 +59,10 @@ _PROPOSAL = (
 )
 """`TaskCard.proposal` of a text, if the card does not say."""
 
-_LABEL = "{label}"
-_PLACE = f"in front of {_LABEL}"
+LABEL = "{label}"
+"""Stands for the label word of each class in `TaskCard.place`."""
+
+_PLACE = f"in front of {LABEL}"
 """`TaskCard.place`, if the card does not say."""
 
 _MARKS = re.compile(r"<\|.*?\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
@@ -214,7 +216,7 @@ def labels(card: TaskCard) -> str:
 
 def placed(card: TaskCard, label: str) -> str:
     """Where a text proposal is placed; `label` is what the question calls a class's label."""
-    return (plain(card.place) or _PLACE).replace(_LABEL, label)
+    return (plain(card.place) or _PLACE).replace(LABEL, label)
 
 
 def _word_head(facts: QuestionFacts) -> list[str]:

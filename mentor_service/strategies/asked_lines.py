@@ -40,7 +40,7 @@ async def propose_lines(
     Raises:
         MentorgradError: The backend failed; see `mentor_service.protocols.Backend.ask`.
     """
-    kinds = list(LineKind)
+    kinds = next_lines.kinds_for(conversation.known.open.card)
     first = (conversation.request.stage + len(conversation.records)) % len(kinds)
     found: list[ParsedProposal] = []
     for place, kind in enumerate(kinds[first:] + kinds[:first]):

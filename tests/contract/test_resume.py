@@ -44,7 +44,7 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.support import tiny_models
 from tests.support.effective_log import effective
 from tests.support.numerics import DEVICES
-from trainer_service.baselines.compute import BASELINES
+from trainer_service.baselines import compute
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
@@ -184,7 +184,7 @@ def test_a_soft_prompt_goes_on_exactly_too(
     log = effective(store, whole_id)
     result = store.get_run(whole_id).result
     assert result is not None
-    assert [item.name for item in result.baselines if item.test] == list(BASELINES)
+    assert [item.name for item in result.baselines if item.test] == list(compute.BASELINES)
     assert result.baselines[1].test == result.zero_shot
     assert {item.labelled_rows for item in result.baselines} == {0, 6 * (2 + 3)}
     assert sum(entry[0] == "snapshot" for entry in log) == 8

@@ -35,7 +35,7 @@ from tests.contract.test_resume_overlapped import AfterSteps
 from tests.support import tiny_models
 from tests.support.effective_log import effective
 from tests.support.numerics import DEVICES, NESTED, built_on, causal_task, tiny_causal
-from trainer_service.baselines.compute import BASELINES
+from trainer_service.baselines import compute
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
@@ -96,7 +96,7 @@ def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device:
     assert len(decided["branches"]) == 2, "it raced"
     result = store.get_run(whole_id).result
     assert result is not None
-    assert [item.name for item in result.baselines if item.test] == list(BASELINES)
+    assert [item.name for item in result.baselines if item.test] == list(compute.BASELINES)
     assert result.test is not None
     assert result.test.raw_loss is not None
     assert sum(result.test.prior) == pytest.approx(1.0)

@@ -506,7 +506,7 @@ async def test_lines_for_a_language_model_are_proposals_or_a_typed_outcome(
         assert 1 <= len(item.text.split()) <= asked.open.constraints.max_words
 
 
-@pytest.mark.parametrize("name", list(registry.BUILT_IN))
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN.keys() - {"examples"}))  # asks no LLM
 async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) -> None:
     known, ask = told(name), Asking(llama)
     strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")

@@ -266,6 +266,17 @@ async def test_lines_known_and_quotations_are_not_to_be_drawn() -> None:
     assert set(second.known) - set(first.known) == {"The film aa is"}
 
 
+async def test_no_questions_are_asked_for_if_the_label_stands_directly_behind_the_line() -> None:
+    backend = Told(other_lines)
+    card = replace(CARD, place="between the text and {label}")
+    strategy = registry.create("maao", {}, PROFILES["small"], "model")
+    answer = await strategy.propose(request(6), known(*LINES, card=card), backend)
+    assert len(answer.proposals) == 6
+    assert [question.samples for question in backend.questions] == [3, 3]
+    assert not any(question.user.endswith("Question:") for question in backend.questions)
+    assert all("What kind of e-mail is this?" not in asked.user for asked in backend.questions)
+
+
 async def test_parents_are_the_lines_shown() -> None:
     answer = await answered(Told(other_lines), *LINES, count=1)
     assert answer.proposals[0].parents == ("p1", "p2")

@@ -55,17 +55,18 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         # A vocabulary that holds other scripts and code would make a weak control.
         random_words=RandomWords.TRAIN_TEXTS,
     )
-    place = (
-        "between the text and the answer"
-        if spec.position is PromptPosition.AFTER_TEXT
-        else "in front of the text"
-    )
+    if spec.position is PromptPosition.BEFORE_TEXT:
+        place = "in front of the text"
+    elif parts.template.after.strip():
+        place = "between the text and the answer"
+    else:
+        place = "between the text and {label}"
     card = TaskCard(
         objective="causal_prompt",
         description=task.description,
         labels=task.labels,
-        proposal=f"a line that stands {place} in the input of a language model, which then answers "
-        "with one of the labels",
+        proposal=f"a line that stands {place.format(label='the answer')} in the input of a "
+        "language model, which then answers with one of the labels",
         place=place,
     )
     revision = inputs.revision(spec.model)

@@ -240,6 +240,21 @@ def test_keys_and_values_are_kept_up_to_a_number_of_bytes(most: int) -> None:
         assert problem.kept_rows == {Split.TRAIN: 5, Split.SELECTION: 5, Split.TEST: 3}
 
 
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({}, "between the text and the answer"),
+        ({"template": "{text}\n{prompt} {label}"}, "between the text and {label}"),
+        ({"position": PromptPosition.BEFORE_TEXT}, "in front of the text"),
+    ],
+)
+def test_a_mentor_is_told_what_follows_a_line(fields: dict[str, Any], place: str) -> None:
+    card = built(**fields)[0].card
+    assert card.place == place
+    assert card.proposal.startswith("a line that stands ")
+    assert "{label}" not in card.proposal
+
+
 # -- fillers in front of words -----------------------------------------------------------------
 
 
