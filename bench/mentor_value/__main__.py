@@ -3,7 +3,8 @@
 Runs every cell that the file of records lacks, one JSON line per finished run; the same command
 goes on where another one stopped, also on another machine. Then writes tables and a picture, and
 prints one JSON object: the largest mentor against no prompt, random words and the description, in
-test loss on the largest tuned model and the first budget. Negative: the mentor is better.
+test loss on the largest tuned model and the first budget. Negative: the mentor is better. Exit
+code 1: a run failed; the same command does it again.
 
     python -m bench.mentor_value --quick
     python -m bench.mentor_value --tasks DIR --only tickets,sst2 --tuned 135M,0.5B=FILE.gguf \\
@@ -160,6 +161,8 @@ def run(asked: argparse.Namespace) -> None:
             }
         )
     )
+    if failed:
+        raise SystemExit(1)
 
 
 _HEAD = """<!-- written by python -m bench.mentor_value -->

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 from numbers import Number
-from typing import Any
+from typing import Any, TypeVar
 
 from mentorgrad.errors import InvalidInput
+
+_Found = TypeVar("_Found")
 
 
 def integer(value: Any) -> int | None:
@@ -44,10 +46,7 @@ def integer_of(field: str, value: Any) -> int:
     Raises:
         InvalidInput: It is no integer; the violation's field is `field`.
     """
-    found = integer(value)
-    if found is None:
-        raise InvalidInput.field(field, f"must be an integer, not {type(value).__name__}")
-    return found
+    return _required(field, value, integer(value), "an integer")
 
 
 def real_of(field: str, value: Any) -> float:
@@ -56,9 +55,12 @@ def real_of(field: str, value: Any) -> float:
     Raises:
         InvalidInput: It is no number; the violation's field is `field`.
     """
-    found = real(value)
+    return _required(field, value, real(value), "a number")
+
+
+def _required(field: str, value: Any, found: _Found | None, what: str) -> _Found:
     if found is None:
-        raise InvalidInput.field(field, f"must be a number, not {type(value).__name__}")
+        raise InvalidInput.field(field, f"must be {what}, not {type(value).__name__}")
     return found
 
 

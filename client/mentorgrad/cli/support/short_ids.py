@@ -31,15 +31,11 @@ def run_id(reader: RunReader, given: str) -> str:
         InvalidInput: Several begin with it; names them.
     """
 
-    def ids() -> Iterator[str]:
-        token = ""
-        while True:
-            page = reader.list_runs(page_size=_PAGE, page_token=token)
-            yield from (run.run_id for run in page.runs)
-            if not (token := page.next_page_token):
-                return
+    def page(token: str) -> tuple[list[str], str]:
+        found = reader.list_runs(page_size=_PAGE, page_token=token)
+        return [run.run_id for run in found.runs], found.next_page_token
 
-    return _whole(given, reader.get_run, ids, "runs")
+    return _whole(given, reader.get_run, page, "runs")
 
 
 def experiment_id(reader: ExperimentQueries, given: str) -> str:
@@ -50,15 +46,11 @@ def experiment_id(reader: ExperimentQueries, given: str) -> str:
         InvalidInput: Several begin with it; names them.
     """
 
-    def ids() -> Iterator[str]:
-        token = ""
-        while True:
-            page = reader.list_experiments(_PAGE, token)
-            yield from (found.experiment_id for found in page.experiments)
-            if not (token := page.next_page_token):
-                return
+    def page(token: str) -> tuple[list[str], str]:
+        found = reader.list_experiments(_PAGE, token)
+        return [item.experiment_id for item in found.experiments], found.next_page_token
 
-    return _whole(given, reader.get_experiment, ids, "experiments")
+    return _whole(given, reader.get_experiment, page, "experiments")
 
 
 def shortened(ids: Sequence[str]) -> dict[str, str]:
@@ -77,15 +69,26 @@ def _shared(one: str, other: str) -> int:
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _whole(
-    given: str, get: Callable[[str], Any], ids: Callable[[], Iterator[str]], things: str
-) -> str:
+Page = Callable[[str], tuple[list[str], str]]
+"""A page's token, empty for the first → the ids of the page, and the next page's token."""
+
+
+def _ids(page: Page) -> Iterator[str]:
+    token = ""
+    while True:
+        found, token = page(token)
+        yield from found
+        if not token:
+            return
+
+
+def _whole(given: str, get: Callable[[str], Any], page: Page, things: str) -> str:
     if len(given) >= _WHOLE:
         return given
     try:
         get(given)
     except NotFound:
-        matches = sorted(whole for whole in ids() if whole.startswith(given))
+        matches = sorted(whole for whole in _ids(page) if whole.startswith(given))
         if not matches:
             raise
     else:
