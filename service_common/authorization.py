@@ -46,6 +46,7 @@ SCOPES: dict[str, Scope] = {
     ),
     **_of(_TRAINER, Scope.READ, "GetTrainerInfo", "DownloadArtifact"),
     **_of(_TRAINER, Scope.RUN, "CreateRun", "CancelRun", "PauseRun", "ResumeRun", "ImportRun"),
+    **_of(_TRAINER, Scope.RUN, "UploadData"),
     **_of(_TRAINER, Scope.ADMIN, "DeleteRun"),
     **_of(_EXPERIMENT, Scope.READ, "GetExperiment", "ListExperiments", "GetReport"),
     **_of(_EXPERIMENT, Scope.RUN, "CreateExperiment", "CancelExperiment"),

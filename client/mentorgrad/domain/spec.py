@@ -75,6 +75,21 @@ class Calibration(StrEnum):
     BATCH = "batch"
 
 
+class LongTexts(StrEnum):
+    """What happens to texts that are longer than the tuned model's room for them."""
+
+    TRUNCATE = "truncate"
+    HEAD_TAIL = "head_tail"
+    ERROR = "error"
+
+
+class ClassWeight(StrEnum):
+    """How the classes are weighted in the loss of gradient steps."""
+
+    NONE = "none"
+    BALANCED = "balanced"
+
+
 class ModelDtype(StrEnum):
     """Number format of a frozen model's weights and activations."""
 
@@ -313,10 +328,11 @@ class External:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Data files of a task, under one of the server's data roots."""
+    """Data files of a task: paths relative to one of the server's data roots, or
+    ``upload:SHA256`` for what `AsyncClient.upload_data` has stored."""
 
     train: str = bounded("", required=True, max_length=500)
-    """Train file (JSONL, CSV or Parquet), relative to a data root."""
+    """Train file (JSONL, CSV or Parquet)."""
     selection: str = bounded("", max_length=500)
     """Selection file; empty: rows drawn by seed from the train rows that are not used as shots."""
     test: str = bounded("", max_length=500)
@@ -326,7 +342,8 @@ class DataFiles:
     pair_field: str = bounded("", max_length=100)
     """Column of a second text that is joined to the first; empty: none."""
     label_field: str = bounded("label", required=True, max_length=100)
-    """Column that holds the label: an index into `labels`, or one of the label words."""
+    """Column that holds the label: one of the task's `label_values`; without these an index into
+    `labels`, or one of the label words."""
 
 
 @dataclass(frozen=True)
@@ -373,6 +390,18 @@ class Task(Validated, ByName):
     """Maximum number of selection rows per class."""
     hub: HubData | None = None
     """Columns and splits of an ``hf:`` data set; absent: inferred from its features."""
+    label_values: tuple[str, ...] = bounded((), max_length=1000)
+    """What the label column of the data files holds, in the order of `labels`. ``1``, ``1.0`` and
+    ``"1"`` are one value, as are words that differ only in case or outer space. Empty: class
+    indices, or label words."""
+    long_texts: LongTexts = LongTexts.TRUNCATE
+    """What happens to texts that are longer than the tuned model's room for them. ``truncate``: the
+    beginning is kept. ``head_tail``: the beginning and the end, half of the room each. ``error``:
+    the run fails."""
+    class_weight: ClassWeight = ClassWeight.NONE
+    """How the classes are weighted in the loss of gradient steps. ``balanced``: a row counts by the
+    number of train rows, divided by the number of classes and by the train rows of its class, so
+    that every class counts alike. Scores are not weighted."""
 
     def cross_violations(self) -> Iterator[Violation]:
         """Checks that custom tasks have a description and labels, and that labels are distinct."""
@@ -387,6 +416,11 @@ class Task(Validated, ByName):
             yield Violation("description", "is required with `data`")
         if len(set(self.labels)) < len(self.labels):
             yield Violation("labels", "must not contain a label word twice")
+        if self.label_values and self.data is None:
+            yield Violation("label_values", "requires `data`")
+        elif self.label_values and len(self.label_values) != len(self.labels):
+            count = len(self.labels)
+            yield Violation("label_values", f"must have one value per label word, {count} in all")
 
 
 @dataclass(frozen=True)

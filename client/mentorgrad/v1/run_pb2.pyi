@@ -44,6 +44,19 @@ class Calibration(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CALIBRATION_CONTENT_FREE: _ClassVar[Calibration]
     CALIBRATION_BATCH: _ClassVar[Calibration]
 
+class LongTexts(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LONG_TEXTS_UNSPECIFIED: _ClassVar[LongTexts]
+    LONG_TEXTS_TRUNCATE: _ClassVar[LongTexts]
+    LONG_TEXTS_HEAD_TAIL: _ClassVar[LongTexts]
+    LONG_TEXTS_ERROR: _ClassVar[LongTexts]
+
+class ClassWeight(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLASS_WEIGHT_UNSPECIFIED: _ClassVar[ClassWeight]
+    CLASS_WEIGHT_NONE: _ClassVar[ClassWeight]
+    CLASS_WEIGHT_BALANCED: _ClassVar[ClassWeight]
+
 class ModelDtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODEL_DTYPE_UNSPECIFIED: _ClassVar[ModelDtype]
@@ -132,6 +145,13 @@ CALIBRATION_UNSPECIFIED: Calibration
 CALIBRATION_NONE: Calibration
 CALIBRATION_CONTENT_FREE: Calibration
 CALIBRATION_BATCH: Calibration
+LONG_TEXTS_UNSPECIFIED: LongTexts
+LONG_TEXTS_TRUNCATE: LongTexts
+LONG_TEXTS_HEAD_TAIL: LongTexts
+LONG_TEXTS_ERROR: LongTexts
+CLASS_WEIGHT_UNSPECIFIED: ClassWeight
+CLASS_WEIGHT_NONE: ClassWeight
+CLASS_WEIGHT_BALANCED: ClassWeight
 MODEL_DTYPE_UNSPECIFIED: ModelDtype
 MODEL_DTYPE_AUTO: ModelDtype
 MODEL_DTYPE_FLOAT32: ModelDtype
@@ -318,7 +338,7 @@ class HubData(_message.Message):
     def __init__(self, text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., template: _Optional[str] = ..., label_field: _Optional[str] = ..., train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows", "hub")
+    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows", "hub", "label_values", "long_texts", "class_weight")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -326,6 +346,9 @@ class Task(_message.Message):
     SHOTS_FIELD_NUMBER: _ClassVar[int]
     SELECTION_ROWS_FIELD_NUMBER: _ClassVar[int]
     HUB_FIELD_NUMBER: _ClassVar[int]
+    LABEL_VALUES_FIELD_NUMBER: _ClassVar[int]
+    LONG_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    CLASS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     name: str
     data: DataFiles
     description: str
@@ -333,7 +356,10 @@ class Task(_message.Message):
     shots: int
     selection_rows: int
     hub: HubData
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ..., hub: _Optional[_Union[HubData, _Mapping]] = ...) -> None: ...
+    label_values: _containers.RepeatedScalarFieldContainer[str]
+    long_texts: LongTexts
+    class_weight: ClassWeight
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ..., hub: _Optional[_Union[HubData, _Mapping]] = ..., label_values: _Optional[_Iterable[str]] = ..., long_texts: _Optional[_Union[LongTexts, str]] = ..., class_weight: _Optional[_Union[ClassWeight, str]] = ...) -> None: ...
 
 class Optimizer(_message.Message):
     __slots__ = ("name", "learning_rate", "weight_decay", "momentum", "batch_size", "schedule", "warmup_steps", "clip_norm", "perturbation", "directions", "subspace")

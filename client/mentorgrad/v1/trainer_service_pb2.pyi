@@ -83,6 +83,32 @@ class ImportRunResponse(_message.Message):
     run: _run_pb2.Run
     def __init__(self, run: _Optional[_Union[_run_pb2.Run, _Mapping]] = ...) -> None: ...
 
+class DataUpload(_message.Message):
+    __slots__ = ("suffix", "size_bytes", "sha256")
+    SUFFIX_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    suffix: str
+    size_bytes: int
+    sha256: str
+    def __init__(self, suffix: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class UploadDataRequest(_message.Message):
+    __slots__ = ("upload", "chunk")
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    upload: DataUpload
+    chunk: bytes
+    def __init__(self, upload: _Optional[_Union[DataUpload, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class UploadDataResponse(_message.Message):
+    __slots__ = ("sha256", "size_bytes")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    size_bytes: int
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
 class DownloadArtifactRequest(_message.Message):
     __slots__ = ("run_id", "name")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]

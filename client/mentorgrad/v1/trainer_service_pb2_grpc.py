@@ -65,6 +65,11 @@ class TrainerServiceStub(object):
                 request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ImportRunRequest.SerializeToString,
                 response_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ImportRunResponse.FromString,
                 _registered_method=True)
+        self.UploadData = channel.stream_unary(
+                '/mentorgrad.v1.TrainerService/UploadData',
+                request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UploadDataRequest.SerializeToString,
+                response_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UploadDataResponse.FromString,
+                _registered_method=True)
         self.DownloadArtifact = channel.unary_stream(
                 '/mentorgrad.v1.TrainerService/DownloadArtifact',
                 request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.DownloadArtifactRequest.SerializeToString,
@@ -124,6 +129,15 @@ class TrainerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadData(self, request_iterator, context):
+        """Stores a data file, which specs then name as `upload:SHA256`. It is deleted with the last run
+        that uses it, or after some time without one. The caller streams its bytes in order. An upload
+        that breaks off leaves nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DownloadArtifact(self, request, context):
         """Streams a file of a run in several messages.
         """
@@ -170,6 +184,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.ImportRun,
                     request_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ImportRunRequest.FromString,
                     response_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ImportRunResponse.SerializeToString,
+            ),
+            'UploadData': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadData,
+                    request_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UploadDataRequest.FromString,
+                    response_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UploadDataResponse.SerializeToString,
             ),
             'DownloadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadArtifact,
@@ -345,6 +364,33 @@ class TrainerService(object):
             '/mentorgrad.v1.TrainerService/ImportRun',
             mentorgrad_dot_v1_dot_trainer__service__pb2.ImportRunRequest.SerializeToString,
             mentorgrad_dot_v1_dot_trainer__service__pb2.ImportRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadData(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/mentorgrad.v1.TrainerService/UploadData',
+            mentorgrad_dot_v1_dot_trainer__service__pb2.UploadDataRequest.SerializeToString,
+            mentorgrad_dot_v1_dot_trainer__service__pb2.UploadDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

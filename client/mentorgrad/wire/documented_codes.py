@@ -36,6 +36,7 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.TrainerService/ResumeRun": _STEERED,
     "/mentorgrad.v1.TrainerService/DeleteRun": _STEERED,
     "/mentorgrad.v1.TrainerService/ImportRun": (StatusCode.ALREADY_EXISTS, *_STORE),
+    "/mentorgrad.v1.TrainerService/UploadData": (StatusCode.ALREADY_EXISTS, *_STORE),
     "/mentorgrad.v1.TrainerService/DownloadArtifact": _A_RUN,
     "/mentorgrad.v1.TrainerService/GetTrainerInfo": _STORE,
     "/mentorgrad.v1.HistoryService/GetRun": _A_RUN,
