@@ -28,7 +28,11 @@ class Predictor(ABC):
     """
 
     labels: tuple[str, ...]
-    """The label words, in the order of the columns of `predict_proba`."""
+    """The labels, in the order of the columns of `predict_proba`: `label_values`, or the label
+    words of a task without them."""
+    label_values: tuple[str, ...] = ()
+    """The labels as the run's data files hold them, as strings; empty for a task without label
+    values."""
     is_paired: bool
     """Whether a row has two texts."""
     use: str
@@ -101,7 +105,7 @@ class Predictor(ABC):
         """
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
-        """The most probable label word of each text; see `predict_proba`."""
+        """The most probable of the `labels` for each text; see `predict_proba`."""
         return [self.labels[row] for row in self.predict_proba(texts, pairs).argmax(-1)]
 
     def close(self) -> None:

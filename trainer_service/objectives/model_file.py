@@ -57,6 +57,7 @@ def model_document(
         "model_revision": model_revision,
         "device": device,
         "labels": list(task.labels),
+        "label_values": list(run.task.label_values),
         "paired": task.is_paired,
         "columns": _columns(run),
         "task": task.name,

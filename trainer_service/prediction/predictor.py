@@ -58,7 +58,9 @@ class ResultPredictor(Predictor):
         use: str,
         probe: LinearProbe | None = None,
     ) -> None:
-        self.labels = tuple(document["labels"])
+        self._words = tuple(document["labels"])
+        self.label_values = tuple(document.get("label_values", ()))
+        self.labels = self.label_values or self._words
         self.is_paired = bool(document["paired"])
         self.columns = dict(document["columns"])
         self.use = use
@@ -104,7 +106,7 @@ class ResultPredictor(Predictor):
         if self._tuned is None:
             raise InvalidInput("the predictor is closed")
         document = self._document
-        task = TaskData(document["task"], "", self.labels, (), (), rows)
+        task = TaskData(document["task"], "", self._words, (), (), rows)
         try:
             problem = self._tuned.problem(task)
         except InvalidInput as error:

@@ -17,7 +17,7 @@ from mentorgrad.domain.spec import DataFiles
 from mentorgrad.errors import InvalidInput
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace, records
-from mentorgrad.tables.values import MAX_TEXT_CHARACTERS
+from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues
 from trainer_service.tasks.data import Row
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -33,9 +33,11 @@ class FileReader:
     columns: DataFiles
     """The task's files and column names."""
     labels: tuple[str, ...]
-    """Label words; a label column may hold these instead of indices."""
+    """Label words; without `values`, a label column may hold these instead of indices."""
     roots: tuple[Path, ...]
     """Data roots: folders that may be read."""
+    values: LabelValues | None = None
+    """What the label column holds; None: indices or label words."""
 
     def read(self, name: str, field: str) -> tuple[Row, ...]:
         """Reads all rows of a file.
@@ -82,6 +84,14 @@ class FileReader:
         )
 
     def _label(self, value: Any, where: RowPlace) -> int:
+        column = self.columns.label_field
+        if self.values is not None:
+            index = self.values.index_of(value, column, where)
+            if index is None:
+                raise MalformedError(
+                    f"{where}: column {column!r}: {str(value)[:80]!r} is none of the label values"
+                )
+            return index
         if isinstance(value, str):
             word = value.strip()
             if word in self.labels:
@@ -90,8 +100,8 @@ class FileReader:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.labels):
             return value
         raise MalformedError(
-            f"{where}: column {self.columns.label_field!r}: {str(value)[:80]!r} is neither a label "
-            f"word nor a class index from 0 to {len(self.labels) - 1}"
+            f"{where}: column {column!r}: {str(value)[:80]!r} is neither a label word nor a class "
+            f"index from 0 to {len(self.labels) - 1}"
         )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
+from mentorgrad.tables.malformed import MalformedError
+from mentorgrad.tables.values import LabelValues
 from trainer_service.tasks.builtin import load_builtin
 from trainer_service.tasks.data import Source, TaskData
 from trainer_service.tasks.files import FileReader
@@ -55,7 +57,7 @@ def _builtin(task: Task, path: str) -> Source:
 
 
 def _own(task: Task, files: DataFiles, data_roots: Sequence[Path], path: str) -> Source:
-    reader = FileReader(files, task.labels, tuple(data_roots))
+    reader = FileReader(files, task.labels, tuple(data_roots), _values(task, path))
     return Source(
         name=task.name,
         description=task.description,
@@ -66,3 +68,12 @@ def _own(task: Task, files: DataFiles, data_roots: Sequence[Path], path: str) ->
         ),
         test=reader.read(files.test, f"{path}.data.test") if files.test else (),
     )
+
+
+def _values(task: Task, path: str) -> LabelValues | None:
+    if not task.label_values:
+        return None
+    try:
+        return LabelValues(task.label_values)
+    except MalformedError as error:
+        raise InvalidInput.field(f"{path}.label_values", str(error)) from None

@@ -22,6 +22,8 @@ class LabelCount:
     """Used rows."""
     spellings: tuple[str, ...] = ()
     """Other ways in which the table writes it."""
+    word: str = ""
+    """What a model reads for it; empty: the label itself."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _form(report: TableReport) -> str:
 
 
 def _labels(report: TableReport) -> str:
-    counts = _some([f"{shown(one.label)} {one.rows:,}" for one in report.labels])
+    counts = _some([f"{_named(one)} {one.rows:,}" for one in report.labels])
     merged = [
         f"{' and '.join(shown(word) for word in one.spellings[:3])} read as {shown(one.label)}"
         for one in report.labels
@@ -146,6 +148,11 @@ def _labels(report: TableReport) -> str:
     if report.imbalance > 3:
         said += f"; unbalanced: the largest is {report.imbalance:.1f} times the smallest"
     return said + (f"; {_some(merged)}" if merged else "")
+
+
+def _named(count: LabelCount) -> str:
+    word = f" = {shown(count.word)}" if count.word not in ("", count.label) else ""
+    return shown(count.label) + word
 
 
 def _dropped(report: TableReport) -> str:

@@ -6,8 +6,8 @@ kept, only some 20 bytes a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +16,11 @@ from mentorgrad.tables.columns import TableColumns, choose_columns
 from mentorgrad.tables.deciding import TablePart, TableRow, TaskSplit
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.reading import TableReading, TableScan, refusals_of
-from mentorgrad.tables.records import Quoting
-from mentorgrad.tables.report import TableReport
+from mentorgrad.tables.records import Quoting, RowPlace
+from mentorgrad.tables.report import TableReport, shown
 from mentorgrad.tables.source import open_source
 from mentorgrad.tables.splitting import SPLITS
-from mentorgrad.tables.values import LabelColumn
+from mentorgrad.tables.values import LabelColumn, LabelValues
 
 SELECTION_ROWS = 2000
 """Default maximum of selection rows."""
@@ -35,7 +35,11 @@ class Table:
     columns: TableColumns
     """Its columns."""
     labels: tuple[str, ...]
-    """Labels in class order: numbers by value, then words by code point."""
+    """Labels in class order: numbers by value, then words by code point. A task's
+    ``label_values``."""
+    words: tuple[str, ...]
+    """What a model reads for each label, in the order of `labels`; the label itself, if no word was
+    given for it. A task's ``labels``."""
     report: TableReport
     """What was read."""
     _parts: tuple[TablePart, ...] = field(repr=False)
@@ -71,6 +75,7 @@ def read_table(
     group: str | None = None,
     test: str | Path | None = None,
     rare: Literal["drop", "merge"] | None = None,
+    words: Mapping[str, str] | None = None,
     seed: int = 0,
     selection_rows: int = SELECTION_ROWS,
 ) -> Table:
@@ -93,6 +98,7 @@ def read_table(
         test: Test file with the same columns; train and selection then share the table.
         rare: What becomes of labels that have too few texts for the splits: ``drop`` leaves their
             rows out, ``merge`` makes them one label, ``other``; None: they are refused.
+        words: What a model reads for a label, by label; None: the labels themselves.
         seed: Seed of the splits.
         selection_rows: Maximum number of selection rows.
 
@@ -140,7 +146,34 @@ def read_table(
     with refusals_of(path):
         split = TaskSplit(path, reading, scan, told, rare, seed, selection_rows)
         labels, report, parts = split.decide()
-    return Table(path, columns, labels, report, parts)
+    if not words:
+        return Table(path, columns, labels, labels, report, parts)
+    chosen = _words_of(labels, words)
+    counts = [replace(count, word=word) for count, word in zip(report.labels, chosen, strict=True)]
+    return Table(path, columns, labels, chosen, replace(report, labels=tuple(counts)), parts)
+
+
+def _words_of(labels: tuple[str, ...], words: Mapping[str, str]) -> tuple[str, ...]:
+    """The word of each label.
+
+    Raises:
+        InvalidInput: A word is for no label of the table, empty, or for two labels.
+    """
+    chosen = list(labels)
+    known = LabelValues(labels)
+    for value, word in words.items():
+        index = known.index_of(value, "words", RowPlace("value", 1))
+        if index is None:
+            listed = ", ".join(shown(label) for label in labels[:10])
+            raise InvalidInput.field(
+                "words", f"the table has no label {value!r}; its labels are: {listed}"
+            )
+        chosen[index] = word.strip()
+    for word in chosen:
+        if not word or chosen.count(word) > 1:
+            what = f"{word!r} is the word of two labels" if word else "a word is empty"
+            raise InvalidInput.field("words", what)
+    return tuple(chosen)
 
 
 def _read_test(

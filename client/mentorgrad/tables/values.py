@@ -98,7 +98,7 @@ class LabelColumn:
                 f"{where}, column {self.name!r}: a label may have at most {MAX_LABEL_CHARACTERS} "
                 f"characters, not {len(word)}; name the column of the labels with --label"
             )
-        key = Decimal(word) if _NUMBER.fullmatch(word) else word.casefold()
+        key = _key_of(word)
         number = self.keys.get(key)
         if number is None:
             number = self._add(key, where)
@@ -140,6 +140,43 @@ class LabelColumn:
             return is_word, Decimal(0) if isinstance(key, str) else key, words[number]
 
         return sorted(range(len(keys)), key=rank)
+
+
+def _key_of(word: str) -> LabelKey:
+    return Decimal(word) if _NUMBER.fullmatch(word) else word.casefold()
+
+
+class LabelValues:
+    """The labels that a column may hold, in class order.
+
+    Args:
+        values: Each label in one of its spellings.
+        name: What the values are called in errors.
+
+    Raises:
+        MalformedError: A value is empty or too long, two are one label, or 1 stands beside true.
+    """
+
+    def __init__(self, values: Sequence[str], name: str = "label_values") -> None:
+        column = LabelColumn(name)
+        for index, value in enumerate(values):
+            number = column.number_of(value, RowPlace("value", index + 1))
+            if number is None:
+                raise MalformedError(f"value {index + 1} is empty")
+            if number < index:
+                raise MalformedError(
+                    f"value {index + 1}, {value!r}, is the same label as value {number + 1}, "
+                    f"{values[number]!r}"
+                )
+        self._index = column.keys
+
+    def index_of(self, value: Any, column: str, where: RowPlace) -> int | None:
+        """Class index of the label in a cell; None if it holds none of the labels.
+
+        Raises:
+            MalformedError: The cell holds neither a text nor a number.
+        """
+        return self._index.get(_key_of(_written(value, column, where).strip()))
 
 
 def spelled(key: LabelKey, counts: Counter[str]) -> str:

@@ -21,7 +21,8 @@ class WrittenSplit:
     split: str
     """``train``, ``selection`` or ``test``."""
     path: Path
-    """The file: objects with ``text``, ``pair`` if the table has one, and ``label``, an index."""
+    """The file: objects with ``text``, ``pair`` if the table has one, and ``label``, as
+    `Table.labels` writes it."""
     rows: int
     """Rows written."""
     sha256: str
@@ -31,7 +32,8 @@ class WrittenSplit:
 def write_splits(table: Table, folder: str | Path) -> tuple[WrittenSplit, ...]:
     """Writes ``train.jsonl``, ``selection.jsonl`` and ``test.jsonl``: all of them or none.
 
-    The bytes depend on the rows, their order, the labels and the seed, not on the table's format.
+    A task that names them has ``labels=table.words`` and ``label_values=table.labels``. The bytes
+    depend on the rows, their order, the labels and the seed, not on the table's format.
 
     Raises:
         InvalidInput: The table has changed since it was read.
@@ -49,7 +51,7 @@ def _write(table: Table, split: str, path: Path, file: BinaryIO) -> WrittenSplit
     digest = hashlib.sha256()
     count = 0
     for row in table.rows(split):
-        record = {"text": row.text, "pair": row.pair, "label": row.label}
+        record = {"text": row.text, "pair": row.pair, "label": table.labels[row.label]}
         if not table.columns.pair:
             del record["pair"]
         line = (json.dumps(record, ensure_ascii=False) + "\n").encode()

@@ -106,6 +106,20 @@ def test_values_of_json_lines_stay_what_they_are(told: Told, tmp_path: Path) -> 
     assert table(out.read_text(), "\t")[0]["more"] == '{"a": [null]}'
 
 
+def test_label_values_are_given_and_compared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    predictor = put(monkeypatch, Told())
+    predictor.labels = predictor.label_values = ("0", "1")
+    file = written(tmp_path, "in.csv", "text,known\ngood,1.0\nbad,0\ngood,2\nother,\n")
+    out = tmp_path / "out.csv"
+    result = predict(file, "--label", "known", "-o", out, "--json")
+    found = [(row["label"], row["p_1"]) for row in table(out.read_text())]
+    assert found == [("1", "0.75"), ("0", "0.25"), ("1", "0.75"), ("0", "0.25")]
+    agreement = json.loads(result.stdout)["agreement"]
+    assert (agreement["accuracy"], agreement["unknown_labels"]) == (1.0, 2)
+
+
 def test_lines_of_standard_input(told: Told) -> None:
     result = predict(given="good\r\n\nя\n".encode())
     assert [row["label"] for row in table(result.stdout)] == ["good", "bad", "bad"]

@@ -31,11 +31,24 @@ def test_check_prints_json(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("tasks", "check", str(path), "--json", "--seed", "7")
     report = json.loads(result.stdout)
     assert (report["rows"], report["used"], report["seed"]) == (12, 12, 7)
-    assert report["labels"][0] == {"label": "0", "rows": 6, "spellings": []}
+    assert report["labels"][0] == {"label": "0", "rows": 6, "spellings": [], "word": ""}
     assert (
         report["splits"] == {"train": 8, "selection": 2, "test": 2}
         or sum(report["splits"].values()) == 12
     )
+
+
+def test_words_make_the_settings_of_a_task(invoke: Invoke, tmp_path: Path) -> None:
+    path = write_table(tmp_path / "a.csv", plain(12, ("0", "1")))
+    result = invoke("tasks", "check", str(path), "--words", "0=not good, bad,1.0=good")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[2] == "labels: 2 (0 = not good, bad 6, 1 = good 6)"
+    assert lines[6] == (
+        'task settings: labels = ["not good, bad", "good"], label_values = ["0", "1"]'
+    )
+    for words in ("0", "0=a,0=b", "2=a"):
+        assert invoke("tasks", "check", str(path), "--words", words).exit_code == 2
 
 
 def test_every_choice_can_be_overridden(invoke: Invoke, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class _Pass:
         """Rows that were written."""
         self.left_out = 0
         """Rows that could not be read or predicted."""
-        self.agreement = Agreement(predictor.labels) if asked.label else None
+        self.agreement = Agreement(predictor) if asked.label else None
         """How well the known labels were predicted."""
 
     def run(self, rows: Iterator[InputRow], target: TextIO, kind: str, show: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from mentorgrad.cli.support.auth_options import declare
-from mentorgrad.cli.support.flag_text import pairs_of, suffix
-from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption
+from mentorgrad.cli.support.flag_text import pairs_of, suffix, words_of
+from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption, WordsOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.domain.spec import RunSpec
@@ -136,6 +136,7 @@ def _run(
             "(repeatable).",
         ),
     ] = None,
+    words: WordsOption = None,
     request_id: Annotated[
         str,
         typer.Option(
@@ -159,6 +160,9 @@ def _run(
     if given["label"]:
         given["label"] = pairs_of("--label", given["label"])
     flags = {path: given[name] for name, (path, _) in _FIELDS.items()}
+    if words:
+        named = words_of("--words", words)
+        flags |= {"task.labels": list(named.values()), "task.label_values": list(named)}
     made = build_spec(spec, flags, settings or (), preset)
     _create(Output(as_json), made, server, request_id, detach)
 

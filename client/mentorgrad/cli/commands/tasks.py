@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mentorgrad.cli.support.flag_text import choice
-from mentorgrad.cli.support.options import JsonOption
+from mentorgrad.cli.support.flag_text import choice, words_of
+from mentorgrad.cli.support.options import JsonOption, WordsOption
 from mentorgrad.cli.support.output import Output
 
 app = typer.Typer(
@@ -99,12 +100,14 @@ def check(
             help="Labels with too few texts: drop their rows, or merge them into 'other'.",
         ),
     ] = "",
+    words: WordsOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the splits.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Read a labelled table and report what it holds, in six lines.
 
     It needs no service and writes nothing. Where two choices fit, the error names both and a flag.
+    With --words, a seventh line holds the settings of a task for the labels.
     """
     from mentorgrad.tables import read_table, report_lines
     from mentorgrad.tables.report import DELIMITERS
@@ -122,6 +125,7 @@ def check(
         group=group,
         test=test,
         rare=choice("--rare", RareLabels, rare).value if rare else None,
+        words=words_of("--words", words or ()),
         seed=seed,
     )
     out = Output(as_json)
@@ -130,3 +134,8 @@ def check(
         return
     for line in report_lines(table.report):
         out.line(line)
+    if words:
+        labels, values = (
+            json.dumps(part, ensure_ascii=False) for part in (table.words, table.labels)
+        )
+        out.line(f"task settings: labels = {labels}, label_values = {values}")

@@ -39,6 +39,19 @@ def pairs_of(flag: str, items: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
+def words_of(flag: str, items: Sequence[str]) -> dict[str, str]:
+    """Parses words of labels: ``LABEL=WORD`` flags, or several in one with commas between them.
+
+    Raises:
+        InvalidInput: An item has no ``=``, or names a label twice.
+    """
+    parts = [part for item in items for part in re.split(r",(?=[^,=]*=)", item)]
+    words = pairs_of(flag, parts)
+    if len(words) < len(parts):
+        raise InvalidInput.field(flag, "names a label twice")
+    return {label.strip(): word.strip() for label, word in words.items()}
+
+
 def choice(flag: str, kind: type[Any], text: str) -> Any:
     """The enum member with this value.
 

@@ -56,6 +56,15 @@ ColumnsOption = Annotated[
     ),
 ]
 
+WordsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--words",
+        metavar="LABEL=WORD,...",
+        help="What a model reads for the labels of a file, such as 0=negative,1=positive.",
+    ),
+]
+
 _ID = "Run ID, or a beginning that no other has."
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_ID)]

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from mentorgrad.cli.support.input_rows import TEXT, InputRow
 from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
+from mentorgrad.tables.malformed import MalformedError
+from mentorgrad.tables.records import RowPlace
+from mentorgrad.tables.values import LabelValues
 
 _ROWS = 256
 """Rows at once."""
@@ -125,7 +128,7 @@ class RowWriter:
         file: Where to.
         kind: ``csv``, ``tsv`` or ``jsonl``.
         columns: Columns of the input.
-        labels: The label words.
+        labels: The labels.
 
     Raises:
         InvalidInput: The input has a column that would be added.
@@ -171,18 +174,21 @@ class Agreement:
     """How well labels that are known were predicted.
 
     Args:
-        labels: The label words.
+        predictor: What predicts them.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
+    def __init__(self, predictor: Predictor) -> None:
+        self._labels = labels = predictor.labels
+        values = predictor.label_values
+        self._values = LabelValues(values) if values else None
         self.counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
         """Confusion matrix [actual, predicted]."""
         self.unknown = 0
         """Rows whose label is none of the classifier's."""
 
     def add(self, value: Any, shares: NDArray[np.float64]) -> None:
-        """Adds a row with its known label: a label word, or an index of one."""
+        """Adds a row with its known label: a label value, or for a task without these a label word
+        or an index of one."""
         actual = self._index(value)
         if actual is None:
             self.unknown += 1
@@ -190,6 +196,11 @@ class Agreement:
             self.counts[actual, int(shares.argmax())] += 1
 
     def _index(self, value: Any) -> int | None:
+        if self._values is not None:
+            try:
+                return self._values.index_of(value, "label", RowPlace("row", 1))
+            except MalformedError:
+                return None
         word = value.strip() if isinstance(value, str) else value
         if isinstance(word, str):
             if word in self._labels:

@@ -9,6 +9,9 @@ import pytest
 
 from mentorgrad.errors import InvalidInput
 from mentorgrad.tables import read_table
+from mentorgrad.tables.malformed import MalformedError
+from mentorgrad.tables.records import RowPlace
+from mentorgrad.tables.values import LabelValues
 from tests.support.own_tables import plain, put, write_table
 
 
@@ -85,3 +88,39 @@ def test_pairs_are_read(tmp_path: Path) -> None:
     body = "".join(f"a {n},b {n // 2},{n % 2}\n" for n in range(12))
     table = read_table(put(tmp_path / "a.csv", "one,two,label\n" + body), "one", "two")
     assert {row.pair[:2] for row in table.rows("train")} == {"b "}
+
+
+def test_label_values_are_found_in_every_spelling() -> None:
+    values = LabelValues(("1", "2.5", "Yes"))
+    cells = (1, 1.0, " 1.00", "2.50", "yES ", True, 3, "", None)
+    found = [values.index_of(cell, "label", RowPlace("row", 1)) for cell in cells]
+    assert found == [0, 0, 0, 1, 2, None, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (("1", "1.0"), r"value 2, '1\.0', is the same label as value 1, '1'"),
+        (("a", "A "), "is the same label"),
+        (("a", " "), "value 2 is empty"),
+        (("0", "true"), "the label true stands beside the label 0"),
+    ],
+)
+def test_label_values_are_different_labels(values: tuple[str, ...], says: str) -> None:
+    with pytest.raises(MalformedError, match=says):
+        LabelValues(values)
+
+
+def test_words_stand_beside_the_labels(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.csv", "10", "9.0")
+    table = read_table(path, words={"9": "good", "10.0": "bad"})
+    assert (table.labels, table.words) == (("9", "10"), ("good", "bad"))
+    assert [one.word for one in table.report.labels] == ["good", "bad"]
+    assert read_table(path).words == ("9", "10")
+    for words, says in (
+        ({"1": "x"}, "no label '1'; its labels are: 9, 10"),
+        ({"9": "x", "10": "x"}, "'x' is the word of two labels"),
+        ({"9": " "}, "a word is empty"),
+    ):
+        with pytest.raises(InvalidInput, match=says):
+            read_table(path, words=words)

@@ -107,7 +107,8 @@ def test_rare_labels_are_refused_dropped_or_merged(tmp_path: Path) -> None:
 
 
 def test_written_splits_are_what_a_task_reads(tmp_path: Path) -> None:
-    table = read_table(write_table(tmp_path / "a.csv", plain(40, ("5", "10"))))
+    path = write_table(tmp_path / "a.csv", plain(40, ("5", "10")))
+    table = read_table(path, words={"5": "five", "10": "ten"})
     written = write_splits(table, tmp_path / "splits")
     assert [one.rows for one in written] == [24, 8, 8]
     for one in written:
@@ -116,8 +117,9 @@ def test_written_splits_are_what_a_task_reads(tmp_path: Path) -> None:
         "own",
         DataFiles("train.jsonl", "selection.jsonl", "test.jsonl"),
         "what it is about",
-        table.labels,
+        table.words,
         shots=0,
+        label_values=table.labels,
     )
     read = load_task(task, 0, [tmp_path / "splits"])
     for name in SPLITS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -118,6 +119,30 @@ def test_labels_may_be_words_or_indices_and_texts_may_come_in_pairs(tmp_path: Pa
     for row in [*task.train, *task.selection]:
         assert row.label == int(row.text.split()[1]) % 6 % 2
         assert row.joined == f"{row.text} second"
+
+
+def test_a_label_column_may_hold_the_values_of_a_table(tmp_path: Path) -> None:
+    spellings: list[object] = [3, 10, 3.0, "10", " 3.00", 10.0]
+    records: list[dict[str, object]] = [
+        {"text": f"text {n}", "label": spellings[n % 6]} for n in range(24)
+    ]
+    write_jsonl(tmp_path / "rows.jsonl", records)
+    values = replace(own("rows.jsonl"), label_values=("3", "10"))
+    task = load_task(values, 0, [tmp_path])
+    assert task.labels == ("no", "yes")
+    for row in [*task.train, *task.selection]:
+        assert row.label == int(row.text.split()[1]) % 2
+    wrong = refusal(replace(values, label_values=("3", "11")), tmp_path)
+    assert wrong.violations[0].field == "spec.task.data.train"
+    assert "line 2: column 'label': '10' is none of the label values" in wrong.message
+    twice = refusal(replace(values, label_values=("3", "3.0")), tmp_path)
+    assert twice.violations[0].field == "spec.task.label_values"
+
+
+def test_label_values_are_as_many_as_the_words_and_of_files() -> None:
+    task = replace(own("rows.jsonl"), label_values=("3",))
+    assert [one.field for one in task.cross_violations()] == ["label_values"]
+    assert [one.field for one in Task(label_values=("3",)).cross_violations()] == ["label_values"]
 
 
 @pytest.mark.parametrize(
