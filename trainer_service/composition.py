@@ -313,13 +313,14 @@ def import_numerics() -> None:
     from trainer_service.running import execution  # noqa: F401
 
 
-def run_parts(job: WorkerJob, known: KeptResults | None = None) -> Parts:
+def run_parts(job: WorkerJob, known: KeptResults | None = None, task_digest: str = "") -> Parts:
     """The factories of a run's objective, mentor, fallback and optimizer, in a worker.
 
     Args:
         job: The run, and the worker's settings.
         known: What the worker keeps between its runs, within the limit of the job's settings; None:
             nothing.
+        task_digest: Digest of the rows that the run was created with; empty: unknown.
     """
     import torch
 
@@ -346,6 +347,7 @@ def run_parts(job: WorkerJob, known: KeptResults | None = None) -> Parts:
             api_key=TrainerSecrets().openai_api_key.get_secret_value(),
             state_bytes=state_bytes,
             known=known,
+            task_digest=task_digest,
         )
 
     def fallback(spec: RunSpec, built: Objective) -> Mentor | None:

@@ -132,6 +132,7 @@ def build_objective(
     threads: int = 1,
     tuned_models: Mapping[str, str] | None = None,
     api_key: str = "",
+    task_digest: str = "",
 ) -> Objective:
     """Builds the objective of a run; reads its data and loads its tuned model.
 
@@ -147,13 +148,17 @@ def build_objective(
         threads: Threads of libraries that do not use torch's.
         tuned_models: Name → URL of the served models.
         api_key: API key of the served models.
+        task_digest: Digest of the rows that the run was created with; empty: unknown.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.
+        PreconditionFailed: The task's rows have changed since (reason DATA_CHANGED).
         Unsupported: A required package is not installed.
     """
     kind = kind_of(spec.objective)
-    task = load_task(spec.task, spec.seed, data_roots) if kind.uses_task else None
+    task = None
+    if kind.uses_task:
+        task = load_task(spec.task, spec.seed, data_roots, recorded=task_digest)
     costs = kind.costs(spec.objective, task)
     inputs = BuildInputs(
         path=kind.path,

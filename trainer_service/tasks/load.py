@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mentorgrad.domain.spec import DataFiles, Task
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.values import LabelValues
 from trainer_service.tasks.builtin import load_builtin
@@ -18,7 +18,11 @@ from trainer_service.tasks.sampling import draw
 
 
 def load_task(
-    task: Task, seed: int, data_roots: Sequence[Path], path: str = "spec.task"
+    task: Task,
+    seed: int,
+    data_roots: Sequence[Path],
+    path: str = "spec.task",
+    recorded: str = "",
 ) -> TaskData:
     """Reads a task and samples its rows.
 
@@ -27,9 +31,11 @@ def load_task(
         seed: Seed of the sampling.
         data_roots: Folders that data files may be read from.
         path: Path of the task field in the request, for violations.
+        recorded: Digest that the rows must have, of a run that was created with them; empty: any.
 
     Raises:
         InvalidInput: The task is unknown, or one of its files is missing, malformed or too small.
+        PreconditionFailed: The rows are not those that were recorded (reason DATA_CHANGED).
         Unsupported: A parquet file needs pyarrow, or an ``hf:`` name needs ``datasets``, and the
             package is not installed.
     """
@@ -39,7 +45,15 @@ def load_task(
         source = load_hub(task, data_roots, path)
     else:
         source = _builtin(task, path)
-    return draw(source, shots=task.shots, selection_rows=task.selection_rows, seed=seed, path=path)
+    rows = draw(source, shots=task.shots, selection_rows=task.selection_rows, seed=seed, path=path)
+    if recorded and rows.digest != recorded:
+        raise PreconditionFailed(
+            f"the rows of task {task.name} are not those that the run was created with: their "
+            f"SHA-256 is {rows.digest}, and that of the run's rows is {recorded}; restore the "
+            "data, or create a new run",
+            reason="DATA_CHANGED",
+        )
+    return rows
 
 
 def _builtin(task: Task, path: str) -> Source:
