@@ -24,6 +24,7 @@ from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from run_store.experiments import ExperimentStore
 from run_store.stored_events import StoredEventReader
+from run_store.uploads import UploadStore
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class RunWriter(Protocol):
         Raises:
             AlreadyExists: The request_id belongs to a run with another spec.
             ResourceExhausted: `max_queued` runs are already waiting (reason QUEUE_FULL).
+            InvalidInput: The spec names an upload that is not stored (reason UPLOAD_NOT_FOUND).
         """
         ...
 
@@ -179,7 +181,7 @@ class RunWriter(Protocol):
         ...
 
     def delete(self, run_id: str) -> None:
-        """Deletes a run with all its data.
+        """Deletes a run with all its data, and the uploads that only it has used.
 
         Raises:
             PreconditionFailed: The run is RUNNING (TRANSITION_FORBIDDEN).
@@ -188,7 +190,7 @@ class RunWriter(Protocol):
         ...
 
 
-class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, Protocol):
+class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadStore, Protocol):
     """A complete store: runs, experiments, health check and closing."""
 
     url: str

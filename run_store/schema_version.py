@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """Current schema: the last revision of `run_store.migrations`."""
 
 VERSION_TABLE = "mentorgrad_schema"

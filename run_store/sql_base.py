@@ -22,6 +22,10 @@ from run_store.wal_checkpoints import WalCheckpoints
 FEW_ROWS = {"yield_per": 16}
 """Rows fetched at once if a row may have several MiB."""
 
+CREATE_LOCK = 0x6D67637265617465
+"""Key of the lock under which runs are created, so that request_ids, the queue length and the files
+that runs use stay valid."""
+
 _CACHED_RUNS = 64
 
 

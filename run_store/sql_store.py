@@ -9,11 +9,12 @@ from run_store import dialects
 from run_store.schema_version import HEAD, version_of
 from run_store.sql_experiments import SqlExperiments
 from run_store.sql_reader import SqlReader
+from run_store.sql_uploads import SqlUploads
 from run_store.sql_writer import SqlWriter
 from run_store.tables import metadata
 
 
-class SqlRunStore(SqlWriter, SqlReader, SqlExperiments):
+class SqlRunStore(SqlWriter, SqlReader, SqlExperiments, SqlUploads):
     """SQL implementation of `run_store.protocols.RunStore`, migrated to the current schema.
 
     Args:

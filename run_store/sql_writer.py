@@ -21,12 +21,9 @@ from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
-from run_store.sql_base import SqlBase
+from run_store.sql_base import CREATE_LOCK, SqlBase
+from run_store.sql_uploads import drop_unused, files_of, keep_uploads
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
-
-_CREATE_LOCK = 0x6D67637265617465
-"""Key of the lock under which runs are created, so that request_ids and the queue length stay
-valid."""
 
 _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
 
@@ -40,7 +37,7 @@ class SqlWriter(SqlBase):
         """See `RunWriter.create`."""
         created = invariants.check_created(created)
         with self._writing() as connection:
-            dialects.lock(connection, _CREATE_LOCK)
+            dialects.lock(connection, CREATE_LOCK)
             there = self._requested(connection, created.request_id, created.spec)
             if there is not None:
                 return there, False
@@ -57,6 +54,7 @@ class SqlWriter(SqlBase):
             run = fold(Run(), first)
             self._insert_run(connection, run)
             self._insert_events(connection, [first])
+            keep_uploads(connection, run)
             return run, True
 
     def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
@@ -159,10 +157,13 @@ class SqlWriter(SqlBase):
     def delete(self, run_id: str) -> None:
         """See `RunWriter.delete`."""
         with self._writing() as connection:
+            dialects.lock(connection, CREATE_LOCK)
             run = self._load(connection, run_id, lock=True)
             if run.state is RunState.RUNNING:
                 raise invariants.forbidden(run, "be deleted")
+            files = files_of(connection, run_id)
             connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
+            drop_unused(connection, files)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -273,7 +274,7 @@ class SqlWriter(SqlBase):
         """See `RunWriter.import_run`. The events are validated before the transaction."""
         run = invariants.folded(events)
         with self._writing_much() as connection:
-            dialects.lock(connection, _CREATE_LOCK)
+            dialects.lock(connection, CREATE_LOCK)
             if self._is_there(connection, run, events):
                 return run
             self._insert_run(connection, run)

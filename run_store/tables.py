@@ -143,3 +143,30 @@ experiments = sa.Table(
     sa.Column("spec", sa.LargeBinary, nullable=False),
     sa.Index(None, "created_at", "experiment_id"),
 )
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("sha256", Text, primary_key=True),
+    sa.Column("suffix", Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    # When the file was uploaded last.
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+upload_pieces = sa.Table(
+    "upload_pieces",
+    metadata,
+    sa.Column(
+        "sha256", Text, sa.ForeignKey("uploads.sha256", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+run_uploads = sa.Table(
+    "run_uploads",
+    metadata,
+    _run_id(),
+    sa.Column("sha256", Text, sa.ForeignKey("uploads.sha256"), primary_key=True, index=True),
+)

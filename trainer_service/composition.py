@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from run_store.open import open_store
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
+from run_store.uploads import UploadReader
 from service_common import logs
 from service_common.health import in_thread
 from service_common.metrics import exposed
@@ -50,6 +52,7 @@ from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
 from trainer_service.control_plane.servicer import TrainerServicer
+from trainer_service.control_plane.uploading import Uploads
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.executors.base import check_store
 from trainer_service.executors.local import LocalExecutor
@@ -139,6 +142,8 @@ async def start_service(
     )
     metrics.watch_slots(lambda: len(scheduler.workers), scheduler.slots)
     importer = Importer(store, settings.import_limit_mib << 20, settings.import_limit_events)
+    keep = timedelta(hours=settings.upload_keep_hours)
+    uploads = Uploads(store, settings.upload_limit_mib << 20, keep)
     offered = TrainerInfo(
         devices=devices,
         tasks=builtin_names(),
@@ -152,6 +157,7 @@ async def start_service(
         model_roots=settings.model_root,
         tuned_models=tuple(settings.tuned_model),
         cache_dir=settings.cache_dir,
+        uploads=store,
     )
     mentors = MentorRegistry(
         settings.mentor,
@@ -176,7 +182,7 @@ async def start_service(
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
-    trainer = TrainerServicer(store, mentors, runs, scheduler.wake, importer, offered)
+    trainer = TrainerServicer(store, mentors, runs, scheduler.wake, importer, offered, uploads)
     add_trainer(trainer, server.grpc)
     add_history(history, server.grpc)
     add_experiment(ExperimentServicer(store, experiments, wake), server.grpc)
@@ -189,6 +195,7 @@ async def start_service(
         deadline = time.monotonic() + settings.drain_seconds
         await server.drain()
         await coordinator.close()
+        await uploads.close()
         await scheduler.close(settings.drain_seconds)
         await server.stop(max(deadline - time.monotonic(), 0.0))
 
@@ -196,6 +203,7 @@ async def start_service(
     stack.push_async_callback(drain)
     scheduler.start()
     coordinator.start()
+    uploads.start()
     return await server.start()
 
 
@@ -313,7 +321,12 @@ def import_numerics() -> None:
     from trainer_service.running import execution  # noqa: F401
 
 
-def run_parts(job: WorkerJob, known: KeptResults | None = None, task_digest: str = "") -> Parts:
+def run_parts(
+    job: WorkerJob,
+    known: KeptResults | None = None,
+    task_digest: str = "",
+    uploads: UploadReader | None = None,
+) -> Parts:
     """The factories of a run's objective, mentor, fallback and optimizer, in a worker.
 
     Args:
@@ -321,6 +334,7 @@ def run_parts(job: WorkerJob, known: KeptResults | None = None, task_digest: str
         known: What the worker keeps between its runs, within the limit of the job's settings; None:
             nothing.
         task_digest: Digest of the rows that the run was created with; empty: unknown.
+        uploads: Reads uploaded data files; None: there are none.
     """
     import torch
 
@@ -348,6 +362,7 @@ def run_parts(job: WorkerJob, known: KeptResults | None = None, task_digest: str
             state_bytes=state_bytes,
             known=known,
             task_digest=task_digest,
+            uploads=uploads,
         )
 
     def fallback(spec: RunSpec, built: Objective) -> Mentor | None:

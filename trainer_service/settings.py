@@ -98,6 +98,15 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     import_limit_events: int = Field(
         1_000_000, ge=1, description="Maximum number of events of an imported run."
     )
+    upload_limit_mib: int = Field(
+        64, ge=1, le=256, description="Maximum size of an uploaded data file, in MiB."
+    )
+    upload_keep_hours: float = Field(
+        24.0,
+        ge=0.1,
+        le=8760.0,
+        description="Time after which an uploaded data file that no run uses is deleted, in hours.",
+    )
     cache_dir: Path = Field(
         default_factory=default_cache_dir,
         description="Folder for cached embeddings and dequantised models.",

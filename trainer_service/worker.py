@@ -162,7 +162,7 @@ def _execute(
     )
     with watcher, Reporter(telemetry):
         try:
-            parts = run_parts(job, known, task_digest)
+            parts = run_parts(job, known, task_digest, store)
             state = execute(store, run, lease, parts, stopper, outage_policy, telemetry)
         except Conflict as error:
             log.error("lease_lost", error=error.message)

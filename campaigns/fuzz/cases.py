@@ -167,7 +167,9 @@ def heaviest() -> list[Case]:
             field = next(f for f in method.request.fields if f.cpp_type == F.CPPTYPE_MESSAGE)
             empty = _varint(field.number << 3 | 2) + b"\0"
             found.append(Case(method, "plain", (empty * (MAX_MESSAGE_BYTES // len(empty)),)))
-            inner = next(f for f in field.message_type.fields if f.cpp_type == F.CPPTYPE_MESSAGE)
+            nested = (f for f in field.message_type.fields if f.cpp_type == F.CPPTYPE_MESSAGE)
+            if (inner := next(nested, None)) is None:
+                continue
             empty = _varint(inner.number << 3 | 2) + b"\0"
             many = _wrapped(field, empty * (MAX_MESSAGE_BYTES // 3))
             found.append(Case(method, "plain", (many,)))

@@ -151,6 +151,13 @@ def _imports(run_id: str) -> list[Any]:
     return [trainer.ImportRunRequest(event=to_message(event)) for event in log(run_id)]
 
 
+def _upload(size: int) -> list[Any]:
+    first = trainer.UploadDataRequest()
+    first.upload.suffix, first.upload.size_bytes = ".csv", size
+    chunks = [b"x" * min(size - start, 30_000) for start in range(0, size, 30_000)]
+    return [first, *(trainer.UploadDataRequest(chunk=chunk) for chunk in chunks)]
+
+
 def _session(opened: AdviseOpen) -> list[Any]:
     return [
         mentor.AdviseRequest(open=to_message(opened)),
@@ -239,6 +246,7 @@ VALID: dict[str, list[list[Any]]] = {
         for name in ("", "same")
     ],
     "TrainerService.ImportRun": [_imports(f"import{number}") for number in range(8)],
+    "TrainerService.UploadData": [_upload(size) for size in (1, 1000, 70_000)],
     "TrainerService.DownloadArtifact": [
         [trainer.DownloadArtifactRequest(run_id="finished", name="prompt.safetensors")]
     ],

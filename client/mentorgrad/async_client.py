@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partialmethod
 from pathlib import Path
@@ -42,6 +42,7 @@ from mentorgrad.field_limits import check
 from mentorgrad.files import replacing
 from mentorgrad.numbers import integer_of
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
+from mentorgrad.uploads import DataUpload, upload_name
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
@@ -61,6 +62,9 @@ from mentorgrad.wire.reconnect import ReconnectTimer
 
 DEFAULT_TARGET = "127.0.0.1:50551"
 """Default address of a trainer service."""
+
+_CHUNK_BYTES = 256 * 1024
+"""Size of the pieces in which a file is uploaded."""
 
 _FOLLOW_SECONDS = 600.0
 """Deadline of one stream of `watch`; afterwards it opens the next one at the same position."""
@@ -161,6 +165,30 @@ class AsyncClient(ExperimentCalls):
             TrainerServiceStub, "ImportRun", _import_requests(events), self._stream_timeout
         )
         return from_message(Run, response.run)
+
+    async def upload_data(self, path: str | os.PathLike[str]) -> str:
+        """Uploads a data file to the trainer.
+
+        The trainer deletes it with the last run that uses it, or after some time without one.
+
+        Args:
+            path: CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file; its suffix tells the format.
+
+        Returns:
+            Name of the file in a spec's `DataFiles`: ``upload:`` and its SHA-256.
+
+        Raises:
+            InvalidInput: The file is too large for the trainer, of an unknown format, or changes
+                while it is sent.
+            ResourceExhausted: Too many files are being uploaded.
+            OSError: The file cannot be read.
+        """
+        file = Path(path)
+        upload = await asyncio.to_thread(_described, file)
+        response = await self._connection.upload(
+            TrainerServiceStub, "UploadData", _upload_requests(file, upload), self._stream_timeout
+        )
+        return upload_name(response.sha256)
 
     async def trainer_info(self) -> TrainerInfo:
         """Describes the trainer: devices, objectives, tasks, optimizers, mentors."""
@@ -403,6 +431,22 @@ def _lost(target: str, run_id: str, seen: int, why: str) -> Unavailable:
         f"the last event seen is {seen}: watch again with after_seq={seen}",
         metadata={"last_seq": str(seen)},
     )
+
+
+def _described(file: Path) -> DataUpload:
+    """A file as it is announced."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+        return DataUpload(file.suffix.lower(), content.tell(), digest)
+
+
+def _upload_requests(file: Path, upload: DataUpload) -> Iterator[trainer.UploadDataRequest]:
+    first = trainer.UploadDataRequest()
+    fill(first.upload, upload)
+    yield first
+    with file.open("rb") as content:
+        while chunk := content.read(_CHUNK_BYTES):
+            yield trainer.UploadDataRequest(chunk=chunk)
 
 
 def _import_requests(events: Iterable[RunEvent] | AsyncIterable[RunEvent]) -> Any:

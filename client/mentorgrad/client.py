@@ -97,6 +97,7 @@ class Client(_Facade[AsyncClient]):
     resume_run = blocking(AsyncClient.resume_run)
     delete_run = blocking(AsyncClient.delete_run)
     import_run = blocking(AsyncClient.import_run)
+    upload_data = blocking(AsyncClient.upload_data)
     trainer_info = blocking(AsyncClient.trainer_info)
     watch = iterating(AsyncClient.watch)
     get_run = blocking(AsyncClient.get_run)

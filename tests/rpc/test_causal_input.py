@@ -1,8 +1,10 @@
-"""What only a worker finds of a `causal_prompt`: the run ends with a line that names the field."""
+"""What only a worker finds of a `causal_prompt`: the run ends with a line that names the field. And
+data that are uploaded, which it reads from the store."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +28,7 @@ from mentorgrad.domain.spec import (
     Stages,
     Task,
 )
+from mentorgrad.errors import InvalidInput
 from tests.support.tiny_models import make_causal
 from tests.support.trainer_process import TrainerProcess
 
@@ -156,3 +159,39 @@ async def test_the_same_worker_executes_the_next_run_with_the_cache_that_was_set
     (said,) = [entry for entry in logged if entry["run_id"] == run_id]
     names = ("train_rows", "selection_rows", "all_rows", "bytes", "limit")
     assert [said[name] for name in names] == [0, 0, 8, 0, 0]
+
+
+async def test_an_uploaded_file_is_tuned_on_and_goes_with_its_run(
+    client: AsyncClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.CSV"
+    rows = [f"movie {n},{('10', '3.0')[n % 2]}" for n in range(12)]
+    path.write_text("\n".join(["text,label", *rows]))
+    name = await client.upload_data(path)
+    assert name == "upload:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    task = dataclasses.replace(SPEC.task, data=DataFiles(name), label_values=("3", "10"))
+    spec = dataclasses.replace(SPEC, task=task)
+    run_id = (await client.create_run(spec)).run.run_id
+    assert [event async for event in client.watch(run_id)]
+    run = await client.get_run(run_id)
+    assert run.state is RunState.SUCCEEDED, run.reason
+    model = json.loads(await client.read_artifact(run_id, "model.json"))
+    assert (model["labels"], model["label_values"]) == (["good", "bad"], ["3", "10"])
+    await client.delete_run(run_id)
+    with pytest.raises(InvalidInput) as caught:
+        await client.create_run(spec)
+    assert caught.value.reason == "UPLOAD_NOT_FOUND"
+    assert caught.value.violations[0].field == "spec.task.data.train"
+
+
+async def test_an_upload_that_is_too_large_or_no_table_is_refused(
+    client: AsyncClient, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.csv"
+    with large.open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(InvalidInput) as caught:
+        await client.upload_data(large)
+    assert caught.value.reason == "UPLOAD_TOO_LARGE"
+    with pytest.raises(InvalidInput, match=r"upload\.suffix: must be one of"):
+        await client.upload_data(Path(__file__))

@@ -35,6 +35,7 @@ from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
 from trainer_service.control_plane.servicer import TrainerServicer
+from trainer_service.control_plane.uploading import Uploads
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.servicer import ExperimentServicer
@@ -62,7 +63,8 @@ async def served(
 
     runs = RunCreation(store, mentors, check_data, lambda: None, offered.queue_limit)
     importer = Importer(store, 1 << 20, 1000)
-    trainer = TrainerServicer(store, mentors, runs, lambda: None, importer, offered)
+    uploads = Uploads(store, 1 << 20, timedelta(days=1))
+    trainer = TrainerServicer(store, mentors, runs, lambda: None, importer, offered, uploads)
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
     coordinator = Coordinator(store, runs.submit, offered.worker_slots, lambda: None)
     experiments = ExperimentCreation(store, mentors, check_data, coordinator.wake)

@@ -15,6 +15,7 @@ from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import CONTROLS, RunSpec
 from mentorgrad.responses import MentorEntry, TrainerInfo
+from mentorgrad.uploads import DataUpload
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec
@@ -24,6 +25,7 @@ from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
+from trainer_service.control_plane.uploading import UploadMessages, Uploads
 from trainer_service.objectives.function import FUNCTION_BOUNDS
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.optimizers.table import OPTIMIZERS
@@ -50,6 +52,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         wake: Wakes the scheduler after a run was resumed or is to stop.
         importer: Imports runs.
         offered: This trainer's devices, tasks and limits.
+        uploads: Takes data files.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         wake: Callable[[], None],
         importer: Importer,
         offered: TrainerInfo,
+        uploads: Uploads,
     ) -> None:
         self._store = store
         self._mentors = mentors
@@ -67,6 +71,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._wake = wake
         self._importer = importer
         self._offered = offered
+        self._uploads = uploads
 
     async def CreateRun(  # noqa: N802
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
@@ -122,6 +127,15 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         run = await self._importer.take(request_iterator.raw, read)
         return pb.ImportRunResponse(run=codec.to_message(run))
 
+    async def UploadData(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[pb.UploadDataRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> pb.UploadDataResponse:
+        """Stores a data file that specs may name."""
+        stored = await self._uploads.take(_upload_parts(request_iterator))
+        return pb.UploadDataResponse(sha256=stored.sha256, size_bytes=stored.size_bytes)
+
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
@@ -155,3 +169,11 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             queued_runs=queued,
         )
         return codec.fill(pb.GetTrainerInfoResponse(), info)
+
+
+async def _upload_parts(requests: AsyncIterator[pb.UploadDataRequest]) -> UploadMessages:
+    async for request in requests:
+        upload = None
+        if request.HasField("upload"):
+            upload = codec.from_message(DataUpload, request.upload, "upload", checked=True)
+        yield upload, request.chunk

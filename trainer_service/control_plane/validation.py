@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mentorgrad.domain.spec import Criterion, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
+from run_store.uploads import UploadReader
 from trainer_service.objectives.kinds import CheckInputs, Findings, ObjectiveKind
 from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.table import OPTIMIZERS
@@ -26,6 +27,7 @@ def validate_objective(
     model_roots: Sequence[Path] | None = (),
     tuned_models: Collection[str] = (),
     cache_dir: Path | None = None,
+    uploads: UploadReader | None = None,
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
 
@@ -37,6 +39,7 @@ def validate_objective(
         model_roots: Directories that must contain models named by a path; None: no restriction.
         tuned_models: Names of the served models that the trainer knows.
         cache_dir: Cache folder of dequantised models.
+        uploads: Reads uploaded data files; None: there are none.
 
     Returns:
         SHA-256 over the run's rows; empty for an objective without data.
@@ -51,7 +54,7 @@ def validate_objective(
     task: TaskData | None = None
     if kind.uses_task:
         try:
-            task = load_task(spec.task, spec.seed, data_roots)
+            task = load_task(spec.task, spec.seed, data_roots, uploads=uploads)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
     known = CheckInputs(

@@ -14,6 +14,7 @@ import torch
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
+from run_store.uploads import UploadReader
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.objectives.kept_results import KeptResults
@@ -133,6 +134,7 @@ def build_objective(
     tuned_models: Mapping[str, str] | None = None,
     api_key: str = "",
     task_digest: str = "",
+    uploads: UploadReader | None = None,
 ) -> Objective:
     """Builds the objective of a run; reads its data and loads its tuned model.
 
@@ -149,6 +151,7 @@ def build_objective(
         tuned_models: Name → URL of the served models.
         api_key: API key of the served models.
         task_digest: Digest of the rows that the run was created with; empty: unknown.
+        uploads: Reads uploaded data files; None: there are none.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.
@@ -158,7 +161,7 @@ def build_objective(
     kind = kind_of(spec.objective)
     task = None
     if kind.uses_task:
-        task = load_task(spec.task, spec.seed, data_roots, recorded=task_digest)
+        task = load_task(spec.task, spec.seed, data_roots, uploads=uploads, recorded=task_digest)
     costs = kind.costs(spec.objective, task)
     inputs = BuildInputs(
         path=kind.path,

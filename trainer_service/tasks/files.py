@@ -8,17 +8,21 @@ link) gets the same message as a file that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mentorgrad.domain.spec import DataFiles
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace, records
 from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues
+from mentorgrad.uploads import PREFIX, is_digest
+from run_store.uploads import UploadReader
 from trainer_service.tasks.data import Row
+from trainer_service.tasks.uploaded import uploaded_file
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Maximum file size, in bytes."""
@@ -38,25 +42,27 @@ class FileReader:
     """Data roots: folders that may be read."""
     values: LabelValues | None = None
     """What the label column holds; None: indices or label words."""
+    uploads: UploadReader | None = None
+    """Reads uploaded files; None: there are none."""
 
     def read(self, name: str, field: str) -> tuple[Row, ...]:
         """Reads all rows of a file.
 
         Args:
-            name: Path relative to one of the roots.
+            name: Path relative to one of the roots, or ``upload:SHA256``.
             field: Full path of the field that holds `name`, for example ``spec.task.data.train``.
 
         Raises:
             InvalidInput: The file is missing, not allowed, too large or malformed.
             Unsupported: The file is parquet and pyarrow is not installed.
         """
-        path = resolve_data_file(name, self.roots, field)
         rows: list[Row] = []
         try:
-            for where, record in records(path, self._needed()):
-                rows.append(self._row(record, where))
-                if len(rows) > MAX_ROWS:
-                    raise MalformedError(f"has more than {MAX_ROWS} rows")
+            with self._found(name, field) as path:
+                for where, record in records(path, self._needed()):
+                    rows.append(self._row(record, where))
+                    if len(rows) > MAX_ROWS:
+                        raise MalformedError(f"has more than {MAX_ROWS} rows")
         except MalformedError as error:
             raise InvalidInput.field(field, f"{name}: {error}", reason="DATA_MALFORMED") from None
         except OSError as error:
@@ -67,6 +73,27 @@ class FileReader:
         if not rows:
             raise InvalidInput.field(field, f"{name}: has no rows", reason="DATA_MALFORMED")
         return tuple(rows)
+
+    def _found(self, name: str, field: str) -> AbstractContextManager[Path]:
+        """The file, for the time that it is read."""
+        if not name.startswith(PREFIX):
+            return nullcontext(resolve_data_file(name, self.roots, field))
+        sha256 = name.removeprefix(PREFIX)
+        if not is_digest(sha256):
+            raise InvalidInput.field(
+                field, f"must be {PREFIX} and a SHA-256 of 64 lower-case hexadecimal digits"
+            )
+        if self.uploads is None:
+            raise InvalidInput.field(field, "there are no uploads here", reason="DATA_NOT_ALLOWED")
+        return self._uploaded(self.uploads, sha256, field)
+
+    @contextmanager
+    def _uploaded(self, uploads: UploadReader, sha256: str, field: str) -> Iterator[Path]:
+        try:
+            with uploaded_file(uploads, sha256) as path:
+                yield path
+        except NotFound as error:
+            raise InvalidInput.field(field, error.message, reason=error.reason) from None
 
     def _needed(self) -> tuple[str, ...]:
         names = (self.columns.text_field, self.columns.pair_field, self.columns.label_field)

@@ -10,6 +10,7 @@ from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.values import LabelValues
+from run_store.uploads import UploadReader
 from trainer_service.tasks.builtin import load_builtin
 from trainer_service.tasks.data import Source, TaskData
 from trainer_service.tasks.files import FileReader
@@ -22,6 +23,8 @@ def load_task(
     seed: int,
     data_roots: Sequence[Path],
     path: str = "spec.task",
+    *,
+    uploads: UploadReader | None = None,
     recorded: str = "",
 ) -> TaskData:
     """Reads a task and samples its rows.
@@ -31,6 +34,7 @@ def load_task(
         seed: Seed of the sampling.
         data_roots: Folders that data files may be read from.
         path: Path of the task field in the request, for violations.
+        uploads: Reads uploaded data files; None: there are none.
         recorded: Digest that the rows must have, of a run that was created with them; empty: any.
 
     Raises:
@@ -40,7 +44,9 @@ def load_task(
             package is not installed.
     """
     if task.data:
-        source = _own(task, task.data, data_roots, path)
+        values = _values(task, path)
+        reader = FileReader(task.data, task.labels, tuple(data_roots), values, uploads)
+        source = _own(task, task.data, reader, path)
     elif task.name.startswith("hf:"):
         source = load_hub(task, data_roots, path)
     else:
@@ -70,8 +76,7 @@ def _builtin(task: Task, path: str) -> Source:
     )
 
 
-def _own(task: Task, files: DataFiles, data_roots: Sequence[Path], path: str) -> Source:
-    reader = FileReader(files, task.labels, tuple(data_roots), _values(task, path))
+def _own(task: Task, files: DataFiles, reader: FileReader, path: str) -> Source:
     return Source(
         name=task.name,
         description=task.description,

@@ -144,6 +144,13 @@ def _run(
             help="Idempotency key: the same ID returns the existing run. Default: a new run.",
         ),
     ] = "",
+    upload: Annotated[
+        bool,
+        typer.Option(
+            "--upload",
+            help="Send the task's data files, which are on this machine, to the trainer.",
+        ),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Create the run, print its ID and exit.")
     ] = False,
@@ -164,17 +171,22 @@ def _run(
         named = words_of("--words", words)
         flags |= {"task.labels": list(named.values()), "task.label_values": list(named)}
     made = build_spec(spec, flags, settings or (), preset)
-    _create(Output(as_json), made, server, request_id, detach)
+    _create(Output(as_json), made, server, request_id, detach, upload)
 
 
 declare(_run, {name: (None, _option(name, *field)) for name, field in _FIELDS.items()})
 
 
-def _create(out: Output, spec: Any, server: str, request_id: str, detach: bool) -> None:
+def _create(
+    out: Output, spec: RunSpec, server: str, request_id: str, detach: bool, upload: bool
+) -> None:
+    from mentorgrad.cli.support.data_uploads import with_uploads
     from mentorgrad.cli.support.watching import watch_run
     from mentorgrad.domain.run import RunState
 
     with open_client(server) as client:
+        if upload:
+            spec = with_uploads(client, spec)
         made = client.create_run(spec, request_id)
         for warning in made.warnings:
             note(f"warning: {warning}")

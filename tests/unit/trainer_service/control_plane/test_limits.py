@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from trainer_service.control_plane.importing import IMPORTS_AT_ONCE, Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import CHECKS_AT_ONCE, RunCreation
 from trainer_service.control_plane.servicer import TrainerServicer
+from trainer_service.control_plane.uploading import Uploads
 
 IMPORT_BYTES = 1 << 20
 
@@ -49,7 +51,9 @@ def servicer(slow: Slow) -> TrainerServicer:
     store, mentors = cast(RunStore, slow), cast(MentorRegistry, None)
     importer = Importer(store, IMPORT_BYTES, 10)
     creation = RunCreation(store, mentors, slow, lambda: None, 1)
-    return TrainerServicer(store, mentors, creation, lambda: None, importer, TrainerInfo())
+    uploads = Uploads(store, IMPORT_BYTES, timedelta(days=1))
+    offered = TrainerInfo()
+    return TrainerServicer(store, mentors, creation, lambda: None, importer, offered, uploads)
 
 
 def requests(*messages: pb.ImportRunRequest) -> DecodedRequests[pb.ImportRunRequest]:
