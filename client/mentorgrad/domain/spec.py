@@ -192,7 +192,7 @@ class LabelPrompt:
     per_class: bool = False
     """Whether each class has its own soft prompt."""
     initial_text: str = bounded("", max_length=500)
-    """Initial text of the prompt; empty: random whole words drawn with the run's seed.
+    """Initial text of the prompt; empty or ``random``: random whole words drawn by the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model)."""
@@ -220,7 +220,7 @@ class PromptTuning:
     """Maximum input length in tokens, including the soft prompt and special tokens; longer texts
     are truncated."""
     initial_text: str = bounded("", max_length=500)
-    """Initial text of the prompt; empty: random whole words drawn with the run's seed.
+    """Initial text of the prompt; empty or ``random``: random whole words drawn by the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model)."""
@@ -246,8 +246,9 @@ class CausalPrompt:
     computed once. ``before_text``: in front of the whole input, as in PEFT's prompt tuning."""
     template: str = bounded("", max_length=2_000)
     """Input of the model. ``{text}`` and ``{text_pair}`` are the row's texts, ``{prompt}`` the soft
-    prompt, ``{label}``, at the end, a label word. Empty: the default for the position and the kind
-    of row."""
+    prompt, ``{label}``, at the end, a label word. Empty: ``Text: {text}`` and, on a line of their
+    own, ``{prompt} {label}``; in front of the text, ``{prompt}``, ``Text: {text}`` and
+    ``Answer: {label}`` in three lines. Pairs have ``Second text: {text_pair}`` below their text."""
     chat_template: bool = False
     """Whether the template, without the label, is wrapped as a user's message in the tokenizer's
     chat template; the label then begins the reply."""
@@ -266,7 +267,8 @@ class CausalPrompt:
     """Maximum tokens of the whole input; longer texts are truncated. Absent: no text is truncated,
     and one that does not fit the model's context is an error."""
     initial_text: str = bounded("", max_length=500)
-    """Initial text of the prompt; empty: random whole words drawn with the run's seed.
+    """Initial text of the prompt. Empty: ``Answer:`` if the label follows the prompt on its line
+    and there is room for it, otherwise as ``random``: random whole words drawn with the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model)."""
@@ -293,12 +295,13 @@ class ServedPrompt:
     template: str = bounded("", max_length=2000)
     """Input of the tuned model: must contain ``{text}``, after it ``{prompt}``, and end with
     `` {label}``; a task with text pairs also needs ``{text_pair}``, before ``{prompt}``. Empty:
-    ``Text: {text}``, ``{prompt}`` and ``Answer: {label}`` in three lines."""
+    ``Text: {text}`` and, on a line of their own, ``{prompt} {label}``."""
     demonstrations: int = bounded(0, ge=0, le=64)
     """Train rows per class that are shown with their labels before every text, drawn with the run's
     seed. They are not used as exemplars."""
     initial_text: str = bounded("", max_length=4000)
-    """Initial prompt; empty: random words of the train texts, drawn with the run's seed."""
+    """Initial prompt. Empty: ``Answer:`` if the label follows the prompt on its line, otherwise as
+    ``random``: random words of the train texts, drawn with the run's seed."""
     calibration: Calibration = Calibration.NONE
     """Correction of the label probabilities. ``content_free``: divided by those of inputs without
     content (Zhao et al., ICML 2021). ``batch``: divided by their mean over the train and selection
