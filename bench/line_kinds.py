@@ -38,7 +38,7 @@ from trainer_service.protocols import Objective, ProposalRejected, RandomWords
 from trainer_service.settings import default_cache_dir
 from trainer_service.tasks.wordings import wordings
 
-TEMPLATES = {"answer": "", "direct": "Text: {text}\n{prompt} {label}"}
+TEMPLATES = {"answer": "Text: {text}\n{prompt}\nAnswer: {label}", "direct": ""}
 LINES, CONTROLS = 18, 8
 """Lines drawn per task, and texts of each control."""
 

@@ -35,12 +35,6 @@ N_TOKENS = 16
 BATCH = 16
 """Length of the prompt in tokens, and train rows per gradient step."""
 
-TEMPLATE = "Text: {text}\n{prompt} {label}"
-"""Words stand directly in front of the label; by selection losses, see `bench.line_kinds`."""
-
-START = "Answer:"
-"""What stands there without words of one's own."""
-
 DTYPE = ModelDtype.BFLOAT16
 """Number format of the tuned model; on a CPU with instructions for it twice as fast as float32."""
 
@@ -118,7 +112,7 @@ class Cell:
 
 
 CONTROLS = ("none", "random_tokens", "description")
-"""Arms without an LLM. `none` is the best of as many random starts, and of `START`."""
+"""Arms without an LLM. `none` is the best of as many random starts, and of the default one."""
 
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "": {},
@@ -178,13 +172,7 @@ def _objective(cell: Cell, tuned: Model) -> CausalPrompt | ServedPrompt:
     if cell.objective == "served_prompt":
         return ServedPrompt(model=tuned.reference, calibration=Calibration.BATCH)
     # The start is scored, too: every arm may fall back on no words of its own.
-    return CausalPrompt(
-        model=tuned.reference,
-        n_tokens=N_TOKENS,
-        dtype=DTYPE,
-        template=TEMPLATE,
-        initial_text=START,
-    )
+    return CausalPrompt(model=tuned.reference, n_tokens=N_TOKENS, dtype=DTYPE)
 
 
 def _optimizer(allowance: Allowance) -> Optimizer:

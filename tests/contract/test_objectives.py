@@ -24,6 +24,7 @@ from tests.support.numerics import (
 from tests.unit.mentor_service.test_prompts import asked_about
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
+from trainer_service.objectives.input_template import LABEL
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected, RandomWords
@@ -628,16 +629,20 @@ def test_questions_with_the_card_of_an_objective_are_those_with_an_empty_one(
     ("objective_name", "place"),
     [
         ("prompt_tuning", "in front of every text"),
-        ("causal_prompt", "between the text and the answer"),
+        ("causal_prompt", "between the text and "),
         ("causal_prompt_before", "in front of the text"),
     ],
 )
 def test_questions_say_where_their_phrases_are_placed(objective_name: str, place: str) -> None:
-    for name, question in asked_about(objective(objective_name).card, "words").items():
+    card = objective(objective_name).card
+    others = ["in front of a word", "in front of each"]
+    if LABEL not in card.place:
+        others.append("class name")
+    for name, question in asked_about(card, "words").items():
         continued = name.startswith(("maao.", "opro.", "reflect.", "evoprompt."))
         if continued and objective_name != "prompt_tuning":
             assert f"[form]\n{CONTINUED}" in question, name
         elif not name.startswith("maao_released"):
             assert place in question, name
-            for other in ("class name", "in front of a word", "in front of each"):
+            for other in others:
                 assert other not in question, name

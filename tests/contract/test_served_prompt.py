@@ -131,7 +131,7 @@ def test_every_dialect_gives_the_model_s_own_predictions(
             rows = built.problem.task.selection  # type: ignore[union-attr]
             hits = []
             for row in rows:
-                scores = server.scores(f"Text: {row.text}\n{text}\nAnswer:")
+                scores = server.scores(f"Text: {row.text}\n{text}")
                 hits.append(max(scores, key=scores.__getitem__) == server.labels[row.label])
             assert score.accuracy == pytest.approx(sum(hits) / len(hits))
         built.problem.close()
@@ -253,7 +253,7 @@ def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
     assert task is not None
 
     def scores(texts: list[str]) -> torch.Tensor:
-        inputs = [f"Text: {item}\n{text}\nAnswer:" for item in texts]
+        inputs = [f"Text: {item}\n{text}" for item in texts]
         return torch.tensor([[*server.scores(item).values()] for item in inputs])
 
     free = [row.text for row in (*task.train, *task.selection)]
@@ -267,6 +267,19 @@ def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
     assert run.result.returned.score.loss == pytest.approx(float(losses), rel=1e-4)
     rows = (1 + 8) * (8 + (3 if calibration is Calibration.CONTENT_FREE else 8))
     assert run.usage.forward_rows == rows
+    built.problem.close()
+
+
+def test_a_run_without_words_of_its_own_starts_from_the_usual_form(
+    server: LabelServer, folder: Path
+) -> None:
+    built = parts(server, folder).objective(SPEC, lambda: None)
+    start = built.language.initial(torch.Generator())
+    assert built.language.project(start[None])[0].text == "Answer:"
+    (found,) = built.problem.logits(start[None], Split.SELECTION, torch.arange(8))
+    torch.testing.assert_close(found, built.problem.untuned_logits(Split.SELECTION))
+    assert built.card.place == "between the text and {label}"
+    assert built.card.proposal.startswith("a line of text that stands ")
     built.problem.close()
 
 

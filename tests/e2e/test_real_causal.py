@@ -103,7 +103,7 @@ def test_a_kept_text_scores_as_the_whole_string_does(
     for row, mine in zip(ROWS, found.log_softmax(-1), strict=True):
         own = []
         for label in labels:
-            front = f"Text: {row.text}\n{PROMPT}\nAnswer:"
+            front = f"Text: {row.text}\n{PROMPT}"
             ids = model.tokenizer(f"{front} {label}")["input_ids"]
             count = len(ids) - len(model.tokenizer(front)["input_ids"])
             with torch.no_grad():

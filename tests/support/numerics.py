@@ -123,13 +123,13 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name == "label_prompt_per_class":
         return tickets(device=device, per_class=True, n_tokens=3)
     if name == "served_prompt":
-        return served_prompt_on(tiny_task(), device, max_characters=60)
+        return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
     if name in CAUSAL:
         labels, fields = CAUSAL[name]
-        return causal(device=device, labels=labels, **fields)
+        return causal(device=device, labels=labels, initial_text="random", **fields)
     return function(name, 3, device)
 
 

@@ -12,6 +12,9 @@ from trainer_service.tasks.wordings import wordings
 DESCRIPTION = "description"
 """Value of `initial_text` that stands for the task's description and labels."""
 
+RANDOM = "random"
+"""Value of `initial_text` that stands for random words."""
+
 EMPTY = "empty"
 """Value of `initial_text` that stands for fillers alone."""
 
@@ -21,6 +24,7 @@ def initial_text(
     task: TaskData | None,
     count: Callable[[str], int],
     path: str,
+    default: str = "",
 ) -> str:
     """The spec's `initial_text`; for ``description``, the first wording of the task that fits.
     ``empty`` is returned as it is.
@@ -30,6 +34,7 @@ def initial_text(
         task: The task that the wordings describe; None if it is invalid itself.
         count: Number of tokens of a text.
         path: Path of the objective's fields in the request.
+        default: What an empty one stands for, if it fits.
 
     Returns:
         A text that fits the prompt; empty: random words.
@@ -37,6 +42,10 @@ def initial_text(
     Raises:
         InvalidInput: The text is too long, all wordings are, or the task has no description.
     """
+    if spec.initial_text == RANDOM:
+        return ""
+    if not spec.initial_text:
+        return default if count(default) <= spec.n_tokens else ""
     field, what = f"{path}.initial_text", "has"
     texts: tuple[str, ...] = (spec.initial_text,)
     if spec.initial_text == DESCRIPTION:

@@ -14,6 +14,9 @@ PROMPT, LABEL, TEXT_PAIR = "{prompt}", "{label}", "{text_pair}"
 _TEXTS = ("{text}", TEXT_PAIR)
 _PARTS = re.compile(r"\{(?:text|text_pair|prompt|label)\}")
 
+ANSWER = "Answer:"
+"""What stands in front of a label where no prompt does."""
+
 
 class TemplateError(ValueError):
     """A template cannot be used; the message says what would be right."""
@@ -23,8 +26,8 @@ def default_template(position: PromptPosition, paired: bool) -> str:
     """The template that an empty one stands for."""
     texts = "Text: {text}\nSecond text: {text_pair}" if paired else "Text: {text}"
     if position is PromptPosition.BEFORE_TEXT:
-        return f"{PROMPT}\n{texts}\nAnswer: {LABEL}"
-    return f"{texts}\n{PROMPT}\nAnswer: {LABEL}"
+        return f"{PROMPT}\n{texts}\n{ANSWER} {LABEL}"
+    return f"{texts}\n{PROMPT} {LABEL}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Template:
     opening: str = ""
     """What stands in front of all rows alike: a chat template's beginning, and demonstrations. A
     prompt in front of the text stands in front of it."""
+    start: str = ""
+    """What stands for a prompt where there is none: `ANSWER`, if the label follows the prompt on a
+    line of their own."""
 
     @classmethod
     def parse(cls, text: str, position: PromptPosition, paired: bool) -> Template:
@@ -72,7 +78,8 @@ class Template:
         if position is PromptPosition.AFTER_TEXT and any(part in after for part in _TEXTS):
             raise TemplateError(f"must have {PROMPT} behind the texts for the position after_text")
         stripped = after.rstrip(" ")
-        return cls(before, stripped, after[len(stripped) :])
+        start = ANSWER if before.endswith("\n") and not stripped else ""
+        return cls(before, stripped, after[len(stripped) :], start=start)
 
     def in_chat(self, wrap: Callable[[str], str]) -> Template:
         """The same template as a user's message.
@@ -109,17 +116,32 @@ class Template:
         return f"{self.head(row)}{prompt}{self.tail(row)}"
 
     def unprompted(self, row: Row) -> str:
-        """`prompted` without a prompt, and without the line that it takes."""
-        return f"{self.head(row)}{self.tail(row).removeprefix(self._gap)}"
+        """`prompted` without a prompt, and without the line that it takes alone."""
+        return f"{self.head(row)}{self.start}{self.tail(row).removeprefix(self._gap)}"
 
     def continuation(self, prompt: str) -> str:
         """What follows a row's head, for a prompt in words behind the text. Without a prompt, the
-        line that it takes is left out."""
-        return f"{prompt}{self.after if prompt else self.after.removeprefix(self._gap)}"
+        line that it takes alone is left out."""
+        if prompt:
+            return f"{prompt}{self.after}"
+        return f"{self.start}{self.after.removeprefix(self._gap)}"
 
     def label(self, word: str) -> str:
         """The part of an input that a label adds."""
         return f"{self.lead}{word}"
+
+    @property
+    def anchor(self) -> str:
+        """What stands in front of a label, to tokenise the label behind it; any prompt may, if the
+        label follows the prompt."""
+        return self.after or ANSWER
+
+    @property
+    def place(self) -> str:
+        """Where the prompt stands, for `TaskCard.place`."""
+        if not self.before:
+            return "in front of the text"
+        return f"between the text and {'the answer' if self.after.strip() else LABEL}"
 
     @property
     def text(self) -> str:
@@ -135,8 +157,12 @@ class Template:
 
     @property
     def _gap(self) -> str:
-        """The end of the prompt's line, if it has a line of its own."""
-        is_line = self.after.startswith("\n") and (not self.before or self.before.endswith("\n"))
+        """The end of the prompt's line, if it has that line alone."""
+        is_line = (
+            not self.start
+            and self.after.startswith("\n")
+            and (not self.before or self.before.endswith("\n"))
+        )
         return "\n" if is_line else ""
 
 

@@ -40,6 +40,7 @@ class PromptLanguage:
         task: The rows: initial texts and random words are made of them.
         fill: Draws the remaining part of an initial parameter.
         random_words: What random proposals are drawn from by default.
+        default_start: What an empty `initial_text` stands for; empty: random words.
 
     Raises:
         InvalidInput: `initial_text` is invalid, or the projection leaves no tokens.
@@ -59,6 +60,7 @@ class PromptLanguage:
         task: TaskData,
         fill: Fill = lambda parameters, generator: None,
         random_words: RandomWords = RandomWords.VOCABULARY,
+        default_start: str = "",
     ) -> None:
         self._shape = shape
         self._size, self._width = spec.n_tokens, tokens.width
@@ -70,7 +72,11 @@ class PromptLanguage:
         self._random_words = random_words
         self._device = tokens.vectors.device
         self._words = PromptVocabulary(tokens, spec.n_tokens, spec.projection)
-        start = initial_text(spec, task, lambda text: len(tokens.token_ids(text)), path)
+
+        def count(text: str) -> int:
+            return len(tokens.token_ids(text))
+
+        start = initial_text(spec, task, count, path, default_start)
         self._initial_ids = self._words.initial_ids(start, f"{path}.initial_text")
         self.constraints = self._words.constraints
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import CausalPrompt
 from mentorgrad.errors import PreconditionFailed
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.causal_prompt import PATH
@@ -17,7 +17,7 @@ from trainer_service.objectives.causal_prompt.export import CausalExport
 from trainer_service.objectives.causal_prompt.inputs import inputs_of, read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.demonstrations import set_apart
-from trainer_service.objectives.input_template import Template
+from trainer_service.objectives.input_template import LABEL, Template
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.torch_free import MODEL_FILE
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
@@ -54,18 +54,14 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         task,
         # A vocabulary that holds other scripts and code would make a weak control.
         random_words=RandomWords.TRAIN_TEXTS,
+        default_start=parts.template.start,
     )
-    if spec.position is PromptPosition.BEFORE_TEXT:
-        place = "in front of the text"
-    elif parts.template.after.strip():
-        place = "between the text and the answer"
-    else:
-        place = "between the text and {label}"
+    place = parts.template.place
     card = TaskCard(
         objective="causal_prompt",
         description=task.description,
         labels=task.labels,
-        proposal=f"a line that stands {place.format(label='the answer')} in the input of a "
+        proposal=f"a line that stands {place.replace(LABEL, 'the answer')} in the input of a "
         "language model, which then answers with one of the labels",
         place=place,
     )

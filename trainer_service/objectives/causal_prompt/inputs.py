@@ -144,7 +144,7 @@ def inputs_of(
     if is_after:
         start += tokens.plain_ids(template.opening)
     tail = tokens.continued_ids("a", template.after) if is_after else []
-    anchor = template.after.rpartition("\n")[2]
+    anchor = template.anchor.rpartition("\n")[2]
     labels = [tokens.continued_ids(anchor, template.label(word)) for word in words]
     tree = _tree(labels, tokens, words)
     limit = min(context, spec.max_length or context)

@@ -57,7 +57,7 @@ class LlamaScorer:
     Args:
         path: The file.
         labels: The label words.
-        context: End of every input.
+        context: What stands in front of a label, to tokenise the label behind it.
         opening: What all inputs begin with.
         heads: What follows it up to the prompt, in each input of the run; the longest determines
             the size of the KV cache.

@@ -25,6 +25,7 @@ from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
 from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.demonstrations import set_apart
+from trainer_service.objectives.initial_text import RANDOM
 from trainer_service.objectives.input_template import Template
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.served_prompt import read_template
@@ -137,7 +138,8 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     def has_room(text: str) -> bool:
         return scorer.has_room(template.continuation(text))
 
-    language = TextLanguage(spec.max_characters, spec.initial_text, words, inputs.device, has_room)
+    start = "" if spec.initial_text == RANDOM else spec.initial_text or template.start
+    language = TextLanguage(spec.max_characters, start, words, inputs.device, has_room)
 
     def export(point: Tensor) -> dict[str, bytes]:
         """The text, and its code points with what is needed to use it."""
@@ -170,7 +172,7 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
         labels=task.labels,
         proposal="a line of text that stands between the text to classify and the answer; a "
         "language model reads both and goes on with the name of a class",
-        place="after the text",
+        place=template.place,
     )
     return Objective(problem, language, export, card)
 
@@ -205,7 +207,7 @@ def _scorer(
         return LlamaScorer(
             resolve(spec.model, roots=inputs.model_roots),
             labels,
-            template.after,
+            template.anchor,
             opening=template.opening,
             heads=heads,
             characters=spec.max_characters,

@@ -147,7 +147,7 @@ BAD: list[tuple[str, dict[str, Any], str, str, str, bool]] = [
     ),
     (
         "length",
-        {"n_tokens": 4, "max_length": 8},
+        {"n_tokens": 7, "max_length": 8},
         "n_tokens",
         "PROMPT_TOO_LONG",
         "gives, with the template, at least 11 tokens without a text and a label; max_length "

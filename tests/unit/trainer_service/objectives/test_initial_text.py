@@ -33,6 +33,15 @@ def test_the_description_is_its_first_wording_that_fits(n_tokens: int) -> None:
     assert resolved("description", n_tokens) == expected
 
 
+@pytest.mark.parametrize(("n_tokens", "expected"), [(2, "two words"), (1, "")])
+def test_an_empty_text_is_the_default_that_fits_or_else_random_words(
+    n_tokens: int, expected: str
+) -> None:
+    for text, found in (("", expected), ("random", "")):
+        spec = PromptTuning(n_tokens=n_tokens, initial_text=text)
+        assert initial_text(spec, TASK, words, "here", "two words") == found
+
+
 @pytest.mark.parametrize("text", ["", "two words", "Description", "a description"])
 def test_every_other_text_is_taken_as_it_stands(text: str) -> None:
     assert resolved(text, 2) == text

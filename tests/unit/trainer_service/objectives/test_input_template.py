@@ -49,7 +49,7 @@ def test_pairs_have_both_texts() -> None:
     template = Template.parse("", AFTER, True)
     row = Row("it rains", 0, "the sun shines")
     assert template.prompted(row, "Is it so?") + template.label("no") == (
-        "Text: it rains\nSecond text: the sun shines\nIs it so?\nAnswer: no"
+        "Text: it rains\nSecond text: the sun shines\nIs it so? no"
     )
 
 
@@ -100,7 +100,7 @@ def test_a_chat_begins_all_rows_alike_and_the_label_begins_the_reply() -> None:
     assert template.opening == "<system>\nBe brief.\n<user>\n"
     row = Row("it rains", 0)
     whole = template.opening + template.prompted(row, "Wet?") + template.label("yes")
-    assert whole == chat("Text: it rains\nWet?\nAnswer:") + "yes"
+    assert whole == chat("Text: it rains\nWet?") + "yes"
     assert template.opening + template.unprompted(row) == chat("Text: it rains\nAnswer:")
 
 
@@ -129,9 +129,21 @@ def test_demonstrations_stand_with_their_labels_and_without_a_prompt(
     assert bare == "Text: it rains\nAnswer:"
 
 
-def test_without_a_prompt_only_a_line_of_its_own_goes() -> None:
-    template = Template.parse("{text} {prompt}\n = {label}", AFTER, False)
-    assert template.unprompted(Row("2 + 3", 0)) == "2 + 3 \n ="
+@pytest.mark.parametrize(
+    ("template", "bare"),
+    [
+        ("", "Text: 2 + 3\nAnswer:"),
+        ("{text}\n{prompt} {label}", "2 + 3\nAnswer:"),
+        ("{text}\n{prompt}\n = {label}", "2 + 3\n ="),
+        ("{text} {prompt}\n = {label}", "2 + 3 \n ="),
+        ("{text}\nSum: {prompt} {label}", "2 + 3\nSum: "),
+    ],
+)
+def test_without_a_prompt_its_line_goes_or_has_the_usual_words(template: str, bare: str) -> None:
+    """The line goes if the prompt has it alone; `Answer:` stands in front of a label otherwise."""
+    made = Template.parse(template, AFTER, False)
+    row = Row("2 + 3", 0)
+    assert made.unprompted(row) == made.head(row) + made.continuation("") == bare
 
 
 def test_demonstrations_stand_in_front_of_the_text_but_behind_a_prompt_before_it() -> None:
@@ -141,8 +153,8 @@ def test_demonstrations_stand_in_front_of_the_text_but_behind_a_prompt_before_it
         Template.parse("", position, False).with_demonstrations(shown, ("dry", "wet"))
         for position in (AFTER, BEFORE)
     )
-    assert after.prompted(row, "Wet?") == "Text: it rains\nWet?\nAnswer:"
-    assert after.text == f"{opening}Text: {{text}}\n{{prompt}}\nAnswer: {{label}}"
+    assert after.prompted(row, "Wet?") == "Text: it rains\nWet?"
+    assert after.text == f"{opening}Text: {{text}}\n{{prompt}} {{label}}"
     assert before.prompted(row, "Wet?") == f"Wet?\n{opening}Text: it rains\nAnswer:"
     assert before.unprompted(row) == f"{opening}Text: it rains\nAnswer:"
     assert before.text == f"{{prompt}}\n{opening}Text: {{text}}\nAnswer: {{label}}"

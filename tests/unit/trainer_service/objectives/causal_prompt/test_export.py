@@ -115,7 +115,7 @@ def test_the_prompt_in_words_scores_again_what_was_recorded(fields: dict[str, An
 
 
 def test_a_prompt_of_words_loses_nothing_in_words() -> None:
-    made = built()
+    made = built(initial_text="random")
     start = made.language.initial(torch.Generator().manual_seed(0))
     document = json.loads(made.export(start)["model.json"])
     assert document["loss_of_words"] == pytest.approx(0.0, abs=1e-5)

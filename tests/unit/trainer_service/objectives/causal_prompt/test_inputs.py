@@ -48,7 +48,10 @@ def test_a_row_is_divided_at_the_prompt() -> None:
     row = Row("good film", 0)
     made = inputs()
     assert written(made.own_ids(row)) == "Text: good film\n"
-    assert written(made.tail) == "\nAnswer:"
+    assert made.tail == ()
+    made = inputs(template="Text: {text}\n{prompt}\nSo: {label}")
+    assert written(made.own_ids(row)) == "Text: good film\n"
+    assert written(made.tail) == "\nSo:"
     assert (made.opening, made.start, made.is_after) == ((), (), True)
     made = inputs(**BEFORE)
     assert written(made.own_ids(row)) == "\nText: good film\nAnswer:"
@@ -93,7 +96,7 @@ def test_a_chat_template_begins_with_its_own_start(begun: CausalModel, tmp_path:
     made = inputs(model, chat_template=True)
     assert made.opening[0] == model.tokenizer.bos_token_id
     assert made.opening.count(made.opening[0]) == 1
-    assert written(made.tail) == "\nAnswer:\nbot: "
+    assert written(made.tail) == "\nbot: "
     assert [written(label) for label in made.tree.labels] == ["bad", "good"]
     model.tokenizer.chat_template = "{{ messages[0].content.upper() }}"
     with pytest.raises(InvalidInput) as caught:
@@ -181,7 +184,7 @@ def test_a_text_that_is_too_long_is_an_error_with_its_row() -> None:
 @pytest.mark.parametrize("fields", [{}, BEFORE])
 def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"leave -?\d+ of 16 tokens for a row") as caught:
-        inputs(n_tokens=10, max_length=16, **fields)
+        inputs(n_tokens=13, max_length=16, **fields)
     assert caught.value.reason == "PROMPT_TOO_LONG"
     assert caught.value.violations[0].field == "spec.objective.causal_prompt.n_tokens"
     with pytest.raises(InvalidInput, match="of 128 tokens"):

@@ -99,7 +99,7 @@ CASES: dict[str, dict[str, Any]] = {
     "tree": {"labels": NESTED},
     "shown": {"demonstrations": 1},
     "tree_shown": {"demonstrations": 1, "labels": NESTED},
-    "no_tail": {"template": "{text} is\n{prompt} {label}"},
+    "tail": {"template": "{text} is\n{prompt}\nAnswer: {label}"},
     "before": {"position": PromptPosition.BEFORE_TEXT},
     "before_inline": {
         "position": PromptPosition.BEFORE_TEXT,
@@ -243,8 +243,8 @@ def test_keys_and_values_are_kept_up_to_a_number_of_bytes(most: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "place"),
     [
-        ({}, "between the text and the answer"),
-        ({"template": "{text}\n{prompt} {label}"}, "between the text and {label}"),
+        ({}, "between the text and {label}"),
+        ({"template": "{text}\n{prompt}\n = {label}"}, "between the text and the answer"),
         ({"position": PromptPosition.BEFORE_TEXT}, "in front of the text"),
     ],
 )
@@ -463,6 +463,19 @@ def test_what_the_model_says_without_a_prompt(case: str) -> None:
             hidden = model.network.base_model(input_ids=torch.tensor([ids])).last_hidden_state
         torch.testing.assert_close(logits, torch.stack(own).log_softmax(-1), **CLOSE)
         torch.testing.assert_close(feature, hidden[0, -1], **CLOSE)
+
+
+def test_a_run_without_words_of_its_own_starts_from_the_usual_form() -> None:
+    """Which is the model without a prompt, if no line break fills the positions in front of it."""
+    size = len(tiny_causal().tokens.token_ids("Answer:"))
+    made, _ = built(n_tokens=size, calibration=Calibration.NONE)
+    start = made.language.initial(torch.Generator())
+    (projected,) = made.language.project(start[None])
+    assert projected.text == "Answer:"
+    (found,) = made.problem.logits(start[None], Split.SELECTION, torch.arange(len(MIXED)))
+    unprompted = made.problem.untuned_logits(Split.SELECTION)
+    assert unprompted is not None
+    torch.testing.assert_close(found.log_softmax(-1), unprompted, **CLOSE)
 
 
 def test_demonstrations_leave_the_train_rows() -> None:
