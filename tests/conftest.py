@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if CACHE_VARIABLE not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="mentorgrad-cache")
         os.environ[CACHE_VARIABLE] = folder.name
+        os.environ["XDG_STATE_HOME"] = f"{folder.name}/state"  # how far runs were watched
         config.add_cleanup(folder.cleanup)
         config.add_cleanup(lambda: os.environ.pop(CACHE_VARIABLE))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

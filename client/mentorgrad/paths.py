@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def expanded(path: Path, field: str) -> Path:
         raise InvalidInput.field(
             field, f"{path}: there is no home folder; give the path without ~"
         ) from None
+
+
+def state_folder() -> Path | None:
+    """``$XDG_STATE_HOME/mentorgrad``, by default ``~/.local/state/mentorgrad``: what commands
+    remember for later ones. None without a home folder. It need not exist."""
+    try:
+        base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    except RuntimeError:
+        return None
+    return base / "mentorgrad"
 
 
 def check_temporary_folder() -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,29 +15,50 @@ import typer
 from mentorgrad.cli.support import watching
 from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.watch_positions import WatchPosition
 from mentorgrad.domain.event import CandidatesScored, ProposalsReceived, RunEvent
 from mentorgrad.domain.run import Run, RunState, Score
-from mentorgrad.domain.spec import Budget, RunSpec
+from mentorgrad.domain.spec import Budget, RunSpec, Stages
+from mentorgrad.errors import Unavailable
 
 
 class Replay:
-    """A client that replays a log, or is interrupted after some of it."""
+    """A client that replays a log, or is stopped after some of it."""
 
     target = "host:1234"
 
-    def __init__(self, log: list[RunEvent], interrupted_after: int | None = None) -> None:
-        self._log, self._limit = log, interrupted_after
+    def __init__(
+        self,
+        log: list[RunEvent],
+        stopped_after: int | None = None,
+        by: BaseException | None = None,
+    ) -> None:
+        self._log, self._limit, self._by = log, stopped_after, by or KeyboardInterrupt()
 
     def watch(self, run_id: str, after_seq: int = 0) -> Iterator[RunEvent]:
         for event in self._log:
             if self._limit is not None and event.seq > self._limit:
-                raise KeyboardInterrupt
+                raise self._by
             if event.seq > after_seq:
                 yield event
 
 
-def watch(client: Any, as_json: bool = False, after_seq: int = 0) -> RunState | None:
-    return watching.watch_run(client, "toy-run", Output(as_json), after_seq)
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TOY = Run("toy-run", spec=RunSpec(stages=Stages(2, 5)), created_at=NOW, last_seq=12)
+
+
+def watch(
+    client: Any, as_json: bool = False, after_seq: int | None = None, run: Run = TOY
+) -> RunState | None:
+    out = Output(as_json)
+    return watching.watch_run(client, run, out, *watching.start_of(client, run, out, after_seq))
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's state folder, empty at first."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
 
 
 def test_a_run_is_told_in_plain_lines(
@@ -97,15 +120,102 @@ def test_json_is_one_event_a_line(
     assert all("parameters" not in next(iter(event["payload"].values())) for event in events)
 
 
-def test_an_interrupt_stops_the_watching_and_says_how_to_go_on(
-    toy_log: list[RunEvent], capsys: pytest.CaptureFixture[str]
+def test_a_later_command_goes_on_where_one_was_interrupted(
+    toy_log: list[RunEvent], state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as caught:
-        watch(Replay(toy_log, interrupted_after=4))
+        watch(Replay(toy_log, stopped_after=7))
     assert caught.value.exit_code == 130
     said = capsys.readouterr().err
     assert "the run continues" in said
-    assert "mentorgrad runs watch toy-run --after-seq 4 --server host:1234" in said
+    assert said.endswith("mentorgrad runs watch toy-run --server host:1234\n")
+
+    with pytest.raises(Unavailable):
+        watch(Replay(toy_log, stopped_after=8, by=Unavailable("away")))
+    assert "going on after event 7. To see all: mentorgrad runs" in capsys.readouterr().err
+
+    other = Replay(toy_log)
+    other.target = "other:1234"
+    watch(other)  # another service's run of this id
+    assert "label_prompt on tickets" in capsys.readouterr().out
+
+    assert watch(Replay(toy_log)) is RunState.SUCCEEDED
+    said = capsys.readouterr().out
+    assert "label_prompt on tickets" not in said
+    assert said.splitlines()[:2] == [
+        "stage 2 of 2 from “kind words” on cpu",
+        "  step 10: train loss 0.1000",
+    ]
+
+    watch(Replay(toy_log))  # of what was watched to its end, all is shown again
+    assert "label_prompt on tickets" in capsys.readouterr().out
+    assert list(state.rglob("*.json")) == []
+
+
+def test_from_the_start_or_as_json_no_position_counts(
+    toy_log: list[RunEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit):
+        watch(Replay(toy_log, stopped_after=7))
+    for as_json, after_seq in ((True, None), (False, 0)):
+        capsys.readouterr()
+        with pytest.raises(typer.Exit):
+            watch(Replay(toy_log, stopped_after=2), as_json, after_seq)
+        shown = capsys.readouterr()
+        assert len(shown.out.splitlines()) == 2
+        assert "going on" not in shown.err
+
+
+def test_a_position_that_cannot_be_kept_is_said(
+    toy_log: list[RunEvent],
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (state / "mentorgrad").write_text("a file where the folder would be")
+    for home in ("~/state", "/dev/null/x", str(state)):
+        monkeypatch.setenv("XDG_STATE_HOME", home)
+        if home.startswith("~"):
+            monkeypatch.setattr(Path, "expanduser", no_home)
+        with pytest.raises(typer.Exit):
+            watch(Replay(toy_log, stopped_after=4))
+        monkeypatch.undo()
+        said = capsys.readouterr().err
+        assert "mentorgrad runs watch toy-run --after-seq 4 --server host:1234" in said
+
+
+def no_home(self: Path) -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"seq": "x"}', '{"seq": 1e999}', "\0"])
+def test_a_damaged_position_is_none(state: Path, content: str) -> None:
+    position = WatchPosition("host:1", "run")
+    assert position.write(3)
+    assert position.read() == 3
+    (file,) = state.rglob("*.json")
+    file.write_text(content)
+    assert position.read() == 0
+
+
+def test_old_positions_go_when_one_is_added(state: Path) -> None:
+    WatchPosition("host:1", "old").write(3)
+    (file,) = state.rglob("*.json")
+    os.utime(file, (0, 0))
+    WatchPosition("host:1", "new").write(3)
+    assert [json.loads(path.read_text())["run_id"] for path in state.rglob("*.json")] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "ended", "start"), [(12, False, 12), (12, True, 0), (13, False, 0), (7, True, 7)]
+)
+def test_a_position_beyond_what_there_is_to_see_counts_as_none(
+    kept: int, ended: bool, start: int
+) -> None:
+    client: Any = Replay([])
+    WatchPosition(client.target, "toy-run").write(kept)
+    run = dataclasses.replace(TOY, state=RunState.SUCCEEDED if ended else RunState.RUNNING)
+    assert watching.start_of(client, run, Output())[0] == start
 
 
 def test_on_a_terminal_a_bar_shows_the_steps(

@@ -11,6 +11,7 @@ from mentorgrad.cli.support.flag_text import suffix
 from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, RunArgument, ServerOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.service_access import open_client
+from mentorgrad.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mentorgrad.domain.run import Run
@@ -19,26 +20,38 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command("watch", epilog="Example: mentorgrad runs watch RUN --after-seq 120")
+@app.command("watch", epilog="Example: mentorgrad runs watch RUN --from-start")
 def _watch(
     run_id: RunArgument,
     after_seq: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--after-seq", min=0, help="Skip events up to and including this sequence number."
+            "--after-seq",
+            min=0,
+            help="Skip events up to and including this sequence number. Default: those that an "
+            "earlier command has shown.",
         ),
-    ] = 0,
+    ] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Show all events, also those shown earlier.")
+    ] = False,
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
-    """Watch a run until it ends. Ctrl-C stops watching, never the run."""
-    from mentorgrad.cli.support.watching import watch_run
+    """Watch a run until it ends. Ctrl-C stops watching, never the run.
+
+    Goes on where this user stopped watching the run; with --json, starts with the first event.
+    """
+    from mentorgrad.cli.support.watching import start_of, watch_run
     from mentorgrad.domain.run import RunState
 
+    if from_start and after_seq is not None:
+        raise InvalidInput.field("--from-start", "cannot be given with --after-seq")
+    out = Output(as_json)
     with open_client(server) as client:
-        run_id = short_ids.run_id(client, run_id)
-        name = client.get_run(run_id).spec.name
-        state = watch_run(client, run_id, Output(as_json), after_seq, name)
+        run = client.get_run(short_ids.run_id(client, run_id))
+        start, position = start_of(client, run, out, 0 if from_start else after_seq)
+        state = watch_run(client, run, out, start, position)
     if state is RunState.FAILED:
         raise typer.Exit(1)
 

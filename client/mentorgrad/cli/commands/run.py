@@ -181,7 +181,7 @@ def _create(
     out: Output, spec: RunSpec, server: str, request_id: str, detach: bool, upload: bool
 ) -> None:
     from mentorgrad.cli.support.data_uploads import with_uploads
-    from mentorgrad.cli.support.watching import watch_run
+    from mentorgrad.cli.support.watching import start_of, watch_run
     from mentorgrad.domain.run import RunState
 
     with open_client(server) as client:
@@ -197,7 +197,7 @@ def _create(
                 note(f"watch it with: mentorgrad runs watch {run_id}{suffix(server)}")
             return
         out.line(f"run {run_id}" + ("" if made.created else " (already exists)"))
-        state = watch_run(client, run_id, out, name=spec.name)
+        state = watch_run(client, made.run, out, *start_of(client, made.run, out))
         out.line(f"show the result: mentorgrad runs show {run_id}{suffix(server)}")
     if state is RunState.FAILED:
         raise typer.Exit(1)

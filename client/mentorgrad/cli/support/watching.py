@@ -11,8 +11,10 @@ from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.flag_text import suffix
 from mentorgrad.cli.support.output import Output, note, number
 from mentorgrad.cli.support.progress_bars import Live
+from mentorgrad.cli.support.watch_positions import WatchPosition
 from mentorgrad.domain.event import Finished, RunEvent, StateChanged
-from mentorgrad.domain.run import RunState
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.errors import MentorgradError
 from mentorgrad.outside_text import one_line
 from mentorgrad.serialization import to_dict
 
@@ -62,10 +64,47 @@ def _status(narrator: EventFormatter) -> str:
     return " ".join(parts)
 
 
+def start_of(
+    client: Client, run: Run, out: Output, after_seq: int | None = None
+) -> tuple[int, WatchPosition | None]:
+    """Where watching a run starts, and where its position is kept.
+
+    Args:
+        client: Client of the trainer.
+        run: The run.
+        out: Output to use; programs, which read JSON, keep positions of their own.
+        after_seq: Start that the user chose; None: where the last command stopped.
+    """
+    if out.as_json:
+        return after_seq or 0, None
+    position = WatchPosition(client.target, run.run_id)
+    if after_seq is not None:
+        return after_seq, position
+    seen = position.read()
+    # More than there is: a run of this id was imported anew. All of an ended run is shown again.
+    if seen > run.last_seq or (seen == run.last_seq and run.state.is_final):
+        seen = 0
+    if seen:
+        again = f"mentorgrad runs watch {run.run_id} --from-start{suffix(client.target)}"
+        note(f"going on after event {seen}. To see all: {again}")
+    return seen, position
+
+
 def watch_run(
-    client: Client, run_id: str, out: Output, after_seq: int = 0, name: str = ""
+    client: Client,
+    run: Run,
+    out: Output,
+    after_seq: int = 0,
+    position: WatchPosition | None = None,
 ) -> RunState | None:
     """Watches a run until it ends; an interrupt stops watching, never the run.
+
+    Args:
+        client: Client of the trainer.
+        run: The run, as it is when watching starts.
+        out: Output to use.
+        after_seq: Only events with a greater seq.
+        position: Where to keep how far the run was watched, for the next command; None: nowhere.
 
     Returns:
         The final state; None if the run had ended before `after_seq`.
@@ -76,8 +115,10 @@ def watch_run(
     seen, state = after_seq, None
     try:
         with Display(out) as display:
-            narrator = display.narrator(name or run_id)
-            for event in client.watch(run_id, after_seq):
+            narrator = display.narrator(run.spec.name or run.run_id)
+            if after_seq:  # its creation will not be among the events
+                narrator.run = Run(run.run_id, spec=run.spec, created_at=run.created_at)
+            for event in client.watch(run.run_id, after_seq):
                 seen = event.seq
                 if out.as_json:
                     out.json(to_dict(event, arrays="omit"))
@@ -85,8 +126,18 @@ def watch_run(
                     display.show(narrator, event)
                 if isinstance(event.payload, (Finished, StateChanged)):
                     state = event.payload.state
+                if position is not None:
+                    position.moved(seen)
     except KeyboardInterrupt:
-        again = f"mentorgrad runs watch {run_id} --after-seq {seen}{suffix(client.target)}"
+        kept = position is not None and position.write(seen)
+        how = "" if kept else f" --after-seq {seen}"
+        again = f"mentorgrad runs watch {run.run_id}{how}{suffix(client.target)}"
         note(f"stopped watching; the run continues. To watch again: {again}")
         raise typer.Exit(130) from None
+    except MentorgradError:
+        if position is not None:
+            position.write(seen)
+        raise
+    if position is not None:
+        position.delete()
     return state
