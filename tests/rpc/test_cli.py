@@ -157,6 +157,24 @@ def test_watch_as_json_is_one_event_a_line(command: CommandLine, store: Temporar
     ]
 
 
+def test_a_shell_completes_ids_with_those_of_the_service(
+    command: CommandLine, store: TemporaryRunStore
+) -> None:
+    run_id = queue_run(store)
+    words = ["mentorgrad", "runs", "watch", "--server", command.address, run_id[:5]]
+    asked = CliRunner().invoke(
+        app,
+        [],
+        prog_name="mentorgrad",
+        env={
+            "_MENTORGRAD_COMPLETE": "complete_zsh",
+            "_TYPER_COMPLETE_ARGS": " ".join(words),
+        },
+    )
+    assert (asked.exit_code, asked.stderr) == (0, "")
+    assert f'"{run_id}":"queued toy"' in asked.stdout
+
+
 def test_watching_a_run_that_fails_leaves_with_1(
     command: CommandLine, store: TemporaryRunStore
 ) -> None:

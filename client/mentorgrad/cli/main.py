@@ -28,6 +28,7 @@ from mentorgrad.cli.commands import (
     tasks,
 )
 from mentorgrad.cli.support import auth_options
+from mentorgrad.cli.support.completion import is_completing
 from mentorgrad.cli.support.entry_point_commands import ROOT_COMMANDS, root_command
 from mentorgrad.cli.support.flag_text import one_line
 from mentorgrad.cli.support.output import note
@@ -99,8 +100,9 @@ def _with_home(word: str) -> str:
 
 @contextlib.contextmanager
 def _traced(command: str) -> Iterator[None]:
-    """A span around a command, except around services (they have spans) and health checks."""
-    if command in ("serve", "health"):
+    """A span around a command, except around services (they have spans), health checks and shells'
+    completion."""
+    if command in ("serve", "health") or is_completing():
         yield
         return
     if missing := tracing.configure("mentorgrad-cli"):
@@ -133,7 +135,6 @@ app = typer.Typer(
     help="Prompt tuning by gradient descent, with restarts proposed by a language model.",
     epilog="Example: mentorgrad demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

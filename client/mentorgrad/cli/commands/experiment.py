@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mentorgrad.cli.support import short_ids
+from mentorgrad.cli.support.completion import experiment_ids
 from mentorgrad.cli.support.flag_text import one_line, suffix
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
@@ -33,7 +34,9 @@ DIRECTORY = Path("mentorgrad-experiment")
 """Default folder of `--local`."""
 
 _ID = "Experiment ID, or a beginning that no other has."
-ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", help=_ID)]
+ExperimentArgument = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help=_ID, autocompletion=experiment_ids)
+]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")]
 HtmlOption = Annotated[
     Path | None,
@@ -295,7 +298,11 @@ def _conduct(
 def _report(
     which: Annotated[
         str,
-        typer.Argument(metavar="EXPERIMENT", help=f"{_ID} Or a report.json file."),
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help=f"{_ID} Or a report.json file.",
+            autocompletion=experiment_ids,
+        ),
     ],
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",

@@ -6,11 +6,12 @@ The options are added to the commands' signatures. The commands do not handle th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +50,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 """Maps each name to its default and annotation."""
 
-_given: ContextVar[dict[str, Any]] = ContextVar("given")
+_given: ContextVar[Mapping[str, Any]] = ContextVar("given")
 
 
 def credentials() -> Credentials:
@@ -60,16 +61,28 @@ def credentials() -> Credentials:
     """
     from mentorgrad.wire.credentials import Credentials
 
-    given = _given.get({})
-    token_file = given.get("token_file")
+    options = _given.get({})
+    token_file = options.get("token_file")
     return Credentials(
-        ca=given.get("ca"),
-        certificate=given.get("cert"),
-        key=given.get("key"),
+        ca=options.get("ca"),
+        certificate=options.get("cert"),
+        key=options.get("key"),
         token="" if token_file is not None else os.environ.get("MENTORGRAD_TOKEN", ""),
         token_file=token_file,
-        insecure=given.get("insecure", False),
+        insecure=options.get("insecure", False),
     )
+
+
+@contextlib.contextmanager
+def given(options: Mapping[str, Any]) -> Iterator[None]:
+    """Makes the values of the options those of `credentials`, within the block."""
+    # Must be set before gRPC is loaded; otherwise gRPC logs failed TLS handshakes itself.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    reset = _given.set(options)
+    try:
+        yield
+    finally:
+        _given.reset(reset)
 
 
 def add_options(app: typer.Typer) -> None:
@@ -90,13 +103,8 @@ def _names_a_service(callback: Callable[..., Any]) -> bool:
 def _with_options(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def command(*args: Any, **kwargs: Any) -> Any:
-        # Must be set before gRPC is loaded; otherwise gRPC logs failed TLS handshakes itself.
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-        reset = _given.set({name: kwargs.pop(name) for name in OPTIONS})
-        try:
+        with given({name: kwargs.pop(name) for name in OPTIONS}):
             return callback(*args, **kwargs)
-        finally:
-            _given.reset(reset)
 
     declare(command, OPTIONS)
     return command

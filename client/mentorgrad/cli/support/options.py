@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mentorgrad.cli.support.completion import run_ids
+
 DEFAULT_SERVER = "127.0.0.1:50551"
 """Default address of the trainer service."""
 
@@ -67,8 +69,9 @@ WordsOption = Annotated[
 
 _ID = "Run ID, or a beginning that no other has."
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_ID)]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_ID, autocompletion=run_ids)]
 
 RunArguments = Annotated[
-    list[str], typer.Argument(metavar="RUN...", help="Run IDs, or their beginnings.")
+    list[str],
+    typer.Argument(metavar="RUN...", help="Run IDs, or their beginnings.", autocompletion=run_ids),
 ]
