@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mentorgrad.domain.event import EventKind, Finished, RunEvent, StateChanged
+from mentorgrad.domain.pages import MAX_PAGE, every_item_async
 from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
@@ -28,7 +29,7 @@ from mentorgrad.domain.query import (
     RunPage,
     View,
 )
-from mentorgrad.domain.run import Artifact, Run, Snapshot, Trajectory
+from mentorgrad.domain.run import Artifact, Candidate, Run, Snapshot, Trajectory
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import (
     DataLoss,
@@ -295,6 +296,15 @@ class AsyncClient(ExperimentCalls):
         )
         return from_message(RunPage, await self._history("ListRuns", request))
 
+    async def iter_runs(
+        self, run_filter: RunFilter | None = None, order: RunOrder = RunOrder.NEWEST
+    ) -> AsyncGenerator[Run, None]:
+        """Iterates over all runs that match a filter, page by page."""
+        async for run in every_item_async(
+            lambda token: self.list_runs(run_filter, order, MAX_PAGE, token)
+        ):
+            yield run
+
     async def events(
         self, run_id: str, query: EventQuery | None = None
     ) -> AsyncGenerator[RunEvent, None]:
@@ -356,6 +366,15 @@ class AsyncClient(ExperimentCalls):
             page_token=page_token,
         )
         return from_message(CandidatePage, await self._history("ListCandidates", request))
+
+    async def iter_candidates(
+        self, run_id: str, candidate_filter: CandidateFilter | None = None
+    ) -> AsyncGenerator[Candidate, None]:
+        """Iterates over all effective candidates that match a filter, page by page."""
+        async for candidate in every_item_async(
+            lambda token: self.list_candidates(run_id, candidate_filter, MAX_PAGE, token)
+        ):
+            yield candidate
 
     async def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
         """Compares runs, with the fields in which their specs differ."""

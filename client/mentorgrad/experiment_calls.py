@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator
 from functools import partialmethod
 
 from mentorgrad.domain.experiment import Experiment, ExperimentPage, ExperimentSpec, Report
+from mentorgrad.domain.pages import MAX_PAGE, every_item_async
 from mentorgrad.field_limits import check
 from mentorgrad.responses import CreatedExperiment
 from mentorgrad.v1 import experiment_service_pb2 as pb
@@ -64,6 +66,13 @@ class ExperimentCalls(ServiceClient):
         size = check_page_size(page_size)
         request = pb.ListExperimentsRequest(page_size=size, page_token=page_token)
         return from_message(ExperimentPage, await self._experiments("ListExperiments", request))
+
+    async def iter_experiments(self) -> AsyncGenerator[Experiment, None]:
+        """Iterates over all experiments, newest first, page by page."""
+        async for experiment in every_item_async(
+            lambda token: self.list_experiments(MAX_PAGE, token)
+        ):
+            yield experiment
 
     async def cancel_experiment(self, experiment_id: str) -> Experiment:
         """Cancels an experiment and its unfinished runs.

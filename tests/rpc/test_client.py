@@ -289,10 +289,13 @@ async def test_reading(client: AsyncClient, store: TemporaryRunStore) -> None:
     assert [run.run_id for run in page.runs] == [other]
     following = await client.list_runs(page_size=1, page_token=page.next_page_token)
     assert [run.run_id for run in following.runs] == [run_id]
+    assert [run.run_id async for run in client.iter_runs()] == [other, run_id]
     done = await client.list_runs(RunFilter(states=(RunState.SUCCEEDED,)))
     assert [run.run_id for run in done.runs] == [run_id]
     candidates = await client.list_candidates(run_id)
     assert [item.candidate_id for item in candidates.candidates] == ["s1/step6"]
+    assert [item async for item in client.iter_candidates(run_id)] == list(candidates)
+    assert [item async for item in client.iter_experiments()] == []
     compared = await client.compare_runs([run_id, other])
     differences = {item.field: item.values for item in compared.differences}
     assert differences["seed"] == ("0", "3")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mentor_service import strategies
-from mentorgrad import api, integrations, plots, presets, tables
+from mentorgrad import api, frames, integrations, plots, presets, tables
 from tests.support.product_source import (
     ROOT,
     SOURCES,
@@ -56,6 +56,7 @@ def _integrations() -> dict[str, Path]:
 
 def _documented_modules() -> dict[str, types.ModuleType]:
     return {
+        "mentorgrad.frames": frames,
         "mentorgrad.plots": plots,
         "mentorgrad.presets": presets,
         "mentorgrad.tables": tables,

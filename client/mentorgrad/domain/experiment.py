@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from mentorgrad.domain.pages import Page
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import NAME_PATTERN, MentorChoice, RunSpec, Task
+from mentorgrad.domain.summary import DataFrame, Summarised
 from mentorgrad.errors import Violation
 from mentorgrad.schema import Validated, bounded, figure
 
@@ -162,7 +164,7 @@ class ExperimentProgress:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Summarised):
     """Current state of an experiment."""
 
     experiment_id: str = ""
@@ -182,9 +184,23 @@ class Experiment:
     reason: str = ""
     """Reason for the state, if it is not obvious."""
 
+    def _summary(self) -> dict[str, Any]:
+        progress = self.progress
+        return {
+            "experiment_id": self.experiment_id,
+            "name": self.spec.name,
+            "state": self.state.value,
+            "arms": ", ".join(arm.name for arm in self.spec.arms),
+            "tasks": ", ".join(task.name for task in self.spec.tasks),
+            "runs": progress.total,
+            "succeeded": progress.succeeded,
+            "failed": progress.failed,
+            "created_at": self.created_at,
+        }
+
 
 @dataclass(frozen=True)
-class ExperimentPage:
+class ExperimentPage(Page[Experiment]):
     """A page of experiments."""
 
     experiments: tuple[Experiment, ...]
@@ -342,7 +358,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Summarised):
     """Results of an experiment."""
 
     experiment_id: str = ""
@@ -376,3 +392,30 @@ class Report:
     """Library versions."""
     baselines: tuple[BaselineReport, ...] = ()
     """Baselines per task and variation, beside the arms."""
+
+    def to_frame(self) -> DataFrame:
+        """One row per run of the experiment, with the fields of `Cell` as columns.
+
+        Raises:
+            Unsupported: pandas is not installed (extra ``frame``).
+        """
+        from mentorgrad.frames import to_frame
+
+        return to_frame(self.cells, Cell)
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "experiment_id": self.experiment_id,
+            "name": self.name,
+            "description": self.description,
+            "complete": self.complete,
+            "subject": self.subject,
+            "runs": len(self.cells),
+            "verdict": self.verdict,
+        }
+
+    def _repr_html_(self) -> str:
+        """The verdict and the tables of results, for notebooks."""
+        from mentorgrad.reports.html import tables
+
+        return super()._repr_html_() + tables(self)

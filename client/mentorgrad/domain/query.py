@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.pages import Page
 from mentorgrad.domain.run import Artifact, Candidate, CandidateSource, Run, RunState, Trajectory
 from mentorgrad.schema import bounded
 
@@ -51,7 +52,7 @@ class RunFilter:
 
 
 @dataclass(frozen=True)
-class RunPage:
+class RunPage(Page[Run]):
     """A page of runs."""
 
     runs: tuple[Run, ...]
@@ -87,7 +88,7 @@ class CandidateFilter:
 
 
 @dataclass(frozen=True)
-class CandidatePage:
+class CandidatePage(Page[Candidate]):
     """A page of candidates."""
 
     candidates: tuple[Candidate, ...]

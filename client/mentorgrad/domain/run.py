@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
-from mentorgrad.domain.spec import Criterion, RunSpec
+from mentorgrad.domain.spec import Criterion, External, Function, RunSpec
+from mentorgrad.domain.summary import DataFrame, Summarised
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.schema import bounded, figure, recorded
+from mentorgrad.schema import bounded, figure, recorded, snake_case
 
 
 class RunState(StrEnum):
@@ -125,7 +127,7 @@ def preference(score: Score, by: Criterion) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Summarised):
     """One parameter with its score on the selection split."""
 
     candidate_id: str = ""
@@ -150,6 +152,15 @@ class Candidate:
     """Ids of the candidates that this one is derived from."""
     score: Score = field(default_factory=Score)
     """Score on the selection split."""
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "candidate_id": self.candidate_id,
+            "source": self.source.value,
+            "loss": self.score.loss,
+            "accuracy": self.score.accuracy,
+            "text": self.text,
+        }
 
 
 @dataclass(frozen=True)
@@ -233,7 +244,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Summarised):
     """Current state of a run, a fold of its log."""
 
     run_id: str = ""
@@ -273,6 +284,25 @@ class Run:
     reason: str = recorded()
     """Reason for the state, if it is not obvious."""
 
+    def _summary(self) -> dict[str, Any]:
+        objective = self.spec.objective
+        own = objective.name if isinstance(objective, (External, Function)) else ""
+        test = self.result.test if self.result is not None else None
+        return {
+            "run_id": self.run_id,
+            "name": self.spec.name,
+            "state": self.state.value,
+            "objective": snake_case(type(objective).__name__),
+            "task": own or self.spec.task.name,
+            "mentor": self.spec.mentor.name,
+            "step": self.step,
+            "restarts_applied": self.restarts_applied,
+            "best_selection_loss": self.best_selection_loss,
+            "test_loss": test.loss if test is not None else None,
+            "test_accuracy": test.accuracy if test is not None else None,
+            "created_at": self.created_at,
+        }
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -293,7 +323,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class Trajectory(Summarised):
     """Snapshots of a run in order, as arrays with the same first dimension."""
 
     run_id: str
@@ -305,6 +335,32 @@ class Trajectory:
     parameters: np.ndarray | None = None
     """Raw parameters, float32 [snapshots, *shape of a parameter]; absent if not captured or not
     requested."""
+
+    def to_frame(self) -> DataFrame:
+        """One row per snapshot, with the columns run_id and stage and the fields of `Snapshot`.
+
+        Raises:
+            Unsupported: pandas is not installed (extra ``frame``).
+        """
+        from mentorgrad.frames import to_frame
+
+        frame = to_frame(self.snapshots, Snapshot)
+        frame.insert(0, "run_id", self.run_id)
+        frame.insert(1, "stage", self.stages)
+        return frame
+
+    def _summary(self) -> dict[str, Any]:
+        first, last = self.snapshots[:1], self.snapshots[-1:]
+        return {
+            "run_id": self.run_id,
+            "snapshots": len(self.snapshots),
+            "stages": len(set(self.stages)),
+            "first_step": first[0].step if first else None,
+            "last_step": last[0].step if last else None,
+            "first_train_loss": first[0].train_loss if first else None,
+            "last_train_loss": last[0].train_loss if last else None,
+            "parameters": None if self.parameters is None else self.parameters.shape,
+        }
 
 
 @dataclass(frozen=True)

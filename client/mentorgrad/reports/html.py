@@ -65,7 +65,7 @@ def html(report: Report) -> str:
         _verdict(report.verdict),
         "" if report.complete else _PRELIMINARY,
         _forest(report),
-        *(_table(table, report.subject) for table in results(report)),
+        tables(report),
         _strips(report),
         *(_table(table, report.subject) for table in conditions(report)),
         f"<footer>Experiment <code>{escape(report.experiment_id)}</code></footer>",
@@ -77,6 +77,11 @@ def html(report: Report) -> str:
         f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
+
+
+def tables(report: Report) -> str:
+    """The tables of the results alone, without a style."""
+    return "\n".join(_table(table, report.subject) for table in results(report))
 
 
 def _verdict(sentence: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 import grpc
 import grpc.aio
 
+from mentorgrad.domain.pages import MAX_PAGE
 from mentorgrad.errors import (
     InternalError,
     InvalidInput,
@@ -281,8 +282,8 @@ def check_page_size(number: int) -> int:
         InvalidInput: It is not within 1..1000.
     """
     number = integer_of("page_size", number)
-    if not 1 <= number <= 1000:
-        raise InvalidInput.field("page_size", f"must be within 1..1000, not {number}")
+    if not 1 <= number <= MAX_PAGE:
+        raise InvalidInput.field("page_size", f"must be within 1..{MAX_PAGE}, not {number}")
     return number
 
 

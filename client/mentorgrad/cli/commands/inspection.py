@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -166,19 +167,16 @@ def _gaps(reader: RunReader, run_id: str, shown: Sequence[Candidate]) -> dict[st
     selection loss of the projection minus selection loss of its snapshot. Of snapshots with the
     same words, only the latest in a stage has a projection.
     """
+    from mentorgrad.domain.pages import MAX_PAGE, every_item
     from mentorgrad.domain.query import CandidateFilter
     from mentorgrad.domain.run import CandidateSource
 
     sources = (CandidateSource.SNAPSHOT, CandidateSource.PROJECTION)
     pool: dict[str, Candidate] = {}
     for stage in sorted({item.stage for item in shown if item.source in sources}):
-        wanted, token = CandidateFilter(sources=sources, stage=stage), ""
-        while True:
-            page = reader.list_candidates(run_id, wanted, 1000, token)
-            pool.update({item.candidate_id: item for item in page.candidates})
-            token = page.next_page_token
-            if not token:
-                break
+        wanted = CandidateFilter(sources=sources, stage=stage)
+        found = every_item(partial(reader.list_candidates, run_id, wanted, MAX_PAGE))
+        pool.update({item.candidate_id: item for item in found})
     gaps = {}
     for item in pool.values():
         parent = pool.get(item.parents[0]) if item.parents else None

@@ -21,6 +21,7 @@ EXTRAS = {
     "mentor": ("llama-cpp-python", "httpx", "jsonschema"),
     "postgres": ("psycopg",),
     "plot": ("matplotlib",),
+    "frame": ("pandas",),
     "hub": ("huggingface-hub",),
     "tables": ("openpyxl", "pyarrow"),
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mentorgrad.domain.pages import MAX_PAGE, every_item
 from mentorgrad.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ _SHORT = 10
 _NAMED = 5
 """Matches that an error names at most."""
 
-_PAGE = 1000
-
 
 def run_id(reader: RunReader, given: str) -> str:
     """The id of the run whose id is, or begins with, the given text.
@@ -30,12 +29,8 @@ def run_id(reader: RunReader, given: str) -> str:
         NotFound: There is none.
         InvalidInput: Several begin with it; names them.
     """
-
-    def page(token: str) -> tuple[list[str], str]:
-        found = reader.list_runs(page_size=_PAGE, page_token=token)
-        return [run.run_id for run in found.runs], found.next_page_token
-
-    return _whole(given, reader.get_run, page, "runs")
+    runs = every_item(lambda token: reader.list_runs(page_size=MAX_PAGE, page_token=token))
+    return _whole(given, reader.get_run, (run.run_id for run in runs), "runs")
 
 
 def experiment_id(reader: ExperimentQueries, given: str) -> str:
@@ -45,12 +40,9 @@ def experiment_id(reader: ExperimentQueries, given: str) -> str:
         NotFound: There is none.
         InvalidInput: Several begin with it; names them.
     """
-
-    def page(token: str) -> tuple[list[str], str]:
-        found = reader.list_experiments(_PAGE, token)
-        return [item.experiment_id for item in found.experiments], found.next_page_token
-
-    return _whole(given, reader.get_experiment, page, "experiments")
+    found = every_item(lambda token: reader.list_experiments(MAX_PAGE, token))
+    ids = (experiment.experiment_id for experiment in found)
+    return _whole(given, reader.get_experiment, ids, "experiments")
 
 
 def shortened(ids: Sequence[str]) -> dict[str, str]:
@@ -69,26 +61,13 @@ def _shared(one: str, other: str) -> int:
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-Page = Callable[[str], tuple[list[str], str]]
-"""A page's token, empty for the first → the ids of the page, and the next page's token."""
-
-
-def _ids(page: Page) -> Iterator[str]:
-    token = ""
-    while True:
-        found, token = page(token)
-        yield from found
-        if not token:
-            return
-
-
-def _whole(given: str, get: Callable[[str], Any], page: Page, things: str) -> str:
+def _whole(given: str, get: Callable[[str], Any], ids: Iterable[str], things: str) -> str:
     if len(given) >= _WHOLE:
         return given
     try:
         get(given)
     except NotFound:
-        matches = sorted(whole for whole in _ids(page) if whole.startswith(given))
+        matches = sorted(whole for whole in ids if whole.startswith(given))
         if not matches:
             raise
     else:
