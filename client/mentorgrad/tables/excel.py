@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,12 @@ def header(path: Path, sheet: str) -> list[str]:
 
 
 def excel_rows(
-    path: Path, columns: Sequence[str], sheet: str
+    path: Path, columns: Sequence[str], sheet: str, refuse: Callable[[MalformedError], None]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yields (row of the sheet, record) for each row below the header that is not empty."""
+    """Yields (row of the sheet, record) for each row below the header that is not empty.
+
+    Calls `refuse` with the error of a row that is longer than the header, which is left out.
+    """
     from mentorgrad.tables.records import check_columns
 
     with _opened(path, sheet) as found:
@@ -44,9 +47,9 @@ def excel_rows(
                 check_columns(names, columns, f"row {number}")
                 continue
             if len(row) > len(names):
-                raise MalformedError(
-                    f"row {number}: has {len(row)} cells, but the header has {len(names)} columns"
-                )
+                what = f"has {len(row)} cells, but the header has {len(names)} columns"
+                refuse(MalformedError(f"row {number}: {what}"))
+                continue
             cells = [*row, *[None] * (len(names) - len(row))]
             yield number, dict(zip(names, cells, strict=True))
         if not names:

@@ -1,6 +1,7 @@
 """Reads the records of a CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file, one after another.
 
-A record that does not fit the columns is refused, never read shifted or cut.
+A record that does not fit the columns is refused, never read shifted or cut. Refusing ends the
+reading, unless the caller takes the errors of single records.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,11 +63,22 @@ class RowPlace(NamedTuple):
 FileRecord = tuple[RowPlace, Mapping[str, Any]]
 """RowPlace, and the values by column."""
 
-_Reader = Callable[[Path, Sequence[str], TableForm], Iterator[FileRecord]]
+Refuse = Callable[[MalformedError], None]
+"""Takes the error of one malformed record, which is then left out; or raises it."""
+
+_Reader = Callable[[Path, Sequence[str], TableForm, Refuse], Iterator[FileRecord]]
+
+
+def raise_refused(error: MalformedError) -> None:
+    """Ends the reading at the first malformed record."""
+    raise error
 
 
 def records(
-    path: Path, columns: Sequence[str], form: TableForm | None = None
+    path: Path,
+    columns: Sequence[str],
+    form: TableForm | None = None,
+    refuse: Refuse = raise_refused,
 ) -> Iterator[FileRecord]:
     """Yields the records of a file; its suffix tells the format.
 
@@ -74,6 +87,7 @@ def records(
         columns: Columns to read. A file with a header must have each of them once; JSON records may
             lack some.
         form: How the cells are written; None: the usual form of the format, in UTF-8.
+        refuse: Takes the errors of malformed records.
 
     Raises:
         MalformedError: The content does not match the file's suffix, or a column is missing.
@@ -84,7 +98,7 @@ def records(
         raise MalformedError(
             f"unknown file type; the name must end in one of {', '.join(_READERS)}"
         )
-    return _storable(reader(path, columns, form or TableForm()), columns)
+    return _storable(reader(path, columns, form or TableForm(), refuse), columns, refuse)
 
 
 def column_names(path: Path, form: TableForm) -> list[str]:
@@ -96,7 +110,7 @@ def column_names(path: Path, form: TableForm) -> list[str]:
     """
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
-        return next((cells for _, cells in csv_cells(path, form)), [])
+        return _csv_header(path, form)[1]
     if suffix in (".parquet", ".arrow"):
         from mentorgrad.tables.arrow import schema
 
@@ -106,10 +120,16 @@ def column_names(path: Path, form: TableForm) -> list[str]:
 
         return header(path, form.sheet)
     names: dict[str, None] = {}
-    for number, (_, record) in enumerate(records(path, (), form)):
-        if number == 100:
-            break
+    first: MalformedError | None = None
+
+    def refuse(error: MalformedError) -> None:
+        nonlocal first
+        first = first or error
+
+    for _, record in islice(records(path, (), form, refuse), 100):
         names.update(dict.fromkeys(record))
+    if first and not names:
+        raise first
     return list(names)
 
 
@@ -122,17 +142,18 @@ def check_columns(found: Sequence[str], columns: Sequence[str], where: RowPlace 
             )
 
 
-def _storable(found: Iterator[FileRecord], columns: Sequence[str]) -> Iterator[FileRecord]:
+def _storable(
+    found: Iterator[FileRecord], columns: Sequence[str], refuse: Refuse
+) -> Iterator[FileRecord]:
     """Refuses texts that cannot be sent or stored, which JSON can escape."""
     for where, record in found:
-        for column in columns:
-            value = record.get(column)
-            if isinstance(value, str) and not _can_be_sent(value):
-                raise MalformedError(
-                    f"{where}: column {column!r} contains a NUL character or half of a surrogate "
-                    "pair"
-                )
-        yield where, record
+        texts = ((column, record.get(column)) for column in columns)
+        wrong = [name for name, text in texts if isinstance(text, str) and not _can_be_sent(text)]
+        if not wrong:
+            yield where, record
+            continue
+        what = "contains a NUL character or half of a surrogate pair"
+        refuse(MalformedError(f"{where}: column {wrong[0]!r} {what}"))
 
 
 def _can_be_sent(text: str) -> bool:
@@ -143,9 +164,11 @@ def _can_be_sent(text: str) -> bool:
         return False
 
 
-def lines(path: Path, encoding: str) -> Iterator[str]:
-    """Yields the lines of a text file; UTF-8 may begin with a byte order mark."""
-    number = 0
+def lines(path: Path, encoding: str, refuse: Refuse = raise_refused) -> Iterator[str]:
+    """Yields the lines of a text file; UTF-8 may begin with a byte order mark.
+
+    Bytes that are not valid are refused before their line is yielded, where they are surrogates.
+    """
     with path.open("rb") as file:
         if encoding not in ("utf-8", "utf-8-sig", "cp1252"):
             yield from _decoded_lines(path, encoding)
@@ -154,11 +177,14 @@ def lines(path: Path, encoding: str) -> Iterator[str]:
             if len(raw) > MAX_LINE:
                 raise MalformedError(f"line {number}: has more than {MAX_LINE} bytes")
             known = encoding if encoding == "cp1252" else "utf-8"
+            codec = "utf-8-sig" if known == "utf-8" and number == 1 else known
             try:
-                yield raw.decode("utf-8-sig" if known == "utf-8" and number == 1 else known)
+                line = raw.decode(codec)
             except UnicodeDecodeError:
                 name = "UTF-8" if known == "utf-8" else known
-                raise MalformedError(f"line {number}: not valid {name}") from None
+                refuse(MalformedError(f"line {number}: not valid {name}"))
+                line = raw.decode(codec, "surrogateescape")
+            yield line
 
 
 def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
@@ -176,19 +202,29 @@ def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
             raise MalformedError(f"line {number} or after it: not valid {encoding}") from None
 
 
-def _jsonl(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
-    for number, line in enumerate(lines(path, form.encoding), start=1):
-        if not line.strip():
-            continue
+def _jsonl(
+    path: Path, columns: Sequence[str], form: TableForm, refuse: Refuse
+) -> Iterator[FileRecord]:
+    wrong: list[MalformedError] = []
+    for number, line in enumerate(lines(path, form.encoding, wrong.append), start=1):
         where = RowPlace("line", number)
-        yield _json_object(_parsed(line, f"{where}: "), where)
+        try:
+            if wrong:
+                raise wrong.pop()
+            found = _json_object(_parsed(line, f"{where}: "), where) if line.strip() else None
+        except MalformedError as error:
+            refuse(error)
+        else:
+            yield from (found,) if found else ()
 
 
-def _json(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+def _json(
+    path: Path, columns: Sequence[str], form: TableForm, refuse: Refuse
+) -> Iterator[FileRecord]:
     """A JSON array of objects, or JSONL: some data sets name such files ``.json``."""
     first = next((line.lstrip() for line in lines(path, form.encoding) if line.strip()), "")
     if not first.startswith("["):
-        yield from _jsonl(path, columns, form)
+        yield from _jsonl(path, columns, form, refuse)
         return
     if path.stat().st_size > MAX_WHOLE_BYTES:
         raise MalformedError(
@@ -196,7 +232,12 @@ def _json(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileR
             "a file whose name ends in .jsonl"
         )
     for number, record in enumerate(_parsed("".join(lines(path, form.encoding)), ""), start=1):
-        yield _json_object(record, RowPlace("item", number))
+        try:
+            found = _json_object(record, RowPlace("item", number))
+        except MalformedError as error:
+            refuse(error)
+        else:
+            yield found
 
 
 def _parsed(text: str, prefix: str) -> Any:
@@ -236,58 +277,74 @@ _CSV_ERRORS = (
 """How csv's messages begin, and what they mean to a writer of the file."""
 
 
-def csv_cells(path: Path, form: TableForm) -> Iterator[tuple[RowPlace, list[str]]]:
+def csv_cells(
+    path: Path, form: TableForm, refuse: Refuse = raise_refused
+) -> Iterator[tuple[RowPlace, list[str]]]:
     """Yields the cells of each record of a CSV file, the header first, without empty lines."""
     # The limit is one for the whole process, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     none = form.quoting is Quoting.NONE
+    wrong: list[MalformedError] = []
     reader = csv.reader(
-        lines(path, form.encoding),
+        lines(path, form.encoding, wrong.append),
         strict=True,
         delimiter=form.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ","),
         quoting=csv.QUOTE_NONE if none else csv.QUOTE_MINIMAL,
         doublequote=form.quoting is Quoting.DOUBLED,
         escapechar="\\" if form.quoting is Quoting.BACKSLASH else None,
     )
-    start = 1
-    try:
-        for cells in reader:
-            where, start = RowPlace("line", start), reader.line_num + 1
-            if cells:
-                yield where, cells
-    except csv.Error as error:  # in the record after the last one read
-        known = (said for words, said in _CSV_ERRORS if str(error).startswith(words))
-        raise MalformedError(f"line {start}: {next(known, error)}") from None
+    cells: list[str] | None = []
+    while cells is not None:
+        where = RowPlace("line", reader.line_num + 1)
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            known = (said for words, said in _CSV_ERRORS if str(error).startswith(words))
+            wrong.append(MalformedError(f"{where}: {next(known, error)}"))
+        if wrong:
+            refuse(wrong[0])
+            wrong.clear()
+        elif cells:
+            yield where, cells
 
 
-def _csv(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
-    header: list[str] = []
-    for where, cells in csv_cells(path, form):
-        if not header:
-            header = cells
-            check_columns(header, columns, where)
-        elif len(cells) != len(header):
-            raise MalformedError(
+def _csv_header(path: Path, form: TableForm) -> tuple[RowPlace, list[str]]:
+    """Where the header is, and its cells; none if the file is empty."""
+    return next(csv_cells(path, form), (RowPlace("line", 1), []))
+
+
+def _csv(
+    path: Path, columns: Sequence[str], form: TableForm, refuse: Refuse
+) -> Iterator[FileRecord]:
+    where, header = _csv_header(path, form)
+    check_columns(header, columns, where)
+    for where, cells in islice(csv_cells(path, form, refuse), 1, None):
+        if len(cells) == len(header):
+            yield where, dict(zip(header, cells, strict=True))
+            continue
+        refuse(
+            MalformedError(
                 f"{where}: has {len(cells)} cells, but the header has {len(header)} columns; "
                 "quote cells that contain the delimiter, a quote or a line end"
             )
-        else:
-            yield where, dict(zip(header, cells, strict=True))
-    if not header:
-        check_columns(header, columns, "line 1")
+        )
 
 
-def _arrow(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+def _arrow(
+    path: Path, columns: Sequence[str], form: TableForm, refuse: Refuse
+) -> Iterator[FileRecord]:
     from mentorgrad.tables.arrow import arrow_rows
 
     for number, record in enumerate(arrow_rows(path, columns), start=1):
         yield RowPlace("row", number), record
 
 
-def _excel(path: Path, columns: Sequence[str], form: TableForm) -> Iterator[FileRecord]:
+def _excel(
+    path: Path, columns: Sequence[str], form: TableForm, refuse: Refuse
+) -> Iterator[FileRecord]:
     from mentorgrad.tables.excel import excel_rows
 
-    for number, record in excel_rows(path, columns, form.sheet):
+    for number, record in excel_rows(path, columns, form.sheet, refuse):
         yield RowPlace("row", number), record
 
 

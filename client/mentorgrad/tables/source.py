@@ -16,13 +16,17 @@ from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import (
     FORMATS,
     FileRecord,
+    Quoting,
+    Refuse,
     RowPlace,
     TableForm,
     column_names,
+    raise_refused,
     records,
 )
 
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl", ".json")
+_TYPED_FORMATS = (".parquet", ".arrow")
 _PARTS = (".parquet", ".csv", ".tsv", ".jsonl", ".json", ".arrow")
 _SPLIT = re.compile(r"(?:^|[/._-])(train|validation|dev|valid|val|test)(?=$|[/._-])")
 _MAX_FILES = 10_000
@@ -47,8 +51,12 @@ class TableSource:
     state: tuple[tuple[int, int, int], ...]
     """Inode, size and time of change of each file when it was opened."""
 
-    def records(self, columns: Sequence[str]) -> Iterator[FileRecord]:
+    def records(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[FileRecord]:
         """Yields the records, in constant memory where the format allows.
+
+        Args:
+            columns: Columns to read.
+            refuse: Takes the errors of malformed records; None: the first one is raised.
 
         Raises:
             MalformedError: A record is malformed, or a file has changed since it was opened.
@@ -58,15 +66,39 @@ class TableSource:
         count = 0
         for file in self.files:
             try:
-                for where, record in records(file, columns, self.form):
+                for where, record in records(
+                    file, columns, self.form, self._refusing(file, refuse)
+                ):
                     count += 1
                     if count % _CHECKED_ROWS == 0:
                         self._require_unchanged()
                     yield RowPlace("row", count) if several else where, self._named(record)
             except MalformedError as error:
-                self._require_unchanged()  # half of a row is malformed too
-                raise MalformedError(f"{file.name}: {error}" if several else str(error)) from None
+                raise self._named_error(file, error) from None
         self._require_unchanged()
+
+    def schema(self) -> Any:
+        """The Arrow schema of the columns of a parquet or Arrow file, as its records have them;
+        None: the format has no types."""
+        if self.files[0].suffix.lower() not in _TYPED_FORMATS:
+            return None
+        import pyarrow
+
+        from mentorgrad.tables.arrow import schema
+
+        return pyarrow.schema(
+            field.with_type(pyarrow.string()) if field.name in self.classes else field
+            for field in schema(self.files[0])
+        )
+
+    def _refusing(self, file: Path, refuse: Refuse | None) -> Refuse:
+        if refuse is None:
+            return raise_refused
+        return lambda error: refuse(self._named_error(file, error))
+
+    def _named_error(self, file: Path, error: MalformedError) -> MalformedError:
+        self._require_unchanged()  # half of a row is malformed too
+        return MalformedError(f"{file.name}: {error}") if len(self.files) > 1 else error
 
     def _named(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         """The record with names instead of class indices; -1 stands for no label."""
@@ -116,11 +148,17 @@ def open_source(
     suffix = first.suffix.lower()
     form = TableForm(encoding or "utf-8", delimiter, sheet=sheet)
     remarks: tuple[str, ...] = ()
+    if quoting and quoting not in list(Quoting):
+        raise MalformedError(f"quoting must be one of: {', '.join(Quoting)}; not {quoting!r}")
+    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise MalformedError(
+            f"delimiter must be one character other than a quote, not {delimiter!r}"
+        )
     if suffix in _TEXT_FORMATS:
         found = find_form(first, columns, encoding=encoding, delimiter=delimiter, quoting=quoting)
         form, remarks = found.form, found.remarks
     classes: Mapping[str, tuple[str, ...]] = {}
-    if suffix in (".parquet", ".arrow"):
+    if suffix in _TYPED_FORMATS:
         from mentorgrad.tables.arrow import class_names
 
         classes = class_names(first)

@@ -16,7 +16,7 @@ from mentorgrad.tables.columns import TableColumns, choose_columns
 from mentorgrad.tables.deciding import TablePart, TableRow, TaskSplit
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.reading import TableReading, TableScan, refusals_of
-from mentorgrad.tables.records import Quoting, RowPlace
+from mentorgrad.tables.records import RowPlace
 from mentorgrad.tables.report import TableReport, shown
 from mentorgrad.tables.source import open_source
 from mentorgrad.tables.splitting import SPLITS
@@ -107,12 +107,8 @@ def read_table(
             not make a task; the message names the file, and the row and column where there is one.
         Unsupported: The format needs a package that is not installed.
     """
-    if quoting and quoting not in list(Quoting):
-        raise InvalidInput(f"quoting must be one of: {', '.join(Quoting)}; not {quoting!r}")
     if rare not in (None, "drop", "merge"):
         raise InvalidInput(f"rare must be drop or merge, not {rare!r}")
-    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise InvalidInput(f"delimiter must be one character other than a quote, not {delimiter!r}")
     if selection_rows < 1:
         raise InvalidInput("selection_rows must be at least 1")
     path = Path(path).expanduser()

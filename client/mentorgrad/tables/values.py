@@ -68,6 +68,11 @@ def _kind(value: Any) -> str:
     return next((name for kind, name in names if isinstance(value, kind)), type(value).__name__)
 
 
+def label_key(word: str) -> LabelKey:
+    """What a label shares with its other spellings; outer space is off already."""
+    return Decimal(word) if _NUMBER.fullmatch(word) else word.casefold()
+
+
 @dataclass
 class LabelColumn:
     """The different labels of a column, numbered as they come.
@@ -98,7 +103,7 @@ class LabelColumn:
                 f"{where}, column {self.name!r}: a label may have at most {MAX_LABEL_CHARACTERS} "
                 f"characters, not {len(word)}; name the column of the labels with --label"
             )
-        key = _key_of(word)
+        key = label_key(word)
         number = self.keys.get(key)
         if number is None:
             number = self._add(key, where)
@@ -142,10 +147,6 @@ class LabelColumn:
         return sorted(range(len(keys)), key=rank)
 
 
-def _key_of(word: str) -> LabelKey:
-    return Decimal(word) if _NUMBER.fullmatch(word) else word.casefold()
-
-
 class LabelValues:
     """The labels that a column may hold, in class order.
 
@@ -176,7 +177,7 @@ class LabelValues:
         Raises:
             MalformedError: The cell holds neither a text nor a number.
         """
-        return self._index.get(_key_of(_written(value, column, where).strip()))
+        return self._index.get(label_key(_written(value, column, where).strip()))
 
 
 def spelled(key: LabelKey, counts: Counter[str]) -> str:

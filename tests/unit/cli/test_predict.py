@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 from numpy.typing import NDArray
+from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from mentorgrad.cli.main import app
 from mentorgrad.cli.support import predicted_rows
 from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
+from tests.support.own_tables import write_table
 
 Invoke = Callable[..., Result]
 
@@ -120,10 +125,65 @@ def test_label_values_are_given_and_compared(
     assert (agreement["accuracy"], agreement["unknown_labels"]) == (1.0, 2)
 
 
+@pytest.mark.parametrize("kind", [".tsv", ".jsonl", ".json", ".parquet", ".xlsx"])
+def test_every_format_of_one_table_has_the_same_predictions(
+    told: Told, tmp_path: Path, kind: str
+) -> None:
+    rows = [("good", 3), (7, None), ("", 1), (None, 2), ("bad", 4)]
+    rows = [row for row in rows if kind != ".parquet" or row[0] != 7]  # a column has one type
+    file = write_table(tmp_path / f"in{kind}", rows, ("text", "id"))
+    result = predict(file, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["label"] for row in found] == ["good"] + ["bad"] * (len(rows) - 3)
+    assert str(found[-1]["id"]) == "4"
+    assert result.stderr.count("column 'text' holds no text") == 2
+
+
+def test_what_is_concluded_of_a_file_is_said(told: Told, tmp_path: Path) -> None:
+    file = written(tmp_path, "in.csv", "id;text\n1;good, très\n".encode("cp1252"))
+    result = predict(file)
+    assert table(result.stdout)[0]["text"] == "good, très"
+    assert "in.csv: read as Windows-1252, because line 2 is not UTF-8" in result.stderr
+    shown = predict(file, "--encoding", "latin-1", "--delimiter", "semicolon")
+    assert (shown.stdout, shown.stderr) == (result.stdout, "")
+
+
+def test_parquet_keeps_the_types_of_its_columns(told: Told, tmp_path: Path) -> None:
+    moment = datetime(2026, 1, 2, 3, 4)
+    rows = {"text": ["good", None, "bad"], "at": [moment, None, None], "n": [1.5, 2.0, math.nan]}
+    parquet.write_table(pyarrow.table(rows | {"tags": [["a"], [], None]}), tmp_path / "in.parquet")
+    out = tmp_path / "out.parquet"
+    assert predict(tmp_path / "in.parquet", "-o", out).exit_code == 0
+    read = parquet.read_table(out)
+    assert read.schema.names == ["text", "at", "n", "tags", "label", "p_bad", "p_good"]
+    assert [str(kind) for kind in read.schema.types[1:4]] == [
+        "timestamp[us]",
+        "double",
+        "list<element: string>",
+    ]
+    assert read["p_good"].to_pylist() == [0.75, 0.25]
+
+    assert predict(tmp_path / "in.parquet", "-o", tmp_path / "again.csv").exit_code == 0
+    cells = table((tmp_path / "again.csv").read_text())
+    assert [cells[0]["at"], cells[1]["n"], cells[0]["tags"]] == [str(moment), "", '["a"]']
+    line = json.loads(predict(tmp_path / "in.parquet", "--json").stdout.splitlines()[1])
+    assert line["n"] is None
+    assert predict(written(tmp_path, "in.csv", "text,n\ngood,1\n"), "-o", out).exit_code == 0
+    assert parquet.read_table(out).to_pylist()[0] | {"p_bad": 0, "p_good": 0} == {
+        "text": "good",
+        "n": "1",
+        "label": "good",
+        "p_bad": 0,
+        "p_good": 0,
+    }
+
+
 def test_lines_of_standard_input(told: Told) -> None:
     result = predict(given="good\r\n\nя\n".encode())
-    assert [row["label"] for row in table(result.stdout)] == ["good", "bad", "bad"]
-    assert [row["text"] for row in table(result.stdout)] == ["good", "", "я"]
+    assert [row["label"] for row in table(result.stdout)] == ["good", "bad"]
+    assert [row["text"] for row in table(result.stdout)] == ["good", "я"]
+    assert "left out: standard input: line 2: column 'text' holds no text" in result.stderr
 
 
 def test_rows_are_in_order_and_few_at_a_time(
@@ -137,7 +197,7 @@ def test_rows_are_in_order_and_few_at_a_time(
 
 
 BROKEN = (
-    b'{"text": "good"}\n{"text": 7}\n{"text": "good\n[1]\n{"other": "x"}\n'
+    b'{"text": "good"}\n{"text": [7]}\n{"text": "good\n[1]\n{"other": "x"}\n'
     b'{"text": "too long"}\n{"text": "\xff"}\n{"text": "fine"}\n'
 )
 BROKEN_CSV = b'text,id\ngood,1\ngood\n"a"b,2\n\xff,3\ntoo long,4\ngood,5,6\nfine,7\n'
@@ -149,13 +209,13 @@ BROKEN_CSV = b'text,id\ngood,1\ngood\n"a"b,2\n\xff,3\ntoo long,4\ngood,5,6\nfine
         (
             "in.jsonl",
             BROKEN,
-            "2: column 'text' is not a text|3: is not valid JSON|4: is not a JSON object|"
-            "5: column 'text' is missing|6: text 1 takes 99 tokens|7: is not UTF-8",
+            "2, column 'text': holds a list; it must|3: not valid JSON|4: must be a JSON object|"
+            "5: column 'text' holds no text|6: text 1 takes 99 tokens|7: not valid UTF-8",
         ),
         (
             "in.csv",
             BROKEN_CSV,
-            "3: has 1 cells; there are 2 columns|4: ',' expected after '\"'|5: is not UTF-8|"
+            "3: has 1 cells, but the header has 2|4: ',' expected after '\"'|5: not valid UTF-8|"
             "6: text 1 takes 99 tokens|7: has 3 cells",
         ),
     ],
@@ -164,16 +224,16 @@ def test_a_row_that_cannot_be_read_is_named_and_left_out(
     told: Told, tmp_path: Path, name: str, content: bytes, named: str
 ) -> None:
     file, reasons = written(tmp_path, name, content), named.split("|")
-    result = predict(file)
+    result = predict(file, "--encoding", "utf-8")
     assert result.exit_code == 0, result.stderr
     assert [row["text"] for row in table(result.stdout)] == ["good", "fine"]
     for reason in reasons:
-        assert f"left out: line {reason}" in result.stderr
+        assert f"{name}: line {reason}" in result.stderr
     assert f"{len(reasons)} rows left out" in result.stderr
     out = tmp_path / "out.csv"
-    strict = predict(file, "--strict", "-o", out)
+    strict = predict(file, "--encoding", "utf-8", "--strict", "-o", out)
     assert strict.exit_code == 2
-    assert f"error: line {reasons[0]}" in strict.stderr
+    assert f"{name}: line {reasons[0]}" in strict.stderr
     assert not out.exists()
 
 
@@ -201,6 +261,18 @@ def test_known_labels_are_compared(told: Told, tmp_path: Path) -> None:
         assert line in shown.splitlines()
 
 
+def test_known_labels_are_told_as_tables_tell_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = ["good,GOOD ", "good,1.0", "dull,0"]
+    file = written(tmp_path, "in.csv", "text,truth\n" + "\n".join(rows))
+    put(monkeypatch, Told())
+    assert "rows with a known label\t3" in predict(file, "--label", "truth").stderr
+    numbers = put(monkeypatch, Told())
+    numbers.labels = ("2", "1")
+    assert "2 rows with other labels" in predict(file, "--label", "truth").stderr
+
+
 def test_figures_are_apart_from_rows_on_standard_output(told: Told, tmp_path: Path) -> None:
     result = predict(written(tmp_path, "in.csv", "text,truth\ngood,good\n"), "--label", "truth")
     assert table(result.stdout)[0]["label"] == "good"
@@ -214,11 +286,14 @@ def test_figures_are_apart_from_rows_on_standard_output(told: Told, tmp_path: Pa
         ("a,b\nx,y\n", ["--text", "c"], "there is no column 'c'"),
         ("text\nx\n", ["--label", "c"], "--label: there is no column 'c'"),
         ("text\nx\n", ["--pair", "text"], "single texts"),
-        ("text,text\nx,y\n", [], "line 1: names the column 'text' twice"),
+        ("text,text\nx,y\n", [], "line 1: column 'text' is there 2 times"),
         ("text,p_good\nx,y\n", [], "already has a column 'p_good'"),
         ("text\n", [], "there is no row that can be read"),
-        ("", [], "there is no row that can be read"),
-        ("text\nx\n", ["-o", "out.xlsx"], "must end in .csv, .tsv or .jsonl"),
+        ("text\n ,\n", [], "there is no row that can be read"),
+        ("", [], "in.csv: is empty; it must have a header and at least one row"),
+        ("text\nx\n", ["-o", "out.xlsx"], "must end in one of .csv, .tsv, .jsonl, .parquet"),
+        ("text\nx\n", ["--quoting", "none at all"], "quoting must be one of: doubled, backsl"),
+        ("text\nx\n", ["--delimiter", "::"], "delimiter must be one character"),
         ("text\nx\n", ["--tuned-model", "own"], "must be NAME=URL"),
     ],
 )
@@ -228,11 +303,14 @@ def test_what_cannot_be_done_is_refused(
     result = predict(written(tmp_path, "in.csv", content), *arguments)
     assert result.exit_code == 2
     assert words in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert [line[:7] for line in result.stderr.splitlines() if "left out" not in line] == [
+        "error: "
+    ]
+    assert not result.stdout
 
 
 def test_a_file_that_is_not_there_or_of_another_kind(told: Told, tmp_path: Path) -> None:
-    for name, words in (("none.csv", "does not exist"), ("a.docx", "must be a .csv")):
+    for name, words in (("none.csv", "there is no such file"), ("a.docx", "is no such file")):
         result = predict(tmp_path / name)
         assert result.exit_code != 0
         assert words in result.stderr

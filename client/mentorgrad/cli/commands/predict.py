@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
 
-from mentorgrad.cli.support.input_rows import LINES, InputRow, rows_of
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output, counted, note, number
 from mentorgrad.cli.support.predicted_rows import (
+    TEXT,
     Agreement,
     RowColumns,
-    RowWriter,
     choose_columns,
     predicted_rows,
+)
+from mentorgrad.cli.support.row_files import KINDS, row_file
+from mentorgrad.cli.support.table_options import (
+    DelimiterOption,
+    EncodingOption,
+    QuotingOption,
+    SheetOption,
+    delimiter_character,
 )
 from mentorgrad.errors import InvalidInput
 from mentorgrad.files import replacing
 from mentorgrad.predictor import Predictor
+from mentorgrad.tables.malformed import MalformedError
+from mentorgrad.tables.records import FileRecord, Refuse, RowPlace
 
 app = typer.Typer()
 
-_KINDS = ("csv", "tsv", "jsonl")
+_LINES = Path("-")
+"""Stands for standard input, with one text per line."""
 _SHOWN = 20
 """Rows that cannot be read of which the reasons are printed."""
 _EVERY = 1000
@@ -44,12 +54,16 @@ def _predict(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="CSV, TSV or JSONL file; -: standard input, one text per line."
+            metavar="FILE",
+            help="CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file; -: standard input, one text "
+            "per line.",
         ),
-    ] = LINES,
+    ] = _LINES,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Output file: .csv, .tsv or .jsonl."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Output file: .csv, .tsv, .jsonl or .parquet."
+        ),
     ] = None,
     text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Text column.")] = "",
     pair: Annotated[
@@ -63,6 +77,10 @@ def _predict(
             help="Column of known labels: print how well they are predicted.",
         ),
     ] = "",
+    delimiter: DelimiterOption = "",
+    encoding: EncodingOption = "",
+    quoting: QuotingOption = "",
+    sheet: SheetOption = "",
     use: Annotated[
         str,
         typer.Option(
@@ -99,6 +117,14 @@ def _predict(
     RUN --into RESULT" writes the folder.
     """
     kind = _kind(output, as_json)
+    asked = RowColumns(text, pair, label)
+    form = {
+        "delimiter": delimiter_character(delimiter),
+        "encoding": encoding,
+        "quoting": quoting,
+        "sheet": sheet,
+    }
+    table = _lines_of_stdin() if file == _LINES else _table(file, asked, form)
     with Predictor.load(
         result,
         use or None,
@@ -107,10 +133,57 @@ def _predict(
         model_roots=model_root or (),
         tuned_models=_named(tuned_model or ()),
     ) as predictor:
-        done = _Pass(predictor, RowColumns(text, pair, label), strict)
+        done = _Pass(predictor, asked, strict)
         with _opened(output) as target, _progress() as show:
-            done.run(rows_of(file), target, kind, show)
+            done.run(table, target, kind, show)
     _report(done, output, as_json)
+
+
+@dataclass(frozen=True)
+class _InputTable:
+    """The rows of a file."""
+
+    name: str
+    """What it is called in messages."""
+    columns: Sequence[str]
+    """Names of the columns."""
+    records: Callable[[Refuse], Iterator[FileRecord]]
+    """Reads the rows; gives the errors of those that cannot be read to a function."""
+    schema: Any = None
+    """Arrow schema with the types of the columns, of a file that has them."""
+
+
+def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
+    from mentorgrad.tables.reading import refusals_of
+    from mentorgrad.tables.report import printable
+    from mentorgrad.tables.source import open_source
+
+    with refusals_of(path):
+        wanted = [name for name in (asked.text, asked.pair, asked.label) if name]
+        source = open_source(path, wanted, **form)
+        schema = source.schema()
+    for remark in source.remarks:
+        note(f"{path.name}: {remark}")
+
+    def read(refuse: Refuse) -> Iterator[FileRecord]:
+        with refusals_of(path):
+            yield from source.records(source.columns, refuse)
+
+    return _InputTable(printable(str(path)), source.columns, read, schema)
+
+
+def _lines_of_stdin() -> _InputTable:
+    def read(refuse: Refuse) -> Iterator[FileRecord]:
+        for count, line in enumerate(sys.stdin.buffer, start=1):
+            where = RowPlace("line", count)
+            try:
+                text = line.decode("utf-8-sig" if count == 1 else "utf-8")
+            except UnicodeDecodeError:
+                refuse(MalformedError(f"{where}: not valid UTF-8"))
+            else:
+                yield where, {TEXT: text.rstrip("\r\n")}
+
+    return _InputTable("standard input", [TEXT], read)
 
 
 class _Pass:
@@ -133,37 +206,42 @@ class _Pass:
         self.agreement = Agreement(predictor) if asked.label else None
         """How well the known labels were predicted."""
 
-    def run(self, rows: Iterator[InputRow], target: TextIO, kind: str, show: Any) -> None:
-        """Predicts and writes the rows."""
-        before: list[InputRow] = []
-        first = None
-        for first in rows:
-            if not first.error:
-                break
-            before.append(first)
-        for row in before:
-            self._leave_out(row)
-        if first is None or first.error:
-            raise InvalidInput("there is no row that can be read")
-        known = list(first.values)
-        columns = choose_columns(known, self._asked, self._predictor)
-        writer = RowWriter(target, kind, known, self._predictor.labels)
-        for row, shares in predicted_rows(
-            chain([first], rows), self._predictor, columns, self._leave_out
-        ):
-            writer.write(row, shares)
-            self.written += 1
-            if self.agreement is not None:
-                self.agreement.add(row.values.get(columns.label), shares)
-            if self.written % _EVERY == 0:
-                show(counted(self.written, "row"))
+    def run(
+        self, table: _InputTable, target: BinaryIO, kind: str, show: Callable[[str], None]
+    ) -> None:
+        """Predicts and writes the rows: the columns of the input, then ``label``
+        (``predicted_label`` if the input has ``label``), and ``p_LABEL`` for each label."""
+        labels = self._predictor.labels
+        columns = choose_columns(table.columns, self._asked, self._predictor)
+        label = "predicted_label" if "label" in table.columns else "label"
+        added = [label, *(f"p_{word}" for word in labels)]
+        if both := [name for name in added if name in table.columns]:
+            raise InvalidInput(f"the input already has a column {both[0]!r}, which is added here")
 
-    def _leave_out(self, row: InputRow) -> None:
+        def refuse(error: MalformedError) -> None:
+            self._leave_out(f"{table.name}: {error}")
+
+        rows = predicted_rows(table.records(refuse), self._predictor, columns, refuse)
+        first = next(rows, None)
+        if first is None:
+            raise InvalidInput(f"{table.name}: there is no row that can be read")
+        file = row_file(kind, target, [*table.columns, *added], added[1:], table.schema)
+        with contextlib.closing(file):
+            for values, shares in chain([first], rows):
+                predicted = [labels[int(shares.argmax())], *(round(float(x), 6) for x in shares)]
+                file.write({**values, **dict(zip(added, predicted, strict=True))})
+                self.written += 1
+                if self.agreement is not None:
+                    self.agreement.add(values.get(columns.label), shares)
+                if self.written % _EVERY == 0:
+                    show(counted(self.written, "row"))
+
+    def _leave_out(self, reason: str) -> None:
         if self._strict:
-            raise InvalidInput(f"{row.where}: {row.error}")
+            raise InvalidInput(reason)
         self.left_out += 1
         if self.left_out <= _SHOWN:
-            note(f"left out: {row.where}: {row.error}")
+            note(f"left out: {reason}")
 
 
 def _report(done: _Pass, output: Path | None, as_json: bool) -> None:
@@ -210,8 +288,9 @@ def _kind(output: Path | None, as_json: bool) -> str:
     if output is None:
         return "jsonl" if as_json else "csv"
     kind = output.suffix.casefold().removeprefix(".")
-    if kind not in _KINDS:
-        raise InvalidInput.field("--output", f"must end in .csv, .tsv or .jsonl, not {output.name}")
+    if kind not in KINDS:
+        known = ", ".join(f".{one}" for one in KINDS)
+        raise InvalidInput.field("--output", f"must end in one of {known}; not {output.name}")
     return kind
 
 
@@ -225,16 +304,9 @@ def _named(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-@contextlib.contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The output file, which is written as a whole or not at all; None: standard output. In UTF-8
-    whatever the locale is."""
-    with contextlib.nullcontext(sys.stdout.buffer) if output is None else replacing(output) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        try:
-            yield text
-        finally:
-            text.detach()
+def _opened(output: Path | None) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The output file, which is written as a whole or not at all; None: standard output."""
+    return contextlib.nullcontext(sys.stdout.buffer) if output is None else replacing(output)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,13 @@ import typer
 from mentorgrad.cli.support.flag_text import choice, words_of
 from mentorgrad.cli.support.options import JsonOption, WordsOption
 from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.table_options import (
+    DelimiterOption,
+    EncodingOption,
+    QuotingOption,
+    SheetOption,
+    delimiter_character,
+)
 
 app = typer.Typer(
     help="Check data files, and download data sets for tasks.",
@@ -73,22 +80,10 @@ def check(
     group: Annotated[
         str, _column("--group", "Column of what stays in one split, such as an author.")
     ] = "",
-    delimiter: Annotated[
-        str, typer.Option("--delimiter", metavar="CHARACTER", help="Delimiter of CSV; or its name.")
-    ] = "",
-    encoding: Annotated[
-        str, typer.Option("--encoding", metavar="NAME", help="Encoding, such as utf-8 or cp1252.")
-    ] = "",
-    quoting: Annotated[
-        str,
-        typer.Option("--quoting", metavar="KIND", help="CSV quotes: doubled, backslash or none."),
-    ] = "",
-    sheet: Annotated[
-        str,
-        typer.Option(
-            "--sheet", metavar="NAME", help="Sheet of a workbook, or split of a data set."
-        ),
-    ] = "",
+    delimiter: DelimiterOption = "",
+    encoding: EncodingOption = "",
+    quoting: QuotingOption = "",
+    sheet: SheetOption = "",
     test: Annotated[
         Path | None, typer.Option("--test", metavar="FILE", help="Test file of your own.")
     ] = None,
@@ -110,15 +105,13 @@ def check(
     With --words, a seventh line holds the settings of a task for the labels.
     """
     from mentorgrad.tables import read_table, report_lines
-    from mentorgrad.tables.report import DELIMITERS
 
-    named = {name: character for character, name in DELIMITERS.items()} | {"\\t": "\t"}
     table = read_table(
         file,
         text,
         pair,
         label,
-        named.get(delimiter, delimiter),
+        delimiter_character(delimiter),
         encoding,
         sheet,
         quoting=quoting,

@@ -1,23 +1,24 @@
-"""Predicts the rows of a table in order, and writes them with what is predicted."""
+"""Predicts the rows of a table in order, and compares with labels that are known."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
-from typing import Any, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mentorgrad.cli.support.input_rows import TEXT, InputRow
 from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
 from mentorgrad.tables.malformed import MalformedError
-from mentorgrad.tables.records import RowPlace
-from mentorgrad.tables.values import LabelValues
+from mentorgrad.tables.records import FileRecord, Refuse, RowPlace
+from mentorgrad.tables.values import cell_text, label_key
+
+TEXT = "text"
+"""Column of texts that come without a name."""
 
 _ROWS = 256
 """Rows at once."""
@@ -61,113 +62,73 @@ def choose_columns(known: Sequence[str], asked: RowColumns, predictor: Predictor
     return RowColumns(text, pair, choice("--label", asked.label) if asked.label else "")
 
 
+class _TextRow(NamedTuple):
+    where: RowPlace
+    values: Mapping[str, Any]
+    text: str
+    pair: str
+
+
+PredictedRow = tuple[Mapping[str, Any], NDArray[np.float64]]
+"""Values by column, and the probabilities of the labels."""
+
+
 def predicted_rows(
-    rows: Iterable[InputRow],
-    predictor: Predictor,
-    columns: RowColumns,
-    leave_out: Callable[[InputRow], None],
-) -> Iterator[tuple[InputRow, NDArray[np.float64]]]:
-    """Rows in order, with the probabilities of the labels; holds few rows at a time.
+    records: Iterable[FileRecord], predictor: Predictor, columns: RowColumns, refuse: Refuse
+) -> Iterator[PredictedRow]:
+    """Predicts rows in order; holds few at a time.
 
     Args:
-        rows: The rows.
+        records: The rows.
         predictor: Predicts them.
         columns: Which are read.
-        leave_out: Takes each row that cannot be read or predicted, with the reason; may raise.
+        refuse: Takes the error of each row that has no text or cannot be predicted.
     """
-    source = iter(rows)
-    while chunk := [_checked(row, columns) for row in islice(source, _ROWS)]:
-        good = [row for row in chunk if not row.error]
+    rows = _text_rows(records, columns, refuse)
+    while chunk := list(islice(rows, _ROWS)):
         try:
-            found = iter(_probabilities(good, predictor, columns))
+            found = _probabilities(chunk, predictor)
         except InvalidInput:  # one of them; which one is seen by asking about each alone
-            chunk, found = _one_by_one(chunk, predictor, columns)
-        for row in chunk:
-            if row.error:
-                leave_out(row)
-            else:
-                yield row, next(found)
+            yield from _one_by_one(chunk, predictor, refuse)
+        else:
+            yield from zip((row.values for row in chunk), found, strict=True)
 
 
-def _checked(row: InputRow, columns: RowColumns) -> InputRow:
-    for name in (columns.text, columns.pair):
-        if name and not row.error and not isinstance(row.values.get(name), str):
-            what = "is not a text" if name in row.values else "is missing"
-            return replace(row, error=f"column {name!r} {what}")
-    return row
+def _text_rows(
+    records: Iterable[FileRecord], columns: RowColumns, refuse: Refuse
+) -> Iterator[_TextRow]:
+    for where, values in records:
+        try:
+            text = _text(values, columns.text, where)
+            pair = _text(values, columns.pair, where) if columns.pair else ""
+        except MalformedError as error:
+            refuse(error)
+        else:
+            yield _TextRow(where, values, text, pair)
 
 
-def _probabilities(
-    rows: Sequence[InputRow], predictor: Predictor, columns: RowColumns
-) -> NDArray[np.float64]:
-    texts = [row.values[columns.text] for row in rows]
-    pairs = [row.values[columns.pair] for row in rows] if columns.pair else None
-    return predictor.predict_proba(texts, pairs)
+def _text(values: Mapping[str, Any], column: str, where: RowPlace) -> str:
+    text = cell_text(values.get(column), column, where)
+    if not text:
+        raise MalformedError(f"{where}: column {column!r} holds no text")
+    return text
+
+
+def _probabilities(rows: Sequence[_TextRow], predictor: Predictor) -> NDArray[np.float64]:
+    pairs = [row.pair for row in rows] if predictor.is_paired else None
+    return predictor.predict_proba([row.text for row in rows], pairs)
 
 
 def _one_by_one(
-    rows: Sequence[InputRow], predictor: Predictor, columns: RowColumns
-) -> tuple[list[InputRow], Iterator[NDArray[np.float64]]]:
-    checked: list[InputRow] = []
-    found: list[NDArray[np.float64]] = []
+    rows: Sequence[_TextRow], predictor: Predictor, refuse: Refuse
+) -> Iterator[PredictedRow]:
     for row in rows:
-        if not row.error:
-            try:
-                found.extend(_probabilities([row], predictor, columns))
-            except InvalidInput as error:
-                row = replace(row, error=error.message)
-        checked.append(row)
-    return checked, iter(found)
-
-
-class RowWriter:
-    """Writes rows with their predictions: the columns of the input, then ``label``
-    (``predicted_label`` if the input has ``label``), and ``p_LABEL`` for each label.
-
-    Args:
-        file: Where to.
-        kind: ``csv``, ``tsv`` or ``jsonl``.
-        columns: Columns of the input.
-        labels: The labels.
-
-    Raises:
-        InvalidInput: The input has a column that would be added.
-    """
-
-    def __init__(
-        self, file: TextIO, kind: str, columns: Sequence[str], labels: Sequence[str]
-    ) -> None:
-        self._labels = labels
-        self._label = "predicted_label" if "label" in columns else "label"
-        self._shares = [f"p_{label}" for label in labels]
-        added = [self._label, *self._shares]
-        if both := [name for name in added if name in columns]:
-            raise InvalidInput(f"the input already has a column {both[0]!r}, which is added here")
-        self._columns = columns
-        self._file = file
-        self._table: Any = None
-        if kind != "jsonl":
-            dialect = "excel-tab" if kind == "tsv" else "excel"
-            self._table = csv.writer(file, dialect, lineterminator="\n")
-            self._table.writerow([*columns, *added])
-
-    def write(self, row: InputRow, shares: NDArray[np.float64]) -> None:
-        """Writes one row."""
-        label = self._labels[int(shares.argmax())]
-        rounded = [round(float(share), 6) for share in shares]
-        if self._table is None:
-            record = {**row.values, self._label: label}
-            record |= dict(zip(self._shares, rounded, strict=True))
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            return
-        cells = [_cell(row.values.get(name)) for name in self._columns]
-        self._table.writerow([*cells, label, *rounded])
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+        try:
+            (shares,) = _probabilities([row], predictor)
+        except InvalidInput as error:
+            refuse(MalformedError(f"{row.where}: {error.message}"))
+        else:
+            yield row.values, shares
 
 
 class Agreement:
@@ -179,8 +140,11 @@ class Agreement:
 
     def __init__(self, predictor: Predictor) -> None:
         self._labels = labels = predictor.labels
-        values = predictor.label_values
-        self._values = LabelValues(values) if values else None
+        # As in tables: labels that differ in case alone, or numbers that are equal, are one.
+        self._places = {label_key(labels[place]): place for place in reversed(range(len(labels)))}
+        is_named = predictor.label_values or any(isinstance(key, Decimal) for key in self._places)
+        if not is_named:
+            self._places |= {Decimal(place): place for place in range(len(labels))}
         self.counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
         """Confusion matrix [actual, predicted]."""
         self.unknown = 0
@@ -189,26 +153,19 @@ class Agreement:
     def add(self, value: Any, shares: NDArray[np.float64]) -> None:
         """Adds a row with its known label: a label value, or for a task without these a label word
         or an index of one."""
-        actual = self._index(value)
+        actual = self._place(value)
         if actual is None:
             self.unknown += 1
         else:
             self.counts[actual, int(shares.argmax())] += 1
 
-    def _index(self, value: Any) -> int | None:
-        if self._values is not None:
-            try:
-                return self._values.index_of(value, "label", RowPlace("row", 1))
-            except MalformedError:
-                return None
-        word = value.strip() if isinstance(value, str) else value
-        if isinstance(word, str):
-            if word in self._labels:
-                return self._labels.index(word)
-            word = int(word) if word.isascii() and word.isdecimal() else None
-        if not isinstance(word, int) or isinstance(word, bool):
+    def _place(self, value: Any) -> int | None:
+        if value is None or isinstance(value, (dict, list)):
             return None
-        return word if 0 <= word < len(self._labels) else None
+        word = str(value).strip()
+        return (
+            self._labels.index(word) if word in self._labels else self._places.get(label_key(word))
+        )
 
     @property
     def rows(self) -> int:
