@@ -71,7 +71,10 @@ _Reader = Callable[[Path, Sequence[str], TableForm, Refuse], Iterator[FileRecord
 
 def raise_refused(error: MalformedError) -> None:
     """Ends the reading at the first malformed record."""
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # else the frame keeps the error that keeps the frame, and with it the open file
 
 
 def records(
@@ -124,7 +127,7 @@ def column_names(path: Path, form: TableForm) -> list[str]:
 
     def refuse(error: MalformedError) -> None:
         nonlocal first
-        first = first or error
+        first = first or error.with_traceback(None)  # which would keep the file open
 
     for _, record in islice(records(path, (), form, refuse), 100):
         names.update(dict.fromkeys(record))
@@ -302,7 +305,7 @@ def csv_cells(
             known = (said for words, said in _CSV_ERRORS if str(error).startswith(words))
             wrong.append(MalformedError(f"{where}: {next(known, error)}"))
         if wrong:
-            refuse(wrong[0])
+            refuse(wrong.pop(0))
             wrong.clear()
         elif cells:
             yield where, cells
