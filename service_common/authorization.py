@@ -36,6 +36,7 @@ _TRAINER = "mentorgrad.v1.TrainerService"
 _HISTORY = "mentorgrad.v1.HistoryService"
 _EXPERIMENT = "mentorgrad.v1.ExperimentService"
 _MENTOR = "mentorgrad.v1.MentorService"
+_PREDICT = "mentorgrad.v1.PredictService"
 
 SCOPES: dict[str, Scope] = {
     **_of(
@@ -52,6 +53,7 @@ SCOPES: dict[str, Scope] = {
     **_of(_EXPERIMENT, Scope.RUN, "CreateExperiment", "CancelExperiment"),
     **_of(_MENTOR, Scope.READ, "GetMentorInfo"),
     **_of(_MENTOR, Scope.RUN, "Advise", "Propose"),
+    **_of(_PREDICT, Scope.PREDICT, "Predict", "PredictStream", "GetPredictorInfo"),
     **_of("grpc.reflection.v1alpha.ServerReflection", Scope.READ, "ServerReflectionInfo"),
     **_of("grpc.reflection.v1.ServerReflection", Scope.READ, "ServerReflectionInfo"),
 }

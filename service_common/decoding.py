@@ -20,9 +20,12 @@ from mentorgrad.wire.codec import MAX_ENTRIES
 M = TypeVar("M")
 
 MAX_PLAIN_BYTES = 1024 * 1024
-"""Maximum request size of a method with a single request without tensors."""
+"""Maximum request size of a method with a single request that is not among `_LARGE`."""
 
-_WITH_TENSORS = frozenset({"/mentorgrad.v1.MentorService/Propose"})
+_LARGE = frozenset(
+    {"/mentorgrad.v1.MentorService/Propose", "/mentorgrad.v1.PredictService/PredictStream"}
+)
+"""Methods with tensors or many texts in their request."""
 
 _COUNTED_BYTES = 1024 * 1024
 """Request size from which the nested messages are counted before decoding: an empty message takes
@@ -45,7 +48,7 @@ def decoder(handler: Any, method: str) -> Decode:
     parse: Callable[[bytes], Any] = handler.request_deserializer or bytes
     descriptor = getattr(getattr(parse, "__self__", None), "DESCRIPTOR", None)
     many = handler.request_streaming
-    limit = MAX_MESSAGE_BYTES if many or method in _WITH_TENSORS else MAX_PLAIN_BYTES
+    limit = MAX_MESSAGE_BYTES if many or method in _LARGE else MAX_PLAIN_BYTES
 
     def read(raw: bytes) -> Any:
         if len(raw) > limit:

@@ -45,8 +45,9 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="read: read only; run: also create and control runs, and ask mentors; admin: also "
-            "delete runs. Each scope includes those before it (repeatable).",
+            help="predict: predict only; read: also read runs; run: also create and control runs, "
+            "and ask mentors; admin: also delete runs. Each scope includes those before it "
+            "(repeatable).",
         ),
     ],
     days: Annotated[

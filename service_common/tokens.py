@@ -33,6 +33,8 @@ _TOKEN = re.compile(r"mentorgrad_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
 class Scope(StrEnum):
     """Permissions of a token; each scope includes those before it."""
 
+    PREDICT = "predict"
+    """Predict with a tuned classifier."""
     READ = "read"
     """Read history, events and service information."""
     RUN = "run"

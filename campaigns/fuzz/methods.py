@@ -15,7 +15,10 @@ from grpc_reflection.v1alpha import reflection_pb2
 import mentorgrad.v1
 from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 
-MENTOR, TRAINER = "mentor", "trainer"
+MENTOR, TRAINER, PREDICTOR = "mentor", "trainer", "predictor"
+
+_SERVERS = {"MentorService": MENTOR, "PredictService": PREDICTOR}
+"""Servers of the services that are not the trainer's."""
 
 _FOREIGN = frozenset(
     {
@@ -41,10 +44,10 @@ _NOT_HERE = {
 
 @dataclass(frozen=True)
 class Method:
-    """One method of one of the two services."""
+    """One method of one of the services."""
 
     server: str
-    """`MENTOR` or `TRAINER`."""
+    """`MENTOR`, `TRAINER` or `PREDICTOR`."""
     service: str
     """Full name."""
     name: str
@@ -66,7 +69,7 @@ class Method:
 
     @property
     def codes(self) -> frozenset[StatusCode]:
-        """What it may answer where both services are well."""
+        """What it may answer where all services are well."""
         if not self.service.startswith("mentorgrad."):
             return _FOREIGN
         return frozenset({*ANY, *SPECIFIC[self.path]}) - _NOT_HERE
@@ -92,14 +95,15 @@ def _ours() -> list[Method]:
         if module.name.endswith("_service_pb2"):
             file = importlib.import_module(f"mentorgrad.v1.{module.name}").DESCRIPTOR
             for service in file.services_by_name.values():
-                found += _of(service, MENTOR if service.name == "MentorService" else TRAINER)
+                found += _of(service, _SERVERS.get(service.name, TRAINER))
     return found
 
 
 def _foreign() -> list[Method]:
     files = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
     services = [service for file in files for service in file.services_by_name.values()]
-    return [m for server in (TRAINER, MENTOR) for service in services for m in _of(service, server)]
+    servers = (TRAINER, MENTOR, PREDICTOR)
+    return [m for server in servers for service in services for m in _of(service, server)]
 
 
 METHODS = (*_ours(), *_foreign())

@@ -60,6 +60,7 @@ from mentorgrad.domain.experiment import (
     Tuning,
     Variation,
 )
+from mentorgrad.domain.prediction import Prediction, PredictorInfo
 from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
@@ -241,7 +242,9 @@ __all__ = [
     "Policy",
     "PositionHints",
     "PreconditionFailed",
+    "Prediction",
     "Predictor",
+    "PredictorInfo",
     "Projection",
     "PromptPosition",
     "PromptTuning",

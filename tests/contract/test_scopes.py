@@ -35,8 +35,13 @@ def test_every_scope_is_of_a_method() -> None:
 
 def test_what_only_looks_is_read_and_nothing_else_is() -> None:
     for name, scope in SCOPES.items():
-        if name.startswith("/mentorgrad."):
+        if name.startswith("/mentorgrad.") and scope is not Scope.PREDICT:
             assert (scope is Scope.READ) == name.rpartition("/")[2].startswith(READING), name
+
+
+def test_predicting_has_a_scope_of_its_own() -> None:
+    predicting = {name for name, scope in SCOPES.items() if scope is Scope.PREDICT}
+    assert predicting == {name for name in SCOPES if ".PredictService/" in name}
 
 
 def test_what_destroys_takes_admin() -> None:

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from mentorgrad.domain.advice import MentorInfo, Outcomes, ProposalRequest
 from mentorgrad.domain.event import Payload, RunEvent, Segment
 from mentorgrad.domain.experiment import Experiment, Report
+from mentorgrad.domain.prediction import Prediction, PredictorInfo
 from mentorgrad.domain.query import CandidateFilter, RunFilter
 from mentorgrad.domain.run import Artifact, Run, Snapshot
 from mentorgrad.domain.spec import RunSpec
@@ -29,7 +30,7 @@ from mentorgrad.wire import codec, tensors
 
 ROOTS = (
     *(RunEvent, Run, MentorInfo, Outcomes, ProposalRequest, RunFilter, CandidateFilter, Artifact),
-    *(Experiment, Report),
+    *(Experiment, Report, Prediction, PredictorInfo),
 )
 DATACLASSES = all_dataclasses(ROOTS)
 ENUMS = {

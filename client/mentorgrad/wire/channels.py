@@ -53,6 +53,7 @@ _RETRIED = {
     "ExperimentService": ("GetExperiment", "ListExperiments", "GetReport", "CreateExperiment"),
     "TrainerService": ("GetTrainerInfo", "CreateRun"),
     "MentorService": ("GetMentorInfo",),
+    "PredictService": ("GetPredictorInfo", "Predict"),
 }
 
 _SERVICE_CONFIG = {

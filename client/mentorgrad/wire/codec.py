@@ -35,7 +35,14 @@ from mentorgrad.schema import (
     per_class,
     snake_case,
 )
-from mentorgrad.v1 import advice_pb2, event_pb2, experiment_pb2, query_pb2, run_pb2
+from mentorgrad.v1 import (
+    advice_pb2,
+    event_pb2,
+    experiment_pb2,
+    prediction_pb2,
+    query_pb2,
+    run_pb2,
+)
 from mentorgrad.wire import tensors
 
 T = TypeVar("T")
@@ -50,7 +57,7 @@ the wire and some hundred times that as an object, so entries are counted before
 MAX_STRUCT_BYTES = 64 * 1024
 """Maximum bytes of a free mapping (`Struct`) in an untrusted message."""
 
-_MODULES = (run_pb2, advice_pb2, event_pb2, query_pb2, experiment_pb2)
+_MODULES = (run_pb2, advice_pb2, event_pb2, query_pb2, experiment_pb2, prediction_pb2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SECONDS = 10**11
 """Maximum duration (some 3,000 years); a timedelta might overflow beyond."""

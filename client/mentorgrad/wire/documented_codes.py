@@ -55,5 +55,8 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.MentorService/Advise": (),
     "/mentorgrad.v1.MentorService/Propose": (),
     "/mentorgrad.v1.MentorService/GetMentorInfo": (),
+    "/mentorgrad.v1.PredictService/Predict": (),
+    "/mentorgrad.v1.PredictService/PredictStream": (),
+    "/mentorgrad.v1.PredictService/GetPredictorInfo": (),
 }
 """``/package.Service/Method`` → its codes in addition to `ANY`."""

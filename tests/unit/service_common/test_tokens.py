@@ -54,9 +54,9 @@ def test_a_token_must_be_right_in_every_letter(file: Path) -> None:
 
 
 def test_scopes_include_those_before_them() -> None:
-    order = [Scope.READ, Scope.RUN, Scope.ADMIN]
+    order = [Scope.PREDICT, Scope.READ, Scope.RUN, Scope.ADMIN]
     for i, has in enumerate(order):
-        assert [has.includes(wanted) for wanted in order] == [j <= i for j in range(3)]
+        assert [has.includes(wanted) for wanted in order] == [j <= i for j in range(4)]
 
 
 def test_a_missing_scope_is_named(file: Path) -> None:
