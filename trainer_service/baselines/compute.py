@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import structlog
@@ -17,7 +17,7 @@ from trainer_service.objectives.classification import labels_of
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults
 from trainer_service.objectives.torch_free import PROBE_FILE
-from trainer_service.tasks.data import TaskData
+from trainer_service.tasks.data import Row, TaskData
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,8 @@ def baselines(
 
     def done(found: Predicted) -> None:
         if found.arrays:
-            keep(PROBE_FILE, probe_bytes(found, problem.feature, task))
+            held = None if found.selection is None else _score(found.selection, task.selection)
+            keep(PROBE_FILE, probe_bytes(found, problem.feature, task, held))
 
     made = (
         _baseline(name, compute, frozen, task, check, done) for name, compute in BASELINES.items()
@@ -108,11 +109,11 @@ def _baseline(
         if found is None:
             return None
         done(found)
-        return Baseline(name, _score(found.logits, task), found.labelled_rows, found.detail)
+        return Baseline(name, _score(found.logits, task.test), found.labelled_rows, found.detail)
     return Baseline(name, detail=reason)
 
 
-def _score(logits: np.ndarray, task: TaskData) -> Score:
+def _score(logits: np.ndarray, rows: Sequence[Row]) -> Score:
     values = torch.from_numpy(logits.astype(np.float32)).unsqueeze(0)
-    labels = labels_of(task.test, values.device)
+    labels = labels_of(rows, values.device)
     return RowResults.of_logits(values, labels).scores()[0]

@@ -47,6 +47,9 @@ class Predicted:
     """Number of labelled rows that it was fitted on."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By which it classifies further rows; empty: it is not kept."""
+    selection: np.ndarray | None = None
+    """Logits [selection rows, classes] of the same method, fitted on train alone; None if it has
+    none, or if train lacks a class."""
 
 
 class FrozenModel:
@@ -60,6 +63,7 @@ class FrozenModel:
     def __init__(self, problem: Problem, task: TaskData) -> None:
         self._problem = problem
         self.classes = len(task.labels)
+        self.train_rows = len(task.train)
         self.test_rows = len(task.test)
         rows = [row.label for split in LABELLED for row in task.rows(split)]
         self._labels = np.asarray(rows, dtype=np.int64)

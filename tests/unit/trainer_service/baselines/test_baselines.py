@@ -99,6 +99,22 @@ def test_a_probe_classifies_further_rows_as_it_did_the_test_rows(classes: int) -
     assert facts["settings"] == made["linear_probe"].detail
 
 
+def test_a_probe_is_scored_on_selection_by_one_that_has_not_seen_it() -> None:
+    """Features that name each row: a probe that knew selection would be right there."""
+    labels = [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1]]
+    rows = {
+        split: torch.eye(10)[start : start + len(of_split)]
+        for split, start, of_split in zip(Split, (0, 4, 8), labels, strict=True)
+    }
+    files: dict[str, bytes] = {}
+    baselines(Given(labels, rows.__getitem__), lambda: None, files.__setitem__)
+    _, facts = tensorfile.load(files[PROBE_FILE])
+    held_out = json.loads(facts["selection"])
+    assert held_out["rows"] == 4
+    assert held_out["accuracy"] == 0.5
+    assert held_out["loss"] == pytest.approx(math.log(2), abs=1e-3)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_separable_classes_are_told_apart(classes: int) -> None:
     made = found(blobs(classes, 10, apart=20.0)[0])
