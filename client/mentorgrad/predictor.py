@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from mentorgrad.installed import load_entry_point
 
+UNFINISHED = ".tune"
+"""Folder, in that of a result, that is there while the result is made."""
+
 _GROUP, _NAME, _EXTRA = "mentorgrad.predictors", "results", "trainer"
 
 
@@ -103,6 +106,13 @@ class Predictor(ABC):
             InvalidInput: An argument is no text, a text is too long, or `pairs` does not fit.
             Unavailable: The server of a served model does not answer.
         """
+
+    def predict_proba_by_use(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """`predict_proba` by each `use` that the folder allows, ``prompt``, ``words`` and
+        ``probe``, whatever `use` is. What they share of the model's work is done once."""
+        return {self.use: self.predict_proba(texts, pairs)}
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
         """The most probable of the `labels` for each text; see `predict_proba`."""

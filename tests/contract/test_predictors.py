@@ -199,6 +199,21 @@ def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
     assert sum(map(len, map(world.problem.task.rows, LABELLED))) == probe.labelled_rows
 
 
+@pytest.mark.parametrize("name", ["label_prompt", "served_prompt", next(iter(CAUSAL))])
+def test_all_uses_predict_together_as_each_alone(name: str, tmp_path: Path) -> None:
+    world = World(name, tmp_path / "result")
+    files: dict[str, bytes] = {}
+    baselines(world.problem, lambda: None, files.__setitem__)
+    write(world.folder, files)
+    uses = ["prompt", "words", *(["probe"] if files else [])]
+    with world.open(uses[-1]) as predictor:
+        together = predictor.predict_proba_by_use(world.texts)
+    assert list(together) == uses
+    for use in uses:
+        with world.open(use) as predictor:
+            np.testing.assert_allclose(together[use], predictor.predict_proba(world.texts), **NEAR)
+
+
 def test_empty_and_odd_texts_have_predictions(world: World) -> None:
     with world.open() as predictor:
         found = predictor.predict_proba(["", " \n", "{label} {text}", "фильм 映画 🎬"])

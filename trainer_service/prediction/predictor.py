@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class ResultPredictor(Predictor):
         document: ``model.json``.
         tuned: The tuned prompt.
         use: One of `USES`.
-        probe: The linear probe, for the use ``probe``.
+        probe: The linear probe, if there is one; the use ``probe`` needs it.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class ResultPredictor(Predictor):
         self._document = document
         self._tuned: Tuned | None = tuned
         self._probe = probe
-        key = "prior_in_words" if use == WORDS and "prior_in_words" in document else "prior"
-        self._prior: list[float] = document[key]
 
     def predict_proba(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> NDArray[np.float64]:
         """See `Predictor`."""
-        rows = self._rows(texts, pairs)
-        made = np.empty((len(rows), len(self.labels)))
-        for begin in range(0, len(rows), _ROWS):
-            part = slice(begin, begin + _ROWS)
-            made[part] = self._probabilities(rows[part])
-        return made
+        return self._predicted(texts, pairs, (self.use,))[self.use]
+
+    def predict_proba_by_use(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """See `Predictor`."""
+        uses = tuple(use for use in USES if use != PROBE or self._probe is not None)
+        return self._predicted(texts, pairs, uses)
 
     def close(self) -> None:
         """See `Predictor`."""
@@ -101,8 +101,21 @@ class ResultPredictor(Predictor):
             for index, (text, pair) in enumerate(zip(texts, second, strict=True))
         )
 
+    def _predicted(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, uses: Sequence[str]
+    ) -> dict[str, NDArray[np.float64]]:
+        rows = self._rows(texts, pairs)
+        made = {use: np.empty((len(rows), len(self.labels))) for use in uses}
+        for begin in range(0, len(rows), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            for use, found in self._probabilities(rows[part], uses):
+                made[use][part] = found
+        return made
+
     @torch.no_grad()
-    def _probabilities(self, rows: tuple[Row, ...]) -> NDArray[np.float64]:
+    def _probabilities(
+        self, rows: tuple[Row, ...], uses: Sequence[str]
+    ) -> Iterator[tuple[str, NDArray[np.float64]]]:
         if self._tuned is None:
             raise InvalidInput("the predictor is closed")
         document = self._document
@@ -111,13 +124,22 @@ class ResultPredictor(Predictor):
             problem = self._tuned.problem(task)
         except InvalidInput as error:
             raise _too_long(error) if error.reason == TOO_LONG else error from None
-        if self._probe is not None:
-            return _softmax(self._probe.logits(_features(problem)))
-        scores: Scores = self._tuned.prompt if self.use == PROMPT else self._tuned.words
-        log_probs = scores(problem).log_softmax(-1)
-        if self._prior:
-            log_probs = calibrated(log_probs, log_probs.new_tensor(self._prior))
-        return _softmax(log_probs.numpy(force=True))
+        for use in uses:
+            if use == PROBE and self._probe is not None:
+                yield use, _softmax(self._probe.logits(_features(problem)))
+                continue
+            scores: Scores = self._tuned.words if use == WORDS else self._tuned.prompt
+            log_probs = scores(problem).log_softmax(-1)
+            if prior := self._prior(use):
+                log_probs = calibrated(log_probs, log_probs.new_tensor(prior))
+            yield use, _softmax(log_probs.numpy(force=True))
+
+    def _prior(self, use: str) -> Sequence[float]:
+        """What scores are calibrated by; empty: by nothing."""
+        document = self._document
+        key = "prior_in_words" if use == WORDS and "prior_in_words" in document else "prior"
+        prior: Sequence[float] = document[key]
+        return prior
 
 
 def _too_long(error: InvalidInput) -> InvalidInput:
@@ -170,7 +192,7 @@ def load(
     wanted = use or document.get("use", PROMPT)
     if wanted not in USES:
         raise InvalidInput(f"use must be one of {', '.join(USES)}, not {wanted!r}")
-    probe = result.probe() if wanted == PROBE else None
+    probe = result.probe() if wanted == PROBE or result.has_probe else None
     where = torch.device(device or _device(document))
     inputs = BuildInputs(
         path="result",
@@ -202,7 +224,7 @@ def reopened(
         inputs: Loads the model.
         use: One of `USES`.
         model: Reference of the model.
-        probe: The linear probe, for the use ``probe``.
+        probe: The linear probe, if there is one; the use ``probe`` needs it.
     """
     document = result.document
     kind = OBJECTIVES.get(document["objective"])

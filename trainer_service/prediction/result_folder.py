@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, NotFound
+from mentorgrad.predictor import UNFINISHED
 from trainer_service import tensorfile
 from trainer_service.baselines.linear_probe import LinearProbe
 from trainer_service.baselines.probe_file import read_probe
@@ -29,6 +30,11 @@ class ResultFolder:
     tensors: Mapping[str, Tensor]
     """Those of ``prompt.safetensors``."""
 
+    @property
+    def has_probe(self) -> bool:
+        """Whether the run has left a linear probe."""
+        return (self.path / PROBE_FILE).is_file()
+
     def probe(self) -> LinearProbe:
         """The linear probe.
 
@@ -37,7 +43,7 @@ class ResultFolder:
             DataLoss: It is damaged.
         """
         file = self.path / PROBE_FILE
-        if not file.is_file():
+        if not self.has_probe:
             raise NotFound(f"{self.path} holds no {PROBE_FILE}: the run has computed no probe")
         try:
             return read_probe(file.read_bytes())
@@ -97,6 +103,11 @@ def _read(path: Path, name: str) -> bytes:
     try:
         return (path / name).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        if (path / UNFINISHED).is_dir():
+            raise NotFound(
+                f"{path} holds no result yet: its tuning goes on, or was broken off; the same "
+                "`mentorgrad tune` goes on with it"
+            ) from None
         raise NotFound(
             f"{path} holds no {name}; a run's files are written to a folder by: "
             "mentorgrad runs download RUN --into FOLDER"
