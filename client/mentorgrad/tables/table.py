@@ -17,7 +17,8 @@ from mentorgrad.tables.deciding import TablePart, TableRow, TaskSplit
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.reading import TableReading, TableScan, refusals_of
 from mentorgrad.tables.records import RowPlace
-from mentorgrad.tables.report import TableReport, shown
+from mentorgrad.tables.report import SplitSizes, TableReport, shown
+from mentorgrad.tables.sampling import sampled
 from mentorgrad.tables.source import open_source
 from mentorgrad.tables.splitting import SPLITS
 from mentorgrad.tables.values import LabelColumn, LabelValues
@@ -60,6 +61,28 @@ class Table:
             if side in part.sides:
                 with refusals_of(part.path):
                     yield from part.rows(side)
+
+    def sample(self, most: SplitSizes) -> Table:
+        """This table with fewer rows in its splits, each class in its share; reads the file again.
+
+        Args:
+            most: Maximum rows of each split; each class keeps one row at least.
+
+        Raises:
+            InvalidInput: The file has changed since the table was read.
+        """
+        sizes = self.report.splits
+        limits = (most.train, most.selection, most.test)
+        have = (sizes.train, sizes.selection, sizes.test)
+        if all(count <= limit for count, limit in zip(have, limits, strict=True)):
+            return self
+        parts = []
+        for part in self._parts:
+            with refusals_of(part.path):
+                parts.append(sampled(part, limits, self.report.seed))
+        counts = [sum(part.sides.count(side) for part in parts) for side in (1, 2, 3)]
+        report = replace(self.report, splits=SplitSizes(*counts))
+        return replace(self, report=report, _parts=tuple(parts))
 
 
 def read_table(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
-from mentorgrad.tables import read_table, report_lines, write_splits
+from mentorgrad.tables import SplitSizes, read_table, report_lines, write_splits
 from mentorgrad.tables.splitting import SPLITS, sizes_of
 from tests.support.own_tables import plain, put, write_table
 from trainer_service.tasks.load import load_task
@@ -40,6 +40,21 @@ def test_selection_is_capped_and_train_takes_the_rest(tmp_path: Path) -> None:
     table = read_table(write_table(tmp_path / "a.csv", plain(100)), selection_rows=6)
     sizes = table.report.splits
     assert (sizes.train, sizes.selection, sizes.test) == (74, 6, 20)
+
+
+def test_a_sample_keeps_shares_and_is_part_of_a_larger_one(tmp_path: Path) -> None:
+    table = read_table(write_table(tmp_path / "a.csv", plain(100, ("a", "a", "a", "b"))))
+    small, large = (table.sample(SplitSizes(most, 8, 20)) for most in (10, 30))
+    assert small.report.splits == SplitSizes(9, 8, 20)
+    assert Counter(row.label for row in small.rows("train")) == {0: 7, 1: 2}
+    assert Counter(row.label for row in small.rows("selection")) == {0: 6, 1: 2}
+    whole, part, less = ([row.text for row in one.rows("train")] for one in (table, large, small))
+    assert set(less) < set(part) < set(whole)
+    assert [text for text in whole if text in less] == less
+    assert list(small.rows("test")) == list(table.rows("test"))
+    assert table.sample(table.report.splits) is table
+    tiny = table.sample(SplitSizes(1, 1, 1)).report.splits
+    assert tiny == SplitSizes(2, 2, 2)  # a row of each class
 
 
 @given(st.integers(3, 10**6), st.integers(1, 10**4), st.booleans())
