@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mentorgrad.files import replacing
+from mentorgrad.tables.columns import TableColumns
 from mentorgrad.tables.splitting import SPLITS
 from mentorgrad.tables.table import Table
 
@@ -29,11 +30,18 @@ class WrittenSplit:
     """Hex SHA-256 of the file."""
 
 
-def write_splits(table: Table, folder: str | Path) -> tuple[WrittenSplit, ...]:
+def write_splits(
+    table: Table, folder: str | Path, columns: TableColumns | None = None
+) -> tuple[WrittenSplit, ...]:
     """Writes ``train.jsonl``, ``selection.jsonl`` and ``test.jsonl``: all of them or none.
 
     A task that names them has ``labels=table.words`` and ``label_values=table.labels``. The bytes
     depend on the rows, their order, the labels and the seed, not on the table's format.
+
+    Args:
+        table: The table.
+        folder: Where to; created if it does not exist.
+        columns: Names of text, pair and label in the files; None: ``text``, ``pair``, ``label``.
 
     Raises:
         InvalidInput: The table has changed since it was read.
@@ -44,16 +52,20 @@ def write_splits(table: Table, folder: str | Path) -> tuple[WrittenSplit, ...]:
     with contextlib.ExitStack() as open_files:
         paths = {split: folder / f"{split}.jsonl" for split in SPLITS}
         files = {split: open_files.enter_context(replacing(paths[split])) for split in SPLITS}
-        return tuple(_write(table, split, paths[split], files[split]) for split in SPLITS)
+        named = columns or TableColumns("text", "label", "pair")
+        return tuple(_write(table, split, paths[split], files[split], named) for split in SPLITS)
 
 
-def _write(table: Table, split: str, path: Path, file: BinaryIO) -> WrittenSplit:
+def _write(
+    table: Table, split: str, path: Path, file: BinaryIO, columns: TableColumns
+) -> WrittenSplit:
     digest = hashlib.sha256()
     count = 0
     for row in table.rows(split):
-        record = {"text": row.text, "pair": row.pair, "label": table.labels[row.label]}
-        if not table.columns.pair:
-            del record["pair"]
+        record = {columns.text: row.text}
+        if table.columns.pair:
+            record[columns.pair] = row.pair
+        record[columns.label] = table.labels[row.label]
         line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
         digest.update(line)
         file.write(line)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mentorgrad.cli.support.flag_text import choice, words_of
 from mentorgrad.cli.support.options import JsonOption, WordsOption
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.table_options import (
+    AskedTable,
     DelimiterOption,
     EncodingOption,
+    GroupOption,
+    LabelOption,
+    PairOption,
     QuotingOption,
+    RareOption,
     SheetOption,
-    delimiter_character,
+    SplitSeedOption,
+    TableArgument,
+    TestOption,
+    TextOption,
 )
 
 app = typer.Typer(
@@ -53,50 +58,21 @@ def pull(
     Output(as_json).result({"reference": reference, "path": path, "config": found.config}, path)
 
 
-class RareLabels(StrEnum):
-    """What becomes of labels with too few texts."""
-
-    DROP = "drop"
-    MERGE = "merge"
-
-
-def _column(flag: str, help_text: str) -> Any:
-    return typer.Option(flag, metavar="COLUMN", help=help_text)
-
-
 @app.command("check", epilog="Example: mentorgrad tasks check tickets.csv --text message")
 def check(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file, or the folder of a Hugging "
-            "Face data set.",
-        ),
-    ],
-    text: Annotated[str, _column("--text", "Column of the text.")] = "",
-    pair: Annotated[str, _column("--pair", "Column of a second text.")] = "",
-    label: Annotated[str, _column("--label", "Column of the label.")] = "",
-    group: Annotated[
-        str, _column("--group", "Column of what stays in one split, such as an author.")
-    ] = "",
+    file: TableArgument,
+    text: TextOption = "",
+    pair: PairOption = "",
+    label: LabelOption = "",
+    group: GroupOption = "",
     delimiter: DelimiterOption = "",
     encoding: EncodingOption = "",
     quoting: QuotingOption = "",
     sheet: SheetOption = "",
-    test: Annotated[
-        Path | None, typer.Option("--test", metavar="FILE", help="Test file of your own.")
-    ] = None,
-    rare: Annotated[
-        str,
-        typer.Option(
-            "--rare",
-            metavar="drop|merge",
-            help="Labels with too few texts: drop their rows, or merge them into 'other'.",
-        ),
-    ] = "",
+    test: TestOption = None,
+    rare: RareOption = "",
     words: WordsOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the splits.")] = 0,
+    seed: SplitSeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Read a labelled table and report what it holds, in six lines.
@@ -104,23 +80,23 @@ def check(
     It needs no service and writes nothing. Where two choices fit, the error names both and a flag.
     With --words, a seventh line holds the settings of a task for the labels.
     """
-    from mentorgrad.tables import read_table, report_lines
+    from mentorgrad.tables import report_lines
 
-    table = read_table(
+    table = AskedTable(
         file,
         text,
         pair,
         label,
-        delimiter_character(delimiter),
+        group,
+        delimiter,
         encoding,
+        quoting,
         sheet,
-        quoting=quoting,
-        group=group,
-        test=test,
-        rare=choice("--rare", RareLabels, rare).value if rare else None,
-        words=words_of("--words", words or ()),
-        seed=seed,
-    )
+        test,
+        rare,
+        seed,
+        words or (),
+    ).read()
     out = Output(as_json)
     if as_json:
         out.json(table.report)

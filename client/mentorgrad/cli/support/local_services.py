@@ -52,6 +52,11 @@ def memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU."""
+    return Path("/proc/driver/nvidia/version").exists()
+
+
 @contextlib.contextmanager
 def local_services(
     out: Output,
@@ -92,8 +97,7 @@ def local_services(
     require_extras("--local", extras, ",".join(extras))
     mentor_threads, share = share_cores(cores(), bool(mentors), memory_gib())
     if workers is None:
-        has_gpu = Path("/proc/driver/nvidia/version").exists()
-        workers = _GPU_WORKERS if has_gpu else share
+        workers = _GPU_WORKERS if has_gpu() else share
     output_folder("--directory", directory).mkdir(parents=True, exist_ok=True)
     flags = ["--listen", ANYWHERE, "--threads", str(threads), "--workers-per-device", str(workers)]
     # A worker process for many runs imports its libraries once; no standby is needed.

@@ -22,7 +22,17 @@ def build_spec(
     settings: Sequence[str] = (),
     preset: str | None = None,
 ) -> RunSpec:
-    """Builds the spec that a command line describes.
+    """Builds the spec that a command line describes; see `spec_fields`."""
+    return from_dict(RunSpec, spec_fields(file, flags, settings, preset))
+
+
+def spec_fields(
+    file: Path | None,
+    flags: Mapping[str, Any],
+    settings: Sequence[str] = (),
+    preset: str | None = None,
+) -> dict[str, Any]:
+    """The fields that a command line sets, as `from_dict` reads them.
 
     Args:
         file: TOML file with the fields of a spec; None: the defaults.
@@ -44,7 +54,7 @@ def build_spec(
         if not separator or not path:
             raise InvalidInput.field("--set", f"must be path=value, not {item!r}")
         tree = merged(RunSpec, tree, _nested(path.strip(), _value(text.strip())))
-    return from_dict(RunSpec, tree)
+    return tree
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
-from mentorgrad.tables import SplitSizes, read_table, report_lines, write_splits
+from mentorgrad.tables import (
+    SplitSizes,
+    TableColumns,
+    read_table,
+    report_lines,
+    write_splits,
+)
 from mentorgrad.tables.splitting import SPLITS, sizes_of
 from tests.support.own_tables import plain, put, write_table
 from trainer_service.tasks.load import load_task
@@ -141,6 +147,8 @@ def test_written_splits_are_what_a_task_reads(tmp_path: Path) -> None:
         rows = [(row.text, row.label) for row in table.rows(name)]
         assert [(row.text, row.label) for row in getattr(read, name)] == rows
     assert read.dropped == 0
+    named = write_splits(table, tmp_path / "named", TableColumns("message", "intent"))
+    assert json.loads(named[0].path.read_text().splitlines()[0]).keys() == {"message", "intent"}
 
 
 def test_a_table_that_changed_leaves_no_splits(tmp_path: Path) -> None:
