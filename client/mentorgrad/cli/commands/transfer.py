@@ -1,4 +1,4 @@
-"""`mentorgrad runs export|import|download|plot`: reads and writes files of runs."""
+"""`mentorgrad runs export|import|download|plot|report`: reads and writes files of runs."""
 
 from __future__ import annotations
 
@@ -202,3 +202,25 @@ def _plot(
         else:
             plots.parameter_path(reader.trajectory(run_ids[0]), target)
     Output(as_json).result({"file": str(target), "runs": run_ids}, f"plot written to {target}")
+
+
+@app.command("report", epilog="Example: mentorgrad runs report RUN --html report.html")
+def _report(
+    run_id: RunArgument,
+    html: Annotated[
+        Path, typer.Option("--html", metavar="FILE", help="Output file: a self-contained page.")
+    ],
+    server: ServerOption = DEFAULT_SERVER,
+    store: StoreOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a report of one run: result, baselines, losses, best candidates, costs, conditions."""
+    from mentorgrad.reports.run_report import run_page
+
+    output_file("--html", html)
+    with open_reader(server, store) as reader:
+        run_id = short_ids.run_id(reader, run_id)
+        page = run_page(reader, run_id)
+    with replacing(html) as file:
+        file.write(page.encode())
+    Output(as_json).result({"run_id": run_id, "file": str(html)}, f"report written to {html}")
