@@ -26,6 +26,7 @@ from mentorgrad.cli.commands import (
     runs,
     serve,
     tasks,
+    tune,
 )
 from mentorgrad.cli.support import auth_options
 from mentorgrad.cli.support.completion import is_completing
@@ -158,6 +159,7 @@ def _root(
 
 
 app.add_typer(demo.app)
+app.add_typer(tune.app)
 app.add_typer(run.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(predict.app)

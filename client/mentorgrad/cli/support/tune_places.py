@@ -1,0 +1,184 @@
+"""Where a tune runs: on which machine, with which mentor, and how its data gets there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mentorgrad.cli.support.local_services import has_gpu, local_services
+from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.processes import cores, divide_cores
+from mentorgrad.cli.support.service_access import open_client
+from mentorgrad.domain.spec import CONTROLS, DataFiles
+from mentorgrad.errors import InvalidInput, MentorgradError
+from mentorgrad.installed import installed_version
+from mentorgrad.tables import Table, TableColumns, WrittenSplit, write_splits
+from mentorgrad.tables.splitting import SPLITS
+from mentorgrad.tune.folder import TuneFolder
+from mentorgrad.tune.plan import UNKNOWN_WEIGHTS, Machine
+
+if TYPE_CHECKING:
+    from mentorgrad.client import Client
+    from mentorgrad.responses import TrainerInfo
+
+DEFAULT = "default"
+"""Name of the mentor that is started, or that a trainer has."""
+
+NONE = "none"
+
+_LONGEST_NAME = 100
+"""Characters of a column's name in a spec."""
+
+
+@dataclass(frozen=True)
+class TunePlace:
+    """Where to run."""
+
+    server: str = ""
+    """Address of a trainer; empty: services are started."""
+    data_root: Path | None = None
+    """A data root of the trainer, as this machine sees it; needed with `server`."""
+    model_roots: tuple[Path, ...] = ()
+    """Folders of models that a path names."""
+    mentor_model: str = ""
+    """LLM of the mentor that is started; empty: the embedded default."""
+
+    def check(self) -> None:
+        """Raises InvalidInput if the data could not get to the trainer."""
+        if self.server and self.data_root is None:
+            raise InvalidInput.field(
+                "--server",
+                "needs --data-root FOLDER: a data root of the trainer that this machine shares",
+            )
+        if self.data_root is not None and not self.server:
+            raise InvalidInput.field("--data-root", "is an option of --server")
+        if self.data_root is not None and not self.data_root.is_dir():
+            raise InvalidInput.field("--data-root", f"there is no folder {self.data_root}")
+
+
+def look(place: TunePlace, mentor: str) -> tuple[Machine, str, bool]:
+    """The machine of the run, the name of its mentor, and whether `prompt_tuning` can be executed.
+
+    Args:
+        place: Where to run.
+        mentor: Name that was asked for; empty: the default mentor if there is one.
+
+    Raises:
+        Unavailable: The trainer does not answer.
+    """
+    if place.server:
+        with open_client(place.server, "leave --server out, to start services") as client:
+            info = client.trainer_info()
+        is_gpu = any(device.startswith("cuda") for device in info.devices)
+        return Machine(is_gpu, cores()), mentor or _offered(info), True
+    named = mentor or (DEFAULT if place.mentor_model or _has_mentor() else NONE)
+    return Machine(has_gpu(), threads(named)), named, installed_version("peft") is not None
+
+
+def _offered(info: TrainerInfo) -> str:
+    return next((one.name for one in info.mentors if one.name == DEFAULT and one.available), NONE)
+
+
+def _has_mentor() -> bool:
+    from mentorgrad import model_refs
+
+    has_model = any(model.role == "mentor" and model.installed for model in model_refs.known())
+    return has_model and installed_version("llama-cpp-python") is not None
+
+
+def threads(mentor: str) -> int:
+    """Threads of a worker on this machine, beside its mentor."""
+    return cores() if mentor in CONTROLS else divide_cores(cores())[1]
+
+
+def weights_of(reference: str, roots: Sequence[Path]) -> float:
+    """Rough number of weights of a model, by the size of its files."""
+    from mentorgrad import model_refs
+
+    try:
+        path = model_refs.resolve(reference, roots=roots or None)
+    except MentorgradError:
+        return UNKNOWN_WEIGHTS
+    files = [path] if path.is_file() else [*path.rglob("*.safetensors"), *path.rglob("*.gguf")]
+    return sum(file.stat().st_size for file in files) / 2.0 or UNKNOWN_WEIGHTS
+
+
+@contextlib.contextmanager
+def opened(place: TunePlace, folder: TuneFolder, mentor: str, out: Output) -> Iterator[Client]:
+    """A client of the trainer, which is started with the data of the folder if none is named."""
+    from mentorgrad.client import Client
+
+    if place.server:
+        with open_client(place.server, "leave --server out, to start services") as client:
+            yield client
+        return
+    flags = ["--data-root", str(_data(folder).absolute())]
+    for root in place.model_roots:
+        flags += ["--model-root", str(root.absolute())]
+    with (
+        local_services(
+            out,
+            (folder.private / "services").absolute(),
+            [] if mentor in CONTROLS else [mentor],
+            workers=1,
+            threads=threads(mentor),
+            model=place.mentor_model or None,
+            trainer_flags=flags,
+        ) as address,
+        Client(address) as client,
+    ):
+        yield client
+
+
+def _data(folder: TuneFolder) -> Path:
+    return folder.private / "data"
+
+
+def split_file(folder: TuneFolder, split: str) -> Path:
+    """The rows of a split, as they were given to the trainer."""
+    return _data(folder) / f"{split}.jsonl"
+
+
+def give_data(table: Table, place: TunePlace, folder: TuneFolder) -> DataFiles:
+    """Writes the splits where the trainer can read them, and names them as a spec does.
+
+    Raises:
+        InvalidInput: The table has changed since it was read.
+    """
+    columns = table.columns
+    named = TableColumns(columns.text, columns.label, columns.pair)
+    if max(map(len, named.needed)) > _LONGEST_NAME or len(set(named.needed)) < len(named.needed):
+        named = TableColumns("text", "label", "pair" if columns.pair else "")
+    files = write_splits(table, _data(folder), named)
+    train, selection, test = _shared(files, place)
+    return DataFiles(train, selection, test, named.text, named.pair, named.label)
+
+
+def _shared(files: Sequence[WrittenSplit], place: TunePlace) -> list[str]:
+    """Names of the files below a data root of the trainer."""
+    if place.data_root is None:
+        return [file.path.name for file in files]
+    below = f"mentorgrad-tune/{files[0].sha256[:16]}"
+    target = place.data_root / below
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copyfile(file.path, target / file.path.name)
+        os.chmod(target / file.path.name, 0o644)  # the trainer may be another user
+    return [f"{below}/{file.path.name}" for file in files]
+
+
+def take_data_back(data: DataFiles, place: TunePlace) -> None:
+    """Removes what `give_data` has copied to a data root."""
+    if place.data_root is None:
+        return
+    target = (place.data_root / data.train).parent
+    for split in SPLITS:
+        (target / f"{split}.jsonl").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others have files there
+        target.rmdir()
+        target.parent.rmdir()

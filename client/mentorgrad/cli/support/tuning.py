@@ -1,0 +1,334 @@
+"""From a table to a classifier in use, step by step: read, plan, run, judge, keep."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mentorgrad.cli.support.extras import require_extras
+from mentorgrad.cli.support.output import Output, shorten
+from mentorgrad.cli.support.table_options import AskedTable
+from mentorgrad.cli.support.tune_evaluation import (
+    PROBE_FILE,
+    SplitRows,
+    baselines_of,
+    describe_choice,
+    download,
+    judged,
+    predicted,
+    probe_on_selection,
+)
+from mentorgrad.cli.support.tune_places import (
+    TunePlace,
+    give_data,
+    look,
+    opened,
+    split_file,
+    take_data_back,
+    weights_of,
+)
+from mentorgrad.cli.support.tune_watching import TuneProgress, follow
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
+from mentorgrad.errors import InvalidInput, PreconditionFailed
+from mentorgrad.predictor import Predictor
+from mentorgrad.schema import snake_case
+from mentorgrad.serialization import from_dict, merged, to_dict
+from mentorgrad.tables import Table, report_lines
+from mentorgrad.tables.reading import refusals_of
+from mentorgrad.tables.splitting import SPLITS
+from mentorgrad.tune.folder import TuneFolder, data_digest, wishes_digest
+from mentorgrad.tune.outcome import TuneOutcome
+from mentorgrad.tune.plan import TableFacts, TunePlan, TuneWishes, plan
+from mentorgrad.tune.report import outcome_facts, shown_tables, tune_page
+from mentorgrad.tune.stall import Stall
+
+if TYPE_CHECKING:
+    from mentorgrad.client import Client
+
+_MEASURED = 1_000
+"""First train rows, of which the mean length is measured."""
+_TRAINING = 0.75
+"""Share of the minutes after which the training is stopped."""
+
+
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class TuneOrder:
+    """What a tune is told, besides its table."""
+
+    output: Path
+    place: TunePlace = field(default_factory=TunePlace)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the spec that were set; they override the plan's."""
+    description: str = ""
+    mentor: str = ""
+    shots: int = 0
+    minutes: float = 10.0
+    metric: Criterion | None = None
+    patience: int = 2
+    overwrite: bool = False
+    keep: bool = False
+    """Whether the run's store and data stay in the folder."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What is known before anything is written."""
+
+    table: Table
+    plan: TunePlan
+    fields: dict[str, Any]
+    """Of the run's spec, without its data."""
+    read: list[str]
+    """What was read, in lines."""
+
+
+def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
+    """Tunes a classifier, or goes on with a tune that was broken off.
+
+    Returns:
+        The summary, which is in the folder too.
+
+    Raises:
+        InvalidInput: Table, options or folder do not fit; nothing is left behind.
+        PreconditionFailed: The run failed.
+    """
+    begun = time.monotonic()
+    require_extras("mentorgrad tune", ("trainer",), "demo")
+    order.place.check()
+    folder = TuneFolder(order.output, _digest(asked, order), order.overwrite)
+    if folder.summary is not None:
+        out.line(f"{order.output} holds the result already; --overwrite starts anew")
+        out.line(folder.summary["advice"])
+        return folder.summary
+    ready = None if folder.unfinished else _ready(asked, order, out)
+    with folder:
+        flow = _Flow(folder, order, out, begun)
+        if ready is not None:
+            flow.begin(ready)
+        return flow.finish(asked.file.name)
+
+
+def _digest(asked: AskedTable, order: TuneOrder) -> str:
+    digests = []
+    for path in filter(None, (asked.file, asked.test)):
+        with refusals_of(path):
+            digests.append(data_digest(path.expanduser()))
+    told = {**asdict(order), "output": "", "overwrite": False, "keep": False}
+    table = {**asdict(asked), "file": "", "test": ""}
+    return wishes_digest({"data": digests, "table": table, "order": told})
+
+
+def _ready(asked: AskedTable, order: TuneOrder, out: Output) -> _Ready:
+    """Reads and reports the table, and plans; writes nothing."""
+    table = asked.read()
+    read = report_lines(table.report)
+    for line in read:
+        out.line(line)
+    machine, mentor, has_peft = look(order.place, order.mentor)
+    objective, model = _named(order.fields)
+    wishes = TuneWishes(
+        minutes=order.minutes,
+        objective=objective,
+        weights=weights_of(model, order.place.model_roots) if model else None,
+        mentor=mentor,
+        shots=order.shots,
+        metric=order.metric,
+        has_peft=has_peft,
+        patience=order.patience,
+    )
+    made = plan(_facts(table), machine, wishes)
+    for line in made.lines:
+        out.line(line)
+    return _Ready(table, made, _spec_fields(table, made, asked, order), read)
+
+
+def _named(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """The objective and the model that were set; empty: none."""
+    for objective, own in (fields.get("objective") or {}).items():
+        return objective, str(own.get("encoder") or own.get("model") or "")
+    return "", ""
+
+
+def _facts(table: Table) -> TableFacts:
+    first = islice(table.rows("train"), _MEASURED)
+    report = table.report
+    return TableFacts(
+        splits=report.splits,
+        classes=len(table.labels),
+        smallest=min(one.rows for one in report.labels),
+        imbalance=report.imbalance,
+        characters=float(np.mean([len(row.text) + len(row.pair) for row in first])),
+        longest=report.longest,
+    )
+
+
+def _spec_fields(
+    table: Table, made: TunePlan, asked: AskedTable, order: TuneOrder
+) -> dict[str, Any]:
+    """The fields of the run's spec, without its data; what was set overrides what was planned."""
+    columns = table.columns
+    of_what = " and a ".join(filter(None, (columns.text, columns.pair)))
+    task = {
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", asked.file.stem).strip("-._") or "table",
+        "description": order.description or f"the {columns.label} of a {of_what}"[:500],
+        "labels": list(table.labels),
+    }
+    fields = merged(RunSpec, made.fields, {"task": task, "seed": asked.seed})
+    fields["name"] = f"tune {asked.file.name}"[:200]
+    return merged(RunSpec, fields, order.fields)
+
+
+class _Flow:
+    """The steps that need the folder and the trainer."""
+
+    def __init__(self, folder: TuneFolder, order: TuneOrder, out: Output, begun: float) -> None:
+        self._folder = folder
+        self._order = order
+        self._out = out
+        self._begun = begun
+        self._deadline = begun + _TRAINING * 60.0 * order.minutes
+
+    def begin(self, ready: _Ready) -> None:
+        """Gives the data to the trainer; the spec is then complete."""
+        table = ready.table.sample(ready.plan.rows)
+        data = give_data(table, self._order.place, self._folder)
+        try:
+            spec = from_dict(
+                RunSpec, merged(RunSpec, ready.fields, {"task": {"data": to_dict(data)}})
+            )
+        except InvalidInput:
+            take_data_back(data, self._order.place)
+            raise
+        self._folder.state = {
+            "spec": to_dict(spec),
+            "objective": snake_case(type(spec.objective).__name__),
+            "metric": ready.plan.metric.value,
+            "test_rows": table.report.splits.test,
+            "read": ready.read,
+            "plan": list(ready.plan.lines),
+            "request_id": f"tune-{uuid.uuid4().hex}",
+        }
+
+    def finish(self, name: str) -> dict[str, Any]:
+        """Runs, judges, and puts the result into its place.
+
+        Args:
+            name: Name of the data file.
+        """
+        folder, state = self._folder, self._folder.state
+        spec = from_dict(RunSpec, state["spec"])
+        data = spec.task.data or DataFiles()
+        try:
+            with opened(self._order.place, folder, spec.mentor.name, self._out) as client:
+                run = self._run(client, spec)
+                with folder.staged() as staged:
+                    summary = self._result(client, run, staged, data, name)
+        except InvalidInput:
+            folder.drop()
+            take_data_back(data, self._order.place)
+            raise
+        folder.drop()
+        take_data_back(data, self._order.place)
+        folder.keeps_private = self._order.keep
+        return summary
+
+    def _run(self, client: Client, spec: RunSpec) -> Run:
+        """The run, ended: with a result, or stopped with its best so far."""
+        folder, out = self._folder, self._out
+        made = client.create_run(spec, folder.state["request_id"])
+        run = made.run
+        for warning in made.warnings:
+            out.line(f"warning: {warning}")
+        if made.created:
+            folder.keep(run_id=run.run_id)
+            out.line(f"run {run.run_id}")
+        else:
+            out.line(f"going on with run {run.run_id} ({run.state})")
+        if run.state is RunState.PAUSED:
+            client.resume_run(run.run_id)
+        stall = Stall(self._order.patience, spec.criterion, self._deadline, time.monotonic)
+        state, stopped = follow(client, run.run_id, out, self._progress(spec), stall)
+        run = client.get_run(run.run_id)
+        if state is RunState.FAILED or (stopped and not client.artifacts(run.run_id)):
+            folder.drop()
+            folder.keeps_private = True
+            raise PreconditionFailed(
+                f"the run {run.state}: {run.reason or stopped}; its log is in {folder.private}"
+            )
+        folder.keep(stopped=stopped)
+        return run
+
+    def _progress(self, spec: RunSpec) -> TuneProgress:
+        rows = self._folder.state["test_rows"]
+        return TuneProgress(spec, f"the baselines and {rows:,} test rows", self._deadline)
+
+    def _result(
+        self, client: Client, run: Run, staged: Path, data: DataFiles, name: str
+    ) -> dict[str, Any]:
+        folder, state, out = self._folder, self._folder.state, self._out
+        download(client, run.run_id, staged)
+        baselines = baselines_of(client, run, staged, out, self._progress)
+        train, selection, test = (
+            SplitRows.read(split_file(folder, split), data) for split in SPLITS
+        )
+        with Predictor.load(staged, model_roots=self._order.place.model_roots) as predictor:
+            on_selection = predicted(predictor, selection, "selection", out)
+            on_test = predicted(predictor, test, "test", out)
+        found = judged(
+            (selection, on_selection),
+            (test, on_test),
+            np.concatenate([train.labels, selection.labels]),
+            run,
+            state["objective"],
+            baselines,
+            probe_on_selection(staged / PROBE_FILE),
+            Criterion(state["metric"]),
+        )
+        describe_choice(staged, found.choice)
+        lists = (("What was read", state["read"]), ("What was planned", state["plan"]))
+        page = tune_page(f"Tuned on {name}", found, lists, client, run)
+        (staged / REPORT_FILE).write_text(page, encoding="utf-8")
+        self._show(found, state["stopped"])
+        return folder.finish(
+            staged,
+            {
+                "file": name,
+                "run_id": run.run_id,
+                "objective": state["objective"],
+                "rows": {
+                    "train": len(train.texts),
+                    "selection": len(selection.texts),
+                    "test": len(test.texts),
+                },
+                "stopped": state["stopped"],
+                "seconds": round(time.monotonic() - self._begun, 1),
+                "read": state["read"],
+                "plan": state["plan"],
+                **outcome_facts(found),
+            },
+        )
+
+    def _show(self, found: TuneOutcome, stopped: str) -> None:
+        out = self._out
+        for table in shown_tables(found):
+            out.line()
+            out.line(table.title, style="bold")
+            out.table(table.columns, [[shorten(cell, 80) for cell in row] for row in table.rows])
+            if table.note:
+                out.line(table.note, style="dim")
+        out.line()
+        if stopped:
+            out.line(f"The training was stopped: {stopped}.")
+        out.line(found.advice, style="bold")

@@ -1,0 +1,336 @@
+"""The plan of a tune: which objective, on how many rows, for how many steps. A documented rule.
+
+The cost of everything is estimated in tokens that pass through the frozen model, from the length of
+the texts, and a model's speed from its number of weights. The estimate is rough; the minutes are
+also watched while a run goes on (`Stall`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL, Criterion
+from mentorgrad.errors import InvalidInput
+from mentorgrad.tables.report import SplitSizes
+
+LABEL_PROMPT, PROMPT_TUNING, CAUSAL_PROMPT, SERVED_PROMPT = OBJECTIVES = (
+    *("label_prompt", "prompt_tuning"),
+    *("causal_prompt", "served_prompt"),
+)
+"""Objectives that can be tuned so."""
+
+FEW_ROWS = 8
+"""Train rows of the smallest class below which the label words say more than the rows."""
+UNBALANCED = 3.0
+"""Largest class as a multiple of the smallest, above which macro F1 is the metric."""
+LEAST_STEPS = {PROMPT_TUNING: 60, CAUSAL_PROMPT: 8}
+"""Steps that must fit the minutes for gradients to be worth while."""
+MOST_STEPS = {LABEL_PROMPT: 400, PROMPT_TUNING: 400, CAUSAL_PROMPT: 120, SERVED_PROMPT: 0}
+MOST_ROWS = 400_000
+"""Maximum train rows; a service reads files of up to 500,000."""
+MOST_CHARACTERS = 50_000_000
+"""Maximum characters of the train texts; a service reads files of up to 256 MiB."""
+
+TOKENS_PER_SECOND = 1_000.0
+"""Tokens that one core passes through the default encoder in a second."""
+GPU_FACTOR = 300.0
+"""How many cores a GPU is worth."""
+CHARACTERS_PER_TOKEN = 4.0
+MOST_TOKENS = 256.0
+"""Tokens of a text that are counted at most."""
+WEIGHTS = {DEFAULT_ENCODER: 22.7e6, DEFAULT_LANGUAGE_MODEL: 134.5e6}
+"""Weights of the default models."""
+UNKNOWN_WEIGHTS = 100e6
+
+_TEXTS, _SCORES, _TRAINING = 0.35, 0.2, 0.4
+"""Shares of the time: for what is done once per text, at most for scores on selection, and for
+scores and steps together. The rest is a reserve."""
+_BATCH = 32
+_LEAST_SELECTION = 48
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What the plan needs to know of a table."""
+
+    splits: SplitSizes
+    """Rows of the splits."""
+    classes: int
+    """Number of labels."""
+    smallest: int
+    """Used rows of the smallest class."""
+    imbalance: float
+    """Used rows of the largest class, as a multiple of `smallest`."""
+    characters: float
+    """Mean length of a text, measured on the first rows."""
+    longest: int
+    """Length of the longest text, in characters."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the run is executed on."""
+
+    is_gpu: bool = False
+    cores: int = 1
+    """Threads of the worker; of no account with a GPU."""
+
+
+@dataclass(frozen=True)
+class TuneWishes:
+    """What was asked for."""
+
+    minutes: float = 10.0
+    """Time for everything."""
+    objective: str = ""
+    """One of `OBJECTIVES`; empty: chosen."""
+    weights: float | None = None
+    """Weights of the model, if it is not the objective's default."""
+    mentor: str = "none"
+    """Source of the restart proposals."""
+    shots: int = 0
+    """Train rows per class; 0: all."""
+    metric: Criterion | None = None
+    """What decides between the candidates; None: by the classes."""
+    has_peft: bool = True
+    """Whether `prompt_tuning` can be executed."""
+    patience: int = 2
+    """Stages without a better candidate after which the run is stopped; 0: it is not."""
+
+
+@dataclass(frozen=True)
+class TunePlan:
+    """What will be done."""
+
+    objective: str
+    """One of `OBJECTIVES`."""
+    fields: Mapping[str, Any]
+    """Fields of the run spec, as `from_dict` reads them."""
+    rows: SplitSizes
+    """Maximum rows of each split."""
+    metric: Criterion
+    """What decides between prompt, words and probe on selection."""
+    lines: tuple[str, ...] = field(default=())
+    """The plan for people."""
+
+
+@dataclass(frozen=True)
+class _Prices:
+    """Tokens through the model."""
+
+    step: float
+    """Per gradient step."""
+    score: float
+    """Per score of a parameter, whatever the rows."""
+    scored_row: float
+    """Per selection row and score."""
+    train: float
+    """Per train row, once."""
+    selection: float
+    test: float
+
+
+def _prices(objective: str, tokens: float, classes: int) -> _Prices:
+    if objective == LABEL_PROMPT:
+        names = classes * 12.0  # eight soft tokens, a label, and the marks around them
+        return _Prices(3 * names, names, 0.0, tokens, 2 * tokens, 2 * tokens)
+    if objective == PROMPT_TUNING:
+        row = tokens + 8
+        return _Prices(3 * _BATCH * row, 0.0, row, tokens, tokens + 2 * row, 2 * tokens + 3 * row)
+    row = 24.0  # twenty soft tokens and the beginning of an answer; a text is passed once
+    if objective == CAUSAL_PROMPT:
+        return _Prices(
+            3 * _BATCH * row, 0.0, row, 2 * tokens, 3 * tokens + row, 4 * tokens + 2 * row
+        )
+    return _Prices(0.0, 0.0, tokens + row, 0.0, tokens + row, 3 * (tokens + row))
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """How an objective divides its steps."""
+
+    count: int
+    candidates: int
+    proposals: int
+    finalists: int
+    probe_steps: int
+
+    @property
+    def scores(self) -> int:
+        """Parameters scored on selection in all."""
+        return self.count * (2 * self.candidates + self.proposals + self.finalists + 1)
+
+    def race_steps(self, mentor: str) -> int:
+        """Gradient steps of all races."""
+        each = self.probe_steps * (self.finalists + 1)
+        return 0 if mentor == "none" else (self.count - 1) * each
+
+
+_STAGES = {
+    LABEL_PROMPT: _Stages(6, 4, 8, 3, 10),
+    PROMPT_TUNING: _Stages(4, 2, 4, 2, 5),
+    CAUSAL_PROMPT: _Stages(4, 2, 8, 2, 2),
+    SERVED_PROMPT: _Stages(4, 1, 8, 2, 1),
+}
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What fits the minutes."""
+
+    rows: SplitSizes
+    steps: int
+
+
+def plan(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> TunePlan:
+    """Chooses objective, rows and budget by the size of the data and the machine.
+
+    Raises:
+        InvalidInput: An objective is named that cannot be tuned so.
+    """
+    if wishes.objective and wishes.objective not in OBJECTIVES:
+        raise InvalidInput.field(
+            "--objective", f"must be one of: {', '.join(OBJECTIVES)}; not {wishes.objective!r}"
+        )
+    objective, why = _objective(facts, machine, wishes)
+    fit = _fitting(objective, facts, machine, wishes)
+    is_unbalanced = facts.imbalance > UNBALANCED
+    metric = wishes.metric or (Criterion.MACRO_F1 if is_unbalanced else Criterion.ACCURACY)
+    fields = _fields(objective, facts, fit, wishes)
+    if wishes.metric or is_unbalanced:
+        fields["criterion"] = metric.value
+    lines = (
+        f"objective: {objective}; {why}",
+        _rows_line(facts, fit, wishes),
+        _budget_line(fields, wishes),
+        _metric_line(facts, metric, wishes),
+    )
+    return TunePlan(objective, fields, fit.rows, metric, lines)
+
+
+def _objective(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> tuple[str, str]:
+    if wishes.objective:
+        return wishes.objective, "as asked for"
+    train = min(wishes.shots or facts.smallest, facts.smallest)
+    if train < FEW_ROWS:
+        return LABEL_PROMPT, f"the smallest label has {train} rows, so the label words matter"
+    if not wishes.has_peft:
+        return LABEL_PROMPT, "peft is not installed, which prompt_tuning needs"
+    steps = _fitting(PROMPT_TUNING, facts, machine, wishes).steps
+    least = LEAST_STEPS[PROMPT_TUNING]
+    where = "the GPU" if machine.is_gpu else f"{machine.cores} CPU threads"
+    if steps < least:
+        return LABEL_PROMPT, (
+            f"of prompt_tuning, only {steps} steps would fit {wishes.minutes:g} minutes on {where}"
+        )
+    return PROMPT_TUNING, f"{least} steps or more fit {wishes.minutes:g} minutes on {where}"
+
+
+def _fitting(objective: str, facts: TableFacts, machine: Machine, wishes: TuneWishes) -> _Fit:
+    """Rows and steps for the minutes."""
+    cores = GPU_FACTOR if machine.is_gpu else machine.cores
+    language = objective in (CAUSAL_PROMPT, SERVED_PROMPT)
+    weights = wishes.weights or WEIGHTS[DEFAULT_LANGUAGE_MODEL if language else DEFAULT_ENCODER]
+    speed = TOKENS_PER_SECOND * cores * WEIGHTS[DEFAULT_ENCODER] / weights
+    time = 60.0 * wishes.minutes * speed  # in tokens
+    prices = _prices(
+        objective, min(MOST_TOKENS, facts.characters / CHARACTERS_PER_TOKEN + 2), facts.classes
+    )
+    stages = _STAGES[objective]
+    have = facts.splits
+    train = min(have.train, wishes.shots * facts.classes if wishes.shots else have.train)
+    selection = have.selection
+    if prices.scored_row:
+        affordable = int(_SCORES * time / (stages.scores * prices.scored_row))
+        selection = min(selection, max(affordable, _LEAST_SELECTION, 2 * facts.classes))
+    once = train * prices.train + selection * prices.selection + have.test * prices.test
+    share = min(
+        1.0,
+        _TEXTS * time / max(once, 1.0),
+        MOST_ROWS / train,
+        MOST_CHARACTERS / (train * max(facts.characters, 1.0)),
+    )
+    rows = SplitSizes(*(max(facts.classes, int(n * share)) for n in (train, selection, have.test)))
+    if wishes.shots:  # drawn by the run, from all train rows
+        rows = SplitSizes(min(have.train, MOST_ROWS), rows.selection, rows.test)
+    scoring = stages.scores * (prices.score + rows.selection * prices.scored_row)
+    steps = int(max(0.0, _TRAINING * time - scoring) / prices.step) if prices.step else 0
+    return _Fit(rows, min(steps, MOST_STEPS[objective]))
+
+
+def _fields(objective: str, facts: TableFacts, fit: _Fit, wishes: TuneWishes) -> dict[str, Any]:
+    stages = _STAGES[objective]
+    steps = max(1, (fit.steps - stages.race_steps(wishes.mentor)) // stages.count)
+    own: dict[str, Any] = {}
+    if objective == PROMPT_TUNING:
+        longest = int(facts.longest / CHARACTERS_PER_TOKEN * 1.5) + 16
+        own = {"readout": "mean", "max_length": max(128, min(512, longest))}
+    elif objective == CAUSAL_PROMPT:
+        own = {"initial_text": "description"}
+        if facts.imbalance > UNBALANCED:  # the default assumes about equally frequent labels
+            own["calibration"] = "content_free"
+        if facts.longest > 4_000:
+            own["max_length"] = 1_024
+    fields: dict[str, Any] = {
+        "objective": {objective: own},
+        "task": {"shots": wishes.shots, "selection_rows": max(1, fit.rows.selection)},
+        "stages": {"count": stages.count, "steps": steps, "candidates": stages.candidates},
+        "mentor": {"name": wishes.mentor, "proposals": stages.proposals},
+        "acceptance": {"finalists": stages.finalists, "probe_steps": stages.probe_steps},
+    }
+    if objective == SERVED_PROMPT or fit.steps < LEAST_STEPS.get(objective, 1):
+        fields["budget"] = {"gradient_steps": 0}
+        fields["stages"] |= {"steps": 0}
+    elif objective == CAUSAL_PROMPT:
+        fields["stages"] |= {"first_steps": 0}
+    return fields
+
+
+def _rows_line(facts: TableFacts, fit: _Fit, wishes: TuneWishes) -> str:
+    have, used = facts.splits, fit.rows
+    train = min(used.train, wishes.shots * facts.classes) if wishes.shots else used.train
+    total = have.train + have.selection + have.test
+    some = train + used.selection + used.test
+    if some >= total:
+        return f"rows: all {total:,}"
+    why = f"as many as {wishes.minutes:g} minutes allow (--minutes)"
+    if wishes.shots:
+        why = f"at most {wishes.shots} train rows per label (--shots)"
+    return (
+        f"rows: used {some:,} of {total:,} ({train:,} train, {used.selection:,} selection, "
+        f"{used.test:,} test), {why}"
+    )
+
+
+def _budget_line(fields: Mapping[str, Any], wishes: TuneWishes) -> str:
+    stages, count = fields["stages"], fields["stages"]["count"]
+    what = f"budget: {count} stages of {stages['steps']} steps"
+    if not stages["steps"]:
+        what = f"budget: {count} rounds of prompts in words, no gradient steps"
+    if wishes.mentor == "none":
+        what += "; no mentor"
+    else:
+        what += f"; {wishes.mentor} proposes {fields['mentor']['proposals']} restarts between two"
+    if wishes.patience:
+        what += f"; ends after {wishes.patience} stages without a better candidate"
+    return what
+
+
+def _metric_line(facts: TableFacts, metric: Criterion, wishes: TuneWishes) -> str:
+    said = f"metric: {METRIC_NAMES[metric]} on selection"
+    if wishes.metric:
+        return said
+    if metric is Criterion.MACRO_F1:
+        return f"{said}, because the largest label has {facts.imbalance:.1f} times the smallest"
+    return said
+
+
+METRIC_NAMES = {
+    Criterion.LOSS: "loss",
+    Criterion.ACCURACY: "accuracy",
+    Criterion.MACRO_F1: "macro F1",
+    Criterion.MATTHEWS: "Matthews correlation",
+}
+"""Names of the metrics, for people."""
