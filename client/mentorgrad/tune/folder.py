@@ -116,7 +116,11 @@ class TuneFolder:
     @property
     def unfinished(self) -> bool:
         """Whether there is a tune to go on with."""
-        return not self._overwrite and (self.private / "state.json").is_file()
+        return not self._overwrite and self._has_state
+
+    @property
+    def _has_state(self) -> bool:
+        return (self.private / "state.json").is_file()
 
     def __enter__(self) -> Self:
         self.private.mkdir(parents=True, exist_ok=True)
@@ -131,13 +135,14 @@ class TuneFolder:
             ) from None
         if not self.unfinished:
             self._empty()
+        self._overwrite = False  # from here on it is this tune that would be gone on with
         self.state = read_json(self.private / "state.json") or {}
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
             self._lock.close()
-        if not self.keeps_private and not (self.private / "state.json").exists():
+        if not self.keeps_private and not self._has_state:
             self._forget()
 
     def _empty(self) -> None:

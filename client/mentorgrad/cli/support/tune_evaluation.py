@@ -14,7 +14,7 @@ import numpy as np
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.tune_watching import Heartbeat, TuneProgress, follow
 from mentorgrad.domain.run import Baseline, Run, RunState, Score
-from mentorgrad.domain.spec import Budget, Criterion, DataFiles, MentorChoice, RunSpec
+from mentorgrad.domain.spec import Budget, Criterion, DataFiles, MentorChoice, RunSpec, ServedPrompt
 from mentorgrad.errors import DataLoss, PreconditionFailed
 from mentorgrad.predictor import Predictor
 from mentorgrad.serialization import from_dict
@@ -78,18 +78,24 @@ def baselines_of(
 ) -> tuple[Baseline, ...]:
     """The baselines of a run, and the file of its probe.
 
-    A run that was stopped has none. They depend on its rows and its model alone, so a run without
-    steps on the same rows computes them.
+    A run that was stopped has none. They depend on its rows and its model alone, so the shortest
+    run on the same rows computes them.
     """
     if run.result is not None:
         return run.result.baselines
     spec = replace(
         run.spec,
-        stages=replace(run.spec.stages, count=1, steps=0, first_steps=None),
+        stages=replace(run.spec.stages, count=1, steps=1, first_steps=None),
         mentor=MentorChoice(),
-        budget=Budget(gradient_steps=0),
-        name=f"{run.spec.name} (baselines)",
+        budget=Budget(),
+        name=f"{run.spec.name} (baselines)"[:200],
     )
+    if isinstance(spec.objective, ServedPrompt):  # it takes no steps
+        spec = replace(
+            spec,
+            stages=replace(spec.stages, count=2, steps=0),
+            mentor=MentorChoice("random_tokens", proposals=1),
+        )
     out.line("computing the baselines")
     made = client.create_run(spec, f"{run.run_id}-baselines").run
     state, _ = follow(client, made.run_id, out, progress(spec))

@@ -235,12 +235,10 @@ class _Flow:
                 run = self._run(client, spec)
                 with folder.staged() as staged:
                     summary = self._result(client, run, staged, data, name)
-        except InvalidInput:
-            folder.drop()
-            take_data_back(data, self._order.place)
-            raise
-        folder.drop()
-        take_data_back(data, self._order.place)
+                folder.drop()
+        finally:
+            if not folder.unfinished:
+                take_data_back(data, self._order.place)
         folder.keeps_private = self._order.keep
         return summary
 

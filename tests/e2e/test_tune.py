@@ -1,0 +1,143 @@
+"""From a data file to predictions, on a real trainer with an encoder of a few thousand weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mentorgrad.cli.main import app
+from mentorgrad.cli.support import tuning
+from tests.support.tiny_models import TEXTS, make
+from tests.support.trainer_process import TrainerProcess
+
+FILES = {
+    *("model.json", "probe.safetensors", "prompt.safetensors", "prompt.txt"),
+    *("report.html", "tune.json"),
+}
+
+
+class Desk:
+    """A folder with a table and an encoder, and a trainer that may read both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shared = folder / "shared"
+        make(folder / "models/encoder")
+        self.shared.mkdir()
+        self.table = folder / "films.csv"
+        with self.table.open("w", newline="") as file:
+            rows = [(text, "good" if "good" in text else "other") for text in TEXTS]
+            csv.writer(file).writerows([("review", "verdict"), *rows])
+        self.trainer = TrainerProcess(
+            folder,
+            *("--data-root", str(self.shared), "--model-root", str(folder / "models")),
+            reuse=True,
+        )
+
+    def tune(self, result: str, *flags: str) -> Any:
+        return CliRunner().invoke(
+            app,
+            [
+                *("tune", str(self.table), "--output", str(self.folder / result)),
+                *("--server", self.trainer.address, "--data-root", str(self.shared)),
+                *("--model-root", str(self.folder / "models"), "--objective", "label_prompt"),
+                *("--set", "objective.label_prompt.encoder=encoder"),
+                *("--set", "objective.label_prompt.n_tokens=2"),
+                *flags,
+            ],
+        )
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    made = Desk(tmp_path_factory.mktemp("desk"))
+    yield made
+    made.trainer.stop()
+
+
+SHORT = ("--mentor", "random_tokens", "--set", "stages.count=2", "--set", "stages.steps=3")
+
+
+def test_a_file_becomes_a_classifier_that_predicts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "judged", broken_off)
+        asked = desk.tune("result", *SHORT)
+    assert asked.exit_code == 130
+    assert "the same command goes on" in asked.stderr
+    folder = desk.folder / "result"
+    soon = CliRunner().invoke(app, ["predict", str(folder), str(desk.table)])
+    assert "its tuning goes on, or was broken off" in soon.stderr
+
+    asked = desk.tune("result", *SHORT, "--json")
+    assert asked.exit_code == 0, asked.stderr
+    assert "going on with run" in asked.stderr
+    (line,) = asked.stdout.splitlines()
+    summary = json.loads(line)
+    assert summary == json.loads((folder / "tune.json").read_text())
+    assert {path.name for path in folder.iterdir()} == FILES == set(summary["files"])
+    assert summary["rows"] == {"train": 58, "selection": 19, "test": 19}
+    assert summary["stopped"] == ""
+    methods = {one["name"]: one for one in summary["methods"]}
+    assert list(methods) == ["majority", "zero_shot", "probe", "words", "prompt"]
+    ranks = {
+        name: (-one["selection"]["macro_f1"], one["selection"]["loss"])
+        for name, one in methods.items()
+        if one["selection"]
+    }
+    assert set(ranks) == {"probe", "words", "prompt"}
+    assert summary["metric"] == "macro_f1"  # of 96 texts, 24 are good
+    assert summary["choice"] == min(ranks, key=lambda name: ranks[name])
+    assert json.loads((folder / "model.json").read_text())["use"] == summary["choice"]
+    assert summary["advice"] in (folder / "report.html").read_text()
+    assert list(desk.shared.iterdir()) == []  # nothing stays where the trainer reads
+
+    out = desk.folder / "out.csv"
+    predicted = CliRunner().invoke(
+        app,
+        [
+            *("predict", str(folder), str(desk.table), "-o", str(out), "--json"),
+            *("--label", "verdict", "--model-root", str(desk.folder / "models")),
+        ],
+    )
+    assert predicted.exit_code == 0, predicted.stderr
+    assert json.loads(predicted.stdout)["rows"] == 96
+    first = out.read_text().splitlines()[0].split(",")
+    assert first == ["review", "verdict", "label", "p_good", "p_other"]
+
+    again = desk.tune("result", *SHORT)
+    assert "holds the result already" in again.stdout
+    other = desk.tune("result", *SHORT, "--shots", "4")
+    assert other.exit_code == 2
+    assert "the result of other data or options" in other.stderr
+
+
+def test_a_run_that_stalls_is_stopped_and_its_best_is_judged(desk: Desk) -> None:
+    asked = desk.tune(
+        "stalled",
+        *("--mentor", "none", "--patience", "1", "--set", "stages.count=10000"),
+        *("--set", "stages.steps=2", "--set", "optimizer.learning_rate=1e-30", "--json"),
+    )
+    assert asked.exit_code == 0, asked.stderr
+    summary = json.loads(asked.stdout)
+    assert summary["stopped"] == "no better candidate in 1 stage"
+    assert set(summary["files"]) == FILES
+    assert {one["name"] for one in summary["methods"]} >= {"zero_shot", "probe", "prompt"}
+
+
+def test_a_spec_that_the_trainer_refuses_leaves_nothing(desk: Desk) -> None:
+    asked = desk.tune("refused", "--set", "objective.label_prompt.encoder=nowhere")
+    assert asked.exit_code == 2
+    assert "spec.objective.label_prompt.encoder" in asked.stderr
+    assert not (desk.folder / "refused").exists()
+    assert list(desk.shared.iterdir()) == []
