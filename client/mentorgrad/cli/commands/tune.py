@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mentorgrad.cli.support.flag_text import choice
-from mentorgrad.cli.support.options import JsonOption
+from mentorgrad.cli.support.options import JsonOption, WordsOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.table_options import (
     AskedTable,
@@ -49,6 +49,7 @@ def _tune(
     sheet: SheetOption = "",
     test: TestOption = None,
     rare: RareOption = "",
+    words: WordsOption = None,
     seed: SplitSeedOption = 0,
     minutes: Annotated[
         float,
@@ -189,7 +190,19 @@ def _tune(
     from mentorgrad.domain.spec import Criterion
 
     asked = AskedTable(
-        file, text, pair, label, group, delimiter, encoding, quoting, sheet, test, rare, seed
+        file,
+        text,
+        pair,
+        label,
+        group,
+        delimiter,
+        encoding,
+        quoting,
+        sheet,
+        test,
+        rare,
+        seed,
+        words or (),
     )
     order = TuneOrder(
         output=output,

@@ -48,15 +48,22 @@ class SplitRows:
     labels: Labels
 
     @classmethod
-    def read(cls, path: Path, columns: DataFiles) -> SplitRows:
-        """Reads a file that `write_splits` has written."""
+    def read(cls, path: Path, columns: DataFiles, values: Sequence[str]) -> SplitRows:
+        """Reads a file that `write_splits` has written.
+
+        Args:
+            path: The file.
+            columns: Names of its columns.
+            values: Label values in class order.
+        """
+        classes = {value: number for number, value in enumerate(values)}
         texts, pairs, labels = [], [], []
         with path.open(encoding="utf-8") as file:
             for line in file:
                 record = json.loads(line)
                 texts.append(record[columns.text_field])
                 pairs.append(record[columns.pair_field] if columns.pair_field else "")
-                labels.append(record[columns.label_field])
+                labels.append(classes[record[columns.label_field]])
         return cls(texts, pairs if columns.pair_field else None, np.array(labels, np.int64))
 
     @property

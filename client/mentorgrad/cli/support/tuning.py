@@ -183,7 +183,8 @@ def _spec_fields(
     task = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", asked.file.stem).strip("-._") or "table",
         "description": order.description or f"the {columns.label} of a {of_what}"[:500],
-        "labels": list(table.labels),
+        "labels": list(table.words),
+        "label_values": list(table.labels),
     }
     fields = merged(RunSpec, made.fields, {"task": task, "seed": asked.seed})
     fields["name"] = f"tune {asked.file.name}"[:200]
@@ -278,8 +279,9 @@ class _Flow:
         folder, state, out = self._folder, self._folder.state, self._out
         download(client, run.run_id, staged)
         baselines = baselines_of(client, run, staged, out, self._progress)
+        values = run.spec.task.label_values
         train, selection, test = (
-            SplitRows.read(split_file(folder, split), data) for split in SPLITS
+            SplitRows.read(split_file(folder, split), data, values) for split in SPLITS
         )
         with Predictor.load(staged, model_roots=self._order.place.model_roots) as predictor:
             on_selection = predicted(predictor, selection, "selection", out)
