@@ -217,8 +217,8 @@ class PromptTuning:
     """``cls``: the text's own start token, which follows the soft prompt. ``first``: position 0,
     the first soft token. ``mean``: the mean over the text's tokens, without the soft prompt."""
     max_length: int = bounded(128, ge=4, le=100_000)
-    """Maximum input length in tokens, including the soft prompt and special tokens; longer texts
-    are truncated."""
+    """Maximum input length in tokens, including the soft prompt and special tokens; what happens to
+    longer texts, the task's `long_texts` says."""
     initial_text: str = bounded("", max_length=500)
     """Initial text of the prompt; empty or ``random``: random whole words drawn by the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
@@ -264,8 +264,8 @@ class CausalPrompt:
     """Number format of the model's weights and activations. ``auto``: float32 on a CPU, bfloat16 on
     a GPU."""
     max_length: int | None = bounded(None, ge=8, le=1_000_000)
-    """Maximum tokens of the whole input; longer texts are truncated. Absent: no text is truncated,
-    and one that does not fit the model's context is an error."""
+    """Maximum tokens of the whole input; what happens to longer texts, the task's `long_texts`
+    says. Absent: the model's context."""
     initial_text: str = bounded("", max_length=500)
     """Initial text of the prompt. Empty: ``Answer:`` if the label follows the prompt on its line
     and there is room for it, otherwise as ``random``: random whole words drawn with the run's seed.
