@@ -17,8 +17,11 @@ from mentorgrad.domain.spec import (
     Calibration,
     CausalPrompt,
     LabelPrompt,
+    LongTexts,
     PromptTuning,
+    RunSpec,
     ServedPrompt,
+    Task,
 )
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFailed
 from tests.support.numerics import (
@@ -26,6 +29,7 @@ from tests.support.numerics import (
     CPU,
     GivenModel,
     built_on,
+    causal_task,
     encoder,
     label_server,
     objective,
@@ -357,8 +361,6 @@ def test_a_served_prompt_predicts_with_its_file(gguf: Path, tmp_path: Path) -> N
     long = "film " * 1200
     with load(world.folder) as predictor:
         np.testing.assert_allclose(predictor.predict_proba(world.texts), expected, **NEAR)
-        with pytest.raises(InvalidInput, match="room for"):
-            predictor.predict_proba(["film " * 3000])
         found = predictor.predict_proba([long, *world.texts])  # takes a larger context
     np.testing.assert_allclose(found[1:], expected, **NEAR)
     changed = gguf.with_name("other.gguf")
@@ -376,8 +378,36 @@ def test_a_causal_prompt_predicts_with_its_file(gguf: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(found[:-1], world.tested(world.point).numpy(), **NEAR)
 
 
-def test_a_text_that_is_too_long_is_told_by_its_number(tmp_path: Path) -> None:
-    world = World("causal_prompt", tmp_path / "result")
+LONG_TEXTS = {
+    "label_prompt_per_class": LabelPrompt(n_tokens=3),
+    "prompt_tuning": PromptTuning(n_tokens=3),
+    "causal_prompt": CausalPrompt(n_tokens=3),
+}
+"""By the names of their models here."""
+
+
+def on_long_texts(name: str, how: LongTexts, folder: Path) -> World:
+    task = causal_task() if name in CAUSAL else tiny_task()
+    under = model_of(name)
+    assert under is not None
+    run = RunSpec(task=Task(long_texts=how))
+    return World(name, folder, built_on(under, LONG_TEXTS[name], task, run=run))
+
+
+@pytest.mark.parametrize("name", LONG_TEXTS)
+@pytest.mark.parametrize("how", [LongTexts.TRUNCATE, LongTexts.HEAD_TAIL])
+def test_long_texts_are_cut_as_in_the_run(name: str, how: LongTexts, tmp_path: Path) -> None:
+    begin, middle, end = ("good " * 130, "film " * 30, "bad " * 130)
+    texts = [begin + middle + end, begin + "rain " * 30 + end, begin + middle + "sun " * 130]
+    with on_long_texts(name, how, tmp_path / "result").open() as predictor:
+        same, other_middle, other_end = predictor.predict_proba(texts)
+    np.testing.assert_allclose(same, other_middle, **NEAR)
+    assert np.allclose(same, other_end, **NEAR) is (how is LongTexts.TRUNCATE)
+
+
+@pytest.mark.parametrize("name", LONG_TEXTS)
+def test_a_text_that_is_too_long_is_told_by_its_number(name: str, tmp_path: Path) -> None:
+    world = on_long_texts(name, LongTexts.ERROR, tmp_path / "result")
     with world.open() as predictor, pytest.raises(InvalidInput) as refused:
         predictor.predict_proba(["good", "film " * 300])
     assert refused.value.reason == "TEXT_TOO_LONG"

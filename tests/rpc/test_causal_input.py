@@ -21,6 +21,7 @@ from mentorgrad.domain.spec import (
     Budget,
     CausalPrompt,
     DataFiles,
+    LongTexts,
     MentorChoice,
     ModelDtype,
     Optimizer,
@@ -34,7 +35,7 @@ from tests.support.trainer_process import TrainerProcess
 
 PATH = "spec.objective.causal_prompt"
 TASK = Task("own", DataFiles("rows.jsonl"), "what it is about", ("good", "bad"), shots=2)
-LONG = dataclasses.replace(TASK, data=DataFiles("long.jsonl"))
+LONG = dataclasses.replace(TASK, data=DataFiles("long.jsonl"), long_texts=LongTexts.ERROR)
 SPEC = RunSpec(
     objective=CausalPrompt("llama", n_tokens=3),
     task=dataclasses.replace(TASK, selection_rows=2),
@@ -95,7 +96,7 @@ FOUND_LATE: list[tuple[str, dict[str, Any], Task, str]] = [
         {"n_tokens": 63},
         LONG,
         "spec.task: row 1 of train takes 66 tokens, which leaves no room for prompt and answer: at "
-        f"most 65 fit; set {PATH}.max_length to truncate texts",
+        "most 65 fit; set spec.task.long_texts to cut texts",
     ),
     (
         "chat",

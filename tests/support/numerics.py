@@ -90,6 +90,7 @@ def built_on(
     task: TaskData,
     abort: Callable[[], None] = lambda: None,
     state_bytes: int = DEFAULT_STATE_BYTES,
+    run: specs.RunSpec | None = None,
 ) -> Objective:
     """An objective with a model that is loaded already."""
     kind = kind_of(spec)
@@ -102,6 +103,7 @@ def built_on(
         cache_dir=TrainerSettings().cache_dir,
         state_bytes=state_bytes,
         under=under,
+        run=run or specs.RunSpec(),
     )
     built: Objective = load(kind.build)(spec, parts)
     return built

@@ -45,13 +45,6 @@ class LineTokens(TokenTable):
         """Token ids of a text as it is, without special tokens."""
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
-    def shortened(self, text: str, count: int) -> str:
-        """A text without its last `count` tokens; never ends within a character or with a space.
-        What is left may tokenise to more tokens than it was part of."""
-        starts = [begin for begin, _ in self._plain.encode(text, add_special_tokens=False).offsets]
-        end = starts[-count] if count < len(starts) else 0
-        return text[: min(end, len(text) - 1)].rstrip()
-
     def continued_ids(self, beginning: str, text: str) -> list[int]:
         """Token ids of a text that continues another one, in one string with it.
 

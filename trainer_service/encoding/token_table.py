@@ -66,6 +66,33 @@ class TokenTable:
         encoded = self._plain.encode_batch(led, add_special_tokens=False)
         return [list(item.ids) for item in encoded]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where the tokens of a text as it is begin and end, in characters."""
+        return list(self._plain.encode(text, add_special_tokens=False).offsets)
+
+    def input_size(self, text: str, pair: str = "") -> int:
+        """Number of tokens of a whole input, with special tokens and without truncation."""
+        return len(self._plain.encode(text, pair or None).ids)
+
+    def shortened(self, text: str, count: int) -> str:
+        """A text without its last `count` tokens; never ends within a character or with a space.
+        What is left may tokenise to more tokens than it was part of."""
+        starts = [begin for begin, _ in self.spans(text)]
+        end = starts[-count] if count < len(starts) else 0
+        return text[: min(end, len(text) - 1)].rstrip()
+
+    def without_middle(self, text: str, count: int) -> str:
+        """A text without `count` tokens in its middle: half of the rest, or one more, stands in
+        front, and half at the end. Otherwise as `shortened`."""
+        spans = self.spans(text)
+        left = len(spans) - count
+        if left > 1:
+            begin, end = spans[(left + 1) // 2 - 1][1], spans[-(left // 2)][0]
+            made = f"{text[:begin].rstrip()} {text[end:].lstrip()}"
+            if begin <= end and len(made) < len(text):
+                return made
+        return self.shortened(text, count)
+
     def text_of(self, ids: Sequence[int]) -> str:
         """Decodes token ids."""
         return self.many_texts_of([ids])[0]

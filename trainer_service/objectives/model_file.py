@@ -32,6 +32,7 @@ def model_document(
     model_revision: str,
     device: str,
     text: str,
+    cut_texts: Mapping[str, int],
     **facts: Any,
 ) -> dict[str, Any]:
     """The facts that all objectives record, and an objective's own.
@@ -45,6 +46,7 @@ def model_document(
         model_revision: Commit of a model of the Hugging Face hub; empty for others.
         device: Kind of the device that the run scored on.
         text: The prompt in words.
+        cut_texts: By split, how many texts are cut.
         **facts: The objective's own, as JSON has them.
     """
     return {
@@ -58,6 +60,8 @@ def model_document(
         "device": device,
         "labels": list(task.labels),
         "label_values": list(run.task.label_values),
+        "long_texts": run.task.long_texts.value,
+        "cut_texts": dict(cut_texts),
         "paired": task.is_paired,
         "columns": _columns(run),
         "task": task.name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -37,6 +39,8 @@ class Problem(ABC):
     tuned_model: str = ""
     """A tuned model that could be another one when the run is resumed: the name that its server
     reports, or the file's name and SHA-256. Empty: the spec determines it."""
+    cut_texts: Mapping[str, int] = MappingProxyType({})
+    """By split, how many texts are cut because they are longer than the model's room for them."""
     feature: str = ""
     """What `features` are, for people; empty if there are none."""
     start_remedy: str = "try another initial text or seed"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import DataLoss, PreconditionFailed
 from mentorgrad.serialization import from_dict
 from trainer_service.objectives.classification import ClassificationProblem
@@ -40,6 +41,11 @@ class TunedFiles:
             InvalidInput: It has fields that are not known here.
         """
         return from_dict(kind, self.document["spec"], "spec")
+
+    @property
+    def long_texts(self) -> LongTexts:
+        """What happened to texts that are too long."""
+        return LongTexts(self.document.get("long_texts", LongTexts.TRUNCATE))
 
     def require_model(self, digest: str) -> None:
         """Checks that a model is the one that was tuned.

@@ -36,7 +36,15 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
     tokens = model.tokens
     parts = read_inputs(spec, task, demonstrations, model.tokenizer, tokens, model.max_tokens)
     problem = CausalPromptProblem(
-        spec, task, model, parts, inputs.costs, inputs.state_bytes, inputs.abort, inputs.known
+        spec,
+        task,
+        model,
+        parts,
+        inputs.costs,
+        inputs.state_bytes,
+        inputs.abort,
+        inputs.known,
+        inputs.run.task.long_texts,
     )
 
     def meanings(texts: Sequence[str]) -> Tensor:
@@ -93,7 +101,7 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     def problem(task: TaskData) -> CausalPromptProblem:
         # No keys and values are kept: every row is predicted once.
         return CausalPromptProblem(
-            spec, task, model, parts, inputs.costs, 0, inputs.abort, inputs.known
+            spec, task, model, parts, inputs.costs, 0, inputs.abort, inputs.known, files.long_texts
         )
 
     def words(problem: CausalPromptProblem) -> Tensor:

@@ -92,6 +92,7 @@ class CausalExport:
             model_revision=self._revision,
             device=self._model.device.type,
             text=text,
+            cut_texts=self._problem.cut_texts,
             dtype=self._model.dtype,
             position=spec.position.value,
             template=self._inputs.template.text,

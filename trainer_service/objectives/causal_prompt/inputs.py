@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 
-from mentorgrad.domain.spec import CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import CausalPrompt, LongTexts, PromptPosition
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import first_line
 from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
 from trainer_service.objectives.input_template import Template, TemplateError
-from trainer_service.tasks.data import Row, Split, TaskData
+from trainer_service.objectives.long_texts import TextRoom
+from trainer_service.tasks.data import Row, TaskData
 
 _EMPTY = Row("", 0)
 
@@ -44,8 +45,6 @@ class Inputs:
     """The model's tokens."""
     most: int
     """Maximum tokens of a row's own part: what opening, prompt, template and label leave."""
-    is_cut: bool
-    """Whether longer texts are truncated."""
 
     def own_ids(self, row: Row) -> list[int]:
         """Token ids of a row's own part: in front of the prompt, or, for a prompt in front of the
@@ -58,37 +57,16 @@ class Inputs:
         break if there is nothing."""
         return [*self.start, *self.tokens.plain_ids(text)] or [self.tokens.filler_id]
 
-    def fitted(self, rows: Sequence[Row], split: Split) -> list[Row]:
-        """The rows with texts that leave room for prompt and answer.
-
-        Raises:
-            InvalidInput: A text is too long, and texts are not truncated.
-        """
-        return [self._fitted(row, index, split) for index, row in enumerate(rows)]
-
-    def _fitted(self, row: Row, index: int, split: Split) -> Row:
-        size = len(self.own_ids(row))
-        if size > self.most and not self.is_cut:
-            raise InvalidInput.field(
-                "spec.task",
-                f"row {index + 1} of {split.value} takes {size} tokens, which leaves no room for "
-                f"prompt and answer: at most {self.most} fit; set {PATH}.max_length to truncate "
-                "texts",
-                reason="TEXT_TOO_LONG",
-            )
-        while size > self.most:  # the rest of a text may tokenise to more than it was part of
-            row = self._shortened(row, size - self.most)
-            size = len(self.own_ids(row))
-        return row
-
-    def _shortened(self, row: Row, excess: int) -> Row:
-        """A row whose longer text is shorter, by at most so many tokens: of a pair of long texts
-        about the same is left."""
-        first, second = (len(self.tokens.plain_ids(text)) for text in (row.text, row.pair))
-        cut = min(excess, (excess + abs(first - second) + 1) // 2)
-        if first >= second:
-            return replace(row, text=self.tokens.shortened(row.text, cut))
-        return replace(row, pair=self.tokens.shortened(row.pair, cut))
+    def room(self, how: LongTexts) -> TextRoom:
+        """The room for texts beside prompt and answer; `how` says what happens to longer ones."""
+        tokens = self.tokens
+        return TextRoom(
+            how,
+            self.most,
+            size=lambda row: len(self.own_ids(row)),
+            count=lambda text: len(tokens.plain_ids(text)),
+            shorten=tokens.without_middle if how is LongTexts.HEAD_TAIL else tokens.shortened,
+        )
 
 
 def read_inputs(
@@ -158,7 +136,6 @@ def inputs_of(
         tree=tree,
         tokens=tokens,
         most=limit - taken,
-        is_cut=spec.max_length is not None,
     )
     least = len(inputs.own_ids(_EMPTY)) + 1
     if inputs.most < least:

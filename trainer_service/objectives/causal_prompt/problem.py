@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.run import Score
-from mentorgrad.domain.spec import Calibration, CausalPrompt
+from mentorgrad.domain.spec import Calibration, CausalPrompt, LongTexts
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel, other_dtype
 from trainer_service.encoding.memory import memory_for
@@ -35,6 +35,7 @@ from trainer_service.objectives.causal_prompt.text_states import (
 )
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.length_batches import similar_batches
+from trainer_service.objectives.long_texts import fitted_task
 from trainer_service.objectives.results import RowResults
 from trainer_service.tasks.data import Row, Split, TaskData
 
@@ -81,9 +82,10 @@ class CausalPromptProblem(CalibratedProblem):
         state_bytes: Maximum bytes of texts' keys and values that are kept.
         check: Called between batches; may raise to abort.
         known: What the worker's earlier runs have computed; None: nothing.
+        long_texts: What happens to texts that are too long.
 
     Raises:
-        InvalidInput: A text does not fit the model.
+        InvalidInput: A text does not fit the model, and that is an error.
     """
 
     task: TaskData
@@ -99,6 +101,7 @@ class CausalPromptProblem(CalibratedProblem):
         state_bytes: int,
         check: Callable[[], None] = lambda: None,
         known: KeptResults | None = None,
+        long_texts: LongTexts = LongTexts.TRUNCATE,
     ) -> None:
         super().__init__(task, spec.calibration, model.device)
         self.shape = (spec.n_tokens, model.tokens.width)
@@ -116,7 +119,8 @@ class CausalPromptProblem(CalibratedProblem):
         self._scorer = CausalScorer(model, inputs.tree)
         config = model.config.get_text_config()
         self._token_bytes: int = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
-        self._rows = {split: inputs.fitted(task.rows(split), split) for split in Split}
+        fitted, self.cut_texts = fitted_task(task, inputs.room(long_texts))
+        self._rows = {split: fitted.rows(split) for split in Split}
         self._ids = {split: [inputs.own_ids(row) for row in self._rows[split]] for split in Split}
         self._left = state_bytes if inputs.is_after else 0
         with memory_for(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.domain.spec import LabelPrompt, LongTexts
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
@@ -21,6 +21,7 @@ from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
+from trainer_service.objectives.long_texts import encoder_room, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
@@ -47,9 +48,10 @@ class LabelPromptProblem(ClassificationProblem):
         encoder: The frozen encoder; the prompt is kept on its device.
         costs: Forward rows of a pass.
         cache: Cache of text embeddings.
+        long_texts: What happens to texts that are too long.
 
     Raises:
-        InvalidInput: The prompt is too long for the encoder.
+        InvalidInput: The prompt is too long for the encoder, or a text is and that is an error.
     """
 
     feature = "the embedding of the text, of norm 1"
@@ -61,6 +63,7 @@ class LabelPromptProblem(ClassificationProblem):
         encoder: TextEncoder,
         costs: RowCosts,
         cache: EmbeddingCache,
+        long_texts: LongTexts = LongTexts.TRUNCATE,
     ) -> None:
         super().__init__(task, encoder.device)
         self._spec = spec
@@ -77,7 +80,9 @@ class LabelPromptProblem(ClassificationProblem):
             )
         prompt = (spec.n_tokens, encoder.tokens.width)
         self.shape = (len(task.labels), *prompt) if spec.per_class else prompt
-        self._texts = {split: encoder.embed(task.texts(split), cache) for split in Split}
+        room = encoder_room(encoder, long_texts, encoder.max_text_tokens, joined=True)
+        fitted, self.cut_texts = fitted_task(task, room)
+        self._texts = {split: encoder.embed(fitted.texts(split), cache) for split in Split}
         self._recent: ResultCache | None = None  # created when train rows are first scored
 
     def _label_suffix(self) -> tuple[Tensor, Tensor]:
@@ -151,7 +156,8 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
             is invalid.
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
-    problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache)
+    long_texts = inputs.run.task.long_texts
+    problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache, long_texts)
     language = PromptLanguage(
         spec,
         encoder.tokens,
@@ -172,6 +178,7 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
             model_sha256=encoder.digest,
             model_revision=inputs.revision(spec.encoder),
             device=inputs.device.type,
+            cut_texts=problem.cut_texts,
             text=words.text,
             text_tokens=list(words.ids),
             pooling=encoder.pooling,
@@ -207,6 +214,7 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     words = encoder.tokens.vectors[files.document["text_tokens"]].view_as(prompt)
 
     def problem(task: TaskData) -> LabelPromptProblem:
-        return LabelPromptProblem(spec, task, encoder, inputs.costs, EmbeddingCache(None))
+        uncached = EmbeddingCache(None)
+        return LabelPromptProblem(spec, task, encoder, inputs.costs, uncached, files.long_texts)
 
     return Tuned(problem, scores_at(prompt), scores_at(words))

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import PromptTuning, Readout
+from mentorgrad.domain.spec import LongTexts, PromptTuning, Readout
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
@@ -27,6 +27,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.long_texts import encoder_room, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
@@ -71,9 +72,10 @@ class PromptTuningProblem(ClassificationProblem):
         costs: Forward rows of a pass.
         cache: Cache of text embeddings.
         check: Called between batches when scoring; may raise to abort.
+        long_texts: What happens to texts that are too long.
 
     Raises:
-        InvalidInput: The prompt is too long for the encoder.
+        InvalidInput: The prompt is too long for the encoder, or a text is and that is an error.
     """
 
     feature = "the embedding of the text without a prompt, of norm 1"
@@ -86,6 +88,7 @@ class PromptTuningProblem(ClassificationProblem):
         costs: RowCosts,
         cache: EmbeddingCache,
         check: Callable[[], None] = lambda: None,
+        long_texts: LongTexts = LongTexts.TRUNCATE,
     ) -> None:
         super().__init__(task, encoder.device)
         self._spec = spec
@@ -93,6 +96,7 @@ class PromptTuningProblem(ClassificationProblem):
         self.costs = costs
         self._cache = cache
         self._check = check
+        self._long_texts = long_texts
         self._classes = len(task.labels)
         width = max(encoder.tokens.width, encoder.hidden_size, self._classes)
         self.shape = (spec.n_tokens + self._classes + 1, width)
@@ -108,7 +112,9 @@ class PromptTuningProblem(ClassificationProblem):
                 f"{LEAST_TEXT_TOKENS}",
                 reason="PROMPT_TOO_LONG",
             )
-        rows = {split: TokenRows(self.task.rows(split), self._encoder, room) for split in Split}
+        texts = encoder_room(self._encoder, self._long_texts, room, joined=False)
+        fitted, self.cut_texts = fitted_task(self.task, texts)
+        rows = {split: TokenRows(fitted.rows(split), self._encoder, room) for split in Split}
         first = set[int]().union(*(of_split.first_ids for of_split in rows.values()))
         if first - {self._encoder.tokens.start_id}:
             raise InvalidInput.field(
@@ -188,7 +194,10 @@ class PromptTuningProblem(ClassificationProblem):
 
     def features(self, split: Split) -> Tensor:
         """The encoder's embeddings of the texts without a prompt, of norm 1."""
-        return self._encoder.embed(self.task.texts(split), self._cache)
+        most = self._encoder.max_text_tokens
+        room = encoder_room(self._encoder, self._long_texts, most, joined=True)
+        rows, _ = room.fitted(self.task.rows(split), split)
+        return self._encoder.embed([row.joined for row in rows], self._cache)
 
     def fill_head(self, parameters: Tensor, generator: torch.Generator) -> None:
         """Draws a small head for new parameters [*shape], in place."""
@@ -208,7 +217,15 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
-    problem = PromptTuningProblem(spec, task, encoder, inputs.costs, inputs.cache, inputs.abort)
+    problem = PromptTuningProblem(
+        spec,
+        task,
+        encoder,
+        inputs.costs,
+        inputs.cache,
+        inputs.abort,
+        inputs.run.task.long_texts,
+    )
     language = PromptLanguage(
         spec,
         encoder.tokens,
@@ -232,6 +249,7 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
             model_sha256=encoder.digest,
             model_revision=inputs.revision(spec.encoder),
             device=inputs.device.type,
+            cut_texts=problem.cut_texts,
             text=words.text,
             text_tokens=list(words.ids),
             readout=spec.readout.value,
@@ -271,7 +289,9 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
 
     def problem(task: TaskData) -> PromptTuningProblem:
         uncached = EmbeddingCache(None)
-        return PromptTuningProblem(spec, task, encoder, inputs.costs, uncached, inputs.abort)
+        return PromptTuningProblem(
+            spec, task, encoder, inputs.costs, uncached, inputs.abort, files.long_texts
+        )
 
     def scores(pieces: Pieces) -> Scores:
         return lambda problem: scores_at(problem.joined(pieces))(problem)

@@ -64,6 +64,7 @@ class LlamaScorer:
         characters: Maximum characters of a prompt.
         threads: Threads of llama.cpp.
         on_gpu: Whether to use a GPU if there is one.
+        cuts: Whether the heads will be cut to `room` where they are too long.
         abort: Called between evaluations; may raise to abort.
 
     Raises:
@@ -86,6 +87,7 @@ class LlamaScorer:
         threads: int,
         on_gpu: bool,
         abort: Callable[[], None],
+        cuts: bool = False,
     ) -> None:
         self.model = f"{path.name} sha256:{file_digest(path, abort)}"
         rest = context + max(labels, key=len)
@@ -109,6 +111,11 @@ class LlamaScorer:
             if self._needed(taken) > self._runtime.context:  # texts have more tokens than likely
                 self._runtime.close()
                 self._runtime = load(self._needed(taken))
+            excess = self._needed(taken) - self._runtime.context
+            self.room: int | None = None
+            if cuts and excess > 0:
+                self.room = max(map(self._length, heads)) - excess
+                self._longest, taken = self._longest - excess, taken - excess
             self._check_room(taken)
         except InvalidInput:
             self._runtime.close()
@@ -140,6 +147,10 @@ class LlamaScorer:
             for sequence in range(1, len(group) + 1):
                 self._runtime.cut(sequence, 0)
         return found
+
+    def count(self, text: str) -> int:
+        """See `LabelScorer`."""
+        return self._length(text)
 
     def has_room(self, tail: str) -> bool:
         """See `LabelScorer`."""

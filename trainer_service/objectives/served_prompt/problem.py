@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import Calibration, Criterion, ServedPrompt
+from mentorgrad.domain.spec import Calibration, Criterion, LongTexts, ServedPrompt
 from mentorgrad.errors import (
     InvalidInput,
     MentorgradError,
@@ -27,6 +27,7 @@ from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.demonstrations import set_apart
 from trainer_service.objectives.initial_text import RANDOM
 from trainer_service.objectives.input_template import Template
+from trainer_service.objectives.long_texts import TextRoom, by_characters, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.served_prompt import read_template
 from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
@@ -126,13 +127,20 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     template = read_template(spec, task).with_demonstrations(shown, task.labels)
     rows = (*task.train, *task.selection, *task.test)
     heads = [template.head(row) for row in rows]
-    scorer = _scorer(spec, inputs, task.labels, template, heads)
+    long_texts = inputs.run.task.long_texts
+    scorer = _scorer(spec, inputs, task.labels, template, heads, long_texts)
     if not scorer.gives_probabilities:
         wrong = list(_needs_probabilities(spec, inputs.run.criterion, inputs.path))
         if wrong:
             scorer.close()
             raise InvalidInput(violations=wrong, reason="NO_PROBABILITIES")
-    problem = ServedPromptProblem(spec, task, template, scorer, inputs.costs, inputs.device)
+    try:
+        fitted, cut = _fitted(task, template, scorer, long_texts)
+    except InvalidInput:
+        scorer.close()
+        raise
+    problem = ServedPromptProblem(spec, fitted, template, scorer, inputs.costs, inputs.device)
+    problem.cut_texts = cut
     words = [word for row in task.train for word in _WORD.findall(row.joined)]
 
     def has_room(text: str) -> bool:
@@ -152,6 +160,7 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
             model_sha256=scorer.model.partition(" sha256:")[2],
             model_revision=inputs.revision(spec.model),
             device=inputs.device.type,
+            cut_texts=problem.cut_texts,
             text=text,
             tuned_model=scorer.model,
             template=template.text,
@@ -177,12 +186,38 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     return Objective(problem, language, export, card)
 
 
+def _fitted(
+    task: TaskData, template: Template, scorer: LabelScorer, how: LongTexts
+) -> tuple[TaskData, Mapping[str, int]]:
+    """The task with texts that fit the tuned model, as far as its room is known, and how many of
+    them are cut."""
+    if scorer.room is None:
+        return task, {}
+    least = scorer.count(template.head(Row("", UNLABELLED))) + 1
+    if scorer.room < least:
+        raise InvalidInput.field(
+            "spec.objective.served_prompt.max_characters",
+            f"prompt, template and label leave {scorer.room} tokens for a row; at least {least} "
+            "are needed",
+            reason="PROMPT_TOO_LONG",
+        )
+    room = TextRoom(
+        how,
+        scorer.room,
+        size=lambda row: scorer.count(template.head(row)),
+        count=scorer.count,
+        shorten=by_characters(how, scorer.count),
+    )
+    return fitted_task(task, room)
+
+
 def _scorer(
     spec: ServedPrompt,
     inputs: BuildInputs,
     labels: Sequence[str],
     template: Template,
     heads: Sequence[str],
+    long_texts: LongTexts,
 ) -> LabelScorer:
     """Loads the tuned model, or contacts its server; `heads` begin the inputs."""
     if spec.model in inputs.tuned_models:
@@ -214,6 +249,7 @@ def _scorer(
             threads=inputs.threads,
             on_gpu=inputs.device.type == "cuda",
             abort=inputs.abort,
+            cuts=long_texts is not LongTexts.ERROR,
         )
     except MentorgradError as error:
         if isinstance(error, InvalidInput) and error.violations:
@@ -275,7 +311,8 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     document = files.document
     spec = replace(files.spec(ServedPrompt), model=files.model)
     template, labels = Template(**document["template_parts"]), document["labels"]
-    growing = _GrowingScorer(lambda heads: _scorer(spec, inputs, labels, template, heads))
+    how = files.long_texts
+    growing = _GrowingScorer(lambda heads: _scorer(spec, inputs, labels, template, heads, how))
     try:
         _require_same(growing.scorer, files)
     except PreconditionFailed:
@@ -284,7 +321,8 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
 
     def problem(task: TaskData) -> ServedPromptProblem:
         scorer = growing.for_rows([template.head(row) for row in task.test])
-        return ServedPromptProblem(spec, task, template, scorer, inputs.costs, inputs.device)
+        fitted, _ = _fitted(task, template, scorer, how)
+        return ServedPromptProblem(spec, fitted, template, scorer, inputs.costs, inputs.device)
 
     scores = scores_at(files.tensors["prompt"])
     return Tuned(problem, scores, scores, growing.close)

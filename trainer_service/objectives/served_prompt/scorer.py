@@ -19,6 +19,9 @@ class LabelScorer(Protocol):
     model: str
     """The tuned model as it reports itself: a name, and for a file its SHA-256. The same whenever
     the model is the same."""
+    room: int | None
+    """Maximum tokens of a row's beginning behind the opening, if some of those that are known are
+    longer; None: all fit, or it is not known."""
     gives_probabilities: bool
     """Whether scores are log-probabilities. False: they only say which label is the answer."""
 
@@ -38,6 +41,10 @@ class LabelScorer(Protocol):
             PreconditionFailed: The model is another one by now (reason TUNED_MODEL_CHANGED).
             MentorgradError: The model cannot score the inputs.
         """
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of a part of an input, if `room` is known."""
         ...
 
     def has_room(self, tail: str) -> bool:

@@ -91,6 +91,8 @@ class ServerScorer:
         InvalidInput: It answers neither completions nor chats.
     """
 
+    room: int | None = None
+
     def __init__(
         self,
         name: str,
@@ -134,6 +136,10 @@ class ServerScorer:
         inputs = [head + tail for tail in tails for head in heads]
         found = self._run(some_at_once(self._one, inputs, _AT_ONCE))
         return np.array(found).reshape(len(tails), len(heads), len(self._labels))
+
+    def count(self, text: str) -> int:
+        """See `LabelScorer`; a server's tokens are not known."""
+        return 0
 
     def has_room(self, tail: str) -> bool:
         """See `LabelScorer`; a server's context is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,8 @@ def test_columns_are_those_of_files_of_ones_own() -> None:
     rows = (Row("a", 0), Row("b", 1))
     task = TaskData("own", "", ("x", "y"), rows, rows, ())
     files = DataFiles("rows.csv", text_field="message", label_field="intent")
-    facts = {"model": "m", "model_sha256": "", "model_revision": "", "device": "cpu", "text": ""}
+    facts: dict[str, Any] = {"model": "m", "model_sha256": "", "model_revision": ""}
+    facts |= {"device": "cpu", "text": "", "cut_texts": {}}
     for data, columns in (
         (None, {}),
         (files, {"text_field": "message", "pair_field": "", "label_field": "intent"}),

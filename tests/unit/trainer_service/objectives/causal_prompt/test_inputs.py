@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.spec import CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import CausalPrompt, LongTexts, PromptPosition
 from mentorgrad.errors import InvalidInput
 from tests.support.numerics import CPU, causal_task, tiny_causal
 from tests.support.tiny_models import make_causal
@@ -130,6 +130,11 @@ def test_labels_without_tokens_of_their_own_are_named() -> None:
 # -- room -------------------------------------------------------------------------------------
 
 
+def fitted(made: Inputs, *rows: Row, how: LongTexts = LongTexts.TRUNCATE) -> list[Row]:
+    found, _ = made.room(how).fitted(rows, Split.TRAIN)
+    return found
+
+
 @pytest.mark.parametrize("fields", [{}, BEFORE, {"labels": ("bad", "good film", "good movie")}])
 @pytest.mark.parametrize("limit", [20, 33, 100])
 def test_a_truncated_text_fits_and_keeps_its_template(fields: dict[str, Any], limit: int) -> None:
@@ -137,7 +142,7 @@ def test_a_truncated_text_fits_and_keeps_its_template(fields: dict[str, Any], li
     given = {name: value for name, value in fields.items() if name != "labels"}
     made = inputs(task=causal_task(labels), max_length=limit, **given)
     whole = made.own_ids(LONG)
-    (row,) = made.fitted([LONG], Split.TRAIN)
+    (row,) = fitted(made, LONG)
     own = made.own_ids(row)
     inner = max(made.tree.depths, default=0)
     assert len(own) <= made.most
@@ -153,10 +158,10 @@ def test_a_truncated_text_fits_and_keeps_its_template(fields: dict[str, Any], li
 def test_of_a_pair_the_longer_text_is_truncated() -> None:
     task = TaskData("t", "d", ("bad", "good"), (Row("a", 0, "b"),), (), ())
     made = inputs(task=task, max_length=40)
-    (row,) = made.fitted([Row("good film", 0, LONG.text)], Split.TRAIN)
+    (row,) = fitted(made, Row("good film", 0, LONG.text))
     assert row.text == "good film"
     assert 0 < len(row.pair) < len(LONG.text)
-    (row,) = made.fitted([Row(LONG.text, 0, LONG.text)], Split.TRAIN)
+    (row,) = fitted(made, Row(LONG.text, 0, LONG.text))
     assert abs(len(row.pair) - len(row.text)) < 12
     assert 0 < len(row.text) < len(LONG.text)
 
@@ -165,20 +170,38 @@ def test_a_text_of_many_bytes_can_be_truncated() -> None:
     """A character of several tokens is left out whole."""
     made = inputs(max_length=20)
     for text in ("🦋" * 20, "Grüße, 你好 " * 9, "\n" * 90, " " * 90, "a" + "🦋" * 9 + "\n" * 9):
-        (row,) = made.fitted([Row(text, 0)], Split.TRAIN)
+        (row,) = fitted(made, Row(text, 0))
         assert len(made.own_ids(row)) <= made.most
         assert text.startswith(row.text)
         assert row.text or text.isspace()
 
 
+@pytest.mark.parametrize("fields", [{}, BEFORE])
+def test_of_a_text_without_its_middle_beginning_and_end_are_left(fields: dict[str, Any]) -> None:
+    made = inputs(max_length=40, **fields)
+    text = " ".join(f"word{number}" for number in range(90))
+    room = made.room(LongTexts.HEAD_TAIL)
+    (row, same), cut = room.fitted([Row(text, 0), Row("good", 1)], Split.TRAIN)
+    assert (same, cut) == (Row("good", 1), 1)
+    begin, end = (row.text[: len(row.text) // 2 - 3], row.text[len(row.text) // 2 + 3 :])
+    assert begin
+    assert text.startswith(begin)
+    assert text.endswith(end)
+    assert made.most - 3 <= len(made.own_ids(row)) <= made.most
+    for odd in ("🦋" * 20, "\n" * 90, "a" * 90, "Grüße, 你好 " * 9):
+        (left,) = fitted(made, Row(odd, 0), how=LongTexts.HEAD_TAIL)
+        assert len(made.own_ids(left)) <= made.most
+
+
 def test_a_text_that_is_too_long_is_an_error_with_its_row() -> None:
     made = inputs()
     fits = Row("good", 0)
+    room = made.room(LongTexts.ERROR)
     with pytest.raises(InvalidInput, match="row 3 of selection takes") as caught:
-        made.fitted([fits, fits, Row(LONG.text * 4, 0)], Split.SELECTION)
+        room.fitted([fits, fits, Row(LONG.text * 4, 0)], Split.SELECTION)
     assert caught.value.reason == "TEXT_TOO_LONG"
-    assert "spec.objective.causal_prompt.max_length" in str(caught.value)
-    assert made.fitted([fits, LONG], Split.SELECTION) == [fits, LONG]
+    assert "spec.task.long_texts" in str(caught.value)
+    assert room.fitted([fits, LONG], Split.SELECTION) == ([fits, LONG], 0)
 
 
 @pytest.mark.parametrize("fields", [{}, BEFORE])
