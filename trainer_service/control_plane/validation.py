@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from mentorgrad.domain.spec import Criterion, RunSpec
+from mentorgrad.domain.spec import ClassWeight, Criterion, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
 from run_store.uploads import UploadReader
 from trainer_service.objectives.kinds import CheckInputs, Findings, ObjectiveKind
@@ -51,6 +51,9 @@ def validate_objective(
     kind = kind_of(spec.objective)
     findings = Findings()
     findings.extend(_optimizer(spec, kind))
+    if spec.task.class_weight is not ClassWeight.NONE and not (kind.uses_task and kind.takes_steps):
+        none = f"must be none: {kind.name} takes no gradient steps on rows of classes"
+        findings.add("spec.task.class_weight", none)
     task: TaskData | None = None
     if kind.uses_task:
         try:

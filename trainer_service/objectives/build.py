@@ -17,6 +17,7 @@ from mentorgrad.model_refs import resolve
 from run_store.uploads import UploadReader
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.table import kind_of
 from trainer_service.protocols import Objective
@@ -178,4 +179,7 @@ def build_objective(
         tuned_models=tuned_models or {},
         api_key=api_key,
     )
-    return cast(Objective, load(kind.build)(spec.objective, inputs))
+    built = cast(Objective, load(kind.build)(spec.objective, inputs))
+    if isinstance(built.problem, ClassificationProblem):
+        built.problem.weight_classes(spec.task.class_weight)
+    return built

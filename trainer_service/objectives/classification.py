@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.spec import ClassWeight
 from trainer_service.objectives.calibration import Reference
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults, row_losses
@@ -32,6 +33,7 @@ class ClassificationProblem(Problem):
         self.device = device
         self.labels = {split: labels_of(task.rows(split), device) for split in Split}
         """Class indices by split, int64 [rows]."""
+        self._train_weights: Tensor | None = None
 
     @abstractmethod
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
@@ -50,10 +52,27 @@ class ClassificationProblem(Problem):
         """`logits` without gradients; may re-use those of recently scored parameters."""
         return self.logits(points, split, rows)
 
+    def weight_classes(self, how: ClassWeight) -> None:
+        """Weights the rows in `losses`; scores are never weighted.
+
+        ``balanced``: each row by n / (k * n_c), for n train rows, n_c of its class, and k classes
+        (King and Zeng, Political Analysis 9, 2001). The mean weight of all train rows is 1.
+        """
+        self._train_weights = None
+        labels = self.labels[Split.TRAIN]
+        if how is ClassWeight.BALANCED and len(labels):
+            counts = torch.bincount(labels, minlength=len(self.task.labels)).clamp_min(1)
+            weights = len(labels) / (len(counts) * counts.float())
+            self._train_weights = weights[labels]
+
     def losses(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Mean cross-entropy, in nats, of the train rows [batch]; see `Problem`."""
+        """Mean cross-entropy, in nats, of the train rows [batch], weighted by `weight_classes`; see
+        `Problem`."""
         logits = self.logits(points, Split.TRAIN, rows)
-        return row_losses(logits, self.labels[Split.TRAIN][rows]).mean(1)
+        losses = row_losses(logits, self.labels[Split.TRAIN][rows])
+        if self._train_weights is not None:
+            losses = losses * self._train_weights[rows]
+        return losses.mean(1)
 
     def reference(self, points: Tensor, split: Split) -> Reference | None:
         """What the log-probabilities of these parameters on rows of a split are calibrated by; None

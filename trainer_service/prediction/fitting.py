@@ -61,7 +61,8 @@ def fit(
             for text, label in zip(texts, labels, strict=True)
         )
         (Path(folder) / _FILE).write_text("".join(lines))
-        task = replace(spec.task, data=DataFiles(_FILE), labels=tuple(words), hub=None)
+        data, names = DataFiles(_FILE), tuple(words)
+        task = replace(spec.task, data=data, labels=names, label_values=(), hub=None)
         job = WorkerJob(
             run_id="here",
             store="here",
