@@ -41,7 +41,7 @@ def to_frame(values: Iterable[Any], kind: type | None = None) -> DataFrame:
     values = list(values)
     kind = kind or (type(values[0]) if values else None)
     known = {} if kind is None else dict(_columns(kind))
-    rows = [dict(_leaves(value)) for value in values]
+    rows = [dict(leaves(value)) for value in values]
     names = dict.fromkeys([*known, *(name for row in rows for name in row)])
     ordered = sorted(names, key=lambda name: name.startswith(_LAST))
     frame: DataFrame = pandas.DataFrame(rows, columns=ordered)
@@ -71,7 +71,7 @@ def _columns(kind: type, path: str = "") -> Iterator[tuple[str, FieldType]]:
             yield where, field
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Path and value of all that is not missing."""
     for name, field in field_types(type(value)).items():
         member, where = getattr(value, name), join(path, name)
@@ -79,15 +79,15 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             continue
         if field.base is Baseline:
             for item in member:
-                yield from _leaves(item, join(where, item.name))
+                yield from leaves(item, join(where, item.name))
         elif field.repeated:
             yield where, member
         elif field.kind is FieldKind.MESSAGE:
-            yield from _leaves(member, where)
+            yield from leaves(member, where)
         elif field.kind is FieldKind.UNION:
             chosen = snake_case(type(member).__name__)
             yield where, chosen
-            yield from _leaves(member, join(where, chosen))
+            yield from leaves(member, join(where, chosen))
         elif field.kind in (FieldKind.STRUCT, FieldKind.STRING_MAP):
             yield from ((join(where, str(key)), item) for key, item in member.items())
         else:

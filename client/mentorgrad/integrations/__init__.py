@@ -1,5 +1,7 @@
-"""Mentor sessions for the training loops of other libraries.
+"""What joins mentorgrad to other libraries: training loops, classifiers and experiment trackers.
 
-`torch` supports a plain torch loop, `huggingface` a `Trainer` with PEFT, and `lightning` Lightning.
-Each module requires its library to be installed; the rest of the SDK does not import them.
+`torch` supports a plain torch loop, `huggingface` a `Trainer` with PEFT, and `lightning` Lightning,
+by mentor sessions; `sklearn` has a classifier; `tracking` writes runs for `tensorboard`, `mlflow`
+and `wandb`. Each module but `tracking` requires its library to be installed; the rest of the SDK
+does not import them.
 """

@@ -225,7 +225,7 @@ def test_what_the_wheels_of_cuda_ask_for_is_pinned() -> None:
 @pytest.mark.slow
 def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None:
     extras = PROJECT["optional-dependencies"]
-    for extra in extras.keys() - {"protos"}:  # pinned by itself, see below
+    for extra in extras.keys() - {"protos", *TRACKERS}:  # pinned by themselves, see below
         wrong = sorted(set(unresolved([Requirement(f"{OURS}[{extra}]")], PYTHONS[0])))
         assert not wrong, extra
     assert EXTRAS.keys() <= extras.keys()
@@ -262,6 +262,19 @@ def test_the_generator_of_stubs_is_an_extra_with_pins_of_its_own() -> None:
         for wanted in extras[name]:
             assert wanted.name != "grpcio-tools", name
             assert "protos" not in wanted.extras, name
+
+
+TRACKERS = ("mlflow", "wandb")
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_trackers_are_extras_with_pins_of_their_own(tracker: str) -> None:
+    pins, extras = constraints("constraints-trackers.txt"), PROJECT["optional-dependencies"]
+    (wanted,) = map(Requirement, extras[tracker])
+    assert wanted.specifier.contains(pins[wanted.name])
+    assert pins["tensorboard"] == PINS["tensorboard"]
+    (everything,) = (Requirement(line) for line in extras["dev"] if line.startswith(OURS))
+    assert tracker not in everything.extras
 
 
 def test_a_missing_or_contrary_pin_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,13 @@ import typer
 
 from mentorgrad.cli.support import short_ids
 from mentorgrad.cli.support.flag_text import suffix
-from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, RunArgument, ServerOption
+from mentorgrad.cli.support.options import (
+    DEFAULT_SERVER,
+    JsonOption,
+    MirrorOption,
+    RunArgument,
+    ServerOption,
+)
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.errors import InvalidInput
@@ -35,6 +41,7 @@ def _watch(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Show all events, also those shown earlier.")
     ] = False,
+    mirror: MirrorOption = "",
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +58,7 @@ def _watch(
     with open_client(server) as client:
         run = client.get_run(short_ids.run_id(client, run_id))
         start, position = start_of(client, run, out, 0 if from_start else after_seq)
-        state = watch_run(client, run, out, start, position)
+        state = watch_run(client, run, out, start, position, mirror)
     if state is RunState.FAILED:
         raise typer.Exit(1)
 

@@ -9,7 +9,13 @@ import typer
 
 from mentorgrad.cli.support.auth_options import declare
 from mentorgrad.cli.support.flag_text import pairs_of, suffix, words_of
-from mentorgrad.cli.support.options import DEFAULT_SERVER, JsonOption, ServerOption, WordsOption
+from mentorgrad.cli.support.options import (
+    DEFAULT_SERVER,
+    JsonOption,
+    MirrorOption,
+    ServerOption,
+    WordsOption,
+)
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.domain.spec import RunSpec
@@ -154,6 +160,7 @@ def _run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Create the run, print its ID and exit.")
     ] = False,
+    mirror: MirrorOption = "",
     server: ServerOption = DEFAULT_SERVER,
     as_json: JsonOption = False,
     **given: Any,
@@ -171,14 +178,20 @@ def _run(
         named = words_of("--words", words)
         flags |= {"task.labels": list(named.values()), "task.label_values": list(named)}
     made = build_spec(spec, flags, settings or (), preset)
-    _create(Output(as_json), made, server, request_id, detach, upload)
+    _create(Output(as_json), made, server, request_id, detach, upload, mirror)
 
 
 declare(_run, {name: (None, _option(name, *field)) for name, field in _FIELDS.items()})
 
 
 def _create(
-    out: Output, spec: RunSpec, server: str, request_id: str, detach: bool, upload: bool
+    out: Output,
+    spec: RunSpec,
+    server: str,
+    request_id: str,
+    detach: bool,
+    upload: bool,
+    mirror: str,
 ) -> None:
     from mentorgrad.cli.support.data_uploads import with_uploads
     from mentorgrad.cli.support.watching import start_of, watch_run
@@ -197,7 +210,8 @@ def _create(
                 note(f"watch it with: mentorgrad runs watch {run_id}{suffix(server)}")
             return
         out.line(f"run {run_id}" + ("" if made.created else " (already exists)"))
-        state = watch_run(client, made.run, out, *start_of(client, made.run, out))
+        start, position = start_of(client, made.run, out)
+        state = watch_run(client, made.run, out, start, position, mirror)
         out.line(f"show the result: mentorgrad runs show {run_id}{suffix(server)}")
     if state is RunState.FAILED:
         raise typer.Exit(1)

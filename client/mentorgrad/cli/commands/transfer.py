@@ -38,15 +38,35 @@ OutputOption = Annotated[
 @app.command("export", epilog="Example: mentorgrad runs export RUN -o run.jsonl")
 def _export(
     run_id: RunArgument,
-    output: OutputOption = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="jsonl: the complete log; tensorboard, mlflow or wandb (offline): metrics, "
+            "restarts, spec and result for that tool.",
+        ),
+    ] = "jsonl",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File of the log; for a tool, the folder that it reads.",
+        ),
+    ] = None,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's complete log as JSON lines, including raw tensors.
+    """Write a run's complete log as JSON lines with raw tensors, or its metrics for another tool.
 
-    The default file is RUN.jsonl; "-" writes to standard output.
+    The default file is RUN.jsonl; "-" writes to standard output. The default folders are
+    "tensorboard", that of W&B, and what MLFLOW_TRACKING_URI names.
     """
+    if to != "jsonl":
+        _export_to(to, output, run_id, server, store, Output(as_json))
+        return
     from mentorgrad.domain.query import EventQuery, View
     from mentorgrad.serialization import to_dict
     from mentorgrad.standard_streams import json_text
@@ -69,6 +89,26 @@ def _export(
                 count += 1
     facts = {"run_id": run_id, "events": count, "file": str(target)}
     Output(as_json).result(facts, f"{count} events written to {target}")
+
+
+def _export_to(
+    kind: str, folder: Path | None, run_id: str, server: str, store: str, out: Output
+) -> None:
+    from mentorgrad.cli.support.mirroring import opened
+    from mentorgrad.domain.query import EventQuery
+
+    with (
+        opened("--to", kind, folder) as mirror,
+        open_reader(server, store) as reader,
+    ):
+        run_id = short_ids.run_id(reader, run_id)
+        count = 0
+        for event in reader.events(run_id, EventQuery(effective=True)):
+            mirror.add(event)
+            count += 1
+    where = "" if folder is None else f" in {folder}"
+    facts = {"run_id": run_id, "events": count, "to": kind, "folder": str(folder or "")}
+    out.result(facts, f"{count} events of {run_id} written for {kind}{where}")
 
 
 @app.command("import", epilog="Example: mentorgrad runs import run.jsonl")

@@ -67,6 +67,15 @@ WordsOption = Annotated[
     ),
 ]
 
+MirrorOption = Annotated[
+    str,
+    typer.Option(
+        "--mirror",
+        metavar="TOOL[:FOLDER]",
+        help="Also write the run for tensorboard, mlflow or wandb (offline), from its first event.",
+    ),
+]
+
 _ID = "Run ID, or a beginning that no other has."
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_ID, autocompletion=run_ids)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,6 +11,7 @@ from rich.progress import TaskID
 
 from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.flag_text import suffix
+from mentorgrad.cli.support.mirroring import opened_by_flag
 from mentorgrad.cli.support.output import Output, note, number
 from mentorgrad.cli.support.progress_bars import Live
 from mentorgrad.cli.support.watch_positions import WatchPosition
@@ -96,6 +99,7 @@ def watch_run(
     out: Output,
     after_seq: int = 0,
     position: WatchPosition | None = None,
+    mirror: str = "",
 ) -> RunState | None:
     """Watches a run until it ends; an interrupt stops watching, never the run.
 
@@ -105,6 +109,7 @@ def watch_run(
         out: Output to use.
         after_seq: Only events with a greater seq.
         position: Where to keep how far the run was watched, for the next command; None: nowhere.
+        mirror: Tracker to write all events of the run to, as ``--mirror`` names it.
 
     Returns:
         The final state; None if the run had ended before `after_seq`.
@@ -113,12 +118,13 @@ def watch_run(
         typer.Exit: Interrupted (130), after printing how to watch again.
     """
     seen, state = after_seq, None
+    events = _events(client, run.run_id, after_seq, mirror)
     try:
-        with Display(out) as display:
+        with Display(out) as display, closing(events):
             narrator = display.narrator(run.spec.name or run.run_id)
             if after_seq:  # its creation will not be among the events
                 narrator.run = Run(run.run_id, spec=run.spec, created_at=run.created_at)
-            for event in client.watch(run.run_id, after_seq):
+            for event in events:
                 seen = event.seq
                 if out.as_json:
                     out.json(to_dict(event, arrays="omit"))
@@ -141,3 +147,17 @@ def watch_run(
     if position is not None:
         position.delete()
     return state
+
+
+def _events(
+    client: Client, run_id: str, after_seq: int, mirror: str
+) -> Generator[RunEvent, None, None]:
+    """The events after `after_seq`; the mirror gets all."""
+    with opened_by_flag(mirror) as mirrored:
+        if mirrored is None:
+            yield from client.watch(run_id, after_seq)
+            return
+        for event in client.watch(run_id):
+            mirrored.add(event)
+            if event.seq > after_seq:
+                yield event
