@@ -5,17 +5,17 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { details, unknownFields } from './errors.mjs';
 
 const { MENTORGRAD_SERVER, MENTORGRAD_CA, MENTORGRAD_TOKEN } = process.env;
 const target = process.argv[2] ?? MENTORGRAD_SERVER ?? '127.0.0.1:50551';
 const protos = fileURLToPath(new URL('../../protos', import.meta.url));
-const { v1 } = grpc.loadPackageDefinition(
+const files = ['trainer_service', 'history_service'].map((name) => `mentorgrad/v1/${name}.proto`);
+const loaded = loadSync(files, {
   // int64 as String: a JavaScript number holds 53 bits only.
-  loadSync(['trainer_service', 'history_service'].map((name) => `mentorgrad/v1/${name}.proto`), {
-    includeDirs: [protos], keepCase: true, longs: String, enums: String, defaults: true,
-    oneofs: true,
-  }),
-).mentorgrad;
+  includeDirs: [protos], keepCase: true, longs: String, enums: String, defaults: true, oneofs: true,
+});
+const { v1 } = grpc.loadPackageDefinition(loaded).mentorgrad;
 
 const credentials = MENTORGRAD_CA
   ? grpc.credentials.createSsl(readFileSync(MENTORGRAD_CA))
@@ -65,6 +65,8 @@ async function walk() {
     labels: { client: 'node' },
     seed: 7,
   };
+  const lost = unknownFields(loaded, 'mentorgrad.v1.RunSpec', spec);
+  if (lost.length) throw new Error(`a run spec has no field ${lost.join(', ')}`);
   const { run, warnings } = await call(trainer, 'CreateRun', { spec });
   warnings.forEach((warning) => console.error(`warning: ${warning}`));
   const events = [];
@@ -89,7 +91,7 @@ async function walk() {
 try {
   console.log(JSON.stringify(await walk()));
 } catch (error) {
-  console.error(`error: ${error.message}`);
+  console.error(`error: ${error.message}`, ...details(error));
   process.exitCode = 1;
 } finally {
   trainer.close();

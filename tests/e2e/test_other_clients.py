@@ -171,6 +171,30 @@ def test_node_says_what_the_service_refused(node: str, deployment: Deployment) -
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: 16 UNAUTHENTICATED: this service requires a token")
+    assert "reason: 'TOKEN_MISSING'" in done.stderr
+
+
+def test_node_finds_the_fields_that_would_be_lost(node: str) -> None:
+    program = """
+import { loadSync } from '@grpc/proto-loader';
+import { unknownFields } from './errors.mjs';
+const options = { includeDirs: ['../../protos'], keepCase: true };
+const loaded = loadSync(['mentorgrad/v1/trainer_service.proto'], options);
+const spec = {
+  seed: 1, seeds: 2, stages: { count: 1, stepCount: 3 }, labels: { any: 'name' },
+  mentor: { options: { any: 1 } }, objective: { function: { nam: 'levy' } },
+  acceptance: { policy: 'POLICY_RACE' },
+};
+console.log(unknownFields(loaded, 'mentorgrad.v1.RunSpec', spec).join(' '));
+"""
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", program],
+        cwd=NODE_CLIENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "seeds stages.stepCount objective.function.nam\n", done.stderr
 
 
 def test_node_keeps_its_token_from_who_could_read_it(node: str, deployment: Deployment) -> None:

@@ -67,6 +67,8 @@ def test_the_wheel_carries_protos_migrations_and_services(wheel: Path) -> None:
     protos = {path.name for path in (ROOT / "protos/mentorgrad/v1").glob("*.proto")}
     assert protos
     assert {f"mentorgrad/protos/mentorgrad/v1/{name}" for name in protos} <= names
+    errors = {f"mentorgrad/protos/google/rpc/{name}.proto" for name in ("status", "error_details")}
+    assert errors <= names
     migrations = [path.name for path in (ROOT / "run_store/migrations/versions").glob("*.py")]
     assert migrations
     assert {f"run_store/migrations/versions/{name}" for name in migrations} <= names

@@ -9,15 +9,19 @@ import pytest
 
 from tests.support.deployment import ROOT
 
-SOURCES = {"js": "client/node/walk.mjs", "go": "client/go/main.go"}
+SOURCES = {
+    "js": ("client/node/walk.mjs", "client/node/errors.mjs"),
+    "go": ("client/go/main.go",),
+}
+SHOWN = {"js": 5, "go": 3}
 
 
 @pytest.mark.parametrize("language", SOURCES)
 def test_the_guide_shows_the_programs_own_lines(language: str) -> None:
     guide = (ROOT / "docs/languages.md").read_text()
     shown = re.findall(rf"^```{language}\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
-    assert len(shown) == 3
-    program = (ROOT / SOURCES[language]).read_text()
+    assert len(shown) == SHOWN[language]
+    program = "".join((ROOT / source).read_text() for source in SOURCES[language])
     for code in shown:
         assert len(code.splitlines()) > 4
         indented = textwrap.indent(code, "\t")
