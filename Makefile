@@ -43,7 +43,7 @@ test: setup ## run all tests, with real servers, the real LLM and real Postgres
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup ## run the unit and contract tests but for the slow ones, in about a minute
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" -n 2 --dist worksteal
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not campaign" -n 2 --dist worksteal
 
 check: setup ## check format, lint, types, imports, protos, stubs and deployment files
 	$(BIN)/ruff format --check .

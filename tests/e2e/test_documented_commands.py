@@ -1,5 +1,6 @@
 """Every command that README and the guides show runs, or at least consists of words that exist.
 
+The suite runs the README; `pytest tests -m campaign` runs the other pages too.
 A page's commands run in order in one folder, against a trainer and a scripted mentor that are
 served here. `mentorgrad serve` listens on a free port until the page is done. What is changed of a
 command: addresses, placeholders (RUN, EXPERIMENT), and how long a run takes.
@@ -265,13 +266,13 @@ class Desk:
 
     def _shorter(self, text: str) -> str:
         """The same command; if it makes a run, one of few steps and rows, and of no task where the
-        page has a trainer of its own, whose worker would first have to load the encoder."""
+        page serves a trainer: a worker would first have to load the encoder."""
         added = [
             f"{flag} 2" for flag in ("--stages", "--steps", "--proposals") if f"{flag} " not in text
         ]
-        own_trainer = any("serve trainer" in str(command) for command, _ in self.services)
+        serves = any(re.search("serve (trainer|all)", str(c)) for c, _ in self.services)
         if "--function" not in text and "--spec" not in text:
-            added.append("--function rastrigin" if own_trainer else "--spec quick.toml")
+            added.append("--function rastrigin" if serves else "--spec quick.toml")
         return re.sub(r"\bmentorgrad run(?=\s|$)", " ".join(["mentorgrad run", *added]), text)
 
     def leave(self) -> list[tuple[str, int]]:
@@ -311,7 +312,13 @@ def desk(ground: Ground, tmp_path: Path) -> Iterator[Desk]:
 # -- they run -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", sorted({command.page for command in RUN_HERE}))
+RUN_PAGES = [
+    pytest.param(page, marks=() if page == "README.md" else pytest.mark.campaign)
+    for page in sorted({command.page for command in RUN_HERE})
+]
+
+
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_what_a_page_shows_works(desk: Desk, page: str) -> None:
     text = (ROOT / page).read_text()
     for name, content in re.findall(r"`([\w-]+\.toml)`:\n+```toml\n(.*?)^```", text, re.S | re.M):
