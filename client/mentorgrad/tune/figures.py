@@ -24,7 +24,7 @@ Shares = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
+class _CountedRows:
     """The different rows: their label and the predictions of each method, and how many there
     are."""
 
@@ -35,7 +35,7 @@ class _Cells:
     classes: int
 
     @classmethod
-    def of(cls, labels: Labels, *predicted: Labels) -> _Cells:
+    def of(cls, labels: Labels, *predicted: Labels) -> _CountedRows:
         values, counts = np.unique(
             np.stack([labels, *predicted], axis=1), axis=0, return_counts=True
         )
@@ -83,13 +83,13 @@ def estimates(
         predicted: Predicted classes.
         metrics: Of ``accuracy``, ``macro_f1`` and ``matthews``.
     """
-    cells = _Cells.of(labels, predicted)
+    cells = _CountedRows.of(labels, predicted)
     return {metric: _estimate(cells.figure(metric), len(labels)) for metric in metrics}
 
 
 def difference(labels: Labels, one: Labels, other: Labels, metric: Criterion) -> Estimate:
     """How much higher a metric is for one method than for another on the same rows."""
-    cells = _Cells.of(labels, one, other)
+    cells = _CountedRows.of(labels, one, other)
     return _estimate(cells.figure(metric) - cells.figure(metric, 1), len(labels))
 
 

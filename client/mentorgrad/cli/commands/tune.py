@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mentorgrad.cli.support.flag_text import choice
-from mentorgrad.cli.support.options import JsonOption, WordsOption
+from mentorgrad.cli.support.options import JsonOption, ServerOption, WordsOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.table_options import (
     AskedTable,
@@ -153,15 +153,7 @@ def _tune(
             rich_help_panel=_PLACE,
         ),
     ] = None,
-    server: Annotated[
-        str,
-        typer.Option(
-            "--server",
-            metavar="HOST:PORT",
-            help="Address of a trainer. Default: services are started, and stopped at the end.",
-            rich_help_panel=_PLACE,
-        ),
-    ] = "",
+    server: ServerOption = "",
     data_root: Annotated[
         Path | None,
         typer.Option(
@@ -180,6 +172,8 @@ def _tune(
     as_json: JsonOption = False,
 ) -> None:
     """Tune a classifier on a labelled table, and judge it against simpler methods.
+
+    Without --server, services are started for it, and stopped at the end.
 
     Splits the table, plans, runs, and writes what won on the selection split to a folder that
     "mentorgrad predict" reads. The same command goes on with a tune that was broken off.
