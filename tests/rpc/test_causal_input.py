@@ -172,7 +172,12 @@ async def test_an_uploaded_file_is_tuned_on_and_goes_with_its_run(
     assert name == "upload:" + hashlib.sha256(path.read_bytes()).hexdigest()
     task = dataclasses.replace(SPEC.task, data=DataFiles(name), label_values=("3", "10"))
     spec = dataclasses.replace(SPEC, task=task)
-    run_id = (await client.create_run(spec)).run.run_id
+    made = await client.create_run(spec)
+    assert made.warnings == (
+        "4 of 12 labelled rows are not used: spec.task.shots = 2 limits the train rows per class "
+        "(0: all)",
+    )
+    run_id = made.run.run_id
     assert [event async for event in client.watch(run_id)]
     run = await client.get_run(run_id)
     assert run.state is RunState.SUCCEEDED, run.reason

@@ -58,7 +58,7 @@ async def served(
     offered = TrainerInfo(devices=("cpu",), tasks=("tickets",), worker_slots=1, queue_limit=2)
     mentors = MentorRegistry({"absent": "127.0.0.1:1"}, no_mentor)
 
-    def check_data(spec: RunSpec) -> str:
+    def check_data(spec: RunSpec, *, warn: Any = None) -> str:
         return DIGEST
 
     runs = RunCreation(store, mentors, check_data, lambda: None, offered.queue_limit)

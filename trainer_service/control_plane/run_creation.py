@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import Run
@@ -21,14 +22,26 @@ CHECKS_AT_ONCE = 2
 """Maximum number of specs validated at once."""
 
 
+class DataCheck(Protocol):
+    """Validates what a spec refers to."""
+
+    def __call__(self, spec: RunSpec, *, warn: Callable[[str], None] = ...) -> str:
+        """Returns the digest of the spec's data; calls `warn` with each warning for the caller.
+
+        Raises:
+            InvalidInput: It cannot be used; names the fields.
+        """
+        ...
+
+
 class RunCreation:
     """Creates runs, at the request of clients and for experiments.
 
     Args:
         store: The run store.
         mentors: The mentors known by name.
-        check_data: Validates what a spec refers to (task, files, models) and returns the digest of
-            its data; raises `InvalidInput`. May be slow; it is called in a thread.
+        check_data: Validates what a spec refers to (task, files, models); may be slow, and is
+            called in a thread.
         wake: Wakes the scheduler after a run was queued.
         queue_limit: Maximum number of waiting runs.
     """
@@ -37,7 +50,7 @@ class RunCreation:
         self,
         store: RunStore,
         mentors: MentorRegistry,
-        check_data: Callable[[RunSpec], str],
+        check_data: DataCheck,
         wake: Callable[[], None],
         queue_limit: int,
     ) -> None:
@@ -66,8 +79,10 @@ class RunCreation:
             known = await asyncio.to_thread(self._store.find_request, request_id, spec)
             if known is not None:
                 return CreatedRun(known)
-        digest = await self._admission.check(partial(_check, spec, self._check_data))
-        warnings = await self._mentors.check(spec.mentor)
+        warnings: list[str] = []
+        check = partial(_check, spec, self._check_data, warnings.append)
+        digest = await self._admission.check(check)
+        warnings += await self._mentors.check(spec.mentor)
         run, is_new = await asyncio.to_thread(self._queue, spec, request_id, digest)
         self._wake()
         return CreatedRun(run, is_new, tuple(warnings))
@@ -91,11 +106,11 @@ class RunCreation:
         return self._store.create(created, max_queued=self._queue_limit)
 
 
-def _check(spec: RunSpec, check_data: Callable[[RunSpec], str]) -> str:
+def _check(spec: RunSpec, check_data: DataCheck, warn: Callable[[str], None]) -> str:
     """Raises `InvalidInput` with all violations of a spec; returns the digest of its data."""
     found, reason, digest = list(spec_violations(spec)), None, ""
     try:
-        digest = check_data(spec)
+        digest = check_data(spec, warn=warn)
     except InvalidInput as error:
         if not error.violations:  # an error that belongs to no single field
             raise

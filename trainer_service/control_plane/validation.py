@@ -6,7 +6,7 @@ no weights are read: a model is checked by its configuration and tokenizer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from mentorgrad.domain.spec import ClassWeight, Criterion, RunSpec
@@ -28,6 +28,7 @@ def validate_objective(
     tuned_models: Collection[str] = (),
     cache_dir: Path | None = None,
     uploads: UploadReader | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
 
@@ -40,6 +41,7 @@ def validate_objective(
         tuned_models: Names of the served models that the trainer knows.
         cache_dir: Cache folder of dequantised models.
         uploads: Reads uploaded data files; None: there are none.
+        warn: Called with each warning for the caller.
 
     Returns:
         SHA-256 over the run's rows; empty for an objective without data.
@@ -68,6 +70,7 @@ def validate_objective(
         run=spec,
         tuned_models=tuned_models,
         cache_dir=cache_dir,
+        warn=warn,
     )
     kind.check(spec.objective, known)
     if task is not None or not kind.uses_task:
@@ -76,7 +79,27 @@ def validate_objective(
             prices = run_prices(spec, kind.costs(spec.objective, task), task)
             findings.extend(forward_row_violations(spec, kind.has_words, prices))
     findings.settle()
+    for line in _left_out(spec, task):
+        warn(line)
     return task.digest if task else ""
+
+
+def _left_out(spec: RunSpec, task: TaskData | None) -> Iterator[str]:
+    """A warning of labelled rows that the run does not use; the built-in task is made for few."""
+    if task is None or not (spec.task.data or spec.task.name.startswith("hf:")):
+        return
+    limits = []
+    if task.unused_train and spec.task.shots:
+        limits.append(
+            f"spec.task.shots = {spec.task.shots} limits the train rows per class (0: all)"
+        )
+    if task.unused_selection or (task.unused_train and not spec.task.shots):
+        rows = spec.task.selection_rows
+        limits.append(f"spec.task.selection_rows = {rows} limits the selection rows per class")
+    unused = task.unused_train + task.unused_selection
+    if unused:
+        used = len(task.train) + len(task.selection)
+        yield f"{unused} of {unused + used} labelled rows are not used: {'; '.join(limits)}"
 
 
 def _optimizer(spec: RunSpec, kind: ObjectiveKind) -> Iterator[Violation]:

@@ -58,6 +58,8 @@ class CheckInputs:
     """Names of the served models that the trainer knows."""
     cache_dir: Path | None = None
     """Cache folder of dequantised models, whose tokenizers can be read; None: no cache."""
+    warn: Callable[[str], None] = lambda text: None
+    """Takes a warning for the caller: something that is allowed, and hardly intended."""
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,13 @@ import structlog
 
 from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput
+from trainer_service.objectives.prompt_checks import LONG_TEXTS
 from trainer_service.tasks.data import Row, Split, TaskData
 
 if TYPE_CHECKING:
     from trainer_service.encoding.encoders import TextEncoder
 
 log = structlog.get_logger(__name__)
-
-SETTING = "spec.task.long_texts"
-"""Path of the field in a request."""
 
 _SPECIAL_TOKENS = 4
 """Special tokens that an encoder adds to an input, at most."""
@@ -61,7 +59,7 @@ class TextRoom:
             raise InvalidInput.field(
                 "spec.task",
                 f"row {index + 1} of {split.value} takes {size} tokens, which leaves no room for "
-                f"prompt and answer: at most {self.most} fit; set {SETTING} to cut texts",
+                f"prompt and answer: at most {self.most} fit; set {LONG_TEXTS} to cut texts",
                 reason="TEXT_TOO_LONG",
             )
 

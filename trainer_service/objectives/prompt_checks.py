@@ -10,6 +10,7 @@ from mentorgrad.domain.spec import (
     Calibration,
     CausalPrompt,
     LabelPrompt,
+    LongTexts,
     PromptTuning,
     ServedPrompt,
 )
@@ -22,6 +23,9 @@ from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.kinds import CheckInputs
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
 from trainer_service.tasks.data import TaskData
+
+LONG_TEXTS = "spec.task.long_texts"
+"""Path of the field in a request."""
 
 
 def require_peft(user: str) -> None:
@@ -51,6 +55,33 @@ def check_encoder(
     except MentorgradError as error:
         inputs.findings.add(f"{inputs.path}.encoder", error.message, error.reason)
         return None, None
+
+
+def check_long_texts(
+    inputs: CheckInputs, count: Callable[[str], int], most: int, *, exact: bool = True
+) -> None:
+    """Warns of texts that the run will cut, or refuses them where that is an error.
+
+    Args:
+        inputs: The rows; takes the violation or the warning.
+        count: Number of tokens of a text.
+        most: Maximum tokens of a row's texts.
+        exact: Whether the numbers are those of the build, rather than about those.
+    """
+    if inputs.task is None:
+        return
+    task, how = inputs.task, inputs.run.task.long_texts
+    rows = [row.joined for row in (*task.train, *task.selection, *task.test)]
+    # No token is shorter than a byte.
+    long = sum(len(text.encode()) > most and count(text) > most for text in rows)
+    if not long:
+        return
+    what = f"{long} of {len(rows)} texts take more than {most} tokens"
+    if how is not LongTexts.ERROR:
+        about = "" if exact else "about "
+        inputs.warn(f"{about}{what}, and will be cut ({LONG_TEXTS} = {how.value})")
+    elif exact:
+        inputs.findings.add("spec.task", f"{what}; set {LONG_TEXTS} to cut them", "TEXT_TOO_LONG")
 
 
 def train_rows(spec: CausalPrompt | ServedPrompt, task: TaskData) -> int:

@@ -81,6 +81,10 @@ class TaskData:
     """Rows that the final result is scored on, once; may be empty."""
     dropped: int = 0
     """Rows left out because their text also occurs in another split, or earlier in the same one."""
+    unused_train: int = 0
+    """Further rows of the train file that the run does not use."""
+    unused_selection: int = 0
+    """Further rows of the selection file that the run does not use."""
 
     def rows(self, split: Split) -> tuple[Row, ...]:
         """The rows of a split."""

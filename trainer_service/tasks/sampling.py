@@ -65,6 +65,7 @@ def draw(
         field, remedy = f"{path}.shots", "; lower `shots` or set a selection file"
     _require_every_class(selection, source, field, "selection", remedy)
     _assert_apart(train, selection, test)
+    drawn = 0 if source.selection is not None else len(selection)
     return TaskData(
         name=source.name,
         description=source.description,
@@ -73,6 +74,8 @@ def draw(
         selection=tuple(selection),
         test=tuple(test),
         dropped=dropped,
+        unused_train=len(pool) - len(train) - drawn,
+        unused_selection=len(kept_selection) - len(selection) + drawn,
     )
 
 

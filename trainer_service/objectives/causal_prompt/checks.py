@@ -19,6 +19,7 @@ from trainer_service.objectives.kinds import CheckInputs
 from trainer_service.objectives.prompt_checks import (
     check_demonstrations,
     check_initial_text,
+    check_long_texts,
     check_size,
     require_peft,
 )
@@ -115,6 +116,8 @@ def _check_room(
     if template is not None and tokens is not None and not spec.chat_template:
         taken, what = taken + _fixed_tokens(spec, template, tokens), "gives, with the template,"
     if taken < limit:
+        if tokens is not None:
+            check_long_texts(inputs, tokens.count, limit - taken - 1, exact=False)
         return
     of = "max_length" if limit < context else "the model"
     inputs.findings.add(

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from mentorgrad.domain.spec import LabelPrompt
 from trainer_service.costs import RowCosts
-from trainer_service.encoding.model_files import embedding_width, max_positions
+from trainer_service.encoding.model_files import embedding_width, max_positions, max_text_tokens
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.prompt_checks import check_encoder, check_initial_text, check_size
+from trainer_service.objectives.prompt_checks import (
+    check_encoder,
+    check_initial_text,
+    check_long_texts,
+    check_size,
+)
 from trainer_service.tasks.data import TaskData
 
 
@@ -30,6 +35,7 @@ def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
     prompts = max(len(labels), 1) if spec.per_class else 1
     check_size(prompts * spec.n_tokens * embedding_width(folder), inputs)
     check_initial_text(spec, tokens.count, inputs)
+    check_long_texts(inputs, tokens.count, max_text_tokens(folder) - 2)
 
 
 def costs(spec: LabelPrompt, task: TaskData | None) -> RowCosts:

@@ -12,6 +12,7 @@ from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.prompt_checks import (
     check_encoder,
     check_initial_text,
+    check_long_texts,
     check_size,
     require_peft,
 )
@@ -45,6 +46,9 @@ def check(spec: PromptTuning, inputs: CheckInputs) -> None:
     width = max(embedding_width(folder), hidden_width(folder), classes)
     check_size((spec.n_tokens + classes + 1) * width, inputs)
     check_initial_text(spec, tokens.count, inputs)
+    if room >= LEAST_TEXT_TOKENS:
+        paired = inputs.task is not None and inputs.task.is_paired
+        check_long_texts(inputs, tokens.count, room - 2 - paired, exact=not paired)
 
 
 def costs(spec: PromptTuning, task: TaskData | None) -> RowCosts:
