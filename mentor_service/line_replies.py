@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 
 from mentor_service.answer_limits import encodable
-from mentor_service.similarity import SimilarityIndex, canonical, count_words, names
+from mentor_service.similarity import (
+    SimilarityIndex,
+    canonical,
+    count_words,
+    exact_forms,
+    names,
+    wording,
+)
 
 TOO_LONG = "longer than the prompt allows"
 
@@ -17,6 +24,14 @@ _LIKE = {"?": "?？؟", ":": ":："}
 _QUOTATION = re.compile(r"[\"“„«「『][^\"”“»」』]*[\"”“»」』]|(?<!\w)['‘`][^'’`]*['’`](?!\w)")
 """What stands in quotation marks, unlike apostrophes."""
 _MAX_READ = 10_000
+
+
+def line_forms(line: str) -> frozenset[Hashable]:
+    """What near copies among lines share: all but case and punctuation; or what ends them, together
+    with their words in any order, or those that have a meaning of their own. A question and a
+    heading of the same meaning are two lines."""
+    end = next((end for end, like in _LIKE.items() if line.endswith(tuple(like))), "")
+    return exact_forms(line) | {(end, wording(line))}
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mentor_service.answer_limits import encodable
-from mentor_service.line_replies import TOO_LONG, LineRules
-from mentor_service.similarity import SimilarityIndex, canonical
+from mentor_service.line_replies import TOO_LONG, LineRules, line_forms
+from mentor_service.similarity import SimilarityIndex, canonical, exact_forms
 from mentorgrad.domain.advice import Constraints, ProposalKind
 
 __all__ = ["Check", "Parsed", "ParsedProposal", "canonical", "first_line", "parse_numbers"]
@@ -74,9 +74,7 @@ class Parsed:
     _known_points: set[tuple[float, ...]] = field(default_factory=set)
     _seen: SimilarityIndex = field(default_factory=SimilarityIndex)
     _known: SimilarityIndex = field(default_factory=SimilarityIndex)
-    _lines: defaultdict[str, SimilarityIndex] = field(
-        default_factory=lambda: defaultdict(SimilarityIndex)
-    )  # known and found, by their ends
+    _lines: set[Hashable] = field(default_factory=set)  # forms of the known and the found
 
     def __post_init__(self) -> None:
         if self.constraints.kind is ProposalKind.NUMBERS:
@@ -84,8 +82,12 @@ class Parsed:
             self._known_points = {point for point in points if point is not None}
         else:
             self._known = SimilarityIndex(self.known)
-            for text in self.known:
-                self._lines[_end(text)].add(text)
+            self._lines.update(*map(self.line_forms, self.known))
+
+    @property
+    def line_forms(self) -> Callable[[str], Collection[Hashable]]:
+        """Forms of a line of a language model's input; two that share one count as equal."""
+        return line_forms if self.near else exact_forms
 
     def detail(self) -> str:
         """Summarises in one line what was dropped and why; empty: nothing."""
@@ -207,7 +209,7 @@ class Parsed:
             self.dropped[refusal] += 1
             return []
         self._seen.add(item.text)
-        self._lines[_end(item.text)].add(item.text)
+        self._lines.update(self.line_forms(item.text))
         self.found.append(item)
         return [item]
 
@@ -222,11 +224,9 @@ class Parsed:
         return "already known" if self._known.same(item.text) else ""
 
     def _repeated_line(self, item: ParsedProposal) -> str:
-        if repeated := self._repeated_text(item):
-            return repeated
-        # A question and a heading of the same words are two lines.
-        near = self.near and self._lines[_end(item.text)].reworded(item.text)
-        return "near duplicate" if near else ""
+        if self._lines.isdisjoint(self.line_forms(item.text)):
+            return ""
+        return self._repeated_text(item) or "near duplicate"
 
     def _stale_text(self, item: ParsedProposal) -> str:
         if repeated := self._repeated_text(item):
@@ -267,11 +267,6 @@ def first_line(reply: str) -> str:
         if content:
             return content
     return ""
-
-
-def _end(line: str) -> str:
-    """The character that ends a question or a heading; empty for other lines."""
-    return line[-1:] if line.endswith(("?", ":")) else ""
 
 
 def _one_line(text: str) -> str:

@@ -7,7 +7,7 @@ backend.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from mentor_service.profiles import Profile
+from mentor_service.similarity import exact_forms
 from mentorgrad.domain.advice import (
     AdviseOpen,
     Answer,
@@ -56,15 +57,18 @@ class Question:
     """Character that is the last one of the line too, such as a question mark; a backend may stop
     behind it."""
     distinct: bool = False
-    """Whether the replies of a text to continue are drawn without replacement: no two are equal but
-    for case and punctuation, and there are fewer than `samples` if the model has no more to say. A
-    backend that cannot do so draws them independently, and ignores the next two fields."""
+    """Whether the replies of a text to continue are drawn without replacement: no two count as
+    equal, and there are fewer than `samples` if the model has no more to say. A backend that cannot
+    do so draws them independently, and ignores `known`, `excluded` and `forms`."""
     known: tuple[str, ...] = ()
     """Lines that are not drawn again; empty ones never are."""
     excluded: tuple[str, ...] = ()
     """Strings that no line contains; those that are a word, as a word of its own."""
     reasoning_tokens: int = 0
     """Maximum tokens of the reasoning in front of a chat's answer."""
+    forms: Callable[[str], Collection[Hashable]] = exact_forms
+    """Forms of a line: lines that share one count as equal. By default, those do that differ in
+    case and punctuation only."""
 
     @property
     def reply_tokens(self) -> int:

@@ -6,7 +6,7 @@ Each proposal costs an evaluation, and small models tend to repeat themselves wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 _EDGES = " \t\"'`“”„‘’‚«»‹›「」『』.,:;!?()[]{}<>*_-–—…¿¡。，、：；！？（）【】《》〈〉·・．؟،؛٪۔।॥"
 
@@ -47,6 +47,17 @@ def canonical(text: str) -> str:
     """Normalises a phrase: lower case, single spaces, no punctuation around words."""
     words = (word.strip(_EDGES) for word in text.lower().split())
     return " ".join(word for word in words if word)
+
+
+def exact_forms(text: str) -> frozenset[Hashable]:
+    """What phrases share that are equal but for case and punctuation."""
+    return frozenset({canonical(text)})
+
+
+def wording(text: str) -> Hashable:
+    """What phrases share that are the same words in another order or the same content words; of
+    very long ones, the former only."""
+    return _wording(_words(text))
 
 
 def count_words(text: str) -> int:
@@ -94,8 +105,7 @@ class SimilarityIndex:
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._texts: set[WordSequence] = set()
-        self._orders: set[WordSequence] = set()
-        self._contents: set[frozenset[str]] = set()
+        self._wordings: set[Hashable] = set()
         self._gaps: set[WordSequence] = set()
         self._shorter: set[WordSequence] = set()
         for text in texts:
@@ -107,9 +117,8 @@ class SimilarityIndex:
         if not words or words in self._texts:
             return
         self._texts.add(words)
-        self._orders.add(tuple(sorted(words)))
+        self._wordings.add(_wording(words))
         if len(words) <= _LONGEST:
-            self._contents.add(_content(words))
             self._gaps.update(_with_gaps(words))
             self._shorter.update(_without_one(words))
 
@@ -117,20 +126,12 @@ class SimilarityIndex:
         """Whether the index contains the phrase, ignoring case and punctuation."""
         return _words(text) in self._texts
 
-    def reworded(self, text: str) -> bool:
-        """Whether the index contains the same words in another order, or the same content words."""
-        words = _words(text)
-        if tuple(sorted(words)) in self._orders:
-            return True
-        content = _content(words) if len(words) <= _LONGEST else None
-        return bool(content) and content in self._contents
-
     def near(self, text: str) -> bool:
         """Whether the index contains a near duplicate: the same words in another order, the same
         content words, or, from four words on, a phrase that differs in a single word."""
-        if self.reworded(text):
-            return True
         words = _words(text)
+        if _wording(words) in self._wordings:
+            return True
         if not _SHORTEST_NEAR <= len(words) <= _LONGEST:
             return False
         return (
@@ -144,8 +145,9 @@ def _words(text: str) -> WordSequence:
     return tuple(canonical(text).split())
 
 
-def _content(words: WordSequence) -> frozenset[str]:
-    return frozenset(words) - _FUNCTION_WORDS
+def _wording(words: WordSequence) -> Hashable:
+    content = frozenset(words) - _FUNCTION_WORDS if len(words) <= _LONGEST else None
+    return content or tuple(sorted(words))
 
 
 def _with_gaps(words: WordSequence) -> Iterator[WordSequence]:

@@ -8,14 +8,14 @@ largest values go on. The result is a sample of k replies without replacement fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mentor_service.backends.prefix_cache import SequenceMemory
-from mentor_service.similarity import canonical
+from mentor_service.similarity import exact_forms
 
 CUT = "length"
 """Finish reason of a reply that reached the limit of tokens."""
@@ -57,8 +57,8 @@ class DistinctReplies:
         ended: Returns text and finish reason of a reply's tokens; an empty reason: it goes on;
             `EXCLUDED`: it is ruled out. What is ruled out keeps its probability: what leads to it
             becomes rare, instead of going on in another way.
-        known: Texts that are ruled out in the same way. Texts are compared without case and
-            punctuation (see `canonical`).
+        known: Texts that are ruled out in the same way.
+        forms: Forms of a text; texts that share one count as equal.
     """
 
     def __init__(
@@ -68,13 +68,15 @@ class DistinctReplies:
         random: np.random.Generator,
         ended: Callable[[tuple[int, ...]], tuple[str, str]],
         known: Iterable[str] = (),
+        forms: Callable[[str], Collection[Hashable]] = exact_forms,
     ) -> None:
         self.live = [PartialReply(0, (), 0.0, 0.0)]
         """Unfinished replies, to be continued by `extend`."""
         self._most, self._width = most, width
         self._random = random
         self._ended = ended
-        self._known = frozenset(map(canonical, known))
+        self._forms = forms
+        self._known = frozenset(form for text in known for form in forms(text))
         self._finished: list[PartialReply] = []
         self._cut: list[PartialReply] = []
 
@@ -100,11 +102,12 @@ class DistinctReplies:
         said = set(self._known)
         for branch in best:
             # No continuation has a larger value than its branch: enough finished replies end it.
-            if len(self._finished) == self._most or len(self.live) == self._width:
+            if len(self._finished) == self._most:
                 break
-            self._sort(branch, said)
+            if branch.finish or len(self.live) < self._width:
+                self._sort(branch, said)
 
-    def _sort(self, branch: PartialReply, said: set[str]) -> None:
+    def _sort(self, branch: PartialReply, said: set[Hashable]) -> None:
         if not branch.finish:
             text, finish = self._ended(branch.reply)
             branch = replace(branch, text=text, finish=finish)
@@ -112,8 +115,8 @@ class DistinctReplies:
             self.live.append(branch)
         elif branch.finish == CUT:
             self._cut.append(branch)
-        elif branch.finish != EXCLUDED and (key := canonical(branch.text)) not in said:
-            said.add(key)
+        elif branch.finish != EXCLUDED and said.isdisjoint(forms := self._forms(branch.text)):
+            said.update(forms)
             self._finished.append(branch)
 
     def _perturbed(

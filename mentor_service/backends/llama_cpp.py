@@ -310,6 +310,7 @@ class _Engine:
             np.random.default_rng(question.seed),
             lambda tokens: self._ended(question, tokens),
             ("", *question.known),
+            question.forms,
         )
         first = self._runtime.slots
         sequences = ReplySequences(self._runtime, range(first, first + together), slot.sequence)

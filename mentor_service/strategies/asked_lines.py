@@ -32,7 +32,8 @@ and ask about that."""
 async def propose_lines(
     conversation: Conversation, draft: Draft, write: WriteLine, count: int
 ) -> list[ParsedProposal]:
-    """Asks for `count` lines, one per reply; the kinds in turn, one question each.
+    """Asks for `count` lines, one per reply; the kinds in turn, one question each. Where a model has
+    less to say in one kind, the next kinds take its place, and then those in which it had enough.
 
     Returns:
         The lines kept.
@@ -43,12 +44,17 @@ async def propose_lines(
     kinds = next_lines.kinds_for(conversation.known.open.card)
     first = (conversation.request.stage + len(conversation.records)) % len(kinds)
     found: list[ParsedProposal] = []
-    for place, kind in enumerate(kinds[first:] + kinds[:first]):
-        samples = min(_MOST_REPLIES, math.ceil(count / (len(kinds) - place)))
-        if samples:
-            found += await _propose_kind(conversation, draft, write, kind, samples)
-            # Later kinds replace what the model did not have to say in this one.
-            count -= len(conversation.records[-1].raw_replies)
+    turns, with_more = [*kinds[first:], *kinds[:first]], []
+    while count and turns:
+        samples = min(_MOST_REPLIES, math.ceil(count / len(turns)))
+        kind = turns.pop(0)
+        found += await _propose_kind(conversation, draft, write, kind, samples)
+        replies = len(conversation.records[-1].raw_replies)
+        count -= replies
+        if replies == samples:
+            with_more.append(kind)
+        if not turns:
+            turns, with_more = with_more, []
     return found
 
 
@@ -83,7 +89,7 @@ def _question(
     samples: int,
     size: Size,
 ) -> Question:
-    limits = conversation.constraints
+    limits, card = conversation.constraints, conversation.known.open.card
     facts = conversation.facts(size.lines, size.of(draft.shown), size.extras)
     message = write(replace(facts, limits=limits), kind)
     tokens = min(limits.n_tokens, TOKENS_A_WORD * limits.max_words, _MOST_TOKENS)
@@ -96,10 +102,18 @@ def _question(
         completes=True,
         last=kind.last,
         distinct=True,
+        forms=conversation.parsed.line_forms,
         known=conversation.parsed.texts(),
         # A beginning that names a label has answered, and a language model prefers some labels
-        # behind a question that names them.
-        excluded=(*_QUOTES, *next_lines.example_lines(), *conversation.known.open.card.labels),
+        # behind a question that names them. All else would be dropped.
+        excluded=(
+            *card.labels,
+            *_QUOTES,
+            next_lines.ARROW,
+            *(f"{field}:" for field in next_lines.FIELDS),
+            *next_lines.example_lines(),
+            *sorted(next_lines.example_subjects(card)),
+        ),
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Collection, Hashable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mentor_service.backends.distinct_replies import (
     CUT,
@@ -15,6 +18,8 @@ from mentor_service.backends.distinct_replies import (
     DistinctReplies,
     ReplySequences,
 )
+from mentor_service.line_replies import line_forms
+from mentor_service.similarity import exact_forms
 
 END = 0
 CHANCES = np.array([0.5, 0.4, 0.1])
@@ -30,7 +35,11 @@ def ended(tokens: tuple[int, ...]) -> tuple[str, str]:
 
 
 def drawn(
-    most: int, seed: int, excluded: int | None = None, known: tuple[str, ...] = ()
+    most: int,
+    seed: int,
+    excluded: int | None = None,
+    known: tuple[str, ...] = (),
+    forms: Callable[[str], Collection[Hashable]] = exact_forms,
 ) -> list[str]:
     choices: Choices = (np.arange(3), np.log(CHANCES))
 
@@ -38,7 +47,7 @@ def drawn(
         text, finish = ended(tokens)
         return text, EXCLUDED if excluded in tokens else finish
 
-    replies = DistinctReplies(most, 2 * most, np.random.default_rng(seed), checked, known)
+    replies = DistinctReplies(most, 2 * most, np.random.default_rng(seed), checked, known, forms)
     while replies.live:
         assert all(branch.parent <= len(replies.live) for branch in replies.live)
         replies.extend([choices] * len(replies.live))
@@ -104,6 +113,67 @@ def test_what_is_known_is_not_drawn_again() -> None:
         expected = 0.0 if text in ("a", "ab") else chance(text) / total
         spread = np.sqrt(expected * (1 - expected) / count)
         assert abs(firsts[text] / count - expected) <= 5 * spread
+
+
+def test_what_counts_as_equal_is_drawn_once_and_as_often_as_all_of_it() -> None:
+    def letters(text: str) -> set[str]:
+        return {"".join(sorted(text))}
+
+    classes = Counter[str]()
+    for text in TEXTS:
+        classes["".join(letters(text))] += chance(text)  # type: ignore[assignment]
+    count = 4000
+    pairs = Counter[tuple[str, ...]]()
+    for seed in range(count):
+        found = drawn(3, seed, forms=letters)
+        pairs[tuple("".join(letters(text)) for text in found[:2])] += 1
+    for first, second in itertools.permutations(classes, 2):
+        expected = classes[first] * classes[second] / (1 - classes[first])
+        spread = np.sqrt(expected * (1 - expected) / count)
+        assert abs(pairs[first, second] / count - expected) < 5 * spread
+    assert not set(drawn(9, 1, known=("ba",), forms=letters)) & {"ab", "ba"}
+
+
+WORDS = ("Which", "Is", "the", "a", "kind", "type", "text", "of", "this", "?", ":")
+"""Words of a model whose lines are often near copies."""
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    words=st.lists(st.sampled_from(WORDS), min_size=2, max_size=6, unique=True),
+    known=st.lists(st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join), max_size=3),
+    most=st.integers(1, 8),
+)
+def test_no_two_lines_are_near_copies_of_each_other_or_of_known_ones(
+    seed: int, words: list[str], known: list[str], most: int
+) -> None:
+    random = np.random.default_rng(seed)
+
+    def told(tokens: tuple[int, ...]) -> tuple[str, str]:
+        text = " ".join(words[token] for token in tokens if token < len(words))
+        return text, "stop" if tokens[-1] == len(words) or len(tokens) == 5 else ""
+
+    replies = DistinctReplies(most, 2 * most, random, told, known, line_forms)
+    while replies.live:
+        chances = random.dirichlet(np.ones(len(words) + 1), len(replies.live))
+        replies.extend([(np.arange(len(words) + 1), np.log(each)) for each in chances])
+    found = [line_forms(branch.text) for branch in replies.finished]
+    assert all(one.isdisjoint(other) for one, other in itertools.combinations(found, 2))
+    assert all(one.isdisjoint(line_forms(text)) for one in found for text in known)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_has_ended_is_not_lost_to_what_is_in_progress_and_leads_nowhere(seed: int) -> None:
+    def leads_nowhere(tokens: tuple[int, ...]) -> tuple[str, str]:
+        text, _ = ended(tokens)
+        return text, EXCLUDED if len(tokens) == 3 else "stop" if tokens[-1] == END else ""
+
+    replies = DistinctReplies(2, 2, np.random.default_rng(seed), leads_nowhere)
+    replies.extend([(np.array([END, 1]), np.log([0.1, 0.9]))])
+    while replies.live:
+        replies.extend([(np.array([1, 2]), np.log([0.5, 0.5]))] * len(replies.live))
+    assert [branch.text for branch in replies.finished] == [""]
 
 
 def test_those_that_were_cut_come_last_and_only_in_place_of_others() -> None:

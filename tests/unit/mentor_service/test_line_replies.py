@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mentor_service.line_replies import LineRules
+from mentor_service.line_replies import LineRules, line_forms
 from mentor_service.parsing import Parsed
 from mentorgrad.domain.advice import Constraints
 
@@ -117,6 +117,30 @@ def test_copies_of_other_scripts_count_once() -> None:
         parsed.read_line(line, SCRIPTS, True)
     assert [item.text for item in parsed.found] == ["评论的情感：", "Тональность:", "ما هذا؟"]
     assert parsed.dropped == {"repeated in the reply": 3}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_near"),
+    [
+        ("what  is the type of this message", True),
+        ("What type of message is this?", True),  # other order
+        ("Which type of a message is that?", True),  # the same words of meaning
+        ("Type of message:", False),  # a heading
+        ("What is the kind of this message?", False),
+        ("What is the type of this short message?", False),
+        ("What is this message?", False),
+    ],
+)
+def test_what_near_copies_of_a_line_are(line: str, is_near: bool) -> None:
+    forms = line_forms("What is the type of this message?")
+    assert forms.isdisjoint(line_forms(line)) is not is_near
+    parsed = Parsed(Constraints(), known=("What is the type of this message?",), near=True)
+    assert bool(parsed.read_line(line, RULES, True)) is not is_near
+
+
+def test_the_ends_of_other_scripts_tell_lines_apart_too() -> None:
+    assert line_forms("вопрос об отзыве？").isdisjoint(line_forms("об отзыве вопрос："))
+    assert not line_forms("вопрос об отзыве？").isdisjoint(line_forms("об отзыве вопрос?"))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from mentor_service.line_replies import line_forms
 from mentor_service.profiles import PROFILES
 from mentor_service.prompts import EXAMPLE_TASKS, LineKind
 from mentor_service.prompts.next_lines import asks_for_line, example_lines
 from mentor_service.protocols import Knowledge, Question, Reply
-from mentor_service.similarity import _FUNCTION_WORDS
+from mentor_service.similarity import _FUNCTION_WORDS, exact_forms
 from mentor_service.strategies import registry
 from mentorgrad.domain.advice import (
     AdviseOpen,
@@ -169,19 +170,30 @@ async def test_the_kinds_are_asked_for_in_turn_and_each_reply_is_a_proposal(
     assert answer.detail == ""
 
 
-async def test_later_kinds_replace_what_a_model_does_not_have_to_say() -> None:
+@pytest.mark.parametrize(
+    ("dry", "samples"),
+    [
+        ((0,), [3, 4, 3]),  # later kinds replace what the model does not have to say in one
+        ((2,), [3, 3, 2, 1]),  # and the first ones, what it does not in the last
+        ((1, 2), [3, 3, 4, 3]),
+        ((0, 1, 2, 3, 4, 5), [3, 4, 6, 2, 2, 3]),  # all are asked once more in the next round
+    ],
+)
+async def test_other_kinds_replace_what_a_model_does_not_have_to_say(
+    dry: tuple[int, ...], samples: list[int]
+) -> None:
     asked: list[Question] = []
 
     async def ask(question: Question) -> Reply:
+        count = 1 if len(asked) in dry else question.samples
         asked.append(question)
-        count = 1 if len(asked) == 1 else question.samples
-        texts = tuple(other_lines(question, 10 * len(asked) + number) for number in range(count))
+        texts = tuple(other_lines(question, 26 * len(asked) + number) for number in range(count))
         return Reply(texts, 10, 10, 5, timedelta(seconds=1), ("stop",) * count, True)
 
     strategy = registry.create("maao", {}, PROFILES["small"], "model")
     answer = await strategy.propose(request(8), known(), ask)
-    assert [question.samples for question in asked] == [3, 4, 3]
-    assert len(answer.proposals) == 8
+    assert [question.samples for question in asked] == samples
+    assert len(answer.proposals) == (6 if len(dry) == 6 else 8)
 
 
 async def test_a_question_that_has_no_room_for_the_labels_does_not_name_them() -> None:
@@ -262,8 +274,21 @@ async def test_lines_known_and_quotations_are_not_to_be_drawn() -> None:
     assert first.distinct
     assert {'"', "Kind of e-mail:"} <= set(first.excluded)
     assert {"good", "bad"} <= set(first.excluded) & set(second.excluded)
+    assert {"urgent", "Task:", "->"} <= set(first.excluded)
     assert {"Is it good?", "Verdict on the film:"} <= set(first.known)
     assert set(second.known) - set(first.known) == {"The film aa is"}
+
+
+@pytest.mark.parametrize(
+    ("name", "forms"),
+    [("maao", line_forms), ("opro", line_forms), ("evoprompt", exact_forms)],
+)
+async def test_near_copies_are_not_to_be_drawn_unless_small_edits_are_asked_for(
+    name: str, forms: object
+) -> None:
+    backend = Told(other_lines)
+    await answered(backend, *LINES, count=1, name=name)
+    assert backend.questions[0].forms is forms
 
 
 async def test_no_questions_are_asked_for_if_the_label_stands_directly_behind_the_line() -> None:
