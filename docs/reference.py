@@ -32,10 +32,11 @@ from mentorgrad.serialization import to_dict
 from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 from service_common import token_commands
 from service_common.authorization import SCOPES
-from service_common.settings import ServiceSettings
+from service_common.settings import ServiceSettings, is_positional
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.optimizers.kinds import OptimizerKind
 from trainer_service.optimizers.table import OPTIMIZERS
+from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.settings import TrainerSecrets, TrainerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +46,7 @@ SECRETS = (
     "easily copied."
 )
 SERVE_ALL = (
-    "Starts both services. Its flags (`mentorgrad serve all --help`) override the environment "
+    "Starts trainer and mentor. Its flags (`mentorgrad serve all --help`) override the environment "
     "variables above, which override its `--config` file. That file has a table `[trainer]` and a "
     "table `[mentor]`. If no thread counts are set, the cores are divided between "
     "the services. Set a store URL with a password in `MENTORGRAD_TRAINER_STORE`, not by a flag."
@@ -71,6 +72,8 @@ def shown_default(field: FieldInfo) -> str:
     """The default as the reference shows it; for a computed default, its function's docstring."""
     if isinstance(field.default_factory, FunctionType):
         return prose((field.default_factory.__doc__ or "").split(":")[0].removesuffix("."))
+    if field.is_required():
+        return ""
     default = field.get_default(call_default_factory=True)
     return "" if default in (None, "", (), {}) else f"`{default}`"
 
@@ -80,7 +83,7 @@ def settings_section(title: str, cls: type[ServiceSettings]) -> str:
     prefix = cls.model_config.get("env_prefix", "")
     rows = []
     for name, field in cls.model_fields.items():
-        flag = f"`--{name.replace('_', '-')}`"
+        flag = f"`--{name.replace('_', '-')}`" if not is_positional(field) else f"`{name.upper()}`"
         environment = f"`{(prefix + name).upper()}`"
         rows.append((flag, environment, shown_default(field), prose(field.description or "")))
     return f"## {title}\n\n" + table(("flag", "environment", "default", "meaning"), rows) + "\n"
@@ -119,6 +122,7 @@ def configuration() -> str:
         "If the file has a table with the service's name, only that table is read.\n\n"
         + settings_section("`mentorgrad serve trainer`", TrainerSettings)
         + settings_section("`mentorgrad serve mentor`", MentorSettings)
+        + settings_section("`mentorgrad serve predictor`", PredictorSettings)
         + secrets_section("Secrets of `mentorgrad serve trainer`", TrainerSecrets)
         + secrets_section("Secrets of `mentorgrad serve mentor`", Secrets)
         + f"## `mentorgrad serve all`\n\n{SERVE_ALL}\n\n"
@@ -294,7 +298,7 @@ def grpc() -> str:
     )
     return (
         HEAD
-        + "# gRPC reference\n\nPackage `mentorgrad.v1`. Both services have health checking and "
+        + "# gRPC reference\n\nPackage `mentorgrad.v1`. All services have health checking and "
         + "reflection enabled. Errors carry `google.rpc.ErrorInfo` (domain `mentorgrad`) and, for "
         + "INVALID_ARGUMENT, `google.rpc.BadRequest` with the full path of each field. If a "
         + "service requires tokens, a call needs a token with the scope listed for its method; "

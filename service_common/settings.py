@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
@@ -27,6 +28,14 @@ from mentorgrad.paths import expanded
 from mentorgrad.standard_streams import replace_unencodable
 
 S = TypeVar("S", bound="ServiceSettings")
+
+POSITIONAL: JsonDict = {"positional": True}
+"""Marks the field of a setting that is an argument of the command instead of a flag."""
+
+
+def is_positional(field: FieldInfo) -> bool:
+    """Whether a setting is an argument of the command."""
+    return field.json_schema_extra == POSITIONAL
 
 
 class ServiceSettings(BaseSettings):
@@ -203,6 +212,9 @@ def _annotation(name: str, field: FieldInfo, prefix: str) -> Any:
         kind = list[str]
     elif kind not in (int, float, bool, Path):
         kind = str
+    if is_positional(field):
+        said = f"{field.description} \\[env: {(prefix + name).upper()}]"
+        return Annotated[kind | None, typer.Argument(metavar=name.upper(), help=said)]
     flag = "--" + name.replace("_", "-")
     default = field.get_default(call_default_factory=True)
     shown = "" if default in (None, "", (), {}) else f" \\[default: {default}]"

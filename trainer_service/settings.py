@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.domain.spec import CONTROLS, NAME_PATTERN
@@ -31,7 +31,84 @@ def default_threads() -> int:
     return max((os.cpu_count() or 2) // 2, 1)
 
 
-class TrainerSettings(OperationSettings, ListenerSettings):
+def parse_named(value: Any, form: str, what: str) -> Any:
+    """Parses repeated NAME=TARGET, a comma-separated list (environment) or a TOML table."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, (list, tuple)):
+        return value
+    parsed: dict[str, str] = {}
+    for item in value:
+        name, separator, target = str(item).strip().partition("=")
+        if not separator or not target:
+            raise ValueError(f"must be NAME={form}, not {item!r}")
+        if name in parsed:
+            raise ValueError(f"contains the {what} name {name!r} twice")
+        parsed[name] = target
+    return parsed
+
+
+def parse_roots(value: Any) -> Any:
+    """Parses repeated folders, or a list with the separator of PATH (environment)."""
+    return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+
+def check_roots(value: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The folders without symbolic links; refuses those that do not exist."""
+    for root in value:
+        if not root.is_dir():
+            raise ValueError(f"folder {root} does not exist")
+    return tuple(root.resolve() for root in value)
+
+
+class ModelSettings(ServiceSettings):
+    """Where the models of runs are."""
+
+    tuned_model: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="Served model that prompts can be tuned for, NAME=URL (repeatable): an "
+        "OpenAI-compatible server, such as http://127.0.0.1:8080/v1; a fragment is the model's "
+        "name on the server (http://127.0.0.1:11434/v1#qwen2.5:1.5b).",
+    )
+    model_root: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folder from which models may be loaded (repeatable)."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Device that executes runs: auto, cpu or cuda."
+    )
+    cache_dir: Path = Field(
+        default_factory=default_cache_dir,
+        description="Folder for cached embeddings and dequantised models.",
+    )
+
+    @field_validator("tuned_model", mode="before")
+    @classmethod
+    def _parse_tuned_models(cls, value: Any) -> Any:
+        return parse_named(value, "URL", "model")
+
+    @field_validator("tuned_model")
+    @classmethod
+    def _check_tuned_models(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, target in value.items():
+            if not re.fullmatch(NAME_PATTERN, name):
+                raise ValueError(f"{name!r} is not a valid model name")
+            url = urlsplit(target)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ValueError(f"the address of {name} must be an http(s) URL, not {target!r}")
+        return value
+
+    @field_validator("model_root", mode="before")
+    @classmethod
+    def _parse_model_roots(cls, value: Any) -> Any:
+        return parse_roots(value)
+
+    @field_validator("model_root")
+    @classmethod
+    def _check_model_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return check_roots(value)
+
+
+class TrainerSettings(OperationSettings, ModelSettings, ListenerSettings):
     """Settings of a trainer service."""
 
     model_config = SettingsConfigDict(env_prefix="MENTORGRAD_TRAINER_", extra="forbid")
@@ -60,20 +137,8 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     mentor_token_file: Path | None = Field(
         None, description="File with the token that is sent to the mentors."
     )
-    tuned_model: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict,
-        description="Served model that prompts can be tuned for, NAME=URL (repeatable): an "
-        "OpenAI-compatible server, such as http://127.0.0.1:8080/v1; a fragment is the model's "
-        "name on the server (http://127.0.0.1:11434/v1#qwen2.5:1.5b).",
-    )
     data_root: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folder from which task data files may be read (repeatable)."
-    )
-    model_root: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folder from which models may be loaded (repeatable)."
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Device that executes runs: auto, cpu or cuda."
     )
     workers_per_device: int = Field(
         1, ge=1, le=64, description="Maximum number of concurrent runs per device."
@@ -107,10 +172,6 @@ class TrainerSettings(OperationSettings, ListenerSettings):
         le=8760.0,
         description="Time after which an uploaded data file that no run uses is deleted, in hours.",
     )
-    cache_dir: Path = Field(
-        default_factory=default_cache_dir,
-        description="Folder for cached embeddings and dequantised models.",
-    )
     state_cache_mib: int = Field(
         2048,
         ge=0,
@@ -133,35 +194,10 @@ class TrainerSettings(OperationSettings, ListenerSettings):
     )
     warm: bool = Field(True, description="Keep one idle worker with its imports done.")
 
-    @field_validator("mentor", "tuned_model", mode="before")
+    @field_validator("mentor", mode="before")
     @classmethod
-    def _parse_named(cls, value: Any, info: ValidationInfo) -> Any:
-        """Parses repeated NAME=TARGET, a comma-separated list (environment) or a TOML table."""
-        if isinstance(value, str):
-            value = [part for part in value.split(",") if part.strip()]
-        if not isinstance(value, (list, tuple)):
-            return value
-        form, what = ("HOST:PORT", "mentor") if info.field_name == "mentor" else ("URL", "model")
-        parsed: dict[str, str] = {}
-        for item in value:
-            name, separator, target = str(item).strip().partition("=")
-            if not separator or not target:
-                raise ValueError(f"must be NAME={form}, not {item!r}")
-            if name in parsed:
-                raise ValueError(f"contains the {what} name {name!r} twice")
-            parsed[name] = target
-        return parsed
-
-    @field_validator("tuned_model")
-    @classmethod
-    def _check_tuned_models(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, target in value.items():
-            if not re.fullmatch(NAME_PATTERN, name):
-                raise ValueError(f"{name!r} is not a valid model name")
-            url = urlsplit(target)
-            if url.scheme not in ("http", "https") or not url.hostname:
-                raise ValueError(f"the address of {name} must be an http(s) URL, not {target!r}")
-        return value
+    def _parse_mentors(cls, value: Any) -> Any:
+        return parse_named(value, "HOST:PORT", "mentor")
 
     @field_validator("mentor")
     @classmethod
@@ -178,19 +214,15 @@ class TrainerSettings(OperationSettings, ListenerSettings):
                 raise ValueError(f"the address of {name} must be HOST:PORT, not {target!r}")
         return value
 
-    @field_validator("data_root", "model_root", mode="before")
+    @field_validator("data_root", mode="before")
     @classmethod
-    def _parse_roots(cls, value: Any) -> Any:
-        """Parses repeated folders, or a list with the separator of PATH (environment)."""
-        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+    def _parse_data_roots(cls, value: Any) -> Any:
+        return parse_roots(value)
 
-    @field_validator("data_root", "model_root")
+    @field_validator("data_root")
     @classmethod
-    def _check_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        for root in value:
-            if not root.is_dir():
-                raise ValueError(f"folder {root} does not exist")
-        return tuple(root.resolve() for root in value)
+    def _check_data_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return check_roots(value)
 
 
 class TrainerSecrets(ServiceSettings):

@@ -1,6 +1,6 @@
-"""``python -m campaigns.fuzz --cases 20000``: sends odd requests to both services, as they run.
+"""``python -m campaigns.fuzz --cases 20000``: sends odd requests to all services, as they run.
 
-Every answer must be one of the method's documented codes, both services must live, and their
+Every answer must be one of the method's documented codes, all services must live, and their
 memory must stay where it was after a warm-up. The last line is one JSON object; what failed is in
 it with the bytes that did it, which ``--replay FILE`` sends again.
 """

@@ -1,16 +1,16 @@
-"""Both services as processes of their own."""
+"""All services as processes of their own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
 
-from campaigns.fuzz.methods import MENTOR, TRAINER
+from campaigns.fuzz.methods import MENTOR, PREDICTOR, TRAINER
 from tests.support.child import Child
 
 
 class Services:
-    """Trainer and mentor, from entering to leaving the block.
+    """Trainer, mentor and predictor, from entering to leaving the block.
 
     Args:
         folder: Where logs, data and the store go.
@@ -30,9 +30,12 @@ class Services:
         arguments = ("campaigns.fuzz.trainer", str(self._folder), mentor.address, self._store)
         try:
             self._running[TRAINER] = Child(self._folder / "trainer.log", *arguments)
+            predictor = Child(self._folder / "predictor.log", "tests.support.told_predictor")
         except BaseException:
-            mentor.stop()
+            for process in self._running.values():
+                process.stop()
             raise
+        self._running[PREDICTOR] = predictor
         return self
 
     def __exit__(

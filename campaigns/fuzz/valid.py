@@ -51,6 +51,7 @@ from mentorgrad.serialization import to_dict
 from mentorgrad.v1 import experiment_service_pb2 as experiment
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import mentor_service_pb2 as mentor
+from mentorgrad.v1 import predict_service_pb2 as predict
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.wire.codec import to_message
 from run_store import page_tokens
@@ -119,6 +120,7 @@ OPENS = (
 )
 BATCH = Batch(1, 0, SNAPSHOTS, PARAMETERS, (CANDIDATE,))
 ASKED = ProposalRequest("r1", 0, "s0/step5", 3, seed=7)
+TEXTS = (["good"], ["bad", "good", ""], ["good", "too long"])
 NOTED = Outcomes("r1", (ProposalOutcome("s0/p1", score=Score(0.5)),))
 
 
@@ -287,6 +289,10 @@ VALID: dict[str, list[list[Any]]] = {
             )
         ]
         for opened in OPENS
+    ],
+    "PredictService.Predict": [[predict.PredictRequest(texts=texts)] for texts in TEXTS],
+    "PredictService.PredictStream": [
+        [predict.PredictStreamRequest(texts=texts * 100)] for texts in TEXTS
     ],
 }
 """``Service.Method`` → lists of requests that are right."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mentorgrad.async_client import AsyncClient
-from mentorgrad.client import Client, MentorClient
+from mentorgrad.client import Client, MentorClient, PredictClient
 from mentorgrad.domain.advice import (
     Accepted,
     AdviseOpen,
@@ -139,6 +139,7 @@ from mentorgrad.errors import (
 )
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+from mentorgrad.predict_client import AsyncPredictClient
 from mentorgrad.predictor import Predictor
 from mentorgrad.responses import (
     CreatedExperiment,
@@ -173,6 +174,7 @@ __all__ = [
     "AsyncClient",
     "AsyncMentorClient",
     "AsyncMentorSession",
+    "AsyncPredictClient",
     "Baseline",
     "BaselineReport",
     "Batch",
@@ -242,6 +244,7 @@ __all__ = [
     "Policy",
     "PositionHints",
     "PreconditionFailed",
+    "PredictClient",
     "Prediction",
     "Predictor",
     "PredictorInfo",

@@ -95,23 +95,11 @@ class AsyncClient(ExperimentCalls):
         resume_for: float = 60.0,
         credentials: Credentials | None = None,
     ) -> None:
-        super().__init__(Connection(target, credentials), timeout)
-        self._stream_timeout = stream_timeout
+        super().__init__(Connection(target, credentials), timeout, stream_timeout)
         self._resume_for = resume_for
 
     _trainer = partialmethod(ServiceClient._call, TrainerServiceStub)
     _history = partialmethod(ServiceClient._call, HistoryServiceStub)
-
-    async def _transfer(self, stub: Any, method: str, request: Any) -> AsyncGenerator[Any, None]:
-        """A server stream that is not resumed."""
-        call = getattr(self._connection.streams(stub), method)
-        stream = self._connection.stream(call, request, self._stream_timeout)
-        async with aclosing(stream):
-            try:
-                async for response in stream:
-                    yield response
-            except StreamLost as lost:
-                raise lost.cause from None
 
     # -- control ------------------------------------------------------------------------------
 

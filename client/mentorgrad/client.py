@@ -8,6 +8,7 @@ from mentorgrad.async_client import DEFAULT_TARGET, AsyncClient
 from mentorgrad.errors import Unavailable
 from mentorgrad.event_loop import BackgroundLoop, blocking, iterating
 from mentorgrad.mentor_client import DEFAULT_MENTOR, AsyncMentorClient, Sessions
+from mentorgrad.predict_client import DEFAULT_PREDICTOR, AsyncPredictClient
 from mentorgrad.session import MentorSession
 from mentorgrad.wire.connection import ServiceClient
 from mentorgrad.wire.credentials import Credentials
@@ -16,17 +17,20 @@ C = TypeVar("C", bound=ServiceClient, covariant=True)
 
 __all__ = [
     "DEFAULT_MENTOR",
+    "DEFAULT_PREDICTOR",
     "DEFAULT_TARGET",
     "AsyncClient",
     "AsyncMentorClient",
+    "AsyncPredictClient",
     "BackgroundLoop",
     "Client",
     "MentorClient",
+    "PredictClient",
 ]
 
 
 class _Facade(Generic[C]):
-    """Base of both clients: holds the background loop, and closes."""
+    """Base of the clients: holds the background loop, and closes."""
 
     def __init__(self, inner: C) -> None:
         self._inner = inner
@@ -143,3 +147,34 @@ class MentorClient(_Facade[AsyncMentorClient], Sessions[MentorSession]):
 
     propose = blocking(AsyncMentorClient.propose)
     info = blocking(AsyncMentorClient.info)
+
+
+class PredictClient(_Facade[AsyncPredictClient]):
+    """Blocking client of one predict service. Methods, values and errors: `AsyncPredictClient`.
+
+    Thread-safe. Must not be used from a coroutine: it blocks.
+
+    Args:
+        target: ``HOST:PORT`` of the predict service.
+        timeout: Timeout of a call, seconds.
+        stream_timeout: Timeout of one stream, seconds.
+        credentials: TLS certificates and token; None: plaintext without a token.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_PREDICTOR,
+        *,
+        timeout: float = 30.0,
+        stream_timeout: float = 600.0,
+        credentials: Credentials | None = None,
+    ) -> None:
+        super().__init__(
+            AsyncPredictClient(
+                target, timeout=timeout, stream_timeout=stream_timeout, credentials=credentials
+            )
+        )
+
+    predict = blocking(AsyncPredictClient.predict)
+    predict_stream = iterating(AsyncPredictClient.predict_stream)
+    info = blocking(AsyncPredictClient.info)

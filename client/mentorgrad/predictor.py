@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mentorgrad.installed import load_entry_point
+from mentorgrad.wire.credentials import Credentials
 
 UNFINISHED = ".tune"
 """Folder, in that of a result, that is there while the result is made."""
@@ -91,6 +92,25 @@ class Predictor(ABC):
                 api_key=api_key,
             ),
         )
+
+    @staticmethod
+    def connect(
+        target: str, *, credentials: Credentials | None = None, stream_timeout: float = 600.0
+    ) -> Predictor:
+        """Predicts by a predict service, as the predictor that it has loaded does.
+
+        Args:
+            target: ``HOST:PORT`` of the service.
+            credentials: TLS certificates and token; None: plaintext without a token.
+            stream_timeout: Timeout of a call that predicts, seconds.
+
+        Raises:
+            Unavailable: The service does not answer.
+            MentorgradError: It refuses the call.
+        """
+        from mentorgrad.served_predictor import ServedPredictor
+
+        return ServedPredictor(target, credentials, stream_timeout)
 
     @abstractmethod
     def predict_proba(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mentorgrad import AsyncPredictClient
 from mentorgrad.domain.spec import (
     Calibration,
     CausalPrompt,
@@ -50,8 +53,11 @@ from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.table import kind_of
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROBE_FILE
+from trainer_service.prediction import service
 from trainer_service.prediction.predictor import ResultPredictor, load, reopened
 from trainer_service.prediction.result_folder import read_result
+from trainer_service.prediction.service import PredictServer
+from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.protocols import Objective
 from trainer_service.registry import load as load_object
 from trainer_service.tasks.data import Row, Split
@@ -311,6 +317,55 @@ def test_a_model_is_loaded_from_its_place_or_from_another(tuned: World, tmp_path
         predictor.predict_proba(["good"])
 
 
+async def test_a_service_predicts_the_same(tuned: World) -> None:
+    predictor = tuned.open()
+    expected, info = predictor.predict_proba(tuned.texts), predictor.info
+    server = PredictServer(predictor, info)
+    async with AsyncPredictClient(await server.start()) as client:
+        together = await asyncio.gather(*(client.predict([text]) for text in tuned.texts))
+        streamed = [one async for one in client.predict_stream(tuned.texts)]
+        told = await client.info()
+    await server.stop(0.0)
+    for found in ([one for (one,) in together], streamed):
+        np.testing.assert_allclose([one.probabilities for one in found], expected, **NEAR)
+        assert [one.label_index for one in found] == expected.argmax(-1).tolist()
+    document = json.loads((tuned.folder / MODEL_FILE).read_text())
+    assert told.labels == tuple(document["labels"])
+    assert (told.objective, told.use) == ("prompt_tuning", "prompt")
+    lines = [
+        f"{hashlib.sha256((tuned.folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in (MODEL_FILE, ARTIFACT)
+    ]
+    assert told.result_sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+async def test_the_command_serves_a_folder(
+    tuned: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    told = asyncio.Event()
+
+    async def wait(ready: Callable[[], None]) -> None:
+        ready()
+        await told.wait()
+
+    monkeypatch.setattr(service, "announce", lambda name, where, shown: address.set_result(where))
+    monkeypatch.setattr(service, "wait_for_signal", wait)
+    settings = PredictorSettings(
+        result=tuned.folder,
+        listen="127.0.0.1:0",
+        model=str(make(tmp_path / "encoder", "bert")),
+        threads=torch.get_num_threads(),
+    )
+    serving = asyncio.create_task(service.serve(settings))
+    await asyncio.wait([serving, address], return_when=asyncio.FIRST_COMPLETED)
+    async with AsyncPredictClient(await address) as client:
+        found = [one.probabilities for one in await client.predict(tuned.texts)]
+    told.set()
+    await serving
+    np.testing.assert_allclose(found, tuned.tested(tuned.point).numpy(), **NEAR)
+
+
 def test_pairs_are_told_apart_from_single_texts(tmp_path: Path) -> None:
     task = tiny_task()
     task = replace(
@@ -411,5 +466,5 @@ def test_a_text_that_is_too_long_is_told_by_its_number(name: str, tmp_path: Path
     with world.open() as predictor, pytest.raises(InvalidInput) as refused:
         predictor.predict_proba(["good", "film " * 300])
     assert refused.value.reason == "TEXT_TOO_LONG"
-    assert refused.value.message.startswith("row 2 takes ")
+    assert refused.value.message.startswith("texts[1]: takes ")
     assert "spec" not in refused.value.message

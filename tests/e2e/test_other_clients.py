@@ -21,6 +21,7 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.wire.credentials import Credentials
 from service_common import tokens
 from service_common.tokens import Scope
+from tests.support.child import Child
 from tests.support.deployment import ROOT, compose_environment, health_command
 from tests.support.trainer_process import TrainerProcess
 
@@ -202,6 +203,31 @@ def test_node_keeps_its_token_from_who_could_read_it(node: str, deployment: Depl
     done = walk(command, deployment.environment(MENTORGRAD_CA=""))
     assert done.returncode == 1
     assert done.stderr.startswith("error: the token would travel to elsewhere.invalid:1 unencr")
+
+
+def test_node_predicts(node: str, deployment: Deployment, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in compose_environment("trainer", deployment.secrets, tmp_path).items():
+            if "_TLS_" in name:
+                environment.setenv(name.replace("TRAINER", "PREDICTOR"), value)
+        tokens_file = tmp_path / "tokens.json"
+        _, token = tokens.create(tokens_file, "predicts", [Scope.PREDICT])
+        environment.setenv("MENTORGRAD_PREDICTOR_TOKENS", str(tokens_file))
+        predictor = Child(tmp_path / "log", "tests.support.told_predictor")
+    command = [node, str(NODE_CLIENT / "predict.mjs"), _local(predictor.address), "good", "bad"]
+    try:
+        done = walk(command, deployment.environment(MENTORGRAD_TOKEN=token))
+        refused = walk(command, deployment.environment(MENTORGRAD_TOKEN=""))
+    finally:
+        assert predictor.stop() == 0
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["predictions"] == [
+        {"label": "good", "label_index": 1, "probabilities": [0.25, 0.75]},
+        {"label": "bad", "label_index": 0, "probabilities": [0.75, 0.25]},
+    ]
+    assert (found["labels"], found["streamed"]) == (["bad", "good"], ["good", "bad"])
+    assert refused.stderr.startswith("error: 16 UNAUTHENTICATED")
 
 
 def test_the_walk_of_node_is_short() -> None:

@@ -6,7 +6,7 @@ import enum
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import typer
@@ -21,6 +21,8 @@ from service_common.metrics import CallMetrics
 from service_common.settings import ServiceSettings
 from tests.support.product_source import product_modules, texts_of
 from trainer_service.control_plane.metrics import TrainerMetrics
+from trainer_service.prediction.metrics import PredictMetrics
+from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.settings import TrainerSecrets, TrainerSettings
 
 _COMPUTED = "computed"
@@ -87,6 +89,7 @@ def settings() -> dict[str, Any]:
     return {
         "trainer": _settings_of(TrainerSettings),
         "mentor": _settings_of(MentorSettings),
+        "predictor": _settings_of(PredictorSettings),
         "mentor_secrets": _settings_of(Secrets),
         "trainer_secrets": _settings_of(TrainerSecrets),
     }
@@ -103,7 +106,9 @@ def _settings_of(cls: type[ServiceSettings]) -> dict[str, Any]:
 def _setting(field: FieldInfo) -> dict[str, Any]:
     # A factory that is a function of ours looks at the machine; `dict` does not.
     is_computed = isinstance(field.default_factory, types.FunctionType)
-    default = None if is_computed else field.get_default(call_default_factory=True)
+    default = (
+        None if is_computed or field.is_required() else field.get_default(call_default_factory=True)
+    )
     limits = {
         name: getattr(item, name)
         for item in field.metadata
@@ -168,14 +173,16 @@ class _Registry(CollectorRegistry):
 
 
 def metrics() -> dict[str, Any]:
-    """Metrics of both services, with types and labels."""
+    """Metrics of the services, with types and labels."""
+    made: dict[str, Callable[[CollectorRegistry], Any]] = {
+        "trainer": lambda registry: TrainerMetrics(registry, ("cpu",)),
+        "mentor": lambda registry: MentorMetrics(registry, lambda: 0, lambda: 0),
+        "predictor": lambda registry: PredictMetrics(registry, lambda: 0),
+    }
     found = {}
-    for name in ("trainer", "mentor"):
+    for name, make in made.items():
         registry = _Registry()
         CallMetrics(registry)
-        if name == "trainer":
-            TrainerMetrics(registry, ("cpu",))
-        else:
-            MentorMetrics(registry, lambda: 0, lambda: 0)
+        make(registry)
         found[name] = registry.metrics
     return found

@@ -87,6 +87,11 @@ def document_bytes(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
+def with_run(document: bytes, run_id: str) -> bytes:
+    """The document with the run that left it, which no objective knows."""
+    return document_bytes({**json.loads(document), "run_id": run_id})
+
+
 def as_metadata(document: Mapping[str, Any]) -> dict[str, str]:
     """The document as metadata of a safetensors file: what is no text, as JSON."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mentorgrad.domain.prediction import PredictorInfo
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound
 from mentorgrad.model_refs import REASON as MODEL_NOT_FOUND
 from mentorgrad.predictor import Predictor
@@ -45,7 +47,7 @@ class ResultPredictor(Predictor):
     """A `Predictor` of a run's files.
 
     Args:
-        document: ``model.json``.
+        result: The run's files.
         tuned: The tuned prompt.
         use: One of `USES`.
         probe: The linear probe, if there is one; the use ``probe`` needs it.
@@ -53,11 +55,12 @@ class ResultPredictor(Predictor):
 
     def __init__(
         self,
-        document: Mapping[str, Any],
+        result: ResultFolder,
         tuned: Tuned,
         use: str,
         probe: LinearProbe | None = None,
     ) -> None:
+        document = result.document
         self._words = tuple(document["labels"])
         self.label_values = tuple(document.get("label_values", ()))
         self.labels = self.label_values or self._words
@@ -65,6 +68,7 @@ class ResultPredictor(Predictor):
         self.columns = dict(document["columns"])
         self.use = use
         self._document = document
+        self._sha256 = result.sha256
         self._tuned: Tuned | None = tuned
         self._probe = probe
 
@@ -80,6 +84,24 @@ class ResultPredictor(Predictor):
         """See `Predictor`."""
         uses = tuple(use for use in USES if use != PROBE or self._probe is not None)
         return self._predicted(texts, pairs, uses)
+
+    @property
+    def info(self) -> PredictorInfo:
+        """What it predicts with."""
+        document = self._document
+        return PredictorInfo(
+            labels=self.labels,
+            paired=self.is_paired,
+            use=self.use,
+            objective=document["objective"],
+            model=document["model"],
+            model_sha256=document["model_sha256"],
+            model_revision=document["model_revision"],
+            result_sha256=self._sha256,
+            prior=() if self.use == PROBE else tuple(self._prior(self.use)),
+            run_id=document.get("run_id", ""),
+            columns=self.columns,
+        )
 
     def close(self) -> None:
         """See `Predictor`."""
@@ -108,8 +130,11 @@ class ResultPredictor(Predictor):
         made = {use: np.empty((len(rows), len(self.labels))) for use in uses}
         for begin in range(0, len(rows), _ROWS):
             part = slice(begin, begin + _ROWS)
-            for use, found in self._probabilities(rows[part], uses):
-                made[use][part] = found
+            try:
+                for use, found in self._probabilities(rows[part], uses):
+                    made[use][part] = found
+            except InvalidInput as error:
+                raise _too_long(error, begin) if error.reason == TOO_LONG else error from None
         return made
 
     @torch.no_grad()
@@ -120,10 +145,7 @@ class ResultPredictor(Predictor):
             raise InvalidInput("the predictor is closed")
         document = self._document
         task = TaskData(document["task"], "", self._words, (), (), rows)
-        try:
-            problem = self._tuned.problem(task)
-        except InvalidInput as error:
-            raise _too_long(error) if error.reason == TOO_LONG else error from None
+        problem = self._tuned.problem(task)
         for use in uses:
             if use == PROBE and self._probe is not None:
                 yield use, _softmax(self._probe.logits(_features(problem)))
@@ -142,10 +164,14 @@ class ResultPredictor(Predictor):
         return prior
 
 
-def _too_long(error: InvalidInput) -> InvalidInput:
-    """The error without advice about the run's spec, which is fixed by now."""
-    what = error.violations[0].description.partition(";")[0].replace(" of test ", " ")
-    return InvalidInput(what, reason=TOO_LONG)
+def _too_long(error: InvalidInput, begin: int) -> InvalidInput:
+    """The error with the text's index, and without advice about the run's spec, which is fixed by
+    now."""
+    what = error.violations[0].description.partition(";")[0]
+    row = re.fullmatch(r"row (\d+) of test (.*)", what)
+    if row is None:
+        return InvalidInput(what, reason=TOO_LONG)
+    return InvalidInput.field(f"texts[{begin + int(row[1]) - 1}]", row[2], reason=TOO_LONG)
 
 
 def _features(problem: ClassificationProblem) -> NDArray[np.float32]:
@@ -243,7 +269,7 @@ def reopened(
             f"{what}; if the run's model is elsewhere by now, say where (model=, --model)",
             reason=MODEL_NOT_FOUND,
         ) from error
-    return ResultPredictor(document, tuned, use, probe)
+    return ResultPredictor(result, tuned, use, probe)
 
 
 def _device(document: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ class ResultFolder:
     """``model.json``."""
     tensors: Mapping[str, Tensor]
     """Those of ``prompt.safetensors``."""
+    sha256: str
+    """Hex SHA-256 of the files that predict: of one line ``SHA256  NAME`` for each, as
+    ``sha256sum`` writes them."""
 
     @property
     def has_probe(self) -> bool:
@@ -66,7 +70,13 @@ def read_result(path: Path) -> ResultFolder:
         raise DataLoss(f"{path / ARTIFACT}: {error.message}") from None
     if any(_plain(document.get(name), text) != text for name, text in metadata.items()):
         raise DataLoss(f"{path}: {MODEL_FILE} and {ARTIFACT} are of different runs, or changed")
-    return ResultFolder(path, document, tensors)
+    return ResultFolder(path, document, tensors, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    names = [name for name in (MODEL_FILE, PROBE_FILE, ARTIFACT) if (path / name).is_file()]
+    lines = [f"{hashlib.sha256(_read(path, name)).hexdigest()}  {name}\n" for name in names]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _plain(value: Any, text: str) -> Any:

@@ -25,6 +25,8 @@ from trainer_service.baselines.compute import baselines
 from trainer_service.encoding.memory import is_lack_of_memory
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
+from trainer_service.objectives.model_file import with_run
+from trainer_service.objectives.torch_free import MODEL_FILE
 from trainer_service.protocols import Mentor, Objective, Optimizer
 from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
@@ -227,11 +229,11 @@ def _run(
         if _latest(control, stop) is StopKind.CANCEL:
             control.acknowledge(StopKind.CANCEL)
             try:
-                _leave_files(objective, at, recorder)
+                _leave_files(objective, at, recorder, run.run_id)
             except (Exception, Stop) as error:
                 log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
         raise
-    _leave_files(objective, at, recorder, files)
+    _leave_files(objective, at, recorder, run.run_id, files)
     recorder.put(Finished(RunState.SUCCEEDED, result))
     return RunState.SUCCEEDED
 
@@ -240,11 +242,12 @@ def _leave_files(
     objective: Objective,
     at: LoopState,
     recorder: Recorder,
+    run_id: str,
     others: Mapping[str, bytes] | None = None,
 ) -> None:
     """Stores the files of the best candidate so far, and others."""
     for name, content in (objective.export(at.best.parameters) | dict(others or {})).items():
-        recorder.blob(name, content)
+        recorder.blob(name, with_run(content, run_id) if name == MODEL_FILE else content)
 
 
 def _await_session(mentor: FallbackMentor, control: StopControl) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mentorgrad.errors import Violation
+from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.schema import Validated, bounded
 
 MAX_TEXT_CHARACTERS = 100_000
@@ -94,3 +95,18 @@ class PredictStreamInput(PredictInput):
 
     MAX_TEXTS: ClassVar[int] = 50_000
     MAX_BYTES: ClassVar[int] = 8_000_000
+
+
+def shifted(error: InvalidInput, by: int) -> InvalidInput:
+    """The error of a part of the texts, with the paths of the whole.
+
+    Args:
+        error: The error of the part.
+        by: Index of the part's first text in the whole.
+    """
+
+    def whole(path: str) -> str:
+        return re.sub(r"^(texts|text_pairs)\[(\d+)\]", lambda m: f"{m[1]}[{int(m[2]) + by}]", path)
+
+    found = [Violation(whole(one.field), one.description) for one in error.violations]
+    return InvalidInput(violations=found, reason=error.reason) if found else error

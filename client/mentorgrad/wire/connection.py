@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
+from contextlib import aclosing
 from typing import Any, Self, cast
 
 import grpc
@@ -175,11 +176,15 @@ class ServiceClient:
     Args:
         connection: Connection to the service.
         timeout: Timeout of a unary call, seconds.
+        stream_timeout: Timeout of a stream that is not resumed, seconds.
     """
 
-    def __init__(self, connection: Connection, timeout: float) -> None:
+    def __init__(
+        self, connection: Connection, timeout: float, stream_timeout: float = 600.0
+    ) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._stream_timeout = stream_timeout
 
     async def _call(
         self, stub: Callable[[Any], Any], method: str, request: Any, timeout: float = 0.0
@@ -187,6 +192,19 @@ class ServiceClient:
         """One unary call, with the client's timeout, or with `timeout` seconds if given."""
         call = getattr(self._connection.unary(stub), method)
         return await self._connection.call(call, request, timeout or self._timeout)
+
+    async def _transfer(
+        self, stub: Callable[[Any], Any], method: str, request: Any
+    ) -> AsyncGenerator[Any, None]:
+        """A server stream that is not resumed."""
+        call = getattr(self._connection.streams(stub), method)
+        stream = self._connection.stream(call, request, self._stream_timeout)
+        async with aclosing(stream):
+            try:
+                async for response in stream:
+                    yield response
+            except StreamLost as lost:
+                raise lost.cause from None
 
     @property
     def target(self) -> str:

@@ -122,7 +122,7 @@ def test_a_token_is_made_listed_and_revoked(invoke: Invoke, file: str, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("create", "x", "--scope", "write"), 2, "must be one of: read, run, admin"),
+        (("create", "x", "--scope", "write"), 2, "must be one of: predict, read, run, admin"),
         (("create", "x"), 2, "--scope"),
         (("list",), 2, "cannot be read"),
         (("revoke", "12345678"), 2, "cannot be read"),

@@ -6,47 +6,23 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow
 import pytest
-from numpy.typing import NDArray
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from mentorgrad.cli.main import app
 from mentorgrad.cli.support import predicted_rows
-from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
 from tests.support.own_tables import write_table
+from tests.support.told_predictor import Told
 
 Invoke = Callable[..., Result]
-
-
-class Told(Predictor):
-    """A text with "good" in it is of the second class; one with "long" is too long."""
-
-    def __init__(self, paired: bool = False, **columns: str) -> None:
-        self.labels = ("bad", "good")
-        self.is_paired = paired
-        self.use = "prompt"
-        self.columns = columns
-        self.asked: list[int] = []
-
-    def predict_proba(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None
-    ) -> NDArray[np.float64]:
-        assert (pairs is not None) is self.is_paired
-        self.asked.append(len(texts))
-        if any("long" in text for text in texts):
-            raise InvalidInput("text 1 takes 99 tokens")
-        both = zip(texts, pairs or texts, strict=True)
-        shares = [0.75 if "good" in text + pair else 0.25 for text, pair in both]
-        return np.array([[1.0 - share, share] for share in shares]).reshape(-1, 2)
 
 
 @pytest.fixture
@@ -55,7 +31,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 def put(monkeypatch: pytest.MonkeyPatch, predictor: Told) -> Told:
-    monkeypatch.setattr(Predictor, "load", lambda folder, use, **others: predictor)
+    monkeypatch.setattr(Predictor, "load", lambda folder, **others: predictor)
     return predictor
 
 
@@ -210,13 +186,13 @@ BROKEN_CSV = b'text,id\ngood,1\ngood\n"a"b,2\n\xff,3\ntoo long,4\ngood,5,6\nfine
             "in.jsonl",
             BROKEN,
             "2, column 'text': holds a list; it must|3: not valid JSON|4: must be a JSON object|"
-            "5: column 'text' holds no text|6: text 1 takes 99 tokens|7: not valid UTF-8",
+            "5: column 'text' holds no text|6: takes 99 tokens|7: not valid UTF-8",
         ),
         (
             "in.csv",
             BROKEN_CSV,
             "3: has 1 cells, but the header has 2|4: ',' expected after '\"'|5: not valid UTF-8|"
-            "6: text 1 takes 99 tokens|7: has 3 cells",
+            "6: takes 99 tokens|7: has 3 cells",
         ),
     ],
 )
@@ -354,8 +330,8 @@ def test_what_is_asked_for_reaches_the_predictor(
 ) -> None:
     given: dict[str, Any] = {}
 
-    def load(folder: Path, use: str | None, **others: Any) -> Told:
-        given.update(others, folder=folder, use=use)
+    def load(folder: Path, **others: Any) -> Told:
+        given.update(others, folder=folder)
         return Told()
 
     monkeypatch.setattr(Predictor, "load", load)

@@ -11,6 +11,7 @@ from mentorgrad.v1 import (
     experiment_service_pb2,
     history_service_pb2,
     mentor_service_pb2,
+    predict_service_pb2,
     trainer_service_pb2,
 )
 from tests.support.deployment import ROOT
@@ -22,6 +23,7 @@ SERVICERS = {
     "trainer_service/experiments/servicer.py": experiment_service_pb2,
     "run_store/servicer.py": history_service_pb2,
     "mentor_service/servicer.py": mentor_service_pb2,
+    "trainer_service/prediction/servicer.py": predict_service_pb2,
 }
 
 

@@ -10,10 +10,10 @@ import pytest
 from tests.support.deployment import ROOT
 
 SOURCES = {
-    "js": ("client/node/walk.mjs", "client/node/errors.mjs"),
+    "js": ("client/node/walk.mjs", "client/node/errors.mjs", "client/node/predict.mjs"),
     "go": ("client/go/main.go",),
 }
-SHOWN = {"js": 5, "go": 3}
+SHOWN = {"js": 6, "go": 3}
 
 
 @pytest.mark.parametrize("language", SOURCES)

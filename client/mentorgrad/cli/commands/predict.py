@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from rich.console import Console
 
-from mentorgrad.cli.support.options import JsonOption
+from mentorgrad.cli.support.options import JsonOption, PredictServerOption
 from mentorgrad.cli.support.output import Output, counted, note, number
 from mentorgrad.cli.support.predicted_rows import (
     TEXT,
@@ -23,6 +23,7 @@ from mentorgrad.cli.support.predicted_rows import (
     predicted_rows,
 )
 from mentorgrad.cli.support.row_files import KINDS, row_file
+from mentorgrad.cli.support.service_access import open_predictor
 from mentorgrad.cli.support.table_options import (
     DelimiterOption,
     EncodingOption,
@@ -49,16 +50,19 @@ _EVERY = 1000
 @app.command("predict", epilog="Example: mentorgrad predict result new.csv -o out.csv")
 def _predict(
     result: Annotated[
-        Path, typer.Argument(metavar="RESULT", help="Folder with the files of a run.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="RESULT", help="Folder with the files of a run; left out with --server."
+        ),
+    ] = None,
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="FILE",
             help="CSV, TSV, JSONL, JSON, parquet, Arrow or Excel file; -: standard input, one text "
             "per line.",
         ),
-    ] = _LINES,
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -108,6 +112,7 @@ def _predict(
     device: Annotated[
         str, typer.Option("--device", metavar="DEVICE", help="Torch device, such as cpu.")
     ] = "",
+    server: PredictServerOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Predict the labels of the rows of a file with the files of a finished run.
@@ -124,15 +129,24 @@ def _predict(
         "quoting": quoting,
         "sheet": sheet,
     }
+    local: dict[str, Any] = {
+        "use": use or None,
+        "device": device or None,
+        "model": model,
+        "model_roots": model_root or [],
+        "tuned_models": _named(tuned_model or ()),
+    }
+    if server:
+        if file is not None or any(local.values()):
+            given = "the service has its own result, model and device: give the file alone"
+            raise InvalidInput.field("--server", given)
+        file, result = result, None
+    elif result is None:
+        raise InvalidInput("give the folder with the files of a run, or --server HOST:PORT")
+    file = file or _LINES
     table = _lines_of_stdin() if file == _LINES else _table(file, asked, form)
-    with Predictor.load(
-        result,
-        use or None,
-        device=device or None,
-        model=model,
-        model_roots=model_root or (),
-        tuned_models=_named(tuned_model or ()),
-    ) as predictor:
+    opened = open_predictor(server) if result is None else Predictor.load(result, **local)
+    with opened as predictor:
         done = _Pass(predictor, asked, strict)
         with _opened(output) as target, _progress() as show:
             done.run(table, target, kind, show)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mentorgrad.cli.support.options import MentorOption, ServerOption
+from mentorgrad.cli.support.options import MentorOption, PredictServerOption, ServerOption
 
 if TYPE_CHECKING:
     from mentorgrad.wire.credentials import Credentials
@@ -97,7 +97,8 @@ def add_options(app: typer.Typer) -> None:
 
 def _names_a_service(callback: Callable[..., Any]) -> bool:
     hints = typing.get_type_hints(callback, include_extras=True)
-    return any(hint in (ServerOption, MentorOption) for hint in hints.values())
+    services = (ServerOption, MentorOption, PredictServerOption)
+    return any(hint in services for hint in hints.values())
 
 
 def _with_options(callback: Callable[..., Any]) -> Callable[..., Any]:

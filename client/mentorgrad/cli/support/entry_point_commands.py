@@ -20,7 +20,10 @@ GROUP = "mentorgrad.commands"
 ROOT_COMMANDS = {"tokens": "service", "certs": "service"}
 """Members of the group that are root commands of the CLI, with the extra that each needs. Every
 other member is a service: its app has a command ``serve``, which becomes ``mentorgrad serve NAME``.
-Its name is also the name of the extra it needs."""
+"""
+
+SERVICE_EXTRAS = {"predictor": "trainer"}
+"""Extras of services whose extra does not have their name."""
 
 
 def service_names() -> list[str]:
@@ -36,7 +39,7 @@ def root_command(name: str) -> Any:
 
 def service_command(name: str) -> Any:
     """The click command that runs a service."""
-    command = _command(name, name)
+    command = _command(name, SERVICE_EXTRAS.get(name, name))
     command = getattr(command, "commands", {}).get("serve", command)
     command.name = name
     return command

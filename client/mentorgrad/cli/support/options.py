@@ -40,6 +40,13 @@ MentorOption = Annotated[
     ),
 ]
 
+PredictServerOption = Annotated[
+    str,
+    typer.Option(
+        "--server", metavar="HOST:PORT", help="Predict by this predict service, without RESULT."
+    ),
+]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")]

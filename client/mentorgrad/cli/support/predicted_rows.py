@@ -126,7 +126,8 @@ def _one_by_one(
         try:
             (shares,) = _probabilities([row], predictor)
         except InvalidInput as error:
-            refuse(MalformedError(f"{row.where}: {error.message}"))
+            reasons = [violation.description for violation in error.violations]
+            refuse(MalformedError(f"{row.where}: {'; '.join(reasons) or error.message}"))
         else:
             yield row.values, shares
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
     from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
     from mentorgrad.domain.query import RunReader
+    from mentorgrad.predictor import Predictor
 
 STORES = "mentorgrad.stores"
 """Entry-point group of functions that open a store from its URL."""
@@ -85,6 +86,25 @@ def open_mentor(server: str) -> Iterator[MentorClient]:
         _remedies(address, absent, wrong, Client, "trainer"),
     ):
         yield client
+
+
+@contextlib.contextmanager
+def open_predictor(server: str) -> Iterator[Predictor]:
+    """A predictor of a predict service; if it does not answer, the error says what to do."""
+    from mentorgrad.client import Client
+    from mentorgrad.predictor import Predictor
+
+    address = check_address("--server", server)
+    absent = (
+        f"no predict service answers at {server}; start one with "
+        "`mentorgrad serve predictor RESULT`, or give another address with --server"
+    )
+    wrong = f"{server} is no predict service{{}}; give the predict service's address with --server"
+    with (
+        _remedies(address, absent, wrong, Client, "trainer"),
+        Predictor.connect(address, credentials=credentials()) as predictor,
+    ):
+        yield predictor
 
 
 @contextlib.contextmanager
