@@ -23,29 +23,23 @@ FILES = {
 
 
 class Desk:
-    """A folder with a table and an encoder, and a trainer that may read both."""
+    """A folder with a table and an encoder, and a trainer that may read the encoder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shared = folder / "shared"
         make(folder / "models/encoder")
-        self.shared.mkdir()
         self.table = folder / "films.csv"
         with self.table.open("w", newline="") as file:
             rows = [(text, "good" if "good" in text else "other") for text in TEXTS]
             csv.writer(file).writerows([("review", "verdict"), *rows])
-        self.trainer = TrainerProcess(
-            folder,
-            *("--data-root", str(self.shared), "--model-root", str(folder / "models")),
-            reuse=True,
-        )
+        self.trainer = TrainerProcess(folder, "--model-root", str(folder / "models"), reuse=True)
 
     def tune(self, result: str, *flags: str) -> Any:
         return CliRunner().invoke(
             app,
             [
                 *("tune", str(self.table), "--output", str(self.folder / result)),
-                *("--server", self.trainer.address, "--data-root", str(self.shared)),
+                *("--server", self.trainer.address),
                 *("--model-root", str(self.folder / "models"), "--objective", "label_prompt"),
                 *("--set", "objective.label_prompt.encoder=encoder"),
                 *("--set", "objective.label_prompt.n_tokens=2"),
@@ -100,7 +94,6 @@ def test_a_file_becomes_a_classifier_that_predicts(
     assert summary["choice"] == min(ranks, key=lambda name: ranks[name])
     assert json.loads((folder / "model.json").read_text())["use"] == summary["choice"]
     assert summary["advice"] in (folder / "report.html").read_text()
-    assert list(desk.shared.iterdir()) == []  # nothing stays where the trainer reads
 
     out = desk.folder / "out.csv"
     predicted = CliRunner().invoke(
@@ -140,4 +133,3 @@ def test_a_spec_that_the_trainer_refuses_leaves_nothing(desk: Desk) -> None:
     assert asked.exit_code == 2
     assert "spec.objective.label_prompt.encoder" in asked.stderr
     assert not (desk.folder / "refused").exists()
-    assert list(desk.shared.iterdir()) == []

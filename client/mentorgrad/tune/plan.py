@@ -30,8 +30,8 @@ LEAST_STEPS = {PROMPT_TUNING: 60, CAUSAL_PROMPT: 8}
 MOST_STEPS = {LABEL_PROMPT: 400, PROMPT_TUNING: 400, CAUSAL_PROMPT: 120, SERVED_PROMPT: 0}
 MOST_ROWS = 400_000
 """Maximum train rows; a service reads files of up to 500,000."""
-MOST_CHARACTERS = 50_000_000
-"""Maximum characters of the train texts; a service reads files of up to 256 MiB."""
+MOST_CHARACTERS = 40_000_000
+"""Maximum characters of the train texts; a service takes uploads of 64 MiB."""
 
 TOKENS_PER_SECOND = 1_000.0
 """Tokens that one core passes through the default encoder in a second."""

@@ -27,9 +27,8 @@ FINE = plain(40)
         (FINE, ("--metric", "f1"), "--metric: must be one of: loss, accuracy"),
         (FINE, ("--set", "stages.steps=many"), "stages.steps"),
         (FINE, ("--set", "nonsense=1"), "nonsense"),
-        (FINE, ("--server", "127.0.0.1:1"), "--server: needs --data-root FOLDER"),
-        (FINE, ("--data-root", "."), "--data-root: is an option of --server"),
-        (FINE, ("--description", "x" * 501), "task.description: must have at most 500"),
+        (FINE, ("--long", "cut"), "--long: must be one of: truncate"),
+        (FINE, ("--class-weight", "even"), "--class-weight: must be one of: none, balanced"),
     ],
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(

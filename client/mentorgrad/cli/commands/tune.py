@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mentorgrad.cli.support.flag_text import choice
-from mentorgrad.cli.support.options import JsonOption, ServerOption, WordsOption
+from mentorgrad.cli.support.flag_text import choice, words_of
+from mentorgrad.cli.support.options import JsonOption, WordsOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.table_options import (
     AskedTable,
@@ -98,6 +99,25 @@ def _tune(
             rich_help_panel=_PLAN,
         ),
     ] = 2,
+    long: Annotated[
+        str,
+        typer.Option(
+            "--long",
+            metavar="truncate|head-tail|error",
+            help="What happens to texts that are too long for the model: the beginning is kept, or "
+            "the beginning and the end, or the run fails. Default: truncate.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = "",
+    class_weight: Annotated[
+        str,
+        typer.Option(
+            "--class-weight",
+            metavar="none|balanced",
+            help="balanced: every label counts alike in gradients. Default: none.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = "",
     description: Annotated[
         str,
         typer.Option(
@@ -153,16 +173,16 @@ def _tune(
             rich_help_panel=_PLACE,
         ),
     ] = None,
-    server: ServerOption = "",
-    data_root: Annotated[
-        Path | None,
+    server: Annotated[
+        str,
         typer.Option(
-            "--data-root",
-            metavar="FOLDER",
-            help="With --server: a data root of that trainer, which this machine shares.",
+            "--server",
+            metavar="HOST:PORT",
+            help="Address of a trainer, which gets the data by upload. Default: services are "
+            "started, and stopped at the end.",
             rich_help_panel=_PLACE,
         ),
-    ] = None,
+    ] = "",
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the run's store and data, in FOLDER/.tune.")
     ] = False,
@@ -173,35 +193,27 @@ def _tune(
 ) -> None:
     """Tune a classifier on a labelled table, and judge it against simpler methods.
 
-    Without --server, services are started for it, and stopped at the end.
-
     Splits the table, plans, runs, and writes what won on the selection split to a folder that
     "mentorgrad predict" reads. The same command goes on with a tune that was broken off.
     """
     from mentorgrad.cli.support.specs import spec_fields
     from mentorgrad.cli.support.tune_places import TunePlace
     from mentorgrad.cli.support.tuning import TuneOrder, tune
-    from mentorgrad.domain.spec import Criterion
+    from mentorgrad.domain.spec import ClassWeight, Criterion, LongTexts
 
-    asked = AskedTable(
-        file,
-        text,
-        pair,
-        label,
-        group,
-        delimiter,
-        encoding,
-        quoting,
-        sheet,
-        test,
-        rare,
-        seed,
-        words or (),
-    )
+    asked = AskedTable(file, text, pair, label, group, delimiter, encoding, quoting, sheet, test)
+    asked = replace(asked, rare=rare, words=words_of("--words", words or ()), seed=seed)
+    flags = {
+        "objective": objective or None,
+        "task.long_texts": choice("--long", LongTexts, long.replace("-", "_")) if long else None,
+        "task.class_weight": (
+            choice("--class-weight", ClassWeight, class_weight) if class_weight else None
+        ),
+    }
     order = TuneOrder(
         output=output,
-        place=TunePlace(server, data_root, tuple(model_root or ()), mentor_model),
-        fields=spec_fields(spec, {"objective": objective or None}, settings or ()),
+        place=TunePlace(server, tuple(model_root or ()), mentor_model),
+        fields=spec_fields(spec, flags, settings or ()),
         description=description,
         mentor=mentor,
         shots=shots,

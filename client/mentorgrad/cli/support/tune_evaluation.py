@@ -14,7 +14,15 @@ import numpy as np
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.tune_watching import Heartbeat, TuneProgress, follow
 from mentorgrad.domain.run import Baseline, Run, RunState, Score
-from mentorgrad.domain.spec import Budget, Criterion, DataFiles, MentorChoice, RunSpec, ServedPrompt
+from mentorgrad.domain.spec import (
+    Budget,
+    Criterion,
+    DataFiles,
+    MentorChoice,
+    RunSpec,
+    ServedPrompt,
+    Task,
+)
 from mentorgrad.errors import DataLoss, PreconditionFailed
 from mentorgrad.predictor import Predictor
 from mentorgrad.serialization import from_dict
@@ -48,22 +56,17 @@ class SplitRows:
     labels: Labels
 
     @classmethod
-    def read(cls, path: Path, columns: DataFiles, values: Sequence[str]) -> SplitRows:
-        """Reads a file that `write_splits` has written.
-
-        Args:
-            path: The file.
-            columns: Names of its columns.
-            values: Label values in class order.
-        """
-        classes = {value: number for number, value in enumerate(values)}
+    def read(cls, path: Path, task: Task) -> SplitRows:
+        """Reads a file that `write_splits` has written."""
+        columns = task.data or DataFiles()
+        places = {value: place for place, value in enumerate(task.label_values)}
         texts, pairs, labels = [], [], []
         with path.open(encoding="utf-8") as file:
             for line in file:
                 record = json.loads(line)
                 texts.append(record[columns.text_field])
                 pairs.append(record[columns.pair_field] if columns.pair_field else "")
-                labels.append(classes[record[columns.label_field]])
+                labels.append(places[record[columns.label_field]])
         return cls(texts, pairs if columns.pair_field else None, np.array(labels, np.int64))
 
     @property
@@ -167,7 +170,7 @@ def judged(
         metric: What the choice is made by.
     """
     (chosen_rows, on_selection), (rows, on_test) = selection, test
-    words = run.spec.task.labels
+    words = run.spec.task.label_values
     shares = np.bincount(known, minlength=len(words)) / len(known)
     majority = np.tile(shares, (len(rows.labels), 1))
     scored = ScoredRows(rows.shown, rows.labels, {"majority": majority, **on_test})

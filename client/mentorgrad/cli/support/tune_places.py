@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,9 @@ from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.domain.spec import CONTROLS, DataFiles
-from mentorgrad.errors import InvalidInput, MentorgradError
+from mentorgrad.errors import MentorgradError
 from mentorgrad.installed import installed_version
-from mentorgrad.tables import Table, TableColumns, WrittenSplit, write_splits
-from mentorgrad.tables.splitting import SPLITS
+from mentorgrad.tables import Table, TableColumns, write_splits
 from mentorgrad.tune.folder import TuneFolder
 from mentorgrad.tune.plan import UNKNOWN_WEIGHTS, Machine
 
@@ -41,24 +38,10 @@ class TunePlace:
 
     server: str = ""
     """Address of a trainer; empty: services are started."""
-    data_root: Path | None = None
-    """A data root of the trainer, as this machine sees it; needed with `server`."""
     model_roots: tuple[Path, ...] = ()
     """Folders of models that a path names."""
     mentor_model: str = ""
     """LLM of the mentor that is started; empty: the embedded default."""
-
-    def check(self) -> None:
-        """Raises InvalidInput if the data could not get to the trainer."""
-        if self.server and self.data_root is None:
-            raise InvalidInput.field(
-                "--server",
-                "needs --data-root FOLDER: a data root of the trainer that this machine shares",
-            )
-        if self.data_root is not None and not self.server:
-            raise InvalidInput.field("--data-root", "is an option of --server")
-        if self.data_root is not None and not self.data_root.is_dir():
-            raise InvalidInput.field("--data-root", f"there is no folder {self.data_root}")
 
 
 def look(place: TunePlace, mentor: str) -> tuple[Machine, str, bool]:
@@ -117,6 +100,7 @@ def opened(place: TunePlace, folder: TuneFolder, mentor: str, out: Output) -> It
         with open_client(place.server, "leave --server out, to start services") as client:
             yield client
         return
+    _data(folder).mkdir(exist_ok=True)
     flags = ["--data-root", str(_data(folder).absolute())]
     for root in place.model_roots:
         flags += ["--model-root", str(root.absolute())]
@@ -144,41 +128,20 @@ def split_file(folder: TuneFolder, split: str) -> Path:
     return _data(folder) / f"{split}.jsonl"
 
 
-def give_data(table: Table, place: TunePlace, folder: TuneFolder) -> DataFiles:
-    """Writes the splits where the trainer can read them, and names them as a spec does.
+def give_data(table: Table, client: Client, place: TunePlace, folder: TuneFolder) -> DataFiles:
+    """Writes the splits where the trainer can read them, and names them as a spec does: a trainer
+    elsewhere gets them by upload.
 
     Raises:
         InvalidInput: The table has changed since it was read.
+        ResourceExhausted: A file is larger than the trainer allows.
     """
     columns = table.columns
     named = TableColumns(columns.text, columns.label, columns.pair)
     if max(map(len, named.needed)) > _LONGEST_NAME or len(set(named.needed)) < len(named.needed):
         named = TableColumns("text", "label", "pair" if columns.pair else "")
-    files = write_splits(table, _data(folder), named)
-    train, selection, test = _shared(files, place)
+    files = [file.path for file in write_splits(table, _data(folder), named)]
+    train, selection, test = (
+        client.upload_data(file) if place.server else file.name for file in files
+    )
     return DataFiles(train, selection, test, named.text, named.pair, named.label)
-
-
-def _shared(files: Sequence[WrittenSplit], place: TunePlace) -> list[str]:
-    """Names of the files below a data root of the trainer."""
-    if place.data_root is None:
-        return [file.path.name for file in files]
-    below = f"mentorgrad-tune/{files[0].sha256[:16]}"
-    target = place.data_root / below
-    target.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        shutil.copyfile(file.path, target / file.path.name)
-        os.chmod(target / file.path.name, 0o644)  # the trainer may be another user
-    return [f"{below}/{file.path.name}" for file in files]
-
-
-def take_data_back(data: DataFiles, place: TunePlace) -> None:
-    """Removes what `give_data` has copied to a data root."""
-    if place.data_root is None:
-        return
-    target = (place.data_root / data.train).parent
-    for split in SPLITS:
-        (target / f"{split}.jsonl").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # others have files there
-        target.rmdir()
-        target.parent.rmdir()

@@ -32,13 +32,12 @@ from mentorgrad.cli.support.tune_places import (
     look,
     opened,
     split_file,
-    take_data_back,
     weights_of,
 )
 from mentorgrad.cli.support.tune_watching import TuneProgress, follow
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
-from mentorgrad.errors import InvalidInput, PreconditionFailed
+from mentorgrad.domain.spec import Criterion, RunSpec
+from mentorgrad.errors import PreconditionFailed
 from mentorgrad.predictor import Predictor
 from mentorgrad.schema import snake_case
 from mentorgrad.serialization import from_dict, merged, to_dict
@@ -106,7 +105,6 @@ def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
     """
     begun = time.monotonic()
     require_extras("mentorgrad tune", ("trainer",), "demo")
-    order.place.check()
     folder = TuneFolder(order.output, _digest(asked, order), order.overwrite)
     if folder.summary is not None:
         out.line(f"{order.output} holds the result already; --overwrite starts anew")
@@ -114,10 +112,7 @@ def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
         return folder.summary
     ready = None if folder.unfinished else _ready(asked, order, out)
     with folder:
-        flow = _Flow(folder, order, out, begun)
-        if ready is not None:
-            flow.begin(ready)
-        return flow.finish(asked.file.name)
+        return _Flow(folder, order, out, begun).run(ready, asked.file.name)
 
 
 def _digest(asked: AskedTable, order: TuneOrder) -> str:
@@ -201,17 +196,31 @@ class _Flow:
         self._begun = begun
         self._deadline = begun + _TRAINING * 60.0 * order.minutes
 
-    def begin(self, ready: _Ready) -> None:
+    def run(self, ready: _Ready | None, name: str) -> dict[str, Any]:
+        """Runs, judges, and puts the result into its place.
+
+        Args:
+            ready: The plan; None: an earlier call has begun.
+            name: Name of the data file.
+        """
+        folder, place = self._folder, self._order.place
+        spec = folder.state["spec"] if ready is None else ready.fields
+        with opened(place, folder, spec["mentor"]["name"], self._out) as client:
+            if ready is not None:
+                self._begin(client, ready)
+            run = self._ended(client, from_dict(RunSpec, folder.state["spec"]))
+            with folder.staged() as staged:
+                summary = self._result(client, run, staged, name)
+            folder.drop()
+        folder.keeps_private = self._order.keep
+        return summary
+
+    def _begin(self, client: Client, ready: _Ready) -> None:
         """Gives the data to the trainer; the spec is then complete."""
         table = ready.table.sample(ready.plan.rows)
-        data = give_data(table, self._order.place, self._folder)
-        try:
-            spec = from_dict(
-                RunSpec, merged(RunSpec, ready.fields, {"task": {"data": to_dict(data)}})
-            )
-        except InvalidInput:
-            take_data_back(data, self._order.place)
-            raise
+        data = give_data(table, client, self._order.place, self._folder)
+        fields = merged(RunSpec, ready.fields, {"task": {"data": to_dict(data)}})
+        spec = from_dict(RunSpec, fields)
         self._folder.state = {
             "spec": to_dict(spec),
             "objective": snake_case(type(spec.objective).__name__),
@@ -222,28 +231,7 @@ class _Flow:
             "request_id": f"tune-{uuid.uuid4().hex}",
         }
 
-    def finish(self, name: str) -> dict[str, Any]:
-        """Runs, judges, and puts the result into its place.
-
-        Args:
-            name: Name of the data file.
-        """
-        folder, state = self._folder, self._folder.state
-        spec = from_dict(RunSpec, state["spec"])
-        data = spec.task.data or DataFiles()
-        try:
-            with opened(self._order.place, folder, spec.mentor.name, self._out) as client:
-                run = self._run(client, spec)
-                with folder.staged() as staged:
-                    summary = self._result(client, run, staged, data, name)
-                folder.drop()
-        finally:
-            if not folder.unfinished:
-                take_data_back(data, self._order.place)
-        folder.keeps_private = self._order.keep
-        return summary
-
-    def _run(self, client: Client, spec: RunSpec) -> Run:
+    def _ended(self, client: Client, spec: RunSpec) -> Run:
         """The run, ended: with a result, or stopped with its best so far."""
         folder, out = self._folder, self._out
         made = client.create_run(spec, folder.state["request_id"])
@@ -273,15 +261,12 @@ class _Flow:
         rows = self._folder.state["test_rows"]
         return TuneProgress(spec, f"the baselines and {rows:,} test rows", self._deadline)
 
-    def _result(
-        self, client: Client, run: Run, staged: Path, data: DataFiles, name: str
-    ) -> dict[str, Any]:
+    def _result(self, client: Client, run: Run, staged: Path, name: str) -> dict[str, Any]:
         folder, state, out = self._folder, self._folder.state, self._out
         download(client, run.run_id, staged)
         baselines = baselines_of(client, run, staged, out, self._progress)
-        values = run.spec.task.label_values
         train, selection, test = (
-            SplitRows.read(split_file(folder, split), data, values) for split in SPLITS
+            SplitRows.read(split_file(folder, split), run.spec.task) for split in SPLITS
         )
         with Predictor.load(staged, model_roots=self._order.place.model_roots) as predictor:
             on_selection = predicted(predictor, selection, "selection", out)

@@ -75,7 +75,7 @@ def test_a_file_has_at_most_as_many_rows_as_a_service_reads() -> None:
     huge = replace(SMALL, splits=SplitSizes(10**7, 2_000, 10**6), smallest=10**6)
     assert plan(huge, GPU, TuneWishes(minutes=10_000)).rows.train == 400_000
     long = replace(huge, characters=100_000.0, longest=100_000)
-    assert plan(long, GPU, TuneWishes(minutes=10_000)).rows.train == 500
+    assert plan(long, GPU, TuneWishes(minutes=10_000)).rows.train == 400
 
 
 def test_few_shots_are_drawn_by_the_run() -> None:
