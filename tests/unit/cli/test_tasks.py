@@ -82,3 +82,24 @@ def test_a_refusal_is_one_line_and_exit_code_2(invoke: Invoke, tmp_path: Path) -
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 1
         assert result.stdout == ""
+
+
+def test_a_built_in_task_becomes_a_table_of_ones_own(invoke: Invoke, tmp_path: Path) -> None:
+    for name in ("tickets.csv", "tickets.jsonl"):
+        written = invoke("tasks", "export", "tickets", "-o", str(tmp_path / name))
+        assert written.stdout == f"468 rows written to {tmp_path / name}\n", written.stderr
+        checked = invoke("tasks", "check", str(tmp_path / name), "--json")
+        report = json.loads(checked.stdout)
+        assert (report["text"], report["label"], report["used"]) == ("message", "intent", 468)
+        assert [one["rows"] for one in report["labels"]] == [78] * 6
+
+
+def test_an_export_that_cannot_be_written_is_refused(invoke: Invoke, tmp_path: Path) -> None:
+    for words, flags in (
+        ("'nothing' is not a built-in task; known: tickets", ("nothing",)),
+        ("--output: must end in .csv, .tsv, .jsonl, .parquet", ("tickets", "-o", "tickets.xlsx")),
+    ):
+        refused = invoke("tasks", "export", *flags)
+        assert refused.exit_code == 2
+        assert words in refused.stderr
+    assert list(tmp_path.iterdir()) == []

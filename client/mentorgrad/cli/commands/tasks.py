@@ -1,8 +1,10 @@
-"""`mentorgrad tasks`: checks data files of one's own, and downloads data sets from the hub."""
+"""`mentorgrad tasks`: checks tables of one's own, pulls data sets, exports built-in tasks."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,6 +58,28 @@ def pull(
     found = dataset_refs.pull(reference)
     path = str(found.folder)
     Output(as_json).result({"reference": reference, "path": path, "config": found.config}, path)
+
+
+@app.command("export", epilog="Example: mentorgrad tasks export tickets")
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Built-in task: tickets.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Output file: .csv, .tsv, .jsonl or .parquet. Default: NAME.csv.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a built-in task to one labelled table, as files of your own are."""
+    from mentorgrad.cli.support.builtin_tasks import write_builtin
+
+    rows, path = write_builtin(name, output)
+    facts = {"name": name, "file": str(path), "rows": rows}
+    Output(as_json).result(facts, f"{rows} rows written to {path}")
 
 
 @app.command("check", epilog="Example: mentorgrad tasks check tickets.csv --text message")

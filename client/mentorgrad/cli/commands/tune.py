@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mentorgrad.cli.support.flag_text import choice, words_of
-from mentorgrad.cli.support.options import JsonOption, WordsOption
+from mentorgrad.cli.support.options import JsonOption, OptionalServerOption, WordsOption
 from mentorgrad.cli.support.output import Output, note
 from mentorgrad.cli.support.table_options import (
     AskedTable,
@@ -173,16 +173,7 @@ def _tune(
             rich_help_panel=_PLACE,
         ),
     ] = None,
-    server: Annotated[
-        str,
-        typer.Option(
-            "--server",
-            metavar="HOST:PORT",
-            help="Address of a trainer, which gets the data by upload. Default: services are "
-            "started, and stopped at the end.",
-            rich_help_panel=_PLACE,
-        ),
-    ] = "",
+    server: OptionalServerOption = "",
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the run's store and data, in FOLDER/.tune.")
     ] = False,
@@ -193,8 +184,8 @@ def _tune(
 ) -> None:
     """Tune a classifier on a labelled table, and judge it against simpler methods.
 
-    Splits the table, plans, runs, and writes what won on the selection split to a folder that
-    "mentorgrad predict" reads. The same command goes on with a tune that was broken off.
+    What wins on the selection split is written to a folder that "mentorgrad predict" reads. The
+    same command goes on with a tune that was broken off.
     """
     from mentorgrad.cli.support.specs import spec_fields
     from mentorgrad.cli.support.tune_places import TunePlace

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mentorgrad.cli.support.options import MentorOption, PredictServerOption, ServerOption
+from mentorgrad.cli.support.options import (
+    MentorOption,
+    OptionalServerOption,
+    PredictServerOption,
+    ServerOption,
+)
 
 if TYPE_CHECKING:
     from mentorgrad.wire.credentials import Credentials
@@ -97,7 +102,7 @@ def add_options(app: typer.Typer) -> None:
 
 def _names_a_service(callback: Callable[..., Any]) -> bool:
     hints = typing.get_type_hints(callback, include_extras=True)
-    services = (ServerOption, MentorOption, PredictServerOption)
+    services = (ServerOption, OptionalServerOption, MentorOption, PredictServerOption)
     return any(hint in services for hint in hints.values())
 
 

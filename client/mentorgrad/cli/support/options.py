@@ -21,6 +21,16 @@ ServerOption = Annotated[
     ),
 ]
 
+OptionalServerOption = Annotated[
+    str,
+    typer.Option(
+        "--server",
+        metavar="HOST:PORT",
+        help="Address of a trainer, which gets the data by upload. Default: services are started, "
+        "and stopped at the end.",
+    ),
+]
+
 StoreOption = Annotated[
     str,
     typer.Option(
