@@ -16,6 +16,8 @@ from mentorgrad.domain.experiment import Estimate
 from mentorgrad.domain.spec import Criterion
 
 RESAMPLES = 1_000
+_MOST_NUMBERS = 4_000_000
+"""Numbers in memory at most: fewer resamples are drawn if there are very many different cells."""
 
 Labels = NDArray[np.int64]
 """Class indices [rows]."""
@@ -40,7 +42,8 @@ class _CountedRows:
             np.stack([labels, *predicted], axis=1), axis=0, return_counts=True
         )
         source = np.random.default_rng(0)
-        drawn = source.multinomial(len(labels), counts / len(labels), size=RESAMPLES)
+        resamples = min(RESAMPLES, max(100, _MOST_NUMBERS // len(counts)))
+        drawn = source.multinomial(len(labels), counts / len(labels), size=resamples)
         classes = int(values.max()) + 1
         return cls(values, np.vstack([counts, drawn]).astype(np.float64), classes)
 

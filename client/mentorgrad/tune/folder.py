@@ -83,8 +83,6 @@ class TuneFolder:
         self._check()
 
     def _check(self) -> None:
-        if os.path.lexists(self.path) and not self._was_there:
-            raise InvalidInput(f"--output: {self.path} is not a folder; name another one")
         if self._overwrite or not self._was_there:
             return
         for name, what in ((f"{UNFINISHED}/state.json", "a tune"), (SUMMARY_FILE, "the result")):

@@ -19,8 +19,10 @@ from mentorgrad.serialization import to_dict
 from mentorgrad.tune.outcome import MethodFigures, TuneOutcome
 from mentorgrad.tune.plan import METRIC_NAMES
 
-MOST_LABELS = 12
-"""Labels up to which the confusion matrix is printed; the page has it whatever their number."""
+MOST_LABELS, MOST_LABELS_ON_PAGE = 12, 60
+"""Labels up to which the confusion matrix is printed, and up to which it is on the page; beyond
+them, its largest numbers off the diagonal stand in its place."""
+_PAIRS = 20
 _LONGEST = 200
 """Characters of a text on the page."""
 
@@ -63,13 +65,28 @@ def _interval(one: MethodFigures, metric: Criterion, value: float | None) -> str
     return f"{number(found.mean, 3)} ({number(found.low, 3)} to {number(found.high, 3)})"
 
 
-def confusion_table(found: TuneOutcome) -> ReportTable:
-    """Test rows by label and prediction of the choice."""
+def confusion_table(found: TuneOutcome, most: int = MOST_LABELS_ON_PAGE) -> ReportTable:
+    """Test rows by label and prediction of the choice: the matrix, or with more than `most` labels
+    the most frequent confusions."""
+    if len(found.labels) > most:
+        pairs = tuple((label, guess, str(count)) for label, guess, count in _confusions(found))
+        columns = ("label", "predicted", "test rows")
+        return ReportTable("The most frequent confusions on test", columns, pairs)
     rows = tuple(
         (word, *(str(count) if count else DASH for count in counts))
         for word, counts in zip(found.labels, found.confusion, strict=True)
     )
     return ReportTable("Test rows by label and prediction", ("label", *found.labels), rows)
+
+
+def _confusions(found: TuneOutcome) -> list[tuple[str, str, int]]:
+    counted = [
+        (label, guess, count)
+        for label, counts in zip(found.labels, found.confusion, strict=True)
+        for guess, count in zip(found.labels, counts, strict=True)
+        if count and guess != label
+    ]
+    return sorted(counted, key=lambda one: -one[2])[:_PAIRS]
 
 
 def error_table(found: TuneOutcome) -> ReportTable:
@@ -88,10 +105,8 @@ def _short(text: str) -> str:
 
 def shown_tables(found: TuneOutcome) -> list[ReportTable]:
     """The tables for a terminal."""
-    tables = [method_table(found)]
-    if len(found.labels) <= MOST_LABELS:
-        tables.append(confusion_table(found))
-    return [*tables, error_table(found)] if found.errors else tables
+    tables = [method_table(found), confusion_table(found, MOST_LABELS), error_table(found)]
+    return [table for table in tables if table.rows]
 
 
 def tune_page(
@@ -129,7 +144,8 @@ def _lines(heading: str, lines: Sequence[str]) -> str:
 
 
 def outcome_facts(found: TuneOutcome) -> dict[str, Any]:
-    """The outcome as JSON has it."""
+    """The outcome as JSON has it. Of very many labels, the matrix is left out."""
+    is_small = len(found.labels) <= MOST_LABELS_ON_PAGE
     return {
         "labels": list(found.labels),
         "metric": found.metric.value,
@@ -148,6 +164,7 @@ def outcome_facts(found: TuneOutcome) -> dict[str, Any]:
             }
             for one in found.methods
         ],
-        "confusion": [list(row) for row in found.confusion],
+        "confusion": [list(row) for row in found.confusion] if is_small else None,
+        "confusions": [list(one) for one in _confusions(found)],
         "errors": [asdict(error) for error in found.errors],
     }

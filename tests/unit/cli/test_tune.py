@@ -53,3 +53,6 @@ def test_a_folder_with_other_files_is_refused(invoke: Invoke, tmp_path: Path) ->
         "folder, or write beside them with --overwrite\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    result = invoke("tune", str(file), "-o", str(file))
+    assert result.exit_code == 2
+    assert result.stderr.endswith("a.csv is not a folder\n")

@@ -15,6 +15,7 @@ import numpy as np
 
 from mentorgrad.cli.support.extras import require_extras
 from mentorgrad.cli.support.output import Output, shorten
+from mentorgrad.cli.support.output_paths import output_folder
 from mentorgrad.cli.support.table_options import AskedTable
 from mentorgrad.cli.support.tune_evaluation import (
     PROBE_FILE,
@@ -105,6 +106,7 @@ def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
     """
     begun = time.monotonic()
     require_extras("mentorgrad tune", ("trainer",), "demo")
+    output_folder("--output", order.output)
     folder = TuneFolder(order.output, _digest(asked, order), order.overwrite)
     if folder.summary is not None:
         out.line(f"{order.output} holds the result already; --overwrite starts anew")

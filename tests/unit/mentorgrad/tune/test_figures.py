@@ -124,6 +124,22 @@ def test_tables_and_facts_have_every_method() -> None:
     assert facts["methods"][2]["intervals"]["accuracy"] == [1.0, 1.0]
 
 
+def test_of_many_labels_the_most_frequent_confusions_are_told() -> None:
+    labels = np.array([0, 0, 0, 1, 2])
+    shares = np.eye(100)[[1, 1, 2, 1, 2]]
+    scored = ScoredRows([""] * 5, labels, {"prompt": shares})
+    methods = [method_on(scored, "prompt", "the prompt", Score(loss=1.0, accuracy=0.5, rows=5))]
+    words = tuple(f"label {number}" for number in range(100))
+    found = outcome(methods, scored, words, Criterion.ACCURACY)
+    assert confusion_table(found).rows == (
+        ("label 0", "label 1", "2"),
+        ("label 0", "label 2", "1"),
+    )
+    assert outcome_facts(found)["confusion"] is None
+    assert outcome_facts(found)["confusions"][0] == ["label 0", "label 1", 2]
+    assert found.advice == "Use the prompt: on selection its accuracy is 0.500."
+
+
 def test_confusion_counts_rows() -> None:
     table = confusion(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
     assert table.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
