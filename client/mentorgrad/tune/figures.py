@@ -26,7 +26,7 @@ Shares = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class _CountedRows:
+class _DistinctRows:
     """The different rows: their label and the predictions of each method, and how many there
     are."""
 
@@ -37,7 +37,7 @@ class _CountedRows:
     classes: int
 
     @classmethod
-    def of(cls, labels: Labels, *predicted: Labels) -> _CountedRows:
+    def of(cls, labels: Labels, *predicted: Labels) -> _DistinctRows:
         values, counts = np.unique(
             np.stack([labels, *predicted], axis=1), axis=0, return_counts=True
         )
@@ -86,13 +86,13 @@ def estimates(
         predicted: Predicted classes.
         metrics: Of ``accuracy``, ``macro_f1`` and ``matthews``.
     """
-    cells = _CountedRows.of(labels, predicted)
+    cells = _DistinctRows.of(labels, predicted)
     return {metric: _estimate(cells.figure(metric), len(labels)) for metric in metrics}
 
 
 def difference(labels: Labels, one: Labels, other: Labels, metric: Criterion) -> Estimate:
     """How much higher a metric is for one method than for another on the same rows."""
-    cells = _CountedRows.of(labels, one, other)
+    cells = _DistinctRows.of(labels, one, other)
     return _estimate(cells.figure(metric) - cells.figure(metric, 1), len(labels))
 
 

@@ -220,7 +220,8 @@ def _objective(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> tuple
         return LABEL_PROMPT, "peft is not installed, which prompt_tuning needs"
     steps = _fitting(PROMPT_TUNING, facts, machine, wishes).steps
     least = LEAST_STEPS[PROMPT_TUNING]
-    where = "the GPU" if machine.is_gpu else f"{machine.cores} CPU threads"
+    where = "the GPU" if machine.is_gpu else f"{machine.cores} CPU thread"
+    where += "s" if machine.cores > 1 and not machine.is_gpu else ""
     if steps < least:
         return LABEL_PROMPT, (
             f"of prompt_tuning, only {steps} steps would fit {wishes.minutes:g} minutes on {where}"

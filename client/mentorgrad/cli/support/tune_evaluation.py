@@ -175,7 +175,8 @@ def judged(
     majority = np.tile(shares, (len(rows.labels), 1))
     scored = ScoredRows(rows.shown, rows.labels, {"majority": majority, **on_test})
     mentor = run.spec.mentor.name
-    tuned = "without a mentor" if mentor == "none" else f"tuned with {mentor}"
+    kind = "control" if run.spec.mentor.is_control else "mentor"
+    tuned = "tuned without a mentor" if mentor == "none" else f"tuned with the {kind} {mentor}"
     methods = [
         method_on(scored, "majority", "the majority"),
         *(_zero_shot(item) for item in baselines if item.name == "zero_shot" and item.test),
