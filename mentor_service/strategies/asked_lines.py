@@ -32,8 +32,9 @@ and ask about that."""
 async def propose_lines(
     conversation: Conversation, draft: Draft, write: WriteLine, count: int
 ) -> list[ParsedProposal]:
-    """Asks for `count` lines, one per reply; the kinds in turn, one question each. Where a model has
-    less to say in one kind, the next kinds take its place, and then those in which it had enough.
+    """Asks for `count` lines, one per reply; the kinds in turn, one question each. Where a model
+    has less to say in one kind, the next kinds take its place, and then those in which it had
+    enough.
 
     Returns:
         The lines kept.

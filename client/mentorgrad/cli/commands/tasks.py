@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mentorgrad.cli.support.flag_text import words_of
 from mentorgrad.cli.support.options import JsonOption, WordsOption
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.table_options import (
@@ -105,21 +107,9 @@ def check(
     """
     from mentorgrad.tables import report_lines
 
-    table = AskedTable(
-        file,
-        text,
-        pair,
-        label,
-        group,
-        delimiter,
-        encoding,
-        quoting,
-        sheet,
-        test,
-        rare,
-        seed,
-        words or (),
-    ).read()
+    spelled = words_of("--words", words or ())
+    asked = AskedTable(file, text, pair, label, group, delimiter, encoding, quoting, sheet, test)
+    table = replace(asked, rare=rare, words=spelled, seed=seed).read()
     out = Output(as_json)
     if as_json:
         out.json(table.report)

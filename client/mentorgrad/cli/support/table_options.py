@@ -1,16 +1,16 @@
-"""The options by which commands read a labelled table, and what they ask for."""
+"""Options that say how a table is read; shared by the commands that read one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mentorgrad.cli.support.flag_text import choice, words_of
+from mentorgrad.cli.support.flag_text import choice
 
 if TYPE_CHECKING:
     from mentorgrad.tables import Table
@@ -35,28 +35,38 @@ TableArgument = Annotated[
         "Face data set.",
     ),
 ]
+
 TextOption = Annotated[str, _column("--text", "Column of the text.")]
+
 PairOption = Annotated[str, _column("--pair", "Column of a second text.")]
+
 LabelOption = Annotated[str, _column("--label", "Column of the label.")]
+
 GroupOption = Annotated[
     str, _column("--group", "Column of what stays in one split, such as an author.")
 ]
+
 DelimiterOption = Annotated[
     str, typer.Option("--delimiter", metavar="CHARACTER", help="Delimiter of CSV; or its name.")
 ]
+
 EncodingOption = Annotated[
     str, typer.Option("--encoding", metavar="NAME", help="Encoding, such as utf-8 or cp1252.")
 ]
+
 QuotingOption = Annotated[
     str, typer.Option("--quoting", metavar="KIND", help="CSV quotes: doubled, backslash or none.")
 ]
+
 SheetOption = Annotated[
     str,
     typer.Option("--sheet", metavar="NAME", help="Sheet of a workbook, or split of a data set."),
 ]
+
 TestOption = Annotated[
     Path | None, typer.Option("--test", metavar="FILE", help="Test file of your own.")
 ]
+
 RareOption = Annotated[
     str,
     typer.Option(
@@ -65,12 +75,13 @@ RareOption = Annotated[
         help="Labels with too few texts: drop their rows, or merge them into 'other'.",
     ),
 ]
+
 SplitSeedOption = Annotated[int, typer.Option("--seed", help="Seed of the splits.")]
 
 
 @dataclass(frozen=True)
 class AskedTable:
-    """A table as the options describe it; empty: to be found."""
+    """A labelled table as the options describe it; empty: to be found."""
 
     file: Path
     text: str = ""
@@ -84,9 +95,9 @@ class AskedTable:
     sheet: str = ""
     test: Path | None = None
     rare: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Label → what a model reads for it."""
     seed: int = 0
-    words: Sequence[str] = ()
-    """Label words, as ``VALUE=WORD``."""
 
     def read(self) -> Table:
         """Reads and splits it.
@@ -108,7 +119,7 @@ class AskedTable:
             group=self.group,
             test=self.test,
             rare=choice("--rare", RareLabels, self.rare).value if self.rare else None,
-            words=words_of("--words", self.words),
+            words=self.words,
             seed=self.seed,
         )
 
