@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
 from mentorgrad.predictor import Predictor
 
-Shares = NDArray[np.float64]
+Probabilities = NDArray[np.float64]
 """Probabilities of the labels, [texts, labels]."""
 
 TEXTS_AT_ONCE = 1024
@@ -27,7 +27,7 @@ class _Waiting:
 
     texts: Sequence[str]
     pairs: Sequence[str]
-    outcome: asyncio.Future[Shares]
+    outcome: asyncio.Future[Probabilities]
 
 
 class PredictionBatches:
@@ -66,7 +66,7 @@ class PredictionBatches:
         """Number of texts that wait."""
         return sum(len(call.texts) for call in self._calls)
 
-    async def predict(self, texts: Sequence[str], pairs: Sequence[str]) -> Shares:
+    async def predict(self, texts: Sequence[str], pairs: Sequence[str]) -> Probabilities:
         """Probabilities of the labels, [texts, labels].
 
         Args:
@@ -148,7 +148,7 @@ class PredictionBatches:
                     call.outcome.set_result(found[start:end])
                 start = end
 
-    async def _in_thread(self, group: Sequence[_Waiting]) -> Shares:
+    async def _in_thread(self, group: Sequence[_Waiting]) -> Probabilities:
         texts = [text for call in group for text in call.texts]
         pairs = [pair for call in group for pair in call.pairs]
         given = pairs if self._predictor.is_paired else None
