@@ -20,7 +20,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.v1 import predict_service_pb2 as pb
 from mentorgrad.v1.predict_service_pb2_grpc import PredictServiceServicer
 from mentorgrad.wire.codec import from_message, to_message
-from trainer_service.prediction.batching import PredictionBatches, Shares
+from trainer_service.prediction.batching import PredictionBatches, Probabilities
 
 SERVICE = "mentorgrad.v1.PredictService"
 """Full name of the service, for health checks and reflection."""
@@ -57,7 +57,7 @@ class PredictServicer(PredictServiceServicer):
     ) -> AsyncIterator[Any]:
         """Predicts the labels of many texts, in parts."""
         asked = from_message(PredictStreamInput, request, checked=True)
-        parts: deque[asyncio.Task[Shares]] = deque()
+        parts: deque[asyncio.Task[Probabilities]] = deque()
         try:
             for begin in range(0, len(asked.texts), _PART):
                 parts.append(asyncio.create_task(self._part(asked, begin)))
@@ -74,17 +74,17 @@ class PredictServicer(PredictServiceServicer):
         """Describes what the service predicts with."""
         return pb.GetPredictorInfoResponse(info=to_message(self._info))
 
-    async def _part(self, asked: PredictInput, begin: int) -> Shares:
+    async def _part(self, asked: PredictInput, begin: int) -> Probabilities:
         part = slice(begin, begin + _PART)
         try:
             return await self._batches.predict(asked.texts[part], asked.text_pairs[part])
         except InvalidInput as error:
             raise shifted(error, begin) from None
 
-    def _streamed(self, shares: Shares) -> Any:
+    def _streamed(self, shares: Probabilities) -> Any:
         return pb.PredictStreamResponse(predictions=self._predictions(shares))
 
-    def _predictions(self, shares: Shares) -> Iterator[Any]:
+    def _predictions(self, shares: Probabilities) -> Iterator[Any]:
         for row in shares:
             best = int(row.argmax())
             yield to_message(Prediction(self._info.labels[best], best, tuple(row.tolist())))
