@@ -295,8 +295,10 @@ def test_a_prompt_with_a_classifier_goes_on_exactly_too(
     files = [artifact.name for artifact in store.artifacts(run_id)]
     adapter = {"adapter_config.json", "adapter_model.safetensors"}
     assert set(files) == adapter | {ARTIFACT, MODEL_FILE}
-    for name in files:
-        assert store.read_artifact(run_id, name) == store.read_artifact(whole_id, name)
+    for name in files:  # model.json names the run
+        both = ((one, store.read_artifact(one, name)) for one in (run_id, whole_id))
+        found, whole = (content.replace(one.encode(), b"RUN") for one, content in both)
+        assert found == whole
 
 
 def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunStore) -> None:
