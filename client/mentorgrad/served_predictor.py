@@ -22,7 +22,8 @@ class ServedPredictor(Predictor):
         except BaseException:
             self._client.close()
             raise
-        self.labels, self.is_paired = info.labels, info.paired
+        self.labels, self.label_values = info.labels, info.label_values
+        self.is_paired = info.paired
         self.use, self.columns = info.use, info.columns
 
     def predict_proba(

@@ -91,6 +91,7 @@ class ResultPredictor(Predictor):
         document = self._document
         return PredictorInfo(
             labels=self.labels,
+            label_values=self.label_values,
             paired=self.is_paired,
             use=self.use,
             objective=document["objective"],

@@ -60,6 +60,9 @@ class PredictorInfo:
     """Maximum number of texts in one request."""
     max_bytes: int = 0
     """Maximum bytes of all texts of one request, in UTF-8."""
+    label_values: tuple[str, ...] = ()
+    """Labels as the run's data files hold them, then equal to `labels`; empty for a task without
+    label values."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class Prediction(_message.Message):
     def __init__(self, label: _Optional[str] = ..., label_index: _Optional[int] = ..., probabilities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class PredictorInfo(_message.Message):
-    __slots__ = ("labels", "paired", "use", "objective", "model", "model_sha256", "model_revision", "result_sha256", "prior", "run_id", "columns", "version", "max_texts", "max_bytes")
+    __slots__ = ("labels", "paired", "use", "objective", "model", "model_sha256", "model_revision", "result_sha256", "prior", "run_id", "columns", "version", "max_texts", "max_bytes", "label_values")
     class ColumnsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class PredictorInfo(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MAX_TEXTS_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LABEL_VALUES_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     paired: bool
     use: str
@@ -52,4 +53,5 @@ class PredictorInfo(_message.Message):
     version: str
     max_texts: int
     max_bytes: int
-    def __init__(self, labels: _Optional[_Iterable[str]] = ..., paired: bool = ..., use: _Optional[str] = ..., objective: _Optional[str] = ..., model: _Optional[str] = ..., model_sha256: _Optional[str] = ..., model_revision: _Optional[str] = ..., result_sha256: _Optional[str] = ..., prior: _Optional[_Iterable[float]] = ..., run_id: _Optional[str] = ..., columns: _Optional[_Mapping[str, str]] = ..., version: _Optional[str] = ..., max_texts: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+    label_values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., paired: bool = ..., use: _Optional[str] = ..., objective: _Optional[str] = ..., model: _Optional[str] = ..., model_sha256: _Optional[str] = ..., model_revision: _Optional[str] = ..., result_sha256: _Optional[str] = ..., prior: _Optional[_Iterable[float]] = ..., run_id: _Optional[str] = ..., columns: _Optional[_Mapping[str, str]] = ..., version: _Optional[str] = ..., max_texts: _Optional[int] = ..., max_bytes: _Optional[int] = ..., label_values: _Optional[_Iterable[str]] = ...) -> None: ...
