@@ -82,7 +82,7 @@ class DistinctReplies:
 
     @property
     def finished(self) -> list[PartialReply]:
-        """Finished replies of different texts, in descending order of their values; those that
+        """Finished replies, no two of which count as equal, by descending values; those that
         were cut come last, and only if there are not enough others."""
         return [*self._finished, *self._cut][: self._most]
 
