@@ -109,7 +109,8 @@ class TuneFolder:
     @property
     def summary(self) -> dict[str, Any] | None:
         """The summary of this tune, if its result is there already."""
-        return None if self._overwrite else read_json(self.path / SUMMARY_FILE)
+        is_made = self._overwrite or self._has_state
+        return None if is_made else read_json(self.path / SUMMARY_FILE)
 
     @property
     def unfinished(self) -> bool:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from mentorgrad.domain.event import Created, RunEvent
+from mentorgrad.domain.run import Score
+from mentorgrad.domain.spec import Criterion
+from mentorgrad.tune.outcome import ScoredRows, method_on, outcome
+from mentorgrad.tune.report import tune_page
 from run_store.open import open_store
 
 Invoke = Callable[..., Any]
@@ -56,6 +62,26 @@ def test_texts_of_a_run_are_escaped(
     assert (
         well_formed(page.read_text()).findtext("body/main/h1") == "<script>alert(1)</script> & co"
     )
+
+
+def test_the_page_of_a_tune_escapes_what_comes_from_the_table(store_url: str) -> None:
+    odd = "<img src=x onerror=alert(1)> & <b>"
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    rows = ScoredRows([odd] * 3, np.array([0, 1, 1]), {"prompt": shares})
+    method = method_on(rows, "prompt", odd, Score(loss=1.0, accuracy=0.5, rows=3))
+    found = outcome([method], rows, (odd, "other"), Criterion.ACCURACY)
+    store = open_store(store_url, read_only=True)
+    page = tune_page(odd, found, [("What was read", [odd])], store, store.get_run("toy-run"))
+    store.close()
+    assert "<img" not in page
+    body = well_formed(page)
+    assert [part.text for part in body.iter("h2")][:4] == [
+        "Which method",
+        "Test rows by label and prediction",
+        "The most confident errors on test",
+        "What was read",
+    ]
+    assert body.findtext("body/main/h1") == odd
 
 
 def test_a_page_that_cannot_be_written_is_refused(invoke: Invoke, store_url: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.cli.support import tune_places
 from tests.support.own_tables import plain, put, write_table
 
 Invoke = Callable[..., Any]
@@ -27,13 +28,24 @@ FINE = plain(40)
         (FINE, ("--metric", "f1"), "--metric: must be one of: loss, accuracy"),
         (FINE, ("--set", "stages.steps=many"), "stages.steps"),
         (FINE, ("--set", "nonsense=1"), "nonsense"),
+        (FINE, ("--description", "x" * 501), "task.description: must have at most 500"),
+        (FINE, ("--seed", "-1"), "seed: must be at least 0"),
         (FINE, ("--long", "cut"), "--long: must be one of: truncate"),
         (FINE, ("--class-weight", "even"), "--class-weight: must be one of: none, balanced"),
     ],
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(
-    invoke: Invoke, tmp_path: Path, content: Any, flags: tuple[str, ...], words: str
+    invoke: Invoke,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: Any,
+    flags: tuple[str, ...],
+    words: str,
 ) -> None:
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("services are started only for what can be run")
+
+    monkeypatch.setattr(tune_places, "local_services", started)
     file = tmp_path / "a.csv"
     if content is not None:
         put(file, content)

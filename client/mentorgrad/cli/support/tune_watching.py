@@ -82,6 +82,7 @@ class TuneProgress:
         self._deadline = deadline
         self._test = test
         self._last = spec.stages.count - 1
+        self._total = spec.stages.total_steps
         self._clock = clock
         self._begun = clock()
         self._steps_begun: tuple[float, int] | None = None
@@ -90,13 +91,14 @@ class TuneProgress:
 
     def text(self) -> str:
         """A line for people."""
-        run, taken, total = self.narrator.run, self.narrator.steps_taken, self.narrator.total_steps
+        run, total = self.narrator.run, self._total
+        taken = run.step
         spent = duration_of(self._clock() - self._begun)
         if run.state in (RunState.QUEUED, RunState.INTERRUPTED):
             return f"waiting for a worker, for {spent}"
         if run.best_selection_loss is None:
             return f"loading the model and encoding the texts, for {spent}"
-        if run.stage >= self._last and taken >= (total or 0):
+        if run.stage >= self._last and taken >= total:
             return f"testing: {self._test}; {spent} in all"
         if self._steps_begun is None or not total:
             return f"training, {spent} in all"
@@ -108,8 +110,8 @@ class TuneProgress:
     def see(self, event: RunEvent) -> list[str]:
         """Folds an event; returns the lines for it."""
         lines = list(self.narrator.lines(event))
-        if self._steps_begun is None and self.narrator.steps_taken:
-            self._steps_begun = self._clock(), self.narrator.steps_taken
+        if self._steps_begun is None and self.narrator.run.step:
+            self._steps_begun = self._clock(), self.narrator.run.step
         return lines
 
 

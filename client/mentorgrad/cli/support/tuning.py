@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -37,7 +38,7 @@ from mentorgrad.cli.support.tune_places import (
 )
 from mentorgrad.cli.support.tune_watching import TuneProgress, follow
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import Criterion, RunSpec
+from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.predictor import Predictor
 from mentorgrad.schema import snake_case
@@ -58,7 +59,6 @@ _MEASURED = 1_000
 """First train rows, of which the mean length is measured."""
 _TRAINING = 0.75
 """Share of the minutes after which the training is stopped."""
-
 
 REPORT_FILE = "report.html"
 
@@ -92,6 +92,8 @@ class _Ready:
     """Of the run's spec, without its data."""
     read: list[str]
     """What was read, in lines."""
+    lines: list[str]
+    """What is planned, in lines."""
 
 
 def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
@@ -146,9 +148,34 @@ def _ready(asked: AskedTable, order: TuneOrder, out: Output) -> _Ready:
         patience=order.patience,
     )
     made = plan(_facts(table), machine, wishes)
-    for line in made.lines:
+    lines = [*made.lines, *_set_line(order.fields)]
+    for line in lines:
         out.line(line)
-    return _Ready(table, made, _spec_fields(table, made, asked, order), read)
+    fields = _spec_fields(table, made, asked, order)
+    _complete(fields, DataFiles("train.jsonl"))  # refused here, if at all
+    return _Ready(table, made, fields, read, lines)
+
+
+def _set_line(fields: Mapping[str, Any]) -> list[str]:
+    """What was set besides the objective, in a line."""
+    leaves = [
+        f"{path} = {json.dumps(value, ensure_ascii=False, default=str)}"
+        for path, value in _leaves(fields)
+    ]
+    return [f"set: {', '.join(leaves)}"] if leaves else []
+
+
+def _leaves(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def _complete(fields: Mapping[str, Any], data: DataFiles) -> RunSpec:
+    """The spec with its data; raises InvalidInput with the field's path."""
+    return from_dict(RunSpec, merged(RunSpec, fields, {"task": {"data": to_dict(data)}}))
 
 
 def _named(fields: Mapping[str, Any]) -> tuple[str, str]:
@@ -221,15 +248,14 @@ class _Flow:
         """Gives the data to the trainer; the spec is then complete."""
         table = ready.table.sample(ready.plan.rows)
         data = give_data(table, client, self._order.place, self._folder)
-        fields = merged(RunSpec, ready.fields, {"task": {"data": to_dict(data)}})
-        spec = from_dict(RunSpec, fields)
+        spec = _complete(ready.fields, data)
         self._folder.state = {
             "spec": to_dict(spec),
             "objective": snake_case(type(spec.objective).__name__),
             "metric": ready.plan.metric.value,
             "test_rows": table.report.splits.test,
             "read": ready.read,
-            "plan": list(ready.plan.lines),
+            "plan": ready.lines,
             "request_id": f"tune-{uuid.uuid4().hex}",
         }
 
@@ -244,6 +270,8 @@ class _Flow:
             folder.keep(run_id=run.run_id)
             out.line(f"run {run.run_id}")
         else:
+            for line in folder.state["plan"]:
+                out.line(line)
             out.line(f"going on with run {run.run_id} ({run.state})")
         if run.state is RunState.PAUSED:
             client.resume_run(run.run_id)

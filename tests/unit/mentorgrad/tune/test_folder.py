@@ -54,6 +54,9 @@ def test_the_result_is_there_as_a_whole_and_an_earlier_one_goes(tmp_path: Path) 
     assert TuneFolder(path, ONE).summary == json.loads((path / "tune.json").read_text())
     with pytest.raises(InvalidInput, match="the result of other data or options"):
         TuneFolder(path, OTHER)
+    with TuneFolder(path, OTHER, overwrite=True) as folder:
+        folder.keep(run_id="broken off")
+    assert TuneFolder(path, OTHER).summary is None
     (path / "notes.txt").write_text("mine")
     finished(path, OTHER, overwrite=True, **{"report.html": "new"})
     names = {"model.json", "notes.txt", "report.html", "tune.json"}
