@@ -8,6 +8,7 @@ import pytest
 
 from campaigns.trackers import read_back
 from mentorgrad.cli.support import watching
+from mentorgrad.cli.support.mirroring import opened_by_flag
 from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.run import RunState
@@ -59,7 +60,8 @@ def test_a_watched_run_is_mirrored_from_its_first_event(
 
     monkeypatch.setattr(tracking, "open_tracker", opened)
     client: Any = Service()
-    watching.watch_run(client, toy_run(), Output(), after_seq=10, mirror="tensorboard:a/b")
+    with opened_by_flag("tensorboard:a/b") as mirror:
+        watching.watch_run(client, toy_run(), Output(), after_seq=10, mirror=mirror)
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert made[0].ended is RunState.SUCCEEDED
     assert made[0].closed == 1
@@ -68,6 +70,28 @@ def test_a_watched_run_is_mirrored_from_its_first_event(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ToldTracker, "points", broken)
-    with pytest.raises(MentorgradError, match=r"tensorboard: .*No space left"):
-        watching.watch_run(client, toy_run(), Output(), mirror="tensorboard:a/b")
+    with (
+        pytest.raises(MentorgradError, match=r"tensorboard: .*No space left"),
+        opened_by_flag("tensorboard:a/b") as mirror,
+    ):
+        watching.watch_run(client, toy_run(), Output(), mirror=mirror)
     assert made[1].closed == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--mirror", "excel"),
+            "--mirror: must be one of: tensorboard, mlflow, wandb; not 'excel'",
+        ),
+        (("--mirror", "tensorboard", "--detach"), "--mirror: cannot be given with --detach"),
+        (("--mirror", "tensorboard:/dev/null"), "/dev/null is not a folder"),
+    ],
+)
+def test_a_mirror_is_checked_before_a_run_is_created(
+    invoke: Callable[..., Any], options: tuple[str, ...], message: str
+) -> None:
+    result = invoke("run", "--server", "127.0.0.1:1", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr

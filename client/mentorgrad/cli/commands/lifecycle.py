@@ -49,16 +49,17 @@ def _watch(
 
     Goes on where this user stopped watching the run; with --json, starts with the first event.
     """
+    from mentorgrad.cli.support.mirroring import opened_by_flag
     from mentorgrad.cli.support.watching import start_of, watch_run
     from mentorgrad.domain.run import RunState
 
     if from_start and after_seq is not None:
         raise InvalidInput.field("--from-start", "cannot be given with --after-seq")
     out = Output(as_json)
-    with open_client(server) as client:
+    with opened_by_flag(mirror) as mirrored, open_client(server) as client:
         run = client.get_run(short_ids.run_id(client, run_id))
         start, position = start_of(client, run, out, 0 if from_start else after_seq)
-        state = watch_run(client, run, out, start, position, mirror)
+        state = watch_run(client, run, out, start, position, mirrored)
     if state is RunState.FAILED:
         raise typer.Exit(1)
 

@@ -194,10 +194,13 @@ def _create(
     mirror: str,
 ) -> None:
     from mentorgrad.cli.support.data_uploads import with_uploads
+    from mentorgrad.cli.support.mirroring import opened_by_flag
     from mentorgrad.cli.support.watching import start_of, watch_run
     from mentorgrad.domain.run import RunState
 
-    with open_client(server) as client:
+    if mirror and detach:
+        raise InvalidInput.field("--mirror", "cannot be given with --detach")
+    with opened_by_flag(mirror) as mirrored, open_client(server) as client:
         if upload:
             spec = with_uploads(client, spec)
         made = client.create_run(spec, request_id)
@@ -211,7 +214,7 @@ def _create(
             return
         out.line(f"run {run_id}" + ("" if made.created else " (already exists)"))
         start, position = start_of(client, made.run, out)
-        state = watch_run(client, made.run, out, start, position, mirror)
+        state = watch_run(client, made.run, out, start, position, mirrored)
         out.line(f"show the result: mentorgrad runs show {run_id}{suffix(server)}")
     if state is RunState.FAILED:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from rich.progress import TaskID
 
 from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.flag_text import suffix
-from mentorgrad.cli.support.mirroring import opened_by_flag
+from mentorgrad.cli.support.mirroring import Mirrored
 from mentorgrad.cli.support.output import Output, note, number
 from mentorgrad.cli.support.progress_bars import Live
 from mentorgrad.cli.support.watch_positions import WatchPosition
@@ -99,7 +99,7 @@ def watch_run(
     out: Output,
     after_seq: int = 0,
     position: WatchPosition | None = None,
-    mirror: str = "",
+    mirror: Mirrored | None = None,
 ) -> RunState | None:
     """Watches a run until it ends; an interrupt stops watching, never the run.
 
@@ -109,7 +109,7 @@ def watch_run(
         out: Output to use.
         after_seq: Only events with a greater seq.
         position: Where to keep how far the run was watched, for the next command; None: nowhere.
-        mirror: Tracker to write all events of the run to, as ``--mirror`` names it.
+        mirror: Where to write all events of the run, also those that are not shown.
 
     Returns:
         The final state; None if the run had ended before `after_seq`.
@@ -150,14 +150,13 @@ def watch_run(
 
 
 def _events(
-    client: Client, run_id: str, after_seq: int, mirror: str
+    client: Client, run_id: str, after_seq: int, mirror: Mirrored | None
 ) -> Generator[RunEvent, None, None]:
     """The events after `after_seq`; the mirror gets all."""
-    with opened_by_flag(mirror) as mirrored:
-        if mirrored is None:
-            yield from client.watch(run_id, after_seq)
-            return
-        for event in client.watch(run_id):
-            mirrored.add(event)
-            if event.seq > after_seq:
-                yield event
+    if mirror is None:
+        yield from client.watch(run_id, after_seq)
+        return
+    for event in client.watch(run_id):
+        mirror.add(event)
+        if event.seq > after_seq:
+            yield event
