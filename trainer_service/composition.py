@@ -24,6 +24,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from mentorgrad.domain.advice import AdviseOpen, TaskCard
+from mentorgrad.domain.event import Created, EventKind
+from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.paths import check_temporary_folder
@@ -39,7 +41,6 @@ from run_store.open import open_store
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
-from run_store.uploads import UploadReader
 from service_common import logs
 from service_common.health import in_thread
 from service_common.metrics import exposed
@@ -324,8 +325,7 @@ def import_numerics() -> None:
 def run_parts(
     job: WorkerJob,
     known: KeptResults | None = None,
-    task_digest: str = "",
-    uploads: UploadReader | None = None,
+    store: RunStore | None = None,
 ) -> Parts:
     """The factories of a run's objective, mentor, fallback and optimizer, in a worker.
 
@@ -333,8 +333,8 @@ def run_parts(
         job: The run, and the worker's settings.
         known: What the worker keeps between its runs, within the limit of the job's settings; None:
             nothing.
-        task_digest: Digest of the rows that the run was created with; empty: unknown.
-        uploads: Reads uploaded data files; None: there are none.
+        store: Holds the run, with the digest of its rows, and uploaded data files; None: the rows
+            may be any, and there are no uploads.
     """
     import torch
 
@@ -342,13 +342,30 @@ def run_parts(
     from trainer_service.objectives.build import build_objective
     from trainer_service.optimizers.table import build_optimizer
     from trainer_service.running.execution import Parts
+    from trainer_service.tasks.uploaded import FetchedUploads
 
     torch.set_num_threads(job.threads)
     state_bytes = job.state_cache_mib << 20
     if known is not None:
         known.limit(state_bytes)
 
+    fetched = None if store is None else FetchedUploads(store)
+    task_digest = ""
+
+    def fetch(spec: RunSpec) -> None:
+        nonlocal task_digest
+        if store is not None and fetched is not None:
+            task_digest = _task_digest(store, job.run_id)
+            fetched.fetch(spec.task.data)
+
     def objective(spec: RunSpec, check: Callable[[], None]) -> Objective:
+        try:
+            return build(spec, check)
+        finally:
+            if fetched is not None:
+                fetched.discard()
+
+    def build(spec: RunSpec, check: Callable[[], None]) -> Objective:
         return build_objective(
             spec,
             check=check,
@@ -362,7 +379,7 @@ def run_parts(
             state_bytes=state_bytes,
             known=known,
             task_digest=task_digest,
-            uploads=uploads,
+            uploads=None if fetched is None else fetched.opened,
         )
 
     def fallback(spec: RunSpec, built: Objective) -> Mentor | None:
@@ -373,10 +390,18 @@ def run_parts(
 
     return Parts(
         objective=objective,
+        fetch=fetch,
         mentor=lambda run, built: _with_description(run.spec, built, _open_mentor(job, run, built)),
         fallback=fallback,
         optimizer=lambda spec: build_optimizer(spec.optimizer),
     )
+
+
+def _task_digest(store: RunStore, run_id: str) -> str:
+    """Digest of the rows that a run was created with; empty if it has none."""
+    query = EventQuery(kinds=(EventKind.CREATED,))
+    created = (event.payload for event in store.events(run_id, query))
+    return next((item.task_digest for item in created if isinstance(item, Created)), "")
 
 
 def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:

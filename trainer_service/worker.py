@@ -117,27 +117,28 @@ def work(job: WorkerJob, store: RunStore, stopper: StopRequest, known: KeptResul
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE
     _say({"claimed": lease.attempt})
-    try:
-        created = _created(store, job.run_id)
-    except MentorgradError as error:
-        log.error("store_unreachable", error=error.message)
-        return EXIT_STORE
+    parent = _trace_parent(store, job.run_id)
     facts: tracing.Attributes = {
         "run_id": job.run_id,
         "attempt": lease.attempt,
         "device": job.device,
     }
-    with tracing.span("run", parent=created.trace_parent, facts=facts) as span:
-        code = _execute(job, store, stopper, known, run, lease, created.task_digest)
+    with tracing.span("run", parent=parent, facts=facts) as span:
+        code = _execute(job, store, stopper, known, run, lease)
         span.note(exit_code=code)
     return code
 
 
-def _created(store: RunStore, run_id: str) -> Created:
-    """The first event of a run."""
-    query = EventQuery(kinds=(EventKind.CREATED,))
-    events = (event.payload for event in store.events(run_id, query))
-    return next((item for item in events if isinstance(item, Created)), Created())
+def _trace_parent(store: RunStore, run_id: str) -> str:
+    """Trace context of the call that created the run; empty if it was not traced."""
+    if not tracing.is_on():
+        return ""
+    try:
+        query = EventQuery(kinds=(EventKind.CREATED,))
+        created = [event.payload for event in store.events(run_id, query)]
+    except MentorgradError:  # tracing must not fail a run
+        return ""
+    return next((item.trace_parent for item in created if isinstance(item, Created)), "")
 
 
 def _execute(
@@ -147,9 +148,8 @@ def _execute(
     known: KeptResults,
     run: Run,
     lease: Lease,
-    task_digest: str,
 ) -> int:
-    """Executes the claimed run, whose rows have this digest; returns the exit code."""
+    """Executes the claimed run; returns the exit code."""
     from trainer_service.composition import run_parts
     from trainer_service.running.execution import execute
     from trainer_service.running.recorder import StoreOutagePolicy
@@ -162,7 +162,7 @@ def _execute(
     )
     with watcher, Reporter(telemetry):
         try:
-            parts = run_parts(job, known, task_digest, store)
+            parts = run_parts(job, known, store)
             state = execute(store, run, lease, parts, stopper, outage_policy, telemetry)
         except Conflict as error:
             log.error("lease_lost", error=error.message)

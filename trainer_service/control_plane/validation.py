@@ -7,6 +7,7 @@ no weights are read: a model is checked by its configuration and tokenizer.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from mentorgrad.domain.spec import ClassWeight, Criterion, RunSpec
@@ -18,6 +19,7 @@ from trainer_service.optimizers.table import OPTIMIZERS
 from trainer_service.running.budget import forward_row_violations, run_prices
 from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.load import load_task
+from trainer_service.tasks.uploaded import uploaded_file
 
 
 def validate_objective(
@@ -58,8 +60,9 @@ def validate_objective(
         findings.add("spec.task.class_weight", none)
     task: TaskData | None = None
     if kind.uses_task:
+        opened = None if uploads is None else partial(uploaded_file, uploads)
         try:
-            task = load_task(spec.task, spec.seed, data_roots, uploads=uploads)
+            task = load_task(spec.task, spec.seed, data_roots, uploads=opened)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
     known = CheckInputs(

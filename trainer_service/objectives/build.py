@@ -14,7 +14,6 @@ import torch
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
-from run_store.uploads import UploadReader
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.objectives.classification import ClassificationProblem
@@ -24,6 +23,7 @@ from trainer_service.protocols import Objective
 from trainer_service.registry import load
 from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.load import load_task
+from trainer_service.tasks.uploaded import OpenUpload
 
 if TYPE_CHECKING:
     from trainer_service.encoding.causal_model import CausalModel
@@ -135,7 +135,7 @@ def build_objective(
     tuned_models: Mapping[str, str] | None = None,
     api_key: str = "",
     task_digest: str = "",
-    uploads: UploadReader | None = None,
+    uploads: OpenUpload | None = None,
 ) -> Objective:
     """Builds the objective of a run; reads its data and loads its tuned model.
 
@@ -152,7 +152,7 @@ def build_objective(
         tuned_models: Name → URL of the served models.
         api_key: API key of the served models.
         task_digest: Digest of the rows that the run was created with; empty: unknown.
-        uploads: Reads uploaded data files; None: there are none.
+        uploads: Opens uploaded data files; None: there are none.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.

@@ -67,6 +67,8 @@ class Parts:
     """Builds the fallback for a mentor that gives no usable answer."""
     optimizer: Callable[[RunSpec], Optimizer]
     """Builds a fresh optimizer."""
+    fetch: Callable[[RunSpec], None] = lambda spec: None
+    """Copies from the store what the objective is built from; repeated while the store is away."""
     ask: SendRequest = ThreadedRequest
     """Sends a request in overlapped mode, without waiting for the answer."""
     clock: Callable[[], float] = time.monotonic
@@ -179,6 +181,7 @@ def _run(
     spec = run.spec
     control.check()
     with telemetry.waiting():
+        recorder.read(lambda: parts.fetch(spec), control.check)
         objective = parts.objective(spec, check_within(control))
     opened.callback(objective.problem.close)
     control.check()  # building the objective may have taken seconds

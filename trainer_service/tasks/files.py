@@ -20,9 +20,8 @@ from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace, records
 from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues
 from mentorgrad.uploads import PREFIX, is_digest
-from run_store.uploads import UploadReader
 from trainer_service.tasks.data import Row
-from trainer_service.tasks.uploaded import uploaded_file
+from trainer_service.tasks.uploaded import OpenUpload
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Maximum file size, in bytes."""
@@ -42,8 +41,8 @@ class FileReader:
     """Data roots: folders that may be read."""
     values: LabelValues | None = None
     """What the label column holds; None: indices or label words."""
-    uploads: UploadReader | None = None
-    """Reads uploaded files; None: there are none."""
+    uploads: OpenUpload | None = None
+    """Opens uploaded files; None: there are none."""
 
     def read(self, name: str, field: str) -> tuple[Row, ...]:
         """Reads all rows of a file.
@@ -88,9 +87,9 @@ class FileReader:
         return self._uploaded(self.uploads, sha256, field)
 
     @contextmanager
-    def _uploaded(self, uploads: UploadReader, sha256: str, field: str) -> Iterator[Path]:
+    def _uploaded(self, opened: OpenUpload, sha256: str, field: str) -> Iterator[Path]:
         try:
-            with uploaded_file(uploads, sha256) as path:
+            with opened(sha256) as path:
                 yield path
         except NotFound as error:
             raise InvalidInput.field(field, error.message, reason=error.reason) from None

@@ -10,12 +10,12 @@ from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.values import LabelValues
-from run_store.uploads import UploadReader
 from trainer_service.tasks.builtin import load_builtin
 from trainer_service.tasks.data import Source, TaskData
 from trainer_service.tasks.files import FileReader
 from trainer_service.tasks.hub import load_hub
 from trainer_service.tasks.sampling import draw
+from trainer_service.tasks.uploaded import OpenUpload
 
 
 def load_task(
@@ -24,7 +24,7 @@ def load_task(
     data_roots: Sequence[Path],
     path: str = "spec.task",
     *,
-    uploads: UploadReader | None = None,
+    uploads: OpenUpload | None = None,
     recorded: str = "",
 ) -> TaskData:
     """Reads a task and samples its rows.
@@ -34,7 +34,7 @@ def load_task(
         seed: Seed of the sampling.
         data_roots: Folders that data files may be read from.
         path: Path of the task field in the request, for violations.
-        uploads: Reads uploaded data files; None: there are none.
+        uploads: Opens uploaded data files; None: there are none.
         recorded: Digest that the rows must have, of a run that was created with them; empty: any.
 
     Raises:
