@@ -131,7 +131,8 @@ class Predictor(ABC):
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float64]]:
         """`predict_proba` by each `use` that the folder allows, ``prompt``, ``words`` and
-        ``probe``, whatever `use` is. What they share of the model's work is done once."""
+        ``probe``, whatever `use` is; without ``words`` if the prompt itself is words. What they
+        share of the model's work is done once."""
         return {self.use: self.predict_proba(texts, pairs)}
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:

@@ -82,7 +82,11 @@ class ResultPredictor(Predictor):
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float64]]:
         """See `Predictor`."""
-        uses = tuple(use for use in USES if use != PROBE or self._probe is not None)
+        uses = [PROMPT]
+        if self._tuned is not None and self._tuned.words is not self._tuned.prompt:
+            uses.append(WORDS)
+        if self._probe is not None:
+            uses.append(PROBE)
         return self._predicted(texts, pairs, uses)
 
     @property

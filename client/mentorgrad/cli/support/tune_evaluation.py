@@ -36,7 +36,6 @@ from mentorgrad.tune.outcome import (
     outcome,
     score_of,
 )
-from mentorgrad.tune.plan import SERVED_PROMPT
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client
@@ -152,7 +151,6 @@ def judged(
     test: tuple[SplitRows, dict[str, Shares]],
     known: Labels,
     run: Run,
-    objective: str,
     baselines: Sequence[Baseline],
     probe: Score | None,
     metric: Criterion,
@@ -164,7 +162,6 @@ def judged(
         test: The same of test.
         known: Labels of train and selection, of which the majority is.
         run: The run.
-        objective: Name of its objective.
         baselines: Its baselines.
         probe: Score of the probe on selection.
         metric: What the choice is made by.
@@ -186,7 +183,7 @@ def judged(
         ("words", "the prompt in words"),
         ("prompt", f"the prompt {tuned}"),
     ):
-        if use not in on_test or (use == "words" and objective == SERVED_PROMPT):
+        if use not in on_test:
             continue
         score = probe if use == "probe" else score_of(chosen_rows.labels, on_selection[use])
         methods.append(method_on(scored, use, title, score))

@@ -306,7 +306,6 @@ class _Flow:
             (test, on_test),
             np.concatenate([train.labels, selection.labels]),
             run,
-            state["objective"],
             baselines,
             probe_on_selection(staged / PROBE_FILE),
             Criterion(state["metric"]),
