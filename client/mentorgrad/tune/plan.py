@@ -26,7 +26,8 @@ FEW_ROWS = 8
 UNBALANCED = 3.0
 """Largest class as a multiple of the smallest, above which macro F1 is the metric."""
 LEAST_STEPS = {PROMPT_TUNING: 60, CAUSAL_PROMPT: 8}
-"""Steps that must fit the minutes for gradients to be worth while."""
+"""Steps that must fit the minutes: for `prompt_tuning` to be chosen, and for a prompt of
+`causal_prompt` to be tuned by gradients and not in words alone."""
 MOST_STEPS = {LABEL_PROMPT: 400, PROMPT_TUNING: 400, CAUSAL_PROMPT: 120, SERVED_PROMPT: 0}
 MOST_ROWS = 400_000
 """Maximum train rows; a service reads files of up to 500,000."""
@@ -49,6 +50,7 @@ _TEXTS, _SCORES, _TRAINING = 0.35, 0.2, 0.4
 scores and steps together. The rest is a reserve."""
 _BATCH = 32
 _LEAST_SELECTION = 48
+_LEAST_STEPS_OF_STAGE = 5
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,15 @@ class _Stages:
         """Parameters scored on selection in all."""
         return self.count * (2 * self.candidates + self.proposals + self.finalists + 1)
 
-    def race_steps(self, mentor: str) -> int:
-        """Gradient steps of all races."""
-        each = self.probe_steps * (self.finalists + 1)
-        return 0 if mentor == "none" else (self.count - 1) * each
+    def divided(self, steps: int, mentor: str) -> tuple[int, int]:
+        """How many stages, and steps of each, leave the steps of the races; fewer stages if each
+        would have hardly any steps."""
+        race = 0 if mentor == "none" else self.probe_steps * (self.finalists + 1)
+        for count in range(self.count, 1, -1):
+            each = (steps - (count - 1) * race) // count
+            if each >= _LEAST_STEPS_OF_STAGE:
+                return count, each
+        return 1, max(1, steps)
 
 
 _STAGES = {
@@ -263,7 +270,7 @@ def _fitting(objective: str, facts: TableFacts, machine: Machine, wishes: TuneWi
 
 def _fields(objective: str, facts: TableFacts, fit: _Fit, wishes: TuneWishes) -> dict[str, Any]:
     stages = _STAGES[objective]
-    steps = max(1, (fit.steps - stages.race_steps(wishes.mentor)) // stages.count)
+    count, steps = stages.divided(max(fit.steps, _LEAST_STEPS_OF_STAGE), wishes.mentor)
     own: dict[str, Any] = {}
     if objective == PROMPT_TUNING:
         longest = int(facts.longest / CHARACTERS_PER_TOKEN * 1.5) + 16
@@ -277,15 +284,16 @@ def _fields(objective: str, facts: TableFacts, fit: _Fit, wishes: TuneWishes) ->
     fields: dict[str, Any] = {
         "objective": {objective: own},
         "task": {"shots": wishes.shots, "selection_rows": max(1, fit.rows.selection)},
-        "stages": {"count": stages.count, "steps": steps, "candidates": stages.candidates},
+        "stages": {"count": count, "steps": steps, "candidates": stages.candidates},
         "mentor": {"name": wishes.mentor, "proposals": stages.proposals},
         "acceptance": {"finalists": stages.finalists, "probe_steps": stages.probe_steps},
     }
-    if objective == SERVED_PROMPT or fit.steps < LEAST_STEPS.get(objective, 1):
+    too_few = objective == CAUSAL_PROMPT and fit.steps < LEAST_STEPS[objective]
+    if objective == SERVED_PROMPT or (too_few and wishes.mentor != "none"):
         fields["budget"] = {"gradient_steps": 0}
-        fields["stages"] |= {"steps": 0}
-    elif objective == CAUSAL_PROMPT:
-        fields["stages"] |= {"first_steps": 0}
+        fields["stages"] |= {"count": stages.count, "steps": 0}
+    elif objective == CAUSAL_PROMPT and wishes.mentor != "none" and count > 1:
+        fields["stages"] |= {"first_steps": 0}  # it is asked for a start
     return fields
 
 
@@ -307,14 +315,16 @@ def _rows_line(facts: TableFacts, fit: _Fit, wishes: TuneWishes) -> str:
 
 def _budget_line(fields: Mapping[str, Any], wishes: TuneWishes) -> str:
     stages, count = fields["stages"], fields["stages"]["count"]
-    what = f"budget: {count} stages of {stages['steps']} steps"
+    what = f"budget: {count} stage{'s' if count > 1 else ''} of {stages['steps']} steps"
     if not stages["steps"]:
         what = f"budget: {count} rounds of prompts in words, no gradient steps"
     if wishes.mentor == "none":
         what += "; no mentor"
+    elif count == 1:
+        what += "; too few for restarts"
     else:
         what += f"; {wishes.mentor} proposes {fields['mentor']['proposals']} restarts between two"
-    if wishes.patience:
+    if wishes.patience and count > 1:
         what += f"; ends after {wishes.patience} stages without a better candidate"
     return what
 

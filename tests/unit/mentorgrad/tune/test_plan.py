@@ -103,8 +103,21 @@ def test_a_language_model_without_time_for_gradients_searches_in_words() -> None
     assert spec_of(slow).budget.gradient_steps == 0
     assert "rounds of prompts in words, no gradient steps" in slow.lines[2]
     assert spec_of(plan(SMALL, GPU, TuneWishes(objective="served_prompt"))).stages.steps == 0
-    heavy = plan(SMALL, GPU, TuneWishes(objective="causal_prompt", weights=1e12))
-    assert spec_of(heavy).budget.gradient_steps == 0
+    asked = TuneWishes(objective="causal_prompt", mentor="default", weights=1e12)
+    assert spec_of(plan(SMALL, GPU, asked)).budget.gradient_steps == 0
+    alone = spec_of(plan(SMALL, GPU, replace(asked, mentor="none")))
+    assert (alone.stages.total_steps, alone.budget.gradient_steps) == (5, None)
+
+
+def test_few_steps_are_not_spent_on_races() -> None:
+    asked = TuneWishes(objective="prompt_tuning", mentor="default", minutes=4)
+    made = spec_of(plan(SMALL, LAPTOP, asked))
+    assert 1 <= made.stages.count < 4
+    assert made.stages.steps >= 5
+    assert made.budget.gradient_steps is None
+    least = plan(SMALL, LAPTOP, replace(asked, minutes=1.0))
+    assert spec_of(least).stages.count == 1
+    assert "too few for restarts" in least.lines[2]
 
 
 def test_every_plan_is_a_spec_with_rows_of_every_class() -> None:
