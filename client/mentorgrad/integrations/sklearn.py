@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.installed import load_entry_point
@@ -70,7 +71,10 @@ class MentorgradClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             Unsupported: The extra ``trainer`` is not installed.
             MentorgradError: The run failed.
         """
-        texts, labels = _texts(X), np.asarray(y)
+        if y is None:
+            raise ValueError("this classifier requires y to be passed, but the target y is None")
+        texts, labels = _texts(X), column_or_1d(y, warn=True)
+        check_classification_targets(labels)
         if labels.shape != (len(texts),):
             raise ValueError(f"there are {len(texts)} texts and labels of shape {labels.shape}")
         self.classes_, indices = np.unique(labels, return_inverse=True)
