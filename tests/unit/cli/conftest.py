@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from mentorgrad.cli.main import app
 from mentorgrad.domain.event import RunEvent
+from mentorgrad.wire import channels
 from tests.support import toy_run
 
 
@@ -36,6 +37,10 @@ def store_url(tmp_path: Path, toy_log: list[RunEvent]) -> str:
 def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs the command line in this process; the result has exit_code, stdout and stderr."""
     monkeypatch.setenv("COLUMNS", "200")
+    # Where there is no service, each command would wait most of a second for its retries.
+    monkeypatch.setitem(
+        channels._SERVICE_CONFIG["methodConfig"][0]["retryPolicy"], "initialBackoff", "0.01s"
+    )
     for name in ("MENTORGRAD_SERVER", "MENTORGRAD_MENTOR"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner()
