@@ -1,4 +1,8 @@
-"""Every example of `examples/` in a process of its own, against a mentor that is served here."""
+"""Every example of `examples/` in a process of its own, against a mentor that is served here.
+
+The suite runs `own_loop`, and the other libraries' callbacks in `test_callbacks.py`;
+`pytest tests -m campaign` runs the other examples.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,90 +38,42 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("own_loop", "huggingface", "lightning_module")
 pytestmark = pytest.mark.timeout(300)
 
-Mentors = dict[str, tuple[str, list[str]]]
 
-FORKED = """
-import json, os, runpy, sys
-from transformers import BertModel
+@pytest.fixture
+def mentor() -> Iterator[tuple[str, list[str]]]:
+    """The address of a mentor, and the questions that it was asked."""
+    loop, reply = BackgroundLoop.acquire(), Replies()
+    questions: list[str] = []
 
-programs = json.loads(sys.argv[1])
-started = {}
-for name, arguments in programs.items():
-    started[name] = os.fork()
-    if started[name] == 0:
-        for stream, kind in ((sys.stdout, "out"), (sys.stderr, "err")):
-            with open(f"{name}.{kind}", "w") as file:
-                os.dup2(file.fileno(), stream.fileno())
-        sys.argv = arguments
-        runpy.run_path(arguments[0], run_name="__main__")
-        sys.exit()
-codes = {n: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for n, pid in started.items()}
-print(json.dumps(codes))
-"""
-"""Runs programs, each in a process of its own, which has what all of them import slowly."""
+    def answer(question: Question) -> str:
+        questions.append(question.user)
+        return reply(question)
 
-
-@pytest.fixture(scope="module")
-def mentors() -> Iterator[Mentors]:
-    """A mentor for each example, and the questions that it was asked."""
-    loop, servers = BackgroundLoop.acquire(), []
-
-    async def serve() -> tuple[str, list[str]]:
-        questions: list[str] = []
-        reply = Replies()
-
-        def answer(question: Question) -> str:
-            questions.append(question.user)
-            return reply(question)
-
+    async def serve() -> tuple[MentorServer, str]:
         server = MentorServer(ScriptedBackend(answer), PROFILES["small"], "127.0.0.1:0")
-        servers.append(server)
-        return await server.start(), questions
+        return server, await server.start()
 
-    yield {name: loop.run(serve()) for name in NAMES}
-    for server in servers:
-        loop.run(server.stop(0))
+    server, address = loop.run(serve())
+    yield address, questions
+    loop.run(server.stop(0))
     loop.release()
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A program that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture(scope="module")
-def ended(mentors: Mentors, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """All of them, at once."""
-    place = tmp_path_factory.mktemp("examples")
-    programs = {
-        name: [str(EXAMPLES / f"{name}.py"), "--mentor", address, "--steps", "3"]
-        for name, (address, _) in mentors.items()
-    }
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.campaign) for name in NAMES[1:])]
+)
+def test_it_trains_and_asks(mentor: tuple[str, list[str]], tmp_path: Path, name: str) -> None:
+    address, questions = mentor
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, json.dumps(programs)],
-        cwd=place,
+        [sys.executable, str(EXAMPLES / f"{name}.py"), "--mentor", address, "--steps", "3"],
+        cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         timeout=280,
     )
     assert done.returncode == 0, done.stderr
-    return {
-        name: Ended(code, (place / f"{name}.out").read_text(), (place / f"{name}.err").read_text())
-        for name, code in json.loads(done.stdout).items()
-    }
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_trains_and_asks(ended: dict[str, Ended], mentors: Mentors, name: str) -> None:
-    program = ended[name]
-    assert program.code == 0, program.err
-    assert re.search(r"\d restarts$", program.out.strip()), program.out
-    questions = mentors[name][1]
+    assert re.search(r"\d restarts$", done.stdout.strip()), done.stdout
     assert len(set(questions)) == 1  # after the second of three steps, answered by some replies
     task = json.loads((EXAMPLES / "messages.json").read_text(encoding="utf-8"))
     assert task["description"] in questions[0]
