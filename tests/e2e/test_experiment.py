@@ -30,7 +30,8 @@ COMMAND = (sys.executable, "-c", "from mentorgrad.cli.main import main; main()",
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
-            *(*COMMAND, "run", str(EXAMPLE), "--local"),
+            # One worker: the imports of another would take longer than its share of the runs.
+            *(*COMMAND, "run", str(EXAMPLE), "--local", "--workers", "1"),
             *("--directory", str(folder / "out"), *flags),
         ],
         stdout=subprocess.PIPE,
@@ -64,9 +65,8 @@ def test_the_example_survives_a_break_and_reports(
         "stopped, with all services; run the same command again to continue"
     )
 
-    # One worker: the imports of another would take longer than the runs that are left.
     page = str(tmp_path / "report.html")
-    second = start(tmp_path, "--workers", "1", "--json", "--html", page)
+    second = start(tmp_path, "--json", "--html", page)
     out, err = second.communicate(timeout=600)
     assert second.returncode == 0, err
     assert "(already exists; it continues)" in err
