@@ -13,7 +13,6 @@ from tests.support.golden_questions import CONTINUED
 from tests.support.numerics import (
     CAUSAL,
     CPU,
-    encoder,
     hints_at,
     objective,
     tickets,
@@ -32,7 +31,7 @@ from trainer_service.tasks.data import Split
 
 NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
-    *("label_prompt", "label_prompt_per_class"),
+    *("label_prompt_tiny", "label_prompt_per_class"),
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
     "served_prompt",
     *CAUSAL,
@@ -294,7 +293,7 @@ def test_the_card_and_constraints_describe_it(built: Objective) -> None:
         assert len(built.card.labels) >= 2
     elif words:
         (projected,) = built.language.project(built.language.initial(generator()).unsqueeze(0))
-        classes = 6 if len(built.shape) == 3 else 1  # a prompt each
+        classes = len(built.card.labels) if len(built.shape) == 3 else 1  # a prompt each
         assert built.language.constraints.n_tokens * classes == len(projected.ids)
         assert 1 <= built.language.constraints.max_words <= built.language.constraints.n_tokens
         assert len(built.card.labels) >= 2
@@ -322,11 +321,8 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
 
 def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
     """Whole word → its vector, and the width of a word."""
-    tokens = {
-        "label_prompt": encoder,
-        "prompt_tuning": lambda: tiny_encoder("bert"),
-        "causal_prompt": tiny_causal,
-    }[built.card.objective]().tokens
+    is_causal = built.card.objective == "causal_prompt"
+    tokens = (tiny_causal() if is_causal else tiny_encoder("bert")).tokens
     words = Vocabulary.of(tokens, whole_words=True).words
     return {word.strip(): tokens.vectors[token] for token, word in words.items()}, tokens.width
 
@@ -581,7 +577,7 @@ def test_texts_that_cannot_be_embedded(text: str, status: ProposalStatus) -> Non
 
 
 def test_each_class_can_be_given_its_own_words() -> None:
-    built = objective("label_prompt_per_class")
+    built = tickets(per_class=True, n_tokens=3)
     incumbent = built.language.initial(generator())
     shared = built.language.embed(Proposal(text="new word"), incumbent)
     assert shared.filled == (0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16)

@@ -63,20 +63,12 @@ from trainer_service.registry import load as load_object
 from trainer_service.tasks.data import Row, Split
 
 NAMES = [
-    "label_prompt",
-    "label_prompt_per_class",
+    *("label_prompt", "label_prompt_per_class"),
     *("prompt_tuning", "prompt_tuning_mean"),
     "served_prompt",
     *CAUSAL,
 ]
 NEAR = {"rtol": 0.0, "atol": 1e-4}
-
-
-def built(name: str) -> Objective:
-    if name == "label_prompt_per_class":
-        spec = LabelPrompt(per_class=True, n_tokens=3)
-        return built_on(tiny_encoder("bert"), spec, tiny_task())
-    return objective(name)
 
 
 def model_of(name: str) -> TextEncoder | CausalModel | None:
@@ -123,7 +115,7 @@ class World:
 
     def __init__(self, name: str, folder: Path, made: Objective | None = None) -> None:
         self.name = name
-        self.objective = made or built(name)
+        self.objective = made or objective(name)
         self.point = drawn(self.objective)
         self.folder = write(folder, self.objective.export(self.point))
         assert isinstance(self.objective.problem, ClassificationProblem)

@@ -122,8 +122,11 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
         return own_objective.build(specs.External("bowl"), inputs)
     if name == "label_prompt":
         return tickets(device=device)
+    if name == "label_prompt_tiny":
+        return built_on(tiny_encoder("bert", device), specs.LabelPrompt(n_tokens=4), tiny_task())
     if name == "label_prompt_per_class":
-        return tickets(device=device, per_class=True, n_tokens=3)
+        spec = specs.LabelPrompt(per_class=True, n_tokens=3)
+        return built_on(tiny_encoder("bert", device), spec, tiny_task())
     if name == "served_prompt":
         return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
     if name.startswith("prompt_tuning"):
