@@ -503,7 +503,7 @@ def test_stages_without_steps_and_edits_go_on_exactly(name: str, store: RunStore
     )
     whole, control = create(store, UNUSUAL[name]), StopsAt()
     assert go(store, whole, control, how) is RunState.SUCCEEDED
-    for n in range(0, control.asked, max(1, control.asked // 8)):
+    for n in range(0, control.asked, max(1, control.asked // 4)):
         for kind in (StopKind.PAUSE, StopKind.LOST):
             run_id = create(store, UNUSUAL[name])
             assert go(store, run_id, StopsAt(n, kind), how) is not RunState.SUCCEEDED

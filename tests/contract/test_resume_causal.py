@@ -183,11 +183,16 @@ WAYS = {
         }.items()
     },
 }
+REPEATED = ("description", "screened", "forward_grad", "cma")
+"""Ways that differ from another one in what `test_resume` shows too."""
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_probe")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(w, marks=pytest.mark.campaign if w in REPEATED else ()) for w in WAYS],
+)
 def test_every_way_goes_on_exactly(way: str) -> None:
     how, store, control = with_model(), TemporaryRunStore(), StopsAt()
     whole, broken = create(store, WAYS[way]), create(store, WAYS[way])

@@ -62,7 +62,7 @@ def test_stopped_anywhere_it_goes_on_exactly(name: str, kind: StopKind) -> None:
     assert go(store, whole, control, how(reader)) is RunState.SUCCEEDED
     log = effective(store, whole)
     assert store.get_run(whole).usage.hint_steps == 2
-    for n in range(0, control.asked, max(1, control.asked // 9)):
+    for n in range(0, control.asked, max(1, control.asked // 4)):
         again = HintReader()
         run_id = create(store, spec)
         assert go(store, run_id, StopsAt(n, kind), how(again)) is not RunState.SUCCEEDED
