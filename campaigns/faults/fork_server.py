@@ -45,7 +45,6 @@ from mentorgrad.errors import MentorgradError
 from run_store.open import open_store
 from service_common import logs
 from trainer_service import worker
-from trainer_service.composition import import_numerics
 from trainer_service.control_plane import scheduler
 from trainer_service.job import WorkerJob
 from trainer_service.objectives import build as objectives
@@ -151,8 +150,8 @@ def main() -> None:
 
 def _hasten() -> None:
     """Does once what every worker would, and makes all that waits impatient."""
-    import_numerics()
-    importlib.import_module("sklearn.linear_model")  # of the baselines
+    for name in ("composition", "mentors.controls", "optimizers.first_order", "running.execution"):
+        importlib.import_module(f"trainer_service.{name}")
     objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
     stop_control.LEASE = worker.LEASE = timedelta(seconds=0.3)
     stop_control.HEARTBEAT_SECONDS = 0.1
@@ -176,8 +175,11 @@ def _remember_objectives() -> Callable[..., Any]:
 def _conduct(campaign: Campaign) -> dict[str, Any]:
     """Services, one after the other, until one of them sees the run's end."""
     store = open_store(campaign.url)
-    objectives.build_objective(store.get_run(campaign.run_id).spec, device=torch.device("cpu"))
+    spec = store.get_run(campaign.run_id).spec
     store.close()
+    if spec.task is not None:
+        importlib.import_module("sklearn.linear_model")  # of the baselines
+    objectives.build_objective(spec, device=torch.device("cpu"))
     gc.freeze()  # a child that collects would copy all of this
     code, torn, cut = None, 0, 0
     while code != 0:
