@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -33,6 +33,7 @@ from mentorgrad.domain.spec import (
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
+from trainer_service import worker
 from trainer_service.composition import run_parts
 from trainer_service.control_plane.scheduler import DIED
 from trainer_service.job import (
@@ -74,7 +75,8 @@ def undisturbed() -> bytes:
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess]:
     """A service with one worker, for one test's run after the other; it restarts a worker once."""
-    process = TrainerProcess(tmp_path_factory.mktemp("trainer"), "--max-restarts", "1")
+    folder = tmp_path_factory.mktemp("trainer")
+    process = TrainerProcess(folder, "--max-restarts", "1", reuse=True)
     yield process
     process.stop()
 
@@ -245,8 +247,9 @@ def _job(store: str) -> bytes:
         (_job("sqlite:////no/such/folder/x.db"), EXIT_STORE),
     ],
 )
-def test_a_worker_says_by_its_exit_code_what_became_of_it(line: bytes, code: int) -> None:
-    command = [sys.executable, "-m", "trainer_service.worker"]
-    ended = subprocess.run(command, input=line, capture_output=True, check=False, timeout=120)
-    assert ended.returncode == code, ended.stderr.decode()
-    assert b"Traceback" not in ended.stderr
+def test_a_worker_says_by_its_exit_code_what_became_of_it(
+    line: bytes, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line)))
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    assert worker.main([]) == code
