@@ -16,15 +16,12 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Function,
-    LabelPrompt,
     MentorChoice,
     RunSpec,
     Stages,
-    Task,
 )
 from mentorgrad.errors import Unavailable
 from run_store.open import open_store
-from tests.support import tiny_models
 from trainer_service.executors import local
 from trainer_service.executors.local import LocalExecutor, LocalWorker
 from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, WorkerJob
@@ -82,29 +79,26 @@ QUICK = RunSpec(Function("rastrigin", 2), stages=Stages(1, 5))
 class Reusing(LocalExecutor):
     """Real workers on a real store, counted."""
 
-    def __init__(self, store: str, runs_each: int, model_roots: tuple[str, ...] = ()) -> None:
+    def __init__(self, store: str, runs_each: int) -> None:
         super().__init__(self._job, threads=1, warm=False, runs_each=runs_each)
-        self._store, self._model_roots = store, model_roots
+        self._store = store
         self.spawned: list[Process] = []
 
     def _job(self, run_id: str, device: str) -> WorkerJob:
-        return WorkerJob(
-            run_id, self._store, owner="test", device="cpu", model_roots=self._model_roots
-        )
+        return WorkerJob(run_id, self._store, owner="test", device="cpu")
 
     async def _spawn(self, *arguments: str) -> Process:
         self.spawned.append(await super()._spawn(*arguments))
         return self.spawned[-1]
 
 
-def words(encoder: Path) -> RunSpec:
-    return RunSpec(
-        LabelPrompt(str(encoder), n_tokens=3),
-        task=Task(shots=1, selection_rows=2),
-        stages=Stages(2, 4),
-        mentor=MentorChoice("perturb"),
-        acceptance=Acceptance(finalists=1, probe_steps=2),
-    )
+TUNED = replace(
+    QUICK,
+    stages=Stages(2, 4),
+    mentor=MentorChoice("perturb"),
+    acceptance=Acceptance(finalists=1, probe_steps=2),
+)
+"""`tests/unit/trainer_service/running/test_runs_of_a_worker.py` has runs with a model."""
 
 
 async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_first(
@@ -113,9 +107,8 @@ async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_f
     """To the bit."""
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
-    executor = Reusing(url, runs_each=3, model_roots=(str(tmp_path),))
-    tuned = words(tiny_models.make(tmp_path / "encoder"))
-    specs = {"quick": QUICK, "tuned": tuned, "other": replace(tuned, seed=1)}
+    executor = Reusing(url, runs_each=3)
+    specs = {"quick": QUICK, "tuned": TUNED, "other": replace(TUNED, seed=1)}
     left: dict[str, list[Any]] = {name: [] for name in specs}
 
     async def execute(name: str, device: str = "cpu") -> None:
