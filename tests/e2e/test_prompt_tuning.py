@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 from torch.nn import functional
 
 from mentorgrad.cli.main import app
-from mentorgrad.client import Client
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import (
     DEFAULT_ENCODER,
@@ -23,8 +21,11 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.model_refs import resolve
-from tests.support.trainer_process import TrainerProcess, eventually
+from run_store.open import open_store
+from tests.contract.test_resume import StopsAt, create, go
 from trainer_service import tensorfile
+from trainer_service.composition import run_parts
+from trainer_service.job import WorkerJob
 
 SUBJECTS = ("The film", "This story", "Her new book", "The second season", "That concert")
 VERDICTS = (
@@ -53,38 +54,38 @@ def reviews(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture
-def trainer(tmp_path: Path, reviews: Path) -> Iterator[TrainerProcess]:
-    process = TrainerProcess(tmp_path, "--data-root", str(reviews))
-    yield process
-    process.kill()
+SPEC = RunSpec(
+    objective=PromptTuning(n_tokens=N_TOKENS),
+    task=Task("hf:org/reviews", labels=("bad", "good"), shots=4, selection_rows=4),
+    optimizer=Optimizer(batch_size=8),
+    stages=Stages(count=2, steps=4, candidates=2),
+    mentor=MentorChoice("random_tokens", proposals=2),
+)
 
 
-def tuned(client: Client) -> Run:
-    run = client.create_run(
-        RunSpec(
-            objective=PromptTuning(n_tokens=N_TOKENS),
-            task=Task("hf:org/reviews", labels=("bad", "good"), shots=4, selection_rows=4),
-            optimizer=Optimizer(batch_size=8),
-            stages=Stages(count=2, steps=4, candidates=2),
-            mentor=MentorChoice("random_tokens", proposals=2),
-        )
-    ).run
-    eventually(lambda: client.get_run(run.run_id).state.is_final, "the run ends", 150)
-    return client.get_run(run.run_id)
+def tuned(store_url: str, reviews: Path) -> Run:
+    """A run as a worker executes it, but in this process."""
+    torch.set_num_threads(1)
+    store = open_store(store_url)
+    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", data_roots=(str(reviews),)))
+    run_id = create(store, SPEC)
+    go(store, run_id, StopsAt(), how)
+    run = store.get_run(run_id)
+    store.close()
+    return run
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 def test_peft_loads_what_a_run_left(
-    trainer: TrainerProcess, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "adapter"
-    with Client(trainer.address) as client:
-        run = tuned(client)
-        assert run.state is RunState.SUCCEEDED, run.reason
-        folder.mkdir()
-        for artifact in client.artifacts(run.run_id):
-            client.download(run.run_id, artifact.name, folder / artifact.name)
+    folder, store_url = tmp_path / "adapter", f"sqlite:///{tmp_path}/runs.sqlite"
+    run = tuned(store_url, reviews)
+    assert run.state is RunState.SUCCEEDED, run.reason
+    with pytest.raises(SystemExit) as left:
+        app(["runs", "download", run.run_id, "--into", str(folder), "--store", store_url])
+    assert left.value.code == 0
+    assert "adapter_config.json" in capsys.readouterr().out
     assert run.result is not None
     assert run.result.test is not None
     assert run.result.test.rows == 20
@@ -101,14 +102,6 @@ def test_peft_loads_what_a_run_left(
     )
     share = float((logits.argmax(-1) == wanted).float().mean())
     assert share == pytest.approx(run.result.test.accuracy)
-
-    target = tmp_path / "again"
-    with pytest.raises(SystemExit) as left:
-        app(["runs", "download", run.run_id, "--into", str(target), "--server", trainer.address])
-    assert left.value.code == 0
-    assert "adapter_config.json" in capsys.readouterr().out
-    for file in folder.iterdir():
-        assert (target / file.name).read_bytes() == file.read_bytes()
 
 
 def tokens(texts: list[str]) -> dict[str, torch.Tensor]:
