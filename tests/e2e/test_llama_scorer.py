@@ -74,10 +74,9 @@ def plain(scorer: LlamaScorer, text: str, label: str) -> float:
 def test_scores_are_those_of_plain_evaluations(scorer: LlamaScorer) -> None:
     found = scorer.scores(HEADS, TAILS)
     assert found.shape == (2, 3, 3)
-    for i, tail in enumerate(TAILS):
-        for j, head in enumerate(HEADS):
-            expected = [plain(scorer, head + tail, label) for label in LABELS]
-            assert found[i, j].tolist() == pytest.approx(expected, abs=1e-3)
+    for i, j in ((0, 1), (1, 0)):
+        expected = [plain(scorer, HEADS[j] + TAILS[i], label) for label in LABELS]
+        assert found[i, j].tolist() == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_row_s_scores_do_not_depend_on_what_else_is_scored(
@@ -133,7 +132,7 @@ def test_a_run_goes_on_exactly_with_a_local_model(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     spec = RunSpec(
         objective=ServedPrompt(max_characters=40, calibration=Calibration.CONTENT_FREE),
-        task=dataclasses.replace(SPEC.task, shots=2, selection_rows=2),
+        task=dataclasses.replace(SPEC.task, shots=1, selection_rows=1),
         stages=Stages(count=2, steps=0),
         mentor=MentorChoice("random_tokens", proposals=2),
     )

@@ -16,7 +16,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ async def test_two_sessions_evaluate_exactly_what_neither_has_asked_before(
 ) -> None:
     told = Told(fresh)
     one, other = "Better words for: delivery.", "Better words for: refunds.\n1. money back"
-    for turn in range(6):
+    for turn in range(3):
         one += f"\n{turn}. a parcel that is {turn + 1} days late"
         other += f"\n{turn}. loss 0.{turn}"
         await told.check(one, samples=1 + turn % 3, max_tokens=3, temperature=0.8)
@@ -473,7 +473,13 @@ def test_llama_says_in_one_line_that_a_file_is_missing_or_no_model(
 
 # -- strategies -----------------------------------------------------------------------------------
 
-COUNT = 4
+COUNT = 2
+
+
+def some(named: Iterable[Any], *always: Any) -> list[Any]:
+    """Cases of a test: the suite runs those that are named, a campaign the others too."""
+    marks = pytest.mark.campaign
+    return [pytest.param(x, marks=() if x in always else marks) for x in named]
 
 
 class Asking:
@@ -489,16 +495,16 @@ class Asking:
         return reply
 
 
-@pytest.mark.parametrize("name", ["maao", "opro"])
+@pytest.mark.parametrize("name", some(["maao", "opro"], "maao"))
 async def test_lines_for_a_language_model_are_proposals_or_a_typed_outcome(
     llama: LlamaCppBackend, name: str
 ) -> None:
     strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")
     asked = told(name, proposal="a line that stands behind the text", place="behind the text")
-    answer = await strategy.propose(request(6), asked, lambda question: llama.ask(question, 120.0))
+    answer = await strategy.propose(request(COUNT), asked, Asking(llama))
     assert (answer.status is AnswerStatus.USABLE) == bool(answer.proposals)
     assert answer.proposals or answer.detail
-    assert len(answer.records) == 3
+    assert answer.records
     for record in answer.records:
         assert record.question.startswith("[text to continue]\nTask:")
         assert not any("\n" in reply for reply in record.raw_replies)
@@ -506,7 +512,11 @@ async def test_lines_for_a_language_model_are_proposals_or_a_typed_outcome(
         assert 1 <= len(item.text.split()) <= asked.open.constraints.max_words
 
 
-@pytest.mark.parametrize("name", sorted(registry.BUILT_IN.keys() - {"examples"}))  # asks no LLM
+ASKING = sorted(registry.BUILT_IN.keys() - {"examples"})
+"""Strategies that ask an LLM."""
+
+
+@pytest.mark.parametrize("name", some(ASKING, "maao", "reflect"))
 async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) -> None:
     known, ask = told(name), Asking(llama)
     strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")
@@ -534,11 +544,9 @@ async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) 
         assert (record.strategy, record.model, record.profile) == (name, "smollm2", "small")
 
 
-@pytest.mark.parametrize(("name", "dimensions"), [("leo", 2), ("maao", 4)])
-async def test_points_of_the_real_model_lie_within_the_bounds(
-    name: str, dimensions: int, llama: Any
-) -> None:
-    count = 2  # numbers take the model a while
+@pytest.mark.parametrize("name", some(["leo", "maao"], "leo"))
+async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: Any) -> None:
+    dimensions = 2  # numbers take the model a while
     limits = Constraints(kind=ProposalKind.NUMBERS, dimensions=dimensions, lower=-5.12, upper=5.12)
     draw = random.Random(dimensions)
     points = [[draw.uniform(-4, 4) / (n + 1) for _ in range(dimensions)] for n in range(4)]
@@ -549,12 +557,12 @@ async def test_points_of_the_real_model_lie_within_the_bounds(
     opened = AdviseOpen("s", TaskCard("function", "rastrigin"), limits, name)
     known = Knowledge(opened, (), {item.candidate_id: item for item in pool}, ())
     strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")
-    answer = await strategy.propose(request(count, bare=True), known, Asking(llama))
+    answer = await strategy.propose(request(COUNT, bare=True), known, Asking(llama))
     assert answer.status in (AnswerStatus.USABLE, AnswerStatus.UNUSABLE), answer.detail
     for item in answer.proposals:
         assert len(item.values) == dimensions
         assert all(-5.12 <= value <= 5.12 for value in item.values)
-    assert len({item.values for item in answer.proposals}) == len(answer.proposals) <= count
+    assert len({item.values for item in answer.proposals}) == len(answer.proposals) <= COUNT
     assert "out of bounds" not in answer.detail
 
 
