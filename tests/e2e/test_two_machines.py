@@ -81,6 +81,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             *("trainer", *guarded, "--mentor", f"far={mentor_at}", "--mentor-ca", "ca.pem"),
             *("--mentor-certificate", "client.pem", "--mentor-key", "client.key"),
             *("--mentor-token-file", "mentor.token", "--threads", "1"),
+            *("--no-warm", "--runs-per-worker", "100"),
         )
         yield Lab(trainer, mentor, client, desk, trainer_at, mentor_at, FarClient(client))
 
