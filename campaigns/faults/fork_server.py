@@ -153,7 +153,7 @@ def _hasten() -> None:
     for name in ("composition", "mentors.controls", "optimizers.first_order", "running.execution"):
         importlib.import_module(f"trainer_service.{name}")
     objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
-    stop_control.LEASE = worker.LEASE = timedelta(seconds=0.3)
+    stop_control.LEASE = worker.LEASE = timedelta(seconds=1)
     stop_control.HEARTBEAT_SECONDS = 0.1
     stop_control.POLL_SECONDS = 0.02
     scheduler.POLL_SECONDS = 0.05

@@ -4,7 +4,7 @@
 
 The last line is one JSON object: for each fault how often it was injected and met, what the
 effective logs lost or doubled, whether all artifacts have the same bytes, and the seconds from each
-fault to the next worker's claim. Processes are forked and have a lease of 0.3 s, as those of
+fault to the next worker's claim. Processes are forked and have a lease of 1 s, as those of
 `test_kills`.
 """
 
