@@ -36,7 +36,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PIP) install --quiet --editable '.[dev]' -c constraints.txt
 	touch $@
 
-demo: setup ## tune a prompt three times with the embedded models; prints a table, saves a plot
+demo: setup ## tune prompts in two regimes with the embedded models; prints tables, saves pictures
 	$(BIN)/mentorgrad demo
 
 test: setup ## run all tests, with real servers, the real LLM and real Postgres

@@ -6,7 +6,7 @@ matplotlib is imported when a plot is drawn; plots are written to files only.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +27,16 @@ from mentorgrad.errors import InvalidInput, PreconditionFailed, Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.outside_text import one_line
 
-__all__ = ["Curve", "Kind", "curve", "loss_curves", "parameter_path", "principal_components"]
+__all__ = [
+    "Curve",
+    "Kind",
+    "Panel",
+    "curve",
+    "final_losses",
+    "loss_curves",
+    "parameter_path",
+    "principal_components",
+]
 
 _COLOURS = ("#0072b2", "#d55e00", "#7f7f7f", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Palette that is also distinct for colour-blind readers (Okabe and Ito)."""
@@ -59,6 +68,18 @@ class Curve:
     """float [m]: lowest selection loss up to that point."""
     restarts: tuple[int, ...]
     """Gradient steps spent at each restart from a proposal."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Test losses that can be compared with each other."""
+
+    title: str
+    """Title of the panel."""
+    losses: Mapping[str, float]
+    """Name of each run → its test loss."""
+    lines: Mapping[str, float]
+    """Name of each baseline → its test loss, drawn as a line."""
 
 
 def curve(source: RunReader, run_id: str, label: str = "") -> Curve:
@@ -150,6 +171,43 @@ def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
         right.plot([], [], "v", color="#444444", markersize=7, label="restart from a proposal")
     right.legend(frameon=False, fontsize=9)
     figure.suptitle(title or "Loss curves of runs", fontsize=12, fontweight="bold")
+    return _save(figure, path)
+
+
+def final_losses(panels: Sequence[Panel], path: Path, title: str = "") -> Path:
+    """Plots the test losses of runs beside those of baselines; what is not finite is left out.
+
+    Args:
+        panels: One panel per comparison.
+        path: Output file; its suffix selects the format.
+        title: Title above the panels.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InvalidInput: The suffix is of no format that matplotlib writes.
+        Unsupported: matplotlib is not installed.
+    """
+    figure, axes_of = _figure(1, len(panels), (1.0 + 4.4 * len(panels), 3.0))
+    for axes, panel in zip(np.atleast_1d(axes_of), panels, strict=True):
+        for place, loss in enumerate(panel.losses.values()):
+            colour = _COLOURS[place % len(_COLOURS)]
+            if np.isfinite(loss):
+                axes.plot([loss], [place], "o", color=colour, markersize=8, zorder=3)
+                axes.annotate(f"{loss:.3f}", (loss, place), (0, 7), textcoords="offset points")
+        for style, (name, loss) in zip(itertools.cycle(("--", ":")), panel.lines.items()):
+            if np.isfinite(loss):
+                axes.axvline(loss, color="#444444", linestyle=style, label=f"{name} {loss:.3f}")
+        axes.set_yticks(range(len(panel.losses)), list(panel.losses))
+        axes.set_ylim(len(panel.losses) - 0.4, -0.7)
+        axes.margins(x=0.18)
+        axes.set_title(panel.title, fontsize=11)
+        axes.set_xlabel("test loss")
+        axes.legend(
+            frameon=False, fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+        )
+    figure.suptitle(title or "Test losses of runs", fontsize=12, fontweight="bold")
     return _save(figure, path)
 
 

@@ -66,3 +66,11 @@ def test_what_is_not_finite_and_any_name_are_drawn(
 def test_smoothing_begins_anew_after_a_race() -> None:
     values = np.array([4.0, 4.0, np.nan, 1.0, 1.0])
     np.testing.assert_allclose(plots._smooth(values), values)
+
+
+@pytest.mark.parametrize("loss", [0.5, np.nan, np.inf])
+def test_test_losses_are_drawn_beside_those_of_baselines(tmp_path: Path, loss: float) -> None:
+    panel = plots.Panel("words", {"mentor": 0.4, "none": loss}, {"zero_shot": loss, "probe": 0.3})
+    for panels in ([panel], [panel, panel]):
+        drawn = plots.final_losses(panels, tmp_path / "regimes.png")
+        assert drawn.read_bytes().startswith(b"\x89PNG")
