@@ -85,7 +85,7 @@ def regimes() -> tuple[Regime, ...]:
                 mentor=MentorChoice(proposals=8),
                 # New words need about 20 steps before they can be compared with trained vectors.
                 acceptance=Acceptance(finalists=1, probe_steps=20),
-                # About 95 steps, 40 of them in the race, for an arm with words.
+                # Some 80 steps, 40 of them in the race, and the scores.
                 budget=Budget(forward_rows=1_900),
             ),
             none="none",
