@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,26 @@ async def test_health_says_when_it_stops(registry: CollectorRegistry) -> None:
     await server.stop(0.0)
     assert told.closed
     assert b"mentorgrad_serving 0.0" in generate_latest(registry)
+
+
+async def test_a_call_that_is_open_is_answered_when_the_service_stops() -> None:
+    began, let = threading.Event(), threading.Event()
+
+    class Slow(Told):
+        def predict_proba(self, texts: Any, pairs: Any = None) -> Any:
+            began.set()
+            assert let.wait(120)
+            return super().predict_proba(texts, pairs)
+
+    server = PredictServer(Slow(), INFO)
+    async with AsyncPredictClient(await server.start()) as client:
+        asked = asyncio.create_task(client.predict(["good"]))
+        assert await asyncio.to_thread(began.wait, 120)
+        stopping = asyncio.create_task(server.stop(120.0))
+        await asyncio.sleep(0)
+        let.set()
+        assert (await asked)[0].label == "good"
+    await stopping
 
 
 async def test_the_scope_predict_suffices_and_is_needed(tmp_path: Path) -> None:
