@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench import predict
+from mentorgrad.domain.spec import PromptTuning
 from tests.support.tiny_models import make
 
 
 @pytest.mark.slow
 def test_both_sides_have_equal_probabilities(tmp_path: Path) -> None:
-    encoder = make(tmp_path / "encoder", "bert")
-    found = predict.compared(rows=6, batch=4, blocks=1, encoder=str(encoder))
+    spec = PromptTuning(str(make(tmp_path / "encoder", "bert")))
+    found = predict.compared(spec, predict.PlainEncoder, rows=6, batch=4, blocks=1)
     assert found["difference"] < predict.TOLERANCE
     assert found["ratio"] > 0
