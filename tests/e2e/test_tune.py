@@ -55,15 +55,17 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     made.trainer.stop()
 
 
+def broken_off(*_: object) -> None:
+    """Stands in for a step at which a tune is interrupted."""
+    raise KeyboardInterrupt
+
+
 SHORT = ("--mentor", "random_tokens", "--set", "stages.count=2", "--set", "stages.steps=3")
 
 
 def test_a_file_becomes_a_classifier_that_predicts(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
         patched.setattr(tuning, "judged", broken_off)
         asked = desk.tune("result", *SHORT)
@@ -115,12 +117,17 @@ def test_a_file_becomes_a_classifier_that_predicts(
     assert "the result of other data or options" in other.stderr
 
 
-def test_a_run_that_stalls_is_stopped_and_its_best_is_judged(desk: Desk) -> None:
-    asked = desk.tune(
-        "stalled",
+def test_a_run_that_stalls_is_stopped_and_its_best_is_judged(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (
         *("--mentor", "none", "--patience", "1", "--set", "stages.count=10000"),
         *("--set", "stages.steps=2", "--set", "optimizer.learning_rate=1e-30", "--json"),
     )
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "judged", broken_off)
+        assert desk.tune("stalled", *flags).exit_code == 130
+    asked = desk.tune("stalled", *flags)
     assert asked.exit_code == 0, asked.stderr
     summary = json.loads(asked.stdout)
     assert summary["stopped"] == "no better candidate in 1 stage"

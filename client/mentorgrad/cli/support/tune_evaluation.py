@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from mentorgrad.client import Client
 
 PROBE_FILE, WORDS_FILE = "probe.safetensors", "prompt.txt"
-_ROWS = 256
-"""Rows predicted at once."""
+_ROWS = 64
+"""Rows predicted at once, after which the progress is told."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -284,7 +284,7 @@ class _Flow:
             raise PreconditionFailed(
                 f"the run {run.state}: {run.reason or stopped}; its log is in {folder.private}"
             )
-        folder.keep(stopped=stopped)
+        folder.keep(stopped=folder.state.get("stopped") or stopped)  # an earlier call knows better
         return run
 
     def _progress(self, spec: RunSpec) -> TuneProgress:
