@@ -42,7 +42,7 @@ from mentorgrad.errors import NotFound
 from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
 from tests.support import tiny_models
-from tests.support.effective_log import effective
+from tests.support.effective_log import effective, run_files
 from tests.support.numerics import DEVICES
 from trainer_service.baselines import compute
 from trainer_service.composition import run_parts
@@ -292,13 +292,10 @@ def test_a_prompt_with_a_classifier_goes_on_exactly_too(
         n += 1  # while texts are read, in stages, scorings and races
     assert {0, 4} <= set(paused_at)
     assert effective(store, run_id) == log
-    files = [artifact.name for artifact in store.artifacts(run_id)]
+    files = run_files(store, run_id)
     adapter = {"adapter_config.json", "adapter_model.safetensors"}
     assert set(files) == adapter | {ARTIFACT, MODEL_FILE}
-    for name in files:  # model.json names the run
-        both = ((one, store.read_artifact(one, name)) for one in (run_id, whole_id))
-        found, whole = (content.replace(one.encode(), b"RUN") for one, content in both)
-        assert found == whole
+    assert files == run_files(store, whole_id)
 
 
 def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunStore) -> None:

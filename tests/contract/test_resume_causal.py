@@ -33,7 +33,7 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go
 from tests.contract.test_resume_overlapped import AfterSteps
 from tests.support import tiny_models
-from tests.support.effective_log import effective
+from tests.support.effective_log import effective, run_files
 from tests.support.numerics import DEVICES, NESTED, built_on, causal_task, tiny_causal
 from trainer_service.baselines import compute
 from trainer_service.composition import run_parts
@@ -108,11 +108,10 @@ def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device:
         n += 2  # while texts are read, in stages, scorings and races
     assert {0, 4} <= set(paused_at)
     assert effective(store, run_id) == log
-    files = [artifact.name for artifact in store.artifacts(run_id)]
+    files = run_files(store, run_id)
     assert {ARTIFACT, "model.json", "prompt.txt"} <= set(files)
     assert ("adapter_config.json" in files) is (position is PromptPosition.BEFORE_TEXT)
-    for name in files:
-        assert store.read_artifact(run_id, name) == store.read_artifact(whole_id, name)
+    assert files == run_files(store, whole_id)
 
 
 # -- every way to go --------------------------------------------------------------------------
@@ -210,8 +209,9 @@ def test_every_way_goes_on_exactly(way: str) -> None:
     assert "malformed" not in statuses
     interrupted(store, broken, how, control.asked * 3 // 5)
     assert effective(store, broken) == effective(store, whole)
-    for name in (ARTIFACT, "model.json", "prompt.txt"):
-        assert store.read_artifact(broken, name) == store.read_artifact(whole, name)
+    files = run_files(store, broken)
+    assert {ARTIFACT, "model.json", "prompt.txt"} <= set(files)
+    assert files == run_files(store, whole)
 
 
 @pytest.mark.slow

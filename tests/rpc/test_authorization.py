@@ -48,7 +48,7 @@ from service_common.token_file import TokenFile
 from service_common.tokens import Scope
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
-NAMES = ("none", "unknown", "expired", "revoked", "read", "run", "admin")
+NAMES = ("none", "unknown", "expired", "revoked", *Scope)
 REFUSED = {
     "none": "TOKEN_MISSING",
     "unknown": "TOKEN_UNKNOWN",

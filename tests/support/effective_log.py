@@ -31,6 +31,14 @@ def effective(store: RunReader, run_id: str) -> list[Any]:
     return log
 
 
+def run_files(store: RunReader, run_id: str) -> dict[str, bytes]:
+    """The files of a run by name; the run's ID in them is blotted out."""
+    names = [artifact.name for artifact in store.artifacts(run_id)]
+    return {
+        name: store.read_artifact(run_id, name).replace(run_id.encode(), b"RUN") for name in names
+    }
+
+
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(item) for key, item in value.items() if key not in _TIMED}

@@ -82,11 +82,11 @@ class TokenTable:
         return text[: min(end, len(text) - 1)].rstrip()
 
     def without_middle(self, text: str, count: int) -> str:
-        """A text without `count` tokens in its middle: half of the rest, or one more, stands in
-        front, and half at the end. Otherwise as `shortened`."""
+        """A text without `count` tokens in its middle, or more if it does not get shorter: half of
+        the rest, or one more, stands in front, and half at the end. Where less than two are left,
+        as `shortened`."""
         spans = self.spans(text)
-        left = len(spans) - count
-        if left > 1:
+        for left in range(len(spans) - count, 1, -1):
             begin, end = spans[(left + 1) // 2 - 1][1], spans[-(left // 2)][0]
             made = f"{text[:begin].rstrip()} {text[end:].lstrip()}"
             if begin <= end and len(made) < len(text):

@@ -28,7 +28,7 @@ from mentorgrad.domain.spec import (
     Stages,
     Task,
 )
-from tests.support.effective_log import effective
+from tests.support.effective_log import effective, run_files
 from tests.support.tiny_models import make_causal
 from tests.unit.trainer_service.running.test_alternation import Done
 from trainer_service import worker as worker_process
@@ -110,9 +110,7 @@ class Worker:
         """What a run records, times aside, and its files."""
         done = Done(spec, run_parts(self._job, self.known))
         assert done.state is RunState.SUCCEEDED, done.run.reason
-        names = [artifact.name for artifact in done.store.artifacts(done.run_id)]
-        files = {name: done.store.read_artifact(done.run_id, name) for name in names}
-        return effective(done.store, done.run_id), files
+        return effective(done.store, done.run_id), run_files(done.store, done.run_id)
 
 
 def of_line_break(worker: Worker) -> tuple[int, ...]:
