@@ -63,7 +63,8 @@ from trainer_service.registry import load as load_object
 from trainer_service.tasks.data import Row, Split
 
 NAMES = [
-    *("label_prompt", "label_prompt_per_class"),
+    pytest.param("label_prompt", marks=pytest.mark.slow),
+    "label_prompt_per_class",
     *("prompt_tuning", "prompt_tuning_mean"),
     "served_prompt",
     *CAUSAL,

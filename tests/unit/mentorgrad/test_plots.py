@@ -46,8 +46,10 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("label", [r"$\frac{$", "_hidden", "two\nlines \x1b[31m"])
-@pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("label", "worst"),
+    [(r"$\frac{$", np.nan), ("_hidden", np.inf), ("two\nlines \x1b[31m", -np.inf)],
+)
 def test_what_is_not_finite_and_any_name_are_drawn(
     tmp_path: Path, label: str, worst: float
 ) -> None:

@@ -148,6 +148,7 @@ def test_threads_may_share_it() -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_whole_words_go_to_text_and_back() -> None:
     assert len(vocabulary().ids) > 10_000
     assert not encoder().tokens.special_ids.intersection(vocabulary().words)

@@ -17,7 +17,11 @@ from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split
 
 ROWS = torch.tensor([0, 1, 2])
-NAMES = ["rastrigin", "label_prompt", "prompt_tuning"]
+NAMES = [
+    "rastrigin",
+    pytest.param("label_prompt", marks=pytest.mark.slow),
+    "prompt_tuning",
+]
 
 
 @pytest.fixture(params=NAMES)

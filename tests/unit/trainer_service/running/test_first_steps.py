@@ -32,6 +32,8 @@ from tests.unit.trainer_service.running.test_overlapped import parts as overlapp
 from trainer_service.control_plane.spec_rules import spec_violations
 from trainer_service.objectives.torch_free import ARTIFACT
 
+pytestmark = pytest.mark.slow
+
 FIRST = dataclasses.replace(SPEC, stages=Stages(count=3, steps=10, candidates=2, first_steps=0))
 RACED = dataclasses.replace(
     FIRST, acceptance=dataclasses.replace(SPEC.acceptance, first=Policy.RACE)

@@ -39,6 +39,8 @@ from trainer_service.objectives.causal_prompt.scorer import CausalScorer
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.tasks.data import Split
 
+pytestmark = pytest.mark.slow
+
 SPEC = RunSpec(
     objective=CausalPrompt("llama", n_tokens=3, demonstrations=1),
     task=Task(

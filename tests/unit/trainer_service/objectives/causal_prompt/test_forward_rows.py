@@ -77,6 +77,7 @@ def test_every_row_through_the_model_is_counted(name: str, rounds: int) -> None:
     assert counted.rows + costs.setup == done.run.usage.forward_rows
 
 
+@pytest.mark.slow
 def test_texts_that_are_not_kept_cost_no_more_rows() -> None:
     """A row counts once whether the keys and values of its text are kept or computed anew."""
     kept, anew = Counted("causal_prompt"), Counted("causal_prompt", state_bytes=0)
