@@ -99,9 +99,12 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
         )
 
     def problem(task: TaskData) -> CausalPromptProblem:
-        # No keys and values are kept: every row is predicted once.
         return CausalPromptProblem(
-            spec, task, model, parts, inputs.costs, 0, inputs.abort, inputs.known, files.long_texts
+            *(spec, task, model, parts, inputs.costs),
+            state_bytes=None,
+            check=inputs.abort,
+            known=inputs.known,
+            long_texts=files.long_texts,
         )
 
     def words(problem: CausalPromptProblem) -> Tensor:

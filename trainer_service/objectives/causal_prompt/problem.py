@@ -79,7 +79,8 @@ class CausalPromptProblem(CalibratedProblem):
         model: The frozen model; the prompt is kept on its device.
         inputs: Template and labels as tokens.
         costs: Forward rows of a pass.
-        state_bytes: Maximum bytes of texts' keys and values that are kept.
+        state_bytes: Maximum bytes of texts' keys and values that are kept; None: every row is
+            scored once, so a text passes together with its prompt.
         check: Called between batches; may raise to abort.
         known: What the worker's earlier runs have computed; None: nothing.
         long_texts: What happens to texts that are too long.
@@ -98,7 +99,7 @@ class CausalPromptProblem(CalibratedProblem):
         model: CausalModel,
         inputs: Inputs,
         costs: RowCosts,
-        state_bytes: int,
+        state_bytes: int | None,
         check: Callable[[], None] = lambda: None,
         known: KeptResults | None = None,
         long_texts: LongTexts = LongTexts.TRUNCATE,
@@ -122,7 +123,9 @@ class CausalPromptProblem(CalibratedProblem):
         fitted, self.cut_texts = fitted_task(task, inputs.room(long_texts))
         self._rows = {split: fitted.rows(split) for split in Split}
         self._ids = {split: [inputs.own_ids(row) for row in self._rows[split]] for split in Split}
-        self._left = state_bytes if inputs.is_after else 0
+        self._is_apart = inputs.is_after and state_bytes is not None
+        limit = state_bytes or 0
+        self._left = limit if self._is_apart else 0
         with memory_for(
             "compute the keys and values of the texts",
             f"set {PATH}.max_length, or start the trainer with a lower --state-cache-mib",
@@ -138,8 +141,8 @@ class CausalPromptProblem(CalibratedProblem):
                 train_rows=self.kept_rows[Split.TRAIN],
                 selection_rows=self.kept_rows[Split.SELECTION],
                 all_rows=sum(map(self.size, self._stores)),
-                bytes=state_bytes - self._left,
-                limit=state_bytes,
+                bytes=limit - self._left,
+                limit=limit,
             )
         self._filled: dict[Split, Sequence[States]] = {}
         self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
@@ -230,14 +233,17 @@ class CausalPromptProblem(CalibratedProblem):
         fillers of each row."""
         count, rows = len(points), len(ids)
         prompts = self._scorer.prompts(points, rows)
-        if self._inputs.is_after:
-            context = batched(states(), self._opening)
-            context = (context.filled(fillers) if fillers else context).repeated(count)
-            behind = self._scorer.tokens([self._inputs.tail])
-            block = joined([prompts, self._scorer.repeated(behind, count * rows)])
+        tail = self._scorer.repeated(self._scorer.tokens([self._inputs.tail]), count * rows)
+        context: Context | None
+        if self._is_apart:
+            before = batched(states(), self._opening)
+            context = (before.filled(fillers) if fillers else before).repeated(count)
+            block = joined([prompts, tail])
         else:
-            context = None
-            block = joined([prompts, self._scorer.repeated(self._scorer.tokens(ids), count)])
+            context = self._behind_opening(count * rows)
+            texts = self._scorer.repeated(self._scorer.tokens(ids), count)
+            is_after = self._inputs.is_after
+            block = joined([texts, prompts, tail] if is_after else [prompts, texts])
         return self._scorer.scores(self._scorer.hidden(block, context)).view(count, rows, -1)
 
     def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
@@ -298,7 +304,7 @@ class CausalPromptProblem(CalibratedProblem):
         """Rows of similar length, as many as memory allows."""
         sizes = [len(self._ids[split][row]) for row in rows.tolist()]
         behind, opening = self._own_tokens, len(self._inputs.opening)
-        if not self._inputs.is_after:
+        if not self._is_apart:
             for where in similar_batches(sizes, _MOST_TOKENS, behind, self._most_inputs(1)):
                 at_once = self._most_inputs(behind + sizes[where[-1]]) // len(where)
                 yield torch.tensor(where, device=rows.device), max(1, at_once)
