@@ -169,8 +169,9 @@ _HEAD = """<!-- written by python -m bench.mentor_value -->
 # Where a mentor is worth it
 
 Test figures of the best prompt by *selection*: means over tasks of means over seeds. Differences
-are in test loss, paired by task, shots and seed, with 95 % intervals; below 0, the mentor is
-better. Fewer than 10 seeds are called weak. The columns of tasks are test losses.
+are paired by task, shots and seed, with 95 % intervals: of test loss, where below 0 the mentor is
+better, and of test accuracy, where above 0 it is. Fewer than 10 seeds are called weak. The columns
+of tasks are test losses.
 
 """
 

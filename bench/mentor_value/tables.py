@@ -11,6 +11,7 @@ from bench.mentor_value.records import Record
 from trainer_service.experiments.statistics import estimate
 
 _FIGURES = ("loss", "accuracy", "macro_f1")
+_COMPARED = ("loss", "accuracy")
 
 
 def largest_mentor(arms: Sequence[str]) -> str:
@@ -35,14 +36,16 @@ def _table(records: Sequence[Record], place: Place) -> str:
     arms = arms_of(records, place)
     mentor = largest_mentor(arms)
     strata = sorted({stratum for arm in arms for stratum in figures(records, place, arm)})
-    head = ["arm", *(f"test {name.replace('_', ' ')}" for name in _FIGURES)]
+    head = ["arm", "runs", *(f"test {name.replace('_', ' ')}" for name in _FIGURES)]
     head += [f"{task}, {shots}" for task, shots in strata]
-    head += [f"{mentor} minus this", "pairs"] if mentor else []
+    head += [f"{mentor} minus this: {name}" for name in _COMPARED if mentor]
+    head += ["pairs"] if mentor else []
     lines = [f"### {objective}, tuned model of {tuned}, budget {budget}", "", _row(head)]
     lines.append(_row(["---"] * len(head)))
     for arm in arms:
-        cells = [arm, *(_mean(records, place, arm, name) for name in _FIGURES)]
         by_stratum = figures(records, place, arm)
+        runs = sum(map(len, by_stratum.values()))
+        cells = [arm, f"{runs}", *(_mean(records, place, arm, name) for name in _FIGURES)]
         for stratum in strata:
             values = list(by_stratum.get(stratum, {}).values())
             cells.append(f"{sum(values) / len(values):.3f}" if values else "")
@@ -58,15 +61,18 @@ def _mean(records: Sequence[Record], place: Place, arm: str, name: str) -> str:
 
 
 def _against(records: Sequence[Record], place: Place, mentor: str, arm: str) -> list[str]:
-    found = None if arm == mentor else difference(records, place, mentor, arm)
-    if found is None:
-        return ["", ""]
-    ends = found.estimate
-    interval = (
-        f" [{ends.low:+.3f}, {ends.high:+.3f}]" if math.isfinite(ends.low + ends.high) else ""
-    )
-    weak = " (weak)" if found.is_weak else ""
-    return [f"{ends.mean:+.3f}{interval}", f"{ends.count}{weak}"]
+    cells, pairs = [], ""
+    for name in _COMPARED:
+        found = None if arm == mentor else difference(records, place, mentor, arm, name)
+        if found is None:
+            cells.append("")
+            continue
+        ends = found.estimate
+        is_bounded = math.isfinite(ends.low + ends.high)
+        interval = f" [{ends.low:+.3f}, {ends.high:+.3f}]" if is_bounded else ""
+        cells.append(f"{ends.mean:+.3f}{interval}")
+        pairs = f"{ends.count}{' (weak)' if found.is_weak else ''}"
+    return [*cells, pairs]
 
 
 def _row(cells: Sequence[str]) -> str:

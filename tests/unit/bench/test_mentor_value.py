@@ -189,7 +189,7 @@ def test_tables_and_picture_hold_every_arm(tmp_path: Path) -> None:
     text = tables(records)
     arms = arms_of(records, PLACE)
     assert largest_mentor(arms) == "mentor_1.5B"
-    assert "| random_tokens | 1.350 | 0.500 | 0.500 | 0.850 | 1.850 | -0.250" in text
+    assert "| random_tokens | 6 | 1.350 | 0.500 | 0.500 | 0.850 | 1.850 | -0.250" in text
     assert "6 (weak)" in text
     draw(records, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
