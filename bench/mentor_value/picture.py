@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
 from bench.mentor_value.figures import Place, arms_of, difference, none_at, place_of
@@ -46,7 +47,11 @@ def _panel(panel: Axes, records: Sequence[Record]) -> None:
     probes = [_found(records, place, "linear_probe") for place in places]
     drawn = [(at, found[0]) for at, found in enumerate(probes) if found is not None]
     if drawn:
-        panel.plot(*zip(*drawn, strict=True), color="0.4", linestyle="--", label="the linear probe")
+        at, probed = map(np.array, zip(*drawn, strict=True))
+        # Per budget, so that a single one is seen too.
+        panel.hlines(
+            probed, at - 0.3, at + 0.3, "0.4", linestyle="--", label="other: the linear probe"
+        )
     panel.set_xticks(range(len(places)), [_named(place[2]) for place in places], fontsize=8)
 
 
