@@ -61,8 +61,8 @@ def regimes() -> tuple[Regime, ...]:
         Regime(
             "words",
             "a language model of 135M weights answers; each arm scores its first prompt and 8 "
-            "others, and no gradient step is taken. In 60 runs, a mentor's words were worth more than "
-            "random ones here",
+            "others, and no gradient step is taken. In 60 runs, a mentor's words were worth more "
+            "than random ones here",
             RunSpec(
                 objective=CausalPrompt(n_tokens=12, dtype=_fast_dtype()),
                 task=Task("tickets", shots=4, selection_rows=4),
