@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -21,7 +20,7 @@ from mentorgrad.wire import tracing
 from service_common import logs
 from service_common.metrics import exposed
 from service_common.security import Security, protect
-from service_common.server import Server, announce, wait_for_signal
+from service_common.server import Server, announce, serve_until_told
 
 log = structlog.get_logger(__name__)
 
@@ -150,21 +149,6 @@ async def serve(settings: MentorSettings) -> None:
         await serve_until_told(
             server, settings.drain_seconds, lambda: announce("mentor", address, shown)
         )
-
-
-async def serve_until_told(
-    server: MentorServer, drain_seconds: float, ready: Callable[[], None]
-) -> None:
-    """Waits for SIGINT or SIGTERM, then stops the server.
-
-    Args:
-        server: A started server.
-        drain_seconds: Shutdown grace period, seconds.
-        ready: Called once the signal handlers are installed.
-    """
-    await wait_for_signal(ready)
-    log.info("stopping", within_seconds=drain_seconds)
-    await server.stop(drain_seconds)
 
 
 def run(settings: MentorSettings) -> None:

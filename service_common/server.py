@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -213,6 +213,28 @@ def announce(service: str, address: str, metrics: str) -> None:
     """
     shown = {"metrics": metrics} if metrics else {}
     print(json.dumps({"service": service, "address": address, **shown}), flush=True)
+
+
+class Stoppable(Protocol):
+    """A started service."""
+
+    async def stop(self, grace: float) -> None:
+        """Gives open calls `grace` seconds to end, and stops."""
+
+
+async def serve_until_told(
+    server: Stoppable, drain_seconds: float, ready: Callable[[], None]
+) -> None:
+    """Waits for SIGINT or SIGTERM, then stops a service.
+
+    Args:
+        server: The service, started.
+        drain_seconds: Shutdown grace period, seconds.
+        ready: Called once the signal handlers are installed.
+    """
+    await wait_for_signal(ready)
+    log.info("stopping", within_seconds=drain_seconds)
+    await server.stop(drain_seconds)
 
 
 async def wait_for_signal(ready: Callable[[], None] = lambda: None) -> None:

@@ -27,6 +27,7 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFailed
+from service_common import server
 from tests.support.numerics import (
     CAUSAL,
     CPU,
@@ -344,7 +345,7 @@ async def test_the_command_serves_a_folder(
         await told.wait()
 
     monkeypatch.setattr(service, "announce", lambda name, where, shown: address.set_result(where))
-    monkeypatch.setattr(service, "wait_for_signal", wait)
+    monkeypatch.setattr(server, "wait_for_signal", wait)
     settings = PredictorSettings(
         result=tuned.folder,
         listen="127.0.0.1:0",

@@ -16,13 +16,13 @@ from collections import Counter
 from prometheus_client import CollectorRegistry
 
 from mentor_service.backends.scripted import ScriptedBackend
-from mentor_service.composition import MentorServer, serve_until_told
+from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
 from mentorgrad.wire import tracing
 from service_common import logs
 from service_common.metrics import exposed
-from service_common.server import announce
+from service_common.server import announce, serve_until_told
 
 
 class Replies:

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from mentor_service.backends.scripted import ScriptedBackend
-from mentor_service.composition import MentorServer, serve_until_told
+from mentor_service.composition import MentorServer
 from mentor_service.profiles import PROFILES
 from service_common import logs
-from service_common.server import announce
+from service_common.server import announce, serve_until_told
 
 
 async def main() -> None:

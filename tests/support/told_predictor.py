@@ -18,8 +18,8 @@ from mentorgrad.predictor import Predictor
 from service_common import logs
 from service_common.metrics import exposed
 from service_common.security import protect
-from service_common.server import announce
-from trainer_service.prediction.service import PredictServer, serve_until_told
+from service_common.server import announce, serve_until_told
+from trainer_service.prediction.service import PredictServer
 from trainer_service.prediction.settings import PredictorSettings
 
 INFO = PredictorInfo(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -16,7 +15,7 @@ from mentorgrad.wire import tracing
 from service_common import logs
 from service_common.metrics import exposed
 from service_common.security import Security, protect
-from service_common.server import Server, announce, wait_for_signal
+from service_common.server import Server, announce, serve_until_told
 from trainer_service.prediction.batching import PredictionBatches
 from trainer_service.prediction.metrics import PredictMetrics
 from trainer_service.prediction.servicer import SERVICE, PredictServicer
@@ -74,21 +73,6 @@ class PredictServer:
         await self._server.drain()
         await self._server.stop(grace)
         await self._batches.close()
-
-
-async def serve_until_told(
-    server: PredictServer, drain_seconds: float, ready: Callable[[], None]
-) -> None:
-    """Waits for SIGINT or SIGTERM, then stops the server.
-
-    Args:
-        server: A started server.
-        drain_seconds: Shutdown grace period, seconds.
-        ready: Called once the signal handlers are installed.
-    """
-    await wait_for_signal(ready)
-    log.info("stopping", within_seconds=drain_seconds)
-    await server.stop(drain_seconds)
 
 
 async def serve(settings: PredictorSettings) -> None:
