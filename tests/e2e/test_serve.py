@@ -31,7 +31,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
             [*COMMAND, *arguments],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
         started.append(process)
