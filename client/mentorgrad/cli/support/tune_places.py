@@ -28,6 +28,9 @@ DEFAULT = "default"
 
 NONE = "none"
 
+_WEIGHT_BYTES = {".gguf": 0.6, ".safetensors": 2.0}
+"""Bytes per weight that are usual in model files: quantised to four bits, and half precision."""
+
 _LONGEST_NAME = 100
 """Characters of a column's name in a spec."""
 
@@ -88,7 +91,8 @@ def weights_of(reference: str, roots: Sequence[Path]) -> float:
     except MentorgradError:
         return UNKNOWN_WEIGHTS
     files = [path] if path.is_file() else [*path.rglob("*.safetensors"), *path.rglob("*.gguf")]
-    return sum(file.stat().st_size for file in files) / 2.0 or UNKNOWN_WEIGHTS
+    weights = sum(file.stat().st_size / _WEIGHT_BYTES.get(file.suffix, 2.0) for file in files)
+    return weights or UNKNOWN_WEIGHTS
 
 
 @contextlib.contextmanager
