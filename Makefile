@@ -42,7 +42,7 @@ demo: setup ## tune prompts in two regimes with the embedded models; prints tabl
 test: setup ## run all tests, with real servers, the real LLM and real Postgres
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: setup ## run the unit and contract tests but for the slow ones, in about a minute
+quick: setup ## run the unit and contract tests but for the slow ones, in under a minute
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not campaign" -n 2 --dist worksteal
 
 check: setup ## check format, lint, types, imports, protos, stubs and deployment files

@@ -65,6 +65,17 @@ def _logs_stay_out_of_what_a_test_reads() -> None:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_run_once() -> Iterator[None]:
+    """A new store is the first thing that hundreds of tests make."""
+    from run_store import migrate
+    from tests.support.new_stores import RecordedMigrations
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "command", RecordedMigrations())
+        yield
+
+
 @pytest.fixture(scope="session")
 def event_maker() -> type[EventMaker]:
     """Numbers a run's events and makes the bulkier payloads."""

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import shlex
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ OURS = "mentorgrad"
 """Name of this distribution."""
 
 
+@cache  # a process keeps what it has imported, and a look takes a millisecond each
 def installed_version(package: str) -> str | None:
     """Version of a distribution; None if it is not installed."""
     try:
