@@ -95,6 +95,8 @@ class TrainerInfo:
     """Maximum number of runs in the queue."""
     tuned_models: tuple[str, ...] = ()
     """Names of the served models that ``served_prompt`` can tune prompts for."""
+    upload_limit_bytes: int = 0
+    """Maximum size of an uploaded data file, bytes; 0: a service that does not say."""
 
 
 def spec_differences(specs: Sequence[RunSpec]) -> tuple[SpecDifference, ...]:
