@@ -43,7 +43,7 @@ from mentorgrad.field_limits import check
 from mentorgrad.files import replacing
 from mentorgrad.numbers import integer_of
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
-from mentorgrad.uploads import DataUpload, upload_name
+from mentorgrad.uploads import DataUpload, check_size, upload_name
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
@@ -173,7 +173,8 @@ class AsyncClient(ExperimentCalls):
             OSError: The file cannot be read.
         """
         file = Path(path)
-        upload = await asyncio.to_thread(_described, file)
+        limit = (await self.trainer_info()).upload_limit_bytes
+        upload = await asyncio.to_thread(_described, file, limit)
         response = await self._connection.upload(
             TrainerServiceStub, "UploadData", _upload_requests(file, upload), self._stream_timeout
         )
@@ -440,9 +441,11 @@ def _lost(target: str, run_id: str, seen: int, why: str) -> Unavailable:
     )
 
 
-def _described(file: Path) -> DataUpload:
-    """A file as it is announced."""
+def _described(file: Path, limit: int) -> DataUpload:
+    """A file as it is announced; one above the limit, if there is one, is not read."""
     with file.open("rb") as content:
+        if limit:
+            check_size(os.fstat(content.fileno()).st_size, limit)
         digest = hashlib.file_digest(content, "sha256").hexdigest()
         return DataUpload(file.suffix.lower(), content.tell(), digest)
 

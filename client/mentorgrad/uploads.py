@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from mentorgrad.domain.spec import DataFiles
+from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded
 
 PREFIX = "upload:"
@@ -30,6 +31,24 @@ class DataUpload:
 def upload_name(sha256: str) -> str:
     """Name of an uploaded file in a spec, by its SHA-256."""
     return PREFIX + sha256
+
+
+def check_size(size: int, limit: int) -> None:
+    """Refuses a file that is larger than a trainer takes.
+
+    Args:
+        size: Its size in bytes.
+        limit: The trainer's limit in bytes.
+
+    Raises:
+        InvalidInput: It is too large (reason UPLOAD_TOO_LARGE).
+    """
+    if size > limit:
+        raise InvalidInput.field(
+            "upload.size_bytes",
+            f"is {size}; must be at most {limit}, the limit of this trainer",
+            reason="UPLOAD_TOO_LARGE",
+        )
 
 
 def uploads_of(data: DataFiles | None) -> dict[str, str]:

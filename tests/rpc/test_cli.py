@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
+from mentorgrad.cli.commands import doctor
 from mentorgrad.cli.main import app
 from mentorgrad.client import BackgroundLoop
 from mentorgrad.domain.run import RunState
@@ -56,6 +58,16 @@ def command(store: TemporaryRunStore) -> Iterator[CommandLine]:
     loop.release()
 
 
+def test_what_a_trainer_offers(command: CommandLine) -> None:
+    shown = command("trainer", "info")
+    assert shown.exit_code == 0, shown.stderr
+    rows = dict(line.split("\t", 1) for line in shown.stdout.splitlines())
+    assert (rows["largest upload"], rows["queued runs"]) == ("1 MiB", "0 of at most 2")
+    assert (rows["absent"].split("\t")[0], rows["perturb"]) == ("no", "yes\tcontrol")
+    assert command.json("trainer", "info")["upload_limit_bytes"] == 1 << 20
+    assert "uploads up to 1 MiB" in doctor._trainer(command.address).detail
+
+
 def test_a_service_of_the_other_kind_is_said_to_be_one(command: CommandLine) -> None:
     asked = CliRunner().invoke(app, ["mentor", "info", "--mentor-server", command.address])
     assert asked.exit_code == 1
@@ -64,9 +76,14 @@ def test_a_service_of_the_other_kind_is_said_to_be_one(command: CommandLine) -> 
         "address with --mentor-server\n"
     )
 
+    predicted = CliRunner().invoke(app, ["predict", "--server", command.address, "-"])
+    assert "no predict service but a trainer service; give the predict" in predicted.stderr
+
     loop = BackgroundLoop.acquire()
     server, address = loop.run(scripted())
     try:
+        predicted = CliRunner().invoke(app, ["predict", "--server", address, "-"])
+        assert "no predict service but a mentor service" in predicted.stderr
         for words in (("list",), ("watch", "some-run"), ("show", "some-run")):
             asked = CliRunner().invoke(app, ["runs", *words, "--server", address])
             assert asked.exit_code == 1
@@ -308,6 +325,25 @@ def test_an_experiment_is_begun_and_cancelled(command: CommandLine, experiment: 
     assert result.exit_code == 1
     assert "run it again with --request-id NAME" in result.stdout
     assert "the experiment cancelled: cancelled on request" in result.stderr
+
+
+def test_an_experiment_takes_its_data_files_with_it(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.toml").write_text(
+        'seeds = 1\narms = [{name = "a"}, {name = "b"}]\n[[tasks]]\nname = "own"\n'
+        'description = "what it is"\nlabels = ["x", "y"]\ndata.train = "own.csv"\n'
+    )
+    run = ("experiment", "run", "spec.toml", "--upload", "--detach")
+    assert "own.csv cannot be read: no such file" in command(*run).stderr
+    Path("own.csv").write_text("text,label\n" + "a,0\nb,1\n" * 8)
+    made = command.json(*run)
+    digest = hashlib.sha256(Path("own.csv").read_bytes()).hexdigest()
+    assert made["experiment"]["spec"]["tasks"][0]["data"]["train"] == f"upload:{digest}"
+    assert not command.json(*run)["created"]
+    Path("own.csv").write_text("text,label\n" + "c,0\nd,1\n" * 8)
+    assert command.json(*run)["created"]
 
 
 def test_ctrl_c_stops_the_watching_and_never_the_experiment(

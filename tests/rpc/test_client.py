@@ -102,10 +102,22 @@ async def test_steering(client: AsyncClient, store: TemporaryRunStore) -> None:
 async def test_trainer_info(client: AsyncClient) -> None:
     info = await client.trainer_info()
     assert info.devices == ("cpu",)
-    assert info.queue_limit == 2
+    assert (info.queue_limit, info.upload_limit_bytes) == (2, 1 << 20)
     mentors = {entry.name: entry for entry in info.mentors}
     assert not mentors["absent"].available
     assert mentors["random_tokens"].model == "control"
+
+
+async def test_a_file_above_the_trainers_limit_is_not_sent(
+    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("mentorgrad.wire.connection.Connection.upload")
+    large = tmp_path / "large.csv"
+    with large.open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    with pytest.raises(errors.InvalidInput, match="must be at most 1048576") as caught:
+        await client.upload_data(large)
+    assert caught.value.reason == "UPLOAD_TOO_LARGE"
 
 
 # -- watching ---------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             optimizers=tuple(OPTIMIZERS),
             mentors=tuple(entries),
             queued_runs=queued,
+            upload_limit_bytes=self._uploads.max_bytes,
         )
         return codec.fill(pb.GetTrainerInfoResponse(), info)
 

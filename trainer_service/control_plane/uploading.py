@@ -15,7 +15,7 @@ import structlog
 
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, MentorgradError, ResourceExhausted
 from mentorgrad.tables.records import FORMATS
-from mentorgrad.uploads import DataUpload
+from mentorgrad.uploads import DataUpload, check_size
 from run_store.uploads import StoredUpload, UploadStore
 from trainer_service.control_plane.thread_calls import run_to_completion
 
@@ -48,7 +48,8 @@ class Uploads:
 
     def __init__(self, store: UploadStore, max_bytes: int, keep: timedelta) -> None:
         self._store = store
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """Maximum size of a file."""
         self._keep = keep
         self._under_way = 0
         self._loop: asyncio.Task[None] | None = None
@@ -124,12 +125,7 @@ class Uploads:
             raise InvalidInput.field("upload", "is required in the first message")
         if upload.suffix not in FORMATS:
             raise InvalidInput.field("upload.suffix", f"must be one of: {', '.join(FORMATS)}")
-        if upload.size_bytes > self._max_bytes:
-            raise InvalidInput.field(
-                "upload.size_bytes",
-                f"must be at most {self._max_bytes}, the limit of this trainer",
-                reason="UPLOAD_TOO_LARGE",
-            )
+        check_size(upload.size_bytes, self.max_bytes)
         return upload
 
     def _ended(self) -> None:

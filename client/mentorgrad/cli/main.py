@@ -26,6 +26,7 @@ from mentorgrad.cli.commands import (
     runs,
     serve,
     tasks,
+    trainer,
     tune,
 )
 from mentorgrad.cli.support import auth_options
@@ -165,6 +166,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(predict.app)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(serve.app, name="serve")
+app.add_typer(trainer.app, name="trainer")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")

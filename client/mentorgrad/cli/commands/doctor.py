@@ -24,7 +24,7 @@ from mentorgrad.cli.support.options import (
     MentorOption,
     ServerOption,
 )
-from mentorgrad.cli.support.output import Output, counted
+from mentorgrad.cli.support.output import Output, counted, mebibytes
 from mentorgrad.cli.support.processes import cores, divide_cores
 from mentorgrad.errors import MentorgradError
 from mentorgrad.installed import installed_version, pip_line
@@ -246,6 +246,8 @@ def _trainer(server: str) -> Finding:
     known = ", ".join(entry.name for entry in info.mentors if entry.model != "control")
     devices = ", ".join(info.devices)
     detail = f"version {info.version}, {devices}, mentors: {known or 'none'}"
+    if info.upload_limit_bytes:
+        detail += f", uploads up to {mebibytes(info.upload_limit_bytes)}"
     if info.tuned_models:
         detail += f", served models: {', '.join(info.tuned_models)}"
     absent = [entry.name for entry in info.mentors if not entry.available]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from mentorgrad.cli.support.options import (
     PageOption,
     ServerOption,
     StoreOption,
+    UploadOption,
 )
 from mentorgrad.cli.support.output import Output, moment, note, shorten
 from mentorgrad.cli.support.output_paths import output_file
@@ -62,9 +64,10 @@ def _run(
         typer.Option(
             "--request-id",
             help="Idempotency key: the same ID returns the existing experiment. Default: a hash of "
-            "the file's content.",
+            "the file's content, and with --upload of the data files.",
         ),
     ] = "",
+    upload: UploadOption = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Create the experiment, print its ID and exit.")
     ] = False,
@@ -134,11 +137,11 @@ def _run(
     Run the same command again to continue after an interruption. Ctrl-C stops watching, never the
     experiment; with --local it also stops the services until the next start.
     """
-    from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment, request_id_of
+    from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment
 
     out = Output(as_json)
     spec = read_experiment(file)
-    key = request_id or request_id_of(spec)
+    asked = _Asked(request_id, upload, detach)
     shown = _Shown(as_json, markdown, page, directory if local else None)
     if local and detach:
         raise InvalidInput.field("--detach", "cannot be given with --local")
@@ -147,7 +150,7 @@ def _run(
             f"start the services with the experiment: mentorgrad experiment run {file} --local"
         )
         with open_client(server, instead) as client:
-            _conduct(client, out, spec, key, detach, shown, server)
+            _conduct(client, out, spec, asked, shown, server)
         return
     from mentorgrad.cli.support import service_flags
     from mentorgrad.cli.support.local_services import local_services
@@ -170,10 +173,22 @@ def _run(
             ) as address,
             Client(address) as client,
         ):
-            _conduct(client, out, spec, key, False, shown, "")
+            _conduct(client, out, spec, asked, shown, "")
     except KeyboardInterrupt:
         note("stopped, with all services; run the same command again to continue")
         raise typer.Exit(130) from None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How an experiment is created."""
+
+    request_id: str
+    """Its request_id; empty: a hash of its spec."""
+    upload: bool
+    """Whether the data files of its tasks are sent to the trainer."""
+    detach: bool
+    """Whether to exit after creating it."""
 
 
 class _Shown:
@@ -243,8 +258,7 @@ def _conduct(
     client: Client,
     out: Output,
     spec: ExperimentSpec,
-    key: str,
-    detach: bool,
+    asked: _Asked,
     shown: _Shown,
     server: str,
 ) -> None:
@@ -254,19 +268,22 @@ def _conduct(
         client: Client of the trainer.
         out: Output to use.
         spec: The experiment's spec.
-        key: Its request_id.
-        detach: Whether to exit after creating it.
+        asked: How to create it.
         shown: Shows the report.
         server: Address of the trainer, for suggested commands; empty: it stops with this command.
     """
+    from mentorgrad.cli.support.data_uploads import with_uploads
+    from mentorgrad.cli.support.experiment_file import request_id_of
     from mentorgrad.cli.support.experiment_watching import watch_experiment
     from mentorgrad.domain.experiment import ExperimentState
 
-    made = client.create_experiment(spec, key)
+    if asked.upload:
+        spec = with_uploads(client, spec)
+    made = client.create_experiment(spec, asked.request_id or request_id_of(spec))
     for warning in made.warnings:
         note(f"warning: {warning}")
     name = made.experiment.experiment_id
-    if detach:
+    if asked.detach:
         out.result(made, name)
         if not out.as_json:
             note(f"show it with: mentorgrad experiment show {name}{suffix(server)}")

@@ -14,6 +14,7 @@ from mentorgrad.cli.support.options import (
     JsonOption,
     MirrorOption,
     ServerOption,
+    UploadOption,
     WordsOption,
 )
 from mentorgrad.cli.support.output import Output, note
@@ -150,13 +151,7 @@ def _run(
             help="Idempotency key: the same ID returns the existing run. Default: a new run.",
         ),
     ] = "",
-    upload: Annotated[
-        bool,
-        typer.Option(
-            "--upload",
-            help="Send the task's data files, which are on this machine, to the trainer.",
-        ),
-    ] = False,
+    upload: UploadOption = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Create the run, print its ID and exit.")
     ] = False,

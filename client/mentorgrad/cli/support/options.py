@@ -57,6 +57,13 @@ PredictServerOption = Annotated[
     ),
 ]
 
+UploadOption = Annotated[
+    bool,
+    typer.Option(
+        "--upload", help="Send the data files of tasks, which are on this machine, to the trainer."
+    ),
+]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Page size.")]

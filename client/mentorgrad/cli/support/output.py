@@ -179,6 +179,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
+def mebibytes(size: int) -> str:
+    """A limit in bytes as ``64 MiB``; ``-`` for one that is not known."""
+    return f"{size / (1 << 20):g} MiB" if size else "-"
+
+
 def shorten(text: str, limit: int = 60) -> str:
     """Puts the text on one line and truncates it to `limit` characters."""
     flat = one_line(text)

@@ -55,7 +55,7 @@ def open_client(server: str, otherwise: str = "read a store with --store") -> It
         server: Address of the service.
         otherwise: What else to do without a service.
     """
-    from mentorgrad.client import Client, MentorClient
+    from mentorgrad.client import Client
 
     address = check_address("--server", server)
     absent = (
@@ -65,7 +65,7 @@ def open_client(server: str, otherwise: str = "read a store with --store") -> It
     wrong = f"{server} is no trainer service{{}}; give the trainer's address with --server"
     with (
         Client(address, credentials=credentials()) as client,
-        _remedies(address, absent, wrong, MentorClient, "mentor"),
+        _remedies(address, absent, wrong),
     ):
         yield client
 
@@ -73,7 +73,7 @@ def open_client(server: str, otherwise: str = "read a store with --store") -> It
 @contextlib.contextmanager
 def open_mentor(server: str) -> Iterator[MentorClient]:
     """A client of a mentor service; if the service does not answer, the error says what to do."""
-    from mentorgrad.client import Client, MentorClient
+    from mentorgrad.client import MentorClient
 
     address = check_address("--mentor-server", server)
     absent = (
@@ -83,7 +83,7 @@ def open_mentor(server: str) -> Iterator[MentorClient]:
     wrong = f"{server} is no mentor service{{}}; give the mentor's address with --mentor-server"
     with (
         MentorClient(address, credentials=credentials()) as client,
-        _remedies(address, absent, wrong, Client, "trainer"),
+        _remedies(address, absent, wrong),
     ):
         yield client
 
@@ -91,7 +91,6 @@ def open_mentor(server: str) -> Iterator[MentorClient]:
 @contextlib.contextmanager
 def open_predictor(server: str) -> Iterator[Predictor]:
     """A predictor of a predict service; if it does not answer, the error says what to do."""
-    from mentorgrad.client import Client
     from mentorgrad.predictor import Predictor
 
     address = check_address("--server", server)
@@ -101,24 +100,20 @@ def open_predictor(server: str) -> Iterator[Predictor]:
     )
     wrong = f"{server} is no predict service{{}}; give the predict service's address with --server"
     with (
-        _remedies(address, absent, wrong, Client, "trainer"),
+        _remedies(address, absent, wrong),
         Predictor.connect(address, credentials=credentials()) as predictor,
     ):
         yield predictor
 
 
 @contextlib.contextmanager
-def _remedies(
-    address: str, absent: str, wrong: str, other: type[Client | MentorClient], kind: str
-) -> Iterator[None]:
+def _remedies(address: str, absent: str, wrong: str) -> Iterator[None]:
     """Says what to do if a service does not answer, is another one or requires a token.
 
     Args:
         address: Address of the service.
         absent: What to say if it does not answer.
         wrong: What to say if another service answers, with a place for what it is.
-        other: Client of the other kind of service.
-        kind: Name of that kind.
     """
     try:
         yield
@@ -127,8 +122,8 @@ def _remedies(
 
         if error.reason != OTHER_SERVICE:
             raise
-        is_other = _answers(other, address)
-        raise Unsupported(wrong.format(f" but a {kind} service" if is_other else "")) from None
+        kind = _kind(address)
+        raise Unsupported(wrong.format(f" but a {kind} service" if kind else "")) from None
     except Unavailable as error:
         if "no answer" not in error.message:
             raise
@@ -141,16 +136,23 @@ def _remedies(
         ) from None
 
 
-def _answers(kind: type[Client | MentorClient], address: str) -> bool:
-    """Whether a service of this kind answers at the address."""
-    from mentorgrad.client import Client
+def _kind(address: str) -> str:
+    """Kind of the service at an address; empty: none of ours."""
+    from mentorgrad.client import Client, MentorClient, PredictClient
 
+    asked: dict[str, tuple[Any, str]] = {
+        "trainer": (Client, "trainer_info"),
+        "mentor": (MentorClient, "info"),
+        "predict": (PredictClient, "info"),
+    }
+    return next((kind for kind, how in asked.items() if _answers(address, *how)), "")
+
+
+def _answers(address: str, client: Any, method: str) -> bool:
+    """Whether the service at an address has a method."""
     try:
-        with kind(address, timeout=3.0, credentials=credentials()) as client:
-            if isinstance(client, Client):
-                client.trainer_info()
-            else:
-                client.info()
+        with client(address, timeout=3.0, credentials=credentials()) as made:
+            getattr(made, method)()
     except MentorgradError as error:
         return isinstance(error, (Unauthenticated, PermissionDenied))
     return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mentorgrad.cli.support.data_uploads import upload_file
 from mentorgrad.cli.support.local_services import has_gpu, local_services
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.processes import cores, divide_cores
@@ -137,8 +138,8 @@ def give_data(table: Table, client: Client, place: TunePlace, folder: TuneFolder
     elsewhere gets them by upload.
 
     Raises:
-        InvalidInput: The table has changed since it was read.
-        ResourceExhausted: A file is larger than the trainer allows.
+        InvalidInput: The table has changed since it was read, or a file is larger than the trainer
+            allows.
     """
     columns = table.columns
     named = TableColumns(columns.text, columns.label, columns.pair)
@@ -146,6 +147,6 @@ def give_data(table: Table, client: Client, place: TunePlace, folder: TuneFolder
         named = TableColumns("text", "label", "pair" if columns.pair else "")
     files = [file.path for file in write_splits(table, _data(folder), named)]
     train, selection, test = (
-        client.upload_data(file) if place.server else file.name for file in files
+        upload_file(client, file, file.name) if place.server else file.name for file in files
     )
     return DataFiles(train, selection, test, named.text, named.pair, named.label)

@@ -67,7 +67,7 @@ async def test_a_whole_file_is_stored() -> None:
         ([(None, DATA)], "upload", "is required in the first message"),
         ([(FILE, DATA), (FILE, b"")], "upload", "in the first message only"),
         ([(DataUpload(".exe", 5), b"")], "upload.suffix", "must be one of: .jsonl, .csv"),
-        ([(DataUpload(".csv", 1001), b"")], "upload.size_bytes", "must be at most 1000"),
+        ([(DataUpload(".csv", 1001), b"")], "upload.size_bytes", "is 1001; must be at most 1000"),
         ([(FILE, DATA + b"more")], "chunk", "goes beyond the announced size of 15 bytes"),
         ([(FILE, DATA[:7])], "chunk", "ended after 7 of 15 bytes"),
         ([(DataUpload(".csv", 4, "0" * 64), b"abcd")], "upload.sha256", "did the file change"),
