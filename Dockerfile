@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# Two services, one target each:
+# Three services, one target each:
 #   docker build --target trainer --tag mentorgrad-trainer:0.1.0 .
+#   docker build --target predictor --tag mentorgrad-predictor:0.1.0 .
 #   docker build --target mentor --tag mentorgrad-mentor:0.1.0 .
 # constraints*.txt pins the versions of Python packages; the tags of the base images pin their
 # releases. Debian and Ubuntu packages are the newest of the base image's release.
@@ -20,7 +21,7 @@ COPY trainer_service trainer_service
 COPY mentor_service mentor_service
 RUN python -m build --wheel --no-isolation --outdir /dist
 
-# --- trainer: gradient steps on an NVIDIA GPU, or on the CPU if there is none --------------------
+# --- trainer and predictor: torch on an NVIDIA GPU, or on the CPU if there is none ---------------
 # torch's wheels contain the CUDA libraries, so the smallest CUDA base image is enough.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS cuda-python
 RUN apt-get update \
@@ -49,21 +50,33 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     set -- /dist/*.whl \
     && pip install "$1[trainer,postgres,hub,peft,otel]" -c constraints.txt -c constraints-cuda.txt
 
-FROM cuda-python AS trainer
+FROM cuda-python AS torch-runtime
 RUN groupadd --gid 10001 mentorgrad \
     && useradd --uid 10001 --gid 10001 --create-home --home-dir /data mentorgrad
 COPY --from=trainer-build /opt/mentorgrad /opt/mentorgrad
 ENV PATH=/opt/mentorgrad/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    HF_HOME=/data/huggingface \
-    MENTORGRAD_TRAINER_LISTEN=0.0.0.0:50551 \
-    MENTORGRAD_TRAINER_CACHE_DIR=/data/cache
+    HF_HOME=/data/huggingface
 USER 10001:10001
 WORKDIR /data
+
+FROM torch-runtime AS trainer
+ENV MENTORGRAD_TRAINER_LISTEN=0.0.0.0:50551 \
+    MENTORGRAD_TRAINER_CACHE_DIR=/data/cache
 EXPOSE 50551
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
     CMD ["mentorgrad", "health", "--server", "localhost:50551"]
 ENTRYPOINT ["mentorgrad", "serve", "trainer"]
+
+# All layers are the trainer's.
+FROM torch-runtime AS predictor
+ENV MENTORGRAD_PREDICTOR_LISTEN=0.0.0.0:50553 \
+    MENTORGRAD_PREDICTOR_RESULT=/result \
+    MENTORGRAD_PREDICTOR_CACHE_DIR=/data/cache
+EXPOSE 50553
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["mentorgrad", "health", "--server", "localhost:50553"]
+ENTRYPOINT ["mentorgrad", "serve", "predictor"]
 
 # --- mentor: a local LLM in llama.cpp, or a client of an OpenAI-compatible server ----------------
 FROM python:3.12-slim-bookworm AS mentor-build

@@ -20,7 +20,7 @@ export CMAKE_ARGS := -DLLAVA_BUILD=OFF \
 unexport PYTHONDONTWRITEBYTECODE
 
 # All manifests except kustomization.yaml, which only kustomize reads.
-MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml deploy/kubernetes/*/*.yaml))
 
 .PHONY: help setup demo test quick check protos docs bench clean
 

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Creates the secrets that compose.yaml mounts; run it again to renew the certificates.
-#   deploy/make-secrets.sh FOLDER [HOST...]      host names that clients use for the trainer
+#   deploy/make-secrets.sh FOLDER [HOST...]      further host names that clients use
 set -eu
 folder=${1:?which folder?}
 shift
 umask 077
 
-set -- trainer mentor "$@"
+set -- trainer mentor predictor "$@"
 for host; do
   shift
   set -- "$@" --host "$host"

@@ -1,5 +1,5 @@
 """Node, Go and `buf curl` against services that are deployed as compose.yaml says: with TLS and
-tokens, the mentor behind mutual TLS."""
+tokens, the mentor behind mutual TLS, and a predict service without a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mentorgrad.wire.credentials import Credentials
 from service_common import tokens
 from service_common.tokens import Scope
 from tests.support.child import Child
-from tests.support.deployment import ROOT, compose_environment, health_command
+from tests.support.deployment import ROOT, SERVICES, compose_environment, health_command
 from tests.support.trainer_process import TrainerProcess
 
 BIN = Path(sys.executable).parent
@@ -34,13 +34,16 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Deployment:
-    """Both services as the compose file starts them, and a client's way to them."""
+    """The services as the compose file starts them, and a client's way to them."""
 
     secrets: Path
     trainer: str
     """``localhost:PORT``."""
     mentor: str
+    predictor: str
     token: str
+    predict_token: str
+    """Of the scope `predict`."""
 
     def environment(self, **more: str) -> dict[str, str]:
         """Of a client program."""
@@ -60,7 +63,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     path = f"{BIN}:{os.environ['PATH']}"
     script = [str(ROOT / "deploy/make-secrets.sh"), str(secrets)]
     subprocess.run(script, env=os.environ | {"PATH": path}, check=True, capture_output=True)
-    _, token = tokens.create(folder / "tokens.json", "walker", [Scope.RUN])
+    given = {
+        scope: tokens.create(folder / "tokens.json", scope, [scope])[1]
+        for scope in (Scope.RUN, Scope.PREDICT)
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in compose_environment("predictor", secrets, folder).items():
+            environment.setenv(name, value)
+        predictor = Child(folder / "predictor.log", "tests.support.told_predictor")
     with pytest.MonkeyPatch.context() as environment:
         for name, value in compose_environment("mentor", secrets, folder).items():
             environment.setenv(name, value)
@@ -79,12 +89,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             environment.setenv("MENTORGRAD_TRAINER_MENTOR", f"default={reached}")
             trainer = TrainerProcess(folder, "--config", str(secrets / "trainer.toml"), reuse=True)
         try:
-            yield Deployment(secrets, _local(trainer.address), reached, token)
+            addresses = _local(trainer.address), reached, _local(predictor.address)
+            yield Deployment(secrets, *addresses, given[Scope.RUN], given[Scope.PREDICT])
         finally:
             trainer.stop()
     finally:
         mentor.terminate()
         mentor.communicate(timeout=120)
+        assert predictor.stop() == 0
 
 
 def _local(address: str) -> str:
@@ -94,7 +106,7 @@ def _local(address: str) -> str:
 # -- the services ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", ["trainer", "mentor"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_the_health_check_of_an_image_says_yes(deployment: Deployment, service: str) -> None:
     command = [str(BIN / "mentorgrad"), *health_command(service)[1:-1]]
     told = compose_environment(service, deployment.secrets, deployment.secrets)
@@ -205,21 +217,10 @@ def test_node_keeps_its_token_from_who_could_read_it(node: str, deployment: Depl
     assert done.stderr.startswith("error: the token would travel to elsewhere.invalid:1 unencr")
 
 
-def test_node_predicts(node: str, deployment: Deployment, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in compose_environment("trainer", deployment.secrets, tmp_path).items():
-            if "_TLS_" in name:
-                environment.setenv(name.replace("TRAINER", "PREDICTOR"), value)
-        tokens_file = tmp_path / "tokens.json"
-        _, token = tokens.create(tokens_file, "predicts", [Scope.PREDICT])
-        environment.setenv("MENTORGRAD_PREDICTOR_TOKENS", str(tokens_file))
-        predictor = Child(tmp_path / "log", "tests.support.told_predictor")
-    command = [node, str(NODE_CLIENT / "predict.mjs"), _local(predictor.address), "good", "bad"]
-    try:
-        done = walk(command, deployment.environment(MENTORGRAD_TOKEN=token))
-        refused = walk(command, deployment.environment(MENTORGRAD_TOKEN=""))
-    finally:
-        assert predictor.stop() == 0
+def test_node_predicts(node: str, deployment: Deployment) -> None:
+    command = [node, str(NODE_CLIENT / "predict.mjs"), deployment.predictor, "good", "bad"]
+    done = walk(command, deployment.environment(MENTORGRAD_TOKEN=deployment.predict_token))
+    refused = walk(command, deployment.environment(MENTORGRAD_TOKEN=""))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["predictions"] == [

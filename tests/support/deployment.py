@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("trainer", "mentor")
+SERVICES = ("trainer", "mentor", "predictor")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Stage:
     base: str
     """An image, or the name of an earlier stage."""
     instructions: tuple[tuple[str, str], ...]
-    """Word and the rest of the line, in order."""
+    """Word and the rest of the line, in order; first those of the stage that it stands on."""
 
     def all(self, word: str) -> list[str]:
         return [rest for found, rest in self.instructions if found == word]
@@ -47,7 +47,8 @@ def stages() -> dict[str, Stage]:
         words = [tuple(line.split(None, 1)) for line in block.splitlines() if line.strip()]
         match = re.fullmatch(r"(\S+) AS (\S+)", words[0][1])
         assert match, words[0]
-        found[match[2]] = Stage(match[2], match[1], tuple(words[1:]))  # type: ignore[arg-type]
+        below = found[match[1]].instructions if match[1] in found else ()
+        found[match[2]] = Stage(match[2], match[1], (*below, *words[1:]))  # type: ignore[arg-type]
     return found
 
 
@@ -72,12 +73,19 @@ def compose_environment(service: str, secrets: Path, data: Path) -> dict[str, st
     }
 
 
+def kustomizations() -> dict[Path, list[str]]:
+    """The files that each folder of Kubernetes manifests lists, by folder."""
+    return {
+        file.parent: yaml.safe_load(file.read_text())["resources"]
+        for file in sorted((ROOT / "deploy/kubernetes").rglob("kustomization.yaml"))
+    }
+
+
 @functools.cache
 def manifests() -> list[dict[str, Any]]:
-    """Every Kubernetes object, in the order of the kustomization."""
-    folder = ROOT / "deploy/kubernetes"
-    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    return [obj for name in names for obj in yaml.safe_load_all((folder / name).read_text())]
+    """Every Kubernetes object, in the order of the kustomizations."""
+    files = [folder / name for folder, names in kustomizations().items() for name in names]
+    return [obj for file in files for obj in yaml.safe_load_all(file.read_text())]
 
 
 def of_kind(kind: str) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from mentor_service.settings import MentorSettings
@@ -24,13 +23,19 @@ from tests.support.deployment import (
     SERVICES,
     compose,
     health_command,
+    kustomizations,
     manifests,
     of_kind,
     stages,
 )
+from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.settings import TrainerSettings
 
-SETTINGS: dict[str, type[ServiceSettings]] = {"trainer": TrainerSettings, "mentor": MentorSettings}
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "trainer": TrainerSettings,
+    "mentor": MentorSettings,
+    "predictor": PredictorSettings,
+}
 CLIENT = {"MENTORGRAD_CA", "MENTORGRAD_CERT", "MENTORGRAD_KEY"}
 
 
@@ -81,7 +86,7 @@ def test_an_image_runs_as_nobody_special_and_is_looked_after(service: str) -> No
 
 def test_an_image_brings_what_its_service_can_be_asked_for() -> None:
     extras = {}
-    for service in SERVICES:
+    for service in ("trainer", "mentor"):  # the predictor's image has the layers of the trainer's
         (installed,) = re.findall(
             r'pip install "\$1\[([\w,]+)\]"', " ".join(stages()[f"{service}-build"].all("RUN"))
         )
@@ -110,7 +115,8 @@ def test_the_trainer_stands_on_cuda() -> None:
         base = found[base].base
     assert base.startswith("nvidia/cuda:")
     # An environment is bound to the interpreter that made it.
-    assert found["trainer-build"].base == found["trainer"].base
+    assert found["trainer"].base == found["predictor"].base
+    assert found["trainer-build"].base == found[found["trainer"].base].base
     assert found["mentor-build"].base == found["mentor"].base
 
 
@@ -169,7 +175,8 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [
-            f"certs dev {folder}/authority --host trainer --host mentor --host gpu1.lan"
+            f"certs dev {folder}/authority "
+            "--host trainer --host mentor --host predictor --host gpu1.lan"
         ]
         newest = (folder / "authority/server.pem").read_text()
         assert (folder / "tls/server.pem").read_text() == newest
@@ -188,10 +195,10 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o444, path.name
     assert (folder / "tls").stat().st_mode & 0o777 == 0o755
     for name in SERVICES:
-        (mount,) = [entry for entry in whole["services"][name]["volumes"] if "source" in entry]
-        assert mount["source"] == "./secrets/tls", "a file alone would be the old one for ever"
-        assert mount["target"] == CERTIFICATES
-        assert mount["read_only"] is True
+        mounts = [entry for entry in whole["services"][name]["volumes"] if "source" in entry]
+        assert mounts[0]["source"] == "./secrets/tls", "a file alone would be the old one for ever"
+        assert mounts[0]["target"] == CERTIFICATES
+        assert all(mount["read_only"] is True for mount in mounts)
     password = (folder / "postgres-password").read_text()
     assert re.fullmatch(r"[0-9a-f]{64}", password)
     assert f":{password}@postgres/" in (folder / "trainer.toml").read_text()
@@ -200,7 +207,8 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
 def test_compose_publishes_on_loopback_only_and_the_mentor_not_at_all() -> None:
     services = compose()["services"]
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert published == {"trainer": ["127.0.0.1:50551:50551"]}
+    ports = {"trainer": 50551, "predictor": 50553}
+    assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in ports.items()}
     for name in SERVICES:
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
@@ -246,7 +254,7 @@ def test_what_a_pod_names_is_there(service: str) -> None:
     values = environments(service)["deploy/kubernetes"].values()
     files = [value for value in values if str(value).startswith("/")]
     assert files
-    assert all(any(value.startswith(f"{path}/") for path in mounts.values()) for value in files)
+    assert all(any(Path(value).is_relative_to(path) for path in mounts.values()) for value in files)
     # The file names of a secret of certificates are those that are made.
     names = {Path(value).name for value in files if value.startswith(mounts["tls"])}
     assert names <= certificates()
@@ -269,13 +277,25 @@ def test_every_selector_finds_its_pods_and_every_file_is_listed() -> None:
             selected.append(obj["spec"]["selector"]["matchLabels"])
         elif obj["kind"] == "NetworkPolicy" and obj["spec"]["podSelector"]:
             selected.append(obj["spec"]["podSelector"]["matchLabels"])
-    assert len(selected) == 7
+    assert len(selected) == 11
     assert all(selector in labels.values() for selector in selected)
-    folder = ROOT / "deploy/kubernetes"
-    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    assert {*listed, "kustomization.yaml"} == {path.name for path in folder.iterdir()}
+    for folder, listed in kustomizations().items():
+        files = {path.name for path in folder.iterdir() if path.is_file()}
+        assert {*listed, "kustomization.yaml"} == files
     namespaces = {obj["metadata"].get("namespace", obj["metadata"]["name"]) for obj in manifests()}
     assert namespaces == {"mentorgrad"}
+
+
+def test_a_predict_service_reads_a_result_that_it_cannot_write() -> None:
+    given = environments("predictor").values()
+    (folder,) = {found["MENTORGRAD_PREDICTOR_RESULT"] for found in given}
+    volumes = compose()["services"]["predictor"]["volumes"]
+    (bound,) = [entry for entry in volumes if "source" in entry and entry["target"] == folder]
+    assert (bound["read_only"], bound["bind"]["create_host_path"]) == (True, False)
+    assert compose()["services"]["predictor"]["profiles"] == ["predictor"]
+    (container,) = pods()["predictor"]["spec"]["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == folder]
+    assert mount["readOnly"] is True
 
 
 def test_no_manifest_holds_a_secret() -> None:
