@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from mentorgrad import parent_process
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Unsupported
 from mentorgrad.wire.channels import SERVER_OPTIONS
 from mentorgrad.wire.error_mapping import to_status
@@ -238,7 +239,8 @@ async def serve_until_told(
 
 
 async def wait_for_signal(ready: Callable[[], None] = lambda: None) -> None:
-    """Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
+    """Waits for the first SIGINT or SIGTERM, or for the end of the process that started this one as
+    a part of itself (`parent_process`); a second signal ends the process at once.
 
     Args:
         ready: Called once a signal would be handled.
@@ -250,7 +252,10 @@ async def wait_for_signal(ready: Callable[[], None] = lambda: None) -> None:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stopped.set)
     ready()
-    await stopped.wait()
+    pause = parent_process.SECONDS if parent_process.is_watched() else None
+    while not stopped.is_set() and not parent_process.has_ended():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), pause)
     for number in numbers:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(number)

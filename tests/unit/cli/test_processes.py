@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,39 @@ def test_sigterm_stops_the_services_too(toy: Path, tmp_path: Path) -> None:
     assert caught.value.code == 128 + signal.SIGTERM
     assert children[0].returncode is not None
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+ORPHAN = """
+import json, time
+from mentorgrad import parent_process
+print(json.dumps({"service": "toy", "address": "127.0.0.1:7"}), flush=True)
+while not parent_process.has_ended():
+    time.sleep(0.01)
+"""
+PARENT = """
+from mentorgrad.cli.support.processes import Services
+with Services() as services:
+    print(services.start("toy", [], threads=1), flush=True)
+    services.wait()
+"""
+
+
+@pytest.mark.slow
+def test_they_end_with_a_parent_that_was_killed(toy: Path) -> None:
+    toy.write_text(ORPHAN)
+    path = os.pathsep.join([str(toy.parent), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "127.0.0.1:7\n"
+        parent.kill()
+        # Standard error is the service's too, hence ends with it.
+        assert parent.communicate(timeout=60) == ("", "")
 
 
 def test_one_that_does_not_start_says_why(toy: Path, tmp_path: Path) -> None:

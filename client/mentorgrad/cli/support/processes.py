@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Self
 
+from mentorgrad import parent_process
 from mentorgrad.cli.support.output import shorten
 from mentorgrad.errors import Unavailable
 
@@ -64,7 +65,8 @@ class Service:
 
 class Services:
     """Starts services, and stops them when the block exits: normally, on an error, on Ctrl-C or on
-    SIGTERM. The terminal's Ctrl-C does not reach the child processes; the parent stops them.
+    SIGTERM. The terminal's Ctrl-C does not reach the child processes; the parent stops them. If the
+    parent is killed, they stop by themselves (`parent_process`).
     """
 
     def __init__(self) -> None:
@@ -115,7 +117,13 @@ class Services:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **limits, **(environment or {})},
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    **parent_process.environment(),
+                    **limits,
+                    **(environment or {}),
+                },
                 text=True,
                 start_new_session=True,
             )
