@@ -236,6 +236,7 @@ def _of_experiments(request: Any, names: Sequence[str]) -> list[list[Any]]:
 
 VALID: dict[str, list[list[Any]]] = {
     "TrainerService.CancelRun": _of_runs(trainer.CancelRunRequest, (*SPARE[:50], "running")),
+    "TrainerService.FinishRun": _of_runs(trainer.FinishRunRequest, (*SPARE[:50], "running")),
     "TrainerService.PauseRun": _of_runs(trainer.PauseRunRequest, (*SPARE[:50], "running")),
     "TrainerService.ResumeRun": _of_runs(trainer.ResumeRunRequest, (*SPARE[:50], "paused")),
     "TrainerService.DeleteRun": _of_runs(trainer.DeleteRunRequest, SPARE[50:]),

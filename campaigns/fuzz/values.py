@@ -111,7 +111,9 @@ _run_ids = st.one_of(
     st.sampled_from([*RUNS, "", "nowhere", "a/b", "..", "A" * 64, "A" * 65]), texts
 )
 _spare_ids = st.one_of(st.sampled_from([*SPARE, "running", "finished", "nowhere"]), texts)
-_STEERING = frozenset({"CancelRunRequest", "PauseRunRequest", "ResumeRunRequest"})
+_STEERING = frozenset(
+    {"CancelRunRequest", "FinishRunRequest", "PauseRunRequest", "ResumeRunRequest"}
+)
 
 
 def scalar(field: F) -> st.SearchStrategy[Any]:

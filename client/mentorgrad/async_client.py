@@ -125,6 +125,17 @@ class AsyncClient(ExperimentCalls):
         response = await self._trainer("CancelRun", trainer.CancelRunRequest(run_id=run_id))
         return from_message(Run, response.run)
 
+    async def finish_run(self, run_id: str) -> Run:
+        """Requests that a running run ends early with a result: no further step, the baselines, and
+        the test of its best candidate so far; `watch` shows when it has. If its worker is lost
+        before that, the run goes on when it is resumed.
+
+        Raises:
+            PreconditionFailed: The run is not running (reason TRANSITION_FORBIDDEN).
+        """
+        response = await self._trainer("FinishRun", trainer.FinishRunRequest(run_id=run_id))
+        return from_message(Run, response.run)
+
     async def pause_run(self, run_id: str) -> Run:
         """Requests that a run saves a checkpoint and pauses; `watch` shows when it has."""
         response = await self._trainer("PauseRun", trainer.PauseRunRequest(run_id=run_id))

@@ -97,6 +97,7 @@ class Client(_Facade[AsyncClient]):
 
     create_run = blocking(AsyncClient.create_run)
     cancel_run = blocking(AsyncClient.cancel_run)
+    finish_run = blocking(AsyncClient.finish_run)
     pause_run = blocking(AsyncClient.pause_run)
     resume_run = blocking(AsyncClient.resume_run)
     delete_run = blocking(AsyncClient.delete_run)

@@ -91,9 +91,13 @@ async def test_steering(client: AsyncClient, store: TemporaryRunStore) -> None:
     worker = Worker(store, run_id)
     with pytest.raises(errors.PreconditionFailed):
         await client.delete_run(run_id)
+    await client.finish_run(run_id)
+    assert store.desired(run_id) is DesiredState.FINISH
     await client.cancel_run(run_id)
     assert store.desired(run_id) is DesiredState.CANCEL
     worker.finish()
+    with pytest.raises(errors.PreconditionFailed):
+        await client.finish_run(run_id)
     await client.delete_run(run_id)
     with pytest.raises(errors.NotFound):
         await client.get_run(run_id)

@@ -476,7 +476,10 @@ async def test_an_absent_mentor_is_a_warning_unless_required(client: AsyncClient
 
 
 async def test_steering_an_unknown_run(client: AsyncClient) -> None:
-    for act in (client.cancel_run, client.pause_run, client.resume_run, client.delete_run):
+    for act in (
+        *(client.cancel_run, client.finish_run, client.pause_run, client.resume_run),
+        client.delete_run,
+    ):
         with pytest.raises(NotFound) as caught:
             await act("no-such-run")
         assert caught.value.reason == "RUN_NOT_FOUND"

@@ -1,4 +1,4 @@
-"""Cancels, pauses and resumes runs, following the table of allowed state transitions."""
+"""Cancels, finishes, pauses and resumes runs, following the table of allowed state transitions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def cancel(store: RunStore, run_id: str) -> Run:
     return _request_state(
         store, run_id, DesiredState.CANCEL, RunState.CANCELLED, "cancelled on request"
     )
+
+
+def finish(store: RunStore, run_id: str) -> Run:
+    """Has a running run's worker end it early, with a result.
+
+    Raises:
+        NotFound: No such run.
+        PreconditionFailed: It is not running (TRANSITION_FORBIDDEN).
+    """
+    return store.set_desired(run_id, DesiredState.FINISH)
 
 
 def pause(store: RunStore, run_id: str) -> Run:

@@ -88,6 +88,12 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         """Cancels a run."""
         return pb.CancelRunResponse(run=await self._steer(run_lifecycle.cancel, request.run_id))
 
+    async def FinishRun(  # noqa: N802
+        self, request: pb.FinishRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.FinishRunResponse:
+        """Ends a run early with a result."""
+        return pb.FinishRunResponse(run=await self._steer(run_lifecycle.finish, request.run_id))
+
     async def PauseRun(  # noqa: N802
         self, request: pb.PauseRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.PauseRunResponse:

@@ -61,6 +61,7 @@ class DesiredState(StrEnum):
     """State that the control plane requests of a running worker."""
 
     RUN = "run"
+    FINISH = "finish"
     PAUSE = "pause"
     CANCEL = "cancel"
 

@@ -45,6 +45,11 @@ class TrainerServiceStub(object):
                 request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.FinishRun = channel.unary_unary(
+                '/mentorgrad.v1.TrainerService/FinishRun',
+                request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.FinishRunRequest.SerializeToString,
+                response_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.FinishRunResponse.FromString,
+                _registered_method=True)
         self.PauseRun = channel.unary_unary(
                 '/mentorgrad.v1.TrainerService/PauseRun',
                 request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.PauseRunRequest.SerializeToString,
@@ -95,6 +100,14 @@ class TrainerServiceServicer(object):
 
     def CancelRun(self, request, context):
         """Cancels a run; a running worker stops within about one second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishRun(self, request, context):
+        """Ends a running run early with a result: its worker takes no further step, computes the
+        baselines, and tests the best candidate so far. The run then has SUCCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,6 +177,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.CancelRunRequest.FromString,
                     response_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'FinishRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishRun,
+                    request_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.FinishRunRequest.FromString,
+                    response_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.FinishRunResponse.SerializeToString,
             ),
             'PauseRun': grpc.unary_unary_rpc_method_handler(
                     servicer.PauseRun,
@@ -256,6 +274,33 @@ class TrainerService(object):
             '/mentorgrad.v1.TrainerService/CancelRun',
             mentorgrad_dot_v1_dot_trainer__service__pb2.CancelRunRequest.SerializeToString,
             mentorgrad_dot_v1_dot_trainer__service__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mentorgrad.v1.TrainerService/FinishRun',
+            mentorgrad_dot_v1_dot_trainer__service__pb2.FinishRunRequest.SerializeToString,
+            mentorgrad_dot_v1_dot_trainer__service__pb2.FinishRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,7 @@ _STEERED = (*_A_RUN, StatusCode.FAILED_PRECONDITION, StatusCode.ABORTED)
 SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.TrainerService/CreateRun": _CREATED,
     "/mentorgrad.v1.TrainerService/CancelRun": _STEERED,
+    "/mentorgrad.v1.TrainerService/FinishRun": _STEERED,
     "/mentorgrad.v1.TrainerService/PauseRun": _STEERED,
     "/mentorgrad.v1.TrainerService/ResumeRun": _STEERED,
     "/mentorgrad.v1.TrainerService/DeleteRun": _STEERED,

@@ -1,4 +1,4 @@
-"""`mentorgrad runs watch|cancel|pause|resume|delete`."""
+"""`mentorgrad runs watch|cancel|finish|pause|resume|delete`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,16 @@ def _cancel(
     with open_client(server) as client:
         run_id = short_ids.run_id(client, run_id)
         _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")
+
+
+@app.command("finish", epilog="Example: mentorgrad runs finish RUN")
+def _finish(
+    run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
+) -> None:
+    """End a running run early, with a result: its best so far is tested, beside the baselines."""
+    with open_client(server) as client:
+        run_id = short_ids.run_id(client, run_id)
+        _told(Output(as_json), client.finish_run(run_id), "will be finished")
 
 
 @app.command("pause", epilog="Example: mentorgrad runs pause RUN")
