@@ -27,6 +27,7 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFailed
+from mentorgrad.tune.predictions import read_predictions
 from service_common import server
 from tests.support.numerics import (
     CAUSAL,
@@ -61,6 +62,7 @@ from trainer_service.prediction.service import PredictServer
 from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.protocols import Objective
 from trainer_service.registry import load as load_object
+from trainer_service.running.final_test import predictions
 from trainer_service.tasks.data import Row, Split
 
 NAMES = [
@@ -207,14 +209,19 @@ def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
 def test_all_uses_predict_together_as_each_alone(name: str, tmp_path: Path) -> None:
     world = World(name, tmp_path / "result")
     files: dict[str, bytes] = {}
-    baselines(world.problem, lambda: None, files.__setitem__)
+    logits: dict[str, np.ndarray] = {}
+    baselines(world.problem, lambda: None, files.__setitem__, logits.__setitem__)
     write(world.folder, files)
     # A served prompt is words itself, and has no features for a probe.
     uses = ["prompt"] if name == "served_prompt" else ["prompt", "words", "probe"]
     with world.open(uses[-1]) as predictor:
         together = predictor.predict_proba_by_use(world.texts)
     assert list(together) == uses
+    left, _ = predictions(world.objective, world.problem, world.point, logits)
+    tested = read_predictions(left).methods
     for use in uses:
+        rows = tested["linear_probe" if use == "probe" else use]
+        np.testing.assert_allclose(together[use].max(-1), rows.probabilities[:12], **NEAR)
         with world.open(use) as predictor:
             np.testing.assert_allclose(together[use], predictor.predict_proba(world.texts), **NEAR)
 

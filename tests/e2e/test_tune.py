@@ -40,7 +40,7 @@ class Desk:
             [
                 *("tune", str(self.table), "--output", str(self.folder / result)),
                 *("--server", self.trainer.address),
-                *("--model-root", str(self.folder / "models"), "--objective", "label_prompt"),
+                *("--objective", "label_prompt"),  # the model is with the trainer alone
                 *("--set", "objective.label_prompt.encoder=encoder"),
                 *("--set", "objective.label_prompt.n_tokens=2"),
                 *flags,
@@ -86,6 +86,8 @@ def test_a_file_becomes_a_classifier_that_predicts(
     assert summary["stopped"] == ""
     methods = {one["name"]: one for one in summary["methods"]}
     assert list(methods) == ["majority", "zero_shot", "probe", "words", "prompt"]
+    for one in methods.values():
+        assert set(one["intervals"]) == {"accuracy", "macro_f1", "loss"}
     ranks = {
         name: (-one["selection"]["macro_f1"], one["selection"]["loss"])
         for name, one in methods.items()

@@ -55,11 +55,15 @@ _DEFECTS = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, 
 Keep = Callable[[str, bytes], None]
 """Takes the name and the content of a file of a baseline."""
 
+Tell = Callable[[str, np.ndarray], None]
+"""Takes a baseline's name and its logits of the test rows [rows, classes]."""
+
 
 def baselines(
     problem: Problem,
     check: Callable[[], None],
     keep: Keep = lambda name, content: None,
+    tell: Tell = lambda name, logits: None,
 ) -> tuple[Baseline, ...]:
     """Every baseline that the problem allows, scored on *test*.
 
@@ -69,6 +73,7 @@ def baselines(
         problem: The run's problem.
         check: Called now and then; may raise to abort.
         keep: Takes the files by which further rows can be classified.
+        tell: Takes what each baseline predicts.
 
     Returns:
         Baselines in the order of `BASELINES`; none without test rows.
@@ -78,7 +83,8 @@ def baselines(
         return ()
     frozen = FrozenModel(problem, task)
 
-    def done(found: Predicted) -> None:
+    def done(name: str, found: Predicted) -> None:
+        tell(name, found.logits)
         if found.arrays:
             held = None if found.selection is None else _score(found.selection, task.selection)
             keep(PROBE_FILE, probe_bytes(found, problem.feature, task, held))
@@ -95,7 +101,7 @@ def _baseline(
     frozen: FrozenModel,
     task: TaskData,
     check: Callable[[], None],
-    done: Callable[[Predicted], None],
+    done: Callable[[str, Predicted], None],
 ) -> Baseline | None:
     check()
     try:
@@ -108,7 +114,7 @@ def _baseline(
     else:
         if found is None:
             return None
-        done(found)
+        done(name, found)
         return Baseline(name, _score(found.logits, task.test), found.labelled_rows, found.detail)
     return Baseline(name, detail=reason)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import ClassWeight
-from trainer_service.objectives.calibration import Reference
+from trainer_service.objectives.calibration import Reference, calibrated
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults, row_losses
 from trainer_service.tasks.data import Row, Split, TaskData
@@ -52,6 +53,13 @@ class ClassificationProblem(Problem):
         """`logits` without gradients; may re-use those of recently scored parameters."""
         return self.logits(points, split, rows)
 
+    def words_logits(self, text: str, split: Split) -> Tensor | None:
+        """Log-probabilities [rows, classes] under a prompt in words, as predictions have them.
+
+        None: they are those of the words' vectors.
+        """
+        return None
+
     def weight_classes(self, how: ClassWeight) -> None:
         """Weights the rows in `losses`; scores are never weighted.
 
@@ -86,6 +94,19 @@ class ClassificationProblem(Problem):
             rows = torch.arange(self.size(split), device=self.device)
         logits = self.batched_logits(points, split, rows)
         return RowResults.of_logits(logits, self.labels[split][rows], self.reference(points, split))
+
+    @torch.no_grad()
+    def tested(self, point: Tensor, split: Split) -> tuple[Tensor, Score]:
+        """[*shape] → calibrated log-probabilities of the labels of a split's rows, float32
+        [rows, classes], and the score."""
+        points, rows = point.unsqueeze(0), torch.arange(self.size(split), device=self.device)
+        logits = self.batched_logits(points, split, rows)
+        reference = self.reference(points, split)
+        (score,) = RowResults.of_logits(logits, self.labels[split], reference).scores()
+        log_probs = logits[0].log_softmax(-1)
+        if score.prior:
+            log_probs = calibrated(log_probs, log_probs.new_tensor(score.prior))
+        return log_probs, score
 
     @torch.no_grad()
     def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:

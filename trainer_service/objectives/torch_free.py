@@ -9,6 +9,9 @@ MODEL_FILE = "model.json"
 PROBE_FILE = "probe.safetensors"
 """Artifact file with the linear probe, of a run that has computed one."""
 
+PREDICTIONS_FILE = "predictions.safetensors"
+"""Artifact file with what each method predicts for the test rows; see `predictions_file`."""
+
 PROMPT_TEXT = "prompt.txt"
 """Artifact file with the prompt in words, of the objectives with language models."""
 

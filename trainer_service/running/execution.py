@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,11 +17,10 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.query import EventQuery
-from mentorgrad.domain.run import Run, RunResult, RunState, Usage
+from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.protocols import Lease, RunStore
-from trainer_service.baselines.compute import baselines
 from trainer_service.encoding.memory import is_lack_of_memory
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.mentors.pending_requests import SendRequest, ThreadedRequest
@@ -32,6 +31,7 @@ from trainer_service.running import checkpoint
 from trainer_service.running.alternation import Alternation
 from trainer_service.running.budget import run_prices
 from trainer_service.running.checkpoint import CheckpointWriter
+from trainer_service.running.final_test import final_result
 from trainer_service.running.loop_state import LoopState
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
 from trainer_service.running.stop_control import (
@@ -42,9 +42,9 @@ from trainer_service.running.stop_control import (
     StopControl,
     StopKind,
     check_within,
+    prevailing,
 )
 from trainer_service.running.telemetry import Telemetry
-from trainer_service.tasks.data import majority_share
 
 log = structlog.get_logger(__name__)
 
@@ -146,7 +146,7 @@ def _latest(control: StopControl, stop: Stop) -> StopKind:
     try:
         control.check()
     except Stop as later:
-        return later.kind
+        return prevailing([stop.kind, later.kind])
     return stop.kind
 
 
@@ -222,9 +222,16 @@ def _run(
     else:
         telemetry.go_on(Run(step=at.step, restarts_applied=at.restarts, usage=at.ledger.usage))
         alternation.go_on(at, moments)
+
+    def finish_early(stop: Stop) -> None:
+        log.info("finishing_early", run_id=run.run_id, step=at.step)
+        if stop.between_steps:
+            alternation.checkpoint(at)
+
     try:
-        alternation.run(at)
-        result, files = _result(objective, at, alternation.usage(at), control.check)
+        with control.finishing(finish_early):
+            alternation.run(at)
+        result, files = final_result(objective, at, alternation.usage(at), control.check)
     except Stop as stop:
         kept = (StopKind.AWAY, StopKind.PAUSE, StopKind.INTERRUPT)
         if stop.kind in kept and stop.between_steps:
@@ -259,29 +266,6 @@ def _await_session(mentor: FallbackMentor, control: StopControl) -> None:
     deadline = time.monotonic() + SESSION_SECONDS
     while not mentor.wait_open(_SLICE) and time.monotonic() < deadline:
         control.check()
-
-
-def _result(
-    objective: Objective, at: LoopState, usage: Usage, check: Callable[[], None]
-) -> tuple[RunResult, dict[str, bytes]]:
-    """The run's result: its best candidate and the baselines, scored on *test*. *Test* is used only
-    here. Of their cost, `usage` gets the tokens alone. Beside it, the files of the baselines that
-    are kept."""
-    problem = objective.problem
-    files: dict[str, bytes] = {}
-    beside = baselines(problem, check, files.__setitem__)
-    test = problem.test(at.best.parameters)
-    tokens = usage.tuned_model_tokens + problem.take_tokens()
-    result = RunResult(
-        returned=at.best.candidate,
-        test=test,
-        zero_shot=next((item.test for item in beside if item.name == "zero_shot"), None),
-        majority_accuracy=majority_share(problem.task.test) if problem.task else None,
-        restarts_applied=at.restarts,
-        usage=replace(usage, tuned_model_tokens=tokens),
-        baselines=beside,
-    )
-    return result, files
 
 
 def _logged_answers(store: RunStore, run_id: str) -> dict[str, ProposalsReceived]:

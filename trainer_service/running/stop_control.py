@@ -1,4 +1,4 @@
-"""Stops a run on request: cancel or pause, a lost lease, or the exit of the parent process.
+"""Stops a run on request: finish, pause or cancel, a lost lease, or the exit of the parent process.
 
 A side thread polls the store and sets a flag. The run's thread checks the flag at every step
 boundary, where its state is consistent, and is stopped there by an exception.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -39,6 +40,7 @@ MODEL_CHANGED = "TUNED_MODEL_CHANGED"
 class StopKind(StrEnum):
     """Why a run is stopped early, in ascending order of priority."""
 
+    FINISH = "finish"
     AWAY = "away"
     INTERRUPT = "interrupt"
     PAUSE = "pause"
@@ -48,6 +50,11 @@ class StopKind(StrEnum):
 
 _LEAVING = (StopKind.INTERRUPT, StopKind.LOST)
 """After these the process exits, even if not everything could be recorded."""
+
+
+def prevailing(kinds: Iterable[StopKind]) -> StopKind:
+    """The kind of the highest priority."""
+    return max(kinds, key=tuple(StopKind).index)
 
 
 class Stop(Exception):
@@ -100,11 +107,25 @@ class GuardedStopControl:
     def __init__(self, control: StopControl, guard: Callable[[], None]) -> None:
         self._control = control
         self._guard = guard
-        self._acknowledged: StopKind | None = None
+        self._acknowledged: StopKind | None = StopKind.FINISH
 
     def acknowledge(self, kind: StopKind) -> None:
         """From now on, a request of this kind raises nothing: the run is ending because of it."""
         self._acknowledged = kind
+
+    @contextmanager
+    def finishing(self, finished: Callable[[Stop], None]) -> Iterator[None]:
+        """In this block, which takes the run's steps, a request to finish applies: it ends the
+        block, and `finished` is called. Anywhere else it raises nothing."""
+        self._acknowledged = None
+        try:
+            yield
+        except Stop as stop:
+            if stop.kind is not StopKind.FINISH:
+                raise
+            finished(stop)
+        finally:
+            self._acknowledged = StopKind.FINISH
 
     def check(self) -> None:
         """See `StopControl`."""
@@ -145,11 +166,9 @@ class StopRequest:
         The callbacks are called every time, because the activity that a callback ends may have
         begun just after its last call.
         """
-        order = tuple(StopKind)
         with self._lock:
             self._is_leaving |= kind in _LEAVING
-            if self._kind is None or order.index(kind) > order.index(self._kind):
-                self._kind = kind
+            self._kind = prevailing([self._kind or kind, kind])
             callbacks = tuple(self._callbacks)
         for callback in callbacks:
             callback()
@@ -158,7 +177,7 @@ class StopRequest:
         """Requests a stop from a signal handler: takes no lock and calls no callbacks. The side
         thread calls them."""
         self._is_leaving |= kind in _LEAVING
-        if self._kind is None:
+        if self._kind in (None, StopKind.FINISH):
             self._kind = kind
 
     def check(self) -> None:
@@ -175,7 +194,11 @@ class StopRequest:
             callback()
 
 
-_WANTED = {DesiredState.CANCEL: StopKind.CANCEL, DesiredState.PAUSE: StopKind.PAUSE}
+_WANTED = {
+    DesiredState.FINISH: StopKind.FINISH,
+    DesiredState.PAUSE: StopKind.PAUSE,
+    DesiredState.CANCEL: StopKind.CANCEL,
+}
 
 
 class RunMonitor:

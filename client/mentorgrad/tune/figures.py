@@ -21,8 +21,8 @@ _MOST_NUMBERS = 4_000_000
 
 Labels = NDArray[np.int64]
 """Class indices [rows]."""
-Shares = NDArray[np.float64]
-"""Probabilities [rows, classes], or figures [resamples]."""
+Values = NDArray[np.float64]
+"""Figures [resamples], or rows [resamples, classes]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +47,13 @@ class _DistinctRows:
         classes = int(values.max()) + 1
         return cls(values, np.vstack([counts, drawn]).astype(np.float64), classes)
 
-    def figure(self, metric: Criterion, method: int = 0) -> Shares:
+    def figure(self, metric: Criterion, method: int = 0) -> Values:
         """A metric of one method in each resample."""
         labels, predicted = self.values[:, 0], self.values[:, 1 + method]
         rows = self.counts.sum(1)
         right = labels == predicted
         if metric is Criterion.ACCURACY:
-            share: Shares = self.counts[:, right].sum(1) / rows
+            share: Values = self.counts[:, right].sum(1) / rows
             return share
         actual, guessed, hits = (
             self._per_class(of, weight)
@@ -61,18 +61,18 @@ class _DistinctRows:
         )
         total = actual + guessed
         if metric is Criterion.MACRO_F1:
-            f1: Shares = (2.0 * hits / np.maximum(total, 1.0)).sum(1) / (total > 0).sum(1)
+            f1: Values = (2.0 * hits / np.maximum(total, 1.0)).sum(1) / (total > 0).sum(1)
             return f1
         covariance = hits.sum(1) * rows - (guessed * actual).sum(1)
         spread = (rows**2 - (guessed**2).sum(1)) * (rows**2 - (actual**2).sum(1))
-        found: Shares = np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1.0)), 0.0)
+        found: Values = np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1.0)), 0.0)
         return found
 
-    def _per_class(self, classes: Labels, weight: NDArray[np.bool_] | None) -> Shares:
+    def _per_class(self, classes: Labels, weight: NDArray[np.bool_] | None) -> Values:
         """Rows per class, [resamples, classes]."""
         one_hot = np.zeros((len(self.values), self.classes))
         one_hot[np.arange(len(classes)), classes] = 1.0 if weight is None else weight
-        made: Shares = self.counts @ one_hot
+        made: Values = self.counts @ one_hot
         return made
 
 
@@ -90,28 +90,22 @@ def estimates(
     return {metric: _estimate(cells.figure(metric), len(labels)) for metric in metrics}
 
 
+def mean_estimate(values: NDArray[np.float64]) -> Estimate:
+    """The mean of numbers [rows] with its 95% interval."""
+    source, rows = np.random.default_rng(0), len(values)
+    drawn = [values[source.integers(0, rows, rows)].mean() for _ in range(RESAMPLES)]
+    return _estimate(np.array([values.mean(), *drawn]), rows)
+
+
 def difference(labels: Labels, one: Labels, other: Labels, metric: Criterion) -> Estimate:
     """How much higher a metric is for one method than for another on the same rows."""
     cells = _DistinctRows.of(labels, one, other)
     return _estimate(cells.figure(metric) - cells.figure(metric, 1), len(labels))
 
 
-def share_estimate(share: float, rows: int) -> Estimate:
-    """The interval of an accuracy of which only the share of right rows is known."""
-    right = np.arange(rows) < round(share * rows)
-    labels = np.zeros(rows, np.int64)
-    return estimates(labels, (~right).astype(np.int64), (Criterion.ACCURACY,))[Criterion.ACCURACY]
-
-
-def _estimate(values: Shares, rows: int) -> Estimate:
+def _estimate(values: Values, rows: int) -> Estimate:
     low, high = np.percentile(values[1:], [2.5, 97.5])
     return Estimate(float(values[0]), float(low), float(high), rows)
-
-
-def mean_loss(labels: Labels, shares: Shares) -> float:
-    """Mean cross-entropy, in nats, of probabilities [rows, classes]."""
-    known = shares[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(known, np.finfo(np.float64).tiny)).mean())
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:

@@ -13,8 +13,9 @@ import numpy as np
 from mentorgrad.domain.experiment import Estimate
 from mentorgrad.domain.run import Score, preference
 from mentorgrad.domain.spec import Criterion
-from mentorgrad.tune.figures import Labels, Shares, confusion, difference, estimates, mean_loss
+from mentorgrad.tune.figures import Labels, confusion, difference, estimates, mean_estimate
 from mentorgrad.tune.plan import METRIC_NAMES
+from mentorgrad.tune.predictions import RowPredictions
 
 REPORTED = (Criterion.ACCURACY, Criterion.MACRO_F1)
 ERRORS = 10
@@ -35,7 +36,7 @@ class MethodFigures:
     test: Score
     """On test."""
     intervals: Mapping[Criterion, Estimate] = field(default_factory=dict)
-    """Figures on test with their intervals, as far as they are known."""
+    """Figures on test with their intervals."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +75,25 @@ class TuneOutcome:
 
 @dataclass(frozen=True, eq=False)
 class ScoredRows:
-    """Rows with what each method predicts."""
+    """Test rows with what each method predicts."""
 
     texts: Sequence[str]
     """The texts."""
     labels: Labels
     """Their class indices."""
-    shares: Mapping[str, Shares]
-    """Name of a method → probabilities [rows, classes]."""
+    methods: Mapping[str, RowPredictions]
+    """By the method's name."""
 
 
-def score_of(labels: Labels, shares: Shares) -> Score:
-    """The score of probabilities [rows, classes], as a run computes it."""
-    predicted = shares.argmax(-1)
+def score_of(labels: Labels, rows: RowPredictions) -> Score:
+    """The score of predictions, as a run computes it."""
+    predicted = rows.predicted
     found = estimates(
         labels, predicted, (Criterion.ACCURACY, Criterion.MACRO_F1, Criterion.MATTHEWS)
     )
     several = len(set(labels.tolist())) > 1
     return Score(
-        loss=mean_loss(labels, shares),
+        loss=float(rows.losses.mean()),
         accuracy=found[Criterion.ACCURACY].mean,
         rows=len(labels),
         macro_f1=found[Criterion.MACRO_F1].mean if several else None,
@@ -104,9 +105,10 @@ def method_on(
     rows: ScoredRows, name: str, title: str, selection: Score | None = None
 ) -> MethodFigures:
     """The figures of a method whose predictions are known."""
-    shares = rows.shares[name]
-    found = estimates(rows.labels, shares.argmax(-1), REPORTED)
-    return MethodFigures(name, title, selection, score_of(rows.labels, shares), found)
+    made = rows.methods[name]
+    found = estimates(rows.labels, made.predicted, REPORTED)
+    found[Criterion.LOSS] = mean_estimate(made.losses)
+    return MethodFigures(name, title, selection, score_of(rows.labels, made), found)
 
 
 def outcome(
@@ -125,9 +127,8 @@ def outcome(
     ]
     ranked = [one for _, one in sorted(scored, key=lambda pair: pair[0])]
     best = ranked[0]
-    shares = rows.shares[best.name]
-    predicted = shares.argmax(-1)
-    table = confusion(rows.labels, predicted, len(words))
+    chosen = rows.methods[best.name]
+    table = confusion(rows.labels, chosen.predicted, len(words))
     return TuneOutcome(
         tuple(methods),
         best.name,
@@ -135,7 +136,7 @@ def outcome(
         _advice(ranked, rows, metric),
         tuple(words),
         tuple(tuple(row) for row in table.tolist()),
-        _errors(rows, shares, words),
+        _errors(rows, chosen, words),
     )
 
 
@@ -150,8 +151,8 @@ def _advice(ranked: Sequence[MethodFigures], rows: ScoredRows, metric: Criterion
     measured = Criterion.ACCURACY if metric is Criterion.LOSS else metric
     gain = difference(
         rows.labels,
-        rows.shares[best.name].argmax(-1),
-        rows.shares[second.name].argmax(-1),
+        rows.methods[best.name].predicted,
+        rows.methods[second.name].predicted,
         measured,
     )
     said += (
@@ -168,16 +169,14 @@ def _figure(method: MethodFigures, metric: Criterion) -> float:
     return float("nan") if value is None else value
 
 
-def _errors(rows: ScoredRows, shares: Shares, words: Sequence[str]) -> tuple[ConfidentError, ...]:
-    predicted = shares.argmax(-1)
+def _errors(
+    rows: ScoredRows, chosen: RowPredictions, words: Sequence[str]
+) -> tuple[ConfidentError, ...]:
+    predicted, shares = chosen.predicted, chosen.probabilities
     wrong = np.flatnonzero(predicted != rows.labels)
-    sure = shares[wrong, predicted[wrong]]
     return tuple(
         ConfidentError(
-            rows.texts[row],
-            words[rows.labels[row]],
-            words[predicted[row]],
-            float(shares[row, predicted[row]]),
+            rows.texts[row], words[rows.labels[row]], words[predicted[row]], float(shares[row])
         )
-        for row in wrong[np.argsort(-sure, kind="stable")][:ERRORS].tolist()
+        for row in wrong[np.argsort(-shares[wrong], kind="stable")][:ERRORS].tolist()
     )

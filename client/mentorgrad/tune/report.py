@@ -16,7 +16,7 @@ from mentorgrad.reports.page import page, table_section
 from mentorgrad.reports.run_report import run_parts
 from mentorgrad.reports.tables import DASH, ReportTable, number
 from mentorgrad.serialization import to_dict
-from mentorgrad.tune.outcome import MethodFigures, TuneOutcome
+from mentorgrad.tune.outcome import REPORTED, MethodFigures, TuneOutcome
 from mentorgrad.tune.plan import METRIC_NAMES
 
 MOST_LABELS, MOST_LABELS_ON_PAGE = 12, 60
@@ -35,15 +35,13 @@ def method_table(found: TuneOutcome) -> ReportTable:
         f"{METRIC_NAMES[metric]} on selection",
         "test accuracy (95% interval)",
         "test macro F1 (95% interval)",
-        "test loss",
+        "test loss (95% interval)",
     )
     rows = tuple(
         (
             one.title,
             number(_on_selection(one, metric), 3),
-            _interval(one, Criterion.ACCURACY, one.test.accuracy),
-            _interval(one, Criterion.MACRO_F1, one.test.macro_f1),
-            number(one.test.loss),
+            *(_interval(one.intervals[shown]) for shown in (*REPORTED, Criterion.LOSS)),
         )
         for one in found.methods
     )
@@ -58,10 +56,7 @@ def _on_selection(one: MethodFigures, metric: Criterion) -> float | None:
     return None if one.selection is None else getattr(one.selection, metric.value)
 
 
-def _interval(one: MethodFigures, metric: Criterion, value: float | None) -> str:
-    found: Estimate | None = one.intervals.get(metric)
-    if found is None:
-        return number(value, 3)
+def _interval(found: Estimate) -> str:
     return f"{number(found.mean, 3)} ({number(found.low, 3)} to {number(found.high, 3)})"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.tune_watching import Heartbeat, TuneProgress, follow
-from mentorgrad.domain.event import Created, RunEvent, Segment, StageStarted, StateChanged
+from mentorgrad.domain.event import Created, Finished, RunEvent, Segment, StageStarted, StateChanged
 from mentorgrad.domain.run import Run, RunState, Snapshot
 from mentorgrad.domain.spec import Criterion, RunSpec, Stages
 from mentorgrad.tune.stall import Stall
@@ -69,18 +69,17 @@ class OneRun:
         event = EventMaker("a-run")
         self._events = [event(payload) for payload in payloads]
         self._seen = seen
-        self.cancelled = 0
+        self.finished = 0
 
     def get_run(self, run_id: str) -> Run:
         return Run(run_id=run_id, last_seq=self._seen)
 
-    def cancel_run(self, run_id: str) -> None:
-        self.cancelled += 1
+    def finish_run(self, run_id: str) -> None:
+        self.finished += 1
 
     def watch(self, run_id: str) -> Iterator[RunEvent]:
         yield from self._events
-        end = RunState.CANCELLED if self.cancelled else RunState.SUCCEEDED
-        yield EventMaker("a-run", len(self._events))(StateChanged(end))
+        yield EventMaker("a-run", len(self._events))(Finished(RunState.SUCCEEDED))
 
 
 COURSE = [
@@ -91,20 +90,32 @@ COURSE = [
 
 
 @pytest.mark.parametrize(
-    ("seen", "end"),
+    ("seen", "reasons"),
     [
-        (0, (RunState.CANCELLED, "no better candidate in 2 stages")),
-        (len(COURSE), (RunState.SUCCEEDED, "")),  # it went on then, and goes on now
+        (0, ["no better candidate in 2 stages"]),
+        (len(COURSE), []),  # it went on then, and goes on now
     ],
 )
-def test_a_run_that_stalls_is_cancelled_once(
-    seen: int, end: tuple[RunState, str], capsys: pytest.CaptureFixture[str]
+def test_a_run_that_stalls_is_finished_once(
+    seen: int, reasons: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     client: Any = OneRun(COURSE, seen)
     stall = Stall(2, Criterion.LOSS, 1e9, lambda: 0.0)
     progress = TuneProgress(SPEC, "ten rows")
-    assert follow(client, "a-run", Output(), progress, stall) == end
-    assert client.cancelled == (not seen)
+    told: list[str] = []
+    state = follow(client, "a-run", Output(), progress, stall, told.append)
+    assert state is RunState.SUCCEEDED
+    assert told == reasons
+    assert client.finished == len(reasons)
     out = capsys.readouterr().out
-    assert ("its best so far is kept" in out) == (not seen)
+    assert ("with its best so far" in out) == (not seen)
     assert ("stage 1 of 2" in out) == (not seen)
+    assert progress.finishing == (not seen)
+
+
+def test_a_run_that_has_lost_its_worker_is_asked_again() -> None:
+    course = [*COURSE, StateChanged(RunState.INTERRUPTED), StateChanged(RunState.RUNNING)]
+    client: Any = OneRun([*course, StageStarted(3)], 0)
+    stall = Stall(2, Criterion.LOSS, 1e9, lambda: 0.0)
+    follow(client, "a-run", Output(), TuneProgress(SPEC, "ten rows"), stall, lambda reason: None)
+    assert client.finished == 2

@@ -372,8 +372,12 @@ class CausalPromptProblem(CalibratedProblem):
 
     def words_score(self, text: str, split: Split) -> Score:
         """Score of a prompt in words, tokenised in one string with the template."""
-        logits = self._text_logits(*self._worded(text), split)
+        logits = self.words_logits(text, split)
         return RowResults.of_logits(logits.unsqueeze(0), self.labels[split]).scores()[0]
+
+    def words_logits(self, text: str, split: Split) -> Tensor:
+        """See `ClassificationProblem`; calibrated."""
+        return self._text_logits(*self._worded(text), split)
 
     def words_log_probs(self, text: str, split: Split) -> Tensor:
         """Log-probabilities of the labels behind a prompt in words, without calibration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -15,6 +16,7 @@ from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.event import Finished, RunEvent, StateChanged
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import PreconditionFailed
 from mentorgrad.tune.stall import Stall
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class TuneProgress:
         self._steps_begun: tuple[float, int] | None = None
         self.narrator = EventFormatter(steps=False)
         """Folds the events."""
+        self.finishing = False
+        """Whether the run was asked to end early."""
 
     def text(self) -> str:
         """A line for people."""
@@ -98,7 +102,7 @@ class TuneProgress:
             return f"waiting for a worker, for {spent}"
         if run.best_selection_loss is None:
             return f"loading the model and encoding the texts, for {spent}"
-        if run.stage >= self._last and taken >= total:
+        if self.finishing or (run.stage >= self._last and taken >= total):
             return f"testing: {self._test}; {spent} in all"
         if self._steps_begun is None or not total:
             return f"training, {spent} in all"
@@ -121,37 +125,43 @@ def duration_of(seconds: float) -> str:
 
 
 def follow(
-    client: Client, run_id: str, out: Output, progress: TuneProgress, stall: Stall | None = None
-) -> tuple[RunState, str]:
-    """Watches a run until it ends, and cancels it if it stalls.
+    client: Client,
+    run_id: str,
+    out: Output,
+    progress: TuneProgress,
+    stall: Stall,
+    stopped: Callable[[str], None],
+) -> RunState:
+    """Watches a run until it ends, and has it finished early if it stalls.
 
     Args:
         client: Of the trainer.
         run_id: The run.
         out: Output to use; events of before this call are not shown.
         progress: What the run is doing.
-        stall: Says when to stop it; None: never, and its events are not shown.
+        stall: Says when to stop it.
+        stopped: Called with the reason when it is stopped.
 
     Returns:
-        Its final state, and why it was stopped; empty: it was not.
+        Its final state.
     """
     known = client.get_run(run_id).last_seq
-    stopped = ""
     state = RunState.QUEUED
     with Heartbeat(out, progress.text) as heartbeat:
         for event in client.watch(run_id):
+            is_new = event.seq > known
             for line in progress.see(event):
-                if stall is not None and event.seq > known:
+                if is_new:
                     out.line(line)
                     heartbeat.heard()
             if isinstance(event.payload, (Finished, StateChanged)):
                 state = event.payload.state
-            if stall is not None and not stopped and (stopped := stall.reason(event)):
-                if event.seq > known:
-                    out.line(f"  {stopped}: the run is stopped, its best so far is kept")
-                    client.cancel_run(run_id)
-                else:
-                    stopped = ""
-    if state is not RunState.CANCELLED:
-        return state, ""
-    return state, stopped or "the run was cancelled"
+                progress.finishing &= state is not RunState.INTERRUPTED  # it was forgotten then
+            reason = stall.reason(event)
+            if reason and is_new and not progress.finishing:
+                with contextlib.suppress(PreconditionFailed):  # it has just ended
+                    client.finish_run(run_id)
+                    progress.finishing = True
+                    out.line(f"  {reason}: the run ends now, with its best so far")
+                    stopped(reason)
+    return state

@@ -20,13 +20,12 @@ from mentorgrad.cli.support.output_paths import output_folder
 from mentorgrad.cli.support.table_options import AskedTable
 from mentorgrad.cli.support.tune_evaluation import (
     PROBE_FILE,
-    SplitRows,
-    baselines_of,
     describe_choice,
     download,
     judged,
-    predicted,
     probe_on_selection,
+    split_rows,
+    texts_of,
 )
 from mentorgrad.cli.support.tune_places import (
     TunePlace,
@@ -40,12 +39,10 @@ from mentorgrad.cli.support.tune_watching import TuneProgress, follow
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
 from mentorgrad.errors import PreconditionFailed
-from mentorgrad.predictor import Predictor
 from mentorgrad.schema import snake_case
 from mentorgrad.serialization import from_dict, merged, to_dict
 from mentorgrad.tables import Table, report_lines
 from mentorgrad.tables.reading import refusals_of
-from mentorgrad.tables.splitting import SPLITS
 from mentorgrad.tune.folder import TuneFolder, data_digest, wishes_digest
 from mentorgrad.tune.outcome import TuneOutcome
 from mentorgrad.tune.plan import TableFacts, TunePlan, TuneWishes, plan
@@ -107,7 +104,8 @@ def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
         PreconditionFailed: The run failed.
     """
     begun = time.monotonic()
-    require_extras("mentorgrad tune", ("trainer",), "demo")
+    if not order.place.server:
+        require_extras("mentorgrad tune", ("trainer",), "demo")
     output_folder("--output", order.output)
     folder = TuneFolder(order.output, _digest(asked, order), order.overwrite)
     if folder.summary is not None:
@@ -276,15 +274,17 @@ class _Flow:
         if run.state is RunState.PAUSED:
             client.resume_run(run.run_id)
         stall = Stall(self._order.patience, spec.criterion, self._deadline, time.monotonic)
-        state, stopped = follow(client, run.run_id, out, self._progress(spec), stall)
+        state = follow(
+            *(client, run.run_id, out, self._progress(spec), stall),
+            lambda reason: folder.keep(stopped=reason),
+        )
         run = client.get_run(run.run_id)
-        if state is RunState.FAILED or (stopped and not client.artifacts(run.run_id)):
+        if state is not RunState.SUCCEEDED:
             folder.drop()
             folder.keeps_private = True
             raise PreconditionFailed(
-                f"the run {run.state}: {run.reason or stopped}; its log is in {folder.private}"
+                f"the run {state}: {run.reason or 'see its log'}; its log is in {folder.private}"
             )
-        folder.keep(stopped=folder.state.get("stopped") or stopped)  # an earlier call knows better
         return run
 
     def _progress(self, spec: RunSpec) -> TuneProgress:
@@ -292,21 +292,11 @@ class _Flow:
         return TuneProgress(spec, f"the baselines and {rows:,} test rows", self._deadline)
 
     def _result(self, client: Client, run: Run, staged: Path, name: str) -> dict[str, Any]:
-        folder, state, out = self._folder, self._folder.state, self._out
-        download(client, run.run_id, staged)
-        baselines = baselines_of(client, run, staged, out, self._progress)
-        train, selection, test = (
-            SplitRows.read(split_file(folder, split), run.spec.task) for split in SPLITS
-        )
-        with Predictor.load(staged, model_roots=self._order.place.model_roots) as predictor:
-            on_selection = predicted(predictor, selection, "selection", out)
-            on_test = predicted(predictor, test, "test", out)
+        folder, state = self._folder, self._folder.state
         found = judged(
-            (selection, on_selection),
-            (test, on_test),
-            np.concatenate([train.labels, selection.labels]),
             run,
-            baselines,
+            download(client, run.run_id, staged),
+            texts_of(split_file(folder, "test"), run.spec.task),
             probe_on_selection(staged / PROBE_FILE),
             Criterion(state["metric"]),
         )
@@ -314,19 +304,16 @@ class _Flow:
         lists = (("What was read", state["read"]), ("What was planned", state["plan"]))
         page = tune_page(f"Tuned on {name}", found, lists, client, run)
         (staged / REPORT_FILE).write_text(page, encoding="utf-8")
-        self._show(found, state["stopped"])
+        stopped = state.get("stopped", "")
+        self._show(found, stopped)
         return folder.finish(
             staged,
             {
                 "file": name,
                 "run_id": run.run_id,
                 "objective": state["objective"],
-                "rows": {
-                    "train": len(train.texts),
-                    "selection": len(selection.texts),
-                    "test": len(test.texts),
-                },
-                "stopped": state["stopped"],
+                "rows": split_rows(staged),
+                "stopped": stopped,
                 "seconds": round(time.monotonic() - self._begun, 1),
                 "read": state["read"],
                 "plan": state["plan"],

@@ -1,4 +1,4 @@
-"""A cancelled run leaves the files of its best candidate so far."""
+"""A run that is cancelled or finished leaves the files of its best candidate so far."""
 
 from __future__ import annotations
 
@@ -45,6 +45,34 @@ def test_the_best_so_far_is_there_after_a_cancel() -> None:
     (file,) = done.store.artifacts(done.run_id)
     best = done.store.list_candidates(done.run_id).candidates[0]
     assert best.text.encode() in done.store.read_artifact(done.run_id, file.name)
+
+
+def test_a_run_that_is_finished_has_a_result() -> None:
+    done = stopped(StopKind.FINISH)
+    assert done.state is RunState.SUCCEEDED
+    run = done.store.get_run(done.run_id)
+    assert run.result is not None
+    assert run.stage == 1
+    assert 10 < run.step < SPEC.stages.total_steps
+    best = done.store.list_candidates(done.run_id).candidates[0]
+    assert run.result.returned == best
+    assert len(done.store.artifacts(done.run_id)) == 1
+
+
+def test_a_run_that_is_to_finish_still_begins() -> None:
+    stopper = StopRequest()
+    stopper.request(StopKind.FINISH)
+    done = Done(SPEC, parts(Points(), objective=lambda *_: of_problem(Counted({}))), stopper)
+    assert done.state is RunState.SUCCEEDED
+    assert done.store.get_run(done.run_id).step == 0
+
+
+def test_the_exit_of_the_service_comes_before_a_request_to_finish() -> None:
+    stopper = StopRequest()
+    stopper.request(StopKind.FINISH)
+    stopper.note(StopKind.INTERRUPT)  # from a signal handler
+    done = Done(SPEC, parts(Points(), objective=lambda *_: of_problem(Counted({}))), stopper)
+    assert done.state is RunState.INTERRUPTED
 
 
 def test_a_pause_leaves_no_files() -> None:

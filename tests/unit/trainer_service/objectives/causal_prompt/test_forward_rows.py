@@ -40,9 +40,9 @@ class Counted:
         self.rows = 0
         self._is_counting = True
         self._prompted = built.problem._prompted
-        self._test = built.problem.test
+        self._tested = built.problem.tested
         built.problem._prompted = self._count  # type: ignore[method-assign]
-        built.problem.test = self._uncounted(self._test)  # type: ignore[method-assign]
+        built.problem.tested = self._uncounted(self._tested)  # type: ignore[method-assign]
         self.built = dataclasses.replace(built, export=lambda _: {ARTIFACT: b"-"})
 
     def _count(self, points: torch.Tensor, ids: Sequence[Any], *rest: Any) -> torch.Tensor:
