@@ -14,6 +14,7 @@ from mentorgrad.domain.event import Created, RunEvent
 from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import Criterion
 from mentorgrad.tune.outcome import ScoredRows, method_on, outcome
+from mentorgrad.tune.predictions import RowPredictions
 from mentorgrad.tune.report import tune_page
 from run_store.open import open_store
 
@@ -67,7 +68,8 @@ def test_texts_of_a_run_are_escaped(
 def test_the_page_of_a_tune_escapes_what_comes_from_the_table(store_url: str) -> None:
     odd = "<img src=x onerror=alert(1)> & <b>"
     shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
-    rows = ScoredRows([odd] * 3, np.array([0, 1, 1]), {"prompt": shares})
+    labels = np.array([0, 1, 1])
+    rows = ScoredRows([odd] * 3, labels, {"prompt": RowPredictions.of_shares(labels, shares)})
     method = method_on(rows, "prompt", odd, Score(loss=1.0, accuracy=0.5, rows=3))
     found = outcome([method], rows, (odd, "other"), Criterion.ACCURACY)
     store = open_store(store_url, read_only=True)
