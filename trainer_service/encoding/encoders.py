@@ -43,6 +43,9 @@ class TextEncoder:
         InvalidInput: The model is not a text encoder, or its pooling is not supported.
     """
 
+    temperature = 0.05
+    """Divisor of cosine similarities before a softmax, unless a spec says otherwise."""
+
     def __init__(
         self, path: Path, device: torch.device, check: Callable[[], None] = lambda: None
     ) -> None:

@@ -181,12 +181,12 @@ class Projection(Validated):
 
 @dataclass(frozen=True)
 class LabelPrompt:
-    """A soft prompt in front of each class name, under a frozen dual encoder (CoOp with a text
-    encoder). A text is assigned to the class with the nearest embedding."""
+    """A soft prompt in front of each class name, under a frozen dual encoder (CoOp, or CoOp with a
+    text encoder). A row is assigned to the class with the nearest embedding."""
 
     encoder: str = bounded(DEFAULT_ENCODER, required=True)
-    """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
-    allows."""
+    """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server allows.
+    A text encoder for texts, CLIP for images."""
     n_tokens: int = bounded(8, ge=1, le=64)
     """Length of the soft prompt in tokens."""
     per_class: bool = False
@@ -196,8 +196,9 @@ class LabelPrompt:
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model)."""
-    temperature: float = bounded(0.05, gt=0.0, le=10.0)
-    """Divisor of the cosine similarities before the softmax."""
+    temperature: float | None = bounded(None, gt=0.0, le=10.0)
+    """Divisor of the cosine similarities before the softmax. Absent: 0.05, or what CLIP was trained
+    with."""
     projection: Projection = field(default_factory=Projection)
     """How the soft prompt is written as words."""
 
@@ -335,7 +336,7 @@ class DataFiles:
     ``upload:SHA256`` for what `AsyncClient.upload_data` has stored."""
 
     train: str = bounded("", required=True, max_length=500)
-    """Train file (JSONL, CSV or Parquet)."""
+    """Train file (JSONL, CSV or Parquet), or a folder that holds one folder of images per class."""
     selection: str = bounded("", max_length=500)
     """Selection file; empty: rows drawn by seed from the train rows that are not used as shots."""
     test: str = bounded("", max_length=500)
@@ -347,6 +348,9 @@ class DataFiles:
     label_field: str = bounded("label", required=True, max_length=100)
     """Column that holds the label: one of the task's `label_values`; without these an index into
     `labels`, or one of the label words."""
+    image_field: str = bounded("", max_length=100)
+    """Column of images, instead of texts: paths relative to the file's folder, or in Parquet the
+    images themselves; empty: the rows are texts."""
 
 
 @dataclass(frozen=True)
@@ -355,7 +359,8 @@ class HubData:
     features."""
 
     text_field: str = bounded("", max_length=100)
-    """Column that holds the text; empty: the only text column, or the first of two."""
+    """Column that holds the text, or the image; empty: the only text column, the first of two, or,
+    without text columns, the only image column."""
     pair_field: str = bounded("", max_length=100)
     """Column of a second text; empty: none, or the second of two text columns if `text_field` is
     empty too."""

@@ -304,20 +304,22 @@ class External(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class DataFiles(_message.Message):
-    __slots__ = ("train", "selection", "test", "text_field", "pair_field", "label_field")
+    __slots__ = ("train", "selection", "test", "text_field", "pair_field", "label_field", "image_field")
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_FIELD_NUMBER: _ClassVar[int]
     train: str
     selection: str
     test: str
     text_field: str
     pair_field: str
     label_field: str
-    def __init__(self, train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., label_field: _Optional[str] = ...) -> None: ...
+    image_field: str
+    def __init__(self, train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., label_field: _Optional[str] = ..., image_field: _Optional[str] = ...) -> None: ...
 
 class HubData(_message.Message):
     __slots__ = ("text_field", "pair_field", "template", "label_field", "train", "selection", "test")

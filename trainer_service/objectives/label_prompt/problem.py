@@ -68,6 +68,8 @@ class LabelPromptProblem(ClassificationProblem):
         super().__init__(task, encoder.device)
         self._spec = spec
         self._encoder = encoder
+        self.temperature = spec.temperature or encoder.temperature
+        """Divisor of the cosine similarities."""
         self.costs = costs
         self._suffix, self._suffix_mask = self._label_suffix()
         length = 1 + spec.n_tokens + self._suffix.shape[1]
@@ -114,7 +116,7 @@ class LabelPromptProblem(ClassificationProblem):
 
     def _compared(self, texts: Tensor, classes: Tensor) -> Tensor:
         """Logits [..., rows, classes] of texts [rows, d] and classes [..., classes, d]."""
-        return texts @ classes.transpose(-1, -2) / self._spec.temperature
+        return texts @ classes.transpose(-1, -2) / self.temperature
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Logits [k, rows, classes]; see `ClassificationProblem`."""
@@ -182,7 +184,7 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
             text=words.text,
             text_tokens=list(words.ids),
             pooling=encoder.pooling,
-            temperature=spec.temperature,
+            temperature=problem.temperature,
             template="[start] prompt label [end]",
         )
         return {
