@@ -39,6 +39,8 @@ class Predictor(ABC):
     values."""
     is_paired: bool
     """Whether a row has two texts."""
+    takes_images: bool = False
+    """Whether a row is an image: its text is then the path of the image's file."""
     use: str
     """What predicts: ``prompt``, ``words`` or ``probe``."""
     columns: Mapping[str, str]

@@ -65,6 +65,8 @@ def validate_objective(
             task = load_task(spec.task, spec.seed, data_roots, uploads=opened)
         except InvalidInput as error:
             findings.extend(error.violations, error.reason)
+        if task is not None and task.has_images and not kind.takes_images:
+            findings.add("spec.task", f"has images; {kind.name} is for texts", "IMAGES_UNSUPPORTED")
     known = CheckInputs(
         kind.path,
         task,

@@ -1,8 +1,9 @@
-"""On-disk cache of text embeddings from frozen encoders.
+"""On-disk cache of embeddings from frozen encoders.
 
-A file holds the embeddings of one list of texts. Its name is a digest of everything that they
-depend on: the texts in order, the model's digest and the encoder's options. Writers write a
-temporary file and rename it, so concurrent writers are safe and readers never see a partial file.
+A file holds the embeddings of one list of texts, or of images by their digests. Its name is a
+digest of everything that they depend on: the texts in order, the model's digest and the encoder's
+options. Writers write a temporary file and rename it, so concurrent writers are safe and readers
+never see a partial file.
 """
 
 from __future__ import annotations

@@ -45,6 +45,9 @@ class TextEncoder:
 
     temperature = 0.05
     """Divisor of cosine similarities before a softmax, unless a spec says otherwise."""
+    _require = staticmethod(require_encoder)
+    _marks = ("cls_token", "sep_token")
+    """Tokens that the tokenizer must have: of the start and the end."""
 
     def __init__(
         self, path: Path, device: torch.device, check: Callable[[], None] = lambda: None
@@ -52,26 +55,34 @@ class TextEncoder:
         self.path = path
         self.device = device
         self._check = check
-        require_encoder(path)
+        self._require(path)
         self.pooling = pooling(path)
         self.digest = model_digest(path)
         self._tokenizer = load_tokenizer(path)
         self._model = _load_model(path).to(device)
         self.max_tokens = max_positions(path)
         self.max_text_tokens = max_text_tokens(path)
-        table = self._model.get_input_embeddings()
+        table = self._word_table()
         if table is None:
             raise InvalidInput(f"{path.name} has no word embeddings", reason=UNSUITABLE)
-        if self._tokenizer.cls_token_id is None or self._tokenizer.sep_token_id is None:
+        if None in (getattr(self._tokenizer, name) for name in self._marks):
+            named = " and ".join(name.removesuffix("_token").upper() for name in self._marks)
             raise InvalidInput(
-                f"{path.name}: the tokenizer has no CLS and SEP tokens", reason=UNSUITABLE
+                f"{path.name}: the tokenizer has no {named} tokens", reason=UNSUITABLE
             )
         self.config: Any = self._model.config
         """The model's transformers configuration."""
-        self.hidden_size = int(self.config.hidden_size)
-        """Length of a hidden state."""
         self.tokens = TokenTable(self._tokenizer, table.weight.detach())
         """The tokens and their vectors."""
+
+    def _word_table(self) -> Any:
+        """The module that maps token ids to vectors."""
+        return self._model.get_input_embeddings()
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of a hidden state, and of a text's embedding."""
+        return int(self.config.hidden_size)
 
     @property
     def options(self) -> dict[str, str | int]:
@@ -168,10 +179,13 @@ class TextEncoder:
         Returns:
             float32 [batch, tokens, hidden size].
         """
-        is_cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_cuda):
+        with self._autocast():
             hidden: Tensor = self._model(attention_mask=mask, **inputs).last_hidden_state
         return hidden.float()
+
+    def _autocast(self) -> torch.autocast:
+        is_cuda = self.device.type == "cuda"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_cuda)
 
     def _pooled(self, mask: Tensor, **inputs: Tensor) -> Tensor:
         hidden = self.hidden(mask, **inputs)

@@ -1,4 +1,4 @@
-"""Metadata from a text encoder's folder, read without torch and without loading the weights."""
+"""Metadata from an encoder's folder, read without torch and without loading the weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ UNSUITABLE = "MODEL_UNSUITABLE"
 
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 """Maps the sentence-transformers configuration keys of the supported poolings to their names."""
+
+PROCESSOR = "preprocessor_config.json"
+"""File that says how images are resized and normalised."""
+
+_CLIP_TEXT = {"max_position_embeddings": 77, "hidden_size": 512}
+"""What CLIP's configuration may leave out."""
 
 # RoBERTa-like models start positions after the padding index.
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
@@ -41,34 +47,70 @@ def require_encoder(folder: Path) -> None:
 
     Raises:
         NotFound: A file is missing.
-        InvalidInput: The model's pooling is not supported.
+        InvalidInput: It is an encoder of images, or the model's pooling is not supported.
     """
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise NotFound(f"{folder.name} is not a text encoder: {name} is missing", reason=REASON)
-    if not any(folder.glob("*.safetensors")):
-        raise NotFound(
-            f"{folder.name} has no safetensors weights; other formats are not loaded", reason=REASON
+    _require_files(folder, "a text encoder", "config.json", "tokenizer.json")
+    if is_clip(folder):
+        raise InvalidInput(
+            f"{folder.name} is CLIP, which is for images; use a text encoder", reason=UNSUITABLE
         )
     pooling(folder)
 
 
+def require_clip(folder: Path) -> None:
+    """Checks that a folder holds CLIP, which encodes texts and images, and can be loaded.
+
+    Raises:
+        NotFound: A file is missing.
+        InvalidInput: It is another model.
+    """
+    _require_files(folder, "an encoder of images", "config.json")
+    if not is_clip(folder):
+        kind = read_json(folder, "config.json").get("model_type", "unknown")
+        raise InvalidInput(
+            f"{folder.name} ({kind}) is no encoder of images; use CLIP",
+            reason=UNSUITABLE,
+        )
+    _require_files(folder, "an encoder of images", "tokenizer.json", PROCESSOR)
+
+
+def is_clip(folder: Path) -> bool:
+    """Whether a folder's model is CLIP."""
+    return read_json(folder, "config.json").get("model_type") == "clip"
+
+
+def _require_files(folder: Path, what: str, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise NotFound(f"{folder.name} is not {what}: {name} is missing", reason=REASON)
+    if not any(folder.glob("*.safetensors")):
+        raise NotFound(
+            f"{folder.name} has no safetensors weights; other formats are not loaded", reason=REASON
+        )
+
+
+def _text_config(folder: Path) -> dict[str, Any]:
+    """Configuration of the model, or of that of its parts which encodes texts."""
+    config = read_json(folder, "config.json")
+    return config if not is_clip(folder) else _CLIP_TEXT | config.get("text_config", {})
+
+
 def max_positions(folder: Path) -> int:
     """Maximum sequence length that the model's positions allow, in tokens."""
-    config = read_json(folder, "config.json")
+    config = _text_config(folder)
     limit = int(config.get("max_position_embeddings", 512))
     return limit - 2 if config.get("model_type") in _OFFSET_POSITIONS else limit
 
 
 def embedding_width(folder: Path) -> int:
     """Size of a word embedding; in some models smaller than the hidden size."""
-    config = read_json(folder, "config.json")
+    config = _text_config(folder)
     return int(config.get("embedding_size") or hidden_width(folder))
 
 
 def hidden_width(folder: Path) -> int:
     """Size of a hidden state."""
-    config = read_json(folder, "config.json")
+    config = _text_config(folder)
     return int(config.get("hidden_size") or config.get("dim") or 1)
 
 
@@ -96,9 +138,11 @@ def pooling(folder: Path) -> str:
 
 
 def model_digest(folder: Path) -> str:
-    """Hex SHA-256 over the weights, the configuration and the tokenizer."""
+    """Hex SHA-256 over the weights, the configuration and the tokenizer; for an encoder of images,
+    its preprocessing too."""
     digest = hashlib.sha256()
     names = ["config.json", "tokenizer.json", *sorted(p.name for p in folder.glob("*.safetensors"))]
+    names += [PROCESSOR] if is_clip(folder) else []
     for name in names:
         with (folder / name).open("rb") as stream:
             digest.update(f"{name}\0".encode())

@@ -39,6 +39,8 @@ class TokenTable:
             self._plain.encode(text, add_special_tokens=False).ids for text in (" word", "word")
         )
         self._lead = "" if spaced == bare else " "
+        # CLIP's tokens mark the end of a word, which its decoder leaves as it is.
+        self._word_end = getattr(self._plain.model, "end_of_word_suffix", None) or ""
 
     @property
     def width(self) -> int:
@@ -100,6 +102,8 @@ class TokenTable:
     def many_texts_of(self, many: Sequence[Sequence[int]]) -> list[str]:
         """`text_of` for many sequences at once."""
         texts = self._plain.decode_batch([list(ids) for ids in many], skip_special_tokens=False)
+        if self._word_end:
+            texts = [text.replace(self._word_end, " ") for text in texts]
         return [str(text).strip() for text in texts]
 
 

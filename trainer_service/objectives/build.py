@@ -27,6 +27,7 @@ from trainer_service.tasks.uploaded import OpenUpload
 
 if TYPE_CHECKING:
     from trainer_service.encoding.causal_model import CausalModel
+    from trainer_service.encoding.clip import ClipEncoder
     from trainer_service.encoding.encoders import TextEncoder
 
 
@@ -51,7 +52,7 @@ class BuildInputs:
     model_roots: Sequence[Path] | None = ()
     """Folders that models named by a path must be in; None: any folder."""
     cache_dir: Path | None = None
-    """Folder for embeddings of texts; None: no caching."""
+    """Folder for embeddings of texts and images; None: no caching."""
     state_bytes: int = DEFAULT_STATE_BYTES
     """Maximum bytes of texts' keys and values that are kept in memory."""
     known: KeptResults = field(default_factory=KeptResults)
@@ -74,7 +75,7 @@ class BuildInputs:
 
     @property
     def cache(self) -> EmbeddingCache:
-        """Cache of text embeddings."""
+        """Cache of embeddings."""
         return EmbeddingCache(self.cache_dir)
 
     def encoder(self, reference: str) -> TextEncoder:
@@ -89,6 +90,18 @@ class BuildInputs:
         with self._naming("encoder"):
             folder = resolve(reference, roots=self.model_roots)
             return TextEncoder(folder, self.device, self.abort)
+
+    def image_encoder(self, reference: str) -> ClipEncoder:
+        """Loads the encoder of images that the spec's field `encoder` names.
+
+        Raises:
+            InvalidInput: It cannot be used; the violation names the field.
+        """
+        from trainer_service.encoding.clip import ClipEncoder
+
+        with self._naming("encoder"):
+            folder = resolve(reference, roots=self.model_roots)
+            return ClipEncoder(folder, self.device, self.abort)
 
     def causal_model(self, reference: str, dtype: str) -> CausalModel:
         """Loads the causal language model that the spec's field `model` names.

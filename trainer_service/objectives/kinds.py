@@ -81,6 +81,8 @@ class ObjectiveKind:
     → `Tuned`; empty: results of this objective do not predict."""
     uses_task: bool = True
     """Whether the run has labelled rows, as `spec.task` says."""
+    takes_images: bool = False
+    """Whether rows may be images."""
     has_words: bool = True
     """Whether a parameter's projection is a parameter of its own: see `Language.has_words`."""
     has_gradients: bool = True

@@ -19,7 +19,7 @@ from trainer_service.tasks.data import Split, TaskData
 FORMAT = 1
 """Version of the document; a reader refuses others."""
 
-_COLUMNS = ("text_field", "pair_field", "label_field")
+_COLUMNS = ("text_field", "pair_field", "label_field", "image_field")
 
 
 def model_document(
@@ -63,6 +63,7 @@ def model_document(
         "long_texts": run.task.long_texts.value,
         "cut_texts": dict(cut_texts),
         "paired": task.is_paired,
+        "images": task.has_images,
         "columns": _columns(run),
         "task": task.name,
         "task_sha256": task.digest,

@@ -45,12 +45,18 @@ def require_peft(user: str) -> None:
 
 
 def check_encoder(
-    reference: str, inputs: CheckInputs
+    reference: str, inputs: CheckInputs, require: Callable[[Path], None] = require_encoder
 ) -> tuple[Path, TokenCounter] | tuple[None, None]:
-    """The encoder's folder and tokenizer; (None, None) after adding a violation."""
+    """The encoder's folder and tokenizer; (None, None) after adding a violation.
+
+    Args:
+        reference: The encoder.
+        inputs: Takes the violation.
+        require: Checks that a folder holds an encoder of the kind that is needed.
+    """
     try:
         folder = resolve(reference, roots=inputs.model_roots)
-        require_encoder(folder)
+        require(folder)
         return folder, TokenCounter(folder)
     except MentorgradError as error:
         inputs.findings.add(f"{inputs.path}.encoder", error.message, error.reason)

@@ -47,6 +47,11 @@ class TunedFiles:
         """What happened to texts that are too long."""
         return LongTexts(self.document.get("long_texts", LongTexts.TRUNCATE))
 
+    @property
+    def has_images(self) -> bool:
+        """Whether rows are images."""
+        return bool(self.document.get("images"))
+
     def require_model(self, digest: str) -> None:
         """Checks that a model is the one that was tuned.
 

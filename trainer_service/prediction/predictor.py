@@ -17,6 +17,7 @@ from mentorgrad.domain.prediction import PredictorInfo
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound
 from mentorgrad.model_refs import REASON as MODEL_NOT_FOUND
 from mentorgrad.predictor import Predictor
+from mentorgrad.tables.malformed import MalformedError
 from service_common import logs
 from trainer_service.baselines.linear_probe import LinearProbe
 from trainer_service.costs import RowCosts
@@ -24,6 +25,7 @@ from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.objectives.label_prompt.images import UNUSABLE
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles
@@ -31,10 +33,13 @@ from trainer_service.prediction.result_folder import ResultFolder, read_result
 from trainer_service.registry import load as load_object
 from trainer_service.settings import TrainerSecrets, default_cache_dir
 from trainer_service.tasks.data import UNLABELLED, Row, Split, TaskData
+from trainer_service.tasks.images import EncodedImage
 
 PROMPT, WORDS, PROBE = USES = ("prompt", "words", "probe")
 
 TOO_LONG = "TEXT_TOO_LONG"
+_OF_ROWS = (TOO_LONG, UNUSABLE)
+"""Reasons of errors that name a row."""
 
 _ROWS = 1024
 """Rows at once."""
@@ -65,6 +70,7 @@ class ResultPredictor(Predictor):
         self.label_values = tuple(document.get("label_values", ()))
         self.labels = self.label_values or self._words
         self.is_paired = bool(document["paired"])
+        self.takes_images = bool(document.get("images"))
         self.columns = dict(document["columns"])
         self.use = use
         self._document = document
@@ -120,6 +126,11 @@ class ResultPredictor(Predictor):
         if self.is_paired is (pairs is None):
             needed = "pairs of texts: give pairs too" if self.is_paired else "single texts"
             raise InvalidInput(f"this classifier is for {needed}")
+        if self.takes_images:
+            return tuple(
+                Row.of(_image(_text(text, index), index), UNLABELLED)
+                for index, text in enumerate(texts)
+            )
         second = [""] * len(texts) if pairs is None else pairs
         if len(texts) != len(second):
             raise InvalidInput(f"there are {len(texts)} texts and {len(second)} pairs")
@@ -139,7 +150,7 @@ class ResultPredictor(Predictor):
                 for use, found in self._probabilities(rows[part], uses):
                     made[use][part] = found
             except InvalidInput as error:
-                raise _too_long(error, begin) if error.reason == TOO_LONG else error from None
+                raise _of_text(error, begin) if error.reason in _OF_ROWS else error from None
         return made
 
     @torch.no_grad()
@@ -169,14 +180,14 @@ class ResultPredictor(Predictor):
         return prior
 
 
-def _too_long(error: InvalidInput, begin: int) -> InvalidInput:
+def _of_text(error: InvalidInput, begin: int) -> InvalidInput:
     """The error with the text's index, and without advice about the run's spec, which is fixed by
     now."""
     what = error.violations[0].description.partition(";")[0]
     row = re.fullmatch(r"row (\d+) of test (.*)", what)
     if row is None:
-        return InvalidInput(what, reason=TOO_LONG)
-    return InvalidInput.field(f"texts[{begin + int(row[1]) - 1}]", row[2], reason=TOO_LONG)
+        return InvalidInput(what, reason=error.reason)
+    return InvalidInput.field(f"texts[{begin + int(row[1]) - 1}]", row[2], reason=error.reason)
 
 
 def _features(problem: ClassificationProblem) -> NDArray[np.float32]:
@@ -202,6 +213,13 @@ def _text(value: object, index: int) -> str:
     except UnicodeEncodeError:
         raise InvalidInput(f"text {index + 1} holds half of a surrogate pair") from None
     return value.strip()  # as the rows of every task are
+
+
+def _image(path: str, index: int) -> EncodedImage:
+    try:
+        return EncodedImage.of(Path(path), path)
+    except MalformedError as error:
+        raise InvalidInput.field(f"texts[{index}]", str(error), reason=UNUSABLE) from None
 
 
 def load(

@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from mentorgrad.domain.prediction import PredictorInfo
+from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
 from mentorgrad.v1.predict_service_pb2_grpc import add_PredictServiceServicer_to_server
 from mentorgrad.wire import tracing
@@ -101,6 +102,9 @@ async def serve(settings: PredictorSettings) -> None:
         cache_dir=settings.cache_dir,
         tuned_models=settings.tuned_model,
     )
+    if predictor.takes_images:
+        predictor.close()
+        raise InvalidInput.field("result", "classifies images; a service is sent texts alone")
     info = predictor.info
     registry = CollectorRegistry()
     server = PredictServer(

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from mentorgrad.tables.values import text_identity
+from trainer_service.tasks.images import EncodedImage
 
 UNLABELLED = -1
 """Label of a row to predict."""
@@ -25,14 +26,23 @@ class Split(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled text."""
+    """One labelled text or image."""
 
     text: str
-    """The text."""
+    """The text; empty if the row is an image."""
     label: int
     """Index into the task's label words; `UNLABELLED` if it is not known."""
     pair: str = ""
     """Second text of a text pair; empty if the task has none."""
+    image: EncodedImage | None = None
+    """The image, of a row that has no text."""
+
+    @classmethod
+    def of(cls, content: str | EncodedImage, label: int, pair: str = "") -> Row:
+        """A row of a text or an image."""
+        if isinstance(content, str):
+            return cls(content, label, pair)
+        return cls("", label, pair, content)
 
     @property
     def joined(self) -> str:
@@ -41,8 +51,9 @@ class Row:
 
     @property
     def identity(self) -> str:
-        """Case-folded text with normalised white space; equal for duplicate rows."""
-        return text_identity(self.text, self.pair)
+        """Case-folded text with normalised white space, or the digest of the image; equal for
+        duplicate rows."""
+        return self.image.sha256 if self.image else text_identity(self.text, self.pair)
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,11 @@ class TaskData:
         return any(row.pair for split in Split for row in self.rows(split))
 
     @cached_property
+    def has_images(self) -> bool:
+        """Whether rows are images."""
+        return any(row.image for split in Split for row in self.rows(split))
+
+    @cached_property
     def digest(self) -> str:
         """Hex SHA-256 over the labels and the rows of all splits."""
         return _digest([list(self.labels), [_plain(self.rows(split)) for split in Split]])
@@ -111,7 +127,7 @@ class TaskData:
 
 
 def _plain(rows: Sequence[Row]) -> list[list[str | int]]:
-    return [[row.text, row.pair, row.label] for row in rows]
+    return [[row.image.sha256 if row.image else row.text, row.pair, row.label] for row in rows]
 
 
 def _digest(document: list[object]) -> str:

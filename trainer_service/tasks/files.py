@@ -1,5 +1,8 @@
 """Reads rows from data files under the server's data roots; `mentorgrad.tables` reads the records.
 
+Rows are texts, or images: those that a column names, or those of a folder with one folder per
+class.
+
 Every problem with a file raises `InvalidInput` for the field that names the file; the message says
 which line and column. A row that does not fit the columns is refused, never read shifted or cut. A
 path that leaves the roots (through ``..``, an absolute path or a symbolic
@@ -8,10 +11,10 @@ link) gets the same message as a file that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mentorgrad.domain.spec import DataFiles
@@ -21,6 +24,7 @@ from mentorgrad.tables.records import RowPlace, records
 from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues
 from mentorgrad.uploads import PREFIX, is_digest
 from trainer_service.tasks.data import Row
+from trainer_service.tasks.images import IMAGE_SUFFIXES, EncodedImage, image_in
 from trainer_service.tasks.uploaded import OpenUpload
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -45,7 +49,7 @@ class FileReader:
     """Opens uploaded files; None: there are none."""
 
     def read(self, name: str, field: str) -> tuple[Row, ...]:
-        """Reads all rows of a file.
+        """Reads all rows of a file, or of a folder that holds one folder of images per class.
 
         Args:
             name: Path relative to one of the roots, or ``upload:SHA256``.
@@ -58,8 +62,8 @@ class FileReader:
         rows: list[Row] = []
         try:
             with self._found(name, field) as path:
-                for where, record in records(path, self._needed()):
-                    rows.append(self._row(record, where))
+                for row in self._rows(path, name):
+                    rows.append(row)
                     if len(rows) > MAX_ROWS:
                         raise MalformedError(f"has more than {MAX_ROWS} rows")
         except MalformedError as error:
@@ -76,7 +80,7 @@ class FileReader:
     def _found(self, name: str, field: str) -> AbstractContextManager[Path]:
         """The file, for the time that it is read."""
         if not name.startswith(PREFIX):
-            return nullcontext(resolve_data_file(name, self.roots, field))
+            return nullcontext(resolve_data_file(name, self.roots, field, self._is_readable))
         sha256 = name.removeprefix(PREFIX)
         if not is_digest(sha256):
             raise InvalidInput.field(
@@ -94,14 +98,59 @@ class FileReader:
         except NotFound as error:
             raise InvalidInput.field(field, error.message, reason=error.reason) from None
 
+    def _is_readable(self, path: Path) -> bool:
+        """Whether it is a regular file, or a folder that holds the folder of a class: what other
+        folders hold is not told."""
+        return path.is_file() or any(
+            self._index(inside.name, "folder", RowPlace("folder", 0)) is not None
+            for inside in (_entries(path) if path.is_dir() else ())
+            if inside.is_dir()
+        )
+
     def _needed(self) -> tuple[str, ...]:
+        if self.columns.image_field:
+            return self.columns.image_field, self.columns.label_field
         names = (self.columns.text_field, self.columns.pair_field, self.columns.label_field)
         return tuple(name for name in names if name)
 
-    def _row(self, record: Mapping[str, Any], where: RowPlace) -> Row:
+    def _rows(self, path: Path, name: str) -> Iterator[Row]:
+        if path.is_dir():
+            yield from self._folder_rows(path, name)
+            return
+        for where, record in records(path, self._needed()):
+            yield self._row(record, where, name)
+
+    def _folder_rows(self, folder: Path, name: str) -> Iterator[Row]:
+        """The images of each class's folder, in the order of their names."""
+        for number, entry in enumerate(_entries(folder), start=1):
+            place = RowPlace("folder", number)
+            label = self._index(entry.name, "folder", place)
+            inside = find_data_path(f"{name}/{entry.name}", self.roots, Path.is_dir)
+            if label is None or inside is None:
+                raise MalformedError(f"{entry.name!r} is not the folder of one of the labels")
+            for file in _entries(inside):
+                image = f"{entry.name}/{file.name}"
+                if file.suffix.lower() not in IMAGE_SUFFIXES:
+                    known = ", ".join(IMAGE_SUFFIXES)
+                    raise MalformedError(f"{image!r} is no image; its name must end in {known}")
+                yield Row.of(self._image(image, place, name), label)
+
+    def _image(self, value: Any, where: object, folder: str) -> EncodedImage:
+        """An image of a cell, whose paths are relative to a folder within the roots."""
+
+        def find(path: str) -> Path | None:
+            return find_data_path(str(PurePath(folder) / path), self.roots, Path.is_file)
+
+        return image_in(value, f"{where}", find)
+
+    def _row(self, record: Mapping[str, Any], where: RowPlace, table: str) -> Row:
         for column in self._needed():
             if column not in record:
                 raise MalformedError(f"{where}: column {column!r} is missing")
+        if column := self.columns.image_field:
+            place, folder = f"{where}: column {column!r}", str(PurePath(table).parent)
+            image = self._image(record[column], place, folder)
+            return Row.of(image, self._label(record[self.columns.label_field], where))
         pair = self.columns.pair_field
         return Row(
             text=_text(record[self.columns.text_field], self.columns.text_field, where),
@@ -111,13 +160,20 @@ class FileReader:
 
     def _label(self, value: Any, where: RowPlace) -> int:
         column = self.columns.label_field
-        if self.values is not None:
-            index = self.values.index_of(value, column, where)
-            if index is None:
-                raise MalformedError(
-                    f"{where}: column {column!r}: {str(value)[:80]!r} is none of the label values"
-                )
+        index = self._index(value, column, where)
+        if index is not None:
             return index
+        said = f"{where}: column {column!r}: {str(value)[:80]!r} is"
+        if self.values is not None:
+            raise MalformedError(f"{said} none of the label values")
+        raise MalformedError(
+            f"{said} neither a label word nor a class index from 0 to {len(self.labels) - 1}"
+        )
+
+    def _index(self, value: Any, column: str, where: RowPlace) -> int | None:
+        """Class index of a label; None if it is none."""
+        if self.values is not None:
+            return self.values.index_of(value, column, where)
         if isinstance(value, str):
             word = value.strip()
             if word in self.labels:
@@ -125,18 +181,43 @@ class FileReader:
             value = int(word) if word.isascii() and word.isdecimal() else value
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.labels):
             return value
-        raise MalformedError(
-            f"{where}: column {column!r}: {str(value)[:80]!r} is neither a label word nor a class "
-            f"index from 0 to {len(self.labels) - 1}"
-        )
+        return None
 
 
-def resolve_data_file(name: str, roots: Sequence[Path], field: str) -> Path:
-    """Finds the file `name` in the data roots, after resolving symbolic links.
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, in the order of names; without hidden files."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def find_data_path(
+    name: str, roots: Sequence[Path], is_wanted: Callable[[Path], bool]
+) -> Path | None:
+    """Finds `name` in the data roots, after resolving symbolic links; None if no root holds it.
+
+    Args:
+        name: Path relative to one of the roots.
+        roots: The data roots; what is outside of them is not found.
+        is_wanted: Whether a path is of the right kind, such as a regular file.
+    """
+    for root in roots:
+        base = Path(root).expanduser().resolve()
+        try:
+            path = (base / name).resolve()
+            if path.is_relative_to(base) and is_wanted(path):
+                return path
+        except (OSError, ValueError, RuntimeError):  # NUL byte, name too long, loop of links
+            continue
+    return None
+
+
+def resolve_data_file(
+    name: str, roots: Sequence[Path], field: str, is_wanted: Callable[[Path], bool]
+) -> Path:
+    """Finds the data `name`; see `find_data_path`.
 
     Raises:
-        InvalidInput: The file does not exist, is outside the roots, is not a regular file or is too
-            large; or the server has no data roots.
+        InvalidInput: It does not exist, is outside the roots, is of another kind or is too large;
+            or the server has no data roots.
     """
     if not roots:
         raise InvalidInput.field(
@@ -144,25 +225,22 @@ def resolve_data_file(name: str, roots: Sequence[Path], field: str) -> Path:
             "this server has no data roots, so it reads no data files; start it with a data root",
             reason="DATA_NOT_ALLOWED",
         )
-    for root in roots:
-        base = Path(root).expanduser().resolve()
-        try:
-            path = (base / name).resolve()
-            if not path.is_relative_to(base) or not path.is_file():
-                continue
-            size = path.stat().st_size
-        except (OSError, ValueError, RuntimeError):  # NUL byte, name too long, loop of links
-            continue
-        if size > MAX_FILE_BYTES:
-            raise InvalidInput.field(
-                field,
-                f"{name}: has {size} bytes; the limit is {MAX_FILE_BYTES}",
-                reason="DATA_TOO_LARGE",
-            )
-        return path
-    raise InvalidInput.field(
-        field, f"there is no file {name!r} under this server's data roots", reason="DATA_NOT_FOUND"
-    )
+    path = find_data_path(name, roots, is_wanted)
+    if path is None:
+        folder = "" if PurePath(name).suffix else ", nor a folder with folders named as labels are"
+        raise InvalidInput.field(
+            field,
+            f"there is no file {name!r} under this server's data roots{folder}",
+            reason="DATA_NOT_FOUND",
+        )
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise InvalidInput.field(
+            field,
+            f"{name}: has {size} bytes; the limit is {MAX_FILE_BYTES}",
+            reason="DATA_TOO_LARGE",
+        )
+    return path
 
 
 def _text(value: Any, column: str, where: RowPlace) -> str:

@@ -1,7 +1,7 @@
 """Loads tasks from local copies of Hugging Face data sets (``hf:`` names).
 
 `hub_layout` finds the files of each split and the columns; `files` reads the files, with its
-limits. Rows without a text or without a label (public test splits have -1) are left out.
+limits. Rows without a text or image or without a label (public test splits have -1) are left out.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mentorgrad.dataset_refs import REASON, resolve
 from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 from mentorgrad.tables.malformed import MalformedError
-from mentorgrad.tables.records import records
 from mentorgrad.tables.values import MAX_TEXT_CHARACTERS
 from trainer_service.tasks.data import Row, Source
 from trainer_service.tasks.files import MAX_ROWS
 from trainer_service.tasks.hub_layout import Layout
+from trainer_service.tasks.images import EncodedImage, image_in
 from trainer_service.tasks.sampling import hold_out
 
 _VALIDATION = ("validation", "dev", "val", "valid", "validation_matched")
@@ -71,6 +71,8 @@ class _Mapping:
     """Pair column; empty: none."""
     is_template: bool
     """Whether `text` is a template."""
+    is_image: bool
+    """Whether `text` is a column of images."""
     label: str
     """Label column."""
     words: tuple[str, ...]
@@ -97,7 +99,10 @@ class _Mapping:
         words = task.labels or tuple(name.replace("_", " ") for name in names)
         known = {word: index for index, word in enumerate(words)}
         known |= {name: index for index, name in enumerate(names)}
-        return cls(wanted.template or text, pair, bool(wanted.template), label, words, known)
+        is_image = text in layout.images
+        return cls(
+            wanted.template or text, pair, bool(wanted.template), is_image, label, words, known
+        )
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -105,8 +110,11 @@ class _Mapping:
         texts = _PLACE.findall(self.text) if self.is_template else [self.text, self.pair]
         return tuple(dict.fromkeys([*filter(None, texts), self.label]))
 
-    def texts(self, record: Mapping[str, Any]) -> tuple[str, str]:
-        """Text and pair of a record; an empty string if missing."""
+    def texts(self, record: Mapping[str, Any], where: str) -> tuple[str | EncodedImage, str]:
+        """Text and pair of a record, or its image; an empty string if missing."""
+        if self.is_image:
+            image = record.get(self.text)
+            return image_in(image, where, lambda _: None) if image is not None else "", ""
         if not self.is_template:
             pair = record.get(self.pair) if self.pair else None
             return _stripped(record.get(self.text)), _stripped(pair)
@@ -148,6 +156,8 @@ def _text_columns(wanted: HubData, layout: Layout, label: str, path: str) -> tup
         return found[0], wanted.pair_field
     if len(found) == 2 and not wanted.pair_field:
         return found[0], found[1]
+    if not found and len(layout.images) == 1:
+        return layout.images[0], ""
     raise InvalidInput.field(
         f"{path}.hub.text_field",
         f"cannot be inferred, set it; the text columns are: {', '.join(found) or 'none'}",
@@ -195,8 +205,8 @@ def _description(name: str, mapping: _Mapping) -> str:
     return f"{mapping.label} of {columns} in the data set {name.removeprefix('hf:')}"
 
 
-_Labelled = tuple[str, str, Any]
-"""Text, pair, and the label value from the file."""
+_Labelled = tuple[str | EncodedImage, str, Any]
+"""Text or image, pair, and the label value from the file."""
 
 
 def _labelled(split: str, mapping: _Mapping, layout: Layout, field: str) -> list[_Labelled]:
@@ -219,12 +229,12 @@ def _read(split: str, mapping: _Mapping, layout: Layout) -> list[_Labelled]:
     found: list[_Labelled] = []
     for file in layout.files.get(split, ()):
         try:
-            for where, record in records(file, mapping.needed):
-                text, pair = mapping.texts(record)
+            for where, record in layout.records(file, mapping.needed):
+                text, pair = mapping.texts(record, f"{where} of {file.name}")
                 label = record.get(mapping.label)
                 if not text or label is None or label == "" or _is_hidden(label):
                     continue
-                if max(len(text), len(pair)) > MAX_TEXT_CHARACTERS:
+                if isinstance(text, str) and max(len(text), len(pair)) > MAX_TEXT_CHARACTERS:
                     raise MalformedError(f"{where}: text exceeds {MAX_TEXT_CHARACTERS} characters")
                 found.append((text, pair, label))
                 if len(found) > MAX_ROWS:
@@ -258,7 +268,7 @@ def _with_words_of(rows: Sequence[_Labelled], mapping: _Mapping, path: str) -> _
 
 
 def _rows(rows: Sequence[_Labelled], mapping: _Mapping) -> tuple[Row, ...]:
-    return tuple(Row(text, _index(label, mapping), pair) for text, pair, label in rows)
+    return tuple(Row.of(text, _index(label, mapping), pair) for text, pair, label in rows)
 
 
 def _index(label: Any, mapping: _Mapping) -> int:

@@ -7,7 +7,7 @@ downloaded and no code of the data set runs. Data files outside the data set's f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from mentorgrad.errors import Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import first_line
 from mentorgrad.tables.malformed import MalformedError
-from mentorgrad.tables.records import records
+from mentorgrad.tables.records import FileRecord, RowPlace, records
 from trainer_service.tasks.files import MAX_FILE_BYTES
+from trainer_service.tasks.images import IMAGE_SUFFIXES
 
 _TEXT_TYPES = ("string", "large_string")
+_IMAGE, _LABEL = "image", "label"
+"""Columns of a data set of image files, as the package ``datasets`` calls them."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Layout:
     """All columns, in file order."""
     texts: tuple[str, ...]
     """String columns."""
+    images: tuple[str, ...]
+    """Columns of images."""
     names: Mapping[str, tuple[str, ...]]
     """Maps a class label column to its class names in order."""
 
@@ -58,8 +63,16 @@ class Layout:
             files=files,
             columns=tuple(features),
             texts=tuple(n for n, f in features.items() if getattr(f, "dtype", "") in _TEXT_TYPES),
+            images=tuple(n for n, f in features.items() if isinstance(f, datasets.Image)),
             names={n: tuple(f.names) for n, f in features.items() if isinstance(f, class_label)},
         )
+
+    def records(self, file: Path, columns: Sequence[str]) -> Iterator[FileRecord]:
+        """The records of a file; an image file is one record, whose label is its folder's name."""
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            yield from records(file, columns)
+            return
+        yield RowPlace("image", 1), {_IMAGE: file, _LABEL: file.parent.name}
 
 
 def _read(
@@ -77,8 +90,10 @@ def _read(
     }
     if not any(files.values()):
         raise MalformedError("has no data files")
-    first = next(paths[0] for paths in files.values() if paths)
-    return files, builder.info.features or _features(datasets, first)
+    every = [path for paths in files.values() for path in paths]
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in every):
+        return files, _image_features(datasets, every)
+    return files, builder.info.features or _features(datasets, every[0])
 
 
 def _library() -> Any:
@@ -133,6 +148,19 @@ def _data_file(name: str, inside: Path) -> Path:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise MalformedError(f"{path.name} has more than {MAX_FILE_BYTES} bytes")
     return path
+
+
+def _image_features(datasets: Any, files: Sequence[Path]) -> Mapping[str, Any]:
+    """Features of a data set of image files in folders named by their class."""
+    for file in files:
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            raise MalformedError(
+                f"holds {file.name} beside images; to read a table that names images, set task.data"
+            )
+    classes = sorted({file.parent.name for file in files})
+    if len(classes) < 2:
+        raise MalformedError("has images of one class only; they lie in a folder per class")
+    return {_IMAGE: datasets.Image(), _LABEL: datasets.ClassLabel(names=classes)}
 
 
 def _features(datasets: Any, file: Path) -> Mapping[str, Any]:

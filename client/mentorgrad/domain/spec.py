@@ -422,6 +422,8 @@ class Task(Validated, ByName):
             yield Violation("labels", "must have at least two label words with `data`")
         if self.data is not None and not self.description:
             yield Violation("description", "is required with `data`")
+        if self.data is not None and self.data.image_field and self.data.pair_field:
+            yield Violation("data.pair_field", "cannot be combined with `image_field`")
         if len(set(self.labels)) < len(self.labels):
             yield Violation("labels", "must not contain a label word twice")
         if self.label_values and self.data is None:

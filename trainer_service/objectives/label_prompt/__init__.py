@@ -1,4 +1,5 @@
-"""The objective ``label_prompt``: a soft prompt before each class name, with a frozen encoder.
+"""The objective ``label_prompt``: a soft prompt before each class name, with a frozen encoder of
+texts, or of texts and images (CLIP).
 
 This module imports no torch; `problem` does.
 """
@@ -7,8 +8,15 @@ from __future__ import annotations
 
 from mentorgrad.domain.spec import LabelPrompt
 from trainer_service.costs import RowCosts
-from trainer_service.encoding.model_files import embedding_width, max_positions, max_text_tokens
+from trainer_service.encoding.model_files import (
+    embedding_width,
+    max_positions,
+    max_text_tokens,
+    require_clip,
+    require_encoder,
+)
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
+from trainer_service.objectives.label_prompt.images import check_images
 from trainer_service.objectives.prompt_checks import (
     check_encoder,
     check_initial_text,
@@ -19,8 +27,11 @@ from trainer_service.tasks.data import TaskData
 
 
 def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
-    """Checks the encoder, the prompt's length and the initial text."""
-    folder, tokens = check_encoder(spec.encoder, inputs)
+    """Checks the encoder, the images, the prompt's length and the initial text."""
+    is_visual = inputs.task is not None and inputs.task.has_images
+    check_images(inputs)
+    require = require_clip if is_visual else require_encoder
+    folder, tokens = check_encoder(spec.encoder, inputs, require)
     if folder is None or tokens is None:
         return
     limit, labels = max_positions(folder), inputs.task.labels if inputs.task else ()
@@ -39,7 +50,7 @@ def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
 
 
 def costs(spec: LabelPrompt, task: TaskData | None) -> RowCosts:
-    """A pass encodes each class name once, and every text of train and selection once per run."""
+    """A pass encodes each class name once, and every row of train and selection once per run."""
     if task is None:
         return RowCosts()
     return RowCosts(
@@ -53,5 +64,6 @@ KIND = ObjectiveKind(
     costs,
     check,
     reopen="trainer_service.objectives.label_prompt.problem:reopen",
-    forward_row="a class name or a text that is encoded",
+    takes_images=True,
+    forward_row="a class name, a text or an image that is encoded",
 )

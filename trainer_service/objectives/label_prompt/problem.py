@@ -1,7 +1,8 @@
 """A soft prompt before each class name, with a frozen encoder.
 
-A text is assigned to the class with the most similar embedding (CoOp, Zhou et al., IJCV 2022, with
-a text encoder on both sides). Texts are encoded once; a gradient step encodes only class names.
+A row is assigned to the class with the most similar embedding: an image by CLIP (CoOp, Zhou et al.,
+IJCV 2022), a text by a text encoder on both sides. Rows are encoded once; a gradient step encodes
+only class names.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from mentorgrad.domain.spec import LabelPrompt, LongTexts
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
+from trainer_service.encoding.clip import ClipEncoder
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.label_prompt.images import image_loader
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
@@ -45,16 +48,15 @@ class LabelPromptProblem(ClassificationProblem):
     Args:
         spec: Length, temperature, and whether each class has its own prompt.
         task: The sampled rows.
-        encoder: The frozen encoder; the prompt is kept on its device.
+        encoder: The frozen encoder; the prompt is kept on its device. Rows of images need CLIP.
         costs: Forward rows of a pass.
-        cache: Cache of text embeddings.
+        cache: Cache of the rows' embeddings.
         long_texts: What happens to texts that are too long.
 
     Raises:
-        InvalidInput: The prompt is too long for the encoder, or a text is and that is an error.
+        InvalidInput: The prompt is too long for the encoder, or a text is and that is an error; or
+            an image cannot be used.
     """
-
-    feature = "the embedding of the text, of norm 1"
 
     def __init__(
         self,
@@ -82,9 +84,14 @@ class LabelPromptProblem(ClassificationProblem):
             )
         prompt = (spec.n_tokens, encoder.tokens.width)
         self.shape = (len(task.labels), *prompt) if spec.per_class else prompt
-        room = encoder_room(encoder, long_texts, encoder.max_text_tokens, joined=True)
-        fitted, self.cut_texts = fitted_task(task, room)
-        self._texts = {split: encoder.embed(fitted.texts(split), cache) for split in Split}
+        if isinstance(encoder, ClipEncoder):
+            self.feature = "the embedding of the image, of norm 1"
+            self._rows = {split: _images(encoder, task, split, cache) for split in Split}
+        else:
+            self.feature = "the embedding of the text, of norm 1"
+            room = encoder_room(encoder, long_texts, encoder.max_text_tokens, joined=True)
+            fitted, self.cut_texts = fitted_task(task, room)
+            self._rows = {split: encoder.embed(fitted.texts(split), cache) for split in Split}
         self._recent: ResultCache | None = None  # created when train rows are first scored
 
     def _label_suffix(self) -> tuple[Tensor, Tensor]:
@@ -114,13 +121,13 @@ class LabelPromptProblem(ClassificationProblem):
         mask = torch.cat([ones, self._suffix_mask], dim=1).repeat(count, 1)
         return self._encoder.encode_embeddings(embeddings, mask).view(count, classes, -1)
 
-    def _compared(self, texts: Tensor, classes: Tensor) -> Tensor:
-        """Logits [..., rows, classes] of texts [rows, d] and classes [..., classes, d]."""
-        return texts @ classes.transpose(-1, -2) / self.temperature
+    def _compared(self, rows: Tensor, classes: Tensor) -> Tensor:
+        """Logits [..., rows, classes] of rows [rows, d] and classes [..., classes, d]."""
+        return rows @ classes.transpose(-1, -2) / self.temperature
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Logits [k, rows, classes]; see `ClassificationProblem`."""
-        return self._compared(self._texts[split][rows], self._class_embeddings(points))
+        return self._compared(self._rows[split][rows], self._class_embeddings(points))
 
     def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Re-uses class embeddings once a mentor is shown train rows, since it is shown the losses
@@ -130,7 +137,7 @@ class LabelPromptProblem(ClassificationProblem):
         if self._recent is None:
             return self.logits(points, split, rows)
         classes = self._recent.get(points, self._class_embeddings)
-        return self._compared(self._texts[split][rows], classes)
+        return self._compared(self._rows[split][rows], classes)
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
         """All rows in one batch: only class names are encoded."""
@@ -142,22 +149,35 @@ class LabelPromptProblem(ClassificationProblem):
         return _MAX_DIFFERENTIATED // len(self.task.labels)
 
     def features(self, split: Split) -> Tensor:
-        """The embeddings of the texts, of norm 1."""
-        return self._texts[split]
+        """The embeddings of the rows, of norm 1."""
+        return self._rows[split]
 
     def untuned_logits(self, split: Split) -> Tensor:
         """Logits of the bare label words."""
-        return self._compared(self._texts[split], self._encoder.encode(self.task.labels))
+        return self._compared(self._rows[split], self._encoder.encode(self.task.labels))
+
+
+def _images(encoder: ClipEncoder, task: TaskData, split: Split, cache: EmbeddingCache) -> Tensor:
+    """Embeddings of the images of a split, of norm 1."""
+    images = [row.image for row in task.rows(split) if row.image]
+    return encoder.embed_images(
+        [image.sha256 for image in images], image_loader(images, split), cache
+    )
+
+
+def _encoder(reference: str, inputs: BuildInputs, images: bool) -> TextEncoder:
+    return inputs.image_encoder(reference) if images else inputs.encoder(reference)
 
 
 def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
-    """Loads the encoder and embeds the texts of the rows.
+    """Loads the encoder and embeds the rows.
 
     Raises:
-        InvalidInput: The encoder cannot be used, the prompt is too long for it, or `initial_text`
-            is invalid.
+        InvalidInput: The encoder or an image cannot be used, the prompt is too long, or
+            `initial_text` is invalid.
     """
-    encoder, task = inputs.encoder(spec.encoder), inputs.rows
+    task = inputs.rows
+    encoder = _encoder(spec.encoder, inputs, task.has_images)
     long_texts = inputs.run.task.long_texts
     problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache, long_texts)
     language = PromptLanguage(
@@ -196,7 +216,8 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
         objective="label_prompt",
         description=task.description,
         labels=task.labels,
-        proposal="a phrase that is put in front of each class name; a text belongs to the class "
+        proposal="a phrase that is put in front of each class name; "
+        f"{'an image' if task.has_images else 'a text'} belongs to the class "
         "whose phrase and name together are nearest to it in meaning",
         place="in front of {label}",
     )
@@ -210,7 +231,8 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
         InvalidInput: The encoder cannot be used.
         PreconditionFailed: It is not the one of the run.
     """
-    spec, encoder = files.spec(LabelPrompt), inputs.encoder(files.model)
+    spec = files.spec(LabelPrompt)
+    encoder = _encoder(files.model, inputs, files.has_images)
     files.require_model(encoder.digest)
     prompt = files.tensors["prompt"]
     words = encoder.tokens.vectors[files.document["text_tokens"]].view_as(prompt)

@@ -165,6 +165,8 @@ class _InputTable:
     """Reads the rows; gives the errors of those that cannot be read to a function."""
     schema: Any = None
     """Arrow schema with the types of the columns, of a file that has them."""
+    folder: Path = Path()
+    """Folder that paths of images are relative to."""
 
 
 def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
@@ -183,7 +185,7 @@ def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
         with refusals_of(path):
             yield from source.records(source.columns, refuse)
 
-    return _InputTable(printable(str(path)), source.columns, read, schema)
+    return _InputTable(printable(str(path)), source.columns, read, schema, path.parent)
 
 
 def _lines_of_stdin() -> _InputTable:
@@ -235,7 +237,7 @@ class _Pass:
         def refuse(error: MalformedError) -> None:
             self._leave_out(f"{table.name}: {error}")
 
-        rows = predicted_rows(table.records(refuse), self._predictor, columns, refuse)
+        rows = predicted_rows(table.records(refuse), self._predictor, columns, refuse, table.folder)
         first = next(rows, None)
         if first is None:
             raise InvalidInput(f"{table.name}: there is no row that can be read")

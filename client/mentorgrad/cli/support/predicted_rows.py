@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import FileRecord, Refuse, RowPlace
 from mentorgrad.tables.values import cell_text, label_key
 
-TEXT = "text"
-"""Column of texts that come without a name."""
+TEXT, IMAGE = "text", "image"
+"""Columns of texts, and of paths of images, that come without a name."""
 
 _ROWS = 256
 """Rows at once."""
@@ -53,7 +54,8 @@ def choose_columns(known: Sequence[str], asked: RowColumns, predictor: Predictor
         what = f"there is no column {wanted!r}" if wanted else "no column fits"
         raise InvalidInput(f"{flag}: {what}; the columns are: {', '.join(known)}")
 
-    text = choice("--text", asked.text, recorded.get("text_field", ""), TEXT, only)
+    field, usual = ("image_field", IMAGE) if predictor.takes_images else ("text_field", TEXT)
+    text = choice("--text", asked.text, recorded.get(field, ""), usual, only)
     pair = ""
     if predictor.is_paired:
         pair = choice("--pair", asked.pair, recorded.get("pair_field", ""), "text_pair")
@@ -74,7 +76,11 @@ PredictedRow = tuple[Mapping[str, Any], NDArray[np.float64]]
 
 
 def predicted_rows(
-    records: Iterable[FileRecord], predictor: Predictor, columns: RowColumns, refuse: Refuse
+    records: Iterable[FileRecord],
+    predictor: Predictor,
+    columns: RowColumns,
+    refuse: Refuse,
+    folder: Path = Path(),
 ) -> Iterator[PredictedRow]:
     """Predicts rows in order; holds few at a time.
 
@@ -83,8 +89,11 @@ def predicted_rows(
         predictor: Predicts them.
         columns: Which are read.
         refuse: Takes the error of each row that has no text or cannot be predicted.
+        folder: Folder that paths of images are relative to.
     """
     rows = _text_rows(records, columns, refuse)
+    if predictor.takes_images:
+        rows = (row._replace(text=str(folder / row.text)) for row in rows)
     while chunk := list(islice(rows, _ROWS)):
         try:
             found = _probabilities(chunk, predictor)

@@ -1,0 +1,31 @@
+"""Real images: handwritten digits of scikit-learn, as PNG files in a folder per class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+WORDS = ("rain", "sun")
+"""Folder names: of zeros and of ones. Words that a tiny model knows."""
+
+
+def write_digits(folder: Path, begin: int, count: int) -> Path:
+    """Writes images of 8 by 8 pixels.
+
+    Args:
+        folder: Where to.
+        begin: Number of the first image of each class.
+        count: Images per class.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for label, word in enumerate(WORDS):
+        (folder / word).mkdir(parents=True)
+        images = digits.images[digits.target == label][begin : begin + count]
+        for number, pixels in enumerate(images, start=begin):
+            grey = (pixels * 255 / 16).round().astype(np.uint8)
+            Image.fromarray(grey).save(folder / word / f"{number:03}.png")
+    return folder
