@@ -134,9 +134,11 @@ def configuration() -> str:
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """Maps each field name to the docstring below the field."""
+    """Maps each field name to the docstring below the field, those of base classes first."""
+    if cls is object:
+        return {}
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
-    docs, name = {}, ""
+    docs, name = field_docs(cls.__bases__[0]), ""
     for node in body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             name = node.target.id

@@ -233,6 +233,13 @@ class PromptTuning:
 
 
 @dataclass(frozen=True)
+class MultipleChoice(PromptTuning):
+    """A soft prompt in front of every choice of a row, under a frozen encoder with one score on
+    top: the row's text and a choice are one input, and the choice with the highest score is the
+    answer."""
+
+
+@dataclass(frozen=True)
 class CausalPrompt:
     """A soft prompt in the input of a frozen causal language model, which answers with a label
     word. The score of a label is the log-probability of its tokens after the template."""
@@ -351,6 +358,9 @@ class DataFiles:
     image_field: str = bounded("", max_length=100)
     """Column of images, instead of texts: paths relative to the file's folder, or in Parquet the
     images themselves; empty: the rows are texts."""
+    choice_fields: tuple[str, ...] = bounded((), max_length=1000)
+    """Columns of the choices, in the order of `labels`, for a task whose label says which choice is
+    right; empty: none. They become the second text, one choice per line."""
 
 
 @dataclass(frozen=True)
@@ -366,7 +376,7 @@ class HubData:
     empty too."""
     template: str = bounded("", max_length=500)
     """Template that builds one text from several columns, for example ``{word}: {sentence1} /
-    {sentence2}``; replaces `text_field` and `pair_field`."""
+    {sentence2}``; replaces `text_field`."""
     label_field: str = bounded("", max_length=100)
     """Column that holds the label; empty: the only class-label column, or ``label``."""
     train: str = bounded("", max_length=100)
@@ -377,6 +387,9 @@ class HubData:
     test: str = bounded("", max_length=100)
     """Split of the test rows; empty: ``test`` if its labels are public, otherwise the validation
     split, otherwise one fifth of train, the same for every seed."""
+    choice_fields: tuple[str, ...] = bounded((), max_length=1000)
+    """Columns of the choices, in the order of the label indices, for a data set whose label says
+    which choice is right; empty: none. They become the second text, one choice per line."""
 
 
 @dataclass(frozen=True)
@@ -384,8 +397,9 @@ class Task(Validated, ByName):
     """A data set with labels and a one-line description."""
 
     name: str = bounded("tickets", pattern=TASK_PATTERN, required=True)
-    """Name of a built-in task; ``hf:org/name[/config][@revision]`` for a Hugging Face data set that
-    the server has; or any name if `data` is set."""
+    """Name of a built-in task; of a published one or of an imported folder, which the server has;
+    ``hf:org/name[/config][@revision]`` for a Hugging Face data set that the server has; or any name
+    if `data` is set."""
     data: DataFiles | None = None
     """Data files of a custom task."""
     description: str = bounded("", max_length=500)
@@ -410,6 +424,8 @@ class Task(Validated, ByName):
     """How the classes are weighted in the loss of gradient steps. ``balanced``: a row counts by the
     number of train rows, divided by the number of classes and by the train rows of its class, so
     that every class counts alike. Scores are not weighted."""
+    test_rows: int = bounded(0, ge=0, le=100_000)
+    """Maximum number of test rows per class, the same ones for every seed; 0: all rows."""
 
     def cross_violations(self) -> Iterator[Violation]:
         """Checks that custom tasks have a description and labels, and that labels are distinct."""
@@ -424,6 +440,7 @@ class Task(Validated, ByName):
             yield Violation("description", "is required with `data`")
         if self.data is not None and self.data.image_field and self.data.pair_field:
             yield Violation("data.pair_field", "cannot be combined with `image_field`")
+        yield from self._choice_violations()
         if len(set(self.labels)) < len(self.labels):
             yield Violation("labels", "must not contain a label word twice")
         if self.label_values and self.data is None:
@@ -431,6 +448,17 @@ class Task(Validated, ByName):
         elif self.label_values and len(self.label_values) != len(self.labels):
             count = len(self.labels)
             yield Violation("label_values", f"must have one value per label word, {count} in all")
+
+    def _choice_violations(self) -> Iterator[Violation]:
+        for name, columns in (("data", self.data), ("hub", self.hub)):
+            if columns is None or not columns.choice_fields:
+                continue
+            if columns.pair_field:
+                yield Violation(f"{name}.choice_fields", "cannot be combined with `pair_field`")
+            if self.labels and len(columns.choice_fields) != len(self.labels):
+                count = len(self.labels)
+                must = f"must have one column per label word, {count} in all"
+                yield Violation(f"{name}.choice_fields", must)
 
 
 @dataclass(frozen=True)
@@ -601,9 +629,15 @@ class Budget:
 class RunSpec:
     """Complete specification of a run."""
 
-    objective: LabelPrompt | Function | External | PromptTuning | CausalPrompt | ServedPrompt = (
-        field(default_factory=LabelPrompt)
-    )
+    objective: (
+        LabelPrompt
+        | Function
+        | External
+        | PromptTuning
+        | CausalPrompt
+        | ServedPrompt
+        | MultipleChoice
+    ) = field(default_factory=LabelPrompt)
     """What is optimised and how a parameter is scored."""
     task: Task = field(default_factory=Task)
     """Data; not used by ``function``."""
