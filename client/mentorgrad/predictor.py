@@ -44,7 +44,8 @@ class Predictor(ABC):
     use: str
     """What predicts: ``prompt``, ``words`` or ``probe``."""
     columns: Mapping[str, str]
-    """Columns of the run's own files, as `DataFiles` names them; empty for other tasks."""
+    """Columns of the run's own files, as `DataFiles` names them, several one per line; empty for
+    other tasks."""
 
     @staticmethod
     def load(
@@ -122,7 +123,8 @@ class Predictor(ABC):
 
         Args:
             texts: The texts; outer white space does not count, as in a task's rows.
-            pairs: Their second texts, exactly if `is_paired`.
+            pairs: Their second texts, exactly if `is_paired`; of ``multiple_choice`` the choices,
+                one per line.
 
         Raises:
             InvalidInput: An argument is no text, a text is too long, or `pairs` does not fit.

@@ -33,6 +33,7 @@ NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
     *("label_prompt_tiny", "label_prompt_per_class"),
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
+    "multiple_choice",
     "served_prompt",
     *CAUSAL,
     "own",
@@ -313,7 +314,9 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
         assert [torch.equal(tensor, parameters) for tensor in tensors.values()] == [True]
     else:
         assert tensors["prompt"].shape[0] == built.language.constraints.n_tokens
-        assert tensors["head.weight"].shape[0] == len(built.card.labels)
+        scores_a_choice = built.card.objective == "multiple_choice"
+        outputs = 1 if scores_a_choice else len(built.card.labels)
+        assert tensors["head.weight"].shape[0] == outputs
 
 
 # -- hints ------------------------------------------------------------------------------------
@@ -439,8 +442,9 @@ def test_what_the_frozen_model_gives_depends_on_no_parameter(built: Objective) -
             problem.test(drawn(built, 2))
             torch.testing.assert_close(read(split), before, rtol=0, atol=0)
     has_features = problem.features(Split.TRAIN) is not None
-    is_served = built.card.objective == "served_prompt"  # its hidden states are not to be had
-    assert has_features == (problem.task is not None and not is_served)
+    # Hidden states of served models are not to be had; a row of choices is several inputs.
+    has_none = built.card.objective in ("served_prompt", "multiple_choice")
+    assert has_features == (problem.task is not None and not has_none)
 
 
 @pytest.mark.slow

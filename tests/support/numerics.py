@@ -129,6 +129,8 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
         return built_on(tiny_encoder("bert", device), spec, tiny_task())
     if name == "served_prompt":
         return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
+    if name == "multiple_choice":
+        return multiple_choice_on(choice_task())
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
@@ -183,6 +185,25 @@ def tiny(kind: str = "bert", device: torch.device = CPU, **fields: object) -> Ob
 def prompt_tuning_on(task: TaskData, under: TextEncoder, **fields: object) -> Objective:
     """`prompt_tuning` with an encoder."""
     return built_on(under, specs.PromptTuning(**fields), task)  # type: ignore[arg-type]
+
+
+def choice_task() -> TaskData:
+    """Three choices each, of different lengths; the right one has the word that the text names."""
+    task = tiny_task()
+
+    def row(at: int, text: str) -> Row:
+        choices = [f"a film {text[: 3 * place]}" for place in range(3)]
+        choices[at % 3] = f"a good {text[:at]}"
+        return Row(text, at % 3, "\n".join(choices))
+
+    parts = [tuple(row(i, r.text) for i, r in enumerate(task.rows(split))) for split in Split]
+    return TaskData("choices", "which is good", ("first", "second", "third"), *parts)  # type: ignore[arg-type]
+
+
+def multiple_choice_on(task: TaskData, **fields: object) -> Objective:
+    """`multiple_choice` on a random encoder."""
+    spec = specs.MultipleChoice(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
+    return built_on(tiny_encoder("bert"), spec, task)
 
 
 @functools.cache

@@ -76,7 +76,12 @@ def model_document(
 def _columns(run: RunSpec) -> dict[str, str]:
     """The columns that the rows were read from, for a task of files of one's own."""
     data: DataFiles | None = run.task.data
-    return {name: getattr(data, name) for name in _COLUMNS} if data is not None else {}
+    if data is None:
+        return {}
+    columns = {name: getattr(data, name) for name in _COLUMNS}
+    return columns | (
+        {"choice_fields": "\n".join(data.choice_fields)} if data.choice_fields else {}
+    )
 
 
 def _split(task: TaskData, split: Split) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from trainer_service.objectives import (
     causal_prompt,
     function,
     label_prompt,
+    multiple_choice,
     prompt_tuning,
     served_prompt,
 )
@@ -20,6 +21,7 @@ from trainer_service.registry import Registry
 OBJECTIVES: Registry[ObjectiveKind] = Registry(
     label_prompt.KIND,
     prompt_tuning.KIND,
+    multiple_choice.KIND,
     causal_prompt.KIND,
     served_prompt.KIND,
     function.KIND,

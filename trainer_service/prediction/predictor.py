@@ -37,8 +37,7 @@ from trainer_service.tasks.images import EncodedImage
 
 PROMPT, WORDS, PROBE = USES = ("prompt", "words", "probe")
 
-TOO_LONG = "TEXT_TOO_LONG"
-_OF_ROWS = (TOO_LONG, UNUSABLE)
+OF_A_ROW = ("TEXT_TOO_LONG", "CHOICES_MISSING", UNUSABLE)
 """Reasons of errors that name a row."""
 
 _ROWS = 1024
@@ -150,7 +149,7 @@ class ResultPredictor(Predictor):
                 for use, found in self._probabilities(rows[part], uses):
                     made[use][part] = found
             except InvalidInput as error:
-                raise _of_text(error, begin) if error.reason in _OF_ROWS else error from None
+                raise _of_text(error, begin) if error.reason in OF_A_ROW else error from None
         return made
 
     @torch.no_grad()

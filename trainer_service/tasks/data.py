@@ -33,7 +33,8 @@ class Row:
     label: int
     """Index into the task's label words; `UNLABELLED` if it is not known."""
     pair: str = ""
-    """Second text of a text pair; empty if the task has none."""
+    """Second text of a text pair, or the row's choices, one per line; empty if the task has
+    neither."""
     image: EncodedImage | None = None
     """The image, of a row that has no text."""
 
@@ -48,6 +49,11 @@ class Row:
     def joined(self) -> str:
         """Input of an encoder: both texts, separated by a space."""
         return f"{self.text} {self.pair}" if self.pair else self.text
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The lines of the second text."""
+        return tuple(self.pair.split("\n")) if self.pair else ()
 
     @property
     def identity(self) -> str:

@@ -21,7 +21,7 @@ from mentorgrad.domain.spec import DataFiles
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace, records
-from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues
+from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues, choices_text
 from mentorgrad.uploads import PREFIX, is_digest
 from trainer_service.tasks.data import Row
 from trainer_service.tasks.images import IMAGE_SUFFIXES, EncodedImage, image_in
@@ -108,9 +108,10 @@ class FileReader:
         )
 
     def _needed(self) -> tuple[str, ...]:
-        if self.columns.image_field:
-            return self.columns.image_field, self.columns.label_field
-        names = (self.columns.text_field, self.columns.pair_field, self.columns.label_field)
+        read = self.columns
+        if read.image_field:
+            return read.image_field, read.label_field
+        names = (read.text_field, read.pair_field, *read.choice_fields, read.label_field)
         return tuple(name for name in names if name)
 
     def _rows(self, path: Path, name: str) -> Iterator[Row]:
@@ -151,10 +152,12 @@ class FileReader:
             place, folder = f"{where}: column {column!r}", str(PurePath(table).parent)
             image = self._image(record[column], place, folder)
             return Row.of(image, self._label(record[self.columns.label_field], where))
-        pair = self.columns.pair_field
+        pair, choices = self.columns.pair_field, self.columns.choice_fields
         return Row(
             text=_text(record[self.columns.text_field], self.columns.text_field, where),
-            pair=_text(record[pair], pair, where) if pair else "",
+            pair=_text(record[pair], pair, where)
+            if pair
+            else choices_text(_text(record[name], name, where) for name in choices),
             label=self._label(record[self.columns.label_field], where),
         )
 

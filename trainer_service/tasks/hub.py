@@ -16,7 +16,8 @@ from mentorgrad.dataset_refs import REASON, resolve
 from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 from mentorgrad.tables.malformed import MalformedError
-from mentorgrad.tables.values import MAX_TEXT_CHARACTERS
+from mentorgrad.tables.records import records
+from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, choices_text
 from trainer_service.tasks.data import Row, Source
 from trainer_service.tasks.files import MAX_ROWS
 from trainer_service.tasks.hub_layout import Layout
@@ -69,6 +70,8 @@ class _Mapping:
     """Text column, or a template with column names in braces."""
     pair: str
     """Pair column; empty: none."""
+    choices: tuple[str, ...]
+    """Columns of the choices, which make the pair; empty: none."""
     is_template: bool
     """Whether `text` is a template."""
     is_image: bool
@@ -85,40 +88,54 @@ class _Mapping:
         wanted = task.hub or HubData()
         label = wanted.label_field or _label_column(layout, path)
         text, pair = _text_columns(wanted, layout, label, path)
-        for field, column in (("text_field", text), ("pair_field", pair), ("label_field", label)):
-            if column and column not in layout.columns:
-                raise _no_column(f"{path}.hub.{field}", column, layout)
-        for column in _PLACE.findall(wanted.template):
-            if column not in layout.columns:
-                raise _no_column(f"{path}.hub.template", column, layout)
+        columns = {
+            "text_field": (text,),
+            "pair_field": (pair,),
+            "choice_fields": wanted.choice_fields,
+            "label_field": (label,),
+            "template": _PLACE.findall(wanted.template),
+        }
+        for field, named in columns.items():
+            for column in named:
+                if column and column not in layout.columns:
+                    raise _no_column(f"{path}.hub.{field}", column, layout)
         names = layout.names.get(label, ())
         if names and task.labels and len(task.labels) != len(names):
             raise InvalidInput.field(
                 f"{path}.labels", f"{task.name} has {len(names)} classes, not {len(task.labels)}"
             )
         words = task.labels or tuple(name.replace("_", " ") for name in names)
+        words = words or wanted.choice_fields
         known = {word: index for index, word in enumerate(words)}
         known |= {name: index for index, name in enumerate(names)}
-        is_image = text in layout.images
         return cls(
-            wanted.template or text, pair, bool(wanted.template), is_image, label, words, known
+            text=wanted.template or text,
+            pair=pair,
+            choices=wanted.choice_fields,
+            is_template=bool(wanted.template),
+            is_image=text in layout.images,
+            label=label,
+            words=words,
+            known=known,
         )
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns to read."""
-        texts = _PLACE.findall(self.text) if self.is_template else [self.text, self.pair]
-        return tuple(dict.fromkeys([*filter(None, texts), self.label]))
+        texts = _PLACE.findall(self.text) if self.is_template else [self.text]
+        return tuple(dict.fromkeys(filter(None, [*texts, self.pair, *self.choices, self.label])))
 
     def texts(self, record: Mapping[str, Any], where: str) -> tuple[str | EncodedImage, str]:
         """Text and pair of a record, or its image; an empty string if missing."""
         if self.is_image:
             image = record.get(self.text)
             return image_in(image, where, lambda _: None) if image is not None else "", ""
+        pair = _stripped(record.get(self.pair)) if self.pair else ""
+        if self.choices:
+            pair = choices_text(_stripped(record.get(name)) for name in self.choices)
         if not self.is_template:
-            pair = record.get(self.pair) if self.pair else None
-            return _stripped(record.get(self.text)), _stripped(pair)
-        return _PLACE.sub(lambda place: _stripped(record.get(place[1])), self.text).strip(), ""
+            return _stripped(record.get(self.text)), pair
+        return _PLACE.sub(lambda place: _stripped(record.get(place[1])), self.text).strip(), pair
 
 
 def _stripped(value: Any) -> str:
@@ -147,14 +164,13 @@ def _label_column(layout: Layout, path: str) -> str:
 
 
 def _text_columns(wanted: HubData, layout: Layout, label: str, path: str) -> tuple[str, str]:
-    if wanted.template:
-        return "", ""
-    if wanted.text_field:
-        return wanted.text_field, wanted.pair_field
-    found = [name for name in layout.texts if name not in (label, wanted.pair_field)]
+    if wanted.template or wanted.text_field:
+        return "" if wanted.template else wanted.text_field, wanted.pair_field
+    given = (label, wanted.pair_field, *wanted.choice_fields)
+    found = [name for name in layout.texts if name not in given]
     if len(found) == 1:
         return found[0], wanted.pair_field
-    if len(found) == 2 and not wanted.pair_field:
+    if len(found) == 2 and not (wanted.pair_field or wanted.choice_fields):
         return found[0], found[1]
     if not found and len(layout.images) == 1:
         return layout.images[0], ""

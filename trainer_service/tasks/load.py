@@ -51,7 +51,14 @@ def load_task(
         source = load_hub(task, data_roots, path)
     else:
         source = _builtin(task, path)
-    rows = draw(source, shots=task.shots, selection_rows=task.selection_rows, seed=seed, path=path)
+    rows = draw(
+        source,
+        shots=task.shots,
+        selection_rows=task.selection_rows,
+        seed=seed,
+        test_rows=task.test_rows,
+        path=path,
+    )
     if recorded and rows.digest != recorded:
         raise PreconditionFailed(
             f"the rows of task {task.name} are not those that the run was created with: their "

@@ -14,7 +14,13 @@ from trainer_service.tasks.data import Row, Source, TaskData
 
 
 def draw(
-    source: Source, *, shots: int, selection_rows: int, seed: int, path: str = "spec.task"
+    source: Source,
+    *,
+    shots: int,
+    selection_rows: int,
+    seed: int,
+    test_rows: int = 0,
+    path: str = "spec.task",
 ) -> TaskData:
     """Samples the rows of one run.
 
@@ -33,6 +39,8 @@ def draw(
         shots: Train rows per class; 0: all.
         selection_rows: Maximum selection rows per class.
         seed: Seed of the sampling.
+        test_rows: Maximum test rows per class, the same ones for every seed; 0: all. The others are
+            not used.
         path: Path of the task field in the request, for violations.
 
     Raises:
@@ -58,6 +66,8 @@ def draw(
             "selection",
         )
         train = train or _unique(pool, selection)
+    if test_rows:
+        test = _draw_each(test, classes, lambda _: test_rows, 0, "test")
     files = f"{path}.hub" if source.name.startswith("hf:") else f"{path}.data"
     _require_every_class(train, source, f"{files}.train", "train")
     field, remedy = f"{files}.selection", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -31,6 +31,11 @@ _TRUTH = ("true", "false")
 def text_identity(text: str, pair: str = "") -> str:
     """Case-folded text with normalised white space; equal for duplicate rows."""
     return "\x1f".join(" ".join(part.casefold().split()) for part in (text, pair))
+
+
+def choices_text(choices: Iterable[str]) -> str:
+    """Choices as the second text of a row: one per line, with normalised white space."""
+    return "\n".join(" ".join(choice.split()) for choice in choices)
 
 
 def cell_text(value: Any, column: str, where: RowPlace) -> str:

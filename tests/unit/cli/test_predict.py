@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -323,6 +324,26 @@ def test_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert table(result.stdout)[0]["label"] == "good"
     missing = predict(written(tmp_path, "in.csv", "a,c\nx,good\n"))
     assert "--pair: no column fits" in missing.stderr
+
+
+def test_choices_are_the_lines_of_the_second_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = Told(paired=True, text_field="t", choice_fields="one\ntwo")
+    given: list[Any] = []
+
+    def predict_proba(texts: list[str], pairs: list[str]) -> Any:
+        given.extend(pairs)
+        return np.array([[0.0, 1.0]] * len(texts))
+
+    monkeypatch.setattr(told, "predict_proba", predict_proba)
+    put(monkeypatch, told)
+    table_of = written(tmp_path, "in.csv", "t,one,two,other\nw,a  b,c,d\n")
+    assert predict(table_of).exit_code == 0
+    assert predict(table_of, "--choice", "two", "--choice", "other").exit_code == 0
+    assert given == ["a b\nc", "c\nd"]
+    put(monkeypatch, Told())
+    assert "single texts" in predict(table_of, "--text", "t", "--choice", "two").stderr
 
 
 def test_what_is_asked_for_reaches_the_predictor(

@@ -6,6 +6,7 @@ This module imports no torch; `problem` does.
 from __future__ import annotations
 
 from mentorgrad.domain.spec import PromptTuning
+from mentorgrad.schema import snake_case
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import embedding_width, hidden_width, max_positions
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
@@ -29,7 +30,12 @@ def prompt_tuning_length(objective: PromptTuning, encoder_limit: int) -> int:
 
 def check(spec: PromptTuning, inputs: CheckInputs) -> None:
     """Checks that peft is there, the encoder, the prompt's length and the initial text."""
-    require_peft("prompt_tuning")
+    check_prompt(spec, inputs, len(inputs.task.labels) if inputs.task else 1)
+
+
+def check_prompt(spec: PromptTuning, inputs: CheckInputs, outputs: int) -> None:
+    """`check`, of a head with so many outputs."""
+    require_peft(snake_case(type(spec).__name__))
     folder, tokens = check_encoder(spec.encoder, inputs)
     if folder is None or tokens is None:
         return
@@ -42,9 +48,8 @@ def check(spec: PromptTuning, inputs: CheckInputs) -> None:
             "needed",
             "PROMPT_TOO_LONG",
         )
-    classes = len(inputs.task.labels) if inputs.task else 1
-    width = max(embedding_width(folder), hidden_width(folder), classes)
-    check_size((spec.n_tokens + classes + 1) * width, inputs)
+    width = max(embedding_width(folder), hidden_width(folder), outputs)
+    check_size((spec.n_tokens + outputs + 1) * width, inputs)
     check_initial_text(spec, tokens.count, inputs)
     if room >= LEAST_TEXT_TOKENS:
         paired = inputs.task is not None and inputs.task.is_paired

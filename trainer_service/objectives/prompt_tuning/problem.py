@@ -21,13 +21,14 @@ from torch.nn import functional
 from mentorgrad.domain.advice import TaskCard
 from mentorgrad.domain.spec import LongTexts, PromptTuning, Readout
 from mentorgrad.errors import InvalidInput
+from mentorgrad.schema import snake_case
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
-from trainer_service.objectives.long_texts import encoder_room, fitted_task
+from trainer_service.objectives.long_texts import TextRoom, encoder_room, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
@@ -47,9 +48,6 @@ _MOST_TOKENS = 16_384
 _MOST_DIFFERENTIATED = 4_096
 """Maximum tokens per pass with gradients, which keep activations in memory."""
 
-PATH = "spec.objective.prompt_tuning"
-"""Path of the objective's fields in a request."""
-
 
 class Pieces(NamedTuple):
     """The parts of a parameter tensor [..., rows, width]."""
@@ -57,9 +55,9 @@ class Pieces(NamedTuple):
     prompt: Tensor
     """[..., n_tokens, word width]."""
     weight: Tensor
-    """[..., classes, hidden size]."""
+    """[..., outputs, hidden size]."""
     bias: Tensor
-    """[..., classes]."""
+    """[..., outputs]."""
 
 
 class PromptTuningProblem(ClassificationProblem):
@@ -79,6 +77,13 @@ class PromptTuningProblem(ClassificationProblem):
     """
 
     feature = "the embedding of the text without a prompt, of norm 1"
+    template = "prompt [start] text [end]"
+    """The encoder's input, for people."""
+    proposal = (
+        "a phrase that is put in front of every text; a classifier with trained weights "
+        "reads both and names the class of the text"
+    )
+    """What a mentor proposes."""
 
     def __init__(
         self,
@@ -92,33 +97,47 @@ class PromptTuningProblem(ClassificationProblem):
     ) -> None:
         super().__init__(task, encoder.device)
         self._spec = spec
+        self._path = f"spec.objective.{snake_case(type(spec).__name__)}"
         self._encoder = encoder
         self.costs = costs
         self._cache = cache
         self._check = check
         self._long_texts = long_texts
-        self._classes = len(task.labels)
-        width = max(encoder.tokens.width, encoder.hidden_size, self._classes)
-        self.shape = (spec.n_tokens + self._classes + 1, width)
+        self._outputs = self.outputs(task)
+        width = max(encoder.tokens.width, encoder.hidden_size, self._outputs)
+        self.shape = (spec.n_tokens + self._outputs + 1, width)
         self._rows = self._token_rows()
+
+    @staticmethod
+    def outputs(task: TaskData) -> int:
+        """Outputs of the head: one per class."""
+        return len(task.labels)
+
+    def _fitted(self, room: TextRoom) -> tuple[TaskData, dict[str, int]]:
+        """The encoder's inputs as rows, and by split how many of them are cut."""
+        return fitted_task(self.task, room)
+
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """int64 row indices [n] → indices of the rows' inputs, [n] or [n, inputs per row]."""
+        return rows
 
     def _token_rows(self) -> dict[Split, TokenRows]:
         longest = prompt_tuning_length(self._spec, self._encoder.max_tokens)
         room = longest - self._spec.n_tokens
         if room < LEAST_TEXT_TOKENS:
             raise InvalidInput.field(
-                f"{PATH}.n_tokens",
+                f"{self._path}.n_tokens",
                 f"leaves {room} of {longest} tokens for the text; the minimum is "
                 f"{LEAST_TEXT_TOKENS}",
                 reason="PROMPT_TOO_LONG",
             )
         texts = encoder_room(self._encoder, self._long_texts, room, joined=False)
-        fitted, self.cut_texts = fitted_task(self.task, texts)
+        fitted, self.cut_texts = self._fitted(texts)
         rows = {split: TokenRows(fitted.rows(split), self._encoder, room) for split in Split}
         first = set[int]().union(*(of_split.first_ids for of_split in rows.values()))
         if first - {self._encoder.tokens.start_id}:
             raise InvalidInput.field(
-                f"{PATH}.encoder",
+                f"{self._path}.encoder",
                 "the encoder's inputs do not begin with its CLS token",
                 reason="MODEL_UNSUITABLE",
             )
@@ -130,11 +149,11 @@ class PromptTuningProblem(ClassificationProblem):
         return Pieces(
             prompt=parameters[..., :size, : self._encoder.tokens.width],
             weight=parameters[..., size:-1, : self._encoder.hidden_size] * scale,
-            bias=parameters[..., -1, : self._classes] * scale,
+            bias=parameters[..., -1, : self._outputs] * scale,
         )
 
     def batch_logits(self, parameters: Tensor, batch: TokenBatch) -> Tensor:
-        """Logits [k, rows, classes] of parameters [k, *shape]; differentiable."""
+        """Outputs [k, inputs, outputs] of parameters [k, *shape]; differentiable."""
         pieces = self.pieces(parameters)
         count, rows = len(parameters), len(batch.ids)
         words = self._encoder.tokens.vectors[batch.ids]
@@ -174,7 +193,8 @@ class PromptTuningProblem(ClassificationProblem):
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Logits [k, rows, classes]; see `ClassificationProblem`."""
-        return self.batch_logits(points, self._rows[split].take(rows))
+        batch = self._rows[split].take(self._inputs(rows).flatten())
+        return self.batch_logits(points, batch).view(len(points), len(rows), -1)
 
     def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """`logits`, interrupted by a request to stop."""
@@ -184,15 +204,17 @@ class PromptTuningProblem(ClassificationProblem):
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
         """Rows of similar length, as many as `_MOST_TOKENS` allows."""
         spent = self._spec.n_tokens
-        for where, longest in self._rows[split].batches(rows, _MOST_TOKENS, spent):
-            yield where, max(1, _MOST_TOKENS // (len(where) * (longest + spent)))
+        inputs = self._inputs(rows)
+        for where, longest in self._rows[split].batches(inputs, _MOST_TOKENS, spent):
+            yield where, max(1, _MOST_TOKENS // (inputs[where].numel() * (longest + spent)))
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
-        tokens = len(rows) * (self._rows[Split.TRAIN].longest(rows) + self._spec.n_tokens)
+        inputs = self._inputs(rows).flatten()
+        tokens = len(inputs) * (self._rows[Split.TRAIN].longest(inputs) + self._spec.n_tokens)
         return _MOST_DIFFERENTIATED // tokens
 
-    def features(self, split: Split) -> Tensor:
+    def features(self, split: Split) -> Tensor | None:
         """The encoder's embeddings of the texts without a prompt, of norm 1."""
         most = self._encoder.max_text_tokens
         room = encoder_room(self._encoder, self._long_texts, most, joined=True)
@@ -202,12 +224,16 @@ class PromptTuningProblem(ClassificationProblem):
     def fill_head(self, parameters: Tensor, generator: torch.Generator) -> None:
         """Draws a small head for new parameters [*shape], in place."""
         hidden = self._encoder.hidden_size
-        head = torch.randn(self._classes, hidden, generator=generator)
+        head = torch.randn(self._outputs, hidden, generator=generator)
         weights = parameters[self._spec.n_tokens : -1, :hidden]
         weights.copy_(head * _HEAD_STD / self._spec.head_scale)
 
 
-def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
+def build(
+    spec: PromptTuning,
+    inputs: BuildInputs,
+    kind: type[PromptTuningProblem] = PromptTuningProblem,
+) -> Objective:
     """Loads the encoder and tokenises the texts of the rows.
 
     Raises:
@@ -216,8 +242,8 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
         Unsupported: peft is not installed.
     """
     encoder, task = inputs.encoder(spec.encoder), inputs.rows
-    adapter = PeftExport(encoder.config, spec.n_tokens, len(task.labels), spec.encoder)
-    problem = PromptTuningProblem(
+    adapter = PeftExport(encoder.config, spec.n_tokens, kind.outputs(task), spec.encoder)
+    problem = kind(
         spec,
         task,
         encoder,
@@ -231,7 +257,7 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
         encoder.tokens,
         problem.shape,
         encoder.encode,
-        PATH,
+        inputs.path,
         task,
         problem.fill_head,
     )
@@ -254,7 +280,7 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
             text_tokens=list(words.ids),
             readout=spec.readout.value,
             max_length=spec.max_length,
-            template="prompt [start] text [end]",
+            template=problem.template,
             adapter=adapter.task_type,
         )
         tensors = {"prompt": prompt, "head.weight": weight, "head.bias": bias}
@@ -265,33 +291,35 @@ def build(spec: PromptTuning, inputs: BuildInputs) -> Objective:
         }
 
     card = TaskCard(
-        objective="prompt_tuning",
+        objective=snake_case(type(spec).__name__),
         description=task.description,
         labels=task.labels,
-        proposal="a phrase that is put in front of every text; a classifier with trained weights "
-        "reads both and names the class of the text",
+        proposal=problem.proposal,
         place="in front of every text",
     )
     return Objective(problem, language, export, card)
 
 
-def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
+def reopen(
+    files: TunedFiles,
+    inputs: BuildInputs,
+    kind: type[PromptTuningProblem] = PromptTuningProblem,
+    of: type[PromptTuning] = PromptTuning,
+) -> Tuned:
     """Loads the encoder, to predict.
 
     Raises:
         InvalidInput: The encoder cannot be used.
         PreconditionFailed: It is not the one of the run.
     """
-    spec, encoder = files.spec(PromptTuning), inputs.encoder(files.model)
+    spec, encoder = files.spec(of), inputs.encoder(files.model)
     files.require_model(encoder.digest)
     pieces = Pieces(*(files.tensors[name] for name in ("prompt", "head.weight", "head.bias")))
     words = encoder.tokens.vectors[files.document["text_tokens"]].view_as(pieces.prompt)
 
     def problem(task: TaskData) -> PromptTuningProblem:
         uncached = EmbeddingCache(None)
-        return PromptTuningProblem(
-            spec, task, encoder, inputs.costs, uncached, inputs.abort, files.long_texts
-        )
+        return kind(spec, task, encoder, inputs.costs, uncached, inputs.abort, files.long_texts)
 
     def scores(pieces: Pieces) -> Scores:
         return lambda problem: scores_at(problem.joined(pieces))(problem)

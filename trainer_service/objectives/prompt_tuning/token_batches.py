@@ -97,13 +97,14 @@ class TokenRows:
         """Divides rows into batches of similar length, which depend on the rows alone.
 
         Args:
-            rows: Row indices, int64 [n].
+            rows: Row indices, int64 [n], or [n, m] for m rows that belong together.
             most_tokens: Maximum tokens per batch, padding included.
             beside: Tokens that the caller adds to each row.
 
         Yields:
             int64 positions in `rows`, and the number of tokens of the longest of these rows.
         """
-        sizes = [self._lengths[row] for row in rows.tolist()]
-        for chosen in similar_batches(sizes, most_tokens, beside):
+        groups = rows.view(len(rows), -1)
+        sizes = [max(self._lengths[row] for row in group) for group in groups.tolist()]
+        for chosen in similar_batches(sizes, most_tokens // max(groups.shape[1], 1), beside):
             yield torch.tensor(chosen, device=rows.device), sizes[chosen[-1]]

@@ -73,6 +73,14 @@ def _predict(
     pair: Annotated[
         str, typer.Option("--pair", metavar="COLUMN", help="Column of the second text.")
     ] = "",
+    choices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--choice",
+            metavar="COLUMN",
+            help="Column of a choice, in the order of the labels (repeatable).",
+        ),
+    ] = None,
     label: Annotated[
         str,
         typer.Option(
@@ -122,7 +130,7 @@ def _predict(
     RUN --into RESULT" writes the folder.
     """
     kind = _kind(output, as_json)
-    asked = RowColumns(text, pair, label)
+    asked = RowColumns(text, pair, label, tuple(choices or ()))
     form = {
         "delimiter": delimiter_character(delimiter),
         "encoding": encoding,
@@ -175,7 +183,8 @@ def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
     from mentorgrad.tables.source import open_source
 
     with refusals_of(path):
-        wanted = [name for name in (asked.text, asked.pair, asked.label) if name]
+        named = (asked.text, asked.pair, *asked.choices, asked.label)
+        wanted = [name for name in named if name]
         source = open_source(path, wanted, **form)
         schema = source.schema()
     for remark in source.remarks:

@@ -16,7 +16,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.predictor import Predictor
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import FileRecord, Refuse, RowPlace
-from mentorgrad.tables.values import cell_text, label_key
+from mentorgrad.tables.values import cell_text, choices_text, label_key
 
 TEXT, IMAGE = "text", "image"
 """Columns of texts, and of paths of images, that come without a name."""
@@ -35,6 +35,8 @@ class RowColumns:
     """Of the second text; empty: none."""
     label: str = ""
     """Of the known label; empty: none."""
+    choices: tuple[str, ...] = ()
+    """Of the choices, which make the second text; empty: none."""
 
 
 def choose_columns(known: Sequence[str], asked: RowColumns, predictor: Predictor) -> RowColumns:
@@ -56,12 +58,18 @@ def choose_columns(known: Sequence[str], asked: RowColumns, predictor: Predictor
 
     field, usual = ("image_field", IMAGE) if predictor.takes_images else ("text_field", TEXT)
     text = choice("--text", asked.text, recorded.get(field, ""), usual, only)
-    pair = ""
-    if predictor.is_paired:
+    pair, choices = "", asked.choices
+    if not (choices or asked.pair):
+        choices = tuple(filter(None, recorded.get("choice_fields", "").split("\n")))
+        choices = choices if set(choices) <= set(known) else ()
+    if predictor.is_paired and choices:
+        choices = tuple(choice("--choice", name) for name in choices)
+    elif predictor.is_paired:
         pair = choice("--pair", asked.pair, recorded.get("pair_field", ""), "text_pair")
-    elif asked.pair:
-        raise InvalidInput("--pair: this classifier is for single texts")
-    return RowColumns(text, pair, choice("--label", asked.label) if asked.label else "")
+    elif asked.pair or asked.choices:
+        flag = "--pair" if asked.pair else "--choice"
+        raise InvalidInput(f"{flag}: this classifier is for single texts")
+    return RowColumns(text, pair, choice("--label", asked.label) if asked.label else "", choices)
 
 
 class _TextRow(NamedTuple):
@@ -110,6 +118,8 @@ def _text_rows(
         try:
             text = _text(values, columns.text, where)
             pair = _text(values, columns.pair, where) if columns.pair else ""
+            if columns.choices:
+                pair = choices_text(_text(values, name, where) for name in columns.choices)
         except MalformedError as error:
             refuse(error)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,9 +42,11 @@ def test_columns_are_those_of_files_of_ones_own() -> None:
     files = DataFiles("rows.csv", text_field="message", label_field="intent")
     facts: dict[str, Any] = {"model": "m", "model_sha256": "", "model_revision": ""}
     facts |= {"device": "cpu", "text": "", "cut_texts": {}}
+    named = {"text_field": "message", "pair_field": "", "label_field": "intent"}
     for data, columns in (
         (None, {}),
-        (files, {"text_field": "message", "pair_field": "", "label_field": "intent"}),
+        (files, named),
+        (replace(files, choice_fields=("a", "b")), named | {"choice_fields": "a\nb"}),
     ):
         run = RunSpec(LabelPrompt(), Task("own", data, labels=task.labels))
         assert model_document(run.objective, run, task, **facts)["columns"] == columns

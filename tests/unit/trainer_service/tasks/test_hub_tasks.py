@@ -185,6 +185,25 @@ def test_several_columns_make_one_text_by_a_template(tmp_path: Path) -> None:
         assert row.label == int(number % 3 == 0)
 
 
+def test_a_template_can_stand_beside_a_pair_or_choices(tmp_path: Path) -> None:
+    rows = [
+        {"premise": f"p {n}", "kind": "cause", "one": f"a {n}", "two": "b", "label": n % 2}
+        for n in range(40)
+    ]
+    own(tmp_path, rows)
+    hub = HubData(template="{premise} {kind}?", choice_fields=("one", "two"))
+    task = load_task(Task("hf:org/own", shots=4, hub=hub), 0, [tmp_path])
+    assert task.labels == ("one", "two")
+    row = task.train[0]
+    number = row.text.split()[1]
+    assert (row.text, row.choices) == (f"p {number} cause?", (f"a {number}", "b"))
+    hub = HubData(template="{premise}", pair_field="two")
+    task = load_task(Task("hf:org/own", labels=("x", "y"), shots=4, hub=hub), 0, [tmp_path])
+    assert {row.pair for row in task.train} == {"b"}
+    missing = Task("hf:org/own", labels=("x", "y"), hub=HubData(choice_fields=("one", "no")))
+    assert refusal(missing, tmp_path).violations[0].field == "spec.task.hub.text_field"
+
+
 def test_numbers_need_their_words_and_empty_rows_are_left_out(tmp_path: Path) -> None:
     rows = [{"text": f"text {n}", "label": n % 2} for n in range(40)]
     own(tmp_path, [*rows, {"text": " ", "label": 0}, {"text": "no label", "label": None}])

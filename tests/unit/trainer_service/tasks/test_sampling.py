@@ -84,6 +84,16 @@ def test_no_shots_means_all() -> None:
     assert len(task.selection) == 6
 
 
+def test_few_test_rows_are_the_same_for_every_seed_and_the_others_train_nothing() -> None:
+    whole = source(rows(40), test=rows(40)[:20])
+    few = [draw(whole, shots=3, selection_rows=3, seed=seed, test_rows=2) for seed in (0, 1)]
+    assert few[0].test == few[1].test
+    assert Counter(row.label for row in few[0].test) == {0: 2, 1: 2}
+    assert not {row.text for row in (*few[0].train, *few[0].selection)} & {
+        row.text for row in whole.test
+    }
+
+
 def test_the_seed_decides_and_the_order_of_a_file_does_not() -> None:
     pool = rows(100)
 

@@ -13,6 +13,7 @@ import pytest
 
 from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput
+from mentorgrad.field_limits import violations
 from mentorgrad.tables import arrow
 from trainer_service.tasks import files
 from trainer_service.tasks.builtin import builtin_names, load_builtin
@@ -35,6 +36,24 @@ def own(train: str, **fields: str) -> Task:
         description="what is said",
         shots=4,
     )
+
+
+def test_choices_are_the_lines_of_the_second_text(tmp_path: Path) -> None:
+    records = [
+        {"text": f"text {n}", "one": f" the \n first {n}", "two": "b", "label": n % 2}
+        for n in range(20)
+    ]
+    write_jsonl(tmp_path / "rows.jsonl", records)  # type: ignore[arg-type]
+    task = own("rows.jsonl")
+    assert task.data is not None
+    data = replace(task.data, choice_fields=("one", "two"))
+    row = load_task(replace(task, data=data), 0, [tmp_path]).train[0]
+    assert row.choices == (f"the first {row.text.split()[1]}", "b")
+    wrong = replace(task, labels=("a", "b", "c"), data=replace(data, pair_field="two"))
+    assert [(v.field, v.description) for v in violations(wrong)] == [
+        ("data.choice_fields", "cannot be combined with `pair_field`"),
+        ("data.choice_fields", "must have one column per label word, 3 in all"),
+    ]
 
 
 def refusal(task: Task, root: Path | None) -> InvalidInput:
