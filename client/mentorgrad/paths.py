@@ -33,6 +33,16 @@ def state_folder() -> Path | None:
     return base / "mentorgrad"
 
 
+def tasks_folder() -> Path | None:
+    """``$XDG_DATA_HOME/mentorgrad/tasks``, by default ``~/.local/share/mentorgrad/tasks``: where
+    `mentorgrad tasks import` puts tasks. None without a home folder. It need not exist."""
+    try:
+        base = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
+    except RuntimeError:
+        return None
+    return base / "mentorgrad" / "tasks"
+
+
 def check_temporary_folder() -> None:
     """Checks that there is a folder for temporary files, which torch's libraries cannot do without.
 

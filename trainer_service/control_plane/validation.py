@@ -17,6 +17,7 @@ from trainer_service.objectives.kinds import CheckInputs, Findings, ObjectiveKin
 from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.table import OPTIMIZERS
 from trainer_service.running.budget import forward_row_violations, run_prices
+from trainer_service.tasks.builtin import builtin_names
 from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.load import load_task
 from trainer_service.tasks.uploaded import uploaded_file
@@ -91,7 +92,7 @@ def validate_objective(
 
 def _left_out(spec: RunSpec, task: TaskData | None) -> Iterator[str]:
     """A warning of labelled rows that the run does not use; the built-in task is made for few."""
-    if task is None or not (spec.task.data or spec.task.name.startswith("hf:")):
+    if task is None or (spec.task.data is None and spec.task.name in builtin_names()):
         return
     limits = []
     if task.unused_train and spec.task.shots:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.named_tasks import published_tasks
 from trainer_service.tasks.data import Row, Source
 
 _HERE = Path(__file__).parent
@@ -30,7 +31,9 @@ def load_builtin(name: str, path: str = "spec.task.name") -> Source:
         known = ", ".join(builtin_names())
         raise InvalidInput.field(
             path,
-            f"{name!r} is not a built-in task; known: {known}; to use your own files, set `data`",
+            f"{name!r} is not a built-in task; known: {known}; published ones: "
+            f"{', '.join(published_tasks())}; to use your own files, set `data`, or run on the "
+            f"server: mentorgrad tasks import {name} FOLDER",
             reason="TASK_NOT_FOUND",
         )
     card = json.loads((_HERE / name / "task.json").read_text(encoding="utf-8"))

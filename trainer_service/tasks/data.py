@@ -78,6 +78,13 @@ class Source:
     """Rows of the selection file; None without one."""
     test: tuple[Row, ...]
     """Rows of the test file; empty without one."""
+    field: str = "data"
+    """Field of the task's spec that says where the rows come from: ``data``, ``hub`` or ``name``,
+    for violations."""
+
+    def field_of(self, split: str) -> str:
+        """The field that says where the rows of a split come from."""
+        return self.field if self.field == "name" else f"{self.field}.{split}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from mentorgrad.dataset_refs import REASON, resolve
 from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 from mentorgrad.tables.malformed import MalformedError
-from mentorgrad.tables.records import records
 from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, choices_text
 from trainer_service.tasks.data import Row, Source
 from trainer_service.tasks.files import MAX_ROWS
@@ -44,9 +43,7 @@ def load_hub(task: Task, roots: Sequence[Path], path: str) -> Source:
         Unsupported: The package ``datasets`` is not installed.
     """
     try:
-        layout = Layout.of(resolve(task.name, roots))
-        mapping = _Mapping.of(task, layout, path)
-        return _splits(task, mapping, layout, path)
+        return read_source(task, Layout.of(resolve(task.name, roots)), path)
     except MalformedError as error:
         raise InvalidInput.field(
             f"{path}.name", f"{task.name}: {error}", reason="DATA_MALFORMED"
@@ -57,6 +54,21 @@ def load_hub(task: Task, roots: Sequence[Path], path: str) -> Source:
         raise InvalidInput.field(f"{path}.name", error.message, reason=error.reason) from None
     except MentorgradError as error:
         raise InvalidInput.field(f"{path}.name", error.message, reason=REASON) from None
+
+
+def read_source(task: Task, layout: Layout, path: str) -> Source:
+    """Reads the rows of a task from files whose layout is known.
+
+    Args:
+        task: `hub` says which columns and splits are read.
+        layout: Files and columns.
+        path: Path of the task field in the request, for violations.
+
+    Raises:
+        InvalidInput: Columns or splits do not fit; names the field.
+        MalformedError: A file does not.
+    """
+    return _splits(task, _Mapping.of(task, layout, path), layout, path)
 
 
 # -- columns ----------------------------------------------------------------------------------
@@ -106,7 +118,8 @@ class _Mapping:
             )
         words = task.labels or tuple(name.replace("_", " ") for name in names)
         words = words or wanted.choice_fields
-        known = {word: index for index, word in enumerate(words)}
+        known = {word.replace(" ", "_"): index for index, word in enumerate(words)}
+        known |= {word: index for index, word in enumerate(words)}
         known |= {name: index for index, name in enumerate(names)}
         return cls(
             text=wanted.template or text,
@@ -213,6 +226,7 @@ def _splits(task: Task, mapping: _Mapping, layout: Layout, path: str) -> Source:
         train=rows,
         selection=selection,
         test=test_rows,
+        field="hub",
     )
 
 

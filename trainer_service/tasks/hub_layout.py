@@ -16,8 +16,9 @@ from mentorgrad.dataset_refs import LocalDataSet
 from mentorgrad.errors import Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import first_line
+from mentorgrad.named_tasks import split_files
 from mentorgrad.tables.malformed import MalformedError
-from mentorgrad.tables.records import FileRecord, RowPlace, records
+from mentorgrad.tables.records import FileRecord, RowPlace, TableForm, column_names, records
 from trainer_service.tasks.files import MAX_FILE_BYTES
 from trainer_service.tasks.images import IMAGE_SUFFIXES
 
@@ -73,6 +74,20 @@ class Layout:
             yield from records(file, columns)
             return
         yield RowPlace("image", 1), {_IMAGE: file, _LABEL: file.parent.name}
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Layout:
+        """Reads the layout of a folder with a file per split, without ``datasets``.
+
+        Raises:
+            MalformedError: A file cannot be read, or is a link that leaves the folder.
+        """
+        files = {
+            split: tuple(_data_file(str(path), folder) for path in paths)
+            for split, paths in split_files(folder).items()
+        }
+        columns = tuple(column_names(files["train"][0], TableForm()))
+        return cls(files=files, columns=columns, texts=(), images=(), names={})
 
 
 def _read(

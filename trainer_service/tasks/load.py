@@ -10,10 +10,11 @@ from mentorgrad.domain.spec import DataFiles, Task
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.values import LabelValues
-from trainer_service.tasks.builtin import load_builtin
+from trainer_service.tasks.builtin import builtin_names, load_builtin
 from trainer_service.tasks.data import Source, TaskData
 from trainer_service.tasks.files import FileReader
 from trainer_service.tasks.hub import load_hub
+from trainer_service.tasks.named import load_named
 from trainer_service.tasks.sampling import draw
 from trainer_service.tasks.uploaded import OpenUpload
 
@@ -49,8 +50,11 @@ def load_task(
         source = _own(task, task.data, reader, path)
     elif task.name.startswith("hf:"):
         source = load_hub(task, data_roots, path)
-    else:
+    elif task.name in builtin_names():
         source = _builtin(task, path)
+    else:
+        # Without a task of this name, the error names the built-in ones.
+        source = load_named(task, data_roots, path) or load_builtin(task.name, f"{path}.name")
     rows = draw(
         source,
         shots=task.shots,

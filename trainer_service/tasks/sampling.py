@@ -68,9 +68,8 @@ def draw(
         train = train or _unique(pool, selection)
     if test_rows:
         test = _draw_each(test, classes, lambda _: test_rows, 0, "test")
-    files = f"{path}.hub" if source.name.startswith("hf:") else f"{path}.data"
-    _require_every_class(train, source, f"{files}.train", "train")
-    field, remedy = f"{files}.selection", ""
+    _require_every_class(train, source, f"{path}.{source.field_of('train')}", "train")
+    field, remedy = f"{path}.{source.field_of('selection')}", ""
     if source.selection is None:
         field, remedy = f"{path}.shots", "; lower `shots` or set a selection file"
     _require_every_class(selection, source, field, "selection", remedy)

@@ -1,4 +1,5 @@
-"""`mentorgrad tasks`: checks tables of one's own, pulls data sets, exports built-in tasks."""
+"""`mentorgrad tasks`: lists tasks, pulls and imports them, exports built-in ones, checks tables of
+one's own."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from mentorgrad.cli.support.table_options import (
 )
 
 app = typer.Typer(
-    help="Check data files, and download data sets for tasks.",
+    help="List tasks, download or import them, and check data files.",
     no_args_is_help=True,
     epilog="Example: mentorgrad tasks pull hf:super_glue/rte",
 )
@@ -45,7 +46,8 @@ def pull(
     reference: Annotated[
         str,
         typer.Argument(
-            help="Data set on the Hugging Face hub: hf:org/name\\[/config]\\[@revision]"
+            help="Data set on the Hugging Face hub: hf:org/name\\[/config]\\[@revision]; or the "
+            "name of a published task."
         ),
     ],
     as_json: JsonOption = False,
@@ -55,10 +57,86 @@ def pull(
     A trainer reads data sets from this cache or from its data roots. It never downloads them.
     """
     from mentorgrad import dataset_refs
+    from mentorgrad.named_tasks import published_tasks
 
+    if reference in published_tasks():
+        reference = published_tasks()[reference].source
     found = dataset_refs.pull(reference)
     path = str(found.folder)
     Output(as_json).result({"reference": reference, "path": path, "config": found.config}, path)
+
+
+@app.command("list", epilog="Example: mentorgrad tasks list")
+def list_tasks(as_json: JsonOption = False) -> None:
+    """List the tasks that a spec can name: published ones, and those imported on this machine.
+
+    A trainer reads a published task from a folder of its name in its data roots, from what "tasks
+    import" has written, or from a copy of its data set ("tasks pull").
+    """
+    from mentorgrad.cli.support.task_import import imported_tasks
+    from mentorgrad.named_tasks import published_tasks
+    from mentorgrad.paths import tasks_folder
+    from mentorgrad.serialization import to_dict
+
+    found = [*published_tasks().values(), *imported_tasks(tasks_folder())]
+    out = Output(as_json)
+    if as_json:
+        out.json({"tasks": [to_dict(task) for task in found]})
+        return
+    out.table(
+        ("task", "labels", "metric", "source", "description"),
+        [
+            (task.name, str(len(task.labels)), task.metric, task.source, task.description)
+            for task in found
+        ],
+    )
+
+
+@app.command("import", epilog="Example: mentorgrad tasks import rte ./rte")
+def import_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What specs call the task.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder with train.jsonl, validation.jsonl and test.jsonl (or .csv, .tsv, .json, "
+            ".parquet), or a single file.",
+        ),
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            metavar="FOLDER",
+            help="Where to put the task's folder: a data root of a trainer. Default: "
+            "~/.local/share/mentorgrad/tasks, where every trainer on this machine looks.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a task to where task = NAME is read from, in one layout, and print the files' digests.
+
+    A published task (see "tasks list") may have the columns of its data set, or text, text_pair
+    and label. Any other needs a task.json in the folder, with its description and labels.
+    """
+    from dataclasses import asdict
+
+    from mentorgrad.cli.support.task_import import import_task
+    from mentorgrad.errors import InvalidInput
+    from mentorgrad.paths import tasks_folder
+
+    root = folder or tasks_folder()
+    if root is None:
+        raise InvalidInput.field("--folder", "is needed: there is no home folder")
+    path, splits = import_task(name, source, root)
+    out = Output(as_json)
+    if as_json:
+        out.json({"name": name, "path": str(path), "splits": [asdict(split) for split in splits]})
+        return
+    for split in splits:
+        left = f" ({split.left_out} without a text or label left out)" if split.left_out else ""
+        out.line(f"{split.split}: {split.rows} rows{left}, SHA-256 {split.sha256}")
+    out.line(str(path))
 
 
 @app.command("export", epilog="Example: mentorgrad tasks export tickets")

@@ -388,6 +388,10 @@ def test_pulling_tries_both_readings_and_says_what_is_missing(
         app(["tasks", "pull", "hf:super_glue/rte"])
     assert left.value.code == 0
     assert capsys.readouterr().out == f"{tmp_path / 'sg'}\n"
+    with pytest.raises(SystemExit) as left:
+        app(["tasks", "pull", "rte"])
+    assert left.value.code != 0
+    assert hub.asked[-1] == ("aps/super_glue", None)
     with pytest.raises(NotFound, match="refs/convert/parquet"):
         dataset_refs.pull("hf:script")
     with pytest.raises(NotFound, match="has no data set hf:nothing"):
