@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from mentorgrad.domain.experiment import Report
@@ -9,6 +10,7 @@ from mentorgrad.reports.charts import BETTER, MOST_TASKS, UNCLEAR, WORSE, forest
 from mentorgrad.reports.page import page, table_section
 from mentorgrad.reports.tables import (
     FIGURE_TITLES,
+    ReportTable,
     conditions,
     primary,
     prose,
@@ -18,8 +20,8 @@ from mentorgrad.reports.tables import (
 _PRELIMINARY = '<p class="warning">Not all runs have ended: the figures are preliminary.</p>'
 
 
-def html(report: Report) -> str:
-    """The report as a self-contained HTML page.
+def html(report: Report, beside: Sequence[ReportTable] = ()) -> str:
+    """The report as a self-contained HTML page, with the tables `beside` it first.
 
     Raises:
         Unsupported: matplotlib, which draws the plots, is not installed.
@@ -31,6 +33,7 @@ def html(report: Report) -> str:
         _verdict(report.verdict),
         "" if report.complete else _PRELIMINARY,
         _forest(report),
+        *map(table_section, beside),
         tables(report),
         _strips(report),
         *(table_section(table, report.subject) for table in conditions(report)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mentorgrad.domain.experiment import Report
 from mentorgrad.outside_text import one_line
@@ -14,8 +15,8 @@ _START = re.compile(r"^(\d*)([-+=.)])")
 """Text that can be markup at the start of a line."""
 
 
-def markdown(report: Report) -> str:
-    """The report as GitHub Markdown: question, verdict, tables."""
+def markdown(report: Report, beside: Sequence[ReportTable] = ()) -> str:
+    """The report as GitHub Markdown: question, verdict, tables; those `beside` it first."""
     parts = [f"# {_plain(report.name or report.experiment_id)}"]
     if report.description:
         parts.append(_plain(report.description))
@@ -23,7 +24,7 @@ def markdown(report: Report) -> str:
     parts.append(f"**Verdict.** {prose(verdict, _escaped, _code)}")
     if not report.complete:
         parts.append("*Not all runs have ended: the figures are preliminary.*")
-    parts += [_table(table) for table in tables(report)]
+    parts += [_table(table) for table in (*beside, *tables(report))]
     parts.append(f"Experiment {_code(report.experiment_id)}.")
     return "\n\n".join(parts) + "\n"
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mentorgrad.domain.experiment import Report
 from mentorgrad.outside_text import one_line
-from mentorgrad.reports.tables import tables
+from mentorgrad.reports.tables import ReportTable, tables
 
 
 class Screen(Protocol):
@@ -22,8 +22,8 @@ class Screen(Protocol):
         ...
 
 
-def show(report: Report, out: Screen) -> None:
-    """Prints question, verdict and tables."""
+def show(report: Report, out: Screen, beside: Sequence[ReportTable] = ()) -> None:
+    """Prints question, verdict and tables, those `beside` the report first."""
     out.line(one_line(report.name or report.experiment_id), style="bold")
     if report.description:
         out.line(one_line(report.description))
@@ -31,7 +31,7 @@ def show(report: Report, out: Screen) -> None:
     out.line(one_line(report.verdict), style="bold")
     if not report.complete:
         out.line("Not all runs have ended: the figures are preliminary.", style="yellow")
-    for table in tables(report):
+    for table in (*beside, *tables(report)):
         out.line()
         out.line(one_line(table.title), style="bold")
         out.table(table.columns, [[one_line(cell) for cell in row] for row in table.rows])

@@ -149,6 +149,11 @@ def test_a_kept_report_is_shown_again_in_every_form(invoke: Invoke, tmp_path: Pa
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("# which")
     assert "<title>which</title>" in page.read_text()
+    figures = tmp_path / "published.toml"
+    figures.write_text('[[published]]\ntask="t"\narm="none"\nvalue=0.5\nsource="a paper"\n')
+    result = invoke(*report, "--markdown", "--html", str(page), "--published", str(figures))
+    assert "| none | t | accuracy | 0.500 | – | 0 | a paper |" in result.stdout
+    assert "<td>a paper</td>" in page.read_text()
     kept.write_text('{"arms": 3}')
     result = invoke(*report)
     assert result.exit_code == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,18 +19,22 @@ from mentorgrad.cli.support.options import (
     JsonOption,
     LimitOption,
     PageOption,
+    Scale,
     ServerOption,
     StoreOption,
     UploadOption,
 )
 from mentorgrad.cli.support.output import Output, moment, note, shorten
 from mentorgrad.cli.support.output_paths import output_file
-from mentorgrad.cli.support.service_access import open_client, open_experiments
+from mentorgrad.cli.support.service_access import open_client, open_experiments, open_reader
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client
     from mentorgrad.domain.experiment import Experiment, ExperimentSpec, Report
+    from mentorgrad.domain.query import RunReader
+    from mentorgrad.domain.run import Score
+    from mentorgrad.reports.tables import ReportTable
 
 DIRECTORY = Path("mentorgrad-experiment")
 """Default folder of `--local`."""
@@ -40,6 +44,14 @@ ExperimentArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help=_ID, autocompletion=experiment_ids)
 ]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")]
+PublishedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--published",
+        metavar="FILE",
+        help="Experiment file whose published figures are shown beside those of the report.",
+    ),
+]
 HtmlOption = Annotated[
     Path | None,
     typer.Option(
@@ -68,6 +80,14 @@ def _run(
         ),
     ] = "",
     upload: UploadOption = False,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            "--scale",
+            help="full; or tiny: the embedded models, few rows and steps and one seed, to see that "
+            "it runs.",
+        ),
+    ] = Scale.FULL,
     detach: Annotated[
         bool, typer.Option("--detach", help="Create the experiment, print its ID and exit.")
     ] = False,
@@ -138,11 +158,12 @@ def _run(
     experiment; with --local it also stops the services until the next start.
     """
     from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment
+    from mentorgrad.cli.support.experiment_scale import scaled
 
     out = Output(as_json)
-    spec = read_experiment(file)
+    spec = scaled(read_experiment(file), scale)
     asked = _Asked(request_id, upload, detach)
-    shown = _Shown(as_json, markdown, page, directory if local else None)
+    shown = _Shown(as_json, markdown, page, directory if local else None, file)
     if local and detach:
         raise InvalidInput.field("--detach", "cannot be given with --local")
     if not local:
@@ -199,6 +220,7 @@ class _Shown:
         markdown: Print it as Markdown.
         page: HTML file to write; None: none.
         directory: Folder to which all formats are also written; None: none.
+        file: Experiment file with published figures; None: none.
     """
 
     def __init__(
@@ -207,7 +229,10 @@ class _Shown:
         markdown: bool = False,
         page: Path | None = None,
         directory: Path | None = None,
+        file: Path | None = None,
     ) -> None:
+        from mentorgrad.cli.support.experiment_file import read_published
+
         if as_json and markdown:
             raise InvalidInput.field("--markdown", "cannot be given with --json")
         if page is not None:
@@ -216,24 +241,38 @@ class _Shown:
         self._markdown = markdown
         self._page = page
         self._directory = directory
+        self._published = read_published(file) if file is not None else ()
 
-    def show(self, report: Report, out: Output) -> None:
-        """Prints the report and writes its files."""
+    def show(self, report: Report, out: Output, runs: RunReader | None) -> None:
+        """Prints the report and writes its files; `runs` knows the runs, for published figures."""
         from mentorgrad.reports import markdown, terminal
 
+        beside = self._beside(report, runs)
         if self._as_json:
             out.json(report)
         elif self._markdown:
-            print(markdown.markdown(report), flush=True)
+            print(markdown.markdown(report, beside), flush=True)
         else:
-            terminal.show(report, out)
+            terminal.show(report, out, beside)
         if self._page is not None:
-            _write_page(report, self._page)
+            _write_page(report, self._page, beside)
             note(f"report: {self._page}")
         if self._directory is not None:
-            self._leave(report, self._directory)
+            self._leave(report, self._directory, beside)
 
-    def _leave(self, report: Report, directory: Path) -> None:
+    def _beside(self, report: Report, runs: RunReader | None) -> list[ReportTable]:
+        from mentorgrad.reports.published import published_table
+
+        if not self._published:
+            return []
+
+        def test_of(run_id: str) -> Score | None:
+            result = runs.get_run(run_id).result if runs is not None else None
+            return result.test if result is not None else None
+
+        return [published_table(report, self._published, test_of)]
+
+    def _leave(self, report: Report, directory: Path, beside: Sequence[ReportTable]) -> None:
         """Writes all formats, because the report cannot be requested once the services stop."""
         import json
 
@@ -242,16 +281,16 @@ class _Shown:
 
         text = json.dumps(to_dict(report), ensure_ascii=False)
         (directory / "report.json").write_text(text, encoding="utf-8")
-        (directory / "report.md").write_text(markdown.markdown(report), encoding="utf-8")
+        (directory / "report.md").write_text(markdown.markdown(report, beside), encoding="utf-8")
         with contextlib.suppress(Unsupported):
-            _write_page(report, directory / "report.html")
+            _write_page(report, directory / "report.html", beside)
         note(f"reports and runs: {directory}")
 
 
-def _write_page(report: Report, path: Path) -> None:
+def _write_page(report: Report, path: Path, beside: Sequence[ReportTable]) -> None:
     from mentorgrad.reports.html import html
 
-    path.write_text(html(report), encoding="utf-8")
+    path.write_text(html(report, beside), encoding="utf-8")
 
 
 def _conduct(
@@ -304,7 +343,7 @@ def _conduct(
             f"an intermediate report: mentorgrad experiment report {name}{suffix(server)}"
         )
         raise typer.Exit(130) from None
-    shown.show(client.get_report(name), out)
+    shown.show(client.get_report(name), out, client)
     if ended.reason:
         note(f"the experiment {ended.state}: {ended.reason}")
     if ended.state is not ExperimentState.FINISHED:
@@ -326,14 +365,17 @@ def _report(
     as_json: JsonOption = False,
     markdown: MarkdownOption = False,
     page: HtmlOption = None,
+    published: PublishedOption = None,
 ) -> None:
     """Print the report on the runs that have ended so far."""
-    shown = _Shown(as_json, markdown, page)
+    shown = _Shown(as_json, markdown, page, file=published)
     if which.endswith(".json"):
-        shown.show(_read_report(Path(which)), Output(as_json))
+        shown.show(_read_report(Path(which)), Output(as_json), None)
         return
     with open_experiments(server, store) as reader:
-        shown.show(reader.get_report(short_ids.experiment_id(reader, which)), Output(as_json))
+        report = reader.get_report(short_ids.experiment_id(reader, which))
+    with open_reader(server, store) if published else contextlib.nullcontext() as runs:
+        shown.show(report, Output(as_json), runs)
 
 
 def _read_report(path: Path) -> Report:

@@ -1,4 +1,5 @@
-"""Experiment files: TOML with the fields of `ExperimentSpec`, and a shorthand for seeds."""
+"""Experiment files: TOML with the fields of `ExperimentSpec`, a shorthand for seeds, and published
+figures to show beside the results."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 from mentorgrad.cli.support.specs import read_toml
 from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.errors import InvalidInput
+from mentorgrad.reports.published import PublishedFigure
 from mentorgrad.serialization import from_dict, to_dict
 
 
@@ -23,11 +25,27 @@ def read_experiment(path: Path) -> ExperimentSpec:
             out of range; names the field's path.
     """
     tree = _plain(read_toml(path), path)
+    tree.pop("published", None)
     tuning = tree.get("tuning")
     for table in (tree, tuning):
         if isinstance(table, dict) and "seeds" in table:
             table["seeds"] = _seeds(table["seeds"])
     return from_dict(ExperimentSpec, tree)
+
+
+def read_published(path: Path) -> tuple[PublishedFigure, ...]:
+    """Reads the published figures of an experiment file, its tables ``[[published]]``.
+
+    Raises:
+        InvalidInput: The file cannot be read, or a figure is invalid.
+    """
+    found = _plain(read_toml(path), path).get("published", [])
+    if not isinstance(found, list):
+        raise InvalidInput.field("published", "must be a list of figures")
+    return tuple(
+        from_dict(PublishedFigure, figure, f"published[{index}]")
+        for index, figure in enumerate(found)
+    )
 
 
 def request_id_of(spec: ExperimentSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +14,14 @@ DEFAULT_SERVER = "127.0.0.1:50551"
 
 DEFAULT_MENTOR = "127.0.0.1:50552"
 """Default address of the mentor service."""
+
+
+class Scale(StrEnum):
+    """How much of an experiment is executed."""
+
+    FULL = "full"
+    TINY = "tiny"
+
 
 ServerOption = Annotated[
     str,

@@ -1,0 +1,111 @@
+"""The published experiments: admitted as they are, and one step of each in small."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mentor_service.profiles import PROFILES
+from mentor_service.strategies import registry
+from mentorgrad.cli.support.experiment_file import read_experiment, read_published
+from mentorgrad.cli.support.experiment_scale import TINY, scaled
+from mentorgrad.cli.support.options import Scale
+from mentorgrad.domain.experiment import ExperimentSpec
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.named_tasks import published_tasks
+from tests.support import tiny_models
+from tests.support.deployment import ROOT
+from tests.support.numerics import CPU, tune
+from trainer_service.experiments.expansion import Expansion, distinct_places
+from trainer_service.experiments.experiment_checks import check_specs, doubts
+from trainer_service.objectives.build import build_objective
+from trainer_service.tasks.data import Split
+
+FILES = sorted((ROOT / "experiments/published").glob("*.toml"))
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Field of an objective → a random model."""
+    folder = tmp_path_factory.mktemp("models")
+    encoder, model = folder / "encoder", folder / "model"
+    return {
+        "encoder": str(tiny_models.make(encoder, "roberta")),
+        "model": str(tiny_models.make_causal(model)),
+    }
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a folder per published task."""
+    root = tmp_path_factory.mktemp("tasks")
+    columns = [
+        "text",
+        "text_pair",
+        "word",
+        "question",
+        "choice1",
+        "choice2",
+        "span1_text",
+        "span2_text",
+    ]
+    for name, task in published_tasks().items():
+        (root / name).mkdir()
+        for split, count in (("train", 80), ("validation", 20)):
+            rows = [
+                {c: f"{c} {split} {n} good film" for c in columns} | {"label": n % len(task.labels)}
+                for n in range(count)
+            ]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (root / name / f"{split}.jsonl").write_text(text)
+    return root
+
+
+@each_file
+def test_a_published_experiment_is_admitted_and_fair(file: Path) -> None:
+    for spec in (read_experiment(file), scaled(read_experiment(file), Scale.TINY)):
+        assert spec.name.removesuffix("_tiny") == file.stem
+        assert spec.description.endswith("?")
+        check_specs(spec, lambda cell: "")
+        assert list(doubts(spec)) == []
+        assert {task.name for task in spec.tasks} <= set(published_tasks())
+        for arm in spec.arms:
+            if not arm.mentor.is_control:
+                registry.create(arm.mentor.strategy, arm.mentor.options, PROFILES["small"], "m")
+    arms, names = {arm.name for arm in spec.arms}, {task.name for task in spec.tasks}
+    for figure in read_published(file):
+        assert figure.arm in arms
+        assert figure.task in names
+
+
+@pytest.mark.slow
+@each_file
+def test_a_step_of_each_run_in_small(file: Path, models: dict[str, str], tasks: Path) -> None:
+    torch.set_num_threads(1)
+    done = set()
+    for run in runs_of(scaled(read_experiment(file), Scale.TINY)):
+        fields = {name: path for name, path in models.items() if hasattr(run.objective, name)}
+        objective: Any = replace(run.objective, **fields)  # type: ignore[arg-type]
+        kind = (repr(objective), run.task, run.optimizer)
+        if kind in done:
+            continue
+        done.add(kind)
+        spec = replace(run, objective=objective)
+        built = build_objective(spec, device=CPU, data_roots=[tasks], model_roots=None)
+        start, end = tune(built, spec.optimizer, 1, seed=0)
+        assert not torch.equal(start, end)
+        score = built.problem.test(end)
+        assert score is not None
+        assert score.rows <= TINY["task"]["test_rows"] * len(built.problem.task.labels)  # type: ignore[union-attr]
+        assert built.problem.size(Split.TRAIN) <= 4 * len(built.problem.task.labels)  # type: ignore[union-attr]
+
+
+def runs_of(spec: ExperimentSpec) -> list[RunSpec]:
+    expansion = Expansion("", spec)
+    return [expansion.run_spec(place) for place in distinct_places(spec)]
