@@ -245,6 +245,24 @@ class PromptTuning(_message.Message):
     projection: Projection
     def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
+class MultipleChoice(_message.Message):
+    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    N_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    READOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    n_tokens: int
+    readout: Readout
+    max_length: int
+    initial_text: str
+    head_scale: float
+    projection: Projection
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+
 class CausalPrompt(_message.Message):
     __slots__ = ("model", "n_tokens", "position", "template", "chat_template", "demonstrations", "calibration", "dtype", "max_length", "initial_text", "projection")
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -304,7 +322,7 @@ class External(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class DataFiles(_message.Message):
-    __slots__ = ("train", "selection", "test", "text_field", "pair_field", "label_field", "image_field")
+    __slots__ = ("train", "selection", "test", "text_field", "pair_field", "label_field", "image_field", "choice_fields")
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +330,7 @@ class DataFiles(_message.Message):
     PAIR_FIELD_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELDS_FIELD_NUMBER: _ClassVar[int]
     train: str
     selection: str
     test: str
@@ -319,10 +338,11 @@ class DataFiles(_message.Message):
     pair_field: str
     label_field: str
     image_field: str
-    def __init__(self, train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., label_field: _Optional[str] = ..., image_field: _Optional[str] = ...) -> None: ...
+    choice_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., label_field: _Optional[str] = ..., image_field: _Optional[str] = ..., choice_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HubData(_message.Message):
-    __slots__ = ("text_field", "pair_field", "template", "label_field", "train", "selection", "test")
+    __slots__ = ("text_field", "pair_field", "template", "label_field", "train", "selection", "test", "choice_fields")
     TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
@@ -330,6 +350,7 @@ class HubData(_message.Message):
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELDS_FIELD_NUMBER: _ClassVar[int]
     text_field: str
     pair_field: str
     template: str
@@ -337,10 +358,11 @@ class HubData(_message.Message):
     train: str
     selection: str
     test: str
-    def __init__(self, text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., template: _Optional[str] = ..., label_field: _Optional[str] = ..., train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ...) -> None: ...
+    choice_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, text_field: _Optional[str] = ..., pair_field: _Optional[str] = ..., template: _Optional[str] = ..., label_field: _Optional[str] = ..., train: _Optional[str] = ..., selection: _Optional[str] = ..., test: _Optional[str] = ..., choice_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows", "hub", "label_values", "long_texts", "class_weight")
+    __slots__ = ("name", "data", "description", "labels", "shots", "selection_rows", "hub", "label_values", "long_texts", "class_weight", "test_rows")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -351,6 +373,7 @@ class Task(_message.Message):
     LABEL_VALUES_FIELD_NUMBER: _ClassVar[int]
     LONG_TEXTS_FIELD_NUMBER: _ClassVar[int]
     CLASS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TEST_ROWS_FIELD_NUMBER: _ClassVar[int]
     name: str
     data: DataFiles
     description: str
@@ -361,7 +384,8 @@ class Task(_message.Message):
     label_values: _containers.RepeatedScalarFieldContainer[str]
     long_texts: LongTexts
     class_weight: ClassWeight
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ..., hub: _Optional[_Union[HubData, _Mapping]] = ..., label_values: _Optional[_Iterable[str]] = ..., long_texts: _Optional[_Union[LongTexts, str]] = ..., class_weight: _Optional[_Union[ClassWeight, str]] = ...) -> None: ...
+    test_rows: int
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ..., hub: _Optional[_Union[HubData, _Mapping]] = ..., label_values: _Optional[_Iterable[str]] = ..., long_texts: _Optional[_Union[LongTexts, str]] = ..., class_weight: _Optional[_Union[ClassWeight, str]] = ..., test_rows: _Optional[int] = ...) -> None: ...
 
 class Optimizer(_message.Message):
     __slots__ = ("name", "learning_rate", "weight_decay", "momentum", "batch_size", "schedule", "warmup_steps", "clip_norm", "perturbation", "directions", "subspace")
@@ -474,20 +498,22 @@ class Budget(_message.Message):
     def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., forward_rows: _Optional[int] = ...) -> None: ...
 
 class Objective(_message.Message):
-    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt", "served_prompt")
+    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt", "served_prompt", "multiple_choice")
     LABEL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TUNING_FIELD_NUMBER: _ClassVar[int]
     CAUSAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     SERVED_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MULTIPLE_CHOICE_FIELD_NUMBER: _ClassVar[int]
     label_prompt: LabelPrompt
     function: Function
     external: External
     prompt_tuning: PromptTuning
     causal_prompt: CausalPrompt
     served_prompt: ServedPrompt
-    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ...) -> None: ...
+    multiple_choice: MultipleChoice
+    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ..., multiple_choice: _Optional[_Union[MultipleChoice, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
     __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion")
