@@ -12,6 +12,7 @@ from mentorgrad.domain.prediction import (
     Prediction,
     PredictorInfo,
     PredictStreamInput,
+    check_sequences,
     shifted,
 )
 from mentorgrad.errors import InvalidInput
@@ -118,8 +119,7 @@ def _part(rows: Sequence[tuple[str, str]], paired: bool) -> PredictStreamInput:
 
 
 def _rows(texts: Iterable[str], pairs: Iterable[str] | None) -> Iterator[tuple[str, str]]:
-    if isinstance(texts, str) or isinstance(pairs, str):
-        raise InvalidInput("texts and pairs must be sequences of texts, not a single text")
+    check_sequences(texts, pairs)
     try:
         yield from zip(texts, repeat("") if pairs is None else pairs, strict=pairs is not None)
     except ValueError:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mentorgrad.installed import load_entry_point
+from mentorgrad.paths import check_temporary_folder
 from mentorgrad.wire.credentials import Credentials
 
 UNFINISHED = ".tune"
@@ -76,11 +77,13 @@ class Predictor(ABC):
 
         Raises:
             NotFound: A file or the model is missing.
-            InvalidInput: The folder is of another version, or does not hold what `use` needs.
+            InvalidInput: The folder is of another version or does not hold what `use` needs, the
+                device is not there, or there is no folder for temporary files.
             PreconditionFailed: The model is not the one that was tuned (reason MODEL_CHANGED).
             DataLoss: A file is damaged.
             Unsupported: The extra ``trainer`` is not installed.
         """
+        check_temporary_folder()
         load = load_entry_point(_GROUP, _NAME, _EXTRA)
         return cast(
             Predictor,

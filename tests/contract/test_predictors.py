@@ -239,6 +239,7 @@ def test_what_is_no_text_is_refused(world: World) -> None:
                 predictor.predict_proba(texts)  # type: ignore[arg-type]
         with pytest.raises(InvalidInput, match="single texts"):
             predictor.predict_proba(["good"], ["film"])
+        assert predictor.predict_proba(text for text in ["good"]).shape[0] == 1  # type: ignore[arg-type]
 
 
 def test_a_changed_model_is_refused_by_name(world: World) -> None:
@@ -317,6 +318,12 @@ def test_a_model_is_loaded_from_its_place_or_from_another(tuned: World, tmp_path
         load(tuned.folder, "best", model=str(here))
     with pytest.raises(InvalidInput, match="closed"):
         predictor.predict_proba(["good"])
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_named(tuned: World, device: str) -> None:
+    with pytest.raises(InvalidInput, match=f"device: {device!r} cannot be used here"):
+        load(tuned.folder, device=device)
 
 
 async def test_a_service_predicts_the_same(tuned: World) -> None:

@@ -20,6 +20,7 @@ from run_store.temporary_store import TemporaryRunStore
 from service_common import logs
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
+from trainer_service.prediction.predictor import usable_device
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import LEASE, RunMonitor, StopRequest
 from trainer_service.settings import default_cache_dir
@@ -50,7 +51,7 @@ def fit(
         The run's files by name.
 
     Raises:
-        InvalidInput: The spec or the rows cannot be used.
+        InvalidInput: The spec, the rows or the device cannot be used.
         PreconditionFailed: The run failed; the message says why.
     """
     if not structlog.is_configured():  # outside of a service, which has set it up
@@ -71,7 +72,7 @@ def fit(
             data_roots=(folder,),
             model_roots=(str(Path.cwd()), "/"),  # whoever calls this may read any file
             cache_dir=str(default_cache_dir()),
-            device=device,
+            device=str(usable_device(device)),
             threads=torch.get_num_threads(),
         )
         return _executed(check(replace(spec, task=task)), job)

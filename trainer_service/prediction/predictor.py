@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mentorgrad.domain.prediction import PredictorInfo
+from mentorgrad.domain.prediction import PredictorInfo, check_sequences
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound
 from mentorgrad.model_refs import REASON as MODEL_NOT_FOUND
 from mentorgrad.predictor import Predictor
@@ -120,17 +120,17 @@ class ResultPredictor(Predictor):
             self._tuned = None
 
     def _rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Row, ...]:
-        if isinstance(texts, str) or isinstance(pairs, str):
-            raise InvalidInput("texts and pairs must be sequences of texts, not a single text")
+        check_sequences(texts, pairs)
         if self.is_paired is (pairs is None):
             needed = "pairs of texts: give pairs too" if self.is_paired else "single texts"
             raise InvalidInput(f"this classifier is for {needed}")
+        texts = tuple(texts)
         if self.takes_images:
             return tuple(
                 Row.of(_image(_text(text, index), index), UNLABELLED)
                 for index, text in enumerate(texts)
             )
-        second = [""] * len(texts) if pairs is None else pairs
+        second = [""] * len(texts) if pairs is None else tuple(pairs)
         if len(texts) != len(second):
             raise InvalidInput(f"there are {len(texts)} texts and {len(second)} pairs")
         return tuple(
@@ -241,7 +241,7 @@ def load(
     if wanted not in USES:
         raise InvalidInput(f"use must be one of {', '.join(USES)}, not {wanted!r}")
     probe = result.probe() if wanted == PROBE or result.has_probe else None
-    where = torch.device(device or _device(document))
+    where = usable_device(device or _device(document))
     inputs = BuildInputs(
         path="result",
         task=None,
@@ -292,6 +292,21 @@ def reopened(
             reason=MODEL_NOT_FOUND,
         ) from error
     return ResultPredictor(result, tuned, use, probe)
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device of this name.
+
+    Raises:
+        InvalidInput: torch does not know it, or it is not there.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter without CUDA in torch
+        why = str(error).partition("\n")[0]
+        raise InvalidInput.field("device", f"{name!r} cannot be used here: {why}") from None
+    return device
 
 
 def _device(document: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad.domain.prediction import PredictorInfo
 from mentorgrad.errors import InvalidInput
+from mentorgrad.paths import check_temporary_folder
 from mentorgrad.predictor import Predictor
 from mentorgrad.v1.predict_service_pb2_grpc import add_PredictServiceServicer_to_server
 from mentorgrad.wire import tracing
@@ -87,6 +88,7 @@ async def serve(settings: PredictorSettings) -> None:
         MentorgradError: A setting is wrong, the result or its model cannot be loaded, or the
             address is in use.
     """
+    check_temporary_folder()
     import torch  # late, as its import takes seconds: a wrong setting is said at once
 
     from trainer_service.prediction.predictor import load

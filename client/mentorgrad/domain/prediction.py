@@ -100,6 +100,18 @@ class PredictStreamInput(PredictInput):
     MAX_BYTES: ClassVar[int] = 8_000_000
 
 
+def check_sequences(*given: object) -> None:
+    """Checks arguments that are to be sequences of texts, or None.
+
+    Raises:
+        InvalidInput: One is a single text or a table, whose letters or names would be predicted.
+    """
+    if any(isinstance(one, str) or getattr(one, "ndim", 1) != 1 for one in given):
+        raise InvalidInput(
+            "texts and pairs must be sequences of texts, not a single text or a table"
+        )
+
+
 def shifted(error: InvalidInput, by: int) -> InvalidInput:
     """The error of a part of the texts, with the paths of the whole.
 

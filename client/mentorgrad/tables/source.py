@@ -77,6 +77,16 @@ class TableSource:
                 raise self._named_error(file, error) from None
         self._require_unchanged()
 
+    def every_column(self) -> tuple[str, ...]:
+        """Names of the columns in file order; of JSON, those of all records, which are read for
+        it."""
+        if self.files[0].suffix.lower() not in (".jsonl", ".json"):
+            return self.columns
+        names = dict.fromkeys(self.columns)
+        for _, record in self.records((), lambda error: None):
+            names.update(dict.fromkeys(record))
+        return tuple(names)
+
     def schema(self) -> Any:
         """The Arrow schema of the columns of a parquet or Arrow file, as its records have them;
         None: the format has no types."""

@@ -88,6 +88,18 @@ def test_values_of_json_lines_stay_what_they_are(told: Told, tmp_path: Path) -> 
     assert table(out.read_text(), "\t")[0]["more"] == '{"a": [null]}'
 
 
+def test_keys_of_late_json_lines_are_columns_too(told: Told, tmp_path: Path) -> None:
+    rows = [{"text": "bad"}] * 150 + [{"text": "good", "label": "mine", "more": 7}]
+    file = written(tmp_path, "in.jsonl", "\n".join(map(json.dumps, rows)))
+    result = predict(file, "--json")
+    assert json.loads(result.stdout.splitlines()[-1]) == rows[-1] | {
+        "predicted_label": "good",
+        "p_bad": 0.25,
+        "p_good": 0.75,
+    }
+    assert table(predict(file).stdout)[-1]["more"] == "7"
+
+
 def test_label_values_are_given_and_compared(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -269,6 +281,7 @@ def test_figures_are_apart_from_rows_on_standard_output(told: Told, tmp_path: Pa
         ("text\n ,\n", [], "there is no row that can be read"),
         ("", [], "in.csv: is empty; it must have a header and at least one row"),
         ("text\nx\n", ["-o", "out.xlsx"], "must end in one of .csv, .tsv, .jsonl, .parquet"),
+        ("text\nx\n", ["-o", "/nowhere/out.csv"], "--output: /nowhere/out.csv cannot be written"),
         ("text\nx\n", ["--quoting", "none at all"], "quoting must be one of: doubled, backsl"),
         ("text\nx\n", ["--delimiter", "::"], "delimiter must be one character"),
         ("text\nx\n", ["--tuned-model", "own"], "must be NAME=URL"),

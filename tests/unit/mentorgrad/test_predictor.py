@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 import mentorgrad
-from mentorgrad.errors import Unsupported
+from mentorgrad.domain.prediction import check_sequences
+from mentorgrad.errors import InvalidInput, Unsupported
 from mentorgrad.installed import pip_line
 
 
@@ -57,6 +60,24 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, found: tuple[
     with pytest.raises(Unsupported, match=re.escape(pip_line("trainer"))) as refused:
         mentorgrad.Predictor.load("result")
     assert refused.value.reason == "MISSING_EXTRA"
+
+
+def test_without_a_folder_for_temporary_files_the_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(InvalidInput, match="TMPDIR: must name a folder"):
+        mentorgrad.Predictor.load("result")
+
+
+@pytest.mark.parametrize(
+    "given", ["text", np.zeros((2, 2)), SimpleNamespace(ndim=2, __iter__=lambda: iter("ab"))]
+)
+def test_a_text_or_a_table_is_no_sequence_of_texts(given: object) -> None:
+    check_sequences(["a"], None, np.array(["a"]), iter("a"))
+    with pytest.raises(InvalidInput, match="not a single text or a table"):
+        check_sequences(["a"], given)
 
 
 def test_what_is_given_reaches_the_implementation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from mentorgrad.cli.support.options import JsonOption, PredictServerOption
 from mentorgrad.cli.support.output import Output, counted, note, number
+from mentorgrad.cli.support.output_paths import output_file
 from mentorgrad.cli.support.predicted_rows import (
     TEXT,
     Agreement,
@@ -186,7 +187,7 @@ def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
         named = (asked.text, asked.pair, *asked.choices, asked.label)
         wanted = [name for name in named if name]
         source = open_source(path, wanted, **form)
-        schema = source.schema()
+        columns, schema = source.every_column(), source.schema()
     for remark in source.remarks:
         note(f"{path.name}: {remark}")
 
@@ -194,7 +195,7 @@ def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
         with refusals_of(path):
             yield from source.records(source.columns, refuse)
 
-    return _InputTable(printable(str(path)), source.columns, read, schema, path.parent)
+    return _InputTable(printable(str(path)), columns, read, schema, path.parent)
 
 
 def _lines_of_stdin() -> _InputTable:
@@ -316,6 +317,7 @@ def _kind(output: Path | None, as_json: bool) -> str:
     if kind not in KINDS:
         known = ", ".join(f".{one}" for one in KINDS)
         raise InvalidInput.field("--output", f"must end in one of {known}; not {output.name}")
+    output_file("--output", output)
     return kind
 
 
