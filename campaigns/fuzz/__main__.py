@@ -28,13 +28,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same calls")
     parser.add_argument("--json", action="store_true", help="no progress, only the last line")
     parser.add_argument("--replay", type=Path, help="a report whose failures are sent again")
+    parser.add_argument("--service", default="", help="only this one, such as PredictService")
     parser.add_argument("--store", default="", help="URL of an empty store instead of SQLite")
     given = parser.parse_args()
+    methods = [m for m in METHODS if m.service.endswith(given.service)]
+    if not methods:
+        parser.error(f"there is no service {given.service}")
     confine()  # what is made here is bounded, and a mistake in that must not cost the machine
-    with tempfile.TemporaryDirectory() as folder, Services(Path(folder), given.store) as services:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Services(Path(folder), given.store, has_model=True) as services,
+    ):
         if given.replay:
             return replay(services, given.replay)
-        report = run(services, given.cases, given.seed, (lambda _: None) if given.json else tell)
+        progress = (lambda _: None) if given.json else tell
+        report = run(services, given.cases, given.seed, progress, methods)
         if report.failures and not given.json:
             for server in services.addresses:
                 print(f"--- {server}\n{services.tail(server)}", file=sys.stderr)

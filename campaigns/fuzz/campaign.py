@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -102,15 +102,20 @@ class Report:
 
 
 def run(
-    services: Services, cases: int, number: int, progress: Callable[[Report], None] = lambda _: None
+    services: Services,
+    cases: int,
+    number: int,
+    progress: Callable[[Report], None] = lambda _: None,
+    methods: Sequence[Method] = METHODS,
 ) -> Report:
-    """Sends at least that many cases, and stops at what a service does wrong for good."""
+    """Sends at least that many cases to the methods, and stops at what a service does wrong for
+    good."""
     report = Report(number)
     caller = Caller(services.addresses)
     started = time.monotonic()
-    targets = [Target(method, kind) for method in METHODS for kind in _SHARE]
+    targets = [Target(method, kind) for method in methods for kind in _SHARE]
     try:
-        for case in heaviest():
+        for case in heaviest(methods):
             try:
                 report.note(case, "heaviest", caller.send(case), 0.0)
             except Unexpected as error:

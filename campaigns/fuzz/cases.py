@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor as F
 from hypothesis import strategies as st
 
-from campaigns.fuzz.methods import METHODS, Method
+from campaigns.fuzz.methods import Method
 from campaigns.fuzz.valid import VALID
 from campaigns.fuzz.values import MAX_DEPTH, messages, put
 from mentorgrad.wire.channels import MAX_MESSAGE_BYTES
@@ -158,11 +159,11 @@ def _blown(draw: Any, descriptor: Any) -> bytes:
     return data
 
 
-def heaviest() -> list[Case]:
+def heaviest(methods: Sequence[Method]) -> list[Case]:
     """What takes the most memory to read; sent once at the start, so that it is there already when
     memory is first measured."""
     found = []
-    for method in METHODS:
+    for method in methods:
         if method.short in VALID and (method.many_in or method.name == "Propose"):
             field = next(f for f in method.request.fields if f.cpp_type == F.CPPTYPE_MESSAGE)
             empty = _varint(field.number << 3 | 2) + b"\0"

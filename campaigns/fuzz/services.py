@@ -15,10 +15,17 @@ class Services:
     Args:
         folder: Where logs, data and the store go.
         store: URL of an empty store; by default SQLite in the folder.
+        has_model: Whether the predict service has a model, which takes seconds to load; otherwise a
+            stand-in.
     """
 
-    def __init__(self, folder: Path, store: str = "") -> None:
+    def __init__(self, folder: Path, store: str = "", *, has_model: bool = False) -> None:
         self._folder = folder
+        self._predictor = (
+            ("campaigns.fuzz.predictor", str(folder))
+            if has_model
+            else ("tests.support.told_predictor",)
+        )
         self._store = store or f"sqlite:///{folder}/runs.sqlite"
         self._running: dict[str, Child] = {}
         self.codes: dict[str, int] = {}
@@ -30,7 +37,7 @@ class Services:
         arguments = ("campaigns.fuzz.trainer", str(self._folder), mentor.address, self._store)
         try:
             self._running[TRAINER] = Child(self._folder / "trainer.log", *arguments)
-            predictor = Child(self._folder / "predictor.log", "tests.support.told_predictor")
+            predictor = Child(self._folder / "predictor.log", *self._predictor)
         except BaseException:
             for process in self._running.values():
                 process.stop()
