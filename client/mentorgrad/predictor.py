@@ -44,6 +44,9 @@ class Predictor(ABC):
     """Whether a row is an image: its text is then the path of the image's file."""
     use: str
     """What predicts: ``prompt``, ``words`` or ``probe``."""
+    cut_texts: tuple[int, ...] = ()
+    """Indices of the texts of the last call that were longer than the model's room for them, and
+    cut as in the run; a predict service does not say."""
     columns: Mapping[str, str]
     """Columns of the run's own files, as `DataFiles` names them, several one per line; empty for
     other tasks."""

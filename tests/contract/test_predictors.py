@@ -465,6 +465,9 @@ def test_long_texts_are_cut_as_in_the_run(name: str, how: LongTexts, tmp_path: P
     texts = [begin + middle + end, begin + "rain " * 30 + end, begin + middle + "sun " * 130]
     with on_long_texts(name, how, tmp_path / "result").open() as predictor:
         same, other_middle, other_end = predictor.predict_proba(texts)
+        assert predictor.cut_texts == (0, 1, 2)
+        predictor.predict_proba(["good", texts[0]])
+        assert predictor.cut_texts == (1,)
     np.testing.assert_allclose(same, other_middle, **NEAR)
     assert np.allclose(same, other_end, **NEAR) is (how is LongTexts.TRUNCATE)
 

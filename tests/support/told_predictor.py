@@ -28,7 +28,8 @@ INFO = PredictorInfo(
 
 
 class Told(Predictor):
-    """A text with "good" in it is of the second class; one with "long" is too long."""
+    """A text with "good" in it is of the second class; one with "long" is too long, one with
+    "wide" is cut."""
 
     def __init__(self, paired: bool = False, **columns: str) -> None:
         self.labels = ("bad", "good")
@@ -46,6 +47,7 @@ class Told(Predictor):
         for index, text in enumerate(texts):
             if "long" in text:
                 raise InvalidInput.field(f"texts[{index}]", "takes 99 tokens")
+        self.cut_texts = tuple(index for index, text in enumerate(texts) if "wide" in text)
         both = zip(texts, pairs or texts, strict=True)
         shares = [0.75 if "good" in text + pair else 0.25 for text, pair in both]
         return np.array([[1.0 - share, share] for share in shares]).reshape(-1, 2)

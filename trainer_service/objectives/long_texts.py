@@ -12,7 +12,7 @@ import structlog
 from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput
 from trainer_service.objectives.prompt_checks import LONG_TEXTS
-from trainer_service.tasks.data import Row, Split, TaskData
+from trainer_service.tasks.data import CutTexts, Row, Split, TaskData
 
 if TYPE_CHECKING:
     from trainer_service.encoding.encoders import TextEncoder
@@ -39,18 +39,20 @@ class TextRoom:
     """(text, tokens) → a shorter text that lacks about so many tokens, as `how` says; None: the
     model's tokenizer truncates by itself."""
 
-    def fitted(self, rows: Sequence[Row], split: Split) -> tuple[list[Row], int]:
-        """The rows with texts that fit, and how many of them are cut.
+    def fitted(self, rows: Sequence[Row], split: Split) -> tuple[list[Row], list[int]]:
+        """The rows with texts that fit, and the indices of those that are cut.
 
         Raises:
             InvalidInput: A text is too long, and that is an error (reason TEXT_TOO_LONG).
         """
-        made, cut = [], 0
+        made: list[Row] = []
+        cut: list[int] = []
         for index, row in enumerate(rows):
             size = self.size(row)
             if size > self.most:
                 self._allow(index, split, size)
-                row, cut = self._shortened(row, size), cut + 1
+                row = self._shortened(row, size)
+                cut.append(index)
             made.append(row)
         return made, cut
 
@@ -122,15 +124,17 @@ def by_characters(how: LongTexts, count: Callable[[str], int]) -> Callable[[str,
     return shorten
 
 
-def fitted_task(task: TaskData, room: TextRoom) -> tuple[TaskData, dict[str, int]]:
-    """A task whose texts fit, and by split how many of them are cut.
+def fitted_task(task: TaskData, room: TextRoom) -> tuple[TaskData, CutTexts]:
+    """A task whose texts fit, and those of them that are cut.
 
     Raises:
         InvalidInput: A text is too long, and that is an error.
     """
     found = {split: room.fitted(task.rows(split), split) for split in Split}
-    cut = {split.value: count for split, (_, count) in found.items()}
-    if any(cut.values()):
-        log.warning("texts_cut", rows=sum(map(len, map(task.rows, Split))), room=room.most, **cut)
+    cut = {split.value: rows for split, (_, rows) in found.items()}
+    if any(cut.values()) and task.train:  # a predictor says it of each text
+        counts = {split: len(rows) for split, rows in cut.items()}
+        whole = sum(map(len, map(task.rows, Split)))
+        log.warning("texts_cut", rows=whole, room=room.most, **counts)
     train, selection, test = (tuple(rows) for rows, _ in found.values())
     return replace(task, train=train, selection=selection, test=test), cut

@@ -14,7 +14,7 @@ from typing import Any
 from mentorgrad.domain.spec import DataFiles, RunSpec
 from mentorgrad.schema import snake_case
 from mentorgrad.serialization import to_dict
-from trainer_service.tasks.data import Split, TaskData
+from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 FORMAT = 1
 """Version of the document; a reader refuses others."""
@@ -32,7 +32,7 @@ def model_document(
     model_revision: str,
     device: str,
     text: str,
-    cut_texts: Mapping[str, int],
+    cut_texts: CutTexts,
     **facts: Any,
 ) -> dict[str, Any]:
     """The facts that all objectives record, and an objective's own.
@@ -46,7 +46,7 @@ def model_document(
         model_revision: Commit of a model of the Hugging Face hub; empty for others.
         device: Kind of the device that the run scored on.
         text: The prompt in words.
-        cut_texts: By split, how many texts are cut.
+        cut_texts: The rows whose texts are cut.
         **facts: The objective's own, as JSON has them.
     """
     return {
@@ -61,7 +61,7 @@ def model_document(
         "labels": list(task.labels),
         "label_values": list(run.task.label_values),
         "long_texts": run.task.long_texts.value,
-        "cut_texts": dict(cut_texts),
+        "cut_texts": {split: len(rows) for split, rows in cut_texts.items()},
         "paired": task.is_paired,
         "images": task.has_images,
         "columns": _columns(run),

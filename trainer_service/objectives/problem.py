@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
@@ -13,7 +12,7 @@ from mentorgrad.domain.run import Score
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.results import RowResults
-from trainer_service.tasks.data import Split, TaskData
+from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 
 class Problem(ABC):
@@ -39,8 +38,8 @@ class Problem(ABC):
     tuned_model: str = ""
     """A tuned model that could be another one when the run is resumed: the name that its server
     reports, or the file's name and SHA-256. Empty: the spec determines it."""
-    cut_texts: Mapping[str, int] = MappingProxyType({})
-    """By split, how many texts are cut because they are longer than the model's room for them."""
+    cut_texts: CutTexts = MappingProxyType({})
+    """The rows whose texts are cut because they are longer than the model's room for them."""
     feature: str = ""
     """What `features` are, for people; empty if there are none."""
     start_remedy: str = "try another initial text or seed"

@@ -143,10 +143,11 @@ class ResultPredictor(Predictor):
     ) -> dict[str, NDArray[np.float64]]:
         rows = self._rows(texts, pairs)
         made = {use: np.empty((len(rows), len(self.labels))) for use in uses}
+        self.cut_texts = ()
         for begin in range(0, len(rows), _ROWS):
             part = slice(begin, begin + _ROWS)
             try:
-                for use, found in self._probabilities(rows[part], uses):
+                for use, found in self._probabilities(rows[part], uses, begin):
                     made[use][part] = found
             except InvalidInput as error:
                 raise _of_text(error, begin) if error.reason in OF_A_ROW else error from None
@@ -154,13 +155,14 @@ class ResultPredictor(Predictor):
 
     @torch.no_grad()
     def _probabilities(
-        self, rows: tuple[Row, ...], uses: Sequence[str]
+        self, rows: tuple[Row, ...], uses: Sequence[str], begin: int
     ) -> Iterator[tuple[str, NDArray[np.float64]]]:
         if self._tuned is None:
             raise InvalidInput("the predictor is closed")
         document = self._document
         task = TaskData(document["task"], "", self._words, (), (), rows)
         problem = self._tuned.problem(task)
+        self.cut_texts += tuple(begin + index for index in problem.cut_texts.get(Split.TEST, ()))
         for use in uses:
             if use == PROBE and self._probe is not None:
                 yield use, _softmax(self._probe.logits(_features(problem)))

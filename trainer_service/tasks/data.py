@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -22,6 +22,10 @@ class Split(StrEnum):
     TRAIN = "train"
     SELECTION = "selection"
     TEST = "test"
+
+
+CutTexts = Mapping[str, Sequence[int]]
+"""By split, the indices of the rows whose texts are longer than the model's room, and cut."""
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,19 @@ def test_a_row_that_cannot_be_read_is_named_and_left_out(
     assert not out.exists()
 
 
+def test_a_row_whose_text_is_cut_is_named(told: Told, tmp_path: Path) -> None:
+    file = written(tmp_path, "in.csv", "text\ngood\nwide\ntoo long\nwide good\n")
+    result = predict(file)
+    assert [row["label"] for row in table(result.stdout)] == ["good", "bad", "good"]
+    named = [line.split(": ")[2] for line in result.stderr.splitlines() if line[:5] == "cut: "]
+    assert named == ["line 3", "line 5"]
+    assert result.stderr.endswith("1 row left out; 2 rows cut\n")
+    out = tmp_path / "out.csv"
+    assert "written to" in (shown := predict(file, "-o", out)).stdout
+    assert shown.stdout.endswith("out.csv; 1 row left out; 2 rows cut\n")
+    assert json.loads(predict(file, "-o", out, "--json").stdout)["cut"] == 2
+
+
 def test_known_labels_are_compared(told: Told, tmp_path: Path) -> None:
     rows = ["good,good", "good,bad", "dull,bad", "dull,0", "fine,1", "good,other"]
     file = written(tmp_path, "in.csv", "text,truth\n" + "\n".join(rows))

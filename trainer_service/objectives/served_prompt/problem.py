@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 
 import torch
@@ -35,7 +35,7 @@ from trainer_service.objectives.served_prompt.scorer import LabelScorer, answere
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROMPT_TEXT
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
-from trainer_service.tasks.data import UNLABELLED, Row, Split, TaskData
+from trainer_service.tasks.data import UNLABELLED, CutTexts, Row, Split, TaskData
 
 _ALL = 1 << 30
 """Parameters per pass: the scorer divides the work itself."""
@@ -188,8 +188,8 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
 
 def _fitted(
     task: TaskData, template: Template, scorer: LabelScorer, how: LongTexts
-) -> tuple[TaskData, Mapping[str, int]]:
-    """The task with texts that fit the tuned model, as far as its room is known, and how many of
+) -> tuple[TaskData, CutTexts]:
+    """The task with texts that fit the tuned model, as far as its room is known, and which of
     them are cut."""
     if scorer.room is None:
         return task, {}
@@ -321,8 +321,10 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
 
     def problem(task: TaskData) -> ServedPromptProblem:
         scorer = growing.for_rows([template.head(row) for row in task.test])
-        fitted, _ = _fitted(task, template, scorer, how)
-        return ServedPromptProblem(spec, fitted, template, scorer, inputs.costs, inputs.device)
+        fitted, cut = _fitted(task, template, scorer, how)
+        made = ServedPromptProblem(spec, fitted, template, scorer, inputs.costs, inputs.device)
+        made.cut_texts = cut
+        return made
 
     scores = scores_at(files.tensors["prompt"])
     return Tuned(problem, scores, scores, growing.close)

@@ -43,7 +43,7 @@ app = typer.Typer()
 _LINES = Path("-")
 """Stands for standard input, with one text per line."""
 _SHOWN = 20
-"""Rows that cannot be read of which the reasons are printed."""
+"""Rows that are named, of those that cannot be read and of those that are cut."""
 _EVERY = 1000
 """Rows between two updates of the progress."""
 
@@ -229,6 +229,8 @@ class _Pass:
         """Rows that were written."""
         self.left_out = 0
         """Rows that could not be read or predicted."""
+        self.cut = 0
+        """Rows whose text was cut."""
         self.agreement = Agreement(predictor) if asked.label else None
         """How well the known labels were predicted."""
 
@@ -247,7 +249,13 @@ class _Pass:
         def refuse(error: MalformedError) -> None:
             self._leave_out(f"{table.name}: {error}")
 
-        rows = predicted_rows(table.records(refuse), self._predictor, columns, refuse, table.folder)
+        def cut(where: RowPlace) -> None:
+            self.cut += 1
+            if self.cut <= _SHOWN:
+                note(f"cut: {table.name}: {where}: longer than the model's room for a text")
+
+        records = table.records(refuse)
+        rows = predicted_rows(records, self._predictor, columns, refuse, cut, table.folder)
         first = next(rows, None)
         if first is None:
             raise InvalidInput(f"{table.name}: there is no row that can be read")
@@ -276,17 +284,20 @@ def _report(done: _Pass, output: Path | None, as_json: bool) -> None:
         facts: dict[str, Any] = {
             "rows": done.written,
             "left_out": done.left_out,
+            "cut": done.cut,
             "file": str(output),
         }
         if agreement is not None:
             facts["agreement"] = agreement.facts()
         Output(True).json(facts)
         return
-    left_out = f"; {counted(done.left_out, 'row')} left out" if done.left_out else ""
+    said = {"left out": done.left_out, "cut": done.cut}
+    parts = [f"{counted(rows, 'row')} {what}" for what, rows in said.items() if rows]
     if output is not None:
-        Output().line(f"{counted(done.written, 'row')} written to {output}{left_out}")
-    elif left_out:
-        note(left_out.removeprefix("; "))
+        written = f"{counted(done.written, 'row')} written to {output}"
+        Output().line("; ".join([written, *parts]))
+    elif parts:
+        note("; ".join(parts))
     if agreement is not None:
         # Where the rows themselves are on standard output, the figures are on standard error.
         _show(agreement, Output(as_json=output is None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -88,6 +88,7 @@ def predicted_rows(
     predictor: Predictor,
     columns: RowColumns,
     refuse: Refuse,
+    cut: Callable[[RowPlace], None],
     folder: Path = Path(),
 ) -> Iterator[PredictedRow]:
     """Predicts rows in order; holds few at a time.
@@ -97,6 +98,7 @@ def predicted_rows(
         predictor: Predicts them.
         columns: Which are read.
         refuse: Takes the error of each row that has no text or cannot be predicted.
+        cut: Takes the place of each row whose text is cut.
         folder: Folder that paths of images are relative to.
     """
     rows = _text_rows(records, columns, refuse)
@@ -104,9 +106,9 @@ def predicted_rows(
         rows = (row._replace(text=str(folder / row.text)) for row in rows)
     while chunk := list(islice(rows, _ROWS)):
         try:
-            found = _probabilities(chunk, predictor)
+            found = _probabilities(chunk, predictor, cut)
         except InvalidInput:  # one of them; which one is seen by asking about each alone
-            yield from _one_by_one(chunk, predictor, refuse)
+            yield from _one_by_one(chunk, predictor, refuse, cut)
         else:
             yield from zip((row.values for row in chunk), found, strict=True)
 
@@ -133,17 +135,25 @@ def _text(values: Mapping[str, Any], column: str, where: RowPlace) -> str:
     return text
 
 
-def _probabilities(rows: Sequence[_TextRow], predictor: Predictor) -> NDArray[np.float64]:
+def _probabilities(
+    rows: Sequence[_TextRow], predictor: Predictor, cut: Callable[[RowPlace], None]
+) -> NDArray[np.float64]:
     pairs = [row.pair for row in rows] if predictor.is_paired else None
-    return predictor.predict_proba([row.text for row in rows], pairs)
+    found = predictor.predict_proba([row.text for row in rows], pairs)
+    for index in predictor.cut_texts:
+        cut(rows[index].where)
+    return found
 
 
 def _one_by_one(
-    rows: Sequence[_TextRow], predictor: Predictor, refuse: Refuse
+    rows: Sequence[_TextRow],
+    predictor: Predictor,
+    refuse: Refuse,
+    cut: Callable[[RowPlace], None],
 ) -> Iterator[PredictedRow]:
     for row in rows:
         try:
-            (shares,) = _probabilities([row], predictor)
+            (shares,) = _probabilities([row], predictor, cut)
         except InvalidInput as error:
             reasons = [violation.description for violation in error.violations]
             refuse(MalformedError(f"{row.where}: {'; '.join(reasons) or error.message}"))

@@ -35,7 +35,7 @@ def fitted(room: int | None, how: LongTexts) -> tuple[TaskData, Any]:
 def test_the_end_of_a_text_is_cut() -> None:
     task, cut = fitted(11, LongTexts.TRUNCATE)
     short, long = task.train
-    assert cut == {"train": 1, "selection": 0, "test": 0}
+    assert cut == {"train": [1], "selection": [], "test": []}
     assert short.text == "short"
     assert WORDS.startswith(long.text)
     assert 5 <= len(long.text.split()) <= 10

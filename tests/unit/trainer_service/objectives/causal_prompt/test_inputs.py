@@ -182,7 +182,7 @@ def test_of_a_text_without_its_middle_beginning_and_end_are_left(fields: dict[st
     text = " ".join(f"word{number}" for number in range(90))
     room = made.room(LongTexts.HEAD_TAIL)
     (row, same), cut = room.fitted([Row(text, 0), Row("good", 1)], Split.TRAIN)
-    assert (same, cut) == (Row("good", 1), 1)
+    assert (same, cut) == (Row("good", 1), [0])
     begin, end = (row.text[: len(row.text) // 2 - 3], row.text[len(row.text) // 2 + 3 :])
     assert begin
     assert text.startswith(begin)
@@ -201,7 +201,7 @@ def test_a_text_that_is_too_long_is_an_error_with_its_row() -> None:
         room.fitted([fits, fits, Row(LONG.text * 4, 0)], Split.SELECTION)
     assert caught.value.reason == "TEXT_TOO_LONG"
     assert "spec.task.long_texts" in str(caught.value)
-    assert room.fitted([fits, LONG], Split.SELECTION) == ([fits, LONG], 0)
+    assert room.fitted([fits, LONG], Split.SELECTION) == ([fits, LONG], [])
 
 
 @pytest.mark.parametrize("fields", [{}, BEFORE])
