@@ -1,8 +1,9 @@
 """The plan of a tune: which objective, on how many rows, for how many steps. A documented rule.
 
-The cost of everything is estimated in tokens that pass through the frozen model, from the length of
-the texts, and a model's speed from its number of weights. The estimate is rough; the minutes are
-also watched while a run goes on (`Stall`).
+The cost of everything is counted in tokens that pass through the frozen model, from the length of
+the texts. How many pass in a second is measured on rows of the table; where it is not, it is
+estimated from the model's number of weights. The minutes are also watched while a run goes on
+(`Stall`).
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ MOST_CHARACTERS = 40_000_000
 """Maximum characters of the train texts; a service takes uploads of 64 MiB."""
 
 TOKENS_PER_SECOND = 1_000.0
-"""Tokens that one core passes through the default encoder in a second."""
+"""Tokens that one core passes through the default encoder in a second, where it is not measured."""
 GPU_FACTOR = 300.0
-"""How many cores a GPU is worth."""
+"""How many cores a GPU is worth, where it is not measured."""
 CHARACTERS_PER_TOKEN = 4.0
 MOST_TOKENS = 256.0
 """Tokens of a text that are counted at most."""
@@ -78,6 +79,8 @@ class Machine:
     is_gpu: bool = False
     cores: int = 1
     """Threads of the worker; of no account with a GPU."""
+    speed: float | None = None
+    """Tokens that pass through the run's model in a second, as measured; None: it is estimated."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,17 @@ class _Prices:
     """Per train row, once."""
     selection: float
     test: float
+
+
+def step_tokens(objective: str, facts: TableFacts, rows: int) -> float:
+    """Tokens that pass through the model in a gradient step of so many rows; of an objective whose
+    steps pass rows."""
+    return _prices(objective, _tokens(facts), facts.classes).step * rows / _BATCH
+
+
+def _tokens(facts: TableFacts) -> float:
+    """Mean tokens of a text."""
+    return min(MOST_TOKENS, facts.characters / CHARACTERS_PER_TOKEN + 2)
 
 
 def _prices(objective: str, tokens: float, classes: int) -> _Prices:
@@ -209,6 +223,7 @@ def plan(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> TunePlan:
     if wishes.metric or is_unbalanced:
         fields["criterion"] = metric.value
     lines = (
+        _speed_line(objective, machine, wishes),
         f"objective: {objective}; {why}",
         _rows_line(facts, fit, wishes),
         _budget_line(fields, wishes),
@@ -238,14 +253,9 @@ def _objective(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> tuple
 
 def _fitting(objective: str, facts: TableFacts, machine: Machine, wishes: TuneWishes) -> _Fit:
     """Rows and steps for the minutes."""
-    cores = GPU_FACTOR if machine.is_gpu else machine.cores
-    language = objective in (CAUSAL_PROMPT, SERVED_PROMPT)
-    weights = wishes.weights or WEIGHTS[DEFAULT_LANGUAGE_MODEL if language else DEFAULT_ENCODER]
-    speed = TOKENS_PER_SECOND * cores * WEIGHTS[DEFAULT_ENCODER] / weights
+    speed = machine.speed or _estimated_speed(objective, machine, wishes)
     time = 60.0 * wishes.minutes * speed  # in tokens
-    prices = _prices(
-        objective, min(MOST_TOKENS, facts.characters / CHARACTERS_PER_TOKEN + 2), facts.classes
-    )
+    prices = _prices(objective, _tokens(facts), facts.classes)
     stages = _STAGES[objective]
     have = facts.splits
     train = min(have.train, wishes.shots * facts.classes if wishes.shots else have.train)
@@ -266,6 +276,19 @@ def _fitting(objective: str, facts: TableFacts, machine: Machine, wishes: TuneWi
     scoring = stages.scores * (prices.score + rows.selection * prices.scored_row)
     steps = int(max(0.0, _TRAINING * time - scoring) / prices.step) if prices.step else 0
     return _Fit(rows, min(steps, MOST_STEPS[objective]))
+
+
+def _estimated_speed(objective: str, machine: Machine, wishes: TuneWishes) -> float:
+    cores = GPU_FACTOR if machine.is_gpu else machine.cores
+    language = objective in (CAUSAL_PROMPT, SERVED_PROMPT)
+    weights = wishes.weights or WEIGHTS[DEFAULT_LANGUAGE_MODEL if language else DEFAULT_ENCODER]
+    return TOKENS_PER_SECOND * cores * WEIGHTS[DEFAULT_ENCODER] / weights
+
+
+def _speed_line(objective: str, machine: Machine, wishes: TuneWishes) -> str:
+    speed = machine.speed or _estimated_speed(objective, machine, wishes)
+    how = "estimated" if machine.speed is None else "measured on rows of the table"
+    return f"speed: {speed:,.0f} tokens a second, {how}"
 
 
 def _fields(objective: str, facts: TableFacts, fit: _Fit, wishes: TuneWishes) -> dict[str, Any]:

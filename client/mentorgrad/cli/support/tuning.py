@@ -7,7 +7,8 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from mentorgrad.cli.support.tune_places import (
     split_file,
     weights_of,
 )
+from mentorgrad.cli.support.tune_speed import LEAST_MINUTES, measured
 from mentorgrad.cli.support.tune_watching import TuneProgress, follow
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
@@ -45,7 +47,7 @@ from mentorgrad.tables import Table, report_lines
 from mentorgrad.tables.reading import refusals_of
 from mentorgrad.tune.folder import TuneFolder, data_digest, wishes_digest
 from mentorgrad.tune.outcome import TuneOutcome
-from mentorgrad.tune.plan import TableFacts, TunePlan, TuneWishes, plan
+from mentorgrad.tune.plan import Machine, TableFacts, TunePlan, TuneWishes, plan
 from mentorgrad.tune.report import outcome_facts, shown_tables, tune_page
 from mentorgrad.tune.stall import Stall
 
@@ -81,16 +83,31 @@ class TuneOrder:
 
 @dataclass(frozen=True)
 class _Ready:
-    """What is known before anything is written."""
+    """What is known before anything is written, and the plan by it."""
 
+    asked: AskedTable
+    order: TuneOrder
     table: Table
-    plan: TunePlan
-    fields: dict[str, Any]
-    """Of the run's spec, without its data."""
     read: list[str]
     """What was read, in lines."""
-    lines: list[str]
-    """What is planned, in lines."""
+    facts: TableFacts
+    machine: Machine
+    wishes: TuneWishes
+
+    @cached_property
+    def plan(self) -> TunePlan:
+        """What will be done."""
+        return plan(self.facts, self.machine, self.wishes)
+
+    @property
+    def lines(self) -> list[str]:
+        """The plan in lines."""
+        return [*self.plan.lines, *_set_line(self.order.fields)]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Fields of the run's spec, without its data."""
+        return _spec_fields(self.table, self.plan, self.asked, self.order)
 
 
 def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
@@ -145,13 +162,9 @@ def _ready(asked: AskedTable, order: TuneOrder, out: Output) -> _Ready:
         has_peft=has_peft,
         patience=order.patience,
     )
-    made = plan(_facts(table), machine, wishes)
-    lines = [*made.lines, *_set_line(order.fields)]
-    for line in lines:
-        out.line(line)
-    fields = _spec_fields(table, made, asked, order)
-    _complete(fields, DataFiles("train.jsonl"))  # refused here, if at all
-    return _Ready(table, made, fields, read, lines)
+    ready = _Ready(asked, order, table, read, _facts(table), machine, wishes)
+    _complete(ready.fields, DataFiles("train.jsonl"))  # refused here, if at all
+    return ready
 
 
 def _set_line(fields: Mapping[str, Any]) -> list[str]:
@@ -243,9 +256,19 @@ class _Flow:
         return summary
 
     def _begin(self, client: Client, ready: _Ready) -> None:
-        """Gives the data to the trainer; the spec is then complete."""
+        """Plans by the measured speed and gives the data to the trainer; the spec is complete."""
+        place, folder = self._order.place, self._folder
+        if self._order.minutes >= LEAST_MINUTES:
+            self._out.line("measuring the speed")
+            speed = measured(
+                *(client, ready.table, ready.facts, ready.machine, ready.fields),
+                lambda table: give_data(table, client, place, folder),
+            )
+            ready = replace(ready, machine=replace(ready.machine, speed=speed))
+        for line in ready.lines:
+            self._out.line(line)
         table = ready.table.sample(ready.plan.rows)
-        data = give_data(table, client, self._order.place, self._folder)
+        data = give_data(table, client, place, folder)
         spec = _complete(ready.fields, data)
         self._folder.state = {
             "spec": to_dict(spec),

@@ -27,6 +27,7 @@ def test_a_gpu_affords_prompt_tuning_on_all_rows() -> None:
     assert isinstance(spec.objective, PromptTuning)
     assert made.rows == SMALL.splits
     assert made.lines == (
+        "speed: 300,000 tokens a second, estimated",
         "objective: prompt_tuning; 60 steps or more fit 10 minutes on the GPU",
         "rows: all 468",
         f"budget: 4 stages of {spec.stages.steps} steps; default proposes 4 restarts between two; "
@@ -51,7 +52,7 @@ def test_class_names_are_tuned_where_they_say_more_or_cost_less(
 ) -> None:
     made = plan(facts, machine, wishes)
     assert made.objective == "label_prompt"
-    assert why in made.lines[0]
+    assert why in made.lines[1]
 
 
 def test_rows_beyond_the_minutes_are_sampled_and_said() -> None:
@@ -61,7 +62,7 @@ def test_rows_beyond_the_minutes_are_sampled_and_said() -> None:
     total = used.train + used.selection + used.test
     assert 5_000 < total < 50_000
     assert used.train / used.test == pytest.approx(3.9, rel=0.01)
-    assert made.lines[1] == (
+    assert made.lines[2] == (
         f"rows: used {total:,} of 100,000 ({used.train:,} train, {used.selection:,} selection, "
         f"{used.test:,} test), as many as 10 minutes allow (--minutes)"
     )
@@ -78,17 +79,27 @@ def test_a_file_has_at_most_as_many_rows_as_a_service_reads() -> None:
     assert plan(long, GPU, TuneWishes(minutes=10_000)).rows.train == 400
 
 
+def test_a_measured_speed_takes_the_place_of_the_estimate() -> None:
+    large = replace(SMALL, splits=SplitSizes(78_000, 2_000, 20_000), smallest=10_000)
+    asked = TuneWishes(objective="label_prompt")
+    slow, fast = (plan(large, replace(LAPTOP, speed=speed), asked) for speed in (2_000.0, 20_000.0))
+    assert slow.rows == plan(large, LAPTOP, asked).rows
+    assert fast.rows == large.splits
+    assert fast.lines[0] == "speed: 20,000 tokens a second, measured on rows of the table"
+    assert plan(SMALL, replace(LAPTOP, speed=20_000.0), TuneWishes()).objective == "prompt_tuning"
+
+
 def test_few_shots_are_drawn_by_the_run() -> None:
     made = plan(SMALL, LAPTOP, TuneWishes(shots=16))
     assert spec_of(made).task.shots == 16
     assert made.rows == SMALL.splits
-    assert "used 288 of 468 (96 train, 96 selection, 96 test), at most 16 train" in made.lines[1]
+    assert "used 288 of 468 (96 train, 96 selection, 96 test), at most 16 train" in made.lines[2]
 
 
 def test_unequal_classes_are_judged_by_macro_f1() -> None:
     made = plan(replace(SMALL, imbalance=5.25), GPU, TuneWishes(objective="causal_prompt"))
     assert made.metric is spec_of(made).criterion is Criterion.MACRO_F1
-    assert made.lines[3] == (
+    assert made.lines[4] == (
         "metric: macro F1 on selection, because the largest label has 5.2 times the smallest"
     )
     assert made.fields["objective"] == {
@@ -101,7 +112,7 @@ def test_unequal_classes_are_judged_by_macro_f1() -> None:
 def test_a_language_model_without_time_for_gradients_searches_in_words() -> None:
     slow = plan(SMALL, LAPTOP, TuneWishes(objective="causal_prompt", mentor="default", minutes=2))
     assert spec_of(slow).budget.gradient_steps == 0
-    assert "rounds of prompts in words, no gradient steps" in slow.lines[2]
+    assert "rounds of prompts in words, no gradient steps" in slow.lines[3]
     assert spec_of(plan(SMALL, GPU, TuneWishes(objective="served_prompt"))).stages.steps == 0
     asked = TuneWishes(objective="causal_prompt", mentor="default", weights=1e12)
     assert spec_of(plan(SMALL, GPU, asked)).budget.gradient_steps == 0
@@ -117,7 +128,7 @@ def test_few_steps_are_not_spent_on_races() -> None:
     assert made.budget.gradient_steps is None
     least = plan(SMALL, LAPTOP, replace(asked, minutes=1.0))
     assert spec_of(least).stages.count == 1
-    assert "too few for restarts" in least.lines[2]
+    assert "too few for restarts" in least.lines[3]
 
 
 def test_every_plan_is_a_spec_with_rows_of_every_class() -> None:
