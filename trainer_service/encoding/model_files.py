@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,13 @@ def model_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _unknown_token(model: Mapping[str, Any]) -> str | None:
+    """What a tokenizer's model writes for what it does not know; None: it knows everything."""
+    if (place := model.get("unk_id")) is not None:  # of unigrams
+        return str(model["vocab"][place][0])
+    return model.get("unk_token")
+
+
 class TokenCounter:
     """Counts tokens with an encoder's tokenizer.
 
@@ -173,3 +181,10 @@ class TokenCounter:
     def count(self, text: str) -> int:
         """Number of tokens of a text, without special tokens."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def unknown(self, texts: Iterable[str]) -> float:
+        """Share of the tokens of some texts that the model does not know."""
+        unknown = _unknown_token(json.loads(self._tokenizer.to_str())["model"])
+        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        tokens = [token for one in encoded for token in one.tokens]
+        return tokens.count(unknown) / max(1, len(tokens))

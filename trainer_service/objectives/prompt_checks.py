@@ -24,6 +24,11 @@ from trainer_service.objectives.kinds import CheckInputs
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
 from trainer_service.tasks.data import TaskData
 
+_LOOKED_AT = 200
+"""Train rows of which the tokens are looked at."""
+_MANY_UNKNOWN = 0.05
+"""Share of unknown tokens that is warned of."""
+
 LONG_TEXTS = "spec.task.long_texts"
 """Path of the field in a request."""
 
@@ -88,6 +93,19 @@ def check_long_texts(
         inputs.warn(f"{about}{what}, and will be cut ({LONG_TEXTS} = {how.value})")
     elif exact:
         inputs.findings.add("spec.task", f"{what}; set {LONG_TEXTS} to cut them", "TEXT_TOO_LONG")
+
+
+def check_unknown_tokens(inputs: CheckInputs, tokens: TokenCounter) -> None:
+    """Warns of texts of which the encoder does not know many tokens, such as those of a language
+    that it was not trained on."""
+    if inputs.task is None:
+        return
+    share = tokens.unknown(row.joined for row in inputs.task.train[:_LOOKED_AT])
+    if share > _MANY_UNKNOWN:
+        inputs.warn(
+            f"{share:.0%} of the tokens of the texts are unknown to the model; an encoder whose "
+            "tokenizer knows their language or signs, such as a multilingual one, would suit"
+        )
 
 
 def train_rows(spec: CausalPrompt | ServedPrompt, task: TaskData) -> int:

@@ -22,6 +22,7 @@ from trainer_service.objectives.prompt_checks import (
     check_initial_text,
     check_long_texts,
     check_size,
+    check_unknown_tokens,
 )
 from trainer_service.tasks.data import TaskData
 
@@ -47,6 +48,7 @@ def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
     check_size(prompts * spec.n_tokens * embedding_width(folder), inputs)
     check_initial_text(spec, tokens.count, inputs)
     check_long_texts(inputs, tokens.count, max_text_tokens(folder) - 2)
+    check_unknown_tokens(inputs, tokens)
 
 
 def costs(spec: LabelPrompt, task: TaskData | None) -> RowCosts:

@@ -15,6 +15,7 @@ from trainer_service.objectives.prompt_checks import (
     check_initial_text,
     check_long_texts,
     check_size,
+    check_unknown_tokens,
     require_peft,
 )
 from trainer_service.tasks.data import TaskData
@@ -54,6 +55,7 @@ def check_prompt(spec: PromptTuning, inputs: CheckInputs, outputs: int) -> None:
     if room >= LEAST_TEXT_TOKENS:
         paired = inputs.task is not None and inputs.task.is_paired
         check_long_texts(inputs, tokens.count, room - 2 - paired, exact=not paired)
+    check_unknown_tokens(inputs, tokens)
 
 
 def costs(spec: PromptTuning, task: TaskData | None) -> RowCosts:

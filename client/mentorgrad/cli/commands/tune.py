@@ -38,7 +38,8 @@ _PLAN, _PLACE = "Plan", "Where it runs"
 def _tune(
     file: TableArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the result.")
+        Path,
+        typer.Option("--output", "--out", "-o", metavar="FOLDER", help="Folder for the result."),
     ],
     text: TextOption = "",
     pair: PairOption = "",

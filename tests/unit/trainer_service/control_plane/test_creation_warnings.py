@@ -66,6 +66,16 @@ def test_texts_that_will_be_cut(tmp_path: Path) -> None:
     assert caught.value.reason == "TEXT_TOO_LONG"
 
 
+def test_texts_that_the_model_does_not_know(tmp_path: Path) -> None:
+    rows = [{"text": f"{'😀 ' * (n % 3)}text {n}", "label": n % 2} for n in range(40)]
+    (tmp_path / "odd.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found: list[str] = []
+    task = Task("own", DataFiles("odd.jsonl"), "what it is", ("a", "b"), shots=0)
+    validate_objective(RunSpec(LabelPrompt(), task), data_roots=[tmp_path], warn=found.append)
+    (line,) = found
+    assert "of the tokens of the texts are unknown to the model; an encoder" in line
+
+
 def test_the_built_in_task_is_made_for_few_rows() -> None:
     found: list[str] = []
     validate_objective(RunSpec(), warn=found.append)
