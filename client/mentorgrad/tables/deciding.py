@@ -164,8 +164,8 @@ class TaskSplit:
             raise MalformedError(
                 f"column {self.reading.columns.label!r}: {needed} splits need {needed} different "
                 f"{'groups' if len(self.scan.rows.groups) else 'texts'} of each label, but "
-                f"{shown_labels}{more} has fewer; leave such labels out with --rare drop, or make "
-                f"them one label {MERGED!r} with --rare merge"
+                f"{shown_labels}{more} {'has' if len(rare) == 1 else 'have'} fewer; leave such "
+                f"labels out with --rare drop, or make them one label {MERGED!r} with --rare merge"
             )
         self._drop(np.flatnonzero(np.isin(self.numbers, rare)), "have a rare label")
 

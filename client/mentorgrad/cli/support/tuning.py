@@ -37,7 +37,7 @@ from mentorgrad.cli.support.tune_places import (
     weights_of,
 )
 from mentorgrad.cli.support.tune_speed import LEAST_MINUTES, measured
-from mentorgrad.cli.support.tune_watching import TuneProgress, follow
+from mentorgrad.cli.support.tune_watching import Heartbeat, TuneProgress, follow
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
 from mentorgrad.errors import PreconditionFailed
@@ -260,10 +260,11 @@ class _Flow:
         place, folder = self._order.place, self._folder
         if self._order.minutes >= LEAST_MINUTES:
             self._out.line("measuring the speed")
-            speed = measured(
-                *(client, ready.table, ready.facts, ready.machine, ready.fields),
-                lambda table: give_data(table, client, place, folder),
-            )
+            with Heartbeat(self._out, lambda: "measuring the speed"):
+                speed = measured(
+                    *(client, ready.table, ready.facts, ready.machine, ready.fields),
+                    lambda table: give_data(table, client, place, folder),
+                )
             ready = replace(ready, machine=replace(ready.machine, speed=speed))
         for line in ready.lines:
             self._out.line(line)
