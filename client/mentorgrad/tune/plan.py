@@ -143,6 +143,12 @@ def step_tokens(objective: str, facts: TableFacts, rows: int) -> float:
     return _prices(objective, _tokens(facts), facts.classes).step * rows / _BATCH
 
 
+def longest_input(facts: TableFacts) -> int:
+    """Maximum tokens of an input of `prompt_tuning`."""
+    longest = int(facts.longest / CHARACTERS_PER_TOKEN * 1.5) + 16
+    return max(128, min(512, longest))
+
+
 def _tokens(facts: TableFacts) -> float:
     """Mean tokens of a text."""
     return min(MOST_TOKENS, facts.characters / CHARACTERS_PER_TOKEN + 2)
@@ -242,13 +248,10 @@ def _objective(facts: TableFacts, machine: Machine, wishes: TuneWishes) -> tuple
         return LABEL_PROMPT, "peft is not installed, which prompt_tuning needs"
     steps = _fitting(PROMPT_TUNING, facts, machine, wishes).steps
     least = LEAST_STEPS[PROMPT_TUNING]
-    where = "the GPU" if machine.is_gpu else f"{machine.cores} CPU thread"
-    where += "s" if machine.cores > 1 and not machine.is_gpu else ""
     if steps < least:
-        return LABEL_PROMPT, (
-            f"of prompt_tuning, only {steps} steps would fit {wishes.minutes:g} minutes on {where}"
-        )
-    return PROMPT_TUNING, f"{least} steps or more fit {wishes.minutes:g} minutes on {where}"
+        why = f"of prompt_tuning, only {steps} steps would fit {wishes.minutes:g} minutes"
+        return LABEL_PROMPT, why
+    return PROMPT_TUNING, f"{least} steps or more fit {wishes.minutes:g} minutes"
 
 
 def _fitting(objective: str, facts: TableFacts, machine: Machine, wishes: TuneWishes) -> _Fit:
@@ -296,8 +299,7 @@ def _fields(objective: str, facts: TableFacts, fit: _Fit, wishes: TuneWishes) ->
     count, steps = stages.divided(max(fit.steps, _LEAST_STEPS_OF_STAGE), wishes.mentor)
     own: dict[str, Any] = {}
     if objective == PROMPT_TUNING:
-        longest = int(facts.longest / CHARACTERS_PER_TOKEN * 1.5) + 16
-        own = {"readout": "mean", "max_length": max(128, min(512, longest))}
+        own = {"readout": "mean", "max_length": longest_input(facts)}
     elif objective == CAUSAL_PROMPT:
         own = {"initial_text": "description"}
         if facts.imbalance > UNBALANCED:  # the default assumes about equally frequent labels

@@ -20,6 +20,7 @@ from mentorgrad.tune.plan import (
     PROMPT_TUNING,
     Machine,
     TableFacts,
+    longest_input,
     step_tokens,
 )
 
@@ -64,7 +65,8 @@ def measured(
     classes = facts.classes
     rows = table.sample(SplitSizes(max(_ROWS, classes), max(_SELECTION, classes), classes))
     if planned == LABEL_PROMPT:
-        own = {"encoder": own["encoder"]} if "encoder" in own else {}
+        encoder = {"encoder": own["encoder"]} if "encoder" in own else {}
+        own = {"max_length": longest_input(facts), **encoder}
     timed = {
         "objective": {objective: dict(own)},
         "task": {**fields["task"], "data": to_dict(give(rows)), "selection_rows": 1, "shots": 0},

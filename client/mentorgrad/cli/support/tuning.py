@@ -303,13 +303,13 @@ class _Flow:
             lambda reason: folder.keep(stopped=reason),
         )
         run = client.get_run(run.run_id)
-        if state is not RunState.SUCCEEDED:
-            folder.drop()
-            folder.keeps_private = True
-            raise PreconditionFailed(
-                f"the run {state}: {run.reason or 'see its log'}; its log is in {folder.private}"
-            )
-        return run
+        if state is RunState.SUCCEEDED:
+            return run
+        if not state.is_final:
+            raise PreconditionFailed(f"the run is {state}: {run.reason}; the same command goes on")
+        folder.drop()
+        folder.keeps_private = True
+        raise PreconditionFailed(f"the run {state}: {run.reason}; its log is in {folder.private}")
 
     def _progress(self, spec: RunSpec) -> TuneProgress:
         rows = self._folder.state["test_rows"]
