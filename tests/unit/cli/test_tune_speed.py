@@ -88,7 +88,7 @@ def test_the_second_stage_of_a_short_run_is_timed(table: Table) -> None:
     (spec,) = trainer.specs
     assert spec.objective == PromptTuning(encoder="mine")  # its steps pass rows
     assert (spec.stages.first_steps, spec.stages.steps, spec.mentor.name) == (1, 3, "none")
-    assert rows.report.splits.train == 64
+    assert rows.report.splits.train == 16
     tokens = 3 * step_tokens("prompt_tuning", facts_of(table), spec.optimizer.batch_size)
     assert speed == pytest.approx(tokens / 2)  # seconds between the events
     assert trainer.steered == ["cancel", "cancel", "delete"]

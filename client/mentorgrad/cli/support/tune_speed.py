@@ -32,8 +32,8 @@ LEAST_MINUTES = 2.0
 
 _TIMED = {LABEL_PROMPT: PROMPT_TUNING, PROMPT_TUNING: PROMPT_TUNING, CAUSAL_PROMPT: CAUSAL_PROMPT}
 """Objective of a plan → that of the run that is timed, whose steps pass rows through the model."""
-_ROWS, _SELECTION = 64, 8
-"""Rows of the splits, if there are not more labels."""
+_SELECTION = 4
+"""Selection rows, if there are not more labels."""
 
 
 def measured(
@@ -63,7 +63,7 @@ def measured(
         return None
     batch, steps = (32, 10) if machine.is_gpu else (8, 3)
     classes = facts.classes
-    rows = table.sample(SplitSizes(max(_ROWS, classes), max(_SELECTION, classes), classes))
+    rows = table.sample(SplitSizes(max(2 * batch, classes), max(_SELECTION, classes), classes))
     if planned == LABEL_PROMPT:
         encoder = {"encoder": own["encoder"]} if "encoder" in own else {}
         own = {"max_length": longest_input(facts), **encoder}
