@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mentorgrad.tune.plan import Machine, TableFacts, step_tokens
 from tests.support.event_maker import EventMaker
 from tests.support.own_tables import plain, write_table
 
-CPU = Machine(cores=2)
+CPU, LIMIT = Machine(cores=2), 3600.0
 
 
 class Trainer:
@@ -70,6 +71,10 @@ COURSE = [
 ]
 
 
+def never(rows: Table) -> DataFiles:
+    raise AssertionError("no data is needed")
+
+
 def measure(trainer: Any, table: Table, objective: dict[str, Any]) -> tuple[float | None, Table]:
     given: list[Table] = []
 
@@ -78,7 +83,7 @@ def measure(trainer: Any, table: Table, objective: dict[str, Any]) -> tuple[floa
         return DataFiles("train.jsonl")
 
     fields = {"objective": objective, "task": TASK}
-    found = measured(trainer, table, facts_of(table), CPU, fields, give)
+    found = measured(trainer, table, facts_of(table), CPU, fields, give, LIMIT)
     return found, given[0]
 
 
@@ -106,4 +111,21 @@ def test_what_cannot_be_measured_is_estimated(table: Table) -> None:
     refused = Trainer([], InvalidInput("no such encoder"))
     assert measure(refused, table, {"prompt_tuning": {}})[0] is None
     fields = {"objective": {"served_prompt": {}}, "task": {}}
-    assert measured(Trainer([]), table, facts_of(table), CPU, fields, pytest.fail) is None  # type: ignore[arg-type]
+    assert measured(Trainer([]), table, facts_of(table), CPU, fields, never, LIMIT) is None
+
+
+def test_what_takes_too_long_is_given_up(table: Table) -> None:
+    cancelled = threading.Event()
+
+    class Slow(Trainer):
+        def watch(self, run_id: str) -> Iterator[RunEvent]:
+            assert cancelled.wait(60)
+            yield from ()
+
+        def cancel_run(self, run_id: str) -> None:
+            cancelled.set()
+
+    trainer: Any = Slow([])
+    fields = {"objective": {"prompt_tuning": {}}, "task": TASK}
+    data = DataFiles("train.jsonl")
+    assert measured(trainer, table, facts_of(table), CPU, fields, lambda _: data, 0.01) is None

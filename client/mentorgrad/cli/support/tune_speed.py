@@ -4,6 +4,7 @@ few steps, of which the last ones are timed."""
 from __future__ import annotations
 
 import contextlib
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 LEAST_MINUTES = 2.0
 """Time for everything below which measuring would take too much of it."""
 
+SHARE = 0.15
+"""Share of the time that measuring may take."""
+
 _TIMED = {LABEL_PROMPT: PROMPT_TUNING, PROMPT_TUNING: PROMPT_TUNING, CAUSAL_PROMPT: CAUSAL_PROMPT}
 """Objective of a plan → that of the run that is timed, whose steps pass rows through the model."""
 _SELECTION = 4
@@ -43,6 +47,7 @@ def measured(
     machine: Machine,
     fields: Mapping[str, Any],
     give: Callable[[Table], DataFiles],
+    limit: float,
 ) -> float | None:
     """Tokens that pass through the run's model in a second.
 
@@ -53,9 +58,11 @@ def measured(
         machine: The trainer's machine.
         fields: Fields of the planned run.
         give: Gives data to the trainer.
+        limit: Seconds after which it is given up.
 
     Returns:
-        None if it cannot be measured: the run fails, or its objective takes no steps.
+        None if it cannot be measured: the run fails or takes too long, or its objective takes no
+        steps.
     """
     ((planned, own),) = fields["objective"].items()
     objective = _TIMED.get(planned)
@@ -76,15 +83,22 @@ def measured(
     }
     spec = from_dict(RunSpec, merged(RunSpec, {}, timed))
     try:
-        seconds = _seconds(client, spec)
+        seconds = _seconds(client, spec, limit)
     except MentorgradError:  # the planned run will say what is wrong
         return None
     return steps * step_tokens(objective, facts, batch) / seconds if seconds else None
 
 
-def _seconds(client: Client, spec: RunSpec) -> float | None:
+def _seconds(client: Client, spec: RunSpec, limit: float) -> float | None:
     """Seconds of the steps of a run's second stage; the first one is to warm up."""
     run_id = client.create_run(spec, f"speed-{uuid.uuid4().hex}").run.run_id
+
+    def cancel() -> None:
+        with contextlib.suppress(MentorgradError):  # it has ended
+            client.cancel_run(run_id)
+
+    patience = threading.Timer(limit, cancel)
+    patience.start()
     begun: datetime | None = None
     seconds, steps = None, spec.stages.steps
     try:
@@ -94,11 +108,10 @@ def _seconds(client: Client, spec: RunSpec) -> float | None:
                 begun = event.time
             elif begun and isinstance(payload, Segment) and payload.step_end == 1 + steps:
                 seconds = (event.time - begun).total_seconds()
-                with contextlib.suppress(MentorgradError):  # it has ended by itself
-                    client.cancel_run(run_id)
+                cancel()
     finally:
-        with contextlib.suppress(MentorgradError):
-            client.cancel_run(run_id)
+        patience.cancel()
+        cancel()
         with contextlib.suppress(MentorgradError):
             client.delete_run(run_id)
     return seconds

@@ -36,7 +36,7 @@ from mentorgrad.cli.support.tune_places import (
     split_file,
     weights_of,
 )
-from mentorgrad.cli.support.tune_speed import LEAST_MINUTES, measured
+from mentorgrad.cli.support.tune_speed import LEAST_MINUTES, SHARE, measured
 from mentorgrad.cli.support.tune_watching import Heartbeat, TuneProgress, follow
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Criterion, DataFiles, RunSpec
@@ -264,6 +264,7 @@ class _Flow:
                 speed = measured(
                     *(client, ready.table, ready.facts, ready.machine, ready.fields),
                     lambda table: give_data(table, client, place, folder),
+                    SHARE * 60.0 * self._order.minutes,
                 )
             ready = replace(ready, machine=replace(ready.machine, speed=speed))
         for line in ready.lines:
