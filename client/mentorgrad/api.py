@@ -101,6 +101,7 @@ from mentorgrad.domain.spec import (
     HubData,
     LabelPrompt,
     LongTexts,
+    Lora,
     MentorChoice,
     MentorMode,
     Metric,
@@ -109,6 +110,7 @@ from mentorgrad.domain.spec import (
     Optimizer,
     Placement,
     Policy,
+    PrefixTuning,
     Projection,
     PromptPosition,
     PromptTuning,
@@ -118,6 +120,7 @@ from mentorgrad.domain.spec import (
     ServedPrompt,
     Stages,
     Task,
+    Xgblora,
 )
 from mentorgrad.errors import (
     AlreadyExists,
@@ -225,6 +228,7 @@ __all__ = [
     "InvalidInput",
     "LabelPrompt",
     "LongTexts",
+    "Lora",
     "MentorBack",
     "MentorChoice",
     "MentorClient",
@@ -250,6 +254,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "PredictorInfo",
+    "PrefixTuning",
     "Projection",
     "PromptPosition",
     "PromptTuning",
@@ -300,5 +305,6 @@ __all__ = [
     "View",
     "Violation",
     "Wants",
+    "Xgblora",
     "resolve",
 ]

@@ -195,7 +195,9 @@ class LabelPrompt:
     """Initial text of the prompt; empty or ``random``: random whole words drawn by the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
-    positions in front of a text (line breaks, for a language model)."""
+    positions in front of a text (line breaks, for a language model). ``labels``: the label words.
+    ``peft:FOLDER``: a soft prompt of this model that PEFT saved, or the files of another run, in a
+    folder that the server allows."""
     temperature: float | None = bounded(None, gt=0.0, le=10.0)
     """Divisor of the cosine similarities before the softmax. Absent: 0.05, or what CLIP was trained
     with."""
@@ -224,7 +226,9 @@ class PromptTuning:
     """Initial text of the prompt; empty or ``random``: random whole words drawn by the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
-    positions in front of a text (line breaks, for a language model)."""
+    positions in front of a text (line breaks, for a language model). ``labels``: the label words.
+    ``peft:FOLDER``: a soft prompt of this model that PEFT saved, or the files of another run, in a
+    folder that the server allows."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights. It lets one learning rate serve
     both the prompt, which needs larger steps, and the classifier."""
@@ -279,7 +283,9 @@ class CausalPrompt:
     and there is room for it, otherwise as ``random``: random whole words drawn with the run's seed.
     ``description``: the task's description and labels, in the first wording of the control
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
-    positions in front of a text (line breaks, for a language model)."""
+    positions in front of a text (line breaks, for a language model). ``labels``: the label words.
+    ``peft:FOLDER``: a soft prompt of this model that PEFT saved, or the files of another run, in a
+    folder that the server allows."""
     projection: Projection = field(
         default_factory=lambda: Projection(whole_words=False, placement=Placement.LAST)
     )
@@ -314,6 +320,90 @@ class ServedPrompt:
     """Correction of the label probabilities. ``content_free``: divided by those of inputs without
     content (Zhao et al., ICML 2021). ``batch``: divided by their mean over the train and selection
     texts (Zhou et al., ICLR 2024), which assumes balanced classes."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A low-rank adapter of linear layers of a frozen encoder (LoRA, Hu et al., ICLR 2022), with a
+    linear classifier on top. The weight of an adapted layer is W + alpha / rank B A."""
+
+    encoder: str = bounded(DEFAULT_ENCODER, required=True)
+    """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
+    allows."""
+    rank: int = bounded(8, ge=1, le=1024)
+    """Rank of the adapter."""
+    alpha: float = bounded(16.0, gt=0.0, le=10_000.0)
+    """Numerator of the adapter's factor, alpha / rank."""
+    target_modules: tuple[str, ...] = bounded((), max_length=64)
+    """Names of the adapted linear layers, or the ends of them after a dot, as PEFT has them. Empty:
+    the query and value projections."""
+    readout: Readout = Readout.CLS
+    """``cls``: the text's start token; so is ``first``, because no prompt precedes the text.
+    ``mean``: the mean over the text's tokens."""
+    max_length: int = bounded(128, ge=4, le=100_000)
+    """Maximum input length in tokens, including special tokens; what happens to longer texts, the
+    task's `long_texts` says."""
+    initial: str = bounded("", max_length=500)
+    """Start of the adapter. Empty: random A, and B = 0. ``peft:FOLDER``: a LoRA adapter of this
+    encoder that PEFT saved, or the files of another run, in a folder that the server allows. The
+    classifier is taken over from a run with the same labels."""
+    head_scale: float = bounded(0.1, gt=0.0, le=1.0)
+    """Factor between the classifier's parameters and its weights."""
+
+
+@dataclass(frozen=True)
+class PrefixTuning:
+    """Deep prompts: soft keys and values in front of those of every layer of a frozen encoder
+    (P-tuning v2, Liu et al., ACL 2022, without reparametrisation), with a linear classifier on
+    top."""
+
+    encoder: str = bounded(DEFAULT_ENCODER, required=True)
+    """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
+    allows."""
+    n_tokens: int = bounded(8, ge=1, le=128)
+    """Length of the prefix in tokens."""
+    readout: Readout = Readout.CLS
+    """``cls``: the text's start token; so is ``first``, because a prefix has no hidden states.
+    ``mean``: the mean over the text's tokens."""
+    max_length: int = bounded(128, ge=4, le=100_000)
+    """Maximum input length in tokens, including the prefix and special tokens; what happens to
+    longer texts, the task's `long_texts` says."""
+    initial_text: str = bounded("", max_length=500)
+    """Text whose keys and values the prefix starts from; empty or ``random``: random whole words
+    drawn by the run's seed. ``description``: the task's description and labels, in the first
+    wording that fits. ``labels``: the label words. ``peft:FOLDER``: a prefix of this encoder that
+    PEFT saved, or the files of another run, in a folder that the server allows."""
+    head_scale: float = bounded(0.1, gt=0.0, le=1.0)
+    """Factor between the classifier's parameters and its weights."""
+
+
+@dataclass(frozen=True)
+class Xgblora:
+    """A sum of rank-1 adapters of a frozen encoder, trained one after the other (XGBLoRA), with a
+    linear classifier on top. Each booster adapts randomly chosen layers."""
+
+    encoder: str = bounded(DEFAULT_ENCODER, required=True)
+    """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
+    allows."""
+    boosters: int = bounded(16, ge=1, le=1024)
+    """Number of boosters."""
+    booster_steps: int = bounded(10, ge=1, le=1_000_000)
+    """Gradient steps of a booster; the last one takes all that are left."""
+    layers: int = bounded(2, ge=1, le=1000)
+    """Layers that a booster adapts, drawn by the run's seed."""
+    alpha: float = bounded(2.0, gt=0.0, le=10_000.0)
+    """Factor of each booster."""
+    target_modules: tuple[str, ...] = bounded((), max_length=64)
+    """Names of the linear layers that are adapted in a chosen layer, or the ends of them after a
+    dot, as PEFT has them. Empty: the query and value projections."""
+    readout: Readout = Readout.CLS
+    """``cls``: the text's start token; so is ``first``, because no prompt precedes the text.
+    ``mean``: the mean over the text's tokens."""
+    max_length: int = bounded(128, ge=4, le=100_000)
+    """Maximum input length in tokens, including special tokens; what happens to longer texts, the
+    task's `long_texts` says."""
+    head_scale: float = bounded(0.1, gt=0.0, le=1.0)
+    """Factor between the classifier's parameters and its weights."""
 
 
 @dataclass(frozen=True)
@@ -637,6 +727,9 @@ class RunSpec:
         | CausalPrompt
         | ServedPrompt
         | MultipleChoice
+        | Lora
+        | PrefixTuning
+        | Xgblora
     ) = field(default_factory=LabelPrompt)
     """What is optimised and how a parameter is scored."""
     task: Task = field(default_factory=Task)
