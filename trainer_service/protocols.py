@@ -86,6 +86,10 @@ class Language(Protocol):
     """Whether `hints` is supported: there are tokens."""
     can_blend: bool
     """Whether points between two parameters are parameters: not so for texts."""
+    sections: tuple[int, ...]
+    """Of a parameter that can be written neither as words nor as numbers: how many numbers each
+    part has that belongs together, in order. Proposals are then parameters, and recombination takes
+    each section from one parent. Otherwise empty."""
     word_lead: str
     """What a text of whole words begins with, for the first to take as many tokens as elsewhere: a
     space, or nothing."""

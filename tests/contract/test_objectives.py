@@ -11,6 +11,7 @@ import torch
 from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus, TaskCard
 from tests.support.golden_questions import CONTINUED
 from tests.support.numerics import (
+    ADAPTERS,
     CAUSAL,
     CPU,
     hints_at,
@@ -35,6 +36,7 @@ NAMES = [
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
     "multiple_choice",
     "served_prompt",
+    *ADAPTERS,
     *CAUSAL,
     "own",
 ]
@@ -60,6 +62,14 @@ def drawn(built: Objective, seed: int) -> torch.Tensor:
     return built.language.random_parameters(
         generator(seed), built.language.initial(generator(seed))
     )
+
+
+@pytest.fixture
+def written(built: Objective) -> Objective:
+    """An objective with words or numbers."""
+    if built.language.sections:
+        pytest.skip("a parameter can be written neither as words nor as numbers")
+    return built
 
 
 def is_text(built: Objective) -> bool:
@@ -127,6 +137,7 @@ def test_gradients_together_are_those_of_each_alone(
     for name in (
         "label_prompt.problem._MAX_DIFFERENTIATED",
         "prompt_tuning.problem._MOST_DIFFERENTIATED",
+        "adapters.problem._MOST_DIFFERENTIATED",
         "causal_prompt.problem._MOST_ACTIVATIONS",
     ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
@@ -180,7 +191,9 @@ def test_scoring_and_projecting_leave_the_live_parameters_alone(built: Objective
     built.language.project(batch)
     built.language.toward(live, batch)
     built.problem.test(live)
-    built.language.embed(built.language.random_proposal(generator()), live)
+    if not built.language.sections:
+        built.language.embed(built.language.random_proposal(generator()), live)
+    built.language.perturbed(live, 0.1, generator())
     built.language.random_parameters(generator(), live)
     built.export(live)
     assert torch.equal(live, before)
@@ -201,8 +214,9 @@ def test_a_projection_says_where_the_parameters_are(built: Objective) -> None:
         assert projected.ids == ()
 
 
-def test_a_projection_as_a_proposal_comes_back(built: Objective) -> None:
+def test_a_projection_as_a_proposal_comes_back(written: Objective) -> None:
     """Text → parameters → text."""
+    built = written
     start = built.language.initial(generator(5))
     (projected,) = built.language.project(start.unsqueeze(0))
     embedded = built.language.embed(Proposal(text=projected.text), torch.zeros_like(start))
@@ -222,7 +236,8 @@ def test_a_projection_does_not_depend_on_what_was_projected_before(built: Object
     assert [built.language.project(step.unsqueeze(0))[0] for step in steps] == together
 
 
-def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> None:
+def test_words_moved_towards_are_those_of_the_displacement(written: Objective) -> None:
+    built = written
     if is_text(built):
         pytest.skip("a text has no direction")
     start = drawn(built, 1)
@@ -236,7 +251,10 @@ def test_words_moved_towards_are_those_of_the_displacement(built: Objective) -> 
 
 
 @pytest.mark.parametrize("words", [None, *RandomWords])
-def test_random_proposals_can_always_be_scored(built: Objective, words: RandomWords | None) -> None:
+def test_random_proposals_can_always_be_scored(
+    written: Objective, words: RandomWords | None
+) -> None:
+    built = written
     incumbent = built.language.initial(generator())
     seen = set()
     for seed in range(10):
@@ -299,6 +317,9 @@ def test_the_card_and_constraints_describe_it(built: Objective) -> None:
         assert 1 <= built.language.constraints.max_words <= built.language.constraints.n_tokens
         assert len(built.card.labels) >= 2
         assert built.problem.task is not None
+    elif built.language.sections:
+        assert sum(built.language.sections) == built.shape[1]
+        assert len(built.card.labels) >= 2
     else:
         assert built.language.constraints.dimensions == built.shape[0]
         assert built.language.constraints.lower < built.language.constraints.upper

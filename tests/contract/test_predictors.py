@@ -30,6 +30,7 @@ from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFail
 from mentorgrad.tune.predictions import read_predictions
 from service_common import server
 from tests.support.numerics import (
+    ADAPTERS,
     CAUSAL,
     CPU,
     GivenModel,
@@ -70,6 +71,7 @@ NAMES = [
     "label_prompt_per_class",
     *("prompt_tuning", "prompt_tuning_mean"),
     "served_prompt",
+    *ADAPTERS,
     *CAUSAL,
 ]
 NEAR = {"rtol": 0.0, "atol": 1e-4}

@@ -30,9 +30,11 @@ from mentorgrad.domain.spec import (
     Fallback,
     Function,
     LabelPrompt,
+    Lora,
     MentorChoice,
     Optimizer,
     Policy,
+    PrefixTuning,
     PromptTuning,
     RunSpec,
     Stages,
@@ -253,10 +255,18 @@ def test_the_words_of_the_task_go_on_exactly_too(
         assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole, ARTIFACT)
 
 
+WITH_CLASSIFIER = [
+    pytest.param(PromptTuning("tiny", n_tokens=2), "perturb", id="prompt_tuning"),
+    pytest.param(PrefixTuning("tiny", n_tokens=2), "random_init", id="prefix_tuning"),
+    pytest.param(Lora("tiny", rank=2), "recombine", id="lora"),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_prompt_with_a_classifier_goes_on_exactly_too(
-    tmp_path: Path, device: torch.device
+@pytest.mark.parametrize(("objective", "mentor"), WITH_CLASSIFIER)
+def test_what_has_a_classifier_goes_on_exactly_too(
+    tmp_path: Path, objective: Any, mentor: str, device: torch.device
 ) -> None:
     tiny_models.make(tmp_path / "tiny")
     lines = [
@@ -268,7 +278,8 @@ def test_a_prompt_with_a_classifier_goes_on_exactly_too(
     how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
     spec = dataclasses.replace(
         WORDS,
-        objective=PromptTuning("tiny", n_tokens=2),
+        objective=objective,
+        mentor=MentorChoice(mentor, proposals=2),
         task=Task(
             name="own",
             data=DataFiles("rows.jsonl"),

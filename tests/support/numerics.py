@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,11 +86,12 @@ class GivenModel(BuildInputs):
 
 def built_on(
     under: TextEncoder | CausalModel,
-    spec: specs.LabelPrompt | specs.PromptTuning | specs.CausalPrompt,
+    spec: Any,
     task: TaskData,
     abort: Callable[[], None] = lambda: None,
     state_bytes: int = DEFAULT_STATE_BYTES,
     run: specs.RunSpec | None = None,
+    model_roots: Sequence[Path] | None = (),
 ) -> Objective:
     """An objective with a model that is loaded already."""
     kind = kind_of(spec)
@@ -104,6 +105,7 @@ def built_on(
         state_bytes=state_bytes,
         under=under,
         run=run or specs.RunSpec(),
+        model_roots=model_roots,
     )
     built: Objective = load(kind.build)(spec, parts)
     return built
@@ -134,6 +136,8 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
+    if name in ADAPTERS:
+        return built_on(tiny_encoder("bert", device), ADAPTERS[name], tiny_task())
     if name in CAUSAL:
         labels, fields = CAUSAL[name]
         return causal(device=device, labels=labels, initial_text="random", **fields)
@@ -220,6 +224,15 @@ ONE_TOKEN = ("bad", "good")
 """Labels of one token each."""
 NESTED = ("good", "good film", "good movie score", "awful")
 """Labels of one to three tokens; the first begins two others, and so all end with a line break."""
+
+ADAPTERS: dict[str, Any] = {
+    "prefix_tuning": specs.PrefixTuning(n_tokens=3),
+    "lora": specs.Lora(rank=2),
+    "lora_mean": specs.Lora(
+        rank=3, target_modules=("key", "intermediate.dense"), readout=specs.Readout.MEAN
+    ),
+}
+"""Specs of the objectives of this name, which tune adapters."""
 
 CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "causal_prompt": (ONE_TOKEN, {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mentorgrad.domain.advice import MentorInfo
-from mentorgrad.domain.spec import MentorChoice, RunSpec
+from mentorgrad.domain.spec import Fallback, MentorChoice, RunSpec
 from mentorgrad.errors import Violation
 from mentorgrad.installed import installed_versions
 from mentorgrad.schema import snake_case
@@ -15,6 +15,9 @@ from trainer_service.running.budget import budget_violations, takes_no_steps
 
 MAX_STEPS = 100_000_000
 """Maximum number of planned gradient steps of a run."""
+
+_RAW_CONTROLS = ("none", "perturb", "random_init", "recombine")
+"""Controls that propose parameters rather than words or numbers."""
 
 _LIBRARIES = ("mentorgrad", "torch", "transformers", "tokenizers", "safetensors", "numpy", "cmaes")
 
@@ -43,7 +46,24 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
         yield Violation(
             "spec.mentor.name", "hint_tokens needs an objective with tokens and gradients"
         )
+    if not kind.is_written:
+        yield from _unwritten(spec.mentor, kind.name)
     yield from budget_violations(spec, kind.has_words)
+
+
+def _unwritten(choice: MentorChoice, objective: str) -> Iterator[Violation]:
+    """Violations of a source of proposals that writes words or numbers, where neither is a
+    parameter."""
+    if choice.name not in _RAW_CONTROLS:
+        yield Violation(
+            "spec.mentor.name",
+            f"{choice.name} proposes words or numbers, and {objective} has neither: its "
+            f"parameters are tensors; choose one of: {', '.join(_RAW_CONTROLS)}",
+        )
+    if choice.fallback is Fallback.RANDOM_TOKENS:
+        yield Violation("spec.mentor.fallback", f"must be none: {objective} has no tokens")
+    if choice.description_first:
+        yield Violation("spec.mentor.description_first", f"{objective} has no words")
 
 
 def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput, NotFound
@@ -83,6 +83,12 @@ class TextEncoder:
     def hidden_size(self) -> int:
         """Length of a hidden state, and of a text's embedding."""
         return int(self.config.hidden_size)
+
+    @property
+    def linear_layers(self) -> dict[str, nn.Linear]:
+        """The model's linear layers by name, for adapters."""
+        modules = self._model.named_modules()
+        return {name: module for name, module in modules if isinstance(module, nn.Linear)}
 
     @property
     def options(self) -> dict[str, str | int]:
@@ -168,13 +174,14 @@ class TextEncoder:
         """
         return self._pooled(mask, inputs_embeds=embeddings)
 
-    def hidden(self, mask: Tensor, **inputs: Tensor) -> Tensor:
+    def hidden(self, mask: Tensor, **inputs: Any) -> Tensor:
         """Returns the hidden states of the last layer; differentiable.
 
         Args:
             mask: int64 [batch, tokens].
-            **inputs: ``input_ids``, or ``inputs_embeds`` as in `encode_embeddings`, and
-                ``token_type_ids`` for models with token types.
+            **inputs: ``input_ids``, or ``inputs_embeds`` as in `encode_embeddings`,
+                ``token_type_ids`` for models with token types, and ``past_key_values``, a cache of
+                transformers whose keys and values stand in front; `mask` covers them.
 
         Returns:
             float32 [batch, tokens, hidden size].

@@ -193,7 +193,8 @@ class Perturb(Control):
 
 
 class Recombine(Control):
-    """Mixes the words (or numbers) of two of the best candidates, position by position.
+    """Mixes the words (or numbers) of two of the best candidates, position by position; adapters
+    section by section.
 
     With fewer than two different candidates, the second parent is a random proposal.
     """
@@ -206,6 +207,8 @@ class Recombine(Control):
         parents = _best_by_text(draw.pool or (draw.base,), options.parents)
         chosen = [parents[i] for i in torch.randperm(len(parents), generator=generator)[:2]]
         ids = tuple(parent.candidate.candidate_id for parent in chosen)
+        if self._language.sections:
+            return Proposal(parameters=self._spliced(draw, chosen).numpy(), parents=ids)
         if self._language.constraints.kind is ProposalKind.NUMBERS:
             return Proposal(values=self._mixed_numbers(generator, chosen), parents=ids)
         words = [parent.candidate.text.split() for parent in chosen]
@@ -214,6 +217,14 @@ class Recombine(Control):
         # A space at the start, which counts in some languages, comes from the first parent.
         lead = " " if chosen[0].candidate.text.startswith(" ") else ""
         return Proposal(text=lead + " ".join(_mix(words[0], words[1], generator)), parents=ids)
+
+    def _spliced(self, draw: Draw, chosen: Sequence[Scored]) -> Tensor:
+        points = [parent.parameters.detach().cpu() for parent in chosen]
+        if len(points) < 2:
+            points.append(self._language.random_parameters(draw.generator, points[0]))
+        sizes = torch.tensor(self._language.sections)
+        first = _coins(len(sizes), draw.generator).repeat_interleave(sizes)
+        return torch.where(first.view_as(points[0]), points[0], points[1])
 
     def _mixed_numbers(
         self, generator: torch.Generator, chosen: Sequence[Scored]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PrefixTuning, PromptTuning
 from mentorgrad.errors import InvalidInput
+from trainer_service.objectives.peft_folder import PREFIX
 from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.wordings import wordings
 
 DESCRIPTION = "description"
 """Value of `initial_text` that stands for the task's description and labels."""
+
+LABELS = "labels"
+"""Value of `initial_text` that stands for the task's label words."""
 
 RANDOM = "random"
 """Value of `initial_text` that stands for random words."""
@@ -20,14 +24,14 @@ EMPTY = "empty"
 
 
 def initial_text(
-    spec: LabelPrompt | PromptTuning | CausalPrompt,
+    spec: LabelPrompt | PromptTuning | CausalPrompt | PrefixTuning,
     task: TaskData | None,
     count: Callable[[str], int],
     path: str,
     default: str = "",
 ) -> str:
     """The spec's `initial_text`; for ``description``, the first wording of the task that fits.
-    ``empty`` is returned as it is.
+    ``empty`` is returned as it is. What does not start from a text has none.
 
     Args:
         spec: The text and the length of the prompt.
@@ -42,7 +46,7 @@ def initial_text(
     Raises:
         InvalidInput: The text is too long, all wordings are, or the task has no description.
     """
-    if spec.initial_text == RANDOM:
+    if spec.initial_text == RANDOM or spec.initial_text.startswith(PREFIX):
         return ""
     if not spec.initial_text:
         return default if count(default) <= spec.n_tokens else ""
@@ -51,6 +55,9 @@ def initial_text(
     if spec.initial_text == DESCRIPTION:
         texts = wordings(task.description, task.labels) if task is not None else ("",)
         what = "the shortest wording of the task's description has"
+    elif spec.initial_text == LABELS:
+        texts = (" ".join(task.labels) if task is not None else "",)
+        what = "the label words have"
     if not texts:
         raise InvalidInput.field(field, "the task has no description")
     for text in texts:

@@ -53,6 +53,7 @@ class NumberLanguage:
     has_words = False
     has_hints = False
     can_blend = True
+    sections: tuple[int, ...] = ()
     word_lead = ""
 
     def __init__(self, dimensions: int, lower: float, upper: float, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Soft prompts as PEFT adapters: what the objectives that export them share."""
+"""PEFT's files: what the objectives that export adapters share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prompt_tuning_config(
     """
     from peft import PromptTuningConfig, TaskType
 
-    base, revision = _hub_name(model)
+    base, revision = hub_name(model)
     return PromptTuningConfig(
         task_type=TaskType(task_type),
         num_virtual_tokens=n_tokens,
@@ -53,11 +53,14 @@ def prompt_tuning_config(
 
 def config_file(config: Any) -> dict[str, bytes]:
     """The configuration as the file that `PeftModel.from_pretrained` reads."""
-    plain = {
-        name: value.value if isinstance(value, Enum) else value
-        for name, value in config.to_dict().items()
-    }
+    plain = {name: _plain(value) for name, value in config.to_dict().items()}
     return {CONFIG_FILE: json.dumps(plain, indent=2, sort_keys=True).encode() + b"\n"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, set):
+        return sorted(value)
+    return value.value if isinstance(value, Enum) else value
 
 
 @contextlib.contextmanager
@@ -68,7 +71,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def _hub_name(model: str) -> tuple[str | None, str | None]:
+def hub_name(model: str) -> tuple[str | None, str | None]:
     """Repository and revision of an ``hf:`` reference; None for a local path."""
     if not model.startswith("hf:"):
         return None, None

@@ -64,6 +64,16 @@ class Problem(ABC):
         """Maximum parameters per backward pass over these train rows, to limit memory."""
         return 1024
 
+    def trained_part(self, step: int) -> Tensor | None:
+        """The numbers that the step after so many steps of the trajectory may change, bool
+        [*shape]; None: all of them."""
+        return None
+
+    def begins_part(self, step: int) -> bool:
+        """Whether `trained_part` is another one than in the step before; the optimizer then begins
+        with fresh moments."""
+        return False
+
     def take_tokens(self) -> int:
         """Tokens that a served tuned model has processed since the last call; 0 if none are
         counted."""

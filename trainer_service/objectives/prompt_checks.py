@@ -11,6 +11,7 @@ from mentorgrad.domain.spec import (
     CausalPrompt,
     LabelPrompt,
     LongTexts,
+    PrefixTuning,
     PromptTuning,
     ServedPrompt,
 )
@@ -149,7 +150,7 @@ def check_size(numbers: int, inputs: CheckInputs) -> None:
 
 
 def check_initial_text(
-    objective: LabelPrompt | PromptTuning | CausalPrompt,
+    objective: LabelPrompt | PromptTuning | CausalPrompt | PrefixTuning,
     count: Callable[[str], int],
     inputs: CheckInputs,
 ) -> None:

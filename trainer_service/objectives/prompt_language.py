@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,6 +50,7 @@ class PromptLanguage:
     has_words = True
     has_hints = True
     can_blend = True
+    sections: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -186,13 +188,13 @@ class PromptLanguage:
         return self._place([self._words.proposed_ids(part) for part in parts], incumbent)
 
     def _raw(self, proposal: Proposal) -> Tensor:
-        raw = torch.as_tensor(proposal.parameters, dtype=torch.float32)
+        raw = torch.from_numpy(np.array(proposal.parameters, dtype=np.float32))
         if tuple(raw.shape) != self._shape or not bool(torch.isfinite(raw).all()):
             raise ProposalRejected(
                 ProposalStatus.MALFORMED,
                 f"raw parameters must be finite and have shape {list(self._shape)}",
             )
-        return raw.to(self._device, copy=True)
+        return raw.to(self._device)
 
     def _place(self, parts: Sequence[Sequence[int]], incumbent: Tensor) -> Embedded:
         """Writes token vectors into a copy of the incumbent: one part for all prompts, or one per

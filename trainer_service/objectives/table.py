@@ -11,7 +11,9 @@ from trainer_service.objectives import (
     causal_prompt,
     function,
     label_prompt,
+    lora,
     multiple_choice,
+    prefix_tuning,
     prompt_tuning,
     served_prompt,
 )
@@ -22,6 +24,8 @@ OBJECTIVES: Registry[ObjectiveKind] = Registry(
     label_prompt.KIND,
     prompt_tuning.KIND,
     multiple_choice.KIND,
+    prefix_tuning.KIND,
+    lora.KIND,
     causal_prompt.KIND,
     served_prompt.KIND,
     function.KIND,

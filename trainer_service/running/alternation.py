@@ -21,6 +21,7 @@ from mentorgrad.errors import PreconditionFailed
 from trainer_service.costs import Cost
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.optimizers.oracle import BatchOracle
+from trainer_service.optimizers.parts import take_step
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.running import checkpoint, restart_decision
@@ -246,7 +247,11 @@ class Alternation:
         rows = self._batches.rows(at.step)
         problem, passes = self._objective.problem, self._prices.passes
         oracle = BatchOracle(problem, rows, draws, passes, by=self._spec.criterion)
-        taken = self._optimizer.step(at.parameters, oracle, rate * oracle.unit)
+        if problem.begins_part(at.step):
+            self._optimizer.load({})
+        taken = take_step(
+            problem, self._optimizer, at.parameters, oracle, rate * oracle.unit, at.step
+        )
         at.step += 1
         at.ledger.charge_step(oracle.forward_rows)
         self._capture.add(at.step, rate, taken.loss, taken.norm, at.parameters)

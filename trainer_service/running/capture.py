@@ -1,5 +1,7 @@
 """Captures the trajectory: snapshots are buffered on the device and flushed in segments.
 
+Parameters that are larger than a segment may be are not recorded, only losses and words.
+
 The training loop only copies tensors into preallocated rows and never synchronizes with the device.
 On CUDA there are two buffers: while one is filled, the other is copied to pinned memory on a
 separate stream, and the host reads it after the copy's event has completed.
@@ -22,6 +24,7 @@ from mentorgrad.domain.run import Snapshot
 from mentorgrad.domain.spec import Capture as CaptureSpec
 from mentorgrad.domain.spec import CaptureContent
 from mentorgrad.errors import PreconditionFailed
+from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.mentors.fallback import FallbackMentor
 from trainer_service.protocols import Objective, Projected
 
@@ -82,9 +85,12 @@ class TrajectoryCapture:
         self._mentor = mentor
         self._clock = clock
         self._on = spec.content is not CaptureContent.OFF
-        self._with_parameters = spec.content is CaptureContent.TEXT_AND_PARAMETERS
-        self._cuda = objective.device.type == "cuda"
         size = max(4 * math.prod(objective.shape), 1)
+        self._are_recordable = size <= MAX_SEGMENT_BYTES
+        self._with_parameters = (
+            spec.content is CaptureContent.TEXT_AND_PARAMETERS and self._are_recordable
+        )
+        self._cuda = objective.device.type == "cuda"
         self.capacity = min(max(SEGMENT_BYTES // size, 1), MAX_SNAPSHOTS)
         self._rings = [self._ring() for _ in range(2 if self._cuda else 1)] if self._on else []
         self._stream: Any = None
@@ -184,7 +190,7 @@ class TrajectoryCapture:
                 raw if self._with_parameters else None,
             )
         )
-        wanted = self._with_parameters or self._mentor.wants.parameters
+        wanted = self._with_parameters or (self._are_recordable and self._mentor.wants.parameters)
         self._mentor.observe(
             Batch(stage=ring.stage, snapshots=snapshots, parameters=raw if wanted else None)
         )

@@ -21,6 +21,7 @@ from mentorgrad.domain.spec import Acceptance, Criterion, Policy, RunSpec
 from trainer_service.costs import Cost, Prices
 from trainer_service.objectives.problem import Problem
 from trainer_service.optimizers.oracle import branch_oracles
+from trainer_service.optimizers.parts import take_step
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.optimizers.table import optimizer_kind
 from trainer_service.protocols import Objective, Optimizer, Scored
@@ -329,7 +330,7 @@ class RestartDecider:
                 by=self._spec.criterion,
             )
             for branch, optimizer, oracle in zip(branches, optimizers, oracles, strict=True):
-                optimizer.step(branch, oracle, rate * oracle.unit)
+                take_step(problem, optimizer, branch, oracle, rate * oracle.unit, at.step)
                 ledger.charge_step(oracle.forward_rows, is_probe=True)
             if step in scored_after:
                 scores = problem.score(parameters)

@@ -56,6 +56,7 @@ class TextLanguage:
     has_words = False
     has_hints = False
     can_blend = False
+    sections: tuple[int, ...] = ()
     word_lead = ""
 
     def __init__(

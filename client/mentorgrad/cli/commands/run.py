@@ -34,8 +34,8 @@ _FIELDS = {
     "task": ("task.name", "Task name, or hf:org/name."),
     "objective": (
         "objective",
-        "Objective: label_prompt, prompt_tuning, multiple_choice, causal_prompt, served_prompt or "
-        "function.",
+        "Objective: label_prompt, prompt_tuning, multiple_choice, prefix_tuning, lora, xgblora, "
+        "causal_prompt, served_prompt or function.",
     ),
     "model": (
         "objective.causal_prompt.model",

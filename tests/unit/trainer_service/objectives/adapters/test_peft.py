@@ -1,0 +1,40 @@
+"""Adapters in PEFT: the logits of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mentorgrad.domain.spec import Lora, PrefixTuning, Readout
+from tests.support import tiny_models
+from tests.support.adapters import generator, logits_of, peft_logits, somewhere, written
+from tests.support.numerics import CPU, built_on, tiny_task
+from trainer_service.encoding.encoders import TextEncoder
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("bert", Lora(rank=3, alpha=5.0)),
+        ("roberta", Lora(rank=1, target_modules=("dense",), readout=Readout.MEAN)),
+        ("distilbert", Lora(rank=2)),
+        ("bert", PrefixTuning(n_tokens=3)),
+        ("roberta", PrefixTuning(n_tokens=2, readout=Readout.MEAN)),
+        ("electra", PrefixTuning(n_tokens=1)),
+    ],
+)
+def test_peft_loads_the_adapter_with_equal_logits(tmp_path: Path, kind: str, spec: Any) -> None:
+    base = tiny_models.make(tmp_path / "base", kind)
+    encoder = TextEncoder(base, CPU)
+    built = built_on(encoder, spec, tiny_task())
+    point = somewhere(built)
+    expected = logits_of(built, point, encoder)
+    plain = logits_of(built, built.language.initial(generator()), encoder)
+    assert float((expected - plain).abs().max()) > 1e-2
+    found = peft_logits(written(tmp_path / "run", built, point), base, encoder, spec.readout)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

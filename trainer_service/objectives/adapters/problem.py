@@ -1,0 +1,206 @@
+"""A frozen encoder with an adapter, and a linear head.
+
+A parameter is the flat layout of the adapter's tensors and the head's (`layout`). Dropout is off,
+so a loss depends on the parameters and the rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.spec import LongTexts, Readout
+from trainer_service.costs import RowCosts
+from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT, FlatLayout
+from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.long_texts import encoder_room, fitted_task
+from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
+from trainer_service.tasks.data import Split, TaskData
+
+_HEAD_STD = 0.02
+"""Standard deviation of the head's initial weights, as in transformers."""
+
+_MOST_TOKENS = 16_384
+"""Maximum tokens (over candidates and rows) per forward pass without gradients."""
+
+_MOST_DIFFERENTIATED = 4_096
+"""Maximum tokens per pass with gradients, which keep activations in memory."""
+
+
+class AdapterSpec(Protocol):
+    """What the specs of these objectives share."""
+
+    @property
+    def encoder(self) -> str: ...  # noqa: D102
+    @property
+    def readout(self) -> Readout: ...  # noqa: D102
+    @property
+    def max_length(self) -> int: ...  # noqa: D102
+    @property
+    def head_scale(self) -> float: ...  # noqa: D102
+
+
+class Adapter(Protocol):
+    """What is put into a frozen encoder."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shapes of its tensors by name."""
+    unit: float
+    """Root mean square of the numbers that it starts with; see `Problem.unit`."""
+    beside: int
+    """Tokens that it adds to each row."""
+
+    def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
+        """Tensors [k, *shape] by name, rows → hidden states [k * rows, tokens, hidden size] of the
+        rows' tokens, those of the first adapter first; differentiable."""
+        ...
+
+    def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Draws the tensors of a new parameter, which are 0, in place; on the CPU."""
+        ...
+
+    def trained(self, step: int) -> frozenset[Any] | None:
+        """Names what is trained in the step after so many; None: everything. Another answer begins
+        with fresh moments of the optimizer."""
+        ...
+
+    def mask(self, trained: frozenset[Any], parts: Mapping[str, Tensor]) -> None:
+        """Sets to True, in bool tensors, the numbers that `trained` names."""
+        ...
+
+    def peft_config(self, task_type: str) -> Any:
+        """A new PEFT configuration."""
+        ...
+
+    def peft_tensors(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of one adapter as PEFT has them: by the ends of PEFT's names."""
+        ...
+
+
+class AdapterProblem(ClassificationProblem):
+    """Losses of an adapter and a linear classifier.
+
+    Args:
+        spec: Readout, maximum input length, scale of the head.
+        adapter: The adapter.
+        task: The sampled rows.
+        encoder: The frozen encoder; the parameters are kept on its device.
+        costs: Forward rows of a pass.
+        cache: Cache of text embeddings.
+        check: Called between batches when scoring; may raise to abort.
+        long_texts: What happens to texts that are too long.
+
+    Raises:
+        InvalidInput: A text is too long, and that is an error.
+    """
+
+    feature = "the embedding of the text without an adapter, of norm 1"
+    start_remedy = "try another start or seed"
+
+    def __init__(
+        self,
+        spec: AdapterSpec,
+        adapter: Adapter,
+        task: TaskData,
+        encoder: TextEncoder,
+        costs: RowCosts,
+        cache: EmbeddingCache,
+        check: Callable[[], None] = lambda: None,
+        long_texts: LongTexts = LongTexts.TRUNCATE,
+    ) -> None:
+        super().__init__(task, encoder.device)
+        self._spec, self._adapter, self._encoder = spec, adapter, encoder
+        self.costs, self.unit = costs, adapter.unit
+        self._cache, self._check, self._long_texts = cache, check, long_texts
+        head = {
+            HEAD_WEIGHT: (len(task.labels), encoder.hidden_size),
+            HEAD_BIAS: (len(task.labels),),
+        }
+        self.layout = FlatLayout({**adapter.shapes, **head})
+        """The tensors of a parameter."""
+        self.shape = self.layout.shape
+        room = min(spec.max_length, encoder.max_tokens) - adapter.beside
+        fitted, self.cut_texts = fitted_task(
+            task, encoder_room(encoder, long_texts, room, joined=False)
+        )
+        self._rows = {split: TokenRows(fitted.rows(split), encoder, room) for split in Split}
+
+    def batch_logits(self, points: Tensor, batch: TokenBatch) -> Tensor:
+        """Logits [k, rows, classes] of parameters [k, 1, N]; differentiable."""
+        parts = self.layout.views(points)
+        read = self._read(self._adapter.hidden(parts, batch), batch.mask.repeat(len(points), 1))
+        weight, bias = (parts[name] * self._spec.head_scale for name in (HEAD_WEIGHT, HEAD_BIAS))
+        rows = read.view(len(points), len(batch.ids), -1)
+        return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+
+    def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        if self._spec.readout is not Readout.MEAN:
+            return hidden[:, 0]
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1)
+
+    def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """Logits [k, rows, classes]; see `ClassificationProblem`."""
+        return self.batch_logits(points, self._rows[split].take(rows))
+
+    def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`logits`, interrupted by a request to stop."""
+        self._check()
+        return self.logits(points, split, rows)
+
+    def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """Rows of similar length, as many as `_MOST_TOKENS` allows."""
+        spent = self._adapter.beside
+        for where, longest in self._rows[split].batches(rows, _MOST_TOKENS, spent):
+            yield where, max(1, _MOST_TOKENS // (len(where) * (longest + spent)))
+
+    def points_at_once(self, rows: Tensor) -> int:
+        """See `Problem`."""
+        longest = self._rows[Split.TRAIN].longest(rows) + self._adapter.beside
+        return _MOST_DIFFERENTIATED // (len(rows) * longest)
+
+    def features(self, split: Split) -> Tensor:
+        """The encoder's embeddings of the texts without an adapter, of norm 1."""
+        most = self._encoder.max_text_tokens
+        room = encoder_room(self._encoder, self._long_texts, most, joined=True)
+        rows, _ = room.fitted(self.task.rows(split), split)
+        return self._encoder.embed([row.joined for row in rows], self._cache)
+
+    # -- parameters ---------------------------------------------------------------------------
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """A random parameter [1, N] with a small head, on the CPU."""
+        drawn = torch.zeros(self.shape)
+        parts = self.layout.views(drawn)
+        self._adapter.draw(parts, generator)
+        weight = parts[HEAD_WEIGHT]
+        noise = torch.randn(weight.shape, generator=generator)
+        weight.copy_(noise * _HEAD_STD / self._spec.head_scale)
+        return drawn
+
+    def named(self, point: Tensor) -> dict[str, Tensor]:
+        """The tensors of a parameter [1, N] as the model has them: the head's with its scale."""
+        parts = self.layout.views(point.detach())
+        heads = {name: parts[name] * self._spec.head_scale for name in (HEAD_WEIGHT, HEAD_BIAS)}
+        return parts | heads
+
+    def trained_part(self, step: int) -> Tensor | None:
+        """See `Problem`."""
+        trained = self._adapter.trained(step)
+        if trained is None:
+            return None
+        mask = torch.zeros(self.shape, dtype=torch.bool)
+        parts = self.layout.views(mask)
+        self._adapter.mask(trained, parts)
+        for name in (HEAD_WEIGHT, HEAD_BIAS):
+            parts[name].fill_(True)
+        return mask.to(self.device)
+
+    def begins_part(self, step: int) -> bool:
+        """See `Problem`."""
+        return step > 0 and self._adapter.trained(step) != self._adapter.trained(step - 1)

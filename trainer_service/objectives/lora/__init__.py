@@ -1,0 +1,66 @@
+"""The objective ``lora``: a low-rank adapter of a frozen encoder, and a linear head.
+
+This module imports no torch; `problem` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mentorgrad.domain.spec import Lora
+from mentorgrad.errors import InvalidInput
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.adapters.checks import (
+    check_adapted_encoder,
+    check_numbers,
+    targeted,
+)
+from trainer_service.objectives.adapters.targets import require_rank
+from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
+from trainer_service.objectives.peft_folder import PREFIX, PeftFolder, peft_folder
+from trainer_service.tasks.data import TaskData
+
+
+def initial_folder(spec: Lora, roots: Sequence[Path] | None, path: str) -> PeftFolder | None:
+    """The adapter that a spec starts from; None: a random one.
+
+    Raises:
+        InvalidInput: It cannot be used, or `initial` is something else.
+    """
+    field = f"{path}.initial"
+    folder = peft_folder(spec.initial, ("LORA",), spec.encoder, roots, field)
+    if folder is None and spec.initial:
+        raise InvalidInput.field(field, f"must be empty, or {PREFIX} and a folder")
+    return folder
+
+
+def check(spec: Lora, inputs: CheckInputs) -> None:
+    """Checks the encoder, the named layers, the rank and the size of the parameter."""
+    folder, _ = check_adapted_encoder(spec, inputs)
+    if folder is None:
+        return
+    shapes = targeted(spec, folder, inputs)
+    try:
+        initial_folder(spec, inputs.model_roots, inputs.path)
+        require_rank(spec.rank, shapes, f"{inputs.path}.rank")
+    except InvalidInput as error:
+        inputs.findings.extend(error.violations, error.reason)
+    check_numbers(spec.rank * sum(map(sum, shapes.values())), "rank", folder, inputs)
+
+
+def costs(spec: Lora, task: TaskData | None) -> RowCosts:
+    """A pass encodes each of its rows."""
+    return RowCosts(per_row=1)
+
+
+KIND = ObjectiveKind(
+    Lora,
+    "trainer_service.objectives.lora.problem:build",
+    costs,
+    check,
+    reopen="trainer_service.objectives.lora.problem:reopen",
+    has_words=False,
+    is_written=False,
+    forward_row="a text that is encoded",
+)
