@@ -227,6 +227,7 @@ NESTED = ("good", "good film", "good movie score", "awful")
 
 ADAPTERS: dict[str, Any] = {
     "prefix_tuning": specs.PrefixTuning(n_tokens=3),
+    "xgblora": specs.Xgblora(boosters=3, booster_steps=2, layers=1),
     "lora": specs.Lora(rank=2),
     "lora_mean": specs.Lora(
         rank=3, target_modules=("key", "intermediate.dense"), readout=specs.Readout.MEAN

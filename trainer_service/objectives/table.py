@@ -16,6 +16,7 @@ from trainer_service.objectives import (
     prefix_tuning,
     prompt_tuning,
     served_prompt,
+    xgblora,
 )
 from trainer_service.objectives.kinds import ObjectiveKind
 from trainer_service.registry import Registry
@@ -26,6 +27,7 @@ OBJECTIVES: Registry[ObjectiveKind] = Registry(
     multiple_choice.KIND,
     prefix_tuning.KIND,
     lora.KIND,
+    xgblora.KIND,
     causal_prompt.KIND,
     served_prompt.KIND,
     function.KIND,

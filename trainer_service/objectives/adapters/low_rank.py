@@ -85,11 +85,11 @@ class LowRank:
             noise = 2.0 * torch.rand(part.shape, generator=generator) - 1.0
             part.copy_(noise * part.shape[-1] ** -0.5)
 
-    def trained(self, step: int) -> frozenset[Any] | None:
+    def trained(self, step: int) -> int | None:
         """See `Adapter`: everything is trained."""
         return None
 
-    def mask(self, trained: frozenset[Any], parts: Mapping[str, Tensor]) -> None:
+    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
         """See `Adapter`; never called."""
 
     def peft_config(self, task_type: str) -> Any:

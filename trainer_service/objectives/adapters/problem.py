@@ -64,13 +64,13 @@ class Adapter(Protocol):
         """Draws the tensors of a new parameter, which are 0, in place; on the CPU."""
         ...
 
-    def trained(self, step: int) -> frozenset[Any] | None:
-        """Names what is trained in the step after so many; None: everything. Another answer begins
-        with fresh moments of the optimizer."""
+    def trained(self, step: int) -> int | None:
+        """The number of what is trained in the step after so many, besides the head; None:
+        everything."""
         ...
 
-    def mask(self, trained: frozenset[Any], parts: Mapping[str, Tensor]) -> None:
-        """Sets to True, in bool tensors, the numbers that `trained` names."""
+    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
+        """Sets to True, in bool tensors, the numbers of what is trained."""
         ...
 
     def peft_config(self, task_type: str) -> Any:

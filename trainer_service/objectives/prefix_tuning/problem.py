@@ -104,11 +104,11 @@ class Prefix:
         for name, part in self._of_words(self._words(generator)).items():
             parts[name].copy_(part)
 
-    def trained(self, step: int) -> frozenset[Any] | None:
+    def trained(self, step: int) -> int | None:
         """See `Adapter`: everything is trained."""
         return None
 
-    def mask(self, trained: frozenset[Any], parts: Mapping[str, Tensor]) -> None:
+    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
         """See `Adapter`; never called."""
 
     def peft_config(self, task_type: str) -> Any:

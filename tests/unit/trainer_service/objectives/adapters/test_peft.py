@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.domain.spec import Lora, PrefixTuning, Readout
+from mentorgrad.domain.spec import Lora, PrefixTuning, Readout, Xgblora
 from tests.support import tiny_models
 from tests.support.adapters import generator, logits_of, peft_logits, somewhere, written
 from tests.support.numerics import CPU, built_on, tiny_task
@@ -23,13 +23,15 @@ from trainer_service.encoding.encoders import TextEncoder
         ("bert", Lora(rank=3, alpha=5.0)),
         ("roberta", Lora(rank=1, target_modules=("dense",), readout=Readout.MEAN)),
         ("distilbert", Lora(rank=2)),
+        ("bert2", Xgblora(boosters=5, layers=1, target_modules=("query", "dense"))),
         ("bert", PrefixTuning(n_tokens=3)),
         ("roberta", PrefixTuning(n_tokens=2, readout=Readout.MEAN)),
         ("electra", PrefixTuning(n_tokens=1)),
     ],
 )
 def test_peft_loads_the_adapter_with_equal_logits(tmp_path: Path, kind: str, spec: Any) -> None:
-    base = tiny_models.make(tmp_path / "base", kind)
+    deep = {"num_hidden_layers": 2} if kind.endswith("2") else {}
+    base = tiny_models.make(tmp_path / "base", kind.removesuffix("2"), **deep)
     encoder = TextEncoder(base, CPU)
     built = built_on(encoder, spec, tiny_task())
     point = somewhere(built)

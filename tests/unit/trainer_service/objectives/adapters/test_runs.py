@@ -16,6 +16,8 @@ from tests.support.numerics import ADAPTERS, built_on, objective, tiny_encoder, 
 from tests.unit.trainer_service.running.test_alternation import Done, parts
 from trainer_service.protocols import Objective
 
+pytestmark = pytest.mark.usefixtures("without_probe")
+
 
 def run(built: Objective, name: str = "lora", **fields: Any) -> Done:
     torch.set_num_threads(1)

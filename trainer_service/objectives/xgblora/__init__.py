@@ -1,0 +1,57 @@
+"""The objective ``xgblora``: a sum of rank-1 adapters, trained one after the other, and a linear
+head.
+
+This module imports no torch; `problem` does.
+"""
+
+from __future__ import annotations
+
+from mentorgrad.domain.spec import Xgblora
+from trainer_service.costs import RowCosts
+from trainer_service.objectives.adapters.checks import (
+    check_adapted_encoder,
+    check_numbers,
+    targeted,
+)
+from trainer_service.objectives.adapters.targets import layer_of
+from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
+from trainer_service.tasks.data import TaskData
+
+
+def check(spec: Xgblora, inputs: CheckInputs) -> None:
+    """Checks the encoder, the named layers and the size of the parameter."""
+    folder, _ = check_adapted_encoder(spec, inputs)
+    if folder is None:
+        return
+    shapes = targeted(spec, folder, inputs)
+    layers = len({layer_of(name) for name in shapes})
+    if shapes and spec.layers > layers:
+        inputs.findings.add(
+            f"{inputs.path}.layers", f"must be at most {layers}, the layers to draw"
+        )
+    each = sum(map(sum, shapes.values())) * min(spec.layers, layers) // max(layers, 1)
+    check_numbers(spec.boosters * each, "boosters", folder, inputs)
+    planned = inputs.run.stages.total_steps
+    needed = (spec.boosters - 1) * spec.booster_steps
+    if planned <= needed:
+        inputs.warn(
+            f"{planned} steps begin {-(-planned // spec.booster_steps)} of {spec.boosters} "
+            f"boosters of {spec.booster_steps} steps each; the others stay without effect"
+        )
+
+
+def costs(spec: Xgblora, task: TaskData | None) -> RowCosts:
+    """A pass encodes each of its rows."""
+    return RowCosts(per_row=1)
+
+
+KIND = ObjectiveKind(
+    Xgblora,
+    "trainer_service.objectives.xgblora.problem:build",
+    costs,
+    check,
+    reopen="trainer_service.objectives.xgblora.problem:reopen",
+    has_words=False,
+    is_written=False,
+    forward_row="a text that is encoded",
+)

@@ -1,0 +1,118 @@
+"""A sum of rank-1 adapters of a frozen encoder, trained one after the other (XGBLoRA).
+
+Each booster adapts a few layers, drawn with the run's seed, by alpha b a with vectors a and b for
+each target module. For `booster_steps` steps it and the head are trained; then it is fixed, and the
+next one begins, with b = 0 and fresh moments. What has not begun contributes nothing, so the whole
+stack is one parameter: of each module the boosters that adapt it, as rows of A and columns of B.
+The sum is a low-rank adapter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mentorgrad.domain.spec import Xgblora
+from mentorgrad.errors import InvalidInput
+from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
+from trainer_service.objectives.adapters.layout import FlatLayout
+from trainer_service.objectives.adapters.low_rank import A, B, LowRank, targeted_layers
+from trainer_service.objectives.adapters.targets import layer_of
+from trainer_service.objectives.build import BuildInputs
+from trainer_service.objectives.tuned import Tuned, TunedFiles
+from trainer_service.protocols import Objective
+from trainer_service.seeds import generator
+
+PATH = "spec.objective.xgblora"
+"""Path of the objective's fields in a request."""
+
+
+class Boosters(LowRank):
+    """A stack of rank-1 adapters; see `objectives.adapters.problem.Adapter`.
+
+    Args:
+        spec: Steps of a booster, factor.
+        encoder: The encoder.
+        layers: The target modules by name.
+        drawn: The modules of each booster, in the order of training.
+    """
+
+    def __init__(
+        self,
+        spec: Xgblora,
+        encoder: TextEncoder,
+        layers: Mapping[str, nn.Linear],
+        drawn: Sequence[Iterable[str]],
+    ) -> None:
+        counts: Counter[str] = Counter()
+        self._slots: list[dict[str, int]] = []
+        for modules in drawn:
+            self._slots.append({name: counts[name] for name in modules})
+            counts.update(modules)
+        adapted = {name: layer for name, layer in layers.items() if counts[name]}
+        ranks = {name: counts[name] for name in adapted}
+        super().__init__(encoder, adapted, ranks, spec.alpha, spec.encoder, f"{PATH}.boosters")
+        self._steps = spec.booster_steps
+
+    def trained(self, step: int) -> int:
+        """See `Adapter`: the number of the booster."""
+        return min(step // self._steps, len(self._slots) - 1)
+
+    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
+        """See `Adapter`."""
+        for name, slot in self._slots[trained].items():
+            parts[f"{name}.{A}"][slot] = True
+            parts[f"{name}.{B}"][:, slot] = True
+
+
+def draw_modules(spec: Xgblora, names: Iterable[str], seed: int) -> list[list[str]]:
+    """The modules of each booster: those of layers that are drawn without repetition.
+
+    Raises:
+        InvalidInput: There are fewer layers.
+    """
+    by_layer: dict[str, list[str]] = {}
+    for name in names:
+        by_layer.setdefault(layer_of(name), []).append(name)
+    layers = list(by_layer.values())
+    if spec.layers > len(layers):
+        raise InvalidInput.field(
+            f"{PATH}.layers", f"must be at most {len(layers)}, the layers to draw"
+        )
+    random = generator(seed, "boosters")
+    chosen = [
+        sorted(torch.randperm(len(layers), generator=random)[: spec.layers].tolist())
+        for _ in range(spec.boosters)
+    ]
+    return [[name for index in of_booster for name in layers[index]] for of_booster in chosen]
+
+
+def build(spec: Xgblora, inputs: BuildInputs) -> Objective:
+    """Loads the encoder and tokenises the texts of the rows.
+
+    Raises:
+        InvalidInput: The encoder or the layers cannot be used.
+        Unsupported: peft is not installed.
+    """
+    encoder = inputs.encoder(spec.encoder)
+    layers = targeted_layers(encoder, spec.target_modules, PATH)
+    drawn = draw_modules(spec, layers, inputs.run.seed)
+    return build_adapter(spec, inputs, encoder, Boosters(spec, encoder, layers, drawn))
+
+
+def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
+    """Loads the encoder, to predict with the sum; see `reopen_adapter`."""
+    spec: Any = files.spec(Xgblora)
+    layout = FlatLayout.of_document(files.document["layout"])
+    ranks = {part.section: part.shape[0] for part in layout.parts if part.name.endswith(f".{A}")}
+
+    def total(encoder: TextEncoder) -> LowRank:
+        layers = {name: encoder.linear_layers[name] for name in ranks}
+        return LowRank(encoder, layers, ranks, spec.alpha, spec.encoder, f"{PATH}.boosters")
+
+    return reopen_adapter(files, inputs, spec, total)
