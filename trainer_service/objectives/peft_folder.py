@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
 from trainer_service.objectives.peft_files import CONFIG_FILE, WEIGHTS_FILE
-from trainer_service.objectives.torch_free import MODEL_FILE
+from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PREFIX = "peft:"
 """What the reference of such a folder begins with, in a spec."""
+
+_PROMPT = "PROMPT_TUNING"
+
+_PROMPTS = ("label_prompt", "prompt_tuning", "causal_prompt")
+"""Objectives whose runs leave a soft prompt, not all of them for PEFT."""
 
 _PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 
@@ -57,13 +62,30 @@ class PeftFolder:
         Raises:
             InvalidInput: The file is damaged.
         """
+        return self._read(WEIGHTS_FILE)
+
+    def _read(self, name: str) -> dict[str, Tensor]:
         from trainer_service import tensorfile
 
         try:
-            found, _ = tensorfile.load((self.path / WEIGHTS_FILE).read_bytes())
+            found, _ = tensorfile.load((self.path / name).read_bytes())
         except (MentorgradError, OSError):
-            raise self.refusal(f"has no readable {WEIGHTS_FILE}") from None
+            raise self.refusal(f"has no readable {name}") from None
         return {name: tensor.float() for name, tensor in found.items()}
+
+    def prompt(self) -> Tensor:
+        """A soft prompt: another run's, [tokens, width] or [classes, tokens, width], or PEFT's.
+
+        Raises:
+            InvalidInput: There is none.
+        """
+        if self.document:
+            found = self._read(ARTIFACT).get("prompt")
+        else:
+            found = self.tensors().get("prompt_embeddings")
+        if found is None or found.ndim < 2:
+            raise self.refusal("holds no soft prompt")
+        return found
 
     def head(self, labels: Sequence[str]) -> tuple[Tensor, Tensor] | None:
         """Weights [classes, hidden size] and biases of another run's head for the same labels; None
@@ -101,6 +123,8 @@ def peft_folder(
         violation = Violation(field, error.message)
         raise InvalidInput(violations=[violation], reason=error.reason) from error
     folder = PeftFolder(path, field, config or {}, _json(path / MODEL_FILE) or {})
+    if config is None and folder.document.get("objective") in _PROMPTS and _PROMPT in kinds:
+        return folder
     if config is None:
         raise folder.refusal(f"is no adapter of PEFT: it has no valid {CONFIG_FILE}")
     if not (path / WEIGHTS_FILE).is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mentorgrad.domain.spec import (
@@ -22,6 +22,7 @@ from run_store.invariants import MAX_SEGMENT_BYTES
 from trainer_service.encoding.model_files import TokenCounter, require_encoder
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.kinds import CheckInputs
+from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
 from trainer_service.tasks.data import TaskData
 
@@ -149,6 +150,18 @@ def check_size(numbers: int, inputs: CheckInputs) -> None:
         )
 
 
+def initial_folder(
+    spec: LabelPrompt | PromptTuning | CausalPrompt, roots: Sequence[Path] | None, path: str
+) -> PeftFolder | None:
+    """The soft prompt that a spec starts from; None: words.
+
+    Raises:
+        InvalidInput: It cannot be used.
+    """
+    model = spec.model if isinstance(spec, CausalPrompt) else spec.encoder
+    return peft_folder(spec.initial_text, ("PROMPT_TUNING",), model, roots, f"{path}.initial_text")
+
+
 def check_initial_text(
     objective: LabelPrompt | PromptTuning | CausalPrompt | PrefixTuning,
     count: Callable[[str], int],
@@ -162,6 +175,8 @@ def check_initial_text(
         inputs: Takes the violation.
     """
     try:
+        if not isinstance(objective, PrefixTuning):
+            initial_folder(objective, inputs.model_roots, inputs.path)
         initial_text(objective, inputs.task, count, inputs.path)
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)

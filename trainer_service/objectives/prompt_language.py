@@ -42,6 +42,8 @@ class PromptLanguage:
         fill: Draws the remaining part of an initial parameter.
         random_words: What random proposals are drawn from by default.
         default_start: What an empty `initial_text` stands for; empty: random words.
+        start: Vectors of the first positions at the start, [tokens, width], or one prompt per
+            class; None: words.
 
     Raises:
         InvalidInput: `initial_text` is invalid, or the projection leaves no tokens.
@@ -63,7 +65,9 @@ class PromptLanguage:
         fill: Fill = lambda parameters, generator: None,
         random_words: RandomWords = RandomWords.VOCABULARY,
         default_start: str = "",
+        start: Tensor | None = None,
     ) -> None:
+        self._start = start
         self._shape = shape
         self._size, self._width = spec.n_tokens, tokens.width
         self._prompts = shape[0] if len(shape) > 2 else 1
@@ -78,8 +82,8 @@ class PromptLanguage:
         def count(text: str) -> int:
             return len(tokens.token_ids(text))
 
-        start = initial_text(spec, task, count, path, default_start)
-        self._initial_ids = self._words.initial_ids(start, f"{path}.initial_text")
+        text = initial_text(spec, task, count, path, default_start)
+        self._initial_ids = self._words.initial_ids(text, f"{path}.initial_text")
         self.constraints = self._words.constraints
 
     def _prompt(self, parameters: Tensor) -> Tensor:
@@ -126,6 +130,8 @@ class PromptLanguage:
         ids = self._words.random_ids(generator, self._positions)
         self._prompt(start).copy_(self._words.vectors(ids).view(-1, self._size, self._width))
         self._fill(start, generator)
+        if self._start is not None:
+            self._prompt(start)[:, : self._start.shape[-2]] = self._start.to(self._device)
         return self.embed_ids(self._initial_ids, start) if self._initial_ids else start
 
     def random_proposal(

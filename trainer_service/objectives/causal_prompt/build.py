@@ -17,6 +17,7 @@ from trainer_service.objectives.causal_prompt.export import CausalExport
 from trainer_service.objectives.causal_prompt.inputs import inputs_of, read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.demonstrations import set_apart
+from trainer_service.objectives.initial_prompt import initial_prompt
 from trainer_service.objectives.input_template import LABEL, Template
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.torch_free import MODEL_FILE
@@ -53,6 +54,7 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         means = [tokens.vectors[row].mean(0) for row in ids]
         return functional.normalize(torch.stack(means), dim=-1)
 
+    initial = initial_prompt(spec, inputs, model.digest, problem.shape)
     language = PromptLanguage(
         spec,
         tokens,
@@ -63,6 +65,7 @@ def build(spec: CausalPrompt, inputs: BuildInputs) -> Objective:
         # A vocabulary that holds other scripts and code would make a weak control.
         random_words=RandomWords.TRAIN_TEXTS,
         default_start=parts.template.start,
+        start=initial and initial[1],
     )
     place = parts.template.place
     card = TaskCard(

@@ -22,6 +22,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.initial_prompt import initial_prompt
 from trainer_service.objectives.label_prompt.images import image_loader
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
@@ -180,6 +181,7 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
     encoder = _encoder(spec.encoder, inputs, task.has_images)
     long_texts = inputs.run.task.long_texts
     problem = LabelPromptProblem(spec, task, encoder, inputs.costs, inputs.cache, long_texts)
+    initial = initial_prompt(spec, inputs, encoder.digest, problem.shape)
     language = PromptLanguage(
         spec,
         encoder.tokens,
@@ -187,6 +189,7 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
         encoder.encode,
         PATH,
         task,
+        start=initial and initial[1],
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:

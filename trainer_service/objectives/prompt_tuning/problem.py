@@ -12,6 +12,7 @@ rows are padded with zeros that are never read (docs/decisions/0010).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.initial_prompt import initial_prompt
 from trainer_service.objectives.long_texts import TextRoom, encoder_room, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_language import PromptLanguage
@@ -221,8 +223,18 @@ class PromptTuningProblem(ClassificationProblem):
         rows, _ = room.fitted(self.task.rows(split), split)
         return self._encoder.embed([row.joined for row in rows], self._cache)
 
-    def fill_head(self, parameters: Tensor, generator: torch.Generator) -> None:
-        """Draws a small head for new parameters [*shape], in place."""
+    def fill_head(
+        self,
+        parameters: Tensor,
+        generator: torch.Generator,
+        given: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Puts a given head (weights and biases), or a small random one, into new parameters
+        [*shape], in place."""
+        if given is not None:
+            prompt = self.pieces(parameters).prompt
+            parameters.copy_(self.joined(Pieces(prompt, *given)))
+            return
         hidden = self._encoder.hidden_size
         head = torch.randn(self._outputs, hidden, generator=generator)
         weights = parameters[self._spec.n_tokens : -1, :hidden]
@@ -252,6 +264,8 @@ def build(
         inputs.abort,
         inputs.run.task.long_texts,
     )
+    room = spec.n_tokens, encoder.tokens.width
+    initial = initial_prompt(spec, inputs, encoder.digest, room)
     language = PromptLanguage(
         spec,
         encoder.tokens,
@@ -259,7 +273,8 @@ def build(
         encoder.encode,
         inputs.path,
         task,
-        problem.fill_head,
+        partial(problem.fill_head, given=initial and initial[0].head(task.labels)),
+        start=initial and initial[1],
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:
