@@ -42,6 +42,7 @@ from mentorgrad.domain.spec import (
     HubData,
     LabelPrompt,
     MentorChoice,
+    MultipleChoice,
     PromptTuning,
     RunSpec,
     Stages,
@@ -73,6 +74,7 @@ SPECS = (
     RunSpec(LabelPrompt(n_tokens=2), mentor=MentorChoice("recombine", options={"parents": 3})),
     RunSpec(LabelPrompt(encoder="model"), task=OWN_TASK),
     RunSpec(PromptTuning(n_tokens=2), task=Task("hf:org/name", hub=HubData(template="{a}: {b}"))),
+    RunSpec(MultipleChoice(n_tokens=2), task=Task("copa", shots=1, test_rows=1)),
 )
 EXPERIMENTS = (
     ExperimentSpec(

@@ -20,7 +20,11 @@ Pair = tuple[Objective, Objective]
 
 
 @pytest.fixture(
-    params=["rastrigin", "label_prompt", "label_prompt_per_class", "prompt_tuning", *CAUSAL],
+    params=[
+        *("rastrigin", "label_prompt", "label_prompt_per_class"),
+        *("prompt_tuning", "multiple_choice"),
+        *CAUSAL,
+    ],
 )
 def pair(request: pytest.FixtureRequest) -> Pair:
     """An objective on the CPU and on the device."""

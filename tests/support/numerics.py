@@ -132,7 +132,7 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name == "served_prompt":
         return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
     if name == "multiple_choice":
-        return multiple_choice_on(choice_task())
+        return multiple_choice_on(choice_task(), device)
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
@@ -204,10 +204,9 @@ def choice_task() -> TaskData:
     return TaskData("choices", "which is good", ("first", "second", "third"), *parts)  # type: ignore[arg-type]
 
 
-def multiple_choice_on(task: TaskData, **fields: object) -> Objective:
+def multiple_choice_on(task: TaskData, device: torch.device = CPU) -> Objective:
     """`multiple_choice` on a random encoder."""
-    spec = specs.MultipleChoice(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
-    return built_on(tiny_encoder("bert"), spec, task)
+    return built_on(tiny_encoder("bert", device), specs.MultipleChoice(n_tokens=3), task)
 
 
 @functools.cache
