@@ -99,7 +99,7 @@ def task_of_folder(name: str, folder: Path) -> NamedTask | None:
         InvalidInput: ``task.json`` cannot be read, or does not fit the published task.
     """
     known, path = published_tasks().get(name), folder / CARD
-    if not path.is_file():
+    if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
         return known
     try:
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -163,7 +163,8 @@ def _run(
     out = Output(as_json)
     spec = scaled(read_experiment(file), scale)
     asked = _Asked(request_id, upload, detach)
-    shown = _Shown(as_json, markdown, page, directory if local else None, file)
+    published = file if scale is Scale.FULL else None
+    shown = _Shown(as_json, markdown, page, directory if local else None, published)
     if local and detach:
         raise InvalidInput.field("--detach", "cannot be given with --local")
     if not local:
