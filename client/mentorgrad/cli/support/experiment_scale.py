@@ -20,6 +20,7 @@ TINY: Mapping[str, Any] = {
         "rank": 4,
         "boosters": 2,
         "booster_steps": 1,
+        "layers": 1,
     },
     "task": {"shots": 4, "selection_rows": 4, "test_rows": 8},
     "optimizer": {"batch_size": 4, "warmup_steps": 0},
