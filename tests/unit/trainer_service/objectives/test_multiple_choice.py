@@ -9,13 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from mentorgrad.domain.spec import MultipleChoice, RunSpec, Task
+from mentorgrad.domain.spec import MultipleChoice, Optimizer, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from tests.contract.test_predictors import drawn, opened, write
-from tests.support.numerics import choice_task, multiple_choice_on, objective, tiny_encoder
+from tests.support import tiny_models
+from tests.support.numerics import (
+    CPU,
+    built_on,
+    choice_task,
+    multiple_choice_on,
+    objective,
+    tiny_encoder,
+    tune,
+)
+from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.kinds import CheckInputs, Findings
 from trainer_service.objectives.multiple_choice import KIND
 from trainer_service.objectives.multiple_choice.problem import MultipleChoiceProblem
+from trainer_service.objectives.prompt_tuning.token_batches import TokenRows
 from trainer_service.tasks.data import Row, Split, TaskData
 
 
@@ -60,6 +71,37 @@ def test_what_a_run_left_predicts_other_rows(tmp_path: Path) -> None:
         )
         with pytest.raises(InvalidInput, match=r"texts\[1\]: has 2 choices, not 3"):
             predictor.predict_proba(texts[:2], [pairs[0], "one\ntwo"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_peft_loads_the_adapter_with_equal_logits(tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForTokenClassification
+
+    base = tiny_models.make(tmp_path / "base")
+    encoder, task = TextEncoder(base, CPU), choice_task()
+    built = built_on(encoder, MultipleChoice(n_tokens=3), task)
+    point = drawn(built)
+    folder = write(tmp_path / "run", built.export(point))
+    rows = [Row(row.text, 0, choice) for row in task.test for choice in row.choices]
+    batch = TokenRows(rows, encoder, 100).take(torch.arange(len(rows)))
+    bare = AutoModelForTokenClassification.from_pretrained(base, num_labels=1)
+    with torch.no_grad():
+        found = PeftModel.from_pretrained(bare, folder)(
+            input_ids=batch.ids, attention_mask=batch.mask, token_type_ids=batch.segments
+        ).logits[:, 3]
+    assert isinstance(built.problem, MultipleChoiceProblem)
+    expected = built.problem.logits(point[None], Split.TEST, torch.arange(len(task.test)))[0]
+    torch.testing.assert_close(found.view(-1, 3), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_gradient_steps_learn_which_choice_is_right() -> None:
+    built = objective("multiple_choice")
+    start, *_, end = tune(built, Optimizer(learning_rate=0.05), 30, seed=0)
+    before, after = built.problem.score(torch.stack([start, end]))
+    assert after.loss < before.loss - 0.05
 
 
 def refused(task: TaskData) -> str:
