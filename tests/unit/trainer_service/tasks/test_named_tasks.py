@@ -144,6 +144,11 @@ def test_labels_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert (count.field, count.description) == ("spec.task.labels", "sst2 has 2 classes, not 3")
     few = refusal(Task("sst2", shots=100), folder(tmp_path / "few", "sst2", "text").parent)
     assert few.violations[0].field == "spec.task.shots"
+    put(task / "train.jsonl", [row | {"label": 0} for row in rows_of("sentence")])
+    put(task / "validation.jsonl", rows_of("sentence", count=6, begin=100))
+    missing = refusal(Task("sst2"), tmp_path).violations[0]
+    assert missing.field == "spec.task.name"
+    assert "'positive' has no rows for train" in missing.description
 
 
 def test_a_task_that_is_nowhere_says_which_folder_would_do(tmp_path: Path) -> None:
