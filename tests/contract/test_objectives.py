@@ -18,6 +18,7 @@ from tests.support.numerics import (
     objective,
     tickets,
     tiny_causal,
+    tiny_clip,
     tiny_encoder,
     tune,
 )
@@ -32,7 +33,7 @@ from trainer_service.tasks.data import Split
 
 NAMES = [
     *("rastrigin", "ackley", "rosenbrock", "levy"),
-    *("label_prompt_tiny", "label_prompt_per_class"),
+    *("label_prompt_tiny", "label_prompt_per_class", "label_prompt_clip"),
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
     "multiple_choice",
     "served_prompt",
@@ -271,7 +272,7 @@ def test_random_words_of_the_train_texts_occur_in_them(built: Objective) -> None
     if not built.language.has_words:
         pytest.skip("no words")
     assert built.problem.task is not None
-    texts = " ".join(row.joined for row in built.problem.task.train)
+    texts = " ".join(built.problem.task.train_texts)
     drawn = [
         built.language.random_proposal(generator(seed), RandomWords.TRAIN_TEXTS).text.split()
         for seed in range(20)
@@ -345,8 +346,10 @@ def test_the_artifacts_hold_the_parameters(built: Objective) -> None:
 
 def embeddings_of(built: Objective) -> tuple[dict[str, torch.Tensor], int]:
     """Whole word → its vector, and the width of a word."""
-    is_causal = built.card.objective == "causal_prompt"
-    tokens = (tiny_causal() if is_causal else tiny_encoder("bert")).tokens
+    model = tiny_causal() if built.card.objective == "causal_prompt" else tiny_encoder("bert")
+    if built.problem.task is not None and built.problem.task.has_images:
+        model = tiny_clip()
+    tokens = model.tokens
     words = Vocabulary.of(tokens, whole_words=True).words
     return {word.strip(): tokens.vectors[token] for token, word in words.items()}, tokens.width
 

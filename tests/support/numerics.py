@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from tests.support import own_objective
 from tests.support.label_server import LabelServer
 from trainer_service.costs import FORWARD_BACKWARD, RowCosts
 from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.clip import ClipEncoder
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import (
     DEFAULT_STATE_BYTES,
@@ -33,6 +35,7 @@ from trainer_service.protocols import Objective
 from trainer_service.registry import load
 from trainer_service.settings import TrainerSettings
 from trainer_service.tasks.data import Row, Split, TaskData
+from trainer_service.tasks.images import EncodedImage
 from trainer_service.tasks.load import load_task
 
 CPU = torch.device("cpu")
@@ -77,6 +80,10 @@ class GivenModel(BuildInputs):
 
     def encoder(self, reference: str) -> TextEncoder:
         assert isinstance(self.under, TextEncoder)
+        return self.under
+
+    def image_encoder(self, reference: str) -> ClipEncoder:
+        assert isinstance(self.under, ClipEncoder)
         return self.under
 
     def causal_model(self, reference: str, dtype: str) -> CausalModel:
@@ -129,6 +136,8 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name == "label_prompt_per_class":
         spec = specs.LabelPrompt(per_class=True, n_tokens=3)
         return built_on(tiny_encoder("bert", device), spec, tiny_task())
+    if name == "label_prompt_clip":
+        return built_on(tiny_clip(device), specs.LabelPrompt(n_tokens=3), image_task())
     if name == "served_prompt":
         return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
     if name == "multiple_choice":
@@ -169,6 +178,31 @@ def tiny_encoder(kind: str, device: torch.device = CPU) -> TextEncoder:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="tiny") as folder:
         return TextEncoder(tiny_models.make(Path(folder), kind), device)
+
+
+@functools.cache
+def tiny_clip(device: torch.device = CPU) -> ClipEncoder:
+    """A random CLIP."""
+    from tests.support import tiny_models
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="tiny") as folder:
+        return ClipEncoder(tiny_models.make_clip(Path(folder)), device)
+
+
+def image_task() -> TaskData:
+    """Two classes of 24 different images, told apart by their colour."""
+    from PIL import Image
+
+    from tests.support.tiny_models import WORDS
+
+    rows = []
+    for number in range(48):
+        file = io.BytesIO()
+        Image.new("RGB", (16, 16), (5 * number, 200 * (number % 2), 90)).save(file, "PNG")
+        rows.append(Row.of(EncodedImage.of(file.getvalue(), f"image {number}"), number % 2))
+    train, selection, test = tuple(rows[:24]), tuple(rows[24:36]), tuple(rows[36:])
+    return TaskData("tiny", " ".join(WORDS), ("sun", "rain"), train, selection, test)
 
 
 def tiny_task() -> TaskData:

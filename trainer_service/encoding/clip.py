@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +48,7 @@ class ClipEncoder(TextEncoder):
     ) -> None:
         super().__init__(path, device, check)
         self.pooling = "end"
+        self._processor = _load_processor(path)
         # The learned factor of the similarities, for which the loss was trained.
         self.temperature = float(torch.exp(-self._model.logit_scale.float()))
         end = self._model.config.text_config.eos_token_id
@@ -94,17 +94,6 @@ class ClipEncoder(TextEncoder):
             embeddings[begin : begin + _IMAGES] = functional.normalize(projected.float(), dim=-1)
         return embeddings
 
-    @functools.cached_property
-    def _processor(self) -> Any:
-        """Resizes and normalises images by Pillow, whether torchvision is installed or not."""
-        try:
-            from transformers.models.clip.image_processing_pil_clip import (
-                CLIPImageProcessorPil as Processor,
-            )
-        except ImportError:  # before version 5 there was only that one
-            from transformers import CLIPImageProcessor as Processor
-        return Processor.from_pretrained(self.path, local_files_only=True)
-
     def _pooled(self, mask: Tensor, **inputs: Tensor) -> Tensor:
         """The projected state of the end token, which attends to all tokens before it."""
         vectors = inputs.get("inputs_embeds")
@@ -117,6 +106,17 @@ class ClipEncoder(TextEncoder):
             read = self._model.text_model(input_ids=ids, attention_mask=mask)
             projected = self._model.text_projection(read.pooler_output)
         return functional.normalize(projected.float(), dim=-1)
+
+
+def _load_processor(path: Path) -> Any:
+    """Resizes and normalises images by Pillow, whether torchvision is installed or not."""
+    try:
+        from transformers.models.clip.image_processing_pil_clip import (
+            CLIPImageProcessorPil as Processor,
+        )
+    except ImportError:  # before version 5 there was only that one
+        from transformers import CLIPImageProcessor as Processor
+    return Processor.from_pretrained(path, local_files_only=True)
 
 
 @contextmanager

@@ -145,8 +145,7 @@ class PromptLanguage:
 
     @cached_property
     def _text_words(self) -> TextWords:  # made when first asked for: all texts are tokenised
-        texts = [row.joined for row in self._task.train]
-        return TextWords(texts, self._tokens, self._size)
+        return TextWords(self._task.train_texts, self._tokens, self._size)
 
     def random_parameters(self, generator: torch.Generator, incumbent: Tensor) -> Tensor:
         """Samples normal noise with the per-coordinate mean and deviation of the whole words; keeps

@@ -123,6 +123,13 @@ class TaskData:
         """The encoder's inputs of the rows of a split."""
         return [row.joined for row in self.rows(split)]
 
+    @property
+    def train_texts(self) -> list[str]:
+        """The texts of train; description and labels, where rows are images."""
+        if self.has_images:
+            return [self.description, *self.labels]
+        return self.texts(Split.TRAIN)
+
     @cached_property
     def is_paired(self) -> bool:
         """Whether rows have a second text."""
