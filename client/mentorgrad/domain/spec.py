@@ -73,6 +73,7 @@ class Calibration(StrEnum):
     NONE = "none"
     CONTENT_FREE = "content_free"
     BATCH = "batch"
+    MATCHED = "matched"
 
 
 class LongTexts(StrEnum):
@@ -271,7 +272,8 @@ class CausalPrompt:
     """How a preference for some labels is removed from scores. ``content_free``: label
     probabilities are divided by their mean over inputs without content. ``batch``: by their mean
     over the train and selection texts, which assumes that the classes are about equally frequent.
-    Optimizer steps use the loss without calibration."""
+    ``matched``: by the prior under which their mean over the train and selection rows equals the
+    labels' frequencies there. Optimizer steps use the loss without calibration."""
     dtype: ModelDtype = ModelDtype.AUTO
     """Number format of the model's weights and activations. ``auto``: float32 on a CPU, bfloat16 on
     a GPU."""
@@ -319,7 +321,9 @@ class ServedPrompt:
     calibration: Calibration = Calibration.NONE
     """Correction of the label probabilities. ``content_free``: divided by those of inputs without
     content (Zhao et al., ICML 2021). ``batch``: divided by their mean over the train and selection
-    texts (Zhou et al., ICLR 2024), which assumes balanced classes."""
+    texts (Zhou et al., ICLR 2024), which assumes balanced classes. ``matched``: divided by the
+    prior under which their mean over the train and selection rows equals the labels' frequencies
+    there (Liusie et al., 2023)."""
 
 
 @dataclass(frozen=True)

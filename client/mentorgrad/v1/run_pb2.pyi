@@ -43,6 +43,7 @@ class Calibration(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CALIBRATION_NONE: _ClassVar[Calibration]
     CALIBRATION_CONTENT_FREE: _ClassVar[Calibration]
     CALIBRATION_BATCH: _ClassVar[Calibration]
+    CALIBRATION_MATCHED: _ClassVar[Calibration]
 
 class LongTexts(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -145,6 +146,7 @@ CALIBRATION_UNSPECIFIED: Calibration
 CALIBRATION_NONE: Calibration
 CALIBRATION_CONTENT_FREE: Calibration
 CALIBRATION_BATCH: Calibration
+CALIBRATION_MATCHED: Calibration
 LONG_TEXTS_UNSPECIFIED: LongTexts
 LONG_TEXTS_TRUNCATE: LongTexts
 LONG_TEXTS_HEAD_TAIL: LongTexts
