@@ -135,7 +135,8 @@ class World:
         """Probabilities of the final test under a parameter, [rows, classes]."""
         results = self.problem.results(point[None], Split.TEST)
         if results.reference is not None and results.log_probs is not None:
-            prior = results.reference.prior(results.log_probs)
+            assert results.labels is not None
+            prior = results.reference.prior(results.log_probs, results.labels)
             found = calibrated(results.log_probs, prior)[0]
         else:
             rows = torch.arange(len(self.problem.task.test))

@@ -30,6 +30,7 @@ from tests.support.effective_log import effective
 from tests.support.label_server import DIALECTS, LabelServer
 from tests.support.served_prompts import OBJECTIVE, SPEC, parts, write_rows
 from trainer_service import tensorfile
+from trainer_service.objectives.calibration import prior_of
 from trainer_service.objectives.served_prompt import server_scorer
 from trainer_service.objectives.served_prompt.language import to_parameter, to_text
 from trainer_service.objectives.torch_free import ARTIFACT
@@ -239,7 +240,9 @@ def test_an_answer_that_is_no_label_counts_as_wrong(folder: Path, store: RunStor
     assert run.result.returned.score.accuracy == 0.0
 
 
-@pytest.mark.parametrize("calibration", [Calibration.CONTENT_FREE, Calibration.BATCH])
+@pytest.mark.parametrize(
+    "calibration", [Calibration.CONTENT_FREE, Calibration.BATCH, Calibration.MATCHED]
+)
 def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
     server: LabelServer, folder: Path, store: RunStore, calibration: Calibration
 ) -> None:
@@ -256,17 +259,21 @@ def test_calibrated_scores_are_those_of_the_prior_in_the_artifact(
         inputs = [f"Text: {item}\n{text}" for item in texts]
         return torch.tensor([[*server.scores(item).values()] for item in inputs])
 
-    free = [row.text for row in (*task.train, *task.selection)]
+    rows = (*task.train, *task.selection)
+    free, matched = [row.text for row in rows], None
     if calibration is Calibration.CONTENT_FREE:
         free = ["N/A", "", "[MASK]"]
-    torch.testing.assert_close(prior, scores(free).softmax(-1).mean(0))
+    if calibration is Calibration.MATCHED:
+        matched = torch.tensor([row.label for row in rows])
+    expected = prior_of(scores(free).log_softmax(-1), matched)
+    torch.testing.assert_close(prior, expected, rtol=1e-4, atol=1e-6)
     raw = scores([row.text for row in task.selection])
     labels = torch.tensor([row.label for row in task.selection])
     losses = torch.nn.functional.cross_entropy(raw - prior.log(), labels)
     assert run.result is not None
     assert run.result.returned.score.loss == pytest.approx(float(losses), rel=1e-4)
-    rows = (1 + 8) * (8 + (3 if calibration is Calibration.CONTENT_FREE else 8))
-    assert run.usage.forward_rows == rows
+    passed = (1 + 8) * (8 + (3 if calibration is Calibration.CONTENT_FREE else 8))
+    assert run.usage.forward_rows == passed
     built.problem.close()
 
 

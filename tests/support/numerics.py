@@ -271,7 +271,13 @@ ADAPTERS: dict[str, Any] = {
 CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "causal_prompt": (ONE_TOKEN, {}),
     "causal_prompt_labels": (NESTED, {"calibration": specs.Calibration.NONE}),
-    "causal_prompt_before": (ONE_TOKEN, {"position": specs.PromptPosition.BEFORE_TEXT}),
+    "causal_prompt_before": (
+        ONE_TOKEN,
+        {
+            "position": specs.PromptPosition.BEFORE_TEXT,
+            "calibration": specs.Calibration.MATCHED,
+        },
+    ),
     "causal_prompt_shown": (
         ONE_TOKEN,
         {"demonstrations": 1, "calibration": specs.Calibration.CONTENT_FREE},

@@ -44,10 +44,21 @@ class CalibratedProblem(ClassificationProblem):
         if self.calibration is Calibration.NONE or split is Split.TRAIN:
             return None
         if self.calibration is Calibration.CONTENT_FREE:
-            return Reference(points, self._content_free_total, len(CONTENT_FREE))
+            return Reference(points, self._content_free_log_probs)
         known = (Split.TRAIN,) if split is Split.SELECTION else (Split.TRAIN, Split.SELECTION)
-        rows = sum(map(self.size, known))
-        return Reference(points, partial(self._total, known), rows, split is Split.SELECTION)
+        return Reference(
+            points,
+            partial(self._log_probs, known),
+            self.matched_labels(known),
+            with_scored=split is Split.SELECTION,
+        )
+
+    def matched_labels(self, splits: Sequence[Split]) -> Tensor | None:
+        """Classes of all rows of some splits, int64 [rows], if the prior matches their
+        frequencies; None if it is a mean."""
+        if self.calibration is not Calibration.MATCHED:
+            return None
+        return torch.cat([self.labels[split] for split in splits])
 
     def final_prior(self, point: Tensor) -> Tensor | None:
         """The prior [classes] by which predictions under a prompt [*shape] are calibrated; None
@@ -55,16 +66,18 @@ class CalibratedProblem(ClassificationProblem):
         reference = self.reference(point.unsqueeze(0), Split.TEST)
         if reference is None:
             return None
-        return reference.prior(point.new_empty(1, 0, len(self.task.labels)))[0]
+        none = self.labels[Split.TEST][:0]
+        return reference.prior(point.new_empty(1, 0, len(self.task.labels)), none)[0]
 
     @torch.no_grad()
-    def _content_free_total(self, points: Tensor) -> Tensor:
-        return self.content_free_logits(points).softmax(-1).sum(1)
+    def _content_free_log_probs(self, points: Tensor) -> Tensor:
+        return self.content_free_logits(points).log_softmax(-1)
 
-    def _total(self, splits: Sequence[Split], points: Tensor) -> Tensor:
-        """Sums of the label probabilities over all rows of some splits, [k, classes]."""
-        total = torch.zeros(len(points), len(self.task.labels), device=self.device)
-        for split in splits:
-            rows = torch.arange(self.size(split), device=self.device)
-            total += self.batched_logits(points, split, rows).softmax(-1).sum(1)
-        return total
+    @torch.no_grad()
+    def _log_probs(self, splits: Sequence[Split], points: Tensor) -> Tensor:
+        """Log-probabilities of the labels of all rows of some splits, [k, rows, classes]."""
+        found = [
+            self.batched_logits(points, split, torch.arange(self.size(split), device=self.device))
+            for split in splits
+        ]
+        return torch.cat(found, dim=1).log_softmax(-1)

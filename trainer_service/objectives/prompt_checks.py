@@ -121,6 +121,7 @@ def calibration_rows(spec: CausalPrompt | ServedPrompt, task: TaskData) -> int:
         Calibration.NONE: 0,
         Calibration.CONTENT_FREE: len(CONTENT_FREE_TEXTS),
         Calibration.BATCH: train_rows(spec, task),
+        Calibration.MATCHED: train_rows(spec, task),
     }
     return rows[spec.calibration]
 

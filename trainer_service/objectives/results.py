@@ -60,7 +60,7 @@ class RowResults:
         ]
 
     def _calibrated(self, reference: Reference, log_probs: Tensor, labels: Tensor) -> list[Score]:
-        prior = reference.prior(log_probs)
+        prior = reference.prior(log_probs, labels)
         raw = RowResults(self.losses, self.predicted, labels).scores()
         scores = RowResults.of_logits(calibrated(log_probs, prior), labels).scores()
         return [

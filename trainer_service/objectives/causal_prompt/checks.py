@@ -76,8 +76,10 @@ def _check_rows(spec: CausalPrompt, task: TaskData, inputs: CheckInputs) -> None
         if not label.strip():
             findings.add("spec.task.labels", f"label {index + 1} must not be empty", "LABEL_TOKENS")
     check_demonstrations(spec, inputs)
-    if spec.calibration is Calibration.BATCH and len(task.train) + len(task.selection) < 2:
-        findings.add(f"{inputs.path}.calibration", "batch needs more than one row", "TOO_FEW_ROWS")
+    of_rows = spec.calibration in (Calibration.BATCH, Calibration.MATCHED)
+    if of_rows and len(task.train) + len(task.selection) < 2:
+        wrong = f"{spec.calibration.value} needs more than one row"
+        findings.add(f"{inputs.path}.calibration", wrong, "TOO_FEW_ROWS")
 
 
 def _model(spec: CausalPrompt, inputs: CheckInputs) -> Path | None:

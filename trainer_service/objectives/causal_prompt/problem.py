@@ -22,7 +22,7 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel, other_dtype
 from trainer_service.encoding.memory import memory_for
 from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
-from trainer_service.objectives.calibration import calibrated
+from trainer_service.objectives.calibration import calibrated, prior_of
 from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.inputs import Inputs
 from trainer_service.objectives.causal_prompt.scorer import Block, CausalScorer, joined
@@ -429,9 +429,10 @@ class CausalPromptProblem(CalibratedProblem):
         if self.calibration is Calibration.CONTENT_FREE:
             rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
             known = self._scorer.scores(self._scorer.hidden(*self._plain(rows)))
-        else:
-            known = torch.cat([found(other).scores for other in (Split.TRAIN, Split.SELECTION)])
-        return known.softmax(-1).mean(0)
+            return prior_of(known.log_softmax(-1))
+        splits = Split.TRAIN, Split.SELECTION
+        known = torch.cat([found(other).scores for other in splits])
+        return prior_of(known.log_softmax(-1), self.matched_labels(splits))
 
     def _shared_unprompted(self, split: Split) -> _InWords:
         """Of the inputs without a prompt, as this or an earlier run computed it."""

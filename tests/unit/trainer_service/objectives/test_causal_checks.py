@@ -296,11 +296,12 @@ def test_each_class_keeps_a_train_row_beside_the_demonstrations(
 
 def test_a_batch_of_one_row_is_no_prior(root: Path) -> None:
     task = replace(TASK, train=(Row("good", 0),), selection=(), labels=("a",))
-    (found,) = violations(CausalPrompt("llama"), root, task)
-    assert (found.field, found.description) == (
-        f"{PATH}.calibration",
-        "batch needs more than one row",
-    )
+    for kind in (Calibration.BATCH, Calibration.MATCHED):
+        (found,) = violations(CausalPrompt("llama", calibration=kind), root, task)
+        assert (found.field, found.description) == (
+            f"{PATH}.calibration",
+            f"{kind.value} needs more than one row",
+        )
     for other in (Calibration.NONE, Calibration.CONTENT_FREE):
         assert violations(CausalPrompt("llama", calibration=other), root, task) == []
 

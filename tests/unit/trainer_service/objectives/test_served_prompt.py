@@ -172,6 +172,7 @@ def test_what_a_pass_costs() -> None:
         Calibration.NONE: RowCosts(per_row=1),
         Calibration.CONTENT_FREE: RowCosts(per_row=1, per_score=3),
         Calibration.BATCH: RowCosts(per_row=1, per_score=len(task.train) - 4),
+        Calibration.MATCHED: RowCosts(per_row=1, per_score=len(task.train) - 4),
     }
 
 

@@ -25,6 +25,7 @@ from tests.support.numerics import (
 )
 from tests.support.tiny_models import make_causal
 from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.objectives.calibration import calibrated, matched_prior
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.causal_prompt.scorer import Block
 from trainer_service.objectives.causal_prompt.text_states import Context
@@ -404,8 +405,7 @@ def test_the_prior_is_the_mean_over_train_and_selection_texts(position: PromptPo
     labels = torch.tensor([row.label for row in MIXED[:3]])
     nll = torch.nn.functional.nll_loss
     assert test.raw_loss == pytest.approx(float(nll(own, labels)), rel=1e-4)
-    calibrated = (own - prior.log()).log_softmax(-1)
-    assert test.loss == pytest.approx(float(nll(calibrated, labels)), rel=1e-4)
+    assert test.loss == pytest.approx(float(nll(calibrated(own, prior), labels)), rel=1e-4)
 
 
 def test_the_prior_of_inputs_without_content() -> None:
@@ -416,6 +416,24 @@ def test_the_prior_of_inputs_without_content() -> None:
     prior = mean_probabilities(made, model, point[0], empty)
     assert score.prior == pytest.approx(prior.tolist(), rel=1e-4)
     assert exported_prior(made, point[0]) == pytest.approx(score.prior, rel=1e-5)
+
+
+def test_a_matched_prior_is_fitted_to_train_and_selection_rows_and_kept_for_others() -> None:
+    made, model = built(calibration=Calibration.MATCHED)
+    point = points(made, 1)
+    (score,) = made.problem.score(point)
+    rows = (*MIXED[::-1], *MIXED)
+    with torch.no_grad():
+        log_probs = torch.stack([expected(made, model, point[0], row) for row in rows])
+    labels = torch.tensor([row.label for row in rows])
+    prior = matched_prior(log_probs, labels)
+    assert score.prior == pytest.approx(prior.tolist(), rel=1e-3)
+    shares = calibrated(log_probs, torch.tensor(score.prior)).exp().mean(0)
+    torch.testing.assert_close(shares, torch.bincount(labels) / len(labels), rtol=0, atol=1e-3)
+    assert exported_prior(made, point[0]) == pytest.approx(score.prior, rel=1e-4)
+    test = made.problem.test(point[0])
+    assert test is not None
+    assert test.prior == pytest.approx(score.prior, rel=1e-4), "not of the test rows"
 
 
 def test_without_calibration_there_is_no_prior() -> None:
