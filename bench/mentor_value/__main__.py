@@ -30,6 +30,7 @@ from bench.mentor_value.records import Record, cell_of, open_records, read_recor
 from bench.mentor_value.tables import largest_mentor, tables
 from bench.paired import environment
 from mentorgrad.cli.support.output import note
+from mentorgrad.domain.spec import Calibration, CausalPrompt
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL
 
@@ -57,6 +58,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=Path, metavar="DIR", help="folder of tasks")
     parser.add_argument("--only", default="", metavar="NAMES", help="tasks; default: all")
     parser.add_argument("--arms", default="", metavar="NAMES", help="default: by budget")
+    parser.add_argument(
+        "--calibration",
+        choices=list(Calibration),
+        type=Calibration,
+        default=CausalPrompt().calibration,
+        help="of all arms; default: that of causal_prompt",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--records", type=Path, default=RECORDS, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="one task, three seeds, no step")
@@ -132,7 +140,7 @@ def run(asked: argparse.Namespace) -> None:
             seeds=tuple(range(asked.first_seed, asked.first_seed + asked.seeds)),
             arms=_parts(asked.arms),
         )
-        records = read_records(asked.records)
+        records = read_records(asked.records, asked.calibration)
         done = {cell_of(record) for record in records}
         cells = [cell for cell in campaign.cells() if cell not in done]
         rows = sum(map(campaign.rows, cells))
@@ -145,11 +153,13 @@ def run(asked: argparse.Namespace) -> None:
                 open_records(asked.records) as file,
                 services(directory, list(tuned.values()), used, asked.threads) as client,
             ):
-                failed = conduct(client, cells, tasks, tuned, mentors, file)
-    records = read_records(asked.records)
+                failed = conduct(client, cells, tasks, tuned, mentors, asked.calibration, file)
+    records = read_records(asked.records, asked.calibration)
     print(tables(records))
     if not asked.plan:
-        asked.records.with_suffix(".md").write_text(_HEAD + tables(records))
+        asked.records.with_suffix(".md").write_text(
+            _HEAD.format(calibration=asked.calibration) + tables(records)
+        )
         draw(records, asked.records.with_suffix(".png"))
     print(
         json.dumps(
@@ -171,7 +181,7 @@ _HEAD = """<!-- written by python -m bench.mentor_value -->
 Test figures of the best prompt by *selection*: means over tasks of means over seeds. Differences
 are paired by task, shots and seed, with 95 % intervals: of test loss, where below 0 the mentor is
 better, and of test accuracy, where above 0 it is. Fewer than 10 seeds are called weak. The columns
-of tasks are test losses.
+of tasks are test losses. Calibration: `{calibration}`.
 
 """
 

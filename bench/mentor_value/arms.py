@@ -132,7 +132,7 @@ def variants() -> tuple[str, ...]:
     return tuple(filter(None, _VARIANTS))
 
 
-def spec(cell: Cell, tuned: Model, task: Task, classes: int) -> RunSpec:
+def spec(cell: Cell, tuned: Model, task: Task, classes: int, calibration: Calibration) -> RunSpec:
     """The spec of a cell's run.
 
     Args:
@@ -140,6 +140,7 @@ def spec(cell: Cell, tuned: Model, task: Task, classes: int) -> RunSpec:
         tuned: Its tuned model.
         task: The task's data, without a number of rows.
         classes: Number of labels.
+        calibration: How all arms' scores are calibrated.
     """
     allowance = Allowance.parse(cell.budget)
     steps, stages = allowance.steps, _stages(allowance)
@@ -150,7 +151,7 @@ def spec(cell: Cell, tuned: Model, task: Task, classes: int) -> RunSpec:
         steps += scored // (3 * BATCH)
         mentor, stages = MentorChoice(), Stages(count=1, steps=steps, candidates=2 * _SCORED)
     return RunSpec(
-        objective=_objective(cell, tuned),
+        objective=_objective(cell, tuned, calibration),
         task=replace(task, shots=cell.shots, selection_rows=SELECTION_ROWS),
         optimizer=_optimizer(allowance),
         stages=stages,
@@ -168,11 +169,13 @@ def _stages(allowance: Allowance) -> Stages:
     return Stages(count=count, first_steps=0, steps=allowance.steps, candidates=_SCORED)
 
 
-def _objective(cell: Cell, tuned: Model) -> CausalPrompt | ServedPrompt:
+def _objective(cell: Cell, tuned: Model, calibration: Calibration) -> CausalPrompt | ServedPrompt:
     if cell.objective == "served_prompt":
-        return ServedPrompt(model=tuned.reference, calibration=Calibration.BATCH)
+        return ServedPrompt(model=tuned.reference, calibration=calibration)
     # The start is scored, too: every arm may fall back on no words of its own.
-    return CausalPrompt(model=tuned.reference, n_tokens=N_TOKENS, dtype=DTYPE)
+    return CausalPrompt(
+        model=tuned.reference, n_tokens=N_TOKENS, dtype=DTYPE, calibration=calibration
+    )
 
 
 def _optimizer(allowance: Allowance) -> Optimizer:

@@ -20,7 +20,7 @@ from mentorgrad.cli.support.output import note
 from mentorgrad.cli.support.processes import Services
 from mentorgrad.client import Client
 from mentorgrad.domain.run import Run, RunState, Score
-from mentorgrad.domain.spec import DataFiles, Task
+from mentorgrad.domain.spec import Calibration, DataFiles, Task
 from trainer_service.tasks.builtin import load_builtin
 
 TEST_ROWS = 200
@@ -109,6 +109,7 @@ def conduct(
     tasks: Mapping[str, Task],
     tuned: Mapping[str, Model],
     mentors: Mapping[str, Model],
+    calibration: Calibration,
     into: RecordFile,
 ) -> int:
     """Executes cells one after another; appends a record per run that succeeded.
@@ -121,7 +122,7 @@ def conduct(
     for number, cell in enumerate(cells, start=1):
         task = tasks[cell.task]
         started = time.monotonic()
-        asked = spec(cell, tuned[cell.tuned], task, len(task.labels))
+        asked = spec(cell, tuned[cell.tuned], task, len(task.labels), calibration)
         run = _finished(client, client.create_run(asked).run.run_id)
         seconds = time.monotonic() - started
         where = f"{number} of {len(cells)}: {cell.task} {cell.tuned} {cell.budget} {cell.arm}"
@@ -135,6 +136,7 @@ def conduct(
             f"{figures['test']['accuracy']:.3f}, {seconds:.0f} s, {figures['text']!r}"
         )
         about = {
+            "calibration": calibration.value,
             "tuned_sha256": digests[cell.tuned],
             "mentor_sha256": digests.get(cell.mentor, ""),
             "seconds": round(seconds, 1),

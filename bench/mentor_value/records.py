@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.mentor_value.arms import Cell
+from mentorgrad.domain.spec import Calibration
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 
 VERSION = 1
 """Raised when a record's figures can no longer be compared with earlier ones."""
+
+_FIRST = Calibration.BATCH
+"""Calibration of the records that do not say theirs."""
 
 Record = dict[str, Any]
 """A finished run: ``bench`` (the version), the fields of its cell, and its figures."""
@@ -25,8 +29,8 @@ def cell_of(record: Record) -> Cell:
     return Cell(**{field.name: record[field.name] for field in fields(Cell)})
 
 
-def read_records(path: Path) -> list[Record]:
-    """Reads a file of records; a last line that was cut off is left out.
+def read_records(path: Path, calibration: Calibration) -> list[Record]:
+    """Reads a file's records of one calibration; a last line that was cut off is left out.
 
     Raises:
         InvalidInput: A line is not a record, or of another version of this benchmark.
@@ -34,7 +38,8 @@ def read_records(path: Path) -> list[Record]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+    records = [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+    return [record for record in records if record.get("calibration", _FIRST) == calibration]
 
 
 def _record(path: Path, number: int, line: str) -> Record:

@@ -22,7 +22,7 @@ from bench.mentor_value.records import (
     read_records,
 )
 from bench.mentor_value.tables import largest_mentor, tables
-from mentorgrad.domain.spec import Task
+from mentorgrad.domain.spec import Calibration, Task
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.field_limits import check
 
@@ -36,6 +36,7 @@ CAMPAIGN = Campaign(
     seeds=(0, 1, 2),
 )
 PLACE = ("causal_prompt", "0.5B", "0")
+MATCHED = Calibration.MATCHED
 
 
 def record(cell: Cell, loss: float, **changes: Any) -> Record:
@@ -45,6 +46,7 @@ def record(cell: Cell, loss: float, **changes: Any) -> Record:
         **asdict(cell),
         "test": score,
         "baselines": {"zero_shot": {**score, "loss": 2.0}, "linear_probe": None},
+        "calibration": "matched",
         "seconds": 36.0,
         **changes,
     }
@@ -64,7 +66,7 @@ def recorded(losses: dict[str, float]) -> list[Record]:
 def test_every_cell_has_a_valid_spec(objective: str, budget: str) -> None:
     cells = replace(CAMPAIGN, objective=objective, budgets=(budget,)).cells()
     tuned = Model("135M", "pkg:package/file.gguf")
-    specs = [spec(cell, tuned, Task("tickets"), 6) for cell in cells]
+    specs = [spec(cell, tuned, Task("tickets"), 6, MATCHED) for cell in cells]
     for made in specs:
         check(made)
     assert {made.mentor.name for made in specs} >= {"random_tokens", "mentor_1_5b"}
@@ -77,13 +79,13 @@ def test_arms_differ_in_their_mentor_only_but_for_the_one_that_spends_on_steps()
         repr(replace(made, mentor=specs_mentor, labels={}))
         for cell in cells
         if cell.arm != "none/rows" and cell.tuned == "135M" and cell.task == "one"
-        for made in [spec(cell, tuned, Task("tickets"), 2)]
-        for specs_mentor in [spec(cells[0], tuned, Task("tickets"), 2).mentor]
+        for made in [spec(cell, tuned, Task("tickets"), 2, MATCHED)]
+        for specs_mentor in [spec(cells[0], tuned, Task("tickets"), 2, MATCHED).mentor]
     }
     assert len(same) == 1
     rows = next(cell for cell in cells if cell.arm == "none/rows")
     # 8 texts on 2 classes of 4 train and 16 selection rows are 320 rows: 6 steps of 48.
-    assert spec(rows, tuned, Task("tickets"), 2).budget.gradient_steps == 26
+    assert spec(rows, tuned, Task("tickets"), 2, MATCHED).budget.gradient_steps == 26
 
 
 def test_a_mentor_gets_an_arm_per_size_and_a_variant_for_the_largest() -> None:
@@ -132,10 +134,10 @@ def test_records_outlast_a_process_that_was_killed(tmp_path: Path) -> None:
         file.append(first, record(first, 1.0))
     with path.open("a") as torn:
         torn.write('{"bench": 1, "obj')
-    assert [cell_of(item) for item in read_records(path)] == [first]
+    assert [cell_of(item) for item in read_records(path, MATCHED)] == [first]
     with open_records(path) as file:
         file.append(second, record(second, 2.0))
-    assert [cell_of(item) for item in read_records(path)] == [first, second]
+    assert [cell_of(item) for item in read_records(path, MATCHED)] == [first, second]
 
 
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
@@ -153,14 +155,23 @@ def test_what_is_no_record_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text(f"{line}\n")
     with pytest.raises(InvalidInput, match="line 1"):
-        read_records(path)
+        read_records(path, MATCHED)
+
+
+def test_records_of_another_calibration_are_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    made = record(CAMPAIGN.cells()[0], 1.0)
+    earlier = {name: value for name, value in made.items() if name != "calibration"}
+    path.write_text(f"{json.dumps(made)}\n{json.dumps(earlier)}\n")
+    assert read_records(path, MATCHED) == [made]
+    assert read_records(path, Calibration.BATCH) == [earlier]
 
 
 def test_records_of_another_version_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text(json.dumps(record(CAMPAIGN.cells()[0], 1.0, bench=VERSION + 1)) + "\n")
     with pytest.raises(InvalidInput, match=f"version {VERSION + 1}"):
-        read_records(path)
+        read_records(path, MATCHED)
 
 
 def test_differences_are_paired_by_task_and_seed() -> None:
