@@ -131,13 +131,10 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
         return own_objective.build(specs.External("bowl"), inputs)
     if name == "label_prompt":
         return tickets(device=device)
-    if name == "label_prompt_tiny":
-        return built_on(tiny_encoder("bert", device), specs.LabelPrompt(n_tokens=4), tiny_task())
-    if name == "label_prompt_per_class":
-        spec = specs.LabelPrompt(per_class=True, n_tokens=3)
-        return built_on(tiny_encoder("bert", device), spec, tiny_task())
     if name == "label_prompt_clip":
         return built_on(tiny_clip(device), specs.LabelPrompt(n_tokens=3), image_task())
+    if name in ON_TINY_ENCODER:
+        return built_on(tiny_encoder("bert", device), ON_TINY_ENCODER[name], tiny_task())
     if name == "served_prompt":
         return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
     if name == "multiple_choice":
@@ -145,8 +142,6 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name.startswith("prompt_tuning"):
         readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
-    if name in ADAPTERS:
-        return built_on(tiny_encoder("bert", device), ADAPTERS[name], tiny_task())
     if name in CAUSAL:
         labels, fields = CAUSAL[name]
         return causal(device=device, labels=labels, initial_text="random", **fields)
@@ -267,6 +262,13 @@ ADAPTERS: dict[str, Any] = {
     ),
 }
 """Specs of the objectives of this name, which tune adapters."""
+
+ON_TINY_ENCODER: dict[str, Any] = {
+    "label_prompt_tiny": specs.LabelPrompt(n_tokens=4),
+    "label_prompt_per_class": specs.LabelPrompt(per_class=True, n_tokens=3),
+    **ADAPTERS,
+}
+"""Specs of the objectives of this name, for an encoder with random weights."""
 
 CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "causal_prompt": (ONE_TOKEN, {}),

@@ -15,6 +15,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
 from trainer_service.objectives.peft_files import CONFIG_FILE, WEIGHTS_FILE
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
+from trainer_service.registry import load
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,10 +66,9 @@ class PeftFolder:
         return self._read(WEIGHTS_FILE)
 
     def _read(self, name: str) -> dict[str, Tensor]:
-        from trainer_service import tensorfile
-
+        read = load("trainer_service.tensorfile:load")  # which needs torch
         try:
-            found, _ = tensorfile.load((self.path / name).read_bytes())
+            found, _ = read((self.path / name).read_bytes())
         except (MentorgradError, OSError):
             raise self.refusal(f"has no readable {name}") from None
         return {name: tensor.float() for name, tensor in found.items()}

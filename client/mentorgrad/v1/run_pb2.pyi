@@ -307,6 +307,64 @@ class ServedPrompt(_message.Message):
     calibration: Calibration
     def __init__(self, model: _Optional[str] = ..., max_characters: _Optional[int] = ..., template: _Optional[str] = ..., demonstrations: _Optional[int] = ..., initial_text: _Optional[str] = ..., calibration: _Optional[_Union[Calibration, str]] = ...) -> None: ...
 
+class Lora(_message.Message):
+    __slots__ = ("encoder", "rank", "alpha", "target_modules", "readout", "max_length", "initial", "head_scale")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TARGET_MODULES_FIELD_NUMBER: _ClassVar[int]
+    READOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    rank: int
+    alpha: float
+    target_modules: _containers.RepeatedScalarFieldContainer[str]
+    readout: Readout
+    max_length: int
+    initial: str
+    head_scale: float
+    def __init__(self, encoder: _Optional[str] = ..., rank: _Optional[int] = ..., alpha: _Optional[float] = ..., target_modules: _Optional[_Iterable[str]] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial: _Optional[str] = ..., head_scale: _Optional[float] = ...) -> None: ...
+
+class PrefixTuning(_message.Message):
+    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    N_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    READOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    n_tokens: int
+    readout: Readout
+    max_length: int
+    initial_text: str
+    head_scale: float
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ...) -> None: ...
+
+class Xgblora(_message.Message):
+    __slots__ = ("encoder", "boosters", "booster_steps", "layers", "alpha", "target_modules", "readout", "max_length", "head_scale")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    BOOSTERS_FIELD_NUMBER: _ClassVar[int]
+    BOOSTER_STEPS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TARGET_MODULES_FIELD_NUMBER: _ClassVar[int]
+    READOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    boosters: int
+    booster_steps: int
+    layers: int
+    alpha: float
+    target_modules: _containers.RepeatedScalarFieldContainer[str]
+    readout: Readout
+    max_length: int
+    head_scale: float
+    def __init__(self, encoder: _Optional[str] = ..., boosters: _Optional[int] = ..., booster_steps: _Optional[int] = ..., layers: _Optional[int] = ..., alpha: _Optional[float] = ..., target_modules: _Optional[_Iterable[str]] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., head_scale: _Optional[float] = ...) -> None: ...
+
 class Function(_message.Message):
     __slots__ = ("name", "dimensions")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -500,13 +558,16 @@ class Budget(_message.Message):
     def __init__(self, gradient_steps: _Optional[int] = ..., evaluations: _Optional[int] = ..., forward_rows: _Optional[int] = ...) -> None: ...
 
 class Objective(_message.Message):
-    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt", "served_prompt", "multiple_choice")
+    __slots__ = ("label_prompt", "function", "external", "prompt_tuning", "causal_prompt", "served_prompt", "lora", "prefix_tuning", "xgblora", "multiple_choice")
     LABEL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TUNING_FIELD_NUMBER: _ClassVar[int]
     CAUSAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     SERVED_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    LORA_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_TUNING_FIELD_NUMBER: _ClassVar[int]
+    XGBLORA_FIELD_NUMBER: _ClassVar[int]
     MULTIPLE_CHOICE_FIELD_NUMBER: _ClassVar[int]
     label_prompt: LabelPrompt
     function: Function
@@ -514,8 +575,11 @@ class Objective(_message.Message):
     prompt_tuning: PromptTuning
     causal_prompt: CausalPrompt
     served_prompt: ServedPrompt
+    lora: Lora
+    prefix_tuning: PrefixTuning
+    xgblora: Xgblora
     multiple_choice: MultipleChoice
-    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ..., multiple_choice: _Optional[_Union[MultipleChoice, _Mapping]] = ...) -> None: ...
+    def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ..., lora: _Optional[_Union[Lora, _Mapping]] = ..., prefix_tuning: _Optional[_Union[PrefixTuning, _Mapping]] = ..., xgblora: _Optional[_Union[Xgblora, _Mapping]] = ..., multiple_choice: _Optional[_Union[MultipleChoice, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
     __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion")

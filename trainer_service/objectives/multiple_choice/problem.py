@@ -20,7 +20,7 @@ from trainer_service.objectives.multiple_choice import require_choices, with_cho
 from trainer_service.objectives.prompt_tuning import problem as prompt_tuning
 from trainer_service.objectives.tuned import Tuned, TunedFiles
 from trainer_service.protocols import Objective
-from trainer_service.tasks.data import Split, TaskData
+from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 
 class MultipleChoiceProblem(prompt_tuning.PromptTuningProblem):
@@ -43,13 +43,16 @@ class MultipleChoiceProblem(prompt_tuning.PromptTuningProblem):
         """Outputs of the head: the score of a choice."""
         return 1
 
-    def _fitted(self, room: TextRoom) -> tuple[TaskData, dict[str, int]]:
+    def _fitted(self, room: TextRoom) -> tuple[TaskData, CutTexts]:
         fitted = [fitted_task(self._with(at), room) for at in range(len(self.task.labels))]
         train, selection, test = (
             tuple(chain.from_iterable(zip(*(task.rows(split) for task, _ in fitted), strict=True)))
             for split in Split
         )
-        cut = {split.value: sum(cut[split.value] for _, cut in fitted) for split in Split}
+        cut = {
+            split.value: sorted(set[int]().union(*(cut[split.value] for _, cut in fitted)))
+            for split in Split
+        }
         return replace(self.task, train=train, selection=selection, test=test), cut
 
     def _with(self, at: int) -> TaskData:

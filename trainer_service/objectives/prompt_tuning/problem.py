@@ -39,7 +39,7 @@ from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, T
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
-from trainer_service.tasks.data import Split, TaskData
+from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 _HEAD_STD = 0.02
 """Standard deviation of the head's initial weights, as in transformers."""
@@ -115,8 +115,8 @@ class PromptTuningProblem(ClassificationProblem):
         """Outputs of the head: one per class."""
         return len(task.labels)
 
-    def _fitted(self, room: TextRoom) -> tuple[TaskData, dict[str, int]]:
-        """The encoder's inputs as rows, and by split how many of them are cut."""
+    def _fitted(self, room: TextRoom) -> tuple[TaskData, CutTexts]:
+        """The encoder's inputs as rows, and the rows whose texts are cut."""
         return fitted_task(self.task, room)
 
     def _inputs(self, rows: Tensor) -> Tensor:
