@@ -6,10 +6,14 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 from mentorgrad.domain.spec import LabelPrompt
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import (
     embedding_width,
+    is_clip,
     max_positions,
     max_text_tokens,
     require_clip,
@@ -27,12 +31,19 @@ from trainer_service.objectives.prompt_checks import (
 from trainer_service.tasks.data import TaskData
 
 
+def _require(folder: Path, images: bool | None) -> None:
+    """Checks that an encoder is of the kind that the rows need; None: of any kind."""
+    if is_clip(folder) if images is None else images:
+        require_clip(folder)
+    else:
+        require_encoder(folder)
+
+
 def check(spec: LabelPrompt, inputs: CheckInputs) -> None:
     """Checks the encoder, the images, the prompt's length and the initial text."""
-    is_visual = inputs.task is not None and inputs.task.has_images
     check_images(inputs)
-    require = require_clip if is_visual else require_encoder
-    folder, tokens = check_encoder(spec.encoder, inputs, require)
+    images = None if inputs.task is None else inputs.task.has_images
+    folder, tokens = check_encoder(spec.encoder, inputs, partial(_require, images=images))
     if folder is None or tokens is None:
         return
     limit, labels = max_positions(folder), inputs.task.labels if inputs.task else ()

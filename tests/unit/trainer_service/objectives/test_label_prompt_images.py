@@ -91,6 +91,12 @@ def test_encoder_and_rows_must_fit(
     assert words in error.violations[0].description
 
 
+def test_without_rows_either_encoder_passes(tmp_path: Path, models: Path) -> None:
+    for name in ("clip", "bert"):
+        fields = {item.field for item in said(spec(LabelPrompt(name)), tmp_path, models).violations}
+        assert fields == {"spec.task.data.train"}
+
+
 @pytest.mark.parametrize("objective", [PromptTuning("bert"), CausalPrompt(), ServedPrompt()])
 def test_other_objectives_take_no_images(objective: Any, root: Path, models: Path) -> None:
     found = {
