@@ -19,7 +19,7 @@ from trainer_service.tasks.data import CutTexts, Split, TaskData
 FORMAT = 1
 """Version of the document; a reader refuses others."""
 
-_COLUMNS = ("text_field", "pair_field", "label_field", "image_field")
+_COLUMNS = ("text_field", "pair_field", "label_field")
 
 
 def model_document(
@@ -79,9 +79,11 @@ def _columns(run: RunSpec) -> dict[str, str]:
     if data is None:
         return {}
     columns = {name: getattr(data, name) for name in _COLUMNS}
-    return columns | (
-        {"choice_fields": "\n".join(data.choice_fields)} if data.choice_fields else {}
-    )
+    if data.image_field:
+        columns["image_field"] = data.image_field
+    if data.choice_fields:
+        columns["choice_fields"] = "\n".join(data.choice_fields)
+    return columns
 
 
 def _split(task: TaskData, split: Split) -> dict[str, Any]:
