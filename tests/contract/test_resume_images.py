@@ -53,6 +53,7 @@ SPEC = RunSpec(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
 def test_a_run_on_images(tmp_path: Path) -> None:
     write_digits(tmp_path / "train", 0, 20)
     write_digits(tmp_path / "test", 20, 5)
@@ -77,7 +78,7 @@ def test_a_run_on_images(tmp_path: Path) -> None:
     result = store.get_run(whole).result
     assert result is not None
     assert result.test is not None
-    assert {baseline.name for baseline in result.baselines} >= {"linear_probe"}
+    assert {baseline.name for baseline in result.baselines} >= {"prototypes"}
     store.close()
     prompt, metadata = tensorfile.load(files[ARTIFACT])
     assert prompt["prompt"].shape == (2, 3, 16)

@@ -119,5 +119,16 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         ClipEncoder(folder, CPU)
 
 
+@torch.no_grad()
+def test_the_first_published_models_name_another_end_token(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, CLIPModel
+
+    folder = make_clip(tmp_path / "clip", eos_token_id=2)
+    words = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
+    texts = CLIPModel.from_pretrained(folder).eval().get_text_features(**words).pooler_output
+    found = ClipEncoder(folder, CPU).encode(TEXTS)
+    torch.testing.assert_close(found, unit(texts), rtol=0.0, atol=1e-6)
+
+
 def test_a_text_encoder_has_the_temperature_it_always_had() -> None:
     assert tiny_encoder("bert").temperature == 0.05
