@@ -48,7 +48,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY --from=wheel /dist /dist
 RUN --mount=type=cache,target=/root/.cache/pip \
     set -- /dist/*.whl \
-    && pip install "$1[trainer,postgres,hub,peft,otel]" -c constraints.txt -c constraints-cuda.txt
+    && pip install "$1[trainer,postgres,hub,images,peft,otel]" -c constraints.txt -c constraints-cuda.txt
 
 FROM cuda-python AS torch-runtime
 RUN groupadd --gid 10001 mentorgrad \
