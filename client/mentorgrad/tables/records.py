@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from mentorgrad.tables.malformed import MalformedError
 
@@ -172,22 +172,45 @@ def lines(path: Path, encoding: str, refuse: Refuse = raise_refused) -> Iterator
 
     Bytes that are not valid are refused before their line is yielded, where they are surrogates.
     """
+    if encoding not in ("utf-8", "utf-8-sig", "cp1252"):
+        yield from _decoded_lines(path, encoding)
+        return
     with path.open("rb") as file:
-        if encoding not in ("utf-8", "utf-8-sig", "cp1252"):
-            yield from _decoded_lines(path, encoding)
-            return
-        for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
-            if len(raw) > MAX_LINE:
-                raise MalformedError(f"line {number}: has more than {MAX_LINE} bytes")
-            known = encoding if encoding == "cp1252" else "utf-8"
-            codec = "utf-8-sig" if known == "utf-8" and number == 1 else known
-            try:
-                line = raw.decode(codec)
-            except UnicodeDecodeError:
-                name = "UTF-8" if known == "utf-8" else known
-                refuse(MalformedError(f"line {number}: not valid {name}"))
-                line = raw.decode(codec, "surrogateescape")
-            yield line
+        yield from _lines_of(file, encoding, refuse)
+
+
+def line_records(file: BinaryIO, column: str, refuse: Refuse) -> Iterator[FileRecord]:
+    """Yields the lines of an open file in UTF-8 as records of one column.
+
+    Raises:
+        MalformedError: A line is too long to be read.
+    """
+    wrong: list[MalformedError] = []
+
+    def found() -> Iterator[FileRecord]:
+        for number, line in enumerate(_lines_of(file, "utf-8", wrong.append), start=1):
+            if wrong:
+                refuse(wrong.pop())
+            else:
+                yield RowPlace("line", number), {column: line.rstrip("\r\n")}
+
+    return _storable(found(), [column], refuse)
+
+
+def _lines_of(file: BinaryIO, encoding: str, refuse: Refuse) -> Iterator[str]:
+    """Lines of an open file in UTF-8 or Windows-1252."""
+    for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
+        if len(raw) > MAX_LINE:
+            raise MalformedError(f"line {number}: has more than {MAX_LINE} bytes")
+        known = encoding if encoding == "cp1252" else "utf-8"
+        codec = "utf-8-sig" if known == "utf-8" and number == 1 else known
+        try:
+            line = raw.decode(codec)
+        except UnicodeDecodeError:
+            name = "UTF-8" if known == "utf-8" else known
+            refuse(MalformedError(f"line {number}: not valid {name}"))
+            line = raw.decode(codec, "surrogateescape")
+        yield line
 
 
 def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from mentorgrad.cli.main import app
 from mentorgrad.cli.support import predicted_rows
 from mentorgrad.predictor import Predictor
+from mentorgrad.tables import records
 from tests.support.own_tables import write_table
 from tests.support.told_predictor import Told
 
@@ -173,6 +174,19 @@ def test_lines_of_standard_input(told: Told) -> None:
     assert [row["label"] for row in table(result.stdout)] == ["good", "bad"]
     assert [row["text"] for row in table(result.stdout)] == ["good", "я"]
     assert "left out: standard input: line 2: column 'text' holds no text" in result.stderr
+
+
+def test_lines_of_standard_input_are_read_as_those_of_files(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = predict(given=b"\xef\xbb\xbfgood\nb\xff\na\x00b\nbad\n")
+    assert [row["text"] for row in table(result.stdout)] == ["good", "bad"]
+    assert "standard input: line 2: not valid UTF-8" in result.stderr
+    assert "standard input: line 3: column 'text' contains a NUL" in result.stderr
+    monkeypatch.setattr(records, "MAX_LINE", 10)
+    long = predict(given=b"good\n" + b"x" * 20)
+    assert (long.exit_code, long.stdout) == (2, "")
+    assert "standard input: line 2: has more than 10 bytes" in long.stderr
 
 
 def test_rows_are_in_order_and_few_at_a_time(

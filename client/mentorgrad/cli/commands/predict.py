@@ -199,17 +199,16 @@ def _table(path: Path, asked: RowColumns, form: dict[str, str]) -> _InputTable:
 
 
 def _lines_of_stdin() -> _InputTable:
-    def read(refuse: Refuse) -> Iterator[FileRecord]:
-        for count, line in enumerate(sys.stdin.buffer, start=1):
-            where = RowPlace("line", count)
-            try:
-                text = line.decode("utf-8-sig" if count == 1 else "utf-8")
-            except UnicodeDecodeError:
-                refuse(MalformedError(f"{where}: not valid UTF-8"))
-            else:
-                yield where, {TEXT: text.rstrip("\r\n")}
+    from mentorgrad.tables.reading import refusals_of
+    from mentorgrad.tables.records import line_records
 
-    return _InputTable("standard input", [TEXT], read)
+    name = "standard input"
+
+    def read(refuse: Refuse) -> Iterator[FileRecord]:
+        with refusals_of(Path(name)):
+            yield from line_records(sys.stdin.buffer, TEXT, refuse)
+
+    return _InputTable(name, [TEXT], read)
 
 
 class _Pass:
