@@ -11,7 +11,6 @@ import torch
 from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus, TaskCard
 from tests.support.golden_questions import CONTINUED
 from tests.support.numerics import (
-    ADAPTERS,
     CAUSAL,
     CPU,
     hints_at,
@@ -37,7 +36,7 @@ NAMES = [
     *("prompt_tuning", "prompt_tuning_first", "prompt_tuning_mean"),
     "multiple_choice",
     "served_prompt",
-    *ADAPTERS,
+    *("prefix_tuning", "lora_mean", "xgblora"),
     *CAUSAL,
     "own",
 ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal
-from tests.support.numerics import CAUSAL, CUDA, ON_CUDA, encoder, hints_at, objective
+from tests.support.numerics import ADAPTERS, CAUSAL, CUDA, ON_CUDA, encoder, hints_at, objective
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split
 
@@ -23,6 +23,7 @@ Pair = tuple[Objective, Objective]
     params=[
         *("rastrigin", "label_prompt", "label_prompt_per_class"),
         *("prompt_tuning", "multiple_choice"),
+        *ADAPTERS,
         *CAUSAL,
     ],
 )
@@ -55,9 +56,13 @@ def test_everything_lies_on_the_device(pair: Pair) -> None:
     many = points(there)
     rows = torch.arange(min(4, there.problem.size(Split.TRAIN)))
     losses, gradients = there.problem.gradients(many, rows)
-    embedded = there.language.embed(
-        there.language.random_proposal(torch.Generator().manual_seed(0)), many[0]
+    generator = torch.Generator().manual_seed(0)
+    drawn = (
+        Proposal(parameters=many[2].cpu().numpy())
+        if there.language.sections
+        else there.language.random_proposal(generator)
     )
+    embedded = there.language.embed(drawn, many[0])
     raw = there.language.embed(Proposal(parameters=many[1].cpu().numpy()), many[0])
     for tensor in (many, losses, gradients, embedded.parameters, raw.parameters):
         assert tensor.device == CUDA

@@ -258,9 +258,9 @@ def test_the_words_of_the_task_go_on_exactly_too(
 
 WITH_CLASSIFIER = [
     pytest.param(PromptTuning("tiny", n_tokens=2), "perturb", 1, id="prompt_tuning"),
-    pytest.param(PrefixTuning("tiny", n_tokens=2), "random_init", 6, id="prefix_tuning"),
-    pytest.param(Xgblora("tiny", 3, 3, layers=1), "perturb", 5, id="xgblora"),
-    pytest.param(Lora("tiny", rank=2), "recombine", 6, id="lora"),
+    pytest.param(PrefixTuning("tiny", n_tokens=2), "random_init", 9, id="prefix_tuning"),
+    pytest.param(Xgblora("tiny", 3, 3, layers=1), "perturb", 7, id="xgblora"),
+    pytest.param(Lora("tiny", rank=2), "recombine", 9, id="lora"),
 ]
 
 
