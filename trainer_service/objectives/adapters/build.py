@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -12,9 +11,10 @@ from mentorgrad.schema import snake_case
 from trainer_service import tensorfile
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.adapters.adapter import Adapter, AdapterSpec, Start
 from trainer_service.objectives.adapters.language import AdapterLanguage
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
-from trainer_service.objectives.adapters.problem import Adapter, AdapterProblem, AdapterSpec
+from trainer_service.objectives.adapters.problem import AdapterProblem
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_checks import require_peft
@@ -26,9 +26,6 @@ from trainer_service.tasks.data import TaskData
 
 PARAMETERS = "parameters"
 """Name of the tensor in ``prompt.safetensors``."""
-
-Start = Callable[[Mapping[str, Tensor]], None]
-"""Puts what a spec starts from into the tensors of a drawn parameter, in place."""
 
 
 def build_adapter(
@@ -102,7 +99,10 @@ def build_adapter(
 
 
 def reopen_adapter(
-    files: TunedFiles, inputs: BuildInputs, spec: Any, adapter: Callable[[TextEncoder], Adapter]
+    files: TunedFiles,
+    inputs: BuildInputs,
+    spec: AdapterSpec,
+    adapter: Callable[[TextEncoder], Adapter],
 ) -> Tuned:
     """Loads the encoder, to predict.
 

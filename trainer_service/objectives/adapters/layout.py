@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEAD = "head"
-"""Section of the linear classifier, which proposals never change."""
+"""Section of the linear classifier."""
 
 HEAD_WEIGHT, HEAD_BIAS = f"{HEAD}.weight", f"{HEAD}.bias"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.adapters.adapter import Adapter, token_inputs
 from trainer_service.objectives.adapters.targets import require_rank, target_names
 from trainer_service.objectives.peft_files import hub_name
 from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch
@@ -28,8 +29,8 @@ def targeted_layers(encoder: TextEncoder, wanted: Sequence[str], path: str) -> d
     return {name: layers[name] for name in target_names(layers, wanted, path)}
 
 
-class LowRank:
-    """Low-rank adapters of linear layers; see `objectives.adapters.problem.Adapter`.
+class LowRank(Adapter):
+    """Low-rank adapters of linear layers.
 
     Args:
         encoder: The encoder.
@@ -42,8 +43,6 @@ class LowRank:
     Raises:
         InvalidInput: A rank is beyond that of its layer.
     """
-
-    beside = 0
 
     def __init__(
         self,
@@ -72,11 +71,9 @@ class LowRank:
     def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
         """See `Adapter`."""
         count = len(next(iter(parts.values())))
-        inputs = {"input_ids": batch.ids.repeat(count, 1)}
-        if batch.segments is not None:
-            inputs["token_type_ids"] = batch.segments.repeat(count, 1)
+        mask = batch.mask.repeat(count, 1)
         with adapted(self._layers, parts, self.factor):
-            return self._encoder.hidden(batch.mask.repeat(count, 1), **inputs)
+            return self._encoder.hidden(mask, **token_inputs(batch, count))
 
     def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
         """Draws A uniformly within 1 / sqrt(in), as PEFT does; B stays 0."""
@@ -84,13 +81,6 @@ class LowRank:
             part = parts[f"{name}.{A}"]
             noise = 2.0 * torch.rand(part.shape, generator=generator) - 1.0
             part.copy_(noise * part.shape[-1] ** -0.5)
-
-    def trained(self, step: int) -> int | None:
-        """See `Adapter`: everything is trained."""
-        return None
-
-    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
-        """See `Adapter`; never called."""
 
     def peft_config(self, task_type: str) -> Any:
         """See `Adapter`; layers of different ranks keep one factor."""

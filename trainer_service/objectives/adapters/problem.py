@@ -6,8 +6,7 @@ so a loss depends on the parameters and the rows alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from mentorgrad.domain.spec import LongTexts, Readout
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.adapters.adapter import Adapter, AdapterSpec
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT, FlatLayout
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
@@ -30,56 +30,6 @@ _MOST_TOKENS = 16_384
 
 _MOST_DIFFERENTIATED = 4_096
 """Maximum tokens per pass with gradients, which keep activations in memory."""
-
-
-class AdapterSpec(Protocol):
-    """What the specs of these objectives share."""
-
-    @property
-    def encoder(self) -> str: ...  # noqa: D102
-    @property
-    def readout(self) -> Readout: ...  # noqa: D102
-    @property
-    def max_length(self) -> int: ...  # noqa: D102
-    @property
-    def head_scale(self) -> float: ...  # noqa: D102
-
-
-class Adapter(Protocol):
-    """What is put into a frozen encoder."""
-
-    shapes: Mapping[str, tuple[int, ...]]
-    """Shapes of its tensors by name."""
-    unit: float
-    """Root mean square of the numbers that it starts with; see `Problem.unit`."""
-    beside: int
-    """Tokens that it adds to each row."""
-
-    def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
-        """Tensors [k, *shape] by name, rows → hidden states [k * rows, tokens, hidden size] of the
-        rows' tokens, those of the first adapter first; differentiable."""
-        ...
-
-    def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
-        """Draws the tensors of a new parameter, which are 0, in place; on the CPU."""
-        ...
-
-    def trained(self, step: int) -> int | None:
-        """The number of what is trained in the step after so many, besides the head; None:
-        everything."""
-        ...
-
-    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
-        """Sets to True, in bool tensors, the numbers of what is trained."""
-        ...
-
-    def peft_config(self, task_type: str) -> Any:
-        """A new PEFT configuration."""
-        ...
-
-    def peft_tensors(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of one adapter as PEFT has them: by the ends of PEFT's names."""
-        ...
 
 
 class AdapterProblem(ClassificationProblem):

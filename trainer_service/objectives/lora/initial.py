@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
+from trainer_service.objectives.adapters.adapter import Start, put_head
 from trainer_service.objectives.adapters.low_rank import A, B, LowRank
 from trainer_service.objectives.peft_folder import PeftFolder
 
@@ -37,7 +37,7 @@ def require_plain(folder: PeftFolder) -> None:
 
 def start_from(
     folder: PeftFolder, adapter: LowRank, labels: Sequence[str], head_scale: float
-) -> Callable[[Mapping[str, Tensor]], None]:
+) -> Start:
     """Puts a LoRA adapter into the tensors of a drawn parameter.
 
     What a higher rank has besides stays as it is drawn, with B = 0: the product is the same.
@@ -79,9 +79,7 @@ def start_from(
                 raise folder.refusal(f"does not fit {layer}: it is of another model")
             ours[0][: len(down)] = down
             ours[1][:, : len(down)] = up
-        if head is not None:
-            parts[HEAD_WEIGHT].copy_(head[0] / head_scale)
-            parts[HEAD_BIAS].copy_(head[1] / head_scale)
+        put_head(parts, head, head_scale)
 
     return start
 

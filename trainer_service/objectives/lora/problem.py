@@ -6,8 +6,6 @@ B at 0, so the encoder starts as it is.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mentorgrad.domain.spec import Lora
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
@@ -52,5 +50,5 @@ def build(spec: Lora, inputs: BuildInputs) -> Objective:
 
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     """Loads the encoder, to predict; see `reopen_adapter`."""
-    spec: Any = files.spec(Lora)
+    spec = files.spec(Lora)
     return reopen_adapter(files, inputs, spec, lambda encoder: adapter_of(spec, encoder))

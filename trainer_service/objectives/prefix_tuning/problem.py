@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mentorgrad.domain.spec import PrefixTuning, Projection
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapters.build import Start, build_adapter, reopen_adapter
-from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
+from trainer_service.objectives.adapters.adapter import Adapter, Start, put_head, token_inputs
+from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.peft_files import hub_name
@@ -32,8 +32,8 @@ PATH = "spec.objective.prefix_tuning"
 _PEFT_NAME = "prompt_embeddings"
 
 
-class Prefix:
-    """Keys and values of every layer; see `objectives.adapters.problem.Adapter`.
+class Prefix(Adapter):
+    """Keys and values of every layer.
 
     Args:
         spec: Length of the prefix; encoder, for PEFT's files.
@@ -89,9 +89,7 @@ class Prefix:
             )
             cache.update(key, value, layer)
         mask = torch.nn.functional.pad(batch.mask, (self.beside, 0), value=1)
-        inputs: dict[str, Any] = {"input_ids": batch.ids.repeat(count, 1)}
-        if batch.segments is not None:
-            inputs["token_type_ids"] = batch.segments.repeat(count, 1)
+        inputs = token_inputs(batch, count)
         return self._encoder.hidden(mask.repeat(count, 1), past_key_values=cache, **inputs)
 
     def _of_heads(self, part: Tensor, rows: int) -> Tensor:
@@ -103,13 +101,6 @@ class Prefix:
         """The keys and values of words."""
         for name, part in self._of_words(self._words(generator)).items():
             parts[name].copy_(part)
-
-    def trained(self, step: int) -> int | None:
-        """See `Adapter`: everything is trained."""
-        return None
-
-    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
-        """See `Adapter`; never called."""
 
     def peft_config(self, task_type: str) -> Any:
         """See `Adapter`."""
@@ -160,9 +151,7 @@ class Prefix:
         def start(parts: Mapping[str, Tensor]) -> None:
             for name, part in zip(self._names, prefix.chunk(len(self._names), -1), strict=True):
                 parts[name][: len(part)] = part
-            if head is not None:
-                parts[HEAD_WEIGHT].copy_(head[0] / self._spec.head_scale)
-                parts[HEAD_BIAS].copy_(head[1] / self._spec.head_scale)
+            put_head(parts, head, self._spec.head_scale)
 
         return start
 

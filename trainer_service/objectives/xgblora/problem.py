@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,7 @@ PATH = "spec.objective.xgblora"
 
 
 class Boosters(LowRank):
-    """A stack of rank-1 adapters; see `objectives.adapters.problem.Adapter`.
+    """A stack of rank-1 adapters.
 
     Args:
         spec: Steps of a booster, factor.
@@ -107,7 +106,7 @@ def build(spec: Xgblora, inputs: BuildInputs) -> Objective:
 
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     """Loads the encoder, to predict with the sum; see `reopen_adapter`."""
-    spec: Any = files.spec(Xgblora)
+    spec = files.spec(Xgblora)
     layout = FlatLayout.of_document(files.document["layout"])
     ranks = {part.section: part.shape[0] for part in layout.parts if part.name.endswith(f".{A}")}
 

@@ -41,6 +41,7 @@ def run_of(tmp_path: Path, name: str) -> tuple[Path, torch.Tensor, Objective]:
     return written(tmp_path / "run", built, point), point, built
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "fields"),
     [

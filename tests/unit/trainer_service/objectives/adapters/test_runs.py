@@ -16,7 +16,7 @@ from tests.support.numerics import ADAPTERS, built_on, objective, tiny_encoder, 
 from tests.unit.trainer_service.running.test_alternation import Done, parts
 from trainer_service.protocols import Objective
 
-pytestmark = pytest.mark.usefixtures("without_probe")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_probe")]
 
 
 def run(built: Objective, name: str = "lora", **fields: Any) -> Done:
@@ -31,7 +31,6 @@ def run(built: Objective, name: str = "lora", **fields: Any) -> Done:
     return Done(spec, parts(objective=lambda spec, check: built))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("control", ["perturb", "random_init", "recombine"])
 def test_controls_propose_adapters_that_race(control: str) -> None:
     done = run(objective("lora"), mentor=MentorChoice(control, proposals=2))

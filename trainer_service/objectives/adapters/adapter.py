@@ -1,0 +1,79 @@
+"""What is put into a frozen encoder: the part in which these objectives differ."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mentorgrad.domain.spec import Lora, PrefixTuning, Xgblora
+from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
+from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch
+
+AdapterSpec = Lora | PrefixTuning | Xgblora
+
+Start = Callable[[Mapping[str, Tensor]], None]
+"""Puts what a spec starts from into the tensors of a drawn parameter, in place."""
+
+
+class Adapter(ABC):
+    """Base of the adapters. A subclass sets the attributes."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shapes of its tensors by name."""
+    unit: float
+    """Root mean square of the numbers that it starts with; see `Problem.unit`."""
+    beside: int = 0
+    """Tokens that it adds to each row."""
+
+    @abstractmethod
+    def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
+        """Tensors [k, *shape] by name, rows → hidden states [k * rows, tokens, hidden size] of the
+        rows' tokens, those of the first adapter first; differentiable."""
+
+    @abstractmethod
+    def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Draws the tensors of a new parameter, which are 0, in place; on the CPU."""
+
+    @abstractmethod
+    def peft_config(self, task_type: str) -> Any:
+        """A new PEFT configuration."""
+
+    @abstractmethod
+    def peft_tensors(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of one adapter as PEFT has them: by the ends of PEFT's names."""
+
+    def trained(self, step: int) -> int | None:
+        """The number of what is trained in the step after so many, besides the head; None:
+        everything."""
+        return None
+
+    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
+        """Sets to True, in bool tensors, the numbers of what is trained."""
+        raise NotImplementedError
+
+
+def token_inputs(batch: TokenBatch, count: int) -> dict[str, Tensor]:
+    """The encoder's inputs of rows, for several adapters one after the other."""
+    inputs = {"input_ids": batch.ids.repeat(count, 1)}
+    if batch.segments is not None:
+        inputs["token_type_ids"] = batch.segments.repeat(count, 1)
+    return inputs
+
+
+def put_head(
+    parts: Mapping[str, Tensor], head: tuple[Tensor, Tensor] | None, head_scale: float
+) -> None:
+    """Puts a head, if there is one, into the tensors of a parameter, in place.
+
+    Args:
+        parts: The tensors.
+        head: Weights [classes, hidden size] and biases.
+        head_scale: Factor between the parameters and these.
+    """
+    if head is not None:
+        for name, tensor in zip((HEAD_WEIGHT, HEAD_BIAS), head, strict=True):
+            parts[name].copy_(tensor / head_scale)
