@@ -10,6 +10,9 @@ from pathlib import Path
 
 from mentorgrad.errors import InvalidInput
 
+TOO_HIGH = "RANK_TOO_HIGH"
+"""Error reason: a rank is beyond what there is room for."""
+
 DEFAULT_TARGETS = (
     *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
     *(("q_proj", "v_proj"), ("q", "v"), ("Wqkv",), ("qkv_proj",)),
@@ -114,5 +117,5 @@ def require_rank(rank: int, shapes: Mapping[str, Sequence[int]], field: str) -> 
                 field,
                 f"{rank} is beyond the rank of {name}, a matrix of {shape[0]} x {shape[1]}: at "
                 f"most {min(shape)}",
-                reason="RANK_TOO_HIGH",
+                reason=TOO_HIGH,
             )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer_service.objectives.adapters.adapter import Start, put_head
 from trainer_service.objectives.adapters.low_rank import A, B, LowRank
+from trainer_service.objectives.adapters.targets import TOO_HIGH
 from trainer_service.objectives.peft_folder import PeftFolder
 
 _UNSUPPORTED = ("use_dora", "fan_in_fan_out", "layer_replication")
@@ -49,9 +50,26 @@ def start_from(
         head_scale: Factor between the head's parameters and its weights.
 
     Raises:
-        InvalidInput: It adapts other layers, or has a higher rank.
+        InvalidInput: It adapts other layers, has a higher rank, is of another model, or damaged.
     """
-    require_plain(folder)
+    try:
+        require_plain(folder)
+        found = _factors(folder, adapter)
+    except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
+        raise folder.refusal(f"is damaged: {error!r}") from None
+    head = folder.head(labels)
+
+    def start(parts: Mapping[str, Tensor]) -> None:
+        for layer, (down, up) in found.items():
+            parts[f"{layer}.{A}"][: len(down)] = down
+            parts[f"{layer}.{B}"][:, : len(down)] = up
+        put_head(parts, head, head_scale)
+
+    return start
+
+
+def _factors(folder: PeftFolder, adapter: LowRank) -> dict[str, tuple[Tensor, Tensor]]:
+    """A and B of each layer, with the run's factor."""
     factors = {
         name.removesuffix(".weight"): tensor
         for name, tensor in folder.tensors().items()
@@ -63,25 +81,16 @@ def start_from(
         if layer is None:
             raise folder.refusal(f"adapts {module}, which target_modules does not name")
         down, up = factors[f"{module}.{A}"], factors[f"{module}.{B}"]
-        if len(down) > adapter.ranks[layer]:
-            what = f"has the rank {len(down)} in {module}; the run's is {adapter.ranks[layer]}"
-            raise folder.refusal(what, "RANK_TOO_HIGH")
-        scale = _factor(folder.config, module, len(down)) / adapter.factor
-        found[layer] = down, up * scale
+        rank, ours = len(down), adapter.ranks[layer]
+        if rank > ours:
+            raise folder.refusal(f"has the rank {rank} in {module}; the run's is {ours}", TOO_HIGH)
+        width, height = adapter.shapes[f"{layer}.{A}"][1], adapter.shapes[f"{layer}.{B}"][0]
+        if down.shape != (rank, width) or up.shape != (height, rank):
+            raise folder.refusal(f"does not fit {layer}: it is of another model")
+        found[layer] = down, up * (_factor(folder.config, module, rank) / adapter.factor)
     if not found:
         raise folder.refusal("holds no factors of linear layers")
-    head = folder.head(labels)
-
-    def start(parts: Mapping[str, Tensor]) -> None:
-        for layer, (down, up) in found.items():
-            ours = parts[f"{layer}.{A}"], parts[f"{layer}.{B}"]
-            if down.shape[1:] != ours[0].shape[1:] or up.shape[:1] != ours[1].shape[:1]:
-                raise folder.refusal(f"does not fit {layer}: it is of another model")
-            ours[0][: len(down)] = down
-            ours[1][:, : len(down)] = up
-        put_head(parts, head, head_scale)
-
-    return start
+    return found
 
 
 def _factor(config: Mapping[str, Any], module: str, rank: int) -> float:

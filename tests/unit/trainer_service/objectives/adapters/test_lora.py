@@ -85,6 +85,8 @@ def _damaged(folder: Path) -> None:
         ({"base_model_name_or_path": "org/other"}, None, {}, "is an adapter of org/other, not of"),
         ({"peft_type": "LOHA"}, None, {}, "type LOHA; needed: LORA"),
         ({"use_dora": True}, None, {}, "use_dora"),
+        ({"lora_alpha": "much"}, None, {}, "is damaged"),
+        ({"alpha_pattern": {"(": 1}}, None, {}, "is damaged"),
         ({}, None, {"rank": 1}, "has the rank 2"),
         ({}, None, {"target_modules": ("key",)}, "which target_modules does not name"),
         ({}, lambda folder: (folder / CONFIG_FILE).unlink(), {}, "no valid adapter_config.json"),

@@ -22,11 +22,13 @@ from trainer_service.encoding.encoders import TextEncoder
     [
         ("bert", Lora(rank=3, alpha=5.0)),
         ("roberta", Lora(rank=1, target_modules=("dense",), readout=Readout.MEAN)),
-        ("distilbert", Lora(rank=2)),
+        pytest.param("distilbert", Lora(rank=2), marks=pytest.mark.campaign),
         ("bert2", Xgblora(boosters=5, layers=1, target_modules=("query", "dense"))),
         ("bert", PrefixTuning(n_tokens=3)),
-        ("roberta", PrefixTuning(n_tokens=2, readout=Readout.MEAN)),
-        ("electra", PrefixTuning(n_tokens=1)),
+        pytest.param(
+            "roberta", PrefixTuning(n_tokens=2, readout=Readout.MEAN), marks=pytest.mark.campaign
+        ),
+        pytest.param("electra", PrefixTuning(n_tokens=1), marks=pytest.mark.campaign),
     ],
 )
 def test_peft_loads_the_adapter_with_equal_logits(tmp_path: Path, kind: str, spec: Any) -> None:
