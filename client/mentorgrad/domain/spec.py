@@ -235,6 +235,12 @@ class PromptTuning:
     both the prompt, which needs larger steps, and the classifier."""
     projection: Projection = field(default_factory=Projection)
     """How the soft prompt is written as words."""
+    dtype: ModelDtype = ModelDtype.AUTO
+    """Number format of the encoder's weights and activations. ``auto``: float32 on a CPU, bfloat16
+    on a GPU."""
+    checkpointing: bool = False
+    """Whether the backward pass computes the activations of each layer again instead of keeping
+    them: less memory for about a third more time."""
 
 
 @dataclass(frozen=True)
@@ -586,6 +592,13 @@ class Optimizer(ByName):
     subspace: int = bounded(256, ge=1, le=1000)
     """Dimensions of the random subspace in which ``cma`` searches if there are more than 300
     numbers."""
+    accumulation: int = bounded(1, ge=1, le=4096)
+    """Parts that a step's batch is divided into. They pass through the model one after the other,
+    and their gradients are added. A step then needs less memory and has the same result up to
+    rounding."""
+    automatic_batch_size: bool = False
+    """Whether a step that lacks memory is repeated in twice as many parts, with half of the rows in
+    each. The log and the result say how many rows passed at a time."""
 
 
 @dataclass(frozen=True)

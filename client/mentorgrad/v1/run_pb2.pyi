@@ -230,7 +230,7 @@ class LabelPrompt(_message.Message):
     def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., per_class: bool = ..., initial_text: _Optional[str] = ..., temperature: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
 
 class PromptTuning(_message.Message):
-    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection")
+    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection", "dtype", "checkpointing")
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     N_TOKENS_FIELD_NUMBER: _ClassVar[int]
     READOUT_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +238,8 @@ class PromptTuning(_message.Message):
     INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
     HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
     PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     encoder: str
     n_tokens: int
     readout: Readout
@@ -245,7 +247,9 @@ class PromptTuning(_message.Message):
     initial_text: str
     head_scale: float
     projection: Projection
-    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+    dtype: ModelDtype
+    checkpointing: bool
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., checkpointing: bool = ...) -> None: ...
 
 class MultipleChoice(_message.Message):
     __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection")
@@ -448,7 +452,7 @@ class Task(_message.Message):
     def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[DataFiles, _Mapping]] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., shots: _Optional[int] = ..., selection_rows: _Optional[int] = ..., hub: _Optional[_Union[HubData, _Mapping]] = ..., label_values: _Optional[_Iterable[str]] = ..., long_texts: _Optional[_Union[LongTexts, str]] = ..., class_weight: _Optional[_Union[ClassWeight, str]] = ..., test_rows: _Optional[int] = ...) -> None: ...
 
 class Optimizer(_message.Message):
-    __slots__ = ("name", "learning_rate", "weight_decay", "momentum", "batch_size", "schedule", "warmup_steps", "clip_norm", "perturbation", "directions", "subspace")
+    __slots__ = ("name", "learning_rate", "weight_decay", "momentum", "batch_size", "schedule", "warmup_steps", "clip_norm", "perturbation", "directions", "subspace", "accumulation", "automatic_batch_size")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
@@ -460,6 +464,8 @@ class Optimizer(_message.Message):
     PERTURBATION_FIELD_NUMBER: _ClassVar[int]
     DIRECTIONS_FIELD_NUMBER: _ClassVar[int]
     SUBSPACE_FIELD_NUMBER: _ClassVar[int]
+    ACCUMULATION_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     name: str
     learning_rate: float
     weight_decay: float
@@ -471,7 +477,9 @@ class Optimizer(_message.Message):
     perturbation: float
     directions: int
     subspace: int
-    def __init__(self, name: _Optional[str] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., batch_size: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_steps: _Optional[int] = ..., clip_norm: _Optional[float] = ..., perturbation: _Optional[float] = ..., directions: _Optional[int] = ..., subspace: _Optional[int] = ...) -> None: ...
+    accumulation: int
+    automatic_batch_size: bool
+    def __init__(self, name: _Optional[str] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., batch_size: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_steps: _Optional[int] = ..., clip_norm: _Optional[float] = ..., perturbation: _Optional[float] = ..., directions: _Optional[int] = ..., subspace: _Optional[int] = ..., accumulation: _Optional[int] = ..., automatic_batch_size: bool = ...) -> None: ...
 
 class Stages(_message.Message):
     __slots__ = ("count", "steps", "candidates", "first_steps", "stride")
