@@ -42,8 +42,21 @@ def balanced_rows(rows: Sequence[Row], count: int, seed: int, *stream: str | int
     return chosen
 
 
+WINDOW = 32
+"""Maximum batches among which rows are grouped by length."""
+
+_WINDOWS = 4
+"""Minimum windows of an epoch. With fewer, the same rows would meet in every epoch."""
+
+
 class BatchOrder:
     """The train rows of each step: shuffled epochs, concatenated and cut into batches.
+
+    With `lengths`, the rows of so many consecutive batches, a window, are sorted by length and
+    divided into these batches again, which then follow in random order. A row is in any batch of an
+    epoch with equal probability, so a step's expected gradient remains that of all rows; but the
+    rows of one batch are alike in length. Batches that span two epochs stay as they are drawn, and
+    so do all if there are fewer than eight in an epoch.
 
     Args:
         seed: The run's seed.
@@ -51,6 +64,7 @@ class BatchOrder:
         rows: Number of train rows.
         batch_size: Rows per step; values above `rows` count as `rows`.
         device: Device of the returned indices.
+        lengths: Tokens of each row; empty: rows of any length make a batch.
     """
 
     def __init__(
@@ -60,12 +74,14 @@ class BatchOrder:
         rows: int,
         batch_size: int,
         device: torch.device,
+        lengths: Sequence[int] = (),
     ) -> None:
         self._seed = seed
         self._stream = stream
         self._rows = rows
         self._batch = min(batch_size, rows)
         self._device = device
+        self._lengths = torch.tensor(lengths)
         self._epochs: dict[int, Tensor] = {}
 
     def rows(self, step: int) -> Tensor:
@@ -79,8 +95,25 @@ class BatchOrder:
     def _epoch(self, epoch: int) -> Tensor:
         if epoch not in self._epochs:
             source = generator(self._seed, *self._stream, epoch)
-            order = torch.randperm(self._rows, generator=source).to(self._device)
+            order = torch.randperm(self._rows, generator=source)
+            if len(self._lengths):
+                order = self._grouped(order, -epoch * self._rows % self._batch, source)
+            order = order.to(self._device)
             self._epochs = {
                 known: rows for known, rows in self._epochs.items() if known == epoch - 1
             } | {epoch: order}
         return self._epochs[epoch]
+
+    def _grouped(self, order: Tensor, head: int, source: torch.Generator) -> Tensor:
+        """Groups an epoch's rows by length; the first `head` belong to a batch of the epoch
+        before."""
+        whole = (len(order) - head) // self._batch
+        window = min(WINDOW, whole // _WINDOWS)
+        if window < 2:
+            return order
+        end = head + whole * self._batch
+        grouped = [order[:head]]
+        for part in torch.split(order[head:end], window * self._batch):
+            batches = part[self._lengths[part].argsort(stable=True)].view(-1, self._batch)
+            grouped.append(batches[torch.randperm(len(batches), generator=source)].flatten())
+        return torch.cat([*grouped, order[end:]])

@@ -282,12 +282,14 @@ def test_what_has_a_classifier_goes_on_exactly_too(
         WORDS,
         objective=objective,
         mentor=MentorChoice(mentor, proposals=2),
+        # Eight batches per epoch: rows of similar length are brought together.
+        optimizer=Optimizer(learning_rate=0.1, batch_size=2),
         task=Task(
             name="own",
             data=DataFiles("rows.jsonl"),
             labels=("other", "worth"),
             description="what is said",
-            shots=4,
+            shots=8,
             selection_rows=4,
         ),
     )

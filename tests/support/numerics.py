@@ -78,7 +78,7 @@ class GivenModel(BuildInputs):
 
     under: TextEncoder | CausalModel | None = None
 
-    def encoder(self, reference: str) -> TextEncoder:
+    def encoder(self, reference: str, dtype: str = "auto") -> TextEncoder:
         assert isinstance(self.under, TextEncoder)
         return self.under
 

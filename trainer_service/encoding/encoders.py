@@ -13,6 +13,7 @@ from torch.nn import functional
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON
 from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.model_files import (
     UNSUITABLE,
     max_positions,
@@ -30,13 +31,15 @@ _ROWS = 1024
 class TextEncoder:
     """A Hugging Face text encoder with its tokenizer, frozen.
 
-    Loads safetensors only, in float32, without network access and without running code of the
-    model's repository. On CUDA the forward pass runs under bfloat16 autocast.
+    Loads safetensors only, without network access and without running code of the model's
+    repository.
 
     Args:
         path: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
         device: Device of the weights.
         check: Called between batches; may raise to abort.
+        dtype: Of weights and activations: ``float32``, ``bfloat16`` or ``float16``. ``auto``:
+            float32, and on CUDA under bfloat16 autocast.
 
     Raises:
         NotFound: One of these files is missing or unusable.
@@ -50,7 +53,11 @@ class TextEncoder:
     """Tokens that the tokenizer must have: of the start and the end."""
 
     def __init__(
-        self, path: Path, device: torch.device, check: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        device: torch.device,
+        check: Callable[[], None] = lambda: None,
+        dtype: str = "auto",
     ) -> None:
         self.path = path
         self.device = device
@@ -73,7 +80,13 @@ class TextEncoder:
         self.config: Any = self._model.config
         """The model's transformers configuration."""
         self.tokens = TokenTable(self._tokenizer, table.weight.detach())
-        """The tokens and their vectors."""
+        """The tokens and their vectors, float32."""
+        self._is_mixed = dtype == "auto" and device.type == "cuda"
+        if dtype not in ("auto", "float32"):
+            self._model.to(getattr(torch, dtype))  # the tokens' vectors stay as they are
+            use_grouped_attention(self._model)
+        self.dtype = "bfloat16" if self._is_mixed else dtype.replace("auto", "float32")
+        """Name of the activations' dtype."""
 
     def _word_table(self) -> Any:
         """The module that maps token ids to vectors."""
@@ -97,7 +110,7 @@ class TextEncoder:
             "model": self.digest,
             "max_tokens": self.max_text_tokens,
             "pooling": self.pooling,
-            "precision": "bfloat16" if self.device.type == "cuda" else "float32",
+            "precision": self.dtype,
         }
 
     def input_rows(
@@ -186,13 +199,16 @@ class TextEncoder:
         Returns:
             float32 [batch, tokens, hidden size].
         """
+        given = {
+            name: value.to(self._model.dtype) if value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
         with self._autocast():
-            hidden: Tensor = self._model(attention_mask=mask, **inputs).last_hidden_state
+            hidden: Tensor = self._model(attention_mask=mask, **given).last_hidden_state
         return hidden.float()
 
     def _autocast(self) -> torch.autocast:
-        is_cuda = self.device.type == "cuda"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_cuda)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._is_mixed)
 
     def _pooled(self, mask: Tensor, **inputs: Tensor) -> Tensor:
         hidden = self.hidden(mask, **inputs)

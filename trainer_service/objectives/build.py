@@ -78,7 +78,7 @@ class BuildInputs:
         """Cache of embeddings."""
         return EmbeddingCache(self.cache_dir)
 
-    def encoder(self, reference: str) -> TextEncoder:
+    def encoder(self, reference: str, dtype: str = "auto") -> TextEncoder:
         """Loads the text encoder that the spec's field `encoder` names.
 
         Raises:
@@ -89,7 +89,7 @@ class BuildInputs:
 
         with self._naming("encoder"):
             folder = resolve(reference, roots=self.model_roots)
-            return TextEncoder(folder, self.device, self.abort)
+            return TextEncoder(folder, self.device, self.abort, dtype)
 
     def image_encoder(self, reference: str) -> ClipEncoder:
         """Loads the encoder of images that the spec's field `encoder` names.

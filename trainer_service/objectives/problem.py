@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import torch
@@ -40,6 +41,9 @@ class Problem(ABC):
     reports, or the file's name and SHA-256. Empty: the spec determines it."""
     cut_texts: CutTexts = MappingProxyType({})
     """The rows whose texts are cut because they are longer than the model's room for them."""
+    train_lengths: Sequence[int] = ()
+    """Tokens of each train row, if a pass pads its rows to the longest: the batches of steps are
+    then made of rows of similar length. Empty: any rows make a batch."""
     feature: str = ""
     """What `features` are, for people; empty if there are none."""
     start_remedy: str = "try another initial text or seed"

@@ -22,22 +22,74 @@ def test_a_generator_begins_at_the_beginning_each_time() -> None:
     assert torch.equal(first, second)
 
 
-@given(rows=st.integers(1, 40), batch=st.integers(1, 50), seed=st.integers(0, 5))
+def order_of(seed: int, rows: int, batch: int, grouped: bool) -> BatchOrder:
+    lengths = [row * 7 % 12 for row in range(rows)] if grouped else ()
+    return BatchOrder(seed, ("batches",), rows, batch, CPU, lengths)
+
+
+@given(
+    rows=st.integers(1, 40),
+    batch=st.integers(1, 50) | st.integers(1, 4),
+    seed=st.integers(0, 5),
+    grouped=st.booleans(),
+)
 @settings(deadline=None, max_examples=60)
-def test_batches_are_shuffled_epochs_laid_end_to_end(rows: int, batch: int, seed: int) -> None:
+def test_batches_are_shuffled_epochs_laid_end_to_end(
+    rows: int, batch: int, seed: int, grouped: bool
+) -> None:
     size = min(rows, batch)
-    order = BatchOrder(seed, ("batches",), rows, batch, CPU)
+    order = order_of(seed, rows, batch, grouped)
     steps = 3 * rows // size + 1
     drawn = torch.cat([order.rows(step) for step in range(steps)]).tolist()
     for epoch in range(len(drawn) // rows):
         assert sorted(drawn[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
 
 
-@given(rows=st.integers(1, 20), batch=st.integers(1, 25), step=st.integers(0, 60))
+@given(
+    rows=st.integers(1, 20),
+    batch=st.integers(1, 25) | st.just(2),
+    step=st.integers(0, 60),
+    grouped=st.booleans(),
+)
 @settings(deadline=None, max_examples=60)
-def test_a_batch_depends_on_its_number_alone(rows: int, batch: int, step: int) -> None:
-    walked = BatchOrder(3, ("batches",), rows, batch, CPU)
+def test_a_batch_depends_on_its_number_alone(
+    rows: int, batch: int, step: int, grouped: bool
+) -> None:
+    walked = order_of(3, rows, batch, grouped)
     for before in range(step):
         walked.rows(before)
-    jumped = BatchOrder(3, ("batches",), rows, batch, CPU)
+    jumped = order_of(3, rows, batch, grouped)
     assert torch.equal(walked.rows(step), jumped.rows(step))
+
+
+def spread(order: BatchOrder, lengths: list[int], steps: int) -> float:
+    """Mean difference between the longest and the shortest row of a batch."""
+    batches = [[lengths[row] for row in order.rows(step).tolist()] for step in range(steps)]
+    return sum(max(batch) - min(batch) for batch in batches) / steps
+
+
+def test_rows_of_similar_length_make_a_batch_and_other_rows_in_the_next_epoch() -> None:
+    lengths = [10 + row * 37 % 101 for row in range(512)]
+    grouped = BatchOrder(0, ("batches",), 512, 8, CPU, lengths)
+    assert spread(grouped, lengths, 64) < 0.2 * spread(
+        BatchOrder(0, ("batches",), 512, 8, CPU), lengths, 64
+    )
+    first, second = (
+        {frozenset(grouped.rows(e * 64 + s).tolist()) for s in range(64)} for e in (0, 1)
+    )
+    assert len(first & second) == 0
+
+
+def test_the_length_of_a_row_does_not_say_when_its_turn_comes() -> None:
+    """A step's expected gradient is that of all rows: each is in a batch with equal probability."""
+    counts, seeds = torch.zeros(16), 500
+    for seed in range(seeds):
+        order = BatchOrder(seed, ("batches",), 16, 2, CPU, range(16))
+        counts[order.rows(3)] += 1
+    share = 2 / 16
+    assert float((counts / seeds - share).abs().max()) < 5 * (share * (1 - share) / seeds) ** 0.5
+
+
+def test_few_batches_are_drawn_as_without_lengths() -> None:
+    plain, grouped = (BatchOrder(1, ("b",), 30, 4, CPU, lengths) for lengths in ((), range(30)))
+    assert all(torch.equal(plain.rows(step), grouped.rows(step)) for step in range(9))

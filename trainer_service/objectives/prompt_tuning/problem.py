@@ -25,6 +25,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import snake_case
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
+from trainer_service.encoding.causal_model import other_dtype
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
@@ -105,10 +106,16 @@ class PromptTuningProblem(ClassificationProblem):
         self._cache = cache
         self._check = check
         self._long_texts = long_texts
+        if encoder.dtype != "float32":
+            self.start_remedy = (
+                f"the encoder's numbers are not finite in {encoder.dtype}: "
+                f"{other_dtype(encoder.dtype, f'{self._path}.dtype')}"
+            )
         self._outputs = self.outputs(task)
         width = max(encoder.tokens.width, encoder.hidden_size, self._outputs)
         self.shape = (spec.n_tokens + self._outputs + 1, width)
         self._rows = self._token_rows()
+        self.train_lengths = self._lengths(Split.TRAIN)
 
     @staticmethod
     def outputs(task: TaskData) -> int:
@@ -118,6 +125,12 @@ class PromptTuningProblem(ClassificationProblem):
     def _fitted(self, room: TextRoom) -> tuple[TaskData, CutTexts]:
         """The encoder's inputs as rows, and the rows whose texts are cut."""
         return fitted_task(self.task, room)
+
+    def _lengths(self, split: Split) -> list[int]:
+        """Tokens of the longest input of each row."""
+        lengths = self._rows[split].lengths
+        inputs = (self._inputs(torch.tensor([row])) for row in range(len(self.task.rows(split))))
+        return [max(lengths[index] for index in of_row.flatten().tolist()) for of_row in inputs]
 
     def _inputs(self, rows: Tensor) -> Tensor:
         """int64 row indices [n] → indices of the rows' inputs, [n] or [n, inputs per row]."""
@@ -253,7 +266,7 @@ def build(
             is invalid.
         Unsupported: peft is not installed.
     """
-    encoder, task = inputs.encoder(spec.encoder), inputs.rows
+    encoder, task = inputs.encoder(spec.encoder, spec.dtype.value), inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, kind.outputs(task), spec.encoder)
     problem = kind(
         spec,
@@ -290,6 +303,7 @@ def build(
             model_sha256=encoder.digest,
             model_revision=inputs.revision(spec.encoder),
             device=inputs.device.type,
+            dtype=encoder.dtype,
             cut_texts=problem.cut_texts,
             text=words.text,
             text_tokens=list(words.ids),
@@ -327,7 +341,8 @@ def reopen(
         InvalidInput: The encoder cannot be used.
         PreconditionFailed: It is not the one of the run.
     """
-    spec, encoder = files.spec(of), inputs.encoder(files.model)
+    spec = files.spec(of)
+    encoder = inputs.encoder(files.model, spec.dtype.value)
     files.require_model(encoder.digest)
     pieces = Pieces(*(files.tensors[name] for name in ("prompt", "head.weight", "head.bias")))
     words = encoder.tokens.vectors[files.document["text_tokens"]].view_as(pieces.prompt)

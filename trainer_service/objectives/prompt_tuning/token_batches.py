@@ -64,7 +64,8 @@ class TokenRows:
         self._segments = self._padded(segments, 0, encoder.device) if segments else None
         self._sizes = torch.tensor(sizes, device=encoder.device)
         self._positions = torch.arange(self._longest, device=encoder.device)
-        self._lengths = sizes
+        self.lengths: Sequence[int] = sizes
+        """Tokens of each row."""
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -105,6 +106,6 @@ class TokenRows:
             int64 positions in `rows`, and the number of tokens of the longest of these rows.
         """
         groups = rows.view(len(rows), -1)
-        sizes = [max(self._lengths[row] for row in group) for group in groups.tolist()]
+        sizes = [max(self.lengths[row] for row in group) for group in groups.tolist()]
         for chosen in similar_batches(sizes, most_tokens // max(groups.shape[1], 1), beside):
             yield torch.tensor(chosen, device=rows.device), sizes[chosen[-1]]

@@ -80,6 +80,24 @@ def test_what_it_does_not_know_goes_the_usual_way(
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("shared", [2, 6])
+@pytest.mark.parametrize("added", [False, True])
+def test_on_a_cpu_it_is_computed_in_float32(shared: int, added: bool) -> None:
+    made = torch.Generator().manual_seed(0)
+    query, key = (
+        torch.randn(ROWS, heads, 4, SIZE, generator=made).bfloat16() for heads in (6, shared)
+    )
+    mask = torch.ones(ROWS, 1, 4, 4, dtype=torch.bool).tril()
+    given = torch.zeros(mask.shape).masked_fill(~mask, float("-inf")).bfloat16() if added else mask
+    layer = Layer(6 // shared)
+    found, _ = tested.grouped_attention(layer, query, key, key, given, scaling=0.3)
+    exact, _ = sdpa_attention_forward(
+        layer, query.float(), key.float(), key.float(), mask, scaling=0.3
+    )
+    assert found.dtype is torch.bfloat16
+    assert torch.allclose(found.float(), exact, atol=1e-2)
+
+
 @pytest.mark.parametrize(("kind", "used"), [("llama", True), ("qwen2", True), ("gpt2", True)])
 def test_models_with_the_interface_use_it(kind: str, used: bool, tmp_path: Path) -> None:
     model = CausalModel(make_causal(tmp_path, kind), CPU)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import Proposal
-from mentorgrad.domain.spec import Optimizer, PromptTuning, Readout, RunSpec
+from mentorgrad.domain.spec import ModelDtype, Optimizer, PromptTuning, Readout, RunSpec, Task
 from mentorgrad.errors import InvalidInput, Unsupported
 from mentorgrad.installed import pip_line
 from tests.support import tiny_models
@@ -29,6 +29,7 @@ from tests.support.numerics import (
 from trainer_service import tensorfile
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.objectives.build import build_objective
 from trainer_service.objectives.prompt_tuning.problem import PromptTuningProblem
 from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
 from trainer_service.objectives.torch_free import ARTIFACT
@@ -117,6 +118,35 @@ def test_long_texts_leave_room_for_the_prompt() -> None:
         assert cut.ids.shape == (1, expected - N)
         assert int(cut.ids[0, -1]) == encoder.tokens.end_id
         built.problem.gradients(built.language.initial(generator())[None], torch.tensor([0]))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "modernbert"])
+def test_the_encoder_in_bfloat16_has_nearly_the_gradients_of_float32(
+    kind: str, tmp_path: Path
+) -> None:
+    wide = tiny_encoder(kind)
+    narrow = TextEncoder(tiny_models.make(tmp_path, kind), CPU, dtype="bfloat16")
+    assert (narrow.dtype, wide.dtype) == ("bfloat16", "float32")
+    assert narrow.options != wide.options, "their embeddings are cached apart"
+    assert torch.equal(narrow.tokens.vectors, wide.tokens.vectors)
+    pair = [prompt_tuning_on(tiny_task(), under, n_tokens=N) for under in (narrow, wide)]
+    point = pair[0].language.initial(generator())[None]
+    (loss, slope), (exact_loss, exact_slope) = (
+        built.problem.gradients(point, torch.arange(16)) for built in pair
+    )
+    assert (loss.dtype, slope.dtype) == (torch.float32, torch.float32)
+    torch.testing.assert_close(loss, exact_loss, atol=1e-2, rtol=0)
+    assert float((slope - exact_slope).norm() / exact_slope.norm()) < 0.1
+
+
+def test_the_spec_says_the_encoder_s_dtype(tmp_path: Path) -> None:
+    tiny_models.make(tmp_path / "tiny")
+    spec = PromptTuning("tiny", n_tokens=N, dtype=ModelDtype.BFLOAT16)
+    built = build_objective(
+        RunSpec(spec, Task(shots=2, selection_rows=2)), device=CPU, model_roots=[tmp_path]
+    )
+    _, metadata = tensorfile.load(built.export(built.language.initial(generator()))[ARTIFACT])
+    assert metadata["dtype"] == "bfloat16"
 
 
 def test_a_few_steps_learn_the_task() -> None:
