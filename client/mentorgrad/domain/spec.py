@@ -598,7 +598,7 @@ class Optimizer(ByName):
     rounding."""
     automatic_batch_size: bool = False
     """Whether a step that lacks memory is repeated in twice as many parts, with half of the rows in
-    each. The log and the result say how many rows passed at a time."""
+    each. The worker's log and the result's ``model.json`` say how many rows passed at a time."""
 
 
 @dataclass(frozen=True)
