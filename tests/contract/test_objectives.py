@@ -25,6 +25,7 @@ from tests.unit.mentor_service.test_prompts import asked_about
 from trainer_service import tensorfile
 from trainer_service.encoding.projection import Vocabulary
 from trainer_service.objectives.input_template import LABEL
+from trainer_service.objectives.row_parts import RowParts
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, ProposalRejected, RandomWords
@@ -141,6 +142,7 @@ def test_gradients_together_are_those_of_each_alone(
         "causal_prompt.problem._MOST_ACTIVATIONS",
     ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
+    monkeypatch.setattr(differentiable.problem, "parts", RowParts(2))  # and half of the rows
     for side, one in zip(together, differentiable.problem.gradients(many, rows), strict=True):
         torch.testing.assert_close(side, one, rtol=1e-3, atol=1e-5)
 

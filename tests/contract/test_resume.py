@@ -46,11 +46,12 @@ from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
 from tests.support import tiny_models
 from tests.support.effective_log import effective, run_files
-from tests.support.numerics import DEVICES
+from tests.support.numerics import DEVICES, tiny
 from trainer_service.baselines import compute
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
+from trainer_service.objectives.row_parts import RowParts
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import Stop, StopKind
@@ -311,6 +312,46 @@ def test_what_has_a_classifier_goes_on_exactly_too(
     adapter = {"adapter_config.json", "adapter_model.safetensors"}
     assert set(files) == adapter | {ARTIFACT, MODEL_FILE}
     assert files == run_files(store, whole_id)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
+def test_steps_that_a_lack_of_memory_has_divided_go_on_in_the_same_parts() -> None:
+    built = tiny()
+    losses = built.problem.losses
+    spec = RunSpec(
+        objective=PromptTuning(n_tokens=3),
+        optimizer=Optimizer(batch_size=8),
+        stages=Stages(count=1, steps=3, candidates=1),
+    )
+    store, how = TemporaryRunStore(), parts()
+    how = dataclasses.replace(how, objective=lambda spec, check: built)
+
+    def begin(most: int) -> str:
+        """A run that has memory for so many rows."""
+
+        def limited(points: Any, rows: Any) -> Any:
+            if len(rows) > most:
+                raise MemoryError
+            return losses(points, rows)
+
+        built.problem.losses = limited  # type: ignore[method-assign]
+        built.problem.parts = RowParts(doubles=True)
+        return create(store, spec)
+
+    whole_id = begin(3)
+    assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
+    assert built.problem.parts.count == 4
+    assert json.loads(store.read_artifact(whole_id, MODEL_FILE))["rows_at_once"] == 2
+
+    run_id = begin(3)
+    assert go(store, run_id, StopsAt(3, StopKind.LOST), how) is RunState.RUNNING
+    assert store.get_run(run_id).step == 1
+    begin(8)
+    store.transition(run_id, RunState.INTERRUPTED, "the worker died", attempt=1)
+    assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
+    assert effective(store, run_id) == effective(store, whole_id)
+    assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole_id, ARTIFACT)
 
 
 def test_paused_again_and_again(whole: tuple[list[Any], bytes, int], store: RunStore) -> None:

@@ -78,7 +78,9 @@ class GivenModel(BuildInputs):
 
     under: TextEncoder | CausalModel | None = None
 
-    def encoder(self, reference: str, dtype: str = "auto") -> TextEncoder:
+    def encoder(
+        self, reference: str, dtype: str = "auto", *, recomputing: bool = False
+    ) -> TextEncoder:
         assert isinstance(self.under, TextEncoder)
         return self.under
 

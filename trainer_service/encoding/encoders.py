@@ -22,6 +22,7 @@ from trainer_service.encoding.model_files import (
     pooling,
     require_encoder,
 )
+from trainer_service.encoding.recomputing import recompute_layers
 from trainer_service.encoding.token_table import TokenTable
 
 _ROWS = 1024
@@ -102,6 +103,19 @@ class TextEncoder:
         """The model's linear layers by name, for adapters."""
         modules = self._model.named_modules()
         return {name: module for name, module in modules if isinstance(module, nn.Linear)}
+
+    def recompute_layers(self) -> None:
+        """Makes backward passes compute the activations of each layer again, to save memory.
+
+        Raises:
+            InvalidInput: The layers of the model do not support it.
+        """
+        if not recompute_layers(self._model):
+            raise InvalidInput(
+                f"the layers of {self.path.name} ({self.config.model_type}) cannot be computed "
+                "again in the backward pass; set checkpointing to false",
+                reason=UNSUITABLE,
+            )
 
     @property
     def options(self) -> dict[str, str | int]:

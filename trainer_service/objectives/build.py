@@ -18,6 +18,7 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.objectives.row_parts import RowParts
 from trainer_service.objectives.table import kind_of
 from trainer_service.protocols import Objective
 from trainer_service.registry import load
@@ -78,7 +79,9 @@ class BuildInputs:
         """Cache of embeddings."""
         return EmbeddingCache(self.cache_dir)
 
-    def encoder(self, reference: str, dtype: str = "auto") -> TextEncoder:
+    def encoder(
+        self, reference: str, dtype: str = "auto", *, recomputing: bool = False
+    ) -> TextEncoder:
         """Loads the text encoder that the spec's field `encoder` names.
 
         Raises:
@@ -89,7 +92,10 @@ class BuildInputs:
 
         with self._naming("encoder"):
             folder = resolve(reference, roots=self.model_roots)
-            return TextEncoder(folder, self.device, self.abort, dtype)
+            encoder = TextEncoder(folder, self.device, self.abort, dtype)
+            if recomputing:
+                encoder.recompute_layers()
+            return encoder
 
     def image_encoder(self, reference: str) -> ClipEncoder:
         """Loads the encoder of images that the spec's field `encoder` names.
@@ -193,6 +199,8 @@ def build_objective(
         api_key=api_key,
     )
     built = cast(Objective, load(kind.build)(spec.objective, inputs))
+    optimizer = spec.optimizer
+    built.problem.parts = RowParts(optimizer.accumulation, optimizer.automatic_batch_size)
     if isinstance(built.problem, ClassificationProblem):
         built.problem.weight_classes(spec.task.class_weight)
     return built

@@ -95,9 +95,16 @@ def document_bytes(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def with_run(document: bytes, run_id: str) -> bytes:
-    """The document with the run that left it, which no objective knows."""
-    return document_bytes({**json.loads(document), "run_id": run_id})
+def with_run(document: bytes, run_id: str, rows_at_once: int) -> bytes:
+    """The document with what no objective knows.
+
+    Args:
+        document: The file.
+        run_id: The run that left it.
+        rows_at_once: Train rows that passed through the model at a time in its last step.
+    """
+    facts = {"run_id": run_id, "rows_at_once": rows_at_once}
+    return document_bytes({**json.loads(document), **facts})
 
 
 def as_metadata(document: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from types import MappingProxyType
 
 import torch
@@ -13,6 +14,7 @@ from mentorgrad.domain.run import Score
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.results import RowResults
+from trainer_service.objectives.row_parts import RowParts
 from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 
@@ -48,6 +50,11 @@ class Problem(ABC):
     """What `features` are, for people; empty if there are none."""
     start_remedy: str = "try another initial text or seed"
     """What to change if the loss of a start is not finite, for the error."""
+
+    @cached_property
+    def parts(self) -> RowParts:
+        """How many parts of a batch pass through the model one after the other."""
+        return RowParts()
 
     @abstractmethod
     def losses(self, points: Tensor, rows: Tensor) -> Tensor:
@@ -106,7 +113,13 @@ class Problem(ABC):
     def gradients(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """[k, *shape], int64 train row indices [batch] → losses float32 [k], and their gradients
         [k, *shape]."""
-        return gradients_of(lambda part: self.losses(part, rows), points, self.points_at_once(rows))
+        at_once = self.points_at_once(rows)
+
+        def of_part(part: Tensor) -> tuple[Tensor, Tensor]:
+            return gradients_of(lambda some: self.losses(some, part), points, at_once)
+
+        losses, slopes = self.parts.mean(rows, of_part)
+        return losses, slopes
 
     def score(self, points: Tensor, rows: Tensor | None = None) -> list[Score]:
         """[k, *shape] → k scores on the selection split, or on some of its rows."""

@@ -69,10 +69,14 @@ class BatchOracle:
     def losses(self, points: Tensor) -> Tensor:
         """See `Oracle`."""
         self._count(FORWARD * len(points))
-        at_once = self._problem.points_at_once(self._rows)
+        some = torch.split(points, max(1, self._problem.points_at_once(self._rows)))
+
+        def of_part(rows: Tensor) -> tuple[Tensor]:
+            return (torch.cat([self._problem.losses(each, rows) for each in some]),)
+
         with torch.no_grad():
-            parts = torch.split(points, max(1, at_once))
-            return torch.cat([self._problem.losses(part, self._rows) for part in parts])
+            (losses,) = self._problem.parts.mean(self._rows, of_part)
+        return losses
 
     def values(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """See `Oracle`."""
@@ -115,8 +119,13 @@ class BatchOracle:
             make_dual: Any = forward_ad.make_dual
             unpack_dual: Any = forward_ad.unpack_dual
             dual = make_dual(point.detach()[None], direction.detach()[None])
-            loss, slope = unpack_dual(self._problem.losses(dual, self._rows))
-        return loss[0].detach(), slope[0].detach()
+
+            def of_part(rows: Tensor) -> tuple[Tensor, Tensor]:
+                loss, slope = unpack_dual(self._problem.losses(dual, rows))
+                return loss[0].detach(), slope[0].detach()
+
+            loss, slope = self._problem.parts.mean(self._rows, of_part)
+        return loss, slope
 
     def generator(self) -> torch.Generator:
         """See `Oracle`."""

@@ -141,7 +141,9 @@ class Alternation:
         while at.step < at.stage_end and not self._requests.is_answered(at):
             self._control.check()
             self._step(at)
-            if self._clock() - self._saved >= self._interval:
+            # Sums of other parts round differently, so a resume has to begin with these.
+            is_divided = at.parts != self._objective.problem.parts.count
+            if is_divided or self._clock() - self._saved >= self._interval:
                 self._save(at)
         self._capture.flush()
 
@@ -166,6 +168,7 @@ class Alternation:
             best=scored[0],
             pool=pool,
             tuned_model=objective.problem.tuned_model,
+            parts=objective.problem.parts.count,
         )
         self._record(at, 0, scored)
         self._begin_stage(at, 0, scored[0].candidate.candidate_id)
@@ -183,6 +186,7 @@ class Alternation:
                 f"the tuned model has changed: it was {at.tuned_model}, and is {now} now",
                 reason=MODEL_CHANGED,
             )
+        self._objective.problem.parts.count = at.parts
         self._optimizer.load(moments)
         self._capture.begin_stage(at.stage, at.origin.ids)
         self._keep = self._kept_steps(at)
@@ -194,6 +198,7 @@ class Alternation:
         """Flushes everything captured so far, then saves a checkpoint."""
         self._capture.flush()
         self._count_tokens(at)
+        at.parts = self._objective.problem.parts.count
         data = checkpoint.dump(at, self._optimizer.state(), self._train_time(at))
         self._checkpoints.save(data, at.step)
         self._saved = self._clock()

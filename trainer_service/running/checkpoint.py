@@ -79,6 +79,7 @@ def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> by
         "restarts": at.restarts,
         "mentor_lost": at.mentor_lost,
         "tuned_model": at.tuned_model,
+        "parts": at.parts,
         "train_microseconds": train_time // timedelta(microseconds=1),
         "final_reserve": at.ledger.final_reserve,
         "usage": _pack(at.ledger.usage),
@@ -153,6 +154,7 @@ def _build(
         restarts=document["restarts"],
         mentor_lost=document["mentor_lost"],
         tuned_model=document.get("tuned_model", ""),
+        parts=document.get("parts", 1),
         earlier_time=timedelta(microseconds=document["train_microseconds"]),
     )
     return progress, under("moments/")

@@ -162,7 +162,10 @@ def failure_line(error: BaseException, spec: RunSpec) -> str:
 def _smaller(spec: RunSpec) -> str:
     """What to change in a spec whose run needs too much memory."""
     batch, choice = spec.optimizer.batch_size, spec.mentor
-    changes = [f"spec.optimizer.batch_size = {batch // 2}"] if batch > 1 else []
+    changes = []
+    if batch > 1 and not spec.optimizer.automatic_batch_size:
+        changes = ["spec.optimizer.automatic_batch_size = true"]
+        changes.append(f"spec.optimizer.batch_size = {batch // 2}")
     if choice.name != "none" and choice.proposals > 1:
         changes.append(f"fewer than {choice.proposals} for spec.mentor.proposals")
     return f"try {' or '.join(changes or ['a smaller model'])}"
@@ -239,11 +242,11 @@ def _run(
         if _latest(control, stop) is StopKind.CANCEL:
             control.acknowledge(StopKind.CANCEL)
             try:
-                _leave_files(objective, at, recorder, run.run_id)
+                _leave_files(objective, at, recorder, run)
             except (Exception, Stop) as error:
                 log.warning("best_not_kept", run_id=run.run_id, exc_info=error)
         raise
-    _leave_files(objective, at, recorder, run.run_id, files)
+    _leave_files(objective, at, recorder, run, files)
     recorder.put(Finished(RunState.SUCCEEDED, result))
     return RunState.SUCCEEDED
 
@@ -252,12 +255,16 @@ def _leave_files(
     objective: Objective,
     at: LoopState,
     recorder: Recorder,
-    run_id: str,
+    run: Run,
     others: Mapping[str, bytes] | None = None,
 ) -> None:
     """Stores the files of the best candidate so far, and others."""
-    for name, content in (objective.export(at.best.parameters) | dict(others or {})).items():
-        recorder.blob(name, with_run(content, run_id) if name == MODEL_FILE else content)
+    files = objective.export(at.best.parameters) | dict(others or {})
+    if MODEL_FILE in files:
+        at_once = objective.problem.parts.at_once(at.ledger.prices.batch)
+        files[MODEL_FILE] = with_run(files[MODEL_FILE], run.run_id, at_once)
+    for name, content in files.items():
+        recorder.blob(name, content)
 
 
 def _await_session(mentor: FallbackMentor, control: StopControl) -> None:

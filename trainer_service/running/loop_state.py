@@ -109,6 +109,8 @@ class LoopState:
     """Whether the mentor did not answer the last request."""
     tuned_model: str = ""
     """The tuned model at the run's start; see `Problem.tuned_model`."""
+    parts: int = 1
+    """Parts that a step's batch is divided into; see `Problem.parts`."""
     earlier_time: timedelta = timedelta(0)
     """Execution time of earlier attempts, up to the checkpoint."""
 

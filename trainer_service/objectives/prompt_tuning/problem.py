@@ -266,7 +266,8 @@ def build(
             is invalid.
         Unsupported: peft is not installed.
     """
-    encoder, task = inputs.encoder(spec.encoder, spec.dtype.value), inputs.rows
+    encoder = inputs.encoder(spec.encoder, spec.dtype.value, recomputing=spec.checkpointing)
+    task = inputs.rows
     adapter = PeftExport(encoder.config, spec.n_tokens, kind.outputs(task), spec.encoder)
     problem = kind(
         spec,

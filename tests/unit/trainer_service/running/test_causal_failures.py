@@ -111,8 +111,8 @@ def test_a_lack_of_memory_for_the_texts_names_the_setting(
     monkeypatch.setattr(CausalModel, "_require_known_logits", lambda *args: None)
     ended = done(root, position=PromptPosition.BEFORE_TEXT)
     assert ended.run.reason == (
-        "not enough memory; try spec.optimizer.batch_size = 2 or fewer than 2 for "
-        "spec.mentor.proposals"
+        "not enough memory; try spec.optimizer.automatic_batch_size = true or "
+        "spec.optimizer.batch_size = 2 or fewer than 2 for spec.mentor.proposals"
     )
 
 

@@ -35,7 +35,8 @@ SPEC = RunSpec(
     mentor=MentorChoice("random_tokens", proposals=6),
 )
 ADVICE = (
-    "not enough memory; try spec.optimizer.batch_size = 8 or fewer than 6 for spec.mentor.proposals"
+    "not enough memory; try spec.optimizer.automatic_batch_size = true or "
+    "spec.optimizer.batch_size = 8 or fewer than 6 for spec.mentor.proposals"
 )
 
 
