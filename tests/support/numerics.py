@@ -279,7 +279,7 @@ CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ONE_TOKEN,
         {
             "position": specs.PromptPosition.BEFORE_TEXT,
-            "calibration": specs.Calibration.MATCHED,
+            "calibration": specs.Calibration.BATCH,
         },
     ),
     "causal_prompt_shown": (

@@ -274,7 +274,7 @@ class CausalPrompt:
     demonstrations: int = bounded(0, ge=0, le=64)
     """Train rows per class that stand with their labels in front of every text, drawn by seed. They
     are not used for gradients or exemplars."""
-    calibration: Calibration = Calibration.BATCH
+    calibration: Calibration = Calibration.MATCHED
     """How a preference for some labels is removed from scores. ``content_free``: label
     probabilities are divided by their mean over inputs without content. ``batch``: by their mean
     over the train and selection texts, which assumes that the classes are about equally frequent.
