@@ -252,7 +252,7 @@ class PromptTuning(_message.Message):
     def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., checkpointing: bool = ...) -> None: ...
 
 class MultipleChoice(_message.Message):
-    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection")
+    __slots__ = ("encoder", "n_tokens", "readout", "max_length", "initial_text", "head_scale", "projection", "dtype", "checkpointing")
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     N_TOKENS_FIELD_NUMBER: _ClassVar[int]
     READOUT_FIELD_NUMBER: _ClassVar[int]
@@ -260,6 +260,8 @@ class MultipleChoice(_message.Message):
     INITIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
     HEAD_SCALE_FIELD_NUMBER: _ClassVar[int]
     PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     encoder: str
     n_tokens: int
     readout: Readout
@@ -267,7 +269,9 @@ class MultipleChoice(_message.Message):
     initial_text: str
     head_scale: float
     projection: Projection
-    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+    dtype: ModelDtype
+    checkpointing: bool
+    def __init__(self, encoder: _Optional[str] = ..., n_tokens: _Optional[int] = ..., readout: _Optional[_Union[Readout, str]] = ..., max_length: _Optional[int] = ..., initial_text: _Optional[str] = ..., head_scale: _Optional[float] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., dtype: _Optional[_Union[ModelDtype, str]] = ..., checkpointing: bool = ...) -> None: ...
 
 class CausalPrompt(_message.Message):
     __slots__ = ("model", "n_tokens", "position", "template", "chat_template", "demonstrations", "calibration", "dtype", "max_length", "initial_text", "projection")
