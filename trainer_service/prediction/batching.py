@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
+from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unavailable
 from mentorgrad.predictor import Predictor
 
 Probabilities = NDArray[np.float64]
@@ -60,6 +60,7 @@ class PredictionBatches:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._has_failed = False
 
     @property
     def waiting(self) -> int:
@@ -92,6 +93,22 @@ class PredictionBatches:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return await call.outcome
+
+    async def check(self) -> None:
+        """The health check: if the last prediction failed, for another reason than its texts,
+        predicts one text.
+
+        Raises:
+            MentorgradError: It fails again, or has to wait for too many texts.
+        """
+        if not self._has_failed or self._closed:
+            return
+        try:
+            await self.predict([""], [""] if self._predictor.is_paired else [])
+        except MentorgradError:
+            raise
+        except Exception as error:
+            raise Unavailable(f"the last prediction failed, and so does another: {error}") from None
 
     async def close(self) -> None:
         """Fails the calls that wait, and frees the predictor; idempotent."""
@@ -138,8 +155,10 @@ class PredictionBatches:
                 for call in group:
                     await self._answer([call])
         except Exception as error:
+            self._has_failed = True
             _fail(group, error)
         else:
+            self._has_failed = False
             self._predicted(len(found))
             start = 0
             for call in group:

@@ -25,6 +25,9 @@ from trainer_service.prediction.settings import PredictorSettings
 
 log = structlog.get_logger(__name__)
 
+CHECK_SECONDS = 30.0
+"""Timeout of the health check, which predicts after a failure, behind the texts that wait."""
+
 
 class PredictServer:
     """A running predict service.
@@ -53,7 +56,14 @@ class PredictServer:
         self._batches = PredictionBatches(
             predictor, queue_limit=queue_limit, predicted=metrics.predicted
         )
-        self._server = Server(listen, [SERVICE], registry=registry, security=security)
+        self._server = Server(
+            listen,
+            [SERVICE],
+            check=self._batches.check,
+            patience=CHECK_SECONDS,
+            registry=registry,
+            security=security,
+        )
         servicer = PredictServicer(self._batches, info)
         add_PredictServiceServicer_to_server(servicer, self._server.grpc)  # type: ignore[no-untyped-call]
 

@@ -23,12 +23,13 @@ class Busy(Told):
         self.let = threading.Event()
         self.began = threading.Event()
         self.threads: set[int] = set()
+        self.is_lost = False
 
     def predict_proba(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
         self.threads.add(threading.get_ident())
         self.began.set()
         assert self.let.wait(120)
-        if "broken" in texts:
+        if "broken" in texts or self.is_lost:
             raise RuntimeError("out of memory")
         return super().predict_proba(texts, pairs)
 
@@ -93,6 +94,23 @@ async def test_the_error_of_a_call_is_its_own(busy: Busy, batches: PredictionBat
     with pytest.raises(RuntimeError, match="out of memory"):
         await batches.predict(["broken"], ())
     assert len(await batches.predict(["good"], ())) == 1
+
+
+async def test_after_a_failure_the_check_asks_until_it_is_well(
+    busy: Busy, batches: PredictionBatches
+) -> None:
+    busy.let.set()
+    await batches.check()
+    assert busy.asked == [], "nothing has failed, so nothing is predicted"
+    with pytest.raises(RuntimeError):
+        await batches.predict(["broken"], ())
+    busy.is_lost = True
+    with pytest.raises(Unavailable, match="the last prediction failed"):
+        await batches.check()
+    busy.is_lost = False
+    await batches.check()
+    await batches.check()
+    assert busy.asked == [1]
 
 
 async def test_who_waits_no_more_is_not_predicted(busy: Busy, batches: PredictionBatches) -> None:
