@@ -213,12 +213,10 @@ class TextEncoder:
         Returns:
             float32 [batch, tokens, hidden size].
         """
-        given = {
-            name: value.to(self._model.dtype) if value.is_floating_point() else value
-            for name, value in inputs.items()
-        }
+        if "inputs_embeds" in inputs:
+            inputs["inputs_embeds"] = inputs["inputs_embeds"].to(self._model.dtype)
         with self._autocast():
-            hidden: Tensor = self._model(attention_mask=mask, **given).last_hidden_state
+            hidden: Tensor = self._model(attention_mask=mask, **inputs).last_hidden_state
         return hidden.float()
 
     def _autocast(self) -> torch.autocast:
