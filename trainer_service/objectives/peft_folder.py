@@ -90,7 +90,8 @@ class PeftFolder:
     def head(self, labels: Sequence[str]) -> tuple[Tensor, Tensor] | None:
         """Weights [classes, hidden size] and biases of another run's head for the same labels; None
         if there is none."""
-        if tuple(self.document.get("labels", ())) != tuple(labels):
+        has_weights = (self.path / WEIGHTS_FILE).is_file()
+        if not has_weights or tuple(self.document.get("labels", ())) != tuple(labels):
             return None
         tensors = {name.rpartition("classifier.")[2]: t for name, t in self.tensors().items()}
         if not {"weight", "bias"} <= tensors.keys():

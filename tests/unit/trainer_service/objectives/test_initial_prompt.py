@@ -74,6 +74,12 @@ def test_a_prompt_of_peft_for_another_task_begins_a_longer_one(tmp_path: Path) -
         started(LabelPrompt(n_tokens=2, initial_text=f"peft:{folder}"))
 
 
+def test_a_prompt_of_another_objective_comes_without_a_head(tmp_path: Path) -> None:
+    folder, point, _ = run_of(tmp_path, "label_prompt_tiny")
+    found = started(PromptTuning(n_tokens=4, initial_text=f"peft:{folder}"))
+    torch.testing.assert_close(found[:4, : point.shape[1]], point)
+
+
 def test_a_prompt_of_another_model_or_kind_is_refused(tmp_path: Path) -> None:
     folder, _, _ = run_of(tmp_path, next(iter(CAUSAL)))
     with pytest.raises(InvalidInput) as caught:
