@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from run_store.schema_version import version_of
+from run_store.schema_version import VERSION_TABLE
 
 
 class RecordedMigrations:
@@ -25,7 +25,7 @@ class RecordedMigrations:
         """See `alembic.command.upgrade`."""
         connection: sa.Connection = config.attributes["connection"]
         kind = connection.dialect.name
-        if version_of(connection) is not None:
+        if sa.inspect(connection).has_table(VERSION_TABLE):
             command.upgrade(config, revision)
         elif kind in self._statements:
             for statement, parameters in self._statements[kind]:
