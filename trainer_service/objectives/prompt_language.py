@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import PositionHints, Proposal, ProposalStatus
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, Placement, PromptTuning
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
@@ -42,8 +42,8 @@ class PromptLanguage:
         fill: Draws the remaining part of an initial parameter.
         random_words: What random proposals are drawn from by default.
         default_start: What an empty `initial_text` stands for; empty: random words.
-        start: Vectors of the first positions at the start, [tokens, width], or one prompt per
-            class; None: words.
+        start: Vectors that an initial prompt begins with (with the placement ``last``, ends with),
+            [tokens, width], or one prompt per class; None: words.
 
     Raises:
         InvalidInput: `initial_text` is invalid, or the projection leaves no tokens.
@@ -67,7 +67,7 @@ class PromptLanguage:
         default_start: str = "",
         start: Tensor | None = None,
     ) -> None:
-        self._start = start
+        self._start, self._at_end = start, spec.projection.placement is Placement.LAST
         self._shape = shape
         self._size, self._width = spec.n_tokens, tokens.width
         self._prompts = shape[0] if len(shape) > 2 else 1
@@ -131,7 +131,10 @@ class PromptLanguage:
         self._prompt(start).copy_(self._words.vectors(ids).view(-1, self._size, self._width))
         self._fill(start, generator)
         if self._start is not None:
-            self._prompt(start)[:, : self._start.shape[-2]] = self._start.to(self._device)
+            size, prompt = self._start.shape[-2], self._prompt(start)
+            begin = self._size - size if self._at_end else 0
+            prompt[:, :begin] = self._words.vectors([self._tokens.filler_id])
+            prompt[:, begin : begin + size] = self._start.to(self._device)
         return self.embed_ids(self._initial_ids, start) if self._initial_ids else start
 
     def random_proposal(

@@ -74,6 +74,14 @@ def test_a_prompt_of_peft_for_another_task_begins_a_longer_one(tmp_path: Path) -
         started(LabelPrompt(n_tokens=2, initial_text=f"peft:{folder}"))
 
 
+def test_a_shorter_prompt_stands_where_words_do(tmp_path: Path) -> None:
+    folder, point, _ = run_of(tmp_path, next(iter(CAUSAL)))
+    found = started(CausalPrompt(n_tokens=5, initial_text=f"peft:{folder}"))
+    torch.testing.assert_close(found[2:], point)
+    fillers = tiny_causal().tokens.vectors[[tiny_causal().tokens.filler_id] * 2]
+    torch.testing.assert_close(found[:2], fillers)
+
+
 def test_a_prompt_of_another_objective_comes_without_a_head(tmp_path: Path) -> None:
     folder, point, _ = run_of(tmp_path, "label_prompt_tiny")
     found = started(PromptTuning(n_tokens=4, initial_text=f"peft:{folder}"))
