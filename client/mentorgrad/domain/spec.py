@@ -401,7 +401,7 @@ class Xgblora:
     """Gradient steps of a booster; the last one takes all that are left."""
     layers: int = bounded(2, ge=1, le=1000)
     """Layers that a booster adapts, drawn by the run's seed."""
-    alpha: float = bounded(2.0, gt=0.0, le=10_000.0)
+    alpha: float = bounded(16.0, gt=0.0, le=10_000.0)
     """Factor of each booster."""
     target_modules: tuple[str, ...] = bounded((), max_length=64)
     """Names of the linear layers that are adapted in a chosen layer, or the ends of them after a
