@@ -240,7 +240,7 @@ class PromptTuning:
     on a GPU."""
     checkpointing: bool = False
     """Whether the backward pass computes the activations of each layer again instead of keeping
-    them: less memory for about a third more time."""
+    them: less memory for about half as much time again."""
 
 
 @dataclass(frozen=True)
