@@ -83,10 +83,11 @@ class TextEncoder:
         self.tokens = TokenTable(self._tokenizer, table.weight.detach())
         """The tokens and their vectors, float32."""
         self._is_mixed = dtype == "auto" and device.type == "cuda"
-        if dtype not in ("auto", "float32"):
+        self._is_converted = dtype not in ("auto", "float32")
+        if self._is_converted:
             self._model.to(getattr(torch, dtype))  # the tokens' vectors stay as they are
             use_grouped_attention(self._model)
-        self.dtype = "bfloat16" if self._is_mixed else dtype.replace("auto", "float32")
+        self.dtype = dtype if self._is_converted else "bfloat16" if self._is_mixed else "float32"
         """Name of the activations' dtype."""
 
     def _word_table(self) -> Any:
@@ -124,7 +125,7 @@ class TextEncoder:
             "model": self.digest,
             "max_tokens": self.max_text_tokens,
             "pooling": self.pooling,
-            "precision": self.dtype,
+            "precision": f"{self.dtype} weights" if self._is_converted else self.dtype,
         }
 
     def input_rows(
