@@ -9,6 +9,7 @@ from torch import Tensor
 from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.peft_folder import PeftFolder
+from trainer_service.objectives.peft_tensors import prompt_of
 from trainer_service.objectives.prompt_checks import initial_folder
 
 
@@ -34,7 +35,7 @@ def initial_prompt(
     if folder is None:
         return None
     folder.require_model(digest)
-    prompt = folder.prompt()
+    prompt = prompt_of(folder)
     lead, (size, width) = list(room[:-2]), room[-2:]
     if prompt.shape[-1] != width or list(prompt.shape[:-2]) not in ([], lead):
         raise folder.refusal(f"holds a prompt of shape {list(prompt.shape)}, not {list(room)}")

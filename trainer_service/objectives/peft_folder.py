@@ -1,4 +1,4 @@
-"""A folder of PEFT's as the start of a run. Imports torch only to read its tensors.
+"""A folder of PEFT's as the start of a run; imports no torch. `peft_tensors` reads its tensors.
 
 A run's files are such a folder, too: then ``model.json`` says which model they belong to exactly.
 """
@@ -9,16 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.model_refs import resolve
 from trainer_service.objectives.peft_files import CONFIG_FILE, WEIGHTS_FILE
-from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
-from trainer_service.registry import load
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from trainer_service.objectives.torch_free import MODEL_FILE
 
 PREFIX = "peft:"
 """What the reference of such a folder begins with, in a spec."""
@@ -56,47 +52,6 @@ class PeftFolder:
         """
         if self.document and self.document.get("model_sha256") != digest:
             raise self.refusal("is of a run with another model", "MODEL_CHANGED")
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The adapter's tensors by PEFT's names, float32, on the CPU.
-
-        Raises:
-            InvalidInput: The file is damaged.
-        """
-        return self._read(WEIGHTS_FILE)
-
-    def _read(self, name: str) -> dict[str, Tensor]:
-        read = load("trainer_service.tensorfile:load")  # which needs torch
-        try:
-            found, _ = read((self.path / name).read_bytes())
-        except (MentorgradError, OSError):
-            raise self.refusal(f"has no readable {name}") from None
-        return {name: tensor.float() for name, tensor in found.items()}
-
-    def prompt(self) -> Tensor:
-        """A soft prompt: another run's, [tokens, width] or [classes, tokens, width], or PEFT's.
-
-        Raises:
-            InvalidInput: There is none.
-        """
-        if self.document:
-            found = self._read(ARTIFACT).get("prompt")
-        else:
-            found = self.tensors().get("prompt_embeddings")
-        if found is None or found.ndim < 2:
-            raise self.refusal("holds no soft prompt")
-        return found
-
-    def head(self, labels: Sequence[str]) -> tuple[Tensor, Tensor] | None:
-        """Weights [classes, hidden size] and biases of another run's head for the same labels; None
-        if there is none."""
-        has_weights = (self.path / WEIGHTS_FILE).is_file()
-        if not has_weights or tuple(self.document.get("labels", ())) != tuple(labels):
-            return None
-        tensors = {name.rpartition("classifier.")[2]: t for name, t in self.tensors().items()}
-        if not {"weight", "bias"} <= tensors.keys():
-            return None
-        return tensors["weight"], tensors["bias"]
 
 
 def peft_folder(

@@ -13,6 +13,7 @@ from trainer_service.objectives.adapters.adapter import Start, put_head
 from trainer_service.objectives.adapters.low_rank import A, B, LowRank
 from trainer_service.objectives.adapters.targets import TOO_HIGH
 from trainer_service.objectives.peft_folder import PeftFolder
+from trainer_service.objectives.peft_tensors import adapter_tensors, head_of
 
 _UNSUPPORTED = ("use_dora", "fan_in_fan_out", "layer_replication")
 """What changes the meaning of the factors, or needs more than them."""
@@ -57,7 +58,7 @@ def start_from(
         found = _factors(folder, adapter)
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
         raise folder.refusal(f"is damaged: {error!r}") from None
-    head = folder.head(labels)
+    head = head_of(folder, labels)
 
     def start(parts: Mapping[str, Tensor]) -> None:
         for layer, (down, up) in found.items():
@@ -72,7 +73,7 @@ def _factors(folder: PeftFolder, adapter: LowRank) -> dict[str, tuple[Tensor, Te
     """A and B of each layer, with the run's factor."""
     factors = {
         name.removesuffix(".weight"): tensor
-        for name, tensor in folder.tensors().items()
+        for name, tensor in adapter_tensors(folder).items()
         if ".lora_" in name
     }
     found: dict[str, tuple[Tensor, Tensor]] = {}

@@ -20,6 +20,7 @@ from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.peft_files import hub_name
 from trainer_service.objectives.peft_folder import PeftFolder
+from trainer_service.objectives.peft_tensors import adapter_tensors, head_of
 from trainer_service.objectives.prefix_tuning import initial_folder, require_architecture
 from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
@@ -137,7 +138,7 @@ class Prefix(Adapter):
         """
         if folder.config.get("prefix_projection"):
             raise folder.refusal("uses prefix_projection, which prefix_tuning does not have")
-        prefix = folder.tensors().get(_PEFT_NAME)
+        prefix = adapter_tensors(folder).get(_PEFT_NAME)
         width = len(self._names) * self._encoder.hidden_size
         if prefix is None or prefix.ndim != 2 or prefix.shape[1] != width:
             raise folder.refusal("does not fit the encoder: it is of another model")
@@ -146,7 +147,7 @@ class Prefix(Adapter):
                 f"has {len(prefix)} tokens; at most {self._spec.n_tokens} (n_tokens) are allowed",
                 "PROMPT_TOO_LONG",
             )
-        head = folder.head(labels)
+        head = head_of(folder, labels)
 
         def start(parts: Mapping[str, Tensor]) -> None:
             for name, part in zip(self._names, prefix.chunk(len(self._names), -1), strict=True):

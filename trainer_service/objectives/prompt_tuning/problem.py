@@ -33,6 +33,7 @@ from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.initial_prompt import initial_prompt
 from trainer_service.objectives.long_texts import TextRoom, encoder_room, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
+from trainer_service.objectives.peft_tensors import head_of
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
@@ -287,7 +288,7 @@ def build(
         encoder.encode,
         inputs.path,
         task,
-        partial(problem.fill_head, given=initial and initial[0].head(task.labels)),
+        partial(problem.fill_head, given=initial and head_of(initial[0], task.labels)),
         start=initial and initial[1],
     )
 
