@@ -60,7 +60,7 @@ def matched_prior(log_probs: Tensor, labels: Tensor) -> Tensor:
         is_far = excess.abs().amax(-1, keepdim=True) >= _CLOSE
         if not is_far.any():
             break
-        log_prior = log_prior + excess * is_far
+        log_prior = torch.where(is_far, log_prior + excess, log_prior)
     return log_prior.softmax(-1).to(log_probs.dtype)
 
 
