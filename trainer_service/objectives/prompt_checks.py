@@ -24,10 +24,12 @@ from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.kinds import CheckInputs
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
-from trainer_service.tasks.data import TaskData
+from trainer_service.tasks.data import Split, TaskData
 
 _LOOKED_AT = 200
 """Train rows of which the tokens are looked at."""
+_SHOWN = 40
+"""Characters of a text by which its row is found in a file that was split."""
 _MANY_UNKNOWN = 0.05
 """Share of unknown tokens that is warned of."""
 
@@ -84,17 +86,26 @@ def check_long_texts(
     if inputs.task is None:
         return
     task, how = inputs.task, inputs.run.task.long_texts
-    rows = [row.joined for row in (*task.train, *task.selection, *task.test)]
     # No token is shorter than a byte.
-    long = sum(len(text.encode()) > most and count(text) > most for text in rows)
+    long = [
+        (split, index, row.joined)
+        for split in Split
+        for index, row in enumerate(task.rows(split), start=1)
+        if len(row.joined.encode()) > most and count(row.joined) > most
+    ]
     if not long:
         return
-    what = f"{long} of {len(rows)} texts take more than {most} tokens"
+    whole = sum(map(len, map(task.rows, Split)))
+    what = f"{len(long)} of {whole} texts take more than {most} tokens"
     if how is not LongTexts.ERROR:
         about = "" if exact else "about "
         inputs.warn(f"{about}{what}, and will be cut ({LONG_TEXTS} = {how.value})")
     elif exact:
-        inputs.findings.add("spec.task", f"{what}; set {LONG_TEXTS} to cut them", "TEXT_TOO_LONG")
+        split, index, text = long[0]
+        first = f"the first is row {index} of {split.value} ({text[:_SHOWN]!r}...)"
+        inputs.findings.add(
+            "spec.task", f"{what}, {first}; set {LONG_TEXTS} to cut them", "TEXT_TOO_LONG"
+        )
 
 
 def check_unknown_tokens(inputs: CheckInputs, tokens: TokenCounter) -> None:

@@ -64,6 +64,7 @@ def test_texts_that_will_be_cut(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         warnings(tmp_path, ONE, shots=0, long_texts=LongTexts.ERROR)
     assert caught.value.reason == "TEXT_TOO_LONG"
+    assert "the first is row 1 of train ('" in caught.value.message
 
 
 def test_texts_that_the_model_does_not_know(tmp_path: Path) -> None:
