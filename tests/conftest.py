@@ -15,9 +15,16 @@ from urllib.parse import quote
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.support.event_maker import EventMaker
 from tests.support.mentor_process import MentorProcess
+
+# Rules that hold for all inputs hold on a slow machine, too.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 CACHE_VARIABLE = "MENTORGRAD_TRAINER_CACHE_DIR"
 """By which all processes of a session share one cache of embeddings, and no other session does."""

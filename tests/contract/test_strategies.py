@@ -317,7 +317,7 @@ async def test_replies_of_partial_use_are_used_and_asked_for_again(
 @pytest.mark.slow
 @EVERY
 @PROFILE
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_no_reply_breaks_the_constraints(
     name: str, limits: Constraints, profile: str, data: st.DataObject
@@ -472,7 +472,7 @@ async def test_a_kind_that_it_cannot_propose_is_refused(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ASKING)
 @PROFILE
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_words_from_outside_cannot_change_a_grammar_or_break_a_page(
     name: str, profile: str, data: st.DataObject

@@ -148,7 +148,7 @@ def same(a: Any, b: Any) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("payload", typing.get_args(Payload), ids=lambda cls: cls.__name__)
 def test_every_event_survives_the_wire(payload: type) -> None:
-    @settings(deadline=None, max_examples=15)
+    @settings(max_examples=15)
     @given(instance_of(payload), VALUES[FieldKind.DATETIME])
     def check(value: Any, moment: datetime) -> None:
         event = RunEvent("r", 7, 2, moment, value)
@@ -157,7 +157,7 @@ def test_every_event_survives_the_wire(payload: type) -> None:
     check()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     hnp.arrays(
         st.sampled_from([np.float32, np.float64, np.float16, np.int32, np.int64]),

@@ -217,7 +217,7 @@ async def test_two_sessions_evaluate_exactly_what_neither_has_asked_before(
     await told.check(one)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
     st.lists(
         st.lists(st.sampled_from(["a", "late", "parcel", "\n"]), min_size=1, max_size=6),

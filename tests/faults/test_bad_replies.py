@@ -45,7 +45,7 @@ def _check(parsed: Parsed, kind: ProposalKind) -> None:
     assert len(encode(answer)) < 4 * MEBIBYTE
 
 
-@settings(deadline=None, max_examples=CASES)
+@settings(max_examples=CASES)
 @given(data=st.data(), question=st.sampled_from(QUESTIONS), complete=st.booleans())
 def test_a_bad_reply_is_read_as_proposals_within_the_constraints_or_none(
     data: Any, question: tuple[bool, ProposalKind], complete: bool

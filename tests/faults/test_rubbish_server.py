@@ -273,7 +273,7 @@ async def test_a_wish_that_says_nothing_is_none(
     assert len(server.requests) == 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.text(max_size=40), st.floats().map(str), st.datetimes().map(format_datetime)))
 def test_any_wish_is_a_number_of_seconds_or_none(header: str) -> None:
     seconds = llm_server.seconds_of(header)

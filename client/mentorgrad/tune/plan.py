@@ -302,8 +302,6 @@ def _fields(objective: str, facts: TableFacts, fit: _Fit, wishes: TuneWishes) ->
         own = {"readout": "mean", "max_length": longest_input(facts)}
     elif objective == CAUSAL_PROMPT:
         own = {"initial_text": "description"}
-        if facts.imbalance > UNBALANCED:  # the default assumes about equally frequent labels
-            own["calibration"] = "content_free"
         if facts.longest > 4_000:
             own["max_length"] = 1_024
     fields: dict[str, Any] = {

@@ -138,7 +138,7 @@ WORDS = ("Which", "Is", "the", "a", "kind", "type", "text", "of", "this", "?", "
 """Words of a model whose lines are often near copies."""
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     words=st.lists(st.sampled_from(WORDS), min_size=2, max_size=6, unique=True),

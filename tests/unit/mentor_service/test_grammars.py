@@ -47,7 +47,7 @@ def test_a_sentence_is_one_line_that_ends() -> None:
         assert "\n" not in said
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     lower=st.floats(-1e4, 0) | st.sampled_from([-5.12, -500.0, -30.0, 0.0, -0.5]),
     upper=st.floats(0.01, 1e4) | st.sampled_from([5.12, 500.0, 30.0, 3.14159, 1.0, 10.0]),

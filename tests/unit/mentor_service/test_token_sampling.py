@@ -50,7 +50,7 @@ def chances(logits: np.ndarray, temperature: float) -> dict[int, float]:
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logits_of_a_model, st.floats(0.1, 2.0))
 def test_tokens_come_as_often_as_llama_cpp_would_draw_them(
     logits: np.ndarray, temperature: float

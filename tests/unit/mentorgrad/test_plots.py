@@ -14,7 +14,7 @@ from mentorgrad.errors import PreconditionFailed
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(3, 12))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_points_of_a_plane_keep_their_distances(seed: int, count: int, dimensions: int) -> None:
     random = np.random.default_rng(seed)
     plane = np.linalg.qr(random.normal(size=(dimensions, 2)))[0].T

@@ -81,7 +81,7 @@ SPECS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SPECS)
 def test_to_dict_is_json_and_from_dict_is_its_inverse(spec: RunSpec) -> None:
     if any("\x00" in text for text in spec.labels.values()):

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.errors import InvalidInput
@@ -42,7 +42,6 @@ KEYS = st.tuples(
 
 
 @given(KEYS)
-@settings(deadline=None)
 def test_a_token_gives_its_position_back(position: tuple[Any, ...]) -> None:
     token = page_tokens.encode(position, "q")
     assert page_tokens.decode(token, "q", (bool, float, int)) == position
@@ -50,7 +49,6 @@ def test_a_token_gives_its_position_back(position: tuple[Any, ...]) -> None:
 
 
 @given(st.text(max_size=300) | st.binary(max_size=80).map(lambda b: base64.b64encode(b).decode()))
-@settings(deadline=None)
 def test_any_other_text_is_refused(text: str) -> None:
     if text:
         with pytest.raises(InvalidInput) as caught:

@@ -33,7 +33,7 @@ def order_of(seed: int, rows: int, batch: int, grouped: bool) -> BatchOrder:
     seed=st.integers(0, 5),
     grouped=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_batches_are_shuffled_epochs_laid_end_to_end(
     rows: int, batch: int, seed: int, grouped: bool
 ) -> None:
@@ -51,7 +51,7 @@ def test_batches_are_shuffled_epochs_laid_end_to_end(
     step=st.integers(0, 60),
     grouped=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_batch_depends_on_its_number_alone(
     rows: int, batch: int, step: int, grouped: bool
 ) -> None:

@@ -52,7 +52,7 @@ _LABELS = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(_TEXTS, _LABELS), min_size=4, max_size=14))
 def test_a_csv_a_jsonl_and_a_parquet_file_of_one_table_give_the_same_task(
     rows: list[tuple[str, Any]],

@@ -82,7 +82,7 @@ def test_the_same_text_is_never_on_two_sides_and_conflicts_are_told(tmp_path: Pa
     assert "2 texts have several labels" in report_lines(report)[3]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 9), min_size=40, max_size=60), st.integers(0, 3))
 def test_a_group_is_on_one_side(
     tmp_path_factory: pytest.TempPathFactory, groups: list[int], seed: int

@@ -102,9 +102,6 @@ def test_unequal_classes_are_judged_by_macro_f1() -> None:
     assert made.lines[4] == (
         "metric: macro F1 on selection, because the largest label has 5.2 times the smallest"
     )
-    assert made.fields["objective"] == {
-        "causal_prompt": {"initial_text": "description", "calibration": "content_free"}
-    }
     asked = plan(replace(SMALL, imbalance=5.25), GPU, TuneWishes(metric=Criterion.LOSS))
     assert asked.metric is Criterion.LOSS
 

@@ -31,7 +31,7 @@ def whole_words() -> Vocabulary:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_texts_come_back_as_they_are(text: str) -> None:
     ids = tokens().plain_ids(text)
     assert written(ids) == text
@@ -41,7 +41,7 @@ def test_texts_come_back_as_they_are(text: str) -> None:
 
 
 @given(text=st.text("good bad.\n", max_size=20))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_text_has_the_tokens_that_it_has_behind_a_line_break(text: str) -> None:
     line = tokens().plain_ids(f"\n{text}")
     expected = line[1:] if line[0] == tokens().filler_id else tokens().plain_ids(text)
@@ -81,7 +81,7 @@ def test_a_text_that_continues_another_is_tokenised_with_it(
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_text_of_whole_words_has_a_token_per_word(seed: int) -> None:
     """In any order: a token without a space in front may be the end of a word."""
     ids = whole_words().ids
@@ -136,7 +136,7 @@ def test_a_short_proposal_stands_at_the_end_behind_line_breaks() -> None:
 
 
 @given(text=st.text("a good🦋ü\n ", min_size=1, max_size=20), count=st.integers(1, 25))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_shortened_text_is_a_beginning_of_it(text: str, count: int) -> None:
     kept = tokens().shortened(text, count)
     assert text.startswith(kept)

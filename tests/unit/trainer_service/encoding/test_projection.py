@@ -30,7 +30,7 @@ def brute_force(table: Tensor, vectors: Tensor, metric: Metric) -> tuple[Tensor,
     return found.indices, found.values
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     metric=st.sampled_from(list(Metric)),
     seed=st.integers(0, 10_000),

@@ -176,7 +176,7 @@ SPECS = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SPECS)
 def test_every_run_has_a_key_of_its_own_and_the_same_one_again(spec: ExperimentSpec) -> None:
     once = expanded(spec)
@@ -186,7 +186,7 @@ def test_every_run_has_a_key_of_its_own_and_the_same_one_again(spec: ExperimentS
     assert all(len(key) <= 200 for key in once)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SPECS, st.sampled_from(["none", "other"]))
 def test_keys_differ_between_experiments_and_learning_rates(spec: Any, name: str) -> None:
     places = list(main_places(spec, {}))
@@ -216,7 +216,7 @@ def _leaves(tree: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]
     return {k: v for n, inner in tree.items() for k, v in _leaves(inner, (*path, n)).items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CHANGES, CHANGES)
 def test_what_is_changed_is_changed_and_nothing_else(first: Any, second: Any) -> None:
     both = changed(changed(SPEC.base, first, ""), second, "")

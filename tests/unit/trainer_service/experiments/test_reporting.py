@@ -392,7 +392,7 @@ _PLACES = st.tuples(
 
 
 @given(st.dictionaries(_PLACES, st.tuples(_RESULTS, st.sampled_from(RunState)), max_size=40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_whatever_runs_gave_there_is_a_report(
     runs: dict[tuple[str, int, str, str], tuple[RunResult | None, RunState]],
 ) -> None:

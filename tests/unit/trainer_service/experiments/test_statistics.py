@@ -197,7 +197,7 @@ def _tables(values: st.SearchStrategy[float]) -> st.SearchStrategy[Figures]:
 
 
 @given(_tables(_VALUES), _tables(_VALUES))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_swapping_the_arms_negates(one: Figures, other: Figures) -> None:
     there = estimate(differences(one, other))
     back = estimate(differences(other, one))
@@ -215,7 +215,7 @@ def test_swapping_the_arms_negates(one: Figures, other: Figures) -> None:
 
 
 @given(_tables(_VALUES), _tables(_VALUES), st.dictionaries(_STRATA, _VALUES))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_what_both_arms_share_changes_nothing(
     one: Figures, other: Figures, shared: dict[tuple[str, str], float]
 ) -> None:
@@ -238,7 +238,7 @@ def _raised(figures: Figures, by: dict[tuple[str, str], float]) -> Figures:
 
 @pytest.mark.slow
 @given(_tables(st.floats(width=64)), _tables(st.floats(width=64)))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_numbers_give_an_interval_around_its_mean(one: Figures, other: Figures) -> None:
     for figures in (one, differences(one, other)):
         found = estimate(figures)

@@ -103,7 +103,7 @@ def told(sizes: Sequence[int], seed: int = 1) -> Told:
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), seed=st.integers(0, 2**63 - 1))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_at_any_time_the_scores_are_a_permutation(sizes: list[int], seed: int) -> None:
     mentor = Told()
     shuffled = ShuffledMentor(mentor, seed)

@@ -58,7 +58,7 @@ SURE = st.floats(0.1, 30.0)
 
 
 @given(rows=st.integers(1, 40), seed=st.integers(0, 99), scale=SURE, preferred=st.floats(0, 20))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_matched_prior_gives_the_frequencies_of_the_labels_and_the_lowest_loss(
     rows: int, seed: int, scale: float, preferred: float
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_preference_for_a_label_is_removed() -> None:
     with_scored=st.booleans(),
     is_matched=st.booleans(),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_joined_results_have_the_prior_of_the_whole(
     first: int, second: int, with_scored: bool, is_matched: bool
 ) -> None:

@@ -22,7 +22,7 @@ anything = st.lists(
 
 
 @given(first=literal, second=literal, third=literal, text=anything, prompt=anything, word=anything)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_an_input_is_the_template_with_its_fields_filled(
     first: str, second: str, third: str, text: str, prompt: str, word: str
 ) -> None:

@@ -48,7 +48,7 @@ def matthews(pairs: list[tuple[int, int]]) -> float:
 
 @pytest.mark.slow
 @given(pairs=rows)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_every_figure_is_what_its_definition_says(pairs: list[tuple[int, int]]) -> None:
     (score,) = results(pairs).scores()
     assert score.rows == len(pairs)
@@ -62,7 +62,7 @@ def test_every_figure_is_what_its_definition_says(pairs: list[tuple[int, int]]) 
 
 
 @given(first=rows, second=rows)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_parts_add_up_to_the_whole(
     first: list[tuple[int, int]], second: list[tuple[int, int]]
 ) -> None:

@@ -36,7 +36,7 @@ def test_warm_up_rises_to_the_peak() -> None:
     assert course(Schedule.LINEAR, 6, warmup=2) == [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     schedule=st.sampled_from(list(Schedule)),
     total=st.integers(1, 300),

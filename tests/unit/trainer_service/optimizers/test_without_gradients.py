@@ -109,7 +109,7 @@ def test_the_moments_of_zo_adam_are_those_of_the_estimate() -> None:
     torch.testing.assert_close(optimizer.state()["exp_avg"], first)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     rate=st.floats(1e-4, 100.0),
     seed=st.integers(0, 1000),

@@ -63,7 +63,7 @@ def begin(spec: RunSpec, has_words: bool) -> Ledger:
     probe_steps=st.integers(1, 50),
     probe_scores=st.integers(1, 20),
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_a_race_never_breaks_the_budget(
     steps: int,
     evaluations: int,
@@ -283,7 +283,7 @@ def test_when_no_evaluations_are_left_nobody_is_asked_and_the_log_says_why() -> 
     probe_steps=st.integers(1, 50),
     probe_scores=st.integers(1, 20),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_race_never_breaks_the_limit_on_forward_rows(
     limit: int, reserve: int, finalists: int, probe_steps: int, probe_scores: int
 ) -> None:

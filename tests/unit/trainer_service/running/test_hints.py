@@ -114,7 +114,7 @@ def test_progress_is_the_share_of_the_budget_that_is_spent() -> None:
     each=st.integers(0, 10),
     stage=st.integers(0, 4),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_progress_is_a_share_whatever_is_limited(
     steps: int | None, evaluations: int | None, spent: int, scored: int, each: int, stage: int
 ) -> None:

@@ -163,7 +163,7 @@ def test_label_words_stay_hidden_where_the_card_is() -> None:
     count=st.integers(0, 64),
     seed=st.integers(0, 2**63 - 1),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_rows_are_drawn_evenly_over_the_classes(labels: list[int], count: int, seed: int) -> None:
     rows = [Row(str(i), label) for i, label in enumerate(labels)]
     chosen = balanced_rows(rows, count, seed, "exemplars")

@@ -92,7 +92,7 @@ def test_a_range_without_tokens_is_refused() -> None:
 
 @pytest.mark.slow
 @given(count=st.integers(1, 12))
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_a_padded_proposal_fills_every_position(count: int) -> None:
     under = encoder()
     built = _tickets(Placement.PADDED)
@@ -112,7 +112,7 @@ def _tickets(placement: Placement) -> Objective:
 
 @pytest.mark.slow
 @given(count=st.integers(1, 8))
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 def test_a_last_or_repeated_proposal_stands_directly_before_the_label(count: int) -> None:
     under = encoder()
     text = " ".join(["money", "back", "now", "please", "and", "quickly", "today", "again"][:count])

@@ -37,7 +37,7 @@ from trainer_service.tasks.data import Row, Split, TaskData
     spare=st.integers(0, 100),
     keep=st.integers(1, 64),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_the_rounds_halve_the_proposals_and_double_the_rows(
     proposals: int, rounds: int, spare: int, keep: int
 ) -> None:
@@ -101,7 +101,7 @@ def test_the_first_rows_are_of_all_classes() -> None:
 
 
 @given(proposals=st.integers(1, 40), rounds=st.integers(1, 5), keep=st.integers(1, 8))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_cost_is_what_was_scored(proposals: int, rounds: int, keep: int) -> None:
     problem = Known(rows=20)
     screened = screening(problem, rounds, keep)

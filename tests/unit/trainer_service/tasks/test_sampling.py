@@ -26,7 +26,7 @@ def source(
     return Source("t", "d", tuple(f"label{n}" for n in range(classes)), train, selection, test)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     sizes=st.tuples(st.integers(8, 60), st.integers(4, 30), st.integers(0, 20)),
     shots=st.integers(1, 6),

@@ -29,7 +29,7 @@ def beginning(tree: LabelTree, node: int) -> Tokens:
 
 
 @given(words=labels, seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_the_steps_sum_to_the_score_of_each_label(words: list[Tokens], seed: int) -> None:
     """With any table of log-probabilities of a token behind a beginning."""
     tree = LabelTree.of(words, END)
@@ -49,7 +49,7 @@ def test_the_steps_sum_to_the_score_of_each_label(words: list[Tokens], seed: int
 
 
 @given(words=labels)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_common_beginning_is_one_node(words: list[Tokens]) -> None:
     tree = LabelTree.of(words, END)
     nodes = [beginning(tree, 1 + index) for index in range(len(tree.tokens))]
