@@ -67,7 +67,7 @@ class LabelServer:
         self._http.daemon_threads = True
         # Callers may leave.
         self._http.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
 
