@@ -61,7 +61,7 @@ def regimes() -> tuple[Regime, ...]:
         Regime(
             "words",
             "a language model of 135M weights answers; each arm scores its first prompt and 8 "
-            "others, and no gradient step is taken. In 60 runs, a mentor's words were worth more "
+            "others, and no gradient step is taken. In 80 runs, a mentor's words were worth more "
             "than random ones here",
             RunSpec(
                 objective=CausalPrompt(n_tokens=12, dtype=_fast_dtype()),
