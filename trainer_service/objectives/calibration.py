@@ -17,10 +17,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-LEAST = 1e-12
-"""Minimum of a prior's probabilities, so that their logarithms are finite."""
+LEAST = 1e-30
+"""Minimum of a prior's probabilities, so that their logarithms are finite. A model that is sure of
+every answer needs priors far below what a mean of probabilities shows."""
 
-_STEPS = 100
+_ABSENT = 1e-12
+"""Frequency of a class without a row, instead of 0."""
+_STEPS = 1000
 _CLOSE = 1e-4
 """Maximum steps of `matched_prior`, and the error of a frequency's logarithm that ends it."""
 
@@ -50,7 +53,7 @@ def matched_prior(log_probs: Tensor, labels: Tensor) -> Tensor:
     the prior's odds by what is left of the preference, as in iterative proportional fitting.
     """
     classes = log_probs.shape[-1]
-    shares = torch.bincount(labels, minlength=classes).clamp_min(LEAST) / len(labels)
+    shares = torch.bincount(labels, minlength=classes).clamp_min(_ABSENT) / len(labels)
     wanted = shares.double().log() + math.log(len(labels))
     rows = log_probs.double()
     log_prior = rows.new_zeros(*rows.shape[:-2], classes)
