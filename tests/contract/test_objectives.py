@@ -137,8 +137,8 @@ def test_gradients_together_are_those_of_each_alone(
             torch.testing.assert_close(side[index], one[0], rtol=1e-3, atol=1e-5)
     for name in (
         "label_prompt.problem._MAX_DIFFERENTIATED",
-        "prompt_tuning.problem._MOST_DIFFERENTIATED",
-        "adapters.problem._MOST_DIFFERENTIATED",
+        "prompt_tuning.problem.MOST_DIFFERENTIATED",
+        "adapters.problem.MOST_DIFFERENTIATED",
         "causal_prompt.problem._MOST_ACTIVATIONS",
     ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time

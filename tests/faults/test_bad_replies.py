@@ -27,7 +27,7 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Acceptance, Stages
 from mentorgrad.wire.codec import encode
 
-CASES = 150
+CASES = 300
 QUESTIONS = tuple(itertools.product((False, True), ProposalKind))
 
 

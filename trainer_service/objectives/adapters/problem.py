@@ -19,17 +19,16 @@ from trainer_service.objectives.adapters.adapter import Adapter, AdapterSpec
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT, FlatLayout
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
+from trainer_service.objectives.prompt_tuning.token_batches import (
+    MOST_DIFFERENTIATED,
+    TokenBatch,
+    TokenRows,
+    most_tokens,
+)
 from trainer_service.tasks.data import Split, TaskData
 
 _HEAD_STD = 0.02
 """Standard deviation of the head's initial weights, as in transformers."""
-
-_MOST_TOKENS = 16_384
-"""Maximum tokens (over candidates and rows) per forward pass without gradients."""
-
-_MOST_DIFFERENTIATED = 4_096
-"""Maximum tokens per pass with gradients, which keep activations in memory."""
 
 
 class AdapterProblem(ClassificationProblem):
@@ -104,15 +103,15 @@ class AdapterProblem(ClassificationProblem):
         return self.logits(points, split, rows)
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
-        """Rows of similar length, as many as `_MOST_TOKENS` allows."""
-        spent = self._adapter.beside
-        for where, longest in self._rows[split].batches(rows, _MOST_TOKENS, spent):
-            yield where, max(1, _MOST_TOKENS // (len(where) * (longest + spent)))
+        """Rows of similar length, as many as `most_tokens` allows."""
+        spent, most = self._adapter.beside, most_tokens(self.device)
+        for where, longest in self._rows[split].batches(rows, most, spent):
+            yield where, max(1, most // (len(where) * (longest + spent)))
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
         longest = self._rows[Split.TRAIN].longest(rows) + self._adapter.beside
-        return _MOST_DIFFERENTIATED // (len(rows) * longest)
+        return MOST_DIFFERENTIATED // (len(rows) * longest)
 
     def features(self, split: Split) -> Tensor:
         """The encoder's embeddings of the texts without an adapter, of norm 1."""

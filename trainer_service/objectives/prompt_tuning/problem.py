@@ -37,7 +37,12 @@ from trainer_service.objectives.peft_tensors import head_of
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
+from trainer_service.objectives.prompt_tuning.token_batches import (
+    MOST_DIFFERENTIATED,
+    TokenBatch,
+    TokenRows,
+    most_tokens,
+)
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
@@ -45,12 +50,6 @@ from trainer_service.tasks.data import CutTexts, Split, TaskData
 
 _HEAD_STD = 0.02
 """Standard deviation of the head's initial weights, as in transformers."""
-
-_MOST_TOKENS = 16_384
-"""Maximum tokens (over candidates and rows) per forward pass without gradients."""
-
-_MOST_DIFFERENTIATED = 4_096
-"""Maximum tokens per pass with gradients, which keep activations in memory."""
 
 
 class Pieces(NamedTuple):
@@ -218,17 +217,17 @@ class PromptTuningProblem(ClassificationProblem):
         return self.logits(points, split, rows)
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
-        """Rows of similar length, as many as `_MOST_TOKENS` allows."""
-        spent = self._spec.n_tokens
+        """Rows of similar length, as many as `most_tokens` allows."""
+        spent, most = self._spec.n_tokens, most_tokens(self.device)
         inputs = self._inputs(rows)
-        for where, longest in self._rows[split].batches(inputs, _MOST_TOKENS, spent):
-            yield where, max(1, _MOST_TOKENS // (inputs[where].numel() * (longest + spent)))
+        for where, longest in self._rows[split].batches(inputs, most, spent):
+            yield where, max(1, most // (inputs[where].numel() * (longest + spent)))
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
         inputs = self._inputs(rows).flatten()
         tokens = len(inputs) * (self._rows[Split.TRAIN].longest(inputs) + self._spec.n_tokens)
-        return _MOST_DIFFERENTIATED // tokens
+        return MOST_DIFFERENTIATED // tokens
 
     def features(self, split: Split) -> Tensor | None:
         """The encoder's embeddings of the texts without a prompt, of norm 1."""
