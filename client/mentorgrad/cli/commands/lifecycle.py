@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from mentorgrad.cli.support.service_access import open_client
 from mentorgrad.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from mentorgrad.client import Client
     from mentorgrad.domain.run import Run
 
 
@@ -64,8 +66,14 @@ def _watch(
         raise typer.Exit(1)
 
 
-def _told(out: Output, run: Run, what: str) -> None:
-    out.result(run, f"{run.run_id} {what}; current state: {run.state}")
+def _asked(
+    run_id: str, server: str, as_json: bool, change: Callable[[Client, str], Run], what: str
+) -> str:
+    """Asks for a change of a run, and says what it will be; returns the run's whole id."""
+    with open_client(server) as client:
+        run = change(client, short_ids.run_id(client, run_id))
+    Output(as_json).result(run, f"{run.run_id} {what}; current state: {run.state}")
+    return run.run_id
 
 
 @app.command("cancel", epilog="Example: mentorgrad runs cancel RUN")
@@ -73,9 +81,7 @@ def _cancel(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
     """Cancel a run. A running one stops at its next step; its best so far can be downloaded."""
-    with open_client(server) as client:
-        run_id = short_ids.run_id(client, run_id)
-        _told(Output(as_json), client.cancel_run(run_id), "will be cancelled")
+    _asked(run_id, server, as_json, lambda client, run: client.cancel_run(run), "will be cancelled")
 
 
 @app.command("finish", epilog="Example: mentorgrad runs finish RUN")
@@ -83,9 +89,7 @@ def _finish(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
     """End a running run early, with a result: its best so far is tested, beside the baselines."""
-    with open_client(server) as client:
-        run_id = short_ids.run_id(client, run_id)
-        _told(Output(as_json), client.finish_run(run_id), "will be finished")
+    _asked(run_id, server, as_json, lambda client, run: client.finish_run(run), "will be finished")
 
 
 @app.command("pause", epilog="Example: mentorgrad runs pause RUN")
@@ -93,9 +97,9 @@ def _pause(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
     """Save a checkpoint of a run and free its worker."""
-    with open_client(server) as client:
-        run_id = short_ids.run_id(client, run_id)
-        _told(Output(as_json), client.pause_run(run_id), "will be paused")
+    run_id = _asked(
+        run_id, server, as_json, lambda client, run: client.pause_run(run), "will be paused"
+    )
     note(f"continue it with: mentorgrad runs resume {run_id}{suffix(server)}")
 
 
@@ -104,9 +108,7 @@ def _resume(
     run_id: RunArgument, server: ServerOption = DEFAULT_SERVER, as_json: JsonOption = False
 ) -> None:
     """Queue a paused or interrupted run again; it resumes exactly from its last checkpoint."""
-    with open_client(server) as client:
-        run_id = short_ids.run_id(client, run_id)
-        _told(Output(as_json), client.resume_run(run_id), "will be resumed")
+    _asked(run_id, server, as_json, lambda client, run: client.resume_run(run), "will be resumed")
 
 
 @app.command("delete", epilog="Example: mentorgrad runs delete RUN --yes")
