@@ -78,6 +78,7 @@ class AdapterProblem(ClassificationProblem):
             task, encoder_room(encoder, long_texts, room, joined=False)
         )
         self._rows = {split: TokenRows(fitted.rows(split), encoder, room) for split in Split}
+        self.train_lengths = self._rows[Split.TRAIN].sizes(torch.arange(len(task.train)))
 
     def batch_logits(self, points: Tensor, batch: TokenBatch) -> Tensor:
         """Logits [k, rows, classes] of parameters [k, 1, N]; differentiable."""

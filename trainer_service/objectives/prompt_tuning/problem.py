@@ -115,7 +115,8 @@ class PromptTuningProblem(ClassificationProblem):
         width = max(encoder.tokens.width, encoder.hidden_size, self._outputs)
         self.shape = (spec.n_tokens + self._outputs + 1, width)
         self._rows = self._token_rows()
-        self.train_lengths = self._lengths(Split.TRAIN)
+        inputs = self._inputs(torch.arange(len(task.train)))
+        self.train_lengths = self._rows[Split.TRAIN].sizes(inputs)
 
     @staticmethod
     def outputs(task: TaskData) -> int:
@@ -125,12 +126,6 @@ class PromptTuningProblem(ClassificationProblem):
     def _fitted(self, room: TextRoom) -> tuple[TaskData, CutTexts]:
         """The encoder's inputs as rows, and the rows whose texts are cut."""
         return fitted_task(self.task, room)
-
-    def _lengths(self, split: Split) -> list[int]:
-        """Tokens of the longest input of each row."""
-        lengths = self._rows[split].lengths
-        inputs = (self._inputs(torch.tensor([row])) for row in range(len(self.task.rows(split))))
-        return [max(lengths[index] for index in of_row.flatten().tolist()) for of_row in inputs]
 
     def _inputs(self, rows: Tensor) -> Tensor:
         """int64 row indices [n] → indices of the rows' inputs, [n] or [n, inputs per row]."""

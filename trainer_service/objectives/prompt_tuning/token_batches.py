@@ -73,8 +73,7 @@ class TokenRows:
         self._segments = self._padded(segments, 0, encoder.device) if segments else None
         self._sizes = torch.tensor(sizes, device=encoder.device)
         self._positions = torch.arange(self._longest, device=encoder.device)
-        self.lengths: Sequence[int] = sizes
-        """Tokens of each row."""
+        self._lengths = sizes
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -92,6 +91,11 @@ class TokenRows:
         """Tokens of the longest of these rows; of all rows on an accelerator, where trimming a
         batch would force a host sync."""
         return int(self._sizes[rows].max()) if rows.device.type == "cpu" else self._longest
+
+    def sizes(self, rows: Tensor) -> list[int]:
+        """Tokens of each row, of indices [n]; of [n, m], those of the longest of each m rows."""
+        groups = rows.unsqueeze(-1).flatten(1).tolist()
+        return [max(self._lengths[row] for row in group) for group in groups]
 
     def take(self, rows: Tensor) -> TokenBatch:
         """Batch of the rows with these indices, int64 [batch], in that order."""
@@ -114,7 +118,7 @@ class TokenRows:
         Yields:
             int64 positions in `rows`, and the number of tokens of the longest of these rows.
         """
-        groups = rows.view(len(rows), -1)
-        sizes = [max(self.lengths[row] for row in group) for group in groups.tolist()]
-        for chosen in similar_batches(sizes, most_tokens // max(groups.shape[1], 1), beside):
+        sizes = self.sizes(rows)
+        together = rows.shape[1] if rows.ndim > 1 else 1
+        for chosen in similar_batches(sizes, most_tokens // together, beside):
             yield torch.tensor(chosen, device=rows.device), sizes[chosen[-1]]
