@@ -11,7 +11,7 @@ from mentorgrad.domain.spec import Readout
 from tests.support import tiny_models
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.problem import AdapterProblem
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
+from trainer_service.objectives.token_batches import TokenBatch, TokenRows
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Row
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mentorgrad.domain.spec import Lora, PrefixTuning, Xgblora
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch
+from trainer_service.objectives.token_batches import TokenBatch
 
 AdapterSpec = Lora | PrefixTuning | Xgblora
 

@@ -13,7 +13,7 @@ from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.adapter import Adapter, token_inputs
 from trainer_service.objectives.adapters.targets import require_rank, target_names
 from trainer_service.objectives.peft_files import hub_name
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch
+from trainer_service.objectives.token_batches import TokenBatch
 
 A, B = "lora_A", "lora_B"
 """Names of the two factors, as in PEFT."""

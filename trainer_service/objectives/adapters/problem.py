@@ -19,7 +19,7 @@ from trainer_service.objectives.adapters.adapter import Adapter, AdapterSpec
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT, FlatLayout
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
-from trainer_service.objectives.prompt_tuning.token_batches import (
+from trainer_service.objectives.token_batches import (
     MOST_DIFFERENTIATED,
     TokenBatch,
     TokenRows,

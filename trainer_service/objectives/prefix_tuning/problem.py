@@ -22,8 +22,8 @@ from trainer_service.objectives.peft_files import hub_name
 from trainer_service.objectives.peft_folder import PeftFolder
 from trainer_service.objectives.peft_tensors import adapter_tensors, head_of
 from trainer_service.objectives.prefix_tuning import initial_folder, require_architecture
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary
+from trainer_service.objectives.token_batches import TokenBatch
 from trainer_service.objectives.tuned import Tuned, TunedFiles
 from trainer_service.protocols import Objective
 

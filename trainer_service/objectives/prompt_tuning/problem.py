@@ -37,7 +37,7 @@ from trainer_service.objectives.peft_tensors import head_of
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
 from trainer_service.objectives.prompt_tuning.peft_export import PeftExport
-from trainer_service.objectives.prompt_tuning.token_batches import (
+from trainer_service.objectives.token_batches import (
     MOST_DIFFERENTIATED,
     TokenBatch,
     TokenRows,

@@ -26,7 +26,7 @@ from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.kinds import CheckInputs, Findings
 from trainer_service.objectives.multiple_choice import KIND
 from trainer_service.objectives.multiple_choice.problem import MultipleChoiceProblem
-from trainer_service.objectives.prompt_tuning.token_batches import TokenRows
+from trainer_service.objectives.token_batches import TokenRows
 from trainer_service.tasks.data import Row, Split, TaskData
 
 

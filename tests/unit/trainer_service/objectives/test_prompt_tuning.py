@@ -31,7 +31,7 @@ from trainer_service.control_plane.validation import validate_objective
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import build_objective
 from trainer_service.objectives.prompt_tuning.problem import PromptTuningProblem
-from trainer_service.objectives.prompt_tuning.token_batches import TokenBatch, TokenRows
+from trainer_service.objectives.token_batches import TokenBatch, TokenRows
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective
 from trainer_service.running.stop_control import Stop, StopKind
