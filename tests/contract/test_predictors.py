@@ -188,6 +188,7 @@ def test_the_words_predict_as_they_were_scored(world: World) -> None:
     torch.testing.assert_close(found, expected, **NEAR)
 
 
+@pytest.mark.slow
 def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
     files: dict[str, bytes] = {}
     made = baselines(world.problem, lambda: None, files.__setitem__)
@@ -207,6 +208,7 @@ def test_the_probe_predicts_as_it_was_scored(world: World) -> None:
     assert sum(map(len, map(world.problem.task.rows, LABELLED))) == probe.labelled_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["label_prompt", "served_prompt", next(iter(CAUSAL))])
 def test_all_uses_predict_together_as_each_alone(name: str, tmp_path: Path) -> None:
     world = World(name, tmp_path / "result")

@@ -16,6 +16,7 @@ from tests.support.interface_of_store import declared_tables
 _RENEW = "write the record again with `python -m tests.support.interface`, and read its diff"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_the_interface_is_as_it_was_recorded(part: str) -> None:
     found = difference(recorded(part), PARTS[part]())

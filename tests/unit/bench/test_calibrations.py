@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from bench.calibrations import (
@@ -51,6 +52,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         assert arm_figures(tasks["one"], "mentor", choice) == arm_figures(SCORES, "mentor", choice)
 
 
+@pytest.mark.slow
 def test_no_calibration_is_worse_than_none_on_the_rows_that_it_is_fitted_to() -> None:
     for name in ("temperature", "matched", "temperature, then matched"):
         for log_probs in SCORES.known:

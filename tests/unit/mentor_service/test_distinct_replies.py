@@ -73,6 +73,7 @@ def test_no_two_are_equal_and_there_are_no_more_than_the_model_says(seed: int) -
     assert drawn(3, seed) == drawn(3, seed)
 
 
+@pytest.mark.slow
 def test_the_first_is_drawn_as_often_as_the_model_says_it() -> None:
     count = 4000
     firsts = Counter(drawn(3, seed)[0] for seed in range(count))
@@ -81,6 +82,7 @@ def test_the_first_is_drawn_as_often_as_the_model_says_it() -> None:
         assert abs(firsts[text] / count - chance(text)) < 5 * spread
 
 
+@pytest.mark.slow
 def test_the_second_is_drawn_from_what_is_left() -> None:
     count = 4000
     pairs = Counter(tuple(drawn(2, seed)) for seed in range(count))
@@ -90,6 +92,7 @@ def test_the_second_is_drawn_from_what_is_left() -> None:
         assert abs(pairs[first, second] / count - expected) < 5 * spread
 
 
+@pytest.mark.slow
 def test_what_is_excluded_makes_what_leads_to_it_rare() -> None:
     count = 4000
     texts = [text for text in TEXTS if "a" not in text]
@@ -104,6 +107,7 @@ def test_what_is_excluded_makes_what_leads_to_it_rare() -> None:
     assert not set(drawn(9, 1, excluded=END)) & {"", "a", "b"}
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_drawn_again() -> None:
     count = 4000
     known = ("A!", " ab ")
@@ -115,6 +119,7 @@ def test_what_is_known_is_not_drawn_again() -> None:
         assert abs(firsts[text] / count - expected) <= 5 * spread
 
 
+@pytest.mark.slow
 def test_what_counts_as_equal_is_drawn_once_and_as_often_as_all_of_it() -> None:
     def letters(text: str) -> set[str]:
         return {"".join(sorted(text))}

@@ -46,6 +46,7 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label", "worst"),
     [(r"$\frac{$", np.nan), ("_hidden", np.inf), ("two\nlines \x1b[31m", -np.inf)],
@@ -70,6 +71,7 @@ def test_smoothing_begins_anew_after_a_race() -> None:
     np.testing.assert_allclose(plots._smooth(values), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [0.5, np.nan, np.inf])
 def test_test_losses_are_drawn_beside_those_of_baselines(tmp_path: Path, loss: float) -> None:
     panel = plots.Panel("words", {"mentor": 0.4, "none": loss}, {"zero_shot": loss, "probe": 0.3})

@@ -39,6 +39,7 @@ def test_both_sides_have_equal_losses_and_gradients(model: CausalModel) -> None:
     assert min(found[f"{name}_ratio"] for name in ("eval", "step", "memory")) > 0
 
 
+@pytest.mark.slow
 def test_costs_are_a_table_and_a_plot(model: CausalModel, tmp_path: Path) -> None:
     found = causal_costs.table(model, quick=True)["costs"]
     assert [(row["varied"], row["value"]) for row in found] == [

@@ -6,6 +6,8 @@ import ast
 import re
 from collections import defaultdict
 
+import pytest
+
 from tests.support.product_source import product_modules
 
 SAME_MEANING = {
@@ -30,6 +32,7 @@ def _types(tree: ast.Module) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_two_types_share_a_name_but_those_that_mean_the_same() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path, tree in product_modules().items():

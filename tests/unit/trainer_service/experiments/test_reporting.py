@@ -42,6 +42,7 @@ def _pooled(report: Report, other: str, figure: Figure = Figure.TEST_LOSS) -> Co
 # -- figures ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_differences_are_exact_and_stand_at_every_level() -> None:
     effects = {"mentor": -0.3, "none": 0.0, "random_tokens": -0.1, "perturb": -0.2, "shuffled": 0.1}
     report = _report(all_runs(experiment(), effects, noise=0.0))

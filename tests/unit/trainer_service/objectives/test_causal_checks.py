@@ -339,6 +339,7 @@ def test_a_gguf_file_that_is_kept_needs_no_further_package_and_is_counted(
     assert found.field == f"{PATH}.initial_text"
 
 
+@pytest.mark.slow
 def test_the_control_plane_needs_no_torch() -> None:
     code = (
         "import sys\n"
@@ -401,6 +402,7 @@ _pieces = st.sampled_from(
 _texts = st.lists(_pieces, max_size=2).map("".join)  # all parts fit a context of 128 tokens
 
 
+@pytest.mark.slow
 @given(
     which=st.integers(0, 2),
     position=st.sampled_from(list(PromptPosition)),
@@ -445,6 +447,7 @@ def test_nothing_is_refused_that_the_build_accepts(
         assert error.violations[0].field == f"{PATH}.n_tokens"
 
 
+@pytest.mark.slow
 @given(which=st.integers(0, 1), text=_texts)
 def test_a_text_that_is_longer_by_a_token_is_refused_where_tokens_are_known(
     late: Late, which: int, text: str

@@ -50,6 +50,7 @@ def test_the_task_in_words_is_proposed_scored_and_returned(n_tokens: int) -> Non
     assert done.run.result.returned.text in every
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [False, True])
 def test_where_it_has_nothing_to_say_the_run_goes_on_without(hidden: bool) -> None:
     spec = dataclasses.replace(SPEC, mentor=MentorChoice("description"))

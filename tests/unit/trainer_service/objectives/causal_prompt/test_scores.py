@@ -114,9 +114,15 @@ CASES: dict[str, dict[str, Any]] = {
 }
 """Objectives by what is special about them."""
 
+KINDS = [
+    "llama",
+    "gpt2",
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("qwen2", "granite")),
+]
+
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2", "granite"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_scores_do_not_depend_on_how_they_are_computed(kind: str, case: str) -> None:
     """Alone, in a padded batch of mixed lengths, with kept and recomputed keys and values, and
     several prompts at once."""
@@ -205,6 +211,7 @@ def test_gradients_are_those_of_the_models_own_pass(case: str) -> None:
     assert float(slope.abs().max()) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["tree", "shown", "before"])
 def test_derivatives_in_forward_mode_are_slopes_along_the_direction(case: str) -> None:
     made, _ = built(**CASES[case])
@@ -310,6 +317,7 @@ def test_fillers_are_kept_within_the_limit_or_not_at_all() -> None:
 # -- scores of a split ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["_MOST_TOKENS", "_MOST_CONTEXT", "_MOST_LOGITS"])
 @pytest.mark.parametrize("position", PromptPosition)
 def test_small_batches_give_the_same_scores(
