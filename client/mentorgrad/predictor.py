@@ -46,7 +46,7 @@ class Predictor(ABC):
     """What predicts: ``prompt``, ``words`` or ``probe``."""
     cut_texts: tuple[int, ...] = ()
     """Indices of the texts of the last call that were longer than the model's room for them, and
-    cut as in the run; a predict service does not say."""
+    cut as in the run."""
     columns: Mapping[str, str]
     """Columns of the run's own files, as `DataFiles` names them, several one per line; empty for
     other tasks."""

@@ -30,8 +30,10 @@ class ServedPredictor(Predictor):
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> NDArray[np.float64]:
         """See `Predictor`."""
-        found = [one.probabilities for one in self._client.predict_stream(texts, pairs)]
-        return np.array(found, dtype=np.float64).reshape(len(found), len(self.labels))
+        found = list(self._client.predict_stream(texts, pairs))
+        self.cut_texts = tuple(index for index, one in enumerate(found) if one.is_cut)
+        shares = np.array([one.probabilities for one in found], dtype=np.float64)
+        return shares.reshape(len(found), len(self.labels))
 
     def close(self) -> None:
         """See `Predictor`."""

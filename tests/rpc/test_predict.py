@@ -68,6 +68,19 @@ async def test_a_call_has_one_prediction_per_text(
     assert b"mentorgrad_predict_texts_total 3.0" in generate_latest(registry)
 
 
+async def test_a_cut_text_is_marked(client: AsyncPredictClient, server: PredictServer) -> None:
+    asked = (["good", "wide"], ["bad"], ["wide"])
+    found = await asyncio.gather(*map(client.predict, asked))
+    assert [[one.is_cut for one in call] for call in found] == [[False, True], [False], [True]]
+    texts = ["wide" if n in (0, 299, 5000) else "good" for n in range(5001)]
+
+    def cut_of(*calls: list[str]) -> list[tuple[int, ...]]:
+        with Predictor.connect(server.address) as predictor:
+            return [(predictor.predict_proba(call), predictor.cut_texts)[1] for call in calls]
+
+    assert await asyncio.to_thread(cut_of, texts, ["good"]) == [(0, 299, 5000), ()]
+
+
 async def test_a_stream_goes_on_in_order(client: AsyncPredictClient) -> None:
     texts = ["good" if n % 3 == 0 else "bad" for n in range(10_000)]
     found = [one.label async for one in client.predict_stream(iter(texts))]

@@ -14,11 +14,22 @@ from numpy.typing import NDArray
 from mentorgrad.errors import InvalidInput, MentorgradError, ResourceExhausted, Unavailable
 from mentorgrad.predictor import Predictor
 
-Probabilities = NDArray[np.float64]
-"""Probabilities of the labels, [texts, labels]."""
-
 TEXTS_AT_ONCE = 1024
 """Texts that are predicted together, at most, unless a single call has more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What was predicted for some texts."""
+
+    shares: NDArray[np.float64]
+    """Probabilities of the labels, [texts, labels]."""
+    is_cut: NDArray[np.bool_]
+    """Whether each text was cut, [texts]."""
+
+    def of(self, texts: slice) -> Predicted:
+        """What was predicted for some of the texts."""
+        return Predicted(self.shares[texts], self.is_cut[texts])
 
 
 @dataclass(eq=False)
@@ -27,7 +38,7 @@ class _Waiting:
 
     texts: Sequence[str]
     pairs: Sequence[str]
-    outcome: asyncio.Future[Probabilities]
+    outcome: asyncio.Future[Predicted]
 
 
 class PredictionBatches:
@@ -67,8 +78,8 @@ class PredictionBatches:
         """Number of texts that wait."""
         return sum(len(call.texts) for call in self._calls)
 
-    async def predict(self, texts: Sequence[str], pairs: Sequence[str]) -> Probabilities:
-        """Probabilities of the labels, [texts, labels].
+    async def predict(self, texts: Sequence[str], pairs: Sequence[str]) -> Predicted:
+        """Predicts the labels of some texts.
 
         Args:
             texts: The texts.
@@ -159,20 +170,26 @@ class PredictionBatches:
             _fail(group, error)
         else:
             self._has_failed = False
-            self._predicted(len(found))
+            self._predicted(len(found.shares))
             start = 0
             for call in group:
                 end = start + len(call.texts)
                 if not call.outcome.done():
-                    call.outcome.set_result(found[start:end])
+                    call.outcome.set_result(found.of(slice(start, end)))
                 start = end
 
-    async def _in_thread(self, group: Sequence[_Waiting]) -> Probabilities:
+    async def _in_thread(self, group: Sequence[_Waiting]) -> Predicted:
         texts = [text for call in group for text in call.texts]
         pairs = [pair for call in group for pair in call.pairs]
         given = pairs if self._predictor.is_paired else None
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._predictor.predict_proba, texts, given)
+
+        def predicted() -> Predicted:
+            shares = self._predictor.predict_proba(texts, given)
+            is_cut = np.zeros(len(texts), dtype=np.bool_)
+            is_cut[list(self._predictor.cut_texts)] = True
+            return Predicted(shares, is_cut)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, predicted)
 
 
 def _closing() -> Unavailable:

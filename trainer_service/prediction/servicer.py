@@ -20,7 +20,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.v1 import predict_service_pb2 as pb
 from mentorgrad.v1.predict_service_pb2_grpc import PredictServiceServicer
 from mentorgrad.wire.codec import from_message, to_message
-from trainer_service.prediction.batching import PredictionBatches, Probabilities
+from trainer_service.prediction.batching import Predicted, PredictionBatches
 
 SERVICE = "mentorgrad.v1.PredictService"
 """Full name of the service, for health checks and reflection."""
@@ -49,15 +49,15 @@ class PredictServicer(PredictServiceServicer):
     async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name on the wire
         """Predicts the labels of some texts."""
         asked = from_message(PredictInput, request, checked=True)
-        shares = await self._batches.predict(asked.texts, asked.text_pairs)
-        return pb.PredictResponse(predictions=self._predictions(shares))
+        found = await self._batches.predict(asked.texts, asked.text_pairs)
+        return pb.PredictResponse(predictions=self._predictions(found))
 
     async def PredictStream(  # noqa: N802
         self, request: Any, context: Any
     ) -> AsyncIterator[Any]:
         """Predicts the labels of many texts, in parts."""
         asked = from_message(PredictStreamInput, request, checked=True)
-        parts: deque[asyncio.Task[Probabilities]] = deque()
+        parts: deque[asyncio.Task[Predicted]] = deque()
         try:
             for begin in range(0, len(asked.texts), _PART):
                 parts.append(asyncio.create_task(self._part(asked, begin)))
@@ -74,17 +74,18 @@ class PredictServicer(PredictServiceServicer):
         """Describes what the service predicts with."""
         return pb.GetPredictorInfoResponse(info=to_message(self._info))
 
-    async def _part(self, asked: PredictInput, begin: int) -> Probabilities:
+    async def _part(self, asked: PredictInput, begin: int) -> Predicted:
         part = slice(begin, begin + _PART)
         try:
             return await self._batches.predict(asked.texts[part], asked.text_pairs[part])
         except InvalidInput as error:
             raise shifted(error, begin) from None
 
-    def _streamed(self, shares: Probabilities) -> Any:
-        return pb.PredictStreamResponse(predictions=self._predictions(shares))
+    def _streamed(self, found: Predicted) -> Any:
+        return pb.PredictStreamResponse(predictions=self._predictions(found))
 
-    def _predictions(self, shares: Probabilities) -> Iterator[Any]:
-        for row in shares:
+    def _predictions(self, found: Predicted) -> Iterator[Any]:
+        for row, is_cut in zip(found.shares, found.is_cut.tolist(), strict=True):
             best = int(row.argmax())
-            yield to_message(Prediction(self._info.labels[best], best, tuple(row.tolist())))
+            label, shares = self._info.labels[best], tuple(row.tolist())
+            yield to_message(Prediction(label, best, shares, is_cut))

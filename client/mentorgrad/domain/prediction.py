@@ -24,6 +24,8 @@ class Prediction:
     """Index of this label in `PredictorInfo.labels`."""
     probabilities: tuple[float, ...] = ()
     """Probability of each label, in the order of `PredictorInfo.labels`."""
+    is_cut: bool = False
+    """Whether the text is longer than the model's room for it, and was cut as in the run."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ementorgrad/v1/prediction.proto\x12\rmentorgrad.v1\"G\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0blabel_index\x18\x02 \x01(\x05\x12\x15\n\rprobabilities\x18\x03 \x03(\x01\"\xfb\x02\n\rPredictorInfo\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x0e\n\x06paired\x18\x02 \x01(\x08\x12\x0b\n\x03use\x18\x03 \x01(\t\x12\x11\n\tobjective\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x06 \x01(\t\x12\x16\n\x0emodel_revision\x18\x07 \x01(\t\x12\x15\n\rresult_sha256\x18\x08 \x01(\t\x12\r\n\x05prior\x18\t \x03(\x01\x12\x0e\n\x06run_id\x18\n \x01(\t\x12:\n\x07\x63olumns\x18\x0b \x03(\x0b\x32).mentorgrad.v1.PredictorInfo.ColumnsEntry\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x11\n\tmax_texts\x18\r \x01(\x05\x12\x11\n\tmax_bytes\x18\x0e \x01(\x05\x12\x14\n\x0clabel_values\x18\x0f \x03(\t\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ementorgrad/v1/prediction.proto\x12\rmentorgrad.v1\"W\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0blabel_index\x18\x02 \x01(\x05\x12\x15\n\rprobabilities\x18\x03 \x03(\x01\x12\x0e\n\x06is_cut\x18\x04 \x01(\x08\"\xfb\x02\n\rPredictorInfo\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x0e\n\x06paired\x18\x02 \x01(\x08\x12\x0b\n\x03use\x18\x03 \x01(\t\x12\x11\n\tobjective\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x06 \x01(\t\x12\x16\n\x0emodel_revision\x18\x07 \x01(\t\x12\x15\n\rresult_sha256\x18\x08 \x01(\t\x12\r\n\x05prior\x18\t \x03(\x01\x12\x0e\n\x06run_id\x18\n \x01(\t\x12:\n\x07\x63olumns\x18\x0b \x03(\x0b\x32).mentorgrad.v1.PredictorInfo.ColumnsEntry\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x11\n\tmax_texts\x18\r \x01(\x05\x12\x11\n\tmax_bytes\x18\x0e \x01(\x05\x12\x14\n\x0clabel_values\x18\x0f \x03(\t\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTORINFO_COLUMNSENTRY']._loaded_options = None
   _globals['_PREDICTORINFO_COLUMNSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTION']._serialized_start=49
-  _globals['_PREDICTION']._serialized_end=120
-  _globals['_PREDICTORINFO']._serialized_start=123
-  _globals['_PREDICTORINFO']._serialized_end=502
-  _globals['_PREDICTORINFO_COLUMNSENTRY']._serialized_start=456
-  _globals['_PREDICTORINFO_COLUMNSENTRY']._serialized_end=502
+  _globals['_PREDICTION']._serialized_end=136
+  _globals['_PREDICTORINFO']._serialized_start=139
+  _globals['_PREDICTORINFO']._serialized_end=518
+  _globals['_PREDICTORINFO_COLUMNSENTRY']._serialized_start=472
+  _globals['_PREDICTORINFO_COLUMNSENTRY']._serialized_end=518
 # @@protoc_insertion_point(module_scope)

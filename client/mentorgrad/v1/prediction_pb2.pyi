@@ -6,14 +6,16 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Prediction(_message.Message):
-    __slots__ = ("label", "label_index", "probabilities")
+    __slots__ = ("label", "label_index", "probabilities", "is_cut")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_INDEX_FIELD_NUMBER: _ClassVar[int]
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    IS_CUT_FIELD_NUMBER: _ClassVar[int]
     label: str
     label_index: int
     probabilities: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, label: _Optional[str] = ..., label_index: _Optional[int] = ..., probabilities: _Optional[_Iterable[float]] = ...) -> None: ...
+    is_cut: bool
+    def __init__(self, label: _Optional[str] = ..., label_index: _Optional[int] = ..., probabilities: _Optional[_Iterable[float]] = ..., is_cut: bool = ...) -> None: ...
 
 class PredictorInfo(_message.Message):
     __slots__ = ("labels", "paired", "use", "objective", "model", "model_sha256", "model_revision", "result_sha256", "prior", "run_id", "columns", "version", "max_texts", "max_bytes", "label_values")

@@ -7,12 +7,11 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
 from tests.support.told_predictor import Told
-from trainer_service.prediction.batching import PredictionBatches
+from trainer_service.prediction.batching import Predicted, PredictionBatches
 
 
 class Busy(Told):
@@ -69,31 +68,33 @@ async def test_calls_that_wait_are_predicted_together_in_order(
     assert batches.waiting == 5
     busy.let.set()
     found = await asyncio.gather(*tasks)
-    for texts, shares in zip(calls, found, strict=True):
-        assert shares[:, 1].tolist() == [0.75 if text == "good" else 0.25 for text in texts]
+    for texts, one in zip(calls, found, strict=True):
+        assert one.shares[:, 1].tolist() == [0.75 if text == "good" else 0.25 for text in texts]
     assert busy.asked == [1, 4, 1]
     assert len(busy.threads) == 1
     assert threading.get_ident() not in busy.threads
-    assert (await batches.predict([], ())).shape == (0, 2)
+    assert (await batches.predict([], ())).shares.shape == (0, 2)
 
 
 async def test_a_call_with_more_texts_than_are_predicted_together(
     busy: Busy, batches: PredictionBatches
 ) -> None:
     busy.let.set()
-    assert len(await batches.predict(["good"] * 9, ())) == 9
+    assert len((await batches.predict(["good"] * 9, ())).shares) == 9
 
 
 async def test_the_error_of_a_call_is_its_own(busy: Busy, batches: PredictionBatches) -> None:
     tasks = await waiting(batches, ["bad"], ["good"], ["bad", "too long"])
     busy.let.set()
     first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
-    assert np.shape(first) == np.shape(second) == (1, 2)
+    assert isinstance(first, Predicted)
+    assert isinstance(second, Predicted)
+    assert first.shares.shape == second.shares.shape == (1, 2)
     assert isinstance(third, InvalidInput)
     assert third.violations[0].field == "texts[1]"
     with pytest.raises(RuntimeError, match="out of memory"):
         await batches.predict(["broken"], ())
-    assert len(await batches.predict(["good"], ())) == 1
+    assert len((await batches.predict(["good"], ())).shares) == 1
 
 
 async def test_after_a_failure_the_check_asks_until_it_is_well(
@@ -128,7 +129,7 @@ async def test_too_many_texts_are_refused(busy: Busy, batches: PredictionBatches
     assert refused.value.reason == "PREDICTOR_BUSY"
     busy.let.set()
     await asyncio.gather(*tasks)
-    assert len(await batches.predict(["good"] * 9, ())) == 9  # alone, whatever its size
+    assert len((await batches.predict(["good"] * 9, ())).shares) == 9  # alone, whatever its size
 
 
 async def test_closing_fails_what_waits(busy: Busy) -> None:
