@@ -68,6 +68,7 @@ def validate_objective(
             findings.extend(error.violations, error.reason)
         if task is not None and task.has_images and not kind.takes_images:
             findings.add("spec.task", f"has images; {kind.name} is for texts", "IMAGES_UNSUPPORTED")
+            task = None  # what else is wrong with it as texts would mislead
     known = CheckInputs(
         kind.path,
         task,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_IMAGE_PIXELS = 64 * 1024 * 1024
 """Maximum pixels of an image."""
 
+MAX_ELONGATION = 100
+"""Maximum ratio of an image's sides: encoders scale the shorter one up to their own size."""
+
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Others are not opened: some run programs."""
 
@@ -86,6 +89,11 @@ def _require_allowed(image: Image, frames: int) -> None:
     pixels = image.width * image.height
     if pixels > MAX_IMAGE_PIXELS:
         raise MalformedError(_too_large(str(pixels)))
+    long, wide = max(image.size), min(image.size)
+    if long > MAX_ELONGATION * wide:
+        raise MalformedError(
+            f"is {long // max(wide, 1)} times as long as wide; the limit is {MAX_ELONGATION}"
+        )
     if frames > 1 and image.format != "MPO":  # a photo with previews of itself
         raise MalformedError(f"has {frames} frames; save one of them")
     if image.mode.startswith(("I", "F")):

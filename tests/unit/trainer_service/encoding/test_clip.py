@@ -102,6 +102,21 @@ def test_each_kind_of_encoder_is_refused_for_the_other(folder: Path, tmp_path: P
         ClipEncoder(text, CPU)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_file_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    folder = make_clip(tmp_path / "clip")
+    (folder / name).unlink()
+    with pytest.raises(NotFound, match=rf"{name} is missing"):
+        ClipEncoder(folder, CPU)
+
+
+def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
+    folder = make_clip(tmp_path / "clip")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(NotFound, match="has no safetensors weights; other formats are not loaded"):
+        ClipEncoder(folder, CPU)
+
+
 def test_an_incomplete_folder_says_what_is_missing(tmp_path: Path) -> None:
     folder = make_clip(tmp_path / "clip")
     digest = model_digest(folder)

@@ -50,6 +50,8 @@ def huge(width: int, height: int) -> bytes:
         (huge(9_000, 9_000), "has 81000000 pixels; the limit is 67108864"),
         (huge(10_000, 10_000), "pixels; the limit is 67108864"),
         (huge(60_000, 60_000), "too many pixels; the limit is 67108864"),
+        (encoded(plain(size=(1, 101))), "is 101 times as long as wide; the limit is 100"),
+        (huge(60_000_000, 1), "is 60000000 times as long as wide"),
     ],
 )
 def test_what_is_refused_by_its_header(content: bytes, what: str) -> None:
