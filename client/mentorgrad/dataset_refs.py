@@ -22,6 +22,9 @@ REASON = "TASK_NOT_FOUND"
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 """Suffixes of the data files that are read; loading scripts are never executed."""
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""Suffixes of the image files that are read."""
+
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _REFERENCE = re.compile(rf"hf:({_NAME})(?:/({_NAME}))?(?:/({_NAME}))?(?:@([A-Za-z0-9._/-]+))?")
 _CARD = "README.md"

@@ -1,8 +1,8 @@
 """Tasks that a spec names: what their files and columns are, as data.
 
 `named_tasks.toml` has the published ones. A folder with a ``task.json`` is a task, too. Both are
-read from a folder of files, one or more per split; a published one also from a local copy of its
-data set of the Hugging Face hub.
+read from a folder of files, one or more per split, or of images in a folder per class; a published
+one also from a local copy of its data set of the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.dataset_refs import SUFFIXES
+from mentorgrad.dataset_refs import IMAGE_SUFFIXES, SUFFIXES
 from mentorgrad.domain.spec import Criterion, HubData
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded
@@ -32,6 +32,9 @@ _STEMS = {
 }
 """Split → how its files are called, the first that exists."""
 
+IMAGE = "image"
+"""Column of the images, of a task that has images."""
+
 
 @dataclass(frozen=True)
 class NamedTask:
@@ -41,12 +44,19 @@ class NamedTask:
     """What a spec calls it."""
     description: str = bounded("", required=True, max_length=500)
     """How its rows are classified, in one line."""
-    labels: tuple[str, ...] = bounded((), required=True, max_length=1000)
-    """Label words, in the order of the label indices."""
+    labels: tuple[str, ...] = bounded((), max_length=1000)
+    """Label words, in the order of the label indices; empty: the names of the classes' folders, or
+    of the data set's classes."""
+    classes: int = 0
+    """Number of classes, if the label words come with the data; 0: that of `labels`."""
+    folders: tuple[str, ...] = ()
+    """How the publisher calls the classes' folders, in the order of `labels`; empty: as they."""
     source: str = ""
     """Data set of the hub, ``hf:org/name[/config]``; empty: none."""
+    homepage: str = ""
+    """Address of its publisher."""
     text: str = "text"
-    """Column of the text."""
+    """Column of the text, or `IMAGE`."""
     pair: str = ""
     """Column of the second text; empty: none."""
     choices: tuple[str, ...] = ()
@@ -56,8 +66,16 @@ class NamedTask:
     the text alone."""
     label: str = "label"
     """Column of the label: an index, or a label word."""
+    prompt: str = ""
+    """What stands for a class without tuning, as published, with ``{label}`` for its word; empty:
+    the word alone."""
     metric: Criterion = Criterion.ACCURACY
     """What it is reported by."""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether its rows are images."""
+        return self.text == IMAGE
 
     def columns(self, known: Collection[str] = ()) -> HubData:
         """The columns of its rows.
@@ -94,6 +112,7 @@ def task_of_folder(name: str, folder: Path) -> NamedTask | None:
     """The task of a folder: a published one, or what ``task.json`` says; None for neither.
 
     The label words of ``task.json`` are those of the rows' indices, whatever a published task says.
+    Those that a published task leaves to its data are in the ``task.json`` of an import.
 
     Raises:
         InvalidInput: ``task.json`` cannot be read, or does not fit the published task.
@@ -107,16 +126,24 @@ def task_of_folder(name: str, folder: Path) -> NamedTask | None:
     except (OSError, ValueError, AttributeError, TypeError):
         raise InvalidInput(f"{CARD} is no JSON object with the label words as a list") from None
     if known is None:
-        return _described(name, card, words)
+        return _described(name, card, words, folder)
+    if not known.labels:
+        return replace(known, labels=words)
     if words and len(words) != len(known.labels):
         raise InvalidInput(f"{CARD} has {len(words)} labels; {name} has {len(known.labels)}")
     same = {word.casefold() for word in words} == set(known.labels)
     return replace(known, labels=words) if same else known
 
 
-def _described(name: str, card: Mapping[str, Any], words: tuple[str, ...]) -> NamedTask:
+def _described(
+    name: str, card: Mapping[str, Any], words: tuple[str, ...], folder: Path
+) -> NamedTask:
     """A task that its card alone describes."""
     fields = {key: card[key] for key in ("description", "choices", "template") if card.get(key)}
+    if any(has_images(files) for files in split_files(folder).values()):
+        fields["text"] = IMAGE
+    elif not words:
+        raise InvalidInput(f"{CARD}: labels must not be empty")
     pair = "text_pair" if card.get("pair") is True and not card.get("choices") else ""
     try:
         return from_dict(NamedTask, {**fields, "name": name, "labels": words, "pair": pair})
@@ -126,7 +153,9 @@ def _described(name: str, card: Mapping[str, Any], words: tuple[str, ...]) -> Na
 
 
 def split_files(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of each split of a folder: ``train.jsonl`` and the like, or parts of one."""
+    """The files of each split of a folder: ``train.jsonl`` and the like, or parts of one; or the
+    images of ``train`` and the like, which hold one folder per class, as a folder without splits
+    may."""
     found = {}
     for split, stems in _STEMS.items():
         for stem in stems:
@@ -134,7 +163,25 @@ def split_files(folder: Path) -> dict[str, tuple[Path, ...]]:
             files = [path for path in files if path.is_file()][:1]
             parts = f"{stem}-*-of-*.parquet"
             files = files or sorted(folder.glob(parts)) or sorted((folder / "data").glob(parts))
+            files = files or _class_files(folder / stem)
             if files:
                 found[split] = tuple(files)
                 break
+    if not found and (images := _class_files(folder)):
+        found["train"] = tuple(images)
     return found
+
+
+def has_images(files: Collection[Path]) -> bool:
+    """Whether files are images."""
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
+
+
+def _class_files(folder: Path) -> list[Path]:
+    """What the folders of a folder's classes hold, without hidden files; none without images."""
+    files = [
+        path
+        for path in folder.glob("*/*")
+        if not path.name.startswith(".") and not path.parent.name.startswith(".")
+    ]
+    return sorted(files) if has_images(files) else []

@@ -86,6 +86,9 @@ class Source:
     """Field of the task's spec that says where the rows come from: ``data``, ``hub`` or ``name``,
     for violations."""
 
+    prompt: str = ""
+    """See `TaskData`."""
+
     def field_of(self, split: str) -> str:
         """The field that says where the rows of a split come from."""
         return self.field if self.field == "name" else f"{self.field}.{split}"
@@ -113,6 +116,9 @@ class TaskData:
     """Further rows of the train file that the run does not use."""
     unused_selection: int = 0
     """Further rows of the selection file that the run does not use."""
+    prompt: str = ""
+    """What stands for a class without tuning, with ``{label}`` for its word; empty: the word
+    alone."""
 
     def rows(self, split: Split) -> tuple[Row, ...]:
         """The rows of a split."""
@@ -122,6 +128,11 @@ class TaskData:
     def texts(self, split: Split) -> list[str]:
         """The encoder's inputs of the rows of a split."""
         return [row.joined for row in self.rows(split)]
+
+    @property
+    def untuned_prompts(self) -> list[str]:
+        """What stands for each class without tuning."""
+        return [(self.prompt or "{label}").replace("{label}", word) for word in self.labels]
 
     @property
     def train_texts(self) -> list[str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from mentorgrad.dataset_refs import IMAGE_SUFFIXES
 from mentorgrad.domain.spec import DataFiles
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.tables.malformed import MalformedError
@@ -24,7 +25,7 @@ from mentorgrad.tables.records import RowPlace, records
 from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues, choices_text
 from mentorgrad.uploads import PREFIX, is_digest
 from trainer_service.tasks.data import Row
-from trainer_service.tasks.images import IMAGE_SUFFIXES, EncodedImage, image_in
+from trainer_service.tasks.images import EncodedImage, image_in
 from trainer_service.tasks.uploaded import OpenUpload
 
 MAX_FILE_BYTES = 256 * 1024 * 1024

@@ -117,6 +117,9 @@ class _Mapping:
                 f"{path}.labels", f"{task.name} has {len(names)} classes, not {len(task.labels)}"
             )
         words = task.labels or tuple(name.replace("_", " ") for name in names)
+        if words != names and sorted(words) == sorted(names):
+            order = f"must be in the order of the classes: {', '.join(names)}"
+            raise InvalidInput.field(f"{path}.labels", order)
         words = words or wanted.choice_fields
         known = {word.replace(" ", "_"): index for index, word in enumerate(words)}
         known |= {word: index for index, word in enumerate(words)}
@@ -302,13 +305,14 @@ def _rows(rows: Sequence[_Labelled], mapping: _Mapping) -> tuple[Row, ...]:
 
 
 def _index(label: Any, mapping: _Mapping) -> int:
+    index = label
     if isinstance(label, str):
         word = label.strip()
         if word in mapping.known:
             return mapping.known[word]
-        label = int(word) if word.isascii() and word.isdecimal() else -1
-    if isinstance(label, (bool, int)) and 0 <= label < len(mapping.words):
-        return int(label)
+        index = int(word) if word.isascii() and word.isdecimal() else -1
+    if isinstance(index, (bool, int)) and 0 <= index < len(mapping.words):
+        return int(index)
     raise MalformedError(
         f"column {mapping.label!r}: {str(label)[:80]!r} is neither a label word nor a class index "
         f"from 0 to {len(mapping.words) - 1}"

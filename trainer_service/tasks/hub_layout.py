@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.dataset_refs import LocalDataSet
+from mentorgrad.dataset_refs import IMAGE_SUFFIXES, LocalDataSet
 from mentorgrad.errors import Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import first_line
-from mentorgrad.named_tasks import split_files
+from mentorgrad.named_tasks import IMAGE, NamedTask, has_images, split_files
+from mentorgrad.tables.arrow import class_names
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import FileRecord, RowPlace, TableForm, column_names, records
 from trainer_service.tasks.files import MAX_FILE_BYTES
-from trainer_service.tasks.images import IMAGE_SUFFIXES
 
 _TEXT_TYPES = ("string", "large_string")
-_IMAGE, _LABEL = "image", "label"
-"""Columns of a data set of image files, as the package ``datasets`` calls them."""
+_LABEL = "label"
+"""Column of the labels of a data set of image files; with `IMAGE` as ``datasets`` calls them."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ class Layout:
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             yield from records(file, columns)
             return
-        yield RowPlace("image", 1), {_IMAGE: file, _LABEL: file.parent.name}
+        yield RowPlace("image", 1), {IMAGE: file, _LABEL: file.parent.name}
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Layout:
-        """Reads the layout of a folder with a file per split, without ``datasets``.
+    def of_folder(cls, folder: Path, task: NamedTask) -> Layout:
+        """Reads the layout of a task's folder with a file, or images, per split, without
+        ``datasets``.
 
         Raises:
             MalformedError: A file cannot be read, or is a link that leaves the folder.
@@ -86,8 +87,22 @@ class Layout:
             split: tuple(_data_file(str(path), folder) for path in paths)
             for split, paths in split_files(folder).items()
         }
-        columns = tuple(column_names(files["train"][0], TableForm()))
-        return cls(files=files, columns=columns, texts=(), images=(), names={})
+        every = [path for paths in files.values() for path in paths]
+        columns: tuple[str, ...]
+        if has_images(every):
+            columns, classes = (IMAGE, _LABEL), _class_folders(every)
+        else:
+            columns = tuple(column_names(every[0], TableForm()))
+            is_parquet = task.has_images and every[0].suffix == ".parquet"
+            classes = class_names(every[0]).get(task.label, ()) if is_parquet else ()
+        names = task.folders if task.labels else classes
+        return cls(
+            files=files,
+            columns=columns,
+            texts=(),
+            images=(IMAGE,) if task.has_images else (),
+            names={task.label: names} if names else {},
+        )
 
 
 def _read(
@@ -106,8 +121,9 @@ def _read(
     if not any(files.values()):
         raise MalformedError("has no data files")
     every = [path for paths in files.values() for path in paths]
-    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in every):
-        return files, _image_features(datasets, every)
+    if has_images(every):
+        names = list(_class_folders(every))
+        return files, {IMAGE: datasets.Image(), _LABEL: datasets.ClassLabel(names=names)}
     return files, builder.info.features or _features(datasets, every[0])
 
 
@@ -161,21 +177,28 @@ def _data_file(name: str, inside: Path) -> Path:
     if not path.resolve().is_relative_to(inside) or not path.is_file():
         raise MalformedError(f"{path.name} is outside the data set or not a regular file")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise MalformedError(f"{path.name} has more than {MAX_FILE_BYTES} bytes")
+        raise MalformedError(
+            f"{path.name} has more than {MAX_FILE_BYTES} bytes; `mentorgrad tasks import` unpacks "
+            "the images of a published task"
+        )
     return path
 
 
-def _image_features(datasets: Any, files: Sequence[Path]) -> Mapping[str, Any]:
-    """Features of a data set of image files in folders named by their class."""
+def _class_folders(files: Sequence[Path]) -> tuple[str, ...]:
+    """The names of the folders of image files, one per class.
+
+    Raises:
+        MalformedError: There are other files, or only one folder.
+    """
     for file in files:
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             raise MalformedError(
                 f"holds {file.name} beside images; to read a table that names images, set task.data"
             )
-    classes = sorted({file.parent.name for file in files})
+    classes = tuple(sorted({file.parent.name for file in files}))
     if len(classes) < 2:
         raise MalformedError("has images of one class only; they lie in a folder per class")
-    return {_IMAGE: datasets.Image(), _LABEL: datasets.ClassLabel(names=classes)}
+    return classes
 
 
 def _features(datasets: Any, file: Path) -> Mapping[str, Any]:

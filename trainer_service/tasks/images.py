@@ -11,9 +11,6 @@ from typing import Any, Self
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.tables.malformed import MalformedError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""Suffixes of the image files that are read."""
-
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """Maximum size of an encoded image, in bytes."""
 

@@ -38,7 +38,7 @@ def load_named(task: Task, roots: Sequence[Path], path: str) -> Source | None:
         return None
     try:
         named, layout = _of_folder(task.name, folder) if folder else _of_hub(task.name, roots)
-        if task.labels and len(task.labels) != len(named.labels):
+        if task.labels and named.labels and len(task.labels) != len(named.labels):
             classes = f"{task.name} has {len(named.labels)} classes, not {len(task.labels)}"
             raise InvalidInput.field(f"{path}.labels", classes)
         complete = replace(
@@ -47,7 +47,7 @@ def load_named(task: Task, roots: Sequence[Path], path: str) -> Source | None:
             labels=task.labels or named.labels,
             description=task.description or named.description,
         )
-        return replace(read_source(complete, layout, path), field="name")
+        return replace(read_source(complete, layout, path), field="name", prompt=named.prompt)
     except (InvalidInput, MalformedError) as error:
         violations = error.violations if isinstance(error, InvalidInput) else ()
         if any(violation.field == f"{path}.labels" for violation in violations):
@@ -61,20 +61,31 @@ def _of_folder(name: str, folder: Path) -> tuple[NamedTask, Layout]:
     named = task_of_folder(name, folder)
     if named is None:
         raise MalformedError(f"is no published task, and its folder has no {CARD}")
-    return named, Layout.of_folder(folder)
+    return named, Layout.of_folder(folder, named)
 
 
 def _of_hub(name: str, roots: Sequence[Path]) -> tuple[NamedTask, Layout]:
     named = published_tasks()[name]
     try:
-        return named, Layout.of(resolve(named.source, roots))
+        if named.source:
+            return named, Layout.of(resolve(named.source, roots))
     except (NotFound, Unsupported):  # without huggingface-hub there is no copy either
-        raise InvalidInput(
-            f"is not on this machine; run on it: mentorgrad tasks pull {name} (or: mentorgrad "
-            f"tasks import {name} FOLDER); or start the trainer with a data root that has a folder "
-            f"{name} with train.jsonl and validation.jsonl",
-            reason=REASON,
-        ) from None
+        pass
+    raise InvalidInput(f"is not on this machine; {_remedy(named)}", reason=REASON)
+
+
+def _remedy(task: NamedTask) -> str:
+    """How a task gets to this machine."""
+    here = f"mentorgrad tasks import {task.name} FOLDER"
+    get = f"run on it: mentorgrad tasks pull {task.name} (or: {here})"
+    if not task.source:
+        get = f"get it from {task.homepage}, and run on it: {here}"
+    files = "train.jsonl and validation.jsonl"
+    if task.has_images:
+        files = "train/CLASS/*.jpg (or .png), and test/CLASS/*.jpg if there are test images"
+    return (
+        f"{get}; or start the trainer with a data root that has a folder {task.name} with {files}"
+    )
 
 
 def _folder(name: str, roots: Sequence[Path]) -> Path | None:

@@ -304,7 +304,7 @@ def _health(report: Report) -> ReportTable:
             "healthy": lambda item: "yes" if item.healthy else "no",
         },
         "Accuracies. If plain training does not beat always predicting the most frequent class, a "
-        "gain over plain training means little. Zero-shot: label words without a prompt.",
+        "gain over plain training means little. Zero-shot: label words without a tuned prompt.",
     )
 
 

@@ -154,8 +154,8 @@ class LabelPromptProblem(ClassificationProblem):
         return self._rows[split]
 
     def untuned_logits(self, split: Split) -> Tensor:
-        """Logits of the bare label words."""
-        return self._compared(self._rows[split], self._encoder.encode(self.task.labels))
+        """Logits of the label words, alone or in the prompt that was published with the task."""
+        return self._compared(self._rows[split], self._encoder.encode(self.task.untuned_prompts))
 
 
 def _images(encoder: ClipEncoder, task: TaskData, split: Split, cache: EmbeddingCache) -> Tensor:

@@ -57,10 +57,16 @@ def pull(
     A trainer reads data sets from this cache or from its data roots. It never downloads them.
     """
     from mentorgrad import dataset_refs
+    from mentorgrad.errors import InvalidInput
     from mentorgrad.named_tasks import published_tasks
 
-    if reference in published_tasks():
-        reference = published_tasks()[reference].source
+    if task := published_tasks().get(reference):
+        if not task.source:
+            raise InvalidInput(
+                f"{reference} is in no data set of the hub that is known here; get it from "
+                f"{task.homepage}, and run: mentorgrad tasks import {reference} FOLDER"
+            )
+        reference = task.source
     found = dataset_refs.pull(reference)
     path = str(found.folder)
     Output(as_json).result({"reference": reference, "path": path, "config": found.config}, path)
@@ -86,7 +92,13 @@ def list_tasks(as_json: JsonOption = False) -> None:
     out.table(
         ("task", "labels", "metric", "source", "description"),
         [
-            (task.name, str(len(task.labels)), task.metric, task.source, task.description)
+            (
+                task.name,
+                str(len(task.labels) or task.classes),
+                task.metric,
+                task.source or task.homepage,
+                task.description,
+            )
             for task in found
         ],
     )
@@ -100,7 +112,7 @@ def import_(
         typer.Argument(
             metavar="SOURCE",
             help="Folder with train.jsonl, validation.jsonl and test.jsonl (or .csv, .tsv, .json, "
-            ".parquet), or a single file.",
+            ".parquet), or a single file; of images, a folder per class, or as published.",
         ),
     ],
     folder: Annotated[
@@ -112,12 +124,22 @@ def import_(
             "~/.local/share/mentorgrad/tasks, where every trainer on this machine looks.",
         ),
     ] = None,
+    per_class: Annotated[
+        int,
+        typer.Option(
+            "--per-class", min=0, help="Maximum images per split and class; 0: all of them."
+        ),
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a task to where task = NAME is read from, in one layout, and print the files' digests.
 
     A published task (see "tasks list") may have the columns of its data set, or text, text_pair
     and label. Any other needs a task.json in the folder, with its description and labels.
+
+    Images are linked, or copied where that is not possible. Their folder has train/CLASS/*.jpg (or
+    .png) and test/CLASS/*.jpg; or CLASS/*.jpg, from which runs hold test images out; or CoOp's list
+    of splits, split_zhou_*.json, beside the images; or the parquet files of a copy of the hub.
     """
     from dataclasses import asdict
 
@@ -128,7 +150,7 @@ def import_(
     root = folder or tasks_folder()
     if root is None:
         raise InvalidInput.field("--folder", "is needed: there is no home folder")
-    path, splits = import_task(name, source, root)
+    path, splits = import_task(name, source, root, per_class)
     out = Output(as_json)
     if as_json:
         out.json({"name": name, "path": str(path), "splits": [asdict(split) for split in splits]})

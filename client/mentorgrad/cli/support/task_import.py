@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mentorgrad.cli.support.image_import import ImageSource, SourceImage, image_source
+from mentorgrad.dataset_refs import IMAGE_SUFFIXES
 from mentorgrad.domain.spec import NAME_PATTERN, HubData
 from mentorgrad.errors import InvalidInput
 from mentorgrad.named_tasks import CARD, NamedTask, published_tasks, split_files, task_of_folder
@@ -33,17 +37,21 @@ class ImportedSplit:
     left_out: int
     """Rows without a label, as those of public test files, or with an empty text."""
     sha256: str
-    """SHA-256 of the file."""
+    """SHA-256 of the file; of images, over the class index and the SHA-256 of each."""
 
 
-def import_task(name: str, source: Path, root: Path) -> tuple[Path, list[ImportedSplit]]:
-    """Writes ``ROOT/NAME/task.json`` and a JSONL file per split.
+def import_task(
+    name: str, source: Path, root: Path, per_class: int = 0
+) -> tuple[Path, list[ImportedSplit]]:
+    """Writes ``ROOT/NAME/task.json`` and a JSONL file per split, or a folder of images per split
+    and class.
 
     Args:
         name: Name of the task.
         source: A folder with a file per split, or a single file, from which runs hold test rows
-            out.
+            out; or a folder of images, see `image_source`.
         root: Where to; created if it does not exist.
+        per_class: Maximum images per split and class; 0: all.
 
     Returns:
         The new folder, and its splits.
@@ -56,22 +64,23 @@ def import_task(name: str, source: Path, root: Path) -> tuple[Path, list[Importe
     source, folder = source.expanduser(), root / name
     if folder.exists():
         raise InvalidInput(f"{folder} exists already; remove it first")
-    files = split_files(source) if source.is_dir() else {"train": (source,)}
-    if "train" not in files or not source.exists():
-        raise InvalidInput(
-            f"{source}: there is no file, or no folder with a file such as train.csv"
-        )
     task = task_of_folder(name, source if source.is_dir() else source.parent)
+    of_images = task is not None and task.has_images
+    files = {} if of_images else _text_files(source)
     if task is None:
         published = ", ".join(published_tasks())
         raise InvalidInput(
             f"{name} is no published task ({published}), and {source} has no {CARD} with its "
             '"description" and "labels"'
         )
+    images = image_source(task, source) if of_images else ImageSource(task.labels, {})
+    task = replace(task, labels=images.labels)
     root.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=root, prefix=f".{name}."))
     try:
         written = [_write(task, split, paths, aside) for split, paths in files.items()]
+        for split, found in images.splits.items():
+            written.append(_write_images(task, split, found, aside, per_class))
         (aside / CARD).write_text(_card(task), encoding="utf-8")
         aside.chmod(0o755)
         aside.rename(folder)
@@ -80,6 +89,54 @@ def import_task(name: str, source: Path, root: Path) -> tuple[Path, list[Importe
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder, written
+
+
+def _text_files(source: Path) -> dict[str, tuple[Path, ...]]:
+    single: dict[str, tuple[Path, ...]] = {"train": (source,)} if source.is_file() else {}
+    files = split_files(source) if source.is_dir() else single
+    if "train" not in files:
+        raise InvalidInput(
+            f"{source}: there is no file, or no folder with a file such as train.csv"
+        )
+    return files
+
+
+def _write_images(
+    task: NamedTask, split: str, images: Iterable[SourceImage], folder: Path, per_class: int
+) -> ImportedSplit:
+    """Puts the images into a folder per class, called by the class index."""
+    digest, counts, hidden = hashlib.sha256(), Counter[int](), 0
+    for label, name, content in images:
+        if label is None:
+            hidden += 1
+        elif not per_class or counts[label] < per_class:
+            counts[label] += 1
+            of_class = folder / split / f"{label:04}"
+            of_class.mkdir(parents=True, exist_ok=True)
+            digest.update(f"{label} {_put(content, of_class / name)}\n".encode())
+    without = [word for index, word in enumerate(task.labels) if not counts[index]]
+    if without and split == "train":
+        raise MalformedError(f"the class {without[0]!r} has no images in train")
+    return ImportedSplit(split, counts.total(), hidden, digest.hexdigest())
+
+
+def _put(content: Path | bytes, path: Path) -> str:
+    """Writes an image, or links to its file where the file system can; returns its SHA-256."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise MalformedError(
+            f"{path.name!r} is no image; its name must end in " + ", ".join(IMAGE_SUFFIXES)
+        )
+    if path.exists():
+        raise MalformedError(f"two images of a class are called {path.name!r}")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        try:
+            os.link(content.resolve(), path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(content, path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(task: NamedTask, split: str, paths: tuple[Path, ...], folder: Path) -> ImportedSplit:

@@ -14,20 +14,25 @@ from mentorgrad.domain.spec import (
     CausalPrompt,
     DataFiles,
     LabelPrompt,
+    Lora,
     MentorChoice,
+    MultipleChoice,
+    PrefixTuning,
     PromptTuning,
     RunSpec,
     ServedPrompt,
     Task,
+    Xgblora,
 )
 from mentorgrad.errors import InvalidInput
-from tests.support.numerics import CPU
+from tests.support.numerics import CPU, built_on, image_task, tiny_clip
 from tests.support.tiny_models import make, make_clip
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.objectives.build import build_objective
 from trainer_service.prediction import service
 from trainer_service.prediction.predictor import load
 from trainer_service.prediction.settings import PredictorSettings
+from trainer_service.tasks.data import Split
 
 WORDS = ("good", "bad")
 
@@ -97,7 +102,15 @@ def test_without_rows_either_encoder_passes(tmp_path: Path, models: Path) -> Non
         assert fields == {"spec.task.data.train"}
 
 
-@pytest.mark.parametrize("objective", [PromptTuning("bert"), CausalPrompt(), ServedPrompt()])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        *(kind("bert") for kind in (PromptTuning, MultipleChoice, Lora, PrefixTuning, Xgblora)),
+        CausalPrompt(),
+        ServedPrompt(),
+    ],
+    ids=lambda objective: type(objective).__name__,
+)
 def test_other_objectives_take_no_images(objective: Any, root: Path, models: Path) -> None:
     found = {
         item.field: item.description for item in said(spec(objective), root, models).violations
@@ -105,9 +118,17 @@ def test_other_objectives_take_no_images(objective: Any, root: Path, models: Pat
     assert "is for texts" in found["spec.task"]
 
 
-def test_a_prompt_in_front_of_texts_takes_no_clip(root: Path, models: Path) -> None:
-    error = said(replace(TEXTS, objective=PromptTuning("clip")), root, models)
-    assert "clip is CLIP, which is for images" in error.message
+@pytest.mark.parametrize(
+    "kind", [PromptTuning, MultipleChoice, Lora, PrefixTuning, Xgblora, CausalPrompt]
+)
+def test_other_objectives_take_no_clip(kind: Any, root: Path, models: Path) -> None:
+    found = {
+        item.field: item.description
+        for item in said(replace(TEXTS, objective=kind("clip")), root, models).violations
+    }
+    (described,) = (found[field] for field in found if field.endswith((".encoder", ".model")))
+    assert "clip" in described
+    assert "for images" in described or "is not a causal language model" in described
 
 
 def test_unusable_images_are_named_before_the_run(root: Path, models: Path) -> None:
@@ -141,6 +162,16 @@ def test_an_image_that_fails_when_it_is_decoded_is_named(root: Path, models: Pat
         build_objective(of, device=CPU, data_roots=[root], model_roots=[models])
     assert caught.value.reason == "IMAGE_UNUSABLE"
     assert "good/0.png is damaged" in caught.value.message
+
+
+def test_without_tuning_classes_have_the_prompt_of_the_task() -> None:
+    import torch
+
+    clip, task = tiny_clip(CPU), replace(image_task(), prompt="a good {label}, seen in the rain.")
+    built = built_on(clip, LabelPrompt(n_tokens=3), task)
+    texts = ["a good sun, seen in the rain.", "a good rain, seen in the rain."]
+    cosines = built.problem.features(Split.TEST) @ clip.encode(texts).T
+    torch.testing.assert_close(built.problem.untuned_logits(Split.TEST), cosines / clip.temperature)
 
 
 # -- predicting -------------------------------------------------------------------------------
