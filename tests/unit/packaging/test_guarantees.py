@@ -1,4 +1,4 @@
-"""The page of guarantees names tests that there are."""
+"""The pages of guarantees and of proofs name tests that there are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/guarantees.md").read_text()
+PROOFS = (ROOT / "docs/proofs.md").read_text()
 
 
 def test_every_promise_names_tests_that_exist() -> None:
@@ -16,6 +17,15 @@ def test_every_promise_names_tests_that_exist() -> None:
     assert len(named) >= len(promises)
     for path, name in named:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.M), (path, name)
+
+
+def test_every_proof_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PROOFS)
+    assert len(named) > 15
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name or 'test_'}", (ROOT / path).read_text(), re.M), name
+    for path in re.findall(r"\]\(\.\./(bench/[\w./]+)\)", PROOFS):
+        assert (ROOT / path).exists(), path
 
 
 def test_every_line_of_promises_has_its_proof() -> None:
