@@ -19,6 +19,8 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
+from trainer_service.encoding import tiny_clip
+
 WORDS = [
     *("this", "that", "good", "bad", "movie", "film", "plot", "actor", "story", "score", "fine"),
     *("awful", "great", "poor", "slow", "fast", "dull", "bright", "warm", "cold", "long", "short"),
@@ -92,59 +94,8 @@ def make_causal(
 
 
 def make_clip(folder: Path, **fields: Any) -> Path:
-    """Saves a random CLIP for images of 16 pixels, with its tokenizer and its image processor.
-
-    Args:
-        folder: Where to.
-        **fields: Of the configuration of its text model.
-    """
-    from transformers import CLIPConfig, CLIPModel
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    tokenizer = _clip_words()
-    sizes = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "projection_dim": 12,
-    }
-    marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 24, "pad_token_id": 1}
-    config = CLIPConfig(
-        text_config=sizes | text | marks | fields,
-        vision_config=sizes | {"image_size": 16, "patch_size": 8},
-        projection_dim=12,
-    )
-    torch.manual_seed(1)
-    model = CLIPModel(config)
-    with torch.no_grad():  # far enough from zero for embeddings to differ
-        for name, parameter in model.named_parameters():
-            if name != "logit_scale":
-                parameter += 0.2 * torch.randn_like(parameter)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    size = {"height": 16, "width": 16}
-    CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=size).save_pretrained(folder)
-    return folder
-
-
-def _clip_words() -> Any:
-    """CLIP's own tokenizer, with the letters and `WORDS`; a token that ends a word is marked."""
-    from transformers import CLIPTokenizer
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
-    merges: dict[tuple[str, str], None] = {}
-    for word in WORDS:
-        built, *rest = [*word[:-1], f"{word[-1]}</w>"]
-        for piece in rest:
-            merges[built, piece] = None
-            built += piece
-            tokens.append(built)
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=list(merges))
+    """Saves a random CLIP that knows `WORDS`; `fields` are of its text model's configuration."""
+    return tiny_clip.make(folder, WORDS, **{"max_position_embeddings": 24, **fields})
 
 
 def _causal_sizes(kind: str, vocabulary: int) -> dict[str, Any]:

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from mentorgrad.cli.support.experiment_file import read_experiment, read_published
-from mentorgrad.cli.support.experiment_scale import scaled
+from mentorgrad.cli.support.experiment_scale import (
+    TINY_CLIP,
+    names_tiny_clip,
+    scaled,
+    write_tiny_clip,
+)
 from mentorgrad.cli.support.options import Scale
 from mentorgrad.domain.experiment import Cell, Report
 from mentorgrad.domain.run import Score
@@ -16,12 +21,14 @@ from mentorgrad.domain.spec import (
     Budget,
     CausalPrompt,
     Criterion,
+    LabelPrompt,
     Optimizer,
     PromptTuning,
     Stages,
     Task,
 )
 from mentorgrad.errors import InvalidInput
+from mentorgrad.model_refs import resolve
 from mentorgrad.reports.markdown import markdown
 from mentorgrad.reports.published import PublishedFigure, published_table
 
@@ -90,6 +97,17 @@ def test_a_tiny_experiment_has_the_same_arms_and_little_of_the_rest(file: Path) 
     assert other.changes["objective"] == {
         "causal_prompt": {"model": CausalPrompt().model, "n_tokens": 3}
     }
+
+
+@pytest.mark.slow
+def test_images_are_seen_by_a_tiny_clip(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.write_text(FILE.replace("rte", "eurosat").replace("prompt_tuning", "label_prompt"))
+    tiny = scaled(read_experiment(path), Scale.TINY)
+    assert tiny.base.objective == LabelPrompt(TINY_CLIP, 20)
+    assert names_tiny_clip(tiny)
+    write_tiny_clip(tmp_path / "models")
+    assert (resolve(TINY_CLIP, roots=[tmp_path / "models"]) / "model.safetensors").is_file()
 
 
 def test_published_figures_stand_beside_the_runs_that_they_compare_with(file: Path) -> None:

@@ -13,14 +13,16 @@ import torch
 from mentor_service.profiles import PROFILES
 from mentor_service.strategies import registry
 from mentorgrad.cli.support.experiment_file import read_experiment, read_published
-from mentorgrad.cli.support.experiment_scale import TINY, scaled
+from mentorgrad.cli.support.experiment_scale import TINY, TINY_CLIP, scaled
 from mentorgrad.cli.support.options import Scale
 from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.named_tasks import published_tasks
 from tests.support import tiny_models
 from tests.support.deployment import ROOT
+from tests.support.digit_images import write_digits
 from tests.support.numerics import CPU, tune
+from trainer_service.encoding import tiny_clip
 from trainer_service.experiments.expansion import Expansion, distinct_places
 from trainer_service.experiments.experiment_checks import check_specs, doubts
 from trainer_service.objectives.build import build_objective
@@ -32,10 +34,11 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Field of an objective → a random model."""
+    """Field of an objective, or `TINY_CLIP` → a random model."""
     folder = tmp_path_factory.mktemp("models")
-    encoder, model = folder / "encoder", folder / "model"
+    encoder, model, clip = folder / "encoder", folder / "model", folder / "clip"
     return {
+        TINY_CLIP: str(tiny_clip.make(clip)),
         "encoder": str(tiny_models.make(encoder, "roberta")),
         "model": str(tiny_models.make_causal(model)),
     }
@@ -56,6 +59,11 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "span2_text",
     ]
     for name, task in published_tasks().items():
+        if task.has_images:
+            classes = task.folders or ("this", "that")
+            write_digits(root / name / "train", 0, 8, classes)
+            write_digits(root / name / "test", 8, 2, classes)
+            continue
         (root / name).mkdir()
         for split, count in (("train", 80), ("validation", 20)):
             rows = [
@@ -90,7 +98,12 @@ def test_a_step_of_each_run_in_small(file: Path, models: dict[str, str], tasks: 
     torch.set_num_threads(1)
     done = set()
     for run in runs_of(scaled(read_experiment(file), Scale.TINY)):
-        fields = {name: path for name, path in models.items() if hasattr(run.objective, name)}
+        named = {name: getattr(run.objective, name, None) for name in ("encoder", "model")}
+        fields = {
+            name: models.get(reference, models[name])
+            for name, reference in named.items()
+            if reference
+        }
         objective: Any = replace(run.objective, **fields)  # type: ignore[arg-type]
         kind = (repr(objective), run.task, run.optimizer)
         if kind in done:

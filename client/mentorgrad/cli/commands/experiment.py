@@ -158,7 +158,7 @@ def _run(
     experiment; with --local it also stops the services until the next start.
     """
     from mentorgrad.cli.support.experiment_file import mentors_of, read_experiment
-    from mentorgrad.cli.support.experiment_scale import scaled
+    from mentorgrad.cli.support.experiment_scale import names_tiny_clip, scaled, write_tiny_clip
 
     out = Output(as_json)
     spec = scaled(read_experiment(file), scale)
@@ -178,6 +178,10 @@ def _run(
     from mentorgrad.cli.support.local_services import local_services
     from mentorgrad.client import Client
 
+    if names_tiny_clip(spec):
+        models = directory / "models"
+        write_tiny_clip(models)
+        model_root = [*(model_root or ()), models]
     try:
         with (
             local_services(
