@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.model_refs import first_line
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.encoding.model_files import UNSUITABLE, require_clip
+from trainer_service.encoding.model_files import PROCESSOR, UNSUITABLE, require_clip
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +38,8 @@ class ClipEncoder(TextEncoder):
 
     Raises:
         NotFound: One of these files is missing or unusable.
-        InvalidInput: The model is not CLIP, or its tokenizer is another model's.
+        InvalidInput: The model is not CLIP or cannot be loaded, or its tokenizer or its image
+            processor is another model's.
     """
 
     _require = staticmethod(require_clip)
@@ -48,7 +50,7 @@ class ClipEncoder(TextEncoder):
     ) -> None:
         super().__init__(path, device, check)
         self.pooling = "end"
-        self._processor = _load_processor(path)
+        self._processor = _load_processor(path, self.config.vision_config.image_size)
         # The learned factor of the similarities, for which the loss was trained.
         self.temperature = float(torch.exp(-self._model.logit_scale.float()))
         end = self._model.config.text_config.eos_token_id
@@ -108,15 +110,37 @@ class ClipEncoder(TextEncoder):
         return functional.normalize(projected.float(), dim=-1)
 
 
-def _load_processor(path: Path) -> Any:
-    """Resizes and normalises images by Pillow, whether torchvision is installed or not."""
+def _load_processor(path: Path, side: int) -> Any:
+    """Resizes and normalises images by Pillow, whether torchvision is installed or not.
+
+    Args:
+        path: The model's folder.
+        side: Width and height of the model's images.
+
+    Raises:
+        InvalidInput: Its file cannot be used, or makes images of another size.
+    """
+    from PIL import Image
+
     try:
         from transformers.models.clip.image_processing_pil_clip import (
             CLIPImageProcessorPil as Processor,
         )
     except ImportError:  # before version 5 there was only that one
         from transformers import CLIPImageProcessor as Processor
-    return Processor.from_pretrained(path, local_files_only=True)
+    try:
+        processor = Processor.from_pretrained(path, local_files_only=True)
+        made = processor([Image.new("RGB", (2, 2))], return_tensors="pt")["pixel_values"].shape
+    except Exception as error:  # a file of others can raise anything
+        said = f"{path.name}: {PROCESSOR} cannot be used: {first_line(error)}"
+        raise InvalidInput(said.replace(str(path), path.name), reason=UNSUITABLE) from error
+    if made[-2:] != (side, side):
+        raise InvalidInput(
+            f"{path.name}: {PROCESSOR} makes images of {made[-2]} by {made[-1]} pixels; the model "
+            f"takes {side} by {side}",
+            reason=UNSUITABLE,
+        )
+    return processor
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mentorgrad.errors import InvalidInput, NotFound
-from mentorgrad.model_refs import REASON
+from mentorgrad.model_refs import REASON, first_line
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.model_files import (
     UNSUITABLE,
+    is_clip,
     max_positions,
     max_text_tokens,
     model_digest,
@@ -254,8 +255,9 @@ def _load_model(path: Path) -> Any:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        model = AutoModel.from_pretrained(
+        model, report = AutoModel.from_pretrained(
             path,
+            output_loading_info=True,
             dtype=torch.float32,
             local_files_only=True,
             trust_remote_code=False,
@@ -268,4 +270,11 @@ def _load_model(path: Path) -> Any:
             f"{path.name}: this version of transformers does not support the model",
             reason=UNSUITABLE,
         ) from error
+    except Exception as error:  # damaged weights, or those of another configuration
+        raise InvalidInput(
+            f"{path.name} cannot be loaded: {first_line(error)}", reason=UNSUITABLE
+        ) from error
+    missing = report["missing_keys"]  # transformers gives them random numbers
+    if missing and is_clip(path):  # of text encoders, a pooler that nobody reads may be missing
+        raise InvalidInput(f"{path.name} has no weights for {min(missing)}", reason=UNSUITABLE)
     return model.eval().requires_grad_(False)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from mentorgrad.errors import InvalidInput, NotFound
 from tests.support.numerics import CPU, tiny_encoder
@@ -115,6 +119,58 @@ def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(NotFound, match="has no safetensors weights; other formats are not loaded"):
         ClipEncoder(folder, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("config.json", {"text_config": {"hidden_size": 8}}, "clip cannot be loaded"),
+        (
+            "preprocessor_config.json",
+            {"image_mean": [1]},
+            "preprocessor_config.json cannot be used",
+        ),
+        (
+            "preprocessor_config.json",
+            {"crop_size": {"height": 32, "width": 8}},
+            "makes images of 32 by 8 pixels; the model takes 16 by 16",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_each_other_are_refused(
+    folder: Path, tmp_path: Path, name: str, changes: dict[str, Any], says: str
+) -> None:
+    broken = Path(shutil.copytree(folder, tmp_path / "clip"))
+    (broken / name).write_text(json.dumps(json.loads((broken / name).read_text()) | changes))
+    with pytest.raises(InvalidInput, match=re.escape(says)):
+        ClipEncoder(broken, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("model.safetensors", "clip cannot be loaded"),
+        ("preprocessor_config.json", "preprocessor_config.json cannot be used"),
+    ],
+)
+def test_a_file_that_is_cut_off_is_named(
+    folder: Path, tmp_path: Path, name: str, says: str
+) -> None:
+    broken = Path(shutil.copytree(folder, tmp_path / "clip"))
+    (broken / name).write_bytes((broken / name).read_bytes()[:200])
+    with pytest.raises(InvalidInput, match=re.escape(says)) as caught:
+        ClipEncoder(broken, CPU)
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_weights_that_are_missing_are_named(folder: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(folder, tmp_path / "clip"))
+    file = broken / "model.safetensors"
+    weights = load_file(file)
+    kept = {name: weights[name] for name in weights if "vision" not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(InvalidInput, match=r"clip has no weights for vision_model\."):
+        ClipEncoder(broken, CPU)
 
 
 def test_an_incomplete_folder_says_what_is_missing(tmp_path: Path) -> None:
