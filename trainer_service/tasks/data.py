@@ -86,7 +86,7 @@ class Source:
     """Field of the task's spec that says where the rows come from: ``data``, ``hub`` or ``name``,
     for violations."""
 
-    prompt: str = ""
+    untuned_prompt: str = ""
     """See `TaskData`."""
 
     def field_of(self, split: str) -> str:
@@ -116,7 +116,7 @@ class TaskData:
     """Further rows of the train file that the run does not use."""
     unused_selection: int = 0
     """Further rows of the selection file that the run does not use."""
-    prompt: str = ""
+    untuned_prompt: str = ""
     """What stands for a class without tuning, with ``{label}`` for its word; empty: the word
     alone."""
 
@@ -132,7 +132,7 @@ class TaskData:
     @property
     def untuned_prompts(self) -> list[str]:
         """What stands for each class without tuning."""
-        return [(self.prompt or "{label}").replace("{label}", word) for word in self.labels]
+        return [(self.untuned_prompt or "{label}").replace("{label}", word) for word in self.labels]
 
     @property
     def train_texts(self) -> list[str]:

@@ -47,7 +47,8 @@ def load_named(task: Task, roots: Sequence[Path], path: str) -> Source | None:
             labels=task.labels or named.labels,
             description=task.description or named.description,
         )
-        return replace(read_source(complete, layout, path), field="name", prompt=named.prompt)
+        source = read_source(complete, layout, path)
+        return replace(source, field="name", untuned_prompt=named.prompt)
     except (InvalidInput, MalformedError) as error:
         violations = error.violations if isinstance(error, InvalidInput) else ()
         if any(violation.field == f"{path}.labels" for violation in violations):

@@ -85,7 +85,7 @@ def draw(
         dropped=dropped,
         unused_train=len(pool) - len(train) - drawn,
         unused_selection=len(kept_selection) - len(selection) + drawn,
-        prompt=source.prompt,
+        untuned_prompt=source.untuned_prompt,
     )
 
 

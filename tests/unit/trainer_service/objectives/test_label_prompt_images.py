@@ -167,7 +167,10 @@ def test_an_image_that_fails_when_it_is_decoded_is_named(root: Path, models: Pat
 def test_without_tuning_classes_have_the_prompt_of_the_task() -> None:
     import torch
 
-    clip, task = tiny_clip(CPU), replace(image_task(), prompt="a good {label}, seen in the rain.")
+    clip, task = (
+        tiny_clip(CPU),
+        replace(image_task(), untuned_prompt="a good {label}, seen in the rain."),
+    )
     built = built_on(clip, LabelPrompt(n_tokens=3), task)
     texts = ["a good sun, seen in the rain.", "a good rain, seen in the rain."]
     cosines = built.problem.features(Split.TEST) @ clip.encode(texts).T

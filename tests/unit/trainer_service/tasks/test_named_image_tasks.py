@@ -179,6 +179,7 @@ def test_an_import_is_read_as_its_source_is(tmp_path: Path, home: Path) -> None:
     assert train.rows == 74
 
 
+@pytest.mark.slow
 def test_coops_list_has_splits_and_class_names(tmp_path: Path, home: Path) -> None:
     source = tmp_path / "oxford_pets"
     write(source / "images", count=4, names=PETS)
@@ -242,6 +243,7 @@ def test_words_for_folders_stand_in_a_file_beside_them(tmp_path: Path) -> None:
         import_task("more", source / "images", tmp_path / "home")
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_hub_is_unpacked(tmp_path: Path, home: Path) -> None:
     features = {"label": {"names": list(PETS), "_type": "ClassLabel"}}
     about = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -316,6 +318,7 @@ def test_files_that_are_no_images_leave_nothing(tmp_path: Path, home: Path) -> N
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "EuroSAT", names=IMAGES["eurosat"].folders)
     for arguments, code in (
