@@ -15,7 +15,7 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from mentorgrad.outside_text import without_secrets
+from mentorgrad.outside_text import shown, without_secrets
 from mentorgrad.wire import tracing
 
 
@@ -63,6 +63,7 @@ def configure(level: str = "info", form: str = "auto", **always: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _without_secrets,
+            *((_shown,) if on_terminal else ()),  # JSON escapes what is not ASCII
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -76,5 +77,13 @@ def _without_secrets(logger: WrappedLogger, method: str, line: EventDict) -> Eve
     """Masks secrets in a log line, for example in error messages of database drivers."""
     return {
         name: without_secrets(value) if isinstance(value, str) else value
+        for name, value in line.items()
+    }
+
+
+def _shown(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Removes what a terminal would interpret in texts of callers; tracebacks keep their lines."""
+    return {
+        name: "\n".join(map(shown, value.split("\n"))) if isinstance(value, str) else value
         for name, value in line.items()
     }

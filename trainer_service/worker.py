@@ -33,6 +33,7 @@ from mentorgrad.domain.event import Created, EventKind
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound, PreconditionFailed
+from mentorgrad.outside_text import one_line
 from mentorgrad.wire import tracing
 from run_store.open import open_store
 from run_store.protocols import Lease, RunStore
@@ -79,7 +80,7 @@ def _do(line: bytes, stopper: StopRequest, known: KeptResults) -> int:
     try:
         job = WorkerJob.from_line(line)
     except InvalidInput as error:
-        sys.stderr.write(f"worker: {error.message}\n")
+        sys.stderr.write(f"worker: {one_line(error.message)}\n")
         return EXIT_BAD_JOB
     logs.configure(job.log_level, job.log_format, run_id=job.run_id)
     if missing := tracing.configure("mentorgrad-worker"):

@@ -33,7 +33,7 @@ from mentorgrad.cli.support import auth_options
 from mentorgrad.cli.support.completion import is_completing
 from mentorgrad.cli.support.entry_point_commands import ROOT_COMMANDS, root_command
 from mentorgrad.cli.support.flag_text import one_line
-from mentorgrad.cli.support.output import note
+from mentorgrad.cli.support.output import Output, note
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.wire import tracing
 
@@ -127,7 +127,7 @@ def _usage(error: Any) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    note(f"error: {message}")
     return code
 
 
@@ -143,7 +143,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"mentorgrad {mentorgrad.__version__}")
+        Output().line(f"mentorgrad {mentorgrad.__version__}")
         raise typer.Exit
 
 

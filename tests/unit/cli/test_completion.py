@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+
+from mentorgrad.cli.support import completion
 
 Invoke = Callable[..., Any]
 
@@ -39,6 +43,16 @@ def test_runs_of_a_store(suggested: Callable[[str], list[str]], store_url: str) 
         assert suggested(f"mentorgrad runs {command} --store {store_url} t") == ["toy-run"]
     assert suggested(f"mentorgrad runs show --store {store_url} x") == []
     assert suggested(f"mentorgrad experiment show --store {store_url} ") == []
+
+
+def test_a_name_is_described_without_control_characters(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion, "_reader", lambda *_: nullcontext())
+    said = [("good", "two\nlines \x1b]0;title\x07"), ("go\x9bod", "")]
+    assert completion._matching(
+        cast(Any, SimpleNamespace(params={})), "go", lambda _: iter(said), "sql"
+    ) == [("good", "two lines ]0;title")]
 
 
 @pytest.mark.parametrize(

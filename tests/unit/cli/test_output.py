@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +18,9 @@ from mentorgrad.cli.support import output
 from mentorgrad.cli.support.output import Output
 from mentorgrad.domain.event import CandidatesScored, Created, RunEvent
 from mentorgrad.outside_text import one_line, shown, without_secrets
+from mentorgrad.standard_streams import rows_output
 from run_store.open import open_store
+from tests.support.product_source import product_modules
 
 NASTY = "two\nlines\tand\r\x1b[31mred\x9b1m\u202eback\x07\x7f\ud83d\u2028ü"
 COMMANDS: list[list[str]] = [
@@ -79,6 +83,67 @@ def test_an_encoding_that_lacks_letters_ends_no_command(
         text = out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
         if more:
             assert command[1] == "compare" or "ü" in str(json.loads(text))
+
+
+class Terminal(io.TextIOWrapper):
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+
+    def isatty(self) -> bool:
+        return True
+
+    def shown(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_headings_on_a_terminal_are_texts_without_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    out = Output()
+    assert out.is_terminal
+    out.table(["a", f"[link=http://x]{NASTY}[/link]"], [["1", f"[red]{NASTY}"]])
+    said = terminal.shown()
+    assert re.sub(r"\x1b\[\d*m|\n", "", said).isprintable()  # bold is ours
+    assert "[link=http://x]" in said
+
+
+def test_rows_on_a_terminal_keep_their_lines_and_are_bytes_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    row = f"{NASTY[4:].replace(chr(0xD83D), '')},ü\n".encode()
+    rows_output().write(row)
+    assert terminal.shown() == "lines\tand [31mred1mback ü,ü\n"
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", file)
+    rows_output().write(row)
+    assert file.buffer.getvalue() == row  # type: ignore[attr-defined]
+
+
+def test_what_a_service_says_of_itself_reaches_no_terminal_raw(
+    invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mentorgrad.cli.commands import doctor
+
+    found = doctor.Finding(NASTY, doctor.Status.WARNING, NASTY, NASTY)
+    monkeypatch.setattr(doctor, "_checks", lambda *_: [found])
+    assert invoke("doctor").stdout[:-1].replace("\t", "").isprintable()
+
+
+@pytest.mark.slow
+def test_one_module_prints() -> None:
+    calls = {
+        (path, name)
+        for path, tree in product_modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        if (name := ast.unparse(node.func).rpartition(".")[2]) in ("print", "echo", "Console")
+    }
+    assert {path for path, _ in calls} == {
+        "client/mentorgrad/cli/support/output.py",
+        "service_common/server.py",  # one JSON object, for programs
+    }
 
 
 def test_an_error_is_one_line_without_control_characters(invoke: Callable[..., Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -79,6 +80,19 @@ def test_people_get_lines_that_they_can_read(
     with pytest.raises(json.JSONDecodeError):
         lines(written)
     assert "happened" in written.getvalue()
+
+
+def test_texts_of_callers_are_not_interpreted_by_a_terminal(written: Written) -> None:
+    logs.configure("info", "console")
+    log.info("call", run_id="\x1b]0;title\x07\x9b2J")
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError as error:
+        log.error("failed", exc_info=error)
+    said = re.sub(r"\x1b\[\d*m", "", written.getvalue())  # the colours are ours
+    assert "]0;title2J" in said
+    assert all(line.isprintable() for line in said.splitlines())
+    assert len(said.splitlines()) > 3
 
 
 def test_what_always_holds_stands_in_the_lines_of_every_thread(written: Written) -> None:

@@ -256,7 +256,8 @@ class _Shown:
         if self._as_json:
             out.json(report)
         elif self._markdown:
-            print(markdown.markdown(report, beside), flush=True)
+            for line in markdown.markdown(report, beside).split("\n"):
+                out.line(line)
         else:
             terminal.show(report, out, beside)
         if self._page is not None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
-from rich.console import Console
 
 from mentorgrad.cli.support.options import JsonOption, PredictServerOption
 from mentorgrad.cli.support.output import Output, counted, note, number
@@ -35,6 +34,7 @@ from mentorgrad.cli.support.table_options import (
 from mentorgrad.errors import InvalidInput
 from mentorgrad.files import replacing
 from mentorgrad.predictor import Predictor
+from mentorgrad.standard_streams import rows_output
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import FileRecord, Refuse, RowPlace
 
@@ -343,13 +343,13 @@ def _named(pairs: Sequence[str]) -> dict[str, str]:
 
 def _opened(output: Path | None) -> contextlib.AbstractContextManager[BinaryIO]:
     """The output file, which is written as a whole or not at all; None: standard output."""
-    return contextlib.nullcontext(sys.stdout.buffer) if output is None else replacing(output)
+    return contextlib.nullcontext(rows_output()) if output is None else replacing(output)
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Any]:
     """Shows on standard error, if it is a terminal, how far it is."""
-    console = Console(stderr=True)
+    console = Output(as_json=True).console
     if not console.is_terminal:
         yield lambda text: None
         return

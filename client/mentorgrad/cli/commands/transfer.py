@@ -69,7 +69,6 @@ def _export(
         return
     from mentorgrad.domain.query import EventQuery, View
     from mentorgrad.serialization import to_dict
-    from mentorgrad.standard_streams import json_text
 
     if output is not None and str(output) != "-":
         output_file("--output", output)
@@ -78,7 +77,7 @@ def _export(
         events = reader.events(run_id, EventQuery(view=View.FULL))
         if str(output) == "-":
             for event in events:
-                print(json_text(to_dict(event)))
+                Output(as_json=True).json(event)
             return
         target = output or output_file("--output", Path(f"{run_id}.jsonl"))
         count = 0

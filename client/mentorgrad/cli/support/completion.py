@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mentorgrad.errors import Unsupported
+from mentorgrad.outside_text import one_line
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client
@@ -65,7 +66,11 @@ def _matching(
         contextlib.redirect_stderr(nowhere),
         _reader(ctx.params, what) as reader,
     ):
-        return [found for found in ask(reader) if found[0].startswith(incomplete)]
+        return [
+            (found, one_line(text))
+            for found, text in ask(reader)
+            if found.startswith(incomplete) and found.isprintable()
+        ]
     return []
 
 

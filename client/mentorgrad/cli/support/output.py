@@ -60,14 +60,15 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table: with rules on a terminal, tab-separated in a pipe."""
-        rows = [[_cell(text) for text in row] for row in rows]
+        columns, *rows = [[_cell(text) for text in row] for row in [columns, *rows]]
         if not self.is_terminal:
             for row in [columns, *rows]:
                 self.line("\t".join(row))
             return
         table = Table(header_style="bold")
         for number, column in enumerate(columns):
-            table.add_column(column, overflow="fold", no_wrap=number == 0)
+            # A heading may be a label of somebody's data: as a string, rich would read its markup.
+            table.add_column(Text(column), overflow="fold", no_wrap=number == 0)
         for row in rows:
             table.add_row(*map(Text, row))
         self.console.print(table)
