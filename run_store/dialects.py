@@ -114,6 +114,25 @@ def writer_of(engine: Engine) -> Engine:
     return engine.execution_options(begin="BEGIN IMMEDIATE")
 
 
+def tables_before(url: URL) -> list[str]:
+    """Tables of an SQLite file before an engine opens it, which changes the file; elsewhere, and
+    where the file cannot be read, none: who opens it then is told why.
+    """
+    path = Path(url.database or "")
+    if url.drivername != "sqlite" or not path.is_file():
+        return []
+    names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    # Where nobody has the database open, nothing is to be made beside it.
+    mode = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    found = f"{path.absolute().as_uri()}?{mode}"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(found, uri=True, timeout=_BUSY_SECONDS)) as connection,
+    ):
+        return [name for (name,) in connection.execute(names)]
+    return []
+
+
 @contextlib.contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
     """A connection that fails if the database is not available *now*.

@@ -11,8 +11,7 @@ from alembic.script import ScriptDirectory
 
 from mentorgrad.errors import InvalidInput
 from run_store import dialects
-from run_store.schema_version import HEAD, version_of
-from run_store.tables import metadata
+from run_store.schema_version import HEAD, check_ours, version_of
 
 _LOCK = 0x6D656E746F72
 """Key of the advisory lock that migrations take on Postgres."""
@@ -51,13 +50,7 @@ def upgrade(writer: sa.Engine) -> None:
 
 def _check_known(connection: sa.Connection, version: str | None) -> None:
     if version is None:
-        foreign = set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
-        if foreign:
-            names = ", ".join(sorted(foreign))
-            raise InvalidInput.field(
-                "store",
-                f"contains tables of another application ({names}); use another database",
-            )
+        check_ours(sa.inspect(connection).get_table_names())
     elif version not in _revisions():
         raise InvalidInput.field(
             "store", f"has schema {version} of a newer mentorgrad; upgrade this installation"

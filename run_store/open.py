@@ -10,18 +10,21 @@ from run_store.temporary_store import TemporaryRunStore
 _SCHEMES = ("sqlite:///", "postgresql://")
 
 
-def open_store(url: str, *, read_only: bool = False) -> RunStore:
-    """Opens a store, and migrates its database if its schema is older.
+def open_store(url: str, *, read_only: bool = False, migrate: bool = True) -> RunStore:
+    """Opens a store. A database that another application has filled is refused, and left as it is.
 
     Args:
         url: ``sqlite:///path`` (relative), ``sqlite:////path`` (absolute),
             ``postgresql://user:password@host:port/database``, or ``memory:``.
         read_only: Whether the store is only read: nothing is created, migrated or changed, and a
             user who may only read suffices.
+        migrate: Whether the tables are created if there are none, and migrated if their schema is
+            older. A trainer service and ``mentorgrad store migrate`` do; workers do not.
 
     Raises:
-        InvalidInput: The URL has another form, or the store cannot be written; with `read_only`:
-            there is none, or its schema is older (field `store`).
+        InvalidInput: The URL has another form, the database is another application's, or the store
+            cannot be written; with `read_only` or without `migrate`: there is none, or its schema
+            is older (field `store`).
         Unavailable: The database is not available.
     """
     if url == "memory:":
@@ -30,4 +33,4 @@ def open_store(url: str, *, read_only: bool = False) -> RunStore:
         raise InvalidInput.field(
             "store", "must be sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory:"
         )
-    return SqlRunStore(url, read_only=read_only)
+    return SqlRunStore(url, read_only=read_only, migrate=migrate)

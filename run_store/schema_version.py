@@ -3,15 +3,21 @@ a store does otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
+
+from mentorgrad.errors import InvalidInput
 
 HEAD = "0003"
 """Current schema: the last revision of `run_store.migrations`."""
 
 VERSION_TABLE = "mentorgrad_schema"
 """Table that holds a database's schema version."""
+
+_NAMED = 5
+"""Tables of another application that an error names."""
 
 _VERSION: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
 
@@ -22,3 +28,19 @@ def version_of(connection: sa.Connection) -> str | None:
         return None
     found: str | None = connection.execute(_VERSION).scalar_one_or_none()
     return found
+
+
+def check_ours(tables: Collection[str]) -> None:
+    """Checks, before anything is changed, that a database is a run store or empty.
+
+    Args:
+        tables: Names of its tables.
+
+    Raises:
+        InvalidInput: Another application has filled it.
+    """
+    if tables and VERSION_TABLE not in tables:
+        names = ", ".join(sorted(tables)[:_NAMED]) + (", ..." if len(tables) > _NAMED else "")
+        raise InvalidInput.field(
+            "store", f"contains tables of another application ({names}); use another database"
+        )

@@ -86,7 +86,7 @@ def _do(line: bytes, stopper: StopRequest, known: KeptResults) -> int:
     if missing := tracing.configure("mentorgrad-worker"):
         log.warning("no_traces", reason=missing)
     try:
-        store = open_store(job.store)
+        store = open_store(job.store, migrate=False)
     except MentorgradError as error:
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE

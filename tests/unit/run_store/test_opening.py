@@ -19,12 +19,13 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from typer.testing import CliRunner
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, Unavailable
 from mentorgrad.store_urls import sqlite_file
-from run_store import dialects, migrate
+from run_store import dialects, migrate, store_commands
 from run_store.open import open_store
 from run_store.schema_version import HEAD, VERSION_TABLE, version_of
 from run_store.tables import metadata
@@ -121,6 +122,55 @@ def test_anothers_tables_are_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
     other.close()
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_anothers_database_is_refused_and_stays_as_it_is(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute(f"PRAGMA journal_mode={mode}")
+        other.execute("CREATE TABLE songs (id INTEGER)")
+    before = path.read_bytes()
+    for how in ({}, {"migrate": False}, {"read_only": True}):
+        with pytest.raises(InvalidInput):
+            open_store(f"sqlite:///{path}", **how)
+    assert "another application (songs)" in opening(f"sqlite:///{path}").message
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_anothers_schema_of_postgres_is_refused_and_stays_as_it_is(postgres_url: str) -> None:
+    engine = dialects.engine_of(dialects.parse(postgres_url))
+    with engine.begin() as connection:
+        for number in range(7):
+            connection.execute(sa.text(f"CREATE TABLE songs{number} (id INTEGER)"))
+    said = "another application (songs0, songs1, songs2, songs3, songs4, ...)"
+    assert said in opening(postgres_url).message
+    assert len(sa.inspect(engine).get_table_names()) == 7
+    engine.dispose()
+
+
+def test_who_only_works_on_a_store_neither_makes_nor_migrates_one(postgres_url: str) -> None:
+    with pytest.raises(InvalidInput, match="there is no store"):
+        open_store(postgres_url, migrate=False)
+    engine = dialects.engine_of(dialects.parse(postgres_url))
+    assert sa.inspect(engine).get_table_names() == []
+    open_store(postgres_url).close()
+    open_store(postgres_url, migrate=False).close()
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
+    with pytest.raises(InvalidInput, match="mentorgrad store migrate"):
+        open_store(postgres_url, migrate=False)
+    engine.dispose()
+
+
+def test_a_command_makes_and_migrates_a_store(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    for _ in range(2):
+        done = CliRunner().invoke(store_commands.app, ["migrate", "--store", url])
+        assert done.exit_code == 0, done.output
+        assert f"has schema {HEAD}" in done.output
+    open_store(url, migrate=False).close()
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mentorgrad.installed import pip_line
 GROUP = "mentorgrad.commands"
 """Entry-point group of typer apps; the entry point's name is the command's name."""
 
-ROOT_COMMANDS = {"tokens": "service", "certs": "service"}
+ROOT_COMMANDS = {"tokens": "service", "certs": "service", "store": "trainer"}
 """Members of the group that are root commands of the CLI, with the extra that each needs. Every
 other member is a service: its app has a command ``serve``, which becomes ``mentorgrad serve NAME``.
 """
