@@ -6,6 +6,14 @@ folder=${1:?which folder?}
 shift
 umask 077
 
+# Whoever owns the folder reads the keys, and can exchange them.
+mkdir -p "$folder"
+if [ -L "${folder%/}" ] || [ -z "$(find "$folder" -prune -user "$(id -u)")" ]; then
+  echo "$folder is a link or another user's folder; name one of your own" >&2
+  exit 1
+fi
+chmod 700 "$folder"
+
 set -- trainer mentor predictor "$@"
 for host; do
   shift

@@ -186,6 +186,7 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         _enter_wal(path)
         engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
 
+        _make_private(path)
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         # The driver must not begin transactions by itself: a transaction that starts with a plain
@@ -231,6 +232,14 @@ def _check_writable(path: Path) -> None:
 
 def _enter_wal(path: Path) -> None:
     """Switches the file to WAL mode, which is persistent.
+
+def _make_private(path: Path) -> None:
+    """Creates the file if there is none; nobody else can read it, nor what SQLite puts beside it,
+    which gets the same mode."""
+    # One that is there is not opened: closing it would release this process's locks on it.
+    with contextlib.suppress(OSError):
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
 
     Only one process can do this at a time. SQLite does not wait for the lock here, so this retries.
 

@@ -169,6 +169,7 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
     )
     stub.chmod(0o755)
     folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o755)
     command = [str(ROOT / "deploy/make-secrets.sh"), str(folder), "gpu1.lan"]
     environment = {"PATH": f"{stub.parent}:/usr/bin:/bin"}
     for _ in range(2):  # the second time renews
@@ -202,6 +203,29 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
     password = (folder / "postgres-password").read_text()
     assert re.fullmatch(r"[0-9a-f]{64}", password)
     assert f":{password}@postgres/" in (folder / "trainer.toml").read_text()
+
+
+@pytest.mark.parametrize("whose", ["link", "another user's"])
+def test_secrets_are_made_in_a_folder_of_ones_own(tmp_path: Path, whose: str) -> None:
+    folder, programs = tmp_path / "secrets", tmp_path / "bin"
+    programs.mkdir()
+    if whose == "link":
+        folder.symlink_to(tmp_path)
+    else:
+        folder.mkdir()
+        (programs / "id").write_text("#!/bin/sh\necho 4242\n")
+        (programs / "id").chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "deploy/make-secrets.sh"), str(folder)],
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "name one of your own" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"secrets", "bin"}
+    assert whose == "link" or not list(folder.iterdir())
 
 
 def test_compose_publishes_on_loopback_only_and_the_mentor_not_at_all() -> None:

@@ -173,6 +173,18 @@ def test_a_command_makes_and_migrates_a_store(tmp_path: Path) -> None:
     open_store(url, migrate=False).close()
 
 
+def test_only_its_owner_reads_a_new_file(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / "link.db").symlink_to(tmp_path / "runs.db")
+        with closing(open_store(f"sqlite:///{tmp_path}/link.db")) as store:
+            store.create(Created())
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("runs.db*")}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("runs.db", "runs.db-wal", "runs.db-shm"), 0o600)
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs.db"
     open_store(url).close()
