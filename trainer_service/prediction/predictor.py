@@ -218,7 +218,7 @@ def _text(value: object, index: int) -> str:
 
 def _image(path: str, index: int) -> EncodedImage:
     try:
-        return EncodedImage.of(Path(path), path)
+        return EncodedImage.of(Path(path).resolve(), path)
     except MalformedError as error:
         raise InvalidInput.field(f"texts[{index}]", str(error), reason=UNUSABLE) from None
 

@@ -5,8 +5,8 @@ class.
 
 Every problem with a file raises `InvalidInput` for the field that names the file; the message says
 which line and column. A row that does not fit the columns is refused, never read shifted or cut. A
-path that leaves the roots (through ``..``, an absolute path or a symbolic
-link) gets the same message as a file that does not exist.
+path that leaves the roots (through ``..``, an absolute path or a symbolic link) gets the same
+message as a file that does not exist, also if it does so only after it was found (see `opening`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mentorgrad.tables.values import MAX_TEXT_CHARACTERS, LabelValues, choices_t
 from mentorgrad.uploads import PREFIX, is_digest
 from trainer_service.tasks.data import Row
 from trainer_service.tasks.images import EncodedImage, image_in
+from trainer_service.tasks.opening import pinned
 from trainer_service.tasks.uploaded import OpenUpload
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -81,7 +82,8 @@ class FileReader:
     def _found(self, name: str, field: str) -> AbstractContextManager[Path]:
         """The file, for the time that it is read."""
         if not name.startswith(PREFIX):
-            return nullcontext(resolve_data_file(name, self.roots, field, self._is_readable))
+            path = resolve_data_file(name, self.roots, field, self._is_readable)
+            return nullcontext(path) if path.is_dir() else pinned(path)
         sha256 = name.removeprefix(PREFIX)
         if not is_digest(sha256):
             raise InvalidInput.field(

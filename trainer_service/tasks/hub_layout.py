@@ -1,11 +1,14 @@
 """Splits, files and columns of a local Hugging Face data set.
 
 The package ``datasets`` reads the card, the configurations and the split names. Nothing is
-downloaded and no code of the data set runs. Data files outside the data set's folder are rejected.
+downloaded and no code of the data set runs. Data files outside the data set's folder are rejected,
+and so is what could make that package leave it: URLs in the card, and a card of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +24,12 @@ from mentorgrad.tables.arrow import class_names
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import FileRecord, RowPlace, TableForm, column_names, records
 from trainer_service.tasks.files import MAX_FILE_BYTES
+from trainer_service.tasks.images import EncodedImage
+from trainer_service.tasks.opening import pinned
 
 _TEXT_TYPES = ("string", "large_string")
+_OTHER_CARD = ".huggingface.yaml"
+"""What the package ``datasets`` reads after the card, and believes more."""
 _LABEL = "label"
 """Column of the labels of a data set of image files; with `IMAGE` as ``datasets`` calls them."""
 
@@ -31,6 +38,8 @@ _LABEL = "label"
 class Layout:
     """Files of each split, and the columns of a data set."""
 
+    inside: Path
+    """Folder that all files must lie in once links are resolved; resolved itself."""
     files: Mapping[str, tuple[Path, ...]]
     """Maps a split to its files."""
     columns: tuple[str, ...]
@@ -61,6 +70,7 @@ class Layout:
             raise MalformedError(said) from None
         class_label = datasets.ClassLabel
         return cls(
+            inside=_owned_folder(found.folder),
             files=files,
             columns=tuple(features),
             texts=tuple(n for n, f in features.items() if getattr(f, "dtype", "") in _TEXT_TYPES),
@@ -71,9 +81,12 @@ class Layout:
     def records(self, file: Path, columns: Sequence[str]) -> Iterator[FileRecord]:
         """The records of a file; an image file is one record, whose label is its folder's name."""
         if file.suffix.lower() not in IMAGE_SUFFIXES:
-            yield from records(file, columns)
+            with _opened(file, self.inside) as path:
+                yield from records(path, columns)
             return
-        yield RowPlace("image", 1), {IMAGE: file, _LABEL: file.parent.name}
+        label = file.parent.name
+        image = EncodedImage.of(_resolved(file, self.inside), f"{label}/{file.name}")
+        yield RowPlace("image", 1), {IMAGE: image, _LABEL: label}
 
     @classmethod
     def of_folder(cls, folder: Path, task: NamedTask) -> Layout:
@@ -87,16 +100,19 @@ class Layout:
             split: tuple(_data_file(str(path), folder) for path in paths)
             for split, paths in split_files(folder).items()
         }
+        inside = folder.resolve()
         every = [path for paths in files.values() for path in paths]
         columns: tuple[str, ...]
         if has_images(every):
             columns, classes = (IMAGE, _LABEL), _class_folders(every)
         else:
-            columns = tuple(column_names(every[0], TableForm()))
-            is_parquet = task.has_images and every[0].suffix == ".parquet"
-            classes = class_names(every[0]).get(task.label, ()) if is_parquet else ()
+            with _opened(every[0], inside) as path:
+                columns = tuple(column_names(path, TableForm()))
+                is_parquet = task.has_images and every[0].suffix == ".parquet"
+                classes = class_names(path).get(task.label, ()) if is_parquet else ()
         names = task.folders if task.labels else classes
         return cls(
+            inside=inside,
             files=files,
             columns=columns,
             texts=(),
@@ -124,7 +140,10 @@ def _read(
     if has_images(every):
         names = list(_class_folders(every))
         return files, {IMAGE: datasets.Image(), _LABEL: datasets.ClassLabel(names=names)}
-    return files, builder.info.features or _features(datasets, every[0])
+    if builder.info.features:
+        return files, builder.info.features
+    with _opened(every[0], inside) as path:
+        return files, _features(datasets, path)
 
 
 def _library() -> Any:
@@ -139,14 +158,16 @@ def _library() -> Any:
 
 
 def _require_plain_card(folder: Path) -> None:
-    """Rejects a card (README.md) that refers to files outside the data set."""
+    """Rejects a card (README.md) that refers to files outside the data set, and a second card."""
+    if os.path.lexists(folder / _OTHER_CARD):
+        raise MalformedError(f"has a file {_OTHER_CARD}, which is not read; remove it")
     card = folder / "README.md"
     if not card.is_file():
         return
-    from huggingface_hub import metadata_load
+    from huggingface_hub import DatasetCard
 
     try:
-        data = metadata_load(card) or {}
+        data = DatasetCard.load(card).data  # as the package reads it
     except Exception:  # untrusted YAML can raise anything
         raise MalformedError("README.md: the YAML metadata cannot be read") from None
     for text in _texts_in(data.get("configs")):
@@ -172,11 +193,26 @@ def _owned_folder(folder: Path) -> Path:
     return folder.parents[1] if cached else folder
 
 
+def _resolved(path: Path, inside: Path) -> Path:
+    found = path.resolve()
+    if not found.is_relative_to(inside) or not found.is_file():
+        raise MalformedError(f"{path.name} is outside the data set or not a regular file")
+    return found
+
+
+@contextlib.contextmanager
+def _opened(file: Path, inside: Path) -> Iterator[Path]:
+    """A data file, as `pinned` keeps it open."""
+    try:
+        with pinned(_resolved(file, inside), file.suffix) as path:
+            yield path
+    except OSError as error:
+        raise MalformedError(f"{file.name} cannot be read ({error.strerror})") from None
+
+
 def _data_file(name: str, inside: Path) -> Path:
     path = Path(name)
-    if not path.resolve().is_relative_to(inside) or not path.is_file():
-        raise MalformedError(f"{path.name} is outside the data set or not a regular file")
-    if path.stat().st_size > MAX_FILE_BYTES:
+    if _resolved(path, inside).stat().st_size > MAX_FILE_BYTES:
         raise MalformedError(
             f"{path.name} has more than {MAX_FILE_BYTES} bytes; `mentorgrad tasks import` unpacks "
             "the images of a published task"

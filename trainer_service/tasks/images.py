@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.tables.malformed import MalformedError
+from trainer_service.tasks.opening import open_regular
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """Maximum size of an encoded image, in bytes."""
@@ -24,11 +25,11 @@ class EncodedImage:
     sha256: str
     """Hex SHA-256 of its bytes."""
     source: Path | bytes = field(repr=False)
-    """Its file, or its bytes."""
+    """Its file, with all links resolved, or its bytes."""
 
     @classmethod
     def of(cls, source: Path | bytes, name: str) -> Self:
-        """Reads an image once, for its digest.
+        """Reads an image once, for its digest; a path has all links resolved.
 
         Raises:
             MalformedError: It is empty or too large, or cannot be read.
@@ -37,7 +38,7 @@ class EncodedImage:
             size = source.stat().st_size if isinstance(source, Path) else len(source)
             if not 0 < size <= MAX_IMAGE_BYTES:
                 raise MalformedError(f"{name}: has {size} bytes; the limit is {MAX_IMAGE_BYTES}")
-            return cls(name, _digest(source), source)
+            return cls(name, _digest(_content(source)), source)
         except OSError as error:
             raise MalformedError(f"{name}: cannot be read ({error.strerror})") from None
 
@@ -48,7 +49,7 @@ class EncodedImage:
             PreconditionFailed: The file is gone or was changed (reason DATA_CHANGED).
         """
         try:
-            content = self.source.read_bytes() if isinstance(self.source, Path) else self.source
+            content = _content(self.source)
         except OSError:
             content = b""
         if _digest(content) != self.sha256:
@@ -62,7 +63,7 @@ def image_in(value: Any, where: str, find: Callable[[str], Path | None]) -> Enco
     """The image of a cell: a path, bytes, or a record of both as Hugging Face data sets have it.
 
     Args:
-        value: The cell; a `Path` is a file that may be read.
+        value: The cell; an image is taken as it is.
         where: Its place, for messages.
         find: Path in the cell → the file, or None if there is none that may be read.
 
@@ -73,8 +74,8 @@ def image_in(value: Any, where: str, find: Callable[[str], Path | None]) -> Enco
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return EncodedImage.of(value, where)
-    if isinstance(value, Path):
-        return EncodedImage.of(value, f"{value.parent.name}/{value.name}")
+    if isinstance(value, EncodedImage):
+        return value
     if not isinstance(value, str) or not value.strip():
         raise MalformedError(f"{where} holds neither an image nor the path of one")
     path = find(value.strip())
@@ -83,8 +84,12 @@ def image_in(value: Any, where: str, find: Callable[[str], Path | None]) -> Enco
     return EncodedImage.of(path, value.strip())
 
 
-def _digest(source: Path | bytes) -> str:
+def _content(source: Path | bytes) -> bytes:
     if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return source
+    with open_regular(source) as file:
+        return file.read(MAX_IMAGE_BYTES)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -18,9 +18,12 @@ import pytest
 
 from mentorgrad import dataset_refs
 from mentorgrad.cli.main import app
+from mentorgrad.dataset_refs import LocalDataSet
 from mentorgrad.domain.spec import HubData, Task
 from mentorgrad.errors import InvalidInput, NotFound, Unavailable
 from mentorgrad.field_limits import violations
+from mentorgrad.tables.malformed import MalformedError
+from trainer_service.tasks.hub_layout import Layout
 from trainer_service.tasks.load import load_task
 
 NAMES = ("entailment", "not_entailment")
@@ -266,6 +269,57 @@ def test_a_card_cannot_name_files_elsewhere(tmp_path: Path, place: str) -> None:
     write_jsonl(tmp_path / "other/train.jsonl", [{"text": "secret", "label": "a"}])
     card(tmp_path / "org/bad", f"configs:\n- config_name: default\n  data_files: '{place}'")
     assert "outside the data set" in refusal(Task("hf:org/bad"), tmp_path).message
+
+
+def test_a_second_card_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    def unwanted(*_: Any, **__: Any) -> None:
+        raise AssertionError("the package was asked")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", unwanted)
+    own(tmp_path, [{"text": "x", "label": "a"}])
+    second = tmp_path / "org/own/.huggingface.yaml"
+    for make in (lambda: second.write_text("configs: 5"), lambda: second.symlink_to("nowhere")):
+        make()
+        assert (
+            ".huggingface.yaml, which is not read" in refusal(Task("hf:org/own"), tmp_path).message
+        )
+        second.unlink()
+
+
+def test_reading_a_data_set_opens_no_connection_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: Any) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", unwanted)
+    rte(tmp_path / "super_glue")
+    (tmp_path / "super_glue/empty").mkdir()
+
+    def there() -> list[tuple[str, int]]:
+        return sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+
+    before = there()
+    assert load_task(Task("hf:super_glue/rte", shots=4), 0, [tmp_path]).train
+    assert there() == before
+
+
+def test_a_file_that_is_exchanged_after_the_layout_was_read_is_refused(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "secret.jsonl", [{"text": "secret", "label": "a"}])
+    own(tmp_path / "root", [{"text": "x", "label": "a"}])
+    layout = Layout.of(LocalDataSet(tmp_path / "root/org/own", None))
+    (file,) = layout.files["train"]
+    assert [dict(record) for _, record in layout.records(file, ["text"])] == [
+        {"text": "x", "label": "a"}
+    ]
+    file.unlink()
+    file.symlink_to(tmp_path / "secret.jsonl")
+    with pytest.raises(MalformedError, match="outside the data set"):
+        list(layout.records(file, ["text"]))
 
 
 def test_links_that_leave_the_data_set_and_scripts_are_refused(tmp_path: Path) -> None:

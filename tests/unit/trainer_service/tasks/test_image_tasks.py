@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from PIL import Image
 from mentorgrad.domain.spec import DataFiles, HubData, Task
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.field_limits import violations
+from mentorgrad.tables.malformed import MalformedError
 from trainer_service.tasks import images
 from trainer_service.tasks.load import load_task
 
@@ -237,3 +240,20 @@ def test_a_data_set_of_image_folders(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (folder / split / "dog").rename(tmp_path / split)
     assert "has images of one class only" in refused(hub(), tmp_path).message
+
+
+@pytest.mark.parametrize("exchange", [os.mkfifo, lambda path: path.symlink_to("elsewhere.png")])
+def test_an_image_that_became_something_else_is_not_read(
+    tmp_path: Path, exchange: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "1.png"
+    (tmp_path / "elsewhere.png").write_bytes(content(1))
+    path.write_bytes(content(1))
+    image = images.EncodedImage.of(path, "1.png")
+    path.unlink()
+    exchange(path)
+    with pytest.raises(PreconditionFailed) as caught:
+        image.read()
+    assert caught.value.reason == "DATA_CHANGED"
+    with pytest.raises(MalformedError):
+        images.EncodedImage.of(path, "1.png")

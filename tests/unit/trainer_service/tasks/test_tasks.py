@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -18,6 +21,7 @@ from mentorgrad.tables import arrow
 from trainer_service.tasks import files
 from trainer_service.tasks.builtin import builtin_names, load_builtin
 from trainer_service.tasks.load import load_task
+from trainer_service.tasks.opening import pinned
 
 RECORDS = [{"text": f"text {word} {n}", "label": n % 2} for word in "abcd" for n in range(8)]
 
@@ -321,3 +325,53 @@ def test_a_parquet_file_must_not_unfold_without_end(
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(RECORDS), tmp_path / "a.parquet")
     monkeypatch.setattr(arrow, "MAX_PARQUET_BYTES", 10)
     assert "decompresses to more than 10 bytes" in refusal(own("a.parquet"), tmp_path).message
+
+
+# -- files that are exchanged between their check and their use --------------------------------
+
+
+def link(path: Path, outside: Path) -> None:
+    path.unlink()
+    path.symlink_to(outside / path.name)
+
+
+def pipe(path: Path, outside: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def linked_folder(path: Path, outside: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+    path.parent.symlink_to(outside)
+
+
+@pytest.mark.parametrize("exchange", [link, pipe, linked_folder])
+def test_what_is_exchanged_after_it_was_found_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Callable[[Path, Path], None]
+) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "root/folder"
+    for folder in (outside, inside):
+        folder.mkdir(parents=True)
+        write_jsonl(folder / "rows.jsonl")
+    assert load_task(own("folder/rows.jsonl"), 0, [tmp_path / "root"]).train
+
+    found = files.resolve_data_file
+
+    def exchanged(*given: Any) -> Path:
+        path = found(*given)
+        exchange(path, outside)
+        return path
+
+    monkeypatch.setattr(files, "resolve_data_file", exchanged)
+    error = refusal(own("folder/rows.jsonl"), tmp_path / "root")
+    assert "folder/rows.jsonl: cannot be read" in error.message
+    assert error.reason == "DATA_NOT_FOUND"
+
+
+def test_what_is_exchanged_while_it_is_read_was_opened_before(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", RECORDS[:2])
+    with pinned(path) as opened:
+        write_jsonl(tmp_path / "others.jsonl", RECORDS).replace(path)
+        assert len(opened.read_text().splitlines()) == 2
+        assert opened.suffix == ".jsonl"
+    assert not opened.exists()
