@@ -67,6 +67,9 @@ DEFAULT_TARGET = "127.0.0.1:50551"
 _CHUNK_BYTES = 256 * 1024
 """Size of the pieces in which a file is uploaded."""
 
+_MAX_FILE_BYTES = 256 * 1024 * 1024
+"""Maximum size of a file whose size the server does not say: that of the largest file of a run."""
+
 _FOLLOW_SECONDS = 600.0
 """Deadline of one stream of `watch`; afterwards it opens the next one at the same position."""
 
@@ -394,45 +397,56 @@ class AsyncClient(ExperimentCalls):
 
         Raises:
             NotFound: No such artifact (reason ARTIFACT_NOT_FOUND).
-            DataLoss: The bytes do not match their SHA-256 digest.
+            DataLoss: The bytes do not match their SHA-256 digest, or are more than announced.
         """
         return b"".join([chunk async for chunk in self._chunks(run_id, name)])
 
-    async def download(self, run_id: str, name: str, path: str | os.PathLike[str]) -> Path:
+    async def download(
+        self, run_id: str, name: str, path: str | os.PathLike[str], max_bytes: int | None = None
+    ) -> Path:
         """Downloads an artifact to a temporary file, verifies it and renames it to its target.
 
         Args:
             run_id: The run.
             name: Name of the artifact, for example ``prompt.safetensors``.
             path: Target file; in a folder, the file gets the artifact's name.
+            max_bytes: Maximum size; None: what the server says in the first message.
 
         Returns:
             Path of the file.
 
         Raises:
             NotFound: No such artifact (reason ARTIFACT_NOT_FOUND).
-            DataLoss: The bytes do not match their SHA-256 digest.
+            DataLoss: The bytes do not match their SHA-256 digest, or are more than that.
             OSError: The file cannot be written.
         """
         place = Path(path)
         target = place / Path(name).name if place.is_dir() else place
         with replacing(target) as file:
-            async for chunk in self._chunks(run_id, name):
+            async for chunk in self._chunks(run_id, name, max_bytes):
                 file.write(chunk)
         return target
 
-    async def _chunks(self, run_id: str, name: str) -> AsyncGenerator[bytes, None]:
-        """Yields an artifact's bytes; raises at the end if they do not match their digest.
+    async def _chunks(
+        self, run_id: str, name: str, max_bytes: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields an artifact's bytes; raises at the end if they do not match their digest, and
+        before if they do not end.
 
-        A checkpoint has no digest here; the server has verified it.
+        A checkpoint has neither size nor digest here; the server has verified it.
         """
         request = trainer.DownloadArtifactRequest(run_id=run_id, name=name)
-        digest, expected = hashlib.sha256(), None
+        digest, expected, size = hashlib.sha256(), None, 0
+        limit = _MAX_FILE_BYTES if max_bytes is None else max_bytes
         call = self._transfer(TrainerServiceStub, "DownloadArtifact", request)
         async with aclosing(call) as responses:
             async for response in responses:
                 if response.HasField("artifact"):
                     expected = response.artifact.sha256
+                    limit = min(limit, response.artifact.size_bytes)
+                size += len(response.chunk)
+                if size > limit:
+                    raise DataLoss(f"{name} of run {run_id} has more than {limit} bytes")
                 digest.update(response.chunk)
                 yield response.chunk
         if expected is not None and digest.hexdigest() != expected:

@@ -27,3 +27,10 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     except BaseException:
         os.unlink(aside)
         raise
+
+
+def usual_mode() -> int:
+    """Mode of a new file that others may read as far as this process's umask allows."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -39,7 +39,7 @@ def three_runs(store_url: str, toy_log: list[RunEvent]) -> str:
         ("show", "{}"),
         ("compare", "{}", "toy"),
         ("export", "{}", "-o", "-"),
-        ("download", "{}", "--into", "all"),
+        ("download", "{}", "--into", "all", "--force"),
         ("plot", "{}"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +24,7 @@ from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.output_paths import output_file, output_folder
 from mentorgrad.cli.support.service_access import open_client, open_reader
 from mentorgrad.errors import InvalidInput
-from mentorgrad.files import replacing
+from mentorgrad.files import replacing, usual_mode
 
 if TYPE_CHECKING:
     from mentorgrad.domain.event import RunEvent
@@ -169,6 +170,9 @@ def _download(
             "--into", metavar="FOLDER", help="Download all files of the run to this folder."
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --into: replace files that are there already.")
+    ] = False,
     server: ServerOption = DEFAULT_SERVER,
     store: StoreOption = "",
     as_json: JsonOption = False,
@@ -179,7 +183,7 @@ def _download(
     --into predicts ("mentorgrad predict"); with the objective prompt_tuning it is a PEFT adapter.
     """
     if into is not None:
-        _download_all(run_id, into, server, store, Output(as_json))
+        _download_all(run_id, into, force, server, store, Output(as_json))
         return
     target = output or Path()
     if target.is_dir():
@@ -199,15 +203,39 @@ def _download(
     Output(as_json).result(facts, f"{name} written to {target}")
 
 
-def _download_all(run_id: str, folder: Path, server: str, store: str, out: Output) -> None:
-    output_folder("--into", folder).mkdir(parents=True, exist_ok=True)
+def _download_all(
+    run_id: str, folder: Path, force: bool, server: str, store: str, out: Output
+) -> None:
+    from mentorgrad.client import Client
+
+    output_folder("--into", folder)
     with open_reader(server, store) as reader:
         run_id = short_ids.run_id(reader, run_id)
-        names = [item.name for item in reader.artifacts(run_id)]
-        for name in names:
-            (folder / Path(name).name).write_bytes(reader.read_artifact(run_id, name))
+        found = reader.artifacts(run_id)
+        for item in found:
+            _check_target(folder, item.name, force)
+        folder.mkdir(parents=True, exist_ok=True)
+        for item in found:
+            target = folder / item.name
+            if isinstance(reader, Client):
+                reader.download(run_id, item.name, target, item.size_bytes)
+            else:
+                with replacing(target) as file:
+                    file.write(reader.read_artifact(run_id, item.name))
+            target.chmod(usual_mode())  # a service may predict with the folder
+    names = [item.name for item in found]
     facts = {"run_id": run_id, "folder": str(folder), "names": names}
     out.result(facts, f"{', '.join(names) or 'nothing'} written to {folder}")
+
+
+def _check_target(folder: Path, name: str, force: bool) -> None:
+    """Refuses what the other side must not be able to write into a folder."""
+    if not name or name.startswith(".") or name != Path(name).name:
+        raise InvalidInput(
+            f"the run has a file {name!r}, which is no plain name; nothing is written"
+        )
+    if not force and os.path.lexists(folder / name):
+        raise InvalidInput.field("--into", f"{folder / name} is there; add --force to replace it")
 
 
 @app.command("plot", epilog="Example: mentorgrad runs plot RUN1 RUN2 -o loss.png")
