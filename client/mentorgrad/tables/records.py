@@ -15,12 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from mentorgrad.tables.json_array import is_json_array, json_items, json_problem
 from mentorgrad.tables.malformed import MalformedError
 
 MAX_LINE = 16 * 1024 * 1024
 """Maximum length of a line in bytes, and of a CSV cell in characters."""
-MAX_WHOLE_BYTES = 256 * 1024 * 1024
-"""Maximum size of a JSON array, in bytes; it is read as a whole."""
 
 
 class Quoting(StrEnum):
@@ -248,16 +247,10 @@ def _json(
     path: Path, columns: Sequence[str], form: TableForm, refuse: Refuse
 ) -> Iterator[FileRecord]:
     """A JSON array of objects, or JSONL: some data sets name such files ``.json``."""
-    first = next((line.lstrip() for line in lines(path, form.encoding) if line.strip()), "")
-    if not first.startswith("["):
+    if not is_json_array(path, form.encoding):
         yield from _jsonl(path, columns, form, refuse)
         return
-    if path.stat().st_size > MAX_WHOLE_BYTES:
-        raise MalformedError(
-            f"a JSON array may have at most {MAX_WHOLE_BYTES} bytes; write one object per line, in "
-            "a file whose name ends in .jsonl"
-        )
-    for number, record in enumerate(_parsed("".join(lines(path, form.encoding)), ""), start=1):
+    for number, record in enumerate(json_items(path, form.encoding, _object), start=1):
         try:
             found = _json_object(record, RowPlace("item", number))
         except MalformedError as error:
@@ -269,10 +262,8 @@ def _json(
 def _parsed(text: str, prefix: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
-    except RecursionError:
-        detail = "nested too deeply"
-    except ValueError as error:  # also of numbers with thousands of digits
-        detail = getattr(error, "msg", str(error).partition(";")[0])
+    except (ValueError, RecursionError) as error:
+        detail = json_problem(error)
     raise MalformedError(f"{prefix}not valid JSON ({detail})")
 
 
