@@ -170,7 +170,7 @@ def loss_curves(curves: Sequence[Curve], path: Path, title: str = "") -> Path:
     if any(item.restarts for item in curves):
         right.plot([], [], "v", color="#444444", markersize=7, label="restart from a proposal")
     right.legend(frameon=False, fontsize=9)
-    figure.suptitle(title or "Loss curves of runs", fontsize=12, fontweight="bold")
+    figure.suptitle(_verbatim(title) or "Loss curves of runs", fontsize=12, fontweight="bold")
     return _save(figure, path)
 
 
@@ -198,16 +198,17 @@ def final_losses(panels: Sequence[Panel], path: Path, title: str = "") -> Path:
                 axes.annotate(f"{loss:.3f}", (loss, place), (0, 7), textcoords="offset points")
         for style, (name, loss) in zip(itertools.cycle(("--", ":")), panel.lines.items()):
             if np.isfinite(loss):
-                axes.axvline(loss, color="#444444", linestyle=style, label=f"{name} {loss:.3f}")
-        axes.set_yticks(range(len(panel.losses)), list(panel.losses))
+                label = f"{_verbatim(name)} {loss:.3f}"
+                axes.axvline(loss, color="#444444", linestyle=style, label=label)
+        axes.set_yticks(range(len(panel.losses)), [*map(_verbatim, panel.losses)])
         axes.set_ylim(len(panel.losses) - 0.4, -0.7)
         axes.margins(x=0.18)
-        axes.set_title(panel.title, fontsize=11)
+        axes.set_title(_verbatim(panel.title), fontsize=11)
         axes.set_xlabel("test loss")
         axes.legend(
             frameon=False, fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
         )
-    figure.suptitle(title or "Test losses of runs", fontsize=12, fontweight="bold")
+    figure.suptitle(_verbatim(title) or "Test losses of runs", fontsize=12, fontweight="bold")
     return _save(figure, path)
 
 
@@ -218,10 +219,14 @@ def _drawable(item: Curve) -> Curve:
         np.where(np.isfinite(losses), losses, np.nan)
         for losses in (item.train_loss, item.best_loss)
     )
-    # A label with an underscore in front would be hidden, and dollars would enclose a formula.
-    label = one_line(item.label).replace("$", r"\$")
-    label = f" {label}" if label.startswith("_") else label
-    return replace(item, label=label, train_loss=train, best_loss=best)
+    return replace(item, label=_verbatim(item.label), train_loss=train, best_loss=best)
+
+
+def _verbatim(text: str) -> str:
+    """A name or title that is drawn as it is: dollars would enclose a formula, and a label with an
+    underscore in front would be hidden."""
+    text = one_line(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _spans_decades(curves: Sequence[Curve]) -> bool:
@@ -311,7 +316,8 @@ def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
     axes.plot([], [], "X", color="white", markeredgecolor="black", label="end of the run")
     axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"second principal component ({shares[1]:.0%} of the variance)")
-    axes.set_title(title or f"Path of the parameters of {trajectory.run_id}", fontsize=12)
+    title = title or f"Path of the parameters of {trajectory.run_id}"
+    axes.set_title(_verbatim(title), fontsize=12)
     axes.legend(frameon=False, fontsize=9)
     return _save(figure, path)
 

@@ -58,10 +58,12 @@ def test_what_is_not_finite_and_any_name_are_drawn(
     some, every = np.array([1.0, 0.5, 0.2, 0.1, worst]), np.full(5, worst)
     for losses in (some, every):
         item = plots.Curve(label, steps, losses, steps, losses, (2,))
-        assert plots.loss_curves([item], tmp_path / "loss.png").is_file()
+        assert plots.loss_curves([item], tmp_path / "loss.png", label).is_file()
     snapshots = tuple(Snapshot(step=step) for step in range(1, 6))
-    path = Trajectory("a-run", snapshots, (0, 0, 0, 1, 2), np.stack([some, steps], axis=1))
+    path = Trajectory(label, snapshots, (0, 0, 0, 1, 2), np.stack([some, steps], axis=1))
     assert plots.parameter_path(path, tmp_path / "path.png").is_file()
+    panel = plots.Panel(label, {label: 0.4}, {label: 0.3})
+    assert plots.final_losses([panel], tmp_path / "losses.png", label).is_file()
     with pytest.raises(PreconditionFailed, match="finite raw parameters"):
         plots.parameter_path(replace(path, parameters=every[:, None]), tmp_path / "none.png")
 
