@@ -160,12 +160,15 @@ def missing_privilege(connection: Connection, tables: Iterable[str]) -> str:
         return ""
     if connection.execute(_TAKES_NO_WRITES).scalar_one():
         return "the database takes no writes"
-    for table in sorted(tables):
-        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
-            allowed = sa.func.has_table_privilege(table, privilege)
-            if not connection.execute(sa.select(allowed)).scalar_one():
-                return f"permission denied: this user has no {privilege} on table {table}"
+    needed = [(privilege, table) for table in sorted(tables) for privilege in _PRIVILEGES]
+    asked = sa.select(*(sa.func.has_table_privilege(table, name) for name, table in needed))
+    for (name, table), allowed in zip(needed, connection.execute(asked).one(), strict=True):
+        if not allowed:
+            return f"permission denied: this user has no {name} on table {table}"
     return ""
+
+
+_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 _TAKES_NO_WRITES = sa.select(sa.func.current_setting("transaction_read_only") == "on")
@@ -183,10 +186,10 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         engine = sa.create_engine(url, creator=lambda: _reader_of(path), **_POOL)
     else:
         _check_writable(path)
+        _make_private(path)
         _enter_wal(path)
         engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
 
-        _make_private(path)
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         # The driver must not begin transactions by itself: a transaction that starts with a plain
@@ -230,9 +233,6 @@ def _check_writable(path: Path) -> None:
             raise InvalidInput.field("store", said, reason=READ_ONLY)
 
 
-def _enter_wal(path: Path) -> None:
-    """Switches the file to WAL mode, which is persistent.
-
 def _make_private(path: Path) -> None:
     """Creates the file if there is none; nobody else can read it, nor what SQLite puts beside it,
     which gets the same mode."""
@@ -240,6 +240,9 @@ def _make_private(path: Path) -> None:
     with contextlib.suppress(OSError):
         os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
+
+def _enter_wal(path: Path) -> None:
+    """Switches the file to WAL mode, which is persistent.
 
     Only one process can do this at a time. SQLite does not wait for the lock here, so this retries.
 

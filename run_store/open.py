@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from mentorgrad.errors import InvalidInput
+from run_store.dialects import READ_ONLY
 from run_store.protocols import RunStore
 from run_store.sql_store import SqlRunStore
 from run_store.temporary_store import TemporaryRunStore
 
 _SCHEMES = ("sqlite:///", "postgresql://")
+
+
+def open_for_service(url: str) -> RunStore:
+    """Opens a store for a trainer service: where a user of Postgres may only read, for reading.
+
+    Raises:
+        InvalidInput, Unavailable: As `open_store`.
+    """
+    try:
+        return open_store(url)
+    except InvalidInput as error:
+        if error.reason != READ_ONLY or url.startswith("sqlite:"):
+            raise
+        return open_store(url, read_only=True)
 
 
 def open_store(url: str, *, read_only: bool = False, migrate: bool = True) -> RunStore:

@@ -212,6 +212,11 @@ class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadS
         """Raises `Unavailable` if the database is not available."""
         ...
 
+    def check_writable(self) -> None:
+        """Raises `Unavailable` if the database is not available, or may only be read (reason
+        STORE_READ_ONLY)."""
+        ...
+
     def close(self) -> None:
         """Releases all resources; the store cannot be used afterwards."""
         ...

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from mentorgrad.domain.run import Run
-from mentorgrad.errors import DataLoss, MentorgradError, Unavailable
+from mentorgrad.errors import DataLoss, MentorgradError, PreconditionFailed, Unavailable
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
 from run_store.lease_watch import LeaseWatch
-from run_store.tables import runs
+from run_store.tables import metadata, runs
 from run_store.wal_checkpoints import WalCheckpoints
 
 FEW_ROWS = {"yield_per": 16}
@@ -27,6 +27,14 @@ CREATE_LOCK = 0x6D67637265617465
 that runs use stay valid."""
 
 _CACHED_RUNS = 64
+
+_TOLD = {
+    "STORE_BUSY": "is busy",
+    "STORE_CORRUPT": "is corrupt",
+    "STORE_FULL": "has no space left",
+    dialects.READ_ONLY: "cannot be written",
+}
+"""What is said of a store, by the reason of the error."""
 
 
 class SqlBase:
@@ -91,10 +99,16 @@ class SqlBase:
             raise self._refused(error) from None
 
     def _refused(self, error: sa.exc.SQLAlchemyError) -> MentorgradError:
-        said, reason = dialects.one_line(error), dialects.reason_of(error)
-        if reason == "STORE_CORRUPT":
-            return DataLoss(f"the run store {self.url} is corrupt: {said}", reason=reason)
-        return Unavailable(f"the run store {self.url} is not available: {said}", reason=reason)
+        return self._refusal(dialects.reason_of(error), dialects.one_line(error))
+
+    def _refusal(self, reason: str, said: str) -> MentorgradError:
+        """The error of a database that refuses; only the log gets its address and its words."""
+        what = _TOLD.get(reason, "does not answer")
+        cls = DataLoss if reason == "STORE_CORRUPT" else Unavailable
+        refused = cls(f"the run store {self.url} {what}: {said}", reason=reason)
+        shown = PreconditionFailed if reason == dialects.READ_ONLY else cls
+        refused.told = shown(f"the run store {what}", reason=reason)
+        return refused
 
     def _load(self, connection: Connection, run_id: str, *, lock: bool = False) -> Run:
         """Loads a run.
@@ -148,6 +162,13 @@ class SqlBase:
         """See `RunStore.check`."""
         with self._translated(), dialects.looking(self._engine) as connection:
             connection.execute(sa.select(runs.c.run_id).limit(1))
+
+    def check_writable(self) -> None:
+        """See `RunStore.check_writable`."""
+        with self._translated(), self._engine.connect() as connection:
+            why = dialects.missing_privilege(connection, metadata.tables)
+        if why:
+            raise self._refusal(dialects.READ_ONLY, why)
 
     def close(self) -> None:
         """See `RunStore.close`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future
 
 import structlog
@@ -23,36 +23,34 @@ INTERVAL = 5.0
 TIMEOUT = 2.0
 """Timeout of a check, seconds."""
 
-HealthCheck = Callable[[], Awaitable[None]]
+HealthCheck = Callable[[], Awaitable[Collection[str] | None]]
 """Raises `MentorgradError` if a required dependency is not available. `ResourceExhausted` counts as
-available."""
+available. Returns the names of services that lack something which the others do not need."""
 
 
 async def always() -> None:
     """The check of a service without dependencies; always passes."""
 
 
-def in_thread(check: Callable[[], None]) -> HealthCheck:
+def in_thread(check: Callable[[], Collection[str] | None]) -> HealthCheck:
     """Makes a blocking check asynchronous.
 
     Each check runs in its own daemon thread: a check that hangs must neither occupy a thread that
     calls need nor delay the process exit.
     """
 
-    async def ask() -> None:
-        outcome: Future[None] = Future()
+    async def ask() -> Collection[str] | None:
+        outcome: Future[Collection[str] | None] = Future()
         outcome.set_running_or_notify_cancel()  # the thread ends even if nobody waits any more
 
         def work() -> None:
             try:
-                check()
+                outcome.set_result(check())
             except Exception as error:
                 outcome.set_exception(error)
-            else:
-                outcome.set_result(None)
 
         threading.Thread(target=work, name="health", daemon=True).start()
-        await asyncio.wrap_future(outcome)
+        return await asyncio.wrap_future(outcome)
 
     return ask
 
@@ -61,7 +59,8 @@ class HealthReporter:
     """Updates the standard gRPC health service of one server. Bound to one event loop.
 
     Args:
-        services: Full service names; all depend on the same check.
+        services: Full service names; all depend on the same check. The overall status, which has no
+            name, is that of the check alone.
         check: Called every `INTERVAL` seconds.
         told: Callback for every change.
         timeout: Timeout of a check, seconds; a late check is awaited before the next one starts.
@@ -80,8 +79,9 @@ class HealthReporter:
         self._check = check
         self._told = told
         self._timeout = timeout
-        self._asking: asyncio.Future[None] | None = None
+        self._asking: asyncio.Future[Collection[str] | None] | None = None
         self._serving: bool | None = None
+        self._absent: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -106,32 +106,38 @@ class HealthReporter:
             await self._round()
 
     async def _round(self) -> None:
-        trouble = await self._ask()
+        trouble, absent = await self._ask()
         serving = not trouble
-        if serving is self._serving:
+        if (serving, absent) == (self._serving, self._absent):
             return
+        if absent - self._absent:
+            log.warning("services_absent", services=sorted(absent))
         if trouble:
             log.error("not_serving", reason=trouble)
-        elif self._serving is not None:
+        elif self._serving is False:
             log.info("serving_again")
-        self._serving = serving
+        self._serving, self._absent = serving, absent
         states = health_pb2.HealthCheckResponse
         for name in self._names:
-            await self.servicer.set(name, states.SERVING if serving else states.NOT_SERVING)
+            is_here = serving and name not in absent
+            await self.servicer.set(name, states.SERVING if is_here else states.NOT_SERVING)
         self._told(serving)
 
-    async def _ask(self) -> str:
-        """Runs the check; returns the error in one line, or an empty text."""
+    async def _ask(self) -> tuple[str, frozenset[str]]:
+        """Runs the check; returns the error in one line, or an empty text, and the services that
+        are absent."""
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._check())
         done, _ = await asyncio.wait({self._asking}, timeout=self._timeout)
         if not done:
-            return f"no answer within {self._timeout:g} s"
+            return f"no answer within {self._timeout:g} s", self._absent
         asked, self._asking = self._asking, None
         error = asked.exception()
-        if error is None or isinstance(error, ResourceExhausted):
-            return ""
+        if error is None:
+            return "", frozenset(asked.result() or ())
+        if isinstance(error, ResourceExhausted):
+            return "", self._absent
         if isinstance(error, MentorgradError):
-            return error.message
+            return error.message, self._absent
         log.error("health_check_failed", exc_info=error)
-        return "internal error in the health check"
+        return "internal error in the health check", self._absent

@@ -114,7 +114,7 @@ async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: st
     # The tracebacks of the error and its causes reference the request, and grpc keeps the error
     # beyond the end of the call, as the context of the abort's exception.
     given.__traceback__ = given.__context__ = given.__cause__ = None
-    await context.abort_with_status(to_status(error))
+    await context.abort_with_status(to_status(error.told or error))
 
 
 class Server:

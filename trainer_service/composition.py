@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +27,7 @@ from mentorgrad.domain.advice import AdviseOpen, TaskCard
 from mentorgrad.domain.event import Created, EventKind
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.spec import Fallback, RunSpec
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.paths import check_temporary_folder
 from mentorgrad.responses import TrainerInfo
 from mentorgrad.v1 import (
@@ -37,7 +37,8 @@ from mentorgrad.v1 import (
 )
 from mentorgrad.wire import tracing
 from mentorgrad.wire.credentials import Credentials
-from run_store.open import open_store
+from run_store.dialects import READ_ONLY
+from run_store.open import open_for_service
 from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
@@ -96,7 +97,7 @@ async def serve(settings: TrainerSettings) -> None:
     check_mentors(settings)
     check_temporary_folder()
     async with AsyncExitStack() as stack:
-        store = open_store(settings.store)
+        store = open_for_service(settings.store)
         stack.callback(store.close)
         store.check()
         registry = CollectorRegistry()
@@ -200,22 +201,38 @@ async def start_service(
         await scheduler.close(settings.drain_seconds)
         await server.stop(max(deadline - time.monotonic(), 0.0))
 
-    await executor.prepare()
+    if is_writable := _may_write(store):
+        await executor.prepare()
+    else:
+        log.warning("store_read_only", store=store.url)
     stack.push_async_callback(drain)
-    scheduler.start()
-    coordinator.start()
-    uploads.start()
+    if is_writable:
+        scheduler.start()
+        coordinator.start()
+        uploads.start()
     return await server.start()
 
 
-def _store_check(store: RunStore, metrics: TrainerMetrics) -> Callable[[], None]:
-    """The health check: whether the store answers. It also updates the queue length metric."""
+def _store_check(store: RunStore, metrics: TrainerMetrics) -> Callable[[], Sequence[str]]:
+    """The health check: whether the store answers, and whether it can be written, which the history
+    does not need. It also updates the queue length metric."""
 
-    def check() -> None:
+    def check() -> Sequence[str]:
         store.check()
         metrics.queue.set(store.queued())
+        return () if _may_write(store) else (TRAINER, EXPERIMENT)
 
     return check
+
+
+def _may_write(store: RunStore) -> bool:
+    try:
+        store.check_writable()
+    except Unavailable as error:
+        if error.reason != READ_ONLY:
+            raise
+        return False
+    return True
 
 
 def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:

@@ -52,6 +52,8 @@ class MentorgradError(Exception):
 
     reason = "INTERNAL"
     retryable = False
+    told: MentorgradError | None = None
+    """What a remote caller gets instead, where the message is for the operator's log."""
 
     def __init__(
         self, message: str, *, reason: str | None = None, metadata: dict[str, str] | None = None

@@ -28,7 +28,9 @@ from mentorgrad.v1.experiment_service_pb2_grpc import (
 from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
 from run_store.servicer import HistoryServicer
+from run_store.sql_store import SqlRunStore
 from run_store.temporary_store import TemporaryRunStore
+from service_common.health import HealthCheck, always
 from service_common.security import Security
 from service_common.server import Server
 from trainer_service.control_plane.importing import Importer
@@ -49,10 +51,13 @@ async def no_mentor(target: str) -> Any:
 
 @asynccontextmanager
 async def served(
-    store: TemporaryRunStore, listen: str = "127.0.0.1:0", security: Security | None = None
+    store: SqlRunStore,
+    listen: str = "127.0.0.1:0",
+    security: Security | None = None,
+    check: HealthCheck = always,
 ) -> AsyncIterator[tuple[Server, str]]:
     services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
-    server = Server(listen, services, security=security)
+    server = Server(listen, services, check=check, security=security)
     history = HistoryServicer(store)
     add_HistoryServiceServicer_to_server(history, server.grpc)
     offered = TrainerInfo(devices=("cpu",), tasks=("tickets",), worker_slots=1, queue_limit=2)

@@ -153,6 +153,7 @@ def _latest(control: StopControl, stop: Stop) -> StopKind:
 def failure_line(error: BaseException, spec: RunSpec) -> str:
     """The failure reason of a run, in one line. An internal error shows only its exception type."""
     if isinstance(error, MentorgradError):
+        error = error.told or error
         return error.message.splitlines()[0] if error.message else error.reason
     if is_lack_of_memory(error):
         return f"not enough memory; {_smaller(spec)}"

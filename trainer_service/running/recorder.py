@@ -211,11 +211,11 @@ class Recorder:
             size = self._outage_policy.spool_bytes / (1 << 20)
             self.overdue = (
                 f"the run store was unavailable and {size:.3g} MiB waited to be written "
-                f"({trouble.reason}: {trouble.message}); resume the run to continue"
+                f"({_said(trouble)}); resume the run to continue"
             )
 
     def _too_long(self, trouble: MentorgradError | None) -> str:
-        why = f"{trouble.reason}: {trouble.message}" if trouble is not None else "no response"
+        why = _said(trouble) if trouble is not None else "no response"
         return (
             f"the run store was unavailable for over {self._outage_policy.patience:g} s ({why}); "
             "resume the run to continue"
@@ -228,7 +228,9 @@ class Recorder:
 
     def _give_up(self) -> None:
         trouble = self._trouble
-        said = trouble.message if trouble is not None else "the run store does not respond"
+        said = "the run store does not respond"
+        if trouble is not None:
+            said = (trouble.told or trouble).message
         self._failure = Unavailable(f"not all events were recorded: {said}")
         self._given_up.set()
 
@@ -275,3 +277,8 @@ class Recorder:
         elif isinstance(batch, tuple):
             self._store.append(run_id, attempt, batch)
             self._stored(batch)
+
+
+def _said(trouble: MentorgradError) -> str:
+    """What the run's readers are told."""
+    return f"{trouble.reason}: {(trouble.told or trouble).message}"

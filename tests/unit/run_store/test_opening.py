@@ -30,6 +30,7 @@ from run_store.open import open_store
 from run_store.schema_version import HEAD, VERSION_TABLE, version_of
 from run_store.tables import metadata
 from run_store.temporary_store import TemporaryRunStore
+from tests.support.postgres_roles import reader_of
 
 SECRET = "hunter2"
 
@@ -304,33 +305,22 @@ def test_a_folder_that_cannot_be_written_is_read_and_refused_to_writers(
 def test_a_user_of_postgres_who_may_only_read_reads_and_does_not_write(postgres_url: str) -> None:
     with closing(open_store(postgres_url)) as store:
         store.create(Created())
-    admin = dialects.engine_of(dialects.parse(postgres_url))
-    with admin.begin() as connection:
-        schema = connection.execute(sa.text("SELECT current_schema()")).scalar_one()
-        role = f"reader_{schema}"
-        for statement in (
-            f"CREATE ROLE {role} LOGIN",
-            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
-            f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}",
-        ):
-            connection.execute(sa.text(statement))
-    url = sa.make_url(postgres_url).set(username=role).render_as_string(hide_password=False)
-    with closing(open_store(url, read_only=True)) as reader:
-        assert len(reader.list_runs().runs) == 1
-    error = opening(url)
-    assert (error.reason, "permission denied" in error.message) == ("STORE_READ_ONLY", True)
-    with admin.begin() as connection:
-        connection.execute(sa.text(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}"))
-    with closing(open_store(url)) as store:
-        with admin.begin() as connection:
-            connection.execute(sa.text(f"REVOKE INSERT ON runs FROM {role}"))
-        with pytest.raises(Unavailable, match="permission denied") as caught:
-            store.create(Created())
-        assert caught.value.reason == "STORE_READ_ONLY"
-    with admin.begin() as connection:
-        connection.execute(sa.text(f"DROP OWNED BY {role}"))
-        connection.execute(sa.text(f"DROP ROLE {role}"))
-    admin.dispose()
+    with reader_of(postgres_url) as (url, role, owner):
+        with closing(open_store(url, read_only=True)) as reader:
+            assert len(reader.list_runs().runs) == 1
+        error = opening(url)
+        assert (error.reason, "permission denied" in error.message) == ("STORE_READ_ONLY", True)
+        with owner.begin() as connection:
+            tables = f"ALL TABLES IN SCHEMA {role.removeprefix('reader_')}"
+            connection.execute(sa.text(f"GRANT ALL ON {tables} TO {role}"))
+        with closing(open_store(url)) as store:
+            store.check_writable()
+            with owner.begin() as connection:
+                connection.execute(sa.text(f"REVOKE INSERT ON runs FROM {role}"))
+            for call in (store.check_writable, lambda: store.create(Created())):
+                with pytest.raises(Unavailable, match=r"permission denied|has no INSERT") as caught:
+                    call()
+                assert caught.value.reason == "STORE_READ_ONLY"
 
 
 def test_sqlite_is_set_up_for_many_processes(tmp_path: Path) -> None:

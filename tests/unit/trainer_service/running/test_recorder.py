@@ -128,7 +128,9 @@ class Clock:
 @pytest.mark.usefixtures("_impatient")
 def test_patience_has_an_end_and_then_the_run_is_to_stop(store: Flaky) -> None:
     lease, clock = begin(store), Clock()
-    store.failures = [Unavailable("gone", reason="STORE_AWAY")] * 10**6
+    away = Unavailable("gone from postgresql://a-host", reason="STORE_AWAY")
+    away.told = Unavailable("gone")  # the run's reason is for everybody who may read it
+    store.failures = [away] * 10**6
     outage_policy = StoreOutagePolicy(patience=60.0)
     with Recorder(store, lease, outage_policy, clock=clock) as recorder:
         recorder.put(MentorBack("m"))
