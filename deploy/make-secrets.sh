@@ -14,23 +14,41 @@ if [ -L "${folder%/}" ] || [ -z "$(find "$folder" -prune -user "$(id -u)")" ]; t
 fi
 chmod 700 "$folder"
 
-set -- trainer mentor predictor "$@"
 for host; do
   shift
   set -- "$@" --host "$host"
 done
-mentorgrad certs dev "$folder/authority" "$@"
 
 # The containers run as other users and must be able to read these files. On this host, only the
 # owner can enter the parent folder.
-cd "$folder"
-mkdir -p tls
-chmod 755 tls
-for file in ca.pem server.pem server.key client.pem client.key; do
-  cp "authority/$file" "tls/.$file"
-  chmod 444 "tls/.$file"
-  mv -f "tls/.$file" "tls/$file"
+publish() { # FILE FOLDER
+  cp "$folder/authority/$1" "$2/.$1"
+  chmod 444 "$2/.$1"
+  mv -f "$2/.$1" "$2/$1"
+}
+
+# Each service has a key of its own: who gets hold of one cannot pass for another service.
+for service in trainer mentor predictor; do
+  own=$folder/tls/$service
+  mkdir -p "$own"
+  chmod 755 "$folder/tls" "$own"
+  case $service in
+    trainer) files='server.pem server.key client.pem client.key' hosts=all ;;
+    mentor) files='server.pem server.key client.pem client.key' hosts= ;; # only the trainer calls it
+    predictor) files='server.pem server.key' hosts=all ;;                 # it calls nobody
+  esac
+  if [ "$hosts" ]; then
+    mentorgrad certs dev "$folder/authority" --host "$service" "$@"
+  else
+    mentorgrad certs dev "$folder/authority" --host "$service"
+  fi
+  for file in ca.pem $files; do
+    publish "$file" "$own"
+  done
 done
+publish ca.pem "$folder/tls" # for clients
+
+cd "$folder"
 if [ ! -e postgres-password ]; then
   od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >postgres-password
   printf 'store = "postgresql://mentorgrad:%s@postgres/mentorgrad"\n' "$(cat postgres-password)" \

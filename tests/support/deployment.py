@@ -42,6 +42,8 @@ def stages() -> dict[str, Stage]:
         for line in (ROOT / "Dockerfile").read_text().splitlines()
         if not line.lstrip().startswith("#")
     )
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE))
+    text = re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]], text)
     found: dict[str, Stage] = {}
     for block in re.split(r"^(?=FROM )", text.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
         words = [tuple(line.split(None, 1)) for line in block.splitlines() if line.strip()]
@@ -68,7 +70,9 @@ def compose_environment(service: str, secrets: Path, data: Path) -> dict[str, st
     """What the compose file tells a service by its environment, with its mounts elsewhere."""
     given = compose()["services"][service]["environment"]
     return {
-        name: value.replace("/run/secrets", str(secrets)).replace("/data", str(data))
+        name: value.replace("/run/secrets/tls", f"{secrets}/tls/{service}")
+        .replace("/run/secrets", str(secrets))
+        .replace("/data", str(data))
         for name, value in given.items()
     }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import tomllib
 from pathlib import Path
@@ -86,14 +87,50 @@ def test_an_image_runs_as_nobody_special_and_is_looked_after(service: str) -> No
 
 def test_an_image_brings_what_its_service_can_be_asked_for() -> None:
     extras = {}
+    images = runpy.run_path(str(ROOT / "deploy/hash_requirements.py"))["IMAGES"]
     for service in ("trainer", "mentor"):  # the predictor's image has the layers of the trainer's
-        (installed,) = re.findall(
-            r'pip install "\$1\[([\w,]+)\]"', " ".join(stages()[f"{service}-build"].all("RUN"))
-        )
+        (installed,) = re.findall(r"\[([\w,]+)\]$", images[service].packages[0])
         extras[service] = set(installed.split(","))
     # Without peft a trainer refuses every run of prompt_tuning.
     assert {"trainer", "postgres", "hub", "peft", "otel"} <= extras["trainer"]
     assert {"mentor", "hub", "otel"} <= extras["mentor"]
+
+
+def test_every_package_is_installed_by_its_digest() -> None:
+    script = runpy.run_path(str(ROOT / "deploy/hash_requirements.py"))
+    written = {
+        f"deploy/hashes/{name}.txt" for name in (*script["IMAGES"], *script["APART"].values())
+    }
+    used = set()
+    for stage in stages().values():
+        used |= {word for line in stage.all("COPY") for word in line.split() if "hashes/" in word}
+        for command in re.findall(r"pip install (.*?)(?:&&|$)", "\n".join(stage.all("RUN")), re.M):
+            by_digest = {"--require-hashes", "--no-deps", "-r"} <= set(command.split())
+            assert by_digest or command.split() == [
+                "--no-cache-dir",
+                "--no-deps",
+                "--no-index",
+                "/dist/*.whl",
+            ]
+    assert used == written
+
+
+def test_what_pip_reports_becomes_a_line_with_its_digest() -> None:
+    script = runpy.run_path(str(ROOT / "deploy/hash_requirements.py"))
+
+    def entry(name: str, source: dict[str, Any]) -> dict[str, Any]:
+        return {"download_info": source, "metadata": {"name": name, "version": "1.2"}}
+
+    def known(name: str, sha256: str) -> dict[str, Any]:
+        return entry(name, {"archive_info": {"hashes": {"sha256": sha256}}})
+
+    own = entry("mentorgrad", {"dir_info": {}})
+    lines = list(script["lines_of"]({"install": [known("Some_Name", "ab"), own]}))
+    assert lines == ["some-name==1.2 --hash=sha256:ab"]
+    lines += script["lines_of"]({"install": [known("llama_cpp_python", "cd")]})
+    assert script["files_of"]("mentor", lines) == {"mentor": lines[:1], "llama-cpp": lines[1:]}
+    with pytest.raises(ValueError, match="no SHA-256 of x"):
+        list(script["lines_of"]({"install": [entry("x", {"archive_info": {}})]}))
 
 
 def test_an_image_has_one_name_everywhere() -> None:
@@ -133,9 +170,10 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
         if not line.startswith("--from")
         for source in line.split()[:-1]
     ]
-    assert {"constraints.txt", "client", "trainer_service"} <= set(copied)
+    assert {"protos", "client", "trainer_service"} <= set(copied)
     for source in copied:
-        assert (ROOT / source).exists(), source
+        # `make hashes` writes these.
+        assert (ROOT / source).exists() or source.startswith("deploy/hashes/"), source
         first = Path(Path(source).parts[0])
         assert any(first.match(pattern) for pattern in admitted), source
     named = [
@@ -150,10 +188,10 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
 CERTIFICATES = "/run/secrets/tls"
 
 
-def certificates() -> set[str]:
-    """The files of certificates that services of the compose file read."""
-    given = [compose()["services"][name]["environment"].values() for name in SERVICES]
-    paths = [Path(value) for values in given for value in values if CERTIFICATES in value]
+def certificates(service: str) -> set[str]:
+    """The files of certificates that a service of the compose file reads."""
+    given = compose()["services"][service]["environment"].values()
+    paths = [Path(value) for value in given if CERTIFICATES in value]
     assert all(str(path.parent) == CERTIFICATES for path in paths)
     return {path.name for path in paths}
 
@@ -176,11 +214,12 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [
-            f"certs dev {folder}/authority "
-            "--host trainer --host mentor --host predictor --host gpu1.lan"
+            f"certs dev {folder}/authority --host trainer --host gpu1.lan",
+            f"certs dev {folder}/authority --host mentor",
+            f"certs dev {folder}/authority --host predictor --host gpu1.lan",
         ]
         newest = (folder / "authority/server.pem").read_text()
-        assert (folder / "tls/server.pem").read_text() == newest
+        assert (folder / "tls/predictor/server.pem").read_text() == newest
     whole = compose()
     files = {name: ROOT / secret["file"] for name, secret in whole["secrets"].items()}
     services = whole["services"].values()
@@ -191,15 +230,21 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
         made = folder / path.name
         assert made.stat().st_mode & 0o777 == 0o444, path.name
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in (folder / "tls").iterdir()} == certificates()
-    for path in (folder / "tls").iterdir():
-        assert path.stat().st_mode & 0o777 == 0o444, path.name
+    assert {path.name for path in (folder / "tls").iterdir()} == {"ca.pem", *SERVICES}
     assert (folder / "tls").stat().st_mode & 0o777 == 0o755
+    keys = set()
     for name in SERVICES:
+        own = folder / "tls" / name
+        assert {path.name for path in own.iterdir()} == certificates(name)
+        assert {path.stat().st_mode & 0o777 for path in own.iterdir()} == {0o444}
+        assert own.stat().st_mode & 0o777 == 0o755
+        keys.add((own / "server.key").read_text())
         mounts = [entry for entry in whole["services"][name]["volumes"] if "source" in entry]
-        assert mounts[0]["source"] == "./secrets/tls", "a file alone would be the old one for ever"
+        said = "a file alone would be the old one for ever"
+        assert mounts[0]["source"] == f"./secrets/tls/{name}", said
         assert mounts[0]["target"] == CERTIFICATES
         assert all(mount["read_only"] is True for mount in mounts)
+    assert len(keys) == len(SERVICES)
     password = (folder / "postgres-password").read_text()
     assert re.fullmatch(r"[0-9a-f]{64}", password)
     assert f":{password}@postgres/" in (folder / "trainer.toml").read_text()
@@ -281,7 +326,8 @@ def test_what_a_pod_names_is_there(service: str) -> None:
     assert all(any(Path(value).is_relative_to(path) for path in mounts.values()) for value in files)
     # The file names of a secret of certificates are those that are made.
     names = {Path(value).name for value in files if value.startswith(mounts["tls"])}
-    assert names <= certificates()
+    assert names == certificates(service)
+    assert volumes["tls"]["secret"]["secretName"] == f"{service}-tls"
     ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
     (port,) = of_kind("Service")[service]["spec"]["ports"]
     assert ports[port["targetPort"]] == port["port"] == int(stages()[service].last("EXPOSE"))
@@ -320,6 +366,36 @@ def test_a_predict_service_reads_a_result_that_it_cannot_write() -> None:
     (container,) = pods()["predictor"]["spec"]["containers"]
     (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == folder]
     assert mount["readOnly"] is True
+
+
+def test_no_container_takes_the_whole_machine() -> None:
+    for name, service in compose()["services"].items():
+        assert 0 < service["pids_limit"] <= 1024, name
+        assert re.fullmatch(r"\d+g", service["mem_limit"]), name
+    for service in SERVICES:
+        limit = pods()[service]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+        assert compose()["services"][service]["mem_limit"] == limit.lower().removesuffix("i")
+
+
+def test_pods_call_only_who_is_named() -> None:
+    for name, policy in of_kind("NetworkPolicy").items():
+        assert "Egress" in policy["spec"]["policyTypes"] or name == "mentor"
+        for rule in policy["spec"].get("egress", ()):
+            assert rule["ports"], name
+            for peer in rule["to"]:
+                block = peer.get("ipBlock", {}).get("cidr", "/32")
+                assert block.endswith("/32"), name
+                assert "ipBlock" in peer or "podSelector" in peer, name
+
+
+def test_base_images_are_arguments_and_compose_passes_them_on() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    given = dict(line[4:].split("=") for line in lines if line.startswith("ARG "))
+    named = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert {name for name in named if name not in stages()} == {f"${{{name}}}" for name in given}
+    for service in SERVICES:
+        passed = compose()["services"][service]["build"]["args"]
+        assert passed == {name: f"${{{name}:-{image}}}" for name, image in given.items()}
 
 
 def test_no_manifest_holds_a_secret() -> None:
