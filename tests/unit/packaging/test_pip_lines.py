@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -40,9 +41,19 @@ def constraints(name: str = "constraints.txt") -> dict[str, str]:
 PINS = constraints()
 
 
+IMAGES = "deploy/hash_requirements.py"
+"""Asks pip what the images install; see test_deployment_files.py for the Dockerfile itself."""
+
+
 def pip_lines() -> Iterator[tuple[str, str]]:
     """Where it stands, and what follows `pip install`."""
-    places = ["Dockerfile", "README.md", "CONTRIBUTING.md", "Makefile"]
+    for image in runpy.run_path(str(ROOT / IMAGES))["IMAGES"].values():
+        limits = [f"-c {name}" for name in image.constraints]
+        packages = [package.replace(str(ROOT), ".") for package in image.packages]
+        yield IMAGES, " ".join([*packages, *limits])
+        if image.alone:
+            yield IMAGES, " ".join(["--no-deps", *image.alone, *limits])
+    places = ["README.md", "CONTRIBUTING.md", "Makefile"]
     places += [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))]
     places += [
         str(path.relative_to(ROOT))
@@ -128,7 +139,7 @@ def unresolved(start: list[Requirement], python: str, follow: bool = True) -> It
 
 
 def test_there_are_lines() -> None:
-    assert {"Dockerfile", "README.md", "Makefile"} <= {place for place, _ in LINES}
+    assert {IMAGES, "README.md", "Makefile"} <= {place for place, _ in LINES}
     asked = {extra for _, line in LINES for one in requirements(line) for extra in one.extras}
     assert {"trainer", "mentor", "postgres", "demo", "dev"} <= asked
 
@@ -145,7 +156,7 @@ def test_a_line_resolves_to_pins(place: str, line: str, python: str) -> None:
     assert not wrong, f"{place}: pip install {line}"
 
 
-@pytest.mark.parametrize("line", [line for place, line in LINES if place == "Dockerfile"])
+@pytest.mark.parametrize("line", [line for place, line in LINES if place == IMAGES])
 def test_an_image_is_built_from_pins_only(line: str) -> None:
     assert "-c constraints.txt" in line
     if "torch" in line or "trainer" in line:
