@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from mentorgrad.tables.malformed import MalformedError
 
-MAX_ITEM = 16 * 1024 * 1024
+MAX_ITEM = 4 * 1024 * 1024
 """Maximum length of an item in characters."""
 
 _PIECE = 256 * 1024

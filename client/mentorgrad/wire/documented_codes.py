@@ -21,12 +21,8 @@ ANY = (
 
 _STORE = (StatusCode.DATA_LOSS,)
 _A_RUN = (StatusCode.NOT_FOUND, *_STORE)
-_CREATED = (
-    StatusCode.ALREADY_EXISTS,
-    StatusCode.FAILED_PRECONDITION,
-    StatusCode.UNIMPLEMENTED,
-    *_STORE,
-)
+_KEPT = (StatusCode.ALREADY_EXISTS, StatusCode.FAILED_PRECONDITION, *_STORE)
+_CREATED = (*_KEPT, StatusCode.UNIMPLEMENTED)
 _STEERED = (*_A_RUN, StatusCode.FAILED_PRECONDITION, StatusCode.ABORTED)
 
 SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
@@ -36,8 +32,8 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.TrainerService/PauseRun": _STEERED,
     "/mentorgrad.v1.TrainerService/ResumeRun": _STEERED,
     "/mentorgrad.v1.TrainerService/DeleteRun": _STEERED,
-    "/mentorgrad.v1.TrainerService/ImportRun": (StatusCode.ALREADY_EXISTS, *_STORE),
-    "/mentorgrad.v1.TrainerService/UploadData": (StatusCode.ALREADY_EXISTS, *_STORE),
+    "/mentorgrad.v1.TrainerService/ImportRun": _KEPT,
+    "/mentorgrad.v1.TrainerService/UploadData": _KEPT,
     "/mentorgrad.v1.TrainerService/DownloadArtifact": _A_RUN,
     "/mentorgrad.v1.TrainerService/GetTrainerInfo": _STORE,
     "/mentorgrad.v1.HistoryService/GetRun": _A_RUN,
