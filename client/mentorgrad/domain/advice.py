@@ -20,6 +20,7 @@ class ProposalKind(StrEnum):
 
     TEXT = "text"
     NUMBERS = "numbers"
+    SETTINGS = "settings"
 
 
 class AnswerStatus(StrEnum):
@@ -70,7 +71,7 @@ class Constraints:
     """Constraints that a proposal must satisfy."""
 
     kind: ProposalKind = ProposalKind.TEXT
-    """Text or numbers."""
+    """Text, numbers or settings."""
     n_tokens: int = bounded(8, ge=1, le=4096)
     """Maximum number of tokens in a text proposal, counted with the trainer's tokenizer."""
     max_words: int = bounded(8, ge=1, le=4096)
@@ -82,6 +83,10 @@ class Constraints:
     """Lower bound of each number."""
     upper: float = bounded(0.0)
     """Upper bound of each number."""
+    settings_schema: Mapping[str, Any] | None = bounded(None, max_length=64)
+    """JSON Schema of the settings, an object all of whose properties are required. A property has
+    one of the values that its ``enum`` lists, or is a list of ``minItems`` = ``maxItems`` different
+    ones of those that the ``enum`` of its ``items`` lists. Present if the kind is ``settings``."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,9 @@ class Proposal:
     weight: float = bounded(1.0, gt=0.0, le=1.0)
     """Weight of the proposal's vectors at the positions it fills; the base's vectors have the
     remaining weight."""
+    settings: Mapping[str, Any] | None = bounded(None, max_length=64)
+    """Settings of the gradient steps from the incumbent on, for proposals of kind ``settings``: a
+    value for each property of the schema."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ A run is its log of events, numbered from 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -139,6 +141,8 @@ class RestartDecided:
     """Reason, in one line."""
     usage: Usage = field(default_factory=Usage)
     """Usage of the run so far, including the race."""
+    settings: Mapping[str, Any] | None = bounded(None, max_length=64)
+    """Settings of the gradient steps from here on; None if the run has none."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -153,6 +154,11 @@ class Candidate(Summarised):
     """Ids of the candidates that this one is derived from."""
     score: Score = field(default_factory=Score)
     """Score on the selection split."""
+    settings: Mapping[str, Any] | None = bounded(None, max_length=64)
+    """Settings of the gradient steps: those in effect, or those that are proposed. None if the run
+    has none."""
+    probe_loss: float | None = figure(None)
+    """Selection loss after the probe steps, of proposed settings that entered a race."""
 
     def _summary(self) -> dict[str, Any]:
         return {

@@ -637,7 +637,8 @@ class MentorChoice(ByName):
 
     name: str = bounded("none", pattern=NAME_PATTERN, required=True)
     """Name of a mentor that the trainer knows, or of a control: ``none``, ``random_tokens``,
-    ``random_init``, ``perturb``, ``recombine``, ``hint_tokens`` or ``description``."""
+    ``random_init``, ``perturb``, ``recombine``, ``hint_tokens``, ``description`` or
+    ``random_settings``."""
     strategy: str = bounded("maao", pattern=NAME_PATTERN, required=True)
     """Strategy, which turns a trajectory into a question to the LLM; controls ignore it."""
     options: Mapping[str, Any] = bounded(factory=dict, max_length=64)

@@ -28,51 +28,51 @@ from mentorgrad.v1 import run_pb2 as mentorgrad_dot_v1_dot_run__pb2
 from mentorgrad.v1 import tensor_pb2 as mentorgrad_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amentorgrad/v1/advice.proto\x12\rmentorgrad.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17mentorgrad/v1/run.proto\x1a\x1amentorgrad/v1/tensor.proto\"c\n\x08TaskCard\x12\x11\n\tobjective\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x10\n\x08proposal\x18\x04 \x01(\t\x12\r\n\x05place\x18\x05 \x01(\t\"\xb4\x01\n\x0b\x43onstraints\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.mentorgrad.v1.ProposalKind\x12\x15\n\x08n_tokens\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tmax_words\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\ndimensions\x18\x04 \x01(\x03\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x42\x0b\n\t_n_tokensB\x0c\n\n_max_words\"\xd4\x01\n\nAdviseOpen\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x04\x63\x61rd\x18\x02 \x01(\x0b\x32\x17.mentorgrad.v1.TaskCard\x12/\n\x0b\x63onstraints\x18\x03 \x01(\x0b\x32\x1a.mentorgrad.v1.Constraints\x12\x15\n\x08strategy\x18\x04 \x01(\tH\x00\x88\x01\x01\x12(\n\x07options\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x42\x0b\n\t_strategy\"o\n\x05Wants\x12\x12\n\x05words\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\nparameters\x18\x02 \x01(\x08\x12\r\n\x05hints\x18\x03 \x01(\x08\x12\x12\n\nembeddings\x18\x04 \x01(\x08\x12\x11\n\texemplars\x18\x05 \x01(\x08\x42\x08\n\x06_words\"O\n\x08\x41\x63\x63\x65pted\x12#\n\x05wants\x18\x01 \x01(\x0b\x32\x14.mentorgrad.v1.Wants\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07profile\x18\x03 \x01(\t\"\x83\x02\n\x05\x42\x61tch\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\r\n\x05stage\x18\x02 \x01(\x03\x12*\n\tsnapshots\x18\x03 \x03(\x0b\x32\x17.mentorgrad.v1.Snapshot\x12)\n\nparameters\x18\x04 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12,\n\ncandidates\x18\x05 \x03(\x0b\x32\x18.mentorgrad.v1.Candidate\x12)\n\nembeddings\x18\x06 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12.\n\x0f\x65xemplar_losses\x18\x07 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\")\n\tTokenHint\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\\\n\rPositionHints\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\t\x12(\n\x06tokens\x18\x03 \x03(\x0b\x32\x18.mentorgrad.v1.TokenHint\"H\n\x08\x45xemplar\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x11\n\tpredicted\x18\x03 \x01(\t\x12\x0c\n\x04loss\x18\x04 \x01(\x01\"\xa3\x02\n\x0fProposalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\x03\x12\x14\n\x0cincumbent_id\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04seed\x18\x05 \x01(\x03\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0ctrace_parent\x18\x07 \x01(\t\x12+\n\x05hints\x18\x08 \x03(\x0b\x32\x1c.mentorgrad.v1.PositionHints\x12*\n\texemplars\x18\t \x03(\x0b\x32\x17.mentorgrad.v1.Exemplar\x12\x10\n\x08progress\x18\n \x01(\x01\x42\x08\n\x06_count\"\xbd\x01\n\x08Proposal\x12\x13\n\x0bproposal_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x03(\x01\x12)\n\nparameters\x18\x04 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12\x0f\n\x07parents\x18\x05 \x03(\t\x12\x11\n\trationale\x18\x06 \x01(\t\x12\x0f\n\x07\x62\x61se_id\x18\x07 \x01(\t\x12\x13\n\x06weight\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"\xdf\x01\n\x0c\x41nswerRecord\x12\x0e\n\x06mentor\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07profile\x18\x04 \x01(\t\x12\x0c\n\x04seed\x18\x05 \x01(\x03\x12\x10\n\x08question\x18\x06 \x01(\t\x12\x13\n\x0braw_replies\x18\x07 \x03(\t\x12\x15\n\rprompt_tokens\x18\x08 \x01(\x03\x12\x14\n\x0creply_tokens\x18\t \x01(\x03\x12+\n\x08\x64uration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb3\x01\n\x06\x41nswer\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.mentorgrad.v1.AnswerStatus\x12*\n\tproposals\x18\x03 \x03(\x0b\x32\x17.mentorgrad.v1.Proposal\x12,\n\x07records\x18\x04 \x03(\x0b\x32\x1b.mentorgrad.v1.AnswerRecord\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\xb2\x01\n\x0fProposalOutcome\x12\x13\n\x0bproposal_id\x18\x01 \x01(\t\x12-\n\x06status\x18\x02 \x01(\x0e\x32\x1d.mentorgrad.v1.ProposalStatus\x12#\n\x05score\x18\x03 \x01(\x0b\x32\x14.mentorgrad.v1.Score\x12\x17\n\nprobe_loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\tB\r\n\x0b_probe_loss\"P\n\x08Outcomes\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x08outcomes\x18\x02 \x03(\x0b\x32\x1e.mentorgrad.v1.ProposalOutcome\"\x87\x01\n\x0cStrategyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12/\n\x0eoptions_schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12#\n\x05wants\x18\x04 \x01(\x0b\x32\x14.mentorgrad.v1.Wants\"\xae\x01\n\nMentorInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12/\n\nstrategies\x18\x04 \x03(\x0b\x32\x1b.mentorgrad.v1.StrategyInfo\x12\x15\n\rmax_proposals\x18\x05 \x01(\x03\x12\x16\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03\x12\x0f\n\x07version\x18\x07 \x01(\t*`\n\x0cProposalKind\x12\x1d\n\x19PROPOSAL_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PROPOSAL_KIND_TEXT\x10\x01\x12\x19\n\x15PROPOSAL_KIND_NUMBERS\x10\x02*\xd7\x01\n\x0c\x41nswerStatus\x12\x1d\n\x19\x41NSWER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41NSWER_STATUS_USABLE\x10\x01\x12\x1a\n\x16\x41NSWER_STATUS_UNUSABLE\x10\x02\x12\x1b\n\x17\x41NSWER_STATUS_TIMED_OUT\x10\x03\x12\x1d\n\x19\x41NSWER_STATUS_UNAVAILABLE\x10\x04\x12\x19\n\x15\x41NSWER_STATUS_REFUSED\x10\x05\x12\x1b\n\x17\x41NSWER_STATUS_CANCELLED\x10\x06*\xc3\x02\n\x0eProposalStatus\x12\x1f\n\x1bPROPOSAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PROPOSAL_STATUS_APPLIED\x10\x01\x12\x18\n\x14PROPOSAL_STATUS_LOST\x10\x02\x12\x1e\n\x1aPROPOSAL_STATUS_NOT_CHOSEN\x10\x03\x12\x1d\n\x19PROPOSAL_STATUS_DUPLICATE\x10\x04\x12\x19\n\x15PROPOSAL_STATUS_EMPTY\x10\x05\x12\x1c\n\x18PROPOSAL_STATUS_TOO_LONG\x10\x06\x12!\n\x1dPROPOSAL_STATUS_OUT_OF_BOUNDS\x10\x07\x12\x1d\n\x19PROPOSAL_STATUS_MALFORMED\x10\x08\x12\x1f\n\x1bPROPOSAL_STATUS_OVER_BUDGET\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amentorgrad/v1/advice.proto\x12\rmentorgrad.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17mentorgrad/v1/run.proto\x1a\x1amentorgrad/v1/tensor.proto\"c\n\x08TaskCard\x12\x11\n\tobjective\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x10\n\x08proposal\x18\x04 \x01(\t\x12\r\n\x05place\x18\x05 \x01(\t\"\xe6\x01\n\x0b\x43onstraints\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.mentorgrad.v1.ProposalKind\x12\x15\n\x08n_tokens\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tmax_words\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\ndimensions\x18\x04 \x01(\x03\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\x30\n\x0fsettings_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x0b\n\t_n_tokensB\x0c\n\n_max_words\"\xd4\x01\n\nAdviseOpen\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12%\n\x04\x63\x61rd\x18\x02 \x01(\x0b\x32\x17.mentorgrad.v1.TaskCard\x12/\n\x0b\x63onstraints\x18\x03 \x01(\x0b\x32\x1a.mentorgrad.v1.Constraints\x12\x15\n\x08strategy\x18\x04 \x01(\tH\x00\x88\x01\x01\x12(\n\x07options\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x42\x0b\n\t_strategy\"o\n\x05Wants\x12\x12\n\x05words\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\nparameters\x18\x02 \x01(\x08\x12\r\n\x05hints\x18\x03 \x01(\x08\x12\x12\n\nembeddings\x18\x04 \x01(\x08\x12\x11\n\texemplars\x18\x05 \x01(\x08\x42\x08\n\x06_words\"O\n\x08\x41\x63\x63\x65pted\x12#\n\x05wants\x18\x01 \x01(\x0b\x32\x14.mentorgrad.v1.Wants\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07profile\x18\x03 \x01(\t\"\x83\x02\n\x05\x42\x61tch\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\r\n\x05stage\x18\x02 \x01(\x03\x12*\n\tsnapshots\x18\x03 \x03(\x0b\x32\x17.mentorgrad.v1.Snapshot\x12)\n\nparameters\x18\x04 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12,\n\ncandidates\x18\x05 \x03(\x0b\x32\x18.mentorgrad.v1.Candidate\x12)\n\nembeddings\x18\x06 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12.\n\x0f\x65xemplar_losses\x18\x07 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\")\n\tTokenHint\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\\\n\rPositionHints\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\t\x12(\n\x06tokens\x18\x03 \x03(\x0b\x32\x18.mentorgrad.v1.TokenHint\"H\n\x08\x45xemplar\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x11\n\tpredicted\x18\x03 \x01(\t\x12\x0c\n\x04loss\x18\x04 \x01(\x01\"\xa3\x02\n\x0fProposalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\x03\x12\x14\n\x0cincumbent_id\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04seed\x18\x05 \x01(\x03\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0ctrace_parent\x18\x07 \x01(\t\x12+\n\x05hints\x18\x08 \x03(\x0b\x32\x1c.mentorgrad.v1.PositionHints\x12*\n\texemplars\x18\t \x03(\x0b\x32\x17.mentorgrad.v1.Exemplar\x12\x10\n\x08progress\x18\n \x01(\x01\x42\x08\n\x06_count\"\xe8\x01\n\x08Proposal\x12\x13\n\x0bproposal_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x03(\x01\x12)\n\nparameters\x18\x04 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\x12\x0f\n\x07parents\x18\x05 \x03(\t\x12\x11\n\trationale\x18\x06 \x01(\t\x12\x0f\n\x07\x62\x61se_id\x18\x07 \x01(\t\x12\x13\n\x06weight\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12)\n\x08settings\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\t\n\x07_weight\"\xdf\x01\n\x0c\x41nswerRecord\x12\x0e\n\x06mentor\x18\x01 \x01(\t\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07profile\x18\x04 \x01(\t\x12\x0c\n\x04seed\x18\x05 \x01(\x03\x12\x10\n\x08question\x18\x06 \x01(\t\x12\x13\n\x0braw_replies\x18\x07 \x03(\t\x12\x15\n\rprompt_tokens\x18\x08 \x01(\x03\x12\x14\n\x0creply_tokens\x18\t \x01(\x03\x12+\n\x08\x64uration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb3\x01\n\x06\x41nswer\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.mentorgrad.v1.AnswerStatus\x12*\n\tproposals\x18\x03 \x03(\x0b\x32\x17.mentorgrad.v1.Proposal\x12,\n\x07records\x18\x04 \x03(\x0b\x32\x1b.mentorgrad.v1.AnswerRecord\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\xb2\x01\n\x0fProposalOutcome\x12\x13\n\x0bproposal_id\x18\x01 \x01(\t\x12-\n\x06status\x18\x02 \x01(\x0e\x32\x1d.mentorgrad.v1.ProposalStatus\x12#\n\x05score\x18\x03 \x01(\x0b\x32\x14.mentorgrad.v1.Score\x12\x17\n\nprobe_loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\tB\r\n\x0b_probe_loss\"P\n\x08Outcomes\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x08outcomes\x18\x02 \x03(\x0b\x32\x1e.mentorgrad.v1.ProposalOutcome\"\x87\x01\n\x0cStrategyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12/\n\x0eoptions_schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12#\n\x05wants\x18\x04 \x01(\x0b\x32\x14.mentorgrad.v1.Wants\"\xae\x01\n\nMentorInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12/\n\nstrategies\x18\x04 \x03(\x0b\x32\x1b.mentorgrad.v1.StrategyInfo\x12\x15\n\rmax_proposals\x18\x05 \x01(\x03\x12\x16\n\x0e\x63ontext_tokens\x18\x06 \x01(\x03\x12\x0f\n\x07version\x18\x07 \x01(\t*|\n\x0cProposalKind\x12\x1d\n\x19PROPOSAL_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PROPOSAL_KIND_TEXT\x10\x01\x12\x19\n\x15PROPOSAL_KIND_NUMBERS\x10\x02\x12\x1a\n\x16PROPOSAL_KIND_SETTINGS\x10\x03*\xd7\x01\n\x0c\x41nswerStatus\x12\x1d\n\x19\x41NSWER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41NSWER_STATUS_USABLE\x10\x01\x12\x1a\n\x16\x41NSWER_STATUS_UNUSABLE\x10\x02\x12\x1b\n\x17\x41NSWER_STATUS_TIMED_OUT\x10\x03\x12\x1d\n\x19\x41NSWER_STATUS_UNAVAILABLE\x10\x04\x12\x19\n\x15\x41NSWER_STATUS_REFUSED\x10\x05\x12\x1b\n\x17\x41NSWER_STATUS_CANCELLED\x10\x06*\xc3\x02\n\x0eProposalStatus\x12\x1f\n\x1bPROPOSAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PROPOSAL_STATUS_APPLIED\x10\x01\x12\x18\n\x14PROPOSAL_STATUS_LOST\x10\x02\x12\x1e\n\x1aPROPOSAL_STATUS_NOT_CHOSEN\x10\x03\x12\x1d\n\x19PROPOSAL_STATUS_DUPLICATE\x10\x04\x12\x19\n\x15PROPOSAL_STATUS_EMPTY\x10\x05\x12\x1c\n\x18PROPOSAL_STATUS_TOO_LONG\x10\x06\x12!\n\x1dPROPOSAL_STATUS_OUT_OF_BOUNDS\x10\x07\x12\x1d\n\x19PROPOSAL_STATUS_MALFORMED\x10\x08\x12\x1f\n\x1bPROPOSAL_STATUS_OVER_BUDGET\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mentorgrad.v1.advice_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROPOSALKIND']._serialized_start=2798
-  _globals['_PROPOSALKIND']._serialized_end=2894
-  _globals['_ANSWERSTATUS']._serialized_start=2897
-  _globals['_ANSWERSTATUS']._serialized_end=3112
-  _globals['_PROPOSALSTATUS']._serialized_start=3115
-  _globals['_PROPOSALSTATUS']._serialized_end=3438
+  _globals['_PROPOSALKIND']._serialized_start=2891
+  _globals['_PROPOSALKIND']._serialized_end=3015
+  _globals['_ANSWERSTATUS']._serialized_start=3018
+  _globals['_ANSWERSTATUS']._serialized_end=3233
+  _globals['_PROPOSALSTATUS']._serialized_start=3236
+  _globals['_PROPOSALSTATUS']._serialized_end=3559
   _globals['_TASKCARD']._serialized_start=160
   _globals['_TASKCARD']._serialized_end=259
   _globals['_CONSTRAINTS']._serialized_start=262
-  _globals['_CONSTRAINTS']._serialized_end=442
-  _globals['_ADVISEOPEN']._serialized_start=445
-  _globals['_ADVISEOPEN']._serialized_end=657
-  _globals['_WANTS']._serialized_start=659
-  _globals['_WANTS']._serialized_end=770
-  _globals['_ACCEPTED']._serialized_start=772
-  _globals['_ACCEPTED']._serialized_end=851
-  _globals['_BATCH']._serialized_start=854
-  _globals['_BATCH']._serialized_end=1113
-  _globals['_TOKENHINT']._serialized_start=1115
-  _globals['_TOKENHINT']._serialized_end=1156
-  _globals['_POSITIONHINTS']._serialized_start=1158
-  _globals['_POSITIONHINTS']._serialized_end=1250
-  _globals['_EXEMPLAR']._serialized_start=1252
-  _globals['_EXEMPLAR']._serialized_end=1324
-  _globals['_PROPOSALREQUEST']._serialized_start=1327
-  _globals['_PROPOSALREQUEST']._serialized_end=1618
-  _globals['_PROPOSAL']._serialized_start=1621
-  _globals['_PROPOSAL']._serialized_end=1810
-  _globals['_ANSWERRECORD']._serialized_start=1813
-  _globals['_ANSWERRECORD']._serialized_end=2036
-  _globals['_ANSWER']._serialized_start=2039
-  _globals['_ANSWER']._serialized_end=2218
-  _globals['_PROPOSALOUTCOME']._serialized_start=2221
-  _globals['_PROPOSALOUTCOME']._serialized_end=2399
-  _globals['_OUTCOMES']._serialized_start=2401
-  _globals['_OUTCOMES']._serialized_end=2481
-  _globals['_STRATEGYINFO']._serialized_start=2484
-  _globals['_STRATEGYINFO']._serialized_end=2619
-  _globals['_MENTORINFO']._serialized_start=2622
-  _globals['_MENTORINFO']._serialized_end=2796
+  _globals['_CONSTRAINTS']._serialized_end=492
+  _globals['_ADVISEOPEN']._serialized_start=495
+  _globals['_ADVISEOPEN']._serialized_end=707
+  _globals['_WANTS']._serialized_start=709
+  _globals['_WANTS']._serialized_end=820
+  _globals['_ACCEPTED']._serialized_start=822
+  _globals['_ACCEPTED']._serialized_end=901
+  _globals['_BATCH']._serialized_start=904
+  _globals['_BATCH']._serialized_end=1163
+  _globals['_TOKENHINT']._serialized_start=1165
+  _globals['_TOKENHINT']._serialized_end=1206
+  _globals['_POSITIONHINTS']._serialized_start=1208
+  _globals['_POSITIONHINTS']._serialized_end=1300
+  _globals['_EXEMPLAR']._serialized_start=1302
+  _globals['_EXEMPLAR']._serialized_end=1374
+  _globals['_PROPOSALREQUEST']._serialized_start=1377
+  _globals['_PROPOSALREQUEST']._serialized_end=1668
+  _globals['_PROPOSAL']._serialized_start=1671
+  _globals['_PROPOSAL']._serialized_end=1903
+  _globals['_ANSWERRECORD']._serialized_start=1906
+  _globals['_ANSWERRECORD']._serialized_end=2129
+  _globals['_ANSWER']._serialized_start=2132
+  _globals['_ANSWER']._serialized_end=2311
+  _globals['_PROPOSALOUTCOME']._serialized_start=2314
+  _globals['_PROPOSALOUTCOME']._serialized_end=2492
+  _globals['_OUTCOMES']._serialized_start=2494
+  _globals['_OUTCOMES']._serialized_end=2574
+  _globals['_STRATEGYINFO']._serialized_start=2577
+  _globals['_STRATEGYINFO']._serialized_end=2712
+  _globals['_MENTORINFO']._serialized_start=2715
+  _globals['_MENTORINFO']._serialized_end=2889
 # @@protoc_insertion_point(module_scope)

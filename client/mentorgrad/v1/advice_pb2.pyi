@@ -15,6 +15,7 @@ class ProposalKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PROPOSAL_KIND_UNSPECIFIED: _ClassVar[ProposalKind]
     PROPOSAL_KIND_TEXT: _ClassVar[ProposalKind]
     PROPOSAL_KIND_NUMBERS: _ClassVar[ProposalKind]
+    PROPOSAL_KIND_SETTINGS: _ClassVar[ProposalKind]
 
 class AnswerStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +42,7 @@ class ProposalStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 PROPOSAL_KIND_UNSPECIFIED: ProposalKind
 PROPOSAL_KIND_TEXT: ProposalKind
 PROPOSAL_KIND_NUMBERS: ProposalKind
+PROPOSAL_KIND_SETTINGS: ProposalKind
 ANSWER_STATUS_UNSPECIFIED: AnswerStatus
 ANSWER_STATUS_USABLE: AnswerStatus
 ANSWER_STATUS_UNUSABLE: AnswerStatus
@@ -74,20 +76,22 @@ class TaskCard(_message.Message):
     def __init__(self, objective: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., proposal: _Optional[str] = ..., place: _Optional[str] = ...) -> None: ...
 
 class Constraints(_message.Message):
-    __slots__ = ("kind", "n_tokens", "max_words", "dimensions", "lower", "upper")
+    __slots__ = ("kind", "n_tokens", "max_words", "dimensions", "lower", "upper", "settings_schema")
     KIND_FIELD_NUMBER: _ClassVar[int]
     N_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_WORDS_FIELD_NUMBER: _ClassVar[int]
     DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     LOWER_FIELD_NUMBER: _ClassVar[int]
     UPPER_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     kind: ProposalKind
     n_tokens: int
     max_words: int
     dimensions: int
     lower: float
     upper: float
-    def __init__(self, kind: _Optional[_Union[ProposalKind, str]] = ..., n_tokens: _Optional[int] = ..., max_words: _Optional[int] = ..., dimensions: _Optional[int] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ...) -> None: ...
+    settings_schema: _struct_pb2.Struct
+    def __init__(self, kind: _Optional[_Union[ProposalKind, str]] = ..., n_tokens: _Optional[int] = ..., max_words: _Optional[int] = ..., dimensions: _Optional[int] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., settings_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class AdviseOpen(_message.Message):
     __slots__ = ("session_id", "card", "constraints", "strategy", "options", "seed")
@@ -202,7 +206,7 @@ class ProposalRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., stage: _Optional[int] = ..., incumbent_id: _Optional[str] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., trace_parent: _Optional[str] = ..., hints: _Optional[_Iterable[_Union[PositionHints, _Mapping]]] = ..., exemplars: _Optional[_Iterable[_Union[Exemplar, _Mapping]]] = ..., progress: _Optional[float] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("proposal_id", "text", "values", "parameters", "parents", "rationale", "base_id", "weight")
+    __slots__ = ("proposal_id", "text", "values", "parameters", "parents", "rationale", "base_id", "weight", "settings")
     PROPOSAL_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +215,7 @@ class Proposal(_message.Message):
     RATIONALE_FIELD_NUMBER: _ClassVar[int]
     BASE_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     proposal_id: str
     text: str
     values: _containers.RepeatedScalarFieldContainer[float]
@@ -219,7 +224,8 @@ class Proposal(_message.Message):
     rationale: str
     base_id: str
     weight: float
-    def __init__(self, proposal_id: _Optional[str] = ..., text: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., parents: _Optional[_Iterable[str]] = ..., rationale: _Optional[str] = ..., base_id: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+    settings: _struct_pb2.Struct
+    def __init__(self, proposal_id: _Optional[str] = ..., text: _Optional[str] = ..., values: _Optional[_Iterable[float]] = ..., parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., parents: _Optional[_Iterable[str]] = ..., rationale: _Optional[str] = ..., base_id: _Optional[str] = ..., weight: _Optional[float] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class AnswerRecord(_message.Message):
     __slots__ = ("mentor", "strategy", "model", "profile", "seed", "question", "raw_replies", "prompt_tokens", "reply_tokens", "duration")

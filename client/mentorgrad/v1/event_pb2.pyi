@@ -1,3 +1,4 @@
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mentorgrad.v1 import advice_pb2 as _advice_pb2
 from mentorgrad.v1 import run_pb2 as _run_pb2
@@ -131,7 +132,7 @@ class Branch(_message.Message):
     def __init__(self, candidate_id: _Optional[str] = ..., loss_before: _Optional[float] = ..., loss_after: _Optional[float] = ...) -> None: ...
 
 class RestartDecided(_message.Message):
-    __slots__ = ("stage", "policy", "restarted", "chosen_id", "incumbent_id", "branches", "outcomes", "reason", "usage")
+    __slots__ = ("stage", "policy", "restarted", "chosen_id", "incumbent_id", "branches", "outcomes", "reason", "usage", "settings")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     RESTARTED_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +142,7 @@ class RestartDecided(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     stage: int
     policy: _run_pb2.Policy
     restarted: bool
@@ -150,7 +152,8 @@ class RestartDecided(_message.Message):
     outcomes: _containers.RepeatedCompositeFieldContainer[_advice_pb2.ProposalOutcome]
     reason: str
     usage: _run_pb2.Usage
-    def __init__(self, stage: _Optional[int] = ..., policy: _Optional[_Union[_run_pb2.Policy, str]] = ..., restarted: bool = ..., chosen_id: _Optional[str] = ..., incumbent_id: _Optional[str] = ..., branches: _Optional[_Iterable[_Union[Branch, _Mapping]]] = ..., outcomes: _Optional[_Iterable[_Union[_advice_pb2.ProposalOutcome, _Mapping]]] = ..., reason: _Optional[str] = ..., usage: _Optional[_Union[_run_pb2.Usage, _Mapping]] = ...) -> None: ...
+    settings: _struct_pb2.Struct
+    def __init__(self, stage: _Optional[int] = ..., policy: _Optional[_Union[_run_pb2.Policy, str]] = ..., restarted: bool = ..., chosen_id: _Optional[str] = ..., incumbent_id: _Optional[str] = ..., branches: _Optional[_Iterable[_Union[Branch, _Mapping]]] = ..., outcomes: _Optional[_Iterable[_Union[_advice_pb2.ProposalOutcome, _Mapping]]] = ..., reason: _Optional[str] = ..., usage: _Optional[_Union[_run_pb2.Usage, _Mapping]] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class CheckpointSaved(_message.Message):
     __slots__ = ("step", "artifact", "size_bytes", "sha256")

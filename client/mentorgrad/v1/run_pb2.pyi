@@ -651,7 +651,7 @@ class Score(_message.Message):
     def __init__(self, loss: _Optional[float] = ..., accuracy: _Optional[float] = ..., rows: _Optional[int] = ..., macro_f1: _Optional[float] = ..., matthews: _Optional[float] = ..., raw_loss: _Optional[float] = ..., raw_accuracy: _Optional[float] = ..., prior: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Candidate(_message.Message):
-    __slots__ = ("candidate_id", "source", "stage", "step", "text", "toward_text", "positions_changed", "projection_distance", "filled", "parents", "score")
+    __slots__ = ("candidate_id", "source", "stage", "step", "text", "toward_text", "positions_changed", "projection_distance", "filled", "parents", "score", "settings", "probe_loss")
     CANDIDATE_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -663,6 +663,8 @@ class Candidate(_message.Message):
     FILLED_FIELD_NUMBER: _ClassVar[int]
     PARENTS_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    PROBE_LOSS_FIELD_NUMBER: _ClassVar[int]
     candidate_id: str
     source: CandidateSource
     stage: int
@@ -674,7 +676,9 @@ class Candidate(_message.Message):
     filled: _containers.RepeatedScalarFieldContainer[int]
     parents: _containers.RepeatedScalarFieldContainer[str]
     score: Score
-    def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
+    settings: _struct_pb2.Struct
+    probe_loss: float
+    def __init__(self, candidate_id: _Optional[str] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., stage: _Optional[int] = ..., step: _Optional[int] = ..., text: _Optional[str] = ..., toward_text: _Optional[str] = ..., positions_changed: _Optional[int] = ..., projection_distance: _Optional[float] = ..., filled: _Optional[_Iterable[int]] = ..., parents: _Optional[_Iterable[str]] = ..., score: _Optional[_Union[Score, _Mapping]] = ..., settings: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., probe_loss: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("gradient_steps", "probe_steps", "evaluations", "mentor_calls", "usable_answers", "fallbacks", "prompt_tokens", "reply_tokens", "mentor_time", "train_time", "lag_steps", "hint_steps", "forward_rows", "exemplar_rows", "tuned_model_tokens")
