@@ -7,11 +7,14 @@ grammars so large that they fail.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mentor_service.formats import number_format
 from mentorgrad.domain.advice import Constraints, ProposalKind
+from mentorgrad.settings_space import Setting, SettingsSpace
 
 _LONGEST_WORD = 16
 """Maximum letters of a word; without a limit a small model may never end a word."""
@@ -70,12 +73,26 @@ def number_lines(count: int, constraints: Constraints) -> str:
     return _lines(count, f"number{more}", "number", " | ".join(signed))
 
 
-def reply_schema(kind: ProposalKind) -> dict[str, Any]:
-    """JSON Schema of a reply: a list of proposals, each with a rationale."""
+def settings_lines(count: int, space: SettingsSpace) -> str:
+    """Grammar of `count` numbered lines, each of which is settings as one JSON object."""
+    members = [f'"\\"{setting.name}\\": " ({_values(setting)})' for setting in space.settings]
+    line = ' ", " '.join(members)
+    return _lines(count, f'"{{" {line} "}}"')
+
+
+def reply_schema(kind: ProposalKind, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """JSON Schema of a reply: a list of proposals, each with a rationale.
+
+    Args:
+        kind: Kind of the proposals.
+        settings: JSON Schema of settings.
+    """
     content: dict[str, Any] = {"type": "string"}
     name = "text"
     if kind is ProposalKind.NUMBERS:
         name, content = "values", {"type": "array", "items": {"type": "number"}}
+    elif kind is ProposalKind.SETTINGS:
+        name, content = "settings", _of_any_length(settings or {})
     proposal = {
         "type": "object",
         "properties": {"rationale": {"type": "string"}, name: content},
@@ -90,17 +107,52 @@ def reply_schema(kind: ProposalKind) -> dict[str, Any]:
     }
 
 
+_LENGTH = ("minItems", "maxItems", "uniqueItems", "default")
+"""Keywords that not every server compiles."""
+
+
+def _of_any_length(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema of settings whose lists may have any length."""
+    properties = {
+        name: {keyword: value for keyword, value in form.items() if keyword not in _LENGTH}
+        for name, form in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties}
+
+
 _ANY_WORD = f"[A-Za-z] [a-z]{{0,{_LONGEST_WORD - 1}}}"
 
 
-def _lines(count: int, line: str, name: str, item: str) -> str:
-    """Grammar of `count` numbered lines of items, which are called `name`."""
+def _lines(count: int, line: str, name: str = "", item: str = "") -> str:
+    """Grammar of `count` numbered lines, of items if these are called `name`."""
     root = " ".join(f'"{number}. " line' for number in range(1, count + 1))
-    return f'root ::= {root}\nline ::= {line} "\\n"\n{name} ::= {item}\n'
+    items = f"{name} ::= {item}\n" if name else ""
+    return f'root ::= {root}\nline ::= {line} "\\n"\n{items}'
 
 
 def _choice(words: Collection[str]) -> str:
     return " | ".join(f'"{word}"' for word in sorted(set(words)))
+
+
+def _values(setting: Setting) -> str:
+    """Grammar of the values of a setting, in JSON."""
+    choices: Iterable[Any] = setting.values
+    if setting.count is not None:
+        lists = itertools.combinations(setting.values, setting.count)
+        choices = [list(values) for values in itertools.islice(lists, _MOST_LISTS + 1)]
+        if len(choices) > _MOST_LISTS:  # their elements may then be equal
+            one = f"({_written(setting.values)})"
+            inside = ' ", " '.join([one] * setting.count)
+            return f'"[" {inside} "]"'
+    return _written(choices)
+
+
+_MOST_LISTS = 128
+"""Maximum lists that a grammar spells out."""
+
+
+def _written(values: Iterable[Any]) -> str:
+    return " | ".join(json.dumps(json.dumps(value)) for value in values)
 
 
 def _slot(slot: Slot) -> str:

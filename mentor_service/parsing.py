@@ -10,13 +10,16 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mentor_service.answer_limits import encodable
 from mentor_service.line_replies import TOO_LONG, LineRules, line_forms
 from mentor_service.similarity import SimilarityIndex, canonical, exact_forms
 from mentorgrad.domain.advice import Constraints, ProposalKind
+from mentorgrad.errors import InvalidInput
+from mentorgrad.settings_space import SettingsSpace
 
 __all__ = ["Check", "Parsed", "ParsedProposal", "canonical", "first_line", "parse_numbers"]
 
@@ -43,6 +46,8 @@ class ParsedProposal:
     """Numbers, for proposals of kind ``numbers``."""
     rationale: str = ""
     """The model's reason, if the reply gives one."""
+    settings: Mapping[str, Any] | None = None
+    """Settings, for proposals of kind ``settings``."""
 
 
 Check = Callable[[ParsedProposal], str]
@@ -60,12 +65,16 @@ class Parsed:
         foreign: Words of the question's worked example that have nothing to do with the task.
         near: Whether near duplicates are dropped too (see `SimilarityIndex`); not for strategies
             that ask for small edits.
+        in_effect: Settings that count as a duplicate.
     """
 
     constraints: Constraints
     known: Collection[str] = ()
     foreign: Collection[str] = ()
     near: bool = False
+    in_effect: Mapping[str, Any] | None = None
+    space: SettingsSpace | None = field(init=False, default=None)
+    """The settings that may be proposed, for proposals of settings."""
     found: list[ParsedProposal] = field(default_factory=list)
     """Proposals that satisfy the constraints, without duplicates."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -77,7 +86,10 @@ class Parsed:
     _lines: set[Hashable] = field(default_factory=set)  # forms of the known and the found
 
     def __post_init__(self) -> None:
-        if self.constraints.kind is ProposalKind.NUMBERS:
+        if self.constraints.kind is ProposalKind.SETTINGS:
+            schema = self.constraints.settings_schema
+            self.space = SettingsSpace.read(schema, "constraints.settings_schema")
+        elif self.constraints.kind is ProposalKind.NUMBERS:
             points = (parse_numbers(text) for text in self.known)
             self._known_points = {point for point in points if point is not None}
         else:
@@ -158,7 +170,9 @@ class Parsed:
             content = _NUMBERING.sub("", line, count=1).strip()
             if not content:
                 continue
-            if self.constraints.kind is ProposalKind.NUMBERS:
+            if self.space is not None:
+                yield ParsedProposal(settings=_first_object(content) or {})
+            elif self.constraints.kind is ProposalKind.NUMBERS:
                 values = parse_numbers(content)
                 if values is None:
                     self.dropped["not numbers"] += 1
@@ -188,6 +202,9 @@ class Parsed:
     # -- rules --------------------------------------------------------------------------------
 
     def _take(self, item: ParsedProposal, check: Check) -> None:
+        if self.space is not None:
+            self._take_settings(item, self.space, check)
+            return
         numbers = self.constraints.kind is ProposalKind.NUMBERS
         refusal = self._number_refusal(item) if numbers else self._text_refusal(item)
         if not refusal:
@@ -202,6 +219,22 @@ class Parsed:
         else:
             self._seen.add(item.text)
         self.found.append(item)
+
+    def _take_settings(self, item: ParsedProposal, space: SettingsSpace, check: Check) -> None:
+        try:
+            settings = space.checked(item.settings or {})
+        except InvalidInput:
+            self.dropped["outside the schema"] += 1
+            return
+        item = ParsedProposal(rationale=_one_line(item.rationale), settings=settings)
+        if settings == self.in_effect:
+            self.dropped["already in effect"] += 1
+        elif any(settings == other.settings for other in self.found):
+            self.dropped["repeated in the reply"] += 1
+        elif refusal := check(item):
+            self.dropped[refusal] += 1
+        else:
+            self.found.append(item)
 
     def _take_line(self, item: ParsedProposal, refusal: str, check: Check) -> list[ParsedProposal]:
         refusal = refusal or self._repeated_line(item) or check(item)
@@ -325,6 +358,10 @@ def _json_item(item: object, kind: ProposalKind) -> ParsedProposal | None:
         return None
     reason = item.get("rationale", "")
     rationale = reason if isinstance(reason, str) else ""
+    if kind is ProposalKind.SETTINGS:
+        settings = item.get("settings")
+        is_object = isinstance(settings, dict)
+        return ParsedProposal(rationale=rationale, settings=settings) if is_object else None
     if kind is ProposalKind.TEXT:
         text = item.get("text")
         return ParsedProposal(text=text, rationale=rationale) if isinstance(text, str) else None

@@ -41,6 +41,7 @@ from mentorgrad.errors import (
     MentorgradError,
     ResourceExhausted,
 )
+from mentorgrad.settings_space import SettingsSpace
 from mentorgrad.wire import tracing
 
 log = structlog.get_logger(__name__)
@@ -316,6 +317,8 @@ def _keep_rows(kept: OrderedDict[str, np.ndarray], batch: Batch, rows: np.ndarra
 
 def _check_constraints(opened: AdviseOpen) -> None:
     limits = opened.constraints
+    if limits.kind is ProposalKind.SETTINGS:
+        SettingsSpace.read(limits.settings_schema, "open.constraints.settings_schema")
     if limits.kind is not ProposalKind.NUMBERS:
         return
     if limits.dimensions < 1:
@@ -357,7 +360,8 @@ def _candidate_text(candidate: Candidate) -> int:
     names = sum(map(len, candidate.parents)) + len(candidate.candidate_id)
     # Entries take memory too, and a parent may have an empty name.
     entries = _ENTRY_BYTES * (len(candidate.parents) + len(candidate.filled))
-    return names + len(candidate.text) + len(candidate.toward_text) + entries
+    settings = 0 if candidate.settings is None else len(str(candidate.settings))
+    return names + len(candidate.text) + len(candidate.toward_text) + entries + settings
 
 
 def _outcomes_text(outcomes: Outcomes) -> int:

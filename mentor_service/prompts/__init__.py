@@ -29,6 +29,7 @@ from mentor_service.prompts.question_facts import (
     plain,
 )
 from mentor_service.prompts.released import image_templates
+from mentor_service.prompts.training_settings import settings
 
 Page = QuestionFacts
 """Former name of `QuestionFacts`, for strategies in other packages."""
@@ -62,5 +63,6 @@ __all__ = [
     "next_line",
     "next_scored_line",
     "plain",
+    "settings",
     "trajectory",
 ]

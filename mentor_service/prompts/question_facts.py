@@ -7,9 +7,9 @@ inject line breaks or chat template markers into a prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mentor_service.formats import json_reply, number_format, number_line, text_line
 from mentor_service.profiles import Profile
@@ -95,6 +95,10 @@ class Shown:
     """Words that gradient descent moved towards."""
     source: str = ""
     """``snapshot``, ``projection`` or ``proposal``."""
+    settings: Mapping[str, Any] | None = None
+    """Settings of gradient steps, if the run has any."""
+    probe_loss: float | None = None
+    """Loss after the steps of a race with these settings."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class QuestionFacts:
     """Why items of earlier replies were dropped; empty in the first round."""
     wording: str = WORDINGS[0]
     """Wording of the instruction; one of `WORDINGS`."""
+    settings: Mapping[str, Any] | None = None
+    """Settings in effect, for proposals of settings."""
 
     @property
     def numbers(self) -> bool:
@@ -157,7 +163,7 @@ def compose(facts: QuestionFacts, context: Sequence[str], wish: str) -> Message:
     gap = [""] if context else []
     lines = [*rules, *gap, *context, "", f"{wish} Answer in this form: {_json_example(facts)}"]
     if facts.problem:
-        lines.append(_repair(facts))
+        lines.append(repair(facts))
     return Message(_ADVISERS[facts.wording], "\n".join(lines))
 
 
@@ -219,6 +225,20 @@ def placed(card: TaskCard, label: str) -> str:
     return (plain(card.place) or _PLACE).replace(LABEL, label)
 
 
+def parameter(card: TaskCard, default: str = "") -> list[str]:
+    """The line that says what the parameter is; empty if nothing does."""
+    proposal = plain(card.proposal, _PROPOSAL_CHARACTERS) or default
+    return [f"The parameter is {proposal}."] if proposal else []
+
+
+def repair(facts: QuestionFacts) -> str:
+    """The line that says why the last answer could not be used."""
+    return (
+        f"The last answer could not be used ({plain(facts.problem)}). "
+        f"Propose {facts.count}, in the form above."
+    )
+
+
 def _word_head(facts: QuestionFacts) -> list[str]:
     lead = _LEADS[facts.wording].format(place=placed(facts.card, "a word"))
     return [
@@ -239,7 +259,7 @@ def _number_head(facts: QuestionFacts) -> list[str]:
     return [
         f"Find the point where a function of {limits.dimensions} numbers is lowest: "
         f"{topic(facts.card)}.",
-        *_parameter(facts.card),
+        *parameter(facts.card),
         f"Every number lies between {form.write(limits.lower)} and {form.write(limits.upper)}.",
     ]
 
@@ -253,7 +273,7 @@ def _word_rules(facts: QuestionFacts) -> list[str]:
     return [
         f"Task: classify texts by {topic(facts.card)}.",
         f"Classes: {labels(facts.card)}.",
-        *_parameter(facts.card, _PROPOSAL),
+        *parameter(facts.card, _PROPOSAL),
         f"A proposal has at most {facts.limits.max_words} words of plain letters, without "
         f"punctuation, and must make sense {placed(facts.card, 'every class name')}.",
         "The words shown for points of the descent are the nearest ones to continuous vectors, so "
@@ -265,15 +285,10 @@ def _number_rules(facts: QuestionFacts) -> list[str]:
     limits = facts.limits
     return [
         f"Task: minimise a function: {topic(facts.card)}.",
-        *_parameter(facts.card),
+        *parameter(facts.card),
         f"A point has {limits.dimensions} numbers, each between {limits.lower:g} and "
         f"{limits.upper:g}. Lower loss is better.",
     ]
-
-
-def _parameter(card: TaskCard, default: str = "") -> list[str]:
-    proposal = plain(card.proposal, _PROPOSAL_CHARACTERS) or default
-    return [f"The parameter is {proposal}."] if proposal else []
 
 
 def _hint_lines(facts: QuestionFacts) -> list[str]:
@@ -300,10 +315,3 @@ def _json_example(facts: QuestionFacts) -> str:
 
 def _middle(limits: Constraints) -> list[float]:
     return [(limits.lower + limits.upper) / 2] * min(limits.dimensions, 8)
-
-
-def _repair(facts: QuestionFacts) -> str:
-    return (
-        f"The last answer could not be used ({plain(facts.problem)}). "
-        f"Propose {facts.count}, in the form above."
-    )

@@ -49,7 +49,7 @@ class PromptedStrategy(ABC):
     entry with the name of a common option replaces it."""
     options_schema: ClassVar[Mapping[str, Any]] = schema({})
     """JSON Schema of all options: the common ones and `own_options`."""
-    kinds: ClassVar[frozenset[ProposalKind]] = frozenset(ProposalKind)
+    kinds: ClassVar[frozenset[ProposalKind]] = frozenset({ProposalKind.TEXT, ProposalKind.NUMBERS})
     """Supported kinds of proposals."""
     near_is_known: ClassVar[bool] = True
     """Whether near duplicates are dropped; False for strategies that make small edits."""

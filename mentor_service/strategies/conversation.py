@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mentor_service import grammars
 from mentor_service.grammars import Slot
@@ -51,6 +52,9 @@ _PATTERN_TURNS = 4
 
 _CONTINUED = "[text to continue]\n"
 """Stands in front of the recorded question if the backend continued it, not answered by chat."""
+
+_TOKENS_A_SETTING = 24
+"""Tokens reserved per setting, with its name."""
 
 _MOST_WORDS = 256
 """Maximum favoured words in a grammar; each makes it slower."""
@@ -104,7 +108,9 @@ class Conversation:
         self.random = random.Random(f"{self.strategy}:{self.request.seed}")
         foreign = () if self.profile.rules else foreign_words(self.known.open.card)
         known = (*shown_candidates.texts(self.known), *EXAMPLE_PHRASES)
-        self.parsed = Parsed(self.constraints, known, foreign, self.near)
+        self.parsed = Parsed(
+            self.constraints, known, foreign, self.near, in_effect=self.settings_in_effect
+        )
 
     # -- what a strategy may read --------------------------------------------------------------
 
@@ -117,6 +123,12 @@ class Conversation:
     def numbers(self) -> bool:
         """Whether proposals are numbers, not text."""
         return self.constraints.kind is ProposalKind.NUMBERS
+
+    @property
+    def settings_in_effect(self) -> Mapping[str, Any] | None:
+        """The settings of the incumbent, for proposals of settings."""
+        incumbent = self.known.pool.get(self.request.incumbent_id)
+        return None if incumbent is None else incumbent.settings
 
     @property
     def asks_for_lines(self) -> bool:
@@ -269,6 +281,7 @@ class Conversation:
             exemplars=self.exemplars if extras else (),
             problem=self.parsed.detail() if self.round else "",
             wording=self.options.wording,
+            settings=self.settings_in_effect,
         )
 
     def keep(self, found: Sequence[ParsedProposal], draft: Draft, size: Size) -> None:
@@ -389,7 +402,9 @@ class Conversation:
             draft.heat,
         )
         if self.profile.json and not self.profile.reasoning_tokens:
-            question = replace(question, json_schema=grammars.reply_schema(facts.limits.kind))
+            limits = facts.limits
+            schema = grammars.reply_schema(limits.kind, limits.settings_schema)
+            question = replace(question, json_schema=schema)
         return replace(
             question,
             samples=min(count, max(samples, math.ceil(count / size.lines))),
@@ -398,6 +413,8 @@ class Conversation:
     def _grammar(self, draft: Draft, facts: QuestionFacts) -> str:
         if self.numbers:
             return grammars.number_lines(facts.count, facts.limits)
+        if self.parsed.space is not None:
+            return grammars.settings_lines(facts.count, self.parsed.space)
         if draft.patterns:
             return grammars.pattern_lines(facts.count, draft.patterns, facts.only)
         return grammars.word_lines(
@@ -427,6 +444,8 @@ def _reply_tokens(limits: Constraints, profile: Profile, patterns: Sequence[Sequ
     """Tokens to reserve per proposal."""
     if limits.kind is ProposalKind.NUMBERS:
         each = 8 * limits.dimensions + 4
+    elif limits.kind is ProposalKind.SETTINGS:
+        each = _TOKENS_A_SETTING * len((limits.settings_schema or {}).get("properties", ()))
     else:
         words = max((len(pattern) for pattern in patterns), default=limits.max_words)
         each = TOKENS_A_WORD * min(words, 32) + 4

@@ -8,21 +8,30 @@ described, and every proposal is scored before it is used.
 from __future__ import annotations
 
 from mentor_service import prompts
+from mentor_service.strategies import shown_candidates
 from mentor_service.strategies.base import PromptedStrategy
 from mentor_service.strategies.conversation import Conversation
 from mentor_service.strategies.drafts import Draft
+from mentorgrad.domain.advice import ProposalKind
 
 
 class Maao(PromptedStrategy):
-    """MaaO: one question that shows the best candidates so far."""
+    """MaaO: one question that shows the best candidates so far; of settings, the latest stages."""
 
     name = "maao"
     description = (
         "shows the best candidates so far with their losses, worst first, and asks for better ones"
     )
 
+    kinds = frozenset(ProposalKind)
+
     async def converse(self, conversation: Conversation) -> None:
-        """Asks one question that shows the best candidates."""
+        """Asks one question that shows the best candidates, or what settings led to."""
+        if conversation.constraints.kind is ProposalKind.SETTINGS:
+            known = shown_candidates.under_settings(conversation.known)
+            latest = known[max(0, len(known) - self.profile.top_k) :]
+            await conversation.propose(Draft(prompts.settings, tuple(latest)))
+            return
         shown = conversation.best(self.profile.top_k)
         await conversation.propose(
             Draft(prompts.trajectory, tuple(shown), next_line=prompts.next_line)

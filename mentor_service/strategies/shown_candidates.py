@@ -56,6 +56,18 @@ def spread(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     return [candidates[place] for place in dict.fromkeys(places)][::-1]
 
 
+def under_settings(known: Knowledge) -> list[Candidate]:
+    """What is known of settings, in order of arrival: the snapshots, and proposed settings that
+    steps were taken with."""
+    return [
+        candidate
+        for candidate in known.pool.values()
+        if candidate.settings is not None
+        and math.isfinite(candidate.score.loss)
+        and (candidate.source is CandidateSource.SNAPSHOT or candidate.probe_loss is not None)
+    ]
+
+
 def best_snapshot(known: Knowledge) -> str:
     """Id of the soft snapshot of lowest loss; empty if there is none."""
     snapshots = [
@@ -97,6 +109,8 @@ def show(candidate: Candidate) -> Shown:
         accuracy=candidate.score.accuracy,
         toward=candidate.toward_text,
         source=candidate.source.value,
+        settings=candidate.settings,
+        probe_loss=candidate.probe_loss,
     )
 
 

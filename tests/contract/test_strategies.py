@@ -42,12 +42,25 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from tests.support.told_strategy import POINTS, WORDS, Told, candidate, fitting, request, told
+from tests.support.told_strategy import (
+    POINTS,
+    SETTINGS,
+    WORDS,
+    Told,
+    candidate,
+    fitting,
+    request,
+    told,
+)
 
 NAMES = tuple(registry.BUILT_IN)
 ASKING = tuple(name for name in NAMES if name != "examples")
 NUMBERS = ("maao", "leo", "leo_random", "opro", "evoprompt", "directional")
-KINDS = [(name, WORDS) for name in ASKING] + [(name, POINTS) for name in NUMBERS]
+KINDS = [
+    *((name, WORDS) for name in ASKING),
+    *((name, POINTS) for name in NUMBERS),
+    ("maao", SETTINGS),
+]
 EVERY = pytest.mark.parametrize(("name", "limits"), KINDS, ids=[f"{n}-{k.kind}" for n, k in KINDS])
 PROFILE = pytest.mark.parametrize("profile", list(PROFILES))
 LONG = InvalidInput("too long", reason="QUESTION_TOO_LONG")
@@ -80,6 +93,12 @@ def check(answer: Answer, asked: ProposalRequest, known: Knowledge) -> None:
         assert not {canonical(item.text) for item in known.pool.values()} & set(texts)
         assert all(1 <= len(text.split(" ")) <= limits.max_words for text in texts)
         assert all(word.isalpha() for text in texts for word in text.split(" "))
+        assert not any(points)
+    elif limits.kind is ProposalKind.SETTINGS:
+        for index, item in enumerate(answer.proposals):
+            jsonschema.validate(item.settings, limits.settings_schema or {})
+            assert item.settings not in [other.settings for other in answer.proposals[:index]]
+        assert not any(texts)
         assert not any(points)
     else:
         assert len(set(points)) == len(points)
@@ -242,7 +261,7 @@ async def test_weights_go_round_and_bases_are_candidates(name: str, limits: Cons
     answer = await strategy.propose(asked, known, Told(fitting))
     weights = [item.weight for item in answer.proposals]
     assert weights == [(1.0, 0.5, 0.25)[number % 3] for number in range(len(weights))]
-    best = "s1/step80" if limits is WORDS else "s1/step40"
+    best = "s1/step40" if limits is POINTS else "s1/step80"
     assert {item.base_id for item in answer.proposals} == {best}
     answer = await make(name, base="incumbent").propose(asked, known, Told(fitting))
     assert {item.base_id for item in answer.proposals} == {""}

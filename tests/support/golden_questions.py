@@ -20,7 +20,7 @@ from mentor_service.protocols import Knowledge, Question
 from mentor_service.strategies import registry
 from mentorgrad.domain.advice import Constraints
 from mentorgrad.errors import InvalidInput
-from tests.support.told_strategy import POINTS, WORDS, Told, candidate, request, told
+from tests.support.told_strategy import POINTS, SETTINGS, WORDS, Told, candidate, request, told
 
 FOLDER = Path(__file__).parent.parent / "unit" / "mentor_service" / "golden"
 
@@ -39,6 +39,7 @@ def files(proposal: str = "", place: str = "") -> Iterator[tuple[str, str]]:
                 for kind, known in (
                     ("words", told(name, WORDS, proposal=proposal, place=place)),
                     ("numbers", told(name, POINTS, proposal=proposal, place=place)),
+                    ("settings", told(name, SETTINGS)),
                     ("lines", _lines(name)),
                 ):
                     asked = asyncio.run(_questions(name, options, profile, known))

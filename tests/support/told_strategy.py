@@ -24,12 +24,25 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.domain.run import Candidate, CandidateSource, Score
 from mentorgrad.errors import MentorgradError
+from mentorgrad.settings_space import Setting, SettingsSpace
 from tests.support import gbnf
 
 LABELS = ("billing", "refund", "delivery", "account", "defect", "cancellation")
 CARD = TaskCard("label_prompt", "what a customer's message to an online shop is about", LABELS)
 WORDS = Constraints(n_tokens=8, max_words=8)
 POINTS = Constraints(kind=ProposalKind.NUMBERS, dimensions=3, lower=-5.12, upper=5.12)
+SPACE = SettingsSpace(
+    (
+        Setting(
+            "learning_rate_factor",
+            (0.5, 1, 2),
+            description="factor of the learning rate",
+            default=1,
+        ),
+        Setting("layers", (0, 1, 2), count=2, description="layers that are trained"),
+    )
+)
+SETTINGS = Constraints(kind=ProposalKind.SETTINGS, settings_schema=SPACE.schema)
 
 
 def candidate(
@@ -59,6 +72,14 @@ POINT_POOL = (
     candidate("s0/p1", "0.9000 0.0500 1.1000", 6.4, "proposal", parents=("s0/step20",)),
     candidate("s1/step40", "0.9900 0.0100 0.9800", 2.1, "snapshot", step=40, stage=1),
 )
+_FIRST, _SECOND = ({"learning_rate_factor": factor, "layers": [0, 1]} for factor in (1, 2))
+SETTINGS_POOL = (
+    candidate("s0/start", "0.query=1/0", 1.1, "snapshot", settings=_FIRST),
+    candidate("s0/step20", "0.query=1.1/0.2", 0.8, "snapshot", step=20, settings=_FIRST),
+    candidate("s0/p1", "", 0.8, "proposal", settings=_SECOND, probe_loss=0.72),
+    candidate("s0/p2", "not raced", 0.8, "proposal", settings={**_SECOND, "layers": [1, 2]}),
+    candidate("s1/step80", "0.query=1.2/0.3", 0.7, "snapshot", step=80, settings=_SECOND),
+)
 HINTS = tuple(
     PositionHints(place, word, tuple(TokenHint(t, -0.3 + 0.1 * n) for n, t in enumerate(tokens)))
     for place, (word, tokens) in enumerate(
@@ -83,6 +104,13 @@ LOSSES = {
 }
 
 
+_POOLS = {
+    ProposalKind.TEXT: WORD_POOL,
+    ProposalKind.NUMBERS: POINT_POOL,
+    ProposalKind.SETTINGS: SETTINGS_POOL,
+}
+
+
 def told(
     strategy: str = "maao",
     limits: Constraints = WORDS,
@@ -93,10 +121,10 @@ def told(
 ) -> Knowledge:
     """What a session knows after two stages; `bare`: before anything was told. The card says what a
     proposal is by `proposal` and `place`."""
-    pool = WORD_POOL if limits.kind is ProposalKind.TEXT else POINT_POOL
+    pool = _POOLS[limits.kind]
     if bare:
         return Knowledge(AdviseOpen("session", CARD, limits, strategy), (), {}, ())
-    card = CARD if limits.kind is ProposalKind.TEXT else TaskCard("function", "rastrigin")
+    card = TaskCard("function", "rastrigin") if limits.kind is ProposalKind.NUMBERS else CARD
     card = replace(card, proposal=proposal, place=place)
     vectors = np.random.default_rng(1).standard_normal((len(pool), 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -155,14 +183,26 @@ def fitting(question: Question, number: int) -> str:
         return gbnf.write(question.grammar, draw)
     if question.json_schema is None:
         return f"1. {_phrase(draw)}\n2. {_phrase(draw)}\n"
-    numbers = "values" in str(question.json_schema)
+    asked = question.json_schema["properties"]["proposals"]["items"]["properties"]
     items: list[dict[str, Any]] = []
     for _ in range(8):
-        point = [round(draw.uniform(-5, 5), 3) for _ in range(POINTS.dimensions)]
-        items.append(
-            {"rationale": "may help", **({"values": point} if numbers else {"text": _text(draw)})}
-        )
+        if "values" in asked:
+            point = [round(draw.uniform(-5, 5), 3) for _ in range(POINTS.dimensions)]
+            items.append({"rationale": "may help", "values": point})
+        elif "settings" in asked:
+            items.append({"rationale": "may help", "settings": _settings(draw)})
+        else:
+            items.append({"rationale": "may help", "text": _text(draw)})
     return json.dumps({"proposals": items})
+
+
+def _settings(draw: random.Random) -> dict[str, Any]:
+    return {
+        setting.name: draw.choice(setting.values)
+        if setting.count is None
+        else draw.sample(setting.values, setting.count)
+        for setting in SPACE.settings
+    }
 
 
 def _text(draw: random.Random) -> str:
