@@ -25,6 +25,7 @@ from mentorgrad.domain.advice import (
     Wants,
 )
 from mentorgrad.domain.run import Candidate
+from trainer_service.training_settings import TrainingSettings
 
 if TYPE_CHECKING:  # the control plane reads this module too, and must not import torch
     import torch
@@ -62,6 +63,8 @@ class Embedded:
     """float32 of the objective's shape."""
     filled: tuple[int, ...]
     """Positions that the proposal fills; the others keep the incumbent's vectors."""
+    settings: TrainingSettings | None = None
+    """Of proposed settings: the settings, within the schema; the parameters are the incumbent's."""
 
 
 class RandomWords(StrEnum):
@@ -115,7 +118,8 @@ class Language(Protocol):
         """Converts a proposal to a parameter.
 
         Raises:
-            ProposalRejected: The proposal is too long, empty, malformed or out of bounds.
+            ProposalRejected: The proposal is too long, empty, malformed or out of bounds; settings
+                are outside the schema.
         """
         ...
 

@@ -17,19 +17,22 @@ from mentorgrad.domain.advice import (
     Outcomes,
     PositionHints,
     Proposal,
+    ProposalKind,
     ProposalOutcome,
     ProposalRequest,
     TaskCard,
     TokenHint,
 )
 from mentorgrad.domain.run import Candidate, Score, Snapshot
-from mentorgrad.domain.spec import CONTROLS
+from mentorgrad.domain.spec import CONTROLS, RANDOM_SETTINGS
+from mentorgrad.settings_space import Setting, SettingsSpace
 from trainer_service.mentors.controls import Description, build_control
 from trainer_service.mentors.description_first import DescriptionFirst
 from trainer_service.mentors.remote import RemoteMentor
 from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.protocols import Mentor, RandomWords, Scored
+from trainer_service.training_settings import LEARNING_RATE
 
 TEXT = Constraints(n_tokens=8, max_words=6)
 CARD = TaskCard("label_prompt", "what it is", ("a", "b"))
@@ -47,6 +50,15 @@ class Texts(NumberLanguage):
     ) -> Proposal:
         number = int(torch.randint(1000, (1,), generator=generator))
         return Proposal(text=f"word {number}")
+
+
+class WithSettings(NumberLanguage):
+    """Points whose proposals are settings."""
+
+    def __init__(self) -> None:
+        super().__init__(4, -10.0, 10.0, torch.device("cpu"))
+        space = SettingsSpace((LEARNING_RATE, Setting("rank", tuple(range(1, 9)))))
+        self.constraints = Constraints(kind=ProposalKind.SETTINGS, settings_schema=space.schema)
 
 
 POOL = [
@@ -73,7 +85,8 @@ def mentor(request: pytest.FixtureRequest) -> Iterator[Mentor]:
         elif request.param != "remote":
             made = DescriptionFirst(made, Description(Texts(), card=CARD))
     else:
-        made = build_control(request.param, Texts(), card=CARD)
+        language = WithSettings() if request.param == RANDOM_SETTINGS else Texts()
+        made = build_control(request.param, language, card=CARD)
     yield made
     made.close()
 
@@ -98,7 +111,9 @@ def test_it_answers_what_was_asked(mentor: Mentor) -> None:
     assert 1 <= len(answer.proposals) <= 4
     ids = [p.proposal_id for p in answer.proposals]
     assert len(set(ids)) == len(ids)
-    assert all(p.text or p.values or p.parameters is not None for p in answer.proposals)
+    assert all(
+        p.text or p.values or p.settings or p.parameters is not None for p in answer.proposals
+    )
     (record, *_) = answer.records
     assert record.mentor
     assert record.duration >= timedelta(0)

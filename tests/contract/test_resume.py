@@ -23,6 +23,7 @@ from mentorgrad.domain.event import (
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
+    RANDOM_SETTINGS,
     Acceptance,
     Budget,
     Criterion,
@@ -262,6 +263,8 @@ WITH_CLASSIFIER = [
     pytest.param(PrefixTuning("tiny", n_tokens=2), "random_init", 9, id="prefix_tuning"),
     pytest.param(Xgblora("tiny", 3, 3, layers=1), "perturb", 7, id="xgblora"),
     pytest.param(Lora("tiny", rank=2), "recombine", 9, id="lora"),
+    pytest.param(Lora("tiny", rank=2), RANDOM_SETTINGS, 9, id="lora_settings"),
+    pytest.param(Xgblora("tiny", 3, 3, layers=1), RANDOM_SETTINGS, 9, id="xgblora_settings"),
 ]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mentorgrad.domain.advice import MentorInfo
-from mentorgrad.domain.spec import Fallback, MentorChoice, RunSpec
+from mentorgrad.domain.spec import RANDOM_SETTINGS, Fallback, MentorChoice, Policy, RunSpec
 from mentorgrad.errors import Violation
 from mentorgrad.installed import installed_versions
 from mentorgrad.schema import snake_case
 from service_common.option_schema import option_violations
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.running.budget import budget_violations, takes_no_steps
+from trainer_service.training_settings import proposes_settings
 
 MAX_STEPS = 100_000_000
 """Maximum number of planned gradient steps of a run."""
@@ -47,23 +48,49 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
             "spec.mentor.name", "hint_tokens needs an objective with tokens and gradients"
         )
     if not kind.is_written:
-        yield from _unwritten(spec.mentor, kind.name)
+        yield from _unwritten(spec, kind.name)
+    elif spec.mentor.name == RANDOM_SETTINGS:
+        yield Violation(
+            "spec.mentor.name",
+            f"{RANDOM_SETTINGS} proposes settings of gradient steps, which {kind.name} does not "
+            "have; choose a mentor, or a control of words or numbers",
+        )
     yield from budget_violations(spec, kind.has_words)
 
 
-def _unwritten(choice: MentorChoice, objective: str) -> Iterator[Violation]:
-    """Violations of a source of proposals that writes words or numbers, where neither is a
-    parameter."""
-    if choice.name not in _RAW_CONTROLS:
+def _unwritten(spec: RunSpec, objective: str) -> Iterator[Violation]:
+    """Violations of a run whose parameters are neither words nor numbers: controls propose other
+    parameters, a mentor and `random_settings` propose settings."""
+    choice = spec.mentor
+    if choice.is_control and choice.name not in (*_RAW_CONTROLS, RANDOM_SETTINGS):
         yield Violation(
             "spec.mentor.name",
             f"{choice.name} proposes words or numbers, and {objective} has neither: its "
-            f"parameters are tensors; choose one of: {', '.join(_RAW_CONTROLS)}",
+            f"parameters are tensors; choose a mentor, which proposes settings, or one of: "
+            f"{', '.join((*_RAW_CONTROLS, RANDOM_SETTINGS))}",
         )
     if choice.fallback is Fallback.RANDOM_TOKENS:
         yield Violation("spec.mentor.fallback", f"must be none: {objective} has no tokens")
     if choice.description_first:
         yield Violation("spec.mentor.description_first", f"{objective} has no words")
+    if proposes_settings(choice):
+        yield from _without_effect(spec)
+
+
+def _without_effect(spec: RunSpec) -> Iterator[Violation]:
+    """Violations of a run in which proposed settings could have no effect."""
+    if takes_no_steps(spec):
+        yield Violation("spec.stages.steps", "settings need gradient steps, on which they act")
+    if spec.optimizer.name == "cma":
+        yield Violation(
+            "spec.optimizer.name",
+            "cma uses a learning rate in its first step only, and settings change it later",
+        )
+    if spec.acceptance.policy is Policy.BEST_OF:
+        yield Violation(
+            "spec.acceptance.policy",
+            "must not be best_of: settings score as the incumbent does until steps are taken",
+        )
 
 
 def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:

@@ -23,10 +23,13 @@ from mentorgrad.domain.advice import (
     Proposal,
     ProposalKind,
     ProposalRequest,
+    ProposalStatus,
     TaskCard,
     TokenHint,
     Wants,
 )
+from mentorgrad.domain.spec import RANDOM_SETTINGS
+from mentorgrad.settings_space import Setting
 from trainer_service.mentors.options import (
     Base,
     EditOptions,
@@ -38,6 +41,7 @@ from trainer_service.mentors.options import (
 )
 from trainer_service.protocols import Language, ProposalRejected, Scored
 from trainer_service.tasks.wordings import wordings
+from trainer_service.training_settings import space_of
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Control:
         answer is unusable if there is nothing to draw."""
         began = time.monotonic()
         generator = torch.Generator().manual_seed(request.seed)
-        options: EditOptions = self._options
+        options = self._options if isinstance(self._options, EditOptions) else EditOptions()
         base = incumbent
         if options.base is Base.BEST:
             base = min((incumbent, *pool), key=lambda scored: scored.candidate.score.loss)
@@ -307,6 +311,44 @@ class Description(Control):
         return True
 
 
+class RandomSettings(Control):
+    """Random settings of the gradient steps, within the schema: each value is drawn uniformly. They
+    differ from each other and from those in effect, as long as there are others."""
+
+    name = RANDOM_SETTINGS
+
+    def propose(
+        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
+    ) -> Answer:
+        """See `Control`; refuses if the objective has no settings."""
+        if self._language.constraints.kind is ProposalKind.SETTINGS:
+            return super().propose(request, incumbent, pool)
+        why = f"`{self.name}` proposes settings, and this objective has none"
+        return self._nothing(request, AnswerStatus.REFUSED, why)
+
+    def _all(self, draw: Draw) -> Iterable[Proposal]:
+        space = space_of(self._language.constraints)
+        found: list[dict[str, Any]] = []
+        for _ in range(_DRAWS * draw.request.count):
+            drawn = {s.name: _drawn_value(s, draw.generator) for s in space.settings}
+            if drawn not in found and drawn != draw.base.candidate.settings:
+                found.append(drawn)
+        if not found:
+            raise ProposalRejected(ProposalStatus.DUPLICATE, "there are no other settings")
+        return (Proposal(settings=settings) for settings in found[: draw.request.count])
+
+
+_DRAWS = 16
+"""Draws of settings per proposal; some repeat others."""
+
+
+def _drawn_value(setting: Setting, generator: torch.Generator) -> Any:
+    order = torch.randperm(len(setting.values), generator=generator).tolist()
+    if setting.count is None:
+        return setting.values[order[0]]
+    return [setting.values[index] for index in sorted(order[: setting.count])]
+
+
 def _best_by_text(pool: Sequence[Scored], count: int) -> list[Scored]:
     """The best candidates with different words, best first."""
     best: dict[str, Scored] = {}
@@ -333,7 +375,10 @@ def _mix(first: Sequence[str], second: Sequence[str], generator: torch.Generator
 
 _CONTROLS: dict[str, type[Control]] = {
     cls.name: cls
-    for cls in (NoMentor, RandomTokens, RandomInit, Perturb, Recombine, HintTokens, Description)
+    for cls in (
+        *(NoMentor, RandomTokens, RandomInit, Perturb, Recombine, HintTokens, Description),
+        RandomSettings,
+    )
 }
 
 

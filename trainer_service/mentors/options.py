@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from mentorgrad.domain.spec import RANDOM_SETTINGS
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import bounded, field_types
 from mentorgrad.serialization import from_dict
@@ -25,12 +26,12 @@ class Base(StrEnum):
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Options of ``none``."""
+    """Options of ``none`` and ``random_settings``."""
 
 
 @dataclass(frozen=True)
 class EditOptions:
-    """Options shared by all controls except ``none``.
+    """Options shared by all controls that propose parameters or words.
 
     Lists are cycled through, one element per proposal. A single number is a list of one element.
     """
@@ -87,6 +88,7 @@ OPTIONS: dict[str, type] = {
     "recombine": RecombineOptions,
     "hint_tokens": HintTokensOptions,
     "description": EditOptions,
+    RANDOM_SETTINGS: NoOptions,
 }
 """Maps a control to its options class."""
 

@@ -8,7 +8,7 @@ the seed and on the order of arrival.
 No other data reveals which candidate is good. Train losses of snapshots are replaced by earlier
 ones. A proposal's outcome contains its shuffled score and whether the proposal could be scored, but
 neither its true score nor its place in a race. The end of a race does not name the winning
-proposal.
+proposal, and proposed settings come without the loss that a race took them to.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _batch(batch: Batch, told: Sequence[_Told]) -> Batch:
 
 
 def _as_told(told: _Told) -> Candidate:
-    candidate = replace(told.candidate, score=told.score)
+    candidate = replace(told.candidate, score=told.score, probe_loss=None)
     if candidate.source is CandidateSource.SNAPSHOT:  # the parent would reveal the race's winner
         candidate = replace(candidate, parents=())
     return candidate

@@ -86,7 +86,8 @@ class ObjectiveKind:
     has_words: bool = True
     """Whether a parameter's projection is a parameter of its own: see `Language.has_words`."""
     is_written: bool = True
-    """Whether a mentor can write a parameter, as words or numbers: see `Language.sections`."""
+    """Whether a mentor can write a parameter, as words or numbers: see `Language.sections`.
+    Otherwise it proposes settings."""
     has_gradients: bool = True
     """Whether the loss is differentiable: see `Problem.has_gradients`."""
     takes_steps: bool = True

@@ -16,6 +16,7 @@ from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.results import RowResults
 from trainer_service.objectives.row_parts import RowParts
 from trainer_service.tasks.data import CutTexts, Split, TaskData
+from trainer_service.training_settings import TrainingSettings
 
 
 class Problem(ABC):
@@ -75,14 +76,14 @@ class Problem(ABC):
         """Maximum parameters per backward pass over these train rows, to limit memory."""
         return 1024
 
-    def trained_part(self, step: int) -> Tensor | None:
-        """The numbers that the step after so many steps of the trajectory may change, bool
-        [*shape]; None: all of them."""
+    def trained_part(self, step: int, settings: TrainingSettings | None = None) -> Tensor | None:
+        """The numbers that the step after so many steps of the trajectory may change under these
+        settings, bool [*shape]; None: all of them."""
         return None
 
     def begins_part(self, step: int) -> bool:
-        """Whether `trained_part` is another one than in the step before; the optimizer then begins
-        with fresh moments."""
+        """Whether `trained_part` is another one than in the step before, whatever the settings; the
+        optimizer then begins with fresh moments."""
         return False
 
     def take_tokens(self) -> int:

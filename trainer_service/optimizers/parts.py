@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainer_service.objectives.problem import Problem
 from trainer_service.protocols import Optimizer, Oracle, Step
+from trainer_service.training_settings import TrainingSettings
 
 
 class PartOracle:
@@ -55,10 +56,11 @@ def take_step(
     oracle: Oracle,
     learning_rate: float,
     step: int,
+    settings: TrainingSettings | None = None,
 ) -> Step:
     """An optimizer's step on the part of the parameters [*shape] that is trained after so many
-    steps of the trajectory, in place."""
-    part = problem.trained_part(step)
+    steps of the trajectory under these settings, in place."""
+    part = problem.trained_part(step, settings)
     if part is None:
         return optimizer.step(parameters, oracle, learning_rate)
     before = parameters.clone()

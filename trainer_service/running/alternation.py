@@ -41,6 +41,7 @@ from trainer_service.running.hints import Hints
 from trainer_service.running.loop_state import LoopPhase, LoopState, Pool
 from trainer_service.running.mentor_observations import MentorObservations
 from trainer_service.running.mentor_requests import MentorRequests
+from trainer_service.running.proposed_settings import raced
 from trainer_service.running.recorder import Recorder
 from trainer_service.running.restart_decision import Decision, Probed, RestartDecider
 from trainer_service.running.scoring import (
@@ -52,6 +53,7 @@ from trainer_service.running.scoring import (
 )
 from trainer_service.running.stop_control import MODEL_CHANGED, StopControl
 from trainer_service.seeds import derive, generator
+from trainer_service.training_settings import TrainingSettings, rate_factor, settings_at_start
 
 
 class Alternation:
@@ -156,7 +158,8 @@ class Alternation:
         objective = self._objective
         point = objective.language.initial(generator(seed, "initial")).detach()
         point = point.to(objective.device)
-        origin = self._origin(0, point)
+        settings = settings_at_start(self._spec.mentor, objective.language.constraints)
+        origin = self._origin(0, point, settings)
         scored = snapshot_candidates(objective, origin, {0: point}, {0: "s0/start"})
         ledger = new_ledger(self._spec, objective.language.has_words, self._prices)
         ledger.charge_scores(len(scored))
@@ -171,7 +174,7 @@ class Alternation:
             parts=objective.problem.parts.count,
         )
         self._record(at, 0, scored)
-        self._begin_stage(at, 0, scored[0].candidate.candidate_id)
+        self._begin_stage(at, 0, scored[0].candidate.candidate_id, settings)
         return at
 
     def go_on(self, at: LoopState, moments: dict[str, Tensor]) -> None:
@@ -225,10 +228,12 @@ class Alternation:
 
     # -- stage --------------------------------------------------------------------------------
 
-    def _begin_stage(self, at: LoopState, stage: int, start_id: str) -> None:
+    def _begin_stage(
+        self, at: LoopState, stage: int, start_id: str, settings: TrainingSettings | None
+    ) -> None:
         """Begins a stage at the live parameters; `start_id` is the id of their candidate, or empty
         if they were not scored."""
-        at.origin = self._origin(stage, at.parameters.clone())
+        at.origin = self._origin(stage, at.parameters.clone(), settings)
         at.stage_begin = at.step
         at.stage_length = stage_length(self._spec, at.ledger, stage, at.step)
         at.phase = LoopPhase.STAGE
@@ -247,7 +252,8 @@ class Alternation:
 
     def _step(self, at: LoopState) -> None:
         done, total = schedule_position(self._spec, at.ledger, at.step)
-        rate = learning_rate(self._spec.optimizer, done + 1, total)
+        settings = at.origin.settings
+        rate = learning_rate(self._spec.optimizer, done + 1, total) * rate_factor(settings)
         draws = partial(generator, self._spec.seed, "directions", at.step)
         rows = self._batches.rows(at.step)
         problem, passes = self._objective.problem, self._prices.passes
@@ -255,7 +261,7 @@ class Alternation:
         if problem.begins_part(at.step):
             self._optimizer.load({})
         taken = take_step(
-            problem, self._optimizer, at.parameters, oracle, rate * oracle.unit, at.step
+            problem, self._optimizer, at.parameters, oracle, rate * oracle.unit, at.step, settings
         )
         at.step += 1
         at.ledger.charge_step(oracle.forward_rows)
@@ -304,7 +310,7 @@ class Alternation:
         # In overlapped mode the incumbent moves on meanwhile and is scored again.
         needed = 1 + (self._each if overlapped else 0)
         if self._spec.mentor.name == "none":
-            self._begin_stage(at, at.stage + 1, at.incumbent_id)
+            self._begin_stage(at, at.stage + 1, at.incumbent_id, at.origin.settings)
         elif not at.incumbent_id or at.ledger.evaluations_left() < needed:
             self._stay(at, "not asked: no evaluations are left for proposals")
         elif overlapped:
@@ -335,7 +341,8 @@ class Alternation:
         """Applies and records a decision, and begins the next stage at the chosen point."""
         at.ledger = ledger
         if scored.entrants:
-            self._record(at, at.stage, scored.entrants)
+            self._record(at, at.stage, raced(scored.entrants, decision.branches))
+        settings = decision.chosen.candidate.settings
         outcomes = restart_decision.outcomes(at, scored, decision)
         at.restarts += decision.restarted
         self._recorder.put(
@@ -349,6 +356,7 @@ class Alternation:
                 outcomes=outcomes,
                 reason=decision.reason,
                 usage=self.usage(at),
+                settings=settings,
             )
         )
         if at.answer is not None and outcomes and not at.answer_is_fallback:
@@ -362,9 +370,9 @@ class Alternation:
             at.parameters = self._decider.blend(at, decision.chosen)
             is_scored = self._spec.acceptance.blend == 1.0 and scored.unscored is None
             start_id = decision.chosen.candidate.candidate_id if is_scored else ""
-            if not self._spec.acceptance.keep_moments:
+            if not self._spec.acceptance.keep_moments and settings is None:
                 self._optimizer.load({})
-        self._begin_stage(at, at.stage + 1, start_id)
+        self._begin_stage(at, at.stage + 1, start_id, settings)
 
     def _record_start(self, at: LoopState, decision: Decision, probed: Probed) -> str:
         """Records the end point of a race as a candidate; it is scored already, at no extra cost.
@@ -387,6 +395,7 @@ class Alternation:
             projection_distance=words.distance if language.has_words else None,
             parents=(decision.chosen.candidate.candidate_id,),
             score=probed.score,
+            settings=decision.chosen.candidate.settings,
         )
         self._record(at, at.stage + 1, [Scored(candidate, probed.parameters)])
         return candidate.candidate_id
@@ -402,9 +411,11 @@ class Alternation:
                 incumbent_id=at.incumbent_id,
                 reason=reason,
                 usage=self.usage(at),
+                settings=at.origin.settings,
             )
         )
-        self._begin_stage(at, at.stage + 1, at.incumbent_id)
+        self._begin_stage(at, at.stage + 1, at.incumbent_id, at.origin.settings)
 
-    def _origin(self, stage: int, point: Tensor) -> Origin:
-        return Origin(stage, point, self._objective.language.project(point[None])[0].ids)
+    def _origin(self, stage: int, point: Tensor, settings: TrainingSettings | None) -> Origin:
+        ids = self._objective.language.project(point[None])[0].ids
+        return Origin(stage, point, ids, settings)

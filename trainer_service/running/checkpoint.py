@@ -64,7 +64,7 @@ def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> by
     tensors |= {f"kept/{step}": tensor for step, tensor in at.kept.items()}
     if at.pool.entries:
         tensors["pool"] = torch.stack([entry.parameters for entry in at.pool.entries])
-    document = {
+    document: dict[str, Any] = {
         "version": VERSION,
         "phase": at.phase.value,
         "stage": at.origin.stage,
@@ -88,6 +88,8 @@ def dump(at: LoopState, moments: dict[str, Tensor], train_time: timedelta) -> by
         "answer": _pack(at.answer) if at.answer is not None else None,
         "answer_is_fallback": at.answer_is_fallback,
     }
+    if at.origin.settings is not None:
+        document["settings"] = dict(at.origin.settings)
     # This copies all tensors to the host, so the state may change as soon as this returns.
     return tensorfile.save(tensors, {"state": json.dumps(document, sort_keys=True)})
 
@@ -136,7 +138,10 @@ def _build(
         ),
         parameters=tensors["parameters"].to(device),
         origin=Origin(
-            document["stage"], tensors["origin"].to(device), tuple(document["origin_ids"])
+            document["stage"],
+            tensors["origin"].to(device),
+            tuple(document["origin_ids"]),
+            document.get("settings"),
         ),
         best=Scored(_unpack(Candidate, document["best"]), tensors["best"].to(device)),
         pool=Pool(pool, spec.criterion),

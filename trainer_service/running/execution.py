@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from mentorgrad.domain.advice import Proposal
 from mentorgrad.domain.event import (
     EventKind,
     Finished,
@@ -289,5 +290,9 @@ def _logged_answers(store: RunStore, run_id: str) -> dict[str, ProposalsReceived
         for event in store.events(run_id, query)
         if isinstance(event.payload, ProposalsReceived)
         and not event.payload.is_fallback
-        and all(proposal.text or proposal.values for proposal in event.payload.answer.proposals)
+        and all(map(_is_written, event.payload.answer.proposals))
     }
+
+
+def _is_written(proposal: Proposal) -> bool:
+    return bool(proposal.text or proposal.values) or proposal.settings is not None

@@ -27,11 +27,13 @@ from trainer_service.optimizers.table import optimizer_kind
 from trainer_service.protocols import Objective, Optimizer, Scored
 from trainer_service.running.budget import Ledger, RacePlan, schedule_position, takes_no_steps
 from trainer_service.running.loop_state import LoopState
+from trainer_service.running.proposed_settings import has_settings, settings_entrants
 from trainer_service.running.scoring import ScoredAnswer, first_proposal, score_answer, spaced_steps
 from trainer_service.running.screening import Screening
 from trainer_service.running.stop_control import StopControl
 from trainer_service.seeds import BatchOrder, generator
 from trainer_service.tasks.data import Split
+from trainer_service.training_settings import rate_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +252,8 @@ class RestartDecider:
         language, rule = self._objective.language, acceptance_at(self._spec, at.stage)
         if rule.policy is Policy.FIRST:
             return first_proposal(language, at.answer, at.incumbent, at.pool.get, at.stage)
+        if has_settings(at.answer):
+            return settings_entrants(language, at.answer, at.incumbent, at.pool.get, at.stage)
         race = Cost()
         if (
             rule.policy is Policy.RACE
@@ -311,7 +315,10 @@ class RestartDecider:
         parameters = torch.stack([starts[0].parameters, *blended])
         branches = parameters.unbind()
         optimizers = [self._make_optimizer() for _ in starts]
-        for optimizer in optimizers if rule.keep_moments else optimizers[:1]:
+        settings = [start.candidate.settings for start in starts]
+        # With other settings, steps go on from where they are.
+        is_same_point = settings[0] is not None
+        for optimizer in optimizers if rule.keep_moments or is_same_point else optimizers[:1]:
             optimizer.load(self._moments())
         scored_after = spaced_steps(0, plan.steps, plan.scores)
         points: list[list[Probed]] = [[] for _ in starts]
@@ -329,8 +336,11 @@ class RestartDecider:
                 is_first_order=self._is_first_order,
                 by=self._spec.criterion,
             )
-            for branch, optimizer, oracle in zip(branches, optimizers, oracles, strict=True):
-                take_step(problem, optimizer, branch, oracle, rate * oracle.unit, at.step)
+            for branch, optimizer, oracle, own in zip(
+                branches, optimizers, oracles, settings, strict=True
+            ):
+                own_rate = rate * rate_factor(own) * oracle.unit
+                take_step(problem, optimizer, branch, oracle, own_rate, at.step, own)
                 ledger.charge_step(oracle.forward_rows, is_probe=True)
             if step in scored_after:
                 scores = problem.score(parameters)

@@ -23,6 +23,7 @@ from trainer_service.protocols import (
 )
 from trainer_service.running.capture import changed_positions, diverged
 from trainer_service.running.screening import Screening
+from trainer_service.training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Origin:
     """Parameters at its start, float32 [*shape]."""
     ids: tuple[int, ...]
     """Their nearest token at each position."""
+    settings: TrainingSettings | None = None
+    """Settings of the stage's steps; None if the run has none."""
 
 
 def spaced_steps(begin: int, length: int, count: int) -> tuple[int, ...]:
@@ -113,6 +116,7 @@ def snapshot_candidates(
             positions_changed=changed_positions(origin.ids, projected[i].ids),
             projection_distance=projected[i].distance if language.has_words else None,
             score=_finite(scores[i], step, objective),
+            settings=origin.settings,
         )
         result.append(Scored(candidate, soft[i]))
         if i in worded:
@@ -180,7 +184,8 @@ def place(
         find: Returns a candidate of the pool by id.
 
     Raises:
-        ProposalRejected: The proposal cannot be embedded, or its base is not in the pool.
+        ProposalRejected: The proposal cannot be embedded, or its base is not in the pool; settings
+            have another base than the incumbent.
     """
     base: Scored | None = incumbent
     if proposal.base_id:
@@ -190,7 +195,11 @@ def place(
             ProposalStatus.MALFORMED, f"the base {proposal.base_id!r} is not in the pool"
         )
     placed = language.embed(proposal, base.parameters)
-    if proposal.weight == 1.0:
+    if placed.settings is not None and base.candidate != incumbent.candidate:
+        raise ProposalRejected(
+            ProposalStatus.MALFORMED, "settings are of the steps from the incumbent on"
+        )
+    if proposal.weight == 1.0 or placed.settings is not None:
         return placed
     if not language.can_blend:
         raise ProposalRejected(
@@ -312,6 +321,7 @@ def first_proposal(
             filled=item.filled,
             parents=_parents(proposal, incumbent),
             score=Score(loss=math.nan),
+            settings=item.settings,
         )
         first = Scored(candidate, item.parameters)
     return ScoredAnswer((), others, unscored=first)

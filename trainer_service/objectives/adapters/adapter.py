@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.spec import Lora, PrefixTuning, Xgblora
+from mentorgrad.settings_space import Setting
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
 from trainer_service.objectives.token_batches import TokenBatch
+from trainer_service.training_settings import TrainingSettings
 
 AdapterSpec = Lora | PrefixTuning | Xgblora
 
@@ -28,6 +30,8 @@ class Adapter(ABC):
     """Root mean square of the numbers that it starts with; see `Problem.unit`."""
     beside: int = 0
     """Tokens that it adds to each row."""
+    settings: tuple[Setting, ...] = ()
+    """Settings that change what steps train."""
 
     @abstractmethod
     def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
@@ -46,13 +50,17 @@ class Adapter(ABC):
     def peft_tensors(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of one adapter as PEFT has them: by the ends of PEFT's names."""
 
-    def trained(self, step: int) -> int | None:
-        """The number of what is trained in the step after so many, besides the head; None:
-        everything."""
-        return None
+    def turn(self, step: int) -> int:
+        """The number of what is trained in the step after so many, if one is trained after the
+        other."""
+        return 0
 
-    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
-        """Sets to True, in bool tensors, the numbers of what is trained."""
+    def trains_part(self, settings: TrainingSettings) -> bool:
+        """Whether steps under these settings change a part of it only."""
+        return False
+
+    def mask(self, step: int, settings: TrainingSettings, parts: Mapping[str, Tensor]) -> None:
+        """Sets to True, in bool tensors, this part for the step after so many."""
         raise NotImplementedError
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
 from mentorgrad.schema import snake_case
+from mentorgrad.settings_space import SettingsSpace
 from trainer_service import tensorfile
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
@@ -23,9 +24,15 @@ from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import TaskData
+from trainer_service.training_settings import LEARNING_RATE
 
 PARAMETERS = "parameters"
 """Name of the tensor in ``prompt.safetensors``."""
+
+_PROPOSAL = (
+    "an adapter, which gradient steps train and nobody writes; a proposal is settings of the steps "
+    "from its present state on"
+)
 
 
 def build_adapter(
@@ -59,6 +66,7 @@ def build_adapter(
         problem.draw,
         lambda drawn: start(problem.layout.views(drawn)),
         inputs.device,
+        SettingsSpace((LEARNING_RATE, *adapter.settings)),
     )
 
     def export(parameters: Tensor) -> dict[str, bytes]:
@@ -93,7 +101,7 @@ def build_adapter(
         objective=name,
         description=task.description,
         labels=task.labels,
-        proposal="the tensors of an adapter; they cannot be written as words",
+        proposal=_PROPOSAL,
     )
     return Objective(problem, language, export, card)
 

@@ -1,4 +1,4 @@
-"""The language of adapters, which have no words: restarts are other parameters."""
+"""The language of adapters, which have no words: restarts are other parameters or settings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from mentorgrad.domain.advice import (
     ProposalKind,
     ProposalStatus,
 )
+from mentorgrad.errors import InvalidInput
+from mentorgrad.settings_space import SettingsSpace
 from trainer_service.objectives.adapters.layout import HEAD, FlatLayout
 from trainer_service.protocols import Embedded, Projected, ProposalRejected, RandomWords
+from trainer_service.training_settings import TrainingSettings
 
 MAX_SHOWN = 32
 """Maximum sections in a summary."""
 
 
 class AdapterLanguage:
-    """Adapters as summaries, and proposals of parameters; see `trainer_service.protocols.Language`.
+    """Adapters as summaries, and proposals of parameters, or of settings of the steps from an
+    adapter on; see `trainer_service.protocols.Language`.
 
     A summary is the Euclidean norm of each tensor, section by section, for people who read the
     trajectory. Nothing can be read back from it.
@@ -34,6 +38,7 @@ class AdapterLanguage:
         draw: Draws a random parameter [1, N], on the CPU.
         start: Puts what the spec starts from into a drawn parameter, in place.
         device: Device of the parameters.
+        space: The settings that may be proposed.
     """
 
     has_words = False
@@ -47,9 +52,11 @@ class AdapterLanguage:
         draw: Callable[[torch.Generator], Tensor],
         start: Callable[[Tensor], None],
         device: torch.device,
+        space: SettingsSpace,
     ) -> None:
         self._layout, self._draw, self._start, self._device = layout, draw, start, device
-        self.constraints = Constraints(kind=ProposalKind.NUMBERS)
+        self._space = space
+        self.constraints = Constraints(kind=ProposalKind.SETTINGS, settings_schema=space.schema)
         sections = layout.sections
         self.sections = tuple(sum(part.size for part in parts) for parts in sections.values())
         self._names = _short(list(sections))
@@ -100,11 +107,14 @@ class AdapterLanguage:
         return incumbent.detach().clone()
 
     def embed(self, proposal: Proposal, incumbent: Tensor) -> Embedded:
-        """Takes raw parameters.
+        """Takes raw parameters, or settings.
 
         Raises:
-            ProposalRejected: There are none, or not of this layout, or they are not finite.
+            ProposalRejected: There are neither, or both; the parameters are not of this layout, or
+                not finite; the settings are outside the schema.
         """
+        if proposal.settings is not None:
+            return Embedded(incumbent, (), self._checked(proposal, proposal.settings))
         if proposal.parameters is None:
             is_empty = not proposal.text.strip() and not proposal.values
             status = ProposalStatus.EMPTY if is_empty else ProposalStatus.MALFORMED
@@ -116,6 +126,16 @@ class AdapterLanguage:
                 f"raw parameters must be finite and have shape {list(self._layout.shape)}",
             )
         return Embedded(raw.to(self._device), tuple(range(len(self.sections))))
+
+    def _checked(self, proposal: Proposal, settings: TrainingSettings) -> TrainingSettings:
+        if proposal.text or proposal.values or proposal.parameters is not None:
+            raise ProposalRejected(
+                ProposalStatus.MALFORMED, "settings come without words, numbers or parameters"
+            )
+        try:
+            return self._space.checked(settings)
+        except InvalidInput as error:
+            raise ProposalRejected(ProposalStatus.OUT_OF_BOUNDS, error.message) from None
 
     def random_proposal(
         self, generator: torch.Generator, words: RandomWords | None = None

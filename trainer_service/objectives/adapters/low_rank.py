@@ -79,8 +79,7 @@ class LowRank(Adapter):
         """Draws A uniformly within 1 / sqrt(in), as PEFT does; B stays 0."""
         for name in self._layers:
             part = parts[f"{name}.{A}"]
-            noise = 2.0 * torch.rand(part.shape, generator=generator) - 1.0
-            part.copy_(noise * part.shape[-1] ** -0.5)
+            part.copy_(uniform(part.shape, generator))
 
     def peft_config(self, task_type: str) -> Any:
         """See `Adapter`; layers of different ranks keep one factor."""
@@ -104,6 +103,12 @@ class LowRank(Adapter):
     def peft_tensors(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Adapter`."""
         return {f"{name}.weight": parts[name] for name in self.shapes}
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Random numbers within 1 / sqrt(last dimension)."""
+    noise = 2.0 * torch.rand(*shape, generator=generator) - 1.0
+    return noise * float(shape[-1] ** -0.5)
 
 
 @contextmanager

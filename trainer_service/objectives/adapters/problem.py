@@ -26,6 +26,7 @@ from trainer_service.objectives.token_batches import (
     most_tokens,
 )
 from trainer_service.tasks.data import Split, TaskData
+from trainer_service.training_settings import TrainingSettings
 
 _HEAD_STD = 0.02
 """Standard deviation of the head's initial weights, as in transformers."""
@@ -139,18 +140,18 @@ class AdapterProblem(ClassificationProblem):
         heads = {name: parts[name] * self._spec.head_scale for name in (HEAD_WEIGHT, HEAD_BIAS)}
         return parts | heads
 
-    def trained_part(self, step: int) -> Tensor | None:
+    def trained_part(self, step: int, settings: TrainingSettings | None = None) -> Tensor | None:
         """See `Problem`."""
-        trained = self._adapter.trained(step)
-        if trained is None:
+        settings = settings or {}
+        if not self._adapter.trains_part(settings):
             return None
         mask = torch.zeros(self.shape, dtype=torch.bool)
         parts = self.layout.views(mask)
-        self._adapter.mask(trained, parts)
+        self._adapter.mask(step, settings, parts)
         for name in (HEAD_WEIGHT, HEAD_BIAS):
             parts[name].fill_(True)
         return mask.to(self.device)
 
     def begins_part(self, step: int) -> bool:
         """See `Problem`."""
-        return step > 0 and self._adapter.trained(step) != self._adapter.trained(step - 1)
+        return step > 0 and self._adapter.turn(step) != self._adapter.turn(step - 1)

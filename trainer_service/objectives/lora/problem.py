@@ -2,33 +2,72 @@
 
 The weight of an adapted layer is W + alpha / rank B A (Hu et al., ICLR 2022). A starts random and
 B at 0, so the encoder starts as it is.
+
+Settings may say how many of the `rank` directions, each a row of A and a column of B, steps train.
+The others stay as they are, so that the weights go on from where they were.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from mentorgrad.domain.spec import Lora
+from mentorgrad.settings_space import Setting
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
-from trainer_service.objectives.adapters.low_rank import LowRank, targeted_layers
+from trainer_service.objectives.adapters.low_rank import A, B, LowRank, targeted_layers
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.lora import initial_folder
 from trainer_service.objectives.lora.initial import start_from
 from trainer_service.objectives.tuned import Tuned, TunedFiles
 from trainer_service.protocols import Objective
+from trainer_service.training_settings import TrainingSettings
 
 PATH = "spec.objective.lora"
 """Path of the objective's fields in a request."""
 
 
-def adapter_of(spec: Lora, encoder: TextEncoder) -> LowRank:
-    """The adapter of an encoder.
+TRAINED_RANK = "trained_rank"
+"""Name of the setting."""
+
+
+class RankedAdapter(LowRank):
+    """Low-rank adapters of which settings say how much of the rank is trained.
+
+    Args:
+        spec: Rank, factor and layers.
+        encoder: The encoder.
 
     Raises:
         InvalidInput: A named layer does not exist, or the rank is beyond a layer's.
     """
-    layers = targeted_layers(encoder, spec.target_modules, PATH)
-    ranks = dict.fromkeys(layers, spec.rank)
-    return LowRank(encoder, layers, ranks, spec.alpha / spec.rank, spec.encoder, f"{PATH}.rank")
+
+    def __init__(self, spec: Lora, encoder: TextEncoder) -> None:
+        layers = targeted_layers(encoder, spec.target_modules, PATH)
+        ranks, factor = dict.fromkeys(layers, spec.rank), spec.alpha / spec.rank
+        super().__init__(encoder, layers, ranks, factor, spec.encoder, f"{PATH}.rank")
+        self._rank = spec.rank
+        powers = (2**power for power in range(spec.rank.bit_length()))
+        self.settings = (
+            Setting(
+                TRAINED_RANK,
+                tuple(sorted({*powers, spec.rank})),
+                description="how many directions of each layer are trained",
+                default=spec.rank,
+            ),
+        )
+
+    def trains_part(self, settings: TrainingSettings) -> bool:
+        """See `Adapter`."""
+        return bool(settings.get(TRAINED_RANK, self._rank) < self._rank)
+
+    def mask(self, step: int, settings: TrainingSettings, parts: Mapping[str, Tensor]) -> None:
+        """See `Adapter`."""
+        for name in self.ranks:
+            parts[f"{name}.{A}"][: settings[TRAINED_RANK]] = True
+            parts[f"{name}.{B}"][:, : settings[TRAINED_RANK]] = True
 
 
 def build(spec: Lora, inputs: BuildInputs) -> Objective:
@@ -39,7 +78,7 @@ def build(spec: Lora, inputs: BuildInputs) -> Objective:
         Unsupported: peft is not installed.
     """
     encoder = inputs.encoder(spec.encoder)
-    adapter = adapter_of(spec, encoder)
+    adapter = RankedAdapter(spec, encoder)
     folder = initial_folder(spec, inputs.model_roots, PATH)
     if folder is None:
         return build_adapter(spec, inputs, encoder, adapter)
@@ -51,4 +90,4 @@ def build(spec: Lora, inputs: BuildInputs) -> Objective:
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     """Loads the encoder, to predict; see `reopen_adapter`."""
     spec = files.spec(Lora)
-    return reopen_adapter(files, inputs, spec, lambda encoder: adapter_of(spec, encoder))
+    return reopen_adapter(files, inputs, spec, lambda encoder: RankedAdapter(spec, encoder))

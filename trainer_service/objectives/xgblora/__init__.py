@@ -16,6 +16,7 @@ from trainer_service.objectives.adapters.checks import (
 from trainer_service.objectives.adapters.targets import layer_of
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.tasks.data import TaskData
+from trainer_service.training_settings import proposes_settings
 
 
 def check(spec: Xgblora, inputs: CheckInputs) -> None:
@@ -29,7 +30,8 @@ def check(spec: Xgblora, inputs: CheckInputs) -> None:
         inputs.findings.add(
             f"{inputs.path}.layers", f"must be at most {layers}, the layers to draw"
         )
-    each = sum(map(sum, shapes.values())) * min(spec.layers, layers) // max(layers, 1)
+    room = layers if proposes_settings(inputs.run.mentor) else min(spec.layers, layers)
+    each = sum(map(sum, shapes.values())) * room // max(layers, 1)
     check_numbers(spec.boosters * each, "boosters", folder, inputs)
     planned = inputs.run.stages.total_steps
     needed = (spec.boosters - 1) * spec.booster_steps

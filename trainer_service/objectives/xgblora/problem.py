@@ -5,30 +5,44 @@ each target module. For `booster_steps` steps it and the head are trained; then 
 next one begins, with b = 0 and fresh moments. What has not begun contributes nothing, so the whole
 stack is one parameter: of each module the boosters that adapt it, as rows of A and columns of B.
 The sum is a low-rank adapter.
+
+Settings may name the layers that are adapted from then on. A booster then has room for every layer,
+and what it does not train there stays b = 0, without effect.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mentorgrad.domain.spec import Xgblora
 from mentorgrad.errors import InvalidInput
+from mentorgrad.settings_space import Setting
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
 from trainer_service.objectives.adapters.layout import FlatLayout
-from trainer_service.objectives.adapters.low_rank import A, B, LowRank, targeted_layers
+from trainer_service.objectives.adapters.low_rank import (
+    A,
+    B,
+    LowRank,
+    targeted_layers,
+    uniform,
+)
 from trainer_service.objectives.adapters.targets import layer_of
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.tuned import Tuned, TunedFiles
 from trainer_service.protocols import Objective
-from trainer_service.seeds import generator
+from trainer_service.seeds import derive, generator
+from trainer_service.training_settings import TrainingSettings, proposes_settings
 
 PATH = "spec.objective.xgblora"
 """Path of the objective's fields in a request."""
+
+LAYERS = "layers"
+"""Name of the setting."""
 
 
 class Boosters(LowRank):
@@ -39,6 +53,8 @@ class Boosters(LowRank):
         encoder: The encoder.
         layers: The target modules by name.
         drawn: The modules of each booster, in the order of training.
+        is_open: Whether settings say which layers the boosters adapt from then on: each then has
+            room for all of them.
     """
 
     def __init__(
@@ -46,27 +62,70 @@ class Boosters(LowRank):
         spec: Xgblora,
         encoder: TextEncoder,
         layers: Mapping[str, nn.Linear],
-        drawn: Sequence[Iterable[str]],
+        drawn: Sequence[Sequence[str]],
+        is_open: bool = False,
     ) -> None:
         counts: Counter[str] = Counter()
         self._slots: list[dict[str, int]] = []
-        for modules in drawn:
+        for modules in [list(layers)] * len(drawn) if is_open else drawn:
             self._slots.append({name: counts[name] for name in modules})
             counts.update(modules)
         adapted = {name: layer for name, layer in layers.items() if counts[name]}
         ranks = {name: counts[name] for name in adapted}
         super().__init__(encoder, adapted, ranks, spec.alpha, spec.encoder, f"{PATH}.boosters")
-        self._steps = spec.booster_steps
+        self._steps, self._drawn = spec.booster_steps, drawn
+        self._by_layer = modules_by_layer(layers)
+        if is_open:
+            self.settings = (
+                Setting(
+                    LAYERS,
+                    tuple(self._by_layer),
+                    count=spec.layers,
+                    description="layers that boosters adapt from now on",
+                ),
+            )
 
-    def trained(self, step: int) -> int:
+    def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Draws A as `LowRank` does, with the same numbers for the drawn modules of a booster
+        whether it has room for others or not."""
+        others = torch.Generator().manual_seed(derive(generator.initial_seed(), "other layers"))
+        for name in self._layers:
+            part = parts[f"{name}.{A}"]
+            part.copy_(uniform(part.shape, others))
+            own = [slots[name] for slots, drawn in self._turns if name in drawn]
+            part[own] = uniform((len(own), part.shape[1]), generator)
+
+    @property
+    def _turns(self) -> Iterator[tuple[dict[str, int], Sequence[str]]]:
+        return zip(self._slots, self._drawn, strict=True)
+
+    def turn(self, step: int) -> int:
         """See `Adapter`: the number of the booster."""
         return min(step // self._steps, len(self._slots) - 1)
 
-    def mask(self, trained: int, parts: Mapping[str, Tensor]) -> None:
+    def trains_part(self, settings: TrainingSettings) -> bool:
         """See `Adapter`."""
-        for name, slot in self._slots[trained].items():
+        return True
+
+    def mask(self, step: int, settings: TrainingSettings, parts: Mapping[str, Tensor]) -> None:
+        """See `Adapter`."""
+        turn = self.turn(step)
+        chosen = [name for layer in settings.get(LAYERS, ()) for name in self._by_layer[layer]]
+        for name in chosen or self._drawn[turn]:
+            slot = self._slots[turn][name]
             parts[f"{name}.{A}"][slot] = True
             parts[f"{name}.{B}"][:, slot] = True
+
+
+def modules_by_layer(names: Iterable[str]) -> dict[int, list[str]]:
+    """The modules of each layer, by its number."""
+    by_layer: dict[str, list[str]] = {}
+    for name in names:
+        by_layer.setdefault(layer_of(name), []).append(name)
+    numbers = [layer.rpartition(".")[2] for layer in by_layer]
+    if len({*numbers}) < len(numbers) or not all(map(str.isdecimal, numbers)):
+        return dict(enumerate(by_layer.values()))  # several stacks of layers, or none
+    return dict(zip(map(int, numbers), by_layer.values(), strict=True))
 
 
 def draw_modules(spec: Xgblora, names: Iterable[str], seed: int) -> list[list[str]]:
@@ -75,10 +134,7 @@ def draw_modules(spec: Xgblora, names: Iterable[str], seed: int) -> list[list[st
     Raises:
         InvalidInput: There are fewer layers.
     """
-    by_layer: dict[str, list[str]] = {}
-    for name in names:
-        by_layer.setdefault(layer_of(name), []).append(name)
-    layers = list(by_layer.values())
+    layers = list(modules_by_layer(names).values())
     if spec.layers > len(layers):
         raise InvalidInput.field(
             f"{PATH}.layers", f"must be at most {len(layers)}, the layers to draw"
@@ -101,7 +157,8 @@ def build(spec: Xgblora, inputs: BuildInputs) -> Objective:
     encoder = inputs.encoder(spec.encoder)
     layers = targeted_layers(encoder, spec.target_modules, PATH)
     drawn = draw_modules(spec, layers, inputs.run.seed)
-    return build_adapter(spec, inputs, encoder, Boosters(spec, encoder, layers, drawn))
+    is_open = proposes_settings(inputs.run.mentor)
+    return build_adapter(spec, inputs, encoder, Boosters(spec, encoder, layers, drawn, is_open))
 
 
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:

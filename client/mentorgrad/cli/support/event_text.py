@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -132,6 +133,8 @@ class EventFormatter:
         """The words of a proposal or candidate in quotes; empty if it has none."""
         proposal = self._proposals.get(name)
         text = proposal.text if proposal is not None else self._texts.get(name, "")
+        if proposal is not None and proposal.settings is not None:
+            return json.dumps(dict(proposal.settings))
         if not text and proposal is not None and proposal.values:
             text = ", ".join(f"{value:.3g}" for value in proposal.values[:6])
         return f"“{shorten(text, 48)}”" if text else ""

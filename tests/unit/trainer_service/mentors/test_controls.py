@@ -18,7 +18,7 @@ from mentorgrad.domain.advice import (
     TokenHint,
 )
 from mentorgrad.domain.run import Candidate, Score
-from mentorgrad.domain.spec import CONTROLS
+from mentorgrad.domain.spec import CONTROLS, RANDOM_SETTINGS
 from mentorgrad.errors import InvalidInput
 from tests.support.numerics import numbers
 from trainer_service.mentors.controls import build_control
@@ -64,7 +64,8 @@ def test_none_proposes_nothing_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [c for c in CONTROLS if c not in ("none", "hint_tokens", "description")]
+    "name",
+    [c for c in CONTROLS if c not in ("none", "hint_tokens", "description", RANDOM_SETTINGS)],
 )
 def test_a_control_is_repeatable_by_seed_and_its_proposals_can_be_embedded(name: str) -> None:
     first, again, other = ask(name), ask(name), ask(name, seed=2)

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from mentorgrad.domain.advice import ProposalRequest
 from mentorgrad.domain.run import Candidate, Score
+from mentorgrad.settings_space import SettingsSpace
 from tests.support.adapters import generator
 from tests.support.numerics import CPU
 from trainer_service.mentors.controls import build_control
 from trainer_service.objectives.adapters.language import MAX_SHOWN, AdapterLanguage
 from trainer_service.objectives.adapters.layout import FlatLayout
 from trainer_service.protocols import Scored
+from trainer_service.training_settings import LEARNING_RATE
 
 LAYOUT = FlatLayout(
     {
@@ -32,7 +34,8 @@ def draw(generator: torch.Generator) -> Tensor:
     return drawn
 
 
-LANGUAGE = AdapterLanguage(LAYOUT, draw, lambda drawn: None, CPU)
+SPACE = SettingsSpace((LEARNING_RATE,))
+LANGUAGE = AdapterLanguage(LAYOUT, draw, lambda drawn: None, CPU, SPACE)
 
 
 def test_the_layout_says_where_each_tensor_is() -> None:
@@ -53,7 +56,7 @@ def test_a_summary_has_the_norm_of_each_tensor_and_is_bounded() -> None:
     assert projected.text == "0.query=2.83/0 head=0/0"
     assert LANGUAGE.toward(point, 2 * point[None]) == [projected.text]
     many = FlatLayout({f"layer.{i}.key": (2,) for i in range(5 * MAX_SHOWN + 1)})
-    wide = AdapterLanguage(many, draw, lambda drawn: None, CPU)
+    wide = AdapterLanguage(many, draw, lambda drawn: None, CPU, SPACE)
     (summary,) = wide.project(torch.ones(1, *many.shape))
     entries = summary.text.split()
     assert len(entries) <= MAX_SHOWN

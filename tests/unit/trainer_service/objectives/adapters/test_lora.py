@@ -162,13 +162,12 @@ def test_an_encoder_without_tokenizer_is_refused(base: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "mentor",
     [
-        MentorChoice("small"),
         MentorChoice("random_tokens"),
         MentorChoice("hint_tokens"),
         MentorChoice("description"),
     ],
 )
-def test_a_mentor_of_words_is_refused_by_name(mentor: MentorChoice) -> None:
+def test_a_control_of_words_is_refused_by_name(mentor: MentorChoice) -> None:
     (violation, *_) = spec_violations(RunSpec(objective=Lora(), mentor=mentor))
     assert violation.field == "spec.mentor.name"
     for usable in ("perturb", "random_init", "recombine"):
