@@ -93,6 +93,28 @@ def test_the_best_of_the_scored_is_one_with_a_loss(toy_log: list[RunEvent]) -> N
     assert "best selection loss 0.6000" in line
 
 
+def test_settings_are_shown_where_they_race(toy_log: list[RunEvent]) -> None:
+    proposed = {"learning_rate_factor": 0.5}
+    formatter, told = EventFormatter(), []
+    for event in toy_log:
+        payload = event.payload
+        if isinstance(payload, ProposalsReceived):
+            (one,) = payload.answer.proposals
+            one = dataclasses.replace(one, text="", settings=proposed)
+            payload = dataclasses.replace(
+                payload, answer=dataclasses.replace(payload.answer, proposals=(one,))
+            )
+        elif isinstance(payload, CandidatesScored):
+            candidates = tuple(
+                dataclasses.replace(item, settings=proposed) for item in payload.candidates
+            )
+            payload = dataclasses.replace(payload, candidates=candidates)
+        told += formatter.lines(dataclasses.replace(event, payload=payload))
+    assert '    s0/p0 {"learning_rate_factor": 0.5} applied 0.5000 → 0.4500' in told
+    scored = [line for line in told if "scored" in line]
+    assert len(scored) == 2, "only snapshots have a score of their own"
+
+
 def test_a_clock_that_is_set_back_stops_no_progress_lines(toy_log: list[RunEvent]) -> None:
     formatter, told = EventFormatter(), []
     for event in toy_log:

@@ -23,7 +23,7 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.fold import fold_figures, fold_history
-from mentorgrad.domain.run import Candidate, Run, RunResult
+from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunResult
 from mentorgrad.domain.spec import External, Function, RunSpec
 from mentorgrad.schema import snake_case
 
@@ -164,7 +164,7 @@ class EventFormatter:
 
 
 def _scored(candidates: tuple[Candidate, ...]) -> Iterator[str]:
-    if not candidates:
+    if not candidates or all(map(_is_unscored, candidates)):
         return
     best = min(candidates, key=lambda candidate: candidate.score.rank)
     accuracy = best.score.accuracy
@@ -173,6 +173,11 @@ def _scored(candidates: tuple[Candidate, ...]) -> Iterator[str]:
         f"  {counted(len(candidates), 'candidate')} scored: best selection loss "
         f"{number(best.score.loss)}{extra} ({best.candidate_id}, “{shorten(best.text, 40)}”)"
     )
+
+
+def _is_unscored(candidate: Candidate) -> bool:
+    """Whether it is proposed settings, which have the incumbent's score."""
+    return candidate.source is CandidateSource.PROPOSAL and candidate.settings is not None
 
 
 def _answered(payload: ProposalsReceived) -> str:
