@@ -38,7 +38,7 @@ LIKELY = st.fixed_dictionaries(
 
 
 @given(ONE | LIKELY)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_what_is_accepted_is_what_the_schema_accepts(some: dict[str, Any]) -> None:
     if not VALIDATOR.is_valid(some):
         with pytest.raises(InvalidInput) as caught:

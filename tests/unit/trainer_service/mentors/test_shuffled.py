@@ -102,6 +102,14 @@ def told(sizes: Sequence[int], seed: int = 1) -> Told:
     return mentor
 
 
+def test_the_loss_that_a_race_took_settings_to_is_withheld() -> None:
+    mentor, proposed = Told(), {"learning_rate_factor": 2}
+    raced = candidate(1, settings=proposed, probe_loss=0.5)
+    ShuffledMentor(mentor, 1).observe(Batch(candidates=(raced,)))
+    (shown,) = mentor.candidates.values()
+    assert (shown.settings, shown.probe_loss) == (proposed, None)
+
+
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), seed=st.integers(0, 2**63 - 1))
 @settings(max_examples=40)
 def test_at_any_time_the_scores_are_a_permutation(sizes: list[int], seed: int) -> None:

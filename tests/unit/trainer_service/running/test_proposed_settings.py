@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
@@ -14,14 +14,9 @@ from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import (
     Answer,
-    Batch,
-    Constraints,
-    Outcomes,
     Proposal,
-    ProposalKind,
     ProposalRequest,
     ProposalStatus,
-    Wants,
 )
 from mentorgrad.domain.event import ProposalsReceived, RestartDecided, Segment
 from mentorgrad.domain.run import Candidate, CandidateSource, RunState, Score
@@ -37,7 +32,7 @@ from mentorgrad.domain.spec import (
 )
 from mentorgrad.settings_space import Setting, SettingsSpace
 from tests.support.numerics import CPU, function
-from tests.unit.trainer_service.running.test_alternation import Done, parts
+from tests.unit.trainer_service.running.test_alternation import Done, Scripted, parts
 from trainer_service.mentors.controls import build_control
 from trainer_service.objectives.adapters.language import AdapterLanguage
 from trainer_service.objectives.adapters.layout import FlatLayout
@@ -56,13 +51,15 @@ SPEC = RunSpec(
     mentor=MentorChoice("some-mentor", proposals=8),
     acceptance=Acceptance(finalists=3, probe_steps=3),
 )
-ADAPTER = AdapterLanguage(
-    FlatLayout({"0.query.lora_A": (1, 2)}),
-    lambda generator: torch.zeros(1, 2),
-    lambda drawn: None,
-    CPU,
-    SettingsSpace((LEARNING_RATE, Setting("layers", (0, 1, 2), count=2))),
-)
+
+
+def language(*more: Setting) -> AdapterLanguage:
+    space = SettingsSpace((LEARNING_RATE, *more))
+    layout = FlatLayout({"0.query.lora_A": (1, 2)})
+    return AdapterLanguage(layout, lambda _: torch.zeros(1, 2), lambda _: None, CPU, space)
+
+
+ADAPTER = language(Setting("layers", (0, 1, 2), count=2))
 SCHEMA = ADAPTER.constraints.settings_schema or {}
 
 
@@ -71,55 +68,16 @@ class Tunable(NumberLanguage):
 
     def __init__(self) -> None:
         super().__init__(FUNCTION.dimensions, -5.0, 5.0, CPU)
-        schema = SettingsSpace((LEARNING_RATE,)).schema
-        self.constraints = Constraints(kind=ProposalKind.SETTINGS, settings_schema=schema)
+        self._adapter = language()
+        self.constraints = self._adapter.constraints
 
     def embed(self, proposal: Proposal, incumbent: torch.Tensor) -> Embedded:
-        return ADAPTER_OF_RATE.embed(proposal, incumbent)
+        return self._adapter.embed(proposal, incumbent)
 
 
-ADAPTER_OF_RATE = AdapterLanguage(
-    FlatLayout({"0.query.lora_A": (1, 2)}),
-    lambda generator: torch.zeros(1, 2),
-    lambda drawn: None,
-    CPU,
-    SettingsSpace((LEARNING_RATE,)),
-)
-
-
-class Proposes:
-    """A mentor that proposes the same settings each time, and keeps what it is told."""
-
-    wants = Wants()
-
-    def __init__(self, *proposed: Mapping[str, Any]) -> None:
-        self._proposed = proposed
-        self.told: list[Candidate] = []
-        self.outcomes: list[Outcomes] = []
-
-    def wait_open(self, timeout: float) -> bool:
-        return True
-
-    def observe(self, batch: Batch) -> None:
-        self.told += batch.candidates
-
-    def propose(
-        self, request: ProposalRequest, incumbent: Scored, pool: Sequence[Scored]
-    ) -> Answer:
-        proposals = [
-            Proposal(f"s{request.stage}/p{n}", settings=item)
-            for n, item in enumerate(self._proposed)
-        ]
-        return Answer(request.request_id, proposals=tuple(proposals))
-
-    def report(self, outcomes: Outcomes) -> None:
-        self.outcomes.append(outcomes)
-
-    def cancel(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+def proposes(*proposed: Mapping[str, Any]) -> Scripted:
+    """A mentor that proposes the same settings at the end of each stage; ids are the run's."""
+    return Scripted(*[[Proposal(settings=item) for item in proposed]] * 2)
 
 
 def how(mentor: Any) -> Parts:
@@ -132,7 +90,7 @@ def rates(done: Done) -> list[float]:
 
 
 def test_settings_race_and_those_of_the_winner_take_effect() -> None:
-    mentor = Proposes(
+    mentor = proposes(
         {RATE: 3}, {RATE: 1}, {RATE: 4.0}, {RATE: 4}, {RATE: 0.25}, {}, {RATE: 4, "alpha": 1}
     )
     done = Done(SPEC, how(mentor))
@@ -154,7 +112,7 @@ def test_settings_race_and_those_of_the_winner_take_effect() -> None:
     assert len(first.branches) == 3
     assert len(before) == 1, "all start from the same parameters"
     assert first.settings == {RATE: 4}
-    assert first.chosen_id == "s0/p2"
+    assert first.chosen_id == "s0/p3"
     assert second.settings is not None
 
     factors = [1, first.settings[RATE], second.settings[RATE]]
@@ -162,11 +120,11 @@ def test_settings_race_and_those_of_the_winner_take_effect() -> None:
     by_id = {candidate.candidate_id: candidate for candidate in done.candidates()}
     assert by_id["s0/start"].settings == by_id["s0/step4"].settings == {RATE: 1}
     assert by_id["s1/start"].settings == by_id["s1/step8"].settings == {RATE: 4}
-    assert by_id["s0/p4"].settings == {RATE: 0.25}
+    assert by_id["s0/p5"].settings == {RATE: 0.25}
     losses = {branch.candidate_id: branch.loss_after for branch in first.branches}
-    assert by_id["s0/p4"].probe_loss == losses["s0/p4"]
+    assert by_id["s0/p5"].probe_loss == losses["s0/p5"]
     assert by_id["s0/step4"].probe_loss is None
-    told = {candidate.candidate_id: candidate for candidate in mentor.told}
+    told = {c.candidate_id: c for batch in mentor.batches for c in batch.candidates}
     assert {name: told[name].settings for name in by_id} == {
         name: candidate.settings for name, candidate in by_id.items()
     }
@@ -176,13 +134,13 @@ def test_settings_race_and_those_of_the_winner_take_effect() -> None:
 def test_branches_take_the_same_steps_but_for_their_settings() -> None:
     """The incumbent's branch of a race does as it does against others, and moments are kept."""
     alone, among = (
-        Done(SPEC, how(Proposes(*proposed)))
+        Done(SPEC, how(proposes(*proposed)))
         for proposed in ([{RATE: 0.25}], [{RATE: 0.25}, {RATE: 8}])
     )
     few, many = alone.all(RestartDecided)[0], among.all(RestartDecided)[0]
     assert few.branches == many.branches[:2]
     longer = dataclasses.replace(SPEC, stages=Stages(count=1, steps=7), mentor=MentorChoice("none"))
-    plain = Done(longer, how(Proposes()))
+    plain = Done(longer, how(proposes()))
     last = plain.candidates()[-1]
     assert last.step == 7
     assert last.settings is None
@@ -192,7 +150,7 @@ def test_branches_take_the_same_steps_but_for_their_settings() -> None:
 def test_scores_of_settings_cost_nothing() -> None:
     usage = []
     for proposed in ([{RATE: 9}], [{RATE: 2}, {RATE: 4}]):
-        done = Done(SPEC, how(Proposes(*proposed)))
+        done = Done(SPEC, how(proposes(*proposed)))
         usage.append(done.all(RestartDecided)[0].usage)
     refused, raced = usage
     assert raced.evaluations - refused.evaluations == 3, "the branches of the race, at its end"
@@ -202,7 +160,7 @@ def test_scores_of_settings_cost_nothing() -> None:
 @pytest.mark.parametrize("policy", [Policy.ALWAYS, Policy.FIRST, Policy.EXPLORE])
 def test_other_policies_apply_settings_unraced(policy: Policy) -> None:
     rule = dataclasses.replace(SPEC.acceptance, policy=policy)
-    done = Done(dataclasses.replace(SPEC, acceptance=rule), how(Proposes({RATE: 7}, {RATE: 2})))
+    done = Done(dataclasses.replace(SPEC, acceptance=rule), how(proposes({RATE: 7}, {RATE: 2})))
     decided = done.all(RestartDecided)
     assert [item.settings for item in decided] == [{RATE: 2}] * 2
     assert rates(done)[4:] == [0.02] * 8
@@ -257,7 +215,7 @@ RIGHT = st.fixed_dictionaries(
 
 
 @given(st.lists(st.one_of(SOME, RIGHT, st.none()), min_size=1, max_size=5), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_nothing_outside_the_schema_ever_takes_effect(given_: list[Any], with_text: bool) -> None:
     incumbent = Scored(
         Candidate("now", score=Score(1.0), settings={RATE: 1, "layers": [0, 1]}),

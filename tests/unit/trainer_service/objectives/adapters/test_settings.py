@@ -83,7 +83,6 @@ def test_a_schema_says_what_may_be_proposed(boosters: Objective) -> None:
     assert "settings of the steps" in boosters.card.proposal
 
 
-@pytest.mark.slow
 def test_a_rank_in_use_is_what_steps_train() -> None:
     built = objective("lora")
     for name, numbers in changed(built, {"trained_rank": 1}).items():
