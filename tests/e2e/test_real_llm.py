@@ -64,7 +64,7 @@ from tests.contract.test_backends import (  # noqa: F401
     test_too_little_time_is_deadline_exceeded_and_the_next_is_served,
 )
 from tests.support.lasting import Lasting
-from tests.support.told_strategy import candidate, request, told
+from tests.support.told_strategy import SETTINGS, SPACE, candidate, request, told
 from tests.support.trainer_process import eventually
 from trainer_service.objectives.served_prompt.llama_scorer import LlamaScorer
 from trainer_service.objectives.served_prompt.server_scorer import ServerScorer
@@ -564,6 +564,19 @@ async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: 
         assert all(-5.12 <= value <= 5.12 for value in item.values)
     assert len({item.values for item in answer.proposals}) == len(answer.proposals) <= COUNT
     assert "out of bounds" not in answer.detail
+
+
+@pytest.mark.parametrize("profile", some(PROFILES, "small"))
+async def test_settings_of_the_real_model_are_within_the_schema(profile: str, llama: Any) -> None:
+    strategy = registry.create("maao", {"calls": 1}, PROFILES[profile], "smollm2")
+    answer = await strategy.propose(request(COUNT), told("maao", SETTINGS), Asking(llama))
+    assert answer.status in (AnswerStatus.USABLE, AnswerStatus.UNUSABLE), answer.detail
+    assert answer.proposals or answer.detail
+    assert len(answer.proposals) <= COUNT
+    for item in answer.proposals:
+        assert SPACE.checked(item.settings or {}) == item.settings
+    if profile == "small":
+        assert "outside the schema" not in answer.detail, "the grammar spells the schema out"
 
 
 def _rastrigin(point: list[float]) -> float:
