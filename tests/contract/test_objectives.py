@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal, ProposalKind, ProposalStatus, TaskCard
+from mentorgrad.settings_space import SettingsSpace
 from tests.support.golden_questions import CONTINUED
 from tests.support.numerics import (
     CAUSAL,
@@ -296,6 +297,25 @@ def test_raw_parameters_of_another_kind_are_refused(built: Objective, wrong: obj
     with pytest.raises(ProposalRejected) as caught:
         built.language.embed(Proposal(parameters=raw), built.language.initial(generator()))  # type: ignore[arg-type]
     assert caught.value.status in (ProposalStatus.MALFORMED, ProposalStatus.OUT_OF_BOUNDS)
+
+
+def test_settings_are_taken_where_a_schema_has_them(built: Objective) -> None:
+    language, live = built.language, built.language.initial(generator())
+    limits = language.constraints
+    with pytest.raises(ProposalRejected) as caught:
+        language.embed(Proposal(settings={"learning_rate_factor": 3}), live)
+    if limits.kind is not ProposalKind.SETTINGS:
+        assert limits.settings_schema is None
+        assert caught.value.status is ProposalStatus.EMPTY
+        return
+    assert caught.value.status is ProposalStatus.OUT_OF_BOUNDS
+    space = SettingsSpace.read(limits.settings_schema, "schema")
+    some = {setting.name: setting.example for setting in space.settings}
+    found = language.embed(Proposal(settings=some), live)
+    assert found.settings == some
+    assert torch.equal(found.parameters, live)
+    part = built.problem.trained_part(0, some)
+    assert part is None or part.shape == built.shape
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])

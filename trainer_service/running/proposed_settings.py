@@ -45,9 +45,8 @@ def settings_entrants(
         try:
             placed = place(language, proposal, incumbent, find)
             if placed.settings is None:
-                raise ProposalRejected(
-                    ProposalStatus.MALFORMED, "the answer's other proposals are settings"
-                )
+                why = "it holds no settings of this objective"
+                raise ProposalRejected(ProposalStatus.MALFORMED, why)
             others = [before, *(entrant.candidate for entrant in entrants)]
             same = next((other for other in others if other.settings == placed.settings), None)
             if same is not None:
