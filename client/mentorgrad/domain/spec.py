@@ -201,7 +201,8 @@ class LabelPrompt:
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model). ``labels``: the label words.
     ``peft:FOLDER``: a soft prompt of this model that PEFT saved, or the files of another run, in a
-    folder that the server allows."""
+    folder that the server allows. ``run:ID``: the result of another run with this model, by its
+    full id."""
     temperature: float | None = bounded(None, gt=0.0, le=10.0)
     """Divisor of the cosine similarities before the softmax. Absent: 0.05, or what CLIP was trained
     with."""
@@ -232,7 +233,8 @@ class PromptTuning:
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model). ``labels``: the label words.
     ``peft:FOLDER``: a soft prompt of this model that PEFT saved, or the files of another run, in a
-    folder that the server allows."""
+    folder that the server allows. ``run:ID``: the result of another run with this model, by its
+    full id."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights. It lets one learning rate serve
     both the prompt, which needs larger steps, and the classifier."""
@@ -296,7 +298,8 @@ class CausalPrompt:
     ``description`` that has at most `n_tokens` tokens. ``empty``: no words, but what fills the
     positions in front of a text (line breaks, for a language model). ``labels``: the label words.
     ``peft:FOLDER``: a soft prompt of this model that PEFT saved, or the files of another run, in a
-    folder that the server allows."""
+    folder that the server allows. ``run:ID``: the result of another run with this model, by its
+    full id."""
     projection: Projection = field(
         default_factory=lambda: Projection(whole_words=False, placement=Placement.LAST)
     )
@@ -326,7 +329,8 @@ class ServedPrompt:
     seed. They are not used as exemplars."""
     initial_text: str = bounded("", max_length=4000)
     """Initial prompt. Empty: ``Answer:`` if the label follows the prompt on its line, otherwise as
-    ``random``: random words of the train texts, drawn with the run's seed."""
+    ``random``: random words of the train texts, drawn with the run's seed. ``run:ID``: the text of
+    another run's result, by its full id."""
     calibration: Calibration = Calibration.NONE
     """Correction of the label probabilities. ``content_free``: divided by those of inputs without
     content (Zhao et al., ICML 2021). ``batch``: divided by their mean over the train and selection
@@ -338,7 +342,8 @@ class ServedPrompt:
 @dataclass(frozen=True)
 class Lora:
     """A low-rank adapter of linear layers of a frozen encoder (LoRA, Hu et al., ICLR 2022), with a
-    linear classifier on top. The weight of an adapted layer is W + alpha / rank B A."""
+    linear classifier on top, or of a causal language model. The weight of an adapted layer is
+    W + alpha / rank B A."""
 
     encoder: str = bounded(DEFAULT_ENCODER, required=True)
     """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
@@ -358,17 +363,32 @@ class Lora:
     task's `long_texts` says."""
     initial: str = bounded("", max_length=500)
     """Start of the adapter. Empty: random A, and B = 0. ``peft:FOLDER``: a LoRA adapter of this
-    encoder that PEFT saved, or the files of another run, in a folder that the server allows. The
-    classifier is taken over from a run with the same labels."""
+    model that PEFT saved, or the files of another run, in a folder that the server allows.
+    ``run:ID``: the result of another run with this model, by its full id. The classifier is taken
+    over from a run with the same labels."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights."""
+    model: str = bounded("", max_length=500)
+    """Causal language model that is adapted instead of the encoder: as `CausalPrompt.model`. It
+    answers with a label word, without a classifier: encoder, readout and head_scale do not apply.
+    Empty: the encoder."""
+    template: str = bounded("", max_length=2_000)
+    """Input of the language model: ``{text}`` and ``{text_pair}`` are the row's texts, ``{label}``,
+    at the end, a label word. Empty: ``Text: {text}`` and ``Answer: {label}`` in two lines. Pairs
+    have ``Second text: {text_pair}`` below their text."""
+    calibration: Calibration = Calibration.MATCHED
+    """How the language model's preference for some labels is removed from scores, as
+    `CausalPrompt.calibration`. Optimizer steps use the loss without calibration."""
+    dtype: ModelDtype = ModelDtype.AUTO
+    """Number format of the language model's weights and activations. ``auto``: float32 on a CPU,
+    bfloat16 on a GPU."""
 
 
 @dataclass(frozen=True)
 class PrefixTuning:
     """Deep prompts: soft keys and values in front of those of every layer of a frozen encoder
     (P-tuning v2, Liu et al., ACL 2022, without reparametrisation), with a linear classifier on
-    top."""
+    top, or of a causal language model."""
 
     encoder: str = bounded(DEFAULT_ENCODER, required=True)
     """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
@@ -384,16 +404,32 @@ class PrefixTuning:
     initial_text: str = bounded("", max_length=500)
     """Text whose keys and values the prefix starts from; empty or ``random``: random whole words
     drawn by the run's seed. ``description``: the task's description and labels, in the first
-    wording that fits. ``labels``: the label words. ``peft:FOLDER``: a prefix of this encoder that
-    PEFT saved, or the files of another run, in a folder that the server allows."""
+    wording that fits. ``labels``: the label words. ``peft:FOLDER``: a prefix of this model that
+    PEFT saved, or the files of another run, in a folder that the server allows. ``run:ID``: the
+    result of another run with this model, by its full id."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights."""
+    model: str = bounded("", max_length=500)
+    """Causal language model that is adapted instead of the encoder: as `CausalPrompt.model`. It
+    answers with a label word, without a classifier: encoder, readout and head_scale do not apply.
+    Empty: the encoder."""
+    template: str = bounded("", max_length=2_000)
+    """Input of the language model: ``{text}`` and ``{text_pair}`` are the row's texts, ``{label}``,
+    at the end, a label word. Empty: ``Text: {text}`` and ``Answer: {label}`` in two lines. Pairs
+    have ``Second text: {text_pair}`` below their text."""
+    calibration: Calibration = Calibration.MATCHED
+    """How the language model's preference for some labels is removed from scores, as
+    `CausalPrompt.calibration`. Optimizer steps use the loss without calibration."""
+    dtype: ModelDtype = ModelDtype.AUTO
+    """Number format of the language model's weights and activations. ``auto``: float32 on a CPU,
+    bfloat16 on a GPU."""
 
 
 @dataclass(frozen=True)
 class Xgblora:
     """A sum of rank-1 adapters of a frozen encoder, trained one after the other (XGBLoRA), with a
-    linear classifier on top. Each booster adapts randomly chosen layers."""
+    linear classifier on top, or of a causal language model. Each booster adapts randomly chosen
+    layers."""
 
     encoder: str = bounded(DEFAULT_ENCODER, required=True)
     """Encoder: ``pkg:package/path``, ``hf:org/repo[@revision]``, or a path that the server
@@ -417,6 +453,20 @@ class Xgblora:
     task's `long_texts` says."""
     head_scale: float = bounded(0.1, gt=0.0, le=1.0)
     """Factor between the classifier's parameters and its weights."""
+    model: str = bounded("", max_length=500)
+    """Causal language model that is adapted instead of the encoder: as `CausalPrompt.model`. It
+    answers with a label word, without a classifier: encoder, readout and head_scale do not apply.
+    Empty: the encoder."""
+    template: str = bounded("", max_length=2_000)
+    """Input of the language model: ``{text}`` and ``{text_pair}`` are the row's texts, ``{label}``,
+    at the end, a label word. Empty: ``Text: {text}`` and ``Answer: {label}`` in two lines. Pairs
+    have ``Second text: {text_pair}`` below their text."""
+    calibration: Calibration = Calibration.MATCHED
+    """How the language model's preference for some labels is removed from scores, as
+    `CausalPrompt.calibration`. Optimizer steps use the loss without calibration."""
+    dtype: ModelDtype = ModelDtype.AUTO
+    """Number format of the language model's weights and activations. ``auto``: float32 on a CPU,
+    bfloat16 on a GPU."""
 
 
 @dataclass(frozen=True)
