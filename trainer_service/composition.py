@@ -64,6 +64,7 @@ from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
+from trainer_service.objectives.start_files import CopiedRun, files_of_run, no_runs
 from trainer_service.settings import TrainerSecrets, TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
 
@@ -160,6 +161,7 @@ async def start_service(
         tuned_models=tuple(settings.tuned_model),
         cache_dir=settings.cache_dir,
         uploads=store,
+        open_run=partial(files_of_run, store),
     )
     mentors = MentorRegistry(
         settings.mentor,
@@ -367,13 +369,15 @@ def run_parts(
         known.limit(state_bytes)
 
     fetched = None if store is None else FetchedUploads(store)
+    start = None if store is None else CopiedRun(store, job.run_id)
     task_digest = ""
 
     def fetch(spec: RunSpec) -> None:
         nonlocal task_digest
-        if store is not None and fetched is not None:
+        if store is not None and fetched is not None and start is not None:
             task_digest = _task_digest(store, job.run_id)
             fetched.fetch(spec.task.data)
+            start.fetch(spec.objective)
 
     def objective(spec: RunSpec, check: Callable[[], None]) -> Objective:
         try:
@@ -397,6 +401,7 @@ def run_parts(
             known=known,
             task_digest=task_digest,
             uploads=None if fetched is None else fetched.opened,
+            open_run=no_runs if start is None else start.open,
         )
 
     def fallback(spec: RunSpec, built: Objective) -> Mentor | None:
@@ -408,6 +413,7 @@ def run_parts(
     return Parts(
         objective=objective,
         fetch=fetch,
+        taken=dict if start is None else start.taken,
         mentor=lambda run, built: _with_description(run.spec, built, _open_mentor(job, run, built)),
         fallback=fallback,
         optimizer=lambda spec: build_optimizer(spec.optimizer),

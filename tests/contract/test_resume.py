@@ -568,3 +568,29 @@ def test_stages_without_steps_and_edits_go_on_exactly(name: str, store: RunStore
             assert go(store, run_id, StopsAt(), how) is RunState.SUCCEEDED
             assert effective(store, run_id) == effective(store, whole)
             assert store.read_artifact(run_id, ARTIFACT) == store.read_artifact(whole, ARTIFACT)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
+def test_a_start_from_another_run_outlives_that_run(tmp_path: Path) -> None:
+    tiny_models.make(tmp_path / "tiny")
+    store = TemporaryRunStore()
+
+    def goes(run_id: str, control: StopsAt) -> RunState:
+        roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
+        job = WorkerJob(run_id, store="-", owner="-", **roots)
+        return go(store, run_id, control, run_parts(job, store=store))
+
+    few = dataclasses.replace(WORDS, task=dataclasses.replace(WORDS.task, test_rows=1))
+    first, control = create(store, few), StopsAt()
+    assert goes(first, StopsAt()) is RunState.SUCCEEDED
+    prompt = LabelPrompt("tiny", n_tokens=3, initial_text=f"run:{first}")
+    spec = dataclasses.replace(few, objective=prompt)
+    whole, stopped = create(store, spec), create(store, spec)
+    assert goes(whole, control) is RunState.SUCCEEDED
+    assert goes(stopped, StopsAt(control.asked // 2)) is RunState.PAUSED
+    store.delete(first)
+    assert goes(stopped, StopsAt()) is RunState.SUCCEEDED
+    assert effective(store, stopped) == effective(store, whole)
+    assert run_files(store, stopped) == run_files(store, whole)
+    assert {"start.model.json", f"start.{ARTIFACT}"} <= set(run_files(store, whole))

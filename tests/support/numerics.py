@@ -28,6 +28,7 @@ from trainer_service.objectives.build import (
     build_objective,
 )
 from trainer_service.objectives.number_language import NumberLanguage
+from trainer_service.objectives.start_files import OpenRun, no_runs
 from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.oracle import BatchOracle
 from trainer_service.optimizers.table import build_optimizer
@@ -101,6 +102,7 @@ def built_on(
     state_bytes: int = DEFAULT_STATE_BYTES,
     run: specs.RunSpec | None = None,
     model_roots: Sequence[Path] | None = (),
+    open_run: OpenRun = no_runs,
 ) -> Objective:
     """An objective with a model that is loaded already."""
     kind = kind_of(spec)
@@ -115,6 +117,7 @@ def built_on(
         under=under,
         run=run or specs.RunSpec(),
         model_roots=model_roots,
+        open_run=open_run,
     )
     built: Objective = load(kind.build)(spec, parts)
     return built

@@ -14,6 +14,7 @@ from mentorgrad.domain.spec import ClassWeight, Criterion, RunSpec
 from mentorgrad.errors import InvalidInput, Violation
 from run_store.uploads import UploadReader
 from trainer_service.objectives.kinds import CheckInputs, Findings, ObjectiveKind
+from trainer_service.objectives.start_files import OpenRun, no_runs
 from trainer_service.objectives.table import kind_of
 from trainer_service.optimizers.table import OPTIMIZERS
 from trainer_service.running.budget import forward_row_violations, run_prices
@@ -31,6 +32,7 @@ def validate_objective(
     tuned_models: Collection[str] = (),
     cache_dir: Path | None = None,
     uploads: UploadReader | None = None,
+    open_run: OpenRun = no_runs,
     warn: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
@@ -44,6 +46,7 @@ def validate_objective(
         tuned_models: Names of the served models that the trainer knows.
         cache_dir: Cache folder of dequantised models.
         uploads: Reads uploaded data files; None: there are none.
+        open_run: Opens the files of another run, to start from.
         warn: Called with each warning for the caller.
 
     Returns:
@@ -78,6 +81,7 @@ def validate_objective(
         tuned_models=tuned_models,
         cache_dir=cache_dir,
         warn=warn,
+        open_run=open_run,
     )
     kind.check(spec.objective, known)
     if task is not None or not kind.uses_task:

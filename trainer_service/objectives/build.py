@@ -19,6 +19,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.row_parts import RowParts
+from trainer_service.objectives.start_files import OpenRun, StartSources, no_runs
 from trainer_service.objectives.table import kind_of
 from trainer_service.protocols import Objective
 from trainer_service.registry import load
@@ -66,6 +67,13 @@ class BuildInputs:
     """Name → URL of the served models."""
     api_key: str = field(default="", repr=False)
     """API key of the served models; empty: none is sent."""
+    open_run: OpenRun = no_runs
+    """Opens the files of another run, to start from."""
+
+    @property
+    def starts(self) -> StartSources:
+        """Where the files that the run starts from may be."""
+        return StartSources(self.model_roots, self.open_run)
 
     @property
     def rows(self) -> TaskData:
@@ -155,6 +163,7 @@ def build_objective(
     api_key: str = "",
     task_digest: str = "",
     uploads: OpenUpload | None = None,
+    open_run: OpenRun = no_runs,
 ) -> Objective:
     """Builds the objective of a run; reads its data and loads its tuned model.
 
@@ -172,6 +181,7 @@ def build_objective(
         api_key: API key of the served models.
         task_digest: Digest of the rows that the run was created with; empty: unknown.
         uploads: Opens uploaded data files; None: there are none.
+        open_run: Opens the files of another run, to start from.
 
     Raises:
         InvalidInput: The task or model cannot be used; violations name the fields.
@@ -197,6 +207,7 @@ def build_objective(
         threads=threads,
         tuned_models=tuned_models or {},
         api_key=api_key,
+        open_run=open_run,
     )
     built = cast(Objective, load(kind.build)(spec.objective, inputs))
     optimizer = spec.optimizer

@@ -31,7 +31,7 @@ def initial_prompt(
     Raises:
         InvalidInput: It is of another model, or does not fit.
     """
-    folder = initial_folder(spec, inputs.model_roots, inputs.path)
+    folder = initial_folder(spec, inputs.starts, inputs.path)
     if folder is None:
         return None
     folder.require_model(digest)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PrefixTuning, PromptTuning
 from mentorgrad.errors import InvalidInput
-from trainer_service.objectives.peft_folder import PREFIX
+from trainer_service.objectives.start_files import names_files
 from trainer_service.tasks.data import TaskData
 from trainer_service.tasks.wordings import wordings
 
@@ -46,7 +46,7 @@ def initial_text(
     Raises:
         InvalidInput: The text is too long, all wordings are, or the task has no description.
     """
-    if spec.initial_text == RANDOM or spec.initial_text.startswith(PREFIX):
+    if spec.initial_text == RANDOM or names_files(spec.initial_text):
         return ""
     if not spec.initial_text:
         return default if count(default) <= spec.n_tokens else ""

@@ -11,6 +11,7 @@ from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.schema import snake_case
 from trainer_service.costs import RowCosts
+from trainer_service.objectives.start_files import OpenRun, StartSources, no_runs
 from trainer_service.tasks.data import TaskData
 
 
@@ -60,6 +61,13 @@ class CheckInputs:
     """Cache folder of dequantised models, whose tokenizers can be read; None: no cache."""
     warn: Callable[[str], None] = lambda text: None
     """Takes a warning for the caller: something that is allowed, and hardly intended."""
+    open_run: OpenRun = no_runs
+    """Opens the files of another run, to start from."""
+
+    @property
+    def starts(self) -> StartSources:
+        """Where the files that a run starts from may be."""
+        return StartSources(self.model_roots, self.open_run)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""A folder of PEFT's as the start of a run; imports no torch. `peft_tensors` reads its tensors.
+"""An adapter of PEFT's as the start of a run; imports no torch. `peft_tensors` reads its tensors.
 
-A run's files are such a folder, too: then ``model.json`` says which model they belong to exactly.
+It is in a folder, or among the files of another run: then ``model.json`` says which model it
+belongs to exactly.
 """
 
 from __future__ import annotations
@@ -8,21 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
-from mentorgrad.model_refs import resolve
 from trainer_service.objectives.peft_files import CONFIG_FILE, WEIGHTS_FILE
+from trainer_service.objectives.start_files import RUN, StartFiles, StartSources
 from trainer_service.objectives.torch_free import MODEL_FILE
-
-PREFIX = "peft:"
-"""What the reference of such a folder begins with, in a spec."""
 
 _PROMPT = "PROMPT_TUNING"
 
 _PROMPTS = ("label_prompt", "prompt_tuning", "causal_prompt")
 """Objectives whose runs leave a soft prompt, not all of them for PEFT."""
+
+_TEXTS = ("served_prompt", "causal_prompt")
+"""Objectives whose runs leave a text for language models."""
 
 _PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 
@@ -31,18 +31,18 @@ _PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 class PeftFolder:
     """An adapter that PEFT, or another run, has saved."""
 
-    path: Path
-    """The folder."""
+    files: StartFiles
+    """Its files."""
     field: str
     """Path of the spec's field, for violations."""
     config: Mapping[str, Any]
-    """``adapter_config.json``."""
+    """``adapter_config.json``; empty without."""
     document: Mapping[str, Any]
     """``model.json`` of another run; empty without."""
 
     def refusal(self, why: str, reason: str = "ADAPTER_UNSUITABLE") -> InvalidInput:
         """The error for an adapter that cannot be used."""
-        return InvalidInput.field(self.field, f"{self.path.name} {why}", reason=reason)
+        return InvalidInput.field(self.field, f"{self.files.origin} {why}", reason=reason)
 
     def require_model(self, digest: str) -> None:
         """Checks that another run's model is this one.
@@ -55,36 +55,39 @@ class PeftFolder:
 
 
 def peft_folder(
-    reference: str, kinds: Sequence[str], model: str, roots: Sequence[Path] | None, field: str
+    reference: str, kinds: Sequence[str], model: str, sources: StartSources, field: str
 ) -> PeftFolder | None:
-    """The folder that a spec starts from; None if it does not begin with `PREFIX`.
+    """The adapter that a spec starts from; None if its field names neither a folder nor a run.
 
     Args:
         reference: The spec's field.
         kinds: PEFT's names of the types that can be used.
         model: Reference of the run's model.
-        roots: Folders that it must be in; None: any folder.
+        sources: Where it may be.
         field: Path of the field, for violations.
 
     Raises:
         InvalidInput: It cannot be used: it is missing, its weights are pickled (reason
-            PICKLED_WEIGHTS), or it is of another model (MODEL_CHANGED) or type.
+            PICKLED_WEIGHTS), or it is of another model (MODEL_CHANGED) or type. A run is unknown
+            (RUN_NOT_FOUND) or has left no files (NO_RESULT).
     """
-    if not reference.startswith(PREFIX):
+    folder = _found(reference, sources, field)
+    if folder is None:
         return None
-    try:
-        path = resolve(reference.removeprefix(PREFIX), roots=roots)
-        config = _json(path / CONFIG_FILE)
-    except MentorgradError as error:
-        violation = Violation(field, error.message)
-        raise InvalidInput(violations=[violation], reason=error.reason) from error
-    folder = PeftFolder(path, field, config or {}, _json(path / MODEL_FILE) or {})
-    if config is None and folder.document.get("objective") in _PROMPTS and _PROMPT in kinds:
+    files, config, tuned = folder.files, folder.config, folder.document.get("model", "")
+    if reference.startswith(RUN) and _name(tuned) != _name(model):
+        raise folder.refusal(
+            f"has tuned {tuned}, not {model}; if they are the same model, name it as that run does",
+            "MODEL_CHANGED",
+        )
+    if not config and folder.document.get("objective") in _PROMPTS and _PROMPT in kinds:
         return folder
-    if config is None:
-        raise folder.refusal(f"is no adapter of PEFT: it has no valid {CONFIG_FILE}")
-    if not (path / WEIGHTS_FILE).is_file():
-        if any((path / name).is_file() for name in _PICKLED):
+    if not config:
+        kind = folder.document.get("objective", "")
+        left = f"is of {kind}, which leaves" if kind else "is"
+        raise folder.refusal(f"{left} no adapter of PEFT: it has no valid {CONFIG_FILE}")
+    if WEIGHTS_FILE not in files.names:
+        if any(name in files.names for name in _PICKLED):
             raise folder.refusal(
                 f"holds pickled weights, which can run any code and are not read; save it with "
                 f"safe_serialization=True ({WEIGHTS_FILE})",
@@ -104,10 +107,45 @@ def peft_folder(
     return folder
 
 
-def _json(file: Path) -> dict[str, Any] | None:
-    """A JSON object; None if there is no valid one."""
+def text_of_run(reference: str, sources: StartSources, field: str) -> str:
+    """The prompt in words that another run left for a language model, from ``run:ID``.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    found = _found(reference, sources, field)
+    if found is None or found.document.get("objective") not in _TEXTS:
+        raise InvalidInput.field(
+            field,
+            f"{reference} is no run of {' or '.join(_TEXTS)}",
+            reason="ADAPTER_UNSUITABLE",
+        )
+    return str(found.document["text"])
+
+
+def _found(reference: str, sources: StartSources, field: str) -> PeftFolder | None:
+    """What a spec's field names; None if it is a text.
+
+    Raises:
+        InvalidInput: It does not exist.
+    """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        files = sources.find(reference)
+        if files is None:
+            return None
+        config, document = _json(files, CONFIG_FILE), _json(files, MODEL_FILE)
+    except MentorgradError as error:
+        violation = Violation(field, error.message)
+        raise InvalidInput(violations=[violation], reason=error.reason) from error
+    return PeftFolder(files, field, config or {}, document or {})
+
+
+def _json(files: StartFiles, name: str) -> dict[str, Any] | None:
+    """A JSON object; None if there is no valid one."""
+    if name not in files.names:
+        return None
+    try:
+        content = json.loads(files.read(name))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -24,8 +24,8 @@ def adapter_tensors(folder: PeftFolder) -> dict[str, Tensor]:
 
 def _read(folder: PeftFolder, name: str) -> dict[str, Tensor]:
     try:
-        found, _ = tensorfile.load((folder.path / name).read_bytes())
-    except (MentorgradError, OSError):
+        found, _ = tensorfile.load(folder.files.read(name))
+    except (KeyError, MentorgradError, OSError):
         raise folder.refusal(f"has no readable {name}") from None
     return {name: tensor.float() for name, tensor in found.items()}
 
@@ -48,7 +48,7 @@ def prompt_of(folder: PeftFolder) -> Tensor:
 def head_of(folder: PeftFolder, labels: Sequence[str]) -> tuple[Tensor, Tensor] | None:
     """Weights [classes, hidden size] and biases of another run's head for the same labels; None if
     there is none."""
-    has_weights = (folder.path / WEIGHTS_FILE).is_file()
+    has_weights = WEIGHTS_FILE in folder.files.names
     if not has_weights or tuple(folder.document.get("labels", ())) != tuple(labels):
         return None
     tensors = {name.rpartition("classifier.")[2]: t for name, t in adapter_tensors(folder).items()}

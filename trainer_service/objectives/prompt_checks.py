@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from mentorgrad.domain.spec import (
@@ -23,6 +23,7 @@ from trainer_service.encoding.model_files import TokenCounter, require_encoder
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.kinds import CheckInputs
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
+from trainer_service.objectives.start_files import StartSources
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS
 from trainer_service.tasks.data import Split, TaskData
 
@@ -163,7 +164,7 @@ def check_size(numbers: int, inputs: CheckInputs) -> None:
 
 
 def initial_folder(
-    spec: LabelPrompt | PromptTuning | CausalPrompt, roots: Sequence[Path] | None, path: str
+    spec: LabelPrompt | PromptTuning | CausalPrompt, sources: StartSources, path: str
 ) -> PeftFolder | None:
     """The soft prompt that a spec starts from; None: words.
 
@@ -171,7 +172,8 @@ def initial_folder(
         InvalidInput: It cannot be used.
     """
     model = spec.model if isinstance(spec, CausalPrompt) else spec.encoder
-    return peft_folder(spec.initial_text, ("PROMPT_TUNING",), model, roots, f"{path}.initial_text")
+    field = f"{path}.initial_text"
+    return peft_folder(spec.initial_text, ("PROMPT_TUNING",), model, sources, field)
 
 
 def check_initial_text(
@@ -188,7 +190,7 @@ def check_initial_text(
     """
     try:
         if not isinstance(objective, PrefixTuning):
-            initial_folder(objective, inputs.model_roots, inputs.path)
+            initial_folder(objective, inputs.starts, inputs.path)
         initial_text(objective, inputs.task, count, inputs.path)
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)

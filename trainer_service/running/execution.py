@@ -70,6 +70,8 @@ class Parts:
     """Builds a fresh optimizer."""
     fetch: Callable[[RunSpec], None] = lambda spec: None
     """Copies from the store what the objective is built from; repeated while the store is away."""
+    taken: Callable[[], Mapping[str, bytes]] = dict
+    """What the objective was built from and a resumed run needs again, as files of the run."""
     ask: SendRequest = ThreadedRequest
     """Sends a request in overlapped mode, without waiting for the answer."""
     clock: Callable[[], float] = time.monotonic
@@ -189,6 +191,8 @@ def _run(
         recorder.read(lambda: parts.fetch(spec), control.check)
         objective = parts.objective(spec, check_within(control))
     opened.callback(objective.problem.close)
+    for name, content in parts.taken().items():
+        recorder.blob(name, content)
     control.check()  # building the objective may have taken seconds
     problem = objective.problem
     prices = run_prices(spec, problem.costs, problem.task)

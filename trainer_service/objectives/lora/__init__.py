@@ -5,9 +5,6 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from mentorgrad.domain.spec import Lora
 from mentorgrad.errors import InvalidInput
 from trainer_service.costs import RowCosts
@@ -18,20 +15,23 @@ from trainer_service.objectives.adapters.checks import (
 )
 from trainer_service.objectives.adapters.targets import require_rank
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.objectives.peft_folder import PREFIX, PeftFolder, peft_folder
+from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
+from trainer_service.objectives.start_files import FOLDER, RUN, StartSources
 from trainer_service.tasks.data import TaskData
 
 
-def initial_folder(spec: Lora, roots: Sequence[Path] | None, path: str) -> PeftFolder | None:
+def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder | None:
     """The adapter that a spec starts from; None: a random one.
 
     Raises:
         InvalidInput: It cannot be used, or `initial` is something else.
     """
     field = f"{path}.initial"
-    folder = peft_folder(spec.initial, ("LORA",), spec.encoder, roots, field)
+    folder = peft_folder(spec.initial, ("LORA",), spec.encoder, sources, field)
     if folder is None and spec.initial:
-        raise InvalidInput.field(field, f"must be empty, or {PREFIX} and a folder")
+        raise InvalidInput.field(
+            field, f"must be empty, or {FOLDER} and a folder, or {RUN} and the id of a run"
+        )
     return folder
 
 
@@ -42,7 +42,7 @@ def check(spec: Lora, inputs: CheckInputs) -> None:
         return
     shapes = targeted(spec, folder, inputs)
     try:
-        initial_folder(spec, inputs.model_roots, inputs.path)
+        initial_folder(spec, inputs.starts, inputs.path)
         require_rank(spec.rank, shapes, f"{inputs.path}.rank")
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)

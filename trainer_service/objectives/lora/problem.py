@@ -79,7 +79,7 @@ def build(spec: Lora, inputs: BuildInputs) -> Objective:
     """
     encoder = inputs.encoder(spec.encoder)
     adapter = RankedAdapter(spec, encoder)
-    folder = initial_folder(spec, inputs.model_roots, PATH)
+    folder = initial_folder(spec, inputs.starts, PATH)
     if folder is None:
         return build_adapter(spec, inputs, encoder, adapter)
     folder.require_model(encoder.digest)

@@ -5,9 +5,6 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from mentorgrad.domain.spec import PrefixTuning
 from mentorgrad.errors import InvalidInput
 from trainer_service.costs import RowCosts
@@ -16,22 +13,21 @@ from trainer_service.objectives.adapters.checks import check_adapted_encoder, ch
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.prompt_checks import check_initial_text
+from trainer_service.objectives.start_files import StartSources
 from trainer_service.tasks.data import TaskData
 
 ARCHITECTURES = ("bert", "roberta", "xlm-roberta", "electra", "camembert")
 """Architectures whose attention takes keys and values from outside, in transformers."""
 
 
-def initial_folder(
-    spec: PrefixTuning, roots: Sequence[Path] | None, path: str
-) -> PeftFolder | None:
+def initial_folder(spec: PrefixTuning, sources: StartSources, path: str) -> PeftFolder | None:
     """The prefix that a spec starts from; None: one made of words.
 
     Raises:
         InvalidInput: It cannot be used.
     """
     field = f"{path}.initial_text"
-    return peft_folder(spec.initial_text, ("PREFIX_TUNING",), spec.encoder, roots, field)
+    return peft_folder(spec.initial_text, ("PREFIX_TUNING",), spec.encoder, sources, field)
 
 
 def require_architecture(kind: str, field: str) -> None:
@@ -57,7 +53,7 @@ def check(spec: PrefixTuning, inputs: CheckInputs) -> None:
     config = read_json(folder, "config.json")
     try:
         require_architecture(str(config.get("model_type", "")), f"{inputs.path}.encoder")
-        if initial_folder(spec, inputs.model_roots, inputs.path) is None:
+        if initial_folder(spec, inputs.starts, inputs.path) is None:
             check_initial_text(spec, tokens.count, inputs)
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)

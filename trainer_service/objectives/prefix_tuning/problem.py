@@ -165,7 +165,7 @@ def build(spec: PrefixTuning, inputs: BuildInputs) -> Objective:
         Unsupported: peft is not installed.
     """
     encoder = inputs.encoder(spec.encoder)
-    folder = initial_folder(spec, inputs.model_roots, PATH)
+    folder = initial_folder(spec, inputs.starts, PATH)
     vocabulary = PromptVocabulary(encoder.tokens, spec.n_tokens, Projection())
     ids: list[int] = []
     if folder is None:

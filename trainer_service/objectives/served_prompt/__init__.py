@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mentorgrad.domain.spec import PromptPosition, RunSpec, ServedPrompt
-from mentorgrad.errors import MentorgradError, Unsupported, Violation
+from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported, Violation
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.input_template import Template, TemplateError
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
+from trainer_service.objectives.peft_folder import text_of_run
 from trainer_service.objectives.prompt_checks import calibration_rows, check_demonstrations
+from trainer_service.objectives.start_files import RUN, StartSources
 from trainer_service.running.budget import takes_no_steps
 from trainer_service.tasks.data import TaskData
 
@@ -49,9 +51,10 @@ def check(spec: ServedPrompt, inputs: CheckInputs) -> None:
     _check_model(spec, inputs)
     inputs.findings.extend(_run_violations(spec, inputs.run))
     path = inputs.path
-    if len(" ".join(spec.initial_text.split())) > spec.max_characters:
-        limit = f"must have at most {spec.max_characters} characters (max_characters)"
-        inputs.findings.add(f"{path}.initial_text", limit, "PROMPT_TOO_LONG")
+    try:
+        start_text(spec, inputs.starts, path)
+    except InvalidInput as error:
+        inputs.findings.extend(error.violations, error.reason)
     if inputs.task is None:
         return
     try:
@@ -63,6 +66,21 @@ def check(spec: ServedPrompt, inputs: CheckInputs) -> None:
             where = f"spec.task.labels[{index}]"
             inputs.findings.add(where, "must be a word or words in one line", "BAD_LABELS")
     check_demonstrations(spec, inputs)
+
+
+def start_text(spec: ServedPrompt, sources: StartSources, path: str) -> str:
+    """The text that a spec starts from: its `initial_text`, or that of the run which this names.
+
+    Raises:
+        InvalidInput: It is too long, or the run has no text.
+    """
+    field, text = f"{path}.initial_text", spec.initial_text
+    if text.startswith(RUN):
+        text = text_of_run(text, sources, field)
+    if len(" ".join(text.split())) > spec.max_characters:
+        limit = f"must have at most {spec.max_characters} characters (max_characters)"
+        raise InvalidInput.field(field, limit, reason="PROMPT_TOO_LONG")
+    return text
 
 
 def read_template(spec: ServedPrompt, task: TaskData) -> Template:

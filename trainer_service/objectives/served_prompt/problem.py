@@ -29,7 +29,7 @@ from trainer_service.objectives.initial_text import RANDOM
 from trainer_service.objectives.input_template import Template
 from trainer_service.objectives.long_texts import TextRoom, by_characters, fitted_task
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
-from trainer_service.objectives.served_prompt import read_template
+from trainer_service.objectives.served_prompt import read_template, start_text
 from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
 from trainer_service.objectives.served_prompt.scorer import LabelScorer, answered
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE, PROMPT_TEXT
@@ -128,7 +128,10 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     rows = (*task.train, *task.selection, *task.test)
     heads = [template.head(row) for row in rows]
     long_texts = inputs.run.task.long_texts
-    scorer = _scorer(spec, inputs, task.labels, template, heads, long_texts)
+    initial_text = start_text(spec, inputs.starts, inputs.path)
+    scorer = _scorer(
+        replace(spec, initial_text=initial_text), inputs, task.labels, template, heads, long_texts
+    )
     if not scorer.gives_probabilities:
         wrong = list(_needs_probabilities(spec, inputs.run.criterion, inputs.path))
         if wrong:
@@ -146,7 +149,7 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     def has_room(text: str) -> bool:
         return scorer.has_room(template.continuation(text))
 
-    start = "" if spec.initial_text == RANDOM else spec.initial_text or template.start
+    start = "" if initial_text == RANDOM else initial_text or template.start
     language = TextLanguage(spec.max_characters, start, words, inputs.device, has_room)
 
     def export(point: Tensor) -> dict[str, bytes]:
