@@ -140,7 +140,7 @@ def test_gradients_together_are_those_of_each_alone(
         "label_prompt.problem._MAX_DIFFERENTIATED",
         "prompt_tuning.problem.MOST_DIFFERENTIATED",
         "adapters.problem.MOST_DIFFERENTIATED",
-        "causal_prompt.problem._MOST_ACTIVATIONS",
+        "causal_prompt.pass_limits.MOST_ACTIVATIONS",
     ):
         monkeypatch.setattr(f"trainer_service.objectives.{name}", 1)  # one at a time
     monkeypatch.setattr(differentiable.problem, "parts", RowParts(2))  # and half of the rows

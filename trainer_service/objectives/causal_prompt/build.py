@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from mentorgrad.domain.advice import TaskCard
 from mentorgrad.domain.spec import CausalPrompt
-from mentorgrad.errors import PreconditionFailed
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.export import CausalExport
@@ -20,7 +19,6 @@ from trainer_service.objectives.demonstrations import set_apart
 from trainer_service.objectives.initial_prompt import initial_prompt
 from trainer_service.objectives.input_template import LABEL, Template
 from trainer_service.objectives.prompt_language import PromptLanguage
-from trainer_service.objectives.torch_free import MODEL_FILE
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective, RandomWords
 from trainer_service.tasks.data import Split, TaskData
@@ -95,11 +93,7 @@ def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
     parts = inputs_of(
         spec, template, document["labels"], model.tokenizer, model.tokens, model.max_tokens
     )
-    if [list(label) for label in parts.tree.labels] != document["label_tokens"]:
-        raise PreconditionFailed(
-            f"the labels' tokens are others than those in {MODEL_FILE}: the tokenizer has changed",
-            reason="MODEL_CHANGED",
-        )
+    parts.require_label_tokens(document["label_tokens"])
 
     def problem(task: TaskData) -> CausalPromptProblem:
         return CausalPromptProblem(

@@ -41,20 +41,42 @@ def check(spec: CausalPrompt, inputs: CheckInputs) -> None:
     """
     if spec.position is PromptPosition.BEFORE_TEXT:
         require_peft("causal_prompt with the position before_text")
+    path, tokens = check_language_model(spec, inputs)
+    if path is not None:
+        check_size(spec.n_tokens * model_width(path), inputs)
+    if tokens is not None:
+        check_initial_text(spec, lambda text: _least(tokens, "\n", text), inputs)
+
+
+def check_language_model(
+    spec: CausalPrompt, inputs: CheckInputs
+) -> tuple[Path | None, TokenCounter | None]:
+    """Checks the model, the template, the labels, the number of rows and the room for texts.
+
+    Returns:
+        The model's folder or GGUF file, None after adding a violation; and its tokenizer, None if
+        it is not known here.
+
+    Raises:
+        Unsupported: A package that the model needs is not installed.
+    """
     template = _template(spec, inputs)
     if inputs.task is not None:
         _check_rows(spec, inputs.task, inputs)
     path = _model(spec, inputs)
     if path is None:
-        return
-    check_size(spec.n_tokens * model_width(path), inputs)
+        return None, None
     folder = folder_so_far(path, inputs.cache_dir)
     if folder is None:
         require_gguf_reader()
     tokens = _tokens(folder, inputs)
     _check_room(spec, template, tokens, context_tokens(folder or path), inputs)
-    if tokens is not None:
-        check_initial_text(spec, lambda text: _least(tokens, "\n", text), inputs)
+    return folder or path, tokens
+
+
+def room_field(spec: CausalPrompt) -> str:
+    """The field to change if an input has no room; inputs of adapters have no prompt."""
+    return "n_tokens" if spec.n_tokens else "max_length"
 
 
 def _template(spec: CausalPrompt, inputs: CheckInputs) -> Template | None:
@@ -123,7 +145,7 @@ def _check_room(
         return
     of = "max_length" if limit < context else "the model"
     inputs.findings.add(
-        f"{inputs.path}.n_tokens",
+        f"{inputs.path}.{room_field(spec)}",
         f"{what} at least {taken} tokens without a text and a label; {of} allows {limit}",
         "PROMPT_TOO_LONG",
     )

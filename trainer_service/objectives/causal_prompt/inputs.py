@@ -9,13 +9,15 @@ from typing import Any
 import jinja2
 
 from mentorgrad.domain.spec import CausalPrompt, LongTexts, PromptPosition
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.model_refs import first_line
 from trainer_service.encoding.line_tokens import LineTokens
 from trainer_service.objectives.causal_prompt import PATH
+from trainer_service.objectives.causal_prompt.checks import room_field
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
 from trainer_service.objectives.input_template import Template, TemplateError
 from trainer_service.objectives.long_texts import TextRoom
+from trainer_service.objectives.torch_free import MODEL_FILE
 from trainer_service.tasks.data import Row, TaskData
 
 _EMPTY = Row("", 0)
@@ -45,6 +47,8 @@ class Inputs:
     """The model's tokens."""
     most: int
     """Maximum tokens of a row's own part: what opening, prompt, template and label leave."""
+    path: str
+    """Path of the objective's fields in the request."""
 
     def own_ids(self, row: Row) -> list[int]:
         """Token ids of a row's own part: in front of the prompt, or, for a prompt in front of the
@@ -56,6 +60,19 @@ class Inputs:
         """Token ids of a row's whole input in words, behind `opening` and without the label; a line
         break if there is nothing."""
         return [*self.start, *self.tokens.plain_ids(text)] or [self.tokens.filler_id]
+
+    def require_label_tokens(self, known: Sequence[Sequence[int]]) -> None:
+        """Checks that the labels' tokens are those of a run.
+
+        Raises:
+            PreconditionFailed: They are others by now (reason MODEL_CHANGED).
+        """
+        if [list(label) for label in self.tree.labels] != known:
+            raise PreconditionFailed(
+                f"the labels' tokens are others than those in {MODEL_FILE}: the tokenizer has "
+                "changed",
+                reason="MODEL_CHANGED",
+            )
 
     def room(self, how: LongTexts) -> TextRoom:
         """The room for texts beside prompt and answer; `how` says what happens to longer ones."""
@@ -76,6 +93,7 @@ def read_inputs(
     tokenizer: Any,
     tokens: LineTokens,
     context: int,
+    path: str = PATH,
 ) -> Inputs:
     """Reads the template and the labels with a model's tokens.
 
@@ -86,14 +104,15 @@ def read_inputs(
         tokenizer: The model's tokenizer of transformers.
         tokens: Its tokens.
         context: Maximum tokens of an input.
+        path: Path of the objective's fields in the request.
 
     Raises:
         InvalidInput: The template or the labels cannot be used with this model, or prompt and
             template do not fit it.
     """
-    template = read_template(spec, task.is_paired, tokenizer)
+    template = read_template(spec, task.is_paired, tokenizer, path)
     template = template.with_demonstrations(demonstrations, task.labels)
-    return inputs_of(spec, template, task.labels, tokenizer, tokens, context)
+    return inputs_of(spec, template, task.labels, tokenizer, tokens, context, path)
 
 
 def inputs_of(
@@ -103,6 +122,7 @@ def inputs_of(
     tokenizer: Any,
     tokens: LineTokens,
     context: int,
+    path: str = PATH,
 ) -> Inputs:
     """The template and the labels with a model's tokens; see `read_inputs`.
 
@@ -113,6 +133,7 @@ def inputs_of(
         tokenizer: The model's tokenizer of transformers.
         tokens: Its tokens.
         context: Maximum tokens of an input.
+        path: Path of the objective's fields in the request.
 
     Raises:
         InvalidInput: See `read_inputs`.
@@ -136,11 +157,12 @@ def inputs_of(
         tree=tree,
         tokens=tokens,
         most=limit - taken,
+        path=path,
     )
     least = len(inputs.own_ids(_EMPTY)) + 1
     if inputs.most < least:
         raise InvalidInput.field(
-            f"{PATH}.n_tokens",
+            f"{path}.{room_field(spec)}",
             f"prompt, template and label leave {inputs.most} of {limit} tokens for a row; at least "
             f"{least} are needed",
             reason="PROMPT_TOO_LONG",
@@ -148,7 +170,7 @@ def inputs_of(
     return inputs
 
 
-def read_template(spec: CausalPrompt, paired: bool, tokenizer: Any) -> Template:
+def read_template(spec: CausalPrompt, paired: bool, tokenizer: Any, path: str = PATH) -> Template:
     """The template of an objective, in the tokenizer's chat template if it asks for that.
 
     Raises:
@@ -157,11 +179,11 @@ def read_template(spec: CausalPrompt, paired: bool, tokenizer: Any) -> Template:
     try:
         template = Template.parse(spec.template, spec.position, paired)
     except TemplateError as error:
-        raise InvalidInput.field(f"{PATH}.template", str(error)) from None
+        raise InvalidInput.field(f"{path}.template", str(error)) from None
     if not spec.chat_template:
         return template
     if not tokenizer.chat_template:
-        raise InvalidInput.field(f"{PATH}.chat_template", "the model's tokenizer has none")
+        raise InvalidInput.field(f"{path}.chat_template", "the model's tokenizer has none")
 
     def wrap(message: str) -> str:
         chat = [{"role": "user", "content": message}]
@@ -174,7 +196,7 @@ def read_template(spec: CausalPrompt, paired: bool, tokenizer: Any) -> Template:
     try:
         return template.in_chat(wrap)
     except TemplateError as error:
-        raise InvalidInput.field(f"{PATH}.chat_template", str(error)) from None
+        raise InvalidInput.field(f"{path}.chat_template", str(error)) from None
 
 
 def _start_ids(tokenizer: Any) -> list[int]:

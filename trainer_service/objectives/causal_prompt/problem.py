@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache, partial
-from typing import NamedTuple
 
 import structlog
 import torch
 from torch import Tensor
 
 from mentorgrad.domain.run import Score
-from mentorgrad.domain.spec import Calibration, CausalPrompt, LongTexts
+from mentorgrad.domain.spec import CausalPrompt, LongTexts
 from trainer_service.costs import RowCosts
-from trainer_service.encoding.causal_model import CausalModel, other_dtype
+from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.memory import memory_for
-from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
-from trainer_service.objectives.calibration import calibrated, prior_of
-from trainer_service.objectives.causal_prompt import PATH
+from trainer_service.objectives.calibrated_problem import CONTENT_FREE
+from trainer_service.objectives.causal_prompt import PATH, pass_limits
 from trainer_service.objectives.causal_prompt.inputs import Inputs
-from trainer_service.objectives.causal_prompt.scorer import Block, CausalScorer, joined
+from trainer_service.objectives.causal_prompt.language_model_problem import (
+    InWords,
+    LanguageModelProblem,
+    Render,
+)
+from trainer_service.objectives.causal_prompt.scorer import joined
 from trainer_service.objectives.causal_prompt.text_states import (
     Context,
     States,
@@ -35,42 +38,16 @@ from trainer_service.objectives.causal_prompt.text_states import (
 )
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.objectives.length_batches import similar_batches
-from trainer_service.objectives.long_texts import fitted_task
 from trainer_service.objectives.results import RowResults
 from trainer_service.tasks.data import Row, Split, TaskData
 
 log = structlog.get_logger(__name__)
 
-_MOST_TOKENS = 2048
-"""Maximum tokens per pass without gradients, all inputs together."""
-
 _MOST_CONTEXT = 256 * 1024 * 1024
 """Maximum bytes of keys and values in front of the inputs of a pass without gradients."""
 
-_MOST_LOGITS = 256 * 1024 * 1024
-"""Maximum bytes of logits over the vocabulary in a pass without gradients."""
 
-_MOST_ACTIVATIONS = 1024 * 1024 * 1024
-"""Maximum bytes of activations that a pass with gradients keeps, about."""
-
-_ACTIVATIONS = 100
-"""Bytes of activations that a pass with gradients keeps per token, layer and number of the hidden
-state, about."""
-
-Render = Callable[[Row], str]
-"""A row as a whole input in words, without the opening and the label."""
-
-
-class _InWords(NamedTuple):
-    """What the model makes of a split's rows as whole inputs in words."""
-
-    hidden: Tensor
-    """Hidden states at the answer's position, float32 [rows, width]."""
-    scores: Tensor
-    """Scores of the labels, float32 [rows, classes]."""
-
-
-class CausalPromptProblem(CalibratedProblem):
+class CausalPromptProblem(LanguageModelProblem):
     """Losses of a soft prompt of shape [tokens, width].
 
     Args:
@@ -89,7 +66,6 @@ class CausalPromptProblem(CalibratedProblem):
         InvalidInput: A text does not fit the model, and that is an error.
     """
 
-    task: TaskData
     feature = "the hidden state at the answer's position, without a prompt"
 
     def __init__(
@@ -104,25 +80,13 @@ class CausalPromptProblem(CalibratedProblem):
         known: KeptResults | None = None,
         long_texts: LongTexts = LongTexts.TRUNCATE,
     ) -> None:
-        super().__init__(task, spec.calibration, model.device)
+        super().__init__(task, model, inputs, spec.calibration, check, long_texts)
         self.shape = (spec.n_tokens, model.tokens.width)
         self.unit = float(model.tokens.vectors.square().mean().sqrt())
         self.costs = costs
-        self.start_remedy = (
-            f"the model's logits are not finite in {model.dtype}: "
-            f"{other_dtype(model.dtype, f'{PATH}.dtype')}"
-        )
-        self._inputs = inputs
-        self._check = check
         self._known = known or KeptResults()
         # All that decides the bits of a pass over tokens, besides these.
         self._pass_key = (model.digest, model.dtype, str(model.device), torch.get_num_threads())
-        self._scorer = CausalScorer(model, inputs.tree)
-        config = model.config.get_text_config()
-        self._token_bytes: int = _ACTIVATIONS * config.num_hidden_layers * config.hidden_size
-        fitted, self.cut_texts = fitted_task(task, inputs.room(long_texts))
-        self._rows = {split: fitted.rows(split) for split in Split}
-        self._ids = {split: [inputs.own_ids(row) for row in self._rows[split]] for split in Split}
         self._is_apart = inputs.is_after and state_bytes is not None
         limit = state_bytes or 0
         self._left = limit if self._is_apart else 0
@@ -145,7 +109,6 @@ class CausalPromptProblem(CalibratedProblem):
                 limit=limit,
             )
         self._filled: dict[Split, Sequence[States]] = {}
-        self._single: tuple[Tensor, dict[Split, Tensor]] | None = None
         self._unprompted = cache(self._shared_unprompted)
         # A prompt's score and its prior need the same.
         self._worded = lru_cache(maxsize=1)(self._prompted_by)
@@ -162,7 +125,7 @@ class CausalPromptProblem(CalibratedProblem):
             self._ids[split],
             self._text_states,
             self._left,
-            _MOST_TOKENS,
+            pass_limits.MOST_TOKENS,
             self._state_bytes if self._inputs.is_after else 0,
             self._shared_states,
         )
@@ -282,7 +245,9 @@ class CausalPromptProblem(CalibratedProblem):
             made: dict[int, States] = {}
             if self._can_fill[split]:
                 ids = [self._inputs.tokens.filler_id] * size
-                for batch in similar_batches([len(row) for row in rows], _MOST_TOKENS, size):
+                for batch in similar_batches(
+                    [len(row) for row in rows], pass_limits.MOST_TOKENS, size
+                ):
                     made |= zip(batch, self._filled_states(split, batch, ids), strict=True)
             self._filled[split] = [made[row] for row in range(len(made))]
         return self._filled[split]
@@ -305,11 +270,10 @@ class CausalPromptProblem(CalibratedProblem):
         sizes = [len(self._ids[split][row]) for row in rows.tolist()]
         behind, opening = self._own_tokens, len(self._inputs.opening)
         if not self._is_apart:
-            for where in similar_batches(sizes, _MOST_TOKENS, behind, self._most_inputs(1)):
-                at_once = self._most_inputs(behind + sizes[where[-1]]) // len(where)
-                yield torch.tensor(where, device=rows.device), max(1, at_once)
+            for where, at_once in self._limits.batches(sizes, behind):
+                yield torch.tensor(where, device=rows.device), at_once
             return
-        most = self._most_inputs(behind)
+        most = self._limits.inputs(behind)
         for where in similar_batches(sizes, _MOST_CONTEXT // self._state_bytes, opening, most):
             held = len(where) * (opening + sizes[where[-1]]) * self._state_bytes
             at_once = min(most // len(where), _MOST_CONTEXT // max(held, 1))
@@ -321,17 +285,6 @@ class CausalPromptProblem(CalibratedProblem):
         inner nodes of the labels."""
         return self.shape[0] + len(self._inputs.tail) + len(self._inputs.tree.tokens)
 
-    @property
-    def _logit_bytes(self) -> int:
-        """Bytes of an input's logits over the vocabulary; 0 for labels of one token each."""
-        nodes = len(self._inputs.tree.tokens)
-        return 4 * (1 + nodes) * len(self._inputs.tokens.vectors) if nodes else 0
-
-    def _most_inputs(self, tokens: int) -> int:
-        """Maximum inputs of so many tokens in a pass without gradients."""
-        by_logits = _MOST_LOGITS // self._logit_bytes if self._logit_bytes else _MOST_TOKENS
-        return max(1, min(_MOST_TOKENS // tokens, by_logits))
-
     @cached_property
     def _state_bytes(self) -> int:
         """Bytes of one token's keys and values."""
@@ -341,12 +294,10 @@ class CausalPromptProblem(CalibratedProblem):
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
         longest = max(len(self._ids[Split.TRAIN][row]) for row in rows.tolist())
-        each = self._own_tokens * self._token_bytes + 2 * self._logit_bytes
-        if self._inputs.is_after:
-            each += (len(self._inputs.opening) + longest) * self._state_bytes
-        else:
-            each += longest * self._token_bytes
-        return max(1, _MOST_ACTIVATIONS // (len(rows) * each))
+        if not self._inputs.is_after:
+            return self._limits.differentiated(len(rows), self._own_tokens + longest)
+        behind = len(self._inputs.opening) + longest
+        return self._limits.differentiated(len(rows), self._own_tokens, behind * self._state_bytes)
 
     # -- calibration --------------------------------------------------------------------------
 
@@ -354,19 +305,6 @@ class CausalPromptProblem(CalibratedProblem):
         """See `CalibratedProblem`."""
         ids, states = self._content_free
         return torch.cat([self._prompted(point[None], ids, lambda: states) for point in points])
-
-    def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
-        """See `ClassificationProblem`. The latest single prompt's on whole splits are kept: at the
-        end of a run its score, its prior and its files need the same."""
-        whole = torch.arange(self.size(split), device=rows.device)
-        if len(points) > 1 or not torch.equal(rows, whole):
-            return super().batched_logits(points, split, rows)
-        if self._single is None or not torch.equal(self._single[0], points):
-            self._single = (points.detach().clone(), {})
-        known = self._single[1]
-        if split not in known:
-            known[split] = super().batched_logits(points, split, rows)
-        return known[split].clone()
 
     # -- inputs in words ----------------------------------------------------------------------
 
@@ -390,7 +328,7 @@ class CausalPromptProblem(CalibratedProblem):
         without calibration."""
         return self._text_prior(*self._worded(text))
 
-    def _prompted_by(self, text: str) -> tuple[Render, Callable[[Split], _InWords]]:
+    def _prompted_by(self, text: str) -> tuple[Render, Callable[[Split], InWords]]:
         """Inputs with a prompt in words, and what the model makes of them."""
 
         def prompted(row: Row) -> str:
@@ -398,54 +336,14 @@ class CausalPromptProblem(CalibratedProblem):
 
         return prompted, cache(partial(self._in_words, prompted))
 
-    def untuned_logits(self, split: Split) -> Tensor:
-        """Calibrated log-probabilities of the labels without a prompt; see `Problem`."""
-        return self._text_logits(self._inputs.template.unprompted, self._unprompted, split)
-
-    def features(self, split: Split) -> Tensor:
-        """Hidden states at the answer's position without a prompt; see `Problem`."""
-        return self._unprompted(split).hidden
-
-    @torch.no_grad()
-    def _text_logits(
-        self, render: Render, found: Callable[[Split], _InWords], split: Split
-    ) -> Tensor:
-        """Calibrated log-probabilities of the labels behind inputs in words, [rows, classes].
-
-        Args:
-            render: The inputs.
-            found: What the model makes of them.
-            split: The split.
-        """
-        log_probs = found(split).scores.log_softmax(-1)
-        prior = self._text_prior(render, found)
-        return log_probs if prior is None else calibrated(log_probs, prior)
-
-    @torch.no_grad()
-    def _text_prior(self, render: Render, found: Callable[[Split], _InWords]) -> Tensor | None:
-        """The prior [classes] of inputs in words; None without calibration."""
-        if self.calibration is Calibration.NONE:
-            return None
-        if self.calibration is Calibration.CONTENT_FREE:
-            rows = [self._inputs.whole_ids(render(row)) for row in CONTENT_FREE]
-            known = self._scorer.scores(self._scorer.hidden(*self._plain(rows)))
-            return prior_of(known.log_softmax(-1))
-        splits = Split.TRAIN, Split.SELECTION
-        known = torch.cat([found(other).scores for other in splits])
-        return prior_of(known.log_softmax(-1), self.matched_labels(splits))
-
-    def _shared_unprompted(self, split: Split) -> _InWords:
+    def _shared_unprompted(self, split: Split) -> InWords:
         """Of the inputs without a prompt, as this or an earlier run computed it."""
         render = self._inputs.template.unprompted
         whole, own = self._whole(render, split), self._ids[split]
         # Keys and values that are not kept are computed in other batches, hence rounded otherwise.
         kept = len(self._store_of(split)) if self._goes_on(whole, split) else None
         key = (self._pass_key, self._inputs.opening, self._inputs.tree.labels, whole, own, kept)
-        return _InWords(*self._known.get(key, lambda: self._in_words(render, split)))
-
-    def _whole(self, render: Render, split: Split) -> list[list[int]]:
-        """Token ids of a split's inputs in words."""
-        return [self._inputs.whole_ids(render(row)) for row in self._rows[split]]
+        return InWords(*self._known.get(key, lambda: self._in_words(render, split)))
 
     def _goes_on(self, whole: Sequence[list[int]], split: Split) -> bool:
         """Whether all whole inputs go on from the tokens of the row's own part, which then are not
@@ -455,26 +353,17 @@ class CausalPromptProblem(CalibratedProblem):
             for ids, part in zip(whole, self._ids[split], strict=True)
         )
 
-    @torch.no_grad()
-    def _in_words(self, render: Render, split: Split) -> _InWords:
-        whole, own = self._whole(render, split), self._ids[split]
-        goes_on = self._goes_on(whole, split)
-        found: dict[int, tuple[Tensor, Tensor]] = {}
-        sizes, nodes = [len(ids) for ids in whole], len(self._inputs.tree.tokens)
-        for batch in similar_batches(sizes, _MOST_TOKENS, nodes, self._most_inputs(1)):
-            self._check()
-            if goes_on:
-                rest = [whole[row][len(own[row]) :] for row in batch]
-                context = batched(self._states(split, batch), self._opening)
-                made = self._scorer.hidden(self._scorer.tokens(rest), context)
-            else:
-                made = self._scorer.hidden(*self._plain([whole[row] for row in batch]))
-            first = made[:, 0].float().clone()  # no view of the states at the labels' tokens
-            pairs = zip(first, self._scorer.scores(made), strict=True)
-            found |= dict(zip(batch, pairs, strict=True))
-        hidden, scores = zip(*(found[row] for row in range(len(whole))), strict=True)
-        return _InWords(torch.stack(hidden), torch.stack(scores))
+    def _whole_hidden(
+        self, whole: Sequence[list[int]], split: Split, batch: Sequence[int]
+    ) -> Tensor:
+        """See `LanguageModelProblem`."""
+        if not self._goes_on(whole, split):
+            return super()._whole_hidden(whole, split, batch)
+        own = self._ids[split]
+        rest = [whole[row][len(own[row]) :] for row in batch]
+        context = batched(self._states(split, batch), self._opening)
+        return self._scorer.hidden(self._scorer.tokens(rest), context)
 
-    def _plain(self, rows: Sequence[Sequence[int]]) -> tuple[Block, Context | None]:
-        """Whole inputs behind the opening."""
-        return self._scorer.tokens(rows), self._behind_opening(len(rows))
+    def _plain_hidden(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """See `LanguageModelProblem`."""
+        return self._scorer.hidden(self._scorer.tokens(rows), self._behind_opening(len(rows)))

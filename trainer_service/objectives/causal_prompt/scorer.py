@@ -94,7 +94,7 @@ class CausalScorer:
         block = self.tokens(rows)
         length = block.vectors.shape[1]
         cache = new_cache(context, length)
-        self._pass(block, context, cache)
+        self._pass(block, None if context is None else context.present, cache)
         made = appended(cache, length)
         return [made[:, :, i, :, length - len(row) :].clone() for i, row in enumerate(rows)]
 
@@ -125,17 +125,25 @@ class CausalScorer:
         """
         length = block.vectors.shape[1]
         cache = None if context is None else new_cache(context, length + len(self._nodes))
-        hidden = self._pass(block, context, cache, self._nodes)
-        return hidden[:, length - 1 :]
+        before = None if context is None else context.present
+        return self._pass(block, before, cache, self._nodes)[:, length - 1 :]
+
+    def hidden_behind(self, block: Block, cache: Any, tokens: int) -> Tensor:
+        """`hidden`, differentiable in the keys and values of so many tokens too, which a cache of
+        transformers holds for each input; None: there are none."""
+        before = block.present.new_ones(len(block.present), tokens)
+        hidden = self._pass(block, before, cache, self._nodes)
+        return hidden[:, block.vectors.shape[1] - 1 :]
 
     def _pass(
-        self, block: Block, context: Context | None, cache: Any, nodes: Tensor | None = None
+        self, block: Block, before: Tensor | None, cache: Any, nodes: Tensor | None = None
     ) -> Tensor:
-        """Hidden states [rows, tokens and nodes, hidden size]."""
+        """Hidden states [rows, tokens and nodes, hidden size]; `before` is which tokens of the
+        cache are present, bool [rows, cached tokens]."""
         rows, length, _ = block.vectors.shape
         count = 0 if nodes is None else len(nodes)
         vectors, present = block.vectors, block.present
-        before = present.new_zeros(rows, 0) if context is None else context.present
+        before = present.new_zeros(rows, 0) if before is None else before
         begin = before.sum(-1, keepdim=True)
         positions = (begin + present.cumsum(-1) - 1).clamp_min(0)
         ones = torch.ones(length, length, dtype=torch.bool, device=self._device)

@@ -318,7 +318,9 @@ def test_fillers_are_kept_within_the_limit_or_not_at_all() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", ["_MOST_TOKENS", "_MOST_CONTEXT", "_MOST_LOGITS"])
+@pytest.mark.parametrize(
+    "limit", ["pass_limits.MOST_TOKENS", "problem._MOST_CONTEXT", "pass_limits.MOST_LOGITS"]
+)
 @pytest.mark.parametrize("position", PromptPosition)
 def test_small_batches_give_the_same_scores(
     position: PromptPosition, limit: str, monkeypatch: pytest.MonkeyPatch
@@ -326,7 +328,7 @@ def test_small_batches_give_the_same_scores(
     made, _ = built(position=position, labels=NESTED)
     many = points(made)
     whole = made.problem.score(many)
-    monkeypatch.setattr(f"trainer_service.objectives.causal_prompt.problem.{limit}", 9)
+    monkeypatch.setattr(f"trainer_service.objectives.causal_prompt.{limit}", 9)
     small, _ = built(position=position, labels=NESTED)
     for one, other in zip(small.problem.score(many), whole, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
@@ -342,13 +344,13 @@ def test_labels_of_many_tokens_take_no_more_memory(
 ) -> None:
     """Their tokens pass behind every input, and each has logits over the vocabulary."""
     labels = tuple(f"{word} film score {word}" for word in ("good", "bad", "dull", "poor"))
-    module = "trainer_service.objectives.causal_prompt.problem"
+    module = "trainer_service.objectives.causal_prompt.pass_limits"
     made, model = built(labels=labels, position=position)
     problem, passed = problem_of(made), []
     nodes = len(problem._inputs.tree.tokens)
     assert nodes > 8
     most = 3 * 4 * (1 + nodes) * len(model.tokens.vectors)
-    monkeypatch.setattr(f"{module}._MOST_LOGITS", most)
+    monkeypatch.setattr(f"{module}.MOST_LOGITS", most)
     scores = problem._scorer.scores
     monkeypatch.setattr(
         problem._scorer, "scores", lambda hidden: passed.append(len(hidden)) or scores(hidden)
@@ -357,7 +359,7 @@ def test_labels_of_many_tokens_take_no_more_memory(
     problem.untuned_logits(Split.SELECTION)
     problem.words_score("is it good", Split.SELECTION)
     assert set(passed) == {2, 3}
-    monkeypatch.setattr(f"{module}._MOST_TOKENS", 2 * (nodes + 3))
+    monkeypatch.setattr(f"{module}.MOST_TOKENS", 2 * (nodes + 3))
     passed.clear()
     made.problem.score(points(made))
     assert max(passed) <= 2
@@ -519,7 +521,7 @@ def test_a_scoring_can_be_stopped_between_its_batches(monkeypatch: pytest.Monkey
     task = TaskData("t", "d", ONE_TOKEN, MIXED, MIXED, ())
     made = built_on(tiny_causal(), CausalPrompt(n_tokens=3), task, lambda: asked.append(1))
     assert asked, "while texts are read"
-    monkeypatch.setattr("trainer_service.objectives.causal_prompt.problem._MOST_TOKENS", 20)
+    monkeypatch.setattr("trainer_service.objectives.causal_prompt.pass_limits.MOST_TOKENS", 20)
 
     def stop() -> None:
         raise Stop(StopKind.PAUSE)
