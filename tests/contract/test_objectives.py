@@ -39,6 +39,7 @@ NAMES = [
     "multiple_choice",
     "served_prompt",
     *("prefix_tuning", "lora_mean", "xgblora"),
+    "prefix_tuning_causal",
     *CAUSAL,
     "own",
 ]

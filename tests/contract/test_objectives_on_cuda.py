@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal
-from tests.support.numerics import ADAPTERS, CAUSAL, CUDA, ON_CUDA, encoder, hints_at, objective
+from tests.support.numerics import (
+    ADAPTED_CAUSAL,
+    ADAPTERS,
+    CAUSAL,
+    CUDA,
+    ON_CUDA,
+    encoder,
+    hints_at,
+    objective,
+)
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import Split
 
@@ -24,6 +33,7 @@ Pair = tuple[Objective, Objective]
         *("rastrigin", "label_prompt", "label_prompt_per_class"),
         *("prompt_tuning", "multiple_choice"),
         *ADAPTERS,
+        *ADAPTED_CAUSAL,
         *CAUSAL,
     ],
 )

@@ -30,6 +30,7 @@ from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFail
 from mentorgrad.tune.predictions import read_predictions
 from service_common import server
 from tests.support.numerics import (
+    ADAPTED_CAUSAL,
     CAUSAL,
     CPU,
     GivenModel,
@@ -71,6 +72,7 @@ NAMES = [
     *("prompt_tuning", "prompt_tuning_mean"),
     "served_prompt",
     *("prefix_tuning", "lora", "xgblora"),
+    "lora_causal",
     *CAUSAL,
 ]
 NEAR = {"rtol": 0.0, "atol": 1e-4}
@@ -79,7 +81,7 @@ NEAR = {"rtol": 0.0, "atol": 1e-4}
 def model_of(name: str) -> TextEncoder | CausalModel | None:
     if name == "label_prompt":
         return encoder()
-    if name in CAUSAL:
+    if name in CAUSAL or name in ADAPTED_CAUSAL:
         return tiny_causal()
     return None if name == "served_prompt" else tiny_encoder("bert")
 

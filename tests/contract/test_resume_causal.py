@@ -19,10 +19,12 @@ from mentorgrad.domain.spec import (
     CausalPrompt,
     Criterion,
     DataFiles,
+    Lora,
     MentorChoice,
     MentorMode,
     Optimizer,
     Policy,
+    PrefixTuning,
     PromptPosition,
     RunSpec,
     Stages,
@@ -127,7 +129,6 @@ def with_model(
     )
 
     def objective(spec: RunSpec, check: Any) -> Objective:
-        assert isinstance(spec.objective, CausalPrompt)
         return built_on(tiny_causal(), spec.objective, task, check, state_bytes)
 
     made = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
@@ -182,6 +183,19 @@ WAYS = {
         }.items()
     },
 }
+ADAPTED = {
+    "lora": dataclasses.replace(
+        SPEC,
+        objective=Lora(rank=2, model="tiny"),
+        mentor=MentorChoice("perturb", proposals=2),
+    ),
+    "prefix_tuning": dataclasses.replace(
+        SPEC,
+        objective=PrefixTuning(n_tokens=2, model="tiny"),
+        mentor=MentorChoice("recombine", proposals=2),
+        optimizer=Optimizer("zo_adam", 0.1, batch_size=4),
+    ),
+}
 REPEATED = ("description", "screened", "forward_grad", "cma")
 """Ways that differ from another one in what `test_resume` shows too."""
 
@@ -212,6 +226,22 @@ def test_every_way_goes_on_exactly(way: str) -> None:
     files = run_files(store, broken)
     assert {ARTIFACT, "model.json", "prompt.txt"} <= set(files)
     assert files == run_files(store, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_probe")
+@pytest.mark.parametrize(
+    "name", [pytest.param("lora", marks=pytest.mark.campaign), "prefix_tuning"]
+)
+def test_adapters_go_on_exactly(name: str) -> None:
+    how, store, control = with_model(), TemporaryRunStore(), StopsAt()
+    whole, broken = create(store, ADAPTED[name]), create(store, ADAPTED[name])
+    assert go(store, whole, control, how) is RunState.SUCCEEDED
+    (decided,) = (entry[1] for entry in effective(store, whole) if entry[0] == "restart_decided")
+    assert len(decided["branches"]) == 2, "it raced"
+    interrupted(store, broken, how, control.asked * 3 // 5)
+    assert effective(store, broken) == effective(store, whole)
+    assert run_files(store, broken) == run_files(store, whole)
 
 
 @pytest.mark.slow

@@ -140,6 +140,8 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
         return built_on(tiny_clip(device), specs.LabelPrompt(n_tokens=3), image_task())
     if name in ON_TINY_ENCODER:
         return built_on(tiny_encoder("bert", device), ON_TINY_ENCODER[name], tiny_task())
+    if name in ADAPTED_CAUSAL:
+        return built_on(tiny_causal(device=device), ADAPTED_CAUSAL[name], causal_task())
     if name == "served_prompt":
         return served_prompt_on(tiny_task(), device, max_characters=60, initial_text="random")
     if name == "multiple_choice":
@@ -274,6 +276,15 @@ ON_TINY_ENCODER: dict[str, Any] = {
     **ADAPTERS,
 }
 """Specs of the objectives of this name, for an encoder with random weights."""
+
+ADAPTED_CAUSAL: dict[str, Any] = {
+    "prefix_tuning_causal": specs.PrefixTuning(n_tokens=3, model="tiny"),
+    "lora_causal": specs.Lora(rank=2, model="tiny", calibration=specs.Calibration.CONTENT_FREE),
+    "xgblora_causal": specs.Xgblora(
+        boosters=3, booster_steps=2, layers=1, model="tiny", calibration=specs.Calibration.NONE
+    ),
+}
+"""Specs of the objectives of this name, which adapt a language model with random weights."""
 
 CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "causal_prompt": (ONE_TOKEN, {}),

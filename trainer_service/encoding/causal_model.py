@@ -22,6 +22,7 @@ from trainer_service.encoding.encoders import load_tokenizer
 from trainer_service.encoding.gguf_files import source_digest
 from trainer_service.encoding.grouped_attention import use_grouped_attention
 from trainer_service.encoding.line_tokens import LineTokens
+from trainer_service.encoding.linear_layers import linear_layers
 from trainer_service.encoding.memory import memory_for
 from trainer_service.encoding.model_files import UNSUITABLE, model_digest
 
@@ -49,7 +50,8 @@ class CausalModel:
     """A causal language model of transformers with its tokenizer, frozen.
 
     Loads safetensors only, without network access and without running code of the model's
-    repository. Nothing here computes a gradient of a weight; gradients reach input embeddings.
+    repository. Nothing here computes a gradient of a weight; gradients reach input embeddings and
+    cached keys and values.
 
     Args:
         folder: Folder with ``config.json``, ``tokenizer.json`` and safetensors weights; for a GGUF
@@ -98,6 +100,11 @@ class CausalModel:
         """The tokens and their vectors, float32, as `hidden` takes them."""
         self._takes_positions = "position_ids" in inspect.signature(self._base.forward).parameters
         self._require_known_logits(folder.name)
+
+    @property
+    def linear_layers(self) -> dict[str, nn.Module]:
+        """The model's linear layers by name, for adapters."""
+        return linear_layers(self.network)
 
     @property
     def _base(self) -> Any:

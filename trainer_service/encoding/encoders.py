@@ -14,6 +14,7 @@ from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.model_refs import REASON, first_line
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.grouped_attention import use_grouped_attention
+from trainer_service.encoding.linear_layers import linear_layers
 from trainer_service.encoding.model_files import (
     UNSUITABLE,
     is_clip,
@@ -101,10 +102,9 @@ class TextEncoder:
         return int(self.config.hidden_size)
 
     @property
-    def linear_layers(self) -> dict[str, nn.Linear]:
+    def linear_layers(self) -> dict[str, nn.Module]:
         """The model's linear layers by name, for adapters."""
-        modules = self._model.named_modules()
-        return {name: module for name, module in modules if isinstance(module, nn.Linear)}
+        return linear_layers(self._model)
 
     def recompute_layers(self) -> None:
         """Makes backward passes compute the activations of each layer again, to save memory.

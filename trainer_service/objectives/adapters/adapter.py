@@ -1,4 +1,4 @@
-"""What is put into a frozen encoder: the part in which these objectives differ."""
+"""What is put into a frozen model: the part in which these objectives differ."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Lora, PrefixTuning, Xgblora
 from mentorgrad.settings_space import Setting
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
-from trainer_service.objectives.token_batches import TokenBatch
 from trainer_service.training_settings import TrainingSettings
 
-AdapterSpec = Lora | PrefixTuning | Xgblora
+Pass = Callable[[Any], Tensor]
+"""Passes rows through a frozen model, each of them once per adapter: a cache of transformers with
+what stands in front of each input, or None → hidden states [k * rows, ...], those of the first
+adapter first; differentiable."""
 
 Start = Callable[[Mapping[str, Tensor]], None]
 """Puts what a spec starts from into the tensors of a drawn parameter, in place."""
@@ -32,11 +33,13 @@ class Adapter(ABC):
     """Tokens that it adds to each row."""
     settings: tuple[Setting, ...] = ()
     """Settings that change what steps train."""
+    peft_lead: str = ""
+    """What PEFT puts in front of the names of its tensors, for a whole model of transformers."""
 
     @abstractmethod
-    def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
-        """Tensors [k, *shape] by name, rows → hidden states [k * rows, tokens, hidden size] of the
-        rows' tokens, those of the first adapter first; differentiable."""
+    def hidden(self, parts: Mapping[str, Tensor], rows: int, run: Pass) -> Tensor:
+        """Tensors [k, *shape] by name, the number of rows, a pass over these → its hidden states
+        with the adapters; differentiable."""
 
     @abstractmethod
     def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
@@ -62,14 +65,6 @@ class Adapter(ABC):
     def mask(self, step: int, settings: TrainingSettings, parts: Mapping[str, Tensor]) -> None:
         """Sets to True, in bool tensors, this part for the step after so many."""
         raise NotImplementedError
-
-
-def token_inputs(batch: TokenBatch, count: int) -> dict[str, Tensor]:
-    """The encoder's inputs of rows, for several adapters one after the other."""
-    inputs = {"input_ids": batch.ids.repeat(count, 1)}
-    if batch.segments is not None:
-        inputs["token_type_ids"] = batch.segments.repeat(count, 1)
-    return inputs
 
 
 def put_head(

@@ -1,8 +1,9 @@
-"""Builds and reopens the objectives that tune adapters."""
+"""Builds and reopens the objectives that tune adapters, of an encoder or of a language model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -10,20 +11,18 @@ from mentorgrad.domain.advice import TaskCard
 from mentorgrad.schema import snake_case
 from mentorgrad.settings_space import SettingsSpace
 from trainer_service import tensorfile
-from trainer_service.encoding.embedding_cache import EmbeddingCache
+from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapters.adapter import Adapter, AdapterSpec, Start
+from trainer_service.objectives.adapters import on_encoder, on_language_model
+from trainer_service.objectives.adapters.adapter import Adapter, Start
 from trainer_service.objectives.adapters.language import AdapterLanguage
-from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
-from trainer_service.objectives.adapters.problem import AdapterProblem
+from trainer_service.objectives.adapters.language_model_inputs import AdapterSpec, model_of
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
 from trainer_service.objectives.prompt_checks import require_peft
-from trainer_service.objectives.token_classifier_export import TokenClassifierExport
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
-from trainer_service.tasks.data import TaskData
 from trainer_service.training_settings import LEARNING_RATE
 
 PARAMETERS = "parameters"
@@ -33,34 +32,58 @@ _PROPOSAL = (
     "an adapter, which gradient steps train and nobody writes; a proposal is settings of the steps "
     "from its present state on"
 )
+AdaptedModel = TextEncoder | CausalModel
+"""A frozen model that takes an adapter."""
+
+
+class AdaptedParts(Protocol):
+    """What an objective has by the kind of its model."""
+
+    problem: Any
+    """The problem: an `AdaptedProblem` of classification."""
+
+    def facts(self, parameters: Tensor) -> dict[str, Any]:
+        """What ``model.json`` says of a parameter besides what all adapters have in it."""
+        ...
+
+    def files(self, parameters: Tensor) -> dict[str, bytes]:
+        """Configuration and weights for `PeftModel.from_pretrained`, by file name."""
+        ...
+
+
+def adapted_model(spec: AdapterSpec, inputs: BuildInputs) -> AdaptedModel:
+    """Loads the model that a spec names.
+
+    Raises:
+        InvalidInput: It cannot be used; the violation names the field.
+    """
+    if spec.model:
+        return inputs.causal_model(spec.model, spec.dtype.value)
+    return inputs.encoder(spec.encoder)
 
 
 def build_adapter(
     spec: AdapterSpec,
     inputs: BuildInputs,
-    encoder: TextEncoder,
+    model: AdaptedModel,
     adapter: Adapter,
     start: Start = lambda parts: None,
 ) -> Objective:
     """The objective of an adapter.
 
     Raises:
-        InvalidInput: A text is too long, and that is an error.
+        InvalidInput: A text is too long, and that is an error; or the template or the labels
+            cannot be used with this model.
         Unsupported: peft is not installed.
     """
     name, task = snake_case(type(spec).__name__), inputs.rows
     require_peft(name)
-    problem = AdapterProblem(
-        spec,
-        adapter,
-        task,
-        encoder,
-        inputs.costs,
-        inputs.cache,
-        inputs.abort,
-        inputs.run.task.long_texts,
-    )
-    exported = TokenClassifierExport(encoder.config, len(task.labels), adapter.peft_config)
+    parts: AdaptedParts
+    if isinstance(model, TextEncoder):
+        parts = on_encoder.OnEncoder(spec, inputs, model, adapter)
+    else:
+        parts = on_language_model.OnLanguageModel(spec, inputs, model, adapter)
+    problem = parts.problem
     language = AdapterLanguage(
         problem.layout,
         problem.draw,
@@ -77,24 +100,20 @@ def build_adapter(
             spec,
             inputs.run,
             task,
-            model=spec.encoder,
-            model_sha256=encoder.digest,
-            model_revision=inputs.revision(spec.encoder),
+            model=model_of(spec),
+            model_sha256=model.digest,
+            model_revision=inputs.revision(model_of(spec)),
             device=inputs.device.type,
             cut_texts=problem.cut_texts,
             text=summary.text,
             layout=problem.layout.document,
-            readout=spec.readout.value,
             max_length=spec.max_length,
-            template="[start] text [end]",
-            adapter=exported.task_type,
+            **parts.facts(parameters),
         )
-        parts = problem.named(parameters)
-        head = parts[HEAD_WEIGHT], parts[HEAD_BIAS]
         return {
             ARTIFACT: tensorfile.save({PARAMETERS: parameters}, as_metadata(document)),
             MODEL_FILE: document_bytes(document),
-            **exported.files(adapter.peft_tensors(parts), *head),
+            **parts.files(parameters),
         }
 
     card = TaskCard(
@@ -110,34 +129,28 @@ def reopen_adapter(
     files: TunedFiles,
     inputs: BuildInputs,
     spec: AdapterSpec,
-    adapter: Callable[[TextEncoder], Adapter],
+    adapter: Callable[[AdaptedModel], Adapter],
 ) -> Tuned:
-    """Loads the encoder, to predict.
+    """Loads the model, to predict.
 
     Args:
         files: What the run left.
-        inputs: Loads the encoder.
+        inputs: Loads the model.
         spec: The run's objective.
-        adapter: Makes the run's adapter for the encoder.
+        adapter: Makes the run's adapter for the model.
 
     Raises:
-        InvalidInput: The encoder cannot be used.
+        InvalidInput: The model cannot be used.
         PreconditionFailed: It is not the one of the run.
     """
+    scores = scores_at(files.tensors[PARAMETERS])
+    if spec.model:
+        causal = inputs.causal_model(files.model, files.document["dtype"])
+        files.require_model(causal.digest)
+        problem = on_language_model.reopened(files, inputs, spec, causal, adapter(causal))
+        return Tuned(problem, scores, scores)
     encoder = inputs.encoder(files.model)
     files.require_model(encoder.digest)
-    made, scores = adapter(encoder), scores_at(files.tensors[PARAMETERS])
-
-    def problem(task: TaskData) -> AdapterProblem:
-        return AdapterProblem(
-            spec,
-            made,
-            task,
-            encoder,
-            inputs.costs,
-            EmbeddingCache(None),
-            inputs.abort,
-            files.long_texts,
-        )
-
-    return Tuned(problem, scores, scores)
+    return Tuned(
+        on_encoder.reopened(files, inputs, spec, encoder, adapter(encoder)), scores, scores
+    )

@@ -9,23 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapters.adapter import Adapter, token_inputs
+from trainer_service.encoding.linear_layers import is_transposed, linear_shape
+from trainer_service.objectives.adapters.adapter import Adapter, Pass
 from trainer_service.objectives.adapters.targets import require_rank, target_names
 from trainer_service.objectives.peft_files import hub_name
-from trainer_service.objectives.token_batches import TokenBatch
 
 A, B = "lora_A", "lora_B"
 """Names of the two factors, as in PEFT."""
 
 
-def targeted_layers(encoder: TextEncoder, wanted: Sequence[str], path: str) -> dict[str, nn.Linear]:
-    """The linear layers of an encoder that a spec names.
+def targeted_layers(
+    layers: Mapping[str, nn.Module], wanted: Sequence[str], path: str
+) -> dict[str, nn.Module]:
+    """Those of a model's linear layers that a spec names.
 
     Raises:
         InvalidInput: One of them does not exist (reason NO_SUCH_MODULE).
     """
-    layers = encoder.linear_layers
     return {name: layers[name] for name in target_names(layers, wanted, path)}
 
 
@@ -33,47 +33,46 @@ class LowRank(Adapter):
     """Low-rank adapters of linear layers.
 
     Args:
-        encoder: The encoder.
         layers: The adapted layers by name.
         ranks: Rank of each.
         factor: Factor of the products B A.
-        reference: Reference of the encoder; PEFT's files name an ``hf:`` one.
+        reference: Reference of the model; PEFT's files name an ``hf:`` one.
         rank_field: Path of the spec's field with the rank.
 
     Raises:
         InvalidInput: A rank is beyond that of its layer.
     """
 
+    peft_lead = "base_model.model."
+
     def __init__(
         self,
-        encoder: TextEncoder,
-        layers: Mapping[str, nn.Linear],
+        layers: Mapping[str, nn.Module],
         ranks: Mapping[str, int],
         factor: float,
         reference: str,
         rank_field: str,
     ) -> None:
+        sizes = {name: linear_shape(layers[name]) for name in ranks}  # [out, in]
         for name, rank in ranks.items():
-            require_rank(rank, {name: layers[name].weight.shape}, rank_field)
-        self._encoder, self._layers, self._reference = encoder, layers, reference
+            require_rank(rank, {name: sizes[name]}, rank_field)
+        self._layers, self._reference = layers, reference
         self.ranks, self.factor = ranks, factor
         self.shapes: Mapping[str, tuple[int, ...]] = {
             f"{name}.{factor}": shape
             for name, rank in ranks.items()
             for factor, shape in (
-                (A, (rank, layers[name].in_features)),
-                (B, (layers[name].out_features, rank)),
+                (A, (rank, sizes[name][1])),
+                (B, (sizes[name][0], rank)),
             )
         }
-        numbers = sum(rank * layers[name].in_features for name, rank in ranks.items())
+        numbers = sum(rank * sizes[name][1] for name, rank in ranks.items())
         self.unit = (sum(ranks.values()) / 3.0 / numbers) ** 0.5  # of A, as `draw` draws it
 
-    def hidden(self, parts: Mapping[str, Tensor], batch: TokenBatch) -> Tensor:
+    def hidden(self, parts: Mapping[str, Tensor], rows: int, run: Pass) -> Tensor:
         """See `Adapter`."""
-        count = len(next(iter(parts.values())))
-        mask = batch.mask.repeat(count, 1)
         with adapted(self._layers, parts, self.factor):
-            return self._encoder.hidden(mask, **token_inputs(batch, count))
+            return run(None)
 
     def draw(self, parts: Mapping[str, Tensor], generator: torch.Generator) -> None:
         """Draws A uniformly within 1 / sqrt(in), as PEFT does; B stays 0."""
@@ -94,6 +93,7 @@ class LowRank(Adapter):
             lora_alpha=self.factor * rank,  # PEFT divides it by r
             target_modules=list(self.ranks),
             rank_pattern=others,
+            fan_in_fan_out=any(is_transposed(layer) for layer in self._layers.values()),
             alpha_pattern={name: self.factor * own for name, own in others.items()},
             base_model_name_or_path=base,
             revision=revision,
@@ -113,7 +113,7 @@ def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 
 @contextmanager
 def adapted(
-    layers: Mapping[str, nn.Linear], parts: Mapping[str, Tensor], factor: float
+    layers: Mapping[str, nn.Module], parts: Mapping[str, Tensor], factor: float
 ) -> Iterator[None]:
     """Adds factor * B A x to the outputs of linear layers, within the context.
 
@@ -131,11 +131,11 @@ def adapted(
 
 
 @contextmanager
-def _hooked(layer: nn.Linear, down: Tensor, up: Tensor, factor: float) -> Iterator[None]:
+def _hooked(layer: nn.Module, down: Tensor, up: Tensor, factor: float) -> Iterator[None]:
     def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        rows = inputs[0].reshape(len(down), -1, inputs[0].shape[-1])
+        rows = inputs[0].reshape(len(down), -1, inputs[0].shape[-1]).to(down.dtype)
         moved = torch.bmm(torch.bmm(rows, down.mT), up.mT)
-        return output + factor * moved.view_as(output)
+        return output + (factor * moved.view_as(output)).to(output.dtype)
 
     handle = layer.register_forward_hook(add)
     try:

@@ -7,16 +7,20 @@ so a loss depends on the parameters and the rows alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mentorgrad.domain.spec import LongTexts, Readout
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapters.adapter import Adapter, AdapterSpec
-from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT, FlatLayout
+from trainer_service.objectives.adapters.adapted_problem import AdaptedProblem
+from trainer_service.objectives.adapters.adapter import Adapter
+from trainer_service.objectives.adapters.language_model_inputs import AdapterSpec
+from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
 from trainer_service.objectives.token_batches import (
@@ -26,13 +30,12 @@ from trainer_service.objectives.token_batches import (
     most_tokens,
 )
 from trainer_service.tasks.data import Split, TaskData
-from trainer_service.training_settings import TrainingSettings
 
 _HEAD_STD = 0.02
 """Standard deviation of the head's initial weights, as in transformers."""
 
 
-class AdapterProblem(ClassificationProblem):
+class AdapterProblem(AdaptedProblem, ClassificationProblem):
     """Losses of an adapter and a linear classifier.
 
     Args:
@@ -64,16 +67,13 @@ class AdapterProblem(ClassificationProblem):
         long_texts: LongTexts = LongTexts.TRUNCATE,
     ) -> None:
         super().__init__(task, encoder.device)
-        self._spec, self._adapter, self._encoder = spec, adapter, encoder
-        self.costs, self.unit = costs, adapter.unit
+        self._spec, self._encoder, self.costs = spec, encoder, costs
         self._cache, self._check, self._long_texts = cache, check, long_texts
         head = {
             HEAD_WEIGHT: (len(task.labels), encoder.hidden_size),
             HEAD_BIAS: (len(task.labels),),
         }
-        self.layout = FlatLayout({**adapter.shapes, **head})
-        """The tensors of a parameter."""
-        self.shape = self.layout.shape
+        self._adapt(adapter, head)
         room = min(spec.max_length, encoder.max_tokens) - adapter.beside
         fitted, self.cut_texts = fitted_task(
             task, encoder_room(encoder, long_texts, room, joined=False)
@@ -83,10 +83,21 @@ class AdapterProblem(ClassificationProblem):
 
     def batch_logits(self, points: Tensor, batch: TokenBatch) -> Tensor:
         """Logits [k, rows, classes] of parameters [k, 1, N]; differentiable."""
-        parts = self.layout.views(points)
-        read = self._read(self._adapter.hidden(parts, batch), batch.mask.repeat(len(points), 1))
+        parts, count = self.layout.views(points), len(points)
+        mask, beside = batch.mask.repeat(count, 1), self._adapter.beside
+
+        def run(cache: Any) -> Tensor:
+            inputs = {"input_ids": batch.ids.repeat(count, 1)}
+            if batch.segments is not None:
+                inputs["token_type_ids"] = batch.segments.repeat(count, 1)
+            if cache is None:
+                return self._encoder.hidden(mask, **inputs)
+            seen = functional.pad(mask, (beside, 0), value=1)
+            return self._encoder.hidden(seen, past_key_values=cache, **inputs)
+
+        read = self._read(self._adapter.hidden(parts, len(batch.ids), run), mask)
         weight, bias = (parts[name] * self._spec.head_scale for name in (HEAD_WEIGHT, HEAD_BIAS))
-        rows = read.view(len(points), len(batch.ids), -1)
+        rows = read.view(count, len(batch.ids), -1)
         return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
 
     def _read(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -126,10 +137,8 @@ class AdapterProblem(ClassificationProblem):
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """A random parameter [1, N] with a small head, on the CPU."""
-        drawn = torch.zeros(self.shape)
-        parts = self.layout.views(drawn)
-        self._adapter.draw(parts, generator)
-        weight = parts[HEAD_WEIGHT]
+        drawn = super().draw(generator)
+        weight = self.layout.views(drawn)[HEAD_WEIGHT]
         noise = torch.randn(weight.shape, generator=generator)
         weight.copy_(noise * _HEAD_STD / self._spec.head_scale)
         return drawn
@@ -139,19 +148,3 @@ class AdapterProblem(ClassificationProblem):
         parts = self.layout.views(point.detach())
         heads = {name: parts[name] * self._spec.head_scale for name in (HEAD_WEIGHT, HEAD_BIAS)}
         return parts | heads
-
-    def trained_part(self, step: int, settings: TrainingSettings | None = None) -> Tensor | None:
-        """See `Problem`."""
-        settings = settings or {}
-        if not self._adapter.trains_part(settings):
-            return None
-        mask = torch.zeros(self.shape, dtype=torch.bool)
-        parts = self.layout.views(mask)
-        self._adapter.mask(step, settings, parts)
-        for name in (HEAD_WEIGHT, HEAD_BIAS):
-            parts[name].fill_(True)
-        return mask.to(self.device)
-
-    def begins_part(self, step: int) -> bool:
-        """See `Problem`."""
-        return step > 0 and self._adapter.turn(step) != self._adapter.turn(step - 1)

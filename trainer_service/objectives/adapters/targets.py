@@ -16,14 +16,17 @@ TOO_HIGH = "RANK_TOO_HIGH"
 DEFAULT_TARGETS = (
     *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
     *(("q_proj", "v_proj"), ("q", "v"), ("Wqkv",), ("qkv_proj",)),
+    *(("query_key_value",), ("c_attn",)),
 )
 """Ends of the names of query and value projections, by architecture; the first that a model has."""
 
 
 def is_adaptable(name: str) -> bool:
-    """Whether a linear layer changes hidden states: a pooler reads them, and tables of embeddings
-    are no layers."""
-    return not re.search(r"(^|\.)(pooler|cls|classifier|lm_head)\.|embedding", name)
+    """Whether a linear layer changes hidden states: heads and a pooler read them, and tables of
+    embeddings are no layers."""
+    return not re.search(
+        r"(^|\.)(pooler|cls|classifier|lm_head|wte|wpe)(\.|$)|embedding|embed_", name
+    )
 
 
 def target_names(names: Collection[str], wanted: Sequence[str], path: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""The objective ``lora``: a low-rank adapter of a frozen encoder, and a linear head.
+"""The objective ``lora``: a low-rank adapter of a frozen encoder, with a linear head, or of a
+causal language model.
 
 This module imports no torch; `problem` does.
 """
@@ -7,17 +8,17 @@ from __future__ import annotations
 
 from mentorgrad.domain.spec import Lora
 from mentorgrad.errors import InvalidInput
-from trainer_service.costs import RowCosts
 from trainer_service.objectives.adapters.checks import (
-    check_adapted_encoder,
+    check_adapted_model,
     check_numbers,
+    costs,
     targeted,
 )
+from trainer_service.objectives.adapters.language_model_inputs import model_of
 from trainer_service.objectives.adapters.targets import require_rank
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.start_files import FOLDER, RUN, StartSources
-from trainer_service.tasks.data import TaskData
 
 
 def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder | None:
@@ -27,7 +28,7 @@ def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder |
         InvalidInput: It cannot be used, or `initial` is something else.
     """
     field = f"{path}.initial"
-    folder = peft_folder(spec.initial, ("LORA",), spec.encoder, sources, field)
+    folder = peft_folder(spec.initial, ("LORA",), model_of(spec), sources, field)
     if folder is None and spec.initial:
         raise InvalidInput.field(
             field, f"must be empty, or {FOLDER} and a folder, or {RUN} and the id of a run"
@@ -36,8 +37,8 @@ def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder |
 
 
 def check(spec: Lora, inputs: CheckInputs) -> None:
-    """Checks the encoder, the named layers, the rank and the size of the parameter."""
-    folder, _ = check_adapted_encoder(spec, inputs)
+    """Checks the model, the named layers, the rank and the size of the parameter."""
+    folder, _ = check_adapted_model(spec, inputs)
     if folder is None:
         return
     shapes = targeted(spec, folder, inputs)
@@ -46,12 +47,7 @@ def check(spec: Lora, inputs: CheckInputs) -> None:
         require_rank(spec.rank, shapes, f"{inputs.path}.rank")
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)
-    check_numbers(spec.rank * sum(map(sum, shapes.values())), "rank", folder, inputs)
-
-
-def costs(spec: Lora, task: TaskData | None) -> RowCosts:
-    """A pass encodes each of its rows."""
-    return RowCosts(per_row=1)
+    check_numbers(spec, spec.rank * sum(map(sum, shapes.values())), "rank", folder, inputs)
 
 
 KIND = ObjectiveKind(
@@ -62,5 +58,5 @@ KIND = ObjectiveKind(
     reopen="trainer_service.objectives.lora.problem:reopen",
     has_words=False,
     is_written=False,
-    forward_row="a text that is encoded",
+    forward_row="a row through the encoder or the language model",
 )

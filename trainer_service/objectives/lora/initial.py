@@ -15,7 +15,7 @@ from trainer_service.objectives.adapters.targets import TOO_HIGH
 from trainer_service.objectives.peft_folder import PeftFolder
 from trainer_service.objectives.peft_tensors import adapter_tensors, head_of
 
-_UNSUPPORTED = ("use_dora", "fan_in_fan_out", "layer_replication")
+_UNSUPPORTED = ("use_dora", "layer_replication")
 """What changes the meaning of the factors, or needs more than them."""
 
 _HEADS = {"classifier", "score"}

@@ -1,7 +1,7 @@
-"""A low-rank adapter of linear layers of a frozen encoder.
+"""A low-rank adapter of linear layers of a frozen model.
 
 The weight of an adapted layer is W + alpha / rank B A (Hu et al., ICLR 2022). A starts random and
-B at 0, so the encoder starts as it is.
+B at 0, so the model starts as it is.
 
 Settings may say how many of the `rank` directions, each a row of A and a column of B, steps train.
 The others stay as they are, so that the weights go on from where they were.
@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mentorgrad.domain.spec import Lora
 from mentorgrad.settings_space import Setting
-from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
+from trainer_service.objectives.adapters.build import (
+    adapted_model,
+    build_adapter,
+    reopen_adapter,
+)
+from trainer_service.objectives.adapters.language_model_inputs import model_of
 from trainer_service.objectives.adapters.low_rank import A, B, LowRank, targeted_layers
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.lora import initial_folder
@@ -38,16 +42,16 @@ class RankedAdapter(LowRank):
 
     Args:
         spec: Rank, factor and layers.
-        encoder: The encoder.
+        linear_layers: The model's linear layers by name.
 
     Raises:
         InvalidInput: A named layer does not exist, or the rank is beyond a layer's.
     """
 
-    def __init__(self, spec: Lora, encoder: TextEncoder) -> None:
-        layers = targeted_layers(encoder, spec.target_modules, PATH)
+    def __init__(self, spec: Lora, linear_layers: Mapping[str, nn.Module]) -> None:
+        layers = targeted_layers(linear_layers, spec.target_modules, PATH)
         ranks, factor = dict.fromkeys(layers, spec.rank), spec.alpha / spec.rank
-        super().__init__(encoder, layers, ranks, factor, spec.encoder, f"{PATH}.rank")
+        super().__init__(layers, ranks, factor, model_of(spec), f"{PATH}.rank")
         self._rank = spec.rank
         powers = (2**power for power in range(spec.rank.bit_length()))
         self.settings = (
@@ -71,23 +75,23 @@ class RankedAdapter(LowRank):
 
 
 def build(spec: Lora, inputs: BuildInputs) -> Objective:
-    """Loads the encoder and tokenises the texts of the rows.
+    """Loads the model and tokenises the texts of the rows.
 
     Raises:
-        InvalidInput: The encoder, the layers, the rank or `initial` cannot be used.
+        InvalidInput: The model, the layers, the rank or `initial` cannot be used.
         Unsupported: peft is not installed.
     """
-    encoder = inputs.encoder(spec.encoder)
-    adapter = RankedAdapter(spec, encoder)
+    model = adapted_model(spec, inputs)
+    adapter = RankedAdapter(spec, model.linear_layers)
     folder = initial_folder(spec, inputs.starts, PATH)
     if folder is None:
-        return build_adapter(spec, inputs, encoder, adapter)
-    folder.require_model(encoder.digest)
+        return build_adapter(spec, inputs, model, adapter)
+    folder.require_model(model.digest)
     start = start_from(folder, adapter, inputs.rows.labels, spec.head_scale)
-    return build_adapter(spec, inputs, encoder, adapter, start)
+    return build_adapter(spec, inputs, model, adapter, start)
 
 
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
-    """Loads the encoder, to predict; see `reopen_adapter`."""
+    """Loads the model, to predict; see `reopen_adapter`."""
     spec = files.spec(Lora)
-    return reopen_adapter(files, inputs, spec, lambda encoder: RankedAdapter(spec, encoder))
+    return reopen_adapter(files, inputs, spec, lambda it: RankedAdapter(spec, it.linear_layers))

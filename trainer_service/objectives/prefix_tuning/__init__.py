@@ -1,20 +1,23 @@
-"""The objective ``prefix_tuning``: soft keys and values at every layer of a frozen encoder.
+"""The objective ``prefix_tuning``: soft keys and values at every layer of a frozen encoder, with a
+linear head, or of a causal language model.
 
 This module imports no torch; `problem` does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mentorgrad.domain.spec import PrefixTuning
 from mentorgrad.errors import InvalidInput
-from trainer_service.costs import RowCosts
-from trainer_service.encoding.model_files import UNSUITABLE, hidden_width, read_json
-from trainer_service.objectives.adapters.checks import check_adapted_encoder, check_numbers
+from trainer_service.encoding.model_files import UNSUITABLE, read_json
+from trainer_service.objectives.adapters.checks import check_adapted_model, check_numbers, costs
+from trainer_service.objectives.adapters.language_model_inputs import model_of
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.prompt_checks import check_initial_text
 from trainer_service.objectives.start_files import StartSources
-from trainer_service.tasks.data import TaskData
 
 ARCHITECTURES = ("bert", "roberta", "xlm-roberta", "electra", "camembert")
 """Architectures whose attention takes keys and values from outside, in transformers."""
@@ -27,7 +30,7 @@ def initial_folder(spec: PrefixTuning, sources: StartSources, path: str) -> Peft
         InvalidInput: It cannot be used.
     """
     field = f"{path}.initial_text"
-    return peft_folder(spec.initial_text, ("PREFIX_TUNING",), spec.encoder, sources, field)
+    return peft_folder(spec.initial_text, ("PREFIX_TUNING",), model_of(spec), sources, field)
 
 
 def require_architecture(kind: str, field: str) -> None:
@@ -46,24 +49,29 @@ def require_architecture(kind: str, field: str) -> None:
 
 
 def check(spec: PrefixTuning, inputs: CheckInputs) -> None:
-    """Checks the encoder, the length of the prefix, its start and the size of the parameter."""
-    folder, tokens = check_adapted_encoder(spec, inputs, beside=spec.n_tokens)
-    if folder is None or tokens is None:
+    """Checks the model, the length of the prefix, its start and the size of the parameter."""
+    folder, tokens = check_adapted_model(spec, inputs, beside=spec.n_tokens)
+    if folder is None:
         return
     config = read_json(folder, "config.json")
     try:
-        require_architecture(str(config.get("model_type", "")), f"{inputs.path}.encoder")
-        if initial_folder(spec, inputs.starts, inputs.path) is None:
+        if not spec.model:
+            require_architecture(str(config.get("model_type", "")), f"{inputs.path}.encoder")
+        if initial_folder(spec, inputs.starts, inputs.path) is None and tokens is not None:
             check_initial_text(spec, tokens.count, inputs)
     except InvalidInput as error:
         inputs.findings.extend(error.violations, error.reason)
-    layers = int(config.get("num_hidden_layers", 1))
-    check_numbers(2 * layers * spec.n_tokens * hidden_width(folder), "n_tokens", folder, inputs)
+    numbers = spec.n_tokens * state_numbers(config)
+    check_numbers(spec, numbers, "n_tokens", folder, inputs)
 
 
-def costs(spec: PrefixTuning, task: TaskData | None) -> RowCosts:
-    """A pass encodes each of its rows."""
-    return RowCosts(per_row=1)
+def state_numbers(config: Mapping[str, Any]) -> int:
+    """Numbers of a token's keys and values in all layers, at most, by a model's configuration."""
+    layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
+    width = int(config.get("hidden_size") or config.get("n_embd") or config.get("dim") or 1)
+    heads = int(config.get("num_attention_heads") or config.get("n_head") or 1)
+    grouped = int(config.get("num_key_value_heads") or heads)
+    return 2 * layers * grouped * int(config.get("head_dim") or width // heads)
 
 
 KIND = ObjectiveKind(
@@ -74,5 +82,5 @@ KIND = ObjectiveKind(
     reopen="trainer_service.objectives.prefix_tuning.problem:reopen",
     has_words=False,
     is_written=False,
-    forward_row="a text that is encoded",
+    forward_row="a row through the encoder or the language model",
 )

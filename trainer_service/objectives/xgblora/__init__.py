@@ -1,5 +1,5 @@
-"""The objective ``xgblora``: a sum of rank-1 adapters, trained one after the other, and a linear
-head.
+"""The objective ``xgblora``: a sum of rank-1 adapters, trained one after the other, of a frozen
+encoder, with a linear head, or of a causal language model.
 
 This module imports no torch; `problem` does.
 """
@@ -7,21 +7,20 @@ This module imports no torch; `problem` does.
 from __future__ import annotations
 
 from mentorgrad.domain.spec import Xgblora
-from trainer_service.costs import RowCosts
 from trainer_service.objectives.adapters.checks import (
-    check_adapted_encoder,
+    check_adapted_model,
     check_numbers,
+    costs,
     targeted,
 )
 from trainer_service.objectives.adapters.targets import layer_of
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
-from trainer_service.tasks.data import TaskData
 from trainer_service.training_settings import proposes_settings
 
 
 def check(spec: Xgblora, inputs: CheckInputs) -> None:
-    """Checks the encoder, the named layers and the size of the parameter."""
-    folder, _ = check_adapted_encoder(spec, inputs)
+    """Checks the model, the named layers and the size of the parameter."""
+    folder, _ = check_adapted_model(spec, inputs)
     if folder is None:
         return
     shapes = targeted(spec, folder, inputs)
@@ -32,7 +31,7 @@ def check(spec: Xgblora, inputs: CheckInputs) -> None:
         )
     room = layers if proposes_settings(inputs.run.mentor) else min(spec.layers, layers)
     each = sum(map(sum, shapes.values())) * room // max(layers, 1)
-    check_numbers(spec.boosters * each, "boosters", folder, inputs)
+    check_numbers(spec, spec.boosters * each, "boosters", folder, inputs)
     planned = inputs.run.stages.total_steps
     needed = (spec.boosters - 1) * spec.booster_steps
     if planned <= needed:
@@ -40,11 +39,6 @@ def check(spec: Xgblora, inputs: CheckInputs) -> None:
             f"{planned} steps begin {-(-planned // spec.booster_steps)} of {spec.boosters} "
             f"boosters of {spec.booster_steps} steps each; the others stay without effect"
         )
-
-
-def costs(spec: Xgblora, task: TaskData | None) -> RowCosts:
-    """A pass encodes each of its rows."""
-    return RowCosts(per_row=1)
 
 
 KIND = ObjectiveKind(
@@ -55,5 +49,5 @@ KIND = ObjectiveKind(
     reopen="trainer_service.objectives.xgblora.problem:reopen",
     has_words=False,
     is_written=False,
-    forward_row="a text that is encoded",
+    forward_row="a row through the encoder or the language model",
 )

@@ -1,4 +1,4 @@
-"""A sum of rank-1 adapters of a frozen encoder, trained one after the other (XGBLoRA).
+"""A sum of rank-1 adapters of a frozen model, trained one after the other (XGBLoRA).
 
 Each booster adapts a few layers, drawn with the run's seed, by alpha b a with vectors a and b for
 each target module. For `booster_steps` steps it and the head are trained; then it is fixed, and the
@@ -21,8 +21,13 @@ from torch import Tensor, nn
 from mentorgrad.domain.spec import Xgblora
 from mentorgrad.errors import InvalidInput
 from mentorgrad.settings_space import Setting
-from trainer_service.encoding.encoders import TextEncoder
-from trainer_service.objectives.adapters.build import build_adapter, reopen_adapter
+from trainer_service.objectives.adapters.build import (
+    AdaptedModel,
+    adapted_model,
+    build_adapter,
+    reopen_adapter,
+)
+from trainer_service.objectives.adapters.language_model_inputs import model_of
 from trainer_service.objectives.adapters.layout import FlatLayout
 from trainer_service.objectives.adapters.low_rank import (
     A,
@@ -50,7 +55,6 @@ class Boosters(LowRank):
 
     Args:
         spec: Steps of a booster, factor.
-        encoder: The encoder.
         layers: The target modules by name.
         drawn: The modules of each booster, in the order of training.
         is_open: Whether settings say which layers the boosters adapt from then on: each then has
@@ -60,8 +64,7 @@ class Boosters(LowRank):
     def __init__(
         self,
         spec: Xgblora,
-        encoder: TextEncoder,
-        layers: Mapping[str, nn.Linear],
+        layers: Mapping[str, nn.Module],
         drawn: Sequence[Sequence[str]],
         is_open: bool = False,
     ) -> None:
@@ -72,7 +75,7 @@ class Boosters(LowRank):
             counts.update(modules)
         adapted = {name: layer for name, layer in layers.items() if counts[name]}
         ranks = {name: counts[name] for name in adapted}
-        super().__init__(encoder, adapted, ranks, spec.alpha, spec.encoder, f"{PATH}.boosters")
+        super().__init__(adapted, ranks, spec.alpha, model_of(spec), f"{PATH}.boosters")
         self._steps, self._drawn = spec.booster_steps, drawn
         self._by_layer = modules_by_layer(layers)
         if is_open:
@@ -148,27 +151,28 @@ def draw_modules(spec: Xgblora, names: Iterable[str], seed: int) -> list[list[st
 
 
 def build(spec: Xgblora, inputs: BuildInputs) -> Objective:
-    """Loads the encoder and tokenises the texts of the rows.
+    """Loads the model and tokenises the texts of the rows.
 
     Raises:
-        InvalidInput: The encoder or the layers cannot be used.
+        InvalidInput: The model or the layers cannot be used.
         Unsupported: peft is not installed.
     """
-    encoder = inputs.encoder(spec.encoder)
-    layers = targeted_layers(encoder, spec.target_modules, PATH)
+    model = adapted_model(spec, inputs)
+    layers = targeted_layers(model.linear_layers, spec.target_modules, PATH)
     drawn = draw_modules(spec, layers, inputs.run.seed)
     is_open = proposes_settings(inputs.run.mentor)
-    return build_adapter(spec, inputs, encoder, Boosters(spec, encoder, layers, drawn, is_open))
+    return build_adapter(spec, inputs, model, Boosters(spec, layers, drawn, is_open))
 
 
 def reopen(files: TunedFiles, inputs: BuildInputs) -> Tuned:
-    """Loads the encoder, to predict with the sum; see `reopen_adapter`."""
+    """Loads the model, to predict with the sum; see `reopen_adapter`."""
     spec = files.spec(Xgblora)
     layout = FlatLayout.of_document(files.document["layout"])
     ranks = {part.section: part.shape[0] for part in layout.parts if part.name.endswith(f".{A}")}
 
-    def total(encoder: TextEncoder) -> LowRank:
-        layers = {name: encoder.linear_layers[name] for name in ranks}
-        return LowRank(encoder, layers, ranks, spec.alpha, spec.encoder, f"{PATH}.boosters")
+    def total(model: AdaptedModel) -> LowRank:
+        known = model.linear_layers
+        layers = {name: known[name] for name in ranks}
+        return LowRank(layers, ranks, spec.alpha, model_of(spec), f"{PATH}.boosters")
 
     return reopen_adapter(files, inputs, spec, total)

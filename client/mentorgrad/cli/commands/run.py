@@ -30,6 +30,9 @@ _DEFAULTS = (
     "stops watching, never the run."
 )
 
+_WITH_MODEL = ("causal_prompt", "lora", "prefix_tuning", "xgblora")
+"""Objectives that `--model` is an option of."""
+
 _FIELDS = {
     "task": ("task.name", "Task name, or hf:org/name."),
     "objective": (
@@ -39,7 +42,8 @@ _FIELDS = {
     ),
     "model": (
         "objective.causal_prompt.model",
-        "Language model whose prompt is tuned, for causal_prompt, which this option implies.",
+        "Language model that is tuned: for causal_prompt, which this option implies, or adapted by "
+        "lora, prefix_tuning or xgblora.",
     ),
     "function": (
         "objective.function.name",
@@ -165,11 +169,13 @@ def _run(
 
     if given["objective"] is None and (given["function"] or given["dimensions"]):
         given["objective"] = "function"
-    if given["model"] and given["objective"] not in (None, "causal_prompt"):
-        raise InvalidInput.field("--model", f"is not an option of {given['objective']}")
+    objective = given["objective"] or "causal_prompt"
+    if given["model"] and objective not in _WITH_MODEL:
+        raise InvalidInput.field("--model", f"is not an option of {objective}")
     if given["label"]:
         given["label"] = pairs_of("--label", given["label"])
     flags = {path: given[name] for name, (path, _) in _FIELDS.items()}
+    flags[f"objective.{objective}.model"] = flags.pop(_FIELDS["model"][0])
     if words:
         named = words_of("--words", words)
         flags |= {"task.labels": list(named.values()), "task.label_values": list(named)}

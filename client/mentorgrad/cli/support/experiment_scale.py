@@ -103,7 +103,7 @@ def _limited(fields: Any, limits: Mapping[str, Any]) -> Any:
     made = dict(fields)
     for name, limit in limits.items():
         value = fields.get(name)
-        if value is None:
+        if value is None or value == "":  # an adapter has an encoder or a language model
             continue
         if isinstance(limit, str) or value > limit or (value == 0 and name in _ALL):
             made[name] = limit
