@@ -162,6 +162,31 @@ async def test_the_same_worker_executes_the_next_run_with_the_cache_that_was_set
     assert [said[name] for name in names] == [0, 0, 8, 0, 0]
 
 
+async def test_a_run_starts_from_another_one_and_keeps_what_it_took(client: AsyncClient) -> None:
+    async def finished(spec: RunSpec) -> str:
+        run_id = (await client.create_run(spec)).run.run_id
+        assert [event async for event in client.watch(run_id)]
+        run = await client.get_run(run_id)
+        assert run.state is RunState.SUCCEEDED, run.reason
+        return run_id
+
+    def started(reference: str) -> RunSpec:
+        prompt = CausalPrompt("llama", n_tokens=4, initial_text=reference)
+        return dataclasses.replace(SPEC, objective=prompt, stages=Stages(count=1, steps=1))
+
+    first = await finished(dataclasses.replace(SPEC, stages=Stages(count=1, steps=1)))
+    second = await finished(started(f"run:{first}"))
+    taken = {item.name: item.sha256 for item in await client.artifacts(second)}
+    given = {item.name: item.sha256 for item in await client.artifacts(first)}
+    for name in ("model.json", "prompt.safetensors"):
+        assert taken[f"start.{name}"] == given[name]
+    assert json.loads(await client.read_artifact(second, "start.model.json"))["run_id"] == first
+    with pytest.raises(InvalidInput) as caught:
+        await client.create_run(started("run:unknown"))
+    assert caught.value.reason == "RUN_NOT_FOUND"
+    assert caught.value.violations[0].field == f"{PATH}.initial_text"
+
+
 async def test_an_uploaded_file_is_tuned_on_and_goes_with_its_run(
     client: AsyncClient, tmp_path: Path
 ) -> None:
