@@ -128,6 +128,7 @@ def _found(reference: str, sources: StartSources, field: str) -> PeftFolder | No
 
     Raises:
         InvalidInput: It does not exist.
+        Unavailable: The store is not available.
     """
     try:
         files = sources.find(reference)
@@ -135,6 +136,8 @@ def _found(reference: str, sources: StartSources, field: str) -> PeftFolder | No
             return None
         config, document = _json(files, CONFIG_FILE), _json(files, MODEL_FILE)
     except MentorgradError as error:
+        if error.retryable:  # the store is away
+            raise
         violation = Violation(field, error.message)
         raise InvalidInput(violations=[violation], reason=error.reason) from error
     return PeftFolder(files, field, config or {}, document or {})

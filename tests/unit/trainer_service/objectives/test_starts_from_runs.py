@@ -14,7 +14,7 @@ import torch
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.spec import CausalPrompt, Lora, PromptTuning, RunSpec, ServedPrompt
-from mentorgrad.errors import InvalidInput, NotFound
+from mentorgrad.errors import InvalidInput, NotFound, Unavailable
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.adapters import generator, somewhere
 from tests.support.numerics import (
@@ -31,6 +31,7 @@ from trainer_service.objectives.served_prompt import start_text
 from trainer_service.objectives.start_files import (
     COPIED,
     CopiedRun,
+    StartFiles,
     StartSources,
     files_of_run,
 )
@@ -124,6 +125,14 @@ def test_runs_that_are_no_start_are_refused_when_a_run_is_created(
     assert "type PROMPT_TUNING; needed: LORA" in str(other)
     other = refused(store, Lora(initial=f"run:{runs['causal_prompt'][0]}"))
     assert other.reason == "MODEL_CHANGED"
+
+
+def test_a_store_that_is_away_is_no_wrong_input() -> None:
+    def away(run_id: str) -> StartFiles:
+        raise Unavailable("as told", reason="STORE_AWAY")
+
+    with pytest.raises(Unavailable):
+        validate_objective(RunSpec(Lora(initial="run:any")), open_run=away)
 
 
 def test_what_was_taken_is_read_again_once_it_is_copied(
