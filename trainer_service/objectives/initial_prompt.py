@@ -39,9 +39,5 @@ def initial_prompt(
     lead, (size, width) = list(room[:-2]), room[-2:]
     if prompt.shape[-1] != width or list(prompt.shape[:-2]) not in ([], lead):
         raise folder.refusal(f"holds a prompt of shape {list(prompt.shape)}, not {list(room)}")
-    if prompt.shape[-2] > size:
-        raise folder.refusal(
-            f"has {prompt.shape[-2]} tokens; at most {size} (n_tokens) are allowed",
-            "PROMPT_TOO_LONG",
-        )
+    folder.require_room(prompt.shape[-2], size)
     return folder, prompt

@@ -44,6 +44,22 @@ class PeftFolder:
         """The error for an adapter that cannot be used."""
         return InvalidInput.field(self.field, f"{self.files.origin} {why}", reason=reason)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of a prompt or prefix, as the configuration says; 0 if it does not."""
+        own = self.config.get("num_virtual_tokens", self.document.get("spec", {}).get("n_tokens"))
+        return own if isinstance(own, int) else 0
+
+    def require_room(self, tokens: int, most: int) -> None:
+        """Checks that a prompt or prefix of so many tokens fits the run's.
+
+        Raises:
+            InvalidInput: It is longer (reason PROMPT_TOO_LONG).
+        """
+        if tokens > most:
+            wrong = f"has {tokens} tokens; at most {most} (n_tokens) are allowed"
+            raise self.refusal(wrong, "PROMPT_TOO_LONG")
+
     def require_model(self, digest: str) -> None:
         """Checks that another run's model is this one.
 

@@ -173,7 +173,10 @@ def initial_folder(
     """
     model = spec.model if isinstance(spec, CausalPrompt) else spec.encoder
     field = f"{path}.initial_text"
-    return peft_folder(spec.initial_text, ("PROMPT_TUNING",), model, sources, field)
+    folder = peft_folder(spec.initial_text, ("PROMPT_TUNING",), model, sources, field)
+    if folder is not None:
+        folder.require_room(folder.tokens, spec.n_tokens)
+    return folder
 
 
 def check_initial_text(

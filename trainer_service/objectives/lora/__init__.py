@@ -15,7 +15,7 @@ from trainer_service.objectives.adapters.checks import (
     targeted,
 )
 from trainer_service.objectives.adapters.language_model_inputs import model_of
-from trainer_service.objectives.adapters.targets import require_rank
+from trainer_service.objectives.adapters.targets import TOO_HIGH, require_rank
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.objectives.peft_folder import PeftFolder, peft_folder
 from trainer_service.objectives.start_files import FOLDER, RUN, StartSources
@@ -33,6 +33,10 @@ def initial_folder(spec: Lora, sources: StartSources, path: str) -> PeftFolder |
         raise InvalidInput.field(
             field, f"must be empty, or {FOLDER} and a folder, or {RUN} and the id of a run"
         )
+    if folder is not None and not folder.config.get("rank_pattern"):
+        rank = folder.config.get("r")
+        if isinstance(rank, int) and rank > spec.rank:
+            raise folder.refusal(f"has the rank {rank}; the run's is {spec.rank}", TOO_HIGH)
     return folder
 
 

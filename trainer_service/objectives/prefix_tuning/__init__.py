@@ -30,7 +30,10 @@ def initial_folder(spec: PrefixTuning, sources: StartSources, path: str) -> Peft
         InvalidInput: It cannot be used.
     """
     field = f"{path}.initial_text"
-    return peft_folder(spec.initial_text, ("PREFIX_TUNING",), model_of(spec), sources, field)
+    folder = peft_folder(spec.initial_text, ("PREFIX_TUNING",), model_of(spec), sources, field)
+    if folder is not None:
+        folder.require_room(folder.tokens, spec.n_tokens)
+    return folder
 
 
 def require_architecture(kind: str, field: str) -> None:

@@ -133,11 +133,7 @@ class Prefix(Adapter):
         width = len(self._names) * self._width
         if prefix is None or prefix.ndim != 2 or prefix.shape[1] != width:
             raise folder.refusal("does not fit the model: it is of another model")
-        if len(prefix) > self._spec.n_tokens:
-            raise folder.refusal(
-                f"has {len(prefix)} tokens; at most {self._spec.n_tokens} (n_tokens) are allowed",
-                "PROMPT_TOO_LONG",
-            )
+        folder.require_room(len(prefix), self._spec.n_tokens)
         head = head_of(folder, labels)
 
         def start(parts: Mapping[str, Tensor]) -> None:

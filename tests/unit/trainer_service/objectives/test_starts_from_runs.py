@@ -123,6 +123,10 @@ def test_runs_that_are_no_start_are_refused_when_a_run_is_created(
     assert "it is queued" in str(early)
     other = refused(store, Lora(initial=f"run:{runs['prompt_tuning'][0]}"))
     assert "type PROMPT_TUNING; needed: LORA" in str(other)
+    longer = PromptTuning(n_tokens=2, initial_text=f"run:{runs['prompt_tuning'][0]}")
+    assert refused(store, longer).reason == "PROMPT_TOO_LONG"
+    higher = Lora(rank=1, initial=f"run:{runs['lora'][0]}")
+    assert refused(store, higher).reason == "RANK_TOO_HIGH"
     other = refused(store, Lora(initial=f"run:{runs['causal_prompt'][0]}"))
     assert other.reason == "MODEL_CHANGED"
 
