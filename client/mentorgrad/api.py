@@ -43,6 +43,7 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
     StateChanged,
+    StepDivided,
 )
 from mentorgrad.domain.experiment import (
     Arm,
@@ -289,6 +290,7 @@ __all__ = [
     "StageStarted",
     "Stages",
     "StateChanged",
+    "StepDivided",
     "StrategyInfo",
     "Task",
     "TaskCard",

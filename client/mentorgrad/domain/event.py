@@ -160,6 +160,21 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
+class StepDivided:
+    """A step lacked memory and was repeated in more parts; the steps after it are divided
+    likewise."""
+
+    stage: int = 0
+    """Stage number."""
+    step: int = 0
+    """Steps of the trajectory so far."""
+    parts: int = 0
+    """Parts that the batch of a step is divided into."""
+    rows_at_once: int = 0
+    """Maximum train rows of a part."""
+
+
+@dataclass(frozen=True)
 class MentorLost:
     """The mentor does not answer; the run continues without it."""
 
@@ -214,6 +229,7 @@ Payload = (
     | MentorBack
     | Resumed
     | Finished
+    | StepDivided
 )
 """Content of an event."""
 
@@ -233,6 +249,7 @@ class EventKind(StrEnum):
     MENTOR_BACK = "mentor_back"
     RESUMED = "resumed"
     FINISHED = "finished"
+    STEP_DIVIDED = "step_divided"
 
 
 @dataclass(frozen=True)

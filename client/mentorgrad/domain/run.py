@@ -248,6 +248,9 @@ class RunResult:
     baselines: tuple[Baseline, ...] = bounded((), max_length=100)
     """Methods without prompt tuning on the same rows, as far as the objective has them; empty
     without test rows."""
+    rows_at_once: int = 0
+    """Maximum train rows that passed through the model at a time in the last step, if its batch was
+    divided into parts; 0 if it was not."""
 
 
 @dataclass(frozen=True)

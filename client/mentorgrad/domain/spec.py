@@ -651,7 +651,7 @@ class Optimizer(ByName):
     rounding."""
     automatic_batch_size: bool = False
     """Whether a step that lacks memory is repeated in twice as many parts, with half of the rows in
-    each. The worker's log and the result's ``model.json`` say how many rows passed at a time."""
+    each. `StepDivided` events and the result say how many rows passed at a time."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_MENTOR_BACK: _ClassVar[EventKind]
     EVENT_KIND_RESUMED: _ClassVar[EventKind]
     EVENT_KIND_FINISHED: _ClassVar[EventKind]
+    EVENT_KIND_STEP_DIVIDED: _ClassVar[EventKind]
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_CREATED: EventKind
 EVENT_KIND_STATE_CHANGED: EventKind
@@ -39,6 +40,7 @@ EVENT_KIND_MENTOR_LOST: EventKind
 EVENT_KIND_MENTOR_BACK: EventKind
 EVENT_KIND_RESUMED: EventKind
 EVENT_KIND_FINISHED: EventKind
+EVENT_KIND_STEP_DIVIDED: EventKind
 
 class Created(_message.Message):
     __slots__ = ("spec", "request_id", "versions", "task_digest", "trace_parent")
@@ -167,6 +169,18 @@ class CheckpointSaved(_message.Message):
     sha256: str
     def __init__(self, step: _Optional[int] = ..., artifact: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
+class StepDivided(_message.Message):
+    __slots__ = ("stage", "step", "parts", "rows_at_once")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    stage: int
+    step: int
+    parts: int
+    rows_at_once: int
+    def __init__(self, stage: _Optional[int] = ..., step: _Optional[int] = ..., parts: _Optional[int] = ..., rows_at_once: _Optional[int] = ...) -> None: ...
+
 class MentorLost(_message.Message):
     __slots__ = ("mentor", "reason")
     MENTOR_FIELD_NUMBER: _ClassVar[int]
@@ -200,7 +214,7 @@ class Finished(_message.Message):
     def __init__(self, state: _Optional[_Union[_run_pb2.RunState, str]] = ..., result: _Optional[_Union[_run_pb2.RunResult, _Mapping]] = ..., error: _Optional[str] = ...) -> None: ...
 
 class RunEvent(_message.Message):
-    __slots__ = ("run_id", "seq", "attempt", "time", "created", "state_changed", "stage_started", "segment", "candidates_scored", "proposals_received", "restart_decided", "checkpoint_saved", "mentor_lost", "mentor_back", "resumed", "finished")
+    __slots__ = ("run_id", "seq", "attempt", "time", "created", "state_changed", "stage_started", "segment", "candidates_scored", "proposals_received", "restart_decided", "checkpoint_saved", "mentor_lost", "mentor_back", "resumed", "finished", "step_divided")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +231,7 @@ class RunEvent(_message.Message):
     MENTOR_BACK_FIELD_NUMBER: _ClassVar[int]
     RESUMED_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    STEP_DIVIDED_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     seq: int
     attempt: int
@@ -233,4 +248,5 @@ class RunEvent(_message.Message):
     mentor_back: MentorBack
     resumed: Resumed
     finished: Finished
-    def __init__(self, run_id: _Optional[str] = ..., seq: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created: _Optional[_Union[Created, _Mapping]] = ..., state_changed: _Optional[_Union[StateChanged, _Mapping]] = ..., stage_started: _Optional[_Union[StageStarted, _Mapping]] = ..., segment: _Optional[_Union[Segment, _Mapping]] = ..., candidates_scored: _Optional[_Union[CandidatesScored, _Mapping]] = ..., proposals_received: _Optional[_Union[ProposalsReceived, _Mapping]] = ..., restart_decided: _Optional[_Union[RestartDecided, _Mapping]] = ..., checkpoint_saved: _Optional[_Union[CheckpointSaved, _Mapping]] = ..., mentor_lost: _Optional[_Union[MentorLost, _Mapping]] = ..., mentor_back: _Optional[_Union[MentorBack, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+    step_divided: StepDivided
+    def __init__(self, run_id: _Optional[str] = ..., seq: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created: _Optional[_Union[Created, _Mapping]] = ..., state_changed: _Optional[_Union[StateChanged, _Mapping]] = ..., stage_started: _Optional[_Union[StageStarted, _Mapping]] = ..., segment: _Optional[_Union[Segment, _Mapping]] = ..., candidates_scored: _Optional[_Union[CandidatesScored, _Mapping]] = ..., proposals_received: _Optional[_Union[ProposalsReceived, _Mapping]] = ..., restart_decided: _Optional[_Union[RestartDecided, _Mapping]] = ..., checkpoint_saved: _Optional[_Union[CheckpointSaved, _Mapping]] = ..., mentor_lost: _Optional[_Union[MentorLost, _Mapping]] = ..., mentor_back: _Optional[_Union[MentorBack, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., step_divided: _Optional[_Union[StepDivided, _Mapping]] = ...) -> None: ...

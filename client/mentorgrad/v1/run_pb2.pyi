@@ -751,7 +751,7 @@ class Baseline(_message.Message):
     def __init__(self, name: _Optional[str] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., labelled_rows: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class RunResult(_message.Message):
-    __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage", "baselines")
+    __slots__ = ("returned", "test", "zero_shot", "majority_accuracy", "restarts_applied", "usage", "baselines", "rows_at_once")
     RETURNED_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
     ZERO_SHOT_FIELD_NUMBER: _ClassVar[int]
@@ -759,6 +759,7 @@ class RunResult(_message.Message):
     RESTARTS_APPLIED_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     BASELINES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     returned: Candidate
     test: Score
     zero_shot: Score
@@ -766,7 +767,8 @@ class RunResult(_message.Message):
     restarts_applied: int
     usage: Usage
     baselines: _containers.RepeatedCompositeFieldContainer[Baseline]
-    def __init__(self, returned: _Optional[_Union[Candidate, _Mapping]] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., zero_shot: _Optional[_Union[Score, _Mapping]] = ..., majority_accuracy: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., baselines: _Optional[_Iterable[_Union[Baseline, _Mapping]]] = ...) -> None: ...
+    rows_at_once: int
+    def __init__(self, returned: _Optional[_Union[Candidate, _Mapping]] = ..., test: _Optional[_Union[Score, _Mapping]] = ..., zero_shot: _Optional[_Union[Score, _Mapping]] = ..., majority_accuracy: _Optional[float] = ..., restarts_applied: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., baselines: _Optional[_Iterable[_Union[Baseline, _Mapping]]] = ..., rows_at_once: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("run_id", "request_id", "spec", "state", "created_at", "started_at", "finished_at", "attempt", "last_seq", "stage", "step", "train_loss", "best_selection_loss", "restarts_applied", "usage", "versions", "result", "reason")
