@@ -346,6 +346,11 @@ def test_steps_that_a_lack_of_memory_has_divided_go_on_in_the_same_parts() -> No
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
     assert built.problem.parts.count == 4
     assert json.loads(store.read_artifact(whole_id, MODEL_FILE))["rows_at_once"] == 2
+    result = store.get_run(whole_id).result
+    assert result is not None
+    assert result.rows_at_once == 2
+    divided = [entry[1] for entry in effective(store, whole_id) if entry[0] == "step_divided"]
+    assert divided == [{"stage": 0, "step": 1, "parts": 4, "rows_at_once": 2}]
 
     run_id = begin(3)
     assert go(store, run_id, StopsAt(3, StopKind.LOST), how) is RunState.RUNNING

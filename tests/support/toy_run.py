@@ -115,6 +115,7 @@ def payloads() -> list[Any]:
                     Baseline("linear_probe", Score(0.3, 0.85, 20), 40, "C = 0.1"),
                     Baseline("prototypes", None, 40, "no labelled row is of class 'b'"),
                 ),
+                rows_at_once=8,
             ),
         ),
     ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import Outcomes
-from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStarted
+from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStarted, StepDivided
 from mentorgrad.domain.run import Candidate, Usage
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import PreconditionFailed
@@ -201,7 +201,7 @@ class Alternation:
         """Flushes everything captured so far, then saves a checkpoint."""
         self._capture.flush()
         self._count_tokens(at)
-        at.parts = self._objective.problem.parts.count
+        self._record_parts(at)
         data = checkpoint.dump(at, self._optimizer.state(), self._train_time(at))
         self._checkpoints.save(data, at.step)
         self._saved = self._clock()
@@ -210,6 +210,14 @@ class Alternation:
         """Saves a checkpoint unless the store is unavailable, where a queued one is of no use."""
         if not self._recorder.is_away:
             self.checkpoint(at)
+
+    def _record_parts(self, at: LoopState) -> None:
+        """Records that steps are divided into other parts than at the last checkpoint."""
+        parts = self._objective.problem.parts
+        if parts.count != at.parts:
+            at.parts = parts.count
+            rows = parts.at_once(self._prices.batch)
+            self._recorder.put(StepDivided(at.stage, at.step, at.parts, rows))
 
     def usage(self, at: LoopState) -> Usage:
         """Usage so far, including the execution time of this attempt."""

@@ -39,6 +39,7 @@ def final_result(
     else:
         test = problem.test(best)
     tokens = usage.tuned_model_tokens + problem.take_tokens()
+    parts = problem.parts
     result = RunResult(
         returned=at.best.candidate,
         test=test,
@@ -47,6 +48,7 @@ def final_result(
         restarts_applied=at.restarts,
         usage=replace(usage, tuned_model_tokens=tokens),
         baselines=beside,
+        rows_at_once=parts.at_once(at.ledger.prices.batch) if parts.count > 1 else 0,
     )
     return result, files
 

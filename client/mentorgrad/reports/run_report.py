@@ -98,10 +98,12 @@ def _candidates(best: Sequence[Candidate]) -> ReportTable:
 
 def _costs(run: Run) -> ReportTable:
     usage = run.usage
+    at_once = run.result.rows_at_once if run.result is not None else 0
     rows = (
         ("gradient steps", f"{usage.gradient_steps:,}, {usage.probe_steps:,} of them in races"),
         ("evaluations", f"{usage.evaluations:,}"),
         ("forward rows", f"{usage.forward_rows:,}"),
+        *((("rows at a time in a step", f"{at_once:,}"),) if at_once else ()),
         ("restarts", f"{run.restarts_applied}"),
         ("mentor calls", f"{usage.mentor_calls}, {usage.usable_answers} with a usable answer"),
         ("seconds", f"{usage.train_time.total_seconds():.1f}"),

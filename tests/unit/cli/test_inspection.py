@@ -58,6 +58,7 @@ def test_show_gives_figures_candidates_and_result(invoke: Invoke, store_url: str
     assert result.exit_code == 0, result.stderr
     assert "test loss 0.4200, accuracy 0.800" in result.stdout
     assert "14, including 4 in races" in result.stdout
+    assert "rows at a time\t8 in a step\n" in result.stdout
     assert "linear_probe\t0.3000\t0.850\t40\tC = 0.1\n" in result.stdout
     assert "prototypes\t–\t–\t40\tno labelled row is of class 'b'\n" in result.stdout
     assert "zero-shot accuracy" not in result.stdout, "it is among the baselines"

@@ -42,6 +42,7 @@ def test_a_run_is_reported_on_one_page(invoke: Invoke, store_url: str, tmp_path:
         "Conditions",
     ]
     assert "0.4200" in text
+    assert "rows at a time in a step" in text
     assert "<script" not in text
     assert "http" not in text.replace("http://www.w3.org", "")
 

@@ -16,7 +16,7 @@ from mentorgrad.cli.support import watching
 from mentorgrad.cli.support.event_text import EventFormatter
 from mentorgrad.cli.support.output import Output
 from mentorgrad.cli.support.watch_positions import WatchPosition
-from mentorgrad.domain.event import CandidatesScored, ProposalsReceived, RunEvent
+from mentorgrad.domain.event import CandidatesScored, ProposalsReceived, RunEvent, StepDivided
 from mentorgrad.domain.run import Run, RunState, Score
 from mentorgrad.domain.spec import Budget, RunSpec, Stages
 from mentorgrad.errors import Unavailable
@@ -131,6 +131,12 @@ def test_an_answer_that_steps_did_not_wait_for_says_how_many(toy_log: list[RunEv
     late = dataclasses.replace(event.payload, lag_steps=12)
     told = list(EventFormatter().lines(dataclasses.replace(event, payload=late)))
     assert told == ["  random_tokens: 1 proposal in 1.5 s, 7 tokens, 12 steps after the question"]
+
+
+def test_a_divided_step_says_how_many_rows_pass_at_a_time(toy_log: list[RunEvent]) -> None:
+    divided = dataclasses.replace(toy_log[0], payload=StepDivided(0, 3, 4, 8))
+    told = list(EventFormatter().lines(divided))
+    assert told == ["  a step lacked memory: 8 rows at a time from now on"]
 
 
 def test_json_is_one_event_a_line(

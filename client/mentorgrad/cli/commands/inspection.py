@@ -241,6 +241,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         if (test := run.result.test) is not None and test.raw_loss is not None:
             raw = f"test loss {number(test.raw_loss)}, accuracy {number(test.raw_accuracy, 3)}"
             facts.append(("without calibration", raw))
+        if run.result.rows_at_once:
+            facts.append(("rows at a time", f"{run.result.rows_at_once} in a step"))
         facts.append(("text", shorten(run.result.returned.text, 100)))
         if run.result.zero_shot is not None and not run.result.baselines:  # an earlier log
             facts.append(("zero-shot accuracy", number(run.result.zero_shot.accuracy, 3)))

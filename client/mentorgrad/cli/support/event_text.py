@@ -21,6 +21,7 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
     StateChanged,
+    StepDivided,
 )
 from mentorgrad.domain.fold import fold_figures, fold_history
 from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunResult
@@ -152,6 +153,11 @@ class EventFormatter:
             yield (
                 f"  mentor {payload.mentor} does not answer, the run continues without it: "
                 f"{payload.reason}"
+            )
+        elif isinstance(payload, StepDivided):
+            yield (
+                f"  a step lacked memory: {counted(payload.rows_at_once, 'row')} at a time from "
+                "now on"
             )
         elif isinstance(payload, MentorBack):
             yield f"  mentor {payload.mentor} answers again"
