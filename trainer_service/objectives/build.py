@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -18,6 +18,7 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.objectives.model_file import model_document
 from trainer_service.objectives.row_parts import RowParts
 from trainer_service.objectives.start_files import OpenRun, StartSources, no_runs
 from trainer_service.objectives.table import kind_of
@@ -137,6 +138,38 @@ class BuildInputs:
             return ""
         parts = resolve(reference).parts
         return next((b for a, b in pairwise(parts) if a == "snapshots"), "")
+
+    def document(
+        self,
+        spec: Any,
+        model: str,
+        model_sha256: str,
+        problem: ClassificationProblem,
+        text: str,
+        **facts: Any,
+    ) -> dict[str, Any]:
+        """`model_document` of an objective with a frozen model.
+
+        Args:
+            spec: The objective.
+            model: Reference of its model.
+            model_sha256: The model's digest.
+            problem: Its problem.
+            text: The prompt in words.
+            **facts: The objective's own, as JSON has them.
+        """
+        return model_document(
+            spec,
+            self.run,
+            self.rows,
+            model=model,
+            model_sha256=model_sha256,
+            model_revision=self.revision(model),
+            device=self.device.type,
+            text=text,
+            cut_texts=problem.cut_texts,
+            **facts,
+        )
 
     @contextmanager
     def _naming(self, field: str) -> Iterator[None]:

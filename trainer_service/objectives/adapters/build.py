@@ -18,7 +18,7 @@ from trainer_service.objectives.adapters.adapter import Adapter, Start
 from trainer_service.objectives.adapters.language import AdapterLanguage
 from trainer_service.objectives.adapters.language_model_inputs import AdapterSpec, model_of
 from trainer_service.objectives.build import BuildInputs
-from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
+from trainer_service.objectives.model_file import as_metadata, document_bytes
 from trainer_service.objectives.prompt_checks import require_peft
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
@@ -96,16 +96,12 @@ def build_adapter(
         """The parameter as safetensors, what is needed to rebuild the classifier, and a PEFT
         adapter."""
         (summary,) = language.project(parameters.unsqueeze(0))
-        document = model_document(
+        document = inputs.document(
             spec,
-            inputs.run,
-            task,
-            model=model_of(spec),
-            model_sha256=model.digest,
-            model_revision=inputs.revision(model_of(spec)),
-            device=inputs.device.type,
-            cut_texts=problem.cut_texts,
-            text=summary.text,
+            model_of(spec),
+            model.digest,
+            problem,
+            summary.text,
             layout=problem.layout.document,
             max_length=spec.max_length,
             **parts.facts(parameters),

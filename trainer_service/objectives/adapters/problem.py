@@ -22,6 +22,7 @@ from trainer_service.objectives.adapters.adapter import Adapter
 from trainer_service.objectives.adapters.language_model_inputs import AdapterSpec
 from trainer_service.objectives.adapters.layout import HEAD_BIAS, HEAD_WEIGHT
 from trainer_service.objectives.classification import ClassificationProblem
+from trainer_service.objectives.linear_head import random_head
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
 from trainer_service.objectives.token_batches import (
     MOST_DIFFERENTIATED,
@@ -30,9 +31,6 @@ from trainer_service.objectives.token_batches import (
     most_tokens,
 )
 from trainer_service.tasks.data import Split, TaskData
-
-_HEAD_STD = 0.02
-"""Standard deviation of the head's initial weights, as in transformers."""
 
 
 class AdapterProblem(AdaptedProblem, ClassificationProblem):
@@ -139,8 +137,8 @@ class AdapterProblem(AdaptedProblem, ClassificationProblem):
         """A random parameter [1, N] with a small head, on the CPU."""
         drawn = super().draw(generator)
         weight = self.layout.views(drawn)[HEAD_WEIGHT]
-        noise = torch.randn(weight.shape, generator=generator)
-        weight.copy_(noise * _HEAD_STD / self._spec.head_scale)
+        classes, width = weight.shape
+        weight.copy_(random_head(classes, width, self._spec.head_scale, generator))
         return drawn
 
     def named(self, point: Tensor) -> dict[str, Tensor]:

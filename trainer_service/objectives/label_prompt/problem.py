@@ -26,7 +26,7 @@ from trainer_service.objectives.initial_prompt import initial_prompt
 from trainer_service.objectives.label_prompt.images import image_loader
 from trainer_service.objectives.label_prompt.result_cache import ResultCache
 from trainer_service.objectives.long_texts import encoder_room, fitted_task
-from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
+from trainer_service.objectives.model_file import as_metadata, document_bytes
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Tuned, TunedFiles, scores_at
@@ -195,16 +195,12 @@ def build(spec: LabelPrompt, inputs: BuildInputs) -> Objective:
     def export(parameters: Tensor) -> dict[str, bytes]:
         """The prompt as safetensors, and what is needed to rebuild the classifier."""
         (words,) = language.project(parameters.unsqueeze(0))
-        document = model_document(
+        document = inputs.document(
             spec,
-            inputs.run,
-            task,
-            model=spec.encoder,
-            model_sha256=encoder.digest,
-            model_revision=inputs.revision(spec.encoder),
-            device=inputs.device.type,
-            cut_texts=problem.cut_texts,
-            text=words.text,
+            spec.encoder,
+            encoder.digest,
+            problem,
+            words.text,
             text_tokens=list(words.ids),
             pooling=encoder.pooling,
             temperature=problem.temperature,

@@ -31,8 +31,9 @@ from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.initial_prompt import initial_prompt
+from trainer_service.objectives.linear_head import random_head
 from trainer_service.objectives.long_texts import TextRoom, encoder_room, fitted_task
-from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
+from trainer_service.objectives.model_file import as_metadata, document_bytes
 from trainer_service.objectives.peft_tensors import head_of
 from trainer_service.objectives.prompt_language import PromptLanguage
 from trainer_service.objectives.prompt_tuning import LEAST_TEXT_TOKENS, prompt_tuning_length
@@ -47,9 +48,6 @@ from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles, scores_at
 from trainer_service.protocols import Objective
 from trainer_service.tasks.data import CutTexts, Split, TaskData
-
-_HEAD_STD = 0.02
-"""Standard deviation of the head's initial weights, as in transformers."""
 
 
 class Pieces(NamedTuple):
@@ -243,10 +241,9 @@ class PromptTuningProblem(ClassificationProblem):
             prompt = self.pieces(parameters).prompt
             parameters.copy_(self.joined(Pieces(prompt, *given)))
             return
-        hidden = self._encoder.hidden_size
-        head = torch.randn(self._outputs, hidden, generator=generator)
+        hidden, scale = self._encoder.hidden_size, self._spec.head_scale
         weights = parameters[self._spec.n_tokens : -1, :hidden]
-        weights.copy_(head * _HEAD_STD / self._spec.head_scale)
+        weights.copy_(random_head(self._outputs, hidden, scale, generator))
 
 
 def build(
@@ -291,17 +288,13 @@ def build(
         adapter."""
         (words,) = language.project(parameters.unsqueeze(0))
         prompt, weight, bias = problem.pieces(parameters.detach())
-        document = model_document(
+        document = inputs.document(
             spec,
-            inputs.run,
-            task,
-            model=spec.encoder,
-            model_sha256=encoder.digest,
-            model_revision=inputs.revision(spec.encoder),
-            device=inputs.device.type,
+            spec.encoder,
+            encoder.digest,
+            problem,
+            words.text,
             dtype=encoder.dtype,
-            cut_texts=problem.cut_texts,
-            text=words.text,
             text_tokens=list(words.ids),
             readout=spec.readout.value,
             max_length=spec.max_length,

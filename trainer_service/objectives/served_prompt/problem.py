@@ -28,7 +28,7 @@ from trainer_service.objectives.demonstrations import set_apart
 from trainer_service.objectives.initial_text import RANDOM
 from trainer_service.objectives.input_template import Template
 from trainer_service.objectives.long_texts import TextRoom, by_characters, fitted_task
-from trainer_service.objectives.model_file import as_metadata, document_bytes, model_document
+from trainer_service.objectives.model_file import as_metadata, document_bytes
 from trainer_service.objectives.served_prompt import read_template, start_text
 from trainer_service.objectives.served_prompt.language import TextLanguage, to_text
 from trainer_service.objectives.served_prompt.scorer import LabelScorer, answered
@@ -155,16 +155,12 @@ def build(spec: ServedPrompt, inputs: BuildInputs) -> Objective:
     def export(point: Tensor) -> dict[str, bytes]:
         """The text, and its code points with what is needed to use it."""
         text, prior = to_text(point.cpu()), problem.final_prior(point)
-        document = model_document(
+        document = inputs.document(
             spec,
-            inputs.run,
-            task,
-            model=spec.model,
-            model_sha256=scorer.model.partition(" sha256:")[2],
-            model_revision=inputs.revision(spec.model),
-            device=inputs.device.type,
-            cut_texts=problem.cut_texts,
-            text=text,
+            spec.model,
+            scorer.model.partition(" sha256:")[2],
+            problem,
+            text,
             tuned_model=scorer.model,
             template=template.text,
             template_parts=asdict(template),
