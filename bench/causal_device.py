@@ -97,7 +97,7 @@ def _shares(model: CausalModel, shape: Shape, load: Load, rate: float) -> dict[s
     prompts = prompts_for(model, load.prompt_tokens)
     ours = Ours(model, task, prompts)
     many = prompts[:1].repeat(load.points, 1, 1)
-    rows = torch.arange(load.rows, device=model.device)
+    rows = torch.arange(load.rows)
     own = load.prompt_tokens + len(ours.inputs.tail) + len(ours.inputs.tree.tokens)
     whole = len(ours.inputs.own_ids(task.train[0])) + own
     forward = 2 * own * load.rows * (shape.multiplications + shape.in_attention(whole))

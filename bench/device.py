@@ -37,7 +37,7 @@ def steps(problem: Problem, branches: int) -> Callable[[], float]:
     """Returns a measurement of gradient steps per second, for `branches` prompts as a batch."""
     made = torch.Generator().manual_seed(0)
     many = torch.randn(branches, *problem.shape, generator=made).to(problem.device)
-    rows = torch.randint(problem.size(Split.TRAIN), (BATCH,), generator=made).to(problem.device)
+    rows = torch.randint(problem.size(Split.TRAIN), (BATCH,), generator=made)
     return lambda: per_second(lambda: float(problem.gradients(many, rows)[0].sum()))
 
 

@@ -54,7 +54,7 @@ def paired(problem: Problem, branches: int, blocks: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     many = torch.randn(branches, *problem.shape, generator=generator).to(problem.device)
     train = problem.size(Split.TRAIN)
-    rows = torch.randint(train, (BATCH,), generator=generator).to(problem.device)
+    rows = torch.randint(train, (BATCH,), generator=generator)
 
     def timed(parts: list[torch.Tensor]) -> float:
         began = time.perf_counter()

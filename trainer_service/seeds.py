@@ -63,7 +63,6 @@ class BatchOrder:
         stream: Name of the random stream; the trajectory and each race have their own.
         rows: Number of train rows.
         batch_size: Rows per step; values above `rows` count as `rows`.
-        device: Device of the returned indices.
         lengths: Tokens of each row; empty: rows of any length make a batch.
     """
 
@@ -73,19 +72,17 @@ class BatchOrder:
         stream: tuple[str | int, ...],
         rows: int,
         batch_size: int,
-        device: torch.device,
         lengths: Sequence[int] = (),
     ) -> None:
         self._seed = seed
         self._stream = stream
         self._rows = rows
         self._batch = min(batch_size, rows)
-        self._device = device
         self._lengths = torch.tensor(lengths)
         self._epochs: dict[int, Tensor] = {}
 
     def rows(self, step: int) -> Tensor:
-        """The train row indices of a step (numbered from 0), int64 [batch]."""
+        """The train row indices of a step (numbered from 0), int64 [batch], on the host."""
         start = step * self._batch
         epoch, offset = divmod(start, self._rows)
         head = self._epoch(epoch)[offset : offset + self._batch]
@@ -98,7 +95,6 @@ class BatchOrder:
             order = torch.randperm(self._rows, generator=source)
             if len(self._lengths):
                 order = self._grouped(order, -epoch * self._rows % self._batch, source)
-            order = order.to(self._device)
             self._epochs = {
                 known: rows for known, rows in self._epochs.items() if known == epoch - 1
             } | {epoch: order}

@@ -77,7 +77,6 @@ class CalibratedProblem(ClassificationProblem):
     def _log_probs(self, splits: Sequence[Split], points: Tensor) -> Tensor:
         """Log-probabilities of the labels of all rows of some splits, [k, rows, classes]."""
         found = [
-            self.batched_logits(points, split, torch.arange(self.size(split), device=self.device))
-            for split in splits
+            self.batched_logits(points, split, torch.arange(self.size(split))) for split in splits
         ]
         return torch.cat(found, dim=1).log_softmax(-1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import ClassWeight
+from trainer_service.encoding.transfer import on_device
 from trainer_service.objectives.calibration import Reference, calibrated
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults, row_losses
@@ -77,6 +78,7 @@ class ClassificationProblem(Problem):
         """Mean cross-entropy, in nats, of the train rows [batch], weighted by `weight_classes`; see
         `Problem`."""
         logits = self.logits(points, Split.TRAIN, rows)
+        rows = on_device(rows, self.device)
         losses = row_losses(logits, self.labels[Split.TRAIN][rows])
         if self._train_weights is not None:
             losses = losses * self._train_weights[rows]
@@ -91,7 +93,7 @@ class ClassificationProblem(Problem):
     def results(self, points: Tensor, split: Split, rows: Tensor | None = None) -> RowResults:
         """Losses and predictions, in batches of rows and parameters; see `Problem`."""
         if rows is None:
-            rows = torch.arange(self.size(split), device=self.device)
+            rows = torch.arange(self.size(split))
         logits = self.batched_logits(points, split, rows)
         return RowResults.of_logits(logits, self.labels[split][rows], self.reference(points, split))
 
@@ -99,7 +101,7 @@ class ClassificationProblem(Problem):
     def tested(self, point: Tensor, split: Split) -> tuple[Tensor, Score]:
         """[*shape] → calibrated log-probabilities of the labels of a split's rows, float32
         [rows, classes], and the score."""
-        points, rows = point.unsqueeze(0), torch.arange(self.size(split), device=self.device)
+        points, rows = point.unsqueeze(0), torch.arange(self.size(split))
         logits = self.batched_logits(points, split, rows)
         reference = self.reference(points, split)
         (score,) = RowResults.of_logits(logits, self.labels[split], reference).scores()

@@ -23,7 +23,8 @@ class Problem(ABC):
     """Base of the problems. A subclass sets the attributes and implements `losses` and `results`.
 
     Nothing here changes the parameters passed in, or charges the budget: the caller does. On a CPU
-    every method is deterministic given its inputs.
+    every method is deterministic given its inputs. Indices of rows are on the host, so that a batch
+    is chosen and trimmed without a wait for the device.
     """
 
     shape: tuple[int, ...]

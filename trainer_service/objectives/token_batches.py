@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.encoding.transfer import on_device
 from trainer_service.objectives.length_batches import similar_batches
 from trainer_service.tasks.data import Row
 
@@ -72,25 +73,21 @@ class TokenRows:
         self._ids = self._padded(ids, encoder.tokens.pad_id, encoder.device)
         self._segments = self._padded(segments, 0, encoder.device) if segments else None
         self._sizes = torch.tensor(sizes, device=encoder.device)
+        self.first_ids = {row[0] for row in ids}
+        """The inputs' first token ids."""
         self._positions = torch.arange(self._longest, device=encoder.device)
         self._lengths = sizes
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    @property
-    def first_ids(self) -> set[int]:
-        """Set of the inputs' first token ids."""
-        return set(self._ids[:, 0].tolist()) if len(self) else set()
-
     def _padded(self, rows: Sequence[list[int]], fill: int, device: torch.device) -> Tensor:
         padded = [row + [fill] * (self._longest - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.int32, device=device)
 
     def longest(self, rows: Tensor) -> int:
-        """Tokens of the longest of these rows; of all rows on an accelerator, where trimming a
-        batch would force a host sync."""
-        return int(self._sizes[rows].max()) if rows.device.type == "cpu" else self._longest
+        """Tokens of the longest of these rows."""
+        return max(self.sizes(rows))
 
     def sizes(self, rows: Tensor) -> list[int]:
         """Tokens of each row, of indices [n]; of [n, m], those of the longest of each m rows."""
@@ -99,7 +96,7 @@ class TokenRows:
 
     def take(self, rows: Tensor) -> TokenBatch:
         """Batch of the rows with these indices, int64 [batch], in that order."""
-        longest = self.longest(rows)
+        longest, rows = self.longest(rows), on_device(rows, self._sizes.device)
         mask = self._positions[:longest] < self._sizes[rows].unsqueeze(-1)
         return TokenBatch(
             ids=self._ids[rows, :longest].long(),

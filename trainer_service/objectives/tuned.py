@@ -90,7 +90,7 @@ def scores_at(point: Tensor) -> Scores:
                 f"{ARTIFACT} holds a prompt of shape {list(point.shape)}; the run's objective has "
                 f"{list(problem.shape)}"
             )
-        rows = torch.arange(problem.size(Split.TEST), device=problem.device)
+        rows = torch.arange(problem.size(Split.TEST))
         return problem.batched_logits(point.unsqueeze(0), Split.TEST, rows)[0]
 
     return scores

@@ -41,7 +41,7 @@ class MentorObservations:
         task = objective.problem.task
         self._train = task.train if task is not None else ()
         self._chosen = balanced_rows(self._train, spec.mentor.exemplars, spec.seed, "exemplars")
-        self._rows = torch.tensor(self._chosen, dtype=torch.int64, device=objective.device)
+        self._rows = torch.tensor(self._chosen, dtype=torch.int64)
 
     def tell(self, stage: int, scored: Sequence[Scored]) -> None:
         """Sends scored candidates of a stage to the mentor."""

@@ -358,7 +358,7 @@ class RestartDecider:
 def batch_order(spec: RunSpec, problem: Problem, *stream: str | int) -> BatchOrder:
     """The batch order of a named random stream of this run."""
     rows, batch = problem.size(Split.TRAIN), spec.optimizer.batch_size
-    return BatchOrder(spec.seed, stream, rows, batch, problem.device, problem.train_lengths)
+    return BatchOrder(spec.seed, stream, rows, batch, problem.train_lengths)
 
 
 def outcomes(

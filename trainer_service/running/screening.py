@@ -67,7 +67,7 @@ class Screening:
         self._order: Tensor | None = None
         if self._rounds > 1 and problem.task is not None:
             order = balanced_rows(problem.task.selection, self._rows, spec.seed, "screening")
-            self._order = torch.tensor(order, dtype=torch.int64, device=problem.device)
+            self._order = torch.tensor(order, dtype=torch.int64)
 
     def cost(self, proposals: int) -> Cost:
         """The cost of screening so many proposals; parts of an evaluation are rounded up."""

@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from trainer_service.seeds import BatchOrder, derive, generator
 
-CPU = torch.device("cpu")
-
 
 def test_streams_are_told_apart_and_stay_what_they_are() -> None:
     assert derive(0, "batches") != derive(0, "probe")
@@ -24,7 +22,7 @@ def test_a_generator_begins_at_the_beginning_each_time() -> None:
 
 def order_of(seed: int, rows: int, batch: int, grouped: bool) -> BatchOrder:
     lengths = [row * 7 % 12 for row in range(rows)] if grouped else ()
-    return BatchOrder(seed, ("batches",), rows, batch, CPU, lengths)
+    return BatchOrder(seed, ("batches",), rows, batch, lengths)
 
 
 @given(
@@ -70,9 +68,9 @@ def spread(order: BatchOrder, lengths: list[int], steps: int) -> float:
 
 def test_rows_of_similar_length_make_a_batch_and_other_rows_in_the_next_epoch() -> None:
     lengths = [10 + row * 37 % 101 for row in range(512)]
-    grouped = BatchOrder(0, ("batches",), 512, 8, CPU, lengths)
+    grouped = BatchOrder(0, ("batches",), 512, 8, lengths)
     assert spread(grouped, lengths, 64) < 0.2 * spread(
-        BatchOrder(0, ("batches",), 512, 8, CPU), lengths, 64
+        BatchOrder(0, ("batches",), 512, 8), lengths, 64
     )
     first, second = (
         {frozenset(grouped.rows(e * 64 + s).tolist()) for s in range(64)} for e in (0, 1)
@@ -84,12 +82,12 @@ def test_the_length_of_a_row_does_not_say_when_its_turn_comes() -> None:
     """A step's expected gradient is that of all rows: each is in a batch with equal probability."""
     counts, seeds = torch.zeros(16), 500
     for seed in range(seeds):
-        order = BatchOrder(seed, ("batches",), 16, 2, CPU, range(16))
+        order = BatchOrder(seed, ("batches",), 16, 2, range(16))
         counts[order.rows(3)] += 1
     share = 2 / 16
     assert float((counts / seeds - share).abs().max()) < 5 * (share * (1 - share) / seeds) ** 0.5
 
 
 def test_few_batches_are_drawn_as_without_lengths() -> None:
-    plain, grouped = (BatchOrder(1, ("b",), 30, 4, CPU, lengths) for lengths in ((), range(30)))
+    plain, grouped = (BatchOrder(1, ("b",), 30, 4, lengths) for lengths in ((), range(30)))
     assert all(torch.equal(plain.rows(step), grouped.rows(step)) for step in range(9))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer_service.encoding.causal_model import CausalModel
+from trainer_service.encoding.transfer import on_device
 from trainer_service.objectives.causal_prompt.label_tree import LabelTree
 from trainer_service.objectives.causal_prompt.text_states import (
     Context,
@@ -72,9 +73,10 @@ class CausalScorer:
         longest = max(map(len, rows), default=0)
         padded = [[0] * (longest - len(row)) + list(row) for row in rows]
         shown = [[False] * (longest - len(row)) + [True] * len(row) for row in rows]
-        ids = torch.tensor(padded, dtype=torch.int64, device=self._device).view(len(rows), longest)
-        present = torch.tensor(shown, dtype=torch.bool, device=self._device)
-        return Block(self._model.tokens.vectors[ids], present.view(len(rows), longest))
+        ids = torch.tensor(padded, dtype=torch.int64).view(len(rows), longest)
+        present = torch.tensor(shown, dtype=torch.bool).view(len(rows), longest)
+        vectors = self._model.tokens.vectors[on_device(ids, self._device)]
+        return Block(vectors, on_device(present, self._device))
 
     def repeated(self, block: Block, times: int) -> Block:
         """The same rows several times, one after another."""

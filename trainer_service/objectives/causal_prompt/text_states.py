@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from trainer_service.encoding.transfer import on_device
 from trainer_service.objectives.length_batches import similar_batches
 
 States = Tensor
@@ -148,7 +149,7 @@ def appended(cache: DynamicCache, count: int) -> Tensor:
 def batched(rows: Sequence[States], opening: States | None) -> Context:
     """The context of a batch: the opening, which is the same for all, and each row's text."""
     begin = 0 if opening is None else opening.shape[3]
-    sizes = torch.tensor([row.shape[3] for row in rows], device=rows[0].device)
+    sizes = on_device(torch.tensor([row.shape[3] for row in rows]), rows[0].device)
     longest = int(max(row.shape[3] for row in rows))
     places = torch.arange(begin + longest, device=rows[0].device)
     present = (places < begin) | (places >= begin + longest - sizes.unsqueeze(1))

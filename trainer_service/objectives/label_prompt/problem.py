@@ -20,6 +20,7 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.clip import ClipEncoder
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
+from trainer_service.encoding.transfer import on_device
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.initial_prompt import initial_prompt
@@ -128,7 +129,11 @@ class LabelPromptProblem(ClassificationProblem):
 
     def logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Logits [k, rows, classes]; see `ClassificationProblem`."""
-        return self._compared(self._rows[split][rows], self._class_embeddings(points))
+        return self._compared(self._of_rows(split, rows), self._class_embeddings(points))
+
+    def _of_rows(self, split: Split, rows: Tensor) -> Tensor:
+        """Embeddings [n, hidden size] of rows [n]."""
+        return self._rows[split][on_device(rows, self.device)]
 
     def scored_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
         """Re-uses class embeddings once a mentor is shown train rows, since it is shown the losses
@@ -138,12 +143,12 @@ class LabelPromptProblem(ClassificationProblem):
         if self._recent is None:
             return self.logits(points, split, rows)
         classes = self._recent.get(points, self._class_embeddings)
-        return self._compared(self._rows[split][rows], classes)
+        return self._compared(self._of_rows(split, rows), classes)
 
     def batches(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, int]]:
         """All rows in one batch: only class names are encoded."""
         at_once = max(1, _MAX_SEQUENCES // len(self.task.labels))
-        yield torch.arange(len(rows), device=self.device), at_once
+        yield torch.arange(len(rows)), at_once
 
     def points_at_once(self, rows: Tensor) -> int:
         """See `Problem`."""
