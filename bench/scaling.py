@@ -3,9 +3,10 @@ time.
 
 The embedded encoder, 32 rows; all but one quantity are as for sst2. Seconds of the CPU, one thread,
 and for several runs at a time the seconds of the clock: each is a process of its own, as a worker
-is.
+is. On a machine that others use, leave these out (`--runs` without numbers).
 
-    python -m bench.scaling [--quick] [--dtype float32] [--plot bench/results/scaling.png]
+    python -m bench.scaling [--quick] [--dtype float32] [--runs 1 2 4]
+                            [--plot bench/results/scaling.png]
 """
 
 from __future__ import annotations
@@ -132,12 +133,13 @@ def main() -> None:
     """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--runs", type=int, nargs="*", default=RUNS, help="numbers of runs")
     parser.add_argument("--plot", type=Path, help="a file for a picture")
     parser.add_argument("--quick", action="store_true", help="three cases, one run at a time")
     given = parser.parse_args()
     rows = costs(load(given.dtype), QUICK if given.quick else VARIED)
     if not given.quick:
-        rows += [together(given.dtype, runs) for runs in RUNS]
+        rows += [together(given.dtype, runs) for runs in given.runs]
     if given.plot:
         plot(rows, given.plot)
     print(

@@ -1,20 +1,22 @@
-"""Steps per second of `prompt_tuning`, relative to the `Trainer` of transformers with PEFT.
+"""Steps per second of `prompt_tuning`, `lora` or `prefix_tuning`, relative to the `Trainer` of
+transformers with PEFT.
 
-The embedded encoder on sst2, batches of 32 rows, a prompt of 8 tokens. Ours are the steps of a
-whole run, with capture and recording to SQLite. The peer is `Trainer` with its default settings,
-around PEFT's prompt for token classification: only there the classifier can read the text's own
+The embedded encoder on sst2, batches of 32 rows; a prompt or prefix of 8 tokens, or query and value
+projections adapted with rank 8. Ours are the steps of a whole run, with capture and recording to
+SQLite. The peer is `Trainer` with its default settings, around the adapter of PEFT that the run
+exports, which is one for token classification: only there the classifier can read the text's own
 [CLS]. Both are timed from the begin of the first step to that of the last; data are read and
 tokenised before. With one thread, seconds are those of the CPU: what other processes do does not
 count.
 
-- `ratio`: ours with batches of similar length and in bfloat16, over the peer as it is. The peer
-  trains with dropout, as the model's configuration asks for.
+- `ratio`: ours with batches of similar length, and `prompt_tuning` in bfloat16, over the peer as it
+  is. The peer trains with dropout, as the model's configuration asks for.
 - `ratio_unsorted_float32`: ours with the peer's batches and number format, over the same peer.
 - `ratio_unsorted_float32_without_dropout`: the same over a peer that does the same arithmetic. On
   the same batches, the losses of the two have to be equal.
 
-    python -m bench.train_peft --tasks DIR [--blocks 10] [--steps 6] [--threads 1]
-                               [--dtype bfloat16] [--quick]
+    python -m bench.train_peft --tasks DIR [--objective prompt_tuning] [--blocks 10] [--steps 6]
+                               [--threads 1] [--dtype bfloat16] [--quick]
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -40,8 +43,10 @@ from bench.task_folder import read_tasks
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
+    Lora,
     ModelDtype,
     Optimizer,
+    PrefixTuning,
     PromptTuning,
     RunSpec,
     Schedule,
@@ -49,18 +54,26 @@ from mentorgrad.domain.spec import (
     Task,
 )
 from mentorgrad.model_refs import resolve
+from mentorgrad.schema import snake_case
 from run_store.open import open_store
 from run_store.protocols import RunStore
 from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
-from trainer_service.objectives.prompt_tuning.problem import Pieces, PromptTuningProblem
+from trainer_service.objectives.peft_files import CONFIG_FILE, WEIGHTS_FILE
+from trainer_service.objectives.problem import Problem
 from trainer_service.protocols import Objective
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.restart_decision import batch_order
 from trainer_service.running.stop_control import StopRequest
 from trainer_service.seeds import generator
 
-OBJECTIVE = PromptTuning(head_scale=1.0)
+Tuned = PromptTuning | Lora | PrefixTuning
+
+OBJECTIVES: dict[str, Tuned] = {
+    "prompt_tuning": PromptTuning(head_scale=1.0),
+    "lora": Lora(head_scale=1.0),
+    "prefix_tuning": PrefixTuning(head_scale=1.0),
+}
 """The scale is 1 for the classifier to be updated as the peer's is."""
 
 SELECTION_ROWS = 4
@@ -68,7 +81,7 @@ TOLERANCE = 1e-4
 """Of equal losses."""
 
 
-def spec_of(task: Task, objective: PromptTuning, steps: int) -> RunSpec:
+def spec_of(task: Task, objective: Tuned, steps: int) -> RunSpec:
     """A run of one stage on all rows, with the peer's schedule and clipping; one step more than are
     timed."""
     assert task.data is not None
@@ -135,20 +148,19 @@ class Ours:
         return Ours(store, spec, replace(parts, objective=lambda spec, check: built), built)
 
     @property
-    def problem(self) -> PromptTuningProblem:
+    def problem(self) -> Problem:
         """The objective's problem."""
-        assert isinstance(self.built.problem, PromptTuningProblem)
         return self.built.problem
 
     @property
-    def objective(self) -> PromptTuning:
+    def objective(self) -> Tuned:
         """The spec of the objective."""
-        assert isinstance(self.spec.objective, PromptTuning)
+        assert isinstance(self.spec.objective, Tuned)
         return self.spec.objective
 
-    def start(self, seed: int) -> Pieces:
-        """The prompt and classifier that a run begins with."""
-        return self.problem.pieces(self.built.language.initial(generator(seed, "initial")))
+    def start(self, seed: int) -> Mapping[str, bytes]:
+        """What a run begins with, as files; PEFT's adapter is among them."""
+        return self.built.export(self.built.language.initial(generator(seed, "initial")))
 
     def rows(self, seed: int) -> list[int]:
         """The train rows of a run's steps, in their order."""
@@ -172,7 +184,7 @@ def rate(begins: Sequence[float]) -> float:
 
 
 class Peer:
-    """A prompt of PEFT and a classifier, trained by `Trainer`.
+    """An adapter of PEFT with a classifier, trained by `Trainer`.
 
     Args:
         ours: The rows, and the start.
@@ -180,16 +192,17 @@ class Peer:
     """
 
     def __init__(self, ours: Ours, *, dropout: bool) -> None:
-        from peft import PromptTuningConfig, get_peft_model
+        from peft import PeftConfig, get_peft_model
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
         self._ours, task, spec = ours, ours.problem.task, ours.objective
-        self._n_tokens, folder = spec.n_tokens, resolve(spec.encoder)
+        assert task is not None
+        in_front = 0 if isinstance(spec, Lora) else spec.n_tokens
+        self._read = in_front if isinstance(spec, PromptTuning) else 0  # the place of [CLS]
+        folder = resolve(spec.encoder)
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         inputs = self._tokenizer(
-            [row.text for row in task.train],
-            truncation=True,
-            max_length=spec.max_length - spec.n_tokens,
+            [row.text for row in task.train], truncation=True, max_length=spec.max_length - in_front
         )
         self._rows = [
             {name: inputs[name][index] for name in inputs} | {"label": row.label}
@@ -199,28 +212,24 @@ class Peer:
         bare = AutoModelForTokenClassification.from_pretrained(
             folder, num_labels=len(task.labels), dtype=torch.float32, **dict.fromkeys(names, 0.0)
         )
-        config = PromptTuningConfig(task_type="TOKEN_CLS", num_virtual_tokens=spec.n_tokens)
+        exported = json.loads(ours.start(0)[CONFIG_FILE])
+        config = PeftConfig.from_peft_type(**exported | {"inference_mode": False})
         self._model: Any = get_peft_model(bare, config)
 
-    def _begin(self, start: Pieces) -> None:
+    def _begin(self, start: Mapping[str, bytes]) -> None:
         """Sets what is trained."""
-        state = dict(self._model.named_parameters())
-        given = {
-            "prompt_encoder.default.embedding.weight": start.prompt,
-            "base_model.classifier.modules_to_save.default.weight": start.weight,
-            "base_model.classifier.modules_to_save.default.bias": start.bias,
-        }
-        with torch.no_grad():
-            for name, values in given.items():
-                state[name].copy_(values)
-        assert {name for name, each in state.items() if each.requires_grad} == set(given)
+        from peft import set_peft_model_state_dict
+
+        state = safetensors.torch.load(start[WEIGHTS_FILE])
+        set_peft_model_state_dict(self._model, state)
+        trained = [each for each in self._model.parameters() if each.requires_grad]
+        assert sum(map(Tensor.numel, trained)) == sum(map(Tensor.numel, state.values()))
 
     def _batch(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         inputs = [{name: row[name] for name in row if name != "label"} for row in rows]
         batch = dict(self._tokenizer.pad(inputs, return_tensors="pt"))
-        behind = self._n_tokens  # where [CLS] stands, the only position with a label
-        labels = torch.full((len(rows), behind + batch["input_ids"].shape[1]), -100)
-        labels[:, behind] = torch.tensor([row["label"] for row in rows])
+        labels = torch.full((len(rows), self._read + batch["input_ids"].shape[1]), -100)
+        labels[:, self._read] = torch.tensor([row["label"] for row in rows])  # and nowhere else
         return {**batch, "labels": labels}
 
     def run(self, seed: int) -> tuple[float, list[float]]:
@@ -245,12 +254,15 @@ class Peer:
                 return loss
 
         optimizer, steps = self._ours.spec.optimizer, self._ours.spec.stages.steps
+        unit = self._ours.problem.unit  # of what ours measures parameters and gradients in
         self._begin(self._ours.start(seed))
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 folder,
                 per_device_train_batch_size=optimizer.batch_size,
-                learning_rate=optimizer.learning_rate,
+                learning_rate=optimizer.learning_rate * unit,
+                max_grad_norm=optimizer.clip_norm / unit,
+                adam_epsilon=1e-8 / unit,
                 max_steps=steps,
                 use_cpu=True,
                 save_strategy="no",
@@ -278,8 +290,15 @@ def rates(run: Callable[[int], tuple[float, list[float]]]) -> Callable[[], float
     return lambda: run(next(seeds))[0]
 
 
+def faster(objective: Tuned, dtype: ModelDtype) -> tuple[Tuned, ModelDtype]:
+    """The objective in a number format, if it has a choice, and the format that it then has."""
+    if isinstance(objective, PromptTuning):
+        return replace(objective, dtype=dtype), dtype
+    return objective, ModelDtype.FLOAT32
+
+
 def compared(
-    root: Path, task: Task, objective: PromptTuning, *, steps: int, blocks: int, dtype: ModelDtype
+    root: Path, task: Task, objective: Tuned, *, steps: int, blocks: int, dtype: ModelDtype
 ) -> dict[str, Any]:
     """The ratios, with absolute figures and the largest difference of a loss.
 
@@ -289,15 +308,15 @@ def compared(
         objective: Of the slower form.
         steps: Of each measurement.
         blocks: Of each comparison.
-        dtype: Of the faster form.
+        dtype: Of the faster form, if the objective has a choice.
     """
     spec = spec_of(task, objective, steps)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the peer
         store = open_store(f"sqlite:///{Path(folder) / 'runs.sqlite'}")
         plain = Ours.make(store, spec, root, grouped=False)
-        narrow = replace(spec, objective=replace(objective, dtype=dtype))
-        fast = Ours.make(store, narrow, root, grouped=True)
+        chosen, dtype = faster(objective, dtype)
+        fast = Ours.make(store, replace(spec, objective=chosen), root, grouped=True)
         default, same = (Peer(plain, dropout=dropout) for dropout in (True, False))
         pairs = zip(plain.run(0)[1], same.run(0)[1], strict=True)
         apart = max(abs(one - other) for one, other in pairs)
@@ -315,6 +334,7 @@ def compared(
     return {
         **{name: round(pair.ratio, 3) for name, pair in found.items()},
         "steps_per_second": {name: pair.rounded() for name, pair in found.items()},
+        "objective": snake_case(type(objective).__name__),
         "loss_difference": float(f"{apart:.2g}"),
         "dtype": dtype.value,
         "steps": steps,
@@ -328,6 +348,7 @@ def main() -> None:
     """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=Path, required=True, help="a folder of tasks, with sst2")
+    parser.add_argument("--objective", choices=OBJECTIVES, default="prompt_tuning")
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--steps", type=int, default=6, help="of each measurement")
     parser.add_argument("--threads", type=int, default=1)
@@ -338,7 +359,8 @@ def main() -> None:
     blocks, steps = (2, 2) if given.quick else (given.blocks, given.steps)
     dtype = ModelDtype(given.dtype)
     (task,) = read_tasks(given.tasks, ("sst2",))
-    found = compared(given.tasks, task, OBJECTIVE, steps=steps, blocks=blocks, dtype=dtype)
+    objective = OBJECTIVES[given.objective]
+    found = compared(given.tasks, task, objective, steps=steps, blocks=blocks, dtype=dtype)
     print(json.dumps(found))
 
 

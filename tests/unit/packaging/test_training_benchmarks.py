@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import scaling, step_limit, train_peft
 from bench.prompt_steps import Shape
-from mentorgrad.domain.spec import DataFiles, ModelDtype, PromptTuning, Task
+from mentorgrad.domain.spec import DataFiles, ModelDtype, Task
 from tests.support import tiny_models
 from tests.support.numerics import tiny_encoder
 
@@ -45,12 +46,14 @@ def test_costs_are_a_table_and_a_plot(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.campaign
-def test_both_sides_have_equal_losses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", train_peft.OBJECTIVES)
+def test_both_sides_have_equal_losses(name: str, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     rows = [{"text": text, "label": int("good" in text)} for text in tiny_models.TEXTS]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     task = Task("own", data=DataFiles("rows.jsonl"), labels=("other", "good"))
-    objective = PromptTuning(str(tiny_models.make(tmp_path / "encoder")), head_scale=1.0)
+    encoder = str(tiny_models.make(tmp_path / "encoder"))
+    objective = replace(train_peft.OBJECTIVES[name], encoder=encoder)
     found = train_peft.compared(
         tmp_path, task, objective, steps=2, blocks=1, dtype=ModelDtype.BFLOAT16
     )
