@@ -18,7 +18,7 @@ from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.problem import AdapterProblem
 from trainer_service.objectives.classification import ClassificationProblem
-from trainer_service.objectives.lora.problem import adapter_of
+from trainer_service.objectives.lora.problem import RankedAdapter
 from trainer_service.objectives.prompt_tuning.problem import PromptTuningProblem
 from trainer_service.objectives.token_batches import TokenRows
 from trainer_service.optimizers.first_order import SGD, AdamW
@@ -48,7 +48,8 @@ def problem_on(encoder: TextEncoder, spec: PromptTuning | Lora) -> Classificatio
     task, costs, cache = tiny_task(), RowCosts(per_row=1), EmbeddingCache(None)
     if isinstance(spec, PromptTuning):
         return PromptTuningProblem(spec, task, encoder, costs, cache)
-    return AdapterProblem(spec, adapter_of(spec, encoder), task, encoder, costs, cache)
+    adapter = RankedAdapter(spec, encoder.linear_layers)
+    return AdapterProblem(spec, adapter, task, encoder, costs, cache)
 
 
 @pytest.mark.parametrize("spec", [PromptTuning(n_tokens=3), Lora(rank=2)], ids=["prompt", "lora"])
