@@ -183,6 +183,10 @@ class Experiment(Summarised):
     """Progress of the runs."""
     reason: str = ""
     """Reason for the state, if it is not obvious."""
+    owner: str = ""
+    """Who created the experiment; see `Run.owner`."""
+    project: str = ""
+    """Project of the caller; see `Run.project`."""
 
     def _summary(self) -> dict[str, Any]:
         progress = self.progress

@@ -49,6 +49,10 @@ class RunFilter:
     """Match runs created at or after this time."""
     created_before: datetime | None = None
     """Match runs created before this time."""
+    owner: str = bounded("", max_length=200)
+    """Owner of the run."""
+    experiment_id: str = bounded("", max_length=100)
+    """Id of the experiment that created the run."""
 
 
 @dataclass(frozen=True)

@@ -293,6 +293,11 @@ class Run(Summarised):
     """Result; present if the run succeeded."""
     reason: str = recorded()
     """Reason for the state, if it is not obvious."""
+    owner: str = ""
+    """Who created or imported the run: the owner of the caller's token, or the subject of its
+    client certificate; empty: created before runs had owners, and visible to every caller."""
+    project: str = ""
+    """Project of the caller; its other members see the run, too. Empty: none."""
 
     def _summary(self) -> dict[str, Any]:
         objective = self.spec.objective

@@ -105,7 +105,7 @@ class ExperimentProgress(_message.Message):
     def __init__(self, total: _Optional[int] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., tuning: bool = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Experiment(_message.Message):
-    __slots__ = ("experiment_id", "request_id", "spec", "state", "created_at", "finished_at", "progress", "reason")
+    __slots__ = ("experiment_id", "request_id", "spec", "state", "created_at", "finished_at", "progress", "reason", "owner", "project")
     EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,8 @@ class Experiment(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
     experiment_id: str
     request_id: str
     spec: ExperimentSpec
@@ -122,7 +124,9 @@ class Experiment(_message.Message):
     finished_at: _timestamp_pb2.Timestamp
     progress: ExperimentProgress
     reason: str
-    def __init__(self, experiment_id: _Optional[str] = ..., request_id: _Optional[str] = ..., spec: _Optional[_Union[ExperimentSpec, _Mapping]] = ..., state: _Optional[_Union[ExperimentState, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[ExperimentProgress, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    owner: str
+    project: str
+    def __init__(self, experiment_id: _Optional[str] = ..., request_id: _Optional[str] = ..., spec: _Optional[_Union[ExperimentSpec, _Mapping]] = ..., state: _Optional[_Union[ExperimentState, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[ExperimentProgress, _Mapping]] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("mean", "low", "high", "count")

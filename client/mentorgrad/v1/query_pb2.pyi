@@ -29,7 +29,7 @@ RUN_ORDER_OLDEST: RunOrder
 RUN_ORDER_BEST_SELECTION_LOSS: RunOrder
 
 class RunFilter(_message.Message):
-    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before")
+    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before", "owner", "experiment_id")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,8 @@ class RunFilter(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CREATED_AFTER_FIELD_NUMBER: _ClassVar[int]
     CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[_run_pb2.RunState]
     objective: str
     task: str
@@ -53,7 +55,9 @@ class RunFilter(_message.Message):
     labels: _containers.ScalarMap[str, str]
     created_after: _timestamp_pb2.Timestamp
     created_before: _timestamp_pb2.Timestamp
-    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    owner: str
+    experiment_id: str
+    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., experiment_id: _Optional[str] = ...) -> None: ...
 
 class CandidateFilter(_message.Message):
     __slots__ = ("sources", "stage", "best_first")
