@@ -22,6 +22,7 @@ from mentorgrad.wire.channels import SERVER_OPTIONS
 from mentorgrad.wire.error_mapping import to_status
 from service_common.authorization import Authorization
 from service_common.call_log import CallLog, Continuation, bind_names, rewrap
+from service_common.callers import WithoutTokens
 from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
 from service_common.metrics import CallMetrics
@@ -143,9 +144,9 @@ class Server:
         self._observer = CallLog(metrics)
         self._security = security or Security()
         tokens = self._security.tokens
-        doors = [Authorization(tokens)] if tokens is not None else []
+        door = Authorization(tokens) if tokens is not None else WithoutTokens()
         self.grpc = grpc.aio.server(
-            interceptors=[self._observer, *doors, ErrorInterceptor()],
+            interceptors=[self._observer, door, ErrorInterceptor()],
             options=SERVER_OPTIONS,
             maximum_concurrent_rpcs=_MAX_CALLS,
         )

@@ -39,17 +39,34 @@ app = typer.Typer(
     "create", epilog="Example: mentorgrad tokens create alice --scope run --out alice.token"
 )
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Token owner or purpose.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what the token is for.")],
     scope: Annotated[
         list[str],
         typer.Option(
             "--scope",
             metavar="SCOPE",
             help="predict: predict only; read: also read runs; run: also create and control runs, "
-            "and ask mentors; admin: also delete runs. Each scope includes those before it "
-            "(repeatable).",
+            "and ask mentors; admin: also delete runs, and see and change everybody's. Each scope "
+            "includes those before it (repeatable).",
         ),
     ],
+    owner: Annotated[
+        str,
+        typer.Option(
+            "--owner",
+            metavar="OWNER",
+            help="Whose runs it creates and sees; several tokens may have the same owner. "
+            "Default: NAME.",
+        ),
+    ] = "",
+    project: Annotated[
+        str,
+        typer.Option(
+            "--project",
+            metavar="PROJECT",
+            help="Project whose members see and change each other's runs. Default: none.",
+        ),
+    ] = "",
     days: Annotated[
         int | None,
         typer.Option("--days", min=1, max=36_500, help="Days until expiry. Default: no expiry."),
@@ -73,7 +90,7 @@ def create(
         output_file("--out", file)
     scopes = [choice("--scope", store.Scope, text) for text in scope]
     lasts = timedelta(days=days) if days is not None else None
-    record, token = store.create(tokens, name, scopes, lasts)
+    record, token = store.create(tokens, name, scopes, lasts, owner=owner, project=project)
     out = Output(as_json)
     if file is not None:
         store.write_private(file, token.encode() + b"\n")
@@ -88,7 +105,7 @@ def create(
 
 @app.command("list", epilog="Example: mentorgrad tokens list --tokens /etc/mentorgrad/tokens.json")
 def list_tokens(tokens: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
-    """List the tokens: ID, name, scopes, state and dates."""
+    """List the tokens: ID, name, owner, project, scopes, state and dates."""
     from service_common import tokens as store
 
     records = [_shown(record) for record in store.load(tokens)]
@@ -96,7 +113,7 @@ def list_tokens(tokens: FileOption = DEFAULT_FILE, as_json: JsonOption = False) 
     if as_json:
         out.json(records)
         return
-    columns = ("id", "name", "scopes", "state", "created", "expires")
+    columns = ("id", "name", "owner", "project", "scopes", "state", "created", "expires")
     rows = []
     for record in records:
         record["scopes"] = ", ".join(record["scopes"])
@@ -125,6 +142,8 @@ def _shown(record: TokenRecord) -> dict[str, Any]:
     return {
         "id": record.token_id,
         "name": record.name,
+        "owner": record.owner,
+        "project": record.project,
         "scopes": list(record.scopes),
         "state": state,
         "created": record.created.isoformat(timespec="seconds"),

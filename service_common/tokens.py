@@ -40,7 +40,7 @@ class Scope(StrEnum):
     RUN = "run"
     """Create and control runs, and ask mentors."""
     ADMIN = "admin"
-    """Delete runs."""
+    """Delete runs; see and change the runs of every owner."""
 
     def includes(self, other: Scope) -> bool:
         """Whether this scope includes the other one."""
@@ -55,7 +55,7 @@ class TokenRecord:
     token_id: str
     """Public ID."""
     name: str
-    """Owner or purpose."""
+    """Whom or what it is for."""
     scopes: tuple[Scope, ...]
     """Its scopes."""
     sha256: str
@@ -66,6 +66,10 @@ class TokenRecord:
     """Expiry time, UTC; None: it does not expire."""
     revoked: datetime | None = None
     """Time of revocation, UTC; None: not revoked."""
+    owner: str = ""
+    """Whose runs it creates and sees; several tokens may have the same owner."""
+    project: str = ""
+    """Whose runs it sees, too; empty: none."""
 
     def check(self, now: datetime) -> None:
         """Checks that the token is valid at this time.
@@ -129,36 +133,57 @@ def load(path: Path) -> tuple[TokenRecord, ...]:
 
 
 def create(
-    path: Path, name: str, scopes: Sequence[Scope], lasts: timedelta | None = None
+    path: Path,
+    name: str,
+    scopes: Sequence[Scope],
+    lasts: timedelta | None = None,
+    *,
+    owner: str = "",
+    project: str = "",
 ) -> tuple[TokenRecord, str]:
     """Creates a token and adds it to the file; creates the file if it does not exist.
 
     Args:
         path: The token file.
-        name: Token owner or purpose.
+        name: Whom or what the token is for.
         scopes: Scopes of the token.
         lasts: Time until it expires; None: it does not expire.
+        owner: Whose runs it creates and sees; empty: those of its name.
+        project: Whose runs it sees, too; empty: none.
 
     Returns:
         Its record, and the token itself, which cannot be recovered later.
 
     Raises:
-        InvalidInput: The name or the scopes are invalid, or the file is not a token file.
+        InvalidInput: A name or the scopes are invalid, or the file is not a token file.
     """
-    if not name.strip() or not name.isprintable() or len(name) > MAX_NAME:
-        raise InvalidInput.field("name", f"must be 1 to {MAX_NAME} printable characters")
+    owner = owner or name
+    for field, text in (("name", name), ("owner", owner), ("project", project or "none")):
+        if not text.strip() or not text.isprintable() or len(text) > MAX_NAME:
+            raise InvalidInput.field(field, f"must be 1 to {MAX_NAME} printable characters")
     if not scopes:
         raise InvalidInput.field("scope", "a token needs at least one scope")
     now = datetime.now(UTC)
     with _changing(path) as records:
+        _check_distinct(records, owner, project)
         taken = {record.token_id for record in records}
         token_id = next(i for i in iter(lambda: secrets.token_hex(4), None) if i not in taken)
         token = f"mentorgrad_{token_id}_{secrets.token_urlsafe(32)}"
         ordered = tuple(scope for scope in Scope if scope in scopes)
         expires = now + lasts if lasts is not None else None
-        record = TokenRecord(token_id, name, ordered, _sha256(token), now, expires)
+        record = TokenRecord(
+            *(token_id, name, ordered, _sha256(token), now, expires), owner=owner, project=project
+        )
         records.append(record)
     return record, token
+
+
+def _check_distinct(records: Sequence[TokenRecord], owner: str, project: str) -> None:
+    """Refuses a name for both an owner and a project: it would not say whose runs are meant."""
+    if project and project in {owner, *(record.owner for record in records)}:
+        raise InvalidInput.field("project", f"{project!r} is the name of an owner")
+    if owner in {record.project for record in records}:
+        raise InvalidInput.field("owner", f"{owner!r} is the name of a project")
 
 
 def revoke(path: Path, token_id: str) -> TokenRecord:
@@ -215,7 +240,8 @@ def _entry(record: TokenRecord) -> dict[str, Any]:
 
 def _record(entry: dict[str, Any]) -> TokenRecord:
     known = {name: value for name, value in entry.items() if name in field_types(TokenRecord)}
-    return from_dict(TokenRecord, {**known, "token_id": entry["id"]})
+    owner = known.get("owner") or entry["name"]  # files of earlier versions name no owners
+    return from_dict(TokenRecord, {**known, "token_id": entry["id"], "owner": owner})
 
 
 def _sha256(token: str) -> str:

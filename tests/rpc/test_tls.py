@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mentorgrad import AsyncClient, Credentials, Unavailable, Untrusted
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.wire.channels import upload_channel
 from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates
@@ -87,6 +88,15 @@ async def secured(tmp_path: Path, ours: Authority) -> AsyncIterator[Secured]:
 async def test_both_sides_prove_themselves(secured: Secured, ours: Authority) -> None:
     await secured.ask(ours.client)
     await secured.ask(ours.client, secured.address.replace("127.0.0.1", "localhost"))
+
+
+async def test_what_a_client_makes_belongs_to_the_subject_of_its_certificate(
+    secured: Secured, ours: Authority
+) -> None:
+    async with AsyncClient(secured.address, credentials=ours.client) as client:
+        run = (await client.create_run(RunSpec(name="toy"))).run
+        assert "mentorgrad client" in run.owner
+        assert (await client.get_run(run.run_id)).owner == run.owner
 
 
 async def test_a_client_that_is_not_of_the_authority_is_told_what_it_may_be(

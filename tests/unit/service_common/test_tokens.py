@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
@@ -168,3 +169,42 @@ def test_two_who_change_the_file_at_once_both_do(file: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(record.name for record in tokens.load(file)) == [f"t{n}" for n in range(8)]
+
+
+def test_an_owner_has_several_tokens_and_one_project_each(file: Path) -> None:
+    mine, _ = tokens.create(file, "alice", [Scope.RUN], project="vision")
+    desk, _ = tokens.create(file, "desk", [Scope.READ], owner="alice")
+    assert (mine.owner, mine.project) == ("alice", "vision")
+    assert (desk.owner, desk.project) == ("alice", "")
+    assert tokens.load(file) == (mine, desk)
+
+
+@pytest.mark.parametrize(
+    ("names", "field"),
+    [
+        ({"project": "alice"}, "project"),
+        ({"project": "carol"}, "project"),
+        ({"owner": "vision"}, "owner"),
+        ({"owner": "a\nb"}, "owner"),
+        ({"owner": " "}, "owner"),
+        ({"project": "x" * 101}, "project"),
+    ],
+)
+def test_an_owner_and_a_project_have_different_names(
+    file: Path, names: dict[str, str], field: str
+) -> None:
+    tokens.create(file, "alice", [Scope.RUN], project="vision")
+    with pytest.raises(InvalidInput) as caught:
+        tokens.create(file, "carol", [Scope.RUN], **names)
+    assert [violation.field for violation in caught.value.violations] == [field]
+    assert len(tokens.load(file)) == 1
+
+
+def test_a_file_without_owners_names_them_as_its_tokens(file: Path) -> None:
+    record, _ = tokens.create(file, "alice", [Scope.RUN])
+    document = json.loads(file.read_text())
+    for name in ("owner", "project"):
+        del document["tokens"][0][name]
+    file.write_text(json.dumps(document))
+    assert tokens.load(file) == (record,)
+    assert record.owner == "alice"

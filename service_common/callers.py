@@ -1,0 +1,86 @@
+"""Who a call comes from: the owner that its runs belong to, and whose runs it sees."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+from structlog.contextvars import bind_contextvars
+
+from service_common.call_log import Continuation, rewrap
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a call comes from. What it creates belongs to its owner and its project."""
+
+    owner: str
+    """Owner of the caller's token, or the subject of its client certificate."""
+    project: str = ""
+    """Whose runs it sees and changes beside its owner's; empty: none."""
+    is_admin: bool = False
+    """Whether it sees and changes everybody's runs."""
+
+
+LOCAL = Caller("local", is_admin=True)
+"""A caller that need not say who it is: the service requires neither tokens nor client
+certificates, as on loopback."""
+
+_present: ContextVar[Caller] = ContextVar("caller")
+
+
+def current_caller() -> Caller:
+    """The caller of the call that this code serves; known in threads of `asyncio.to_thread` too.
+
+    Raises:
+        LookupError: No call is being served.
+    """
+    return _present.get()
+
+
+def enter(caller: Caller) -> None:
+    """Makes this the caller of the present call, for its code and its log lines. Each call has a
+    context of its own."""
+    _present.set(caller)
+    bind_contextvars(owner=caller.owner)
+
+
+class WithoutTokens(grpc.aio.ServerInterceptor):
+    """Says who calls a service that requires no token: the subject of the client certificate where
+    TLS verified one, otherwise `LOCAL`."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        return handler if handler is None else rewrap(handler, _unary, _stream)
+
+
+def _unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    async def known(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        enter(_certified(context))
+        return await function(request, context)
+
+    return known
+
+
+def _stream(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def known(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        enter(_certified(context))
+        async with contextlib.aclosing(function(request, context)) as responses:
+            async for response in responses:
+                yield response
+
+    return known
+
+
+def _certified(context: grpc.aio.ServicerContext) -> Caller:
+    # Only a certificate that TLS has verified is in the context.
+    for subject in context.auth_context().get("x509_subject", ()):
+        return Caller(subject.decode("utf-8", "replace"))
+    return LOCAL
