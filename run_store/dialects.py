@@ -321,6 +321,22 @@ def lock(connection: Connection, key: int) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
+@contextlib.contextmanager
+def tables_made_anew(connection: Connection) -> Iterator[None]:
+    """Lets a transaction within this block replace tables. On SQLite, dropping a table would
+    otherwise delete the rows that refer to its rows, and the setting counts only if it is made
+    outside a transaction."""
+    driver: Any = connection.connection.driver_connection
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        if is_sqlite:
+            driver.execute("PRAGMA foreign_keys=ON")
+
+
 def contains(connection: Connection, column: sa.ColumnElement[str], part: str) -> Any:
     """SQL condition: a text column contains `part` literally (no wildcards)."""
     if connection.dialect.name == "postgresql":

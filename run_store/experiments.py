@@ -1,7 +1,8 @@
 """Interface of experiment storage, and the labels of its runs.
 
-A stored experiment consists of its spec, state and times. Its progress is computed from its runs,
-which are ordinary runs with the labels in `LABELS`.
+A stored experiment consists of its spec, state and times. Its progress is computed from its runs:
+ordinary runs that were created with its id. Their labels in `LABELS` say where each belongs; on
+other runs these labels mean nothing.
 """
 
 from __future__ import annotations

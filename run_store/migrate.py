@@ -39,7 +39,11 @@ def upgrade(writer: sa.Engine) -> None:
         InvalidInput: The schema is newer than this installation, or the tables belong to another
             application.
     """
-    with writer.begin() as connection:
+    with (
+        writer.connect() as connection,
+        dialects.tables_made_anew(connection),
+        connection.begin(),
+    ):
         dialects.lock(connection, _LOCK)
         version = version_of(connection)
         if version == HEAD:

@@ -119,10 +119,12 @@ def cursor(
     return Cursor(page_size, descending, page_tokens.decode(token, digest, types), digest)
 
 
-def run_cursor(run_filter: RunFilter, order: RunOrder, page_size: int, token: str) -> Cursor:
-    """Start of a page of runs; see `cursor`."""
+def run_cursor(
+    run_filter: RunFilter, order: RunOrder, page_size: int, token: str, *seen: str
+) -> Cursor:
+    """Start of a page of the runs that a caller sees; see `cursor`."""
     types = (bool, float, str) if order is RunOrder.BEST_SELECTION_LOSS else (int, str)
-    query = ("runs", to_dict(run_filter), order.value)
+    query = ("runs", to_dict(run_filter), order.value, *seen)
     return cursor(page_size, token, types, *query, descending=order is RunOrder.NEWEST)
 
 

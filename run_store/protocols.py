@@ -6,14 +6,14 @@ Guarantees of every implementation:
 - *Order*: events of a run are numbered from 1 without gaps; a reader never sees seq n+1 before n.
 - *Atomicity*: an append is stored completely or not at all, in one transaction with the run that is
   computed from it.
-- *Ownership*: only the worker with the run's current attempt can append; others get `Conflict`.
+- *Leases*: only the worker with the run's current attempt can append; others get `Conflict`.
 - *Idempotence*: appending the same events again, or creating with the same request_id, is a no-op.
 - *Integrity*: blobs and raw tensors are checked against their SHA-256 when read (`DataLoss`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -25,6 +25,7 @@ from mentorgrad.domain.spec import RunSpec
 from run_store.experiments import ExperimentStore
 from run_store.stored_events import StoredEventReader
 from run_store.uploads import UploadStore
+from run_store.visibility import Viewer
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,17 @@ class Lease:
 class RunWriter(Protocol):
     """The write interface: records runs."""
 
-    def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
+    def create(
+        self, created: Created, *, max_queued: int | None = None, experiment_id: str = ""
+    ) -> tuple[Run, bool]:
         """Creates a QUEUED run, or returns the existing one with this request_id.
+
+        Request_ids are an owner's own, and so are those of each experiment.
 
         Args:
             created: Its first event; if the request_id is empty, the store generates one.
             max_queued: Maximum number of other QUEUED runs.
+            experiment_id: The experiment that creates the run; empty: none.
 
         Returns:
             The run, and whether this call created it.
@@ -59,7 +65,9 @@ class RunWriter(Protocol):
         """
         ...
 
-    def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
+    def find_request(
+        self, request_id: str, spec: RunSpec, *, experiment_id: str = ""
+    ) -> Run | None:
         """The run that an earlier `create` created with this request_id, or None.
 
         Raises:
@@ -176,7 +184,8 @@ class RunWriter(Protocol):
         Raises:
             InvalidInput: Not the log of a finished run: a gap, an event of another run, the first
                 event is not `created`, or the run's last state is not final.
-            AlreadyExists: The run_id or request_id belongs to another run.
+            AlreadyExists: The run_id or request_id belongs to another run, or the run_id to another
+                owner's.
         """
         ...
 
@@ -191,10 +200,20 @@ class RunWriter(Protocol):
 
 
 class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadStore, Protocol):
-    """A complete store: runs, experiments, health check and closing."""
+    """A complete store: runs, experiments, uploads, views, health check and closing."""
 
     url: str
     """URL without the password, for logs."""
+
+    def seen_by(self, viewer: Viewer) -> RunStore:
+        """The part of this store that a viewer sees: for all methods that name or list a record,
+        what is not visible does not exist. What is created belongs to the viewer's owner and
+        project. The store itself is seen completely; what it creates has no owner, so that all see
+        it.
+
+        The view shares this store's connections, and is closed with it.
+        """
+        ...
 
     def progress(self, run_id: str) -> tuple[int, RunState]:
         """Seq of the run's last event, and the run's state; cheap enough to poll.
@@ -220,3 +239,7 @@ class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadS
     def close(self) -> None:
         """Releases all resources; the store cannot be used afterwards."""
         ...
+
+
+SeenStore = Callable[[], RunStore]
+"""Returns the part of a store that the present caller sees."""

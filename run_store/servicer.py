@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -24,7 +24,7 @@ from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors
 from run_store import trajectory
-from run_store.protocols import RunStore
+from run_store.protocols import RunStore, SeenStore
 from run_store.stored_events import StoredEvent
 from run_store.tailer import Draining, Tailers, read_pages
 
@@ -50,10 +50,11 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
 
     Args:
         store: The run store; not closed by this class.
+        seen: Returns the part of it that the present caller sees.
     """
 
-    def __init__(self, store: RunStore) -> None:
-        self._store = store
+    def __init__(self, store: RunStore, seen: SeenStore) -> None:
+        self._seen = seen
         self._tailers = Tailers(store)
 
     def drain(self) -> None:
@@ -65,7 +66,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         self, request: pb.GetRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetRunResponse:
         """The current state of a run."""
-        run = await asyncio.to_thread(self._store.get_run, request.run_id)
+        run = await asyncio.to_thread(self._seen().get_run, request.run_id)
         return pb.GetRunResponse(run=codec.to_message(run))
 
     async def ListRuns(  # noqa: N802
@@ -77,7 +78,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
 
         def answer() -> pb.ListRunsResponse:
             size, token = request.page_size or 50, request.page_token
-            page = self._store.list_runs(run_filter, order, size, token)
+            page = self._seen().list_runs(run_filter, order, size, token)
             return codec.fill(pb.ListRunsResponse(), page)
 
         return await asyncio.to_thread(answer)
@@ -88,9 +89,9 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         """Streams a run's events after a given seq; with `follow`, until the run has ended."""
         query = _event_query(request)
         batches = (
-            self._tailers.follow(request.run_id, query)
+            self._follow(request.run_id, query)
             if request.follow
-            else read_pages(self._store, request.run_id, query)
+            else read_pages(self._seen(), request.run_id, query)
         )
         try:
             async with contextlib.aclosing(batches):
@@ -106,12 +107,20 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             # Status OK would mean that the run has ended.
             raise Unavailable(why, reason="DRAINING") from None
 
+    async def _follow(
+        self, run_id: str, query: EventQuery
+    ) -> AsyncGenerator[list[StoredEvent], None]:
+        await asyncio.to_thread(self._seen().progress, run_id)  # tailers serve all callers alike
+        async with contextlib.aclosing(self._tailers.follow(run_id, query)) as batches:
+            async for batch in batches:
+                yield batch
+
     async def GetTrajectory(  # noqa: N802
         self, request: pb.GetTrajectoryRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.GetTrajectoryResponse]:
         """Streams the snapshots of a run with their parameters, in pieces."""
         view = codec.enum_member(View, request.view, "view") or View.SUMMARY
-        found = trajectory.pieces(self._store, request.run_id, request.max_points, view)
+        found = trajectory.pieces(self._seen(), request.run_id, request.max_points, view)
         messages = _trajectory_messages(found)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
             yield message
@@ -122,7 +131,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         """Lists the candidates of a run, best or oldest first, in pages."""
         wanted = codec.from_message(CandidateFilter, request.filter, "filter", checked=True)
         page = await asyncio.to_thread(
-            self._store.list_candidates,
+            self._seen().list_candidates,
             request.run_id,
             wanted,
             request.page_size or 50,
@@ -144,7 +153,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     def _compared(self, run_ids: Sequence[str]) -> pb.CompareRunsResponse:
         response, specs, size = pb.CompareRunsResponse(), [], 0
         for run_id in run_ids:
-            run = self._store.get_run(run_id)
+            run = self._seen().get_run(run_id)
             specs.append(run.spec)
             size += codec.fill(response.runs.add(), run).ByteSize()
             if size > _MAX_COMPARED_BYTES:
@@ -160,7 +169,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         self, request: pb.ListArtifactsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListArtifactsResponse:
         """Lists the files of a run."""
-        found = await asyncio.to_thread(self._store.artifacts, request.run_id)
+        found = await asyncio.to_thread(self._seen().artifacts, request.run_id)
         return pb.ListArtifactsResponse(artifacts=[codec.to_message(item) for item in found])
 
     async def ExportRun(  # noqa: N802
@@ -168,7 +177,7 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[pb.ExportRunResponse]:
         """Streams a run's complete log with raw tensors, in the form that ImportRun accepts."""
         query = EventQuery(view=View.FULL)
-        async for batch in read_pages(self._store, request.run_id, query):
+        async for batch in read_pages(self._seen(), request.run_id, query):
             for response in await asyncio.to_thread(_responses, pb.ExportRunResponse, batch):
                 yield response
 

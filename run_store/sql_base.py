@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -16,7 +17,8 @@ from mentorgrad.errors import DataLoss, MentorgradError, PreconditionFailed, Una
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
 from run_store.lease_watch import LeaseWatch
-from run_store.tables import metadata, runs
+from run_store.tables import experiments, metadata, runs
+from run_store.visibility import EVERYTHING, Viewer, visible
 from run_store.wal_checkpoints import WalCheckpoints
 
 FEW_ROWS = {"yield_per": 16}
@@ -49,7 +51,8 @@ class SqlBase:
         self.url = url
         self._engine = engine
         self._writer = dialects.writer_of(engine)
-        self._closed = False
+        self._viewer: Viewer = EVERYTHING
+        self._closed = threading.Event()
         # SQLite allows one writer at a time, and the others poll; threads of one process wait for
         # this lock instead.
         is_sqlite = engine.dialect.name == "sqlite"
@@ -60,6 +63,12 @@ class SqlBase:
         self._lease_watch = LeaseWatch()
         self._cache: OrderedDict[str, tuple[bytes, Run]] = OrderedDict()
         self._cache_lock = threading.Lock()
+
+    def seen_by(self, viewer: Viewer) -> Self:
+        """See `RunStore.seen_by`."""
+        view = copy.copy(self)
+        view._viewer = viewer
+        return view
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -87,7 +96,7 @@ class SqlBase:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        if self._closed:
+        if self._closed.is_set():
             raise Unavailable("the run store is closed")
         try:
             yield
@@ -130,8 +139,9 @@ class SqlBase:
         """The row of a run, or of an ``experiment``; malformed ids are not passed to the database.
 
         Raises:
-            NotFound: There is no row.
+            NotFound: There is no row, or it is not visible.
         """
+        statement = statement.where(*visible(_TABLES[kind], self._viewer))
         found = (
             connection.execute(statement, {kind: record_id}).one_or_none()
             if invariants.is_run_id(record_id)
@@ -172,7 +182,7 @@ class SqlBase:
 
     def close(self) -> None:
         """See `RunStore.close`."""
-        self._closed = True
+        self._closed.set()
         self._checkpoints.close()
         self._engine.dispose()
 
@@ -189,5 +199,6 @@ def keyset_page(
     return statement.order_by(*order).limit(cursor.page_size + 1)
 
 
+_TABLES = {"run": runs, "experiment": experiments}
 _PROJECTION = sa.select(runs.c.projection).where(runs.c.run_id == sa.bindparam("run"))
 _PROJECTION_LOCKED = _PROJECTION.with_for_update()

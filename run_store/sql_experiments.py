@@ -20,9 +20,10 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
-from run_store.experiments import EXPERIMENT, PHASE, Counts
+from run_store.experiments import PHASE, Counts
 from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
 from run_store.tables import experiments, run_labels, runs
+from run_store.visibility import query_of, visible
 
 _CREATE_LOCK = 0x6D6765787065726D
 """Key of the advisory lock under which experiments are created on Postgres."""
@@ -38,12 +39,14 @@ class SqlExperiments(SqlBase):
         invariants.check_request_id(request_id)
         with self._writing() as connection:
             dialects.lock(connection, _CREATE_LOCK)
-            there = _requested(connection, request_id, spec)
+            there = self._requested_experiment(connection, request_id, spec)
             if there is not None:
                 return there, False
             row = {
                 "experiment_id": new_run_id(),
                 "request_id": request_id or uuid.uuid4().hex,
+                "owner": self._viewer.owner,
+                "project": self._viewer.project,
                 "state": ExperimentState.RUNNING.value,
                 "created_at": paging.micros(datetime.now(UTC)),
                 "reason": "",
@@ -56,7 +59,20 @@ class SqlExperiments(SqlBase):
         """See `ExperimentStore.find_experiment`."""
         invariants.check_request_id(request_id)
         with self._reading() as connection:
-            return _requested(connection, request_id, spec)
+            return self._requested_experiment(connection, request_id, spec)
+
+    def _requested_experiment(
+        self, connection: Connection, request_id: str, spec: ExperimentSpec
+    ) -> Experiment | None:
+        if not request_id:
+            return None
+        wanted = {"request": request_id, "owner": self._viewer.owner}
+        row = connection.execute(_BY_REQUEST, wanted).first()
+        if row is None:
+            return None
+        there = _experiment(row)
+        invariants.check_same_request(there, spec)
+        return there
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """See `ExperimentStore.get_experiment`."""
@@ -68,9 +84,11 @@ class SqlExperiments(SqlBase):
 
     def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
         """See `ExperimentStore.list_experiments`."""
-        cursor = paging.cursor(page_size, page_token, (int, str), "experiments", descending=True)
+        query = ("experiments", *query_of(self._viewer))
+        cursor = paging.cursor(page_size, page_token, (int, str), *query, descending=True)
         keys = (experiments.c.created_at, experiments.c.experiment_id)
-        statement = keyset_page(sa.select(experiments), keys, cursor)
+        seen = sa.select(experiments).where(*visible(experiments, self._viewer))
+        statement = keyset_page(seen, keys, cursor)
         with (
             self._reading() as connection,
             connection.execute(statement, execution_options=FEW_ROWS) as rows,
@@ -110,19 +128,9 @@ class SqlExperiments(SqlBase):
         if not invariants.is_run_id(experiment_id):
             return {}
         with self._reading() as connection:
-            rows = connection.execute(_COUNTS, {"experiment": experiment_id}).all()
+            seen = _COUNTS.where(*visible(runs, self._viewer))
+            rows = connection.execute(seen, {"experiment": experiment_id}).all()
         return {(row.phase or "", RunState(row.state)): int(row.count_) for row in rows}
-
-
-def _requested(connection: Connection, request_id: str, spec: ExperimentSpec) -> Experiment | None:
-    if not request_id:
-        return None
-    row = connection.execute(_BY_REQUEST, {"request": request_id}).one_or_none()
-    if row is None:
-        return None
-    there = _experiment(row)
-    invariants.check_same_request(there, spec)
-    return there
 
 
 def _experiment(row: Any) -> Experiment:
@@ -134,26 +142,33 @@ def _experiment(row: Any) -> Experiment:
         created_at=paging.moment(row.created_at),
         finished_at=None if row.finished_at is None else paging.moment(row.finished_at),
         reason=row.reason,
+        owner=row.owner,
+        project=row.project,
     )
 
 
 _BY_ID = sa.select(experiments).where(experiments.c.experiment_id == bindparam("experiment"))
 _BY_ID_LOCKED = _BY_ID.with_for_update()
-_BY_REQUEST = sa.select(experiments).where(experiments.c.request_id == bindparam("request"))
+_BY_REQUEST = (
+    sa.select(experiments)
+    .where(
+        experiments.c.request_id == bindparam("request"),
+        sa.or_(experiments.c.owner == bindparam("owner"), experiments.c.owner == ""),
+    )
+    .order_by(experiments.c.owner.desc())
+)
 _RUNNING = (
     sa.select(experiments.c.experiment_id)
     .where(experiments.c.state == ExperimentState.RUNNING.value)
     .order_by(experiments.c.created_at, experiments.c.experiment_id)
 )
-_OF = run_labels.alias("of_experiment")
-_IN = run_labels.alias("in_phase")
 _COUNTS = (
-    sa.select(_IN.c.value.label("phase"), runs.c.state, sa.func.count().label("count_"))
+    sa.select(run_labels.c.value.label("phase"), runs.c.state, sa.func.count().label("count_"))
     .select_from(
-        _OF.join(runs, runs.c.run_id == _OF.c.run_id).outerjoin(
-            _IN, (_IN.c.run_id == _OF.c.run_id) & (_IN.c.key == PHASE)
+        runs.outerjoin(
+            run_labels, (run_labels.c.run_id == runs.c.run_id) & (run_labels.c.key == PHASE)
         )
     )
-    .where(_OF.c.key == EXPERIMENT, _OF.c.value == bindparam("experiment"))
-    .group_by(_IN.c.value, runs.c.state)
+    .where(runs.c.experiment_id == bindparam("experiment"))
+    .group_by(run_labels.c.value, runs.c.state)
 )

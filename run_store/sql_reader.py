@@ -26,6 +26,7 @@ from run_store import dialects, invariants, paging, sql_rows, trajectory
 from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
 from run_store.stored_events import StoredEvent
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
+from run_store.visibility import query_of, visible
 
 _SUMMARY_PAGE = 256
 """Maximum events per page without raw tensors."""
@@ -59,7 +60,8 @@ class SqlReader(SqlBase):
     ) -> RunPage:
         """See `RunReader.list_runs`."""
         run_filter = run_filter or RunFilter()
-        cursor = paging.run_cursor(run_filter, order, page_size, page_token)
+        seen = query_of(self._viewer)
+        cursor = paging.run_cursor(run_filter, order, page_size, page_token, *seen)
         keys: list[sa.ColumnElement[Any]]
         if order is RunOrder.BEST_SELECTION_LOSS:
             keys = [*_ranked(runs.c.best_selection_loss), runs.c.run_id]
@@ -68,7 +70,7 @@ class SqlReader(SqlBase):
         with self._reading() as connection:
             statement = keyset_page(
                 sa.select(runs.c.run_id, runs.c.projection).where(
-                    *_conditions(connection, run_filter)
+                    *visible(runs, self._viewer), *_conditions(connection, run_filter)
                 ),
                 keys,
                 cursor,
@@ -189,7 +191,7 @@ def _conditions(connection: Connection, wanted: RunFilter) -> list[sa.ColumnElem
     found: list[sa.ColumnElement[bool]] = []
     if wanted.states:
         found.append(runs.c.state.in_([state.value for state in wanted.states]))
-    for name in ("objective", "task", "mentor"):
+    for name in ("objective", "task", "mentor", "owner", "experiment_id"):
         if getattr(wanted, name):
             found.append(runs.c[name] == getattr(wanted, name))
     if wanted.name_contains:

@@ -46,6 +46,8 @@ def fixed_columns(run: Run) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "request_id": run.request_id or None,
+        "owner": run.owner,
+        "project": run.project,
         "name": run.spec.name.casefold(),
         "objective": invariants.objective_of(run.spec),
         "task": invariants.task_of(run.spec),

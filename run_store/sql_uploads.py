@@ -14,12 +14,13 @@ from sqlalchemy.engine import Connection
 
 from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.domain.run import Run
-from mentorgrad.errors import AlreadyExists, DataLoss, InvalidInput
+from mentorgrad.errors import AlreadyExists, DataLoss, InvalidInput, NotFound
 from mentorgrad.uploads import PREFIX, SHA256_PATTERN, is_digest, uploads_of
 from run_store import dialects, invariants
 from run_store.sql_base import CREATE_LOCK, SqlBase
-from run_store.tables import experiments, run_uploads, upload_pieces, uploads
+from run_store.tables import experiments, run_uploads, upload_owners, upload_pieces, uploads
 from run_store.uploads import PIECE_BYTES, StoredUpload, not_found
+from run_store.visibility import Viewer, visible
 
 _NAMED = re.compile(f"{PREFIX}({SHA256_PATTERN})".encode())
 
@@ -30,7 +31,7 @@ class SqlUploads(SqlBase):
     def find_upload(self, sha256: str) -> StoredUpload:
         """See `UploadReader.find_upload`."""
         with self._reading() as connection:
-            return _find(connection, sha256)
+            return _find(connection, sha256, self._viewer)
 
     def upload_pieces(self, sha256: str) -> Iterator[bytes]:
         """See `UploadReader.upload_pieces`. A transaction per piece: the reader may be slow."""
@@ -64,13 +65,26 @@ class SqlUploads(SqlBase):
                     )
                 same = uploads.c.sha256 == upload.sha256
                 connection.execute(sa.update(uploads).where(same).values(row))
+                self._admit(connection, upload.sha256)
                 return
             row |= {"sha256": upload.sha256, "size": upload.size_bytes}
             connection.execute(sa.insert(uploads).values(row))
+            self._admit(connection, upload.sha256)
             pieces = iter(lambda: content.read(PIECE_BYTES), b"")
             for position, data in enumerate(pieces):
                 piece = {"sha256": upload.sha256, "position": position, "data": data}
                 connection.execute(upload_pieces.insert(), piece)
+
+    def _admit(self, connection: Connection, sha256: str) -> None:
+        """Lets the viewer's owner and project name an upload; called under `CREATE_LOCK`."""
+        row = {
+            "sha256": sha256,
+            "owner": self._viewer.owner,
+            "project": self._viewer.project,
+        }
+        same = [upload_owners.c[name] == value for name, value in row.items()]
+        if not connection.execute(sa.select(upload_owners.c.sha256).where(*same)).all():
+            connection.execute(upload_owners.insert(), row)
 
     def expire_uploads(self, unused_for: timedelta) -> int:
         """See `UploadStore.expire_uploads`."""
@@ -80,17 +94,20 @@ class SqlUploads(SqlBase):
             return _drop_unused(connection, uploads.c.created_at <= before)
 
 
-def keep_uploads(connection: Connection, run: Run) -> None:
+def keep_uploads(connection: Connection, run: Run, viewer: Viewer) -> None:
     """Keeps the files of a new run as long as the run is there; called under `CREATE_LOCK`.
 
     Raises:
-        InvalidInput: One is not stored (any more); names the field.
+        InvalidInput: The viewer sees no such file (any more); names the field.
     """
     named = uploads_of(run.spec.task.data) if invariants.task_of(run.spec) else {}
     for field, sha256 in named.items():
-        if connection.execute(_KNOWN, {"sha256": sha256}).one_or_none() is None:
-            error = not_found(sha256)
-            raise InvalidInput.field(f"spec.task.data.{field}", error.message, reason=error.reason)
+        try:
+            _find(connection, sha256, viewer)
+        except NotFound as error:
+            raise InvalidInput.field(
+                f"spec.task.data.{field}", error.message, reason=error.reason
+            ) from None
     for sha256 in sorted(set(named.values())):
         row = {"run_id": run.run_id, "sha256": sha256}
         connection.execute(run_uploads.insert(), row)
@@ -130,10 +147,14 @@ def _named_by_experiments(connection: Connection) -> set[str]:
     return {found.decode() for spec in specs for found in _NAMED.findall(spec)}
 
 
-def _find(connection: Connection, sha256: str) -> StoredUpload:
+def _find(connection: Connection, sha256: str, viewer: Viewer) -> StoredUpload:
+    seen = visible(upload_owners, viewer)
+    statement = _KNOWN.where(sa.exists().where(_OWNED, *seen)) if seen else _KNOWN
     # Other texts are not passed to the database.
     row = (
-        connection.execute(_KNOWN, {"sha256": sha256}).one_or_none() if is_digest(sha256) else None
+        connection.execute(statement, {"sha256": sha256}).one_or_none()
+        if is_digest(sha256)
+        else None
     )
     if row is None:
         raise not_found(sha256)
@@ -141,6 +162,7 @@ def _find(connection: Connection, sha256: str) -> StoredUpload:
 
 
 _KNOWN = sa.select(uploads.c.suffix, uploads.c.size).where(uploads.c.sha256 == bindparam("sha256"))
+_OWNED = upload_owners.c.sha256 == uploads.c.sha256
 _PIECE = sa.select(upload_pieces.c.data).where(
     upload_pieces.c.sha256 == bindparam("sha256"), upload_pieces.c.position == bindparam("position")
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
@@ -15,8 +16,9 @@ from mentorgrad.domain.event import Created, EventKind, Resumed, RunEvent, State
 from mentorgrad.domain.fold import fold, for_figures
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import AlreadyExists, ResourceExhausted
+from mentorgrad.errors import AlreadyExists, NotFound, ResourceExhausted
 from mentorgrad.ids import new_run_id
+from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
@@ -24,6 +26,7 @@ from run_store.protocols import Lease
 from run_store.sql_base import CREATE_LOCK, SqlBase
 from run_store.sql_uploads import drop_unused, files_of, keep_uploads
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
+from run_store.visibility import visible
 
 _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
 
@@ -33,12 +36,14 @@ class SqlWriter(SqlBase):
 
     # -- life of a run ------------------------------------------------------------------------
 
-    def create(self, created: Created, *, max_queued: int | None = None) -> tuple[Run, bool]:
+    def create(
+        self, created: Created, *, max_queued: int | None = None, experiment_id: str = ""
+    ) -> tuple[Run, bool]:
         """See `RunWriter.create`."""
         created = invariants.check_created(created)
         with self._writing() as connection:
             dialects.lock(connection, CREATE_LOCK)
-            there = self._requested(connection, created.request_id, created.spec)
+            there = self._requested(connection, created.request_id, created.spec, experiment_id)
             if there is not None:
                 return there, False
             if max_queued is not None:
@@ -51,25 +56,42 @@ class SqlWriter(SqlBase):
                         reason="QUEUE_FULL",
                     )
             first = RunEvent(new_run_id(), 1, 0, datetime.now(UTC), created)
-            run = fold(Run(), first)
-            self._insert_run(connection, run)
+            run = self._owned(fold(Run(), first))
+            self._insert_run(connection, run, experiment_id)
             self._insert_events(connection, [first])
-            keep_uploads(connection, run)
+            keep_uploads(connection, run, self._viewer)
             return run, True
 
-    def find_request(self, request_id: str, spec: RunSpec) -> Run | None:
+    def _owned(self, run: Run) -> Run:
+        return evolve(run, owner=self._viewer.owner, project=self._viewer.project)
+
+    def find_request(
+        self, request_id: str, spec: RunSpec, *, experiment_id: str = ""
+    ) -> Run | None:
         """See `RunWriter.find_request`."""
         invariants.check_request_id(request_id)
         with self._reading() as connection:
-            return self._requested(connection, request_id, spec) if request_id else None
+            return self._requested(connection, request_id, spec, experiment_id)
 
-    def _requested(self, connection: Connection, request_id: str, spec: RunSpec) -> Run | None:
-        there = connection.execute(_BY_REQUEST, {"request": request_id}).one_or_none()
-        if there is None:
-            return None
-        run = self._decode(*there)
-        invariants.check_same_request(run, spec)
+    def _requested(
+        self, connection: Connection, request_id: str, spec: RunSpec, experiment_id: str
+    ) -> Run | None:
+        run = self._by_request(connection, request_id, experiment_id)
+        if run is not None:
+            invariants.check_same_request(run, spec)
         return run
+
+    def _by_request(
+        self, connection: Connection, request_id: str, experiment_id: str = ""
+    ) -> Run | None:
+        """The run of a request_id of this owner, or of one from before runs had owners."""
+        wanted = {
+            "request": request_id,
+            "experiment": experiment_id,
+            "owner": self._viewer.owner,
+        }
+        there = connection.execute(_BY_REQUEST, wanted).first() if request_id else None
+        return self._decode(*there) if there is not None else None
 
     def claim(self, run_id: str, owner: str, lease: timedelta) -> Lease:
         """See `RunWriter.claim`."""
@@ -97,6 +119,7 @@ class SqlWriter(SqlBase):
                     runs.c.run_id == (run_id if invariants.is_run_id(run_id) else ""),
                     runs.c.attempt == attempt,
                     runs.c.state == RunState.RUNNING.value,
+                    *visible(runs, self._viewer),
                 )
                 .values(lease_expires_at=expires)
                 .returning(runs.c.desired_state)
@@ -147,7 +170,9 @@ class SqlWriter(SqlBase):
         """See `RunWriter.expired`."""
         with self._reading() as connection:
             held = connection.execute(
-                _LEASES.add_columns(dialects.now(connection).label("now"))
+                _LEASES.add_columns(dialects.now(connection).label("now")).where(
+                    *visible(runs, self._viewer)
+                )
             ).all()
             leases = {row.run_id: (row.attempt, row.lease_expires_at) for row in held}
             now = max((row.now for row in held), default=0)
@@ -255,10 +280,10 @@ class SqlWriter(SqlBase):
                 for statement in _SUPERSEDE:
                     connection.execute(statement, values)
 
-    def _insert_run(self, connection: Connection, run: Run) -> None:
+    def _insert_run(self, connection: Connection, run: Run, experiment_id: str = "") -> None:
         data = codec.encode(run)
         columns = sql_rows.fixed_columns(run) | sql_rows.run_columns(run, data)
-        connection.execute(runs.insert(), columns | _NO_LEASE)
+        connection.execute(runs.insert(), columns | _NO_LEASE | {"experiment_id": experiment_id})
         dialects.insert_rows(connection, run_labels, sql_rows.label_rows(run))
 
     def _save(self, connection: Connection, run: Run, columns: dict[str, Any]) -> None:
@@ -272,34 +297,36 @@ class SqlWriter(SqlBase):
 
     def import_run(self, events: Sequence[RunEvent]) -> Run:
         """See `RunWriter.import_run`. The events are validated before the transaction."""
-        run = invariants.folded(events)
+        run = self._owned(invariants.folded(events))
         with self._writing_much() as connection:
             dialects.lock(connection, CREATE_LOCK)
-            if self._is_there(connection, run, events):
-                return run
+            there = self._imported(connection, run, events)
+            if there is not None:
+                return there
             self._insert_run(connection, run)
             for chunk, rows in rows_ahead(events):
                 self._insert_events(connection, chunk, rows)
         return run
 
-    def _is_there(self, connection: Connection, run: Run, log: Sequence[RunEvent]) -> bool:
-        """Whether the same run is already stored.
+    def _imported(self, connection: Connection, run: Run, log: Sequence[RunEvent]) -> Run | None:
+        """The same run, if it is already stored.
 
         Raises:
-            AlreadyExists: The run_id or request_id belongs to another run.
+            AlreadyExists: The run_id or request_id belongs to another run, or to another owner's.
         """
-        if run.request_id:
-            other = connection.execute(_BY_REQUEST, {"request": run.request_id}).one_or_none()
-            if other is not None and other.run_id != run.run_id:
-                raise invariants.request_id_taken(self._decode(*other))
+        other = self._by_request(connection, run.request_id)
+        if other is not None and other.run_id != run.run_id:
+            raise invariants.request_id_taken(other)
         last_seq = connection.execute(_LAST_SEQ, {"run": run.run_id}).scalar_one_or_none()
         if last_seq is None:
-            return False
-        if last_seq != run.last_seq or not all(
-            self._are_there(connection, chunk) for chunk in chunks(log)
-        ):
-            raise AlreadyExists(f"another run with the id {run.run_id} already exists")
-        return True
+            return None
+        with contextlib.suppress(NotFound):
+            there = self._load(connection, run.run_id)
+            if last_seq == run.last_seq and all(
+                self._are_there(connection, chunk) for chunk in chunks(log)
+            ):
+                return there
+        raise AlreadyExists(f"another run with the id {run.run_id} already exists")
 
     # -- files --------------------------------------------------------------------------------
 
@@ -341,8 +368,14 @@ class SqlWriter(SqlBase):
 # -- statements, built once ---------------------------------------------------------------------
 
 _RUN: sa.BindParameter[str] = bindparam("run")
-_BY_REQUEST = sa.select(runs.c.run_id, runs.c.projection).where(
-    runs.c.request_id == bindparam("request")
+_BY_REQUEST = (
+    sa.select(runs.c.run_id, runs.c.projection)
+    .where(
+        runs.c.request_id == bindparam("request"),
+        runs.c.experiment_id == bindparam("experiment"),
+        sa.or_(runs.c.owner == bindparam("owner"), runs.c.owner == ""),
+    )
+    .order_by(runs.c.owner.desc())
 )
 _SAVE = (
     sa.update(runs)

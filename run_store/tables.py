@@ -21,12 +21,23 @@ metadata = sa.MetaData(naming_convention=NAMING)
 Text = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 """Text column type, ordered by code point."""
 
+
+def _owned(name: str) -> sa.Column[str]:
+    """A column that is empty for what is older than it."""
+    return sa.Column(name, Text, nullable=False, server_default="")
+
+
 runs = sa.Table(
     "runs",
     metadata,
     sa.Column("run_id", Text, primary_key=True),
     # NULL for an imported run without a request_id.
-    sa.Column("request_id", Text, unique=True),
+    sa.Column("request_id", Text),
+    # Who created the run, and whose members see it, too.
+    _owned("owner"),
+    _owned("project"),
+    # The experiment that created the run. Its runs have request_ids of their own.
+    _owned("experiment_id"),
     # Case-folded, for searching.
     sa.Column("name", Text, nullable=False),
     sa.Column("state", Text, nullable=False, index=True),
@@ -42,8 +53,11 @@ runs = sa.Table(
     sa.Column("best_selection_loss", sa.Double),
     # The current Run as a serialized message.
     sa.Column("projection", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("owner", "experiment_id", "request_id"),
     sa.Index(None, "created_at", "run_id"),
     sa.Index(None, "best_selection_loss", "run_id"),
+    # Experiments often count their runs.
+    sa.Index(None, "experiment_id", "state", "run_id"),
 )
 
 
@@ -65,7 +79,6 @@ run_labels = sa.Table(
     _run_id(),
     sa.Column("key", Text, primary_key=True),
     sa.Column("value", Text, nullable=False),
-    # Experiments often count their runs by label.
     sa.Index(None, "key", "value", "run_id"),
 )
 
@@ -134,13 +147,16 @@ experiments = sa.Table(
     "experiments",
     metadata,
     sa.Column("experiment_id", Text, primary_key=True),
-    sa.Column("request_id", Text, nullable=False, unique=True),
+    sa.Column("request_id", Text, nullable=False),
+    _owned("owner"),
+    _owned("project"),
     sa.Column("state", Text, nullable=False, index=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("finished_at", sa.BigInteger),
     sa.Column("reason", Text, nullable=False),
     # Serialized ExperimentSpec message.
     sa.Column("spec", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("owner", "request_id"),
     sa.Index(None, "created_at", "experiment_id"),
 )
 
@@ -154,12 +170,26 @@ uploads = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 
+
+def _of_upload() -> sa.Column[str]:
+    return sa.Column(
+        "sha256", Text, sa.ForeignKey("uploads.sha256", ondelete="CASCADE"), primary_key=True
+    )
+
+
+# Who may name an upload: everyone who has uploaded these bytes.
+upload_owners = sa.Table(
+    "upload_owners",
+    metadata,
+    _of_upload(),
+    sa.Column("owner", Text, primary_key=True),
+    sa.Column("project", Text, primary_key=True),
+)
+
 upload_pieces = sa.Table(
     "upload_pieces",
     metadata,
-    sa.Column(
-        "sha256", Text, sa.ForeignKey("uploads.sha256", ondelete="CASCADE"), primary_key=True
-    ),
+    _of_upload(),
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )

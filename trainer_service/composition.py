@@ -43,6 +43,7 @@ from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
 from service_common import logs
+from service_common.callers import current_caller
 from service_common.health import in_thread
 from service_common.metrics import exposed
 from service_common.security import Security, protect
@@ -50,7 +51,7 @@ from service_common.server import Server, announce, wait_for_signal
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.metrics import TrainerMetrics
-from trainer_service.control_plane.run_creation import RunCreation
+from trainer_service.control_plane.run_creation import DataCheck, RunCreation
 from trainer_service.control_plane.scheduler import Scheduler
 from trainer_service.control_plane.servicer import SERVICE_NAME as TRAINER
 from trainer_service.control_plane.servicer import TrainerServicer
@@ -144,7 +145,7 @@ async def start_service(
         ended=ended,
     )
     metrics.watch_slots(lambda: len(scheduler.workers), scheduler.slots)
-    importer = Importer(store, settings.import_limit_mib << 20, settings.import_limit_events)
+    importer = Importer(settings.import_limit_mib << 20, settings.import_limit_events)
     keep = timedelta(hours=settings.upload_keep_hours)
     uploads = Uploads(store, settings.upload_limit_mib << 20, keep)
     offered = TrainerInfo(
@@ -154,28 +155,23 @@ async def start_service(
         queue_limit=settings.queue_limit,
         tuned_models=tuple(settings.tuned_model),
     )
-    check_data = partial(
-        validate_objective,
-        data_roots=settings.data_root,
-        model_roots=settings.model_root,
-        tuned_models=tuple(settings.tuned_model),
-        cache_dir=settings.cache_dir,
-        uploads=store,
-        open_run=partial(files_of_run, store),
-    )
+    check_data = _data_check(settings)
     mentors = MentorRegistry(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=_mentor_access(settings)),
     )
-    runs = RunCreation(store, mentors, check_data, scheduler.wake, settings.queue_limit)
+    runs = RunCreation(mentors, check_data, scheduler.wake, settings.queue_limit)
     coordinator = Coordinator(store, runs.submit, scheduler.slots, scheduler.wake)
 
     def wake() -> None:
         scheduler.wake()
         coordinator.wake()
 
-    experiments = ExperimentCreation(store, mentors, check_data, wake)
-    history = HistoryServicer(store)
+    def seen() -> RunStore:
+        return store.seen_by(current_caller())
+
+    experiments = ExperimentCreation(mentors, check_data, wake)
+    history = HistoryServicer(store, seen)
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),
@@ -186,10 +182,10 @@ async def start_service(
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     add_experiment: Any = experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server
-    trainer = TrainerServicer(store, mentors, runs, scheduler.wake, importer, offered, uploads)
+    trainer = TrainerServicer(seen, mentors, runs, scheduler.wake, importer, offered, uploads)
     add_trainer(trainer, server.grpc)
     add_history(history, server.grpc)
-    add_experiment(ExperimentServicer(store, experiments, wake), server.grpc)
+    add_experiment(ExperimentServicer(seen, experiments, wake), server.grpc)
     for drained in (runs, history, experiments):
         server.on_drain(drained.drain)
 
@@ -213,6 +209,24 @@ async def start_service(
         coordinator.start()
         uploads.start()
     return await server.start()
+
+
+def _data_check(settings: TrainerSettings) -> DataCheck:
+    def check(
+        spec: RunSpec, *, store: RunStore, warn: Callable[[str], None] = lambda text: None
+    ) -> str:
+        return validate_objective(
+            spec,
+            data_roots=settings.data_root,
+            model_roots=settings.model_root,
+            tuned_models=tuple(settings.tuned_model),
+            cache_dir=settings.cache_dir,
+            uploads=store,
+            open_run=partial(files_of_run, store),
+            warn=warn,
+        )
+
+    return check
 
 
 def _store_check(store: RunStore, metrics: TrainerMetrics) -> Callable[[], Sequence[str]]:

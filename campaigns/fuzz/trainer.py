@@ -84,7 +84,8 @@ def fill(store: RunStore) -> None:
     store.set_experiment_state("exp-finished", ExperimentState.FINISHED)
     labels = {"experiment": "exp-finished", "phase": "main", "arm": "none", "task": "toy"}
     spec = replace(valid.SPECS[0], labels=labels)
-    end_run(store, store.create(Created(spec, "counted"))[0], 1.0)
+    counted, _ = store.create(Created(spec, "counted"), experiment_id="exp-finished")
+    end_run(store, counted, 1.0)
     finished = Worker(store, "finished")
     finished.segment(0, 1)
     finished.segment(1, 4)

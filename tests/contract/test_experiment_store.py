@@ -140,9 +140,8 @@ def test_odd_pages_are_refused(opened: Any, size: int, token: str) -> None:
 
 def test_runs_are_counted_by_phase_and_state(opened: Any) -> None:
     def run(experiment: str, phase: str = "") -> str:
-        labels = {"experiment": experiment} | ({"phase": phase} if phase else {})
-        created = Created(RunSpec(Function(), labels=labels))
-        return str(opened.store.create(created)[0].run_id)
+        created = Created(RunSpec(Function(), labels={"phase": phase} if phase else {}))
+        return str(opened.store.create(created, experiment_id=experiment)[0].run_id)
 
     mine, _ = opened.store.create_experiment(SPEC)
     name = mine.experiment_id
@@ -151,7 +150,8 @@ def test_runs_are_counted_by_phase_and_state(opened: Any) -> None:
     run(name, "tuning")
     run(name)
     run("another", "main")
-    opened.store.create(Created(RunSpec(Function())))
+    labels = {"experiment": name, "phase": "main"}
+    opened.store.create(Created(RunSpec(Function(), labels=labels)))
     opened.store.claim(ids[0], "worker", timedelta(minutes=1))
     opened.store.transition(ids[1], RunState.CANCELLED)
     assert dict(opened.reopen().count_runs(name)) == {

@@ -84,7 +84,7 @@ def over_grpc(tmp_path: Path) -> Iterator[World]:
     async def serve() -> Server:
         server = Server("127.0.0.1:0", [])
         history_service_pb2_grpc.add_HistoryServiceServicer_to_server(
-            HistoryServicer(store), server.grpc
+            HistoryServicer(store, lambda: store), server.grpc
         )
         trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(Downloads(store), server.grpc)
         await server.start()

@@ -111,7 +111,7 @@ async def test_a_cancel_ends_its_runs_too(client: AsyncClient, store: TemporaryR
         ExperimentState.CANCELLED,
         "cancelled on request",
     )
-    page = await client.list_runs(RunFilter(labels={"experiment": name}))
+    page = await client.list_runs(RunFilter(experiment_id=name))
     assert {run.state for run in page.runs} == {RunState.CANCELLED}
     with pytest.raises(PreconditionFailed) as caught:
         await client.cancel_experiment(name)

@@ -58,7 +58,7 @@ class Service:
 
     def __init__(self, store: RunStore) -> None:
         self.store = store
-        self.servicer = HistoryServicer(store)
+        self.servicer = HistoryServicer(store, lambda: store)
         self.server = Server("127.0.0.1:0", [SERVICE_NAME])
         history_service_pb2_grpc.add_HistoryServiceServicer_to_server(
             self.servicer, self.server.grpc

@@ -177,8 +177,10 @@ async def test_runs_that_make_no_message_together_are_not_compared(address: str)
         def get_run(self, run_id: str) -> Run:
             return Run(run_id, spec=RunSpec(labels={"k": "x" * (1 << 20)}))
 
+    large: Any = Large()
+    servicer = HistoryServicer(large, lambda: large)
     server = Server("127.0.0.1:0", [])
-    add_HistoryServiceServicer_to_server(HistoryServicer(Large()), server.grpc)  # type: ignore[arg-type]
+    add_HistoryServiceServicer_to_server(servicer, server.grpc)
     async with unary_channel(await server.start()) as channel:
         compare = channel.unary_unary(
             f"{V1}.HistoryService/CompareRuns",

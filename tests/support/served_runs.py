@@ -22,14 +22,17 @@ from mentorgrad.domain.event import (
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Score, Snapshot, Usage
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.responses import TrainerInfo
+from mentorgrad.uploads import uploads_of
 from mentorgrad.v1.experiment_service_pb2_grpc import (
     add_ExperimentServiceServicer_to_server,
 )
 from mentorgrad.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from mentorgrad.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
+from run_store.protocols import RunStore
 from run_store.servicer import HistoryServicer
 from run_store.sql_store import SqlRunStore
 from run_store.temporary_store import TemporaryRunStore
+from service_common.callers import current_caller
 from service_common.health import HealthCheck, always
 from service_common.security import Security
 from service_common.server import Server
@@ -58,23 +61,29 @@ async def served(
 ) -> AsyncIterator[tuple[Server, str]]:
     services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
     server = Server(listen, services, check=check, security=security)
-    history = HistoryServicer(store)
+
+    def seen() -> RunStore:
+        return store.seen_by(current_caller())
+
+    history = HistoryServicer(store, seen)
     add_HistoryServiceServicer_to_server(history, server.grpc)
     offered = TrainerInfo(devices=("cpu",), tasks=("tickets",), worker_slots=1, queue_limit=2)
     mentors = MentorRegistry({"absent": "127.0.0.1:1"}, no_mentor)
 
-    def check_data(spec: RunSpec, *, warn: Any = None) -> str:
+    def check_data(spec: RunSpec, *, store: RunStore, warn: Any = None) -> str:
+        for sha256 in uploads_of(spec.task.data).values():
+            store.find_upload(sha256)
         return DIGEST
 
-    runs = RunCreation(store, mentors, check_data, lambda: None, offered.queue_limit)
-    importer = Importer(store, 1 << 20, 1000)
+    runs = RunCreation(mentors, check_data, lambda: None, offered.queue_limit)
+    importer = Importer(1 << 20, 1000)
     uploads = Uploads(store, 1 << 20, timedelta(days=1))
-    trainer = TrainerServicer(store, mentors, runs, lambda: None, importer, offered, uploads)
+    trainer = TrainerServicer(seen, mentors, runs, lambda: None, importer, offered, uploads)
     add_TrainerServiceServicer_to_server(trainer, server.grpc)
     coordinator = Coordinator(store, runs.submit, offered.worker_slots, lambda: None)
-    experiments = ExperimentCreation(store, mentors, check_data, coordinator.wake)
+    experiments = ExperimentCreation(mentors, check_data, coordinator.wake)
     add_ExperimentServiceServicer_to_server(
-        ExperimentServicer(store, experiments, coordinator.wake), server.grpc
+        ExperimentServicer(seen, experiments, coordinator.wake), server.grpc
     )
     for drained in (history, runs, experiments):
         server.on_drain(drained.drain)

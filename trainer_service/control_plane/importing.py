@@ -22,13 +22,11 @@ class Importer:
     """Imports logs, each atomically, a few at a time.
 
     Args:
-        store: The run store.
         max_bytes: Maximum size of a log.
         max_events: Maximum number of events of a log.
     """
 
-    def __init__(self, store: RunWriter, max_bytes: int, max_events: int) -> None:
-        self._store = store
+    def __init__(self, max_bytes: int, max_events: int) -> None:
         self.max_bytes = max_bytes
         self._max_events = max_events
         self._memory = tensor_arena.BlockCache()
@@ -36,11 +34,15 @@ class Importer:
         self._under_way = 0
 
     async def take(
-        self, requests: AsyncIterator[bytes], read: Callable[[bytes, int], RunEvent]
+        self,
+        store: RunWriter,
+        requests: AsyncIterator[bytes],
+        read: Callable[[bytes, int], RunEvent],
     ) -> Run:
         """Stores an imported log and returns its run.
 
         Args:
+            store: The run store, as the caller sees it.
             requests: The log, one encoded event per request.
             read: (request, its index) → the decoded and validated event.
 
@@ -60,7 +62,7 @@ class Importer:
         except BaseException:
             self._ended()
             raise
-        return await run_to_completion(partial(self._store.import_run, log), self._ended)
+        return await run_to_completion(partial(store.import_run, log), self._ended)
 
     async def _receive(
         self, requests: AsyncIterator[bytes], read: Callable[[bytes, int], RunEvent]

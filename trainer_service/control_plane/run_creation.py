@@ -25,8 +25,9 @@ CHECKS_AT_ONCE = 2
 class DataCheck(Protocol):
     """Validates what a spec refers to."""
 
-    def __call__(self, spec: RunSpec, *, warn: Callable[[str], None] = ...) -> str:
+    def __call__(self, spec: RunSpec, *, store: RunStore, warn: Callable[[str], None] = ...) -> str:
         """Returns the digest of the spec's data; calls `warn` with each warning for the caller.
+        The spec may name the uploads and the runs of `store`, the caller's view.
 
         Raises:
             InvalidInput: It cannot be used; names the fields.
@@ -38,7 +39,6 @@ class RunCreation:
     """Creates runs, at the request of clients and for experiments.
 
     Args:
-        store: The run store.
         mentors: The mentors known by name.
         check_data: Validates what a spec refers to (task, files, models); may be slow, and is
             called in a thread.
@@ -48,13 +48,11 @@ class RunCreation:
 
     def __init__(
         self,
-        store: RunStore,
         mentors: MentorRegistry,
         check_data: DataCheck,
         wake: Callable[[], None],
         queue_limit: int,
     ) -> None:
-        self._store = store
         self._mentors = mentors
         self._check_data = check_data
         self._wake = wake
@@ -65,8 +63,13 @@ class RunCreation:
         """Rejects new runs from now on; known ones are still returned."""
         self._admission.drain()
 
-    async def create(self, spec: RunSpec, request_id: str) -> CreatedRun:
+    async def create(self, store: RunStore, spec: RunSpec, request_id: str) -> CreatedRun:
         """Queues a run, or returns the one with this request_id without validating it again.
+
+        Args:
+            store: The run store, as the caller sees it.
+            spec: The run's spec.
+            request_id: Idempotency key; empty: none.
 
         Raises:
             InvalidInput: The spec or the request_id is invalid.
@@ -76,41 +79,54 @@ class RunCreation:
             Unavailable: The service is about to stop.
         """
         if request_id:
-            known = await asyncio.to_thread(self._store.find_request, request_id, spec)
+            known = await asyncio.to_thread(store.find_request, request_id, spec)
             if known is not None:
                 return CreatedRun(known)
         warnings: list[str] = []
-        check = partial(_check, spec, self._check_data, warnings.append)
+        check_data = partial(self._check_data, store=store, warn=warnings.append)
+        check = partial(_check, spec, check_data)
         digest = await self._admission.check(check)
         warnings += await self._mentors.check(spec.mentor)
-        run, is_new = await asyncio.to_thread(self._queue, spec, request_id, digest)
+        run, is_new = await asyncio.to_thread(self._queue, store, spec, request_id, digest)
         self._wake()
         return CreatedRun(run, is_new, tuple(warnings))
 
-    def submit(self, spec: RunSpec, request_id: str) -> tuple[Run, bool]:
+    def submit(
+        self, store: RunStore, experiment_id: str, spec: RunSpec, request_id: str
+    ) -> tuple[Run, bool]:
         """Queues a run of an experiment, whose runs were all validated before, or finds the one
         with this request_id; returns it and whether it is new. Blocking; called in threads.
+
+        Args:
+            store: The run store, as the experiment's owner sees it.
+            experiment_id: The experiment.
+            spec: The run's spec.
+            request_id: Identifies the run within the experiment.
 
         Raises:
             InvalidInput: Data or a model that the spec refers to is missing or unsuitable.
             AlreadyExists: The request_id belongs to a run with another spec.
             ResourceExhausted: The queue is full.
         """
-        known = self._store.find_request(request_id, spec)
+        known = store.find_request(request_id, spec, experiment_id=experiment_id)
         if known is not None:
             return known, False
-        return self._queue(spec, request_id, self._check_data(spec))
+        digest = self._check_data(spec, store=store)
+        return self._queue(store, spec, request_id, digest, experiment_id)
 
-    def _queue(self, spec: RunSpec, request_id: str, digest: str) -> tuple[Run, bool]:
+    def _queue(
+        self, store: RunStore, spec: RunSpec, request_id: str, digest: str, experiment_id: str = ""
+    ) -> tuple[Run, bool]:
         created = Created(spec, request_id, versions(), digest, tracing.current().parent)
-        return self._store.create(created, max_queued=self._queue_limit)
+        limit = self._queue_limit
+        return store.create(created, max_queued=limit, experiment_id=experiment_id)
 
 
-def _check(spec: RunSpec, check_data: DataCheck, warn: Callable[[str], None]) -> str:
+def _check(spec: RunSpec, check_data: Callable[[RunSpec], str]) -> str:
     """Raises `InvalidInput` with all violations of a spec; returns the digest of its data."""
     found, reason, digest = list(spec_violations(spec)), None, ""
     try:
-        digest = check_data(spec, warn=warn)
+        digest = check_data(spec)
     except InvalidInput as error:
         if not error.violations:  # an error that belongs to no single field
             raise

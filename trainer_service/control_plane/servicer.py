@@ -19,7 +19,7 @@ from mentorgrad.uploads import DataUpload
 from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec
-from run_store.protocols import RunStore
+from run_store.protocols import RunStore, SeenStore
 from service_common.decoding import DecodedRequests
 from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
@@ -46,7 +46,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     threads.
 
     Args:
-        store: The run store.
+        seen: Returns the part of the run store that the present caller sees.
         mentors: The mentors known by name.
         creation: Creates runs.
         wake: Wakes the scheduler after a run was resumed or is to stop.
@@ -57,7 +57,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     def __init__(
         self,
-        store: RunStore,
+        seen: SeenStore,
         mentors: MentorRegistry,
         creation: RunCreation,
         wake: Callable[[], None],
@@ -65,7 +65,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         offered: TrainerInfo,
         uploads: Uploads,
     ) -> None:
-        self._store = store
+        self._seen = seen
         self._mentors = mentors
         self._creation = creation
         self._wake = wake
@@ -78,7 +78,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     ) -> pb.CreateRunResponse:
         """Validates the whole spec and queues the run."""
         spec = codec.from_message(RunSpec, request.spec, "spec", checked=True)
-        made = await self._creation.create(spec, request.request_id)
+        made = await self._creation.create(self._seen(), spec, request.request_id)
         bind_contextvars(run_id=made.run.run_id)
         return codec.fill(pb.CreateRunResponse(), made)
 
@@ -107,7 +107,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         return pb.ResumeRunResponse(run=await self._steer(run_lifecycle.resume, request.run_id))
 
     async def _steer(self, how: Callable[[RunStore, str], Run], run_id: str) -> Any:
-        run = await asyncio.to_thread(how, self._store, run_id)
+        run = await asyncio.to_thread(how, self._seen(), run_id)
         self._wake()
         return codec.to_message(run)
 
@@ -115,7 +115,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self, request: pb.DeleteRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.DeleteRunResponse:
         """Deletes a run."""
-        await asyncio.to_thread(self._store.delete, request.run_id)
+        await asyncio.to_thread(self._seen().delete, request.run_id)
         return pb.DeleteRunResponse()
 
     async def ImportRun(  # noqa: N802
@@ -130,7 +130,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             event, path = request_iterator.read(raw).event, f"events[{index}]"
             return codec.from_message(RunEvent, event, path, checked=True, whole=room)
 
-        run = await self._importer.take(request_iterator.raw, read)
+        run = await self._importer.take(self._seen(), request_iterator.raw, read)
         return pb.ImportRunResponse(run=codec.to_message(run))
 
     async def UploadData(  # noqa: N802
@@ -139,15 +139,16 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> pb.UploadDataResponse:
         """Stores a data file that specs may name."""
-        stored = await self._uploads.take(_upload_parts(request_iterator))
+        stored = await self._uploads.take(self._seen(), _upload_parts(request_iterator))
         return pb.UploadDataResponse(sha256=stored.sha256, size_bytes=stored.size_bytes)
 
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
         """Streams an artifact in chunks; the first message also describes the artifact."""
-        known = await asyncio.to_thread(self._store.artifacts, request.run_id)
-        data = await asyncio.to_thread(self._store.read_artifact, request.run_id, request.name)
+        store = self._seen()
+        known = await asyncio.to_thread(store.artifacts, request.run_id)
+        data = await asyncio.to_thread(store.read_artifact, request.run_id, request.name)
         artifact = next((item for item in known if item.name == request.name), None)
         first = codec.to_message(artifact) if artifact is not None else None
         yield pb.DownloadArtifactResponse(artifact=first, chunk=data[:CHUNK_BYTES])
@@ -159,7 +160,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     ) -> pb.GetTrainerInfoResponse:
         """The trainer's devices, objectives, tasks, optimizers, mentors and queue length."""
         states = await self._mentors.states()
-        queued = await asyncio.to_thread(self._store.queued)
+        queued = await asyncio.to_thread(self._seen().queued)
         entries = [
             MentorEntry(name, info is not None, info.model if info is not None else "")
             for name, info in states.items()

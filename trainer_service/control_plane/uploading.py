@@ -54,10 +54,11 @@ class Uploads:
         self._under_way = 0
         self._loop: asyncio.Task[None] | None = None
 
-    async def take(self, parts: UploadMessages) -> StoredUpload:
+    async def take(self, store: UploadStore, parts: UploadMessages) -> StoredUpload:
         """Stores an uploaded file.
 
         Args:
+            store: The run store, as the caller sees it.
             parts: The messages.
 
         Raises:
@@ -79,7 +80,7 @@ class Uploads:
             file.seek(0)
             held = held.pop_all()
         # The thread reads the file even if the caller is gone.
-        await run_to_completion(partial(self._store.put_upload, stored, file), held.close)
+        await run_to_completion(partial(store.put_upload, stored, file), held.close)
         return stored
 
     async def _receive(self, parts: UploadMessages, file: BinaryIO) -> StoredUpload:

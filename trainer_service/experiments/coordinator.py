@@ -11,6 +11,7 @@ import structlog
 from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.errors import MentorgradError, NotFound
 from run_store.protocols import RunStore
+from run_store.visibility import OnBehalf
 from trainer_service.experiments.experiment_runner import Admit, ExperimentRunner
 from trainer_service.experiments.run_submission import cancel_runs
 
@@ -106,8 +107,9 @@ class Coordinator:
         if experiment_id not in self._courses:
             experiment = self._store.get_experiment(experiment_id)
             parallel = experiment.spec.parallel or QUEUED_PER_SLOT * self._slots
+            owners = self._store.seen_by(OnBehalf(experiment.owner, experiment.project))
             self._courses[experiment_id] = ExperimentRunner(
-                self._store, experiment, self._admit, parallel
+                owners, experiment, self._admit, parallel
             )
         return self._courses[experiment_id]
 

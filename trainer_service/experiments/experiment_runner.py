@@ -37,8 +37,9 @@ from trainer_service.experiments.tuning import choose_rates
 
 log = structlog.get_logger(__name__)
 
-Admit = Callable[[RunSpec, str], tuple[Run, bool]]
-"""Queues a run, or finds the run with the same request_id; returns it and whether it is new."""
+Admit = Callable[[RunStore, str, RunSpec, str], tuple[Run, bool]]
+"""(store as the owner sees it, experiment id, spec, request_id) → the run with this request_id,
+queued if there was none, and whether it is new."""
 
 MOST_AT_ONCE = 32
 """Maximum runs that one step looks up or queues, to keep steps short."""
@@ -51,7 +52,7 @@ class ExperimentRunner:
     """Drives one experiment. Methods block; call them from one thread at a time.
 
     Args:
-        store: Store of the experiment and its runs.
+        store: Store of the experiment and its runs, as the experiment's owner sees it.
         experiment: The stored experiment, in state RUNNING.
         admit: Creates a run; see `trainer_service.control_plane.run_creation.RunCreation`.
         parallel: Maximum runs that are queued or running at once.
@@ -122,7 +123,7 @@ class ExperimentRunner:
                     break
                 place = ahead.first
                 spec = self._expansion.run_spec(place)
-                run, is_new = self._admit(spec, place.request_id(self._id))
+                run, is_new = self._admit(self._store, self._id, spec, place.request_id(self._id))
                 ahead.drop()
                 active += not run.state.is_final
                 queued += is_new

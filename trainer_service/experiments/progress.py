@@ -15,7 +15,7 @@ from mentorgrad.domain.experiment import (
 )
 from mentorgrad.domain.query import RunFilter, RunOrder
 from mentorgrad.domain.run import Run, RunState
-from run_store.experiments import EXPERIMENT, Counts
+from run_store.experiments import Counts
 from run_store.protocols import RunStore
 from trainer_service.experiments.expansion import RunPurpose
 
@@ -99,7 +99,7 @@ def with_progress(store: RunStore, experiment: Experiment) -> Experiment:
     if experiment.state is not ExperimentState.RUNNING:
         return replace(experiment, progress=replace(found, tuning=False))
     wanted = RunFilter(
-        states=(RunState.SUCCEEDED, RunState.FAILED), labels={EXPERIMENT: experiment.experiment_id}
+        states=(RunState.SUCCEEDED, RunState.FAILED), experiment_id=experiment.experiment_id
     )
     page = store.list_runs(wanted, RunOrder.NEWEST, SAMPLE)
     each = pace(page.runs)

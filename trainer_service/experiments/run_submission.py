@@ -9,7 +9,7 @@ from mentorgrad.domain.experiment import Experiment, ExperimentState
 from mentorgrad.domain.query import RunFilter, RunOrder
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.errors import NotFound, PreconditionFailed
-from run_store.experiments import EXPERIMENT, PHASE
+from run_store.experiments import PHASE
 from run_store.protocols import RunStore
 from trainer_service.control_plane import run_lifecycle
 from trainer_service.experiments.expansion import RunPurpose
@@ -29,8 +29,8 @@ def runs_of(
     states: tuple[RunState, ...] = (),
 ) -> Iterator[Run]:
     """Yields an experiment's runs, oldest first, read in pages."""
-    labels = {EXPERIMENT: experiment_id} | ({PHASE: phase.value} if phase is not None else {})
-    wanted, token = RunFilter(states=states, labels=labels), ""
+    labels = {PHASE: phase.value} if phase is not None else {}
+    wanted, token = RunFilter(states=states, labels=labels, experiment_id=experiment_id), ""
     while True:
         page = store.list_runs(wanted, RunOrder.OLDEST, PAGE, token)
         yield from page.runs

@@ -12,7 +12,7 @@ from mentorgrad.domain.experiment import ExperimentSpec
 from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec
-from run_store.protocols import RunStore
+from run_store.protocols import SeenStore
 from trainer_service.control_plane.thread_calls import run_limited
 from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.reader import ExperimentReader
@@ -29,19 +29,18 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     """Creates, reads and cancels experiments; store calls run in threads.
 
     Args:
-        store: Store of experiments and runs.
+        seen: Returns the part of the run store that the present caller sees.
         creation: Creates experiments.
         wake: Wakes the coordinator and the scheduler.
     """
 
     def __init__(
         self,
-        store: RunStore,
+        seen: SeenStore,
         creation: ExperimentCreation,
         wake: Callable[[], None],
     ) -> None:
-        self._store = store
-        self._reader = ExperimentReader(store)
+        self._seen = seen
         self._creation = creation
         self._wake = wake
         self._reporting = asyncio.Semaphore(REPORTS_AT_ONCE)
@@ -51,7 +50,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     ) -> pb.CreateExperimentResponse:
         """Validates an experiment and stores it; the coordinator then executes it."""
         spec = codec.from_message(ExperimentSpec, request.spec, "spec", checked=True)
-        made = await self._creation.create(spec, request.request_id)
+        made = await self._creation.create(self._seen(), spec, request.request_id)
         bind_contextvars(experiment_id=made.experiment.experiment_id)
         return codec.fill(pb.CreateExperimentResponse(), made)
 
@@ -59,15 +58,17 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         self, request: pb.GetExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetExperimentResponse:
         """Returns an experiment with its progress."""
-        found = await asyncio.to_thread(self._reader.get_experiment, request.experiment_id)
+        reader = ExperimentReader(self._seen())
+        found = await asyncio.to_thread(reader.get_experiment, request.experiment_id)
         return pb.GetExperimentResponse(experiment=codec.to_message(found))
 
     async def ListExperiments(  # noqa: N802
         self, request: pb.ListExperimentsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListExperimentsResponse:
         """Lists experiments, newest first, in pages."""
+        reader = ExperimentReader(self._seen())
         page = await asyncio.to_thread(
-            self._reader.list_experiments, request.page_size or 50, request.page_token
+            reader.list_experiments, request.page_size or 50, request.page_token
         )
         return codec.fill(pb.ListExperimentsResponse(), page)
 
@@ -76,7 +77,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     ) -> pb.CancelExperimentResponse:
         """Cancels an experiment, then its runs."""
 
-        cancelled = await asyncio.to_thread(cancel_experiment, self._store, request.experiment_id)
+        cancelled = await asyncio.to_thread(cancel_experiment, self._seen(), request.experiment_id)
         self._wake()
         return pb.CancelExperimentResponse(experiment=codec.to_message(cancelled))
 
@@ -85,8 +86,10 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
     ) -> pb.GetReportResponse:
         """Computes statistics over the runs that have ended so far."""
 
+        reader = ExperimentReader(self._seen())
+
         def answer() -> pb.GetReportResponse:
-            made = self._reader.get_report(request.experiment_id)
+            made = reader.get_report(request.experiment_id)
             return pb.GetReportResponse(report=codec.to_message(made))
 
         return await run_limited(answer, self._reporting)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import hashlib
+import io
 import os
 import sqlite3
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -22,17 +25,34 @@ from alembic.migration import MigrationContext
 from typer.testing import CliRunner
 
 from mentorgrad.domain.event import Created
-from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.query import EventQuery, RunFilter, View
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
 from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, Unavailable
 from mentorgrad.store_urls import sqlite_file
+from mentorgrad.uploads import uploads_of
 from run_store import dialects, migrate, store_commands
 from run_store.open import open_store
 from run_store.schema_version import HEAD, VERSION_TABLE, version_of
 from run_store.tables import metadata
 from run_store.temporary_store import TemporaryRunStore
+from run_store.uploads import StoredUpload
+from run_store.visibility import OnBehalf
 from tests.support.postgres_roles import reader_of
 
 SECRET = "hunter2"
+
+
+@contextlib.contextmanager
+def migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction like that of a migration."""
+    with (
+        dialects.writer_of(engine).connect() as connection,
+        dialects.tables_made_anew(connection),
+        connection.begin(),
+    ):
+        yield connection
 
 
 def opening(url: str) -> MentorgradError:
@@ -379,7 +399,7 @@ def test_models_and_migrations_agree(
         assert context.get_current_revision() == version_of(connection) == HEAD
         names = set(sa.inspect(connection).get_table_names())
         assert names == {*metadata.tables, VERSION_TABLE}
-    with dialects.writer_of(engine).begin() as connection:
+    with migrating(engine) as connection:
         command.downgrade(migrate.config(connection), "base")
         assert set(sa.inspect(connection).get_table_names()) == {VERSION_TABLE}
         assert version_of(connection) is None
@@ -422,17 +442,83 @@ def test_damaged_bytes_are_told(tmp_path: Path, event_maker: Any) -> None:
     store.close()
 
 
+def old_store(url: str, event_maker: Any, revision: str) -> None:
+    """Makes a store of an earlier schema: an experiment, its run with all kinds of rows, and a run
+    whose labels name another experiment."""
+    store = open_store(url)
+    spec = ExperimentSpec(
+        base=RunSpec(Function()), tasks=(Task("a"),), arms=(Arm("none"), Arm("other")), seeds=(0,)
+    )
+    name = store.create_experiment(spec, "old experiment")[0].experiment_id
+    digest = hashlib.sha256(b"text,label\n").hexdigest()
+    store.put_upload(StoredUpload(digest, ".csv", 11), io.BytesIO(b"text,label\n"))
+    files = Task("own", DataFiles(f"upload:{digest}"), "what it is", ("a", "b"))
+    labels = {"experiment": name, "phase": "main"}
+    run, _ = store.create(Created(RunSpec(task=files, labels=labels), "old"))
+    store.create(Created(RunSpec(Function(), labels={"experiment": "none"}), "older"))
+    lease = store.claim(run.run_id, "w", timedelta(minutes=1))
+    make = event_maker(run.run_id, lease.last_seq, 1)
+    store.append(run.run_id, 1, [make(make.segment(1, 2)), make(make.scored(0, 0.5))])
+    store.put_blob(run.run_id, 1, "file", b"abc")
+    store.close()
+    engine = dialects.engine_of(dialects.parse(url))
+    with migrating(engine) as connection:
+        command.downgrade(migrate.config(connection), revision)
+        assert version_of(connection) == revision
+    engine.dispose()
+
+
+def content(url: str) -> dict[str, int]:
+    """Number of rows per table."""
+    engine = dialects.engine_of(dialects.parse(url))
+    with engine.connect() as connection:
+        found = {
+            name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for name, table in metadata.tables.items()
+        }
+    engine.dispose()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_owners_come_to_a_full_store_that_loses_nothing(
+    dialect: str, tmp_path: Path, request: pytest.FixtureRequest, event_maker: Any
+) -> None:
+    on_postgres = dialect == "postgres"
+    sqlite = f"sqlite:///{tmp_path}/runs.db"
+    url = request.getfixturevalue("postgres_url") if on_postgres else sqlite
+    old_store(url, event_maker, "0003")
+    store = open_store(url)
+    rows = content(url)
+    assert all(rows.values()), rows
+    assert (rows["runs"], rows["events"], rows["upload_owners"]) == (2, 5, 1)
+    (experiment,) = store.list_experiments().experiments
+    assert store.count_runs(experiment.experiment_id) == {("main", RunState.RUNNING): 1}
+    bob = store.seen_by(OnBehalf("bob", ""))
+    (run,) = bob.list_runs(RunFilter(experiment_id=experiment.experiment_id)).runs
+    assert (run.owner, run.request_id) == ("", "old")
+    assert b"".join(bob.upload_pieces(next(iter(uploads_of(run.spec.task.data).values()))))
+    # A request from before the upgrade is known after it.
+    (older,) = bob.list_runs(RunFilter(states=(RunState.QUEUED,))).runs
+    assert bob.find_request("older", older.spec) == older
+    store.delete(older.run_id)
+    assert content(url)["events"] == 4
+    store.close()
+
+
 def test_a_store_of_the_first_schema_keeps_its_runs(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs.db"
     store = open_store(url)
     run, _ = store.create(Created(request_id="old"))
     store.close()
     engine = dialects.engine_of(dialects.parse(url))
-    with dialects.writer_of(engine).begin() as connection:
+    with migrating(engine) as connection:
         command.downgrade(migrate.config(connection), "0001")
         assert "experiments" not in sa.inspect(connection).get_table_names()
     engine.dispose()
     store = open_store(url)
     assert store.get_run(run.run_id) == run
+    assert len(list(store.events(run.run_id))) == 1
     assert store.running_experiments() == ()
     store.close()

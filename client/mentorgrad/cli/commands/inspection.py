@@ -50,6 +50,10 @@ def _list(
             "--label", metavar="NAME=VALUE", help="Only runs with this label (repeatable)."
         ),
     ] = None,
+    owner: Annotated[str, typer.Option("--owner", help="Only runs of this owner.")] = "",
+    experiment: Annotated[
+        str, typer.Option("--experiment", metavar="ID", help="Only runs of this experiment.")
+    ] = "",
     order: Annotated[
         str, typer.Option("--order", help="Sort order: newest, oldest or best_selection_loss.")
     ] = "newest",
@@ -70,6 +74,8 @@ def _list(
         mentor=mentor,
         name_contains=name,
         labels=pairs_of("--label", label or ()),
+        owner=owner,
+        experiment_id=experiment,
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
@@ -100,9 +106,10 @@ _COLUMNS: dict[str, Callable[[Run], str]] = {
     "accuracy": lambda run: number(_test(run, "accuracy"), 3),
     "restarts": lambda run: str(run.restarts_applied),
     "created": lambda run: moment(run.created_at),
+    "owner": lambda run: run.owner,
 }
 
-_SPARE = ("restarts", "created", "test loss", "step", "name", "accuracy", "mentor", "task")
+_SPARE = ("owner", "restarts", "created", "test loss", "step", "name", "accuracy", "mentor", "task")
 """Columns that a narrow terminal does without, the first one first."""
 
 _COMPARED: dict[str, Callable[[Run], str]] = {

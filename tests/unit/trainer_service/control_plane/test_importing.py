@@ -7,6 +7,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -49,8 +50,16 @@ def read(request: bytes, index: int) -> RunEvent:
     return RunEvent("r", index + 1, 1, datetime.now(UTC), segment)
 
 
-def importer(store: Keeper, max_bytes: int = 1 << 20) -> Importer:
-    return Importer(cast(RunWriter, store), max_bytes, 100)
+class KeptImporter(Importer):
+    """Imports into one store."""
+
+    def __init__(self, store: Keeper, max_bytes: int) -> None:
+        super().__init__(max_bytes, 100)
+        self.keeps = partial(self.take, cast(RunWriter, store))
+
+
+def importer(store: Keeper, max_bytes: int = 1 << 20) -> KeptImporter:
+    return KeptImporter(store, max_bytes)
 
 
 @pytest.mark.parametrize("pause", [False, True])
@@ -60,7 +69,7 @@ async def test_a_log_beyond_a_limit_reaches_no_store(
 ) -> None:
     store = Keeper()
     with pytest.raises(InvalidInput, match="at most 100 events") as caught:
-        await importer(store, max_bytes).take(sending(log(count), pause), read)
+        await importer(store, max_bytes).keeps(sending(log(count), pause), read)
     assert caught.value.reason == "IMPORT_TOO_LARGE"
     assert not store.events
 
@@ -68,7 +77,7 @@ async def test_a_log_beyond_a_limit_reaches_no_store(
 @pytest.mark.parametrize("pause", [False, True])
 async def test_a_log_up_to_the_limits_is_kept_in_order(pause: bool) -> None:
     store, requests = Keeper(), log(100)
-    await importer(store, sum(map(len, requests))).take(sending(requests, pause), read)
+    await importer(store, sum(map(len, requests))).keeps(sending(requests, pause), read)
     assert [event.seq for event in store.events] == list(range(1, 101))
     for index, event in enumerate(store.events):
         assert isinstance(event.payload, Segment)
@@ -97,7 +106,7 @@ def no_collector() -> Iterator[None]:
 async def test_an_import_gives_its_memory_back_when_it_ends() -> None:
     store = Keeper()
     kept = importer(store)
-    await kept.take(sending(log(1)), read)
+    await kept.keeps(sending(log(1)), read)
     assert not kept._memory._idle, "the store reads it still"
     store.events = []
     assert await idle_pieces(kept, 1)
@@ -110,7 +119,7 @@ async def test_memory_that_no_import_uses_goes_back_to_the_system(
     store = Keeper()
     kept = importer(store)
     for _ in range(2):
-        await kept.take(sending(log(1)), read)
+        await kept.keeps(sending(log(1)), read)
         store.events = []
         assert await idle_pieces(kept, 0)
 
@@ -132,7 +141,7 @@ async def test_one_that_is_wrong_gives_its_memory_back(more: bool) -> None:
         return read(request, index)
 
     with contextlib.suppress(InvalidInput):
-        await kept.take(wrong_in_the_end(), checked)
+        await kept.keeps(wrong_in_the_end(), checked)
     assert await idle_pieces(kept, 1)
 
 
@@ -145,8 +154,8 @@ async def test_one_that_is_wrong_leaves_room_for_others() -> None:
 
     for _ in range(3):  # more than may be under way at once
         with pytest.raises(InvalidInput, match="is wrong"):
-            await kept.take(sending(log(1)), wrong)
-    await kept.take(sending(log(1)), read)
+            await kept.keeps(sending(log(1)), wrong)
+    await kept.keeps(sending(log(1)), read)
     assert len(store.events) == 1
 
 
@@ -159,5 +168,5 @@ async def test_one_that_is_given_up_leaves_room_for_others() -> None:
 
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(kept.take(silence(), read), 0.01)
-    await kept.take(sending(log(1)), read)
+            await asyncio.wait_for(kept.keeps(silence(), read), 0.01)
+    await kept.keeps(sending(log(1)), read)

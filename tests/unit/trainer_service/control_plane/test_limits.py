@@ -35,7 +35,7 @@ class Slow:
         self.begun = threading.Semaphore(0)
         self.count = 0
 
-    def __call__(self, _: Any, *, warn: Any = None) -> Any:
+    def __call__(self, _: Any, *, uploads: Any = None, warn: Any = None) -> Any:
         self.count += 1
         self.begun.release()
         assert self.go.wait(120)
@@ -49,11 +49,15 @@ class Slow:
 
 def servicer(slow: Slow) -> TrainerServicer:
     store, mentors = cast(RunStore, slow), cast(MentorRegistry, None)
-    importer = Importer(store, IMPORT_BYTES, 10)
-    creation = RunCreation(store, mentors, slow, lambda: None, 1)
+    importer = Importer(IMPORT_BYTES, 10)
+    creation = RunCreation(mentors, slow, lambda: None, 1)
     uploads = Uploads(store, IMPORT_BYTES, timedelta(days=1))
     offered = TrainerInfo()
-    return TrainerServicer(store, mentors, creation, lambda: None, importer, offered, uploads)
+
+    def seen() -> RunStore:
+        return store
+
+    return TrainerServicer(seen, mentors, creation, lambda: None, importer, offered, uploads)
 
 
 def requests(*messages: pb.ImportRunRequest) -> DecodedRequests[pb.ImportRunRequest]:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 import pytest
@@ -40,8 +41,17 @@ class Keeper:
         return 0
 
 
-def uploads(store: Keeper, max_bytes: int = 1000) -> Uploads:
-    return Uploads(cast(UploadStore, store), max_bytes, timedelta(hours=2))
+class KeptUploads(Uploads):
+    """Takes files into one store."""
+
+    def __init__(self, store: Keeper, max_bytes: int) -> None:
+        kept = cast(UploadStore, store)
+        super().__init__(kept, max_bytes, timedelta(hours=2))
+        self.keeps = partial(self.take, kept)
+
+
+def uploads(store: Keeper, max_bytes: int = 1000) -> KeptUploads:
+    return KeptUploads(store, max_bytes)
 
 
 async def sending(*parts: Part, then: asyncio.Event | None = None) -> AsyncIterator[Part]:
@@ -53,11 +63,11 @@ async def sending(*parts: Part, then: asyncio.Event | None = None) -> AsyncItera
 
 async def test_a_whole_file_is_stored() -> None:
     store = Keeper()
-    stored = await uploads(store).take(sending(*GOOD))
+    stored = await uploads(store).keeps(sending(*GOOD))
     assert stored == StoredUpload(DIGEST, ".csv", len(DATA))
     assert store.files == {stored: DATA}
     unknown = DataUpload(".csv", len(DATA))
-    assert await uploads(store).take(sending((unknown, DATA))) == stored
+    assert await uploads(store).keeps(sending((unknown, DATA))) == stored
 
 
 @pytest.mark.parametrize(
@@ -78,7 +88,7 @@ async def test_other_files_are_refused_and_leave_nothing(
 ) -> None:
     store = Keeper()
     with pytest.raises(InvalidInput, match=says) as caught:
-        await uploads(store).take(sending(*parts))
+        await uploads(store).keeps(sending(*parts))
     assert caught.value.violations[0].field == field
     assert store.files == {}
 
@@ -87,18 +97,18 @@ async def test_an_upload_that_breaks_off_leaves_nothing_and_frees_its_place() ->
     store, held = Keeper(), asyncio.Event()
     taking = uploads(store)
     begun = [
-        asyncio.create_task(taking.take(sending(*GOOD[:2], then=held)))
+        asyncio.create_task(taking.keeps(sending(*GOOD[:2], then=held)))
         for _ in range(UPLOADS_AT_ONCE)
     ]
     await asyncio.sleep(0)
     with pytest.raises(ResourceExhausted) as caught:
-        await taking.take(sending(*GOOD))
+        await taking.keeps(sending(*GOOD))
     assert caught.value.reason == "UPLOADS_BUSY"
     for task in begun:
         task.cancel()
     await asyncio.wait(begun)
     assert store.files == {}
-    await taking.take(sending(*GOOD))
+    await taking.keeps(sending(*GOOD))
     assert len(store.files) == 1
 
 
@@ -106,7 +116,7 @@ async def test_an_upload_that_stands_still_ends(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(uploading, "IDLE_SECONDS", 0.0)
     store = Keeper()
     with pytest.raises(DeadlineExceeded, match="stood still"):
-        await uploads(store).take(sending(then=asyncio.Event()))
+        await uploads(store).keeps(sending(then=asyncio.Event()))
     assert store.files == {}
 
 

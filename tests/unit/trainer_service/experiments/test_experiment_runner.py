@@ -16,6 +16,7 @@ from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
 from run_store.temporary_store import TemporaryRunStore
+from run_store.visibility import OnBehalf
 from tests.support.quick_runs import end_run, end_runs
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
@@ -55,10 +56,10 @@ class Rig:
         self.checked: list[RunSpec] = []
         self.wrong: MentorgradError | None = None
         mentors = cast(MentorRegistry, None)
-        creation = RunCreation(self.store, mentors, self._check, lambda: None, queue_limit)
+        creation = RunCreation(mentors, self._check, lambda: None, queue_limit)
         self.submission = creation.submit
 
-    def _check(self, spec: RunSpec) -> str:
+    def _check(self, spec: RunSpec, *, uploads: Any, warn: Any = None) -> str:
         if self.wrong is not None:
             raise self.wrong
         self.checked.append(spec)
@@ -286,20 +287,42 @@ def test_data_that_are_gone_end_it_with_its_runs(rig: Rig) -> None:
     assert {run.state for run in rig.runs(name)} == {RunState.SUCCEEDED, RunState.CANCELLED}
 
 
-def test_a_run_of_anothers_under_its_key_ends_it(rig: Rig) -> None:
+def test_a_run_of_another_spec_under_its_key_ends_it(rig: Rig) -> None:
     name = rig.begin(SPEC)
     first = next(main_places(SPEC, {}))
-    rig.store.create(Created(RunSpec(), first.request_id(name)))
+    rig.store.create(Created(RunSpec(), first.request_id(name)), experiment_id=name)
     rig.runner(name).advance()
     assert rig.state(name) is ExperimentState.FAILED
     assert "another spec" in rig.store.get_experiment(name).reason
 
 
+def test_keys_and_labels_of_other_runs_count_for_nothing(rig: Rig) -> None:
+    """Not even the owner can take an experiment's keys, or make its runs by labels."""
+    name = rig.begin(SPEC)
+    place = next(main_places(SPEC, {}))
+    labels = place.labels(name)
+    rig.store.create(Created(RunSpec(labels=labels), place.request_id(name)))
+    assert rig.store.count_runs(name) == {}
+    rig.finish(rig.runner(name), name)
+    assert rig.state(name) is ExperimentState.FINISHED
+    assert len(rig.runs(name)) == SPEC.runs
+
+
+def test_its_runs_belong_to_its_owner(rig: Rig) -> None:
+    alice = rig.store.seen_by(OnBehalf("alice", "vision"))
+    name = alice.create_experiment(SPEC)[0].experiment_id
+    Coordinator(rig.store, rig.submission, 2, lambda: None)._advance_all()
+    found = rig.runs(name)
+    assert found
+    assert {(run.owner, run.project) for run in found} == {("alice", "vision")}
+    assert not list(runs_of(rig.store.seen_by(OnBehalf("bob", "")), name))
+
+
 def test_a_cancel_in_the_middle_of_a_step_leaves_no_run_queued(rig: Rig) -> None:
     name = rig.begin(SPEC)
 
-    def cancelled_meanwhile(spec: RunSpec, key: str) -> tuple[Run, bool]:
-        made = rig.submission(spec, key)
+    def cancelled_meanwhile(*asked: Any) -> tuple[Run, bool]:
+        made = rig.submission(*asked)
         if not rig.state(name).is_final:
             rig.store.set_experiment_state(name, ExperimentState.CANCELLED)
             cancel_runs(rig.store, name)

@@ -1,0 +1,57 @@
+"""Which runs, experiments and uploads a caller may see and change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import sqlalchemy as sa
+
+
+class Viewer(Protocol):
+    """On whose behalf a store is used. What it creates belongs to its owner and its project."""
+
+    @property
+    def owner(self) -> str:
+        """Whose records it sees; empty: only those without an owner."""
+        ...
+
+    @property
+    def project(self) -> str:
+        """Of which project's members it sees the records, too; empty: of none."""
+        ...
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it sees all records."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnBehalf:
+    """A viewer that sees what an owner sees."""
+
+    owner: str
+    """See `Viewer.owner`."""
+    project: str
+    """See `Viewer.project`."""
+    is_admin: bool = False
+    """See `Viewer.is_admin`."""
+
+
+EVERYTHING = OnBehalf("", "", is_admin=True)
+"""Sees all records; what it creates has no owner, so that all see it."""
+
+
+def visible(table: sa.Table, viewer: Viewer) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions under which a row of a table with an owner and a project is visible: records
+    without an owner, which are older than owners, are visible to all."""
+    if viewer.is_admin:
+        return ()
+    own = table.c.owner.in_(("", viewer.owner))
+    return (own | (table.c.project == viewer.project) if viewer.project else own,)
+
+
+def query_of(viewer: Viewer) -> tuple[str, ...]:
+    """What the pages of a listing depend on."""
+    return () if viewer.is_admin else (viewer.owner, viewer.project)

@@ -1,0 +1,152 @@
+"""What every store shows to whom. Each test looks through the views of several owners."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import pytest
+
+from mentorgrad.domain.event import Created, StateChanged
+from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.query import RunFilter
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
+from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound
+from run_store.uploads import StoredUpload
+from run_store.visibility import EVERYTHING, OnBehalf
+
+ALICE, MATE, BOB = OnBehalf("alice", "vision"), OnBehalf("mate", "vision"), OnBehalf("bob", "")
+ADMIN = OnBehalf("root", "", is_admin=True)
+SPEC = ExperimentSpec(
+    base=RunSpec(Function()), tasks=(Task("a"),), arms=(Arm("none"), Arm("other")), seeds=(0,)
+)
+
+
+def test_runs_are_seen_by_owner_project_and_administrator(opened: Any) -> None:
+    made = {
+        viewer.owner: opened.store.seen_by(viewer).create(Created(RunSpec(Function())))[0].run_id
+        for viewer in (ALICE, MATE, BOB, ADMIN, EVERYTHING)
+    }
+    store = opened.reopen()
+    everything = set(made.values())
+    for viewer, hidden in (
+        (ALICE, {"bob", "root"}),
+        (MATE, {"bob", "root"}),
+        (BOB, {"alice", "mate", "root"}),
+        # Without a project, nobody is in the same one.
+        (OnBehalf("carol", ""), {"alice", "mate", "bob", "root"}),
+        (OnBehalf("vision", "alice"), {"alice", "mate", "bob", "root"}),
+        (ADMIN, set()),
+        (EVERYTHING, set()),
+    ):
+        view, unseen = store.seen_by(viewer), {made[name] for name in hidden}
+        assert {run.run_id for run in view.list_runs().runs} == everything - unseen
+        for run_id in unseen:
+            for call in (view.get_run, view.progress, view.delete, view.stored_events):
+                with pytest.raises(NotFound):
+                    call(run_id)
+    assert store.get_run(made["alice"]).owner == "alice"
+    (found,) = store.list_runs(RunFilter(owner="mate")).runs
+    assert (found.run_id, found.project) == (made["mate"], "vision")
+
+
+def test_request_ids_are_each_owners_and_each_experiments(opened: Any) -> None:
+    created, other = Created(RunSpec(Function()), "r"), Created(RunSpec(name="other"), "r")
+    views = [opened.store.seen_by(viewer) for viewer in (ALICE, MATE, BOB)]
+    runs = {view.create(created)[0].run_id for view in views}
+    assert len(runs) == 3
+    for view in views:
+        assert view.create(created) == (view.find_request("r", created.spec), False)
+        with pytest.raises(AlreadyExists):
+            view.create(other)
+    member, is_new = views[0].create(other, experiment_id="e")
+    assert is_new
+    assert views[0].find_request("r", other.spec, experiment_id="e") == member
+    assert [run.run_id for run in views[0].list_runs(RunFilter(experiment_id="e")).runs] == [
+        member.run_id
+    ]
+
+
+def test_a_request_from_before_owners_is_still_known(opened: Any) -> None:
+    created = Created(RunSpec(Function()), "r")
+    before, _ = opened.store.create(created)
+    spec, _ = opened.store.create_experiment(SPEC, "e")
+    for viewer in (ALICE, BOB):
+        view = opened.store.seen_by(viewer)
+        assert view.create(created) == (before, False)
+        assert view.create_experiment(SPEC, "e") == (spec, False)
+
+
+def test_experiments_are_seen_like_runs(opened: Any) -> None:
+    mine, _ = opened.store.seen_by(ALICE).create_experiment(SPEC, "e")
+    assert (mine.owner, mine.project) == ("alice", "vision")
+    for viewer in (MATE, ADMIN):
+        assert opened.store.seen_by(viewer).get_experiment(mine.experiment_id) == mine
+    bob = opened.store.seen_by(BOB)
+    his, is_new = bob.create_experiment(SPEC, "e")
+    assert is_new
+    assert bob.list_experiments().experiments == (his,)
+    with pytest.raises(NotFound):
+        bob.get_experiment(mine.experiment_id)
+    opened.store.seen_by(ALICE).create(
+        Created(RunSpec(Function())), experiment_id=mine.experiment_id
+    )
+    assert bob.count_runs(mine.experiment_id) == {}
+    assert opened.store.count_runs(mine.experiment_id) == {("", RunState.QUEUED): 1}
+
+
+def test_an_import_belongs_to_who_imports_it(opened: Any, event_maker: Any) -> None:
+    make = event_maker("foreign")
+    labels = {"experiment": "e", "phase": "main"}
+    log = [
+        make(Created(RunSpec(Function(), labels=labels), "r")),
+        make(StateChanged(RunState.CANCELLED)),
+    ]
+    alice, bob = opened.store.seen_by(ALICE), opened.store.seen_by(BOB)
+    run = alice.import_run(log)
+    assert run.owner == "alice"
+    assert alice.import_run(log) == run == opened.store.seen_by(MATE).import_run(log)
+    with pytest.raises(AlreadyExists, match="another run with the id"):
+        bob.import_run(log)
+    assert opened.store.count_runs("e") == {}
+
+
+def test_an_upload_is_named_by_those_who_have_its_bytes(opened: Any) -> None:
+    data = b"text,label\n"
+    digest = hashlib.sha256(data).hexdigest()
+    upload = StoredUpload(digest, ".csv", len(data))
+    spec = RunSpec(task=Task("own", DataFiles(f"upload:{digest}"), "what it is", ("a", "b")))
+    alice, mate, bob = (opened.store.seen_by(viewer) for viewer in (ALICE, MATE, BOB))
+    for _ in range(2):
+        alice.put_upload(upload, io.BytesIO(data))
+    assert alice.find_upload(digest) == mate.find_upload(digest) == upload
+    for call in (bob.find_upload, lambda name: list(bob.upload_pieces(name))):
+        with pytest.raises(NotFound):
+            call(digest)
+    with pytest.raises(InvalidInput) as caught:
+        bob.create(Created(spec))
+    assert caught.value.reason == "UPLOAD_NOT_FOUND"
+    bob.put_upload(upload, io.BytesIO(data))
+    assert b"".join(bob.upload_pieces(digest)) == data
+    assert bob.create(Created(spec))[1]
+
+
+def test_a_page_belongs_to_who_asked_for_it(opened: Any) -> None:
+    alice, bob = opened.store.seen_by(ALICE), opened.store.seen_by(BOB)
+    for _ in range(2):
+        opened.store.create(Created(RunSpec(Function())))
+        opened.store.create_experiment(SPEC)
+    for listed in ("list_runs", "list_experiments"):
+        token = getattr(alice, listed)(page_size=1).next_page_token
+        assert token
+        with pytest.raises(InvalidInput, match="another query"):
+            getattr(bob, listed)(page_size=1, page_token=token)
+
+
+def test_a_view_ends_with_its_store(opened: Any) -> None:
+    view = opened.store.seen_by(BOB)
+    opened.reopen()
+    with pytest.raises(Exception, match="closed"):
+        view.list_runs()
