@@ -6,6 +6,7 @@ replaced, and replies that would make the answer exceed the message limit are tr
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from mentorgrad.domain.advice import Answer, AnswerRecord
@@ -33,15 +34,23 @@ def sendable(answer: Answer) -> Answer:
     return replace(answer, detail=detail, records=records)
 
 
+def memory_of(text: str) -> int:
+    """Bytes that a text takes in memory: one to four per character, and some 50 more. All empty
+    texts are one object."""
+    return sys.getsizeof(text) if text else 0
+
+
 def text_size(answer: Answer) -> int:
-    """Approximate size of an answer, in characters."""
+    """Approximate bytes that an answer takes in memory."""
     proposed = sum(
-        len(item.text) + len(item.rationale) + 8 * len(item.values) for item in answer.proposals
+        memory_of(item.text) + memory_of(item.rationale) + 8 * len(item.values)
+        for item in answer.proposals
     )
     recorded = sum(
-        len(record.question) + sum(map(len, record.raw_replies)) for record in answer.records
+        memory_of(record.question) + sum(map(memory_of, record.raw_replies))
+        for record in answer.records
     )
-    return proposed + recorded + len(answer.detail)
+    return proposed + recorded + memory_of(answer.detail)
 
 
 def _cut(record: AnswerRecord, share: int) -> AnswerRecord:

@@ -8,8 +8,10 @@ queue is bounded: if a client does not read responses, its requests are not read
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
@@ -34,6 +36,7 @@ from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted,
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceServicer
 from mentorgrad.wire.codec import from_message, to_message
+from service_common.callers import Caller, current_caller
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +50,34 @@ _OPEN_SECONDS = 10.0
 """Timeout of a call's first message, `open`."""
 
 
-class _Call:
-    """One Advise call: its session, its queue of responses and its tasks."""
+_IDLE_SECONDS = 600.0
+"""How long a session without a message is kept when others need its place."""
 
-    def __init__(self, session: AdviseSession) -> None:
+_FREE_SECONDS = 1.0
+"""How long a new session waits until the one whose place it takes has ended."""
+
+
+class _Call:
+    """One Advise call: its session, its queue of responses and its tasks.
+
+    Args:
+        session: The session.
+        owner: Owner of the call.
+        weighed: Called with each batch taken; raises if the session may not keep so much.
+    """
+
+    def __init__(
+        self, session: AdviseSession, owner: str, weighed: Callable[[_Call], None]
+    ) -> None:
         self.session = session
+        self.owner = owner
+        self.size = 0
+        """Bytes that the session keeps in memory."""
+        self.last = time.monotonic()
+        """When the last message came."""
+        self.over = asyncio.Event()
+        """Set when the call has ended."""
+        self._weighed = weighed
         self.responses: asyncio.Queue[Any] = asyncio.Queue(_QUEUE)
         """Responses; an exception fails the call, None completes it."""
         self.answers: set[asyncio.Task[None]] = set()
@@ -68,9 +94,12 @@ class _Call:
             await self.responses.put(error)
 
     async def _take(self, message: Any) -> None:
+        self.last = time.monotonic()
         kind = message.WhichOneof("message")
         if kind == "batch":
             seq = self.session.take(from_message(Batch, message.batch, "batch", checked=True))
+            self.size = self.session.size
+            self._weighed(self)
             done = pb.BatchAcknowledged(seq=seq)
             await self.responses.put(pb.AdviseResponse(batch_acknowledged=done))
         elif kind == "outcomes":
@@ -94,6 +123,12 @@ class _Call:
         except Exception as error:
             await self.responses.put(error)
 
+    def expire(self) -> None:
+        """Ends the call, if its client reads: another session needs the place."""
+        idle = Unavailable("the session was idle while others waited", reason="SESSION_IDLE")
+        with contextlib.suppress(asyncio.QueueFull):
+            self.responses.put_nowait(idle)
+
     async def end(self, reader: asyncio.Task[None]) -> None:
         """Cancels the tasks of the call and closes its session."""
         tasks = [reader, *self.answers]
@@ -110,6 +145,11 @@ class MentorServicer(MentorServiceServicer):
         backend: LLM backend.
         profile: Model profile, which determines the form of the questions.
         max_sessions: Maximum open sessions.
+        owner_sessions: Maximum open sessions of one owner; a token may have its own, and
+            administrators have none. None: half of `max_sessions`.
+        max_bytes: Maximum memory of all sessions; those of one owner may take half of it.
+        idle_seconds: How long a session without a message is kept when others need its place.
+        caller: Returns who the present call comes from.
         open_seconds: Timeout of a call's first message, `open`.
         registry: Registry of the Prometheus metrics.
     """
@@ -119,12 +159,20 @@ class MentorServicer(MentorServiceServicer):
         backend: Backend,
         profile: Profile,
         max_sessions: int = 64,
+        owner_sessions: int | None = None,
+        max_bytes: int = 1 << 30,
+        idle_seconds: float = _IDLE_SECONDS,
+        caller: Callable[[], Caller] = current_caller,
         open_seconds: float = _OPEN_SECONDS,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._backend = backend
         self._profile = profile
         self._max_sessions = max_sessions
+        self._owner_sessions = owner_sessions or max(max_sessions // 2, 1)
+        self._max_bytes = max_bytes
+        self._idle_seconds = idle_seconds
+        self._caller = caller
         self._open_seconds = open_seconds
         self._calls: set[_Call] = set()
         self._closing = ""
@@ -163,13 +211,11 @@ class MentorServicer(MentorServiceServicer):
         first = await self._first(requests)
         if first is None or first.WhichOneof("message") != "open":
             raise InvalidInput.field("open", "must be sent exactly once, as the first message")
-        if len(self._calls) >= self._max_sessions:
-            raise ResourceExhausted(
-                f"{len(self._calls)} sessions are already open", reason="MENTOR_BUSY"
-            )
+        caller = self._caller()
+        await self._make_room(caller)
         opened = from_message(AdviseOpen, first.open, "open", checked=True)
         session = self._session(opened)
-        call = _Call(session)
+        call = _Call(session, caller.owner, self._weigh)
         # Queued and counted before anything is written: a write may block on a client that does
         # not read, and such clients count too.
         call.responses.put_nowait(pb.AdviseResponse(accepted=to_message(session.accepted)))
@@ -184,8 +230,55 @@ class MentorServicer(MentorServiceServicer):
                 yield response
         finally:
             self._calls.discard(call)
+            call.over.set()
             await call.end(reader)
             log.info("session_closed", session_id=opened.session_id)
+
+    async def _make_room(self, caller: Caller) -> None:
+        """Ends the session that has been idle for longest, if its place is needed.
+
+        Raises:
+            ResourceExhausted: There is no place for another session of this caller.
+        """
+        most = self._owner_sessions if caller.session_limit is None else caller.session_limit
+        if caller.is_admin and caller.session_limit is None:
+            most = self._max_sessions
+        for whose, limit in (("", self._max_sessions), (caller.owner, most)):
+            open_calls = self._of(whose)
+            if len(open_calls) < limit:
+                continue
+            idlest = min(open_calls, key=lambda call: call.last)
+            if time.monotonic() - idlest.last >= self._idle_seconds:
+                idlest.expire()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FREE_SECONDS):
+                        await idlest.over.wait()
+            if len(self._of(whose)) >= limit:
+                raise ResourceExhausted(
+                    f"{len(open_calls)} sessions{f' of {whose}' if whose else ''} are already open",
+                    retry_after=_FREE_SECONDS,
+                    reason="MENTOR_BUSY",
+                )
+
+    def _weigh(self, call: _Call) -> None:
+        """Checks that a session may keep what it was sent.
+
+        Raises:
+            ResourceExhausted: The sessions of its owner, or all together, keep too much.
+        """
+        for whose, limit in (("", self._max_bytes), (call.owner, self._max_bytes // 2)):
+            kept = sum(other.size for other in self._of(whose))
+            if kept > limit:
+                raise ResourceExhausted(
+                    f"the open sessions{f' of {whose}' if whose else ''} keep {kept >> 20} MiB, "
+                    f"more than {limit >> 20}",
+                    retry_after=_IDLE_SECONDS,
+                    reason="MENTOR_MEMORY",
+                )
+
+    def _of(self, owner: str) -> list[_Call]:
+        """The open calls of an owner; of all if it is empty."""
+        return [call for call in self._calls if owner in ("", call.owner)]
 
     async def Propose(self, request: Any, context: Any) -> Any:  # noqa: N802
         """A single request without a session."""

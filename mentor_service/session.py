@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from mentor_service.answer_limits import sendable, text_size
+from mentor_service.answer_limits import memory_of, sendable, text_size
 from mentor_service.protocols import Backend, Knowledge, Question, Reply, Strategy
 from mentorgrad.domain.advice import (
     Accepted,
@@ -62,9 +62,9 @@ MAX_PARAMETER_BYTES = 64 * 1024 * 1024
 """Maximum bytes kept of raw parameters and their snapshots."""
 MAX_VECTOR_BYTES = 64 * 1024 * 1024
 """Maximum bytes kept of candidates' embeddings, and of their losses on exemplars, each."""
-MAX_TEXT = 16 * 1024 * 1024
-"""Maximum characters kept of snapshots, candidates, outcomes and answers, each; more than one
-message can hold."""
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Maximum bytes kept in memory of the texts of snapshots, candidates, outcomes and answers, each;
+more than one message can hold."""
 MAX_ANSWERS = 256
 """Maximum cached answers."""
 MAX_PENDING = 4
@@ -173,17 +173,17 @@ class AdviseSession:
     def note(self, outcomes: Outcomes) -> None:
         """Adds the outcomes of proposals; replaces earlier outcomes of the same request."""
         self._outcomes[outcomes.request_id] = outcomes
-        _drop_oldest(self._outcomes, _outcomes_text, MAX_TEXT, MAX_OUTCOMES)
+        _drop_oldest(self._outcomes, _outcomes_text, MAX_TEXT_BYTES, MAX_OUTCOMES)
 
     def _shrink(self) -> None:
         while len(self._snapshots) > MAX_SNAPSHOTS or (
-            sum(len(snapshot.text) for _, snapshot in self._snapshots) > MAX_TEXT
+            sum(memory_of(snapshot.text) for _, snapshot in self._snapshots) > MAX_TEXT_BYTES
         ):
             half = (len(self._snapshots) + 1) // 2
             # Keeps every other snapshot; of a single one, none.
             self._snapshots[:half] = self._snapshots[1:half:2]
         while len(self._pool) > MAX_CANDIDATES or (
-            sum(map(_candidate_text, self._pool.values())) > MAX_TEXT
+            sum(map(_candidate_text, self._pool.values())) > MAX_TEXT_BYTES
         ):
             ranked = sorted(self._pool.values(), key=lambda item: item.score.rank)[
                 : len(self._pool) * 3 // 4
@@ -195,6 +195,18 @@ class AdviseSession:
                 del vectors[key]
         while len(self._raw) > MAX_RAW_BATCHES or self._raw_size > MAX_PARAMETER_BYTES:
             self._raw_size -= _raw_bytes(self._raw.popleft())
+
+    @property
+    def size(self) -> int:
+        """Approximate bytes that the session keeps in memory."""
+        texts = (
+            *(_ITEM_BYTES + memory_of(snapshot.text) for _, snapshot in self._snapshots),
+            *map(_candidate_text, self._pool.values()),
+            *map(_outcomes_text, self._outcomes.values()),
+            *map(text_size, self._answers.values()),
+        )
+        vectors = (*self._embeddings.values(), *self._exemplar_losses.values())
+        return sum(texts) + self._raw_size + sum(_ITEM_BYTES + row.nbytes for row in vectors)
 
     def knowledge(self) -> Knowledge:
         """Returns a snapshot of the session's knowledge; later batches do not change it."""
@@ -257,7 +269,7 @@ class AdviseSession:
         )
         if answer.status in _CACHED:
             self._answers[request.request_id] = answer
-            _drop_oldest(self._answers, text_size, MAX_TEXT, MAX_ANSWERS)
+            _drop_oldest(self._answers, text_size, MAX_TEXT_BYTES, MAX_ANSWERS)
         return answer
 
     async def _answer(self, request: ProposalRequest, began: float) -> Answer:
@@ -352,18 +364,18 @@ def _loss(candidate: Candidate) -> float:
 
 def _raw_bytes(batch: Batch) -> int:
     # A snapshot takes memory even if its row of parameters is empty.
-    size = sum(_ITEM_BYTES + len(snapshot.text) for snapshot in batch.snapshots)
+    size = sum(_ITEM_BYTES + memory_of(snapshot.text) for snapshot in batch.snapshots)
     return size + (0 if batch.parameters is None else batch.parameters.nbytes)
 
 
 def _candidate_text(candidate: Candidate) -> int:
-    names = sum(map(len, candidate.parents)) + len(candidate.candidate_id)
+    texts = (candidate.candidate_id, candidate.text, candidate.toward_text, *candidate.parents)
     # Entries take memory too, and a parent may have an empty name.
     entries = _ENTRY_BYTES * (len(candidate.parents) + len(candidate.filled))
-    settings = 0 if candidate.settings is None else len(str(candidate.settings))
-    return names + len(candidate.text) + len(candidate.toward_text) + entries + settings
+    settings = 0 if candidate.settings is None else memory_of(str(candidate.settings))
+    return sum(map(memory_of, texts)) + entries + settings
 
 
 def _outcomes_text(outcomes: Outcomes) -> int:
     items = outcomes.outcomes
-    return sum(_ITEM_BYTES + len(item.proposal_id) + len(item.detail) for item in items)
+    return sum(_ITEM_BYTES + memory_of(item.proposal_id) + memory_of(item.detail) for item in items)

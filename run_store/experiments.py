@@ -45,6 +45,8 @@ class ExperimentStore(Protocol):
         Raises:
             AlreadyExists: The request_id belongs to an experiment with another spec.
             InvalidInput: The request_id cannot be stored.
+            ResourceExhausted: The viewer's owner has as many RUNNING experiments as
+                `Viewer.experiment_limit` (reason OWNER_EXPERIMENTS).
         """
         ...
 

@@ -60,7 +60,8 @@ class RunWriter(Protocol):
 
         Raises:
             AlreadyExists: The request_id belongs to a run with another spec.
-            ResourceExhausted: `max_queued` runs are already waiting (reason QUEUE_FULL).
+            ResourceExhausted: `max_queued` runs are already waiting (reason QUEUE_FULL), or as many
+                of the viewer's owner as `Viewer.queue_limit` (OWNER_QUEUE_FULL).
             InvalidInput: The spec names an upload that is not stored (reason UPLOAD_NOT_FOUND).
         """
         ...
@@ -115,8 +116,24 @@ class RunWriter(Protocol):
         """
         ...
 
+    def next_runs(self, count: int, owner_limit: int | None = None) -> tuple[Run, ...]:
+        """The QUEUED and INTERRUPTED runs to execute next, at most `count`. Owners take turns: the
+        one with the fewest RUNNING runs is first, and of its runs the oldest.
+
+        Args:
+            count: Maximum number of runs.
+            owner_limit: Maximum RUNNING runs of one owner; None: no limit.
+        """
+        ...
+
     def transition(
-        self, run_id: str, state: RunState, reason: str = "", *, attempt: int | None = None
+        self,
+        run_id: str,
+        state: RunState,
+        reason: str = "",
+        *,
+        attempt: int | None = None,
+        max_queued: int | None = None,
     ) -> Run:
         """Appends a `StateChanged` on behalf of the control plane.
 
@@ -127,8 +144,10 @@ class RunWriter(Protocol):
             state: The new state; `mentorgrad.domain.run.TRANSITIONS` lists the allowed transitions.
             reason: Reason, one line.
             attempt: If given, the run must still be at this attempt (for runs of dead workers).
+            max_queued: Maximum number of other QUEUED runs, for a run that becomes QUEUED.
 
         Raises:
+            ResourceExhausted: There is no room in the queue; see `create`.
             PreconditionFailed: Not allowed from the current state (TRANSITION_FORBIDDEN).
             Conflict: The run has a newer attempt (STALE_ATTEMPT).
             NotFound: No such run.

@@ -141,7 +141,8 @@ class SqlBase:
         Raises:
             NotFound: There is no row, or it is not visible.
         """
-        statement = statement.where(*visible(_TABLES[kind], self._viewer))
+        if conditions := visible(_TABLES[kind], self._viewer):
+            statement = statement.where(*conditions)
         found = (
             connection.execute(statement, {kind: record_id}).one_or_none()
             if invariants.is_run_id(record_id)

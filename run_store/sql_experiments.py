@@ -17,6 +17,7 @@ from mentorgrad.domain.experiment import (
     ExperimentState,
 )
 from mentorgrad.domain.run import RunState
+from mentorgrad.errors import ResourceExhausted
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
@@ -42,6 +43,7 @@ class SqlExperiments(SqlBase):
             there = self._requested_experiment(connection, request_id, spec)
             if there is not None:
                 return there, False
+            self._check_experiments(connection)
             row = {
                 "experiment_id": new_run_id(),
                 "request_id": request_id or uuid.uuid4().hex,
@@ -54,6 +56,19 @@ class SqlExperiments(SqlBase):
             }
             connection.execute(experiments.insert(), row)
             return self._get(connection, str(row["experiment_id"])), True
+
+    def _check_experiments(self, connection: Connection) -> None:
+        limit, owner = self._viewer.experiment_limit, self._viewer.owner
+        if limit is None:
+            return
+        running = connection.execute(_COUNT_RUNNING, {"owner": owner}).scalar_one()
+        if running >= limit:
+            raise ResourceExhausted(
+                f"{owner} has {running} running experiments, and may have no more; try again when "
+                "one has ended",
+                retry_after=60.0,
+                reason="OWNER_EXPERIMENTS",
+            )
 
     def find_experiment(self, request_id: str, spec: ExperimentSpec) -> Experiment | None:
         """See `ExperimentStore.find_experiment`."""
@@ -161,6 +176,10 @@ _RUNNING = (
     sa.select(experiments.c.experiment_id)
     .where(experiments.c.state == ExperimentState.RUNNING.value)
     .order_by(experiments.c.created_at, experiments.c.experiment_id)
+)
+_COUNT_RUNNING = sa.select(sa.func.count()).where(
+    experiments.c.state == ExperimentState.RUNNING.value,
+    experiments.c.owner == bindparam("owner"),
 )
 _COUNTS = (
     sa.select(run_labels.c.value.label("phase"), runs.c.state, sa.func.count().label("count_"))

@@ -57,7 +57,7 @@ class SqlUploads(SqlBase):
             }
             known = connection.execute(_KNOWN, {"sha256": upload.sha256}).one_or_none()
             if known is not None:
-                if known.suffix != upload.suffix and _is_used(connection, upload.sha256):
+                if known.suffix != upload.suffix and self._is_bound(connection, upload.sha256):
                     raise AlreadyExists(
                         f"these bytes are in use as a {known.suffix} file already, and cannot be a "
                         f"{upload.suffix} file too",
@@ -74,6 +74,12 @@ class SqlUploads(SqlBase):
             for position, data in enumerate(pieces):
                 piece = {"sha256": upload.sha256, "position": position, "data": data}
                 connection.execute(upload_pieces.insert(), piece)
+
+    def _is_bound(self, connection: Connection, sha256: str) -> bool:
+        """Whether a file must keep its format: something uses it, or another owner may name it."""
+        others = upload_owners.c.owner.not_in(("", self._viewer.owner))
+        of_others = sa.select(sa.exists().where(upload_owners.c.sha256 == sha256, others))
+        return _is_used(connection, sha256) or bool(connection.execute(of_others).scalar_one())
 
     def _admit(self, connection: Connection, sha256: str) -> None:
         """Lets the viewer's owner and project name an upload; called under `CREATE_LOCK`."""

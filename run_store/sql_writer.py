@@ -16,14 +16,15 @@ from mentorgrad.domain.event import Created, EventKind, Resumed, RunEvent, State
 from mentorgrad.domain.fold import fold, for_figures
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import AlreadyExists, NotFound, ResourceExhausted
+from mentorgrad.errors import AlreadyExists, NotFound
 from mentorgrad.ids import new_run_id
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
-from run_store.sql_base import CREATE_LOCK, SqlBase
+from run_store.sql_base import CREATE_LOCK
+from run_store.sql_queue import SqlQueue
 from run_store.sql_uploads import drop_unused, files_of, keep_uploads
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 from run_store.visibility import visible
@@ -31,7 +32,7 @@ from run_store.visibility import visible
 _NO_LEASE = {"lease_owner": None, "lease_expires_at": None, "desired_state": "run"}
 
 
-class SqlWriter(SqlBase):
+class SqlWriter(SqlQueue):
     """SQL implementation of `run_store.protocols.RunWriter`."""
 
     # -- life of a run ------------------------------------------------------------------------
@@ -46,15 +47,7 @@ class SqlWriter(SqlBase):
             there = self._requested(connection, created.request_id, created.spec, experiment_id)
             if there is not None:
                 return there, False
-            if max_queued is not None:
-                waiting = connection.execute(_COUNT_QUEUED).scalar_one()
-                if waiting >= max_queued:
-                    raise ResourceExhausted(
-                        f"the queue is full ({waiting} runs are waiting); try again when some have "
-                        "started",
-                        retry_after=5.0,
-                        reason="QUEUE_FULL",
-                    )
+            self._check_room(connection, self._viewer.owner, max_queued)
             first = RunEvent(new_run_id(), 1, 0, datetime.now(UTC), created)
             run = self._owned(fold(Run(), first))
             self._insert_run(connection, run, experiment_id)
@@ -134,12 +127,22 @@ class SqlWriter(SqlBase):
             return DesiredState(*self._row(connection, _DESIRED, run_id))
 
     def transition(
-        self, run_id: str, state: RunState, reason: str = "", *, attempt: int | None = None
+        self,
+        run_id: str,
+        state: RunState,
+        reason: str = "",
+        *,
+        attempt: int | None = None,
+        max_queued: int | None = None,
     ) -> Run:
         """See `RunWriter.transition`."""
         with self._writing() as connection:
+            if state is RunState.QUEUED:
+                dialects.lock(connection, CREATE_LOCK)
             run = self._load(connection, run_id, lock=True)
             invariants.check_control(run, state, attempt)
+            if state is RunState.QUEUED:
+                self._check_room(connection, run.owner, max_queued)
             change = StateChanged(state, reason)
             return self._change(connection, run, change, run.attempt)
 
@@ -149,11 +152,6 @@ class SqlWriter(SqlBase):
         """Appends a state change that has been validated."""
         event = RunEvent(run.run_id, run.last_seq + 1, attempt, datetime.now(UTC), change)
         return self._store(connection, fold(run, event), [event], columns)
-
-    def queued(self) -> int:
-        """See `RunStore.queued`."""
-        with self._reading() as connection:
-            return int(connection.execute(_COUNT_QUEUED).scalar_one())
 
     def set_desired(self, run_id: str, desired: DesiredState) -> Run:
         """See `RunWriter.set_desired`."""
@@ -382,7 +380,6 @@ _SAVE = (
     .where(runs.c.run_id == _RUN)
     .values({name: bindparam(f"new_{name}") for name in sql_rows.RUN_COLUMNS})
 )
-_COUNT_QUEUED = sa.select(sa.func.count()).where(runs.c.state == RunState.QUEUED.value)
 _LEASES = sa.select(runs.c.run_id, runs.c.attempt, runs.c.lease_expires_at).where(
     runs.c.state == RunState.RUNNING.value, runs.c.lease_expires_at.is_not(None)
 )

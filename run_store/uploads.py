@@ -61,7 +61,8 @@ class UploadStore(UploadReader, Protocol):
             content: The bytes from the present position on, read piece by piece.
 
         Raises:
-            AlreadyExists: The same bytes are in use with another suffix (UPLOAD_OTHER_FORMAT).
+            AlreadyExists: The same bytes are in use, or another owner's, with another suffix
+                (UPLOAD_OTHER_FORMAT).
         """
         ...
 

@@ -26,6 +26,16 @@ class Viewer(Protocol):
         """Whether it sees all records."""
         ...
 
+    @property
+    def queue_limit(self) -> int | None:
+        """With how many QUEUED runs an owner can queue no more; None: no limit."""
+        ...
+
+    @property
+    def experiment_limit(self) -> int | None:
+        """With how many RUNNING experiments an owner can begin no more; None: no limit."""
+        ...
+
 
 @dataclass(frozen=True)
 class OnBehalf:
@@ -37,6 +47,10 @@ class OnBehalf:
     """See `Viewer.project`."""
     is_admin: bool = False
     """See `Viewer.is_admin`."""
+    queue_limit: int | None = None
+    """See `Viewer.queue_limit`."""
+    experiment_limit: int | None = None
+    """See `Viewer.experiment_limit`."""
 
 
 EVERYTHING = OnBehalf("", "", is_admin=True)

@@ -15,7 +15,7 @@ from mentorgrad.errors import MentorgradError, Unauthenticated
 from mentorgrad.wire.credentials import AUTHORIZATION
 from mentorgrad.wire.error_mapping import to_status
 from service_common.call_log import Continuation, rewrap
-from service_common.callers import Caller, enter
+from service_common.callers import enter, of_token
 from service_common.token_file import TokenFile
 from service_common.tokens import Scope
 
@@ -100,7 +100,7 @@ class Authorization(grpc.aio.ServerInterceptor):
         def check() -> str:
             record = self._tokens.authenticate(_bearer(metadata))
             record.require(scope, method.rpartition("/")[2])
-            enter(Caller(record.owner, record.project, Scope.ADMIN in record.scopes))
+            enter(of_token(record))
             return record.token_id
 
         streams = handler.request_streaming

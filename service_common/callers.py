@@ -12,6 +12,7 @@ import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 from service_common.call_log import Continuation, rewrap
+from service_common.tokens import Scope, TokenRecord
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,42 @@ class Caller:
     """Whose runs it sees and changes beside its owner's; empty: none."""
     is_admin: bool = False
     """Whether it sees and changes everybody's runs."""
+    queue_limit: int | None = None
+    """Maximum queued runs of the owner, for another one to be queued; None: the service's."""
+    experiment_limit: int | None = None
+    """Maximum running experiments of the owner, for another one to begin; None: the service's."""
+    session_limit: int | None = None
+    """Maximum open sessions of the owner with a mentor; None: the service's."""
 
 
 LOCAL = Caller("local", is_admin=True)
 """A caller that need not say who it is: the service requires neither tokens nor client
 certificates, as on loopback."""
+
+
+def of_token(record: TokenRecord) -> Caller:
+    """The caller that a token stands for."""
+    return Caller(
+        record.owner,
+        record.project,
+        Scope.ADMIN in record.scopes,
+        record.queue_limit,
+        record.experiment_limit,
+        record.session_limit,
+    )
+
+
+def of_connection(context: grpc.aio.ServicerContext) -> Caller:
+    """The caller without a token: the subject of the client certificate that TLS has verified, or
+    `LOCAL`."""
+    known = context.auth_context()
+    if "x509_pem_cert" not in known:
+        return LOCAL
+    # A certificate may have alternative names only, and its subject is then empty.
+    names = (*known.get("x509_subject", ()), *known.get("x509_subject_alternative_name", ()))
+    name = next(filter(None, names), b"a certificate without names")
+    return Caller(name.decode("utf-8", "replace"))
+
 
 _present: ContextVar[Caller] = ContextVar("caller")
 
@@ -50,8 +82,7 @@ def enter(caller: Caller) -> None:
 
 
 class WithoutTokens(grpc.aio.ServerInterceptor):
-    """Says who calls a service that requires no token: the subject of the client certificate where
-    TLS verified one, otherwise `LOCAL`."""
+    """Says who calls a service that requires no token."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -63,7 +94,7 @@ class WithoutTokens(grpc.aio.ServerInterceptor):
 
 def _unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
     async def known(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        enter(_certified(context))
+        enter(of_connection(context))
         return await function(request, context)
 
     return known
@@ -71,16 +102,9 @@ def _unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
 
 def _stream(function: Callable[..., Any]) -> Callable[..., Any]:
     async def known(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        enter(_certified(context))
+        enter(of_connection(context))
         async with contextlib.aclosing(function(request, context)) as responses:
             async for response in responses:
                 yield response
 
     return known
-
-
-def _certified(context: grpc.aio.ServicerContext) -> Caller:
-    # Only a certificate that TLS has verified is in the context.
-    for subject in context.auth_context().get("x509_subject", ()):
-        return Caller(subject.decode("utf-8", "replace"))
-    return LOCAL

@@ -67,6 +67,28 @@ def create(
             help="Project whose members see and change each other's runs. Default: none.",
         ),
     ] = "",
+    queue_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--queue-limit", min=1, help="Maximum queued runs of the owner. Default: the service's."
+        ),
+    ] = None,
+    experiment_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--experiment-limit",
+            min=1,
+            help="Maximum running experiments of the owner. Default: the service's.",
+        ),
+    ] = None,
+    session_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--session-limit",
+            min=1,
+            help="Maximum open sessions of the owner with a mentor. Default: the service's.",
+        ),
+    ] = None,
     days: Annotated[
         int | None,
         typer.Option("--days", min=1, max=36_500, help="Days until expiry. Default: no expiry."),
@@ -90,7 +112,14 @@ def create(
         output_file("--out", file)
     scopes = [choice("--scope", store.Scope, text) for text in scope]
     lasts = timedelta(days=days) if days is not None else None
-    record, token = store.create(tokens, name, scopes, lasts, owner=owner, project=project)
+    record, token = store.create(
+        *(tokens, name, scopes, lasts),
+        owner=owner,
+        project=project,
+        queue_limit=queue_limit,
+        experiment_limit=experiment_limit,
+        session_limit=session_limit,
+    )
     out = Output(as_json)
     if file is not None:
         store.write_private(file, token.encode() + b"\n")
@@ -144,6 +173,9 @@ def _shown(record: TokenRecord) -> dict[str, Any]:
         "name": record.name,
         "owner": record.owner,
         "project": record.project,
+        "queue_limit": record.queue_limit,
+        "experiment_limit": record.experiment_limit,
+        "session_limit": record.session_limit,
         "scopes": list(record.scopes),
         "state": state,
         "created": record.created.isoformat(timespec="seconds"),

@@ -70,6 +70,12 @@ class TokenRecord:
     """Whose runs it creates and sees; several tokens may have the same owner."""
     project: str = ""
     """Whose runs it sees, too; empty: none."""
+    queue_limit: int | None = None
+    """Maximum queued runs of the owner; None: the service's."""
+    experiment_limit: int | None = None
+    """Maximum running experiments of the owner; None: the service's."""
+    session_limit: int | None = None
+    """Maximum open sessions of the owner with a mentor; None: the service's."""
 
     def check(self, now: datetime) -> None:
         """Checks that the token is valid at this time.
@@ -140,6 +146,9 @@ def create(
     *,
     owner: str = "",
     project: str = "",
+    queue_limit: int | None = None,
+    experiment_limit: int | None = None,
+    session_limit: int | None = None,
 ) -> tuple[TokenRecord, str]:
     """Creates a token and adds it to the file; creates the file if it does not exist.
 
@@ -150,6 +159,9 @@ def create(
         lasts: Time until it expires; None: it does not expire.
         owner: Whose runs it creates and sees; empty: those of its name.
         project: Whose runs it sees, too; empty: none.
+        queue_limit: See `TokenRecord`; so are the others.
+        experiment_limit: See `TokenRecord`.
+        session_limit: See `TokenRecord`.
 
     Returns:
         Its record, and the token itself, which cannot be recovered later.
@@ -172,7 +184,12 @@ def create(
         ordered = tuple(scope for scope in Scope if scope in scopes)
         expires = now + lasts if lasts is not None else None
         record = TokenRecord(
-            *(token_id, name, ordered, _sha256(token), now, expires), owner=owner, project=project
+            *(token_id, name, ordered, _sha256(token), now, expires),
+            owner=owner,
+            project=project,
+            queue_limit=queue_limit,
+            experiment_limit=experiment_limit,
+            session_limit=session_limit,
         )
         records.append(record)
     return record, token

@@ -43,11 +43,11 @@ from run_store.protocols import RunStore
 from run_store.servicer import SERVICE_NAME as HISTORY
 from run_store.servicer import HistoryServicer
 from service_common import logs
-from service_common.callers import current_caller
 from service_common.health import in_thread
 from service_common.metrics import exposed
 from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
+from trainer_service.control_plane.caller_views import views_of_callers
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.metrics import TrainerMetrics
@@ -142,6 +142,7 @@ async def start_service(
         devices,
         per_device=settings.workers_per_device,
         max_restarts=settings.max_restarts,
+        owner_limit=settings.owner_running_limit,
         ended=ended,
     )
     metrics.watch_slots(lambda: len(scheduler.workers), scheduler.slots)
@@ -161,15 +162,14 @@ async def start_service(
         partial(probe, timeout=PROBE_SECONDS, credentials=_mentor_access(settings)),
     )
     runs = RunCreation(mentors, check_data, scheduler.wake, settings.queue_limit)
-    coordinator = Coordinator(store, runs.submit, scheduler.slots, scheduler.wake)
+    owner_queue = settings.owner_queue_limit or max(settings.queue_limit // 2, 1)
+    coordinator = Coordinator(store, runs.submit, scheduler.slots, scheduler.wake, owner_queue)
 
     def wake() -> None:
         scheduler.wake()
         coordinator.wake()
 
-    def seen() -> RunStore:
-        return store.seen_by(current_caller())
-
+    seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
     server = Server(

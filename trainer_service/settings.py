@@ -154,6 +154,27 @@ class TrainerSettings(OperationSettings, ModelSettings, ListenerSettings):
         "saves the imports, some seconds of CPU time per run; with 1 each run has its own process.",
     )
     queue_limit: int = Field(100, ge=1, le=100_000, description="Maximum number of queued runs.")
+    owner_queue_limit: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Maximum number of queued runs of one owner. Tokens may have their own, and "
+        "administrators have none. Default: half of queue_limit.",
+    )
+    owner_running_limit: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Maximum number of runs of one owner that run at once; the others wait. "
+        "Default: no limit, but owners take turns.",
+    )
+    owner_experiment_limit: int = Field(
+        16,
+        ge=1,
+        le=10_000,
+        description="Maximum number of running experiments of one owner. Tokens may have their "
+        "own, and administrators have none.",
+    )
     max_restarts: int = Field(
         3, ge=0, le=1000, description="Automatic resumes of a run whose worker died, at most."
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mentorgrad.domain.event import Created, StateChanged
-from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
 from mentorgrad.domain.query import RunFilter
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
-from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound
+from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, ResourceExhausted
 from run_store.uploads import StoredUpload
 from run_store.visibility import EVERYTHING, OnBehalf
 
@@ -44,7 +46,7 @@ def test_runs_are_seen_by_owner_project_and_administrator(opened: Any) -> None:
         view, unseen = store.seen_by(viewer), {made[name] for name in hidden}
         assert {run.run_id for run in view.list_runs().runs} == everything - unseen
         for run_id in unseen:
-            for call in (view.get_run, view.progress, view.delete, view.stored_events):
+            for call in (view.get_run, view.delete):
                 with pytest.raises(NotFound):
                     call(run_id)
     assert store.get_run(made["alice"]).owner == "alice"
@@ -128,6 +130,9 @@ def test_an_upload_is_named_by_those_who_have_its_bytes(opened: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         bob.create(Created(spec))
     assert caught.value.reason == "UPLOAD_NOT_FOUND"
+    # He cannot change how Alice's file is read, either.
+    with pytest.raises(AlreadyExists):
+        bob.put_upload(replace(upload, suffix=".tsv"), io.BytesIO(data))
     bob.put_upload(upload, io.BytesIO(data))
     assert b"".join(bob.upload_pieces(digest)) == data
     assert bob.create(Created(spec))[1]
@@ -150,3 +155,70 @@ def test_a_view_ends_with_its_store(opened: Any) -> None:
     opened.reopen()
     with pytest.raises(Exception, match="closed"):
         view.list_runs()
+
+
+# -- budgets ----------------------------------------------------------------------------------
+
+
+def test_an_owner_leaves_room_in_the_queue(opened: Any) -> None:
+    alice = opened.store.seen_by(replace(ALICE, queue_limit=2))
+    mate = opened.store.seen_by(replace(MATE, queue_limit=1))
+    runs = [alice.create(Created(RunSpec(Function()), f"r{n}"))[0] for n in range(2)]
+    with pytest.raises(ResourceExhausted) as caught:
+        alice.create(Created(RunSpec(Function())))
+    assert caught.value.reason == "OWNER_QUEUE_FULL"
+    assert caught.value.retry_after
+    assert alice.create(Created(RunSpec(Function()), "r0")) == (runs[0], False)
+    mate.create(Created(RunSpec(Function())), max_queued=3)
+    with pytest.raises(ResourceExhausted, match="the queue is full") as full:
+        opened.store.seen_by(BOB).create(Created(RunSpec(Function())), max_queued=3)
+    assert full.value.reason == "QUEUE_FULL"
+
+
+def test_a_run_that_was_paused_finds_no_other_way_into_the_queue(opened: Any) -> None:
+    alice = opened.store.seen_by(replace(ALICE, queue_limit=1))
+    run, _ = alice.create(Created(RunSpec(Function())))
+    alice.transition(run.run_id, RunState.PAUSED)
+    alice.create(Created(RunSpec(Function())))
+    for store, limits, reason in (
+        (alice, {}, "OWNER_QUEUE_FULL"),
+        (opened.store, {"max_queued": 1}, "QUEUE_FULL"),
+    ):
+        with pytest.raises(ResourceExhausted) as caught:
+            store.transition(run.run_id, RunState.QUEUED, **limits)
+        assert caught.value.reason == reason
+    assert opened.store.get_run(run.run_id).state is RunState.PAUSED
+    opened.store.transition(run.run_id, RunState.QUEUED, max_queued=2)
+
+
+def test_an_owner_has_so_many_experiments_at_once(opened: Any) -> None:
+    alice = opened.store.seen_by(replace(ALICE, experiment_limit=1))
+    first, _ = alice.create_experiment(SPEC, "e")
+    with pytest.raises(ResourceExhausted) as caught:
+        alice.create_experiment(SPEC)
+    assert caught.value.reason == "OWNER_EXPERIMENTS"
+    assert alice.create_experiment(SPEC, "e") == (first, False)
+    opened.store.seen_by(replace(BOB, experiment_limit=1)).create_experiment(SPEC)
+    alice.set_experiment_state(first.experiment_id, ExperimentState.FINISHED)
+    assert alice.create_experiment(SPEC)[1]
+
+
+def test_owners_take_turns(opened: Any) -> None:
+    def queue(viewer: OnBehalf) -> str:
+        made = opened.store.seen_by(viewer).create(Created(RunSpec(Function())))
+        return str(made[0].run_id)
+
+    def following(count: int, **limits: Any) -> list[str]:
+        return [run.run_id for run in opened.store.next_runs(count, **limits)]
+
+    a = [queue(ALICE) for _ in range(4)]
+    b = [queue(BOB) for _ in range(2)]
+    assert following(9) == [a[0], b[0], a[1], b[1], a[2], a[3]]
+    assert following(3) == [a[0], b[0], a[1]]
+    assert following(9, owner_limit=1) == [a[0], b[0]]
+    for run_id in a[:2]:
+        opened.store.claim(run_id, "worker", timedelta(minutes=1))
+    assert following(9) == [b[0], b[1], a[2], a[3]]
+    assert following(9, owner_limit=2) == b
+    opened.store.transition(a[0], RunState.INTERRUPTED)
+    assert following(9) == [b[0], a[0], b[1], a[2], a[3]]

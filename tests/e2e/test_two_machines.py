@@ -46,7 +46,7 @@ class Lab:
 
 
 def token(file: Path, name: str, scope: Scope, out: Path) -> str:
-    record, text = tokens.create(file, name, [scope])
+    record, text = tokens.create(file, name, [scope], project="lab")
     out.write_text(text + "\n")
     return record.token_id
 

@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from mentorgrad import AsyncClient, Credentials
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
 from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
-from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound
+from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, ResourceExhausted
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire.channels import unary_channel
 from run_store.temporary_store import TemporaryRunStore
@@ -92,7 +92,9 @@ async def shared(tmp_path: Path) -> AsyncIterator[Shared]:
     file = tmp_path / "tokens.json"
     proofs = {}
     for name, (scope, owner, project) in CALLERS.items():
-        _, token = tokens.create(file, name, [scope], owner=owner, project=project)
+        limit = 2 if name == "desk" else None
+        names = {"owner": owner, "project": project}
+        _, token = tokens.create(file, name, [scope], **names, queue_limit=limit)
         proofs[name] = Credentials(token=token)
     store = TemporaryRunStore()
     alice = store.seen_by(OnBehalf("alice", "vision"))
@@ -230,3 +232,25 @@ async def test_a_file_is_named_by_those_who_have_uploaded_it(
         assert (await bob.create_run(spec(name))).run.owner == "bob"
     async with shared.client("mate") as mate:
         assert (await mate.create_run(spec(name))).run.owner == "mate"
+
+
+async def test_an_owner_leaves_room_for_others(shared: Shared) -> None:
+    """The service has room for two runs, and an owner for one; `desk` has a limit of its own."""
+    spec = RunSpec(Function())
+    async with shared.client("alice") as alice, shared.client("desk") as desk:
+        first = (await alice.create_run(spec)).run.run_id
+        with pytest.raises(ResourceExhausted) as caught:
+            await alice.create_run(spec)
+        assert (caught.value.reason, caught.value.retry_after) == ("OWNER_QUEUE_FULL", 5.0)
+        await alice.pause_run(first)
+        second = (await alice.create_run(spec)).run.run_id
+        with pytest.raises(ResourceExhausted, match="alice has no more room"):
+            await alice.resume_run(first)
+        await desk.resume_run(first)
+        async with shared.client("root") as root:
+            with pytest.raises(ResourceExhausted, match="the queue is full"):
+                await root.create_run(spec)
+            await root.pause_run(second)
+            await root.create_run(spec)
+            with pytest.raises(ResourceExhausted, match="the queue is full"):
+                await root.resume_run(second)

@@ -32,10 +32,10 @@ from run_store.protocols import RunStore
 from run_store.servicer import HistoryServicer
 from run_store.sql_store import SqlRunStore
 from run_store.temporary_store import TemporaryRunStore
-from service_common.callers import current_caller
 from service_common.health import HealthCheck, always
 from service_common.security import Security
 from service_common.server import Server
+from trainer_service.control_plane.caller_views import views_of_callers
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.run_creation import RunCreation
@@ -61,10 +61,7 @@ async def served(
 ) -> AsyncIterator[tuple[Server, str]]:
     services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
     server = Server(listen, services, check=check, security=security)
-
-    def seen() -> RunStore:
-        return store.seen_by(current_caller())
-
+    seen = views_of_callers(store, queue_limit=1, experiment_limit=1)
     history = HistoryServicer(store, seen)
     add_HistoryServiceServicer_to_server(history, server.grpc)
     offered = TrainerInfo(devices=("cpu",), tasks=("tickets",), worker_slots=1, queue_limit=2)

@@ -41,14 +41,15 @@ def pause(store: RunStore, run_id: str) -> Run:
     return _request_state(store, run_id, DesiredState.PAUSE, RunState.PAUSED, "paused on request")
 
 
-def resume(store: RunStore, run_id: str) -> Run:
+def resume(store: RunStore, run_id: str, *, max_queued: int | None = None) -> Run:
     """Queues a paused or interrupted run again.
 
     Raises:
+        ResourceExhausted: There is no room in the queue.
         NotFound: No such run.
         PreconditionFailed: Its state forbids it (TRANSITION_FORBIDDEN).
     """
-    return store.transition(run_id, RunState.QUEUED, "resumed on request")
+    return store.transition(run_id, RunState.QUEUED, "resumed on request", max_queued=max_queued)
 
 
 def _request_state(

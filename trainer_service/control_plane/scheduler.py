@@ -1,7 +1,8 @@
 """The scheduler: starts workers for queued runs, and marks runs of dead workers as interrupted.
 
-The queue is in the store: QUEUED and INTERRUPTED runs, oldest first. So a restarted service
-continues with the same queue, and several services may share a store: a worker must claim its run.
+The queue is in the store: QUEUED and INTERRUPTED runs. Owners take turns, and each owner's oldest
+run is first. So a restarted service continues with the same queue, and several services may share a
+store: a worker must claim its run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from mentorgrad.domain.event import EventKind, StateChanged
-from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder
+from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import DesiredState, Run, RunState
 from mentorgrad.errors import Conflict, MentorgradError, NotFound, PreconditionFailed
 from run_store.protocols import RunStore
@@ -44,6 +45,7 @@ class Scheduler:
         devices: Devices that runs are executed on.
         per_device: Concurrent workers per device.
         max_restarts: How often a run whose worker died is resumed automatically.
+        owner_limit: Maximum running runs of one owner; None: no limit.
         ended: Called with run id, device and exit code when a worker has ended.
     """
 
@@ -55,12 +57,14 @@ class Scheduler:
         *,
         per_device: int,
         max_restarts: int,
+        owner_limit: int | None = None,
         ended: Callable[[str, str, int], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._executor = executor
         self._slots = [device for device in devices for _ in range(per_device)]
         self._max_restarts = max_restarts
+        self._owner_limit = owner_limit
         self._ended = ended
         self._workers: dict[str, WorkerHandle] = {}
         self._minders: set[asyncio.Task[None]] = set()
@@ -130,10 +134,8 @@ class Scheduler:
             free.remove(worker.device)
         if not free:
             return
-        waiting = RunFilter(states=(RunState.QUEUED, RunState.INTERRUPTED))
         size = len(free) + len(self._workers)
-        page = await asyncio.to_thread(self._store.list_runs, waiting, RunOrder.OLDEST, size)
-        for run in page.runs:
+        for run in await asyncio.to_thread(self._store.next_runs, size, self._owner_limit):
             if free and run.run_id not in self._workers:
                 await self._start(run, free.pop(0))
 

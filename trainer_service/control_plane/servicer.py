@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -104,7 +105,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self, request: pb.ResumeRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.ResumeRunResponse:
         """Queues a paused or interrupted run again."""
-        return pb.ResumeRunResponse(run=await self._steer(run_lifecycle.resume, request.run_id))
+        resume = partial(run_lifecycle.resume, max_queued=self._offered.queue_limit)
+        return pb.ResumeRunResponse(run=await self._steer(resume, request.run_id))
 
     async def _steer(self, how: Callable[[RunStore, str], Run], run_id: str) -> Any:
         run = await asyncio.to_thread(how, self._seen(), run_id)

@@ -36,15 +36,22 @@ class Coordinator:
         admit: Creates a run.
         slots: Runs that this service executes at once.
         wake_scheduler: Tells the scheduler that runs were queued.
+        owner_queue_limit: Maximum queued runs of one owner; None: no limit.
     """
 
     def __init__(
-        self, store: RunStore, admit: Admit, slots: int, wake_scheduler: Callable[[], None]
+        self,
+        store: RunStore,
+        admit: Admit,
+        slots: int,
+        wake_scheduler: Callable[[], None],
+        owner_queue_limit: int | None = None,
     ) -> None:
         self._store = store
         self._admit = admit
         self._slots = slots
         self._wake_scheduler = wake_scheduler
+        self._owner_queue_limit = owner_queue_limit
         self._courses: dict[str, ExperimentRunner] = {}
         self._wake = asyncio.Event()
         self._is_swept = False
@@ -107,9 +114,11 @@ class Coordinator:
         if experiment_id not in self._courses:
             experiment = self._store.get_experiment(experiment_id)
             parallel = experiment.spec.parallel or QUEUED_PER_SLOT * self._slots
-            owners = self._store.seen_by(OnBehalf(experiment.owner, experiment.project))
+            owner = OnBehalf(
+                experiment.owner, experiment.project, queue_limit=self._owner_queue_limit
+            )
             self._courses[experiment_id] = ExperimentRunner(
-                owners, experiment, self._admit, parallel
+                self._store.seen_by(owner), experiment, self._admit, parallel
             )
         return self._courses[experiment_id]
 

@@ -44,6 +44,10 @@ queued if there was none, and whether it is new."""
 MOST_AT_ONCE = 32
 """Maximum runs that one step looks up or queues, to keep steps short."""
 
+_PATIENCE = 5
+"""Steps that an experiment waits for room in the queue, unless one of its runs changes its state. A
+try validates the run again, and there may be many experiments."""
+
 _ACTIVE = (RunState.QUEUED, RunState.RUNNING, RunState.INTERRUPTED)
 """States that count against `parallel`. Paused runs do not, but the experiment waits for them."""
 
@@ -69,6 +73,8 @@ class ExperimentRunner:
         self._expansion = Expansion(self._id, experiment.spec)
         self._rates: Mapping[str, float] | None = None
         self._following: dict[RunPurpose, _UpcomingRuns] = {}
+        self._refused: Counts | None = None
+        self._waits = 0
 
     def advance(self) -> int:
         """Does the next step; returns the number of runs queued."""
@@ -108,6 +114,9 @@ class ExperimentRunner:
 
     def _feed(self, phase: RunPurpose, counts: Counts) -> int:
         """Queues the next runs of a phase, up to the limit of parallel runs."""
+        if self._waits and counts == self._refused:
+            self._waits -= 1
+            return 0
         active = sum(count for (_, state), count in counts.items() if state in _ACTIVE)
         there = sum(count for (of, _), count in counts.items() if of == phase)
         ahead = self._following.get(phase)
@@ -128,6 +137,7 @@ class ExperimentRunner:
                 active += not run.state.is_final
                 queued += is_new
         except ResourceExhausted:  # the queue is full; retried in a later step
+            self._refused, self._waits = counts, _PATIENCE
             log.info("experiment_waits", experiment_id=self._id)
         if queued and self._store.get_experiment(self._id).state is not ExperimentState.RUNNING:
             cancel_runs(self._store, self._id)  # the experiment ended meanwhile

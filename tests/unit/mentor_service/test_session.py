@@ -234,7 +234,7 @@ async def test_snapshots_of_empty_parameters_count(monkeypatch: pytest.MonkeyPat
 
 async def test_entries_without_letters_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions, and the empty names of parents, take room without a letter."""
-    monkeypatch.setattr(module, "MAX_TEXT", 100_000)
+    monkeypatch.setattr(module, "MAX_TEXT_BYTES", 100_000)
     session = opened(ScriptedBackend(repeat([GOOD])))
     for seq in range(1, 21):
         score = Score(loss=float(seq))
@@ -246,7 +246,7 @@ async def test_entries_without_letters_are_bounded_too(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("kept", range(1, 6))
 async def test_few_but_long_texts_are_bounded(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    monkeypatch.setattr(module, "MAX_TEXT", 1_150 * kept)
+    monkeypatch.setattr(module, "MAX_TEXT_BYTES", 1_220 * kept)
     session = opened(ScriptedBackend(repeat([GOOD])))
     words = "w" * 1_000
     for seq in range(1, 21):
@@ -261,8 +261,26 @@ async def test_few_but_long_texts_are_bounded(monkeypatch: pytest.MonkeyPatch, k
     assert [item.request_id for item in known.outcomes] == [f"r{n}" for n in range(21 - kept, 21)]
 
 
+def test_texts_count_by_the_memory_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A character takes up to four bytes."""
+    monkeypatch.setattr(module, "MAX_TEXT_BYTES", 50_000)
+    kept = {}
+    for letter in "a\u0431\U0001f600":
+        session = opened(ScriptedBackend(repeat([GOOD])))
+        for seq in range(1, 21):
+            text = letter * 5_000
+            candidate = Candidate(f"c{seq}", text=text, score=Score(loss=float(-seq)))
+            session.take(Batch(seq, 0, (Snapshot(seq, text=text),), candidates=(candidate,)))
+        known = session.knowledge()
+        kept[letter] = len(known.snapshots), len(known.pool)
+        assert 5_000 < session.size < 110_000
+    sizes = list(kept.values())
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes[-1]) <= 2 < min(sizes[0])
+
+
 async def test_long_answers_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TEXT", 50_000)
+    monkeypatch.setattr(module, "MAX_TEXT_BYTES", 50_000)
     backend = ScriptedBackend(repeat(["1. good words\n" + "blah " * 2_000]))
     session = opened(backend)
     for number in range(10):

@@ -291,7 +291,7 @@ async def test_an_executor_that_cannot_start_is_tried_again(rig: Rig) -> None:
 async def test_a_defect_does_not_end_the_giving_out_of_runs(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    healthy = rig.store.list_runs
+    healthy = rig.store.next_runs
     failures = iter(["here", "and here"])
 
     def broken(*arguments: Any) -> Any:
@@ -300,7 +300,7 @@ async def test_a_defect_does_not_end_the_giving_out_of_runs(
             raise ZeroDivisionError(where)
         return healthy(*arguments)
 
-    monkeypatch.setattr(rig.store, "list_runs", broken)
+    monkeypatch.setattr(rig.store, "next_runs", broken)
     run_id = rig.create()
     async with rig.scheduling():
         assert (await rig.worker(1)).run_id == run_id

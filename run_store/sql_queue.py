@@ -1,0 +1,84 @@
+"""The queue of runs in SQL: its limits, and whose run is next."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mentorgrad.domain.run import Run, RunState
+from mentorgrad.errors import ResourceExhausted
+from run_store.sql_base import SqlBase
+from run_store.tables import runs
+
+_OWN_FULL = "OWNER_QUEUE_FULL"
+
+
+class SqlQueue(SqlBase):
+    """What `run_store.protocols.RunStore` says of the queue."""
+
+    def queued(self) -> int:
+        """See `RunStore.queued`."""
+        with self._reading() as connection:
+            return int(connection.execute(_COUNT_QUEUED).scalar_one())
+
+    def next_runs(self, count: int, owner_limit: int | None = None) -> tuple[Run, ...]:
+        """See `RunWriter.next_runs`."""
+        statement = _NEXT.limit(count)
+        if owner_limit is not None:
+            statement = statement.where(_turn <= owner_limit)
+        with self._reading() as connection:
+            rows = connection.execute(statement).all()
+            return tuple(self._decode(row.run_id, row.projection) for row in rows)
+
+    def _check_room(self, connection: Connection, owner: str, max_queued: int | None) -> None:
+        """Checks that another run of an owner may be queued; called under `CREATE_LOCK`.
+
+        Raises:
+            ResourceExhausted: The queue is full, or the owner's part of it.
+        """
+        own = self._viewer.queue_limit
+        for limit, which, text, reason in (
+            (max_queued, (), "the queue is full", "QUEUE_FULL"),
+            (own, (runs.c.owner == owner,), f"{owner} has no more room in the queue", _OWN_FULL),
+        ):
+            if limit is None:
+                continue
+            waiting = connection.execute(_COUNT_QUEUED.where(*which)).scalar_one()
+            if waiting >= limit:
+                raise ResourceExhausted(
+                    f"{text} ({waiting} runs are waiting); try again when some have started",
+                    retry_after=5.0,
+                    reason=reason,
+                )
+
+
+_COUNT_QUEUED = sa.select(sa.func.count()).where(runs.c.state == RunState.QUEUED.value)
+_RUNNING = (
+    sa.select(runs.c.owner, sa.func.count().label("running"))
+    .where(runs.c.state == RunState.RUNNING.value)
+    .group_by(runs.c.owner)
+    .subquery()
+)
+_WAITING = (
+    sa.select(
+        runs.c.run_id,
+        runs.c.owner,
+        runs.c.created_at,
+        sa.func.row_number()
+        .over(partition_by=runs.c.owner, order_by=[runs.c.created_at, runs.c.run_id])
+        .label("place"),
+    )
+    .where(runs.c.state.in_([RunState.QUEUED.value, RunState.INTERRUPTED.value]))
+    .subquery()
+)
+_turn = _WAITING.c.place + sa.func.coalesce(_RUNNING.c.running, 0)
+"""Which of its owner's running runs a waiting run would be."""
+_NEXT = (
+    sa.select(runs.c.run_id, runs.c.projection)
+    .select_from(
+        _WAITING.join(runs, runs.c.run_id == _WAITING.c.run_id).outerjoin(
+            _RUNNING, _RUNNING.c.owner == _WAITING.c.owner
+        )
+    )
+    .order_by(_turn, _WAITING.c.created_at, _WAITING.c.run_id)
+)
