@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from mentorgrad.cli.support import short_ids
-from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.event import Created, RunEvent
 from mentorgrad.domain.experiment import Experiment, ExperimentPage
 from mentorgrad.errors import InvalidInput, NotFound
 from run_store.open import open_store
+from run_store.visibility import OnBehalf
 
 Invoke = Callable[..., Any]
 
@@ -128,3 +129,16 @@ def test_columns_are_named(invoke: Invoke, three_runs: str) -> None:
     wrong = invoke(*listed, "loss")
     assert wrong.exit_code == 2
     assert "--columns: must be of: run, name, state" in wrong.stderr
+
+
+def test_owners_are_shown_where_there_are_several(invoke: Invoke, three_runs: str) -> None:
+    listed = ("runs", "list", "--store", three_runs)
+    assert "owner" not in invoke(*listed).stdout
+    store = open_store(three_runs)
+    run, _ = store.seen_by(OnBehalf("alice", "")).create(Created())
+    store.close()
+    heading, *lines = invoke(*listed).stdout.splitlines()
+    assert heading.endswith("\tcreated\towner")
+    assert [line.rpartition("\t")[2] for line in lines].count("alice") == 1
+    mine = invoke(*listed, "--owner", "alice", "--columns", "run,owner").stdout
+    assert mine.splitlines() == ["run\towner", f"{run.run_id}\talice"]

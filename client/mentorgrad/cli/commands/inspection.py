@@ -79,7 +79,10 @@ def _list(
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
-    Output(as_json).page(found, "runs", _COLUMNS, columns, _SPARE)
+    shown = dict(_COLUMNS)
+    if not columns and len({run.owner for run in found.runs}) < 2:
+        del shown["owner"]  # it says nothing
+    Output(as_json).page(found, "runs", shown, columns, _SPARE)
 
 
 def _task(run: Run) -> str:
@@ -109,7 +112,7 @@ _COLUMNS: dict[str, Callable[[Run], str]] = {
     "owner": lambda run: run.owner,
 }
 
-_SPARE = ("owner", "restarts", "created", "test loss", "step", "name", "accuracy", "mentor", "task")
+_SPARE = ("restarts", "created", "test loss", "step", "name", "accuracy", "mentor", "task")
 """Columns that a narrow terminal does without, the first one first."""
 
 _COMPARED: dict[str, Callable[[Run], str]] = {
