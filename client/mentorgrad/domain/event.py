@@ -56,7 +56,8 @@ class StageStarted:
     text: str = recorded()
     """Starting point written as words."""
     device: str = ""
-    """Device that computes the stage, for example ``cpu`` or ``cuda:0``."""
+    """Device that computes the stage, for example ``cpu`` or ``cuda:0``. Of a run on several
+    devices, all of them, separated by commas."""
     tuned_model: str = ""
     """Tuned model of `served_prompt`: the name that its server reports, or the file's name and
     SHA-256."""

@@ -830,3 +830,7 @@ class RunSpec:
     """What ranks candidates on the selection split: in restart decisions, races and for the result.
     ``loss``: the lowest first. ``accuracy``, ``macro_f1`` and ``matthews``: the highest first, and
     the lower loss first in case of a tie."""
+    devices: int = bounded(1, ge=1, le=64)
+    """Devices that the run occupies at once. Each has a process of its own, which computes a part
+    of the rows of every step and of every score; the run's results are those of one device up to
+    rounding. On a CPU they are worker slots of the trainer."""
