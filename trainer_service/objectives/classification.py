@@ -14,6 +14,7 @@ from trainer_service.encoding.transfer import on_device
 from trainer_service.objectives.calibration import Reference, calibrated
 from trainer_service.objectives.problem import Problem
 from trainer_service.objectives.results import RowResults, row_losses
+from trainer_service.objectives.row_questions import QuestionKind, RowQuestion
 from trainer_service.tasks.data import Row, Split, TaskData
 
 
@@ -110,9 +111,15 @@ class ClassificationProblem(Problem):
             log_probs = calibrated(log_probs, log_probs.new_tensor(score.prior))
         return log_probs, score
 
-    @torch.no_grad()
     def batched_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
-        """`scored_logits` [k, rows, classes], in batches of rows and parameters."""
+        """`scored_logits` [k, rows, classes], by all processes of the run, in batches of rows and
+        parameters."""
+        (logits,) = self.answer(RowQuestion(QuestionKind.LOGITS, points, rows, split))
+        return logits
+
+    @torch.no_grad()
+    def computed_logits(self, points: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`batched_logits`, computed in this process."""
         logits = torch.empty(len(points), len(rows), len(self.task.labels), device=self.device)
         for where, at_once in self.batches(split, rows):
             parts = torch.split(points, at_once)

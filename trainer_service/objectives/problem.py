@@ -12,9 +12,14 @@ from torch import Tensor
 
 from mentorgrad.domain.run import Score
 from trainer_service.costs import RowCosts
-from trainer_service.objectives.gradients import gradients_of
 from trainer_service.objectives.results import RowResults
 from trainer_service.objectives.row_parts import RowParts
+from trainer_service.objectives.row_questions import (
+    ProcessGroup,
+    QuestionKind,
+    RowQuestion,
+    answer_alone,
+)
 from trainer_service.tasks.data import CutTexts, Split, TaskData
 from trainer_service.training_settings import TrainingSettings
 
@@ -52,6 +57,8 @@ class Problem(ABC):
     """What `features` are, for people; empty if there are none."""
     start_remedy: str = "try another initial text or seed"
     """What to change if the loss of a start is not finite, for the error."""
+    group: ProcessGroup | None = None
+    """The processes that answer questions about rows together; None: this one alone does."""
 
     @cached_property
     def parts(self) -> RowParts:
@@ -112,16 +119,29 @@ class Problem(ABC):
             return int(split is not Split.TEST)
         return len(self.task.rows(split))
 
+    def answer(self, question: RowQuestion) -> tuple[Tensor, ...]:
+        """The answer to a question about rows, by all processes of the run."""
+        if self.group is None:
+            return answer_alone(self, question)
+        return self.group.answer(question)
+
+    def mean_losses(self, points: Tensor, rows: Tensor) -> Tensor:
+        """[k, *shape], int64 train row indices [batch] → losses float32 [k], without gradients."""
+        (losses,) = self.answer(RowQuestion(QuestionKind.LOSSES, points, rows))
+        return losses
+
     def gradients(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """[k, *shape], int64 train row indices [batch] → losses float32 [k], and their gradients
         [k, *shape]."""
-        at_once = self.points_at_once(rows)
-
-        def of_part(part: Tensor) -> tuple[Tensor, Tensor]:
-            return gradients_of(lambda some: self.losses(some, part), points, at_once)
-
-        losses, slopes = self.parts.mean(rows, of_part)
+        losses, slopes = self.answer(RowQuestion(QuestionKind.GRADIENTS, points, rows))
         return losses, slopes
+
+    def derivative(self, point: Tensor, direction: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """[*shape], [*shape], int64 train row indices [batch] → the loss and its derivative along
+        the direction, scalars, computed in forward mode."""
+        both = torch.stack([point, direction])
+        loss, slope = self.answer(RowQuestion(QuestionKind.DERIVATIVE, both, rows))
+        return loss, slope
 
     def score(self, points: Tensor, rows: Tensor | None = None) -> list[Score]:
         """[k, *shape] → k scores on the selection split, or on some of its rows."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mentorgrad.domain.run import Score, criterion
 from mentorgrad.domain.spec import Criterion
@@ -69,14 +65,7 @@ class BatchOracle:
     def losses(self, points: Tensor) -> Tensor:
         """See `Oracle`."""
         self._count(FORWARD * len(points))
-        some = torch.split(points, max(1, self._problem.points_at_once(self._rows)))
-
-        def of_part(rows: Tensor) -> tuple[Tensor]:
-            return (torch.cat([self._problem.losses(each, rows) for each in some]),)
-
-        with torch.no_grad():
-            (losses,) = self._problem.parts.mean(self._rows, of_part)
-        return losses
+        return self._problem.mean_losses(points, self._rows)
 
     def values(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """See `Oracle`."""
@@ -109,23 +98,7 @@ class BatchOracle:
         """See `Oracle`."""
         self._require_gradients()
         self._count(FORWARD_MODE)
-        with (
-            warnings.catch_warnings(),
-            forward_ad.dual_level(),
-            sdpa_kernel(SDPBackend.MATH),  # the fused attention kernels have no forward mode
-        ):
-            # torch compiles its rules of forward mode with a function that it has deprecated.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            make_dual: Any = forward_ad.make_dual
-            unpack_dual: Any = forward_ad.unpack_dual
-            dual = make_dual(point.detach()[None], direction.detach()[None])
-
-            def of_part(rows: Tensor) -> tuple[Tensor, Tensor]:
-                loss, slope = unpack_dual(self._problem.losses(dual, rows))
-                return loss[0].detach(), slope[0].detach()
-
-            loss, slope = self._problem.parts.mean(self._rows, of_part)
-        return loss, slope
+        return self._problem.derivative(point, direction, self._rows)
 
     def generator(self) -> torch.Generator:
         """See `Oracle`."""
