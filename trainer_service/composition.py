@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -58,12 +58,12 @@ from trainer_service.control_plane.servicer import TrainerServicer
 from trainer_service.control_plane.uploading import Uploads
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.executors.base import check_store
-from trainer_service.executors.local import LocalExecutor
+from trainer_service.executors.local import LocalExecutor, MakeJob
 from trainer_service.experiments.coordinator import Coordinator
 from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.servicer import SERVICE_NAME as EXPERIMENT
 from trainer_service.experiments.servicer import ExperimentServicer
-from trainer_service.job import WorkerJob
+from trainer_service.job import EXIT_MEMBER_DIED, WorkerJob
 from trainer_service.mentors.remote import RemoteMentor, probe
 from trainer_service.objectives.start_files import CopiedRun, files_of_run, no_runs
 from trainer_service.settings import TrainerSecrets, TrainerSettings
@@ -72,6 +72,7 @@ from trainer_service.tasks.builtin import builtin_names
 if TYPE_CHECKING:
     from mentorgrad.domain.run import Run
     from trainer_service.objectives.kept_results import KeptResults
+    from trainer_service.process_group.processes import Members
     from trainer_service.protocols import Mentor, Objective
     from trainer_service.running.execution import Parts
 
@@ -132,8 +133,8 @@ async def start_service(
     )
     check_store(executor, settings.store)
 
-    def ended(run_id: str, device: str, code: int) -> None:
-        metrics.ended(run_id, device, code)
+    def ended(run_id: str, devices: Sequence[str], code: int) -> None:
+        metrics.ended(run_id, devices, code)
         coordinator.wake()
 
     scheduler = Scheduler(
@@ -156,7 +157,7 @@ async def start_service(
         queue_limit=settings.queue_limit,
         tuned_models=tuple(settings.tuned_model),
     )
-    check_data = _data_check(settings)
+    check_data = _data_check(settings, scheduler.most_devices)
     mentors = MentorRegistry(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=_mentor_access(settings)),
@@ -211,7 +212,7 @@ async def start_service(
     return await server.start()
 
 
-def _data_check(settings: TrainerSettings) -> DataCheck:
+def _data_check(settings: TrainerSettings, most_devices: int) -> DataCheck:
     def check(
         spec: RunSpec, *, store: RunStore, warn: Callable[[str], None] = lambda text: None
     ) -> str:
@@ -223,6 +224,7 @@ def _data_check(settings: TrainerSettings) -> DataCheck:
             cache_dir=settings.cache_dir,
             uploads=store,
             open_run=partial(files_of_run, store),
+            most_devices=most_devices,
             warn=warn,
         )
 
@@ -251,11 +253,11 @@ def _may_write(store: RunStore) -> bool:
     return True
 
 
-def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
+def _job_maker(settings: TrainerSettings) -> MakeJob:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     access = _mentor_access(settings)
 
-    def make(run_id: str, device: str) -> WorkerJob:
+    def make(run_id: str, devices: Sequence[str]) -> WorkerJob:
         return WorkerJob(
             run_id=run_id,
             store=settings.store,
@@ -266,7 +268,8 @@ def _job_maker(settings: TrainerSettings) -> Callable[[str, str], WorkerJob]:
             data_roots=tuple(map(str, settings.data_root)),
             model_roots=tuple(map(str, settings.model_root)),
             cache_dir=str(settings.cache_dir),
-            device=device,
+            device=devices[0],
+            members=tuple(devices[1:]),
             threads=settings.threads,
             log_level=settings.log_level,
             log_format=settings.log_format,
@@ -355,6 +358,13 @@ def import_numerics() -> None:
     from trainer_service.running import execution  # noqa: F401
 
 
+def _members(job: WorkerJob) -> Members:
+    """Starts the run's further processes, which build their problems while this one does."""
+    from trainer_service.process_group.processes import Members
+
+    return Members(job, on_lost=partial(os._exit, EXIT_MEMBER_DIED))
+
+
 def run_parts(
     job: WorkerJob,
     known: KeptResults | None = None,
@@ -394,11 +404,17 @@ def run_parts(
             start.fetch(spec.objective)
 
     def objective(spec: RunSpec, check: Callable[[], None]) -> Objective:
-        try:
-            return build(spec, check)
-        finally:
-            if fetched is not None:
-                fetched.discard()
+        with ExitStack() as opened:
+            members = opened.enter_context(_members(job)) if job.members else None
+            try:
+                built = build(spec, check)
+            finally:
+                if fetched is not None:
+                    fetched.discard()
+            if members is not None:
+                built.problem.group = members.join(built.problem, check)
+            opened.pop_all()  # closed with the objective from now on
+            return built
 
     def build(spec: RunSpec, check: Callable[[], None]) -> Objective:
         return build_objective(

@@ -21,6 +21,8 @@ EXIT_NOT_MINE = 3
 """The run could not be claimed, or its lease was lost: another worker may own the run."""
 EXIT_STORE = 4
 """The store cannot be reached or written to."""
+EXIT_MEMBER_DIED = 5
+"""A further process of the run has died, or cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class WorkerJob:
     """Directory of the embedding cache; empty: no cache."""
     device: str = bounded("cpu", required=True)
     """Torch device, for example ``cuda:0``."""
+    members: tuple[str, ...] = bounded((), max_length=63)
+    """Torch devices of the run's further processes, which the worker starts."""
     threads: int = bounded(1, ge=1, le=1024)
     """Number of threads of torch, or of llama.cpp."""
     log_level: str = bounded("info", required=True)

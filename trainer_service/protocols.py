@@ -211,9 +211,21 @@ class Objective:
         return self.problem.device
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices of the run's processes, this one's first."""
+        group = self.problem.group
+        return (str(self.device),) if group is None else group.devices
+
+    @property
     def has_hints(self) -> bool:
         """Whether there are gradient hints: they need tokens and gradients."""
         return self.language.has_hints and self.problem.has_gradients
+
+    def close(self) -> None:
+        """Ends the run's other processes, and frees what the problem holds."""
+        if self.problem.group is not None:
+            self.problem.group.close()
+        self.problem.close()
 
 
 class Oracle(Protocol):

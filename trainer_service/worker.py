@@ -16,6 +16,7 @@ Exit codes:
     2   the job document is invalid
     3   the run could not be claimed, or its lease was lost: another worker may own the run
     4   the store cannot be reached or written to
+    5   a further process of the run has died: see `trainer_service.process_group`
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def work(job: WorkerJob, store: RunStore, stopper: StopRequest, known: KeptResul
     facts: tracing.Attributes = {
         "run_id": job.run_id,
         "attempt": lease.attempt,
-        "device": job.device,
+        "device": ",".join((job.device, *job.members)),
     }
     with tracing.span("run", parent=parent, facts=facts) as span:
         code = _execute(job, store, stopper, known, run, lease)

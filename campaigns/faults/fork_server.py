@@ -284,12 +284,12 @@ class ForkParent:
     def __init__(
         self, campaign: Campaign, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self.run_id, self.device = campaign.run_id, "cpu"
+        self.run_id, self.devices = campaign.run_id, ("cpu",)
         self.attempt: int | None = None
         self._campaign = campaign
         self._reader, self._writer = reader, writer
 
-    async def start(self, run_id: str, device: str) -> ForkParent:
+    async def start(self, run_id: str, devices: Sequence[str]) -> ForkParent:
         self.attempt = None
         job = WorkerJob(
             run_id, self._campaign.url, "fork_server", parent=self._campaign.fork_parent

@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -40,8 +41,8 @@ class NoWorkers:
 
     async def prepare(self) -> None: ...
 
-    async def start(self, run_id: str, device: str) -> NoWorker:
-        return NoWorker(run_id, device)
+    async def start(self, run_id: str, devices: Sequence[str]) -> NoWorker:
+        return NoWorker(run_id, tuple(devices))
 
     async def close(self) -> None: ...
 
@@ -51,8 +52,8 @@ class NoWorker:
 
     attempt = None
 
-    def __init__(self, run_id: str, device: str) -> None:
-        self.run_id, self.device = run_id, device
+    def __init__(self, run_id: str, devices: tuple[str, ...]) -> None:
+        self.run_id, self.devices = run_id, devices
         self._ended = asyncio.Event()
 
     async def wait(self) -> int:

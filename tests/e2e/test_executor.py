@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from asyncio.subprocess import Process
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ class Counted(LocalExecutor):
         self.refused = asyncio.Event()
 
     @staticmethod
-    def _job(run_id: str, device: str) -> WorkerJob:
-        return WorkerJob(run_id=run_id, store="memory:", owner="test", device=device)
+    def _job(run_id: str, devices: Sequence[str]) -> WorkerJob:
+        return WorkerJob(run_id=run_id, store="memory:", owner="test", device=devices[0])
 
     async def _spawn(self, *arguments: str) -> Process:
         if self.full.is_set():
@@ -55,7 +56,7 @@ async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
     executor = Counted(warm=True)
     await executor.prepare()
     executor.full.set()
-    worker = await executor.start("no-such-run", "cpu")
+    worker = await executor.start("no-such-run", ["cpu"])
     assert (worker.run_id, executor.spawned) == ("no-such-run", [("--warm",)])
     assert await worker.wait() == EXIT_NOT_MINE
     await asyncio.wait_for(executor.refused.wait(), 120)
@@ -64,10 +65,10 @@ async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
 
 async def test_the_next_standby_waits_and_is_not_started_after_the_end() -> None:
     executor = Counted(warm=True)
-    worker = await executor.start("no-such-run", "cpu")
+    worker = await executor.start("no-such-run", ["cpu"])
     await worker.wait()
     assert executor.spawned == [()]
-    again = await executor.start("no-such-run", "cpu")
+    again = await executor.start("no-such-run", ["cpu"])
     await executor.close()
     assert executor.spawned == [(), ()]
     assert await again.wait() == EXIT_NOT_MINE
@@ -84,7 +85,7 @@ class Reusing(LocalExecutor):
         self._store = store
         self.spawned: list[Process] = []
 
-    def _job(self, run_id: str, device: str) -> WorkerJob:
+    def _job(self, run_id: str, devices: Sequence[str]) -> WorkerJob:
         return WorkerJob(run_id, self._store, owner="test", device="cpu")
 
     async def _spawn(self, *arguments: str) -> Process:
@@ -113,7 +114,7 @@ async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_f
 
     async def execute(name: str, device: str = "cpu") -> None:
         run, _ = store.create(Created(specs[name]))
-        worker = await executor.start(run.run_id, device)
+        worker = await executor.start(run.run_id, [device])
         assert await worker.wait() == EXIT_OK
         worker.kill()  # of an ended run: does nothing, to the next one's process neither
         assert not worker.alive()
@@ -150,14 +151,14 @@ async def test_a_process_whose_run_is_cut_off_ends_and_takes_no_other_run_with_i
     executor = Reusing(url, runs_each=9)
 
     async def begun(run_id: str) -> LocalWorker:
-        worker = await executor.start(run_id, "cpu")
+        worker = await executor.start(run_id, ["cpu"])
         while worker.attempt is None:
             await asyncio.sleep(0.05)
         return worker
 
     endless = replace(QUICK, stages=Stages(1, 1_000_000))
     first, killed, stopped = (store.create(Created(s))[0].run_id for s in (QUICK, endless, endless))
-    assert await (await executor.start(first, "cpu")).wait() == EXIT_OK
+    assert await (await executor.start(first, ["cpu"])).wait() == EXIT_OK
     worker = await begun(killed)
     worker.kill()
     assert await worker.wait() == -signal.SIGKILL
@@ -169,7 +170,7 @@ async def test_a_process_whose_run_is_cut_off_ends_and_takes_no_other_run_with_i
     assert await worker.wait() == EXIT_OK
     assert store.get_run(stopped).state is RunState.INTERRUPTED
     assert executor.spawned[1].returncode == EXIT_OK
-    worker = await executor.start("no-such-run", "cpu")
+    worker = await executor.start("no-such-run", ["cpu"])
     assert await worker.wait() == EXIT_NOT_MINE
     assert len(executor.spawned) == 3
     assert executor.spawned[2].returncode == EXIT_NOT_MINE

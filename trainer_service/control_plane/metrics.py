@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -76,7 +76,7 @@ class TrainerMetrics:
         self._workers.set_function(workers)
         self._slots.set(slots)
 
-    def take(self, run_id: str, device: str, report: WorkerMetrics) -> None:
+    def take(self, run_id: str, devices: Sequence[str], report: WorkerMetrics) -> None:
         """Adds a worker's report."""
         self._steps.labels("stage").inc(report.steps)
         self._steps.labels("probe").inc(report.probe_steps)
@@ -91,19 +91,22 @@ class TrainerMetrics:
         for lag in report.store_lags:
             self._lags.observe(lag)
         busy = max(report.seconds - report.idle, 0.0)
-        self._busy.labels(device).inc(busy)
-        self._shares[device][run_id] = busy / report.seconds if report.seconds > 0 else 0.0
+        for device in set(devices):
+            self._busy.labels(device).inc(busy)
+            self._shares[device][run_id] = busy / report.seconds if report.seconds > 0 else 0.0
         self._waits[run_id] = report.store_waiting
-        self._show(device)
+        self._show(devices)
 
-    def ended(self, run_id: str, device: str, code: int) -> None:
+    def ended(self, run_id: str, devices: Sequence[str], code: int) -> None:
         """Counts a worker that ended with exit code `code`."""
         self._ended.labels(str(code)).inc()
-        self._shares[device].pop(run_id, None)
+        for device in devices:
+            self._shares[device].pop(run_id, None)
         self._waits.pop(run_id, None)
-        self._show(device)
+        self._show(devices)
 
-    def _show(self, device: str) -> None:
+    def _show(self, devices: Sequence[str]) -> None:
         """Updates the gauges that depend on all present workers."""
-        self._idle.labels(device).set(max(0.0, 1.0 - sum(self._shares[device].values())))
+        for device in devices:
+            self._idle.labels(device).set(max(0.0, 1.0 - sum(self._shares[device].values())))
         self._waiting.set(max(self._waits.values(), default=0.0))

@@ -46,7 +46,7 @@ class Scheduler:
         per_device: Concurrent workers per device.
         max_restarts: How often a run whose worker died is resumed automatically.
         owner_limit: Maximum running runs of one owner; None: no limit.
-        ended: Called with run id, device and exit code when a worker has ended.
+        ended: Called with run id, devices and exit code when a worker has ended.
     """
 
     def __init__(
@@ -58,17 +58,19 @@ class Scheduler:
         per_device: int,
         max_restarts: int,
         owner_limit: int | None = None,
-        ended: Callable[[str, str, int], None] = lambda *_: None,
+        ended: Callable[[str, Sequence[str], int], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._executor = executor
-        self._slots = [device for device in devices for _ in range(per_device)]
+        # In this order, the first free slot is one of the devices with the fewest runs.
+        self._slots = [device for _ in range(per_device) for device in devices]
         self._max_restarts = max_restarts
         self._owner_limit = owner_limit
         self._ended = ended
         self._workers: dict[str, WorkerHandle] = {}
         self._minders: set[asyncio.Task[None]] = set()
         self._false_starts: Counter[str] = Counter()
+        self._too_large: set[str] = set()
         self._wake = asyncio.Event()
         self._closing = False
         self._spared_until = 0.0
@@ -78,6 +80,11 @@ class Scheduler:
     def slots(self) -> int:
         """Runs that may execute at once."""
         return len(self._slots)
+
+    @property
+    def most_devices(self) -> int:
+        """Devices that one run may have: different GPUs, or slots of the CPU."""
+        return len(_for_one_run(self._slots))
 
     @property
     def workers(self) -> dict[str, WorkerHandle]:
@@ -128,20 +135,40 @@ class Scheduler:
                     await self._wake.wait()
 
     async def _fill(self) -> None:
-        """Starts a worker for each waiting run while there are free slots."""
+        """Starts a worker for each waiting run while there are free slots.
+
+        If there are too few for a run, those behind it wait too: it might never get them otherwise.
+        """
         free = list(self._slots)
         for worker in self._workers.values():
-            free.remove(worker.device)
+            for device in worker.devices:
+                free.remove(device)
         if not free:
             return
-        size = len(free) + len(self._workers)
+        size = len(free) + len(self._workers) + len(self._too_large)
         for run in await asyncio.to_thread(self._store.next_runs, size, self._owner_limit):
-            if free and run.run_id not in self._workers:
-                await self._start(run, free.pop(0))
+            if run.run_id in self._workers or self._is_too_large(run):
+                continue
+            devices = _for_one_run(free)[: run.spec.devices]
+            if len(devices) < run.spec.devices:
+                return
+            for device in devices:
+                free.remove(device)
+            await self._start(run, devices)
 
-    async def _start(self, run: Run, device: str) -> None:
-        worker = await self._executor.start(run.run_id, device)
-        log.info("worker_started", run_id=run.run_id, device=device)
+    def _is_too_large(self, run: Run) -> bool:
+        """Whether a run is left to another service with this store: it needs more devices than
+        there are here."""
+        if run.spec.devices <= self.most_devices:
+            return False
+        if run.run_id not in self._too_large:
+            self._too_large.add(run.run_id)
+            log.warning("too_few_devices", run_id=run.run_id, needed=run.spec.devices)
+        return True
+
+    async def _start(self, run: Run, devices: Sequence[str]) -> None:
+        worker = await self._executor.start(run.run_id, devices)
+        log.info("worker_started", run_id=run.run_id, device=",".join(devices))
         self._workers[run.run_id] = worker
         minder = asyncio.create_task(self._mind(worker))
         self._minders.add(minder)
@@ -170,7 +197,7 @@ class Scheduler:
         try:
             code = await worker.wait()
             log.info("worker_ended", run_id=worker.run_id, code=code)
-            self._ended(worker.run_id, worker.device, code)
+            self._ended(worker.run_id, worker.devices, code)
             while not await self._settled(worker, code):
                 await asyncio.sleep(POLL_SECONDS)
         except Exception as error:  # the lease will expire, which marks the run as interrupted
@@ -249,6 +276,11 @@ class Scheduler:
             and event.payload.reason.startswith(DIED)
             for event in self._store.events(run_id, query)
         )
+
+
+def _for_one_run(slots: Sequence[str]) -> list[str]:
+    """The slots that one run may have at once: of different GPUs, or all of the CPU."""
+    return [slot for at, slot in enumerate(slots) if slot == "cpu" or slot not in slots[:at]]
 
 
 def _how(code: int) -> str:

@@ -33,6 +33,7 @@ def validate_objective(
     cache_dir: Path | None = None,
     uploads: UploadReader | None = None,
     open_run: OpenRun = no_runs,
+    most_devices: int = 1,
     warn: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Validates everything that a spec refers to, without reading weights.
@@ -47,6 +48,7 @@ def validate_objective(
         cache_dir: Cache folder of dequantised models.
         uploads: Reads uploaded data files; None: there are none.
         open_run: Opens the files of another run, to start from.
+        most_devices: Devices that a run may have.
         warn: Called with each warning for the caller.
 
     Returns:
@@ -59,6 +61,7 @@ def validate_objective(
     kind = kind_of(spec.objective)
     findings = Findings()
     findings.extend(_optimizer(spec, kind))
+    findings.extend(_devices(spec, kind, most_devices))
     if spec.task.class_weight is not ClassWeight.NONE and not (kind.uses_task and kind.takes_steps):
         none = f"must be none: {kind.name} takes no gradient steps on rows of classes"
         findings.add("spec.task.class_weight", none)
@@ -131,6 +134,15 @@ def _optimizer(spec: RunSpec, kind: ObjectiveKind) -> Iterator[Violation]:
     elif OPTIMIZERS[name].directions_of(spec.optimizer) < OPTIMIZERS[name].least_directions:
         least = OPTIMIZERS[name].least_directions
         yield Violation("spec.optimizer.directions", f"must be at least {least} for {name}")
+
+
+def _devices(spec: RunSpec, kind: ObjectiveKind, most: int) -> Iterator[Violation]:
+    if spec.devices > 1 and not (kind.uses_task and kind.takes_steps):
+        why = f"must be 1: {kind.name} has no steps on rows, which several devices could share"
+        yield Violation("spec.devices", why)
+    elif spec.devices > most:
+        why = f"must be at most {most}, the devices or worker slots of this trainer for one run"
+        yield Violation("spec.devices", why)
 
 
 def _selection(spec: RunSpec, task: TaskData | None) -> Iterator[Violation]:

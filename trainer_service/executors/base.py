@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from mentorgrad.errors import InvalidInput
@@ -12,8 +13,8 @@ class WorkerHandle(Protocol):
 
     run_id: str
     """The worker's run."""
-    device: str
-    """The worker's torch device."""
+    devices: tuple[str, ...]
+    """The torch devices of the run's processes, the worker's first."""
     attempt: int | None
     """The attempt that the worker claimed, once it has reported it; the scheduler needs it to mark
     the run as interrupted."""
@@ -41,8 +42,9 @@ class Executor(Protocol):
     remote: bool
     """Whether workers may run on other hosts, which rules out a SQLite store."""
 
-    async def start(self, run_id: str, device: str) -> WorkerHandle:
-        """Starts a worker for a run.
+    async def start(self, run_id: str, devices: Sequence[str]) -> WorkerHandle:
+        """Starts a worker for a run on the first device; the worker starts a further process of
+        the run on each of the others.
 
         Raises:
             Unavailable: No worker can be started now.

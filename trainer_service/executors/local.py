@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,8 +34,10 @@ run."""
 IDLE_SECONDS = 20.0
 """How long an idle process waits for another run."""
 
-Reported = Callable[[str, str, WorkerMetrics], None]
-"""Called with run id, device and report for each report of a worker."""
+Reported = Callable[[str, Sequence[str], WorkerMetrics], None]
+"""Called with run id, devices and report for each report of a worker."""
+MakeJob = Callable[[str, Sequence[str]], WorkerJob]
+"""(run id, devices) → the job document of the worker."""
 
 
 class LocalWorker:
@@ -43,7 +45,7 @@ class LocalWorker:
 
     Args:
         run_id: The run.
-        device: The torch device.
+        devices: The torch devices of the run's processes.
         process: The child process, which has been sent its job.
         reported: Called with each report.
         released: Called when the run has ended and the process can take another one; None: the
@@ -53,13 +55,13 @@ class LocalWorker:
     def __init__(
         self,
         run_id: str,
-        device: str,
+        devices: Sequence[str],
         process: Process,
         reported: Reported,
         released: Callable[[], None] | None = None,
     ) -> None:
         self.run_id = run_id
-        self.device = device
+        self.devices = tuple(devices)
         self.attempt: int | None = None
         self.pid = process.pid
         self._process = process
@@ -84,7 +86,7 @@ class LocalWorker:
         if "claimed" in said:
             self.attempt = int(said["claimed"])
         elif "report" in said:
-            self._reported(self.run_id, self.device, from_dict(WorkerMetrics, said["report"]))
+            self._reported(self.run_id, self.devices, from_dict(WorkerMetrics, said["report"]))
         elif "ended" in said and self._released is not None:
             self._code = int(said["ended"])
 
@@ -126,7 +128,7 @@ class LocalExecutor:
     """Starts workers on this host.
 
     Args:
-        make_job: (run id, device) → the job document of the worker.
+        make_job: Makes the job document of a worker.
         threads: Number of torch threads per worker.
         warm: Whether to keep a standby process with its imports done, which starts a run some
             seconds sooner.
@@ -138,7 +140,7 @@ class LocalExecutor:
 
     def __init__(
         self,
-        make_job: Callable[[str, str], WorkerJob],
+        make_job: MakeJob,
         *,
         threads: int,
         warm: bool = True,
@@ -161,10 +163,10 @@ class LocalExecutor:
         if self._warm and self._standby is None:
             self._standby = await self._spawn("--warm")
 
-    async def start(self, run_id: str, device: str) -> LocalWorker:
+    async def start(self, run_id: str, devices: Sequence[str]) -> LocalWorker:
         """See `Executor.start`."""
         await self._stop_preparing()
-        process, runs = self._take_idle(device)
+        process, runs = self._take_idle(devices[0])
         if process is None:
             process, self._standby = self._standby, None
         if process is None or process.returncode is not None:
@@ -172,7 +174,7 @@ class LocalExecutor:
         is_last = runs + 1 >= self._runs_each
         assert process.stdin is not None  # noqa: S101 - asked for with PIPE
         try:
-            job = replace(self._make_job(run_id, device), parent=os.getpid())
+            job = replace(self._make_job(run_id, devices), parent=os.getpid())
             process.stdin.write(job.to_line())
             await process.stdin.drain()
             if is_last:
@@ -180,8 +182,8 @@ class LocalExecutor:
         except (BrokenPipeError, ConnectionResetError):
             log.warning("worker_died_waiting", run_id=run_id)
         self._preparing = asyncio.create_task(self._prepare_later())
-        released = None if is_last else partial(self._release, _Idle(device, process, runs + 1))
-        return LocalWorker(run_id, device, process, self._reported, released)
+        released = None if is_last else partial(self._release, _Idle(devices[0], process, runs + 1))
+        return LocalWorker(run_id, devices, process, self._reported, released)
 
     # -- processes between two runs -----------------------------------------------------------
 

@@ -250,7 +250,7 @@ class Alternation:
         self._keep = self._kept_steps(at)
         text = self._objective.language.project(at.origin.parameters[None])[0].text
         self._recorder.put(
-            StageStarted(stage, at.step, text, str(self._objective.device), at.tuned_model)
+            StageStarted(stage, at.step, text, ",".join(self._objective.devices), at.tuned_model)
         )
         self._capture.begin_stage(stage, at.origin.ids)
 

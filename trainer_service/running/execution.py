@@ -20,7 +20,7 @@ from mentorgrad.domain.event import (
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import MentorgradError
+from mentorgrad.errors import MentorgradError, PreconditionFailed
 from run_store.protocols import Lease, RunStore
 from trainer_service.encoding.memory import is_lack_of_memory
 from trainer_service.mentors.fallback import FallbackMentor
@@ -36,6 +36,7 @@ from trainer_service.running.final_test import final_result
 from trainer_service.running.loop_state import LoopState
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy
 from trainer_service.running.stop_control import (
+    DEVICES_CHANGED,
     MODEL_AWAY,
     MODEL_CHANGED,
     GuardedStopControl,
@@ -78,6 +79,8 @@ class Parts:
     """Monotonic time in seconds."""
 
 
+_PAUSING = (DEVICES_CHANGED, MODEL_AWAY, MODEL_CHANGED)
+"""Reasons of errors that pause a run: what it needs may come back."""
 _STOPPED = {
     StopKind.AWAY: (RunState.PAUSED, ""),
     StopKind.CANCEL: (RunState.CANCELLED, "cancelled on request"),
@@ -130,7 +133,7 @@ def execute(
             state, reason = _STOPPED[kind]
             recorder.put(StateChanged(state, reason or recorder.overdue))
         except Exception as error:
-            if isinstance(error, MentorgradError) and error.reason in (MODEL_AWAY, MODEL_CHANGED):
+            if isinstance(error, MentorgradError) and error.reason in _PAUSING:
                 # The last checkpoint applies: the error may have come in the middle of a stage.
                 log.warning("run_paused", run_id=run.run_id, reason=error.message)
                 state = RunState.PAUSED
@@ -190,7 +193,8 @@ def _run(
     with telemetry.waiting():
         recorder.read(lambda: parts.fetch(spec), control.check)
         objective = parts.objective(spec, check_within(control))
-    opened.callback(objective.problem.close)
+    opened.callback(objective.close)
+    _require_devices(spec, objective)
     for name, content in parts.taken().items():
         recorder.blob(name, content)
     control.check()  # building the objective may have taken seconds
@@ -257,6 +261,15 @@ def _run(
     return RunState.SUCCEEDED
 
 
+def _require_devices(spec: RunSpec, objective: Objective) -> None:
+    if len(objective.devices) != spec.devices:
+        raise PreconditionFailed(
+            f"the run needs {spec.devices} devices, and its worker has {len(objective.devices)}: "
+            "sums over other shares of the rows would be rounded differently",
+            reason=DEVICES_CHANGED,
+        )
+
+
 def _leave_files(
     objective: Objective,
     at: LoopState,
@@ -267,7 +280,8 @@ def _leave_files(
     """Stores the files of the best candidate so far, and others."""
     files = objective.export(at.best.parameters) | dict(others or {})
     if MODEL_FILE in files:
-        at_once = objective.problem.parts.at_once(at.ledger.prices.batch)
+        share = -(-at.ledger.prices.batch // run.spec.devices)
+        at_once = objective.problem.parts.at_once(share)
         files[MODEL_FILE] = with_run(files[MODEL_FILE], run.run_id, at_once)
     for name, content in files.items():
         recorder.blob(name, content)

@@ -35,6 +35,8 @@ MODEL_AWAY = "TUNED_MODEL_AWAY"
 """Error reason: the tuned model's server does not answer. The run is paused."""
 MODEL_CHANGED = "TUNED_MODEL_CHANGED"
 """Error reason: the tuned model is not that of the run's start. The run is paused."""
+DEVICES_CHANGED = "DEVICES_CHANGED"
+"""Error reason: the worker has another number of devices than the run needs. The run is paused."""
 
 
 class StopKind(StrEnum):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,9 +24,9 @@ LEASE = timedelta(seconds=60)
 class Worker:
     """A worker that does as the test says."""
 
-    def __init__(self, store: TemporaryRunStore, run_id: str, device: str) -> None:
+    def __init__(self, store: TemporaryRunStore, run_id: str, devices: tuple[str, ...]) -> None:
         self.run_id = run_id
-        self.device = device
+        self.devices = devices
         self.attempt: int | None = None
         self.terminated = False
         self._store = store
@@ -70,11 +70,11 @@ class FakeExecutor:
         self.failures = 0
         self.closed = False
 
-    async def start(self, run_id: str, device: str) -> Worker:
+    async def start(self, run_id: str, devices: Sequence[str]) -> Worker:
         if self.failures:
             self.failures -= 1
             raise Unavailable("no process can be started")
-        self.started.append(Worker(self.store, run_id, device))
+        self.started.append(Worker(self.store, run_id, tuple(devices)))
         return self.started[-1]
 
     async def close(self) -> None:
@@ -86,8 +86,8 @@ class Rig:
         self.store = TemporaryRunStore()
         self.executor = FakeExecutor(self.store)
 
-    def create(self) -> str:
-        spec = RunSpec(objective=Function())
+    def create(self, devices: int = 1) -> str:
+        spec = RunSpec(objective=Function(), devices=devices)
         return self.store.create(Created(spec=spec))[0].run_id
 
     def state(self, run_id: str) -> RunState:
@@ -135,13 +135,45 @@ async def test_the_oldest_runs_get_the_slots_of_every_device(rig: Rig) -> None:
     async with rig.scheduling("cuda:0", "cuda:1", per_device=2) as scheduler:
         await rig.worker(4)
         assert [w.run_id for w in rig.executor.started] == runs[:4]
-        assert sorted(w.device for w in rig.executor.started) == ["cuda:0"] * 2 + ["cuda:1"] * 2
+        assert [w.devices for w in rig.executor.started] == [("cuda:0",), ("cuda:1",)] * 2
         assert scheduler.slots == 4
         done = rig.executor.started[2]
         done.claim()
         done.end(EXIT_OK, RunState.SUCCEEDED)
         fifth = await rig.worker(5)
-        assert (fifth.run_id, fifth.device) == (runs[4], done.device)
+        assert (fifth.run_id, fifth.devices) == (runs[4], done.devices)
+
+
+async def test_a_run_on_several_devices_has_different_ones_and_the_queue_waits_for_them(
+    rig: Rig,
+) -> None:
+    first, both, last = rig.create(), rig.create(2), rig.create()
+    async with rig.scheduling("cuda:0", "cuda:1") as scheduler:
+        assert scheduler.most_devices == 2
+        worker = await rig.worker(1)
+        for _ in range(5):
+            scheduler.wake()
+            await asyncio.sleep(0.01)
+        assert [w.run_id for w in rig.executor.started] == [first]
+        worker.claim()
+        worker.end(EXIT_OK, RunState.SUCCEEDED)
+        second = await rig.worker(2)
+        assert (second.run_id, second.devices) == (both, ("cuda:0", "cuda:1"))
+        second.claim()
+        second.end(EXIT_OK, RunState.SUCCEEDED)
+        assert (await rig.worker(3)).run_id == last
+
+
+async def test_slots_of_one_gpu_are_one_device_and_those_of_the_cpu_are_several(rig: Rig) -> None:
+    """What one run may have of them; a run that needs more is left to other services."""
+    rig.create(2)
+    small = rig.create()
+    async with rig.scheduling("cuda:0", per_device=2) as scheduler:
+        assert scheduler.most_devices == 1
+        assert (await rig.worker(1)).run_id == small
+    async with rig.scheduling("cpu", per_device=2) as scheduler:
+        assert scheduler.most_devices == 2
+        assert (await rig.worker(2)).devices == ("cpu", "cpu")
 
 
 async def test_a_dead_worker_leaves_an_interrupted_run_that_is_taken_up_again(rig: Rig) -> None:

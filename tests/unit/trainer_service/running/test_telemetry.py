@@ -136,13 +136,19 @@ def test_the_idle_share_of_a_device_is_that_of_all_its_workers() -> None:
         return registry.get_sample_value("mentorgrad_trainer_store_waiting_seconds")
 
     assert (idle("cuda:0"), idle("cuda:1")) == (1, 1)
-    metrics.take("r1", "cuda:0", WorkerMetrics(seconds=1.0, idle=0.75, store_waiting=4.0))
+    metrics.take("r1", ["cuda:0"], WorkerMetrics(seconds=1.0, idle=0.75, store_waiting=4.0))
     assert idle("cuda:0") == 0.75
-    metrics.take("r2", "cuda:0", WorkerMetrics(seconds=1.0, idle=0.5, store_waiting=2.0))
+    metrics.take("r2", ["cuda:0"], WorkerMetrics(seconds=1.0, idle=0.5, store_waiting=2.0))
     assert (idle("cuda:0"), idle("cuda:1"), waiting()) == (0.25, 1, 4)
-    metrics.ended("r1", "cuda:0", 0)
+    metrics.ended("r1", ["cuda:0"], 0)
     assert (idle("cuda:0"), waiting()) == (0.5, 2)
-    metrics.ended("r2", "cuda:0", -9)
+    metrics.ended("r2", ["cuda:0"], -9)
     assert (idle("cuda:0"), waiting()) == (1, 0)
+    metrics.take("r3", ["cuda:0", "cuda:1"], WorkerMetrics(seconds=1.0, idle=0.75, steps=2))
+    assert (idle("cuda:0"), idle("cuda:1")) == (0.75, 0.75)
+    steps = "mentorgrad_trainer_steps_total"
+    assert registry.get_sample_value(steps, {"kind": "stage"}) == 2
+    metrics.ended("r3", ["cuda:0", "cuda:1"], 0)
+    assert (idle("cuda:0"), idle("cuda:1")) == (1, 1)
     name = "mentorgrad_trainer_workers_ended_total"
     assert registry.get_sample_value(name, {"code": "-9"}) == 1
