@@ -10,11 +10,12 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import structlog
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mentorgrad.errors import MentorgradError, ResourceExhausted
+from mentorgrad.errors import MentorgradError, NotFound, ResourceExhausted
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,56 @@ def in_thread(check: Callable[[], Collection[str] | None]) -> HealthCheck:
     return ask
 
 
+class HealthServicer(health_pb2_grpc.HealthServicer):
+    """The standard gRPC health service.
+
+    The library's own holds a lock while it writes to a watcher: one that does not read keeps the
+    news from all others, and the server from stopping.
+
+    Args:
+        names: Full service names.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
+        self._serving = self._names
+        self._changed = asyncio.Event()
+
+    def set(self, serving: bool, absent: frozenset[str]) -> None:
+        """Changes the states, and tells all watchers.
+
+        Args:
+            serving: Whether those that are not absent serve.
+            absent: Names of services that do not.
+        """
+        self._serving = self._names - absent if serving else frozenset()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name on the wire
+        """The state now."""
+        if request.service not in self._names:
+            raise NotFound("there is no service of this name here", reason="SERVICE_NOT_FOUND")
+        return self._response(request.service)
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
+        """The state now, and after every change."""
+        told = None
+        while True:
+            changed, response = self._changed, self._response(request.service)
+            if response != told:
+                await context.write(response)
+                told = response
+            await changed.wait()
+
+    def _response(self, service: str) -> Any:
+        response = health_pb2.HealthCheckResponse
+        if service not in self._names:
+            return response(status=response.SERVICE_UNKNOWN)
+        is_here = service in self._serving
+        return response(status=response.SERVING if is_here else response.NOT_SERVING)
+
+
 class HealthReporter:
     """Updates the standard gRPC health service of one server. Bound to one event loop.
 
@@ -74,8 +125,7 @@ class HealthReporter:
         *,
         timeout: float = TIMEOUT,
     ) -> None:
-        self.servicer = health.aio.HealthServicer()
-        self._names = ("", *services)
+        self.servicer = HealthServicer(("", *services))
         self._check = check
         self._told = told
         self._timeout = timeout
@@ -97,8 +147,7 @@ class HealthReporter:
                 pending.cancel()
         if task is not None:
             await asyncio.gather(task, return_exceptions=True)
-        await self.servicer.enter_graceful_shutdown()
-        self._told(False)
+        self._say(False, self._absent)
 
     async def _run(self) -> None:
         while True:
@@ -116,11 +165,11 @@ class HealthReporter:
             log.error("not_serving", reason=trouble)
         elif self._serving is False:
             log.info("serving_again")
+        self._say(serving, absent)
+
+    def _say(self, serving: bool, absent: frozenset[str]) -> None:
         self._serving, self._absent = serving, absent
-        states = health_pb2.HealthCheckResponse
-        for name in self._names:
-            is_here = serving and name not in absent
-            await self.servicer.set(name, states.SERVING if is_here else states.NOT_SERVING)
+        self.servicer.set(serving, absent)
         self._told(serving)
 
     async def _ask(self) -> tuple[str, frozenset[str]]:

@@ -24,6 +24,7 @@ from run_store.open import open_store
 from service_common import health
 from service_common.health import HealthCheck, always, in_thread
 from service_common.server import Server
+from tests.support.raw_http2 import RawConnection, message
 
 SERVICE = "mentorgrad.v1.HistoryService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -66,6 +67,22 @@ async def watched(check: HealthCheck, patience: float = 5.0) -> AsyncIterator[Wa
 async def test_a_service_that_needs_nothing_serves() -> None:
     async with watched(always) as watcher:
         await watcher.says(SERVING)
+
+
+async def test_a_watcher_who_does_not_read_holds_up_nobody() -> None:
+    """Neither the news for others, nor the end of the service."""
+    server = Server("127.0.0.1:0", [SERVICE])
+    address = await server.start()
+    with RawConnection(address, window=0) as stranger:
+        stream = stranger.open("/grpc.health.v1.Health/Watch")
+        stranger.send(stream, message(b""))
+        assert await asyncio.to_thread(stranger.wait, lambda: stream in stranger.answered)
+        async with asyncio.timeout(30), grpc.aio.insecure_channel(address) as channel:
+            watcher = Watcher(health_pb2_grpc.HealthStub(channel), SERVICE)
+            await watcher.says(SERVING)
+            await server.drain()
+            await watcher.says(NOT_SERVING)
+    await server.stop(0)
 
 
 async def test_a_database_file_that_goes_away_and_comes_back(tmp_path: Path) -> None:
