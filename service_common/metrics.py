@@ -6,16 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 import structlog
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from mentorgrad.errors import InvalidInput, Unavailable
+from service_common import metrics_server
 
 log = structlog.get_logger(__name__)
 
@@ -78,13 +72,10 @@ def exposed(listen: str, registry: CollectorRegistry) -> Iterator[str]:
     host, separator, port = listen.rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65535:
         raise InvalidInput.field("metrics", f"must be HOST:PORT, not {listen!r}")
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry)
-    except OSError as error:
-        raise Unavailable(f"cannot serve metrics on {listen}: {error.strerror}") from None
-    try:
-        yield f"{host}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        try:
+            served = metrics_server.served(host.strip("[]"), int(port), registry)
+            bound = stack.enter_context(served)
+        except OSError as error:
+            raise Unavailable(f"cannot serve metrics on {listen}: {error.strerror}") from None
+        yield f"{host}:{bound}"

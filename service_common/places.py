@@ -1,0 +1,162 @@
+"""Places: how many calls a server has in progress at once, in all and of each caller.
+
+gRPC's own limit counts every call alike, so that calls of strangers, and streams that last for
+days, keep everybody else out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from mentorgrad.errors import ResourceExhausted
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a call is counted for."""
+
+    name: str
+    """A token's name, a certificate's subject, or an address, after a word for which of them."""
+    is_admin: bool = False
+    """Whether it has the scope ``admin``; administrators have places of their own."""
+
+
+class CallKind(StrEnum):
+    """Kinds of calls, which have their places apart. The value completes "too many ..."."""
+
+    UNARY = "calls"
+    LARGE = "calls with a large request"
+    SERVER_STREAM = "response streams"
+    CLIENT_STREAM = "request streams"
+    HEALTH_WATCH = "watches of the health"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Maximum number of calls in progress."""
+
+    total: int
+    """Of all callers; administrators are not among them."""
+    each: int
+    """Of one caller, and of all administrators together."""
+
+
+LIMITS: Mapping[CallKind, Limit] = MappingProxyType(
+    {
+        CallKind.UNARY: Limit(256, 128),
+        CallKind.LARGE: Limit(32, 16),
+        CallKind.SERVER_STREAM: Limit(512, 256),
+        CallKind.CLIENT_STREAM: Limit(128, 96),
+        CallKind.HEALTH_WATCH: Limit(64, 8),
+    }
+)
+
+ARRIVING = Limit(32, 8)
+"""Maximum number of requests whose bytes are being received; further ones wait."""
+
+STRANGERS = 16
+"""Maximum number of requests that are received from callers who have shown no token; a further one
+ends the oldest."""
+
+
+class Places:
+    """Counts the calls in progress. For one event loop.
+
+    Args:
+        limits: Maximum of each kind.
+    """
+
+    def __init__(self, limits: Mapping[CallKind, Limit] = LIMITS) -> None:
+        self._limits = limits
+        self._taken: Counter[tuple[CallKind, Caller | bool]] = Counter()
+
+    def take(self, kind: CallKind, caller: Caller) -> Callable[..., None]:
+        """Takes a place; returns the function that gives it back, to be called once, with whatever
+        arguments.
+
+        Raises:
+            ResourceExhausted: There is none (TOO_MANY_CALLS).
+        """
+        limit = self._limits[kind]
+        all_of_them = limit.each if caller.is_admin else limit.total
+        for counted, most in ((caller, limit.each), (caller.is_admin, all_of_them)):
+            if self._taken[kind, counted] >= most:
+                whose = f"of {caller.name}" if counted is caller else "of all callers"
+                raise ResourceExhausted(
+                    f"too many {kind} in progress: {most} {whose}", reason="TOO_MANY_CALLS"
+                )
+        self._change(kind, caller, 1)
+        return lambda *_: self._change(kind, caller, -1)
+
+    def taken(self, kind: CallKind) -> int:
+        """Number of calls in progress."""
+        return self._taken[kind, False] + self._taken[kind, True]
+
+    def _change(self, kind: CallKind, caller: Caller, change: int) -> None:
+        for counted in (caller, caller.is_admin):
+            self._taken[kind, counted] += change
+            if not self._taken[kind, counted]:
+                del self._taken[kind, counted]
+
+
+class Turns:
+    """Places that are waited for, in turn. For one event loop.
+
+    Args:
+        limit: Number of places; administrators have places of their own.
+    """
+
+    def __init__(self, limit: Limit) -> None:
+        self._each = limit.each
+        self._all = {False: asyncio.Semaphore(limit.total), True: asyncio.Semaphore(limit.each)}
+        self._own: weakref.WeakValueDictionary[Caller, asyncio.Semaphore] = (
+            weakref.WeakValueDictionary()
+        )
+
+    @contextlib.asynccontextmanager
+    async def place(self, caller: Caller) -> AsyncIterator[None]:
+        """Holds a place while the block runs, after waiting for it."""
+        own = self._own.setdefault(caller, asyncio.Semaphore(self._each))
+        async with own, self._all[caller.is_admin]:
+            yield
+
+
+class Newest:
+    """Lets a limited number of blocks wait; one more ends the oldest. For one event loop.
+
+    Whoever occupies places without ending thus keeps out only those as slow.
+
+    Args:
+        count: Maximum number of blocks.
+        seconds: Time limit of a block.
+    """
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self._count = count
+        self._seconds = seconds
+        self._waiting: dict[asyncio.Timeout, None] = {}
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Runs the block.
+
+        Raises:
+            TimeoutError: It took too long, or was the oldest of too many.
+        """
+        if len(self._waiting) >= self._count:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.reschedule(asyncio.get_running_loop().time())
+        async with asyncio.timeout(self._seconds) as scope:
+            self._waiting[scope] = None
+            try:
+                yield
+            finally:
+                self._waiting.pop(scope, None)
