@@ -20,6 +20,7 @@ from mentorgrad.domain.query import (
 from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.field_limits import check
 from mentorgrad.responses import spec_differences
+from mentorgrad.schema import field_bounds
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors
@@ -191,6 +192,10 @@ def _responses(response: type[R], batch: list[StoredEvent]) -> list[R]:
 
 
 def _event_query(request: pb.StreamEventsRequest) -> EventQuery:
+    limit = field_bounds(EventQuery)["kinds"].max_length
+    if limit is not None and len(request.kinds) > limit:  # before there is an object for each
+        said = f"must have at most {limit} entries, not {len(request.kinds)}"
+        raise InvalidInput.field("kinds", said)
     kinds = (
         codec.enum_member(EventKind, number, f"kinds[{index}]")
         for index, number in enumerate(request.kinds)

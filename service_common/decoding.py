@@ -6,8 +6,11 @@ handlers are registered for raw bytes, which are decoded here, inside the error 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -20,18 +23,27 @@ from mentorgrad.wire.codec import MAX_ENTRIES
 M = TypeVar("M")
 
 MAX_PLAIN_BYTES = 1024 * 1024
-"""Maximum request size of a method with a single request that is not among `_LARGE`."""
+"""Maximum request size of a method with a single request that is not among `LARGE`."""
 
-_LARGE = frozenset(
+LARGE = frozenset(
     {"/mentorgrad.v1.MentorService/Propose", "/mentorgrad.v1.PredictService/PredictStream"}
 )
-"""Methods with tensors or many texts in their request."""
+"""Methods with tensors or many texts in their single request."""
 
-_COUNTED_BYTES = 1024 * 1024
-"""Request size from which the nested messages are counted before decoding: an empty message takes
-two bytes encoded and about 130 decoded, so 8 MiB of them would take half a gigabyte."""
+MAX_FIELDS = 300_000
+"""Maximum number of fields of a request and of the messages in it. Each takes two bytes or more."""
 
-Decode = Callable[[Any], Any]
+_COUNTED_BYTES = 2 * MAX_ENTRIES
+"""Request size from which its fields and nested messages are counted, in a thread, before it is
+decoded. An empty message takes two bytes encoded and about 130 decoded, so 8 MiB of them would take
+half a gigabyte, and half a second in which nobody else is served."""
+
+_FIELDS_AT_ONCE = 1_000
+_PAUSE = 1e-5
+"""Seconds to sleep after so many fields: the interpreter takes 5 ms to interrupt a thread, and a
+call needs it several times."""
+
+Decode = Callable[[Any], Awaitable[Any]]
 """Converts bytes to a message; for a request stream, an iterator to an iterator."""
 
 
@@ -47,30 +59,46 @@ def decoder(handler: Any, method: str) -> Decode:
     """
     parse: Callable[[bytes], Any] = handler.request_deserializer or bytes
     descriptor = getattr(getattr(parse, "__self__", None), "DESCRIPTOR", None)
-    many = handler.request_streaming
-    limit = MAX_MESSAGE_BYTES if many or method in _LARGE else MAX_PLAIN_BYTES
+    is_large = handler.request_streaming or method in LARGE
+    limit = MAX_MESSAGE_BYTES if is_large else MAX_PLAIN_BYTES
 
-    def read(raw: bytes) -> Any:
+    async def counted(raw: bytes) -> bytes:
         if len(raw) > limit:
             raise _too_large(f"{limit} bytes, not {len(raw)}")
-        try:
-            if len(raw) > _COUNTED_BYTES and descriptor is not None:
-                _count(raw, descriptor)
-            return parse(raw)
-        except (DecodeError, ValueError, RecursionError):
-            raise InvalidInput(
-                "the request cannot be decoded as the request message of this method",
-                reason="MALFORMED_MESSAGE",
-            ) from None
+        if len(raw) > _COUNTED_BYTES and descriptor is not None:
+            with _malformed():
+                await asyncio.to_thread(_count, raw, descriptor)
+        return raw
 
-    return (lambda source: DecodedRequests(source, read)) if many else read
+    def parsed(raw: bytes) -> Any:
+        with _malformed():
+            return parse(raw)
+
+    async def read(raw: bytes) -> Any:
+        return parsed(await counted(raw))
+
+    async def read_stream(source: AsyncIterator[bytes]) -> Any:
+        return DecodedRequests((await counted(raw) async for raw in source), parsed)
+
+    return read_stream if handler.request_streaming else read
+
+
+@contextlib.contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except (DecodeError, ValueError, RecursionError):
+        raise InvalidInput(
+            "the request cannot be decoded as the request message of this method",
+            reason="MALFORMED_MESSAGE",
+        ) from None
 
 
 class DecodedRequests(AsyncIterator[M]):
     """The requests of a stream, decoded lazily.
 
     Args:
-        raw: The encoded requests; a handler may also consume these and decode them later.
+        raw: The encoded requests, counted; a handler may also consume these and decode them later.
         read: Decodes one request; raises as in `decoder`.
     """
 
@@ -92,23 +120,49 @@ def _too_large(limit: str) -> InvalidInput:
 
 
 def _count(raw: bytes, descriptor: Any) -> None:
-    """Checks that an encoded request has at most `MAX_ENTRIES` nested messages.
+    """Checks that an encoded request has at most `MAX_ENTRIES` nested messages and `MAX_FIELDS`
+    fields. Stops at the first too many, so the time does not depend on what follows.
 
     Raises:
         InvalidInput: It has more.
         ValueError: The bytes are not a message.
     """
-    left = MAX_ENTRIES
+    left, fields = MAX_ENTRIES, MAX_FIELDS
     todo = [(0, len(raw), descriptor)]
     while todo:
-        start, end, kind = todo.pop()
+        place, end, kind = todo.pop()
         inner = _messages_of(kind)
-        for number, begin, stop in _pieces(raw, start, end):
-            if number in inner:
-                todo.append((begin, stop, inner[number]))
+        while place < end:
+            fields -= 1
+            if fields < 0:
+                raise _too_large(f"{MAX_FIELDS} fields")
+            if fields % _FIELDS_AT_ONCE == 0:
+                time.sleep(_PAUSE)
+            tag = raw[place]
+            place += 1
+            if tag > 127:
+                tag, place = _varint(raw, place - 1)
+            if tag & 7 != 2:
+                place = _after(raw, place, tag & 7)
+                continue
+            size, place = _varint(raw, place)
+            if (nested := inner.get(tag >> 3)) is not None:
                 left -= 1
                 if left < 0:
                     raise _too_large(f"{MAX_ENTRIES} nested messages")
+                todo.append((place, min(place + size, end), nested))
+            place += size
+
+
+def _after(raw: bytes, place: int, wire_type: int) -> int:
+    """The offset after a value that has no length of its own."""
+    if wire_type == 0:
+        return _varint(raw, place)[1]
+    if wire_type in (1, 5):
+        return place + (8 if wire_type == 1 else 4)
+    if wire_type in (3, 4):  # beginning and end of a group
+        return place
+    raise ValueError(wire_type)
 
 
 @functools.cache
@@ -121,32 +175,14 @@ def _messages_of(descriptor: Any) -> dict[int, Any]:
     }
 
 
-def _pieces(raw: bytes, place: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yields number, start and end of each length-delimited field of a message."""
-    while place < end:
-        tag, place = _varint(raw, place)
-        wire_type = tag & 7
-        if wire_type == 2:
-            size, place = _varint(raw, place)
-            yield tag >> 3, place, min(place + size, end)
-            place += size
-        elif wire_type == 0:
-            _, place = _varint(raw, place)
-        elif wire_type in (1, 5):
-            place += 8 if wire_type == 1 else 4
-        elif wire_type not in (3, 4):  # groups have no length
-            raise ValueError(wire_type)
-
-
 def _varint(raw: bytes, place: int) -> tuple[int, int]:
     """Decodes a varint; returns its value and the offset after it."""
     number = shift = 0
-    while True:
-        if place >= len(raw) or shift > 63:
-            raise ValueError(place)
+    while shift < 64 and place < len(raw):
         byte = raw[place]
         place += 1
-        number |= (byte & 127) << shift
         if byte < 128:
-            return number, place
+            return number | byte << shift, place
+        number |= (byte & 127) << shift
         shift += 7
+    raise ValueError(place)

@@ -57,8 +57,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         decode = decoder(handler, method)
 
-        def named(raw: bytes) -> Any:
-            request = decode(raw)
+        async def named(raw: bytes) -> Any:
+            request = await decode(raw)
             bind_names(request)
             return request
 
@@ -77,7 +77,7 @@ def _wrap_unary(
 ) -> Callable[..., Any]:
     async def wrapped(request: Any, context: grpc.aio.ServicerContext) -> Any:
         try:
-            return await handler(read(request), context)
+            return await handler(await read(request), context)
         except Exception as error:
             await _abort(context, error, method)
 
@@ -90,7 +90,8 @@ def _wrap_stream(
     async def wrapped(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         try:
             # Closed at once: a cancelled call's handler must not wait for the garbage collector.
-            async with contextlib.aclosing(handler(read(request), context)) as responses:
+            responses = handler(await read(request), context)
+            async with contextlib.aclosing(responses):
                 async for response in responses:
                     yield response
         except Exception as error:

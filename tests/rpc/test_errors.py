@@ -159,8 +159,11 @@ async def test_what_ends_a_call_keeps_nothing_of_its_request(error: Exception) -
         except KeyError:
             raise error from None
 
+    async def read(raw: bytes) -> bytes:
+        return raw
+
     with pytest.raises(grpc.aio.AbortError) as held:
-        await _wrap_unary(handler, "/mentorgrad.v1.X/Y", bytes)(b"", Context())
+        await _wrap_unary(handler, "/mentorgrad.v1.X/Y", read)(b"", Context())
     assert held.value.__context__ is error
     gc.collect()
     assert loads[0]() is None

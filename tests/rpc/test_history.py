@@ -168,6 +168,7 @@ async def test_bad_input_names_its_field(service: Service, worker: Worker) -> No
         ),
         (stub.StreamEvents(pb.StreamEventsRequest(run_id=run_id, after_seq=-1)), "after_seq"),
         (stub.StreamEvents(pb.StreamEventsRequest(run_id=run_id, kinds=[4, 50])), "kinds[1]"),
+        (stub.StreamEvents(pb.StreamEventsRequest(run_id=run_id, kinds=[99] * 65)), "kinds"),
         (stub.StreamEvents(pb.StreamEventsRequest(run_id=run_id, view=9)), "view"),
         (stub.GetTrajectory(pb.GetTrajectoryRequest(run_id=run_id, max_points=-5)), "max_points"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from mentorgrad.errors import InvalidInput
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.wire.codec import MAX_ENTRIES
-from service_common.decoding import decoder
+from service_common.decoding import MAX_FIELDS, decoder
 
 METHOD = "/mentorgrad.v1.MentorService/Propose"
 MANY = MAX_ENTRIES + 1
@@ -30,7 +31,13 @@ class Unread:
 
 def read(raw: bytes, message: Any = Unread) -> Any:
     handler = SimpleNamespace(request_deserializer=message.FromString, request_streaming=False)
-    return decoder(handler, METHOD)(raw)
+    decode, found = decoder(handler, METHOD), []
+
+    async def reading() -> None:
+        found.append(await decode(raw))
+
+    asyncio.run(reading())
+    return found[0]
 
 
 def wrapped(number: int, data: bytes) -> bytes:
@@ -60,6 +67,15 @@ SNAPSHOTS = b"\x1a\x00"
 def test_too_many_messages_are_not_read(raw: bytes) -> None:
     with pytest.raises(InvalidInput, match=f"at most {MAX_ENTRIES} nested messages") as caught:
         read(PADDING + raw)
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", [b"\x78\x01", b"\x7a\x00", b"\x7b\x7c"])
+def test_too_many_fields_are_not_read(field: bytes) -> None:
+    """Also if the message has no such fields, and the library would keep them apart."""
+    with pytest.raises(InvalidInput, match=f"at most {MAX_FIELDS} fields") as caught:
+        read(field * (MAX_FIELDS + 1))
     assert caught.value.reason == "MESSAGE_TOO_LARGE"
 
 
