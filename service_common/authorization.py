@@ -1,32 +1,29 @@
-"""Authorization by token: the scope of each method, and the interceptor that checks every call."""
+"""Who calls, and whether they may: the scope of each method, and the check of a call's token."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import functools
+from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
+from urllib.parse import unquote
 
-import grpc
-import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 from mentorgrad.errors import MentorgradError, Unauthenticated
 from mentorgrad.wire.credentials import AUTHORIZATION
-from mentorgrad.wire.error_mapping import to_status
-from service_common.call_log import Continuation, rewrap
-from service_common.callers import enter, of_token
+from service_common.callers import LOCAL, enter, of_connection, of_token
+from service_common.places import Holder
 from service_common.token_file import TokenFile
-from service_common.tokens import Scope
-
-_FIRST = 1.0
-"""How long a rejected stream waits for its first request, seconds."""
+from service_common.tokens import Scope, TokenRecord
 
 _AGAIN = 1.0
 """Interval at which the token of a long call is checked again, seconds."""
 
-GrantCheck = Callable[[], str]
-"""Returns the id of a call's token; raises `MentorgradError` if the token is not sufficient."""
+GrantCheck = Callable[[], object]
+"""Raises `MentorgradError` if a call's token is not sufficient (any more)."""
 
 
 def _of(service: str, scope: Scope, *methods: str) -> dict[str, Scope]:
@@ -74,108 +71,97 @@ OPEN = "/grpc.health.v1.Health/"
 whether a service can serve."""
 
 
-class Authorization(grpc.aio.ServerInterceptor):
-    """Rejects calls without a token of sufficient scope, before reading the request.
-
-    A call whose token expires or is revoked meanwhile is ended within seconds.
+class Authenticator:
+    """Finds out who calls, and whether they may.
 
     Args:
-        tokens: The accepted tokens.
+        tokens: The accepted tokens; None: every caller may call everything.
     """
 
-    def __init__(self, tokens: TokenFile) -> None:
+    def __init__(self, tokens: TokenFile | None) -> None:
         self._tokens = tokens
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """Wraps the handler of one call."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.startswith(OPEN):
-            return handler
-        scope = SCOPES.get(method, Scope.ADMIN)
-        metadata = handler_call_details.invocation_metadata
+    def enter(self, method: str, metadata: Any, context: Any) -> tuple[Holder, GrantCheck | None]:
+        """Makes the caller of a method the present one (`callers.enter`).
 
-        def check() -> str:
-            record = self._tokens.authenticate(_bearer(metadata))
-            record.require(scope, method.rpartition("/")[2])
-            enter(of_token(record))
-            return record.token_id
+        Returns:
+            Whom the call is counted for, and the check of the caller's permission if that can end
+            meanwhile.
 
-        streams = handler.request_streaming
-        return rewrap(
-            handler,
-            lambda function: _checked_unary(function, check, streams),
-            lambda function: _checked_stream(function, check, streams),
-        )
-
-
-def _checked_unary(
-    function: Callable[..., Awaitable[Any]], check: GrantCheck, takes_stream: bool
-) -> Callable[..., Any]:
-    async def checked(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        async with _refusing(context):
-            bind_contextvars(token_id=check())
-            if not takes_stream:
-                return await function(request, context)
-            with _Grant(check) as grant:
-                async with grant.waiting():
-                    return await function(request, context)
-
-    return checked
+        Raises:
+            Unauthenticated: The call has no token, or one that is not valid.
+            PermissionDenied: The token lacks the scope.
+        """
+        if self._tokens is None:
+            caller = of_connection(context)
+            enter(caller)
+            holder = address_of(context.peer()) if caller is LOCAL else Holder(caller.owner)
+            return holder, None
+        check = functools.partial(_checked, self._tokens, method, metadata)
+        record = check()
+        bind_contextvars(token_id=record.token_id)
+        caller = of_token(record)
+        enter(caller)
+        return Holder(caller.owner, caller.is_admin), check
 
 
-def _checked_stream(
-    function: Callable[..., Any], check: GrantCheck, takes_stream: bool
-) -> Callable[..., Any]:
-    async def checked(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        async with _refusing(context):
-            try:
-                token_id = check()
-            except MentorgradError:
-                if takes_stream:
-                    await _taken(request)
-                raise
-            bind_contextvars(token_id=token_id)
-            with _Grant(check) as grant:
-                async with contextlib.aclosing(function(request, context)) as responses:
-                    while True:
-                        async with grant.waiting():
-                            response = await anext(responses, None)
-                        if response is None:
-                            return
-                        yield response
-
-    return checked
+def _checked(tokens: TokenFile, method: str, metadata: Any) -> TokenRecord:
+    record = tokens.authenticate(_bearer(metadata))
+    record.require(SCOPES.get(method, Scope.ADMIN), method.rpartition("/")[2])
+    return record
 
 
-class _Grant:
+def address_of(peer: str) -> Holder:
+    """A stranger by their address, without the port: ``ipv4:10.0.0.5:50312`` is ``10.0.0.5``. Of an
+    IPv6 address the network of 64 bits counts, since whoever has one has all of it."""
+    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return Holder(f"address {host or peer}")
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return Holder(f"address {ip_network((address, 64), strict=False)}")
+        address = address.ipv4_mapped
+    return Holder(f"address {address}")
+
+
+class Grant:
     """The permission of a long call: checked again every second. If the token is not valid any
-    more, the call's current wait is cancelled."""
+    more, the call's current wait is cancelled.
 
-    def __init__(self, check: GrantCheck) -> None:
+    Args:
+        check: The check; None: the permission does not end.
+    """
+
+    def __init__(self, check: GrantCheck | None) -> None:
         self._check = check
         self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         self._error: MentorgradError | None = None
         self._scope: asyncio.Timeout | None = None
 
-    def __enter__(self) -> _Grant:
-        self._timer = self._loop.call_later(_AGAIN, self._look)
+    def __enter__(self) -> Grant:
+        self._later()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _look(self) -> None:
+    def _later(self) -> None:
+        if self._check is not None:
+            self._timer = self._loop.call_later(_AGAIN, self._look, self._check)
+
+    def _look(self, check: GrantCheck) -> None:
         try:
-            self._check()
+            check()
         except MentorgradError as error:
             self._error = error
             if self._scope is not None:
                 self._scope.reschedule(self._loop.time())
         else:
-            self._timer = self._loop.call_later(_AGAIN, self._look)
+            self._later()
 
     @contextlib.asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
@@ -195,23 +181,6 @@ class _Grant:
             raise
         finally:
             self._scope = None
-
-
-@contextlib.asynccontextmanager
-async def _refusing(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-    try:
-        yield
-    except MentorgradError as error:
-        bind_contextvars(reason=error.reason, message=error.message)
-        await context.abort_with_status(to_status(error))
-
-
-async def _taken(requests: AsyncIterator[bytes]) -> None:
-    """Waits briefly for the first request without reading it. If the server rejects the call while
-    an asyncio client is writing its request, the client gets an internal error instead."""
-    with contextlib.suppress(TimeoutError, StopAsyncIteration):
-        async with asyncio.timeout(_FIRST):
-            await anext(aiter(requests))
 
 
 def _bearer(metadata: Any) -> str:

@@ -32,7 +32,9 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def rewrap(handler: Any, unary: Wrap, stream: Wrap, *, raw: bool = False) -> Any:
+def rewrap(
+    handler: Any, unary: Wrap, stream: Wrap, *, raw: bool = False, takes_stream: bool = False
+) -> Any:
     """Wraps the function of a handler: with `stream` if it is an async generator, else `unary`.
 
     Args:
@@ -40,14 +42,13 @@ def rewrap(handler: Any, unary: Wrap, stream: Wrap, *, raw: bool = False) -> Any
         unary: Wraps a function that returns its response.
         stream: Wraps a function that yields its responses.
         raw: Whether the wrapped function is given its requests as bytes.
+        takes_stream: Whether it is given an iterator of requests even if there is only one.
     """
-    kind = (
-        f"{'stream' if handler.request_streaming else 'unary'}_"
-        f"{'stream' if handler.response_streaming else 'unary'}"
-    )
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    function = getattr(handler, kind)
+    given = f"_{'stream' if handler.response_streaming else 'unary'}"
+    takes = "stream" if handler.request_streaming or takes_stream else "unary"
+    function = getattr(handler, ("stream" if handler.request_streaming else "unary") + given)
     wrapped = (stream if inspect.isasyncgenfunction(function) else unary)(function)
+    make = getattr(grpc, f"{takes}{given}_rpc_method_handler")
     decode = None if raw else handler.request_deserializer
     return make(wrapped, decode, handler.response_serializer)
 

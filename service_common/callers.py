@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 import grpc.aio
 from structlog.contextvars import bind_contextvars
 
-from service_common.call_log import Continuation, rewrap
 from service_common.tokens import Scope, TokenRecord
 
 
@@ -79,32 +75,3 @@ def enter(caller: Caller) -> None:
     context of its own."""
     _present.set(caller)
     bind_contextvars(owner=caller.owner)
-
-
-class WithoutTokens(grpc.aio.ServerInterceptor):
-    """Says who calls a service that requires no token."""
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """Wraps the handler of one call."""
-        handler = await continuation(handler_call_details)
-        return handler if handler is None else rewrap(handler, _unary, _stream)
-
-
-def _unary(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-    async def known(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        enter(of_connection(context))
-        return await function(request, context)
-
-    return known
-
-
-def _stream(function: Callable[..., Any]) -> Callable[..., Any]:
-    async def known(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        enter(of_connection(context))
-        async with contextlib.aclosing(function(request, context)) as responses:
-            async for response in responses:
-                yield response
-
-    return known

@@ -19,11 +19,11 @@ from mentorgrad.errors import ResourceExhausted
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who a call is counted for."""
+class Holder:
+    """Whose a place is."""
 
     name: str
-    """A token's name, a certificate's subject, or an address, after a word for which of them."""
+    """An owner, or an address."""
     is_admin: bool = False
     """Whether it has the scope ``admin``; administrators have places of their own."""
 
@@ -75,9 +75,9 @@ class Places:
 
     def __init__(self, limits: Mapping[CallKind, Limit] = LIMITS) -> None:
         self._limits = limits
-        self._taken: Counter[tuple[CallKind, Caller | bool]] = Counter()
+        self._taken: Counter[tuple[CallKind, Holder | bool]] = Counter()
 
-    def take(self, kind: CallKind, caller: Caller) -> Callable[..., None]:
+    def take(self, kind: CallKind, holder: Holder) -> Callable[..., None]:
         """Takes a place; returns the function that gives it back, to be called once, with whatever
         arguments.
 
@@ -85,22 +85,22 @@ class Places:
             ResourceExhausted: There is none (TOO_MANY_CALLS).
         """
         limit = self._limits[kind]
-        all_of_them = limit.each if caller.is_admin else limit.total
-        for counted, most in ((caller, limit.each), (caller.is_admin, all_of_them)):
+        all_of_them = limit.each if holder.is_admin else limit.total
+        for counted, most in ((holder, limit.each), (holder.is_admin, all_of_them)):
             if self._taken[kind, counted] >= most:
-                whose = f"of {caller.name}" if counted is caller else "of all callers"
+                whose = f"of {holder.name}" if counted is holder else "of all callers"
                 raise ResourceExhausted(
                     f"too many {kind} in progress: {most} {whose}", reason="TOO_MANY_CALLS"
                 )
-        self._change(kind, caller, 1)
-        return lambda *_: self._change(kind, caller, -1)
+        self._change(kind, holder, 1)
+        return lambda *_: self._change(kind, holder, -1)
 
     def taken(self, kind: CallKind) -> int:
         """Number of calls in progress."""
         return self._taken[kind, False] + self._taken[kind, True]
 
-    def _change(self, kind: CallKind, caller: Caller, change: int) -> None:
-        for counted in (caller, caller.is_admin):
+    def _change(self, kind: CallKind, holder: Holder, change: int) -> None:
+        for counted in (holder, holder.is_admin):
             self._taken[kind, counted] += change
             if not self._taken[kind, counted]:
                 del self._taken[kind, counted]
@@ -116,15 +116,15 @@ class Turns:
     def __init__(self, limit: Limit) -> None:
         self._each = limit.each
         self._all = {False: asyncio.Semaphore(limit.total), True: asyncio.Semaphore(limit.each)}
-        self._own: weakref.WeakValueDictionary[Caller, asyncio.Semaphore] = (
+        self._own: weakref.WeakValueDictionary[Holder, asyncio.Semaphore] = (
             weakref.WeakValueDictionary()
         )
 
     @contextlib.asynccontextmanager
-    async def place(self, caller: Caller) -> AsyncIterator[None]:
+    async def place(self, holder: Holder) -> AsyncIterator[None]:
         """Holds a place while the block runs, after waiting for it."""
-        own = self._own.setdefault(caller, asyncio.Semaphore(self._each))
-        async with own, self._all[caller.is_admin]:
+        own = self._own.setdefault(holder, asyncio.Semaphore(self._each))
+        async with own, self._all[holder.is_admin]:
             yield
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -18,20 +18,18 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad import parent_process
 from mentorgrad.errors import InternalError, MentorgradError, Unavailable, Unsupported
-from mentorgrad.wire.channels import SERVER_OPTIONS
+from mentorgrad.wire.channels import SERVER_OPTIONS, max_connections
 from mentorgrad.wire.error_mapping import to_status
-from service_common.authorization import Authorization
+from service_common.authorization import Authenticator
+from service_common.call_admission import CallAdmission
 from service_common.call_log import CallLog, Continuation, bind_names, rewrap
-from service_common.callers import WithoutTokens
 from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
 from service_common.metrics import CallMetrics
+from service_common.places import LIMITS, CallKind, Limit
 from service_common.security import Security
 
 log = structlog.get_logger(__name__)
-
-_MAX_CALLS = 512
-"""Maximum concurrent calls of all clients; further calls fail with RESOURCE_EXHAUSTED."""
 
 _LOGGED_CHARACTERS = 1_000
 """Maximum logged characters of an error message, since a request can make it long."""
@@ -129,6 +127,7 @@ class Server:
         patience: Timeout of a health check, seconds.
         registry: Registry of the call metrics.
         security: TLS and tokens.
+        limits: Maximum calls in progress of each kind.
     """
 
     def __init__(
@@ -140,16 +139,18 @@ class Server:
         patience: float = TIMEOUT,
         registry: CollectorRegistry | None = None,
         security: Security | None = None,
+        limits: Mapping[CallKind, Limit] = LIMITS,
     ) -> None:
         metrics = CallMetrics(registry or CollectorRegistry())
         self._observer = CallLog(metrics)
         self._security = security or Security()
-        tokens = self._security.tokens
-        door = Authorization(tokens) if tokens is not None else WithoutTokens()
+        self.admission = CallAdmission(Authenticator(self._security.tokens), limits)
         self.grpc = grpc.aio.server(
-            interceptors=[self._observer, door, ErrorInterceptor()],
-            options=SERVER_OPTIONS,
-            maximum_concurrent_rpcs=_MAX_CALLS,
+            interceptors=[self._observer, self.admission, ErrorInterceptor()],
+            options=[
+                *SERVER_OPTIONS,
+                ("grpc.max_allowed_incoming_connections", max_connections()),
+            ],
         )
         self._listen = listen
         self._health = HealthReporter(services, check, metrics.serving.set, timeout=patience)

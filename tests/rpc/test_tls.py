@@ -18,6 +18,7 @@ from mentorgrad.domain.spec import RunSpec
 from mentorgrad.wire.channels import upload_channel
 from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates
+from service_common.places import Holder, Places
 from service_common.security import Security
 from service_common.tls import ServerCertificates
 from tests.support.served_runs import Worker, finished_run, queue_run, served
@@ -63,6 +64,7 @@ class Secured:
         self.address = ""
         self.finished = ""
         self.running = ""
+        self.places = Places()
 
     def install(self, made: certificates.Made) -> None:
         shutil.copy(made.server, self.certificate)
@@ -80,7 +82,8 @@ async def secured(tmp_path: Path, ours: Authority) -> AsyncIterator[Secured]:
     service = Secured(tmp_path, ours)
     service.finished, service.running = finished_run(store), queue_run(store)
     Worker(store, service.running)
-    async with served(store, "127.0.0.1:0", service.security) as (_, service.address):
+    async with served(store, "127.0.0.1:0", service.security) as (server, service.address):
+        service.places = server.admission.places
         yield service
     store.close()
 
@@ -97,6 +100,18 @@ async def test_what_a_client_makes_belongs_to_the_subject_of_its_certificate(
         run = (await client.create_run(RunSpec(name="toy"))).run
         assert "mentorgrad client" in run.owner
         assert (await client.get_run(run.run_id)).owner == run.owner
+
+
+async def test_the_subject_of_a_certificate_has_the_places(
+    secured: Secured, ours: Authority
+) -> None:
+    async with (
+        AsyncClient(secured.address, credentials=ours.client) as client,
+        aclosing(client.watch(secured.running)) as events,
+    ):
+        await anext(events)
+        holders = {holder for _, holder in secured.places._taken if isinstance(holder, Holder)}
+    assert holders == {Holder("CN=mentorgrad client")}
 
 
 async def test_a_client_that_is_not_of_the_authority_is_told_what_it_may_be(

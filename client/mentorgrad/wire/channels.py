@@ -9,6 +9,7 @@ Of the proxy variables only ``grpc_proxy`` (with ``no_grpc_proxy``) applies, and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -44,8 +45,39 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.max_concurrent_streams", 256),
+    # A few kilobytes of gzip become megabytes: only uncompressed requests are accepted.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    # What arrives of a call before it is asked for; if it may be adapted, 4 MiB.
+    ("grpc.http2.lookahead_bytes", SEGMENT_BYTES),
+    ("grpc.http2.bdp_probe", 0),
+    # Until a connection has said in HTTP/2 and TLS that it is one; 120 s by default.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # Of clients that have vanished, and of those without a call; a client connects again by itself.
+    ("grpc.keepalive_time_ms", 2 * _KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    # Calls that have arrived and that the service has not seen yet.
+    ("grpc.server.max_pending_requests", 256),
+    ("grpc.server.max_pending_requests_hard_limit", 512),
 ]
-"""Options of every server."""
+"""Options of every server, but for the number of its connections (`max_connections`)."""
+
+OPEN_FILES = 16_384
+"""Number of open files of a service that takes as many connections as it can serve."""
+
+
+def max_connections() -> int:
+    """Maximum number of a server's connections: half of `OPEN_FILES`, or of the files that the
+    process may have open, so that the others are left for its store and its workers."""
+    most = OPEN_FILES
+    with contextlib.suppress(ImportError):
+        import resource  # not available on all systems
+
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if allowed != resource.RLIM_INFINITY:
+            most = min(most, allowed)
+    return max(most // 2, 1)
+
 
 # Both methods that create something are idempotent by request_id.
 _RETRIED = {

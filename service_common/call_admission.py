@@ -1,0 +1,239 @@
+"""Admission of calls: who calls, whether there is a place, and only then the request.
+
+gRPC's Python server receives the request of a unary call before it runs the handler, so that
+everybody can fill the memory. So unary methods are served as request streams, whose first message
+is received here, once the metadata has decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import grpc
+import grpc.aio
+from structlog.contextvars import bind_contextvars
+
+from mentorgrad.errors import Cancelled, DeadlineExceeded, MentorgradError, ResourceExhausted
+from mentorgrad.wire.error_mapping import to_status
+from service_common.authorization import OPEN, Authenticator, Grant, GrantCheck, address_of
+from service_common.call_log import Continuation, rewrap
+from service_common.decoding import LARGE
+from service_common.places import (
+    ARRIVING,
+    LIMITS,
+    STRANGERS,
+    CallKind,
+    Holder,
+    Limit,
+    Newest,
+    Places,
+    Turns,
+)
+
+Context = Any
+"""A `grpc.aio.ServicerContext`, of any messages."""
+
+Serve = Callable[..., Any]
+"""What serves a call: a coroutine function or an async generator function of a request, or of an
+iterator of requests, and the context."""
+
+_ARRIVAL_SECONDS = 30.0
+"""Time limit for receiving a request, seconds; waiting for others to be received included."""
+
+_STRANGERS_SECONDS = 1.0
+"""Time limit for receiving a request of somebody who has shown no token, seconds."""
+
+_CALL_SECONDS = 60.0
+"""Time limit of a call with a single response, seconds; see `DEADLINES`."""
+
+DEADLINES: Mapping[str, float] = MappingProxyType(
+    {
+        "/mentorgrad.v1.TrainerService/CreateRun": 600.0,  # reads the whole data
+        "/mentorgrad.v1.ExperimentService/CreateExperiment": 600.0,
+        "/mentorgrad.v1.ExperimentService/GetReport": 120.0,
+        "/mentorgrad.v1.TrainerService/DeleteRun": 300.0,
+        "/mentorgrad.v1.MentorService/Propose": 900.0,  # a model on a CPU answers, after others
+        "/mentorgrad.v1.PredictService/Predict": 300.0,
+    }
+)
+"""Method with a single request and response → its time limit, seconds, if not `_CALL_SECONDS`. The
+client's own deadline applies as well."""
+
+
+class CallAdmission(grpc.aio.ServerInterceptor):
+    """Rejects a call without permission, or without a free place, before its request is received;
+    ends a call whose token expires or is revoked meanwhile within seconds.
+
+    Args:
+        authenticator: Who calls, and whether they may.
+        limits: Maximum number of calls of each kind.
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, limits: Mapping[CallKind, Limit] = LIMITS
+    ) -> None:
+        self._authenticator = authenticator
+        self.places = Places(limits)
+        self._arriving = Turns(ARRIVING)
+        self._strangers = Newest(STRANGERS, _STRANGERS_SECONDS)
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        call = _Incoming(handler, handler_call_details)
+        admitted = self._open if call.method.startswith(OPEN) else self._by_caller
+        return rewrap(
+            handler,
+            lambda function: admitted(call, function),
+            lambda function: self._stream(call, function),
+            raw=True,
+            takes_stream=True,
+        )
+
+    def _open(self, call: _Incoming, function: Serve) -> Serve:
+        """Serves a method that needs no token: to any number of callers a request that arrives
+        at once, to few of one address a response that goes on."""
+
+        async def admitted(requests: Any, context: Context) -> Any:
+            async with _refusing(context):
+                peer = address_of(context.peer())
+                request = await self._of_stranger(context)
+                if call.streams_responses:
+                    context.add_done_callback(self.places.take(call.kind, peer))
+                return await function(request, context)
+
+        return admitted
+
+    def _by_caller(self, call: _Incoming, function: Serve) -> Serve:
+        async def admitted(requests: Any, context: Context) -> Any:
+            async with _refusing(context):
+                holder, check = self._admit(call, context)
+                if call.streams_requests:
+                    with Grant(check) as grant:
+                        async with grant.waiting():
+                            return await function(requests, context)
+                request = await self._arrived(holder, context)
+                async with _within(DEADLINES.get(call.method, _CALL_SECONDS)):
+                    return await function(request, context)
+
+        return admitted
+
+    def _stream(self, call: _Incoming, function: Serve) -> Serve:
+        async def admitted(requests: Any, context: Context) -> AsyncIterator[Any]:
+            async with _refusing(context):
+                try:
+                    holder, check = self._admit(call, context)
+                except MentorgradError:
+                    if call.streams_requests:
+                        await self._written(context)
+                    raise
+                request = requests
+                if not call.streams_requests:
+                    request = await self._arrived(holder, context)
+                with Grant(check) as grant:
+                    async with contextlib.aclosing(function(request, context)) as responses:
+                        while True:
+                            async with grant.waiting():
+                                response = await anext(responses, None)
+                            if response is None:
+                                return
+                            yield response
+
+        return admitted
+
+    def _admit(self, call: _Incoming, context: Context) -> tuple[Holder, GrantCheck | None]:
+        """Whose the place is that the call has until it ends, and the check of the permission."""
+        holder, check = self._authenticator.enter(call.method, call.metadata, context)
+        # Not with a block: a cancelled response stream's function may wait for the collector.
+        context.add_done_callback(self.places.take(call.kind, holder))
+        return holder, check
+
+    async def _arrived(self, holder: Holder, context: Context) -> bytes:
+        """Receives a request."""
+        within = _within(_ARRIVAL_SECONDS, "the request did not arrive")
+        async with within, self._arriving.place(holder):
+            return _present(await context.read())
+
+    async def _of_stranger(self, context: Context) -> bytes:
+        """Receives a request of somebody who has shown no token."""
+        try:
+            async with self._strangers.place():
+                return _present(await context.read())
+        except TimeoutError:
+            raise ResourceExhausted(
+                "the request did not arrive at once", reason="REQUEST_LATE"
+            ) from None
+
+    async def _written(self, context: Context) -> None:
+        """Waits briefly for the first request of a stream that is refused. If the server rejects
+        the call while an asyncio client is writing its request, the client gets an internal error
+        instead."""
+        with contextlib.suppress(TimeoutError):
+            async with self._strangers.place():
+                await context.read()
+
+
+class _Incoming:
+    """What is known of a call before it is served."""
+
+    def __init__(self, handler: Any, details: grpc.HandlerCallDetails) -> None:
+        self.method: str = details.method
+        self.metadata = details.invocation_metadata
+        self.streams_requests: bool = handler.request_streaming
+        self.streams_responses: bool = handler.response_streaming
+
+    @property
+    def kind(self) -> CallKind:
+        """Which places it takes."""
+        if self.method.startswith(OPEN):
+            return CallKind.HEALTH_WATCH
+        if self.streams_requests:
+            return CallKind.CLIENT_STREAM
+        if self.method in LARGE:
+            return CallKind.LARGE
+        return CallKind.SERVER_STREAM if self.streams_responses else CallKind.UNARY
+
+
+def _present(raw: Any) -> bytes:
+    """A received request.
+
+    Raises:
+        Cancelled: The caller ended the call without one.
+    """
+    if raw is grpc.aio.EOF:
+        raise Cancelled("the call ended without a request")
+    return bytes(raw)
+
+
+@contextlib.asynccontextmanager
+async def _within(seconds: float, what: str = "the call did not end") -> AsyncIterator[None]:
+    """Limits the time of the block.
+
+    Raises:
+        DeadlineExceeded: It took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds) as scope:
+            yield
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise DeadlineExceeded(f"{what} within {seconds:g} s, the limit of this server") from None
+
+
+@contextlib.asynccontextmanager
+async def _refusing(context: Context) -> AsyncIterator[None]:
+    """Ends the call with the error of the block."""
+    try:
+        yield
+    except MentorgradError as error:
+        bind_contextvars(reason=error.reason, message=error.message)
+        await context.abort_with_status(to_status(error))

@@ -1,0 +1,266 @@
+"""Nobody without a token stops a service, and nobody takes all of its places."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mentorgrad.errors import DeadlineExceeded, ResourceExhausted
+from mentorgrad.v1 import history_service_pb2 as history
+from mentorgrad.v1.history_service_pb2_grpc import (
+    HistoryServiceServicer,
+    add_HistoryServiceServicer_to_server,
+)
+from mentorgrad.wire.channels import SEGMENT_BYTES, unary_channel
+from mentorgrad.wire.credentials import Credentials
+from mentorgrad.wire.error_mapping import from_rpc_error
+from service_common import call_admission, server, tokens
+from service_common.places import ARRIVING, STRANGERS, CallKind, Limit
+from service_common.security import Security
+from service_common.server import Server
+from service_common.token_file import TokenFile
+from service_common.tokens import Scope
+from tests.support.raw_http2 import RawConnection, message
+
+GET_RUN = "/mentorgrad.v1.HistoryService/GetRun"
+EVENTS = "/mentorgrad.v1.HistoryService/StreamEvents"
+CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
+NAMES = {"one": Scope.READ, "two": Scope.READ, "three": Scope.READ, "admin": Scope.ADMIN}
+LIMITS = {kind: Limit(3, 2) for kind in CallKind}
+WINDOW = SEGMENT_BYTES + 100
+"""What a client may send of a request that nobody asks for, and a little more."""
+
+
+class Slow(HistoryServiceServicer):
+    """Answers calls for the run "now" at once, and no others."""
+
+    async def GetRun(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.run_id != "now":
+            await asyncio.Event().wait()
+        return history.GetRunResponse()
+
+    async def StreamEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        yield history.StreamEventsResponse()
+        await asyncio.Event().wait()
+
+
+class Guarded:
+    """A service with tokens, and what its callers do."""
+
+    def __init__(self, folder: Path) -> None:
+        file = folder / "tokens.json"
+        self.tokens = {n: tokens.create(file, n, [scope])[1] for n, scope in NAMES.items()}
+        self.server = Server(
+            "127.0.0.1:0", [], security=Security(tokens=TokenFile(file)), limits=LIMITS
+        )
+        add_HistoryServiceServicer_to_server(Slow(), self.server.grpc)
+        self.address = ""
+
+    def bearer(self, name: str) -> str:
+        return f"Bearer {self.tokens[name]}"
+
+    async def get(self, name: str, run_id: str = "now", path: str = GET_RUN) -> str:
+        """Calls as somebody; returns the reason of a refusal."""
+        proof = Credentials(token=self.tokens[name]) if name else None
+        async with unary_channel(self.address, proof) as channel:
+            method = channel.unary_unary(path)
+            request = history.GetRunRequest(run_id=run_id)
+            try:
+                await method(request.SerializeToString(), timeout=120)
+            except grpc.RpcError as error:
+                return from_rpc_error(error).reason
+        return ""
+
+    async def is_healthy(self) -> bool:
+        async with unary_channel(self.address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=120)
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def serves(self) -> bool:
+        """Whether an administrator, others and a health check are answered."""
+        callers = [await self.get(name) for name in ("admin", "one")]
+        return not any(callers) and await self.is_healthy()
+
+    async def busy(self, kind: CallKind, count: int) -> None:
+        """Waits until so many calls are in progress."""
+        async with asyncio.timeout(120):
+            while self.server.admission.places.taken(kind) != count:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    guarded = Guarded(tmp_path)
+    guarded.address = await guarded.server.start()
+    yield guarded
+    await guarded.server.stop(0)
+
+
+def ended(connection: RawConnection, streams: set[int]) -> bool:
+    return connection.wait(lambda: connection.ended >= streams, 120)
+
+
+async def test_watches_of_the_health_are_few(guarded: Guarded) -> None:
+    with RawConnection(guarded.address) as stranger:
+        streams = [stranger.open(WATCH) for _ in range(20)]
+        for stream in streams:
+            stranger.send(stream, message(b""))
+        refused = set(streams[LIMITS[CallKind.HEALTH_WATCH].each :])
+        assert await asyncio.to_thread(ended, stranger, refused)
+        assert not stranger.ended - refused
+        assert await guarded.serves()
+    await guarded.busy(CallKind.HEALTH_WATCH, 0)
+
+
+@pytest.mark.parametrize("path", [GET_RUN, EVENTS])
+async def test_headers_without_a_token_end_at_once(guarded: Guarded, path: str) -> None:
+    with RawConnection(guarded.address) as stranger:
+        streams = {stranger.open(path) for _ in range(20)}
+        assert await asyncio.to_thread(ended, stranger, streams)
+        assert await guarded.serves()
+
+
+async def test_half_a_health_check_keeps_no_other_out(guarded: Guarded) -> None:
+    with RawConnection(guarded.address) as stranger:
+        streams = [stranger.open(CHECK) for _ in range(STRANGERS + 10)]
+        assert await asyncio.to_thread(ended, stranger, set(streams[:10]))
+        assert await guarded.serves()
+
+
+async def test_a_request_without_a_token_is_not_received(guarded: Guarded) -> None:
+    with RawConnection(guarded.address) as stranger:
+        for path in (GET_RUN, EVENTS):
+            stream = stranger.open(path)
+            sent = await asyncio.to_thread(stranger.send, stream, message(bytes(1 << 20)))
+            assert sent <= WINDOW
+            assert await asyncio.to_thread(ended, stranger, {stream})
+
+
+async def test_one_caller_does_not_take_the_places_of_others(guarded: Guarded) -> None:
+    waiting = [asyncio.create_task(guarded.get("one", "later")) for _ in range(2)]
+    await guarded.busy(CallKind.UNARY, 2)
+    assert await guarded.get("one") == "TOO_MANY_CALLS"
+    assert await guarded.get("two") == ""
+    await guarded.busy(CallKind.UNARY, 2)
+    waiting.append(asyncio.create_task(guarded.get("two", "later")))
+    await guarded.busy(CallKind.UNARY, 3)
+    assert await guarded.get("three") == "TOO_MANY_CALLS"
+    assert await guarded.get("admin") == ""
+    assert await guarded.is_healthy()
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await guarded.busy(CallKind.UNARY, 0)
+    assert await guarded.get("three") == ""
+
+
+async def test_streams_have_places_of_their_own(guarded: Guarded) -> None:
+    proof = Credentials(token=guarded.tokens["one"])
+    async with unary_channel(guarded.address, proof) as channel:
+        method = channel.unary_stream(EVENTS)
+        calls = [method(b"", timeout=120) for _ in range(2)]
+        for call in calls:
+            await call.read()
+        with pytest.raises(grpc.RpcError) as caught:
+            await method(b"", timeout=120).read()
+        error = from_rpc_error(caught.value)
+        assert isinstance(error, ResourceExhausted)
+        assert error.retry_after == 1.0
+        assert await guarded.get("one") == ""
+        for call in calls:
+            call.cancel()
+    await guarded.busy(CallKind.SERVER_STREAM, 0)
+
+
+async def test_few_requests_are_received_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, CallKind.UNARY, Limit(64, 32))
+    guarded = Guarded(tmp_path)
+    guarded.address = await guarded.server.start()
+    part, announced = message(bytes(1 << 20), 8 << 20), 0
+    with RawConnection(guarded.address, patience=0.02) as caller:
+        for _ in range(20):
+            stream = caller.open(GET_RUN, authorization=guarded.bearer("one"))
+            announced += await asyncio.to_thread(caller.send, stream, part)
+        assert announced <= ARRIVING.each * len(part) + 20 * WINDOW
+        assert await guarded.get("two") == ""
+        assert await guarded.get("admin") == ""
+    await guarded.busy(CallKind.UNARY, 0)
+    assert await guarded.get("one") == ""
+    await guarded.server.stop(0)
+
+
+async def test_a_call_ends_by_the_deadline_of_the_server(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_admission, "_CALL_SECONDS", 0.05)
+    assert await guarded.get("one", "later") == DeadlineExceeded.reason
+    monkeypatch.setattr(call_admission, "_ARRIVAL_SECONDS", 0.05)
+    with RawConnection(guarded.address) as caller:
+        stream = caller.open(GET_RUN, authorization=guarded.bearer("one"))
+        assert await asyncio.to_thread(ended, caller, {stream})
+
+
+# -- connections ------------------------------------------------------------------------------
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(120)
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(1 << 16):
+            pass
+    return True
+
+
+@pytest.fixture
+def connections() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def connected(address: str, stack: contextlib.ExitStack) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return stack.enter_context(socket.create_connection((host, int(port)), 120))
+
+
+async def test_a_connection_that_says_nothing_is_closed(
+    monkeypatch: pytest.MonkeyPatch, connections: contextlib.ExitStack
+) -> None:
+    options = {**dict(server.SERVER_OPTIONS), "grpc.server_handshake_timeout_ms": 100}
+    monkeypatch.setattr(server, "SERVER_OPTIONS", list(options.items()))
+    served = Server("127.0.0.1:0", [])
+    silent = connected(await served.start(), connections)
+    assert await asyncio.to_thread(is_closed, silent)
+    await served.stop(0)
+
+
+async def test_a_service_has_so_many_connections_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, connections: contextlib.ExitStack
+) -> None:
+    monkeypatch.setattr(server, "max_connections", lambda: 2)
+    served = Server("127.0.0.1:0", [])
+    address = await served.start()
+    with RawConnection(address) as one, RawConnection(address) as two:
+        for connection in (one, two):
+            stream = connection.open(CHECK)
+            connection.send(stream, message(b""), end=True)
+            assert await asyncio.to_thread(ended, connection, {stream})
+        assert await asyncio.to_thread(is_closed, connected(address, connections))
+        stream = one.open(CHECK)
+        one.send(stream, message(b""), end=True)
+        assert await asyncio.to_thread(ended, one, {stream})
+    async with unary_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=120, wait_for_ready=True)
+    await served.stop(0)
