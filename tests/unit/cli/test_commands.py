@@ -184,6 +184,20 @@ def test_doctor_finds_the_installation_well_and_services_absent(
     assert all(check["remedy"] for check in report["checks"] if check["health"] != "ok")
 
 
+@pytest.mark.parametrize(("allowed", "advised"), [(1_024, True), (1 << 20, False)])
+def test_doctor_says_how_many_files_a_service_needs(
+    allowed: int, advised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    from mentorgrad.cli.commands import doctor
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, 4_096))
+    (found,) = doctor._open_files()
+    assert ("512 connections" in found.detail) is advised
+    assert ("as root: ulimit -n 16384" in found.remedy) is advised
+
+
 @pytest.mark.slow
 def test_doctor_says_where_the_default_model_is_kept_for_tuning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

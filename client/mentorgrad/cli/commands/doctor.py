@@ -220,6 +220,7 @@ def _machine() -> Iterator[Finding]:
             f"mentor, {worker} for the worker (the mentor's threads busy-wait, so more threads "
             "than cores slow down both)",
         )
+    yield from _open_files()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > count:
         yield _finding(
@@ -232,6 +233,28 @@ def _machine() -> Iterator[Finding]:
             f"{load:.1f} on {count} cores: timings will be slow and noisy",
             "wait until other processes have finished",
         )
+
+
+def _open_files() -> Iterator[Finding]:
+    """Whether a service may have as many connections as it can serve; not on all systems."""
+    try:
+        import resource
+    except ImportError:
+        return
+    from mentorgrad.wire.channels import OPEN_FILES, max_connections
+
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or allowed >= OPEN_FILES:
+        yield _finding("open files", "enough for a service")
+        return
+    by_whom = "" if most == resource.RLIM_INFINITY or most >= OPEN_FILES else " as root"
+    yield _finding(
+        "open files",
+        f"at most {allowed} per process (nofile): a service started here takes "
+        f"{max_connections()} connections",
+        f"to serve many callers, run first{by_whom}: ulimit -n {OPEN_FILES} (in a unit of systemd: "
+        f"LimitNOFILE={OPEN_FILES})",
+    )
 
 
 def _trainer(server: str) -> Finding:
