@@ -44,10 +44,18 @@ class Child:
 
     def memory(self, entry: str = "VmRSS") -> int:
         """Resident bytes now, or the most so far (``VmHWM``)."""
+        return int(self.status(entry).split()[0]) * 1024
+
+    def status(self, entry: str) -> str:
+        """An entry of the process's status, such as ``Threads``."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
             if line.startswith(f"{entry}:"):
-                return int(line.split()[1]) * 1024
-        return 0
+                return line.partition(":")[2]
+        return "0"
+
+    def open_files(self) -> int:
+        """Number of its open files and sockets."""
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     def stop(self) -> int:
         """The exit code."""
