@@ -41,7 +41,7 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_COMMON,
     # Otherwise a second server on the same port would start without an error.
     ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", _KEEPALIVE_MS // 3),
+    ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MS // 3),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.max_concurrent_streams", 256),
