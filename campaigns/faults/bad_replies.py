@@ -139,13 +139,13 @@ def fault_of(answer: Answer, bad: Bad, kind: ProposalKind) -> str:
     said = [reply for record in answer.records for reply in record.raw_replies]
     if not said or set(said) != {_recorded(bad.text, len(said))}:
         return f"the record holds {[reply[:80] for reply in said]}"
-    if len({(item.text, item.values) for item in proposals}) < len(proposals):
+    if len({(item.text, item.values, str(item.settings)) for item in proposals}) < len(proposals):
         return "a proposal twice"
     return next(filter(None, (_broken(item, kind) for item in proposals)), "")
 
 
 def _broken(item: Proposal, kind: ProposalKind) -> str:
-    return broken_rule(item.text, item.values, LIMITS[kind])
+    return broken_rule(item, LIMITS[kind])
 
 
 def _recorded(text: str, times: int) -> str:

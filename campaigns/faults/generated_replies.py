@@ -15,10 +15,15 @@ from hypothesis import strategies as st
 
 from mentor_service import formats
 from mentorgrad.domain.advice import Constraints, ProposalKind
+from mentorgrad.settings_space import Setting, SettingsSpace
 
+_RATES = (0.5, 1, 2)
+_LAYERS = (0, 1, 2, 3)
+_SPACE = SettingsSpace((Setting("rate", _RATES), Setting("layers", _LAYERS, count=2)))
 LIMITS = {
     ProposalKind.TEXT: Constraints(n_tokens=8, max_words=5),
     ProposalKind.NUMBERS: Constraints(ProposalKind.NUMBERS, dimensions=3, lower=-5.0, upper=5.0),
+    ProposalKind.SETTINGS: Constraints(ProposalKind.SETTINGS, settings_schema=_SPACE.schema),
 }
 """What proposals of each kind must satisfy."""
 
@@ -38,24 +43,31 @@ class Bad(NamedTuple):
 
 _WORDS = ("a", "note", "about", "the", "late", "parcel", "please", "help", "account", "money")
 _phrases = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=5).map(" ".join)
+_settings = st.builds(
+    lambda rate, layers: {"rate": rate, "layers": layers},
+    st.sampled_from(_RATES),
+    st.lists(st.sampled_from(_LAYERS), min_size=2, max_size=2, unique=True),
+)
 _points = st.lists(st.floats(-5, 5, allow_subnormal=False), min_size=3, max_size=3)
 
 
 def _lines(items: list[Any], kind: ProposalKind) -> str:
     if kind is ProposalKind.TEXT:
         return "".join(formats.text_line(n, text) + "\n" for n, text in enumerate(items, 1))
+    if kind is ProposalKind.SETTINGS:
+        return "".join(f"{n}. {json.dumps(item)}\n" for n, item in enumerate(items, 1))
     form = formats.number_format(LIMITS[kind])
     return "".join(formats.number_line(n, point, form) + "\n" for n, point in enumerate(items, 1))
 
 
 def _json(items: list[Any], kind: ProposalKind) -> str:
-    name = "text" if kind is ProposalKind.TEXT else "values"
+    name = "values" if kind is ProposalKind.NUMBERS else kind.value
     return formats.json_reply([{"rationale": "it is near the best", name: item} for item in items])
 
 
 @st.composite
 def _right(draw: Any, kind: ProposalKind) -> str:
-    one = _phrases if kind is ProposalKind.TEXT else _points
+    one = {ProposalKind.TEXT: _phrases, ProposalKind.NUMBERS: _points}.get(kind, _settings)
     items = draw(st.lists(one, min_size=1, max_size=6))
     return draw(st.sampled_from((_lines, _json)))(items, kind)
 
@@ -251,8 +263,18 @@ def bad_replies(draw: Any, kind: ProposalKind) -> Bad:
 # -- what a proposal must be ------------------------------------------------------------------
 
 
-def broken_rule(text: str, values: tuple[float, ...], limits: Constraints) -> str:
-    """Which rule a proposal breaks, stated apart from the code that is tested; empty: none."""
+def broken_rule(item: Any, limits: Constraints) -> str:
+    """Which rule a proposal (its `text`, `values` and `settings`) breaks, stated apart from the
+    code that is tested; empty: none."""
+    text, values, settings = item.text, item.values, item.settings
+    if limits.kind is ProposalKind.SETTINGS:
+        if text or values or settings is None or set(settings) != {"rate", "layers"}:
+            return f"{settings}, {text[:40]!r} and {len(values)} numbers"
+        layers = settings["layers"]
+        is_list = len(layers) == len(set(layers)) == 2 and set(layers) <= set(_LAYERS)
+        return "" if is_list and settings["rate"] in _RATES else f"{settings} is out of bounds"
+    if settings is not None:
+        return f"the settings {settings}"
     if limits.kind is ProposalKind.NUMBERS:
         if text or len(values) != limits.dimensions:
             return f"{len(values)} numbers and the text {text[:40]!r}"

@@ -224,8 +224,8 @@ def test_node_predicts(node: str, deployment: Deployment) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["predictions"] == [
-        {"label": "good", "label_index": 1, "probabilities": [0.25, 0.75]},
-        {"label": "bad", "label_index": 0, "probabilities": [0.75, 0.25]},
+        {"label": "good", "label_index": 1, "probabilities": [0.25, 0.75], "is_cut": False},
+        {"label": "bad", "label_index": 0, "probabilities": [0.75, 0.25], "is_cut": False},
     ]
     assert (found["labels"], found["streamed"]) == (["bad", "good"], ["good", "bad"])
     assert refused.stderr.startswith("error: 16 UNAUTHENTICATED")

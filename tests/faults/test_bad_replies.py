@@ -33,7 +33,7 @@ QUESTIONS = tuple(itertools.product((False, True), ProposalKind))
 
 def _check(parsed: Parsed, kind: ProposalKind) -> None:
     for item in parsed.found:
-        assert broken_rule(item.text, item.values, LIMITS[kind]) == ""
+        assert broken_rule(item, LIMITS[kind]) == ""
     answer = Answer(
         proposals=tuple(
             Proposal(f"s0/p{n}", item.text, item.values, rationale=item.rationale)

@@ -19,7 +19,7 @@ TEXTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
+class PredictedTexts:
     """What was predicted for some texts."""
 
     shares: NDArray[np.float64]
@@ -27,9 +27,9 @@ class Predicted:
     is_cut: NDArray[np.bool_]
     """Whether each text was cut, [texts]."""
 
-    def of(self, texts: slice) -> Predicted:
+    def of(self, texts: slice) -> PredictedTexts:
         """What was predicted for some of the texts."""
-        return Predicted(self.shares[texts], self.is_cut[texts])
+        return PredictedTexts(self.shares[texts], self.is_cut[texts])
 
 
 @dataclass(eq=False)
@@ -38,7 +38,7 @@ class _Waiting:
 
     texts: Sequence[str]
     pairs: Sequence[str]
-    outcome: asyncio.Future[Predicted]
+    outcome: asyncio.Future[PredictedTexts]
 
 
 class PredictionBatches:
@@ -78,7 +78,7 @@ class PredictionBatches:
         """Number of texts that wait."""
         return sum(len(call.texts) for call in self._calls)
 
-    async def predict(self, texts: Sequence[str], pairs: Sequence[str]) -> Predicted:
+    async def predict(self, texts: Sequence[str], pairs: Sequence[str]) -> PredictedTexts:
         """Predicts the labels of some texts.
 
         Args:
@@ -178,16 +178,16 @@ class PredictionBatches:
                     call.outcome.set_result(found.of(slice(start, end)))
                 start = end
 
-    async def _in_thread(self, group: Sequence[_Waiting]) -> Predicted:
+    async def _in_thread(self, group: Sequence[_Waiting]) -> PredictedTexts:
         texts = [text for call in group for text in call.texts]
         pairs = [pair for call in group for pair in call.pairs]
         given = pairs if self._predictor.is_paired else None
 
-        def predicted() -> Predicted:
+        def predicted() -> PredictedTexts:
             shares = self._predictor.predict_proba(texts, given)
             is_cut = np.zeros(len(texts), dtype=np.bool_)
             is_cut[list(self._predictor.cut_texts)] = True
-            return Predicted(shares, is_cut)
+            return PredictedTexts(shares, is_cut)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, predicted)
 

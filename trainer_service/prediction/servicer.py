@@ -20,7 +20,7 @@ from mentorgrad.errors import InvalidInput
 from mentorgrad.v1 import predict_service_pb2 as pb
 from mentorgrad.v1.predict_service_pb2_grpc import PredictServiceServicer
 from mentorgrad.wire.codec import from_message, to_message
-from trainer_service.prediction.batching import Predicted, PredictionBatches
+from trainer_service.prediction.batching import PredictedTexts, PredictionBatches
 
 SERVICE = "mentorgrad.v1.PredictService"
 """Full name of the service, for health checks and reflection."""
@@ -57,7 +57,7 @@ class PredictServicer(PredictServiceServicer):
     ) -> AsyncIterator[Any]:
         """Predicts the labels of many texts, in parts."""
         asked = from_message(PredictStreamInput, request, checked=True)
-        parts: deque[asyncio.Task[Predicted]] = deque()
+        parts: deque[asyncio.Task[PredictedTexts]] = deque()
         try:
             for begin in range(0, len(asked.texts), _PART):
                 parts.append(asyncio.create_task(self._part(asked, begin)))
@@ -74,17 +74,17 @@ class PredictServicer(PredictServiceServicer):
         """Describes what the service predicts with."""
         return pb.GetPredictorInfoResponse(info=to_message(self._info))
 
-    async def _part(self, asked: PredictInput, begin: int) -> Predicted:
+    async def _part(self, asked: PredictInput, begin: int) -> PredictedTexts:
         part = slice(begin, begin + _PART)
         try:
             return await self._batches.predict(asked.texts[part], asked.text_pairs[part])
         except InvalidInput as error:
             raise shifted(error, begin) from None
 
-    def _streamed(self, found: Predicted) -> Any:
+    def _streamed(self, found: PredictedTexts) -> Any:
         return pb.PredictStreamResponse(predictions=self._predictions(found))
 
-    def _predictions(self, found: Predicted) -> Iterator[Any]:
+    def _predictions(self, found: PredictedTexts) -> Iterator[Any]:
         for row, is_cut in zip(found.shares, found.is_cut.tolist(), strict=True):
             best = int(row.argmax())
             label, shares = self._info.labels[best], tuple(row.tolist())

@@ -99,15 +99,18 @@ def test_a_tiny_experiment_has_the_same_arms_and_little_of_the_rest(file: Path) 
     }
 
 
-@pytest.mark.slow
 def test_images_are_seen_by_a_tiny_clip(tmp_path: Path) -> None:
     path = tmp_path / "large.toml"
     path.write_text(FILE.replace("rte", "eurosat").replace("prompt_tuning", "label_prompt"))
     tiny = scaled(read_experiment(path), Scale.TINY)
     assert tiny.base.objective == LabelPrompt(TINY_CLIP, 20)
     assert names_tiny_clip(tiny)
-    write_tiny_clip(tmp_path / "models")
-    assert (resolve(TINY_CLIP, roots=[tmp_path / "models"]) / "model.safetensors").is_file()
+
+
+@pytest.mark.campaign
+def test_a_tiny_clip_is_written_to_a_model_root(tmp_path: Path) -> None:
+    write_tiny_clip(tmp_path)
+    assert (resolve(TINY_CLIP, roots=[tmp_path]) / "model.safetensors").is_file()
 
 
 def test_published_figures_stand_beside_the_runs_that_they_compare_with(file: Path) -> None:

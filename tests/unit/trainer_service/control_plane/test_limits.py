@@ -35,7 +35,7 @@ class Slow:
         self.begun = threading.Semaphore(0)
         self.count = 0
 
-    def __call__(self, _: Any, *, uploads: Any = None, warn: Any = None) -> Any:
+    def __call__(self, _: Any, *, store: Any = None, warn: Any = None) -> Any:
         self.count += 1
         self.begun.release()
         assert self.go.wait(120)

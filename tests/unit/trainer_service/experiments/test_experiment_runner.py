@@ -59,7 +59,7 @@ class Rig:
         creation = RunCreation(mentors, self._check, lambda: None, queue_limit)
         self.submission = creation.submit
 
-    def _check(self, spec: RunSpec, *, uploads: Any, warn: Any = None) -> str:
+    def _check(self, spec: RunSpec, *, store: Any, warn: Any = None) -> str:
         if self.wrong is not None:
             raise self.wrong
         self.checked.append(spec)

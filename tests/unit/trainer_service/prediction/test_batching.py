@@ -11,7 +11,7 @@ import pytest
 
 from mentorgrad.errors import InvalidInput, ResourceExhausted, Unavailable
 from tests.support.told_predictor import Told
-from trainer_service.prediction.batching import Predicted, PredictionBatches
+from trainer_service.prediction.batching import PredictedTexts, PredictionBatches
 
 
 class Busy(Told):
@@ -87,8 +87,8 @@ async def test_the_error_of_a_call_is_its_own(busy: Busy, batches: PredictionBat
     tasks = await waiting(batches, ["bad"], ["good"], ["bad", "too long"])
     busy.let.set()
     first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(first, Predicted)
-    assert isinstance(second, Predicted)
+    assert isinstance(first, PredictedTexts)
+    assert isinstance(second, PredictedTexts)
     assert first.shares.shape == second.shares.shape == (1, 2)
     assert isinstance(third, InvalidInput)
     assert third.violations[0].field == "texts[1]"
