@@ -80,7 +80,13 @@ def interrupted(store: RunStore, run_id: str, how: Parts, n: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("position", PromptPosition)
+@pytest.mark.parametrize(
+    "position",
+    [
+        PromptPosition.AFTER_TEXT,
+        pytest.param(PromptPosition.BEFORE_TEXT, marks=pytest.mark.campaign),
+    ],
+)
 def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device: Any) -> None:
     tiny_models.make_causal(tmp_path / "tiny")
     for split in (Split.TRAIN, Split.TEST):
@@ -244,7 +250,7 @@ def test_adapters_go_on_exactly(name: str) -> None:
     assert run_files(store, broken) == run_files(store, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("without_probe")
 @pytest.mark.parametrize(
     ("labels", "state_bytes"), [(NESTED, DEFAULT_STATE_BYTES), (("bad", "good"), 20_000)]

@@ -258,6 +258,7 @@ def test_the_commands_to_look_further_work(
         assert said.out
 
 
+@pytest.mark.campaign
 def test_an_interrupt_stops_both_services(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, "demo", "--directory", str(tmp_path / "demo")],

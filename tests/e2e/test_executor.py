@@ -143,6 +143,7 @@ async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_f
     store.close()
 
 
+@pytest.mark.campaign
 async def test_a_process_whose_run_is_cut_off_ends_and_takes_no_other_run_with_it(
     tmp_path: Path,
 ) -> None:

@@ -71,6 +71,7 @@ def plain(scorer: LlamaScorer, text: str, label: str) -> float:
     return sum(found[len(before) - 1 :])
 
 
+@pytest.mark.campaign
 def test_scores_are_those_of_plain_evaluations(scorer: LlamaScorer) -> None:
     found = scorer.scores(HEADS, TAILS)
     assert found.shape == (2, 3, 3)
@@ -128,6 +129,7 @@ def test_labels_with_the_same_tokens_are_refused() -> None:
     assert caught.value.reason == "BAD_LABELS"
 
 
+@pytest.mark.campaign
 def test_a_run_goes_on_exactly_with_a_local_model(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     spec = RunSpec(

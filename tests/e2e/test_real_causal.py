@@ -88,7 +88,7 @@ def built(model: CausalModel, labels: tuple[str, ...] = TASK.labels) -> Objectiv
     return causal_on(task, model, **fields)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_kept_text_scores_as_the_whole_string_does(model: CausalModel) -> None:
     """Of a prompt that is made of words, by the model's own forward pass over the string."""
     labels = ("not good at all", "not bad")

@@ -516,7 +516,7 @@ ASKING = sorted(registry.BUILT_IN.keys() - {"examples"})
 """Strategies that ask an LLM."""
 
 
-@pytest.mark.parametrize("name", some(ASKING, "maao", "reflect"))
+@pytest.mark.parametrize("name", some(ASKING, "maao"))
 async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) -> None:
     known, ask = told(name), Asking(llama)
     strategy = registry.create(name, {"calls": 1}, PROFILES["small"], "smollm2")
@@ -544,6 +544,7 @@ async def test_words_of_the_real_model_are_used_or_typed(name: str, llama: Any) 
         assert (record.strategy, record.model, record.profile) == (name, "smollm2", "small")
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", some(["leo", "maao"], "leo"))
 async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: Any) -> None:
     dimensions = 2  # numbers take the model a while
@@ -566,6 +567,7 @@ async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: 
     assert "out of bounds" not in answer.detail
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("profile", some(PROFILES, "small"))
 async def test_settings_of_the_real_model_are_within_the_schema(profile: str, llama: Any) -> None:
     strategy = registry.create("maao", {"calls": 1}, PROFILES[profile], "smollm2")

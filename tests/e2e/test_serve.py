@@ -72,7 +72,9 @@ model = "a-model"
     ("number", "settings", "model"),
     [
         pytest.param(signal.SIGINT, "", "SmolLM2", id="interrupted"),
-        pytest.param(signal.SIGTERM, ELSEWHERE, "a-model", id="terminated"),
+        pytest.param(
+            signal.SIGTERM, ELSEWHERE, "a-model", id="terminated", marks=pytest.mark.campaign
+        ),
     ],
 )
 def test_all_starts_both_and_stops_both(

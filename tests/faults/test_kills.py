@@ -55,7 +55,7 @@ def test_killed_again_and_again_a_run_loses_and_doubles_nothing(
     assert len(recoveries([kill["time"] for kill in report["kills"]], killed.claims)) == KILLS
 
 
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [1, pytest.param(3, marks=pytest.mark.campaign)])
 def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: int) -> None:
     """Its rows are there and its transaction is not: the run goes on from the one before."""
     case = "function-adamw"
@@ -69,6 +69,7 @@ def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: 
     assert resumed_from(url, run_id)[0] == (0 if n == 1 else saved(url, run_id)[n - 2])
 
 
+@pytest.mark.campaign
 def test_the_torn_end_of_a_write_ahead_log_costs_only_time(reference_runs: ReferenceRuns) -> None:
     case = "function-sgd"
     whole = reference_runs.undisturbed(case)

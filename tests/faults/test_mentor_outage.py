@@ -126,6 +126,7 @@ def test_a_killed_mentor_is_unavailable_and_comes_back_with_what_it_was_told(
     assert "told to nobody" in answer.records[0].question
 
 
+@pytest.mark.campaign
 def test_killed_while_it_thinks_is_asked_again_after_a_restart(
     remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
 ) -> None:
@@ -146,6 +147,7 @@ def test_killed_while_it_thinks_is_asked_again_after_a_restart(
         mentor.close()
 
 
+@pytest.mark.campaign
 def test_a_hung_mentor_is_noticed_and_comes_back_when_it_goes_on(
     remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
 ) -> None:

@@ -282,6 +282,7 @@ def workers(store: TemporaryRunStore) -> Iterator[None]:
     thread.join()
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("workers")
 def test_an_experiment_is_run_and_reported_and_run_again_is_the_same(
     command: CommandLine, experiment: str, store: TemporaryRunStore, tmp_path: Path

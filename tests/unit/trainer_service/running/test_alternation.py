@@ -134,7 +134,7 @@ def test_no_more_scores_are_kept_back_for_a_race_than_it_has_steps() -> None:
 # -- restarts matter --------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_restarts_by_random_points_beat_plain_descent_at_the_same_budget() -> None:
     spec = dataclasses.replace(
         SPEC, stages=Stages(count=4, steps=20, candidates=2), budget=Budget(gradient_steps=220)
