@@ -25,7 +25,11 @@ class Opened:
         return self.store
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+POSTGRES = pytest.param("postgres", marks=pytest.mark.slow)
+"""A real server, which `make quick` leaves to the full suite."""
+
+
+@pytest.fixture(params=["sqlite", POSTGRES])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """Each kind of store, empty."""
     if request.param == "sqlite":

@@ -98,7 +98,7 @@ def over_grpc(tmp_path: Path) -> Iterator[World]:
     store.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres", "grpc"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow), "grpc"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "grpc":
         yield request.getfixturevalue("over_grpc")
