@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -217,8 +216,7 @@ async def test_a_stop_in_mid_run_is_told_and_nothing_is_missed(tmp_path: Path) -
             assert await asyncio.to_thread(first.process.wait, 60) == 0
             second = TrainerProcess(tmp_path, "--listen", first.address)
             await saw(EventKind.RESUMED)
-            (worker,) = second.children()
-            os.kill(worker, signal.SIGSTOP)
+            second.halt_worker()
             await client.cancel_run(run_id)
             second.kill_worker()
             await asyncio.wait_for(watching, 120)

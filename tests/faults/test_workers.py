@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import io
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -228,7 +227,7 @@ async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
     (pid,) = trainer.children()
     # Where the store is, and with which password, is nobody else's to read.
     assert b"sqlite" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-    os.kill(pid, signal.SIGSTOP)
+    trainer.halt_worker()
     await client.cancel_run(run_id)
     trainer.kill_worker()
     run = await end(client, run_id)

@@ -21,7 +21,7 @@ from mentorgrad.domain.spec import (
 )
 from tests.support import tiny_models
 from tests.support.thread_group import together
-from tests.support.trainer_process import command_line
+from tests.support.trainer_process import children_of, command_line
 from trainer_service.protocols import Objective
 from trainer_service.running.execution import Parts
 
@@ -71,7 +71,4 @@ def by_threads(how: Parts, opened: ExitStack) -> Parts:
 
 def members_of(worker: int) -> list[int]:
     """Process ids of the further processes that a worker has started."""
-    found: list[int] = []
-    for task in Path(f"/proc/{worker}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return [pid for pid in found if b"process_group.member" in command_line(pid)]
+    return [pid for pid in children_of(worker) if b"process_group.member" in command_line(pid)]

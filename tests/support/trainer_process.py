@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -60,10 +62,23 @@ class TrainerProcess:
 
     def children(self) -> list[int]:
         """Process ids of its workers, the standby included."""
-        found: list[int] = []
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-        return found
+        return children_of(self.process.pid)
+
+    def halt_worker(self) -> None:
+        """SIGSTOP to its only child, when that is not writing: all other writers would wait for
+        it. For a store in SQLite."""
+        (pid,) = self.children()
+        file = self.store.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(file, 0.1, isolation_level=None)) as store:
+            while True:
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    store.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    os.kill(pid, signal.SIGCONT)
+                else:
+                    store.execute("ROLLBACK")
+                    return
 
     def kill_worker(self) -> None:
         """SIGKILL to its only child."""
@@ -96,3 +111,12 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = 120.0)
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.05)
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of the children of a process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return found
