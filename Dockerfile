@@ -3,17 +3,25 @@
 #   docker build --target trainer --tag mentorgrad-trainer:0.1.0 .
 #   docker build --target predictor --tag mentorgrad-predictor:0.1.0 .
 #   docker build --target mentor --tag mentorgrad-mentor:0.1.0 .
-# Python packages are those of deploy/hashes, by version and SHA-256: `make hashes` writes these files
-# from constraints*.txt. Debian and Ubuntu packages are the newest of the base image's release. To pin a
+# Python packages are installed by version and SHA-256: those of deploy/hashes, which `make hashes` writes
+# from constraints*.txt, or without these files those that the index has at the first build. Debian and Ubuntu packages are the newest of the base image's release. To pin a
 # base image, too, give it with its digest: --build-arg PYTHON_IMAGE=python@sha256:...
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 # torch's wheels contain the CUDA libraries, so the smallest CUDA base image is enough.
 ARG CUDA_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04
 
+# --- which files are installed -------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS hashes
+WORKDIR /src
+COPY pyproject.toml README.md constraints.txt constraints-cuda.txt ./
+COPY deploy deploy
+RUN --mount=type=cache,target=/root/.cache/pip \
+    test -e deploy/hashes/trainer.txt || python deploy/hash_requirements.py
+
 # --- the package, built once ---------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /src
-COPY deploy/hashes/build.txt ./
+COPY --from=hashes /src/deploy/hashes/build.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --require-hashes --no-deps -r build.txt
 COPY pyproject.toml README.md ./
@@ -38,7 +46,7 @@ RUN apt-get update \
     && python3 -m venv /opt/mentorgrad
 ENV PATH=/opt/mentorgrad/bin:$PATH
 WORKDIR /src
-COPY deploy/hashes/trainer.txt ./
+COPY --from=hashes /src/deploy/hashes/trainer.txt ./
 # By far the largest layer; it is rebuilt only when its pins change.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --require-hashes --no-deps -r trainer.txt
@@ -81,7 +89,8 @@ RUN apt-get update \
     && python -m venv /opt/mentorgrad
 ENV PATH=/opt/mentorgrad/bin:$PATH
 WORKDIR /src
-COPY deploy/hashes/mentor.txt deploy/hashes/llama-cpp.txt deploy/llama-cpp.cmake ./
+COPY deploy/llama-cpp.cmake ./
+COPY --from=hashes /src/deploy/hashes/mentor.txt /src/deploy/hashes/llama-cpp.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --require-hashes --no-deps -r mentor.txt
 # Compiled from source for any x86-64 with AVX2 (or any arm64), not for the build machine's CPU, without
