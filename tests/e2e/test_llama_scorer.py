@@ -129,7 +129,6 @@ def test_labels_with_the_same_tokens_are_refused() -> None:
     assert caught.value.reason == "BAD_LABELS"
 
 
-@pytest.mark.campaign
 def test_a_run_goes_on_exactly_with_a_local_model(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     spec = RunSpec(

@@ -567,7 +567,6 @@ async def test_points_of_the_real_model_lie_within_the_bounds(name: str, llama: 
     assert "out of bounds" not in answer.detail
 
 
-@pytest.mark.campaign
 @pytest.mark.parametrize("profile", some(PROFILES, "small"))
 async def test_settings_of_the_real_model_are_within_the_schema(profile: str, llama: Any) -> None:
     strategy = registry.create("maao", {"calls": 1}, PROFILES[profile], "smollm2")

@@ -67,7 +67,6 @@ OWN = {
 } | {"64 lines of many words": word_lines(64, 4_096)}
 
 
-@pytest.mark.campaign
 @pytest.mark.timeout(600)
 def test_a_grammar_that_leads_nowhere_is_a_typed_outcome_and_the_model_lives_on() -> None:
     grammars = DEAD_ENDS | UNREADABLE | READABLE | OWN

@@ -69,7 +69,6 @@ def test_killed_while_a_checkpoint_is_written(reference_runs: ReferenceRuns, n: 
     assert resumed_from(url, run_id)[0] == (0 if n == 1 else saved(url, run_id)[n - 2])
 
 
-@pytest.mark.campaign
 def test_the_torn_end_of_a_write_ahead_log_costs_only_time(reference_runs: ReferenceRuns) -> None:
     case = "function-sgd"
     whole = reference_runs.undisturbed(case)

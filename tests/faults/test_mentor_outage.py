@@ -147,7 +147,6 @@ def test_killed_while_it_thinks_is_asked_again_after_a_restart(
         mentor.close()
 
 
-@pytest.mark.campaign
 def test_a_hung_mentor_is_noticed_and_comes_back_when_it_goes_on(
     remote: Callable[[str], RemoteMentor], mentor_process: Callable[..., Any]
 ) -> None:

@@ -178,7 +178,6 @@ async def test_a_run_whose_workers_keep_dying_fails_in_the_end(
     assert len(await interruptions(client, run_id)) == 2
 
 
-@pytest.mark.campaign
 async def test_other_services_take_up_what_the_last_one_left(
     tmp_path: Path, undisturbed: bytes
 ) -> None:
