@@ -30,7 +30,8 @@ from bench.mentor_value.arms import Cell, Model, spec
 from bench.mentor_value.conduct import prepare_tasks
 from bench.paired import environment
 from mentorgrad.domain.advice import Proposal
-from mentorgrad.domain.spec import Calibration, CausalPrompt, Task
+from mentorgrad.domain.objective import Calibration, CausalPrompt
+from mentorgrad.domain.spec import Task
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.calibration import calibrated, prior_of
 from trainer_service.objectives.causal_prompt.build import build

@@ -26,7 +26,7 @@ from bench import causal_costs, causal_device
 from bench.causal_sides import Ours, Peer, language_model, prompts_for, rows_of
 from bench.measures import cpu_seconds, peak_bytes
 from bench.paired import Paired, abba, environment
-from mentorgrad.domain.spec import PromptPosition
+from mentorgrad.domain.objective import PromptPosition
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.tasks.data import Split
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.domain.spec import (
+from mentorgrad.domain.objective import (
     DEFAULT_LANGUAGE_MODEL,
     Calibration,
     CausalPrompt,
     PromptPosition,
-    Task,
 )
+from mentorgrad.domain.spec import Task
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel

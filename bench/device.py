@@ -17,7 +17,8 @@ from collections.abc import Callable
 import torch
 
 from bench.paired import Paired, abba, environment
-from mentorgrad.domain.spec import LabelPrompt, PromptTuning, Task
+from mentorgrad.domain.objective import LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import Task
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache

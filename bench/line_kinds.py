@@ -30,7 +30,8 @@ from bench.paired import environment
 from bench.task_folder import read_tasks
 from mentor_service.prompts import LineKind
 from mentorgrad.domain.advice import Proposal
-from mentorgrad.domain.spec import CausalPrompt, ModelDtype, RunSpec, Task
+from mentorgrad.domain.objective import CausalPrompt, ModelDtype
+from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 from trainer_service.objectives.build import build_objective

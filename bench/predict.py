@@ -31,7 +31,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bench.paired import abba, environment
 from mentorgrad import Predictor
-from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptTuning, RunSpec, Task
+from mentorgrad.domain.objective import Calibration, CausalPrompt, PromptTuning
+from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.model_refs import resolve
 from trainer_service.encoding.dequantising import causal_folder
 from trainer_service.objectives.build import build_objective

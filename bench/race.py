@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from bench.paired import abba, environment
-from mentorgrad.domain.spec import LabelPrompt, Task
+from mentorgrad.domain.objective import LabelPrompt
+from mentorgrad.domain.spec import Task
 from mentorgrad.model_refs import resolve
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.measures import cpu_seconds
 from bench.paired import abba, environment
 from bench.prompt_steps import Shape, step
-from mentorgrad.domain.spec import DEFAULT_ENCODER
+from mentorgrad.domain.objective import DEFAULT_ENCODER
 from mentorgrad.model_refs import resolve
 from trainer_service.encoding.encoders import TextEncoder
 

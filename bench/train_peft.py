@@ -41,18 +41,9 @@ from torch import Tensor
 from bench.paired import abba, environment
 from bench.task_folder import read_tasks
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.objective import Lora, ModelDtype, PrefixTuning, PromptTuning
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Lora,
-    ModelDtype,
-    Optimizer,
-    PrefixTuning,
-    PromptTuning,
-    RunSpec,
-    Schedule,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import Optimizer, RunSpec, Schedule, Stages, Task
 from mentorgrad.model_refs import resolve
 from mentorgrad.schema import snake_case
 from run_store.open import open_store

@@ -19,8 +19,9 @@ from mentorgrad.domain.experiment import (
     ExperimentState,
 )
 from mentorgrad.domain.fold import fold_history, for_figures, with_figures
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import TRANSITIONS, DesiredState, Run, RunState
-from mentorgrad.domain.spec import Function, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import (
     AlreadyExists,
     Conflict,

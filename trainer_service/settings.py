@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from mentorgrad.domain.spec import CONTROLS, NAME_PATTERN
+from mentorgrad.domain.spec import CONTROLS
+from mentorgrad.schema import NAME_PATTERN
 from service_common.settings import ListenerSettings, OperationSettings, ServiceSettings
 
 

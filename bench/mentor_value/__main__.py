@@ -30,7 +30,7 @@ from bench.mentor_value.records import Record, cell_of, open_records, read_recor
 from bench.mentor_value.tables import largest_mentor, tables
 from bench.paired import environment
 from mentorgrad.cli.support.output import note
-from mentorgrad.domain.spec import Calibration, CausalPrompt
+from mentorgrad.domain.objective import Calibration, CausalPrompt
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL
 

@@ -8,19 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from mentorgrad.domain.objective import Calibration, CausalPrompt, ModelDtype, ServedPrompt
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    Calibration,
     Capture,
     CaptureContent,
-    CausalPrompt,
     MentorChoice,
-    ModelDtype,
     Optimizer,
     Policy,
     RunSpec,
-    ServedPrompt,
     Stages,
     Task,
 )

@@ -19,8 +19,9 @@ from bench.task_folder import read_tasks
 from mentorgrad.cli.support.output import note
 from mentorgrad.cli.support.processes import Services
 from mentorgrad.client import Client
+from mentorgrad.domain.objective import Calibration
 from mentorgrad.domain.run import Run, RunState, Score
-from mentorgrad.domain.spec import Calibration, DataFiles, Task
+from mentorgrad.domain.spec import DataFiles, Task
 from trainer_service.tasks.builtin import load_builtin
 
 TEST_ROWS = 200

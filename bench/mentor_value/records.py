@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.mentor_value.arms import Cell
-from mentorgrad.domain.spec import Calibration
+from mentorgrad.domain.objective import Calibration
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 
 VERSION = 1

@@ -9,17 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from mentorgrad.domain.event import StateChanged
+from mentorgrad.domain.objective import Function, LabelPrompt
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Function,
-    LabelPrompt,
-    MentorChoice,
-    Optimizer,
-    RunSpec,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import Acceptance, MentorChoice, Optimizer, RunSpec, Stages, Task
 from run_store.open import open_store
 from tests.support.effective_log import effective
 from trainer_service.objectives.torch_free import ARTIFACT

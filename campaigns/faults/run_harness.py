@@ -9,17 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from mentorgrad.domain.event import Created, EventKind
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Fallback,
-    Function,
-    MentorChoice,
-    Optimizer,
-    RunSpec,
-    Stages,
-)
+from mentorgrad.domain.spec import Acceptance, Fallback, MentorChoice, Optimizer, RunSpec, Stages
 from mentorgrad.wire.advise_stream import Patience
 from run_store.temporary_store import TemporaryRunStore
 from trainer_service.composition import run_parts

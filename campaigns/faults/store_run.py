@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from campaigns.faults.proxy import Proxy
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Acceptance, Budget, Function, MentorChoice, RunSpec, Stages
+from mentorgrad.domain.spec import Acceptance, Budget, MentorChoice, RunSpec, Stages
 from run_store.protocols import RunStore
 from tests.support.effective_log import effective
 from trainer_service.composition import run_parts

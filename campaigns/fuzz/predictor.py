@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from mentorgrad.domain.spec import PromptTuning
+from mentorgrad.domain.objective import PromptTuning
 from tests.support.numerics import built_on, tiny_encoder, tiny_task
 from tests.support.tiny_models import make
 from trainer_service.prediction.service import run

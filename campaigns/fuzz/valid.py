@@ -34,20 +34,10 @@ from mentorgrad.domain.event import (
     StateChanged,
 )
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, Tuning, Variation
+from mentorgrad.domain.objective import Function, LabelPrompt, MultipleChoice, PromptTuning
 from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Score, Snapshot
-from mentorgrad.domain.spec import (
-    DataFiles,
-    Function,
-    HubData,
-    LabelPrompt,
-    MentorChoice,
-    MultipleChoice,
-    PromptTuning,
-    RunSpec,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import DataFiles, HubData, MentorChoice, RunSpec, Stages, Task
 from mentorgrad.serialization import to_dict
 from mentorgrad.v1 import experiment_service_pb2 as experiment
 from mentorgrad.v1 import history_service_pb2 as history

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
+from mentorgrad.domain.objective import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound, Unavailable, Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.outside_text import one_line, without_secrets

@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mentorgrad.domain.objective import Metric, Placement, Projection, PromptTuning
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     MentorChoice,
-    Metric,
     Optimizer,
-    Placement,
     Policy,
-    Projection,
-    PromptTuning,
     RunSpec,
     Stages,
 )

@@ -35,6 +35,9 @@ R = TypeVar("R")
 MAX_RECORDED_TEXT = 100_000
 """Maximum characters of a text in a run's records."""
 
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""Regular expression for names of mentors, tasks, strategies and optimizers."""
+
 
 @dataclass(frozen=True)
 class Bounds:

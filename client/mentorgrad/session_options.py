@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from mentorgrad.domain.advice import AdviseOpen, Constraints, TaskCard
 from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.objective import External
 from mentorgrad.domain.run import Run
-from mentorgrad.domain.spec import External, MentorChoice, RunSpec, Task
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.ids import new_run_id

@@ -29,8 +29,8 @@ from mentor_service.strategies.maao_released import MaaoReleased
 from mentor_service.strategies.opro import Opro
 from mentor_service.strategies.reflect import Reflect
 from mentorgrad.domain.advice import StrategyInfo, Wants
-from mentorgrad.domain.spec import NAME_PATTERN
 from mentorgrad.errors import InvalidInput
+from mentorgrad.schema import NAME_PATTERN
 from service_common.option_schema import option_violations
 
 log = structlog.get_logger(__name__)

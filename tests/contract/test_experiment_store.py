@@ -18,8 +18,9 @@ from mentorgrad.domain.experiment import (
     Tuning,
     Variation,
 )
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, PreconditionFailed
 
 SPEC = ExperimentSpec(

@@ -16,16 +16,14 @@ import torch
 from torch import Tensor
 
 from mentorgrad import AsyncPredictClient
-from mentorgrad.domain.spec import (
+from mentorgrad.domain.objective import (
     Calibration,
     CausalPrompt,
     LabelPrompt,
-    LongTexts,
     PromptTuning,
-    RunSpec,
     ServedPrompt,
-    Task,
 )
+from mentorgrad.domain.spec import LongTexts, RunSpec, Task
 from mentorgrad.errors import DataLoss, InvalidInput, NotFound, PreconditionFailed
 from mentorgrad.tune.predictions import read_predictions
 from service_common import server

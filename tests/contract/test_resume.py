@@ -20,6 +20,14 @@ from mentorgrad.domain.event import (
     ProposalsReceived,
     Resumed,
 )
+from mentorgrad.domain.objective import (
+    Function,
+    LabelPrompt,
+    Lora,
+    PrefixTuning,
+    PromptTuning,
+    Xgblora,
+)
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
@@ -29,18 +37,12 @@ from mentorgrad.domain.spec import (
     Criterion,
     DataFiles,
     Fallback,
-    Function,
-    LabelPrompt,
-    Lora,
     MentorChoice,
     Optimizer,
     Policy,
-    PrefixTuning,
-    PromptTuning,
     RunSpec,
     Stages,
     Task,
-    Xgblora,
 )
 from mentorgrad.errors import NotFound
 from run_store.protocols import RunStore

@@ -11,21 +11,23 @@ from typing import Any
 import pytest
 
 from mentorgrad.domain.advice import ProposalRequest
+from mentorgrad.domain.objective import (
+    Calibration,
+    CausalPrompt,
+    Lora,
+    PrefixTuning,
+    PromptPosition,
+)
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    Calibration,
-    CausalPrompt,
     Criterion,
     DataFiles,
-    Lora,
     MentorChoice,
     MentorMode,
     Optimizer,
     Policy,
-    PrefixTuning,
-    PromptPosition,
     RunSpec,
     Stages,
     Task,

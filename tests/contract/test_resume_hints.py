@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import ProposalRequest
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Budget, Function, MentorChoice, MentorMode, Stages
+from mentorgrad.domain.spec import Budget, MentorChoice, MentorMode, Stages
 from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import SPEC, StopsAt, create, effective, go, parts
 from tests.contract.test_resume_overlapped import AfterSteps

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from mentorgrad.cli.main import app
 from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.objective import LabelPrompt
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     DataFiles,
-    LabelPrompt,
     MentorChoice,
     Optimizer,
     RunSpec,

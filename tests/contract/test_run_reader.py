@@ -27,6 +27,7 @@ from mentorgrad.domain.event import (
     StageStarted,
     StateChanged,
 )
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import (
     CandidateFilter,
     EventQuery,
@@ -35,7 +36,7 @@ from mentorgrad.domain.query import (
     View,
 )
 from mentorgrad.domain.run import CandidateSource, RunState
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, NotFound
 from mentorgrad.v1 import (
     history_service_pb2_grpc,

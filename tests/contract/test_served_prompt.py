@@ -12,17 +12,10 @@ import pytest
 import torch
 
 from mentorgrad.domain.event import CandidatesScored, EventKind, RestartDecided, StageStarted
+from mentorgrad.domain.objective import Calibration
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Calibration,
-    Criterion,
-    DataFiles,
-    MentorChoice,
-    Policy,
-    RunSpec,
-)
+from mentorgrad.domain.spec import Acceptance, Criterion, DataFiles, MentorChoice, Policy, RunSpec
 from run_store.protocols import RunStore
 from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go

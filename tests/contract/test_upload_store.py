@@ -11,8 +11,9 @@ import pytest
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from mentorgrad.errors import AlreadyExists, DataLoss, InvalidInput, NotFound
 from run_store.uploads import PIECE_BYTES, StoredUpload
 

@@ -12,9 +12,10 @@ import pytest
 
 from mentorgrad.domain.event import Created, StateChanged
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import RunFilter
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, ResourceExhausted
 from run_store.uploads import StoredUpload
 from run_store.visibility import EVERYTHING, OnBehalf

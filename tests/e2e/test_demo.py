@@ -32,7 +32,8 @@ import os
 from dataclasses import replace
 
 from mentorgrad.cli.support import demo_arms
-from mentorgrad.domain.spec import Acceptance, Budget, CausalPrompt, Stages, Task
+from mentorgrad.domain.objective import CausalPrompt
+from mentorgrad.domain.spec import (Acceptance, Budget, Stages, Task)
 
 words, gradients = demo_arms.regimes()
 model = CausalPrompt(os.environ["TINY_MODEL"], n_tokens=12, max_length=100)
@@ -64,7 +65,8 @@ ENDLESS = """
 from dataclasses import replace
 
 from mentorgrad.cli.support import demo_arms
-from mentorgrad.domain.spec import Function, RunSpec, Stages
+from mentorgrad.domain.objective import Function
+from mentorgrad.domain.spec import (RunSpec, Stages)
 
 spec = RunSpec(Function("rastrigin", 2), stages=Stages(count=2, steps=1_000_000))
 first = replace(demo_arms.regimes()[0], spec=spec)

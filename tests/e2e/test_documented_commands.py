@@ -23,9 +23,10 @@ import pytest
 
 from mentorgrad.client import Client
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import RunFilter
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Stages, Task
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages, Task
 from tests.support.collector import Collector
 from tests.support.deployment import ROOT
 from tests.support.documented import (

@@ -27,7 +27,8 @@ from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
 from mentorgrad.client import BackgroundLoop, Client
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.objective import Function
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.quick_runs import end_runs
 from tests.support.scripted_mentor import Replies

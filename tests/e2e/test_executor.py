@@ -13,14 +13,9 @@ from typing import Any
 import pytest
 
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Function,
-    MentorChoice,
-    RunSpec,
-    Stages,
-)
+from mentorgrad.domain.spec import Acceptance, MentorChoice, RunSpec, Stages
 from mentorgrad.errors import Unavailable
 from run_store.open import open_store
 from trainer_service.executors import local

@@ -11,15 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from mentorgrad.domain.objective import DEFAULT_LANGUAGE_MODEL, Calibration, ServedPrompt
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    DEFAULT_LANGUAGE_MODEL,
-    Calibration,
-    MentorChoice,
-    RunSpec,
-    ServedPrompt,
-    Stages,
-)
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import resolve
 from run_store.temporary_store import TemporaryRunStore

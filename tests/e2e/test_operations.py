@@ -19,8 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mentorgrad import AsyncClient
 from mentorgrad.client import Client
 from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Stages
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Stages
 from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
 from mentorgrad.wire.channels import stream_channel

@@ -10,16 +10,9 @@ import torch
 from torch.nn import functional
 
 from mentorgrad.cli.main import app
+from mentorgrad.domain.objective import DEFAULT_ENCODER, PromptTuning
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import (
-    DEFAULT_ENCODER,
-    MentorChoice,
-    Optimizer,
-    PromptTuning,
-    RunSpec,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.model_refs import resolve
 from run_store.open import open_store
 from tests.contract.test_resume import StopsAt, create, go

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mentorgrad.domain.spec import Calibration
+from mentorgrad.domain.objective import Calibration
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
 from service_common.llama.runtime import Runtime
 from tests.support.numerics import CPU, causal_on

@@ -15,16 +15,9 @@ from mentor_service.profiles import PROFILES
 from mentor_service.protocols import Question
 from mentorgrad.domain.advice import ProposalStatus
 from mentorgrad.domain.event import ProposalsReceived, RestartDecided
+from mentorgrad.domain.objective import Lora
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Lora,
-    MentorChoice,
-    Optimizer,
-    RunSpec,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import Acceptance, MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.event_loop import BackgroundLoop
 from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go

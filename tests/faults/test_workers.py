@@ -16,13 +16,12 @@ import torch
 
 from mentorgrad import AsyncClient
 from mentorgrad.domain.event import Created, EventKind, Resumed, StageStarted, StateChanged
+from mentorgrad.domain.objective import Function, LabelPrompt
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    Function,
-    LabelPrompt,
     MentorChoice,
     Optimizer,
     RunSpec,

@@ -16,14 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from mentorgrad import AsyncClient
 from mentorgrad.domain.event import Created, Finished
+from mentorgrad.domain.objective import CausalPrompt, ModelDtype
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Budget,
-    CausalPrompt,
     DataFiles,
     LongTexts,
     MentorChoice,
-    ModelDtype,
     Optimizer,
     RunSpec,
     Stages,

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from mentorgrad.cli.commands import doctor
 from mentorgrad.cli.main import app
 from mentorgrad.client import BackgroundLoop
+from mentorgrad.domain.objective import CausalPrompt, Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import CausalPrompt, Function
 from run_store.temporary_store import TemporaryRunStore
 from tests.rpc.test_mentor_client import scripted
 from tests.support.quick_runs import end_runs

@@ -11,9 +11,10 @@ import pytest
 
 from mentorgrad import AsyncClient
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import RunFilter
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Budget, Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
 from mentorgrad.errors import (
     AlreadyExists,
     InvalidInput,

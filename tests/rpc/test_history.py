@@ -16,9 +16,10 @@ import pytest
 import structlog
 
 from mentorgrad.domain.event import Created, EventKind, Finished, RunEvent
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import InternalError, InvalidInput, MentorgradError, NotFound, Unavailable
 from mentorgrad.v1 import event_pb2, history_service_pb2_grpc, query_pb2
 from mentorgrad.v1 import history_service_pb2 as pb

@@ -15,7 +15,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mentorgrad import AsyncClient, Credentials
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
-from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
+from mentorgrad.domain.objective import Function
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, ResourceExhausted
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire.channels import unary_channel

@@ -32,9 +32,10 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
 )
+from mentorgrad.domain.objective import External, LabelPrompt
 from mentorgrad.domain.query import CandidateFilter, EventQuery
 from mentorgrad.domain.run import CandidateSource, RunState, Score, Snapshot
-from mentorgrad.domain.spec import External, LabelPrompt, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.mentor_client import AsyncMentorClient
 from mentorgrad.run_recorder import RunRecorder
 from mentorgrad.serialization import from_dict, to_dict
@@ -365,7 +366,8 @@ CRASH = """
 import os, signal, sys
 from pathlib import Path
 from mentorgrad.domain.run import Snapshot
-from mentorgrad.domain.spec import External, RunSpec
+from mentorgrad.domain.objective import External
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.run_recorder import RunRecorder
 recorder = RunRecorder(RunSpec(objective=External("crashing")), Path(sys.argv[1]))
 for step in range(1, 251):

@@ -18,13 +18,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mentorgrad import AsyncClient
 from mentorgrad.domain.event import EventKind, Finished, RunEvent
+from mentorgrad.domain.objective import Function, LabelPrompt
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     DataFiles,
-    Function,
-    LabelPrompt,
     MentorChoice,
     Optimizer,
     RunSpec,

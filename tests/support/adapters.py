@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Readout
+from mentorgrad.domain.objective import Readout
 from tests.support import tiny_models
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.problem import AdapterProblem

@@ -15,6 +15,22 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain import spec as specs
+from mentorgrad.domain.objective import (
+    DEFAULT_ENCODER,
+    Calibration,
+    CausalPrompt,
+    External,
+    Function,
+    LabelPrompt,
+    Lora,
+    MultipleChoice,
+    PrefixTuning,
+    PromptPosition,
+    PromptTuning,
+    Readout,
+    ServedPrompt,
+    Xgblora,
+)
 from mentorgrad.model_refs import resolve
 from tests.support import own_objective
 from tests.support.label_server import LabelServer
@@ -54,7 +70,7 @@ DEVICES = [pytest.param(CPU, id="cpu"), pytest.param(CUDA, id="cuda", marks=ON_C
 @functools.cache
 def encoder(device: torch.device = CPU) -> TextEncoder:
     torch.set_num_threads(1)
-    return TextEncoder(resolve(specs.DEFAULT_ENCODER), device)
+    return TextEncoder(resolve(DEFAULT_ENCODER), device)
 
 
 def tickets(seed: int = 0, device: torch.device = CPU, **fields: object) -> Objective:
@@ -65,12 +81,12 @@ def tickets(seed: int = 0, device: torch.device = CPU, **fields: object) -> Obje
 
 def label_prompt_on(task: TaskData, device: torch.device = CPU, **fields: object) -> Objective:
     """`label_prompt` with the real encoder."""
-    return built_on(encoder(device), specs.LabelPrompt(**fields), task)  # type: ignore[arg-type]
+    return built_on(encoder(device), LabelPrompt(**fields), task)  # type: ignore[arg-type]
 
 
 def function(name: str, dimensions: int, device: torch.device = CPU) -> Objective:
     """`function`."""
-    return build_objective(specs.RunSpec(specs.Function(name, dimensions)), device=device)
+    return build_objective(specs.RunSpec(Function(name, dimensions)), device=device)
 
 
 @dataclass(frozen=True)
@@ -133,11 +149,11 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     """An objective by name, made once: tests must not change it."""
     if name == "own":
         inputs = BuildInputs("", None, RowCosts(per_row=0, per_pass=1), device, lambda: None)
-        return own_objective.build(specs.External("bowl"), inputs)
+        return own_objective.build(External("bowl"), inputs)
     if name == "label_prompt":
         return tickets(device=device)
     if name == "label_prompt_clip":
-        return built_on(tiny_clip(device), specs.LabelPrompt(n_tokens=3), image_task())
+        return built_on(tiny_clip(device), LabelPrompt(n_tokens=3), image_task())
     if name in ON_TINY_ENCODER:
         return built_on(tiny_encoder("bert", device), ON_TINY_ENCODER[name], tiny_task())
     if name in ADAPTED_CAUSAL:
@@ -147,7 +163,7 @@ def objective(name: str, device: torch.device = CPU) -> Objective:
     if name == "multiple_choice":
         return multiple_choice_on(choice_task(), device)
     if name.startswith("prompt_tuning"):
-        readout = specs.Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
+        readout = Readout(name.removeprefix("prompt_tuning").strip("_") or "cls")
         return tiny(device=device, readout=readout)
     if name in CAUSAL:
         labels, fields = CAUSAL[name]
@@ -163,7 +179,7 @@ def label_server() -> LabelServer:
 
 def served_prompt_on(task: TaskData, device: torch.device = CPU, **fields: object) -> Objective:
     """`served_prompt` with a scripted server."""
-    spec = specs.ServedPrompt("own", **fields)  # type: ignore[arg-type]
+    spec = ServedPrompt("own", **fields)  # type: ignore[arg-type]
     kind, models = kind_of(spec), {"own": label_server().url}
     inputs = BuildInputs(
         kind.path, task, kind.costs(spec, task), device, lambda: None, tuned_models=models
@@ -224,7 +240,7 @@ def tiny(kind: str = "bert", device: torch.device = CPU, **fields: object) -> Ob
 
 def prompt_tuning_on(task: TaskData, under: TextEncoder, **fields: object) -> Objective:
     """`prompt_tuning` with an encoder."""
-    return built_on(under, specs.PromptTuning(**fields), task)  # type: ignore[arg-type]
+    return built_on(under, PromptTuning(**fields), task)  # type: ignore[arg-type]
 
 
 def choice_task() -> TaskData:
@@ -242,7 +258,7 @@ def choice_task() -> TaskData:
 
 def multiple_choice_on(task: TaskData, device: torch.device = CPU) -> Objective:
     """`multiple_choice` on a random encoder."""
-    return built_on(tiny_encoder("bert", device), specs.MultipleChoice(n_tokens=3), task)
+    return built_on(tiny_encoder("bert", device), MultipleChoice(n_tokens=3), task)
 
 
 @functools.cache
@@ -261,44 +277,42 @@ NESTED = ("good", "good film", "good movie score", "awful")
 """Labels of one to three tokens; the first begins two others, and so all end with a line break."""
 
 ADAPTERS: dict[str, Any] = {
-    "prefix_tuning": specs.PrefixTuning(n_tokens=3),
-    "xgblora": specs.Xgblora(boosters=3, booster_steps=2, layers=1),
-    "lora": specs.Lora(rank=2),
-    "lora_mean": specs.Lora(
-        rank=3, target_modules=("key", "intermediate.dense"), readout=specs.Readout.MEAN
-    ),
+    "prefix_tuning": PrefixTuning(n_tokens=3),
+    "xgblora": Xgblora(boosters=3, booster_steps=2, layers=1),
+    "lora": Lora(rank=2),
+    "lora_mean": Lora(rank=3, target_modules=("key", "intermediate.dense"), readout=Readout.MEAN),
 }
 """Specs of the objectives of this name, which tune adapters."""
 
 ON_TINY_ENCODER: dict[str, Any] = {
-    "label_prompt_tiny": specs.LabelPrompt(n_tokens=4),
-    "label_prompt_per_class": specs.LabelPrompt(per_class=True, n_tokens=3),
+    "label_prompt_tiny": LabelPrompt(n_tokens=4),
+    "label_prompt_per_class": LabelPrompt(per_class=True, n_tokens=3),
     **ADAPTERS,
 }
 """Specs of the objectives of this name, for an encoder with random weights."""
 
 ADAPTED_CAUSAL: dict[str, Any] = {
-    "prefix_tuning_causal": specs.PrefixTuning(n_tokens=3, model="tiny"),
-    "lora_causal": specs.Lora(rank=2, model="tiny", calibration=specs.Calibration.CONTENT_FREE),
-    "xgblora_causal": specs.Xgblora(
-        boosters=3, booster_steps=2, layers=1, model="tiny", calibration=specs.Calibration.NONE
+    "prefix_tuning_causal": PrefixTuning(n_tokens=3, model="tiny"),
+    "lora_causal": Lora(rank=2, model="tiny", calibration=Calibration.CONTENT_FREE),
+    "xgblora_causal": Xgblora(
+        boosters=3, booster_steps=2, layers=1, model="tiny", calibration=Calibration.NONE
     ),
 }
 """Specs of the objectives of this name, which adapt a language model with random weights."""
 
 CAUSAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "causal_prompt": (ONE_TOKEN, {}),
-    "causal_prompt_labels": (NESTED, {"calibration": specs.Calibration.NONE}),
+    "causal_prompt_labels": (NESTED, {"calibration": Calibration.NONE}),
     "causal_prompt_before": (
         ONE_TOKEN,
         {
-            "position": specs.PromptPosition.BEFORE_TEXT,
-            "calibration": specs.Calibration.BATCH,
+            "position": PromptPosition.BEFORE_TEXT,
+            "calibration": Calibration.BATCH,
         },
     ),
     "causal_prompt_shown": (
         ONE_TOKEN,
-        {"demonstrations": 1, "calibration": specs.Calibration.CONTENT_FREE},
+        {"demonstrations": 1, "calibration": Calibration.CONTENT_FREE},
     ),
 }
 """Labels and fields of objectives of this name."""
@@ -332,7 +346,7 @@ def causal_on(
     **fields: object,
 ) -> Objective:
     """`causal_prompt` with a language model."""
-    spec = specs.CausalPrompt(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
+    spec = CausalPrompt(**({"n_tokens": 3} | fields))  # type: ignore[arg-type]
     return built_on(under, spec, task, state_bytes=state_bytes)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import External
+from mentorgrad.domain.objective import External
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.build import BuildInputs

@@ -28,14 +28,13 @@ from mentorgrad import Client
 from mentorgrad.cli.main import app
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
+from mentorgrad.domain.objective import Function, LabelPrompt
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Capture,
     CaptureContent,
-    Function,
-    LabelPrompt,
     MentorChoice,
     RunSpec,
     Stages,

@@ -5,15 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mentorgrad.domain.spec import (
-    Criterion,
-    DataFiles,
-    MentorChoice,
-    RunSpec,
-    ServedPrompt,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.objective import ServedPrompt
+from mentorgrad.domain.spec import Criterion, DataFiles, MentorChoice, RunSpec, Stages, Task
 from tests.support.label_server import LabelServer
 from tests.support.tiny_models import TEXTS
 from trainer_service.composition import run_parts

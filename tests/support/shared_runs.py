@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from mentorgrad.domain.objective import PromptTuning
 from mentorgrad.domain.spec import (
     Acceptance,
     DataFiles,
     MentorChoice,
     Optimizer,
-    PromptTuning,
     RunSpec,
     Stages,
     Task,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.domain.spec import Metric
+from mentorgrad.domain.objective import Metric
 from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.token_table import TokenTable
 

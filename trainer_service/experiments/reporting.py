@@ -19,8 +19,8 @@ from mentorgrad.domain.experiment import (
     Health,
     Report,
 )
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunResult, Score
-from mentorgrad.domain.spec import Function
 from trainer_service.experiments.statistics import (
     Figures,
     Stratum,

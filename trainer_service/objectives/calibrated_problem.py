@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Calibration
+from mentorgrad.domain.objective import Calibration
 from trainer_service.objectives.calibration import Reference
 from trainer_service.objectives.classification import ClassificationProblem
 from trainer_service.objectives.torch_free import CONTENT_FREE_TEXTS

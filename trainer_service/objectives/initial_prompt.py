@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, PromptTuning
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.peft_folder import PeftFolder
 from trainer_service.objectives.peft_tensors import prompt_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PrefixTuning, PromptTuning
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, PrefixTuning, PromptTuning
 from mentorgrad.errors import InvalidInput
 from trainer_service.objectives.start_files import names_files
 from trainer_service.tasks.data import TaskData

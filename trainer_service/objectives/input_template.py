@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mentorgrad.domain.spec import PromptPosition
+from mentorgrad.domain.objective import PromptPosition
 from trainer_service.tasks.data import Row
 
 PROMPT, LABEL, TEXT_PAIR = "{prompt}", "{label}", "{text_pair}"

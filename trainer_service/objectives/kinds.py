@@ -75,7 +75,7 @@ class ObjectiveKind:
     """An entry of the table of objectives."""
 
     spec: type
-    """Its dataclass in `mentorgrad.domain.spec`, a member of the union `RunSpec.objective`."""
+    """Its dataclass in `mentorgrad.domain.objective`, a member of the union `RunSpec.objective`."""
     build: str
     """``module:function``, imported in a worker: (objective's spec, `BuildInputs`) → `Objective`.
     Raises `InvalidInput` with the fields' paths."""

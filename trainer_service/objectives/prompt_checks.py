@@ -6,15 +6,15 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from mentorgrad.domain.spec import (
+from mentorgrad.domain.objective import (
     Calibration,
     CausalPrompt,
     LabelPrompt,
-    LongTexts,
     PrefixTuning,
     PromptTuning,
     ServedPrompt,
 )
+from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import resolve

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import PositionHints, Proposal, ProposalStatus
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, Placement, PromptTuning
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, Placement, PromptTuning
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.objectives.initial_text import initial_text
 from trainer_service.objectives.prompt_vocabulary import PromptVocabulary

@@ -15,7 +15,7 @@ from mentorgrad.domain.advice import (
     ProposalStatus,
     TokenHint,
 )
-from mentorgrad.domain.spec import Placement, Projection
+from mentorgrad.domain.objective import Placement, Projection
 from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.projection import Projections, Vocabulary, WordProjector
 from trainer_service.encoding.token_table import TokenTable

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from mentorgrad.domain.run import Candidate, Score, Snapshot
-from mentorgrad.domain.spec import NAME_PATTERN
-from mentorgrad.schema import bounded, figure, recorded
+from mentorgrad.schema import NAME_PATTERN, bounded, figure, recorded
 
 
 class ProposalKind(StrEnum):

@@ -10,10 +10,10 @@ from typing import Any
 
 from mentorgrad.domain.pages import Page
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import NAME_PATTERN, MentorChoice, RunSpec, Task
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from mentorgrad.domain.summary import DataFrame, Summarised
 from mentorgrad.errors import Violation
-from mentorgrad.schema import Validated, bounded, figure
+from mentorgrad.schema import NAME_PATTERN, Validated, bounded, figure
 
 MAX_RUNS = 100_000
 """Maximum number of runs per experiment."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mentorgrad.domain.spec import Criterion, External, Function, RunSpec
+from mentorgrad.domain.objective import External, Function
+from mentorgrad.domain.spec import Criterion, RunSpec
 from mentorgrad.domain.summary import DataFrame, Summarised
 from mentorgrad.errors import PreconditionFailed
 from mentorgrad.schema import bounded, figure, recorded, snake_case

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL, Criterion
+from mentorgrad.domain.objective import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
+from mentorgrad.domain.spec import Criterion
 from mentorgrad.errors import InvalidInput
 from mentorgrad.tables.report import SplitSizes
 

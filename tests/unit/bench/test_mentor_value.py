@@ -22,7 +22,8 @@ from bench.mentor_value.records import (
     read_records,
 )
 from bench.mentor_value.tables import largest_mentor, tables
-from mentorgrad.domain.spec import Calibration, Task
+from mentorgrad.domain.objective import Calibration
+from mentorgrad.domain.spec import Task
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.field_limits import check
 

@@ -15,18 +15,9 @@ from mentorgrad.cli.support.experiment_scale import (
 )
 from mentorgrad.cli.support.options import Scale
 from mentorgrad.domain.experiment import Cell, Report
+from mentorgrad.domain.objective import DEFAULT_ENCODER, CausalPrompt, LabelPrompt, PromptTuning
 from mentorgrad.domain.run import Score
-from mentorgrad.domain.spec import (
-    DEFAULT_ENCODER,
-    Budget,
-    CausalPrompt,
-    Criterion,
-    LabelPrompt,
-    Optimizer,
-    PromptTuning,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import Budget, Criterion, Optimizer, Stages, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import resolve
 from mentorgrad.reports.markdown import markdown

@@ -11,7 +11,8 @@ import pytest
 
 from mentorgrad.cli.support.demo_arms import ARMS, regimes
 from mentorgrad.cli.support.specs import build_spec, read_json
-from mentorgrad.domain.spec import Function, LabelPrompt, Policy, PromptTuning, RunSpec, Schedule
+from mentorgrad.domain.objective import Function, LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import Policy, RunSpec, Schedule
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.presets import PRESETS, preset, preset_fields

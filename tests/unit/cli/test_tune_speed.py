@@ -11,8 +11,9 @@ import pytest
 
 from mentorgrad.cli.support.tune_speed import measured
 from mentorgrad.domain.event import CandidatesScored, RunEvent, Segment, StageStarted
+from mentorgrad.domain.objective import CausalPrompt, PromptTuning
 from mentorgrad.domain.run import Run
-from mentorgrad.domain.spec import CausalPrompt, DataFiles, PromptTuning, RunSpec
+from mentorgrad.domain.spec import DataFiles, RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.responses import CreatedRun
 from mentorgrad.tables import Table, read_table

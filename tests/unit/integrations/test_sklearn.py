@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mentorgrad import Predictor, RunSpec, Stages, Task
-from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.domain.objective import LabelPrompt
 from mentorgrad.integrations import sklearn as ours
 from mentorgrad.integrations.sklearn import MentorgradClassifier
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, Metric, Placement, Projection, RunSpec
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, Metric, Placement, Projection
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import base_of
 from mentorgrad.serialization import from_dict, to_dict

@@ -32,16 +32,9 @@ from mentorgrad.domain.event import (
     StageStarted,
     StateChanged,
 )
+from mentorgrad.domain.objective import Function, LabelPrompt
 from mentorgrad.domain.run import Candidate, Score, Snapshot
-from mentorgrad.domain.spec import (
-    Budget,
-    Function,
-    LabelPrompt,
-    MentorChoice,
-    Optimizer,
-    RunSpec,
-    Task,
-)
+from mentorgrad.domain.spec import Budget, MentorChoice, Optimizer, RunSpec, Task
 from mentorgrad.field_limits import check, violations, within
 from mentorgrad.schema import bounded
 from mentorgrad.serialization import from_dict, to_dict

@@ -22,10 +22,11 @@ from mentorgrad.domain.experiment import (
     ExperimentSpec,
     Report,
 )
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.pages import every_item, every_item_async
 from mentorgrad.domain.query import CandidatePage, RunPage
 from mentorgrad.domain.run import Run, RunState, Trajectory
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import Unsupported
 from mentorgrad.frames import to_frame
 from tests.support.toy_run import payloads, toy_run

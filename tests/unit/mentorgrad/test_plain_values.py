@@ -15,8 +15,9 @@ import torch
 
 from mentorgrad.domain.advice import ProposalRequest
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Candidate, CandidateSource, Score, Snapshot
-from mentorgrad.domain.spec import Function, MentorChoice, Optimizer, RunSpec, Stages, Task
+from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
 from mentorgrad.numbers import integer, real

@@ -10,15 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.domain.spec import (
-    Budget,
-    Function,
-    LabelPrompt,
-    MentorChoice,
-    Optimizer,
-    Policy,
-    RunSpec,
-)
+from mentorgrad.domain.objective import Function, LabelPrompt
+from mentorgrad.domain.spec import Budget, MentorChoice, Optimizer, Policy, RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.serialization import from_dict, to_dict
 

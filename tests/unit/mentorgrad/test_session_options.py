@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import External, RunSpec
+from mentorgrad.domain.objective import External
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.session_options import open_request, recording
 

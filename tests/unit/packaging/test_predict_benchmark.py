@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import predict
-from mentorgrad.domain.spec import PromptTuning
+from mentorgrad.domain.objective import PromptTuning
 from tests.support.tiny_models import make
 
 

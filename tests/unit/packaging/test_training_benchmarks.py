@@ -10,7 +10,8 @@ import pytest
 
 from bench import scaling, step_limit, train_peft
 from bench.prompt_steps import Shape
-from mentorgrad.domain.spec import DataFiles, ModelDtype, Task
+from mentorgrad.domain.objective import ModelDtype
+from mentorgrad.domain.spec import DataFiles, Task
 from tests.support import tiny_models
 from tests.support.numerics import tiny_encoder
 

@@ -26,9 +26,10 @@ from typer.testing import CliRunner
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery, RunFilter, View
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import DataFiles, Function, RunSpec, Task
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from mentorgrad.errors import DataLoss, InvalidInput, MentorgradError, Unavailable
 from mentorgrad.store_urls import sqlite_file
 from mentorgrad.uploads import uploads_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mentorgrad.domain.spec import External, Function
+from mentorgrad.domain.objective import External, Function
 from mentorgrad.errors import InvalidInput
 from tests.support import own_objective, own_optimizer
 from trainer_service.objectives.table import OBJECTIVES, kind_of

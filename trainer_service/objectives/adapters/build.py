@@ -32,6 +32,7 @@ _PROPOSAL = (
     "an adapter, which gradient steps train and nobody writes; a proposal is settings of the steps "
     "from its present state on"
 )
+
 AdaptedModel = TextEncoder | CausalModel
 """A frozen model that takes an adapter."""
 

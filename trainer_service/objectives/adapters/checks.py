@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mentorgrad.domain.spec import CaptureContent, CausalPrompt, Lora, Xgblora
+from mentorgrad.domain.objective import CausalPrompt, Lora, Xgblora
+from mentorgrad.domain.spec import CaptureContent
 from mentorgrad.errors import InvalidInput
 from run_store.invariants import MAX_BLOB_BYTES, MAX_SEGMENT_BYTES
 from trainer_service.costs import RowCosts

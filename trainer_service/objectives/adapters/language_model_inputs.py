@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mentorgrad.domain.spec import CausalPrompt, Lora, PrefixTuning, PromptPosition, Xgblora
+from mentorgrad.domain.objective import CausalPrompt, Lora, PrefixTuning, PromptPosition, Xgblora
 from mentorgrad.errors import InvalidInput
 from trainer_service.objectives.input_template import PROMPT, default_template
 

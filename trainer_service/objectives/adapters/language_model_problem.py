@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Calibration, LongTexts
+from mentorgrad.domain.objective import Calibration
+from mentorgrad.domain.spec import LongTexts
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.adapters.adapted_problem import AdaptedProblem

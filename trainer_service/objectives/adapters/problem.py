@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.domain.spec import LongTexts, Readout
+from mentorgrad.domain.objective import Readout
+from mentorgrad.domain.spec import LongTexts
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.embedding_cache import EmbeddingCache
 from trainer_service.encoding.encoders import TextEncoder

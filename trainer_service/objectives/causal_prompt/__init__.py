@@ -6,7 +6,7 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from mentorgrad.domain.spec import CausalPrompt, PromptPosition
+from mentorgrad.domain.objective import CausalPrompt, PromptPosition
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.causal_prompt.checks import check
 from trainer_service.objectives.kinds import ObjectiveKind

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import CausalPrompt
+from mentorgrad.domain.objective import CausalPrompt
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.causal_prompt import PATH
 from trainer_service.objectives.causal_prompt.export import CausalExport

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptPosition
+from mentorgrad.domain.objective import Calibration, CausalPrompt, PromptPosition
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import resolve
 from trainer_service.encoding.causal_files import context_tokens, model_width, require_causal_model

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mentorgrad.domain.objective import CausalPrompt, PromptPosition
 from mentorgrad.domain.run import Score
-from mentorgrad.domain.spec import CausalPrompt, PromptPosition, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from trainer_service import tensorfile
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.objectives.causal_prompt.inputs import Inputs

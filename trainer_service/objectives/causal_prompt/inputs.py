@@ -8,7 +8,8 @@ from typing import Any
 
 import jinja2
 
-from mentorgrad.domain.spec import CausalPrompt, LongTexts, PromptPosition
+from mentorgrad.domain.objective import CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput, PreconditionFailed
 from mentorgrad.model_refs import first_line
 from trainer_service.encoding.line_tokens import LineTokens

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Calibration, LongTexts
+from mentorgrad.domain.objective import Calibration
+from mentorgrad.domain.spec import LongTexts
 from trainer_service.encoding.causal_model import CausalModel, other_dtype
 from trainer_service.objectives.calibrated_problem import CONTENT_FREE, CalibratedProblem
 from trainer_service.objectives.calibration import calibrated, prior_of

@@ -15,8 +15,9 @@ import structlog
 import torch
 from torch import Tensor
 
+from mentorgrad.domain.objective import CausalPrompt
 from mentorgrad.domain.run import Score
-from mentorgrad.domain.spec import CausalPrompt, LongTexts
+from mentorgrad.domain.spec import LongTexts
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.memory import memory_for

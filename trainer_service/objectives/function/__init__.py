@@ -8,7 +8,7 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from mentorgrad.domain.spec import Function
+from mentorgrad.domain.objective import Function
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind
 from trainer_service.tasks.data import TaskData

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import Function
+from mentorgrad.domain.objective import Function
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.domain.objective import LabelPrompt
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import (
     embedding_width,

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import LabelPrompt, LongTexts
+from mentorgrad.domain.objective import LabelPrompt
+from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput
 from trainer_service import tensorfile
 from trainer_service.costs import RowCosts

@@ -6,7 +6,7 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from mentorgrad.domain.spec import Lora
+from mentorgrad.domain.objective import Lora
 from mentorgrad.errors import InvalidInput
 from trainer_service.objectives.adapters.checks import (
     check_adapted_model,

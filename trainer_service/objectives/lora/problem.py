@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from mentorgrad.domain.spec import Lora
+from mentorgrad.domain.objective import Lora
 from mentorgrad.settings_space import Setting
 from trainer_service.objectives.adapters.build import (
     adapted_model,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mentorgrad.domain.spec import MultipleChoice
+from mentorgrad.domain.objective import MultipleChoice
 from mentorgrad.errors import InvalidInput
 from trainer_service.costs import RowCosts
 from trainer_service.objectives.kinds import CheckInputs, ObjectiveKind

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import MultipleChoice
+from mentorgrad.domain.objective import MultipleChoice
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.long_texts import TextRoom, fitted_task
 from trainer_service.objectives.multiple_choice import require_choices, with_choice

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mentorgrad.domain.spec import PrefixTuning
+from mentorgrad.domain.objective import PrefixTuning
 from mentorgrad.errors import InvalidInput
 from trainer_service.encoding.model_files import UNSUITABLE, read_json
 from trainer_service.objectives.adapters.checks import check_adapted_model, check_numbers, costs

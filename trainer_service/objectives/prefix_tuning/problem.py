@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import PrefixTuning, Projection
+from mentorgrad.domain.objective import PrefixTuning, Projection
 from trainer_service.encoding.encoders import TextEncoder
 from trainer_service.objectives.adapters.adapter import Adapter, Pass, Start, put_head
 from trainer_service.objectives.adapters.build import (

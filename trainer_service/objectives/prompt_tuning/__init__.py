@@ -5,7 +5,7 @@ This module imports no torch; `problem` does.
 
 from __future__ import annotations
 
-from mentorgrad.domain.spec import PromptTuning
+from mentorgrad.domain.objective import PromptTuning
 from mentorgrad.schema import snake_case
 from trainer_service.costs import RowCosts
 from trainer_service.encoding.model_files import embedding_width, hidden_width, max_positions

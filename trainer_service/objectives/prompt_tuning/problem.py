@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import LongTexts, PromptTuning, Readout
+from mentorgrad.domain.objective import PromptTuning, Readout
+from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import snake_case
 from trainer_service import tensorfile

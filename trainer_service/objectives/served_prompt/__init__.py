@@ -12,7 +12,8 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from mentorgrad.domain.spec import PromptPosition, RunSpec, ServedPrompt
+from mentorgrad.domain.objective import PromptPosition, ServedPrompt
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, MentorgradError, Unsupported, Violation
 from mentorgrad.installed import pip_line
 from mentorgrad.model_refs import resolve

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import TaskCard
-from mentorgrad.domain.spec import Calibration, Criterion, LongTexts, ServedPrompt
+from mentorgrad.domain.objective import Calibration, ServedPrompt
+from mentorgrad.domain.spec import Criterion, LongTexts
 from mentorgrad.errors import (
     InvalidInput,
     MentorgradError,

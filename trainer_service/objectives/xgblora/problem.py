@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mentorgrad.domain.spec import Xgblora
+from mentorgrad.domain.objective import Xgblora
 from mentorgrad.errors import InvalidInput
 from mentorgrad.settings_space import Setting
 from trainer_service.objectives.adapters.build import (

@@ -86,7 +86,7 @@ def _list(
 
 
 def _task(run: Run) -> str:
-    from mentorgrad.domain.spec import External, Function
+    from mentorgrad.domain.objective import External, Function
 
     objective = run.spec.objective
     return objective.name if isinstance(objective, (External, Function)) else run.spec.task.name
@@ -208,7 +208,7 @@ def _candidate(item: Candidate, gap: float | None) -> tuple[str, ...]:
 
 
 def _stage(run: Run) -> str:
-    from mentorgrad.domain.spec import External
+    from mentorgrad.domain.objective import External
 
     # An external training loop has no fixed number of stages.
     is_own = isinstance(run.spec.objective, External)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, ModelDtype
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Capture,
     CaptureContent,
-    CausalPrompt,
-    LabelPrompt,
     MentorChoice,
-    ModelDtype,
     Policy,
     RunSpec,
     Stages,

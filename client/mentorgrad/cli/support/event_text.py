@@ -24,8 +24,9 @@ from mentorgrad.domain.event import (
     StepDivided,
 )
 from mentorgrad.domain.fold import fold_figures, fold_history
+from mentorgrad.domain.objective import External, Function
 from mentorgrad.domain.run import Candidate, CandidateSource, Run, RunResult
-from mentorgrad.domain.spec import External, Function, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.schema import snake_case
 
 _QUIET = timedelta(seconds=2)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mentorgrad.cli.support.options import Scale
 from mentorgrad.domain.experiment import ExperimentSpec, Tuning
-from mentorgrad.domain.spec import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
+from mentorgrad.domain.objective import DEFAULT_ENCODER, DEFAULT_LANGUAGE_MODEL
 from mentorgrad.errors import Unavailable
 from mentorgrad.named_tasks import NamedTask, published_tasks
 from mentorgrad.outside_text import one_line

@@ -16,9 +16,10 @@ from typing import Any
 
 from mentorgrad.cli.support.image_import import ImageSource, SourceImage, image_source
 from mentorgrad.dataset_refs import IMAGE_SUFFIXES
-from mentorgrad.domain.spec import NAME_PATTERN, HubData
+from mentorgrad.domain.spec import HubData
 from mentorgrad.errors import InvalidInput
 from mentorgrad.named_tasks import CARD, NamedTask, published_tasks, split_files, task_of_folder
+from mentorgrad.schema import NAME_PATTERN
 from mentorgrad.tables.malformed import MalformedError
 from mentorgrad.tables.records import RowPlace, TableForm, column_names, records
 from mentorgrad.tables.values import cell_text

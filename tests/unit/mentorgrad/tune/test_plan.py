@@ -7,7 +7,8 @@ from itertools import product
 
 import pytest
 
-from mentorgrad.domain.spec import Criterion, PromptTuning, RunSpec
+from mentorgrad.domain.objective import PromptTuning
+from mentorgrad.domain.spec import Criterion, RunSpec
 from mentorgrad.errors import InvalidInput
 from mentorgrad.serialization import from_dict, merged
 from mentorgrad.tables import SplitSizes

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.spec import DataFiles, LabelPrompt, LongTexts, RunSpec, Task
+from mentorgrad.domain.objective import LabelPrompt
+from mentorgrad.domain.spec import DataFiles, LongTexts, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from trainer_service.control_plane.validation import validate_objective
 

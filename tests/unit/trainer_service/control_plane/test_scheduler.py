@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import DesiredState, RunState
-from mentorgrad.domain.spec import Function, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
 from run_store.temporary_store import TemporaryRunStore
 from trainer_service.control_plane import scheduler as module

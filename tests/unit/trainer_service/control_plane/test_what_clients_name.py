@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mentorgrad import dataset_refs, model_refs
-from mentorgrad.domain.spec import DEFAULT_ENCODER, DataFiles, LabelPrompt, RunSpec, Task
+from mentorgrad.domain.objective import DEFAULT_ENCODER, LabelPrompt
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError
 from trainer_service.control_plane.validation import validate_objective
 

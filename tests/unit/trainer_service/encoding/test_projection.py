@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mentorgrad.domain.spec import Metric, Optimizer
+from mentorgrad.domain.objective import Metric
+from mentorgrad.domain.spec import Optimizer
 from tests.support.numerics import encoder, objective, tune
 from trainer_service.encoding import projection
 from trainer_service.encoding.projection import NearestRows, Vocabulary, WordProjector

@@ -11,21 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, Tuning, Variation
-from mentorgrad.domain.run import Candidate, Run, RunResult, Score
-from mentorgrad.domain.spec import (
-    Budget,
+from mentorgrad.domain.objective import (
     CausalPrompt,
     Function,
     LabelPrompt,
-    MentorChoice,
     Metric,
-    Optimizer,
     Placement,
     Projection,
-    RunSpec,
-    Stages,
-    Task,
 )
+from mentorgrad.domain.run import Candidate, Run, RunResult, Score
+from mentorgrad.domain.spec import Budget, MentorChoice, Optimizer, RunSpec, Stages, Task
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.serialization import to_dict
 from trainer_service.experiments import experiment_checks

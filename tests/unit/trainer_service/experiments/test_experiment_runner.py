@@ -12,8 +12,9 @@ import pytest
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState, Tuning
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec, Task
+from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
 from run_store.temporary_store import TemporaryRunStore
 from run_store.visibility import OnBehalf

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.experiment import Arm, Comparison, Figure, Report
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Baseline, Run, RunResult, RunState, Score, Usage
-from mentorgrad.domain.spec import Function, MentorChoice, RunSpec
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
 from tests.support.counted_runs import ARMS, all_runs, counted, experiment, result
 from trainer_service.experiments.reporting import build_report

@@ -18,14 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 
-from mentorgrad.domain.spec import (
-    Calibration,
-    CausalPrompt,
-    DataFiles,
-    PromptPosition,
-    RunSpec,
-    Task,
-)
+from mentorgrad.domain.objective import Calibration, CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from mentorgrad.errors import InvalidInput, Unsupported, Violation
 from tests.support.numerics import CPU, tiny_task
 from tests.support.tiny_gguf import write_gguf
@@ -343,7 +337,8 @@ def test_a_gguf_file_that_is_kept_needs_no_further_package_and_is_counted(
 def test_the_control_plane_needs_no_torch() -> None:
     code = (
         "import sys\n"
-        "from mentorgrad.domain.spec import CausalPrompt, RunSpec\n"
+        "from mentorgrad.domain.objective import CausalPrompt\n"
+        "from mentorgrad.domain.spec import RunSpec\n"
         "from trainer_service.control_plane.validation import validate_objective\n"
         "validate_objective(RunSpec(CausalPrompt()))\n"
         "assert not {'torch', 'transformers', 'pyarrow'} & set(sys.modules)\n"

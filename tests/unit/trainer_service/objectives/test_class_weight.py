@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mentorgrad.domain.spec import (
-    CausalPrompt,
-    ClassWeight,
-    DataFiles,
-    Function,
-    RunSpec,
-    ServedPrompt,
-    Task,
-)
+from mentorgrad.domain.objective import CausalPrompt, Function, ServedPrompt
+from mentorgrad.domain.spec import ClassWeight, DataFiles, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from tests.support.numerics import CPU
 from tests.support.tiny_models import make_causal

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mentorgrad.domain.spec import External, RunSpec
+from mentorgrad.domain.objective import External
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.objectives.build import build_objective

@@ -10,7 +10,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mentorgrad.domain.spec import Lora, Optimizer, PromptTuning
+from mentorgrad.domain.objective import Lora, PromptTuning
+from mentorgrad.domain.spec import Optimizer
 from tests.support import tiny_models
 from tests.support.numerics import tiny_task
 from trainer_service.costs import RowCosts

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.domain.spec import CausalPrompt, LabelPrompt, PromptTuning, RunSpec
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from tests.support.adapters import generator, somewhere, written
 from tests.support.numerics import (

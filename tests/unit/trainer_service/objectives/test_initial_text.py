@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mentorgrad.domain.spec import LabelPrompt, PromptTuning, RunSpec, Task
+from mentorgrad.domain.objective import LabelPrompt, PromptTuning
+from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from mentorgrad.model_refs import resolve
 from tests.support.numerics import encoder, tickets, tiny_task

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mentorgrad.domain.spec import PromptPosition
+from mentorgrad.domain.objective import PromptPosition
 from trainer_service.objectives.input_template import (
     Template,
     TemplateError,

@@ -10,20 +10,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mentorgrad.domain.spec import (
+from mentorgrad.domain.objective import (
     CausalPrompt,
-    DataFiles,
     LabelPrompt,
     Lora,
-    MentorChoice,
     MultipleChoice,
     PrefixTuning,
     PromptTuning,
-    RunSpec,
     ServedPrompt,
-    Task,
     Xgblora,
 )
+from mentorgrad.domain.spec import DataFiles, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from tests.support.numerics import CPU, built_on, image_task, tiny_clip
 from tests.support.tiny_models import make, make_clip

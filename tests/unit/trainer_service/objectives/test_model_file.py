@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.domain.spec import DataFiles, LabelPrompt, RunSpec, Task
+from mentorgrad.domain.objective import LabelPrompt
+from mentorgrad.domain.spec import DataFiles, RunSpec, Task
 from tests.support.numerics import objective
 from trainer_service import tensorfile
 from trainer_service.objectives.model_file import FORMAT, model_document

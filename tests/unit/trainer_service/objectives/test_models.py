@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 
 from mentorgrad import model_refs
-from mentorgrad.domain.spec import (
-    DEFAULT_ENCODER,
-    DataFiles,
-    Function,
-    LabelPrompt,
-    Optimizer,
-    RunSpec,
-    Task,
-)
+from mentorgrad.domain.objective import DEFAULT_ENCODER, Function, LabelPrompt
+from mentorgrad.domain.spec import DataFiles, Optimizer, RunSpec, Task
 from mentorgrad.errors import InvalidInput, MentorgradError, NotFound
 from trainer_service.control_plane.validation import validate_objective
 
@@ -201,7 +194,8 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 def test_the_control_plane_needs_no_torch() -> None:
     code = (
         "import sys\n"
-        "from mentorgrad.domain.spec import Function, RunSpec\n"
+        "from mentorgrad.domain.objective import Function\n"
+        "from mentorgrad.domain.spec import RunSpec\n"
         "from trainer_service.control_plane.validation import validate_objective\n"
         "import trainer_service.optimizers.schedule\n"
         "validate_objective(RunSpec())\n"
@@ -214,7 +208,8 @@ def test_the_control_plane_needs_no_torch() -> None:
 def test_functions_need_no_transformers() -> None:
     code = (
         "import sys, torch\n"
-        "from mentorgrad.domain.spec import Function, RunSpec\n"
+        "from mentorgrad.domain.objective import Function\n"
+        "from mentorgrad.domain.spec import RunSpec\n"
         "from trainer_service.objectives.build import build_objective\n"
         "build_objective(RunSpec(objective=Function()), device=torch.device('cpu'))\n"
         "assert 'transformers' not in sys.modules\n"

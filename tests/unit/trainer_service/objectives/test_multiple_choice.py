@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mentorgrad.domain.spec import MultipleChoice, Optimizer, RunSpec, Task
+from mentorgrad.domain.objective import MultipleChoice
+from mentorgrad.domain.spec import Optimizer, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from tests.contract.test_predictors import drawn, opened, write
 from tests.support import tiny_models

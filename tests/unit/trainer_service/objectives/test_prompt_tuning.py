@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mentorgrad.domain.advice import Proposal
-from mentorgrad.domain.spec import ModelDtype, Optimizer, PromptTuning, Readout, RunSpec, Task
+from mentorgrad.domain.objective import ModelDtype, PromptTuning, Readout
+from mentorgrad.domain.spec import Optimizer, RunSpec, Task
 from mentorgrad.errors import InvalidInput, Unsupported
 from mentorgrad.installed import pip_line
 from tests.support import tiny_models

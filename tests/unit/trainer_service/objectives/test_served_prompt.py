@@ -14,16 +14,15 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import Proposal, ProposalStatus
+from mentorgrad.domain.objective import Calibration, ServedPrompt
 from mentorgrad.domain.run import Candidate
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    Calibration,
     DataFiles,
     MentorChoice,
     Optimizer,
     RunSpec,
-    ServedPrompt,
     Stages,
     Task,
 )

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from mentorgrad.domain.event import Created
-from mentorgrad.domain.spec import CausalPrompt, Lora, PromptTuning, RunSpec, ServedPrompt
+from mentorgrad.domain.objective import CausalPrompt, Lora, PromptTuning, ServedPrompt
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, NotFound, Unavailable
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.adapters import generator, somewhere

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mentorgrad.domain.advice import ProposalStatus
-from mentorgrad.domain.spec import LabelPrompt
+from mentorgrad.domain.objective import LabelPrompt
 from tests.support.numerics import encoder, tiny_encoder, tiny_task
 from trainer_service.encoding.token_table import TokenTable
 from trainer_service.objectives.prompt_language import PromptLanguage

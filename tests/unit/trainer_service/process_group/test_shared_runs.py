@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from mentorgrad.domain.event import Created
+from mentorgrad.domain.objective import Function, ServedPrompt
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function, RunSpec, ServedPrompt
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.effective_log import effective, run_files

@@ -35,6 +35,7 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
 )
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.domain.run import CandidateSource, Run, RunState
 from mentorgrad.domain.spec import (
@@ -43,7 +44,6 @@ from mentorgrad.domain.spec import (
     Capture,
     CaptureContent,
     Fallback,
-    Function,
     MentorChoice,
     Optimizer,
     Policy,

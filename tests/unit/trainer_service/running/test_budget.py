@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import ProposalStatus
 from mentorgrad.domain.event import CandidatesScored, Created, RestartDecided, Segment
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunState, Usage
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    Function,
     MentorChoice,
     Optimizer,
     Policy,

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function, RunSpec, Stages
+from mentorgrad.domain.spec import RunSpec, Stages
 from tests.unit.trainer_service.running.test_overlapped import (
     Counted,
     Done,

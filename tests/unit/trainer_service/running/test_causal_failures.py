@@ -12,19 +12,9 @@ import torch
 from structlog.testing import capture_logs
 
 from mentorgrad.domain.event import CandidatesScored
+from mentorgrad.domain.objective import CausalPrompt, ModelDtype, PromptPosition
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Budget,
-    CausalPrompt,
-    DataFiles,
-    MentorChoice,
-    ModelDtype,
-    Optimizer,
-    PromptPosition,
-    RunSpec,
-    Stages,
-    Task,
-)
+from mentorgrad.domain.spec import Budget, DataFiles, MentorChoice, Optimizer, RunSpec, Stages, Task
 from tests.support.tiny_models import make_causal
 from tests.unit.trainer_service.running.test_alternation import Done
 from trainer_service.composition import run_parts

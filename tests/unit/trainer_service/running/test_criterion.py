@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from mentorgrad.domain.event import RestartDecided
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Candidate, RunState, Score, criterion, preference
 from mentorgrad.domain.spec import (
     Acceptance,
     Criterion,
     DataFiles,
-    Function,
     MentorChoice,
     Optimizer,
     Policy,

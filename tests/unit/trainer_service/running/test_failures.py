@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.domain.event import CandidatesScored, Finished, Segment, StageStarted
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import Function, MentorChoice, Optimizer, RunSpec, Stages
+from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages
 from mentorgrad.errors import InvalidInput, MentorgradError
 from tests.support.numerics import function
 from tests.unit.trainer_service.running.test_alternation import Done, parts

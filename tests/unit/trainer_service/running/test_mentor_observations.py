@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import Answer, AnswerStatus, Batch, Proposal, ProposalRequest, Wants
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Candidate, RunState, Score
-from mentorgrad.domain.spec import Acceptance, Function, MentorChoice, Optimizer, RunSpec, Stages
+from mentorgrad.domain.spec import Acceptance, MentorChoice, Optimizer, RunSpec, Stages
 from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, effective, go
 from tests.support.numerics import prompt_tuning_on, tiny, tiny_encoder, tiny_task

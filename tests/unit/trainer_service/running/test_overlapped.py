@@ -30,13 +30,13 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
 )
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState, Score
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
     Fallback,
-    Function,
     MentorChoice,
     MentorMode,
     Optimizer,

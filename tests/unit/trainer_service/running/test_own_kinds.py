@@ -9,17 +9,9 @@ import pytest
 import torch
 
 from mentorgrad.domain.event import RestartDecided
+from mentorgrad.domain.objective import External, Function
 from mentorgrad.domain.run import RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Budget,
-    External,
-    Function,
-    MentorChoice,
-    Optimizer,
-    RunSpec,
-    Stages,
-)
+from mentorgrad.domain.spec import Acceptance, Budget, MentorChoice, Optimizer, RunSpec, Stages
 from mentorgrad.errors import InvalidInput
 from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go

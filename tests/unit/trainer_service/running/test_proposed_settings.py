@@ -19,11 +19,11 @@ from mentorgrad.domain.advice import (
     ProposalStatus,
 )
 from mentorgrad.domain.event import ProposalsReceived, RestartDecided, Segment
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Candidate, CandidateSource, RunState, Score
 from mentorgrad.domain.spec import (
     RANDOM_SETTINGS,
     Acceptance,
-    Function,
     MentorChoice,
     Optimizer,
     Policy,

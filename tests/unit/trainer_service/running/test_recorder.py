@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mentorgrad.domain.event import Created, MentorBack, MentorLost, RunEvent, StateChanged
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import DesiredState, RunState
-from mentorgrad.domain.spec import Function, RunSpec
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import Conflict, Unavailable
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.trainer_process import eventually

@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 
 from mentorgrad.domain.advice import Proposal, ProposalStatus
 from mentorgrad.domain.event import CandidatesScored, RestartDecided, StageStarted
+from mentorgrad.domain.objective import Metric, Placement, Projection
 from mentorgrad.domain.run import CandidateSource, RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Budget,
-    Metric,
-    Placement,
-    Policy,
-    Projection,
-    Stages,
-)
+from mentorgrad.domain.spec import Acceptance, Budget, Policy, Stages
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import violations
 from mentorgrad.presets import maao_released

@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 import torch
 
+from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Candidate, Score
-from mentorgrad.domain.spec import Acceptance, Budget, Function, Optimizer, RunSpec
+from mentorgrad.domain.spec import Acceptance, Budget, Optimizer, RunSpec
 from tests.support.numerics import GivenGradient, function
 from trainer_service.optimizers.schedule import learning_rate
 from trainer_service.optimizers.table import build_optimizer

@@ -14,16 +14,14 @@ from typing import Any
 import pytest
 import torch
 
+from mentorgrad.domain.objective import CausalPrompt, ModelDtype, PromptPosition
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
-    CausalPrompt,
     DataFiles,
     MentorChoice,
-    ModelDtype,
     Optimizer,
-    PromptPosition,
     RunSpec,
     Stages,
     Task,

@@ -14,14 +14,7 @@ from torch import Tensor
 from mentorgrad.domain.advice import ProposalStatus
 from mentorgrad.domain.event import RestartDecided
 from mentorgrad.domain.run import CandidateSource, RunState
-from mentorgrad.domain.spec import (
-    Acceptance,
-    Criterion,
-    MentorChoice,
-    Optimizer,
-    RunSpec,
-    Stages,
-)
+from mentorgrad.domain.spec import Acceptance, Criterion, MentorChoice, Optimizer, RunSpec, Stages
 from tests.support.numerics import causal, function, label_prompt_on, tiny, tiny_task
 from tests.unit.trainer_service.running.test_alternation import Done, parts
 from trainer_service.costs import Prices, RowCosts

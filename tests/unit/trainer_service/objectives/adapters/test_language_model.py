@@ -11,14 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import (
-    Calibration,
-    Lora,
-    Optimizer,
-    PrefixTuning,
-    RunSpec,
-    Xgblora,
-)
+from mentorgrad.domain.objective import Calibration, Lora, PrefixTuning, Xgblora
+from mentorgrad.domain.spec import Optimizer, RunSpec
 from mentorgrad.errors import InvalidInput
 from tests.support import tiny_models
 from tests.support.adapters import generator, somewhere, written

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.domain.spec import Capture, CaptureContent, Lora, MentorChoice, RunSpec
+from mentorgrad.domain.objective import Lora
+from mentorgrad.domain.spec import Capture, CaptureContent, MentorChoice, RunSpec
 from mentorgrad.errors import InvalidInput
 from tests.support import tiny_models
 from tests.support.adapters import generator, logits_of, problem_of, somewhere, written

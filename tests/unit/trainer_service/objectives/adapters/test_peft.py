@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mentorgrad.domain.spec import Lora, PrefixTuning, Readout, Xgblora
+from mentorgrad.domain.objective import Lora, PrefixTuning, Readout, Xgblora
 from tests.support import tiny_models
 from tests.support.adapters import generator, logits_of, peft_logits, somewhere, written
 from tests.support.numerics import CPU, built_on, tiny_task

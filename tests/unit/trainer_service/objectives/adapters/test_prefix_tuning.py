@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import PrefixTuning, RunSpec
+from mentorgrad.domain.objective import PrefixTuning
+from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
 from tests.support import tiny_models
 from tests.support.adapters import generator, problem_of, somewhere, written

@@ -7,18 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from mentorgrad.domain.objective import LabelPrompt, Lora, PrefixTuning, Xgblora
 from mentorgrad.domain.spec import (
     RANDOM_SETTINGS,
     Acceptance,
     Budget,
-    LabelPrompt,
-    Lora,
     MentorChoice,
     Optimizer,
     Policy,
-    PrefixTuning,
     RunSpec,
-    Xgblora,
 )
 from mentorgrad.errors import InvalidInput
 from tests.support import tiny_models

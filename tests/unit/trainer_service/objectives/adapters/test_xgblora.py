@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages, Xgblora
+from mentorgrad.domain.objective import Xgblora
+from mentorgrad.domain.spec import MentorChoice, Optimizer, RunSpec, Stages
 from mentorgrad.errors import InvalidInput
 from tests.support import tiny_models
 from tests.support.adapters import generator, problem_of

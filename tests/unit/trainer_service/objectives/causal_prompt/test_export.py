@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Calibration, PromptPosition
+from mentorgrad.domain.objective import Calibration, PromptPosition
 from tests.support.numerics import CPU, NESTED, causal_on, causal_task, tiny_causal
 from tests.support.tiny_models import make_causal
 from trainer_service import tensorfile

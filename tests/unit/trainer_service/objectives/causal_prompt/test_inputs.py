@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.spec import CausalPrompt, LongTexts, PromptPosition
+from mentorgrad.domain.objective import CausalPrompt, PromptPosition
+from mentorgrad.domain.spec import LongTexts
 from mentorgrad.errors import InvalidInput
 from tests.support.numerics import CPU, causal_task, tiny_causal
 from tests.support.tiny_models import make_causal

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentorgrad.domain.spec import Calibration, CausalPrompt, PromptPosition
+from mentorgrad.domain.objective import Calibration, CausalPrompt, PromptPosition
 from tests.support.numerics import (
     CPU,
     NESTED,
