@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.support.product_source import ROOT, SOURCES
+
 PAGE = (ROOT / "docs/guarantees.md").read_text()
 PROOFS = (ROOT / "docs/proofs.md").read_text()
 SECURITY = (ROOT / "docs/security.md").read_text()
@@ -37,3 +37,10 @@ def test_every_line_of_promises_has_its_proof() -> None:
     assert len(rows) == 4
     for row in "".join(rows).splitlines():
         assert "`tests/" in row.rsplit("|", 2)[1], row
+
+
+def test_every_module_that_the_page_of_security_names_is_there() -> None:
+    known = [path.as_posix() for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
+    named = {name for name in re.findall(r"`([\w/]+\.py)`", SECURITY) if "tests/" not in name}
+    assert len(named) > 20
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in known)] == []
