@@ -48,11 +48,11 @@ from mentorgrad.model_refs import resolve
 from mentorgrad.schema import snake_case
 from run_store.open import open_store
 from run_store.protocols import RunStore
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.peft_files import CONFIG_FILE, WEIGHTS_FILE
 from trainer_service.objectives.problem import Problem
 from trainer_service.protocols import Objective
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.restart_decision import batch_order
 from trainer_service.running.stop_control import StopRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mentorgrad.cli.support.demo_arms import OBJECTIVE
 from mentorgrad.domain.spec import RunSpec
-from trainer_service import composition
+from trainer_service import run_composition
 from trainer_service.job import WorkerJob
 from trainer_service.protocols import Objective
 from trainer_service.running.execution import Parts
@@ -28,5 +28,5 @@ def demo_parts(name: str, mentor: str, device: str = "cpu") -> tuple[Parts, Obje
         device=device,
         threads=1,
     )
-    parts = composition.run_parts(job)
+    parts = run_composition.run_parts(job)
     return parts, parts.objective(RunSpec(objective=OBJECTIVE), lambda: None)

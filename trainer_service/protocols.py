@@ -2,7 +2,7 @@
 
 Implementations live in `objectives/`, `optimizers/` and `mentors/`. The tables
 `trainer_service.objectives.table` and `trainer_service.optimizers.table` list the first two, and
-`trainer_service.composition` decides which parts a run uses.
+`trainer_service.run_composition` decides which parts a run uses.
 """
 
 from __future__ import annotations

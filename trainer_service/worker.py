@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     """Reads jobs from standard input and executes them; returns the last job's exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "--warm" in arguments:
-        from trainer_service.composition import import_numerics
+        from trainer_service.run_composition import import_numerics
 
         import_numerics()
     known = KeptResults()
@@ -152,7 +152,7 @@ def _execute(
     lease: Lease,
 ) -> int:
     """Executes the claimed run; returns the exit code."""
-    from trainer_service.composition import run_parts
+    from trainer_service.run_composition import run_parts
     from trainer_service.running.execution import execute
     from trainer_service.running.recorder import StoreOutagePolicy
     from trainer_service.running.telemetry import Reporter, Telemetry

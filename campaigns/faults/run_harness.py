@@ -15,8 +15,8 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Acceptance, Fallback, MentorChoice, Optimizer, RunSpec, Stages
 from mentorgrad.wire.advise_stream import Patience
 from run_store.temporary_store import TemporaryRunStore
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import StopKind, StopRequest
 

@@ -15,9 +15,9 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Acceptance, Budget, MentorChoice, RunSpec, Stages
 from run_store.protocols import RunStore
 from tests.support.effective_log import effective
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.run_composition import run_parts
 from trainer_service.running import stop_control
 from trainer_service.running.execution import execute
 from trainer_service.running.recorder import StoreOutagePolicy

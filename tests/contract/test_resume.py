@@ -51,11 +51,11 @@ from tests.support import tiny_models
 from tests.support.effective_log import effective, run_files
 from tests.support.numerics import DEVICES, tiny
 from trainer_service.baselines import compute
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
 from trainer_service.objectives.row_parts import RowParts
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import Stop, StopKind
 

@@ -40,12 +40,12 @@ from tests.support import tiny_models
 from tests.support.effective_log import effective, run_files
 from tests.support.numerics import DEVICES, NESTED, built_on, causal_task, tiny_causal
 from trainer_service.baselines import compute
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import RandomTokens
 from trainer_service.objectives.build import DEFAULT_STATE_BYTES
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Objective, Scored
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts
 from trainer_service.running.stop_control import StopKind
 from trainer_service.tasks.data import Split

@@ -30,9 +30,9 @@ from tests.support.digit_images import WORDS, write_digits
 from tests.support.effective_log import effective, run_files
 from tests.support.tiny_models import make_clip
 from trainer_service import tensorfile
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.run_composition import run_parts
 
 SPEC = RunSpec(
     objective=LabelPrompt("clip", n_tokens=3, per_class=True),

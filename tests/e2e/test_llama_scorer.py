@@ -21,11 +21,11 @@ from tests.contract.test_resume import StopsAt, create, go
 from tests.support.effective_log import effective
 from tests.support.served_prompts import SPEC, write_rows
 from trainer_service import tensorfile
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.served_prompt import llama_scorer
 from trainer_service.objectives.served_prompt.llama_scorer import LlamaScorer
 from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.run_composition import run_parts
 
 LABELS = ("good", "good enough", "bad")  # one begins another: all end with a newline
 HEADS = [f"Review: {text}\n" for text in ("It works.", "It broke at once, twice.", "Fine, I guess")]

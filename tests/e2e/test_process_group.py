@@ -18,8 +18,8 @@ from run_store.open import open_store
 from run_store.protocols import RunStore
 from tests.support.effective_log import effective
 from tests.support.shared_runs import SPEC, by_threads, make_files, members_of
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
 

@@ -17,8 +17,8 @@ from mentorgrad.model_refs import resolve
 from run_store.open import open_store
 from tests.contract.test_resume import StopsAt, create, go
 from trainer_service import tensorfile
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 
 SUBJECTS = ("The film", "This story", "Her new book", "The second season", "That concert")
 VERDICTS = (

@@ -23,8 +23,8 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.contract.test_resume import StopsAt, create, go
 from tests.support import tiny_models
 from tests.support.effective_log import effective, run_files
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 
 REPLY = json.dumps(
     {

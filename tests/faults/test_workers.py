@@ -32,7 +32,6 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service import worker
-from trainer_service.composition import run_parts
 from trainer_service.control_plane.scheduler import DIED
 from trainer_service.job import (
     EXIT_BAD_JOB,
@@ -42,6 +41,7 @@ from trainer_service.job import (
     WorkerJob,
 )
 from trainer_service.objectives.torch_free import ARTIFACT
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import StopRequest
 

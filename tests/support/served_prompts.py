@@ -9,8 +9,8 @@ from mentorgrad.domain.objective import ServedPrompt
 from mentorgrad.domain.spec import Criterion, DataFiles, MentorChoice, RunSpec, Stages, Task
 from tests.support.label_server import LabelServer
 from tests.support.tiny_models import TEXTS
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts
 
 OBJECTIVE = ServedPrompt("own", max_characters=60)

@@ -18,9 +18,9 @@ from mentorgrad.errors import PreconditionFailed
 from mentorgrad.field_limits import check
 from run_store.temporary_store import TemporaryRunStore
 from service_common import logs
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.prediction.predictor import usable_device
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import execute
 from trainer_service.running.stop_control import LEASE, RunMonitor, StopRequest
 from trainer_service.settings import default_cache_dir

@@ -21,11 +21,11 @@ import structlog
 from mentorgrad.domain.run import Run
 from run_store.open import open_store
 from service_common import logs
-from trainer_service.composition import run_parts
 from trainer_service.objectives.problem import Problem
 from trainer_service.process_group.answering import follow
 from trainer_service.process_group.collectives import TorchCollectives
 from trainer_service.process_group.processes import MemberJob
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import failure_line
 
 log = structlog.get_logger(__name__)

@@ -23,7 +23,7 @@ from mentorgrad.domain.run import Candidate, CandidateSource, Run, Score
 from mentorgrad.domain.spec import Budget, Fallback, MentorChoice, RunSpec, Stages
 from tests.support.numerics import function, objective
 from tests.unit.trainer_service.running.test_alternation import Done, Scripted, parts
-from trainer_service import composition
+from trainer_service import run_composition
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.controls import Description
 from trainer_service.mentors.description_first import DescriptionFirst
@@ -118,7 +118,7 @@ def test_the_mentor_is_told_of_its_own_proposals() -> None:
 
 def built(**choice: Any) -> Mentor:
     spec = RunSpec(mentor=MentorChoice(**{"description_first": True, **choice}))
-    how = composition.run_parts(WorkerJob("-", store="-", owner="-"))
+    how = run_composition.run_parts(WorkerJob("-", store="-", owner="-"))
     return how.mentor(Run("r1", spec=spec), objective("label_prompt"))
 
 

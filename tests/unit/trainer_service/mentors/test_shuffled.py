@@ -28,7 +28,7 @@ from tests.support.numerics import objective
 from tests.unit.trainer_service.running.test_alternation import SPEC, Scripted, parts, with_mentor
 from tests.unit.trainer_service.running.test_alternation import Done as Executed
 from tests.unit.trainer_service.running.test_overlapped import Points
-from trainer_service import composition
+from trainer_service import run_composition
 from trainer_service.job import WorkerJob
 from trainer_service.mentors.shuffled import ShuffledMentor
 from trainer_service.protocols import Scored
@@ -228,11 +228,11 @@ def test_the_spec_says_what_is_hidden(
         opened.append(how)
         return Scripted()
 
-    monkeypatch.setattr(composition, "RemoteMentor", remote)
+    monkeypatch.setattr(run_composition, "RemoteMentor", remote)
     choice = MentorChoice("small", shuffled=shuffled, hide_card=hidden)
     job = WorkerJob("-", store="-", owner="-", mentors={"small": "localhost:1"})
     built = objective("label_prompt")
-    mentor = composition.run_parts(job).mentor(Run("r1", spec=RunSpec(mentor=choice)), built)
+    mentor = run_composition.run_parts(job).mentor(Run("r1", spec=RunSpec(mentor=choice)), built)
     assert isinstance(mentor, ShuffledMentor) is shuffled
     card = opened[0].card
     assert card.objective == "label_prompt"

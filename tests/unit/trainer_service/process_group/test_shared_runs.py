@@ -18,9 +18,9 @@ from mentorgrad.errors import InvalidInput
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.effective_log import effective, run_files
 from tests.support.shared_runs import SPEC, by_threads, make_files
-from trainer_service.composition import run_parts
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import Stop, StopKind, StopRequest
 

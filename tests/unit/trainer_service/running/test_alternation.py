@@ -52,11 +52,11 @@ from mentorgrad.domain.spec import (
 )
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import function
-from trainer_service.composition import run_parts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.number_language import NumberLanguage
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.protocols import Projected, Scored
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import StopKind, StopRequest
 

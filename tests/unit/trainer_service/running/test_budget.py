@@ -24,9 +24,9 @@ from mentorgrad.domain.spec import (
 )
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import tiny
-from trainer_service.composition import run_parts
 from trainer_service.costs import Cost, Prices, RowCosts
 from trainer_service.job import WorkerJob
+from trainer_service.run_composition import run_parts
 from trainer_service.running.budget import (
     UNLIMITED,
     Ledger,

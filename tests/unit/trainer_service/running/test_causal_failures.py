@@ -17,10 +17,10 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Budget, DataFiles, MentorChoice, Optimizer, RunSpec, Stages, Task
 from tests.support.tiny_models import make_causal
 from tests.unit.trainer_service.running.test_alternation import Done
-from trainer_service.composition import run_parts
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.causal_prompt.scorer import CausalScorer
+from trainer_service.run_composition import run_parts
 
 SPEC = RunSpec(
     objective=CausalPrompt("llama", n_tokens=3),

@@ -46,11 +46,11 @@ from mentorgrad.domain.spec import (
 )
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import function
-from trainer_service.composition import run_parts
 from trainer_service.costs import RowCosts
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.function.problem import FunctionProblem, rastrigin
 from trainer_service.protocols import Mentor, Objective, Scored
+from trainer_service.run_composition import run_parts
 from trainer_service.running.execution import Parts, execute
 from trainer_service.running.stop_control import StopKind, StopRequest
 

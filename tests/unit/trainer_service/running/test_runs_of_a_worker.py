@@ -30,11 +30,11 @@ from tests.support.effective_log import effective, run_files
 from tests.support.tiny_models import make_causal
 from tests.unit.trainer_service.running.test_alternation import Done
 from trainer_service import worker as worker_process
-from trainer_service.composition import run_parts
 from trainer_service.job import EXIT_FAILED, EXIT_OK, WorkerJob
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.causal_prompt.scorer import CausalScorer
 from trainer_service.objectives.kept_results import KeptResults
+from trainer_service.run_composition import run_parts
 from trainer_service.tasks.data import Split
 
 pytestmark = pytest.mark.slow
