@@ -62,15 +62,15 @@ class _Call:
 
     Args:
         session: The session.
-        owner: Owner of the call.
+        caller: Who it comes from.
         weighed: Called with each batch taken; raises if the session may not keep so much.
     """
 
     def __init__(
-        self, session: AdviseSession, owner: str, weighed: Callable[[_Call], None]
+        self, session: AdviseSession, caller: Caller, weighed: Callable[[_Call], None]
     ) -> None:
         self.session = session
-        self.owner = owner
+        self.caller = caller
         self.size = 0
         """Bytes that the session keeps in memory."""
         self.last = time.monotonic()
@@ -215,7 +215,7 @@ class MentorServicer(MentorServiceServicer):
         await self._make_room(caller)
         opened = from_message(AdviseOpen, first.open, "open", checked=True)
         session = self._session(opened)
-        call = _Call(session, caller.owner, self._weigh)
+        call = _Call(session, caller, self._weigh)
         # Queued and counted before anything is written: a write may block on a client that does
         # not read, and such clients count too.
         call.responses.put_nowait(pb.AdviseResponse(accepted=to_message(session.accepted)))
@@ -240,9 +240,10 @@ class MentorServicer(MentorServiceServicer):
         Raises:
             ResourceExhausted: There is no place for another session of this caller.
         """
-        most = self._owner_sessions if caller.session_limit is None else caller.session_limit
-        if caller.is_admin and caller.session_limit is None:
-            most = self._max_sessions
+        most = caller.session_limit
+        if most is None:
+            is_free = caller.is_admin or caller.is_service
+            most = self._max_sessions if is_free else self._owner_sessions
         for whose, limit in (("", self._max_sessions), (caller.owner, most)):
             open_calls = self._of(whose)
             if len(open_calls) < limit:
@@ -266,7 +267,10 @@ class MentorServicer(MentorServiceServicer):
         Raises:
             ResourceExhausted: The sessions of its owner, or all together, keep too much.
         """
-        for whose, limit in (("", self._max_bytes), (call.owner, self._max_bytes // 2)):
+        limits = [("", self._max_bytes)]
+        if not call.caller.is_service:
+            limits.append((call.caller.owner, self._max_bytes // 2))
+        for whose, limit in limits:
             kept = sum(other.size for other in self._of(whose))
             if kept > limit:
                 raise ResourceExhausted(
@@ -278,7 +282,7 @@ class MentorServicer(MentorServiceServicer):
 
     def _of(self, owner: str) -> list[_Call]:
         """The open calls of an owner; of all if it is empty."""
-        return [call for call in self._calls if owner in ("", call.owner)]
+        return [call for call in self._calls if owner in ("", call.caller.owner)]
 
     async def Propose(self, request: Any, context: Any) -> Any:  # noqa: N802
         """A single request without a session."""

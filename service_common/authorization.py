@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 from structlog.contextvars import bind_contextvars
 
-from mentorgrad.errors import MentorgradError, Unauthenticated
-from mentorgrad.wire.credentials import AUTHORIZATION
+from mentorgrad.errors import InvalidInput, MentorgradError, Unauthenticated
+from mentorgrad.wire.credentials import AUTHORIZATION, ON_BEHALF_OF
 from service_common.callers import LOCAL, enter, of_connection, of_token
 from service_common.places import Holder
 from service_common.token_file import TokenFile
@@ -66,6 +66,12 @@ SCOPES: dict[str, Scope] = {
 }
 """Method → scope required to call it. A method that is not listed requires ``admin``."""
 
+FOR_SERVICES = f"/{_MENTOR}/"
+"""The methods that a token of the scope ``service`` may call."""
+
+_LONGEST_OWNER = 1000
+"""Maximum bytes of the owner that a service asks for."""
+
 OPEN = "/grpc.health.v1.Health/"
 """Health checks need no token: supervisors and load balancers have none, and the response only says
 whether a service can serve."""
@@ -100,14 +106,17 @@ class Authenticator:
         check = functools.partial(_checked, self._tokens, method, metadata)
         record = check()
         bind_contextvars(token_id=record.token_id)
-        caller = of_token(record)
+        caller = of_token(record, _on_behalf_of(metadata))
         enter(caller)
         return Holder(caller.owner, caller.is_admin), check
 
 
 def _checked(tokens: TokenFile, method: str, metadata: Any) -> TokenRecord:
     record = tokens.authenticate(_bearer(metadata))
-    record.require(SCOPES.get(method, Scope.ADMIN), method.rpartition("/")[2])
+    needed = SCOPES.get(method, Scope.ADMIN)
+    if Scope.SERVICE in record.scopes and method.startswith(FOR_SERVICES):
+        needed = Scope.SERVICE
+    record.require(needed, method.rpartition("/")[2])
     return record
 
 
@@ -197,3 +206,18 @@ def _bearer(metadata: Any) -> str:
             reason="TOKEN_MISSING",
         )
     return token.strip()
+
+
+def _on_behalf_of(metadata: Any) -> str:
+    """The owner that a call says it is made for; empty: none.
+
+    Raises:
+        InvalidInput: It is too long, or not text.
+    """
+    found = b"".join(value for key, value in metadata or () if key == ON_BEHALF_OF)
+    owner = found.decode("utf-8", "replace")
+    if len(found) > _LONGEST_OWNER or not owner.isprintable():
+        raise InvalidInput.field(
+            ON_BEHALF_OF, f"must be at most {_LONGEST_OWNER} bytes of printable UTF-8"
+        )
+    return owner

@@ -27,6 +27,9 @@ class Caller:
     """Maximum running experiments of the owner, for another one to begin; None: the service's."""
     session_limit: int | None = None
     """Maximum open sessions of the owner with a mentor; None: the service's."""
+    is_service: bool = False
+    """Whether it is a trainer service that asks a mentor for nobody in particular: it has no limits
+    per owner."""
 
 
 LOCAL = Caller("local", is_admin=True)
@@ -34,8 +37,18 @@ LOCAL = Caller("local", is_admin=True)
 certificates, as on loopback."""
 
 
-def of_token(record: TokenRecord) -> Caller:
-    """The caller that a token stands for."""
+def of_token(record: TokenRecord, on_behalf_of: str = "") -> Caller:
+    """The caller that a token stands for.
+
+    Args:
+        record: The token.
+        on_behalf_of: The owner that the call says it is made for; empty: none. Who else than a
+            service says so is not believed.
+    """
+    if Scope.SERVICE in record.scopes:
+        if on_behalf_of:
+            return Caller(on_behalf_of)
+        return Caller(record.owner, session_limit=record.session_limit, is_service=True)
     return Caller(
         record.owner,
         record.project,

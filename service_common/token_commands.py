@@ -47,7 +47,8 @@ def create(
             metavar="SCOPE",
             help="predict: predict only; read: also read runs; run: also create and control runs, "
             "and ask mentors; admin: also delete runs, and see and change everybody's. Each scope "
-            "includes those before it (repeatable).",
+            "includes those before it. service: for a trainer service, at its mentor: ask on "
+            "behalf of the runs' owners, and nothing else (repeatable).",
         ),
     ],
     owner: Annotated[

@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"mentorgrad_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class Scope(StrEnum):
-    """Permissions of a token; each scope includes those before it."""
+    """Permissions of a token; each scope includes those before it, but for `SERVICE`."""
 
     PREDICT = "predict"
     """Predict with a tuned classifier."""
@@ -41,9 +41,13 @@ class Scope(StrEnum):
     """Create and control runs, and ask mentors."""
     ADMIN = "admin"
     """Delete runs; see and change the runs of every owner."""
+    SERVICE = "service"
+    """Ask a mentor on behalf of the owners of runs, as a trainer service does, and nothing else."""
 
     def includes(self, other: Scope) -> bool:
         """Whether this scope includes the other one."""
+        if Scope.SERVICE in (self, other):
+            return self is other
         order = tuple(Scope)
         return order.index(self) >= order.index(other)
 

@@ -19,6 +19,7 @@ from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import Fallback, RunSpec
 from mentorgrad.errors import InvalidInput
 from run_store.protocols import RunStore
+from service_common.callers import LOCAL
 from trainer_service.job import EXIT_MEMBER_DIED, WorkerJob
 from trainer_service.mentors.controls import Description, build_control
 from trainer_service.mentors.description_first import DescriptionFirst
@@ -157,9 +158,15 @@ def _open_mentor(job: WorkerJob, run: Run, objective: Objective) -> Mentor:
         choice.name,
         job.mentors[choice.name],
         opened,
-        credentials=job.mentor_access,
+        credentials=replace(job.mentor_access, on_behalf_of=_on_behalf_of(run)),
     )
     return ShuffledMentor(mentor, run.spec.seed) if choice.shuffled else mentor
+
+
+def _on_behalf_of(run: Run) -> str:
+    """For whom the run's questions are; empty: for nobody in particular, where the service is open
+    to all."""
+    return "" if run.owner == LOCAL.owner else run.owner
 
 
 def _with_description(spec: RunSpec, objective: Objective, mentor: Mentor) -> Mentor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from mentorgrad.wire.connection import Connection
 from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.temporary_store import TemporaryRunStore
 from service_common import tokens
+from service_common.callers import current_caller
 from service_common.security import Security
 from service_common.token_file import TokenFile
 from service_common.tokens import Scope
@@ -105,16 +106,22 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
 
 
 class _Forgotten(grpc.GenericRpcHandler):
-    """A method that the table does not have."""
+    """Methods that the table does not have."""
 
     def service(self, handler_call_details: Any) -> Any:
-        if handler_call_details.method != "/mentorgrad.v1.NewService/Anything":
-            return None
-
         async def answer(request: bytes, context: Any) -> bytes:
             return b"done"
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        async def whose(request: bytes, context: Any) -> bytes:
+            return current_caller().owner.encode()
+
+        added = {
+            "/mentorgrad.v1.NewService/Anything": answer,
+            "/mentorgrad.v1.MentorService/Whose": whose,
+        }
+        if (serve := added.get(handler_call_details.method)) is None:
+            return None
+        return grpc.unary_unary_rpc_method_handler(serve)
 
 
 async def looks(guarded: Guarded, name: str) -> None:
@@ -299,6 +306,28 @@ async def test_a_mentor_asks_for_tokens_too(tmp_path: Path) -> None:
         await _is_refused_a_session(address, proofs["none"], Unauthenticated)
     finally:
         await server.stop(0.1)
+
+
+async def test_a_service_asks_a_mentor_on_behalf_of_owners(guarded: Guarded) -> None:
+    async def owner(name: str, on_behalf_of: str) -> str:
+        proof = replace(guarded.proofs[name], on_behalf_of=on_behalf_of)
+        async with unary_channel(guarded.address, proof) as channel:
+            method = channel.unary_unary("/mentorgrad.v1.MentorService/Whose")
+            return (await method(b"", timeout=120)).decode()
+
+    assert await owner(Scope.SERVICE, "Zoë") == "Zoë"
+    assert await owner(Scope.SERVICE, "") == "service"
+    assert await owner(Scope.ADMIN, "Zoë") == "admin"
+    for wrong in ("a\nb", "o" * 1001):
+        with pytest.raises(grpc.RpcError) as caught:
+            await owner(Scope.SERVICE, wrong)
+        assert "1000 bytes of printable UTF-8" in from_rpc_error(caught.value).message
+
+
+async def test_a_service_may_only_ask_mentors(guarded: Guarded) -> None:
+    for attempt in (looks, creates, reflects):
+        error = await refusal(attempt, guarded, Scope.SERVICE)
+        assert (type(error), error.reason) == (PermissionDenied, "SCOPE_MISSING")
 
 
 async def _advises(address: str, proof: Credentials, revoke: Callable[[], object]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Self, cast
 import grpc
 import grpc.aio
 
-from mentorgrad.wire.credentials import AUTHORIZATION, Credentials, is_loopback
+from mentorgrad.wire.credentials import Credentials, is_loopback
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Maximum message size of clients and servers, bytes."""
@@ -209,5 +209,4 @@ class _Method:
     def _with_token(
         self, call: Callable[..., Any], *args: Any, metadata: Any = None, **kwargs: Any
     ) -> Any:
-        bearer = (AUTHORIZATION, f"Bearer {self._credentials.bearer()}")
-        return call(*args, metadata=(*(metadata or ()), bearer), **kwargs)
+        return call(*args, metadata=(*(metadata or ()), *self._credentials.metadata()), **kwargs)

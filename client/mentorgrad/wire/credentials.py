@@ -15,6 +15,9 @@ from mentorgrad.paths import expanded
 AUTHORIZATION = "authorization"
 """Metadata key of the token, whose value is ``Bearer TOKEN``."""
 
+ON_BEHALF_OF = "mentorgrad-owner-bin"
+"""Metadata key of the owner that a service asks for; the value is the owner in UTF-8."""
+
 PREFIX = "MENTORGRAD_"
 """Prefix of the environment variables."""
 
@@ -43,6 +46,9 @@ class Credentials:
     """File with the bearer token, instead of `token`."""
     insecure: bool = False
     """Whether the token may be sent unencrypted to other machines."""
+    on_behalf_of: str = ""
+    """The owner of the run that a trainer service asks a mentor for, sent along with the token. A
+    mentor heeds it if the token has the scope ``service``."""
 
     def __post_init__(self) -> None:
         for name in ("ca", "certificate", "key", "token_file"):
@@ -120,6 +126,16 @@ class Credentials:
             _read(self.token_file, "token_file").decode("utf-8-sig", "replace").strip(),
             "token_file",
         )
+
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """The metadata of a call that carries the token.
+
+        Raises:
+            InvalidInput: See `bearer`.
+        """
+        token = (AUTHORIZATION, f"Bearer {self.bearer()}")
+        owner = (ON_BEHALF_OF, self.on_behalf_of.encode())
+        return (token, owner) if self.on_behalf_of else (token,)
 
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
         """Reads CA certificates, private key and certificate chain, in PEM.

@@ -115,6 +115,15 @@ async def test_an_owner_leaves_room_for_others() -> None:
         await call.aclose()
 
 
+async def test_a_service_that_asks_for_nobody_has_all_places() -> None:
+    mentor = servicer(max_sessions=3, caller=lambda: Caller("gpu1", is_service=True))
+    held = [await opened_by(mentor, opening()) for _ in range(3)]
+    with pytest.raises(ResourceExhausted, match="3 sessions are already open"):
+        await opened_by(mentor, opening())
+    for call in held:
+        await call.aclose()
+
+
 async def test_an_idle_session_ends_when_its_place_is_needed() -> None:
     mentor = servicer(max_sessions=1, idle_seconds=0.0)
     idle = await opened_by(mentor, opening())

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from service_common import callers
+from service_common import callers, tokens
 from service_common.callers import LOCAL, Caller
+from service_common.tokens import Scope
 
 
 class Connection:
@@ -40,6 +42,18 @@ class Connection:
 )
 def test_a_connection_is_its_certificates(known: Any, caller: Caller) -> None:
     assert callers.of_connection(cast(Any, Connection(**known))) == caller
+
+
+def test_a_service_calls_on_behalf_of_owners(tmp_path: Path) -> None:
+    def of(scope: Scope, on_behalf_of: str = "") -> Caller:
+        record, _ = tokens.create(tmp_path / "tokens.json", "gpu1", [scope])
+        return callers.of_token(record, on_behalf_of)
+
+    assert of(Scope.SERVICE, "alice") == Caller("alice")
+    assert of(Scope.SERVICE) == Caller("gpu1", is_service=True)
+    # Nobody else is believed.
+    assert of(Scope.RUN, "alice") == Caller("gpu1")
+    assert of(Scope.ADMIN, "alice") == Caller("gpu1", is_admin=True)
 
 
 def test_nobody_calls_outside_of_a_call() -> None:

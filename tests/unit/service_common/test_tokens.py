@@ -58,6 +58,9 @@ def test_scopes_include_those_before_them() -> None:
     order = [Scope.PREDICT, Scope.READ, Scope.RUN, Scope.ADMIN]
     for i, has in enumerate(order):
         assert [has.includes(wanted) for wanted in order] == [j <= i for j in range(4)]
+    # What a trainer service may is nothing that a person needs, and the reverse.
+    assert [scope for scope in Scope if scope.includes(Scope.SERVICE)] == [Scope.SERVICE]
+    assert [scope for scope in Scope if Scope.SERVICE.includes(scope)] == [Scope.SERVICE]
 
 
 def test_a_missing_scope_is_named(file: Path) -> None:

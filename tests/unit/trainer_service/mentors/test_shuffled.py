@@ -24,6 +24,8 @@ from mentorgrad.domain.advice import (
 )
 from mentorgrad.domain.run import Candidate, CandidateSource, Run, Score, Snapshot
 from mentorgrad.domain.spec import MentorChoice, RunSpec
+from mentorgrad.wire.credentials import Credentials
+from service_common.callers import LOCAL
 from tests.support.numerics import objective
 from tests.unit.trainer_service.running.test_alternation import SPEC, Scripted, parts, with_mentor
 from tests.unit.trainer_service.running.test_alternation import Done as Executed
@@ -224,16 +226,23 @@ def test_the_spec_says_what_is_hidden(
 ) -> None:
     opened: list[AdviseOpen] = []
 
-    def remote(name: str, target: str, how: AdviseOpen, **_: Any) -> Scripted:
+    asked_for: list[str] = []
+
+    def remote(name: str, target: str, how: AdviseOpen, credentials: Credentials) -> Scripted:
         opened.append(how)
+        asked_for.append(credentials.on_behalf_of)
         return Scripted()
 
     monkeypatch.setattr(run_composition, "RemoteMentor", remote)
     choice = MentorChoice("small", shuffled=shuffled, hide_card=hidden)
     job = WorkerJob("-", store="-", owner="-", mentors={"small": "localhost:1"})
     built = objective("label_prompt")
-    mentor = run_composition.run_parts(job).mentor(Run("r1", spec=RunSpec(mentor=choice)), built)
-    assert isinstance(mentor, ShuffledMentor) is shuffled
+    open_mentor = run_composition.run_parts(job).mentor
+    for owner in ("alice", LOCAL.owner, ""):
+        run = Run("r1", spec=RunSpec(mentor=choice), owner=owner)
+        assert isinstance(open_mentor(run, built), ShuffledMentor) is shuffled
+    # Of a service that is open to all, the runs are nobody's in particular.
+    assert asked_for == ["alice", "", ""]
     card = opened[0].card
     assert card.objective == "label_prompt"
     assert (card.description, card.labels) == (
