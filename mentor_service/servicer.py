@@ -242,8 +242,7 @@ class MentorServicer(MentorServiceServicer):
         """
         most = caller.session_limit
         if most is None:
-            is_free = caller.is_admin or caller.is_service
-            most = self._max_sessions if is_free else self._owner_sessions
+            most = self._owner_sessions if caller.has_limits else self._max_sessions
         for whose, limit in (("", self._max_sessions), (caller.owner, most)):
             open_calls = self._of(whose)
             if len(open_calls) < limit:

@@ -21,6 +21,7 @@ from mentorgrad.errors import Cancelled, DeadlineExceeded, MentorgradError, Reso
 from mentorgrad.wire.error_mapping import to_status
 from service_common.authorization import OPEN, Authenticator, Grant, GrantCheck, address_of
 from service_common.call_log import Continuation, rewrap
+from service_common.callers import current_caller
 from service_common.decoding import LARGE
 from service_common.places import (
     ARRIVING,
@@ -31,6 +32,7 @@ from service_common.places import (
     Limit,
     Newest,
     Places,
+    Rates,
     Turns,
 )
 
@@ -71,12 +73,18 @@ class CallAdmission(grpc.aio.ServerInterceptor):
     Args:
         authenticator: Who calls, and whether they may.
         limits: Maximum number of calls of each kind.
+        rate: Maximum calls per second of one owner; None: no limit.
     """
 
     def __init__(
-        self, authenticator: Authenticator, limits: Mapping[CallKind, Limit] = LIMITS
+        self,
+        authenticator: Authenticator,
+        limits: Mapping[CallKind, Limit] = LIMITS,
+        rate: float | None = None,
     ) -> None:
         self._authenticator = authenticator
+        self._rates = Rates()
+        self._rate = rate
         self.places = Places(limits)
         self._arriving = Turns(ARRIVING)
         self._strangers = Newest(STRANGERS, _STRANGERS_SECONDS)
@@ -152,6 +160,10 @@ class CallAdmission(grpc.aio.ServerInterceptor):
     def _admit(self, call: _Incoming, context: Context) -> tuple[Holder, GrantCheck | None]:
         """Whose the place is that the call has until it ends, and the check of the permission."""
         holder, check = self._authenticator.enter(call.method, call.metadata, context)
+        caller = current_caller()
+        rate = caller.call_rate or (self._rate if caller.has_limits else None)
+        if rate is not None:
+            self._rates.count(caller.owner, rate)
         # Not with a block: a cancelled response stream's function may wait for the collector.
         context.add_done_callback(self.places.take(call.kind, holder))
         return holder, check

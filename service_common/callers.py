@@ -27,9 +27,16 @@ class Caller:
     """Maximum running experiments of the owner, for another one to begin; None: the service's."""
     session_limit: int | None = None
     """Maximum open sessions of the owner with a mentor; None: the service's."""
+    call_rate: float | None = None
+    """Maximum calls per second of the owner; None: the service's."""
     is_service: bool = False
     """Whether it is a trainer service that asks a mentor for nobody in particular: it has no limits
     per owner."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether the service's limits per owner apply to it."""
+        return not (self.is_admin or self.is_service)
 
 
 LOCAL = Caller("local", is_admin=True)
@@ -56,6 +63,7 @@ def of_token(record: TokenRecord, on_behalf_of: str = "") -> Caller:
         record.queue_limit,
         record.experiment_limit,
         record.session_limit,
+        record.call_rate,
     )
 
 

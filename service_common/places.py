@@ -1,4 +1,5 @@
-"""Places: how many calls a server has in progress at once, in all and of each caller.
+"""Places: how many calls a server has in progress at once, in all and of each caller; and how many
+of each caller it begins per second.
 
 gRPC's own limit counts every call alike, so that calls of strangers, and streams that last for
 days, keep everybody else out.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -66,6 +68,10 @@ STRANGERS = 16
 ends the oldest."""
 
 
+_REMEMBERED = 1024
+"""Callers whose rates are remembered before those that are at rest are forgotten."""
+
+
 class Places:
     """Counts the calls in progress. For one event loop.
 
@@ -104,6 +110,48 @@ class Places:
             self._taken[kind, counted] += change
             if not self._taken[kind, counted]:
                 del self._taken[kind, counted]
+
+
+_BURST_SECONDS = 2.0
+"""A caller that has been silent for this long may begin as many calls at once as are due in it."""
+
+
+class Rates:
+    """Limits the calls of each caller per second (generic cell rate algorithm). For one event loop.
+
+    Args:
+        clock: Returns a time, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due: dict[str, float] = {}
+        """Caller → when all calls that it has begun are due at its rate."""
+
+    def count(self, name: str, rate: float) -> None:
+        """Counts a call of a caller.
+
+        Args:
+            name: The caller.
+            rate: Its maximum calls per second.
+
+        Raises:
+            ResourceExhausted: There have been more (CALL_RATE).
+        """
+        now = self._clock()
+        interval = 1.0 / rate
+        ahead = max(_BURST_SECONDS, interval)
+        due = max(self._due.get(name, now), now) + interval
+        if due - now > ahead:
+            raise ResourceExhausted(
+                f"{name} makes more than {rate:g} calls per second",
+                retry_after=due - now - ahead,
+                reason="CALL_RATE",
+            )
+        if len(self._due) >= _REMEMBERED:
+            # What is due already is as good as never seen.
+            self._due = {known: when for known, when in self._due.items() if when > now}
+        self._due[name] = due
 
 
 class Turns:

@@ -23,6 +23,8 @@ class Security:
     """Server certificates for TLS; None: plaintext."""
     tokens: TokenFile | None = None
     """The accepted tokens; None: no authentication by token."""
+    owner_call_rate: float | None = None
+    """Maximum calls per second of one owner; None: no limit."""
 
 
 def protect(settings: ListenerSettings) -> Security:
@@ -47,7 +49,7 @@ def protect(settings: ListenerSettings) -> Security:
     if tokens is None and settings.tls_client_ca is None:
         missing.append("tokens or a client CA (tls_client_ca)")
     check_listen(settings.listen, settings.insecure, missing)
-    return Security(certificates, tokens)
+    return Security(certificates, tokens, settings.owner_call_rate)
 
 
 def check_listen(address: str, insecure: bool, missing: list[str]) -> None:

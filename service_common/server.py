@@ -144,7 +144,9 @@ class Server:
         metrics = CallMetrics(registry or CollectorRegistry())
         self._observer = CallLog(metrics)
         self._security = security or Security()
-        self.admission = CallAdmission(Authenticator(self._security.tokens), limits)
+        self.admission = CallAdmission(
+            Authenticator(self._security.tokens), limits, self._security.owner_call_rate
+        )
         self.grpc = grpc.aio.server(
             interceptors=[self._observer, self.admission, ErrorInterceptor()],
             options=[

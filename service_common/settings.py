@@ -80,6 +80,12 @@ class ListenerSettings(ServiceSettings):
         description="Token file, see `mentorgrad tokens`; all calls except health checks then need "
         "a token.",
     )
+    owner_call_rate: float = Field(
+        200.0,
+        gt=0.0,
+        description="Maximum calls per second of one owner; a token may have its own, and "
+        "administrators have none.",
+    )
     insecure: bool = Field(
         False,
         description="Allow unprotected connections from other machines: an address without TLS and "

@@ -90,6 +90,14 @@ def create(
             help="Maximum open sessions of the owner with a mentor. Default: the service's.",
         ),
     ] = None,
+    call_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--call-rate",
+            min=0.1,
+            help="Maximum calls per second of the owner. Default: the service's.",
+        ),
+    ] = None,
     days: Annotated[
         int | None,
         typer.Option("--days", min=1, max=36_500, help="Days until expiry. Default: no expiry."),
@@ -120,6 +128,7 @@ def create(
         queue_limit=queue_limit,
         experiment_limit=experiment_limit,
         session_limit=session_limit,
+        call_rate=call_rate,
     )
     out = Output(as_json)
     if file is not None:
@@ -177,6 +186,7 @@ def _shown(record: TokenRecord) -> dict[str, Any]:
         "queue_limit": record.queue_limit,
         "experiment_limit": record.experiment_limit,
         "session_limit": record.session_limit,
+        "call_rate": record.call_rate,
         "scopes": list(record.scopes),
         "state": state,
         "created": record.created.isoformat(timespec="seconds"),

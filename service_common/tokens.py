@@ -80,6 +80,8 @@ class TokenRecord:
     """Maximum running experiments of the owner; None: the service's."""
     session_limit: int | None = None
     """Maximum open sessions of the owner with a mentor; None: the service's."""
+    call_rate: float | None = None
+    """Maximum calls per second of the owner; None: the service's."""
 
     def check(self, now: datetime) -> None:
         """Checks that the token is valid at this time.
@@ -153,6 +155,7 @@ def create(
     queue_limit: int | None = None,
     experiment_limit: int | None = None,
     session_limit: int | None = None,
+    call_rate: float | None = None,
 ) -> tuple[TokenRecord, str]:
     """Creates a token and adds it to the file; creates the file if it does not exist.
 
@@ -166,6 +169,7 @@ def create(
         queue_limit: See `TokenRecord`; so are the others.
         experiment_limit: See `TokenRecord`.
         session_limit: See `TokenRecord`.
+        call_rate: See `TokenRecord`.
 
     Returns:
         Its record, and the token itself, which cannot be recovered later.
@@ -194,6 +198,7 @@ def create(
             queue_limit=queue_limit,
             experiment_limit=experiment_limit,
             session_limit=session_limit,
+            call_rate=call_rate,
         )
         records.append(record)
     return record, token

@@ -56,12 +56,11 @@ class Slow(HistoryServiceServicer):
 class Guarded:
     """A service with tokens, and what its callers do."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner_call_rate: float | None = None) -> None:
         file = folder / "tokens.json"
         self.tokens = {n: tokens.create(file, n, [scope])[1] for n, scope in NAMES.items()}
-        self.server = Server(
-            "127.0.0.1:0", [], security=Security(tokens=TokenFile(file)), limits=LIMITS
-        )
+        security = Security(tokens=TokenFile(file), owner_call_rate=owner_call_rate)
+        self.server = Server("127.0.0.1:0", [], security=security, limits=LIMITS)
         add_HistoryServiceServicer_to_server(Slow(), self.server.grpc)
         self.address = ""
 
@@ -108,6 +107,16 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
 
 def ended(connection: RawConnection, streams: set[int]) -> bool:
     return connection.wait(lambda: connection.ended >= streams, 120)
+
+
+async def test_an_owner_begins_so_many_calls_per_second(tmp_path: Path) -> None:
+    guarded = Guarded(tmp_path, owner_call_rate=0.001)
+    guarded.address = await guarded.server.start()
+    try:
+        assert [await guarded.get("one") for _ in range(2)] == ["", "CALL_RATE"]
+        assert [await guarded.get(name) for name in ("two", "admin", "admin")] == ["", "", ""]
+    finally:
+        await guarded.server.stop(0)
 
 
 async def test_watches_of_the_health_are_few(guarded: Guarded) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mentorgrad.errors import ResourceExhausted
 from service_common.authorization import address_of
-from service_common.places import CallKind, Holder, Limit, Newest, Places, Turns
+from service_common.places import CallKind, Holder, Limit, Newest, Places, Rates, Turns
 
 A, B, C = Holder("token a"), Holder("token b"), Holder("token c")
 ADMIN, OTHER_ADMIN = Holder("token x", is_admin=True), Holder("token y", is_admin=True)
@@ -54,6 +56,36 @@ def test_what_is_given_back_leaves_nothing(places: Places) -> None:
     for _ in range(3):
         places.take(CALLS, A)()
     assert not places._taken
+
+
+@given(st.sampled_from([0.1, 3.0, 200.0]), st.lists(st.floats(0.0, 4.0), min_size=1, max_size=30))
+def test_a_caller_makes_calls_at_its_rate(rate: float, pauses: list[float]) -> None:
+    now = [0.0]
+    rates = Rates(lambda: now[0])
+    begun = 0
+
+    def is_begun() -> bool:
+        try:
+            rates.count("alice", rate)
+        except ResourceExhausted as error:
+            return not (error.reason == "CALL_RATE" and (error.retry_after or 0.0) > 0.0)
+        return True
+
+    assert is_begun()  # also at a rate of less than a call in the time of a burst
+    for pause in pauses:
+        now[0] += pause
+        begun += sum(is_begun() for _ in range(5))
+        assert begun + 1 <= rate * (now[0] + max(2.0, 1.0 / rate)) + 1e-6
+        rates.count("bob", 1000.0)
+
+
+def test_callers_at_rest_are_forgotten() -> None:
+    now = [0.0]
+    rates = Rates(lambda: now[0])
+    for number in range(3000):
+        rates.count(f"owner {number}", 1.0)
+        now[0] += 0.01
+    assert len(rates._due) <= 1024
 
 
 async def test_turns_are_waited_for() -> None:
