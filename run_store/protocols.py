@@ -22,6 +22,7 @@ from mentorgrad.domain.event import Created, RunEvent
 from mentorgrad.domain.query import RunReader as RunReader
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
+from run_store.audit import AuditStore
 from run_store.experiments import ExperimentStore
 from run_store.stored_events import StoredEventReader
 from run_store.uploads import UploadStore
@@ -218,8 +219,10 @@ class RunWriter(Protocol):
         ...
 
 
-class RunStore(RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadStore, Protocol):
-    """A complete store: runs, experiments, uploads, views, health check and closing."""
+class RunStore(
+    RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadStore, AuditStore, Protocol
+):
+    """A complete store: runs, experiments, uploads, audit, views, health check and closing."""
 
     url: str
     """URL without the password, for logs."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import grpc.aio
 
+from mentorgrad.domain.audit import AuditFilter
 from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import (
     CandidateFilter,
@@ -181,6 +182,15 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         async for batch in read_pages(self._seen(), request.run_id, query):
             for response in await asyncio.to_thread(_responses, pb.ExportRunResponse, batch):
                 yield response
+
+    async def ListAudit(  # noqa: N802
+        self, request: pb.ListAuditRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListAuditResponse:
+        """Lists who changed what and who was refused, in pages."""
+        wanted = codec.from_message(AuditFilter, request.filter, "filter", checked=True)
+        size, token = request.page_size or 50, request.page_token
+        page = await asyncio.to_thread(self._seen().list_audit, wanted, size, token)
+        return codec.fill(pb.ListAuditResponse(), page)
 
 
 def _responses(response: type[R], batch: list[StoredEvent]) -> list[R]:

@@ -22,6 +22,7 @@ from mentorgrad.ids import new_run_id
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
 from run_store.experiments import PHASE, Counts
+from run_store.sql_audit import audited
 from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
 from run_store.tables import experiments, run_labels, runs
 from run_store.visibility import query_of, visible
@@ -55,6 +56,7 @@ class SqlExperiments(SqlBase):
                 "spec": codec.encode(spec),
             }
             connection.execute(experiments.insert(), row)
+            audited(connection, self._viewer, str(row["experiment_id"]), str(row["request_id"]))
             return self._get(connection, str(row["experiment_id"])), True
 
     def _check_experiments(self, connection: Connection) -> None:
@@ -136,6 +138,7 @@ class SqlExperiments(SqlBase):
                 .where(experiments.c.experiment_id == experiment_id)
                 .values(values)
             )
+            audited(connection, self._viewer, experiment_id)
             return self._get(connection, experiment_id)
 
     def count_runs(self, experiment_id: str) -> Counts:

@@ -17,6 +17,7 @@ from mentorgrad.domain.run import Run
 from mentorgrad.errors import AlreadyExists, DataLoss, InvalidInput, NotFound
 from mentorgrad.uploads import PREFIX, SHA256_PATTERN, is_digest, uploads_of
 from run_store import dialects, invariants
+from run_store.sql_audit import audited
 from run_store.sql_base import CREATE_LOCK, SqlBase
 from run_store.tables import experiments, run_uploads, upload_owners, upload_pieces, uploads
 from run_store.uploads import PIECE_BYTES, StoredUpload, not_found
@@ -51,6 +52,7 @@ class SqlUploads(SqlBase):
         """See `UploadStore.put_upload`."""
         with self._writing_much() as connection:
             dialects.lock(connection, CREATE_LOCK)
+            audited(connection, self._viewer, upload.sha256)
             row: dict[str, Any] = {
                 "suffix": upload.suffix,
                 "created_at": dialects.now(connection),

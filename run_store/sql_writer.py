@@ -23,6 +23,7 @@ from mentorgrad.wire import codec
 from run_store import dialects, invariants, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
+from run_store.sql_audit import audited
 from run_store.sql_base import CREATE_LOCK
 from run_store.sql_queue import SqlQueue
 from run_store.sql_uploads import drop_unused, files_of, keep_uploads
@@ -53,6 +54,7 @@ class SqlWriter(SqlQueue):
             self._insert_run(connection, run, experiment_id)
             self._insert_events(connection, [first])
             keep_uploads(connection, run, self._viewer)
+            audited(connection, self._viewer, run.run_id, run.request_id)
             return run, True
 
     def _owned(self, run: Run) -> Run:
@@ -144,6 +146,7 @@ class SqlWriter(SqlQueue):
             if state is RunState.QUEUED:
                 self._check_room(connection, run.owner, max_queued)
             change = StateChanged(state, reason)
+            audited(connection, self._viewer, run_id)
             return self._change(connection, run, change, run.attempt)
 
     def _change(
@@ -162,6 +165,7 @@ class SqlWriter(SqlQueue):
             connection.execute(
                 sa.update(runs).where(runs.c.run_id == run_id).values(desired_state=desired.value)
             )
+            audited(connection, self._viewer, run_id)
             return run
 
     def expired(self, longest: timedelta | None = None) -> tuple[Run, ...]:
@@ -187,6 +191,7 @@ class SqlWriter(SqlQueue):
             files = files_of(connection, run_id)
             connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
             drop_unused(connection, files)
+            audited(connection, self._viewer, run_id)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -304,6 +309,7 @@ class SqlWriter(SqlQueue):
             self._insert_run(connection, run)
             for chunk, rows in rows_ahead(events):
                 self._insert_events(connection, chunk, rows)
+            audited(connection, self._viewer, run.run_id, run.request_id)
         return run
 
     def _imported(self, connection: Connection, run: Run, log: Sequence[RunEvent]) -> Run | None:

@@ -160,6 +160,27 @@ experiments = sa.Table(
     sa.Index(None, "created_at", "experiment_id"),
 )
 
+# Who changed what, and who was refused. Refers to no other table: an entry outlives its record.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("entry_id", Text, primary_key=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("project", Text, nullable=False),
+    sa.Column("caller", Text, nullable=False),
+    sa.Column("address", Text, nullable=False),
+    sa.Column("action", Text, nullable=False),
+    sa.Column("record_id", Text, nullable=False),
+    sa.Column("outcome", Text, nullable=False),
+    sa.Column("request_id", Text, nullable=False),
+    sa.Column("call_id", Text, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Index(None, "time", "entry_id"),
+    sa.Index(None, "owner", "time", "entry_id"),
+    sa.Index(None, "record_id", "time", "entry_id"),
+)
+
 uploads = sa.Table(
     "uploads",
     metadata,

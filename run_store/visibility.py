@@ -7,6 +7,8 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from mentorgrad.domain.audit import CallOrigin
+
 
 class Viewer(Protocol):
     """On whose behalf a store is used. What it creates belongs to its owner and its project."""
@@ -32,6 +34,12 @@ class Viewer(Protocol):
         ...
 
     @property
+    def origin(self) -> CallOrigin | None:
+        """Where the call comes from that changes records; None: a part of the service changes them,
+        and the audit records nothing."""
+        ...
+
+    @property
     def experiment_limit(self) -> int | None:
         """With how many RUNNING experiments an owner can begin no more; None: no limit."""
         ...
@@ -51,6 +59,8 @@ class OnBehalf:
     """See `Viewer.queue_limit`."""
     experiment_limit: int | None = None
     """See `Viewer.experiment_limit`."""
+    origin: CallOrigin | None = None
+    """See `Viewer.origin`."""
 
 
 EVERYTHING = OnBehalf("", "", is_admin=True)

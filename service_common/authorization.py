@@ -43,6 +43,7 @@ SCOPES: dict[str, Scope] = {
         *("GetRun", "ListRuns", "StreamEvents", "GetTrajectory", "ListCandidates"),
         *("ListArtifacts", "CompareRuns", "ExportRun"),
     ),
+    **_of(_HISTORY, Scope.ADMIN, "ListAudit"),
     **_of(_TRAINER, Scope.READ, "GetTrainerInfo", "DownloadArtifact"),
     **_of(
         _TRAINER,
@@ -65,6 +66,13 @@ SCOPES: dict[str, Scope] = {
     **_of("grpc.reflection.v1.ServerReflection", Scope.READ, "ServerReflectionInfo"),
 }
 """Method → scope required to call it. A method that is not listed requires ``admin``."""
+
+CHANGES = frozenset(
+    method
+    for method, scope in SCOPES.items()
+    if method.startswith((f"/{_TRAINER}/", f"/{_EXPERIMENT}/")) and scope.includes(Scope.RUN)
+)
+"""Methods that change records."""
 
 FOR_SERVICES = f"/{_MENTOR}/"
 """The methods that a token of the scope ``service`` may call."""
@@ -98,41 +106,49 @@ class Authenticator:
             Unauthenticated: The call has no token, or one that is not valid.
             PermissionDenied: The token lacks the scope.
         """
+        peer = context.peer()
         if self._tokens is None:
             caller = of_connection(context)
-            enter(caller)
-            holder = address_of(context.peer()) if caller is LOCAL else Holder(caller.owner)
-            return holder, None
-        check = functools.partial(_checked, self._tokens, method, metadata)
-        record = check()
+            enter(caller, caller.owner, address_of(peer), method)
+            return stranger(peer) if caller is LOCAL else Holder(caller.owner), None
+        record = self._tokens.authenticate(_bearer(metadata))
         bind_contextvars(token_id=record.token_id)
         caller = of_token(record, _on_behalf_of(metadata))
-        enter(caller)
+        enter(caller, record.name, address_of(peer), method)
+        _check_scope(record, method)
+        check = functools.partial(_check, self._tokens, method, metadata)
         return Holder(caller.owner, caller.is_admin), check
 
 
-def _checked(tokens: TokenFile, method: str, metadata: Any) -> TokenRecord:
-    record = tokens.authenticate(_bearer(metadata))
+def _check(tokens: TokenFile, method: str, metadata: Any) -> None:
+    _check_scope(tokens.authenticate(_bearer(metadata)), method)
+
+
+def _check_scope(record: TokenRecord, method: str) -> None:
     needed = SCOPES.get(method, Scope.ADMIN)
     if Scope.SERVICE in record.scopes and method.startswith(FOR_SERVICES):
         needed = Scope.SERVICE
     record.require(needed, method.rpartition("/")[2])
-    return record
 
 
-def address_of(peer: str) -> Holder:
-    """A stranger by their address, without the port: ``ipv4:10.0.0.5:50312`` is ``10.0.0.5``. Of an
-    IPv6 address the network of 64 bits counts, since whoever has one has all of it."""
+def stranger(peer: str) -> Holder:
+    """Somebody who has not shown who they are, by their address."""
+    return Holder(f"address {address_of(peer)}")
+
+
+def address_of(peer: str) -> str:
+    """The address of a peer, without the port: of ``ipv4:10.0.0.5:50312`` it is ``10.0.0.5``. Of an
+    IPv6 address it is the network of 64 bits, since whoever has one has all of it."""
     host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]").partition("%")[0]
     try:
         address = ip_address(host)
     except ValueError:
-        return Holder(f"address {host or peer}")
+        return host or peer
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is None:
-            return Holder(f"address {ip_network((address, 64), strict=False)}")
+            return str(ip_network((address, 64), strict=False))
         address = address.ipv4_mapped
-    return Holder(f"address {address}")
+    return str(address)
 
 
 class Grant:

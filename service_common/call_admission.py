@@ -19,7 +19,7 @@ from structlog.contextvars import bind_contextvars
 
 from mentorgrad.errors import Cancelled, DeadlineExceeded, MentorgradError, ResourceExhausted
 from mentorgrad.wire.error_mapping import to_status
-from service_common.authorization import OPEN, Authenticator, Grant, GrantCheck, address_of
+from service_common.authorization import OPEN, Authenticator, Grant, GrantCheck, stranger
 from service_common.call_log import Continuation, rewrap
 from service_common.callers import current_caller
 from service_common.decoding import LARGE
@@ -112,7 +112,7 @@ class CallAdmission(grpc.aio.ServerInterceptor):
 
         async def admitted(requests: Any, context: Context) -> Any:
             async with _refusing(context):
-                peer = address_of(context.peer())
+                peer = stranger(context.peer())
                 request = await self._of_stranger(context)
                 if call.streams_responses:
                     context.add_done_callback(self.places.take(call.kind, peer))

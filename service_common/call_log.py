@@ -16,7 +16,9 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from mentorgrad.wire import tracing
+from service_common.authorization import address_of
 from service_common.metrics import CallMetrics
+from service_common.refusals import Strangers, TakeRefusal, refused_call
 
 log = structlog.get_logger(__name__)
 
@@ -61,10 +63,13 @@ class CallLog(grpc.aio.ServerInterceptor):
 
     Args:
         metrics: Metrics to update.
+        refused: Called with each refused call of a known caller.
     """
 
-    def __init__(self, metrics: CallMetrics) -> None:
+    def __init__(self, metrics: CallMetrics, refused: TakeRefusal | None = None) -> None:
         self._metrics = metrics
+        self._refused = refused
+        self.strangers = Strangers()
         self._in_progress = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -151,7 +156,13 @@ class CallLog(grpc.aio.ServerInterceptor):
         span.note(code=code)
         if code not in _QUIET:
             span.fail(code)
-        line = log.debug if code in _QUIET else log.info
+        entry = refused_call(method, code)
+        if entry is not None and self._refused is not None:
+            self._refused(entry)
+        is_quiet = code in _QUIET
+        if code == "UNAUTHENTICATED" and entry is None:
+            is_quiet = not self.strangers.count(address_of(peer))
+        line = log.debug if is_quiet else log.info
         line("call", method=method, code=code, seconds=round(seconds, 4), peer=peer)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import grpc.aio
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars
 
+from mentorgrad.domain.audit import CallOrigin
 from service_common.tokens import Scope, TokenRecord
 
 
@@ -29,6 +30,8 @@ class Caller:
     """Maximum open sessions of the owner with a mentor; None: the service's."""
     call_rate: float | None = None
     """Maximum calls per second of the owner; None: the service's."""
+    origin: CallOrigin | None = field(default=None, compare=False)
+    """Where its present call comes from; None: it makes none."""
     is_service: bool = False
     """Whether it is a trainer service that asks a mentor for nobody in particular: it has no limits
     per owner."""
@@ -91,8 +94,17 @@ def current_caller() -> Caller:
     return _present.get()
 
 
-def enter(caller: Caller) -> None:
+def enter(caller: Caller, name: str, address: str, method: str) -> None:
     """Makes this the caller of the present call, for its code and its log lines. Each call has a
-    context of its own."""
-    _present.set(caller)
+    context of its own.
+
+    Args:
+        caller: The caller.
+        name: Its name: that of its token, or the subject of its certificate.
+        address: Its address.
+        method: ``/package.Service/Method`` of the call.
+    """
+    call_id = str(get_contextvars().get("call_id", ""))
+    origin = CallOrigin(name, address, method.rpartition("/")[2], call_id)
+    _present.set(replace(caller, origin=origin))
     bind_contextvars(owner=caller.owner)

@@ -27,6 +27,7 @@ from service_common.decoding import Decode, decoder
 from service_common.health import TIMEOUT, HealthCheck, HealthReporter, always
 from service_common.metrics import CallMetrics
 from service_common.places import LIMITS, CallKind, Limit
+from service_common.refusals import TakeRefusal
 from service_common.security import Security
 
 log = structlog.get_logger(__name__)
@@ -128,6 +129,7 @@ class Server:
         registry: Registry of the call metrics.
         security: TLS and tokens.
         limits: Maximum calls in progress of each kind.
+        refused: Called with each refused call of a known caller, for the audit.
     """
 
     def __init__(
@@ -140,9 +142,10 @@ class Server:
         registry: CollectorRegistry | None = None,
         security: Security | None = None,
         limits: Mapping[CallKind, Limit] = LIMITS,
+        refused: TakeRefusal | None = None,
     ) -> None:
         metrics = CallMetrics(registry or CollectorRegistry())
-        self._observer = CallLog(metrics)
+        self._observer = CallLog(metrics, refused)
         self._security = security or Security()
         self.admission = CallAdmission(
             Authenticator(self._security.tokens), limits, self._security.owner_call_rate
@@ -205,6 +208,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._observer.idle()
+        self._observer.strangers.tell()
         # A short grace for the last responses. Called only once: a second stop crashes the process.
         await self.grpc.stop(min(grace, _LAST_SECONDS))
 

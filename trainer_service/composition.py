@@ -43,6 +43,7 @@ from service_common.health import in_thread
 from service_common.metrics import exposed
 from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
+from trainer_service.control_plane.audit_recorder import AuditRecorder
 from trainer_service.control_plane.caller_views import views_of_callers
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
@@ -159,12 +160,14 @@ async def start_service(
     seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
+    audit = AuditRecorder(store, timedelta(days=settings.audit_days))
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),
         check=in_thread(_store_check(store, metrics)),
         registry=registry,
         security=security,
+        refused=audit.refused,
     )
     add_trainer: Any = trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server
     add_history: Any = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
@@ -184,6 +187,7 @@ async def start_service(
         await coordinator.close()
         await uploads.close()
         await scheduler.close(settings.drain_seconds)
+        await audit.close()
         await server.stop(max(deadline - time.monotonic(), 0.0))
 
     if is_writable := _may_write(store):
@@ -195,6 +199,7 @@ async def start_service(
         scheduler.start()
         coordinator.start()
         uploads.start()
+        audit.start()
     return await server.start()
 
 

@@ -155,6 +155,9 @@ class TrainerSettings(OperationSettings, ModelSettings, ListenerSettings):
         "saves the imports, some seconds of CPU time per run; with 1 each run has its own process.",
     )
     queue_limit: int = Field(100, ge=1, le=100_000, description="Maximum number of queued runs.")
+    audit_days: int = Field(
+        90, ge=1, description="Days that the audit keeps who changed what and who was refused."
+    )
     owner_queue_limit: int | None = Field(
         None,
         ge=1,

@@ -23,6 +23,7 @@ from mentorgrad.domain.advice import (
     ProposalRequest,
     TaskCard,
 )
+from mentorgrad.domain.audit import AuditFilter
 from mentorgrad.domain.event import (
     Created,
     Finished,
@@ -175,16 +176,10 @@ _FILTERS = (
 
 def _listings() -> list[list[Any]]:
     """Pages of runs, and pages that go on from odd places."""
-    pages = []
+    pages: list[list[Any]] = []
     for wanted in (RunFilter(), *_FILTERS):
-        asked = history.ListRunsRequest(filter=to_message(wanted), page_size=20)
         digest = page_tokens.digest("runs", to_dict(wanted), RunOrder.NEWEST.value)
-        places = [None, (0, ""), (2**63 - 1, "zzz"), (-(2**63), "a"), (1, 2), (1e300, "b")]
-        for place in places:
-            page = history.ListRunsRequest()
-            page.CopyFrom(asked)
-            page.page_token = page_tokens.encode(place, digest) if place else ""
-            pages.append([page])
+        pages += _pages(history.ListRunsRequest, digest, filter=to_message(wanted), page_size=20)
     return pages
 
 
@@ -209,17 +204,21 @@ def _of_runs(request: Any, names: Sequence[str]) -> list[list[Any]]:
     return [[request(run_id=name)] for name in names]
 
 
-def _experiment_listings() -> list[list[Any]]:
-    digest = page_tokens.digest("experiments")
-    places = [None, (0, ""), (2**63 - 1, "zzz"), (-(2**63), "a"), (1, 2), (1e300, "b")]
+_PLACES = (None, (0, ""), (2**63 - 1, "zzz"), (-(2**63), "a"), (1, 2), (1e300, "b"))
+"""Places from which a page goes on, odd ones among them."""
+
+
+def _pages(request: Any, digest: str, **fields: Any) -> list[list[Any]]:
     return [
-        [
-            experiment.ListExperimentsRequest(
-                page_size=3, page_token=page_tokens.encode(place, digest) if place else ""
-            )
-        ]
-        for place in places
+        [request(page_token=page_tokens.encode(place, digest) if place else "", **fields)]
+        for place in _PLACES
     ]
+
+
+def _audit() -> list[list[Any]]:
+    wanted = AuditFilter(owner="local", recorded_after=datetime(2026, 1, 1, tzinfo=UTC))
+    digest = page_tokens.digest("audit", to_dict(wanted))
+    return _pages(history.ListAuditRequest, digest, filter=to_message(wanted), page_size=3)
 
 
 def _of_experiments(request: Any, names: Sequence[str]) -> list[list[Any]]:
@@ -246,6 +245,7 @@ VALID: dict[str, list[list[Any]]] = {
         [trainer.DownloadArtifactRequest(run_id="finished", name="prompt.safetensors")]
     ],
     "HistoryService.ListRuns": _listings(),
+    "HistoryService.ListAudit": _audit(),
     "HistoryService.StreamEvents": [
         [
             history.StreamEventsRequest(
@@ -273,7 +273,9 @@ VALID: dict[str, list[list[Any]]] = {
         experiment.CancelExperimentRequest, EXPERIMENTS_THERE
     ),
     "ExperimentService.GetReport": _of_experiments(experiment.GetReportRequest, EXPERIMENTS_THERE),
-    "ExperimentService.ListExperiments": _experiment_listings(),
+    "ExperimentService.ListExperiments": _pages(
+        experiment.ListExperimentsRequest, page_tokens.digest("experiments"), page_size=3
+    ),
     "MentorService.Advise": [_session(opened) for opened in OPENS],
     "MentorService.Propose": [
         [

@@ -27,6 +27,7 @@ from mentorgrad.domain.advice import (
     TokenHint,
     Wants,
 )
+from mentorgrad.domain.audit import AuditEntry, AuditFilter, AuditPage
 from mentorgrad.domain.event import (
     Branch,
     CandidatesScored,
@@ -182,6 +183,9 @@ __all__ = [
     "AsyncMentorClient",
     "AsyncMentorSession",
     "AsyncPredictClient",
+    "AuditEntry",
+    "AuditFilter",
+    "AuditPage",
     "Baseline",
     "BaselineReport",
     "Batch",

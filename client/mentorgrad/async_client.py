@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad.domain.audit import AuditFilter, AuditPage
 from mentorgrad.domain.event import EventKind, Finished, RunEvent, StateChanged
 from mentorgrad.domain.pages import MAX_PAGE, every_item_async
 from mentorgrad.domain.query import (
@@ -307,6 +308,22 @@ class AsyncClient(ExperimentCalls):
             lambda token: self.list_runs(run_filter, order, MAX_PAGE, token)
         ):
             yield run
+
+    async def list_audit(
+        self, audit_filter: AuditFilter | None = None, page_size: int = 50, page_token: str = ""
+    ) -> AuditPage:
+        """Lists who changed what and who was refused, newest first, one page per call.
+
+        Raises:
+            PermissionDenied: The token lacks the scope ``admin``.
+            InvalidInput: `page_size` is not within 1..1000, or `page_token` is from another query.
+        """
+        request = history.ListAuditRequest(
+            filter=to_message(check(audit_filter or AuditFilter(), "filter")),
+            page_size=check_page_size(page_size),
+            page_token=page_token,
+        )
+        return from_message(AuditPage, await self._history("ListAudit", request))
 
     async def events(
         self, run_id: str, query: EventQuery | None = None

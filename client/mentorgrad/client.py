@@ -108,6 +108,7 @@ class Client(_Facade[AsyncClient]):
     get_run = blocking(AsyncClient.get_run)
     list_runs = blocking(AsyncClient.list_runs)
     iter_runs = iterating(AsyncClient.iter_runs)
+    list_audit = blocking(AsyncClient.list_audit)
     events = iterating(AsyncClient.events)
     export_run = iterating(AsyncClient.export_run)
     trajectory = blocking(AsyncClient.trajectory)

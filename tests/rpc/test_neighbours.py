@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,17 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from mentorgrad import AsyncClient, Credentials
+from mentorgrad.domain.audit import AuditEntry, AuditFilter
 from mentorgrad.domain.experiment import Arm, ExperimentSpec, ExperimentState
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.spec import DataFiles, RunSpec, Task
-from mentorgrad.errors import AlreadyExists, InvalidInput, NotFound, ResourceExhausted
+from mentorgrad.errors import (
+    AlreadyExists,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+)
 from mentorgrad.ids import new_run_id
 from mentorgrad.wire.channels import unary_channel
 from run_store.temporary_store import TemporaryRunStore
@@ -51,6 +58,7 @@ NAMES_NONE = {
     "ListRuns",
     "CreateExperiment",
     "ListExperiments",
+    "ListAudit",
 }
 """Methods whose requests name no record; tests of their own follow."""
 
@@ -77,6 +85,7 @@ class Shared:
 
     address: str
     store: TemporaryRunStore
+    tokens: TokenFile
     proofs: dict[str, Credentials]
     run: str
     experiment: str
@@ -102,8 +111,9 @@ async def shared(tmp_path: Path) -> AsyncIterator[Shared]:
     experiment = alice.create_experiment(SPEC)[0].experiment_id
     store.set_experiment_state(experiment, ExperimentState.FINISHED)
     run = finished_run(alice)
-    async with served(store, security=Security(tokens=TokenFile(file))) as (_, address):
-        yield Shared(address, store, proofs, run, experiment)
+    accepted = TokenFile(file)
+    async with served(store, security=Security(tokens=accepted)) as (_, address):
+        yield Shared(address, store, accepted, proofs, run, experiment)
     store.close()
 
 
@@ -255,3 +265,33 @@ async def test_an_owner_leaves_room_for_others(shared: Shared) -> None:
             await root.create_run(spec)
             with pytest.raises(ResourceExhausted, match="the queue is full"):
                 await root.resume_run(second)
+
+
+async def test_the_audit_has_changes_and_refusals_of_known_callers(shared: Shared) -> None:
+    refused: list[AuditEntry] = []
+    security = Security(tokens=shared.tokens)
+    async with served(shared.store, security=security, refused=refused.append) as (_, address):
+        there = replace(shared, address=address)
+        async with there.client("desk") as desk:
+            created = (await desk.create_run(RunSpec(Function()), "r1")).run
+            await desk.cancel_run(created.run_id)
+            for call in (desk.delete_run(created.run_id), desk.list_audit()):
+                with pytest.raises(PermissionDenied):
+                    await call
+        async with there.client("bob") as bob:
+            with pytest.raises(NotFound):
+                await bob.cancel_run(created.run_id)
+            with pytest.raises(NotFound):  # no change, and not recorded
+                await bob.get_run(created.run_id)
+        async with there.client("root") as root:
+            found = await root.list_audit(AuditFilter(record_id=created.run_id))
+    assert [(e.action, e.caller, e.owner, e.address, e.request_id) for e in found.entries] == [
+        ("CancelRun", "desk", "alice", "127.0.0.1", ""),
+        ("CreateRun", "desk", "alice", "127.0.0.1", "r1"),
+    ]
+    assert all(entry.call_id for entry in found.entries)
+    assert [(e.action, e.caller, e.owner, e.outcome) for e in refused] == [
+        ("DeleteRun", "desk", "alice", "SCOPE_MISSING"),
+        ("ListAudit", "desk", "alice", "SCOPE_MISSING"),
+        ("CancelRun", "bob", "bob", "RUN_NOT_FOUND"),
+    ]

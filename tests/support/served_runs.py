@@ -33,6 +33,7 @@ from run_store.servicer import HistoryServicer
 from run_store.sql_store import SqlRunStore
 from run_store.temporary_store import TemporaryRunStore
 from service_common.health import HealthCheck, always
+from service_common.refusals import TakeRefusal
 from service_common.security import Security
 from service_common.server import Server
 from trainer_service.control_plane.caller_views import views_of_callers
@@ -58,9 +59,10 @@ async def served(
     listen: str = "127.0.0.1:0",
     security: Security | None = None,
     check: HealthCheck = always,
+    refused: TakeRefusal | None = None,
 ) -> AsyncIterator[tuple[Server, str]]:
     services = [f"mentorgrad.v1.{name}Service" for name in ("History", "Trainer", "Experiment")]
-    server = Server(listen, services, check=check, security=security)
+    server = Server(listen, services, check=check, security=security, refused=refused)
     seen = views_of_callers(store, queue_limit=1, experiment_limit=1)
     history = HistoryServicer(store, seen)
     add_HistoryServiceServicer_to_server(history, server.grpc)

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 import mentorgrad
 from mentorgrad import outside_text, standard_streams
 from mentorgrad.cli.commands import (
+    audit,
     demo,
     doctor,
     experiment,
@@ -165,6 +166,7 @@ app.add_typer(run.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(predict.app)
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(audit.app)
 app.add_typer(serve.app, name="serve")
 app.add_typer(trainer.app, name="trainer")
 app.add_typer(mentor.app, name="mentor")

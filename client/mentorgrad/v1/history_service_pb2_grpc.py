@@ -75,6 +75,11 @@ class HistoryServiceStub(object):
                 request_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ExportRunRequest.SerializeToString,
                 response_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ExportRunResponse.FromString,
                 _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/mentorgrad.v1.HistoryService/ListAudit',
+                request_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer(object):
@@ -138,6 +143,13 @@ class HistoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudit(self, request, context):
+        """Lists who changed what, and who was refused, newest first, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +192,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ExportRun,
                     request_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ExportRunRequest.FromString,
                     response_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ExportRunResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditRequest.FromString,
+                    response_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +416,33 @@ class HistoryService(object):
             '/mentorgrad.v1.HistoryService/ExportRun',
             mentorgrad_dot_v1_dot_history__service__pb2.ExportRunRequest.SerializeToString,
             mentorgrad_dot_v1_dot_history__service__pb2.ExportRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mentorgrad.v1.HistoryService/ListAudit',
+            mentorgrad_dot_v1_dot_history__service__pb2.ListAuditRequest.SerializeToString,
+            mentorgrad_dot_v1_dot_history__service__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

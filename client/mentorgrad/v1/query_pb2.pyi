@@ -68,3 +68,47 @@ class CandidateFilter(_message.Message):
     stage: int
     best_first: bool
     def __init__(self, sources: _Optional[_Iterable[_Union[_run_pb2.CandidateSource, str]]] = ..., stage: _Optional[int] = ..., best_first: bool = ...) -> None: ...
+
+class AuditEntry(_message.Message):
+    __slots__ = ("time", "owner", "project", "caller", "address", "action", "record_id", "outcome", "request_id", "call_id", "count")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    owner: str
+    project: str
+    caller: str
+    address: str
+    action: str
+    record_id: str
+    outcome: str
+    request_id: str
+    call_id: str
+    count: int
+    def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., caller: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., record_id: _Optional[str] = ..., outcome: _Optional[str] = ..., request_id: _Optional[str] = ..., call_id: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class AuditFilter(_message.Message):
+    __slots__ = ("owner", "caller", "action", "record_id", "outcome", "recorded_after", "recorded_before")
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    owner: str
+    caller: str
+    action: str
+    record_id: str
+    outcome: str
+    recorded_after: _timestamp_pb2.Timestamp
+    recorded_before: _timestamp_pb2.Timestamp
+    def __init__(self, owner: _Optional[str] = ..., caller: _Optional[str] = ..., action: _Optional[str] = ..., record_id: _Optional[str] = ..., outcome: _Optional[str] = ..., recorded_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., recorded_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -81,7 +81,14 @@ def max_connections() -> int:
 
 # Both methods that create something are idempotent by request_id.
 _RETRIED = {
-    "HistoryService": ("GetRun", "ListRuns", "ListCandidates", "CompareRuns", "ListArtifacts"),
+    "HistoryService": (
+        "GetRun",
+        "ListRuns",
+        "ListCandidates",
+        "CompareRuns",
+        "ListArtifacts",
+        "ListAudit",
+    ),
     "ExperimentService": ("GetExperiment", "ListExperiments", "GetReport", "CreateExperiment"),
     "TrainerService": ("GetTrainerInfo", "CreateRun"),
     "MentorService": ("GetMentorInfo",),

@@ -492,6 +492,7 @@ def test_owners_come_to_a_full_store_that_loses_nothing(
     old_store(url, event_maker, "0003")
     store = open_store(url)
     rows = content(url)
+    assert rows.pop("audit") == 0
     assert all(rows.values()), rows
     assert (rows["runs"], rows["events"], rows["upload_owners"]) == (2, 5, 1)
     (experiment,) = store.list_experiments().experiments
@@ -505,6 +506,9 @@ def test_owners_come_to_a_full_store_that_loses_nothing(
     assert bob.find_request("older", older.spec) == older
     store.delete(older.run_id)
     assert content(url)["events"] == 4
+    # The worker of the run that was under way goes on.
+    make = event_maker(run.run_id, run.last_seq, 1)
+    assert store.append(run.run_id, 1, [make(make.segment(3, 4))]) == run.last_seq + 1
     store.close()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.errors import ResourceExhausted
-from service_common.authorization import address_of
+from service_common.authorization import stranger
 from service_common.places import CallKind, Holder, Limit, Newest, Places, Rates, Turns
 
 A, B, C = Holder("token a"), Holder("token b"), Holder("token c")
@@ -147,4 +147,4 @@ async def test_nobody_waits_longer_than_allowed() -> None:
     ],
 )
 def test_an_address_counts_without_its_port(peer: str, counted: str) -> None:
-    assert address_of(peer) == Holder(counted)
+    assert stranger(peer) == Holder(counted)

@@ -20,6 +20,7 @@ from mentorgrad.errors import (
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
+    from mentorgrad.domain.audit import AuditReader
     from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
     from mentorgrad.domain.query import RunReader
     from mentorgrad.predictor import Predictor
@@ -166,6 +167,11 @@ def open_reader(server: str, store: str) -> AbstractContextManager[RunReader]:
 def open_experiments(server: str, store: str) -> AbstractContextManager[ExperimentQueries]:
     """The same as `open_reader`, for experiments."""
     return contextlib.closing(open_store(store, EXPERIMENTS)) if store else open_client(server)
+
+
+def open_audit(server: str, store: str) -> AbstractContextManager[AuditReader]:
+    """The same as `open_reader`, for the audit."""
+    return contextlib.closing(open_store(store)) if store else open_client(server)
 
 
 def open_store(url: str, what: str = RUNS) -> Any:
