@@ -23,7 +23,6 @@ from typing import Any
 
 from mentorgrad.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
 from mentorgrad.files import replacing
-from mentorgrad.schema import field_types
 from mentorgrad.serialization import from_dict, to_dict
 
 MAX_NAME = 100
@@ -131,14 +130,21 @@ def load(path: Path) -> tuple[TokenRecord, ...]:
     """All tokens of a file, in order of creation.
 
     Raises:
-        InvalidInput: The file cannot be read or is not a token file.
+        InvalidInput: The file cannot be read or is not a token file: names the entry's field that
+            is unknown or invalid. What is not understood may be a limit of the token, and writing
+            the file again would lose it.
     """
     try:
         document = json.loads(path.read_bytes())
-        return tuple(_record(entry) for entry in document["tokens"])
+        entries = document.pop("tokens")
+        for name in document:
+            raise InvalidInput.field(name, "is not known here; known: tokens")
+        return tuple(_record(entry, f"tokens[{i}]") for i, entry in enumerate(entries))
     except OSError as error:
         raise InvalidInput.field("tokens", f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidInput):
+    except InvalidInput as error:
+        raise InvalidInput.field("tokens", f"{path} is not a token file: {error.message}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput.field(
             "tokens", f"{path} is not a token file; create one with `mentorgrad tokens create`"
         ) from None
@@ -264,10 +270,14 @@ def _entry(record: TokenRecord) -> dict[str, Any]:
     return {"id": fields.pop("token_id"), **fields}
 
 
-def _record(entry: dict[str, Any]) -> TokenRecord:
-    known = {name: value for name, value in entry.items() if name in field_types(TokenRecord)}
-    owner = known.get("owner") or entry["name"]  # files of earlier versions name no owners
-    return from_dict(TokenRecord, {**known, "token_id": entry["id"], "owner": owner})
+def _record(entry: dict[str, Any], path: str) -> TokenRecord:
+    fields = dict(entry)
+    fields["token_id"] = fields.pop("id")
+    fields["owner"] = fields.get("owner") or fields["name"]  # earlier versions name no owners
+    record = from_dict(TokenRecord, fields, path)
+    if not record.scopes:
+        raise InvalidInput.field(f"{path}.scopes", "must contain at least one scope")
+    return record
 
 
 def _sha256(token: str) -> str:

@@ -134,6 +134,44 @@ def test_what_is_no_file_of_tokens_is_refused(file: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scopes": []}, r"tokens\[1\].scopes: must contain at least one scope"),
+        ({"scopes": ["reed"]}, r"tokens\[1\].scopes\[0\]: must be one of: predict, .*'reed'"),
+        ({"scopes": "read"}, r"tokens\[1\].scopes: must be a list"),
+        ({"queue_limt": 3}, r"tokens\[1\].queue_limt: is not known here; known: .*queue_limit"),
+        ({"queue_limit": "many"}, r"tokens\[1\].queue_limit: must be an integer"),
+        ({"expires": "soon"}, r"tokens\[1\].expires: must be an ISO 8601 time"),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_named_and_changes_nothing(
+    file: Path, change: dict[str, object], said: str
+) -> None:
+    _, token = tokens.create(file, "alice", [Scope.RUN])
+    tokens.create(file, "bob", [Scope.READ])
+    served = TokenFile(file)
+    document = json.loads(file.read_text())
+    document["tokens"][1].update(change)
+    file.write_text(json.dumps(document))
+    with pytest.raises(InvalidInput, match=said):
+        TokenFile(file)
+    assert served.authenticate(token).name == "alice"
+
+
+def test_a_field_beside_the_tokens_is_refused(file: Path) -> None:
+    file.write_text('{"tokens": [], "token": []}')
+    with pytest.raises(InvalidInput, match="token: is not known here; known: tokens"):
+        tokens.load(file)
+
+
+def test_two_tokens_of_an_owner_keep_the_limits_of_each(file: Path) -> None:
+    _, many = tokens.create(file, "night", [Scope.RUN], owner="alice", queue_limit=500)
+    _, few = tokens.create(file, "desk", [Scope.RUN], owner="alice", queue_limit=2)
+    served = TokenFile(file)
+    assert [served.authenticate(token).queue_limit for token in (many, few)] == [500, 2]
+
+
+@pytest.mark.parametrize(
     ("attempt", "kind"),
     [
         (lambda file: tokens.load(file), InvalidInput),
