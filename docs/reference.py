@@ -75,6 +75,7 @@ def shown_default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     default = field.get_default(call_default_factory=True)
+    default = " ".join(default) if isinstance(default, tuple) else default
     return "" if default in (None, "", (), {}) else f"`{default}`"
 
 

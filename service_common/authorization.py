@@ -16,8 +16,7 @@ from mentorgrad.errors import InvalidInput, MentorgradError, Unauthenticated
 from mentorgrad.wire.credentials import AUTHORIZATION, ON_BEHALF_OF
 from service_common.callers import LOCAL, enter, of_connection, of_token
 from service_common.places import Holder
-from service_common.token_file import TokenFile
-from service_common.tokens import Scope, TokenRecord
+from service_common.tokens import MAX_OWNER_BYTES, AcceptedTokens, Scope, TokenRecord
 
 _AGAIN = 1.0
 """Interval at which the token of a long call is checked again, seconds."""
@@ -77,9 +76,6 @@ CHANGES = frozenset(
 FOR_SERVICES = f"/{_MENTOR}/"
 """The methods that a token of the scope ``service`` may call."""
 
-_LONGEST_OWNER = 1000
-"""Maximum bytes of the owner that a service asks for."""
-
 OPEN = "/grpc.health.v1.Health/"
 """Health checks need no token: supervisors and load balancers have none, and the response only says
 whether a service can serve."""
@@ -92,7 +88,7 @@ class Authenticator:
         tokens: The accepted tokens; None: every caller may call everything.
     """
 
-    def __init__(self, tokens: TokenFile | None) -> None:
+    def __init__(self, tokens: AcceptedTokens | None) -> None:
         self._tokens = tokens
 
     def enter(self, method: str, metadata: Any, context: Any) -> tuple[Holder, GrantCheck | None]:
@@ -105,6 +101,7 @@ class Authenticator:
         Raises:
             Unauthenticated: The call has no token, or one that is not valid.
             PermissionDenied: The token lacks the scope.
+            Unavailable: Whether the token is valid cannot be found out at present.
         """
         peer = context.peer()
         if self._tokens is None:
@@ -120,7 +117,7 @@ class Authenticator:
         return Holder(caller.owner, caller.is_admin), check
 
 
-def _check(tokens: TokenFile, method: str, metadata: Any) -> None:
+def _check(tokens: AcceptedTokens, method: str, metadata: Any) -> None:
     _check_scope(tokens.authenticate(_bearer(metadata)), method)
 
 
@@ -232,8 +229,8 @@ def _on_behalf_of(metadata: Any) -> str:
     """
     found = b"".join(value for key, value in metadata or () if key == ON_BEHALF_OF)
     owner = found.decode("utf-8", "replace")
-    if len(found) > _LONGEST_OWNER or not owner.isprintable():
+    if len(found) > MAX_OWNER_BYTES or not owner.isprintable():
         raise InvalidInput.field(
-            ON_BEHALF_OF, f"must be at most {_LONGEST_OWNER} bytes of printable UTF-8"
+            ON_BEHALF_OF, f"must be at most {MAX_OWNER_BYTES} bytes of printable UTF-8"
         )
     return owner

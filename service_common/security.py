@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.paths import expanded
 from mentorgrad.wire.credentials import is_loopback
+from service_common.identity_keys import (
+    IdentityKeys,
+    discovered,
+    fetched,
+    is_protected,
+    of_file,
+    parse,
+)
+from service_common.identity_tokens import IdentityRules, IdentityTokens
 from service_common.settings import ListenerSettings
 from service_common.tls import ServerCertificates
 from service_common.token_file import TokenFile
+from service_common.tokens import PREFIX, AcceptedTokens, TokenRecord
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +36,7 @@ class Security:
 
     certificates: ServerCertificates | None = None
     """Server certificates for TLS; None: plaintext."""
-    tokens: TokenFile | None = None
+    tokens: AcceptedTokens | None = None
     """The accepted tokens; None: no authentication by token."""
     owner_call_rate: float | None = None
     """Maximum calls per second of one owner; None: no limit."""
@@ -42,14 +57,75 @@ def protect(settings: ListenerSettings) -> Security:
         certificates = None
     else:
         certificates = ServerCertificates(certificate, key, settings.tls_client_ca)
-    tokens = TokenFile(settings.tokens) if settings.tokens is not None else None
+    tokens = _tokens(settings)
     missing = []
     if certificates is None:
         missing.append("TLS (tls_certificate, tls_key)")
     if tokens is None and settings.tls_client_ca is None:
-        missing.append("tokens or a client CA (tls_client_ca)")
+        missing.append("tokens, a client CA (tls_client_ca) or an identity provider (oidc_issuer)")
     check_listen(settings.listen, settings.insecure, missing)
     return Security(certificates, tokens, settings.owner_call_rate)
+
+
+@dataclass(frozen=True)
+class TokensOfBoth:
+    """Tokens of the service's own, and of an identity provider; they differ in form."""
+
+    own: AcceptedTokens
+    provided: AcceptedTokens
+
+    def authenticate(self, token: str) -> TokenRecord:
+        """See `AcceptedTokens`."""
+        return (self.own if token.startswith(PREFIX) else self.provided).authenticate(token)
+
+
+def _tokens(settings: ListenerSettings) -> AcceptedTokens | None:
+    own = TokenFile(settings.tokens) if settings.tokens is not None else None
+    provided = _of_provider(settings)
+    if own is not None and provided is not None:
+        return TokensOfBoth(own, provided)
+    return own or provided
+
+
+def _of_provider(settings: ListenerSettings) -> IdentityTokens | None:
+    """The tokens of the identity provider of the settings; starts reading its keys."""
+    needed = ("oidc_issuer", "oidc_audience", "oidc_scope")
+    if not any(getattr(settings, name) for name in (*needed, "oidc_keys")):
+        return None
+    for name in (*needed, "oidc_algorithm"):
+        if not getattr(settings, name):
+            raise InvalidInput.field(name, "is needed to accept tokens of an identity provider")
+    rules = IdentityRules(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        settings.oidc_algorithm,
+        settings.oidc_scope,
+        settings.oidc_owner_claim,
+        settings.oidc_project_claim,
+        settings.oidc_scope_claim,
+        timedelta(seconds=settings.oidc_clock_skew),
+    )
+    keys = IdentityKeys(_key_source(settings))
+    keys.start()
+    return IdentityTokens(rules, keys)
+
+
+def _key_source(settings: ListenerSettings) -> Callable[[], bytes]:
+    """What reads the provider's keys. A file must have some already, unlike a URL."""
+    issuer, given = settings.oidc_issuer, settings.oidc_keys
+    for name, url in (("oidc_issuer", issuer), ("oidc_keys", given if "://" in given else issuer)):
+        if not is_protected(url):
+            raise InvalidInput.field(name, "must be an https URL; http is for loopback only")
+    if not given:
+        return functools.partial(discovered, issuer, fetched)
+    if "://" in given:
+        return functools.partial(fetched, given)
+    read = functools.partial(of_file, expanded(Path(given), "oidc_keys"))
+    try:
+        parse(read())
+    except InvalidInput as error:
+        raise InvalidInput.field("oidc_keys", error.message) from None
+    return read
 
 
 def check_listen(address: str, insecure: bool, missing: list[str]) -> None:

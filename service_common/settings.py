@@ -20,14 +20,20 @@ import typer
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Violation
 from mentorgrad.outside_text import one_line, without_secrets
 from mentorgrad.paths import expanded
 from mentorgrad.standard_streams import replace_unencodable
+from service_common.tokens import Scope
 
 S = TypeVar("S", bound="ServiceSettings")
+
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+"""Signature algorithms that can be allowed: those with a public key."""
 
 POSITIONAL: JsonDict = {"positional": True}
 """Marks the field of a setting that is an argument of the command instead of a flag."""
@@ -58,6 +64,23 @@ class ServiceSettings(BaseSettings):
             raise ValueError(f"{value}: there is no home folder; give it without ~") from None
 
 
+def parse_named(value: Any, form: str, what: str) -> Any:
+    """Parses repeated NAME=TARGET, a comma-separated list (environment) or a TOML table."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, (list, tuple)):
+        return value
+    parsed: dict[str, str] = {}
+    for item in value:
+        name, separator, target = str(item).strip().partition("=")
+        if not separator or not target:
+            raise ValueError(f"must be NAME={form}, not {item!r}")
+        if name in parsed:
+            raise ValueError(f"contains the {what} name {name!r} twice")
+        parsed[name] = target
+    return parsed
+
+
 class ListenerSettings(ServiceSettings):
     """Settings of a service's listener: address, TLS and tokens."""
 
@@ -80,6 +103,47 @@ class ListenerSettings(ServiceSettings):
         description="Token file, see `mentorgrad tokens`; all calls except health checks then need "
         "a token.",
     )
+    oidc_issuer: str = Field(
+        "",
+        description="Identity provider whose tokens (JWTs) are accepted, too: the URL in their "
+        "claim iss.",
+    )
+    oidc_audience: str = Field(
+        "", description="Name of this service with the identity provider: the claim aud."
+    )
+    oidc_keys: str = Field(
+        "",
+        description="Keys of the identity provider (a JWK set): an https URL, or a file. Default: "
+        "those that the issuer names (OpenID Connect Discovery). Read every minute.",
+    )
+    oidc_algorithm: Annotated[tuple[Algorithm, ...], NoDecode] = Field(
+        ("RS256", "ES256"),
+        description="Allowed signature algorithm of the identity provider's tokens (repeatable).",
+    )
+    oidc_scope: Annotated[dict[str, Scope], NoDecode] = Field(
+        default_factory=dict,
+        description="Scope that a value in the scope claim gives, VALUE=SCOPE (repeatable), such "
+        "as trainers=run.",
+    )
+    oidc_scope_claim: str = Field(
+        "scope",
+        min_length=1,
+        description="Claim with the scopes: words in a string, or a list of strings.",
+    )
+    oidc_owner_claim: str = Field(
+        "sub",
+        min_length=1,
+        description="Claim that names the owner among those of the issuer. It must be a name that "
+        "nobody can choose and that is never given to another one.",
+    )
+    oidc_project_claim: str = Field("", description="Claim with the project; empty: no project.")
+    oidc_clock_skew: float = Field(
+        30.0,
+        ge=0.0,
+        le=300.0,
+        description="Accepted difference between the clocks of the identity provider and this "
+        "service, seconds.",
+    )
     owner_call_rate: float = Field(
         200.0,
         gt=0.0,
@@ -91,6 +155,16 @@ class ListenerSettings(ServiceSettings):
         description="Allow unprotected connections from other machines: an address without TLS and "
         "tokens, and unencrypted tokens.",
     )
+
+    @field_validator("oidc_algorithm", mode="before")
+    @classmethod
+    def _parse_algorithms(cls, value: Any) -> Any:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("oidc_scope", mode="before")
+    @classmethod
+    def _parse_scopes(cls, value: Any) -> Any:
+        return parse_named(value, "SCOPE", "scope")
 
 
 class OperationSettings(ServiceSettings):
@@ -223,6 +297,7 @@ def _annotation(name: str, field: FieldInfo, prefix: str) -> Any:
         return Annotated[kind | None, typer.Argument(metavar=name.upper(), help=said)]
     flag = "--" + name.replace("_", "-")
     default = field.get_default(call_default_factory=True)
+    default = " ".join(default) if isinstance(default, tuple) else default
     shown = "" if default in (None, "", (), {}) else f" \\[default: {default}]"
     return Annotated[
         kind | None,

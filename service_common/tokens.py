@@ -19,14 +19,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mentorgrad.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
 from mentorgrad.files import replacing
 from mentorgrad.serialization import from_dict, to_dict
 
 MAX_NAME = 100
-_TOKEN = re.compile(r"mentorgrad_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
+MAX_OWNER_BYTES = 1_000
+"""Maximum bytes of an owner that a token file does not name."""
+PREFIX = "mentorgrad_"
+"""Start of each token; no other kind of token begins with it."""
+_TOKEN = re.compile(rf"{PREFIX}([0-9a-f]{{8}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
 
 
 class Scope(StrEnum):
@@ -53,10 +57,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """A token's entry in the file."""
+    """A token's entry in the file, or what a token of an identity provider says."""
 
     token_id: str
-    """Public ID."""
+    """Public ID; of a provider's token the first digits of its SHA-256."""
     name: str
     """Whom or what it is for."""
     scopes: tuple[Scope, ...]
@@ -102,10 +106,23 @@ class TokenRecord:
         if not any(own.includes(scope) for own in self.scopes):
             raise PermissionDenied(
                 f"{what} needs the scope {scope}; the token {self.token_id} has "
-                f"{', '.join(self.scopes)}",
+                f"{', '.join(self.scopes) or 'none'}",
                 reason="SCOPE_MISSING",
                 metadata={"scope": scope.value},
             )
+
+
+class AcceptedTokens(Protocol):
+    """Knows which tokens are valid. Asked at each call, and every second of a long one."""
+
+    def authenticate(self, token: str) -> TokenRecord:
+        """The record of a valid token.
+
+        Raises:
+            Unauthenticated: It is not valid.
+            Unavailable: That cannot be found out at present.
+        """
+        ...
 
 
 def find(records: Sequence[TokenRecord], token: str) -> TokenRecord:
@@ -194,7 +211,7 @@ def create(
         _check_distinct(records, owner, project)
         taken = {record.token_id for record in records}
         token_id = next(i for i in iter(lambda: secrets.token_hex(4), None) if i not in taken)
-        token = f"mentorgrad_{token_id}_{secrets.token_urlsafe(32)}"
+        token = f"{PREFIX}{token_id}_{secrets.token_urlsafe(32)}"
         ordered = tuple(scope for scope in Scope if scope in scopes)
         expires = now + lasts if lasts is not None else None
         record = TokenRecord(

@@ -13,7 +13,12 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from mentorgrad.domain.spec import CONTROLS
 from mentorgrad.schema import NAME_PATTERN
-from service_common.settings import ListenerSettings, OperationSettings, ServiceSettings
+from service_common.settings import (
+    ListenerSettings,
+    OperationSettings,
+    ServiceSettings,
+    parse_named,
+)
 
 
 def default_cache_dir() -> Path:
@@ -30,23 +35,6 @@ def default_cache_dir() -> Path:
 def default_threads() -> int:
     """Half of the cores: the other half is left for the mentor, whose threads spin."""
     return max((os.cpu_count() or 2) // 2, 1)
-
-
-def parse_named(value: Any, form: str, what: str) -> Any:
-    """Parses repeated NAME=TARGET, a comma-separated list (environment) or a TOML table."""
-    if isinstance(value, str):
-        value = [part for part in value.split(",") if part.strip()]
-    if not isinstance(value, (list, tuple)):
-        return value
-    parsed: dict[str, str] = {}
-    for item in value:
-        name, separator, target = str(item).strip().partition("=")
-        if not separator or not target:
-            raise ValueError(f"must be NAME={form}, not {item!r}")
-        if name in parsed:
-            raise ValueError(f"contains the {what} name {name!r} twice")
-        parsed[name] = target
-    return parsed
 
 
 def parse_roots(value: Any) -> Any:

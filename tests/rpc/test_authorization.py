@@ -44,9 +44,11 @@ from mentorgrad.wire.error_mapping import from_rpc_error
 from run_store.temporary_store import TemporaryRunStore
 from service_common import tokens
 from service_common.callers import current_caller
+from service_common.identity_tokens import MAX_TOKEN
 from service_common.security import Security
 from service_common.token_file import TokenFile
 from service_common.tokens import Scope
+from tests.support.identity_provider import Provider, claims, signed
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
 NAMES = ("none", "unknown", "expired", "revoked", *Scope)
@@ -256,12 +258,13 @@ async def test_a_broken_or_doubled_header_is_no_token(guarded: Guarded) -> None:
             assert from_rpc_error(caught.value).reason == "TOKEN_MISSING"
 
 
-async def test_a_stream_ends_when_its_token_is_revoked(guarded: Guarded) -> None:
-    async def rest(events: AsyncIterator[RunEvent]) -> None:
-        async with asyncio.timeout(120):
-            async for _ in events:
-                pass
+async def rest(events: AsyncIterator[RunEvent]) -> None:
+    async with asyncio.timeout(120):
+        async for _ in events:
+            pass
 
+
+async def test_a_stream_ends_when_its_token_is_revoked(guarded: Guarded) -> None:
     async with (
         guarded.client("read", resume_for=60) as client,
         aclosing(client.watch(guarded.running)) as events,
@@ -271,6 +274,25 @@ async def test_a_stream_ends_when_its_token_is_revoked(guarded: Guarded) -> None
         with pytest.raises(Unauthenticated) as caught:
             await rest(events)
     assert caught.value.reason == "TOKEN_REVOKED"
+
+
+async def test_a_stream_ends_with_the_token_of_an_identity_provider() -> None:
+    provider, store = Provider(), TemporaryRunStore()
+    running = queue_run(store)
+    Worker(store, running)
+    token = signed(claims(more="x" * 5_800))  # nearly as long as it may be
+    assert MAX_TOKEN * 0.95 < len(token) <= MAX_TOKEN
+    async with (
+        served(store, security=Security(tokens=provider.tokens)) as (_, address),
+        AsyncClient(address, credentials=Credentials(token=token), resume_for=60) as client,
+        aclosing(client.watch(running)) as events,
+    ):
+        await anext(events)
+        provider.now += timedelta(minutes=6)
+        with pytest.raises(Unauthenticated) as caught:
+            await rest(events)
+    assert caught.value.reason == "TOKEN_EXPIRED"
+    store.close()
 
 
 async def test_a_token_is_renewed_beside_a_client(guarded: Guarded, tmp_path: Path) -> None:

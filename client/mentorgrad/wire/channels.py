@@ -47,6 +47,8 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_concurrent_streams", 256),
     # A few kilobytes of gzip become megabytes: only uncompressed requests are accepted.
     ("grpc.compression_enabled_algorithms_bitset", 1),
+    # Room for the token of an identity provider (8 KiB) and the rest; by default 8 KiB of all.
+    ("grpc.max_metadata_size", 12 * 1024),
     # What arrives of a call before it is asked for; if it may be adapted, 4 MiB.
     ("grpc.http2.lookahead_bytes", SEGMENT_BYTES),
     ("grpc.http2.bdp_probe", 0),

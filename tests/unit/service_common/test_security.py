@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, Unauthenticated
 from service_common import certificates, tokens
 from service_common.security import protect
-from service_common.settings import ListenerSettings
+from service_common.settings import ListenerSettings, load
+from service_common.tokens import Scope
+from tests.support.identity_provider import AUDIENCE, ISSUER, claims, key_set, public_jwk, signed
 from trainer_service.composition import check_mentors
 from trainer_service.settings import TrainerSettings
 
@@ -52,9 +55,9 @@ def test_this_machine_needs_nothing(address: str) -> None:
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
-        ("", "TLS .* and tokens or a client CA"),
+        ("", "TLS .* and tokens, a client CA"),
         ("tokens", "TLS"),
-        ("tls", "tokens or a client CA"),
+        ("tls", "tokens, a client CA"),
         ("tls tokens", ""),
         ("tls client", ""),
         ("tls client tokens", ""),
@@ -73,6 +76,85 @@ def test_others_are_let_in_by_tls_and_a_proof_or_where_it_is_said_and_logged(
     assert (security.certificates is not None) == ("tls" in names)
     assert (security.tokens is not None) == ("tokens" in names)
     assert [line["event"] for line in logged] == ["listening_insecurely"] * bool(missing)
+
+
+@pytest.fixture
+def provided(tmp_path: Path) -> dict[str, Any]:
+    """Settings for the tokens of an identity provider, with its keys in a file."""
+    file = tmp_path / "keys.json"
+    file.write_bytes(key_set(public_jwk()))
+    named = {"oidc_issuer": ISSUER, "oidc_audience": AUDIENCE, "oidc_keys": str(file)}
+    return {**named, "oidc_scope": {"trainers": "run"}}
+
+
+def test_tokens_of_an_identity_provider_let_in_beside_those_of_the_file(
+    given: dict[str, Path], provided: dict[str, Any]
+) -> None:
+    now = int(datetime.now(UTC).timestamp())
+    foreign = signed(claims(iat=now, exp=now + 600))
+    own = given["token"].read_text()
+    for extra, accepted in (({}, {foreign}), (some(given, "tokens"), {foreign, own})):
+        settings = {**some(given, "tls"), **provided, **extra}
+        security = protect(ListenerSettings(listen=ABROAD, **settings))
+        assert security.tokens is not None
+        for token in (foreign, own):
+            if token in accepted:
+                assert security.tokens.authenticate(token).scopes == (Scope.RUN,)
+            else:
+                with pytest.raises(Unauthenticated):
+                    security.tokens.authenticate(token)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"oidc_issuer": ""}, "oidc_issuer"),
+        ({"oidc_issuer": "http://login.example.org"}, "oidc_issuer"),
+        ({"oidc_issuer": "login.example.org"}, "oidc_issuer"),
+        ({"oidc_audience": ""}, "oidc_audience"),
+        ({"oidc_scope": {}}, "oidc_scope"),
+        ({"oidc_algorithm": ()}, "oidc_algorithm"),
+        ({"oidc_keys": "http://login.example.org/keys"}, "oidc_keys"),
+        ({"oidc_keys": "ftp://login.example.org/keys"}, "oidc_keys"),
+        ({"oidc_keys": "/no/such/file"}, "oidc_keys"),
+        ({"oidc_keys": __file__}, "oidc_keys"),
+    ],
+)
+def test_what_is_wrong_about_an_identity_provider_is_named(
+    provided: dict[str, Any], changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        protect(ListenerSettings(**{**provided, **changes}))
+    assert caught.value.violations[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ('oidc_algorithm = ["RS256", "none"]', "oidc_algorithm.1"),
+        ('oidc_algorithm = ["HS256"]', "oidc_algorithm.0"),
+        ('oidc_scope = {trainers = "runs"}', "oidc_scope.trainers"),
+        ('oidc_scope = ["trainers"]', "oidc_scope"),
+        ("oidc_clock_skew = 301", "oidc_clock_skew"),
+        ('oidc_scopes = {trainers = "run"}', "oidc_scopes"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_with_its_path(
+    tmp_path: Path, line: str, field: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(line)
+    with pytest.raises(InvalidInput) as caught:
+        load(ListenerSettings, file, {})
+    assert [violation.field for violation in caught.value.violations] == [field]
+
+
+def test_rules_are_given_by_flags_and_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"oidc_scope": ["https://example.org/run=run", "a=read"]}
+    monkeypatch.setenv("MENTORGRAD_OIDC_ALGORITHM", "ES384, EdDSA")
+    settings = load(ListenerSettings, None, flags)
+    assert settings.oidc_scope == {"https://example.org/run": Scope.RUN, "a": Scope.READ}
+    assert settings.oidc_algorithm == ("ES384", "EdDSA")
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:", "127.0.0.1:x", "h:99999"])
