@@ -19,6 +19,7 @@ import jwt
 import structlog
 
 from mentorgrad.errors import InvalidInput, MentorgradError, Unavailable
+from mentorgrad.outside_text import without_secrets
 from mentorgrad.wire.credentials import is_loopback
 from service_common.http_proxy import proxy_for
 from service_common.settings import Algorithm
@@ -246,5 +247,6 @@ class IdentityKeys:
         else:
             said = ""
         if said and said != self._said:
-            log.error("identity_keys_not_read", reason=said, has_others=self._present is not None)
+            has_others = self._present is not None
+            log.error("identity_keys_not_read", reason=without_secrets(said), has_others=has_others)
         self._said = said

@@ -111,7 +111,8 @@ def _of_provider(settings: ListenerSettings) -> IdentityTokens | None:
 
 
 def _key_source(settings: ListenerSettings) -> Callable[[], bytes]:
-    """What reads the provider's keys. A file must have some already, unlike a URL."""
+    """What reads the provider's keys. A file must be valid at the start, unlike what
+    a URL returns."""
     issuer, given = settings.oidc_issuer, settings.oidc_keys
     for name, url in (("oidc_issuer", issuer), ("oidc_keys", given if "://" in given else issuer)):
         if not is_protected(url):
