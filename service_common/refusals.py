@@ -1,4 +1,4 @@
-"""TakeRefusal calls: those of known callers go to the audit, those of strangers are counted."""
+"""Refused calls: those of known callers go to the audit, those of strangers are counted."""
 
 from __future__ import annotations
 

@@ -38,6 +38,11 @@ class Child:
         self.address: str = json.loads(line)["address"]
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def code(self) -> int | None:
         """None while it runs; negative: the signal that ended it."""
         return self._process.poll()

@@ -100,4 +100,7 @@ class AuditRecorder:
     async def _every(seconds: float, do: Do) -> None:
         while True:
             await asyncio.sleep(seconds)
-            await do()
+            try:
+                await do()
+            except Exception:  # the loop has to go on
+                log.exception("audit_failed")
