@@ -123,7 +123,7 @@ def _damaged(draw: Any, kind: str, data: bytes) -> bytes:
     return data[:place] + bytes([draw(st.integers(0, 255))]) + data[place + 1 :]
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -131,8 +131,8 @@ def _varint(number: int) -> bytes:
     return bytes([*out, number])
 
 
-def _wrapped(field: F, data: bytes) -> bytes:
-    return _varint(field.number << 3 | 2) + _varint(len(data)) + data
+def wrapped(field: F, data: bytes) -> bytes:
+    return varint(field.number << 3 | 2) + varint(len(data)) + data
 
 
 def _blown(draw: Any, descriptor: Any) -> bytes:
@@ -152,10 +152,10 @@ def _blown(draw: Any, descriptor: Any) -> bytes:
         descriptor = path[-1].message_type
     if not path:
         return b""
-    data = _varint(path[-1].number << 3 | 2) + b"\0"
+    data = varint(path[-1].number << 3 | 2) + b"\0"
     data *= draw(st.sampled_from([70, 70, 1_100, 1_100, 20_000, 500_000]))
     for field in reversed(path[:-1]):
-        data = _wrapped(field, data)
+        data = wrapped(field, data)
     return data
 
 
@@ -166,23 +166,23 @@ def heaviest(methods: Sequence[Method]) -> list[Case]:
     for method in methods:
         if method.short in VALID and (method.many_in or method.name == "Propose"):
             field = next(f for f in method.request.fields if f.cpp_type == F.CPPTYPE_MESSAGE)
-            empty = _varint(field.number << 3 | 2) + b"\0"
+            empty = varint(field.number << 3 | 2) + b"\0"
             found.append(Case(method, "plain", (empty * (MAX_MESSAGE_BYTES // len(empty)),)))
             nested = (f for f in field.message_type.fields if f.cpp_type == F.CPPTYPE_MESSAGE)
             if (inner := next(nested, None)) is None:
                 continue
-            empty = _varint(inner.number << 3 | 2) + b"\0"
-            many = _wrapped(field, empty * (MAX_MESSAGE_BYTES // 3))
+            empty = varint(inner.number << 3 | 2) + b"\0"
+            many = wrapped(field, empty * (MAX_MESSAGE_BYTES // 3))
             found.append(Case(method, "plain", (many,)))
     return found
 
 
 def _deep(draw: Any, descriptor: Any) -> bytes:
     """A field in itself, deeper than any reader goes."""
-    tag = _varint(draw(st.integers(1, 6)) << 3 | 2)
+    tag = varint(draw(st.integers(1, 6)) << 3 | 2)
     data = b""
     for _ in range(draw(st.sampled_from([40, 99, 101, 400]))):
-        data = tag + _varint(len(data)) + data
+        data = tag + varint(len(data)) + data
     return data
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from campaigns.fuzz.methods import MENTOR, PREDICTOR, TRAINER
+from campaigns.loop_hold.watched import Delay, read_delays
 from tests.support.child import Child
 
 
@@ -17,10 +18,14 @@ class Services:
         store: URL of an empty store; by default SQLite in the folder.
         has_model: Whether the predict service has a model, which takes seconds to load; otherwise a
             stand-in.
+        watched: Whether the delays of each service's event loop are noted.
     """
 
-    def __init__(self, folder: Path, store: str = "", *, has_model: bool = False) -> None:
+    def __init__(
+        self, folder: Path, store: str = "", *, has_model: bool = False, watched: bool = False
+    ) -> None:
         self._folder = folder
+        self._watched = watched
         self._predictor = (
             ("campaigns.fuzz.predictor", str(folder))
             if has_model
@@ -32,18 +37,29 @@ class Services:
         """Exit codes, once the block is left."""
 
     def __enter__(self) -> Services:
-        mentor = Child(self._folder / "mentor.log", "tests.support.scripted_mentor", "0")
-        self._running[MENTOR] = mentor
+        mentor = self._start(MENTOR, "tests.support.scripted_mentor", "0")
         arguments = ("campaigns.fuzz.trainer", str(self._folder), mentor.address, self._store)
         try:
-            self._running[TRAINER] = Child(self._folder / "trainer.log", *arguments)
-            predictor = Child(self._folder / "predictor.log", *self._predictor)
+            self._start(TRAINER, *arguments)
+            self._start(PREDICTOR, *self._predictor)
         except BaseException:
             for process in self._running.values():
                 process.stop()
             raise
-        self._running[PREDICTOR] = predictor
         return self
+
+    def _start(self, server: str, *command: str) -> Child:
+        if self._watched:
+            command = ("campaigns.loop_hold.watched", str(self._delays(server)), *command)
+        self._running[server] = Child(self._folder / f"{server}.log", *command)
+        return self._running[server]
+
+    def _delays(self, server: str) -> Path:
+        return self._folder / f"{server}.delays"
+
+    def delays(self, server: str) -> list[Delay]:
+        """When the loop of a service that is watched was late so far."""
+        return read_delays(self._delays(server))
 
     def __exit__(
         self,
