@@ -35,8 +35,9 @@ from mentorgrad.domain.advice import (
 from mentorgrad.errors import DeadlineExceeded, InvalidInput, ResourceExhausted, Unavailable
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.v1.mentor_service_pb2_grpc import MentorServiceServicer
-from mentorgrad.wire.codec import from_message, to_message
+from mentorgrad.wire.codec import to_message
 from service_common.callers import Caller, current_caller
+from service_common.decoding import validated
 
 log = structlog.get_logger(__name__)
 
@@ -97,15 +98,15 @@ class _Call:
         self.last = time.monotonic()
         kind = message.WhichOneof("message")
         if kind == "batch":
-            seq = self.session.take(from_message(Batch, message.batch, "batch", checked=True))
+            seq = self.session.take(await validated(Batch, message.batch, "batch"))
             self.size = self.session.size
             self._weighed(self)
             done = pb.BatchAcknowledged(seq=seq)
             await self.responses.put(pb.AdviseResponse(batch_acknowledged=done))
         elif kind == "outcomes":
-            self.session.note(from_message(Outcomes, message.outcomes, "outcomes", checked=True))
+            self.session.note(await validated(Outcomes, message.outcomes, "outcomes"))
         elif kind == "request":
-            request = from_message(ProposalRequest, message.request, "request", checked=True)
+            request = await validated(ProposalRequest, message.request, "request")
             while len(self.answers) >= _QUEUE:  # back-pressure: the client does not read
                 await asyncio.wait(self.answers, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._answer(request))
@@ -211,9 +212,9 @@ class MentorServicer(MentorServiceServicer):
         first = await self._first(requests)
         if first is None or first.WhichOneof("message") != "open":
             raise InvalidInput.field("open", "must be sent exactly once, as the first message")
+        opened = await validated(AdviseOpen, first.open, "open")
         caller = self._caller()
-        await self._make_room(caller)
-        opened = from_message(AdviseOpen, first.open, "open", checked=True)
+        await self._make_room(caller)  # nothing is awaited from here until the call is counted
         session = self._session(opened)
         call = _Call(session, caller, self._weigh)
         # Queued and counted before anything is written: a write may block on a client that does
@@ -285,7 +286,7 @@ class MentorServicer(MentorServiceServicer):
 
     async def Propose(self, request: Any, context: Any) -> Any:  # noqa: N802
         """A single request without a session."""
-        asked = from_message(ProposeInput, request, checked=True)
+        asked = await validated(ProposeInput, request)
         session = self._session(asked.open)
         for number, batch in enumerate(asked.batches, start=1):
             # The message gives the order; sequence numbers matter in sessions only.

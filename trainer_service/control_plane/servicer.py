@@ -21,7 +21,7 @@ from mentorgrad.v1 import trainer_service_pb2 as pb
 from mentorgrad.v1 import trainer_service_pb2_grpc
 from mentorgrad.wire import codec
 from run_store.protocols import RunStore, SeenStore
-from service_common.decoding import DecodedRequests
+from service_common.decoding import DecodedRequests, validated
 from trainer_service.control_plane import run_lifecycle
 from trainer_service.control_plane.importing import Importer
 from trainer_service.control_plane.mentor_registry import MentorRegistry
@@ -78,7 +78,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self, request: pb.CreateRunRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateRunResponse:
         """Validates the whole spec and queues the run."""
-        spec = codec.from_message(RunSpec, request.spec, "spec", checked=True)
+        spec = await validated(RunSpec, request.spec, "spec")
         made = await self._creation.create(self._seen(), spec, request.request_id)
         bind_contextvars(run_id=made.run.run_id)
         return codec.fill(pb.CreateRunResponse(), made)
@@ -185,5 +185,5 @@ async def _upload_parts(requests: AsyncIterator[pb.UploadDataRequest]) -> Upload
     async for request in requests:
         upload = None
         if request.HasField("upload"):
-            upload = codec.from_message(DataUpload, request.upload, "upload", checked=True)
+            upload = await validated(DataUpload, request.upload, "upload")
         yield upload, request.chunk

@@ -13,6 +13,7 @@ from mentorgrad.v1 import experiment_service_pb2 as pb
 from mentorgrad.v1 import experiment_service_pb2_grpc
 from mentorgrad.wire import codec
 from run_store.protocols import SeenStore
+from service_common.decoding import validated
 from trainer_service.control_plane.thread_calls import run_limited
 from trainer_service.experiments.experiment_creation import ExperimentCreation
 from trainer_service.experiments.reader import ExperimentReader
@@ -49,7 +50,7 @@ class ExperimentServicer(experiment_service_pb2_grpc.ExperimentServiceServicer):
         self, request: pb.CreateExperimentRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateExperimentResponse:
         """Validates an experiment and stores it; the coordinator then executes it."""
-        spec = codec.from_message(ExperimentSpec, request.spec, "spec", checked=True)
+        spec = await validated(ExperimentSpec, request.spec, "spec")
         made = await self._creation.create(self._seen(), spec, request.request_id)
         bind_contextvars(experiment_id=made.experiment.experiment_id)
         return codec.fill(pb.CreateExperimentResponse(), made)

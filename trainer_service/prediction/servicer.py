@@ -19,7 +19,8 @@ from mentorgrad.domain.prediction import (
 from mentorgrad.errors import InvalidInput
 from mentorgrad.v1 import predict_service_pb2 as pb
 from mentorgrad.v1.predict_service_pb2_grpc import PredictServiceServicer
-from mentorgrad.wire.codec import from_message, to_message
+from mentorgrad.wire.codec import to_message
+from service_common.decoding import validated
 from trainer_service.prediction.batching import PredictedTexts, PredictionBatches
 
 SERVICE = "mentorgrad.v1.PredictService"
@@ -48,7 +49,7 @@ class PredictServicer(PredictServiceServicer):
 
     async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name on the wire
         """Predicts the labels of some texts."""
-        asked = from_message(PredictInput, request, checked=True)
+        asked = await validated(PredictInput, request)
         found = await self._batches.predict(asked.texts, asked.text_pairs)
         return pb.PredictResponse(predictions=self._predictions(found))
 
@@ -56,7 +57,7 @@ class PredictServicer(PredictServiceServicer):
         self, request: Any, context: Any
     ) -> AsyncIterator[Any]:
         """Predicts the labels of many texts, in parts."""
-        asked = from_message(PredictStreamInput, request, checked=True)
+        asked = await validated(PredictStreamInput, request)
         parts: deque[asyncio.Task[PredictedTexts]] = deque()
         try:
             for begin in range(0, len(asked.texts), _PART):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mentorgrad.domain.advice import Batch
 from mentorgrad.errors import InvalidInput
+from mentorgrad.v1 import advice_pb2
 from mentorgrad.v1 import mentor_service_pb2 as pb
 from mentorgrad.wire.codec import MAX_ENTRIES
-from service_common.decoding import MAX_FIELDS, decoder
+from service_common import decoding
+from service_common.decoding import MAX_FIELDS, MAX_PLAIN_BYTES, decoder, validated
 
 METHOD = "/mentorgrad.v1.MentorService/Propose"
 MANY = MAX_ENTRIES + 1
@@ -99,3 +103,45 @@ def test_large_requests_with_few_messages_are_read() -> None:
     raw = asked.SerializeToString()
     assert len(raw) > 1 << 20
     assert read(raw, pb.ProposeRequest) == asked
+
+
+def test_too_many_numbers_are_not_read() -> None:
+    """Of the shape of a tensor: the library would make eight bytes of each."""
+    shape = wrapped(2, bytes(10 * MANY))
+    with pytest.raises(
+        InvalidInput, match=f"at most {MAX_ENTRIES} nested messages and numbers"
+    ) as caught:
+        read(wrapped(2, wrapped(6, shape)))
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"
+
+
+def test_a_stream_that_is_not_ours_takes_small_messages() -> None:
+    handler = SimpleNamespace(request_deserializer=None, request_streaming=True)
+    decode = decoder(handler, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+
+    async def source() -> Any:
+        yield bytes(MAX_PLAIN_BYTES + 1)
+
+    async def reading() -> None:
+        await anext(await decode(source()))
+
+    with pytest.raises(InvalidInput, match=f"at most {MAX_PLAIN_BYTES} bytes"):
+        asyncio.run(reading())
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_a_large_message_is_converted_beside_the_loop(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    convert = decoding.from_message
+
+    def converting(*args: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return convert(*args, **options)
+
+    monkeypatch.setattr(decoding, "from_message", converting)
+    message = advice_pb2.Batch(seq=1, snapshots=[advice_pb2.Batch().snapshots.add()] * count)
+    batch = asyncio.run(validated(Batch, message))
+    assert len(batch.snapshots) == count
+    assert (threads == [threading.main_thread()]) == (count == 1)
