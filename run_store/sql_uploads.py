@@ -52,7 +52,6 @@ class SqlUploads(SqlBase):
         """See `UploadStore.put_upload`."""
         with self._writing_much() as connection:
             dialects.lock(connection, CREATE_LOCK)
-            audited(connection, self._viewer, upload.sha256)
             row: dict[str, Any] = {
                 "suffix": upload.suffix,
                 "created_at": dialects.now(connection),
@@ -67,11 +66,11 @@ class SqlUploads(SqlBase):
                     )
                 same = uploads.c.sha256 == upload.sha256
                 connection.execute(sa.update(uploads).where(same).values(row))
-                self._admit(connection, upload.sha256)
+                self._admit(connection, upload.sha256, is_other=known.suffix != upload.suffix)
                 return
             row |= {"sha256": upload.sha256, "size": upload.size_bytes}
             connection.execute(sa.insert(uploads).values(row))
-            self._admit(connection, upload.sha256)
+            self._admit(connection, upload.sha256, is_other=True)
             pieces = iter(lambda: content.read(PIECE_BYTES), b"")
             for position, data in enumerate(pieces):
                 piece = {"sha256": upload.sha256, "position": position, "data": data}
@@ -83,8 +82,9 @@ class SqlUploads(SqlBase):
         of_others = sa.select(sa.exists().where(upload_owners.c.sha256 == sha256, others))
         return _is_used(connection, sha256) or bool(connection.execute(of_others).scalar_one())
 
-    def _admit(self, connection: Connection, sha256: str) -> None:
-        """Lets the viewer's owner and project name an upload; called under `CREATE_LOCK`."""
+    def _admit(self, connection: Connection, sha256: str, *, is_other: bool) -> None:
+        """Lets the viewer's owner and project name an upload; called under `CREATE_LOCK`. The audit
+        has it if it changes who may name it, or if the file is another than before."""
         row = {
             "sha256": sha256,
             "owner": self._viewer.owner,
@@ -93,6 +93,9 @@ class SqlUploads(SqlBase):
         same = [upload_owners.c[name] == value for name, value in row.items()]
         if not connection.execute(sa.select(upload_owners.c.sha256).where(*same)).all():
             connection.execute(upload_owners.insert(), row)
+            is_other = True
+        if is_other:
+            audited(connection, self._viewer, sha256)
 
     def expire_uploads(self, unused_for: timedelta) -> int:
         """See `UploadStore.expire_uploads`."""

@@ -162,10 +162,13 @@ class SqlWriter(SqlQueue):
             run = self._load(connection, run_id, lock=True)
             if run.state is not RunState.RUNNING:
                 raise invariants.forbidden(run, f"be asked to {desired.value}")
-            connection.execute(
-                sa.update(runs).where(runs.c.run_id == run_id).values(desired_state=desired.value)
+            changed = connection.execute(
+                sa.update(runs)
+                .where(runs.c.run_id == run_id, runs.c.desired_state != desired.value)
+                .values(desired_state=desired.value)
             )
-            audited(connection, self._viewer, run_id)
+            if changed.rowcount:
+                audited(connection, self._viewer, run_id)
             return run
 
     def expired(self, longest: timedelta | None = None) -> tuple[Run, ...]:

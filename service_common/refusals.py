@@ -51,6 +51,7 @@ def refused_call(method: str, code: str) -> AuditEntry | None:
     origin = caller.origin
     if origin is None:
         return None
+    known = get_contextvars()
     return AuditEntry(
         time=datetime.now(UTC),
         owner=caller.owner,
@@ -58,7 +59,9 @@ def refused_call(method: str, code: str) -> AuditEntry | None:
         caller=origin.caller,
         address=origin.address,
         action=origin.action,
-        outcome=str(get_contextvars().get("reason") or code),
+        record_id=known.get("run_id", ""),
+        outcome=known.get("reason") or code,
+        request_id=known.get("request_id", ""),
         call_id=origin.call_id,
     )
 

@@ -187,8 +187,8 @@ async def start_service(
         await coordinator.close()
         await uploads.close()
         await scheduler.close(settings.drain_seconds)
-        await audit.close()
         await server.stop(max(deadline - time.monotonic(), 0.0))
+        await audit.close()
 
     if is_writable := _may_write(store):
         await executor.prepare()

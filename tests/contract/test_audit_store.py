@@ -66,7 +66,8 @@ def test_every_change_is_recorded_once_and_only_if_it_happens(opened: Any) -> No
     with pytest.raises(PreconditionFailed):
         by("ResumeRun").transition(run_id, RunState.QUEUED)
     store.claim(run_id, "worker", timedelta(minutes=1))
-    by("CancelRun").set_desired(run_id, DesiredState.CANCEL)
+    for _ in range(2):
+        by("CancelRun").set_desired(run_id, DesiredState.CANCEL)
     store.transition(run_id, RunState.CANCELLED)
     log = tuple(store.events(run_id))
     by("DeleteRun").delete(run_id)
@@ -78,7 +79,10 @@ def test_every_change_is_recorded_once_and_only_if_it_happens(opened: Any) -> No
     by("CreateExperiment").create_experiment(EXPERIMENT, "e1")
     by("CancelExperiment").set_experiment_state(experiment, ExperimentState.CANCELLED)
     digest = hashlib.sha256(b"text").hexdigest()
-    by("UploadData").put_upload(StoredUpload(digest, ".csv", 4), io.BytesIO(b"text"))
+    for _ in range(2):
+        by("UploadData").put_upload(StoredUpload(digest, ".csv", 4), io.BytesIO(b"text"))
+    other = store.seen_by(viewer("UploadData", "bob"))
+    other.put_upload(StoredUpload(digest, ".csv", 4), io.BytesIO(b"text"))
 
     found = entries(opened.reopen())
     assert [(entry.action, entry.record_id) for entry in reversed(found)] == [
@@ -89,6 +93,7 @@ def test_every_change_is_recorded_once_and_only_if_it_happens(opened: Any) -> No
         ("CreateExperiment", experiment),
         ("CancelExperiment", experiment),
         ("UploadData", digest),
+        ("UploadData", digest),  # Bob's
     ]
     assert {entry.outcome for entry in found} == {"OK"}
 

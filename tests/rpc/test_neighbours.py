@@ -290,8 +290,8 @@ async def test_the_audit_has_changes_and_refusals_of_known_callers(shared: Share
         ("CreateRun", "desk", "alice", "127.0.0.1", "r1"),
     ]
     assert all(entry.call_id for entry in found.entries)
-    assert [(e.action, e.caller, e.owner, e.outcome) for e in refused] == [
-        ("DeleteRun", "desk", "alice", "SCOPE_MISSING"),
-        ("ListAudit", "desk", "alice", "SCOPE_MISSING"),
-        ("CancelRun", "bob", "bob", "RUN_NOT_FOUND"),
+    assert [(e.action, e.caller, e.owner, e.outcome, e.record_id) for e in refused] == [
+        ("DeleteRun", "desk", "alice", "SCOPE_MISSING", ""),  # refused before it is read
+        ("ListAudit", "desk", "alice", "SCOPE_MISSING", ""),
+        ("CancelRun", "bob", "bob", "RUN_NOT_FOUND", created.run_id),
     ]

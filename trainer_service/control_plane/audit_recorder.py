@@ -45,7 +45,10 @@ class AuditRecorder:
 
     def refused(self, entry: AuditEntry) -> None:
         """Takes a refusal; never blocks."""
-        kind = (entry.owner, entry.caller, entry.address, entry.action, entry.outcome)
+        kind = (
+            *(entry.owner, entry.caller, entry.address, entry.action, entry.outcome),
+            entry.record_id,
+        )
         there = self._waiting.get(kind)
         if there is not None:
             self._waiting[kind] = replace(there, count=there.count + entry.count)
@@ -75,16 +78,20 @@ class AuditRecorder:
         taken, self._waiting = self._waiting, {}
         if not taken:
             return
+        is_recorded = False
         try:
             await asyncio.to_thread(self._store.record_audit, tuple(taken.values()))
+            is_recorded = True
         except MentorgradError as error:
-            newer, self._waiting = self._waiting, taken
-            for entry in newer.values():
-                self.refused(entry)
             if not self._is_away:
-                log.warning("audit_waits", reason=error.message, refusals=len(self._waiting))
+                log.warning("audit_waits", reason=error.message, refusals=len(taken))
             self._is_away = True
             return
+        finally:
+            if not is_recorded:
+                newer, self._waiting = self._waiting, taken
+                for entry in newer.values():
+                    self.refused(entry)
         self._is_away = False
         if self._more:
             log.warning("refusals_not_recorded", calls=self._more)

@@ -44,11 +44,12 @@ class AuditEntry:
     action: str = ""
     """The method that was called, for example ``CreateRun``."""
     record_id: str = ""
-    """Id of the run or experiment, or SHA-256 of the upload; empty for a refusal."""
+    """Id of the run or experiment, or SHA-256 of the upload; of a refusal, the run that the request
+    names."""
     outcome: str = DONE
     """``OK``, or the reason of the refusal, for example ``SCOPE_MISSING``."""
     request_id: str = ""
-    """Request_id of what was created; empty: none."""
+    """Request_id of what was, or was to be, created; empty: none."""
     call_id: str = ""
     """Id of the call in the service's log."""
     count: int = 1
