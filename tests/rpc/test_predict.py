@@ -176,15 +176,21 @@ async def test_the_scope_predict_suffices_and_is_needed(tmp_path: Path) -> None:
     given = {scope: tokens.create(file, scope, [scope])[1] for scope in Scope}
     server = PredictServer(Told(), INFO, security=Security(tokens=TokenFile(file)))
     address = await server.start()
-    for token in given.values():
-        async with AsyncPredictClient(address, credentials=Credentials(token=token)) as client:
-            assert (await client.predict(["good"]))[0].label == "good"
-            assert (await client.info()).labels == ("bad", "good")
-            assert [one.label async for one in client.predict_stream(["bad"])] == ["bad"]
-    async with AsyncPredictClient(address) as client:
-        with pytest.raises(errors.Unauthenticated):
-            await client.predict(["good"])
-    await server.stop(0.0)
+    try:
+        for scope, token in given.items():
+            async with AsyncPredictClient(address, credentials=Credentials(token=token)) as client:
+                if not scope.includes(Scope.PREDICT):
+                    with pytest.raises(errors.PermissionDenied, match="needs the scope predict"):
+                        await client.predict(["good"])
+                    continue
+                assert (await client.predict(["good"]))[0].label == "good"
+                assert (await client.info()).labels == ("bad", "good")
+                assert [one.label async for one in client.predict_stream(["bad"])] == ["bad"]
+        async with AsyncPredictClient(address) as client:
+            with pytest.raises(errors.Unauthenticated):
+                await client.predict(["good"])
+    finally:
+        await server.stop(0.0)
 
 
 def test_a_process_serves_the_blocking_client_and_the_command(tmp_path: Path) -> None:
