@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -102,25 +103,42 @@ def test_without_a_service_one_line_says_so(empty: Run) -> None:
     assert "mentorgrad serve all" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "extra"),
-    [
-        (("serve", "trainer", "--listen", "127.0.0.1:0"), "trainer"),
-        (("serve", "mentor", "--help"), "mentor"),
-        (("runs", "list", "--store", "sqlite:///runs.sqlite"), "trainer"),
-        (("serve", "all"), "trainer,mentor"),
-        (("demo",), "demo"),
-        (("models", "pull", "hf:org/repo"), "hub"),
-        (("health",), "service"),
-    ],
-)
-def test_a_missing_extra_is_one_line_with_the_pip_command(
-    empty: Run, arguments: tuple[str, ...], extra: str
-) -> None:
-    done = empty("mentorgrad", *arguments)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert f"pip install 'mentorgrad[{extra}]'" in done.stderr
+SEVERAL = """
+import contextlib, io, json, sys
+from mentorgrad.cli.main import main
+
+told = []
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            main()
+        except SystemExit as left:
+            told.append((left.code, said.getvalue()))
+print(json.dumps(told))
+"""
+"""Commands in one process: the imports of each further one would take a second of a core."""
+LACKING = {
+    ("serve", "trainer", "--listen", "127.0.0.1:0"): "trainer",
+    ("serve", "mentor", "--help"): "mentor",
+    ("runs", "list", "--store", "sqlite:///runs.sqlite"): "trainer",
+    ("serve", "all"): "trainer,mentor",
+    ("demo",): "demo",
+    ("models", "pull", "hf:org/repo"): "hub",
+    ("health",): "service",
+}
+"""A command → the extra that it asks for."""
+
+
+def test_a_missing_extra_is_one_line_with_the_pip_command(empty: Run) -> None:
+    done = empty("python", "-c", SEVERAL, json.dumps(list(LACKING)))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) == len(LACKING)
+    for (code, line), (arguments, extra) in zip(told, LACKING.items(), strict=True):
+        assert code == 1, arguments
+        assert len(line.splitlines()) == 1, line
+        assert f"pip install 'mentorgrad[{extra}]'" in line
 
 
 def test_doctor_says_what_is_missing_and_is_content(empty: Run) -> None:
