@@ -9,8 +9,10 @@ expand to a large one. A request whose parameter is refused by name is repeated 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
@@ -61,6 +63,12 @@ class _Retry(Exception):
         self.after = after
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities that are trusted; to load them takes as long as dozens of requests."""
+    return httpx.create_ssl_context()
+
+
 class LLMServer:
     """An OpenAI-compatible server. One instance serves one event loop.
 
@@ -96,7 +104,7 @@ class LLMServer:
             timeout=limit,
             proxy=proxy_for(url),
             trust_env=False,  # `proxy_for` reads the proxies, and .netrc would replace the key
-            verify=httpx.create_ssl_context(),
+            verify=_trusted(),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._key_variable = key_variable
