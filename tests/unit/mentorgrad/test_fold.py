@@ -128,7 +128,7 @@ def test_history_comes_from_every_event(script: list[tuple[str, Any]]) -> None:
 
 @pytest.mark.slow
 @given(st.lists(STEPS, max_size=25), st.data())
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_appending_in_any_chunks_gives_the_same_run(
     script: list[tuple[str, Any]], data: st.DataObject
 ) -> None:

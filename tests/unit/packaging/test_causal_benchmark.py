@@ -32,6 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CausalModel:
     return CausalModel(folder, CPU)
 
 
+@pytest.mark.slow
 def test_both_sides_have_equal_losses_and_gradients(model: CausalModel) -> None:
     pytest.importorskip("peft")
     found = causal_prompt.compared(model, rows=3, length=7, n_tokens=4, blocks=1)

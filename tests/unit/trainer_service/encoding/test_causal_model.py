@@ -58,7 +58,10 @@ def _ids(model: CausalModel) -> Tensor:
     return torch.tensor([model.tokens.token_ids("Text: the movie was good Answer:")])
 
 
-@pytest.mark.parametrize("kind", list(FULL))
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow if n > 2 else ()) for n, kind in enumerate(FULL)],
+)
 @pytest.mark.parametrize("tied", [True, False])
 def test_word_vectors_and_output_rows_give_the_models_own_logits(
     kind: str, tied: bool, tmp_path: Path

@@ -57,6 +57,7 @@ SURE = st.floats(0.1, 30.0)
 """Standard deviations of logits: of a hesitating model, and of one that is sure of everything."""
 
 
+@pytest.mark.slow
 @given(rows=st.integers(1, 40), seed=st.integers(0, 99), scale=SURE, preferred=st.floats(0, 20))
 @settings(max_examples=20)
 def test_a_matched_prior_gives_the_frequencies_of_the_labels_and_the_lowest_loss(
@@ -101,6 +102,7 @@ def test_one_mean_of_probabilities_leaves_a_preference_that_a_matched_prior_remo
     assert float(shares[1]) == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_preference_for_a_label_is_removed() -> None:
     """With it, all rows get the first class."""
     labels = torch.arange(4).repeat(5)

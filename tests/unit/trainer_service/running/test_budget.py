@@ -368,6 +368,7 @@ def test_a_run_ends_within_its_forward_rows_and_its_end_is_scored(rows: int, nam
     assert scored[-1].step == done.step
 
 
+@pytest.mark.slow
 def test_every_row_through_the_model_is_counted() -> None:
     """Of an encoder with a head: train batches, selection rows, and nothing of the test split."""
     built = tiny()

@@ -196,6 +196,7 @@ def test_a_run_that_shows_rows_is_resumed_exactly() -> None:
             assert effective(store, run_id) == effective(store, whole)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_everything_again() -> None:
     mentor, store = Reader(ALL), TemporaryRunStore()
     how = parts(mentor=lambda *_: mentor, objective=lambda *_: tiny())

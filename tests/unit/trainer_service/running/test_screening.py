@@ -180,6 +180,7 @@ def test_in_a_run_what_was_screened_out_is_an_outcome_and_no_candidate() -> None
     assert len(decided.branches) == 3
 
 
+@pytest.mark.slow
 def test_screening_saves_evaluations() -> None:
     whole_rule = dataclasses.replace(SPEC.acceptance, screening_rounds=1)
     screened = Done(SPEC, parts(objective=lambda *_: tiny()))

@@ -76,23 +76,25 @@ def scores(made: Objective, many: Tensor, rows: Tensor, split: Split = Split.SEL
     return made.problem.logits(many, split, rows).log_softmax(-1)  # type: ignore[attr-defined]
 
 
-def expected(made: Objective, model: CausalModel, point: Tensor, row: Row) -> Tensor:
-    """One pass of transformers per label over word vectors in one piece, without padding."""
+def expected(made: Objective, model: CausalModel, many: Tensor, row: Row) -> Tensor:
+    """One pass of transformers per label over word vectors in one piece, without padding, for each
+    of several points."""
     inputs, found = problem_of(made)._inputs, []
-    own = inputs.own_ids(row)
+    own, size = inputs.own_ids(row), (len(many), -1, -1)
     for label in inputs.tree.labels:
         front, behind = ([*inputs.opening, *own], inputs.tail) if inputs.is_after else ([], own)
         vectors = torch.cat(
             [
-                model.tokens.vectors[torch.tensor(front, dtype=torch.int64)],
-                point,
-                model.tokens.vectors[torch.tensor([*behind, *label])],
-            ]
+                model.tokens.vectors[torch.tensor(front, dtype=torch.int64)].expand(*size),
+                many,
+                model.tokens.vectors[torch.tensor([*behind, *label])].expand(*size),
+            ],
+            dim=1,
         )
-        logits = model.network(inputs_embeds=vectors[None]).logits[0, -len(label) - 1 : -1]
-        steps = logits.log_softmax(-1)[torch.arange(len(label)), torch.tensor(label)]
-        found.append(steps.sum())
-    return torch.stack(found).log_softmax(-1)
+        logits = model.network(inputs_embeds=vectors).logits[:, -len(label) - 1 : -1]
+        steps = logits.log_softmax(-1)[:, torch.arange(len(label)), torch.tensor(label)]
+        found.append(steps.sum(-1))
+    return torch.stack(found, dim=-1).log_softmax(-1)
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -132,9 +134,8 @@ def test_scores_do_not_depend_on_how_they_are_computed(kind: str, case: str) -> 
     assert torch.isfinite(together).all()
     assert together.std() > 1e-2
     with torch.no_grad():
-        for point, mine in zip(many, together, strict=True):
-            for row, found in zip(MIXED, mine, strict=True):
-                torch.testing.assert_close(found, expected(made, model, point, row), **CLOSE)
+        for row, found in zip(MIXED, together.unbind(1), strict=True):
+            torch.testing.assert_close(found, expected(made, model, many, row), **CLOSE)
     alone = torch.cat([scores(made, many, row[None]) for row in rows], dim=1)
     torch.testing.assert_close(alone, together, **CLOSE)
     each = torch.cat([scores(made, point[None], rows) for point in many])
@@ -158,7 +159,7 @@ def test_pairs_of_texts_are_scored_together(position: PromptPosition) -> None:
     found = scores(made, point, torch.arange(len(rows)))[0]
     with torch.no_grad():
         for row, mine in zip(rows, found, strict=True):
-            torch.testing.assert_close(mine, expected(made, model, point[0], row), **CLOSE)
+            torch.testing.assert_close(mine, expected(made, model, point, row)[0], **CLOSE)
     assert made.problem.untuned_logits(Split.SELECTION) is not None
 
 
@@ -173,7 +174,7 @@ def test_a_chat_is_scored_up_to_the_beginning_of_the_reply(tmp_path: Path) -> No
     found = scores(made, point, torch.arange(len(MIXED)))[0]
     with torch.no_grad():
         for row, mine in zip(MIXED, found, strict=True):
-            torch.testing.assert_close(mine, expected(made, model, point[0], row), **CLOSE)
+            torch.testing.assert_close(mine, expected(made, model, point, row)[0], **CLOSE)
 
 
 @pytest.mark.parametrize("position", PromptPosition)
@@ -201,7 +202,7 @@ def test_gradients_are_those_of_the_models_own_pass(case: str) -> None:
     point = points(made, 1).requires_grad_()
     assert made.problem.task is not None
     train = made.problem.task.train[:3]
-    own = torch.stack([expected(made, model, point[0], row) for row in train])
+    own = torch.stack([expected(made, model, point, row)[0] for row in train])
     labels = torch.tensor([row.label for row in train])
     loss = torch.nn.functional.nll_loss(own, labels)
     (slope,) = torch.autograd.grad(loss, point)
@@ -379,8 +380,8 @@ def test_without_a_prompt_there_may_be_nothing_behind_the_text(
     found = problem.untuned_logits(Split.SELECTION)
     assert torch.isfinite(found).all()
     if calibration is Calibration.NONE:
-        nothing = torch.zeros(0, model.tokens.width)
-        raw = torch.stack([expected(made, model, nothing, row) for row in MIXED])
+        nothing = torch.zeros(1, 0, model.tokens.width)
+        raw = torch.stack([expected(made, model, nothing, row)[0] for row in MIXED])
         torch.testing.assert_close(found, raw, **CLOSE)
 
 
@@ -388,7 +389,9 @@ def mean_probabilities(
     made: Objective, model: CausalModel, point: Tensor, rows: tuple[Row, ...]
 ) -> Tensor:
     with torch.no_grad():
-        return torch.stack([expected(made, model, point, row).exp() for row in rows]).mean(0)
+        return torch.stack([expected(made, model, point[None], row)[0].exp() for row in rows]).mean(
+            0
+        )
 
 
 def exported_prior(made: Objective, point: Tensor) -> list[float]:
@@ -411,7 +414,7 @@ def test_the_prior_is_the_mean_over_train_and_selection_texts(position: PromptPo
     assert test is not None
     assert test.prior == pytest.approx(score.prior, rel=1e-5), "not of the test texts"
     assert test.raw_loss is not None
-    own = torch.stack([expected(made, model, point[0], row) for row in MIXED[:3]])
+    own = torch.stack([expected(made, model, point, row)[0] for row in MIXED[:3]])
     labels = torch.tensor([row.label for row in MIXED[:3]])
     nll = torch.nn.functional.nll_loss
     assert test.raw_loss == pytest.approx(float(nll(own, labels)), rel=1e-4)
@@ -434,7 +437,7 @@ def test_a_matched_prior_is_fitted_to_train_and_selection_rows_and_kept_for_othe
     (score,) = made.problem.score(point)
     rows = (*MIXED[::-1], *MIXED)
     with torch.no_grad():
-        log_probs = torch.stack([expected(made, model, point[0], row) for row in rows])
+        log_probs = torch.stack([expected(made, model, point, row)[0] for row in rows])
     labels = torch.tensor([row.label for row in rows])
     prior = matched_prior(log_probs, labels)
     assert score.prior == pytest.approx(prior.tolist(), rel=1e-3)
