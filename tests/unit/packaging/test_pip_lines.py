@@ -104,6 +104,21 @@ def declared(name: str) -> tuple[Requirement, ...]:
     return tuple(map(Requirement, lines))
 
 
+@functools.cache
+def needed(name: str, extra: str, python: str) -> tuple[Requirement, ...]:
+    """What a distribution, or one of its extras, requires there."""
+    given = environment(python, extra)
+    return tuple(
+        further
+        for further in declared(name)
+        if further.marker is None
+        or (further.marker.evaluate(given) and (not extra or "extra" in str(further.marker)))
+    )
+
+
+installed = functools.cache(importlib.metadata.version)
+
+
 def unresolved(start: list[Requirement], python: str, follow: bool = True) -> Iterator[str]:
     """What is wrong with what some requirements lead to; nothing, if they resolve."""
     seen: set[tuple[str, str]] = set()
@@ -119,7 +134,7 @@ def unresolved(start: list[Requirement], python: str, follow: bool = True) -> It
             if not wanted.specifier.contains(pin, prereleases=True):
                 yield f"{by} needs {wanted}, the pin is {pin}"
             # What a distribution requires is read from the installed one.
-            if importlib.metadata.version(name).partition("+")[0] != pin:
+            if installed(name).partition("+")[0] != pin:
                 yield f"{name} is installed in another version than its pin {pin}"
         if not follow and by == "the line":
             continue
@@ -127,15 +142,7 @@ def unresolved(start: list[Requirement], python: str, follow: bool = True) -> It
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
-            given = environment(python, extra)
-            queue += [
-                (further, name)
-                for further in declared(name)
-                if further.marker is None
-                or (
-                    further.marker.evaluate(given) and (not extra or "extra" in str(further.marker))
-                )
-            ]
+            queue += [(further, name) for further in needed(name, extra, python)]
 
 
 def test_there_are_lines() -> None:
