@@ -89,6 +89,7 @@ def received(store: RunStore, run_id: str) -> list[tuple[str, AnswerStatus, int]
     ]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(
     whole: tuple[list[Any], bytes, list[ProposalRequest]], store: RunStore
 ) -> None:
@@ -102,6 +103,7 @@ def test_the_same_seed_gives_the_same_run(
     assert received(store, run_id) == [(f"s{i}", AnswerStatus.USABLE, LAG) for i in range(2)]
 
 
+@pytest.mark.slow
 def test_paused_while_the_mentor_thinks_it_asks_the_same_again_and_goes_on_exactly(
     whole: tuple[list[Any], bytes, list[ProposalRequest]], store: RunStore
 ) -> None:
@@ -146,6 +148,7 @@ def test_an_answer_in_the_log_is_there_again_after_the_same_steps(
     assert store.read_artifact(run_id, ARTIFACT) == artifact
 
 
+@pytest.mark.slow
 def test_a_question_given_up_stays_given_up(store: RunStore) -> None:
     never = how([], 10_000)
     whole, broken = create(store, OVERLAPPED), create(store, OVERLAPPED)

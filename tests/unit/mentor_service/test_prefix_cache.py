@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,6 +162,7 @@ def test_what_is_evaluated_is_the_length_without_the_longest_prefix_ever_read(
         read.append(question)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(questions, st.integers(2, 4), st.integers(8, 24), st.booleans())
 def test_with_little_room_a_prefix_is_still_the_longest_there_is_and_cells_are_not_exceeded(

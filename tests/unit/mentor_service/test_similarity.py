@@ -40,6 +40,7 @@ def test_short_phrases_say_something_else_by_one_word() -> None:
     assert known.near("billing message")
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(one=PHRASES, other=PHRASES)
 def test_phrases_of_four_words_are_near_if_one_edit_apart(one: list[str], other: list[str]) -> None:

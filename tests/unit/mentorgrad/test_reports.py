@@ -392,6 +392,7 @@ def test_a_report_without_a_run_is_a_page_without_plots() -> None:
     assert "a" in page.texts
 
 
+@pytest.mark.slow
 def test_a_forest_has_no_more_rows_than_can_be_read() -> None:
     compared = [
         Comparison("none", task=name, difference=Estimate(0.1, 0.0, 0.2, 9))

@@ -74,6 +74,7 @@ SPECS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(SPECS)
 def test_to_dict_is_json_and_from_dict_is_its_inverse(spec: RunSpec) -> None:

@@ -39,6 +39,7 @@ def test_a_bulk_insert_that_times_out_is_unavailable(postgres_url: str, event_ma
     store.close()
 
 
+@pytest.mark.slow
 def test_a_bulk_insert_on_a_lost_connection_gives_that_connection_up(postgres_url: str) -> None:
     open_store(postgres_url).close()
     engine = dialects.engine_of(dialects.parse(postgres_url))
@@ -53,6 +54,7 @@ def test_a_bulk_insert_on_a_lost_connection_gives_that_connection_up(postgres_ur
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_bulk_insert_of_a_row_that_is_there_is_an_integrity_error(postgres_url: str) -> None:
     store = open_store(postgres_url)
     run, _ = store.create(Created())

@@ -274,6 +274,7 @@ def test_a_store_that_is_away_costs_no_run(rig: Rig) -> None:
 # -- ends -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_data_that_are_gone_end_it_with_its_runs(rig: Rig) -> None:
     name = rig.begin(SPEC)
     runner = rig.runner(name)

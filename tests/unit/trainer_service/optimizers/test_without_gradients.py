@@ -58,6 +58,7 @@ def test_an_estimate_is_the_gradients_projection_on_its_directions(
     torch.testing.assert_close(estimate, torch.stack(parts).mean(0), rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 @ESTIMATES
 def test_over_many_directions_it_is_the_gradient(
     make: Callable[[Optimizer], GradientEstimate],

@@ -363,6 +363,7 @@ def test_the_mentor_is_shown_the_run_and_told_what_became_of_its_proposals() -> 
     assert mentor.closed
 
 
+@pytest.mark.slow
 def test_the_same_seed_asks_the_same_questions() -> None:
     asked = []
     for _ in range(2):

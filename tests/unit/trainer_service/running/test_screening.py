@@ -165,6 +165,7 @@ SPEC = RunSpec(
 )
 
 
+@pytest.mark.slow
 def test_in_a_run_what_was_screened_out_is_an_outcome_and_no_candidate() -> None:
     done = Done(SPEC, parts(objective=lambda *_: tiny()))
     assert done.state is RunState.SUCCEEDED

@@ -28,6 +28,7 @@ def beginning(tree: LabelTree, node: int) -> Tokens:
     return tuple(tree.tokens[index] for index in tree.ancestors(node - 1))
 
 
+@pytest.mark.slow
 @given(words=labels, seed=st.integers(0, 2**31))
 @settings(max_examples=150)
 def test_the_steps_sum_to_the_score_of_each_label(words: list[Tokens], seed: int) -> None:
@@ -48,6 +49,7 @@ def test_the_steps_sum_to_the_score_of_each_label(words: list[Tokens], seed: int
     assert summed == expected
 
 
+@pytest.mark.slow
 @given(words=labels)
 @settings(max_examples=100)
 def test_every_common_beginning_is_one_node(words: list[Tokens]) -> None:
