@@ -145,7 +145,7 @@ def _too_large(limit: str) -> InvalidInput:
 def _count(raw: bytes, descriptor: Any) -> None:
     """Checks that an encoded request has at most `MAX_ENTRIES` nested messages and numbers in
     packed lists, and `MAX_FIELDS` fields. Stops at the first too many, so the time does not depend
-    on what follows. Numbers are counted by bytes, as if each were as long as it can be.
+    on what follows.
 
     Raises:
         InvalidInput: It has more.
@@ -172,7 +172,7 @@ def _count(raw: bytes, descriptor: Any) -> None:
             size, place = _varint(raw, place)
             if (entry := inner.get(tag >> 3)) is not None:
                 is_number = isinstance(entry, int)
-                left -= size // entry if is_number else 1
+                left -= _numbers(raw[place : place + size], entry) if is_number else 1
                 if left < 0:
                     raise _too_large(f"{MAX_ENTRIES} nested messages and numbers")
                 if not is_number:
@@ -199,24 +199,28 @@ _FIXED = {
     FieldDescriptor.TYPE_FIXED32: 4,
     FieldDescriptor.TYPE_SFIXED32: 4,
 }
-"""Type of a number of a fixed size → its bytes; of others `_VARINT_BYTES`."""
+"""Type of a number of a fixed size → its bytes."""
 
-_VARINT_BYTES = 10
+_GOES_ON = bytes(range(128, 256))
+"""The bytes of a varint but for its last."""
+
+
+def _numbers(packed: bytes, size: int) -> int:
+    """How many numbers a packed list has, whose numbers have this size in bytes; 0: varints."""
+    return len(packed) // size if size else len(packed.translate(None, _GOES_ON))
 
 
 @functools.cache
 def _lists_of(descriptor: Any) -> dict[int, Any]:
-    """Field number → message descriptor, or maximum bytes of a number, for the fields that hold
-    messages or packed numbers."""
+    """Field number → message descriptor, or bytes of a number (0: a varint), for the fields that
+    hold messages or packed numbers."""
     messages = {
         field.number: field.message_type
         for field in descriptor.fields
         if field.type == FieldDescriptor.TYPE_MESSAGE
     }
     numbers = {
-        field.number: _FIXED.get(field.type, _VARINT_BYTES)
-        for field in descriptor.fields
-        if field.is_packed
+        field.number: _FIXED.get(field.type, 0) for field in descriptor.fields if field.is_packed
     }
     return messages | numbers
 
