@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -137,6 +137,12 @@ class _Call:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.session.close()
+
+
+def _take_all(session: AdviseSession, batches: Sequence[Batch]) -> None:
+    """Adds batches in the order of the message; sequence numbers matter in streams only."""
+    for number, batch in enumerate(batches, start=1):
+        session.take(dataclasses.replace(batch, seq=number))
 
 
 class MentorServicer(MentorServiceServicer):
@@ -288,10 +294,9 @@ class MentorServicer(MentorServiceServicer):
         """A single request without a session."""
         asked = await validated(ProposeInput, request)
         session = self._session(asked.open)
-        for number, batch in enumerate(asked.batches, start=1):
-            # The message gives the order; sequence numbers matter in sessions only.
-            session.take(dataclasses.replace(batch, seq=number))
         try:
+            # In a thread: nobody else has this session, and it may be given 100,000 snapshots.
+            await asyncio.to_thread(_take_all, session, asked.batches)
             answer = await session.answer(asked.request)
         finally:
             await session.close()
