@@ -42,6 +42,7 @@ class AuditRecorder:
         self._more = 0
         self._is_away = False
         self._loops: list[asyncio.Task[None]] = []
+        self._closing = asyncio.Event()
 
     def refused(self, entry: AuditEntry) -> None:
         """Takes a refusal; never blocks."""
@@ -66,11 +67,10 @@ class AuditRecorder:
 
     async def close(self) -> None:
         """Stops, and records what waits."""
-        loops, self._loops = self._loops, []
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        if loops:
+        # Not cancelled: what a thread is writing is either recorded or waits on.
+        self._closing.set()
+        await asyncio.gather(*self._loops)
+        if self._loops:
             await self.flush()
 
     async def flush(self) -> None:
@@ -78,20 +78,18 @@ class AuditRecorder:
         taken, self._waiting = self._waiting, {}
         if not taken:
             return
-        is_recorded = False
         try:
             await asyncio.to_thread(self._store.record_audit, tuple(taken.values()))
-            is_recorded = True
-        except MentorgradError as error:
+        except Exception as error:
+            newer, self._waiting = self._waiting, taken
+            for entry in newer.values():
+                self.refused(entry)
+            if not isinstance(error, MentorgradError):
+                raise
             if not self._is_away:
                 log.warning("audit_waits", reason=error.message, refusals=len(taken))
             self._is_away = True
             return
-        finally:
-            if not is_recorded:
-                newer, self._waiting = self._waiting, taken
-                for entry in newer.values():
-                    self.refused(entry)
         self._is_away = False
         if self._more:
             log.warning("refusals_not_recorded", calls=self._more)
@@ -101,13 +99,18 @@ class AuditRecorder:
         """Deletes entries that are too old."""
         with contextlib.suppress(MentorgradError):  # the health check tells of a store that is away
             while await asyncio.to_thread(self._store.expire_audit, self._kept):
-                pass
+                if self._closing.is_set():
+                    return
 
-    @staticmethod
-    async def _every(seconds: float, do: Do) -> None:
-        while True:
-            await asyncio.sleep(seconds)
+    async def _every(self, seconds: float, do: Do) -> None:
+        while not await self._closes_within(seconds):
             try:
                 await do()
             except Exception:  # the loop has to go on
                 log.exception("audit_failed")
+
+    async def _closes_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        return self._closing.is_set()
