@@ -148,7 +148,7 @@ class Rates:
                 retry_after=due - now - ahead,
                 reason="CALL_RATE",
             )
-        if len(self._due) >= _REMEMBERED:
+        if name not in self._due and len(self._due) >= _REMEMBERED:
             # What is due already is as good as never seen.
             self._due = {known: when for known, when in self._due.items() if when > now}
         self._due[name] = due

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from campaigns.faults.proxy import Proxy
 from campaigns.faults.store_run import behind
@@ -34,7 +35,7 @@ class Services:
         names = [*(f"owner{number}" for number in range(OWNERS)), "hostile"]
         self.tokens = {name: tokens.create(file, name, [Scope.RUN])[1] for name in names}
         self.tokens["admin"] = tokens.create(file, "admin", [Scope.ADMIN])[1]
-        socket = dict(_query(postgres.get_uri()))["host"]
+        socket = dict(parse_qsl(urlsplit(postgres.get_uri()).query))["host"]
         self._proxy = Proxy(f"{socket}/.s.PGSQL.5432")
         self._store = behind(self._proxy, postgres.get_uri())
         self._mentor_port = "0"
@@ -93,9 +94,3 @@ class Services:
     def memory(self) -> dict[str, int]:
         """Resident bytes of each service."""
         return {"trainer": self.trainer.memory(), "mentor": self.mentor.memory()}
-
-
-def _query(url: str) -> list[tuple[str, str]]:
-    from urllib.parse import parse_qsl, urlsplit
-
-    return parse_qsl(urlsplit(url).query)
