@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 TakeRefusal = Callable[[AuditEntry], None]
 """Takes a refused call of a known caller; called on the event loop, and must not block."""
 
-_REFUSALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"})
+REFUSALS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"})
 """Status codes that refuse whatever the call was to do."""
 
 _CHANGE_REFUSALS = frozenset({"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"})
@@ -42,7 +42,7 @@ def refused_call(method: str, code: str) -> AuditEntry | None:
         method: ``/package.Service/Method``.
         code: Name of the status code with which it has ended.
     """
-    if code not in _REFUSALS and not (code in _CHANGE_REFUSALS and method in CHANGES):
+    if code not in REFUSALS and not (code in _CHANGE_REFUSALS and method in CHANGES):
         return None
     try:
         caller = current_caller()

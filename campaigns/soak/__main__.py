@@ -6,7 +6,8 @@ takes as much processor time and calls nobody; then workers and the mentor are k
 mentor and the store are away. The callers' times of the first two phases are compared; they follow
 each other and change places with every cycle, so a machine of changing speed is the same to both.
 
-The last line is one JSON object: times by phase, what the faults cost, memory, and what was lost.
+The last line is one JSON object: times by phase, what the faults cost, processor time, memory, and
+what was lost.
 """
 
 from __future__ import annotations
@@ -80,6 +81,12 @@ class Soak:
         self.spans: list[Span] = []
         self.faults: Counter[str] = Counter()
         self.memory: list[dict[str, int]] = []
+        self._seconds: Counter[str] = Counter()
+        self._processor: Counter[str] = Counter()
+
+    def shares(self) -> dict[str, float]:
+        """What the trainer has taken of a core, by phase."""
+        return {name: round(self._processor[name] / s, 3) for name, s in self._seconds.items()}
 
     def cycle(self, number: int) -> None:
         """Both phases that are compared, and faults."""
@@ -94,11 +101,15 @@ class Soak:
     @contextlib.contextmanager
     def _phase(self, mode: str, seconds: float, name: str = "") -> Iterator[None]:
         self._attacker.tell(mode)
-        began = time.time()
+        began, taken = time.time(), self._services.trainer.processor_seconds()
         yield
         time.sleep(max(began + seconds * self._scale - time.time(), 0.0))
         settled = began + min(_SETTLED, seconds * self._scale / 4)
-        self.spans.append(Span(name or mode, settled, time.time()))
+        ended = time.time()
+        self.spans.append(Span(name or mode, settled, ended))
+        taken = self._services.trainer.processor_seconds() - taken
+        self._seconds[name or mode] += ended - began  # type: ignore[assignment]
+        self._processor[name or mode] += taken  # type: ignore[assignment]
         print(f"{name or mode}: {self._services.memory()}", file=sys.stderr, flush=True)
 
     def _strike(self, seconds: float) -> None:
@@ -174,6 +185,7 @@ def main() -> int:
         "minutes": given.minutes,
         "times": summary(calls, soak.spans),
         "attacker": json.loads(said.splitlines()[-1]),
+        "trainer's share of a core": soak.shares(),
         "faults": dict(soak.faults),
         "runs": found,
         "memory growth": {name: round(after[name] / first[name] - 1.0, 3) for name in after},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from mentorgrad.wire.channels import SEGMENT_BYTES, unary_channel
 from mentorgrad.wire.credentials import Credentials
 from mentorgrad.wire.error_mapping import from_rpc_error
 from service_common import call_admission, server, tokens
+from service_common.held_calls import HeldCalls
 from service_common.places import ARRIVING, STRANGERS, CallKind, Limit
 from service_common.security import Security
 from service_common.server import Server
@@ -252,6 +254,37 @@ async def test_a_connection_that_says_nothing_is_closed(
     silent = connected(await served.start(), connections)
     assert await asyncio.to_thread(is_closed, silent)
     await served.stop(0)
+
+
+async def test_a_flood_of_cancelled_calls_is_refused_before_anybody_looks_at_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = {**dict(server.SERVER_OPTIONS), "grpc.max_concurrent_streams": 8}
+    monkeypatch.setattr(server, "SERVER_OPTIONS", list(options.items()))
+    monkeypatch.setattr(server, "HeldCalls", functools.partial(HeldCalls, 1.0, 600.0))
+    guarded = Guarded(tmp_path)
+    guarded.address = await guarded.server.start()
+
+    def looked_at(hostile: RawConnection) -> bool:
+        """Whether a call is, after others that are cancelled as soon as they begin."""
+        for _ in range(5):
+            hostile.cancel(hostile.open(EVENTS, authorization=guarded.bearer("one")))
+        stream = hostile.open(EVENTS, authorization=guarded.bearer("one"))
+        hostile.send(stream, message(b""), end=True)
+        assert hostile.wait(lambda: stream in hostile.answered | hostile.ended, 120)
+        hostile.cancel(stream)
+        return stream not in hostile.refused
+
+    async with asyncio.timeout(120):
+        with RawConnection(guarded.address) as hostile:
+            while guarded.server.held.held < 9:
+                await asyncio.to_thread(looked_at, hostile)
+            assert not await asyncio.to_thread(looked_at, hostile)
+            assert await guarded.serves()  # also the owner of the hostile connection, on another
+            guarded.server.held.release()
+            while not await asyncio.to_thread(looked_at, hostile):
+                pass
+    await guarded.server.stop(0)
 
 
 async def test_a_service_has_so_many_connections_and_no_more(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,11 @@ class Child:
     def memory(self, entry: str = "VmRSS") -> int:
         """Resident bytes now, or the most so far (``VmHWM``)."""
         return int(self.status(entry).split()[0]) * 1024
+
+    def processor_seconds(self) -> float:
+        """Seconds of processor time that it has taken, in all its threads."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def status(self, entry: str) -> str:
         """An entry of the process's status, such as ``Threads``."""

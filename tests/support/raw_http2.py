@@ -11,6 +11,8 @@ from typing import Self
 
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+_REFUSED, _CANCEL = 7, 8
+"""Reasons for the reset of a stream."""
 _INITIAL_WINDOW, _MAX_FRAME = 4, 5
 """Numbers of the settings."""
 _DEFAULT_WINDOW, _DEFAULT_FRAME = 65_535, 16_384
@@ -57,6 +59,8 @@ class RawConnection:
         """Streams with the beginning of a response."""
         self.ended: set[int] = set()
         """Streams that the server has ended."""
+        self.refused: set[int] = set()
+        """Those of them that it has not looked at."""
         self.closed = False
         """Whether the server has ended the connection."""
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -112,6 +116,10 @@ class RawConnection:
                 break
         return sent
 
+    def cancel(self, stream: int) -> None:
+        """Ends a call without waiting for its response."""
+        self._frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
+
     def wait(self, until: Callable[[], object], seconds: float | None = None) -> bool:
         """Receives until a condition holds; returns whether it does."""
         while not until() and not self.closed:
@@ -151,23 +159,28 @@ class RawConnection:
 
     def _read(self, kind: int, flags: int, stream: int, data: bytes) -> None:
         if kind == _SETTINGS and not flags & _ACK:
-            for place in range(0, len(data), 6):
-                name, value = struct.unpack(">HI", data[place : place + 6])
-                if name == _INITIAL_WINDOW:
-                    for number in self._windows.keys() - {0}:
-                        self._windows[number] += value - self._initial
-                    self._initial = value
-                elif name == _MAX_FRAME:
-                    self._largest = value
-            self._frame(_SETTINGS, _ACK, 0, b"")
+            self._accept(data)
         elif kind == _PING and not flags & _ACK:
             self._frame(_PING, _ACK, 0, data)
         elif kind == _WINDOW:
             self._windows[stream] = self._windows.get(stream, 0) + int.from_bytes(data, "big")
         elif kind == _RESET or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
             self.ended.add(stream)
+            if kind == _RESET and int.from_bytes(data, "big") == _REFUSED:
+                self.refused.add(stream)
         elif kind in (_DATA, _HEADERS):
             self.answered.add(stream)
+
+    def _accept(self, settings: bytes) -> None:
+        for place in range(0, len(settings), 6):
+            name, value = struct.unpack(">HI", settings[place : place + 6])
+            if name == _INITIAL_WINDOW:
+                for number in self._windows.keys() - {0}:
+                    self._windows[number] += value - self._initial
+                self._initial = value
+            elif name == _MAX_FRAME:
+                self._largest = value
+        self._frame(_SETTINGS, _ACK, 0, b"")
 
 
 def _text(text: str) -> bytes:
