@@ -141,17 +141,18 @@ class Rates:
         now = self._clock()
         interval = 1.0 / rate
         ahead = max(_BURST_SECONDS, interval)
-        due = max(self._due.get(name, now), now) + interval
-        if due - now > ahead:
+        # Of differences, not of times: those of a clock are too large to be exact.
+        wait = max(self._due.get(name, now) - now, 0.0) + interval
+        if wait > ahead:
             raise ResourceExhausted(
                 f"{name} makes more than {rate:g} calls per second",
-                retry_after=due - now - ahead,
+                retry_after=wait - ahead,
                 reason="CALL_RATE",
             )
         if name not in self._due and len(self._due) >= _REMEMBERED:
             # What is due already is as good as never seen.
             self._due = {known: when for known, when in self._due.items() if when > now}
-        self._due[name] = due
+        self._due[name] = now + wait
 
 
 class Turns:

@@ -79,6 +79,11 @@ def test_a_caller_makes_calls_at_its_rate(rate: float, pauses: list[float]) -> N
         rates.count("bob", 1000.0)
 
 
+@given(st.floats(0.001, 0.5), st.floats(1.0, 1e6))
+def test_the_first_call_is_always_taken(rate: float, now: float) -> None:
+    Rates(lambda: now).count("alice", rate)
+
+
 def test_callers_at_rest_are_forgotten() -> None:
     now = [0.0]
     rates = Rates(lambda: now[0])
