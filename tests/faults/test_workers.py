@@ -48,10 +48,10 @@ from trainer_service.running.stop_control import StopRequest
 SPEC = RunSpec(
     objective=Function("rastrigin", 3),
     optimizer=Optimizer(learning_rate=0.02),
-    stages=Stages(count=3, steps=1200),
+    stages=Stages(count=3, steps=600),
     mentor=MentorChoice("random_tokens", proposals=6),
     acceptance=Acceptance(finalists=2, probe_steps=10),
-    budget=Budget(gradient_steps=4000),
+    budget=Budget(gradient_steps=2000),
     checkpoint_interval=timedelta(milliseconds=100),
     seed=11,
 )
@@ -157,7 +157,7 @@ async def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(
     ]
     assert len(resumed) == 1
     assert resumed[0] > 0
-    assert run.usage.gradient_steps == 4000
+    assert run.usage.gradient_steps == 2000
     assert await client.read_artifact(run_id, ARTIFACT) == undisturbed
 
 
