@@ -17,8 +17,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from mentorgrad.errors import ResourceExhausted, Unsupported
-from mentorgrad.wire.error_mapping import to_status
+from mentorgrad.errors import ResourceExhausted
 from service_common.authorization import OPEN, address_of
 from service_common.call_admission import Context
 from service_common.call_log import Continuation, rewrap
@@ -157,7 +156,8 @@ class HeldCalls(grpc.aio.ServerInterceptor):
 
 
 async def _refuse(requests: Any, context: Context) -> None:
-    await context.abort_with_status(to_status(Unsupported("there is no such method")))
+    # As gRPC does: by a status without details, a client knows that the service is another.
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
 
 _UNKNOWN: Any = grpc.stream_unary_rpc_method_handler(_refuse)
