@@ -1,0 +1,138 @@
+"""What the page's API answers, in JSON: reads of the trainer, shared by all tabs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from mentorgrad.domain.event import EventKind, RestartDecided
+from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.run import Trajectory
+from mentorgrad.errors import InvalidInput, MentorgradError
+from mentorgrad.installed import OURS, installed_version
+from ui_service import messages
+from ui_service.positions import MAX_RUNS
+from ui_service.recorded_events import RecordedEvents
+from ui_service.requests import PointsRequest, RunsRequest
+from ui_service.shared_reads import SharedReads
+from ui_service.trainer import Trainer
+
+
+class Reads:
+    """Reads runs for all tabs. For one event loop.
+
+    Args:
+        trainer: The trainer.
+        server: Its address, ``HOST:PORT``.
+        recorded: Reads the logs of runs.
+    """
+
+    def __init__(self, trainer: Trainer, server: str, recorded: RecordedEvents) -> None:
+        self._trainer, self._server, self._recorded = trainer, server, recorded
+        self._shared = SharedReads()
+
+    async def house(self, login: bool) -> bytes:
+        """The trainer: its address, whether it answers (with the reason, if not), what it offers.
+
+        Args:
+            login: Whether the page requires a login.
+        """
+
+        async def read() -> bytes:
+            found: dict[str, Any] = {"server": self._server, "login": login}
+            found["version"] = installed_version(OURS) or ""
+            try:
+                info = await self._trainer.trainer_info()
+            except MentorgradError as error:
+                return messages.encoded(
+                    found | {"answers": False, "trainer": None} | messages.of_error(error)
+                )
+            trainer = messages.of_trainer(info)
+            return messages.encoded(found | {"answers": True, "trainer": trainer})
+
+        return await self._shared.get("house", read)
+
+    async def runs(self, request: RunsRequest) -> bytes:
+        """A page of runs."""
+        run_filter = request.run_filter
+
+        async def read() -> bytes:
+            page = await self._trainer.list_runs(
+                run_filter, request.order, request.page_size, request.page_token
+            )
+            return await _written(lambda: messages.of_page(page))
+
+        return await self._shared.get(request, read)
+
+    async def run(self, run_id: str) -> bytes:
+        """A run."""
+
+        async def read() -> bytes:
+            run = await self._trainer.get_run(run_id)
+            return messages.encoded({"run": messages.of_run(run), "lastSeq": run.last_seq})
+
+        return await self._shared.get(("run", run_id), read)
+
+    async def compared(self, run_ids: Sequence[str]) -> bytes:
+        """Runs, and the fields in which their specs differ.
+
+        Raises:
+            InvalidInput: There are none or too many.
+        """
+        if not 1 <= len(run_ids) <= MAX_RUNS:
+            raise InvalidInput.field("run", f"must name 1 to {MAX_RUNS} runs")
+
+        async def read() -> bytes:
+            found = await self._trainer.compare_runs(run_ids)
+            return await _written(lambda: messages.of_comparison(found))
+
+        return await self._shared.get(("compared", *run_ids), read)
+
+    async def events(self, run_id: str, after: int, limit: int) -> bytes:
+        """Events of a run, in SUMMARY view, and the `after` of the next portion.
+
+        A portion may be smaller than `limit`, if its events are large.
+        """
+        found, is_more = await self._recorded.read(run_id, after, limit)
+        following = b"%d" % found[-1].seq if is_more else b"null"
+        events = b",".join(event.json for event in found)
+        return b'{"events":[%b],"next":%b}' % (events, following)
+
+    async def trajectory(self, run_id: str, request: PointsRequest) -> bytes:
+        """Points of the loss curve of a run."""
+
+        async def read() -> bytes:
+            found = await self._thinned(run_id, request)
+            restarted = await self._restarted(run_id)
+            return await _written(lambda: messages.of_trajectory(found, restarted))
+
+        return await self._shared.get(("trajectory", run_id, request), read)
+
+    async def artifacts(self, run_id: str) -> bytes:
+        """Files of a run."""
+
+        async def read() -> bytes:
+            found = await self._trainer.artifacts(run_id)
+            return messages.encoded({"artifacts": [messages.of_artifact(item) for item in found]})
+
+        return await self._shared.get(("artifacts", run_id), read)
+
+    async def _thinned(self, run_id: str, request: PointsRequest) -> Trajectory:
+        return await self._trainer.trajectory(run_id, request.points, View.SUMMARY)
+
+    async def _restarted(self, run_id: str) -> frozenset[int]:
+        """Stages that began with a proposal."""
+        query = EventQuery(kinds=(EventKind.RESTART_DECIDED,), effective=True)
+        restarted = set()
+        async with aclosing(self._trainer.events(run_id, query)) as events:
+            async for event in events:
+                if isinstance(event.payload, RestartDecided) and event.payload.restarted:
+                    restarted.add(event.payload.stage + 1)
+        return frozenset(restarted)
+
+
+async def _written(make: Callable[[], Any]) -> bytes:
+    """Writes a large answer in a thread, so that the streams go on meanwhile."""
+    return await asyncio.to_thread(lambda: messages.encoded(make()))

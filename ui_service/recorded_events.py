@@ -1,0 +1,76 @@
+"""The recorded events of runs, read in portions and written as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.query import EventQuery
+from ui_service import messages
+from ui_service.trainer import Trainer
+
+PORTION_EVENTS = 256
+PORTION_BYTES = 1 << 20
+"""A portion ends after so many events, or with the event with which it has so many bytes."""
+
+_READS = 4
+"""Maximum number of reads at the same time: a trainer serves others than the page, too."""
+
+
+@dataclass(frozen=True)
+class WrittenEvent:
+    """An event as the page gets it."""
+
+    seq: int
+    """Its sequence number."""
+    json: bytes
+    """The message `RunEvent` in JSON, on one line."""
+
+
+def write(event: RunEvent) -> WrittenEvent:
+    """Writes an event; its raw tensors must have been left out."""
+    return WrittenEvent(event.seq, messages.encoded(messages.of_event(event)))
+
+
+class RecordedEvents:
+    """Reads logs for all tabs. For one event loop.
+
+    Args:
+        trainer: Where runs are recorded.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._places = asyncio.Semaphore(_READS)
+
+    async def read(
+        self, run_id: str, after: int, most: int = PORTION_EVENTS
+    ) -> tuple[list[WrittenEvent], bool]:
+        """A portion of a log.
+
+        Args:
+            run_id: The run.
+            after: Only events with a greater sequence number.
+            most: Maximum number of events.
+
+        Returns:
+            The events in order, and whether there are more.
+
+        Raises:
+            MentorgradError: The trainer does not answer, or has no such run.
+        """
+        found: list[WrittenEvent] = []
+        size = 0
+        # A portion is read to its end before it is sent: a slow tab holds no place.
+        async with (
+            self._places,
+            aclosing(self._trainer.events(run_id, EventQuery(after))) as events,
+        ):
+            async for event in events:
+                if len(found) >= most or size >= PORTION_BYTES:
+                    return found, True
+                found.append(write(event))
+                size += len(found[-1].json)
+        return found, False

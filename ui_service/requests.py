@@ -1,0 +1,157 @@
+"""What a request asks for: its parameters, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from starlette.datastructures import QueryParams
+
+from mentorgrad.domain.query import RunFilter, RunOrder
+from mentorgrad.domain.run import RunState
+from mentorgrad.errors import InvalidInput
+from mentorgrad.field_limits import check
+
+E = TypeVar("E", bound=StrEnum)
+
+MAX_PAGE_SIZE = 200
+MAX_EVENTS = 1000
+MAX_POINTS = 5000
+MAX_STEP = 2**63 - 1
+
+_TEXTS = {
+    "text": "name_contains",
+    "objective": "objective",
+    "task": "task",
+    "mentor": "mentor",
+    "owner": "owner",
+    "experiment": "experiment_id",
+}
+"""Parameter → field of the filter."""
+
+
+@dataclass(frozen=True)
+class RunsRequest:
+    """Which page of runs is asked for; equal requests have equal answers."""
+
+    states: tuple[RunState, ...]
+    """See `RunFilter`."""
+    labels: tuple[tuple[str, str], ...]
+    """See `RunFilter`."""
+    texts: tuple[tuple[str, str], ...]
+    """Further fields of the filter."""
+    order: RunOrder
+    """Order."""
+    page_size: int
+    """Number of runs."""
+    page_token: str
+    """Page token; empty: the first page."""
+
+    @property
+    def run_filter(self) -> RunFilter:
+        """The filter.
+
+        Raises:
+            InvalidInput: It is out of bounds.
+        """
+        texts: dict[str, Any] = dict(self.texts)
+        return check(RunFilter(states=self.states, labels=dict(self.labels), **texts), "filter")
+
+
+def of_runs(given: QueryParams) -> RunsRequest:
+    """The request for a page of runs.
+
+    Raises:
+        InvalidInput: A parameter is unknown or invalid.
+    """
+    _only(given, ("state", "label", "order", "page_size", "page_token", *_TEXTS))
+    texts = tuple((field, given[name]) for name, field in _TEXTS.items() if given.get(name))
+    return RunsRequest(
+        tuple(member("state", RunState, text) for text in given.getlist("state") if text),
+        tuple(_label(text) for text in given.getlist("label") if text),
+        texts,
+        member("order", RunOrder, given.get("order") or RunOrder.NEWEST.value),
+        number(given, "page_size", 50, 1, MAX_PAGE_SIZE),
+        given.get("page_token", ""),
+    )
+
+
+def of_events(given: QueryParams) -> tuple[int, int]:
+    """After which sequence number events are asked for, and how many.
+
+    Raises:
+        InvalidInput: A parameter is unknown or invalid.
+    """
+    _only(given, ("after", "limit"))
+    return number(given, "after", 0, 0, MAX_STEP), number(given, "limit", MAX_EVENTS, 1, MAX_EVENTS)
+
+
+@dataclass(frozen=True)
+class PointsRequest:
+    """Which points of a loss curve are asked for."""
+
+    points: int
+    """Maximum number of points."""
+    first_step: int
+    """First step."""
+    last_step: int
+    """Last step, inclusive."""
+
+
+def of_points(given: QueryParams) -> PointsRequest:
+    """The request for a loss curve.
+
+    Raises:
+        InvalidInput: A parameter is unknown or invalid.
+    """
+    _only(given, ("points", "first_step", "last_step"))
+    found = PointsRequest(
+        number(given, "points", 500, 2, MAX_POINTS),
+        number(given, "first_step", 0, 0, MAX_STEP),
+        number(given, "last_step", MAX_STEP, 0, MAX_STEP),
+    )
+    if found.last_step < found.first_step:
+        raise InvalidInput.field("last_step", f"must be at least {found.first_step}")
+    return found
+
+
+def member(name: str, kind: type[E], text: str) -> E:
+    """An enum's member by its value, or by its name in protobuf's JSON.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    prefix = {RunState: "run_state_", RunOrder: "run_order_"}.get(kind, "")
+    try:
+        return kind(text.lower().removeprefix(prefix))
+    except ValueError:
+        known = ", ".join(item.value for item in kind)
+        raise InvalidInput.field(name, f"must be one of: {known}") from None
+
+
+def number(given: QueryParams, name: str, default: int, lowest: int, highest: int) -> int:
+    """An integer of the query.
+
+    Raises:
+        InvalidInput: It is none, or out of bounds.
+    """
+    text = given.get(name) or str(default)
+    found = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    if not lowest <= found <= highest:
+        raise InvalidInput.field(name, f"must be an integer within {lowest}..{highest}")
+    return found
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise InvalidInput.field("label", "must be NAME=VALUE")
+    return key, value
+
+
+def _only(given: QueryParams, known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise InvalidInput.field(name, f"is not known here; known: {', '.join(known)}")
