@@ -39,8 +39,6 @@ _LOGIN_STATUS: dict[type[MentorgradError], int] = {
 }
 """Status of an error of a login."""
 
-Answer = Callable[[Request], Awaitable[Any]]
-
 
 class LoginRefused(Exception):
     """A request whose login is missing or refused."""

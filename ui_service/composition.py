@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -90,11 +91,9 @@ class UiServer:
             else None
         )
         api = Api(Reads(trainer, settings.server, recorded), self._streams, logins)
-        pages = PageFiles(built_page() if folder is None else folder)
-        if not pages.is_built:
-            log.warning("page_not_built", remedy="make ui")
+        self._pages = PageFiles(built_page() if folder is None else folder)
         self._listen = settings.listen
-        app = application(api, pages, settings.listen, settings.host)
+        app = application(api, self._pages, settings.listen, settings.host)
         self._http = _HttpServer(_config(app, settings))
         self._serving: asyncio.Task[None] | None = None
 
@@ -105,6 +104,8 @@ class UiServer:
             InvalidInput: The address cannot be bound.
         """
         bound = _bind(self._listen)
+        if not self._pages.is_built:
+            log.warning("page_not_built", remedy="make ui")
         self._serving = asyncio.create_task(self._http.serve([bound]))
         serving = asyncio.create_task(self._http.serving.wait())
         await asyncio.wait((serving, self._serving), return_when=asyncio.FIRST_COMPLETED)
@@ -155,7 +156,9 @@ def _bind(listen: str) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
-        said = f"cannot listen on {listen}: {error.strerror or error}"
+        # The library's own text repeats the address.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        said = f"cannot listen on {listen}: {why}"
         raise InvalidInput.field("listen", said) from None
 
 

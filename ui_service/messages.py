@@ -11,7 +11,8 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf import struct_pb2
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
 
 from mentorgrad.domain.event import RunEvent
@@ -101,4 +102,24 @@ def of_error(error: MentorgradError) -> dict[str, Any]:
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    return dict(MessageToDict(message))
+    try:
+        return dict(MessageToDict(message))
+    except SerializeToJsonError:
+        # A free mapping with a number that JSON does not have; a client may record one.
+        _spell_numbers(message)
+        return dict(MessageToDict(message))
+
+
+def _spell_numbers(message: Message) -> None:
+    """Writes numbers of free mappings that are not finite as text, in place."""
+    if isinstance(message, struct_pb2.Value):
+        value = number(message.number_value)
+        if isinstance(value, str):
+            message.string_value = value
+    for field, content in message.ListFields():
+        if field.message_type is None:
+            continue
+        items = (content,) if isinstance(content, Message) else content
+        for item in items.values() if hasattr(items, "values") else items:
+            if isinstance(item, Message):
+                _spell_numbers(item)
