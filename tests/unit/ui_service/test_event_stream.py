@@ -241,9 +241,7 @@ async def test_an_idle_stream_has_comments(trainer: ToldTrainer) -> None:
         assert await tab.part() == b":\n\n"
 
 
-async def test_streams_end_when_the_page_stops(
-    streams: EventStreams, trainer: ToldTrainer
-) -> None:
+async def test_streams_end_when_the_page_stops(streams: EventStreams, trainer: ToldTrainer) -> None:
     trainer.add("a")
     tabs = [Tab(streams, a=0) for _ in range(3)]
     for tab in tabs:

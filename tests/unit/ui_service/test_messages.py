@@ -20,9 +20,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 
 
 @given(texts, st.floats(width=64), st.integers(0, 2**63 - 1))
-def test_an_event_is_one_line_and_says_what_was_recorded(
-    text: str, loss: float, step: int
-) -> None:
+def test_an_event_is_one_line_and_says_what_was_recorded(text: str, loss: float, step: int) -> None:
     snapshot = Snapshot(step=step, train_loss=loss, text=text)
     event = EventMaker("r")(Segment(0, step, step, (snapshot,)))
     line = write(event).json
