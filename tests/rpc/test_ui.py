@@ -1,0 +1,252 @@
+"""The page over a real trainer service, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from mentorgrad.async_client import AsyncClient
+from mentorgrad.domain.event import StageStarted
+from mentorgrad.errors import InvalidInput
+from run_store.temporary_store import TemporaryRunStore
+from service_common import certificates, tokens
+from service_common.tokens import Scope
+from tests.support.served_runs import Worker, finished_run, queue_run, served
+from ui_service.composition import UiServer, protect_page, serve
+from ui_service.settings import UiSecrets, UiSettings, trainer_credentials
+
+
+@pytest.fixture
+def store() -> Any:
+    with contextlib.closing(TemporaryRunStore()) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page/index.html").write_text("<!doctype html><title>page</title>")
+    return tmp_path / "page"
+
+
+@asynccontextmanager
+async def page(
+    trainer: str, folder: Path, verify: ssl.SSLContext | bool = True, **more: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A page of a trainer, and a browser on it."""
+    settings = UiSettings(**({"listen": "127.0.0.1:0", "server": trainer} | more))
+    credentials = trainer_credentials(settings, UiSecrets())
+    async with AsyncClient(trainer, resume_for=0.1, credentials=credentials) as client:
+        ui = UiServer(client, settings, protect_page(settings), CollectorRegistry(), folder)
+        address = await ui.start()
+        scheme = "https" if settings.tls_certificate is not None else "http"
+        try:
+            async with httpx.AsyncClient(
+                base_url=f"{scheme}://{address}", verify=verify, timeout=60, trust_env=False
+            ) as browser:
+                yield browser
+        finally:
+            await ui.stop()
+
+
+class Stream:
+    """A stream that is read frame by frame."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.aiter_lines()
+
+    async def frame(self) -> dict[str, str]:
+        """The next event; comments are skipped."""
+        found: dict[str, str] = {}
+        async for line in self._lines:
+            name, separator, value = line.partition(": ")
+            if separator:
+                found[name] = value
+            elif "event" in found:
+                return found
+        raise EOFError
+
+    async def until(self, event: str) -> list[dict[str, str]]:
+        """The frames up to one of a kind."""
+        found = [await self.frame()]
+        while found[-1]["event"] != event:
+            found.append(await self.frame())
+        return found
+
+
+def seqs(frames: list[dict[str, str]]) -> list[int]:
+    runs = [json.loads(frame["data"]) for frame in frames if frame["event"] == "run"]
+    return [int(data["event"]["seq"]) for data in runs]
+
+
+async def test_a_live_run_is_followed_to_its_end_across_an_outage(
+    store: TemporaryRunStore, folder: Path
+) -> None:
+    run_id = queue_run(store)
+    worker = Worker(store, run_id)
+    worker.write(StageStarted(stage=0))
+    async with contextlib.AsyncExitStack() as trainer:
+        _, address = await trainer.enter_async_context(served(store))
+        async with page(address, folder) as browser:
+            url = f"/api/v1/stream?run={run_id}:0"
+            async with browser.stream("GET", url) as response:
+                stream = Stream(response)
+                assert [(await stream.frame())["event"] for _ in range(worker.last)]
+                worker.segment(0, 1)
+                segment = await stream.frame()
+                assert segment["id"] == f"{run_id}:{worker.last}"
+                said = json.loads(segment["data"])["event"]["segment"]
+                assert [snapshot["step"] for snapshot in said["snapshots"]] == ["1", "2", "3"]
+                assert "parameters" not in said
+                await trainer.aclose()
+                away = await stream.frame()
+                assert (away["event"], away["id"]) == ("away", segment["id"])
+                assert (await browser.get("/api/v1/runs")).status_code == 503
+                worker.finish()
+                async with served(store, address):
+                    frames = await stream.until("end")
+                    assert seqs(frames) == [worker.last - 1, worker.last]
+                    with pytest.raises(EOFError):
+                        await stream.frame()
+                    again = await browser.get(url, headers={"last-event-id": frames[-1]["id"]})
+                    assert (again.status_code, again.content) == (204, b"")
+
+
+async def test_what_is_recorded_is_shown(store: TemporaryRunStore, folder: Path) -> None:
+    run_id = finished_run(store)
+    async with served(store) as (_, address), page(address, folder) as browser:
+
+        async def asked(path: str) -> Any:
+            response = await browser.get(f"/api/v1{path}")
+            assert response.status_code == 200, response.text
+            return response.json()
+
+        assert (await asked("/house"))["trainer"]["tasks"] == ["tickets"]
+        (listed,) = (await asked("/runs?state=succeeded"))["runs"]
+        run = await asked(f"/runs/{run_id}")
+        assert run["run"] == listed
+        events = await asked(f"/runs/{run_id}/events")
+        assert len(events["events"]) == run["lastSeq"] == int(listed["lastSeq"])
+        points = (await asked(f"/runs/{run_id}/trajectory?points=3"))["points"]
+        assert [points[0]["step"], points[-1]["step"], len(points)] == [1, 6, 3]
+        (file,) = (await asked(f"/runs/{run_id}/artifacts"))["artifacts"]
+        assert file["name"] == "prompt.safetensors"
+        compared = await asked(f"/compare?run={run_id}&run={run_id}")
+        assert (len(compared["runs"]), compared["differences"]) == (2, [])
+        shown = await browser.get(f"/runs/{run_id}")
+        assert "<title>page</title>" in shown.text
+
+
+async def test_a_page_that_others_reach_has_tls_and_a_login(
+    store: TemporaryRunStore, folder: Path, tmp_path: Path
+) -> None:
+    made = certificates.make(tmp_path, (), 1)
+    certificate, key = tmp_path / "now.pem", tmp_path / "now.key"
+    shutil.copy(made.server, certificate)
+    shutil.copy(made.server_key, key)
+    _, token = tokens.create(tmp_path / "tokens.json", "somebody", [Scope.READ])
+    trusting = ssl.create_default_context(cafile=made.ca)
+    protected = {
+        "tls_certificate": certificate,
+        "tls_key": key,
+        "tokens": tmp_path / "tokens.json",
+    }
+    finished_run(store)
+    async with (
+        served(store) as (_, address),
+        page(address, folder, trusting, **protected) as browser,
+    ):
+        assert (await browser.get("/api/v1/runs")).status_code == 401
+        login = await browser.post("/api/v1/login", json={"token": token})
+        assert login.headers["set-cookie"].startswith("__Host-mentorgrad=")
+        assert len((await browser.get("/api/v1/runs")).json()["runs"]) == 1
+        # A renewed certificate is shown to the next connection.
+        (tmp_path / "others").mkdir()
+        others = certificates.make(tmp_path / "others", (), 1)
+        shutil.copy(others.server, certificate)
+        shutil.copy(others.server_key, key)
+        renewed = ssl.create_default_context(cafile=others.ca)
+        async with httpx.AsyncClient(
+            base_url=browser.base_url, verify=renewed, trust_env=False
+        ) as second:
+            assert (await second.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"listen": "0.0.0.0:0"}, "listen"),
+        ({"login": True}, "login"),
+        ({"listen": "nonsense"}, "listen"),
+        ({"server": "far.example:50551"}, "token"),
+        ({"tls_certificate": "certificate.pem"}, "tls_key"),
+    ],
+)
+async def test_what_would_not_be_safe_does_not_start(
+    given: dict[str, Any], field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENTORGRAD_UI_TOKEN", "a-token")
+    with pytest.raises(InvalidInput) as refused:
+        await serve(UiSettings(**({"listen": "127.0.0.1:0"} | given)))
+    assert refused.value.violations[0].field == field
+
+
+async def test_a_client_certificate_is_no_login(tmp_path: Path) -> None:
+    made = certificates.make(tmp_path, (), 1)
+    files = {
+        "tls_certificate": made.server,
+        "tls_key": made.server_key,
+        "tls_client_ca": made.ca,
+    }
+    with pytest.raises(InvalidInput) as refused:
+        await serve(UiSettings(listen="0.0.0.0:0", **files))
+    assert refused.value.violations[0].field == "tokens"
+
+
+async def test_the_command_says_where_it_serves_and_ends_with_its_streams(
+    store: TemporaryRunStore,
+) -> None:
+    run_id = queue_run(store)
+    async with served(store) as (_, address):
+        command = (sys.executable, "-m", "ui_service", "serve", "--server", address)
+        ui = await asyncio.create_subprocess_exec(
+            *command,
+            *("--listen", "127.0.0.1:0"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert ui.stdout is not None
+        said = json.loads(await ui.stdout.readline())
+        assert said["service"] == "ui"
+        async with (
+            httpx.AsyncClient(base_url=f"http://{said['address']}", trust_env=False) as browser,
+            browser.stream("GET", f"/api/v1/stream?run={run_id}:0", timeout=60) as response,
+        ):
+            stream = Stream(response)
+            assert (await stream.frame())["event"] == "run"
+            ui.send_signal(signal.SIGTERM)
+            with pytest.raises(EOFError):
+                while True:
+                    await stream.frame()
+            assert await ui.wait() == 0
+
+
+async def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InvalidInput) as refused:
+            await serve(UiSettings(listen=listen))
+    assert refused.value.message == f"listen: cannot listen on {listen}: Address already in use"
