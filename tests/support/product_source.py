@@ -16,6 +16,7 @@ SOURCES = (
     "run_store",
     "trainer_service",
     "mentor_service",
+    "ui_service",
 )
 """Folders of the product's packages."""
 

@@ -85,6 +85,16 @@ def test_an_image_runs_as_nobody_special_and_is_looked_after(service: str) -> No
     assert not re.search("build-essential|python3-venv|pip install", " ".join(stage.all("RUN")))
 
 
+def test_the_image_of_the_page_runs_as_nobody_special_and_is_looked_after() -> None:
+    stage = stages()["ui"]
+    assert stage.last("USER") == stages()["trainer"].last("USER")
+    assert json.loads(stage.last("ENTRYPOINT")) == ["mentorgrad", "serve", "ui"]
+    port = stage.environment()["MENTORGRAD_UI_LISTEN"].rpartition(":")[2]
+    assert stage.last("EXPOSE") == port
+    assert port in stage.last("HEALTHCHECK")
+    assert not re.search("python3?-venv|pip install", " ".join(stage.all("RUN")))
+
+
 def test_an_image_brings_what_its_service_can_be_asked_for() -> None:
     extras = {}
     images = runpy.run_path(str(ROOT / "deploy/hash_requirements.py"))["IMAGES"]

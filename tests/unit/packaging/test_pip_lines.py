@@ -248,7 +248,7 @@ def test_every_extra_resolves_and_the_commands_name_only_what_there_is() -> None
         assert not wrong, extra
     assert EXTRAS.keys() <= extras.keys()
     packages = ("client/mentorgrad", "service_common", "run_store")
-    packages += ("trainer_service", "mentor_service")
+    packages += ("trainer_service", "mentor_service", "ui_service")
     sources = [path for package in packages for path in (ROOT / package).rglob("*.py")]
     said = {
         name

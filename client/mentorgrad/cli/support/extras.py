@@ -19,6 +19,7 @@ EXTRAS = {
         "httpx",
     ),
     "mentor": ("llama-cpp-python", "httpx", "jsonschema"),
+    "ui": ("starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "plot": ("matplotlib",),
     "frame": ("pandas",),
