@@ -119,7 +119,7 @@ def _spell_numbers(message: Message) -> None:
     for field, content in message.ListFields():
         if field.message_type is None:
             continue
-        items = (content,) if isinstance(content, Message) else content
+        items: Any = (content,) if isinstance(content, Message) else content
         for item in items.values() if hasattr(items, "values") else items:
             if isinstance(item, Message):
                 _spell_numbers(item)

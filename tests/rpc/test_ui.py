@@ -80,6 +80,11 @@ class Stream:
                 return found
         raise EOFError
 
+    async def end(self) -> None:
+        """Waits until the page has ended the stream."""
+        async for _ in self._lines:
+            pass
+
     async def until(self, event: str) -> list[dict[str, str]]:
         """The frames up to one of a kind."""
         found = [await self.frame()]
@@ -238,9 +243,7 @@ async def test_the_command_says_where_it_serves_and_ends_with_its_streams(
             stream = Stream(response)
             assert (await stream.frame())["event"] == "run"
             ui.send_signal(signal.SIGTERM)
-            with pytest.raises(EOFError):
-                while True:
-                    await stream.frame()
+            await stream.end()
             assert await ui.wait() == 0
 
 
