@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -27,6 +28,7 @@ from ui_service.reads import Reads
 log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES = 16 * 1024
+_BODY_SECONDS = 10.0
 _STATUS: dict[type[MentorgradError], int] = {InvalidInput: 400, NotFound: 404}
 """Status of an error of the trainer; 503 of every other: the page's own credentials, too, are no
 business of a browser's."""
@@ -198,14 +200,18 @@ async def _token(request: Request) -> str:
     """The token of a login.
 
     Raises:
-        InvalidInput: The body is not ``{"token": "..."}``, or too large.
+        InvalidInput: The body is not ``{"token": "..."}``, too large, or too slow.
     """
     _check_json(request)
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise InvalidInput.field("token", "is too large")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_BODY_BYTES:
+                    raise InvalidInput.field("token", "is too large")
+    except TimeoutError:
+        raise InvalidInput.field("token", "took too long to arrive") from None
     try:
         token = json.loads(body)["token"]
     except (ValueError, KeyError, TypeError):

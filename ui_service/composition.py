@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
+import ssl
 import sys
-from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 
 import structlog
-import uvicorn
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.errors import InvalidInput
@@ -26,6 +21,7 @@ from service_common.server import announce, serve_until_told
 from ui_service.api import Api
 from ui_service.app import application, built_page
 from ui_service.event_stream import EventStreams
+from ui_service.http_server import HttpServer
 from ui_service.https import HttpsCertificates
 from ui_service.logins import Logins
 from ui_service.metrics import UiMetrics
@@ -41,25 +37,6 @@ log = structlog.get_logger(__name__)
 _CALL_SECONDS = 15.0
 _RESUME_SECONDS = 1.0
 """A lost watch is told to the tabs after this time; the page goes on trying by itself."""
-
-_CONNECTIONS = 1_024
-_HEADER_BYTES = 16 * 1024
-
-
-class _HttpServer(uvicorn.Server):
-    """Leaves signals to the service, and says when it serves."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.serving = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.serving.set()
 
 
 class UiServer:
@@ -92,10 +69,8 @@ class UiServer:
         )
         api = Api(Reads(trainer, settings.server, recorded), self._streams, logins)
         self._pages = PageFiles(built_page() if folder is None else folder)
-        self._listen = settings.listen
         app = application(api, self._pages, settings.listen, settings.host)
-        self._http = _HttpServer(_config(app, settings))
-        self._serving: asyncio.Task[None] | None = None
+        self._http = HttpServer(app, settings.listen, _tls(settings))
 
     async def start(self) -> str:
         """Starts to serve; returns the address with the actual port.
@@ -103,63 +78,22 @@ class UiServer:
         Raises:
             InvalidInput: The address cannot be bound.
         """
-        bound = _bind(self._listen)
+        address = await self._http.start()
         if not self._pages.is_built:
             log.warning("page_not_built", remedy="make ui")
-        self._serving = asyncio.create_task(self._http.serve([bound]))
-        serving = asyncio.create_task(self._http.serving.wait())
-        await asyncio.wait((serving, self._serving), return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            serving.cancel()
-            await self._serving
-        return f"{self._listen.rpartition(':')[0]}:{bound.getsockname()[1]}"
+        return address
 
     async def stop(self, grace: float = 1.0) -> None:
         """Ends all streams, gives other requests `grace` seconds, and stops."""
         self._streams.ended.set()
-        self._http.config.timeout_graceful_shutdown = max(1, round(grace))
-        self._http.should_exit = True
-        if self._serving is not None:
-            await self._serving
+        await self._http.stop(grace)
 
 
-def _config(app: ASGIApp, settings: UiSettings) -> uvicorn.Config:
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=_CONNECTIONS,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
-    )
-    config.load()
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        files = (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-        config.ssl = HttpsCertificates(*files).context
-    return config
-
-
-def _bind(listen: str) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        InvalidInput: The address is in use, or not of this machine.
-    """
-    host, _, port = listen.rpartition(":")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
-    except OSError as error:
-        # The library's own text repeats the address.
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        said = f"cannot listen on {listen}: {why}"
-        raise InvalidInput.field("listen", said) from None
+def _tls(settings: UiSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    files = (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return HttpsCertificates(*files).context
 
 
 def protect_page(settings: UiSettings) -> Security:

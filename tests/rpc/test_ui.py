@@ -26,6 +26,7 @@ from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates, tokens
 from service_common.tokens import Scope
 from tests.support.served_runs import Worker, finished_run, queue_run, served
+from ui_service import http_server
 from ui_service.composition import UiServer, protect_page, serve
 from ui_service.settings import UiSecrets, UiSettings, trainer_credentials
 
@@ -253,3 +254,18 @@ async def test_a_port_in_use_is_said_in_one_line() -> None:
         with pytest.raises(InvalidInput) as refused:
             await serve(UiSettings(listen=listen))
     assert refused.value.message == f"listen: cannot listen on {listen}: Address already in use"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: local"])
+async def test_a_connection_that_asks_for_nothing_is_closed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(http_server, "SILENT_SECONDS", 0.01)
+    async with page("127.0.0.1:1", folder) as browser:
+        assert (await browser.get("/")).status_code == 200
+        url = browser.base_url
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(sent)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
