@@ -19,6 +19,9 @@ from ui_service.requests import PointsRequest, RunsRequest
 from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
 
+_MOST_POINTS = 20_000
+"""Snapshots of a whole trajectory, from which those of a part are chosen."""
+
 
 class Reads:
     """Reads runs for all tabs. For one event loop.
@@ -120,7 +123,21 @@ class Reads:
         return await self._shared.get(("artifacts", run_id), read)
 
     async def _thinned(self, run_id: str, request: PointsRequest) -> Trajectory:
-        return await self._trainer.trajectory(run_id, request.points, View.SUMMARY)
+        """The snapshots of a range of steps, evenly spaced. The trainer thins whole trajectories,
+        so a part of a very long one has fewer points than were asked for."""
+        if request.is_whole:
+            return await self._trainer.trajectory(run_id, request.points, View.SUMMARY)
+        found = await self._trainer.trajectory(run_id, _MOST_POINTS, View.SUMMARY)
+        wanted = range(request.first_step, request.last_step + 1)
+        inside = [at for at, snapshot in enumerate(found.snapshots) if snapshot.step in wanted]
+        last = len(inside) - 1
+        count = min(request.points, len(inside))
+        kept = [inside[round(n * last / max(count - 1, 1))] for n in range(count)]
+        return Trajectory(
+            run_id,
+            tuple(found.snapshots[at] for at in kept),
+            tuple(found.stages[at] for at in kept),
+        )
 
     async def _restarted(self, run_id: str) -> frozenset[int]:
         """Stages that began with a proposal."""

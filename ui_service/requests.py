@@ -99,6 +99,11 @@ class PointsRequest:
     last_step: int
     """Last step, inclusive."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no step is left out because of the range."""
+        return self.first_step <= 1 and self.last_step == MAX_STEP
+
 
 def of_points(given: QueryParams) -> PointsRequest:
     """The request for a loss curve.

@@ -29,6 +29,7 @@ class ToldTrainer:
         self.watches = 0
         self.lists: list[tuple[Any, ...]] = []
         self.is_away = False
+        self.steps = 6
         self._changed = asyncio.Event()
 
     def add(self, run_id: str, events: int = 0) -> None:
@@ -126,7 +127,7 @@ class ToldTrainer:
     ) -> Trajectory:
         self._called("trajectory", run_id)
         assert view is View.SUMMARY
-        steps = range(1, min(max_points, 6) + 1)
+        steps = range(1, min(max_points, self.steps) + 1)
         snapshots = tuple(Snapshot(step=step, train_loss=1 / step) for step in steps)
         return Trajectory(run_id, snapshots, tuple(step // 3 for step in steps))
 

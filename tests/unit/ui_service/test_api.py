@@ -182,6 +182,25 @@ async def test_a_run_is_shown_with_its_events_points_and_files(
     assert compared["differences"] == [{"field": "seed", "values": ["1", "2"]}]
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "steps"),
+    [
+        ("points=3&first_step=10&last_step=20", [10, 15, 20]),
+        ("points=500&first_step=98", [98, 99, 100]),
+        ("points=2&last_step=50", [1, 50]),
+        ("first_step=50&last_step=50", [50]),
+        ("first_step=101", []),
+    ],
+)
+async def test_a_part_of_a_curve_can_be_asked_for(
+    browser: httpx.AsyncClient, trainer: ToldTrainer, asked_for: str, steps: list[int]
+) -> None:
+    trainer.add("a")
+    trainer.steps = 100
+    points = (await asked(browser, f"/runs/a/trajectory?{asked_for}"))["points"]
+    assert [point["step"] for point in points] == steps
+
+
 async def test_events_come_in_portions(
     browser: httpx.AsyncClient, trainer: ToldTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
