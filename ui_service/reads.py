@@ -34,7 +34,7 @@ class Reads:
 
     def __init__(self, trainer: Trainer, server: str, recorded: RecordedEvents) -> None:
         self._trainer, self._server, self._recorded = trainer, server, recorded
-        self._shared = SharedReads()
+        self._shared: SharedReads[bytes] = SharedReads()
 
     async def house(self, login: bool) -> bytes:
         """The trainer: its address, whether it answers (with the reason, if not), what it offers.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.query import EventQuery
 from ui_service import messages
+from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
 
 PORTION_EVENTS = 256
@@ -29,6 +30,10 @@ class WrittenEvent:
     """The message `RunEvent` in JSON, on one line."""
 
 
+Portion = tuple[list[WrittenEvent], bool]
+"""Events in order, and whether there are more."""
+
+
 def write(event: RunEvent) -> WrittenEvent:
     """Writes an event; its raw tensors must have been left out."""
     return WrittenEvent(event.seq, messages.encoded(messages.of_event(event)))
@@ -44,11 +49,11 @@ class RecordedEvents:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._places = asyncio.Semaphore(_READS)
+        # After an outage all tabs come back at once, at nearly the same positions.
+        self._shared: SharedReads[Portion] = SharedReads(seconds=0.0)
 
-    async def read(
-        self, run_id: str, after: int, most: int = PORTION_EVENTS
-    ) -> tuple[list[WrittenEvent], bool]:
-        """A portion of a log.
+    async def read(self, run_id: str, after: int, most: int = PORTION_EVENTS) -> Portion:
+        """A portion of a log: one read for all that ask for it at the same time.
 
         Args:
             run_id: The run.
@@ -61,6 +66,10 @@ class RecordedEvents:
         Raises:
             MentorgradError: The trainer does not answer, or has no such run.
         """
+        key = (run_id, after, most)
+        return await self._shared.get(key, lambda: self._read(run_id, after, most))
+
+    async def _read(self, run_id: str, after: int, most: int) -> Portion:
         found: list[WrittenEvent] = []
         size = 0
         # A portion is read to its end before it is sent: a slow tab holds no place.

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 SECONDS = 1.5
 """How long an answer serves further tabs; they poll every two seconds."""
 
 
-class SharedReads:
+class SharedReads(Generic[T]):
     """Answers equal reads with one call. For one event loop.
 
     Args:
-        seconds: How long an answer is kept.
+        seconds: How long an answer is kept; 0: only those who ask meanwhile get it.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._reads: dict[Hashable, asyncio.Task[bytes]] = {}
+        self._reads: dict[Hashable, asyncio.Task[T]] = {}
 
-    async def get(self, key: Hashable, read: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def get(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         """What a read returns or raises.
 
         Args:
@@ -34,11 +37,11 @@ class SharedReads:
             task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
 
-    def _forget(self, key: Hashable, done: asyncio.Task[bytes]) -> None:
+    def _forget(self, key: Hashable, done: asyncio.Task[T]) -> None:
         if not done.cancelled():
             done.exception()  # if all tabs have gone, nobody else looks at it
         asyncio.get_running_loop().call_later(self._seconds, self._reads.pop, key, None)
 
 
-async def _awaited(read: Callable[[], Awaitable[bytes]]) -> bytes:
+async def _awaited(read: Callable[[], Awaitable[T]]) -> T:
     return await read()

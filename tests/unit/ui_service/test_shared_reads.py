@@ -11,7 +11,8 @@ from ui_service.shared_reads import SharedReads
 
 
 async def test_an_answer_serves_those_who_ask_meanwhile_and_soon_after() -> None:
-    reads, asked = SharedReads(seconds=0.01), 0
+    reads: SharedReads[bytes] = SharedReads(seconds=0.01)
+    asked = 0
     go_on = asyncio.Event()
 
     async def read() -> bytes:
@@ -32,7 +33,7 @@ async def test_an_answer_serves_those_who_ask_meanwhile_and_soon_after() -> None
 
 
 async def test_a_failure_is_told_to_all_and_not_kept_for_long() -> None:
-    reads = SharedReads(seconds=0.0)
+    reads: SharedReads[bytes] = SharedReads(seconds=0.0)
 
     async def failing() -> bytes:
         raise Unavailable("no answer")
