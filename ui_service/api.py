@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,7 @@ from mentorgrad.errors import (
     ResourceExhausted,
     Unauthenticated,
 )
+from service_common.refusals import Strangers
 from ui_service import messages, positions, requests
 from ui_service.event_stream import EventStream, EventStreams
 from ui_service.logins import LOGIN_SECONDS, Logins
@@ -29,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES = 16 * 1024
 _BODY_SECONDS = 10.0
+_LARGE_BYTES = 16 * 1024
 _STATUS: dict[type[MentorgradError], int] = {InvalidInput: 400, NotFound: 404}
 """Status of an error of the trainer; 503 of every other: the page's own credentials, too, are no
 business of a browser's."""
@@ -61,6 +64,7 @@ class Api:
 
     def __init__(self, reads: Reads, streams: EventStreams, logins: Logins | None) -> None:
         self._reads, self._streams, self._logins = reads, streams, logins
+        self._strangers = Strangers()
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -70,7 +74,7 @@ class Api:
             "/runs": lambda asked: reads.runs(requests.of_runs(asked.query_params)),
             "/runs/{run_id}": lambda asked: reads.run(_run(asked)),
             "/runs/{run_id}/events": lambda asked: reads.events(
-                _run(asked), *requests.of_events(asked.query_params)
+                _run(asked), requests.of_events(asked.query_params)
             ),
             "/runs/{run_id}/trajectory": lambda asked: reads.trajectory(
                 _run(asked), requests.of_points(asked.query_params)
@@ -90,7 +94,7 @@ class Api:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             self._check(request, is_counted=True)
-            return json_response(await answer(request))
+            return await _sized(request, await answer(request))
 
         return endpoint
 
@@ -108,7 +112,8 @@ class Api:
         try:
             name = self._logins.begin(token, address)
         except MentorgradError as error:
-            log.info("login_refused", address=address, reason=error.reason)
+            if self._strangers.count(address):  # whoever tries often fills no log
+                log.info("login_refused", address=address, reason=error.reason)
             raise LoginRefused(error) from None
         response = Response(status_code=204, headers={"cache-control": "no-store"})
         response.set_cookie(
@@ -147,13 +152,14 @@ def json_response(content: bytes, status: int = 200) -> Response:
     return Response(content, status, headers, "application/json")
 
 
-async def refused(_: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
     """The response to a request that failed by a `MentorgradError` or `LoginRefused`."""
     found, table = (
         (error.cause, _LOGIN_STATUS) if isinstance(error, LoginRefused) else (error, _STATUS)
     )
     assert isinstance(found, MentorgradError)  # noqa: S101  # those that it is registered for
     status = next((table[cls] for cls in type(found).__mro__ if cls in table), 503)
+    log.debug("request_refused", path=request.url.path, status=status, reason=found.reason)
     response = json_response(messages.encoded(messages.of_error(found)), status)
     if isinstance(found, ResourceExhausted):
         response.headers["retry-after"] = str(int(found.retry_after) + 1)
@@ -172,6 +178,15 @@ async def unknown(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     said = NotFound(f"there is no {request.method} {request.url.path}", reason="NO_SUCH_PATH")
     return json_response(messages.encoded(messages.of_error(said)), status)
+
+
+async def _sized(request: Request, content: bytes) -> Response:
+    """An answer, compressed if it is large and the browser can read that."""
+    if len(content) < _LARGE_BYTES or "gzip" not in request.headers.get("accept-encoding", ""):
+        return json_response(content)
+    response = json_response(await asyncio.to_thread(gzip.compress, content, 1))
+    response.headers["content-encoding"] = "gzip"
+    return response
 
 
 def _run(request: Request) -> str:

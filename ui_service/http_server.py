@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mentorgrad.errors import InvalidInput
+from mentorgrad.wire.channels import max_connections
 
 CONNECTIONS = 1_024
 """Maximum number of connections; requests on further ones are answered by 503."""
@@ -78,7 +79,7 @@ class HttpServer(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=CONNECTIONS,
+            limit_concurrency=min(CONNECTIONS, max_connections()),
             h11_max_incomplete_event_size=_HEADER_BYTES,
         )
         config.load()

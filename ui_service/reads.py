@@ -15,7 +15,7 @@ from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
 from ui_service.positions import MAX_RUNS
 from ui_service.recorded_events import RecordedEvents
-from ui_service.requests import PointsRequest, RunsRequest
+from ui_service.requests import EventsRequest, PointsRequest, RunsRequest
 from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
 
@@ -93,12 +93,14 @@ class Reads:
 
         return await self._shared.get(("compared", *run_ids), read)
 
-    async def events(self, run_id: str, after: int, limit: int) -> bytes:
+    async def events(self, run_id: str, request: EventsRequest) -> bytes:
         """Events of a run, in SUMMARY view, and the `after` of the next portion.
 
-        A portion may be smaller than `limit`, if its events are large.
+        A portion may be smaller than asked for, if its events are large.
         """
-        found, is_more = await self._recorded.read(run_id, after, limit)
+        found, is_more = await self._recorded.read(
+            run_id, request.after, request.limit, request.kinds
+        )
         following = b"%d" % found[-1].seq if is_more else b"null"
         events = b",".join(event.json for event in found)
         return b'{"events":[%b],"next":%b}' % (events, following)

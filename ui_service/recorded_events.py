@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.event import EventKind, RunEvent
 from mentorgrad.domain.query import EventQuery
 from ui_service import messages
 from ui_service.shared_reads import SharedReads
@@ -52,13 +52,20 @@ class RecordedEvents:
         # After an outage all tabs come back at once, at nearly the same positions.
         self._shared: SharedReads[Portion] = SharedReads(seconds=0.0)
 
-    async def read(self, run_id: str, after: int, most: int = PORTION_EVENTS) -> Portion:
+    async def read(
+        self,
+        run_id: str,
+        after: int,
+        most: int = PORTION_EVENTS,
+        kinds: tuple[EventKind, ...] = (),
+    ) -> Portion:
         """A portion of a log: one read for all that ask for it at the same time.
 
         Args:
             run_id: The run.
             after: Only events with a greater sequence number.
             most: Maximum number of events.
+            kinds: Only events of these kinds; empty: all.
 
         Returns:
             The events in order, and whether there are more.
@@ -66,16 +73,18 @@ class RecordedEvents:
         Raises:
             MentorgradError: The trainer does not answer, or has no such run.
         """
-        key = (run_id, after, most)
-        return await self._shared.get(key, lambda: self._read(run_id, after, most))
+        query = EventQuery(after, kinds)
+        return await self._shared.get(
+            (run_id, after, most, kinds), lambda: self._read(run_id, query, most)
+        )
 
-    async def _read(self, run_id: str, after: int, most: int) -> Portion:
+    async def _read(self, run_id: str, query: EventQuery, most: int) -> Portion:
         found: list[WrittenEvent] = []
         size = 0
         # A portion is read to its end before it is sent: a slow tab holds no place.
         async with (
             self._places,
-            aclosing(self._trainer.events(run_id, EventQuery(after))) as events,
+            aclosing(self._trainer.events(run_id, query)) as events,
         ):
             async for event in events:
                 if len(found) >= most or size >= PORTION_BYTES:

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 from starlette.datastructures import QueryParams
 
+from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.query import RunFilter, RunOrder
 from mentorgrad.domain.run import RunState
 from mentorgrad.errors import InvalidInput
 from mentorgrad.field_limits import check
+from mentorgrad.schema import snake_case
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -78,14 +80,30 @@ def of_runs(given: QueryParams) -> RunsRequest:
     )
 
 
-def of_events(given: QueryParams) -> tuple[int, int]:
-    """After which sequence number events are asked for, and how many.
+@dataclass(frozen=True)
+class EventsRequest:
+    """Which events are asked for."""
+
+    after: int
+    """Only events with a greater sequence number."""
+    limit: int
+    """Maximum number of events."""
+    kinds: tuple[EventKind, ...]
+    """Only events of these kinds; empty: all."""
+
+
+def of_events(given: QueryParams) -> EventsRequest:
+    """The request for events.
 
     Raises:
         InvalidInput: A parameter is unknown or invalid.
     """
-    _only(given, ("after", "limit"))
-    return number(given, "after", 0, 0, MAX_STEP), number(given, "limit", MAX_EVENTS, 1, MAX_EVENTS)
+    _only(given, ("after", "limit", "kind"))
+    return EventsRequest(
+        number(given, "after", 0, 0, MAX_STEP),
+        number(given, "limit", MAX_EVENTS, 1, MAX_EVENTS),
+        tuple(member("kind", EventKind, text) for text in given.getlist("kind") if text),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ def member(name: str, kind: type[E], text: str) -> E:
     Raises:
         InvalidInput: There is none.
     """
-    prefix = {RunState: "run_state_", RunOrder: "run_order_"}.get(kind, "")
+    prefix = f"{snake_case(kind.__name__)}_"
     try:
         return kind(text.lower().removeprefix(prefix))
     except ValueError:

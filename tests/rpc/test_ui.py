@@ -211,6 +211,25 @@ async def test_what_would_not_be_safe_does_not_start(
     assert refused.value.violations[0].field == field
 
 
+async def test_a_page_can_ask_browsers_for_certificates(folder: Path, tmp_path: Path) -> None:
+    made = certificates.make(tmp_path, (), 1)
+    files = {
+        "tls_certificate": made.server,
+        "tls_key": made.server_key,
+        "tls_client_ca": made.ca,
+    }
+    known = ssl.create_default_context(cafile=made.ca)
+    known.load_cert_chain(made.client, made.client_key)
+    unknown = ssl.create_default_context(cafile=made.ca)
+    async with page("127.0.0.1:1", folder, known, **files) as browser:
+        assert (await browser.get("/")).status_code == 200
+        async with httpx.AsyncClient(
+            base_url=browser.base_url, verify=unknown, trust_env=False
+        ) as other:
+            with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+                await other.get("/")
+
+
 async def test_a_client_certificate_is_no_login(tmp_path: Path) -> None:
     made = certificates.make(tmp_path, (), 1)
     files = {

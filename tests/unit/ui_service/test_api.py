@@ -129,6 +129,7 @@ async def test_runs_are_asked_for_as_the_address_says(
         (f"/runs?text={'x' * 300}", "filter.name_contains"),
         ("/runs/a/events?after=-1", "after"),
         ("/runs/a/events?limit=1001", "limit"),
+        ("/runs/a/events?kind=nothing", "kind"),
         ("/runs/a/trajectory?points=1", "points"),
         ("/runs/a/trajectory?first_step=5&last_step=4", "last_step"),
         ("/compare", "run"),
@@ -214,6 +215,29 @@ async def test_events_come_in_portions(
     monkeypatch.setattr(recorded_events, "PORTION_BYTES", 1)
     small = await asked(browser, "/runs/a/events")
     assert (len(small["events"]), small["next"]) == (1, 1)
+
+
+async def test_events_can_be_asked_for_by_kind(
+    browser: httpx.AsyncClient, trainer: ToldTrainer
+) -> None:
+    trainer.add("a", 2)
+    trainer.finish("a")
+    trainer.tell("a", RestartDecided(stage=0))
+    wanted = "/runs/a/events?kind=finished&kind=EVENT_KIND_RESTART_DECIDED"
+    found = await asked(browser, wanted)
+    assert [event["seq"] for event in found["events"]] == ["3", "4"]
+    assert (await asked(browser, f"{wanted}&limit=1"))["next"] == 3
+
+
+async def test_a_large_answer_is_compressed_for_a_browser_that_can(
+    browser: httpx.AsyncClient, trainer: ToldTrainer
+) -> None:
+    trainer.add("a", 300)
+    large = await browser.get("/api/v1/runs/a/events")
+    assert large.headers["content-encoding"] == "gzip"
+    plain = await browser.get("/api/v1/runs/a/events", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == large.json()
 
 
 async def test_many_tabs_ask_the_trainer_once(
