@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from mentorgrad.errors import MentorgradError
@@ -44,7 +44,7 @@ def application(api: Api, pages: PageFiles, listen: str, hosts: Collection[str] 
 
     app = Starlette(
         routes=[
-            Mount(API, routes=api.routes()),
+            Mount(API, app=Router(api.routes(), redirect_slashes=False)),
             Route("/api/{rest:path}", no_path),
             Route("/{path:path}", page),
         ],
@@ -55,4 +55,5 @@ def application(api: Api, pages: PageFiles, listen: str, hosts: Collection[str] 
             Exception: failed,
         },
     )
+    app.router.redirect_slashes = False  # a redirect repeats the host name of the request
     return Protection(app, listen, hosts)

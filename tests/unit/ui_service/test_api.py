@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import string
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mentorgrad.domain.event import RestartDecided
 from mentorgrad.domain.query import RunFilter, RunOrder
@@ -157,6 +161,37 @@ async def test_a_request_that_makes_no_sense_names_its_field(
 )
 async def test_what_is_not_there_is_not_found(browser: httpx.AsyncClient, path: str) -> None:
     assert (await asked(browser, path, 404))["error"]["reason"] in ("RUN_NOT_FOUND", "NO_SUCH_PATH")
+
+
+NAMES = ("run", "page_size", "state", "order", "label", "text", "after", "limit", "kind", "points")
+asked_texts = st.text(max_size=12) | st.sampled_from(["a:0", "a:2", "b:1", "1", "running", "k=v"])
+
+
+@given(
+    path=st.sampled_from(["/runs", "/runs/a", "/compare", "/stream"])
+    | st.sampled_from(["/runs/a/events", "/runs/a/trajectory", "/runs/a/artifacts"])
+    | st.text(max_size=12).map(lambda text: f"/runs/{quote(text)}"),
+    query=st.lists(
+        st.tuples(st.sampled_from(NAMES) | st.text(max_size=5), asked_texts), max_size=3
+    ),
+    last_id=st.text(string.ascii_letters + ":,0", max_size=9),
+)
+def test_whatever_is_asked_for_is_answered_or_refused(
+    path: str, query: list[tuple[str, str]], last_id: str
+) -> None:
+    async def ask() -> httpx.Response:
+        trainer = ToldTrainer()
+        trainer.add("a", 1)
+        trainer.finish("a")
+        async with browsing(trainer, Path("nothing")) as browser:
+            return await browser.get(
+                f"/api/v1{path}", params=query, headers={"last-event-id": last_id}
+            )
+
+    response = asyncio.run(ask())
+    assert response.status_code in (200, 204, 400, 404)
+    if response.status_code >= 400:
+        assert set(response.json()["error"]) == {"reason", "message", "field"}
 
 
 async def test_a_forged_event_id_is_refused(browser: httpx.AsyncClient) -> None:
