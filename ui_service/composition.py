@@ -35,6 +35,8 @@ from ui_service.trainer import Trainer
 log = structlog.get_logger(__name__)
 
 _CALL_SECONDS = 15.0
+_PORTION_SECONDS = 60.0
+"""Deadline of a portion of a log, and of a trajectory; a run is followed without one."""
 _RESUME_SECONDS = 1.0
 """A lost watch is told to the tabs after this time; the page goes on trying by itself."""
 
@@ -133,6 +135,7 @@ async def serve(settings: UiSettings) -> None:
     client = AsyncClient(
         settings.server,
         timeout=_CALL_SECONDS,
+        stream_timeout=_PORTION_SECONDS,
         resume_for=_RESUME_SECONDS,
         credentials=credentials,
     )
@@ -140,7 +143,9 @@ async def serve(settings: UiSettings) -> None:
         server = UiServer(client, settings, security, registry)
         with exposed(settings.metrics, registry) as shown:
             address = await server.start()
-            log.info("serving", address=address, metrics=shown, trainer=settings.server)
+            scheme = "http" if settings.tls_certificate is None else "https"
+            url = f"{scheme}://{address}"
+            log.info("serving", url=url, address=address, metrics=shown, trainer=settings.server)
             await serve_until_told(
                 server, settings.drain_seconds, lambda: announce("ui", address, shown)
             )
