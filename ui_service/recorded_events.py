@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from mentorgrad.domain.event import EventKind, RunEvent
+from mentorgrad.domain.event import EventKind, RunEvent, Segment
 from mentorgrad.domain.query import EventQuery
 from ui_service import messages
 from ui_service.shared_reads import SharedReads
@@ -18,6 +18,9 @@ PORTION_BYTES = 1 << 20
 
 _READS = 4
 """Maximum number of reads at the same time: a trainer serves others than the page, too."""
+
+_LARGE_SNAPSHOTS = 500
+"""Writing so many takes some 5 ms."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ Portion = tuple[list[WrittenEvent], bool]
 def write(event: RunEvent) -> WrittenEvent:
     """Writes an event; its raw tensors must have been left out."""
     return WrittenEvent(event.seq, messages.encoded(messages.of_event(event)))
+
+
+async def write_aside(event: RunEvent) -> WrittenEvent:
+    """Writes an event: a large one in a thread, so that the other tabs go on meanwhile."""
+    payload = event.payload
+    if isinstance(payload, Segment) and len(payload.snapshots) > _LARGE_SNAPSHOTS:
+        return await asyncio.to_thread(write, event)
+    return write(event)
 
 
 class RecordedEvents:
@@ -89,6 +100,6 @@ class RecordedEvents:
             async for event in events:
                 if len(found) >= most or size >= PORTION_BYTES:
                     return found, True
-                found.append(write(event))
+                found.append(await write_aside(event))
                 size += len(found[-1].json)
         return found, False

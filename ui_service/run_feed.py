@@ -13,7 +13,7 @@ import structlog
 
 from mentorgrad.errors import MentorgradError, NotFound
 from mentorgrad.wire.reconnect import backoff
-from ui_service.recorded_events import RecordedEvents, WrittenEvent, write
+from ui_service.recorded_events import RecordedEvents, WrittenEvent, write_aside
 from ui_service.trainer import Trainer
 
 log = structlog.get_logger(__name__)
@@ -106,7 +106,7 @@ class RunFeed:
             self._set(FeedStatus())
             async with aclosing(self._trainer.watch(self.run_id, self.position)) as events:
                 async for event in events:
-                    self._keep(write(event))
+                    self._keep(await write_aside(event))
         self._set(FeedStatus(FeedState.ENDED))
 
     async def looked(self) -> FeedStatus:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import pytest
 
 from mentorgrad.errors import NotFound, ResourceExhausted, Unauthenticated
+from tests.support.event_maker import EventMaker
 from tests.support.told_trainer import ToldTrainer
 from ui_service import event_stream, recorded_events, run_feed
 from ui_service.event_stream import EventStream, EventStreams
@@ -147,6 +148,20 @@ async def test_a_tab_that_comes_back_after_the_end_is_told_not_to(
     behind = Tab(streams, a=1)
     assert [frame.event for frame in await behind.take(2)] == ["run", "end"]
     await behind.end()
+
+
+async def test_large_events_come_in_order_too(
+    streams: EventStreams, trainer: ToldTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_events, "_LARGE_SNAPSHOTS", 1)
+    trainer.add("a")
+    async with Tab(streams, a=0) as tab:
+        await tab.part()
+        trainer.tell("a", EventMaker.segment(1, 50, shape=None))
+        trainer.tell("a", EventMaker.segment(51, 51, shape=None))
+        large, small = await tab.take(2)
+        assert [large.seq, small.seq] == [1, 2]
+        assert len(large.data["event"]["segment"]["snapshots"]) == 50
 
 
 async def test_one_stream_has_several_runs_and_ends_with_the_last(
