@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mentorgrad.domain.event import RunEvent, Segment
+from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.run import Snapshot
 from mentorgrad.wire import codec
 
 BLOCK_SNAPSHOTS = 64
@@ -70,56 +71,65 @@ class Part(NamedTuple):
 class Block:
     """Consecutive effective snapshots of a run, at least one."""
 
-    parts: tuple[Part, ...]
+    parts: Sequence[Part]
     """Where they are from, in order."""
-    snapshots: Sequence[Any]
-    """Their messages."""
-    size: int = 0
-    """Approximate bytes of the messages."""
+    losses: np.ndarray
+    """float64 [snapshots]: their train losses."""
+    ends: np.ndarray
+    """uint32 [snapshots]: where each ends in `data`."""
+    data: bytes
+    """Their encoded messages, joined."""
+    summary: np.ndarray | None = None
+    """`SUMMARY` [1]; known when it is made."""
     end_row: int = 0
     """How many snapshots of the last event are in blocks so far; 0: all. Known when it is made."""
 
-    def losses(self) -> np.ndarray:
-        """float64 [snapshots]: the train losses."""
-        return np.array([snapshot.train_loss for snapshot in self.snapshots])
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def snapshot(self, row: int) -> Any:
+        """The message of a snapshot.
+
+        Raises:
+            DataLoss: The bytes are not a valid message.
+        """
+        start = self.ends[row - 1] if row else 0
+        return codec.parse(codec.message_class(Snapshot)(), self.data[start : self.ends[row]])
 
     def steps(self) -> np.ndarray:
         """int64 [snapshots]: the steps."""
-        return np.array([snapshot.step for snapshot in self.snapshots])
-
-    def summary(self) -> np.ndarray:
-        """`SUMMARY` [1]."""
-        steps, losses = self.steps(), self.losses()
-        lowest, highest = extremes(losses)
-        record = (
-            *(len(steps), lowest, highest, self.size),
-            *(steps.min(), steps.max(), losses[lowest], losses[highest]),
-        )
-        return np.array([record], SUMMARY)
+        return np.array([self.snapshot(row).step for row in range(len(self))])
 
     def encode(self) -> dict[str, Any]:
-        """The columns of its row."""
+        """The columns of the row of a block that was made."""
+        assert self.summary is not None  # noqa: S101 - it was made
         return {
             "end_seq": self.parts[-1].seq,
             "end_row": self.end_row,
-            "summary": self.summary().tobytes(),
+            "summary": self.summary.tobytes(),
             "parts": b"".join(_PART.pack(*part) for part in self.parts),
-            "snapshots": codec.message_class(Segment)(snapshots=self.snapshots).SerializeToString(),
+            "losses": self.losses.tobytes(),
+            "ends": self.ends.tobytes(),
+            "snapshots": self.data,
         }
 
     @classmethod
-    def decode(cls, parts: bytes, snapshots: bytes) -> Block:
-        """The inverse of `encode`.
-
-        Raises:
-            DataLoss: The snapshots are no valid messages.
-        """
-        found: Any = codec.parse(codec.message_class(Segment)(), snapshots)
-        made = tuple(map(Part._make, _PART.iter_unpack(parts)))
-        return cls(made, found.snapshots, len(snapshots))
+    def decode(cls, parts: bytes, losses: bytes, ends: bytes, data: bytes) -> Block:
+        """The inverse of `encode`."""
+        made = [Part(*part) for part in _PART.iter_unpack(parts)]
+        return cls(made, np.frombuffer(losses, "<f8"), np.frombuffer(ends, "<u4"), data)
 
 
-def extremes(losses: np.ndarray) -> tuple[int, int]:
+def _summary(steps: Sequence[int], losses: np.ndarray, size: int) -> np.ndarray:
+    lowest, highest = _extremes(losses)
+    record = (
+        *(len(steps), lowest, highest, size),
+        *(min(steps), max(steps), losses[lowest], losses[highest]),
+    )
+    return np.array([record], SUMMARY)
+
+
+def _extremes(losses: np.ndarray) -> tuple[int, int]:
     """Indices of the lowest and the highest loss, the first of equal ones. NaN is neither; of
     nothing else, both are the first."""
     numbers = np.flatnonzero(~np.isnan(losses))
@@ -133,11 +143,15 @@ class BlockMaker:
     """Makes blocks of the snapshots of segments, as these come.
 
     Args:
-        number: Number of the next block, from 0.
+        number: Number of the next block to be written, from 0.
+
+    Attributes:
+        complete: Blocks that are to be written.
     """
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
+        self.complete: list[Block] = []
         self._parts: list[Part] = []
         self._snapshots: list[Any] = []
         self._bytes = 0.0
@@ -173,9 +187,13 @@ class BlockMaker:
             yield from self.rest()
 
     def _take(self, end_row: int = 0) -> Block:
-        block = Block(tuple(self._parts), tuple(self._snapshots), int(self._bytes), end_row)
+        found = [snapshot.SerializeToString() for snapshot in self._snapshots]
+        losses = np.array([snapshot.train_loss for snapshot in self._snapshots], "<f8")
+        ends = np.cumsum([len(data) for data in found], dtype="<u4")
+        steps = [snapshot.step for snapshot in self._snapshots]
+        summary = _summary(steps, losses, int(ends[-1]))
+        block = Block(self._parts, losses, ends, b"".join(found), summary, end_row)
         self._parts, self._snapshots, self._bytes = [], [], 0.0
-        self.number += 1
         return block
 
 

@@ -18,6 +18,9 @@ from run_store.snapshot_blocks import BlockMaker, EncodedSegment
 from run_store.sql_base import FEW_ROWS
 from run_store.tables import block_summaries, events, snapshot_blocks
 
+_APPENDED_AT_ONCE = 4
+"""Complete blocks for which an append writes them: so that few appends touch further pages."""
+
 _WRITTEN_AT_ONCE = 256
 """Blocks written by one statement; together about a MiB."""
 
@@ -55,7 +58,7 @@ def extend(
         for row in rows[events]
         if row["kind"] == EventKind.SEGMENT.value
     )
-    _write(connection, run_id, maker, found)
+    _write(connection, run_id, maker, found, _APPENDED_AT_ONCE)
     return maker
 
 
@@ -94,18 +97,35 @@ def after(connection: Connection, run_id: str, last: Any) -> Iterator[EncodedSeg
 
 
 def _write(
-    connection: Connection, run_id: str, maker: BlockMaker, found: Iterable[EncodedSegment]
+    connection: Connection,
+    run_id: str,
+    maker: BlockMaker,
+    found: Iterable[EncodedSegment],
+    least: int = 1,
 ) -> None:
-    """Inserts the blocks that segments complete, and the rows of summaries that these complete."""
-    numbered = zip(itertools.count(maker.number), maker.add_all(found), strict=False)
-    while part := list(itertools.islice(numbered, _WRITTEN_AT_ONCE)):
-        rows = [{"run_id": run_id, "number": at, **block.encode()} for at, block in part]
-        dialects.insert_rows(connection, snapshot_blocks, rows)
-        joined = [
-            {"run_id": run_id, "number": at, "summaries": _joined(connection, run_id, at)}
-            for at in range(part[0][0] // sizes.PER_SUMMARY, (part[-1][0] + 1) // sizes.PER_SUMMARY)
-        ]
-        dialects.insert_rows(connection, block_summaries, joined)
+    """Inserts the blocks that segments complete, once there are `least`."""
+    for block in maker.add_all(found):
+        maker.complete.append(block)
+        if len(maker.complete) == _WRITTEN_AT_ONCE:
+            _insert(connection, run_id, maker)
+    if len(maker.complete) >= least:
+        _insert(connection, run_id, maker)
+
+
+def _insert(connection: Connection, run_id: str, maker: BlockMaker) -> None:
+    """Inserts complete blocks, and the rows of summaries that these complete."""
+    first, maker.number = maker.number, maker.number + len(maker.complete)
+    rows = [
+        {"run_id": run_id, "number": number, **block.encode()}
+        for number, block in enumerate(maker.complete, first)
+    ]
+    maker.complete = []
+    dialects.insert_rows(connection, snapshot_blocks, rows)
+    joined = [
+        {"run_id": run_id, "number": number, "summaries": _joined(connection, run_id, number)}
+        for number in range(first // sizes.PER_SUMMARY, maker.number // sizes.PER_SUMMARY)
+    ]
+    dialects.insert_rows(connection, block_summaries, joined)
 
 
 def _joined(connection: Connection, run_id: str, number: int) -> bytes:

@@ -39,8 +39,9 @@ class SqlSnapshots(SqlBase):
             maker = BlockMaker()
             last = rows[-1] if rows else None
             recent = [*maker.add_all(sql_blocks.after(connection, run_id, last)), *maker.rest()]
+        made = [block.summary for block in recent if block.summary is not None]
         return BlockIndex(
-            np.concatenate([summaries, *(block.summary() for block in recent)]),
+            np.concatenate([summaries, *made]),
             len(summaries),
             tuple(recent),
         )
@@ -71,6 +72,6 @@ _LATER = (
     .where(_blocks.run_id == bindparam("run"), _blocks.number >= bindparam("from"))
     .order_by(_blocks.number)
 )
-_BLOCKS = sa.select(_blocks.number, _blocks.parts, _blocks.snapshots).where(
-    _blocks.run_id == bindparam("run")
-)
+_BLOCKS = sa.select(
+    _blocks.number, _blocks.parts, _blocks.losses, _blocks.ends, _blocks.snapshots
+).where(_blocks.run_id == bindparam("run"))

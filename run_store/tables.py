@@ -125,6 +125,8 @@ snapshot_blocks = sa.Table(
     sa.Column("end_row", sa.BigInteger, nullable=False),
     sa.Column("summary", sa.LargeBinary, nullable=False),
     sa.Column("parts", sa.LargeBinary, nullable=False),
+    sa.Column("losses", sa.LargeBinary, nullable=False),
+    sa.Column("ends", sa.LargeBinary, nullable=False),
     sa.Column("snapshots", sa.LargeBinary, nullable=False),
 )
 

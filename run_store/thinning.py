@@ -54,7 +54,7 @@ class Selection:
             rows = places[slice(*spans[number])]
             if number in self._rows:
                 rows = self._rows[number][rows].tolist()
-            yield block, [row for row in rows if row < len(block.snapshots)]
+            yield block, [row for row in rows if row < len(block)]
 
     def even(self, count: int) -> np.ndarray:
         """At most `count` positions, evenly spaced, including the first and the last; of a single
@@ -100,7 +100,7 @@ class Selection:
         at = (begins, begins + whole["lowest_at"], begins + whole["highest_at"])
         parts = [(*at, whole["lowest"], whole["highest"])]
         for number, block in self._load(numbers[is_cut]):
-            losses = block.losses()
+            losses = block.losses
             if number in self._rows:
                 losses = losses[self._rows[number]]
             places = self._starts[number] + np.arange(len(losses))

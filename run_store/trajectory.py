@@ -86,7 +86,7 @@ class _Chosen:
                     group = _Group(part.stage, part.seq)
                 group.rows.append(row)
                 group.snapshots.append(snapshot)
-                group.size += block.size // len(block.snapshots)
+                group.size += len(block.data) // len(block)
         yield from self._piece(group)
 
     def _load(self, numbers: np.ndarray) -> Iterator[tuple[int, Block]]:
@@ -122,7 +122,7 @@ def _places(block: Block, rows: Iterable[int]) -> Iterator[tuple[Part, int, Any]
         while row >= end:
             part = next(parts)
             end += part.length
-        yield part, part.first_row + row - (end - part.length), block.snapshots[row]
+        yield part, part.first_row + row - (end - part.length), block.snapshot(row)
 
 
 def _parameters(reader: StoredEventReader, run_id: str, seq: int) -> np.ndarray | None:

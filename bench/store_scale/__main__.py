@@ -1,6 +1,7 @@
 """What reading costs in a large store, on SQLite and Postgres.
 
     python -m bench.store_scale [--databases sqlite postgres] [--repeats 15]
+                                [--parts trajectories migration]
                                 [--snapshots 10000 100000 1000000] [--segments 10 1000 100000]
 
 Milliseconds of the clock: on a busy machine, compare rows of one run with each other only.
@@ -19,9 +20,9 @@ from typing import Any
 import structlog
 
 from bench.paired import environment
-from bench.store_scale import made, trajectories
+from bench.store_scale import made, migration, trajectories
 
-PARTS: dict[str, Any] = {"trajectories": trajectories}
+PARTS: dict[str, Any] = {"trajectories": trajectories, "migration": migration}
 """Modules that each measure one thing: `add_options`, `measure` in a store, and `headline` of the
 rows of all databases."""
 

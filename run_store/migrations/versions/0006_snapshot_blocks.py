@@ -37,7 +37,8 @@ def _table(name: str, numbers: tuple[str, ...], blobs: tuple[str, ...]) -> None:
 
 
 def upgrade() -> None:
-    _table("snapshot_blocks", ("end_seq", "end_row"), ("summary", "parts", "snapshots"))
+    blobs = ("summary", "parts", "losses", "ends", "snapshots")
+    _table("snapshot_blocks", ("end_seq", "end_row"), blobs)
     _table("block_summaries", (), ("summaries",))
 
 
