@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from mentorgrad import outside_text
@@ -44,6 +45,10 @@ _MAX_VALUES = 999
 """Maximum bound values per statement that every SQLite build accepts."""
 _COPY_ROWS = 8
 """Number of rows from which binary COPY is faster than INSERT on Postgres."""
+
+IN_BINARY = {"in_binary": True}
+"""Execution options of a statement whose rows are megabytes of bytes: Postgres would send them as
+text of twice the length."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -96,7 +101,7 @@ def engine_of(url: URL, read_only: bool = False) -> Engine:
     if url.drivername == "sqlite":
         return _sqlite(url, read_only)
     try:
-        return sa.create_engine(
+        engine = sa.create_engine(
             url,
             connect_args={k: v for k, v in _POSTGRES.items() if k not in url.query},
             execution_options={"postgresql_readonly": True} if read_only else {},
@@ -107,6 +112,13 @@ def engine_of(url: URL, read_only: bool = False) -> Engine:
         raise Unavailable(
             f"Postgres needs a driver: {pip_line('postgres')}", reason="MISSING_EXTRA"
         ) from None
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def choose_format(_: Any, cursor: Any, __: str, ___: Any, context: Any, ____: bool) -> None:
+        if context is not None and "in_binary" in context.execution_options:
+            cursor.format = 1
+
+    return engine
 
 
 def writer_of(engine: Engine) -> Engine:
@@ -342,6 +354,20 @@ def contains(connection: Connection, column: sa.ColumnElement[str], part: str) -
     if connection.dialect.name == "postgresql":
         return sa.func.strpos(column, part) > 0
     return sa.func.instr(column, part) > 0
+
+
+def one_of(connection: Connection, column: sa.ColumnElement[int], numbers: Sequence[int]) -> Any:
+    """SQL condition: an integer column is one of at most `_MAX_VALUES` numbers."""
+    if connection.dialect.name == "postgresql":  # one value, where IN would plan as many
+        return column == sa.any_(sa.literal(list(numbers), postgresql.ARRAY(sa.BigInteger)))
+    return column.in_(numbers)
+
+
+def see_one_state(connection: Connection) -> None:
+    """Lets all statements of a read transaction, which is to begin, see one state of the database,
+    as those of SQLite do anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

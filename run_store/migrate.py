@@ -10,11 +10,15 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from mentorgrad.errors import InvalidInput
-from run_store import dialects
+from run_store import dialects, sql_blocks
 from run_store.schema_version import HEAD, check_ours, version_of
 
 _LOCK = 0x6D656E746F72
 """Key of the advisory lock that migrations take on Postgres."""
+
+
+_WITH_BLOCKS = "0006"
+"""First schema with blocks of snapshots."""
 
 
 def config(connection: sa.Connection | None = None) -> Config:
@@ -50,6 +54,8 @@ def upgrade(writer: sa.Engine) -> None:
             return
         _check_known(connection, version)
         command.upgrade(config(connection), "head")
+        if version is not None and version < _WITH_BLOCKS:
+            sql_blocks.fill(connection)
 
 
 def _check_known(connection: sa.Connection, version: str | None) -> None:

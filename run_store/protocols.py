@@ -24,6 +24,7 @@ from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from run_store.audit import AuditStore
 from run_store.experiments import ExperimentStore
+from run_store.snapshot_blocks import BlockReader
 from run_store.stored_events import StoredEventReader
 from run_store.uploads import UploadStore
 from run_store.visibility import Viewer
@@ -220,7 +221,14 @@ class RunWriter(Protocol):
 
 
 class RunStore(
-    RunWriter, RunReader, StoredEventReader, ExperimentStore, UploadStore, AuditStore, Protocol
+    RunWriter,
+    RunReader,
+    StoredEventReader,
+    BlockReader,
+    ExperimentStore,
+    UploadStore,
+    AuditStore,
+    Protocol,
 ):
     """A complete store: runs, experiments, uploads, audit, views, health check and closing."""
 

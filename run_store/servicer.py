@@ -16,6 +16,8 @@ from mentorgrad.domain.query import (
     EventQuery,
     RunFilter,
     RunOrder,
+    Thinning,
+    TrajectoryQuery,
     View,
 )
 from mentorgrad.errors import InvalidInput, Unavailable
@@ -121,8 +123,15 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         self, request: pb.GetTrajectoryRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.GetTrajectoryResponse]:
         """Streams the snapshots of a run with their parameters, in pieces."""
-        view = codec.enum_member(View, request.view, "view") or View.SUMMARY
-        found = trajectory.pieces(self._seen(), request.run_id, request.max_points, view)
+        query = TrajectoryQuery(
+            request.max_points,
+            codec.enum_member(View, request.view, "view") or View.SUMMARY,
+            request.first_step,
+            request.last_step,
+            codec.enum_member(Thinning, request.thinning, "thinning") or Thinning.EVEN,
+        )
+        seen, run_id = self._seen(), request.run_id
+        found = await asyncio.to_thread(trajectory.pieces, seen, run_id, check(query))
         messages = _trajectory_messages(found)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
             yield message

@@ -16,6 +16,7 @@ from mentorgrad.domain.run import Run
 from mentorgrad.errors import DataLoss, MentorgradError, PreconditionFailed, Unavailable
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging
+from run_store.kept_makers import KeptMakers
 from run_store.lease_watch import LeaseWatch
 from run_store.tables import experiments, metadata, runs
 from run_store.visibility import EVERYTHING, Viewer, visible
@@ -63,6 +64,7 @@ class SqlBase:
         self._lease_watch = LeaseWatch()
         self._cache: OrderedDict[str, tuple[bytes, Run]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self._makers = KeptMakers()
 
     def seen_by(self, viewer: Viewer) -> Self:
         """See `RunStore.seen_by`."""

@@ -17,13 +17,17 @@ from mentorgrad.domain.query import (
     RunFilter,
     RunOrder,
     RunPage,
+    Thinning,
+    TrajectoryQuery,
     View,
 )
 from mentorgrad.domain.run import Artifact, Candidate, Run, RunState, Trajectory
 from mentorgrad.errors import NotFound
+from mentorgrad.field_limits import check
 from mentorgrad.wire import codec
 from run_store import dialects, invariants, paging, sql_rows, trajectory
-from run_store.sql_base import FEW_ROWS, SqlBase, keyset_page
+from run_store.sql_base import FEW_ROWS, keyset_page
+from run_store.sql_snapshots import SqlSnapshots
 from run_store.stored_events import StoredEvent
 from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
 from run_store.visibility import query_of, visible
@@ -37,7 +41,7 @@ _FULL_PAGE = 16
 _BIGINT_MAX = 2**63 - 1
 
 
-class SqlReader(SqlBase):
+class SqlReader(SqlSnapshots):
     """SQL implementation of `run_store.protocols.RunReader`."""
 
     def get_run(self, run_id: str) -> Run:
@@ -112,9 +116,19 @@ class SqlReader(SqlBase):
                 return
             after, limit = rows[-1].seq, min(limit * 4, most)
 
-    def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
+    def trajectory(
+        self,
+        run_id: str,
+        max_points: int = 0,
+        view: View = View.FULL,
+        *,
+        first_step: int = 0,
+        last_step: int = 0,
+        thinning: Thinning = Thinning.EVEN,
+    ) -> Trajectory:
         """See `RunReader.trajectory`."""
-        return trajectory.collect(self, run_id, max_points, view)
+        query = TrajectoryQuery(max_points, view, first_step, last_step, thinning)
+        return trajectory.collect(self, run_id, check(query))
 
     def list_candidates(
         self,

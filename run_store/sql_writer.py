@@ -20,7 +20,7 @@ from mentorgrad.errors import AlreadyExists, NotFound
 from mentorgrad.ids import new_run_id
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, sql_rows
+from run_store import dialects, invariants, sql_blocks, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_audit import audited
@@ -154,7 +154,7 @@ class SqlWriter(SqlQueue):
     ) -> Run:
         """Appends a state change that has been validated."""
         event = RunEvent(run.run_id, run.last_seq + 1, attempt, datetime.now(UTC), change)
-        return self._store(connection, fold(run, event), [event], columns)
+        return self._store(connection, fold(run, event), [event], columns)[0]
 
     def set_desired(self, run_id: str, desired: DesiredState) -> Run:
         """See `RunWriter.set_desired`."""
@@ -208,15 +208,19 @@ class SqlWriter(SqlQueue):
             if not new:
                 return run.last_seq
             invariants.check_attempt(run, attempt)
+            maker = self._makers.take(run_id, run.last_seq)
             for index, event in enumerate(new):
                 invariants.check_follows(run, event, f"events[{index}]")
                 run = fold(run, event, chain(self._earlier(connection, event), islice(new, index)))
-            return self._store(connection, run, new, {}).last_seq
+            run, rows = self._store(connection, run, new, {})
+            maker = sql_blocks.extend(connection, run_id, new, rows, maker)
+        self._makers.keep(run_id, run.last_seq, maker)
+        return run.last_seq
 
     def _store(
         self, connection: Connection, run: Run, new: Sequence[RunEvent], columns: dict[str, Any]
-    ) -> Run:
-        """Writes new events and the run computed from them.
+    ) -> tuple[Run, sql_rows.Rows]:
+        """Writes new events and the run computed from them; returns that, and the events' rows.
 
         If the run is not RUNNING any more, its lease and desired state are reset. If its worker has
         not seen a requested cancel, the cancel is appended in the same transaction.
@@ -227,9 +231,9 @@ class SqlWriter(SqlQueue):
             if cancel is not None:
                 run, new = fold(run, cancel), [*new, cancel]
             columns = columns | _NO_LEASE
-        self._insert_events(connection, new)
+        rows = self._insert_events(connection, new)
         self._save(connection, run, columns)
-        return run
+        return run, rows
 
     def _new_events(
         self, connection: Connection, run: Run, given: Sequence[RunEvent]
@@ -270,10 +274,11 @@ class SqlWriter(SqlQueue):
 
     def _insert_events(
         self, connection: Connection, new: Sequence[RunEvent], made: sql_rows.Rows | None = None
-    ) -> None:
+    ) -> sql_rows.Rows:
         """Writes new events, with the tensors and candidates that have their own tables; `made` are
-        their rows if they are known."""
-        for table, rows in (made or sql_rows.rows_of(new)).items():
+        their rows if they are known. Returns the rows."""
+        made = made or sql_rows.rows_of(new)
+        for table, rows in made.items():
             dialects.insert_rows(connection, table, rows)
         for event in new:
             if isinstance(event.payload, Resumed):
@@ -285,6 +290,7 @@ class SqlWriter(SqlQueue):
                 }
                 for statement in _SUPERSEDE:
                     connection.execute(statement, values)
+        return made
 
     def _insert_run(self, connection: Connection, run: Run, experiment_id: str = "") -> None:
         data = codec.encode(run)
@@ -312,6 +318,7 @@ class SqlWriter(SqlQueue):
             self._insert_run(connection, run)
             for chunk, rows in rows_ahead(events):
                 self._insert_events(connection, chunk, rows)
+            sql_blocks.catch_up(connection, run.run_id)
             audited(connection, self._viewer, run.run_id, run.request_id)
         return run
 

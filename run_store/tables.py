@@ -113,6 +113,32 @@ trajectory_segments = sa.Table(
     _of_event(),
 )
 
+# The effective snapshots once more, a few to a row: see run_store.snapshot_blocks.
+snapshot_blocks = sa.Table(
+    "snapshot_blocks",
+    metadata,
+    _run_id(),
+    # From 0 without gaps.
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Event of the last snapshot, and how many of its snapshots are in blocks so far; 0: all.
+    sa.Column("end_seq", sa.BigInteger, nullable=False),
+    sa.Column("end_row", sa.BigInteger, nullable=False),
+    sa.Column("summary", sa.LargeBinary, nullable=False),
+    sa.Column("parts", sa.LargeBinary, nullable=False),
+    sa.Column("losses", sa.LargeBinary, nullable=False),
+    sa.Column("ends", sa.LargeBinary, nullable=False),
+    sa.Column("snapshots", sa.LargeBinary, nullable=False),
+)
+
+# The summaries of blocks once more, each row those of as many blocks.
+block_summaries = sa.Table(
+    "block_summaries",
+    metadata,
+    _run_id(),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("summaries", sa.LargeBinary, nullable=False),
+)
+
 candidates = sa.Table(
     "candidates",
     metadata,

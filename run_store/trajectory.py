@@ -1,22 +1,27 @@
-"""Builds the trajectory of a run from its effective segments."""
+"""Builds the trajectory of a run from its effective segments, and a part of it from its blocks."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from mentorgrad.domain.event import EventKind
-from mentorgrad.domain.query import EventQuery, View
+from mentorgrad.domain.query import EventQuery, Thinning, TrajectoryQuery, View
 from mentorgrad.domain.run import Snapshot, Trajectory
-from mentorgrad.errors import InvalidInput
 from mentorgrad.wire import codec
+from run_store.paging import EVENTS_BYTES
+from run_store.snapshot_blocks import Block, BlockReader, Part
 from run_store.stored_events import StoredEventReader
+from run_store.thinning import Selection
 
 _SEGMENTS = EventQuery(kinds=(EventKind.SEGMENT,), effective=True)
+
+
+class TrajectoryReader(StoredEventReader, BlockReader, Protocol):
+    """What a trajectory is read from."""
 
 
 @dataclass(frozen=True)
@@ -31,32 +36,15 @@ class Piece:
     """float32 [snapshots, *shape]; None if not captured or not requested."""
 
 
-def chosen(total: int, max_points: int) -> np.ndarray:
-    """int64 indices of an evenly subsampled sequence, including the first and the last.
-
-    A single point is the last one.
-    """
-    if max_points == 0 or max_points >= total:
-        return np.arange(total)
-    if max_points == 1:
-        return np.array([total - 1])
-    return np.linspace(0, total - 1, max_points).round().astype(np.int64)
-
-
-def pieces(
-    reader: StoredEventReader, run_id: str, max_points: int = 0, view: View = View.FULL
-) -> Iterator[Piece]:
-    """Yields the trajectory in pieces, so that not all raw parameters are in memory at once.
+def pieces(reader: TrajectoryReader, run_id: str, query: TrajectoryQuery) -> Iterator[Piece]:
+    """Yields the trajectory in pieces, so that not all of it is in memory at once.
 
     Raises:
-        InvalidInput: `max_points` is negative.
         NotFound: No such run.
     """
-    if max_points < 0:
-        raise InvalidInput.field("max_points", f"must be at least 0, not {max_points}")
-    if max_points == 0:
-        return _all(reader, run_id, view)
-    return _thinned(reader, run_id, max_points, view)
+    if query == TrajectoryQuery(view=query.view):
+        return _all(reader, run_id, query.view)
+    return _Chosen(reader, run_id, query).pieces()
 
 
 def _all(reader: StoredEventReader, run_id: str, view: View) -> Iterator[Piece]:
@@ -66,30 +54,75 @@ def _all(reader: StoredEventReader, run_id: str, view: View) -> Iterator[Piece]:
             yield Piece(segment.stage, segment.snapshots, event.parameters)
 
 
-def _thinned(
-    reader: StoredEventReader, run_id: str, max_points: int, view: View
-) -> Iterator[Piece]:
-    """Counts the snapshots first, then reads again, with raw parameters of the selected segments
-    only. Only the segments' lengths are kept in memory."""
-    lengths = {
-        event.seq: len(event.message().segment.snapshots)
-        for event in reader.stored_events(run_id, _SEGMENTS)
-    }
-    points = chosen(sum(lengths.values()), max_points)
-    ends = dict(zip(lengths, itertools.accumulate(lengths.values()), strict=True))
-    for event in reader.stored_events(run_id, _SEGMENTS):
-        if event.seq not in ends:
-            continue
-        start = ends[event.seq] - lengths[event.seq]
-        rows = points[(points >= start) & (points < ends[event.seq])] - start
-        if len(rows):
-            segment = event.message().segment
-            parameters = _parameters(reader, run_id, event.seq) if view is View.FULL else None
-            yield Piece(
-                segment.stage,
-                [segment.snapshots[row] for row in rows],
-                None if parameters is None else parameters[rows],
-            )
+@dataclass
+class _Group:
+    """Chosen snapshots of a piece to be."""
+
+    stage: int
+    seq: int
+    rows: list[int] = field(default_factory=list)
+    snapshots: list[Any] = field(default_factory=list)
+    size: int = 0
+
+
+class _Chosen:
+    """A part of the trajectory."""
+
+    def __init__(self, reader: TrajectoryReader, run_id: str, query: TrajectoryQuery) -> None:
+        self._reader, self._run_id, self._query = reader, run_id, query
+        self._index = reader.block_index(run_id)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yields the chosen snapshots. Parameters are read for the segments of these only."""
+        query, is_full = self._query, self._query.view is View.FULL
+        found = Selection(self._index, self._load, query.first_step, query.last_step)
+        choose = found.min_max if query.thinning is Thinning.MIN_MAX else found.even
+        group = _Group(0, 0)
+        for block, rows in found.blocks(choose(query.max_points)):
+            for part, row, snapshot in _places(block, rows):
+                is_other = part.stage != group.stage or (is_full and part.seq != group.seq)
+                if is_other or group.size > EVENTS_BYTES:
+                    yield from self._piece(group)
+                    group = _Group(part.stage, part.seq)
+                group.rows.append(row)
+                group.snapshots.append(snapshot)
+                group.size += len(block.data) // len(block)
+        yield from self._piece(group)
+
+    def _load(self, numbers: np.ndarray) -> Iterator[tuple[int, Block]]:
+        """Yields blocks in order; at once, about `EVENTS_BYTES` are in memory."""
+        sizes = self._index.summaries["size"][numbers].astype(np.int64)
+        batches = (sizes.cumsum() - sizes) // EVENTS_BYTES
+        cuts = np.flatnonzero(np.diff(batches)) + 1
+        for batch in np.split(numbers, cuts) if len(numbers) else ():
+            stored = [number for number in batch.tolist() if number < self._index.stored]
+            found = self._reader.blocks(self._run_id, stored) if stored else {}
+            for number in batch.tolist():
+                if number >= self._index.stored:
+                    yield number, self._index.recent[number - self._index.stored]
+                elif number in found:
+                    yield number, found[number]
+
+    def _piece(self, group: _Group) -> Iterator[Piece]:
+        if not group.snapshots:
+            return
+        parameters = None
+        if self._query.view is View.FULL:
+            parameters = _parameters(self._reader, self._run_id, group.seq)
+        yield Piece(
+            group.stage, group.snapshots, None if parameters is None else parameters[group.rows]
+        )
+
+
+def _places(block: Block, rows: Iterable[int]) -> Iterator[tuple[Part, int, Any]]:
+    """Segment, row in the segment, and message of each of a block's rows, which ascend."""
+    parts = iter(block.parts)
+    part, end = next(parts), block.parts[0].length
+    for row in rows:
+        while row >= end:
+            part = next(parts)
+            end += part.length
+        yield part, part.first_row + row - (end - part.length), block.snapshot(row)
 
 
 def _parameters(reader: StoredEventReader, run_id: str, seq: int) -> np.ndarray | None:
@@ -98,14 +131,12 @@ def _parameters(reader: StoredEventReader, run_id: str, seq: int) -> np.ndarray 
     return event.parameters if event is not None and event.seq == seq else None
 
 
-def collect(
-    reader: StoredEventReader, run_id: str, max_points: int = 0, view: View = View.FULL
-) -> Trajectory:
+def collect(reader: TrajectoryReader, run_id: str, query: TrajectoryQuery) -> Trajectory:
     """The whole trajectory; with parameters only if every snapshot has them."""
     snapshots: list[Snapshot] = []
     stages: list[int] = []
     raw: list[np.ndarray | None] = []
-    for piece in pieces(reader, run_id, max_points, view):
+    for piece in pieces(reader, run_id, query):
         snapshots += (codec.from_message(Snapshot, message) for message in piece.snapshots)
         stages += [piece.stage] * len(piece.snapshots)
         raw.append(piece.parameters)

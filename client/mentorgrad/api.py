@@ -91,6 +91,7 @@ from mentorgrad.domain.query import (
     RunFilter,
     RunOrder,
     RunPage,
+    Thinning,
     View,
 )
 from mentorgrad.domain.run import (
@@ -300,6 +301,7 @@ __all__ = [
     "StrategyInfo",
     "Task",
     "TaskCard",
+    "Thinning",
     "TokenHint",
     "TrainerInfo",
     "Trajectory",

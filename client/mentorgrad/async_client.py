@@ -28,6 +28,8 @@ from mentorgrad.domain.query import (
     RunFilter,
     RunOrder,
     RunPage,
+    Thinning,
+    TrajectoryQuery,
     View,
 )
 from mentorgrad.domain.run import Artifact, Candidate, Run, Snapshot, Trajectory
@@ -35,14 +37,12 @@ from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import (
     DataLoss,
     DeadlineExceeded,
-    InvalidInput,
     Unavailable,
     Untrusted,
 )
 from mentorgrad.experiment_calls import ExperimentCalls
 from mentorgrad.field_limits import check
 from mentorgrad.files import replacing
-from mentorgrad.numbers import integer_of
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.uploads import DataUpload, check_size, upload_name
 from mentorgrad.v1 import history_service_pb2 as history
@@ -343,19 +343,30 @@ class AsyncClient(ExperimentCalls):
                 yield from_message(RunEvent, response.event)
 
     async def trajectory(
-        self, run_id: str, max_points: int = 0, view: View = View.FULL
+        self,
+        run_id: str,
+        max_points: int = 0,
+        view: View = View.FULL,
+        *,
+        first_step: int = 0,
+        last_step: int = 0,
+        thinning: Thinning = Thinning.EVEN,
     ) -> Trajectory:
-        """Effective snapshots in order of step, thinned evenly to `max_points` (0: all).
+        """Effective snapshots in order of step, of a range of steps or of all, thinned.
+
+        Args:
+            run_id: Id of the run.
+            max_points: Maximum number of snapshots; 0: all.
+            view: Whether raw parameters are included.
+            first_step: Lowest step; 0: no limit.
+            last_step: Highest step, inclusive; 0: no limit.
+            thinning: Which snapshots are left out if there are more than `max_points`.
 
         Raises:
-            InvalidInput: `max_points` is negative.
+            InvalidInput: A number is negative, the range is empty, or MIN_MAX has no `max_points`.
         """
-        max_points = integer_of("max_points", max_points)
-        if not 0 <= max_points < 2**31:
-            raise InvalidInput.field("max_points", f"must be at least 0, not {max_points}")
-        request = history.GetTrajectoryRequest(
-            run_id=run_id, max_points=max_points, view=enum_number(view)
-        )
+        query = check(TrajectoryQuery(max_points, view, first_step, last_step, thinning))
+        request = fill(history.GetTrajectoryRequest(run_id=run_id), query)
         snapshots: list[Snapshot] = []
         stages: list[int] = []
         pieces: list[np.ndarray] = []

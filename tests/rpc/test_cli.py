@@ -222,6 +222,13 @@ def test_reading(command: CommandLine, store: TemporaryRunStore) -> None:
     assert [run["run_id"] for run in listed["runs"]] == [run_id]
     shown = command.json("runs", "show", run_id)
     assert [item["name"] for item in shown["artifacts"]] == ["prompt.safetensors"]
+    listed = command.json("runs", "trajectory", run_id, "--points", "4", "--thinning", "min_max")
+    steps = [item["step"] for item in listed["snapshots"]]
+    assert steps == sorted(set(steps))
+    assert 0 < len(steps) <= 4
+    part = command("runs", "trajectory", run_id, "--first", str(steps[-1]))
+    assert len(part.stdout.splitlines()) == 2  # the columns and one snapshot
+    assert command("runs", "trajectory", run_id, "--first", "3", "--last", "2").exit_code == 2
     compared = command("runs", "compare", run_id, other)
     assert compared.exit_code == 0
     assert "state\tsucceeded\tqueued" in compared.stdout

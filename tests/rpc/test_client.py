@@ -28,7 +28,7 @@ from mentorgrad.domain.event import (
     Segment,
     StageStarted,
 )
-from mentorgrad.domain.query import EventQuery, RunFilter, View
+from mentorgrad.domain.query import EventQuery, RunFilter, Thinning, View
 from mentorgrad.domain.run import DesiredState, RunState, Snapshot
 from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
@@ -330,6 +330,10 @@ async def test_trajectory_is_arrays(client: AsyncClient, store: TemporaryRunStor
     thin = await client.trajectory(run_id, max_points=2, view=View.SUMMARY)
     assert [snapshot.step for snapshot in thin.snapshots] == [1, 6]
     assert thin.parameters is None
+    part = await client.trajectory(run_id, 5, first_step=2, last_step=5, thinning=Thinning.MIN_MAX)
+    assert [snapshot.step for snapshot in part.snapshots] == [2, 3, 4, 5]
+    assert part.parameters is not None
+    np.testing.assert_array_equal(part.parameters[:, 0], [2, 3, 4, 5])
 
 
 @pytest.mark.parametrize(
@@ -339,6 +343,7 @@ async def test_trajectory_is_arrays(client: AsyncClient, store: TemporaryRunStor
         (lambda client: client.list_runs(page_size=1001), "page_size"),
         (lambda client: client.list_runs(page_token="junk"), "page_token"),
         (lambda client: client.trajectory("x", max_points=-1), "max_points"),
+        (lambda client: client.trajectory("x", first_step=3, last_step=2), "last_step"),
         (lambda client: client.compare_runs([]), "run_ids"),
     ],
 )

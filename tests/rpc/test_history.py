@@ -226,6 +226,42 @@ async def test_a_trajectory_comes_in_modest_pieces(service: Service, worker: Wor
         assert not piece.HasField("parameters")
 
 
+async def test_a_part_of_a_trajectory(service: Service, worker: Worker) -> None:
+    for first in range(1, 201, 10):
+        worker.put(worker.make.segment(first, first + 9, shape=None, stage=first // 101))
+    request = pb.GetTrajectoryRequest(
+        run_id=worker.run_id, max_points=6, first_step=11, last_step=150
+    )
+    found = [piece async for piece in service.stub.GetTrajectory(request)]
+    # The loss falls, so that the extremes of a span are its ends.
+    assert [s.step for piece in found for s in piece.snapshots] == [11, 39, 67, 94, 122, 150]
+    assert [piece.stage for piece in found] == [0, 1]  # not one message for each segment
+    request.thinning = query_pb2.THINNING_MIN_MAX
+    found = [piece async for piece in service.stub.GetTrajectory(request)]
+    assert [s.step for piece in found for s in piece.snapshots] == [11, 80, 81, 150]
+    assert found[0].snapshots[0].text == "word 11"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"max_points": -1}, "max_points"),
+        ({"first_step": -1}, "first_step"),
+        ({"last_step": -5}, "last_step"),
+        ({"first_step": 5, "last_step": 4}, "last_step"),
+        ({"thinning": query_pb2.THINNING_MIN_MAX}, "max_points"),
+        ({"max_points": 5, "thinning": 77}, "thinning"),
+    ],
+)
+async def test_a_bad_part_of_a_trajectory_names_its_field(
+    service: Service, worker: Worker, fields: dict[str, int], field: str
+) -> None:
+    request = pb.GetTrajectoryRequest(run_id=worker.run_id, **fields)
+    error = await service.refused(service.stub.GetTrajectory(request))
+    assert isinstance(error, InvalidInput)
+    assert [violation.field for violation in error.violations] == [field]
+
+
 async def test_an_export_can_be_imported(service: Service, worker: Worker, tmp_path: Path) -> None:
     worker.put(worker.make.segment(1, 5), worker.make.scored(0, 0.5))
     worker.finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,8 @@ from typing import Protocol
 from mentorgrad.domain.event import EventKind, RunEvent
 from mentorgrad.domain.pages import Page
 from mentorgrad.domain.run import Artifact, Candidate, CandidateSource, Run, RunState, Trajectory
-from mentorgrad.schema import bounded
+from mentorgrad.errors import Violation
+from mentorgrad.schema import Validated, bounded
 
 
 class View(StrEnum):
@@ -19,6 +20,17 @@ class View(StrEnum):
 
     SUMMARY = "summary"
     FULL = "full"
+
+
+class Thinning(StrEnum):
+    """How the snapshots of a thinned trajectory are chosen."""
+
+    EVEN = "even"
+    """Evenly spaced, including the first and the last."""
+    MIN_MAX = "min_max"
+    """The lowest and the highest train loss of each of equally long spans, and the first and the
+    last snapshot: spikes stay visible. NaN is neither, but a span of nothing else has its first
+    snapshot."""
 
 
 class RunOrder(StrEnum):
@@ -80,6 +92,30 @@ class EventQuery:
 
 
 @dataclass(frozen=True)
+class TrajectoryQuery(Validated):
+    """Which snapshots of a run are returned."""
+
+    max_points: int = bounded(0, ge=0, le=2**31 - 1)
+    """Maximum number of snapshots, chosen by `thinning`; 0: all."""
+    view: View = View.SUMMARY
+    """Whether raw parameters are included."""
+    first_step: int = bounded(0, ge=0, le=2**63 - 1)
+    """Lowest step; 0: no limit."""
+    last_step: int = bounded(0, ge=0, le=2**63 - 1)
+    """Highest step, inclusive; 0: no limit."""
+    thinning: Thinning = Thinning.EVEN
+    """How the snapshots are chosen if there are more than `max_points`."""
+
+    def cross_violations(self) -> Iterator[Violation]:
+        """Checks that the range is not empty, and that MIN_MAX has a number of points."""
+        if 0 < self.last_step < self.first_step:
+            said = f"must be at least first_step, {self.first_step}, not {self.last_step}"
+            yield Violation("last_step", said)
+        if self.thinning is not Thinning.EVEN and self.max_points == 0:
+            yield Violation("max_points", f"must be set with thinning {self.thinning.value}")
+
+
+@dataclass(frozen=True)
 class CandidateFilter:
     """Filter for candidates; an empty field does not restrict."""
 
@@ -130,8 +166,21 @@ class RunReader(Protocol):
         """Recorded events in order, lazily."""
         ...
 
-    def trajectory(self, run_id: str, max_points: int = 0, view: View = View.FULL) -> Trajectory:
-        """Effective snapshots in order of step, evenly subsampled to `max_points` (0: all)."""
+    def trajectory(
+        self,
+        run_id: str,
+        max_points: int = 0,
+        view: View = View.FULL,
+        *,
+        first_step: int = 0,
+        last_step: int = 0,
+        thinning: Thinning = Thinning.EVEN,
+    ) -> Trajectory:
+        """Effective snapshots in order of step; the arguments are the fields of `TrajectoryQuery`.
+
+        Raises:
+            InvalidInput: A number is negative, the range is empty, or MIN_MAX has no `max_points`.
+        """
         ...
 
     def list_candidates(

@@ -74,14 +74,20 @@ class StreamClosing(_message.Message):
     def __init__(self, resume_after_seq: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GetTrajectoryRequest(_message.Message):
-    __slots__ = ("run_id", "max_points", "view")
+    __slots__ = ("run_id", "max_points", "view", "first_step", "last_step", "thinning")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_POINTS_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    FIRST_STEP_FIELD_NUMBER: _ClassVar[int]
+    LAST_STEP_FIELD_NUMBER: _ClassVar[int]
+    THINNING_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     max_points: int
     view: _query_pb2.View
-    def __init__(self, run_id: _Optional[str] = ..., max_points: _Optional[int] = ..., view: _Optional[_Union[_query_pb2.View, str]] = ...) -> None: ...
+    first_step: int
+    last_step: int
+    thinning: _query_pb2.Thinning
+    def __init__(self, run_id: _Optional[str] = ..., max_points: _Optional[int] = ..., view: _Optional[_Union[_query_pb2.View, str]] = ..., first_step: _Optional[int] = ..., last_step: _Optional[int] = ..., thinning: _Optional[_Union[_query_pb2.Thinning, str]] = ...) -> None: ...
 
 class GetTrajectoryResponse(_message.Message):
     __slots__ = ("stage", "snapshots", "parameters")

@@ -14,6 +14,12 @@ class View(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VIEW_SUMMARY: _ClassVar[View]
     VIEW_FULL: _ClassVar[View]
 
+class Thinning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    THINNING_UNSPECIFIED: _ClassVar[Thinning]
+    THINNING_EVEN: _ClassVar[Thinning]
+    THINNING_MIN_MAX: _ClassVar[Thinning]
+
 class RunOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RUN_ORDER_UNSPECIFIED: _ClassVar[RunOrder]
@@ -23,6 +29,9 @@ class RunOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 VIEW_UNSPECIFIED: View
 VIEW_SUMMARY: View
 VIEW_FULL: View
+THINNING_UNSPECIFIED: Thinning
+THINNING_EVEN: Thinning
+THINNING_MIN_MAX: Thinning
 RUN_ORDER_UNSPECIFIED: RunOrder
 RUN_ORDER_NEWEST: RunOrder
 RUN_ORDER_OLDEST: RunOrder

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mentorgrad.domain.event import Created, Finished, Segment, StateChanged
-from mentorgrad.domain.query import View
+from mentorgrad.domain.query import TrajectoryQuery
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Snapshot
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput
@@ -61,8 +61,8 @@ def test_events_are_read_in_pages_bounded_by_size(store: RunStore) -> None:
 
 @pytest.mark.slow
 def test_a_thinned_trajectory_is_not_held_whole(store: RunStore) -> None:
-    pieces = trajectory.pieces(store, "large", 2, View.SUMMARY)
-    assert peak(lambda: drained(pieces)) < BOUND
+    for query in (TrajectoryQuery(2), TrajectoryQuery(39), TrajectoryQuery(first_step=1)):
+        assert peak(lambda query=query: drained(trajectory.pieces(store, "large", query))) < BOUND
 
 
 def test_a_run_whose_result_is_huge_is_not_imported(store: RunStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mentorgrad.cli.commands import inspection, lifecycle, transfer
+from mentorgrad.cli.commands import inspection, lifecycle, trajectory, transfer
 
 app = typer.Typer(
     help="List, show, control, export and plot runs.",
@@ -13,4 +13,5 @@ app = typer.Typer(
 )
 app.add_typer(inspection.app)
 app.add_typer(lifecycle.app)
+app.add_typer(trajectory.app)
 app.add_typer(transfer.app)
