@@ -349,13 +349,6 @@ def tables_made_anew(connection: Connection) -> Iterator[None]:
             driver.execute("PRAGMA foreign_keys=ON")
 
 
-def contains(connection: Connection, column: sa.ColumnElement[str], part: str) -> Any:
-    """SQL condition: a text column contains `part` literally (no wildcards)."""
-    if connection.dialect.name == "postgresql":
-        return sa.func.strpos(column, part) > 0
-    return sa.func.instr(column, part) > 0
-
-
 def one_of(connection: Connection, column: sa.ColumnElement[int], numbers: Sequence[int]) -> Any:
     """SQL condition: an integer column is one of at most `_MAX_VALUES` numbers."""
     if connection.dialect.name == "postgresql":  # one value, where IN would plan as many
@@ -388,29 +381,42 @@ def _insert_into(table: sa.Table) -> sa.Insert:
     return table.insert()
 
 
-def _insert_at_once(
+def insert_missing(
     connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Inserts those rows, of the same columns, whose keys are not there yet."""
+    if connection.dialect.name == "sqlite":
+        _insert_at_once(connection, table, rows, "ON CONFLICT DO NOTHING")
+    elif rows:
+        statement = postgresql.insert(table).values(list(rows)).on_conflict_do_nothing()
+        connection.execute(statement)
+
+
+def _insert_at_once(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], end: str = ""
 ) -> None:
     """Inserts many rows per statement on SQLite, whose driver accepts the values unconverted.
 
     The driver releases the GIL in every statement. With one statement per row, it would have to
     reacquire the GIL after every row.
     """
+    if not rows:
+        return
     names = tuple(rows[0])
     values = operator.itemgetter(*names)
     most = _MAX_VALUES // len(names)
     for start in range(0, len(rows), most):
         part = rows[start : start + most]
         flat = tuple(itertools.chain.from_iterable(map(values, part)))
-        connection.exec_driver_sql(_insert_positional(table, names, len(part)), flat)
+        connection.exec_driver_sql(_insert_positional(table, names, len(part), end), flat)
 
 
 @functools.lru_cache(256)
-def _insert_positional(table: sa.Table, names: tuple[str, ...], count: int) -> str:
+def _insert_positional(table: sa.Table, names: tuple[str, ...], count: int, end: str) -> str:
     columns = ", ".join(f'"{name}"' for name in names)
     row = f"({', '.join('?' * len(names))})"
     rows = ", ".join([row] * count)
-    return f'INSERT INTO "{table.name}" ({columns}) VALUES {rows}'  # noqa: S608 - our own names
+    return f'INSERT INTO "{table.name}" ({columns}) VALUES {rows} {end}'  # noqa: S608 - our names
 
 
 _COPY_TYPES: dict[type, str] = {

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from mentorgrad.domain.annotation import MAX_LABELS, RunAnnotation, RunUpdate
 from mentorgrad.domain.event import Created, Finished, Resumed, RunEvent, Segment, StateChanged
 from mentorgrad.domain.experiment import (
     EXPERIMENT_TRANSITIONS,
@@ -33,6 +34,7 @@ from mentorgrad.errors import (
 from mentorgrad.field_limits import check
 from mentorgrad.schema import snake_case
 from mentorgrad.wire import codec
+from run_store.experiments import LABELS
 
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 """Maximum raw parameters per segment; more would not fit into one message with its snapshots."""
@@ -113,6 +115,46 @@ def check_request_id(request_id: str, path: str = "request_id") -> None:
     """
     if len(request_id) > 200 or not request_id.isprintable():
         raise InvalidInput.field(path, "must be at most 200 printable characters")
+
+
+def without_annotation(
+    log: Sequence[RunEvent],
+) -> tuple[Sequence[RunEvent], RunAnnotation | None]:
+    """A log as it is stored, and what its first event says besides: the run's labels and note."""
+    first = log[0].payload
+    assert isinstance(first, Created)  # noqa: S101 - the log was folded
+    if first.annotation is None:
+        return log, None
+    return [replace(log[0], payload=replace(first, annotation=None)), *log[1:]], first.annotation
+
+
+def updated(run: Run, update: RunUpdate, experiment_id: str) -> Run:
+    """A run with other labels, or another note.
+
+    Args:
+        run: The run.
+        update: The changes.
+        experiment_id: The experiment that created the run; empty: none.
+
+    Raises:
+        InvalidInput: The changes are not valid, leave the run with too many labels, or concern one
+            by which the run's experiment knows it (reason RESERVED_LABEL).
+    """
+    check(update, "update")
+    reserved = LABELS if experiment_id else ()
+    given = [*update.labels, *update.remove_labels]
+    for place, key in enumerate(given):
+        if key in reserved and run.labels.get(key) != update.labels.get(key):
+            index = place - len(update.labels)
+            field = f"labels[{key!r}]" if index < 0 else f"remove_labels[{index}]"
+            said = f"belongs to the run's experiment {experiment_id}"
+            raise InvalidInput.field(f"update.{field}", said, reason="RESERVED_LABEL")
+    labels = {key: text for key, text in run.labels.items() if key not in update.remove_labels}
+    labels |= update.labels
+    if len(labels) > MAX_LABELS:
+        said = f"would give the run {len(labels)} labels; it may have at most {MAX_LABELS}"
+        raise InvalidInput.field("update.labels", said)
+    return replace(run, labels=labels, note=run.note if update.note is None else update.note)
 
 
 def check_same_request(there: Record, spec: RunSpec | ExperimentSpec) -> None:
@@ -295,6 +337,8 @@ def _check_first(event: RunEvent, where: str) -> None:
         raise InvalidInput.field(f"{where}.run_id", f"must match {_RUN_ID.pattern}")
     check_request_id(event.payload.request_id, f"{where}.created.request_id")
     check(event.payload.spec, f"{where}.created.spec")
+    if event.payload.annotation is not None:
+        check(event.payload.annotation, f"{where}.created.annotation")
 
 
 def folded(given: Iterable[RunEvent]) -> Run:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mentorgrad.domain.query import CandidateFilter, RunFilter, RunOrder
-from mentorgrad.domain.run import Candidate, Run
+from mentorgrad.domain.run import Candidate
 from mentorgrad.errors import InvalidInput
 from mentorgrad.serialization import to_dict
 from run_store import page_tokens
@@ -128,11 +128,12 @@ def run_cursor(
     return cursor(page_size, token, types, *query, descending=order is RunOrder.NEWEST)
 
 
-def run_position(run: Run, order: RunOrder) -> Position:
-    """Sort key of a run in an order; the run_id makes the key unique."""
+def run_position(key: Any, run_id: str, order: RunOrder) -> Position:
+    """Position of a run: its creation time or its loss, which is infinite if it has none, and its
+    run_id, which makes the position unique."""
     if order is RunOrder.BEST_SELECTION_LOSS:
-        return (*_ranked(run.best_selection_loss), run.run_id)
-    return micros(run.created_at or _EPOCH), run.run_id
+        return (*_ranked(key), run_id)
+    return key, run_id
 
 
 def candidate_cursor(run_id: str, wanted: CandidateFilter, page_size: int, token: str) -> Cursor:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.event import Created, RunEvent
 from mentorgrad.domain.query import RunReader as RunReader
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
@@ -207,6 +208,22 @@ class RunWriter(Protocol):
                 event is not `created`, or the run's last state is not final.
             AlreadyExists: The run_id or request_id belongs to another run, or the run_id to another
                 owner's.
+        """
+        ...
+
+    def update_run(self, run_id: str, update: RunUpdate, request_id: str = "") -> Run:
+        """Edits the labels and the note of a run, in any state; no event records it. What is
+        already so stays, so that repeating a call changes nothing.
+
+        Args:
+            run_id: The run.
+            update: The changes.
+            request_id: Id of the request, for the audit.
+
+        Raises:
+            NotFound: No such run.
+            InvalidInput: The changes are not valid, or concern a label by which the run's
+                experiment knows it (reason RESERVED_LABEL).
         """
         ...
 

@@ -77,10 +77,10 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         self, request: pb.ListRunsRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListRunsResponse:
         """Lists runs by filter, in pages."""
-        run_filter = codec.from_message(RunFilter, request.filter, "filter", checked=True)
         order = codec.enum_member(RunOrder, request.order, "order") or RunOrder.NEWEST
 
         def answer() -> pb.ListRunsResponse:
+            run_filter = codec.from_message(RunFilter, request.filter, "filter", checked=True)
             size, token = request.page_size or 50, request.page_token
             page = self._seen().list_runs(run_filter, order, size, token)
             return codec.fill(pb.ListRunsResponse(), page)

@@ -25,12 +25,15 @@ from mentorgrad.domain.run import Artifact, Candidate, Run, RunState, Trajectory
 from mentorgrad.errors import NotFound
 from mentorgrad.field_limits import check
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, paging, sql_rows, trajectory
+from run_store import invariants, paging, sql_rows, trajectory
+from run_store.run_conditions import conditions_of
+from run_store.run_lists import RunList
 from run_store.sql_base import FEW_ROWS, keyset_page
 from run_store.sql_snapshots import SqlSnapshots
+from run_store.sql_text import Sql
 from run_store.stored_events import StoredEvent
-from run_store.tables import blobs, candidates, events, run_labels, runs, trajectory_segments
-from run_store.visibility import query_of, visible
+from run_store.tables import blobs, candidates, events, runs, trajectory_segments
+from run_store.visibility import query_of
 
 _SUMMARY_PAGE = 256
 """Maximum events per page without raw tensors."""
@@ -63,32 +66,22 @@ class SqlReader(SqlSnapshots):
         page_token: str = "",
     ) -> RunPage:
         """See `RunReader.list_runs`."""
-        run_filter = run_filter or RunFilter()
+        wanted = run_filter or RunFilter()
         seen = query_of(self._viewer)
-        cursor = paging.run_cursor(run_filter, order, page_size, page_token, *seen)
-        keys: list[sa.ColumnElement[Any]]
-        if order is RunOrder.BEST_SELECTION_LOSS:
-            keys = [*_ranked(runs.c.best_selection_loss), runs.c.run_id]
-        else:
-            keys = [runs.c.created_at, runs.c.run_id]
+        cursor = paging.run_cursor(wanted, order, page_size, page_token, *seen)
         with self._reading() as connection:
-            statement = keyset_page(
-                sa.select(runs.c.run_id, runs.c.projection).where(
-                    *visible(runs, self._viewer), *_conditions(connection, run_filter)
-                ),
-                keys,
-                cursor,
-            )
-            with connection.execute(statement, execution_options=FEW_ROWS) as rows:
+            sql = Sql(connection)
+            conditions = conditions_of(sql, connection, wanted, self._viewer)
+            statement = RunList(sql, conditions, order, cursor).statement()
+            with sql.execute(statement, **FEW_ROWS) as rows:
                 page, token = cursor.take(self._decode_rows(rows, order))
-        return RunPage(tuple(page), token)
+        return RunPage(tuple(page), token, conditions.text_search)
 
     def _decode_rows(
         self, rows: Iterable[Any], order: RunOrder
     ) -> Iterator[tuple[paging.Position, int, Run]]:
-        for run_id, data in rows:
-            run = self._decode(run_id, data)
-            yield paging.run_position(run, order), len(data), run
+        for key, run_id, data in rows:
+            yield paging.run_position(key, run_id, order), len(data), self._decode(run_id, data)
 
     def events(self, run_id: str, query: EventQuery | None = None) -> Iterable[RunEvent]:
         """See `RunReader.events`."""
@@ -106,12 +99,12 @@ class SqlReader(SqlSnapshots):
         after, limit = min(max(query.after_seq, 0), _BIGINT_MAX), most // 16
         while True:
             with self._reading() as connection:
-                self._row(connection, _PROGRESS, run_id)  # NotFound if deleted meanwhile
+                run = self._row(connection, _PROGRESS, run_id)  # NotFound if deleted meanwhile
                 rows, is_cut = _until_full(
                     connection, statement, {"run": run_id, "after": after, "most": limit}
                 )
             for row in rows:
-                yield sql_rows.stored_event(run_id, row)
+                yield sql_rows.stored_event(run_id, row, run.annotation)
             if len(rows) < limit and not is_cut:
                 return
             after, limit = rows[-1].seq, min(limit * 4, most)
@@ -201,30 +194,6 @@ def _until_full(
     return found, False
 
 
-def _conditions(connection: Connection, wanted: RunFilter) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
-    if wanted.states:
-        found.append(runs.c.state.in_([state.value for state in wanted.states]))
-    for name in ("objective", "task", "mentor", "owner", "experiment_id"):
-        if getattr(wanted, name):
-            found.append(runs.c[name] == getattr(wanted, name))
-    if wanted.name_contains:
-        part = wanted.name_contains.casefold()
-        found.append(dialects.contains(connection, runs.c.name, part))
-    if wanted.created_after is not None:
-        found.append(runs.c.created_at >= paging.micros(wanted.created_after))
-    if wanted.created_before is not None:
-        found.append(runs.c.created_at < paging.micros(wanted.created_before))
-    for key, value in wanted.labels.items():
-        label = sa.select(1).where(
-            run_labels.c.run_id == runs.c.run_id,
-            run_labels.c.key == key,
-            run_labels.c.value == value,
-        )
-        found.append(label.exists())
-    return found
-
-
 def _ranked(loss: sa.ColumnElement[float | None]) -> list[sa.ColumnElement[Any]]:
     """Sort key of a nullable loss, NULL last; the same order as in `paging`."""
     return [loss.is_(None), sa.func.coalesce(loss, 0.0)]
@@ -250,7 +219,9 @@ def _events_statement(query: EventQuery) -> sa.Select[Any]:
     return statement.order_by(events.c.seq).limit(bindparam("most"))
 
 
-_PROGRESS = sa.select(runs.c.last_seq, runs.c.state).where(runs.c.run_id == bindparam("run"))
+_PROGRESS = sa.select(runs.c.last_seq, runs.c.state, runs.c.annotation).where(
+    runs.c.run_id == bindparam("run")
+)
 _ARTIFACTS = (
     sa.select(blobs.c.name, blobs.c.size, blobs.c.sha256)
     .where(blobs.c.run_id == bindparam("run"), blobs.c.checkpoint.is_(False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -54,13 +54,6 @@ def fixed_columns(run: Run) -> dict[str, Any]:
         "mentor": run.spec.mentor.name,
         "created_at": micros(run.created_at),
     }
-
-
-def label_rows(run: Run) -> list[dict[str, Any]]:
-    """One row per label."""
-    return [
-        {"run_id": run.run_id, "key": key, "value": value} for key, value in run.spec.labels.items()
-    ]
 
 
 def rows_of(new: Iterable[RunEvent]) -> Rows:
@@ -130,15 +123,30 @@ def _candidate_rows(event: RunEvent, payload: CandidatesScored) -> list[dict[str
     ]
 
 
-def stored_event(run_id: str, row: Any) -> StoredEvent:
+def stored_event(run_id: str, row: Any, annotation: bytes | None = None) -> StoredEvent:
     """Makes an event of its row, which has the tensor's columns in the FULL view.
+
+    Args:
+        run_id: The run.
+        row: The row.
+        annotation: Encoded annotation of the run, which its first event carries when it is read.
 
     Raises:
         DataLoss: The tensor's bytes do not match their digest or shape.
     """
     has_tensor = getattr(row, "sha256", None) is not None
     parameters = _tensor(row, f"event {row.seq} of run {run_id}") if has_tensor else None
-    return StoredEvent(row.seq, EventKind(row.kind), row.event, parameters)
+    data = row.event
+    if annotation is not None and row.kind == EventKind.CREATED.value:
+        data += _annotated(annotation)
+    return StoredEvent(row.seq, EventKind(row.kind), data, parameters)
+
+
+def _annotated(annotation: bytes) -> bytes:
+    """What makes an encoded event carry an annotation, if it is appended: messages are merged."""
+    event: Any = codec.message_class(RunEvent)()
+    event.created.annotation.ParseFromString(annotation)
+    return cast(bytes, event.SerializeToString(deterministic=True))
 
 
 def _tensor(row: Any, what: str) -> np.ndarray:

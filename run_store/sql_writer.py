@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
-from mentorgrad.domain.event import Created, EventKind, Resumed, RunEvent, StateChanged
+from mentorgrad.domain.annotation import RunAnnotation, RunUpdate
+from mentorgrad.domain.event import Created, EventKind, Finished, Resumed, RunEvent, StateChanged
 from mentorgrad.domain.fold import fold, for_figures
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
@@ -20,7 +21,7 @@ from mentorgrad.errors import AlreadyExists, NotFound
 from mentorgrad.ids import new_run_id
 from mentorgrad.schema import evolve
 from mentorgrad.wire import codec
-from run_store import dialects, invariants, sql_blocks, sql_rows
+from run_store import dialects, invariants, run_index, sql_blocks, sql_rows
 from run_store.import_buffer import chunks, rows_ahead
 from run_store.protocols import Lease
 from run_store.sql_audit import audited
@@ -42,7 +43,7 @@ class SqlWriter(SqlQueue):
         self, created: Created, *, max_queued: int | None = None, experiment_id: str = ""
     ) -> tuple[Run, bool]:
         """See `RunWriter.create`."""
-        created = invariants.check_created(created)
+        created = evolve(invariants.check_created(created), annotation=None)
         with self._writing() as connection:
             dialects.lock(connection, CREATE_LOCK)
             there = self._requested(connection, created.request_id, created.spec, experiment_id)
@@ -184,6 +185,21 @@ class SqlWriter(SqlQueue):
             run_out = self._lease_watch.run_out(leases, now, longest)
             return tuple(self._load(connection, run_id) for run_id in sorted(run_out))
 
+    def update_run(self, run_id: str, update: RunUpdate, request_id: str = "") -> Run:
+        """See `RunWriter.update_run`."""
+        invariants.check_request_id(request_id)
+        with self._writing() as connection:
+            before = self._load(connection, run_id, lock=True)
+            row = self._row(connection, _EXPERIMENT_OF, run_id)
+            after = invariants.updated(before, update, row.experiment_id)
+            if after == before:
+                return before
+            noted = RunAnnotation(after.labels, after.note)
+            self._save(connection, after, {"annotation": codec.encode(noted)})
+            run_index.relabelled(connection, before, after)
+            audited(connection, self._viewer, run_id, request_id)
+            return after
+
     def delete(self, run_id: str) -> None:
         """See `RunWriter.delete`."""
         with self._writing() as connection:
@@ -233,6 +249,8 @@ class SqlWriter(SqlQueue):
             columns = columns | _NO_LEASE
         rows = self._insert_events(connection, new)
         self._save(connection, run, columns)
+        if any(isinstance(event.payload, (StateChanged, Finished)) for event in new):
+            run_index.moved(connection, run)
         return run, rows
 
     def _new_events(
@@ -292,11 +310,19 @@ class SqlWriter(SqlQueue):
                     connection.execute(statement, values)
         return made
 
-    def _insert_run(self, connection: Connection, run: Run, experiment_id: str = "") -> None:
+    def _insert_run(
+        self,
+        connection: Connection,
+        run: Run,
+        experiment_id: str = "",
+        annotation: RunAnnotation | None = None,
+    ) -> None:
         data = codec.encode(run)
         columns = sql_rows.fixed_columns(run) | sql_rows.run_columns(run, data)
+        columns["annotation"] = None if annotation is None else codec.encode(annotation)
         connection.execute(runs.insert(), columns | _NO_LEASE | {"experiment_id": experiment_id})
-        dialects.insert_rows(connection, run_labels, sql_rows.label_rows(run))
+        dialects.insert_rows(connection, run_labels, run_index.label_rows(run))
+        run_index.add(connection, run, experiment_id)
 
     def _save(self, connection: Connection, run: Run, columns: dict[str, Any]) -> None:
         data = codec.encode(run)
@@ -310,12 +336,13 @@ class SqlWriter(SqlQueue):
     def import_run(self, events: Sequence[RunEvent]) -> Run:
         """See `RunWriter.import_run`. The events are validated before the transaction."""
         run = self._owned(invariants.folded(events))
+        events, noted = invariants.without_annotation(events)
         with self._writing_much() as connection:
             dialects.lock(connection, CREATE_LOCK)
             there = self._imported(connection, run, events)
             if there is not None:
                 return there
-            self._insert_run(connection, run)
+            self._insert_run(connection, run, annotation=noted)
             for chunk, rows in rows_ahead(events):
                 self._insert_events(connection, chunk, rows)
             sql_blocks.catch_up(connection, run.run_id)
@@ -400,6 +427,7 @@ _LEASES = sa.select(runs.c.run_id, runs.c.attempt, runs.c.lease_expires_at).wher
     runs.c.state == RunState.RUNNING.value, runs.c.lease_expires_at.is_not(None)
 )
 _DESIRED = sa.select(runs.c.desired_state).where(runs.c.run_id == _RUN)
+_EXPERIMENT_OF = sa.select(runs.c.experiment_id).where(runs.c.run_id == _RUN)
 _LAST_SEQ = sa.select(runs.c.last_seq).where(runs.c.run_id == _RUN)
 
 

@@ -53,9 +53,9 @@ runs = sa.Table(
     sa.Column("best_selection_loss", sa.Double),
     # The current Run as a serialized message.
     sa.Column("projection", sa.LargeBinary, nullable=False),
+    # Serialized RunAnnotation message; NULL: labels and note are as the run was created with.
+    sa.Column("annotation", sa.LargeBinary),
     sa.UniqueConstraint("owner", "experiment_id", "request_id"),
-    sa.Index(None, "created_at", "run_id"),
-    sa.Index(None, "best_selection_loss", "run_id"),
     # Experiments often count their runs.
     sa.Index(None, "experiment_id", "state", "run_id"),
 )
@@ -79,7 +79,63 @@ run_labels = sa.Table(
     _run_id(),
     sa.Column("key", Text, primary_key=True),
     sa.Column("value", Text, nullable=False),
-    sa.Index(None, "key", "value", "run_id"),
+)
+
+# Which runs have which terms, in the orders of lists; see `run_store.run_terms`.
+run_terms = sa.Table(
+    "run_terms",
+    metadata,
+    sa.Column("term_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("created_at", sa.BigInteger, primary_key=True, autoincrement=False),
+    _run_id(),
+    # Place in the order of losses; NULL until the run has ended.
+    sa.Column("rank", sa.Double),
+    sa.Index(None, "run_id", "term_id"),
+    sa.Index(
+        "ix_run_terms_term_id_rank_run_id",
+        *("term_id", "rank", "run_id"),
+        sqlite_where=sa.text("rank IS NOT NULL"),
+        postgresql_where=sa.text("rank IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+# The terms that are values of fields. Terms stay when their last run is deleted.
+field_terms = sa.Table(
+    "field_terms",
+    metadata,
+    sa.Column("term_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("field", Text, nullable=False),
+    # The value, if it is a number.
+    sa.Column("number", sa.Double),
+    sa.Index(None, "field", "number"),
+    sqlite_with_rowid=False,
+)
+
+# Case-folded texts of runs that have any, for searching; on SQLite, triggers copy them to the
+# full-text index.
+run_texts = sa.Table(
+    "run_texts",
+    metadata,
+    # INTEGER, so that it is the rowid by which SQLite's full-text index refers to a row; SQLite
+    # numbers the rows itself.
+    sa.Column(
+        "text_id",
+        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column(
+        "run_id",
+        Text,
+        sa.ForeignKey("runs.run_id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    sa.Column("name", Text, nullable=False),
+    # Note and labels.
+    sa.Column("other", Text, nullable=False),
+    sa.Index(None, "name", "run_id"),
 )
 
 events = sa.Table(

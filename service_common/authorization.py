@@ -52,6 +52,7 @@ SCOPES: dict[str, Scope] = {
         "FinishRun",
         "PauseRun",
         "ResumeRun",
+        "UpdateRun",
         "ImportRun",
     ),
     **_of(_TRAINER, Scope.RUN, "UploadData"),

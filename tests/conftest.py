@@ -107,6 +107,16 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of an empty schema of its own; much quicker to make than a database."""
+    yield from _schema(postgres_server)
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_server: str) -> Iterator[str]:
+    """`postgres_url` for all tests of a module."""
+    yield from _schema(postgres_server)
+
+
+def _schema(postgres_server: str) -> Iterator[str]:
     import psycopg
 
     schema = f"test_{uuid.uuid4().hex}"

@@ -23,6 +23,7 @@ from mentorgrad.domain.advice import (
     ProposalRequest,
     TaskCard,
 )
+from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.audit import AuditFilter
 from mentorgrad.domain.event import (
     Created,
@@ -230,6 +231,17 @@ VALID: dict[str, list[list[Any]]] = {
     "TrainerService.FinishRun": _of_runs(trainer.FinishRunRequest, (*SPARE[:50], "running")),
     "TrainerService.PauseRun": _of_runs(trainer.PauseRunRequest, (*SPARE[:50], "running")),
     "TrainerService.ResumeRun": _of_runs(trainer.ResumeRunRequest, (*SPARE[:50], "paused")),
+    "TrainerService.UpdateRun": [
+        [
+            trainer.UpdateRunRequest(
+                run_id=name,
+                update=to_message(RunUpdate({"team": "b"}, ("x",), note)),
+                request_id="edit",
+            )
+        ]
+        for name in (*SPARE[:10], "finished", "running")
+        for note in (None, "", "a note")
+    ],
     "TrainerService.DeleteRun": _of_runs(trainer.DeleteRunRequest, SPARE[50:]),
     "HistoryService.GetRun": _of_runs(history.GetRunRequest, RUNS),
     "HistoryService.ListArtifacts": _of_runs(history.ListArtifactsRequest, RUNS),

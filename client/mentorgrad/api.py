@@ -27,6 +27,7 @@ from mentorgrad.domain.advice import (
     TokenHint,
     Wants,
 )
+from mentorgrad.domain.annotation import RunAnnotation
 from mentorgrad.domain.audit import AuditEntry, AuditFilter, AuditPage
 from mentorgrad.domain.event import (
     Branch,
@@ -88,9 +89,11 @@ from mentorgrad.domain.query import (
     CandidateFilter,
     CandidatePage,
     EventQuery,
+    FieldFilter,
     RunFilter,
     RunOrder,
     RunPage,
+    TextSearch,
     Thinning,
     View,
 )
@@ -228,6 +231,7 @@ __all__ = [
     "ExperimentState",
     "External",
     "Fallback",
+    "FieldFilter",
     "Finished",
     "Function",
     "Health",
@@ -279,6 +283,7 @@ __all__ = [
     "RestartDecided",
     "Resumed",
     "Run",
+    "RunAnnotation",
     "RunComparison",
     "RunEvent",
     "RunFilter",
@@ -301,6 +306,7 @@ __all__ = [
     "StrategyInfo",
     "Task",
     "TaskCard",
+    "TextSearch",
     "Thinning",
     "TokenHint",
     "TrainerInfo",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partialmethod
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.audit import AuditFilter, AuditPage
 from mentorgrad.domain.event import EventKind, Finished, RunEvent, StateChanged
 from mentorgrad.domain.pages import MAX_PAGE, every_item_async
@@ -149,6 +150,34 @@ class AsyncClient(ExperimentCalls):
         """Queues a paused or interrupted run; it continues from its checkpoint."""
         response = await self._trainer("ResumeRun", trainer.ResumeRunRequest(run_id=run_id))
         return from_message(Run, response.run)
+
+    async def update_run(
+        self,
+        run_id: str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        remove_labels: Sequence[str] = (),
+        note: str | None = None,
+        request_id: str = "",
+    ) -> Run:
+        """Edits the labels and the note of a run, in any state. Repeating a call changes nothing.
+
+        Args:
+            run_id: The run.
+            labels: Labels to add, or to give another value.
+            remove_labels: Keys of labels to remove.
+            note: The new note; empty: none. None: the note stays.
+            request_id: Id of the request for the audit.
+
+        Raises:
+            InvalidInput: A label or the note is too long, or the run would have too many labels, or
+                a label tells where the run belongs in its experiment (reason RESERVED_LABEL).
+        """
+        update = check(RunUpdate(labels or {}, tuple(remove_labels), note), "update")
+        request = trainer.UpdateRunRequest(
+            run_id=run_id, update=to_message(update), request_id=request_id
+        )
+        return from_message(Run, (await self._trainer("UpdateRun", request)).run)
 
     async def delete_run(self, run_id: str) -> None:
         """Deletes a run that is not active, with all its records."""

@@ -100,6 +100,7 @@ class Client(_Facade[AsyncClient]):
     finish_run = blocking(AsyncClient.finish_run)
     pause_run = blocking(AsyncClient.pause_run)
     resume_run = blocking(AsyncClient.resume_run)
+    update_run = blocking(AsyncClient.update_run)
     delete_run = blocking(AsyncClient.delete_run)
     import_run = blocking(AsyncClient.import_run)
     upload_data = blocking(AsyncClient.upload_data)

@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import json
+import math
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mentorgrad.domain.query import FieldFilter, RunFilter, RunOrder
 from mentorgrad.domain.run import RunState
 from mentorgrad.serialization import to_dict
 from run_store.open import open_store
@@ -61,6 +63,33 @@ def test_a_paused_run_of_an_earlier_store_goes_on(then: Any, url: str) -> None:
         store.transition(paused, RunState.QUEUED)
         lease = store.claim(paused, "a worker", timedelta(minutes=1))
         assert (lease.attempt, lease.last_seq) == (2, last + 2)
+
+
+def test_lists_find_the_runs_of_an_earlier_store(then: Any, url: str) -> None:
+    by_label = {
+        content["run"]["spec"]["labels"]["recorded"]: run_id
+        for run_id, content in then["runs"].items()
+    }
+    accuracy = FieldFilter("result.test.accuracy", at_least=0.0)
+    with closing(open_store(url)) as store:
+        for wanted, names in (
+            (RunFilter(labels={"recorded": "words"}), {"words"}),
+            (
+                RunFilter(fields=(FieldFilter("spec.objective.function.name", "ackley"),)),
+                {"paused"},
+            ),
+            (RunFilter(fields=(accuracy,)), {"words"}),
+            (RunFilter(text="recorded f"), {"function"}),
+        ):
+            for order in RunOrder:
+                found = {run.run_id for run in store.list_runs(wanted, order)}
+                assert found == {by_label[name] for name in names}, wanted
+        every = store.list_runs(order=RunOrder.BEST_SELECTION_LOSS)
+        assert all(run.labels == run.spec.labels for run in every)
+        losses = [run.best_selection_loss for run in every]
+        assert losses == sorted(losses, key=lambda loss: math.inf if loss is None else loss)
+        experiment = next(iter(then["experiments"]))
+        assert len(store.list_runs(RunFilter(experiment_id=experiment))) == 4
 
 
 def test_an_earlier_export_reads_and_encodes_as_it_was_written() -> None:

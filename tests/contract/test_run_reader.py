@@ -259,7 +259,7 @@ def test_pages_end_early_where_entries_are_large(
     monkeypatch.setattr("run_store.paging.PAGE_BYTES", 2_500)
     monkeypatch.setattr("run_store.paging.EVENTS_BYTES", 2_500)
     ids = [
-        world.store.create(Created(RunSpec(labels={"k": "x" * size})))[0].run_id
+        world.store.create(Created(RunSpec(name="x" * size)))[0].run_id
         for size in (900, 900, 2_000, 2_000, 10, 10)
     ]
     found: list[list[str]] = []

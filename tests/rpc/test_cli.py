@@ -202,6 +202,19 @@ def test_watching_a_run_that_fails_leaves_with_1(
     assert "state: failed (no such model)" in result.stdout
 
 
+def test_labels_and_notes(command: CommandLine, store: TemporaryRunStore) -> None:
+    run_id = queue_run(store)
+    tagged = command("runs", "tag", run_id, "team=vision", "draft=yes")
+    assert tagged.stdout.rstrip().endswith("team=vision, draft=yes")
+    assert "draft" not in command.json("runs", "tag", run_id, "--remove", "draft")["labels"]
+    assert "written" in command("runs", "note", run_id, "-", input="two\nlines\n").stdout
+    assert store.get_run(run_id).note == "two\nlines"
+    shown = command("runs", "show", run_id).stdout
+    assert "team=vision" in shown
+    assert "two lines" in shown
+    assert "has no note" in command("runs", "note", run_id, "").stdout
+
+
 def test_steering(command: CommandLine, store: TemporaryRunStore) -> None:
     run_id = queue_run(store)
     assert command.json("runs", "pause", run_id)["state"] == "paused"

@@ -26,6 +26,7 @@ from mentorgrad.errors import (
     ResourceExhausted,
 )
 from mentorgrad.ids import new_run_id
+from mentorgrad.v1.run_pb2 import RunUpdate
 from mentorgrad.wire.channels import unary_channel
 from run_store.temporary_store import TemporaryRunStore
 from run_store.visibility import OnBehalf
@@ -64,6 +65,7 @@ NAMES_NONE = {
 
 MORE: dict[str, list[dict[str, Any]]] = {
     "StreamEvents": [{}, {"follow": True}],
+    "UpdateRun": [{"update": RunUpdate(note="mine", labels={"a": "b"})}, {}],
     "DownloadArtifact": [{"name": "prompt.safetensors"}],
 }
 """Further fields of a method's requests."""

@@ -49,7 +49,8 @@ def tables_of(url: str) -> dict[str, Any]:
     """Tables of a database, with columns, constraints and indexes."""
     engine = sa.create_engine(url)
     inspector = sa.inspect(engine)
-    found = {name: _table(inspector, name) for name in inspector.get_table_names()}
+    names = (name for name in inspector.get_table_names() if not name.startswith("run_search"))
+    found = {name: _table(inspector, name) for name in names}
     engine.dispose()
     return found
 

@@ -12,6 +12,7 @@ import grpc.aio
 from structlog.contextvars import bind_contextvars
 
 import mentorgrad
+from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.event import RunEvent
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import CONTROLS, RunSpec
@@ -112,6 +113,16 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         run = await asyncio.to_thread(how, self._seen(), run_id)
         self._wake()
         return codec.to_message(run)
+
+    async def UpdateRun(  # noqa: N802
+        self, request: pb.UpdateRunRequest, context: grpc.aio.ServicerContext
+    ) -> pb.UpdateRunResponse:
+        """Edits the labels and the note of a run."""
+        update = await validated(RunUpdate, request.update, "update")
+        run = await asyncio.to_thread(
+            self._seen().update_run, request.run_id, update, request.request_id
+        )
+        return pb.UpdateRunResponse(run=codec.to_message(run))
 
     async def DeleteRun(  # noqa: N802
         self, request: pb.DeleteRunRequest, context: grpc.aio.ServicerContext

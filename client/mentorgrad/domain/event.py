@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mentorgrad.domain.advice import Answer, ProposalOutcome
+from mentorgrad.domain.annotation import RunAnnotation
 from mentorgrad.domain.run import Candidate, RunResult, RunState, Snapshot, Usage
 from mentorgrad.domain.spec import Policy, RunSpec
 from mentorgrad.schema import bounded, evolve, figure, recorded, snake_case
@@ -33,6 +34,9 @@ class Created:
     """SHA-256 digest of the task's rows; empty for objectives without data."""
     trace_parent: str = ""
     """W3C ``traceparent`` of the call that created the run; empty if that call was not traced."""
+    annotation: RunAnnotation | None = None
+    """Labels and note of the run at the time when its log is read, if they were edited. No event
+    records an edit; an import takes them over."""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,10 @@ def fold_history(run: Run, event: RunEvent) -> Run:
             "spec": payload.spec,
             "versions": payload.versions,
             "created_at": event.time,
+            "labels": payload.spec.labels,
         }
+        if payload.annotation is not None:
+            changes |= {"labels": payload.annotation.labels, "note": payload.annotation.note}
     elif isinstance(payload, StateChanged):
         changes |= {"state": payload.state, "reason": payload.reason}
     elif isinstance(payload, Finished):

@@ -11,7 +11,9 @@ from typing import Protocol
 from mentorgrad.domain.event import EventKind, RunEvent
 from mentorgrad.domain.pages import Page
 from mentorgrad.domain.run import Artifact, Candidate, CandidateSource, Run, RunState, Trajectory
+from mentorgrad.domain.run_fields import condition_violations
 from mentorgrad.errors import Violation
+from mentorgrad.field_limits import MAX_TEXT
 from mentorgrad.schema import Validated, bounded
 
 
@@ -41,6 +43,34 @@ class RunOrder(StrEnum):
     BEST_SELECTION_LOSS = "best_selection_loss"
 
 
+class TextSearch(StrEnum):
+    """How a text was searched for."""
+
+    FULL_TEXT = "full_text"
+    TRIGRAM = "trigram"
+    PREFIX = "prefix"
+
+
+@dataclass(frozen=True)
+class FieldFilter(Validated):
+    """Condition on one field of a run: a value, or a range of numbers."""
+
+    field: str = bounded("", required=True, max_length=300)
+    """Path of a field of the spec that holds a single value, for example
+    ``spec.optimizer.learning_rate``; ``best_selection_loss``; or a figure of the test, for example
+    ``result.test.accuracy``."""
+    equals: str | None = bounded(None, max_length=MAX_TEXT)
+    """The value, as text; of a duration, the seconds. Empty: the field is absent or empty."""
+    at_least: float | None = None
+    """Lowest number, inclusive."""
+    at_most: float | None = None
+    """Highest number, inclusive."""
+
+    def cross_violations(self) -> Iterator[Violation]:
+        """Checks that runs have such a field, and that its values can meet the condition."""
+        yield from condition_violations(self.field, self.equals, self.at_least, self.at_most)
+
+
 @dataclass(frozen=True)
 class RunFilter:
     """Filter for runs; an empty field does not restrict."""
@@ -54,9 +84,9 @@ class RunFilter:
     mentor: str = bounded("", max_length=100)
     """Name of the mentor or control."""
     name_contains: str = bounded("", max_length=200)
-    """Substring of the run's name."""
+    """Substring of the run's name, without regard to case."""
     labels: Mapping[str, str] = bounded(factory=dict, max_length=64)
-    """Match runs that have all of these labels."""
+    """Match runs that have all of these labels, as edited last."""
     created_after: datetime | None = None
     """Match runs created at or after this time."""
     created_before: datetime | None = None
@@ -65,6 +95,12 @@ class RunFilter:
     """Owner of the run."""
     experiment_id: str = bounded("", max_length=100)
     """Id of the experiment that created the run."""
+    fields: tuple[FieldFilter, ...] = bounded((), max_length=16)
+    """Match runs that meet all of these conditions."""
+    text: str = bounded("", max_length=200)
+    """Text in the run's name, note or labels, without regard to case; see `TextSearch`."""
+    run_ids: tuple[str, ...] = bounded((), max_length=100)
+    """Match only these runs, at most 100; unknown ids match none."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +111,8 @@ class RunPage(Page[Run]):
     """Runs, in the requested order."""
     next_page_token: str = ""
     """Page token of the next page; empty on the last page."""
+    text_search: TextSearch | None = None
+    """How the filter's `text` was searched for; None: no text was."""
 
 
 @dataclass(frozen=True)

@@ -299,6 +299,10 @@ class Run(Summarised):
     client certificate; empty: created before runs had owners, and visible to every caller."""
     project: str = ""
     """Project of the caller; its other members see the run, too. Empty: none."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels as edited last; those of the spec if never edited."""
+    note: str = recorded()
+    """Note of whoever works with the run; empty: none."""
 
     def _summary(self) -> dict[str, Any]:
         objective = self.spec.objective

@@ -43,7 +43,7 @@ EVENT_KIND_FINISHED: EventKind
 EVENT_KIND_STEP_DIVIDED: EventKind
 
 class Created(_message.Message):
-    __slots__ = ("spec", "request_id", "versions", "task_digest", "trace_parent")
+    __slots__ = ("spec", "request_id", "versions", "task_digest", "trace_parent", "annotation")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -56,12 +56,14 @@ class Created(_message.Message):
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     TASK_DIGEST_FIELD_NUMBER: _ClassVar[int]
     TRACE_PARENT_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_FIELD_NUMBER: _ClassVar[int]
     spec: _run_pb2.RunSpec
     request_id: str
     versions: _containers.ScalarMap[str, str]
     task_digest: str
     trace_parent: str
-    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., task_digest: _Optional[str] = ..., trace_parent: _Optional[str] = ...) -> None: ...
+    annotation: _run_pb2.RunAnnotation
+    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., task_digest: _Optional[str] = ..., trace_parent: _Optional[str] = ..., annotation: _Optional[_Union[_run_pb2.RunAnnotation, _Mapping]] = ...) -> None: ...
 
 class StateChanged(_message.Message):
     __slots__ = ("state", "reason")

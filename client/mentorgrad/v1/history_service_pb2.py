@@ -28,7 +28,7 @@ from mentorgrad.v1 import run_pb2 as mentorgrad_dot_v1_dot_run__pb2
 from mentorgrad.v1 import tensor_pb2 as mentorgrad_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mentorgrad/v1/history_service.proto\x12\rmentorgrad.v1\x1a\x19mentorgrad/v1/event.proto\x1a\x19mentorgrad/v1/query.proto\x1a\x17mentorgrad/v1/run.proto\x1a\x1amentorgrad/v1/tensor.proto\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"1\n\x0eGetRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\x8a\x01\n\x0fListRunsRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.mentorgrad.v1.RunFilter\x12&\n\x05order\x18\x02 \x01(\x0e\x32\x17.mentorgrad.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"M\n\x10ListRunsResponse\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.mentorgrad.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x01\n\x13StreamEventsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\x12\'\n\x05kinds\x18\x03 \x03(\x0e\x32\x18.mentorgrad.v1.EventKind\x12!\n\x04view\x18\x04 \x01(\x0e\x32\x13.mentorgrad.v1.View\x12\x0e\n\x06\x66ollow\x18\x05 \x01(\x08\x12\x11\n\teffective\x18\x06 \x01(\x08\"m\n\x14StreamEventsResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.RunEvent\x12-\n\x07\x63losing\x18\x02 \x01(\x0b\x32\x1c.mentorgrad.v1.StreamClosing\"9\n\rStreamClosing\x12\x18\n\x10resume_after_seq\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xaf\x01\n\x14GetTrajectoryRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nmax_points\x18\x02 \x01(\x05\x12!\n\x04view\x18\x03 \x01(\x0e\x32\x13.mentorgrad.v1.View\x12\x12\n\nfirst_step\x18\x04 \x01(\x03\x12\x11\n\tlast_step\x18\x05 \x01(\x03\x12)\n\x08thinning\x18\x06 \x01(\x0e\x32\x17.mentorgrad.v1.Thinning\"}\n\x15GetTrajectoryResponse\x12\r\n\x05stage\x18\x01 \x01(\x03\x12*\n\tsnapshots\x18\x02 \x03(\x0b\x32\x17.mentorgrad.v1.Snapshot\x12)\n\nparameters\x18\x03 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\"~\n\x15ListCandidatesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12.\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1e.mentorgrad.v1.CandidateFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"_\n\x16ListCandidatesResponse\x12,\n\ncandidates\x18\x01 \x03(\x0b\x32\x18.mentorgrad.v1.Candidate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x12\x43ompareRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"k\n\x13\x43ompareRunsResponse\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.mentorgrad.v1.Run\x12\x32\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1d.mentorgrad.v1.SpecDifference\"/\n\x0eSpecDifference\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"&\n\x14ListArtifactsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"C\n\x15ListArtifactsResponse\x12*\n\tartifacts\x18\x01 \x03(\x0b\x32\x17.mentorgrad.v1.Artifact\"\"\n\x10\x45xportRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\";\n\x11\x45xportRunResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.RunEvent\"e\n\x10ListAuditRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.mentorgrad.v1.AuditFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x11ListAuditResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.mentorgrad.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\x06\n\x0eHistoryService\x12\x45\n\x06GetRun\x12\x1c.mentorgrad.v1.GetRunRequest\x1a\x1d.mentorgrad.v1.GetRunResponse\x12K\n\x08ListRuns\x12\x1e.mentorgrad.v1.ListRunsRequest\x1a\x1f.mentorgrad.v1.ListRunsResponse\x12Y\n\x0cStreamEvents\x12\".mentorgrad.v1.StreamEventsRequest\x1a#.mentorgrad.v1.StreamEventsResponse0\x01\x12\\\n\rGetTrajectory\x12#.mentorgrad.v1.GetTrajectoryRequest\x1a$.mentorgrad.v1.GetTrajectoryResponse0\x01\x12]\n\x0eListCandidates\x12$.mentorgrad.v1.ListCandidatesRequest\x1a%.mentorgrad.v1.ListCandidatesResponse\x12T\n\x0b\x43ompareRuns\x12!.mentorgrad.v1.CompareRunsRequest\x1a\".mentorgrad.v1.CompareRunsResponse\x12Z\n\rListArtifacts\x12#.mentorgrad.v1.ListArtifactsRequest\x1a$.mentorgrad.v1.ListArtifactsResponse\x12P\n\tExportRun\x12\x1f.mentorgrad.v1.ExportRunRequest\x1a .mentorgrad.v1.ExportRunResponse0\x01\x12N\n\tListAudit\x12\x1f.mentorgrad.v1.ListAuditRequest\x1a .mentorgrad.v1.ListAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mentorgrad/v1/history_service.proto\x12\rmentorgrad.v1\x1a\x19mentorgrad/v1/event.proto\x1a\x19mentorgrad/v1/query.proto\x1a\x17mentorgrad/v1/run.proto\x1a\x1amentorgrad/v1/tensor.proto\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"1\n\x0eGetRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\x8a\x01\n\x0fListRunsRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.mentorgrad.v1.RunFilter\x12&\n\x05order\x18\x02 \x01(\x0e\x32\x17.mentorgrad.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"}\n\x10ListRunsResponse\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.mentorgrad.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12.\n\x0btext_search\x18\x03 \x01(\x0e\x32\x19.mentorgrad.v1.TextSearch\"\xa7\x01\n\x13StreamEventsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\x12\'\n\x05kinds\x18\x03 \x03(\x0e\x32\x18.mentorgrad.v1.EventKind\x12!\n\x04view\x18\x04 \x01(\x0e\x32\x13.mentorgrad.v1.View\x12\x0e\n\x06\x66ollow\x18\x05 \x01(\x08\x12\x11\n\teffective\x18\x06 \x01(\x08\"m\n\x14StreamEventsResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.RunEvent\x12-\n\x07\x63losing\x18\x02 \x01(\x0b\x32\x1c.mentorgrad.v1.StreamClosing\"9\n\rStreamClosing\x12\x18\n\x10resume_after_seq\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xaf\x01\n\x14GetTrajectoryRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nmax_points\x18\x02 \x01(\x05\x12!\n\x04view\x18\x03 \x01(\x0e\x32\x13.mentorgrad.v1.View\x12\x12\n\nfirst_step\x18\x04 \x01(\x03\x12\x11\n\tlast_step\x18\x05 \x01(\x03\x12)\n\x08thinning\x18\x06 \x01(\x0e\x32\x17.mentorgrad.v1.Thinning\"}\n\x15GetTrajectoryResponse\x12\r\n\x05stage\x18\x01 \x01(\x03\x12*\n\tsnapshots\x18\x02 \x03(\x0b\x32\x17.mentorgrad.v1.Snapshot\x12)\n\nparameters\x18\x03 \x01(\x0b\x32\x15.mentorgrad.v1.Tensor\"~\n\x15ListCandidatesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12.\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1e.mentorgrad.v1.CandidateFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"_\n\x16ListCandidatesResponse\x12,\n\ncandidates\x18\x01 \x03(\x0b\x32\x18.mentorgrad.v1.Candidate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x12\x43ompareRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"k\n\x13\x43ompareRunsResponse\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.mentorgrad.v1.Run\x12\x32\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x1d.mentorgrad.v1.SpecDifference\"/\n\x0eSpecDifference\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"&\n\x14ListArtifactsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"C\n\x15ListArtifactsResponse\x12*\n\tartifacts\x18\x01 \x03(\x0b\x32\x17.mentorgrad.v1.Artifact\"\"\n\x10\x45xportRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\";\n\x11\x45xportRunResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.RunEvent\"e\n\x10ListAuditRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.mentorgrad.v1.AuditFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x11ListAuditResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.mentorgrad.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\x06\n\x0eHistoryService\x12\x45\n\x06GetRun\x12\x1c.mentorgrad.v1.GetRunRequest\x1a\x1d.mentorgrad.v1.GetRunResponse\x12K\n\x08ListRuns\x12\x1e.mentorgrad.v1.ListRunsRequest\x1a\x1f.mentorgrad.v1.ListRunsResponse\x12Y\n\x0cStreamEvents\x12\".mentorgrad.v1.StreamEventsRequest\x1a#.mentorgrad.v1.StreamEventsResponse0\x01\x12\\\n\rGetTrajectory\x12#.mentorgrad.v1.GetTrajectoryRequest\x1a$.mentorgrad.v1.GetTrajectoryResponse0\x01\x12]\n\x0eListCandidates\x12$.mentorgrad.v1.ListCandidatesRequest\x1a%.mentorgrad.v1.ListCandidatesResponse\x12T\n\x0b\x43ompareRuns\x12!.mentorgrad.v1.CompareRunsRequest\x1a\".mentorgrad.v1.CompareRunsResponse\x12Z\n\rListArtifacts\x12#.mentorgrad.v1.ListArtifactsRequest\x1a$.mentorgrad.v1.ListArtifactsResponse\x12P\n\tExportRun\x12\x1f.mentorgrad.v1.ExportRunRequest\x1a .mentorgrad.v1.ExportRunResponse0\x01\x12N\n\tListAudit\x12\x1f.mentorgrad.v1.ListAuditRequest\x1a .mentorgrad.v1.ListAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,39 +42,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRUNSREQUEST']._serialized_start=246
   _globals['_LISTRUNSREQUEST']._serialized_end=384
   _globals['_LISTRUNSRESPONSE']._serialized_start=386
-  _globals['_LISTRUNSRESPONSE']._serialized_end=463
-  _globals['_STREAMEVENTSREQUEST']._serialized_start=466
-  _globals['_STREAMEVENTSREQUEST']._serialized_end=633
-  _globals['_STREAMEVENTSRESPONSE']._serialized_start=635
-  _globals['_STREAMEVENTSRESPONSE']._serialized_end=744
-  _globals['_STREAMCLOSING']._serialized_start=746
-  _globals['_STREAMCLOSING']._serialized_end=803
-  _globals['_GETTRAJECTORYREQUEST']._serialized_start=806
-  _globals['_GETTRAJECTORYREQUEST']._serialized_end=981
-  _globals['_GETTRAJECTORYRESPONSE']._serialized_start=983
-  _globals['_GETTRAJECTORYRESPONSE']._serialized_end=1108
-  _globals['_LISTCANDIDATESREQUEST']._serialized_start=1110
-  _globals['_LISTCANDIDATESREQUEST']._serialized_end=1236
-  _globals['_LISTCANDIDATESRESPONSE']._serialized_start=1238
-  _globals['_LISTCANDIDATESRESPONSE']._serialized_end=1333
-  _globals['_COMPARERUNSREQUEST']._serialized_start=1335
-  _globals['_COMPARERUNSREQUEST']._serialized_end=1372
-  _globals['_COMPARERUNSRESPONSE']._serialized_start=1374
-  _globals['_COMPARERUNSRESPONSE']._serialized_end=1481
-  _globals['_SPECDIFFERENCE']._serialized_start=1483
-  _globals['_SPECDIFFERENCE']._serialized_end=1530
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1532
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1570
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1572
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1639
-  _globals['_EXPORTRUNREQUEST']._serialized_start=1641
-  _globals['_EXPORTRUNREQUEST']._serialized_end=1675
-  _globals['_EXPORTRUNRESPONSE']._serialized_start=1677
-  _globals['_EXPORTRUNRESPONSE']._serialized_end=1736
-  _globals['_LISTAUDITREQUEST']._serialized_start=1738
-  _globals['_LISTAUDITREQUEST']._serialized_end=1839
-  _globals['_LISTAUDITRESPONSE']._serialized_start=1841
-  _globals['_LISTAUDITRESPONSE']._serialized_end=1929
-  _globals['_HISTORYSERVICE']._serialized_start=1932
-  _globals['_HISTORYSERVICE']._serialized_end=2716
+  _globals['_LISTRUNSRESPONSE']._serialized_end=511
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=514
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=681
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=683
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=792
+  _globals['_STREAMCLOSING']._serialized_start=794
+  _globals['_STREAMCLOSING']._serialized_end=851
+  _globals['_GETTRAJECTORYREQUEST']._serialized_start=854
+  _globals['_GETTRAJECTORYREQUEST']._serialized_end=1029
+  _globals['_GETTRAJECTORYRESPONSE']._serialized_start=1031
+  _globals['_GETTRAJECTORYRESPONSE']._serialized_end=1156
+  _globals['_LISTCANDIDATESREQUEST']._serialized_start=1158
+  _globals['_LISTCANDIDATESREQUEST']._serialized_end=1284
+  _globals['_LISTCANDIDATESRESPONSE']._serialized_start=1286
+  _globals['_LISTCANDIDATESRESPONSE']._serialized_end=1381
+  _globals['_COMPARERUNSREQUEST']._serialized_start=1383
+  _globals['_COMPARERUNSREQUEST']._serialized_end=1420
+  _globals['_COMPARERUNSRESPONSE']._serialized_start=1422
+  _globals['_COMPARERUNSRESPONSE']._serialized_end=1529
+  _globals['_SPECDIFFERENCE']._serialized_start=1531
+  _globals['_SPECDIFFERENCE']._serialized_end=1578
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1580
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1618
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1620
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1687
+  _globals['_EXPORTRUNREQUEST']._serialized_start=1689
+  _globals['_EXPORTRUNREQUEST']._serialized_end=1723
+  _globals['_EXPORTRUNRESPONSE']._serialized_start=1725
+  _globals['_EXPORTRUNRESPONSE']._serialized_end=1784
+  _globals['_LISTAUDITREQUEST']._serialized_start=1786
+  _globals['_LISTAUDITREQUEST']._serialized_end=1887
+  _globals['_LISTAUDITRESPONSE']._serialized_start=1889
+  _globals['_LISTAUDITRESPONSE']._serialized_end=1977
+  _globals['_HISTORYSERVICE']._serialized_start=1980
+  _globals['_HISTORYSERVICE']._serialized_end=2764
 # @@protoc_insertion_point(module_scope)

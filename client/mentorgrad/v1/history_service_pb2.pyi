@@ -34,12 +34,14 @@ class ListRunsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[_query_pb2.RunFilter, _Mapping]] = ..., order: _Optional[_Union[_query_pb2.RunOrder, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
-    __slots__ = ("runs", "next_page_token")
+    __slots__ = ("runs", "next_page_token", "text_search")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_SEARCH_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]
     next_page_token: str
-    def __init__(self, runs: _Optional[_Iterable[_Union[_run_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    text_search: _query_pb2.TextSearch
+    def __init__(self, runs: _Optional[_Iterable[_Union[_run_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., text_search: _Optional[_Union[_query_pb2.TextSearch, str]] = ...) -> None: ...
 
 class StreamEventsRequest(_message.Message):
     __slots__ = ("run_id", "after_seq", "kinds", "view", "follow", "effective")

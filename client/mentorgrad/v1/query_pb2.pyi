@@ -26,6 +26,13 @@ class RunOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_ORDER_NEWEST: _ClassVar[RunOrder]
     RUN_ORDER_OLDEST: _ClassVar[RunOrder]
     RUN_ORDER_BEST_SELECTION_LOSS: _ClassVar[RunOrder]
+
+class TextSearch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TEXT_SEARCH_UNSPECIFIED: _ClassVar[TextSearch]
+    TEXT_SEARCH_FULL_TEXT: _ClassVar[TextSearch]
+    TEXT_SEARCH_TRIGRAM: _ClassVar[TextSearch]
+    TEXT_SEARCH_PREFIX: _ClassVar[TextSearch]
 VIEW_UNSPECIFIED: View
 VIEW_SUMMARY: View
 VIEW_FULL: View
@@ -36,9 +43,25 @@ RUN_ORDER_UNSPECIFIED: RunOrder
 RUN_ORDER_NEWEST: RunOrder
 RUN_ORDER_OLDEST: RunOrder
 RUN_ORDER_BEST_SELECTION_LOSS: RunOrder
+TEXT_SEARCH_UNSPECIFIED: TextSearch
+TEXT_SEARCH_FULL_TEXT: TextSearch
+TEXT_SEARCH_TRIGRAM: TextSearch
+TEXT_SEARCH_PREFIX: TextSearch
+
+class FieldFilter(_message.Message):
+    __slots__ = ("field", "equals", "at_least", "at_most")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    EQUALS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    equals: str
+    at_least: float
+    at_most: float
+    def __init__(self, field: _Optional[str] = ..., equals: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class RunFilter(_message.Message):
-    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before", "owner", "experiment_id")
+    __slots__ = ("states", "objective", "task", "mentor", "name_contains", "labels", "created_after", "created_before", "owner", "experiment_id", "fields", "text", "run_ids")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +79,9 @@ class RunFilter(_message.Message):
     CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[_run_pb2.RunState]
     objective: str
     task: str
@@ -66,7 +92,10 @@ class RunFilter(_message.Message):
     created_before: _timestamp_pb2.Timestamp
     owner: str
     experiment_id: str
-    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., experiment_id: _Optional[str] = ...) -> None: ...
+    fields: _containers.RepeatedCompositeFieldContainer[FieldFilter]
+    text: str
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, states: _Optional[_Iterable[_Union[_run_pb2.RunState, str]]] = ..., objective: _Optional[str] = ..., task: _Optional[str] = ..., mentor: _Optional[str] = ..., name_contains: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_after: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., experiment_id: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[FieldFilter, _Mapping]]] = ..., text: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CandidateFilter(_message.Message):
     __slots__ = ("sources", "stage", "best_first")

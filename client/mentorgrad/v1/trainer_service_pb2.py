@@ -26,7 +26,7 @@ from mentorgrad.v1 import event_pb2 as mentorgrad_dot_v1_dot_event__pb2
 from mentorgrad.v1 import run_pb2 as mentorgrad_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mentorgrad/v1/trainer_service.proto\x12\rmentorgrad.v1\x1a\x19mentorgrad/v1/event.proto\x1a\x17mentorgrad/v1/run.proto\"L\n\x10\x43reateRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.mentorgrad.v1.RunSpec\"W\n\x11\x43reateRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x10\n\x08warnings\x18\x03 \x03(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"4\n\x11\x43\x61ncelRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\"\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"4\n\x11\x46inishRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"!\n\x0fPauseRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"3\n\x10PauseRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\"\n\x10ResumeRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"4\n\x11ResumeRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\":\n\x10ImportRunRequest\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.RunEvent\"4\n\x11ImportRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"@\n\nDataUpload\x12\x0e\n\x06suffix\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"M\n\x11UploadDataRequest\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.mentorgrad.v1.DataUpload\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"8\n\x12UploadDataResponse\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"7\n\x17\x44ownloadArtifactRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"T\n\x18\x44ownloadArtifactResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.Artifact\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"\x17\n\x15GetTrainerInfoRequest\"=\n\x0bMentorEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\"\xa3\x02\n\x16GetTrainerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\x12\x12\n\nobjectives\x18\x03 \x03(\t\x12\x11\n\tfunctions\x18\x04 \x03(\t\x12\r\n\x05tasks\x18\x05 \x03(\t\x12\x12\n\noptimizers\x18\x06 \x03(\t\x12+\n\x07mentors\x18\x07 \x03(\x0b\x32\x1a.mentorgrad.v1.MentorEntry\x12\x14\n\x0cworker_slots\x18\x08 \x01(\x03\x12\x13\n\x0bqueued_runs\x18\t \x01(\x03\x12\x13\n\x0bqueue_limit\x18\n \x01(\x03\x12\x14\n\x0ctuned_models\x18\x0b \x03(\t\x12\x1a\n\x12upload_limit_bytes\x18\x0c \x01(\x03\x32\xda\x06\n\x0eTrainerService\x12N\n\tCreateRun\x12\x1f.mentorgrad.v1.CreateRunRequest\x1a .mentorgrad.v1.CreateRunResponse\x12N\n\tCancelRun\x12\x1f.mentorgrad.v1.CancelRunRequest\x1a .mentorgrad.v1.CancelRunResponse\x12N\n\tFinishRun\x12\x1f.mentorgrad.v1.FinishRunRequest\x1a .mentorgrad.v1.FinishRunResponse\x12K\n\x08PauseRun\x12\x1e.mentorgrad.v1.PauseRunRequest\x1a\x1f.mentorgrad.v1.PauseRunResponse\x12N\n\tResumeRun\x12\x1f.mentorgrad.v1.ResumeRunRequest\x1a .mentorgrad.v1.ResumeRunResponse\x12N\n\tDeleteRun\x12\x1f.mentorgrad.v1.DeleteRunRequest\x1a .mentorgrad.v1.DeleteRunResponse\x12P\n\tImportRun\x12\x1f.mentorgrad.v1.ImportRunRequest\x1a .mentorgrad.v1.ImportRunResponse(\x01\x12S\n\nUploadData\x12 .mentorgrad.v1.UploadDataRequest\x1a!.mentorgrad.v1.UploadDataResponse(\x01\x12\x65\n\x10\x44ownloadArtifact\x12&.mentorgrad.v1.DownloadArtifactRequest\x1a\'.mentorgrad.v1.DownloadArtifactResponse0\x01\x12]\n\x0eGetTrainerInfo\x12$.mentorgrad.v1.GetTrainerInfoRequest\x1a%.mentorgrad.v1.GetTrainerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mentorgrad/v1/trainer_service.proto\x12\rmentorgrad.v1\x1a\x19mentorgrad/v1/event.proto\x1a\x17mentorgrad/v1/run.proto\"L\n\x10\x43reateRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.mentorgrad.v1.RunSpec\"W\n\x11\x43reateRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x10\n\x08warnings\x18\x03 \x03(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"4\n\x11\x43\x61ncelRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\"\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"4\n\x11\x46inishRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"!\n\x0fPauseRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"3\n\x10PauseRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\"\n\x10ResumeRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"4\n\x11ResumeRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"`\n\x10UpdateRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x06update\x18\x02 \x01(\x0b\x32\x18.mentorgrad.v1.RunUpdate\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"4\n\x11UpdateRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\":\n\x10ImportRunRequest\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.RunEvent\"4\n\x11ImportRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.mentorgrad.v1.Run\"@\n\nDataUpload\x12\x0e\n\x06suffix\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"M\n\x11UploadDataRequest\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.mentorgrad.v1.DataUpload\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"8\n\x12UploadDataResponse\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"7\n\x17\x44ownloadArtifactRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"T\n\x18\x44ownloadArtifactResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x17.mentorgrad.v1.Artifact\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"\x17\n\x15GetTrainerInfoRequest\"=\n\x0bMentorEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\"\xa3\x02\n\x16GetTrainerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\x12\x12\n\nobjectives\x18\x03 \x03(\t\x12\x11\n\tfunctions\x18\x04 \x03(\t\x12\r\n\x05tasks\x18\x05 \x03(\t\x12\x12\n\noptimizers\x18\x06 \x03(\t\x12+\n\x07mentors\x18\x07 \x03(\x0b\x32\x1a.mentorgrad.v1.MentorEntry\x12\x14\n\x0cworker_slots\x18\x08 \x01(\x03\x12\x13\n\x0bqueued_runs\x18\t \x01(\x03\x12\x13\n\x0bqueue_limit\x18\n \x01(\x03\x12\x14\n\x0ctuned_models\x18\x0b \x03(\t\x12\x1a\n\x12upload_limit_bytes\x18\x0c \x01(\x03\x32\xaa\x07\n\x0eTrainerService\x12N\n\tCreateRun\x12\x1f.mentorgrad.v1.CreateRunRequest\x1a .mentorgrad.v1.CreateRunResponse\x12N\n\tCancelRun\x12\x1f.mentorgrad.v1.CancelRunRequest\x1a .mentorgrad.v1.CancelRunResponse\x12N\n\tFinishRun\x12\x1f.mentorgrad.v1.FinishRunRequest\x1a .mentorgrad.v1.FinishRunResponse\x12K\n\x08PauseRun\x12\x1e.mentorgrad.v1.PauseRunRequest\x1a\x1f.mentorgrad.v1.PauseRunResponse\x12N\n\tResumeRun\x12\x1f.mentorgrad.v1.ResumeRunRequest\x1a .mentorgrad.v1.ResumeRunResponse\x12N\n\tUpdateRun\x12\x1f.mentorgrad.v1.UpdateRunRequest\x1a .mentorgrad.v1.UpdateRunResponse\x12N\n\tDeleteRun\x12\x1f.mentorgrad.v1.DeleteRunRequest\x1a .mentorgrad.v1.DeleteRunResponse\x12P\n\tImportRun\x12\x1f.mentorgrad.v1.ImportRunRequest\x1a .mentorgrad.v1.ImportRunResponse(\x01\x12S\n\nUploadData\x12 .mentorgrad.v1.UploadDataRequest\x1a!.mentorgrad.v1.UploadDataResponse(\x01\x12\x65\n\x10\x44ownloadArtifact\x12&.mentorgrad.v1.DownloadArtifactRequest\x1a\'.mentorgrad.v1.DownloadArtifactResponse0\x01\x12]\n\x0eGetTrainerInfo\x12$.mentorgrad.v1.GetTrainerInfoRequest\x1a%.mentorgrad.v1.GetTrainerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,30 +53,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMERUNREQUEST']._serialized_end=575
   _globals['_RESUMERUNRESPONSE']._serialized_start=577
   _globals['_RESUMERUNRESPONSE']._serialized_end=629
-  _globals['_DELETERUNREQUEST']._serialized_start=631
-  _globals['_DELETERUNREQUEST']._serialized_end=665
-  _globals['_DELETERUNRESPONSE']._serialized_start=667
-  _globals['_DELETERUNRESPONSE']._serialized_end=686
-  _globals['_IMPORTRUNREQUEST']._serialized_start=688
-  _globals['_IMPORTRUNREQUEST']._serialized_end=746
-  _globals['_IMPORTRUNRESPONSE']._serialized_start=748
-  _globals['_IMPORTRUNRESPONSE']._serialized_end=800
-  _globals['_DATAUPLOAD']._serialized_start=802
-  _globals['_DATAUPLOAD']._serialized_end=866
-  _globals['_UPLOADDATAREQUEST']._serialized_start=868
-  _globals['_UPLOADDATAREQUEST']._serialized_end=945
-  _globals['_UPLOADDATARESPONSE']._serialized_start=947
-  _globals['_UPLOADDATARESPONSE']._serialized_end=1003
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=1005
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=1060
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=1062
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=1146
-  _globals['_GETTRAINERINFOREQUEST']._serialized_start=1148
-  _globals['_GETTRAINERINFOREQUEST']._serialized_end=1171
-  _globals['_MENTORENTRY']._serialized_start=1173
-  _globals['_MENTORENTRY']._serialized_end=1234
-  _globals['_GETTRAINERINFORESPONSE']._serialized_start=1237
-  _globals['_GETTRAINERINFORESPONSE']._serialized_end=1528
-  _globals['_TRAINERSERVICE']._serialized_start=1531
-  _globals['_TRAINERSERVICE']._serialized_end=2389
+  _globals['_UPDATERUNREQUEST']._serialized_start=631
+  _globals['_UPDATERUNREQUEST']._serialized_end=727
+  _globals['_UPDATERUNRESPONSE']._serialized_start=729
+  _globals['_UPDATERUNRESPONSE']._serialized_end=781
+  _globals['_DELETERUNREQUEST']._serialized_start=783
+  _globals['_DELETERUNREQUEST']._serialized_end=817
+  _globals['_DELETERUNRESPONSE']._serialized_start=819
+  _globals['_DELETERUNRESPONSE']._serialized_end=838
+  _globals['_IMPORTRUNREQUEST']._serialized_start=840
+  _globals['_IMPORTRUNREQUEST']._serialized_end=898
+  _globals['_IMPORTRUNRESPONSE']._serialized_start=900
+  _globals['_IMPORTRUNRESPONSE']._serialized_end=952
+  _globals['_DATAUPLOAD']._serialized_start=954
+  _globals['_DATAUPLOAD']._serialized_end=1018
+  _globals['_UPLOADDATAREQUEST']._serialized_start=1020
+  _globals['_UPLOADDATAREQUEST']._serialized_end=1097
+  _globals['_UPLOADDATARESPONSE']._serialized_start=1099
+  _globals['_UPLOADDATARESPONSE']._serialized_end=1155
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=1157
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=1212
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=1214
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=1298
+  _globals['_GETTRAINERINFOREQUEST']._serialized_start=1300
+  _globals['_GETTRAINERINFOREQUEST']._serialized_end=1323
+  _globals['_MENTORENTRY']._serialized_start=1325
+  _globals['_MENTORENTRY']._serialized_end=1386
+  _globals['_GETTRAINERINFORESPONSE']._serialized_start=1389
+  _globals['_GETTRAINERINFORESPONSE']._serialized_end=1680
+  _globals['_TRAINERSERVICE']._serialized_start=1683
+  _globals['_TRAINERSERVICE']._serialized_end=2621
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,11 @@ class TrainerServiceStub(object):
                 request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ResumeRunRequest.SerializeToString,
                 response_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ResumeRunResponse.FromString,
                 _registered_method=True)
+        self.UpdateRun = channel.unary_unary(
+                '/mentorgrad.v1.TrainerService/UpdateRun',
+                request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UpdateRunRequest.SerializeToString,
+                response_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UpdateRunResponse.FromString,
+                _registered_method=True)
         self.DeleteRun = channel.unary_unary(
                 '/mentorgrad.v1.TrainerService/DeleteRun',
                 request_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.DeleteRunRequest.SerializeToString,
@@ -122,6 +127,13 @@ class TrainerServiceServicer(object):
 
     def ResumeRun(self, request, context):
         """Queues a paused or interrupted run again; it continues exactly from its checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRun(self, request, context):
+        """Edits the labels and the note of a run, in any state. Repeating a call changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,6 +204,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.ResumeRun,
                     request_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ResumeRunRequest.FromString,
                     response_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.ResumeRunResponse.SerializeToString,
+            ),
+            'UpdateRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRun,
+                    request_deserializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UpdateRunRequest.FromString,
+                    response_serializer=mentorgrad_dot_v1_dot_trainer__service__pb2.UpdateRunResponse.SerializeToString,
             ),
             'DeleteRun': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteRun,
@@ -355,6 +372,33 @@ class TrainerService(object):
             '/mentorgrad.v1.TrainerService/ResumeRun',
             mentorgrad_dot_v1_dot_trainer__service__pb2.ResumeRunRequest.SerializeToString,
             mentorgrad_dot_v1_dot_trainer__service__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mentorgrad.v1.TrainerService/UpdateRun',
+            mentorgrad_dot_v1_dot_trainer__service__pb2.UpdateRunRequest.SerializeToString,
+            mentorgrad_dot_v1_dot_trainer__service__pb2.UpdateRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

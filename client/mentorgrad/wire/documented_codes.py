@@ -31,6 +31,7 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.TrainerService/FinishRun": _STEERED,
     "/mentorgrad.v1.TrainerService/PauseRun": _STEERED,
     "/mentorgrad.v1.TrainerService/ResumeRun": _STEERED,
+    "/mentorgrad.v1.TrainerService/UpdateRun": _A_RUN,
     "/mentorgrad.v1.TrainerService/DeleteRun": _STEERED,
     "/mentorgrad.v1.TrainerService/ImportRun": _KEPT,
     "/mentorgrad.v1.TrainerService/UploadData": _KEPT,

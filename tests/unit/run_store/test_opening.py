@@ -394,11 +394,17 @@ def test_models_and_migrations_agree(
     open_store(url).close()
     engine = dialects.engine_of(dialects.parse(url))
     with engine.connect() as connection:
-        options = {"version_table": VERSION_TABLE, "compare_type": True}
+        options = {
+            "version_table": VERSION_TABLE,
+            "compare_type": True,
+            # The index of texts depends on the extensions that a database has.
+            "include_name": lambda name, kind, _: not str(name).startswith("run_search"),
+        }
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == version_of(connection) == HEAD
         names = set(sa.inspect(connection).get_table_names())
+        names = {name for name in names if not name.startswith("run_search")}
         assert names == {*metadata.tables, VERSION_TABLE}
     with migrating(engine) as connection:
         command.downgrade(migrate.config(connection), "base")

@@ -20,7 +20,7 @@ from mentorgrad.cli.support.options import (
     ServerOption,
     StoreOption,
 )
-from mentorgrad.cli.support.output import Output, moment, number, seconds, shorten
+from mentorgrad.cli.support.output import Output, moment, note, number, seconds, shorten
 from mentorgrad.cli.support.service_access import open_client, open_reader
 
 if TYPE_CHECKING:
@@ -50,6 +50,18 @@ def _list(
             "--label", metavar="NAME=VALUE", help="Only runs with this label (repeatable)."
         ),
     ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            metavar="FIELD=VALUE",
+            help="Only runs with this value of a field, such as spec.optimizer.name=sgd, or with "
+            ">= or <= a number, such as best_selection_loss<=0.5 (repeatable).",
+        ),
+    ] = None,
+    text: Annotated[
+        str, typer.Option("--text", help="Only runs with this text in name, note or labels.")
+    ] = "",
     owner: Annotated[str, typer.Option("--owner", help="Only runs of this owner.")] = "",
     experiment: Annotated[
         str, typer.Option("--experiment", metavar="ID", help="Only runs of this experiment.")
@@ -65,7 +77,8 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """List runs, by default the newest first."""
-    from mentorgrad.domain.query import RunFilter, RunOrder
+    from mentorgrad.cli.support.field_conditions import conditions_of
+    from mentorgrad.domain.query import RunFilter, RunOrder, TextSearch
     from mentorgrad.domain.run import RunState
 
     wanted = RunFilter(
@@ -76,9 +89,15 @@ def _list(
         labels=pairs_of("--label", label or ()),
         owner=owner,
         experiment_id=experiment,
+        fields=conditions_of("--field", field or ()),
+        text=text,
     )
     with open_reader(server, store) as reader:
         found = reader.list_runs(wanted, choice("--order", RunOrder, order), limit, page)
+    if found.text_search is TextSearch.PREFIX:
+        note(
+            "searched the beginnings of names only: there is no index of parts of texts this short"
+        )
     shown = dict(_COLUMNS)
     if not columns and len({run.owner for run in found.runs}) < 2:
         del shown["owner"]  # it says nothing
@@ -227,6 +246,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     facts = [
         ("run", run.run_id),
         ("name", run.spec.name),
+        ("labels", ", ".join(f"{key}={value}" for key, value in run.labels.items())),
+        ("note", shorten(run.note, 100)),
         ("spec", title(run.spec)),
         ("state", run.state + (f" ({run.reason})" if run.reason else "")),
         ("created", moment(run.created_at)),

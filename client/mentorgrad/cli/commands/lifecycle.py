@@ -1,14 +1,15 @@
-"""`mentorgrad runs watch|cancel|finish|pause|resume|delete`."""
+"""`mentorgrad runs watch|cancel|finish|pause|resume|tag|note|delete`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mentorgrad.cli.support import short_ids
-from mentorgrad.cli.support.flag_text import suffix
+from mentorgrad.cli.support.flag_text import pairs_of, suffix
 from mentorgrad.cli.support.options import (
     DEFAULT_SERVER,
     JsonOption,
@@ -109,6 +110,48 @@ def _resume(
 ) -> None:
     """Queue a paused or interrupted run again; it resumes exactly from its last checkpoint."""
     _asked(run_id, server, as_json, lambda client, run: client.resume_run(run), "will be resumed")
+
+
+@app.command("tag", epilog="Example: mentorgrad runs tag RUN team=vision --remove draft")
+def _tag(
+    run_id: RunArgument,
+    labels: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Labels to set.")
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option("--remove", metavar="NAME", help="Label to remove (repeatable)."),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """Set or remove labels of a run, in any state."""
+    given = pairs_of("NAME=VALUE", labels or ())
+    if not given and not remove:
+        raise InvalidInput("give labels to set as NAME=VALUE, or to remove with --remove NAME")
+    with open_client(server) as client:
+        whole = short_ids.run_id(client, run_id)
+        run = client.update_run(whole, given, remove_labels=remove or ())
+    now = ", ".join(f"{key}={value}" for key, value in run.labels.items()) or "none"
+    Output(as_json).result(run, f"labels of {run.run_id}: {now}")
+
+
+@app.command("note", epilog='Example: mentorgrad runs note RUN "diverges after step 900"')
+def _note(
+    run_id: RunArgument,
+    text: Annotated[
+        str,
+        typer.Argument(metavar="TEXT", help='The note; "-" reads standard input; "" removes it.'),
+    ],
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the note of a run, in any state; it replaces an earlier one."""
+    said = sys.stdin.read().rstrip() if text == "-" else text
+    with open_client(server) as client:
+        run = client.update_run(short_ids.run_id(client, run_id), note=said)
+    what = f"note of {run.run_id} written" if run.note else f"{run.run_id} has no note"
+    Output(as_json).result(run, what)
 
 
 @app.command("delete", epilog="Example: mentorgrad runs delete RUN --yes")

@@ -1,0 +1,83 @@
+"""Writes what lists find runs by, in the transactions that change the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
+
+from mentorgrad.domain.run import Run, RunState
+from run_store import dialects, run_terms
+from run_store.tables import field_terms, run_labels, run_texts
+from run_store.tables import run_terms as postings
+
+
+def add(connection: Connection, run: Run, experiment_id: str) -> None:
+    """Adds a new run."""
+    values = run_terms.field_values(run)
+    terms = run_terms.terms_of(run, experiment_id, values)
+    dialects.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
+    dialects.insert_missing(connection, field_terms, run_terms.term_rows(values))
+    add_texts(connection, [run])
+
+
+def add_texts(connection: Connection, runs: Sequence[Run]) -> None:
+    """Adds the texts of new runs."""
+    is_numbered = connection.dialect.name == "sqlite"
+    rows = [row for run in runs for row in run_terms.text_rows(run, is_numbered)]
+    dialects.insert_rows(connection, run_texts, rows)
+
+
+def moved(connection: Connection, run: Run) -> None:
+    """Records the new state of a run. When it ends, also the figures that only an ended run has,
+    and its place in the order of losses."""
+    connection.execute(_MOVE, {"run": run.run_id, "state": run_terms.of_state(run.state)})
+    if not run.state.is_final:
+        return
+    figures = list(run_terms.figure_values(run))
+    terms = {run_terms.of_field(value.field, value.text) for value in figures}
+    dialects.insert_missing(connection, field_terms, run_terms.term_rows(figures))
+    dialects.insert_rows(connection, postings, run_terms.posting_rows(run, terms))
+    connection.execute(_RANK, {"run": run.run_id, "new_rank": run_terms.rank_of(run)})
+
+
+def relabelled(connection: Connection, before: Run, after: Run) -> None:
+    """Records edited labels, and an edited note."""
+    old, new = (
+        {run_terms.of_label(key, value) for key, value in run.labels.items()}
+        for run in (before, after)
+    )
+    run_id = after.run_id
+    if old - new:
+        _delete(connection, postings, run_id, postings.c.term_id.in_(sorted(old - new)))
+    dialects.insert_rows(connection, postings, run_terms.posting_rows(after, new - old))
+    if old != new:
+        _delete(connection, run_labels, run_id)
+        dialects.insert_rows(connection, run_labels, label_rows(after))
+    _delete(connection, run_texts, run_id)
+    add_texts(connection, [after])
+
+
+def label_rows(run: Run) -> list[dict[str, Any]]:
+    """Rows of `run_labels`."""
+    return [{"run_id": run.run_id, "key": key, "value": text} for key, text in run.labels.items()]
+
+
+def _delete(connection: Connection, table: sa.Table, run_id: str, *conditions: Any) -> None:
+    connection.execute(sa.delete(table).where(table.c.run_id == run_id, *conditions))
+
+
+_STATES = [run_terms.of_state(state) for state in RunState]
+_MOVE = (
+    sa.update(postings)
+    .where(postings.c.run_id == bindparam("run"), postings.c.term_id.in_(_STATES))
+    .values(term_id=bindparam("state"))
+)
+_RANK = (
+    sa.update(postings)
+    .where(postings.c.run_id == bindparam("run"))
+    .values(rank=bindparam("new_rank"))
+)
