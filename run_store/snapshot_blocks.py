@@ -47,14 +47,14 @@ approximate bytes, the lowest and highest step, and the two losses. NaN is neith
 highest, but of nothing else the first row is both."""
 
 _PART = struct.Struct("<4q")
-"""An encoded `Part`."""
+"""An encoded `SegmentPart`."""
 
 
 EncodedSegment = tuple[int, bytes, int]
 """Seq and encoded event of a segment, and its first snapshot that is in no block yet."""
 
 
-class Part(NamedTuple):
+class SegmentPart(NamedTuple):
     """Consecutive snapshots of one segment."""
 
     seq: int
@@ -68,10 +68,10 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Block:
+class SnapshotBlock:
     """Consecutive effective snapshots of a run, at least one."""
 
-    parts: Sequence[Part]
+    parts: Sequence[SegmentPart]
     """Where they are from, in order."""
     losses: np.ndarray
     """float64 [snapshots]: their train losses."""
@@ -114,9 +114,9 @@ class Block:
         }
 
     @classmethod
-    def decode(cls, parts: bytes, losses: bytes, ends: bytes, data: bytes) -> Block:
+    def decode(cls, parts: bytes, losses: bytes, ends: bytes, data: bytes) -> SnapshotBlock:
         """The inverse of `encode`."""
-        made = [Part(*part) for part in _PART.iter_unpack(parts)]
+        made = [SegmentPart(*part) for part in _PART.iter_unpack(parts)]
         return cls(made, np.frombuffer(losses, "<f8"), np.frombuffer(ends, "<u4"), data)
 
 
@@ -151,12 +151,12 @@ class BlockMaker:
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
-        self.complete: list[Block] = []
-        self._parts: list[Part] = []
+        self.complete: list[SnapshotBlock] = []
+        self._parts: list[SegmentPart] = []
         self._snapshots: list[Any] = []
         self._bytes = 0.0
 
-    def add_all(self, segments: Iterable[EncodedSegment]) -> Iterator[Block]:
+    def add_all(self, segments: Iterable[EncodedSegment]) -> Iterator[SnapshotBlock]:
         """Takes the snapshots of segments; yields the blocks that are complete with them.
 
         Raises:
@@ -166,18 +166,18 @@ class BlockMaker:
             event: Any = codec.parse(codec.message_class(RunEvent)(), data)
             yield from self._add(seq, event.segment, len(data), first_row)
 
-    def rest(self) -> Iterator[Block]:
+    def rest(self) -> Iterator[SnapshotBlock]:
         """The last block, of the snapshots that are in none yet, if there are any."""
         if self._snapshots:
             yield self._take()
 
-    def _add(self, seq: int, segment: Any, size: int, row: int) -> Iterator[Block]:
+    def _add(self, seq: int, segment: Any, size: int, row: int) -> Iterator[SnapshotBlock]:
         count = len(segment.snapshots)
         each = size / max(count, 1)
         while row < count:
             room = math.ceil((BLOCK_BYTES - self._bytes) / each)
             taken = max(min(room, BLOCK_SNAPSHOTS - len(self._snapshots), count - row), 1)
-            self._parts.append(Part(seq, segment.stage, row, taken))
+            self._parts.append(SegmentPart(seq, segment.stage, row, taken))
             self._snapshots += segment.snapshots[row : row + taken]
             self._bytes += taken * each
             row += taken
@@ -186,13 +186,13 @@ class BlockMaker:
         if size >= LARGE_SEGMENT:
             yield from self.rest()
 
-    def _take(self, end_row: int = 0) -> Block:
+    def _take(self, end_row: int = 0) -> SnapshotBlock:
         found = [snapshot.SerializeToString() for snapshot in self._snapshots]
         losses = np.array([snapshot.train_loss for snapshot in self._snapshots], "<f8")
         ends = np.cumsum([len(data) for data in found], dtype="<u4")
         steps = [snapshot.step for snapshot in self._snapshots]
         summary = _summary(steps, losses, int(ends[-1]))
-        block = Block(self._parts, losses, ends, b"".join(found), summary, end_row)
+        block = SnapshotBlock(self._parts, losses, ends, b"".join(found), summary, end_row)
         self._parts, self._snapshots, self._bytes = [], [], 0.0
         return block
 
@@ -205,7 +205,7 @@ class BlockIndex:
     """`SUMMARY` [blocks]: the summaries of all blocks, in order."""
     stored: int
     """How many of the blocks are stored."""
-    recent: tuple[Block, ...]
+    recent: tuple[SnapshotBlock, ...]
     """The others, of the newest snapshots; usually at most one."""
 
 
@@ -220,7 +220,7 @@ class BlockReader(Protocol):
         """
         ...
 
-    def blocks(self, run_id: str, numbers: Sequence[int]) -> Mapping[int, Block]:
+    def blocks(self, run_id: str, numbers: Sequence[int]) -> Mapping[int, SnapshotBlock]:
         """Stored blocks by their numbers, all at once. A block that a resume has superseded since
         is left out, or is another that has taken its number."""
         ...

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam
 
 from run_store import dialects, sql_blocks
 from run_store import snapshot_blocks as sizes
-from run_store.snapshot_blocks import SUMMARY, Block, BlockIndex, BlockMaker
+from run_store.snapshot_blocks import SUMMARY, BlockIndex, BlockMaker, SnapshotBlock
 from run_store.sql_base import SqlBase
 from run_store.tables import block_summaries, runs, snapshot_blocks
 
@@ -46,9 +46,9 @@ class SqlSnapshots(SqlBase):
             tuple(recent),
         )
 
-    def blocks(self, run_id: str, numbers: Sequence[int]) -> dict[int, Block]:
+    def blocks(self, run_id: str, numbers: Sequence[int]) -> dict[int, SnapshotBlock]:
         """See `BlockReader.blocks`."""
-        found: dict[int, Block] = {}
+        found: dict[int, SnapshotBlock] = {}
         with self._reading() as connection:
             for start in range(0, len(numbers), _NAMED_AT_ONCE):
                 part = numbers[start : start + _NAMED_AT_ONCE]
@@ -56,7 +56,7 @@ class SqlSnapshots(SqlBase):
                 rows = connection.execute(
                     _BLOCKS.where(named), {"run": run_id}, execution_options=dialects.IN_BINARY
                 ).all()
-                found |= {number: Block.decode(*row) for number, *row in rows}
+                found |= {number: SnapshotBlock.decode(*row) for number, *row in rows}
         return found
 
 

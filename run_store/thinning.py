@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from run_store.snapshot_blocks import Block, BlockIndex
+from run_store.snapshot_blocks import BlockIndex, SnapshotBlock
 
-Load = Callable[[np.ndarray], Iterable[tuple[int, Block]]]
+Load = Callable[[np.ndarray], Iterable[tuple[int, SnapshotBlock]]]
 """Yields blocks by their numbers, in order; leaves out those that are gone."""
 
 
@@ -44,7 +44,7 @@ class Selection:
         """Number of snapshots."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def blocks(self, positions: np.ndarray) -> Iterator[tuple[Block, list[int]]]:
+    def blocks(self, positions: np.ndarray) -> Iterator[tuple[SnapshotBlock, list[int]]]:
         """Yields the blocks of positions, which ascend, and the rows of each that are wanted."""
         numbers = np.searchsorted(self._ends, positions, side="right")
         places = (positions - self._starts[numbers]).tolist()

@@ -13,7 +13,7 @@ from mentorgrad.domain.query import EventQuery, Thinning, TrajectoryQuery, View
 from mentorgrad.domain.run import Snapshot, Trajectory
 from mentorgrad.wire import codec
 from run_store.paging import EVENTS_BYTES
-from run_store.snapshot_blocks import Block, BlockReader, Part
+from run_store.snapshot_blocks import BlockReader, SegmentPart, SnapshotBlock
 from run_store.stored_events import StoredEventReader
 from run_store.thinning import Selection
 
@@ -89,7 +89,7 @@ class _Chosen:
                 group.size += len(block.data) // len(block)
         yield from self._piece(group)
 
-    def _load(self, numbers: np.ndarray) -> Iterator[tuple[int, Block]]:
+    def _load(self, numbers: np.ndarray) -> Iterator[tuple[int, SnapshotBlock]]:
         """Yields blocks in order; at once, about `EVENTS_BYTES` are in memory."""
         sizes = self._index.summaries["size"][numbers].astype(np.int64)
         batches = (sizes.cumsum() - sizes) // EVENTS_BYTES
@@ -114,7 +114,7 @@ class _Chosen:
         )
 
 
-def _places(block: Block, rows: Iterable[int]) -> Iterator[tuple[Part, int, Any]]:
+def _places(block: SnapshotBlock, rows: Iterable[int]) -> Iterator[tuple[SegmentPart, int, Any]]:
     """Segment, row in the segment, and message of each of a block's rows, which ascend."""
     parts = iter(block.parts)
     part, end = next(parts), block.parts[0].length

@@ -16,7 +16,7 @@ from mentorgrad.domain.event import CheckpointSaved, Created, EventKind, Finishe
 from mentorgrad.domain.query import EventQuery, Thinning, View
 from mentorgrad.domain.run import RunState, Snapshot, Trajectory
 from mentorgrad.domain.spec import RunSpec
-from run_store import snapshot_blocks
+from run_store import snapshot_blocks, sql_blocks
 from run_store.protocols import RunStore
 from tests.contract.conftest import Opened
 from tests.support.event_maker import EventMaker
@@ -195,7 +195,8 @@ def test_an_imported_run_has_the_blocks_of_the_recorded_one(opened: Opened, tmp_
     begin_with(stored_rows(opened.store, run.run_id), recorded_rows)
 
 
-def test_a_store_from_before_blocks_gets_them_when_it_is_migrated(opened: Opened) -> None:
+def test_the_blocks_of_a_store_without_any_are_made_of_its_logs(opened: Opened) -> None:
+    """As for a store from before there were blocks."""
     run = Recorded(opened.store)
     for first in range(1, 120, 7):
         run.segment(0, [Snapshot(step, step % 5) for step in range(first, first + 7)])
@@ -205,8 +206,8 @@ def test_a_store_from_before_blocks_gets_them_when_it_is_migrated(opened: Opened
     assert all(recorded_rows)
     with opened.store._writing() as connection:  # type: ignore[attr-defined]
         for table in ("block_summaries", "snapshot_blocks"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("UPDATE mentorgrad_schema SET version_num = '0005'")
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+        sql_blocks.fill(connection)
     store = opened.reopen()
     begin_with(stored_rows(store, run.run_id), recorded_rows)
     for run_id in (run.run_id, short.run_id):
