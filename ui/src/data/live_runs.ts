@@ -1,0 +1,190 @@
+/** Runs of one tab: their recorded events first, then the news by one stream. */
+
+import * as api from "./api";
+import { ApiError } from "./api";
+import type { RunEvent } from "./messages";
+import { streamAddress } from "./positions";
+import { RunLog } from "./run_log";
+
+const TELL_MS = 250;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 15_000;
+
+/** What the page knows of a run. */
+export interface LiveRun {
+  log: RunLog;
+  /** Whether the recorded events have been read. */
+  isLoaded: boolean;
+  /** Why there is no such run; empty: there is one. */
+  gone: string;
+  /** Why there are no news at present; empty: they come. */
+  away: string;
+}
+
+/**
+ * Follows runs until each has ended. A hidden tab has no stream: a browser allows only six
+ * connections to a host.
+ */
+export class LiveRuns {
+  readonly runs: ReadonlyMap<string, LiveRun>;
+
+  private source: EventSource | undefined;
+  private readonly stopped = new AbortController();
+  private telling: number | undefined;
+  private retrying: number | undefined;
+  private pause = FIRST_PAUSE_MS;
+
+  /**
+   * @param runIds The runs.
+   * @param onChange Called after changes, at most four times a second.
+   */
+  constructor(
+    runIds: readonly string[],
+    private readonly onChange: () => void,
+  ) {
+    this.runs = new Map(
+      runIds.map((runId) => [
+        runId,
+        { log: new RunLog(runId), isLoaded: false, gone: "", away: "" },
+      ]),
+    );
+    document.addEventListener("visibilitychange", this.seen);
+    addEventListener("pagehide", this.close);
+    addEventListener("pageshow", this.seen);
+    void this.begin();
+  }
+
+  /** Ends the stream and all reads. */
+  stop(): void {
+    this.stopped.abort();
+    this.close();
+    clearTimeout(this.telling);
+    document.removeEventListener("visibilitychange", this.seen);
+    removeEventListener("pagehide", this.close);
+    removeEventListener("pageshow", this.seen);
+  }
+
+  private async begin(): Promise<void> {
+    await Promise.all([...this.runs.values()].map((run) => this.load(run)));
+    this.open();
+  }
+
+  private async load(run: LiveRun): Promise<void> {
+    const { signal } = this.stopped;
+    let pause = FIRST_PAUSE_MS;
+    while (!signal.aborted && !run.isLoaded) {
+      try {
+        const portion = await api.events(run.log.runId, run.log.lastSeq, signal);
+        for (const event of portion.events) run.log.add(event);
+        Object.assign(run, { isLoaded: portion.next === null, away: "" });
+        pause = FIRST_PAUSE_MS;
+      } catch (error) {
+        if (signal.aborted) return;
+        const failed = error instanceof ApiError ? error : undefined;
+        if (failed?.status === 400 || failed?.status === 404) {
+          Object.assign(run, { gone: failed.message, isLoaded: true });
+        } else {
+          run.away = failed?.message ?? String(error);
+          await new Promise((resolve) => setTimeout(resolve, pause));
+          pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+        }
+      }
+      this.tell();
+    }
+  }
+
+  private readonly seen = (): void => {
+    if (document.hidden) this.close();
+    else this.open();
+  };
+
+  private readonly close = (): void => {
+    clearTimeout(this.retrying);
+    this.source?.close();
+    this.source = undefined;
+  };
+
+  /** Runs of which more events can come. */
+  private get open_runs(): LiveRun[] {
+    return [...this.runs.values()].filter((run) => !run.gone && !run.log.isEnded);
+  }
+
+  private open(): void {
+    const wanted = this.open_runs;
+    const isReady = [...this.runs.values()].every((run) => run.isLoaded);
+    if (this.source || !isReady || document.hidden || this.stopped.signal.aborted) return;
+    if (wanted.length === 0) return;
+    const positions = new Map(wanted.map((run) => [run.log.runId, run.log.lastSeq]));
+    const source = new EventSource(streamAddress(positions));
+    this.source = source;
+    source.addEventListener("run", (message) => {
+      const { runId, event } = JSON.parse(message.data) as { runId: string; event: RunEvent };
+      this.change(runId, (run) => {
+        run.log.add(event);
+        run.away = "";
+      });
+    });
+    source.addEventListener("away", (message) => {
+      const { runId, reason } = JSON.parse(message.data) as { runId: string; reason: string };
+      this.change(runId, (run) => {
+        run.away = reason || "the trainer does not answer";
+      });
+    });
+    source.addEventListener("back", (message) => {
+      const { runId } = JSON.parse(message.data) as { runId: string };
+      this.change(runId, (run) => {
+        run.away = "";
+      });
+    });
+    source.addEventListener("gone", (message) => {
+      const { runId, reason } = JSON.parse(message.data) as { runId: string; reason: string };
+      this.change(runId, (run) => {
+        run.gone = reason || "there is no such run";
+      });
+      this.closeIfEnded();
+    });
+    source.addEventListener("end", () => this.closeIfEnded());
+    source.addEventListener("open", () => {
+      this.pause = FIRST_PAUSE_MS;
+      for (const run of wanted) run.away = "";
+      this.tell();
+    });
+    source.addEventListener("error", () => this.lost(source));
+  }
+
+  private closeIfEnded(): void {
+    if (this.open_runs.length === 0) this.close();
+  }
+
+  /** The browser reconnects by itself, unless the service refused the stream. */
+  private lost(source: EventSource): void {
+    if (source !== this.source) return;
+    for (const run of this.open_runs) run.away ||= "the page's service does not answer";
+    this.tell();
+    if (source.readyState !== EventSource.CLOSED) return;
+    this.close();
+    this.retrying = window.setTimeout(() => void this.retry(), this.pause);
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+  }
+
+  private async retry(): Promise<void> {
+    for (const run of this.open_runs) {
+      run.isLoaded = false;
+      await this.load(run);
+    }
+    this.open();
+  }
+
+  private change(runId: string, make: (run: LiveRun) => void): void {
+    const run = this.runs.get(runId);
+    if (run !== undefined) make(run);
+    this.tell();
+  }
+
+  private tell(): void {
+    this.telling ??= window.setTimeout(() => {
+      this.telling = undefined;
+      if (!this.stopped.signal.aborted) this.onChange();
+    }, TELL_MS);
+  }
+}

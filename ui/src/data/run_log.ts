@@ -1,0 +1,306 @@
+/** A run as the page shows it: a fold of its events, like `mentorgrad.domain.fold`. */
+
+import type {
+  Answer,
+  Candidate,
+  Decision,
+  Payloads,
+  Result,
+  RunEvent,
+  Spec,
+  Usage,
+} from "./messages";
+import { int, real } from "./numbers";
+import { isFinal, state } from "./words";
+
+/** What an entry of the fold came from. */
+interface Origin {
+  seq: number;
+  attempt: number;
+}
+
+export interface StageMark extends Origin {
+  stage: number;
+  step: number;
+  text: string;
+  device: string;
+  /** Whether the stage goes on from a proposal. */
+  isRestart: boolean;
+}
+
+export interface ScoredCandidate extends Origin {
+  stage: number;
+  step: number;
+  candidate: Candidate;
+  loss: number;
+  accuracy: number | undefined;
+}
+
+export interface Question extends Origin {
+  stage: number;
+  time: string;
+  answer: Answer;
+  isFallback: boolean;
+  lagSteps: number;
+}
+
+export interface Decided extends Origin {
+  stage: number;
+  decision: Decision;
+}
+
+export interface Attempt {
+  attempt: number;
+  /** Time of its first event. */
+  from: string;
+  /** Time of its last event. */
+  until: string;
+  /** Why the attempt before it stopped; undefined for the first. */
+  reason: string | undefined;
+  /** Sequence number of the checkpoint that it went on from; 0: from the beginning. */
+  checkpoint: number;
+}
+
+export type Kind = keyof Payloads;
+
+/** An event of the log, or consecutive segments as one. */
+export interface Entry extends Origin {
+  time: string;
+  kind: Kind;
+  event: RunEvent;
+  /** Whether a later attempt went on from before it. */
+  isSuperseded: boolean;
+}
+
+interface SegmentPlace extends Origin {
+  /** Index of its first point. */
+  start: number;
+}
+
+/** The effective points of the trajectory, as columns. */
+export interface Points {
+  step: number[];
+  loss: number[];
+  learningRate: number[];
+}
+
+const KINDS: readonly Kind[] = [
+  "segment",
+  "candidatesScored",
+  "stageStarted",
+  "proposalsReceived",
+  "restartDecided",
+  "checkpointSaved",
+  "stateChanged",
+  "created",
+  "finished",
+  "resumed",
+  "mentorLost",
+  "mentorBack",
+  "stepDivided",
+];
+const HISTORY: ReadonlySet<Kind> = new Set(["created", "stateChanged", "resumed"]);
+
+/** The kind of an event; undefined for one that this page does not know. */
+export function kindOf(event: RunEvent): Kind | undefined {
+  return KINDS.find((kind) => event[kind] !== undefined);
+}
+
+/** A run so far. `add` changes it in place. */
+export class RunLog {
+  lastSeq = 0;
+  spec: Spec = {};
+  versions: { [name: string]: string } = {};
+  state = "unknown";
+  reason = "";
+  createdAt: string | undefined;
+  startedAt: string | undefined;
+  finishedAt: string | undefined;
+  /** Time of the last event. */
+  seenAt: string | undefined;
+  result: Result | undefined;
+  points: Points = { step: [], loss: [], learningRate: [] };
+  stages: StageMark[] = [];
+  candidates: ScoredCandidate[] = [];
+  questions: Question[] = [];
+  decisions: Decided[] = [];
+  attempts: Attempt[] = [];
+  entries: Entry[] = [];
+  /** Words of the latest snapshot. */
+  words = "";
+
+  private usages: (Origin & { usage: Usage })[] = [];
+  private segments: SegmentPlace[] = [];
+
+  constructor(readonly runId: string) {}
+
+  /** Adds the next event; one that the log already has changes nothing. */
+  add(event: RunEvent): void {
+    const seq = int(event.seq);
+    if (seq <= this.lastSeq) return;
+    this.lastSeq = seq;
+    this.seenAt = event.time;
+    const origin = { seq, attempt: int(event.attempt) };
+    const kind = kindOf(event);
+    this.addAttempt(origin.attempt, event.time ?? "");
+    if (kind === undefined) return;
+    this.addHistory(kind, event);
+    if (event.resumed !== undefined) this.resume(origin.attempt, event.resumed);
+    this.addFigures(origin, event);
+    this.addEntry(origin, kind, event);
+  }
+
+  /** Steps of the trajectory so far. */
+  get step(): number {
+    return Math.max(this.points.step.at(-1) ?? 0, this.stages.at(-1)?.step ?? 0);
+  }
+
+  get stage(): number {
+    return this.stages.at(-1)?.stage ?? 0;
+  }
+
+  get trainLoss(): number | undefined {
+    return this.points.loss.at(-1);
+  }
+
+  get usage(): Usage {
+    return this.result?.usage ?? this.usages.at(-1)?.usage ?? {};
+  }
+
+  get restarts(): number {
+    return this.decisions.filter(({ decision }) => decision.restarted).length;
+  }
+
+  get isEnded(): boolean {
+    return isFinal(this.state);
+  }
+
+  /** The candidate with the lowest loss on the selection split. */
+  get best(): ScoredCandidate | undefined {
+    let best: ScoredCandidate | undefined;
+    for (const item of this.candidates) {
+      if (Number.isFinite(item.loss) && (best === undefined || item.loss < best.loss)) best = item;
+    }
+    return best;
+  }
+
+  private addHistory(kind: Kind, event: RunEvent): void {
+    const { created, stateChanged, finished } = event;
+    if (created !== undefined) {
+      this.spec = created.spec ?? {};
+      this.versions = created.versions ?? {};
+      this.createdAt = event.time;
+      this.state = "queued";
+    }
+    if (stateChanged !== undefined) {
+      this.state = state(stateChanged.state);
+      this.reason = stateChanged.reason ?? "";
+      if (this.state === "running") this.startedAt ??= event.time;
+    }
+    if (finished !== undefined) {
+      this.state = state(finished.state);
+      this.reason = finished.error ?? "";
+      this.result = finished.result;
+    }
+    if (kind !== "created" && this.isEnded) this.finishedAt = event.time;
+  }
+
+  private addAttempt(attempt: number, time: string): void {
+    if (attempt === 0) return;
+    const last = this.attempts.at(-1);
+    if (last !== undefined && last.attempt >= attempt) last.until = time;
+    else this.attempts.push({ attempt, from: time, until: time, reason: undefined, checkpoint: 0 });
+  }
+
+  /** Leaves out what older attempts did after the checkpoint. */
+  private resume(attempt: number, resumed: Payloads["resumed"]): void {
+    const checkpoint = int(resumed.checkpointSeq);
+    const isKept = (item: Origin) => item.seq <= checkpoint || item.attempt >= attempt;
+    const place = this.segments.findIndex((item) => !isKept(item));
+    if (place >= 0) {
+      for (const column of Object.values(this.points)) column.length = this.segments[place]!.start;
+      this.segments.length = place;
+    }
+    this.stages = this.stages.filter(isKept);
+    this.candidates = this.candidates.filter(isKept);
+    this.questions = this.questions.filter(isKept);
+    this.decisions = this.decisions.filter(isKept);
+    this.usages = this.usages.filter(isKept);
+    for (const entry of this.entries) {
+      if (!isKept(entry) && !HISTORY.has(entry.kind)) entry.isSuperseded = true;
+    }
+    const own = this.attempts.at(-1);
+    if (own !== undefined) Object.assign(own, { reason: resumed.reason ?? "", checkpoint });
+  }
+
+  private addFigures(origin: Origin, event: RunEvent): void {
+    const { stageStarted, segment, candidatesScored, proposalsReceived, restartDecided } = event;
+    if (stageStarted !== undefined) this.addStage(origin, stageStarted);
+    if (segment !== undefined) this.addSegment(origin, segment);
+    for (const candidate of candidatesScored?.candidates ?? []) {
+      this.candidates.push({
+        ...origin,
+        stage: int(candidate.stage),
+        step: int(candidate.step),
+        candidate,
+        loss: real(candidate.score?.loss) ?? 0,
+        accuracy: real(candidate.score?.accuracy),
+      });
+    }
+    if (proposalsReceived !== undefined) {
+      this.questions.push({
+        ...origin,
+        stage: int(proposalsReceived.stage),
+        time: event.time ?? "",
+        answer: proposalsReceived.answer ?? {},
+        isFallback: proposalsReceived.isFallback ?? false,
+        lagSteps: int(proposalsReceived.lagSteps),
+      });
+    }
+    if (restartDecided !== undefined) {
+      const stage = int(restartDecided.stage);
+      this.decisions.push({ ...origin, stage, decision: restartDecided });
+    }
+    const usage = (candidatesScored ?? proposalsReceived ?? restartDecided)?.usage;
+    if (usage !== undefined) this.usages.push({ ...origin, usage });
+  }
+
+  private addStage(origin: Origin, started: Payloads["stageStarted"]): void {
+    const stage = int(started.stage);
+    const before = this.decisions.at(-1);
+    this.stages.push({
+      ...origin,
+      stage,
+      step: int(started.step),
+      text: started.text ?? "",
+      device: started.device ?? "",
+      isRestart: before?.decision.restarted === true && before.stage + 1 === stage,
+    });
+  }
+
+  private addSegment(origin: Origin, segment: Payloads["segment"]): void {
+    this.segments.push({ ...origin, start: this.points.step.length });
+    for (const snapshot of segment.snapshots ?? []) {
+      this.points.step.push(int(snapshot.step));
+      this.points.loss.push(real(snapshot.trainLoss) ?? 0);
+      this.points.learningRate.push(real(snapshot.learningRate) ?? 0);
+      this.words = snapshot.text ?? "";
+    }
+  }
+
+  private addEntry(origin: Origin, kind: Kind, event: RunEvent): void {
+    const time = event.time ?? "";
+    const before = this.entries.at(-1);
+    if (event.segment === undefined) {
+      this.entries.push({ ...origin, time, kind, event, isSuperseded: false });
+      return;
+    }
+    const snapshots = event.segment.snapshots?.slice(-1) ?? [];
+    const isNext = before?.kind === "segment" && before.attempt === origin.attempt;
+    const stepStart = (isNext ? before.event.segment?.stepStart : event.segment.stepStart) ?? 0;
+    const slim = { segment: { ...event.segment, stepStart, snapshots } };
+    // A superseded entry never grows: a `resumed` lies between.
+    if (isNext) Object.assign(before, { ...origin, time, event: slim });
+    else this.entries.push({ ...origin, time, kind, event: slim, isSuperseded: false });
+  }
+}

@@ -1,0 +1,256 @@
+/** Loss and accuracy against steps, and the result. */
+
+import { useMemo, useState } from "preact/hooks";
+import { aligned, bestSoFar, higher, lower, smoothed, union } from "../../data/curves";
+import { count, figure, int, percent, real, seconds, span } from "../../data/numbers";
+import type { RunLog, ScoredCandidate } from "../../data/run_log";
+import { source } from "../../data/words";
+import { Facts, Section, Words } from "../../parts/basics";
+import { Chart, type Key } from "../../parts/chart";
+import { type ChartData, colour, type Dots, type Rule, type Shape } from "../../parts/chart_options";
+import { Table } from "../../parts/table";
+
+const SHAPES: { [source: string]: Shape } = {
+  snapshot: "disc",
+  projection: "ring",
+  proposal: "triangle",
+};
+const NAMES: { [source: string]: string } = {
+  snapshot: "snapshot",
+  projection: "in words",
+  proposal: "proposal",
+};
+
+export function CourseTab({ log }: { log: RunLog }) {
+  const hasAccuracy = log.candidates.some((item) => item.accuracy !== undefined);
+  return (
+    <>
+      <Section title="Loss">
+        <LossChart log={log} />
+      </Section>
+      {hasAccuracy && (
+        <Section title="Accuracy on selection">
+          <AccuracyChart log={log} />
+        </Section>
+      )}
+      <div class="columns">
+        {log.result && <ResultSection log={log} />}
+        <CostSection log={log} />
+      </div>
+    </>
+  );
+}
+
+function rules(log: RunLog): Rule[] {
+  const marks = log.stages.map((mark) => ({
+    step: mark.step,
+    name: mark.isRestart ? `▲ restart ${mark.stage}` : mark.stage > 0 ? `stage ${mark.stage}` : "",
+    colour: colour(mark.isRestart ? "--restart" : "--muted"),
+    isStrong: mark.isRestart,
+  }));
+  const resumed = log.attempts.slice(1).map((attempt) => ({
+    step: stepAt(log, attempt.checkpoint),
+    name: `⚡ attempt ${attempt.attempt}`,
+    colour: colour("--warn"),
+    isStrong: false,
+  }));
+  return [...marks, ...resumed];
+}
+
+/** The step of a checkpoint, by its sequence number. */
+function stepAt(log: RunLog, seq: number): number {
+  const entry = log.entries.find((item) => item.seq === seq);
+  return int(entry?.event.checkpointSaved?.step);
+}
+
+function dots(log: RunLog, value: (item: ScoredCandidate) => number | undefined): Dots[] {
+  return Object.entries(SHAPES).map(([name, shape]) => ({
+    shape,
+    colour: colour(`--${name}`),
+    points: log.candidates.flatMap((item) => {
+      const found = source(item.candidate.source) === name ? value(item) : undefined;
+      return found === undefined ? [] : [{ step: item.step, value: found }];
+    }),
+  }));
+}
+
+function dotKeys(log: RunLog): Key[] {
+  const present = new Set(log.candidates.map((item) => source(item.candidate.source)));
+  return Object.entries(SHAPES)
+    .filter(([name]) => present.has(name))
+    .map(([name, sort]) => ({ name: NAMES[name]!, sort, colour: colour(`--${name}`) }));
+}
+
+const restartKey = (log: RunLog): Key[] =>
+  log.restarts > 0 ? [{ name: "restart", sort: "rule", colour: colour("--restart") }] : [];
+
+function LossChart({ log }: { log: RunLog }) {
+  const [smoothing, setSmoothing] = useState(0.8);
+  const [isLog, setLog] = useState(false);
+  const data = useMemo((): ChartData => {
+    const { step, loss } = log.points;
+    const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
+    const steps = union(step, marks.map((mark) => mark.step));
+    return {
+      steps,
+      title: isLog ? "loss, log scale" : "loss",
+      isLog,
+      rules: rules(log),
+      dots: dots(log, (item) => item.loss),
+      lines: [
+        {
+          name: "train",
+          values: aligned(steps, step, smoothed(loss, 0)),
+          colour: colour("--train-faint"),
+          width: 1,
+        },
+        {
+          name: "smoothed",
+          values: aligned(steps, step, smoothed(loss, smoothing)),
+          colour: colour("--train"),
+        },
+        {
+          name: "best selection",
+          values: bestSoFar(steps, marks, lower),
+          colour: colour("--accent"),
+          width: 2,
+          isStepped: true,
+        },
+      ],
+    };
+  }, [log.lastSeq, smoothing, isLog, matchMedia("(prefers-color-scheme: dark)").matches]);
+  const odd = log.points.loss.filter((loss) => !Number.isFinite(loss)).length;
+  const keys: Key[] = [
+    { name: "train", sort: "faint", colour: colour("--train") },
+    { name: "train, smoothed", sort: "line", colour: colour("--train") },
+    { name: "best selection loss so far", sort: "stairs", colour: colour("--accent") },
+    ...dotKeys(log),
+    ...restartKey(log),
+  ];
+  const controls = (
+    <>
+      <label class="slider">
+        Smoothing
+        <input
+          type="range"
+          min="0"
+          max="0.98"
+          step="0.02"
+          value={smoothing}
+          onInput={(event) => setSmoothing(Number(event.currentTarget.value))}
+        />
+      </label>
+      <button
+        type="button"
+        class="button small"
+        aria-pressed={isLog}
+        onClick={() => setLog(!isLog)}
+      >
+        Log axis
+      </button>
+    </>
+  );
+  return (
+    <Chart
+      label="Train loss and best selection loss over gradient steps"
+      data={data}
+      keys={keys}
+      controls={controls}
+      note={odd > 0 ? `${count(odd)} steps have a loss that is not finite, and are not drawn` : ""}
+    />
+  );
+}
+
+function AccuracyChart({ log }: { log: RunLog }) {
+  const data = useMemo((): ChartData => {
+    const marks = log.candidates.flatMap((item) =>
+      item.accuracy === undefined ? [] : [{ step: item.step, value: item.accuracy }],
+    );
+    const steps = union(log.points.step, marks.map((mark) => mark.step));
+    return {
+      steps,
+      title: "accuracy",
+      isLog: false,
+      rules: rules(log).map((rule) => ({ ...rule, name: "" })),
+      dots: dots(log, (item) => item.accuracy),
+      lines: [
+        {
+          name: "best",
+          values: bestSoFar(steps, marks, higher),
+          colour: colour("--accent"),
+          width: 2,
+          isStepped: true,
+        },
+      ],
+    };
+  }, [log.lastSeq, matchMedia("(prefers-color-scheme: dark)").matches]);
+  const keys: Key[] = [
+    { name: "highest so far", sort: "stairs", colour: colour("--accent") },
+    ...dotKeys(log),
+    ...restartKey(log),
+  ];
+  return (
+    <Chart
+      label="Accuracy of candidates on selection over gradient steps"
+      data={data}
+      keys={keys}
+      height={190}
+    />
+  );
+}
+
+function ResultSection({ log }: { log: RunLog }) {
+  const result = log.result!;
+  const rows = [
+    ["selection", result.returned?.score],
+    ["test", result.test],
+    ["zero-shot, test", result.zeroShot],
+    ...(result.baselines ?? []).map((item) => [item.name ?? "baseline", item.test] as const),
+  ] as const;
+  return (
+    <Section title="Result">
+      <p class="quote">
+        <Words text={result.returned?.text} />
+      </p>
+      <Table
+        label="Scores"
+        rows={rows.filter(([, score]) => score !== undefined)}
+        id={([name]) => name}
+        columns={[
+          { name: "", cell: ([name]) => name.replaceAll("_", " ") },
+          { name: "loss", isNumber: true, cell: ([, score]) => figure(real(score?.loss)) },
+          { name: "accuracy", isNumber: true, cell: ([, score]) => percent(real(score?.accuracy)) },
+          { name: "macro F1", isNumber: true, cell: ([, score]) => figure(real(score?.macroF1), 3) },
+          { name: "rows", isNumber: true, cell: ([, score]) => count(int(score?.rows)) },
+        ]}
+      />
+    </Section>
+  );
+}
+
+function CostSection({ log }: { log: RunLog }) {
+  const { usage } = log;
+  const calls = int(usage.mentorCalls);
+  return (
+    <Section title="Costs">
+      <Facts
+        rows={[
+          [
+            "gradient steps",
+            `${count(int(usage.gradientSteps))}, ${count(int(usage.probeSteps))} of them in races`,
+          ],
+          ["evaluations", count(int(usage.evaluations))],
+          ["forward rows", count(int(usage.forwardRows))],
+          ["mentor", `${count(calls)} calls, ${count(int(usage.usableAnswers))} usable answers`],
+          ["fallbacks", count(int(usage.fallbacks))],
+          [
+            "tokens",
+            `${count(int(usage.promptTokens))} in questions, ${count(int(usage.replyTokens))} in replies`,
+          ],
+          ["waited for the mentor", span(seconds(usage.mentorTime))],
+          ["training", span(seconds(usage.trainTime))],
+        ]}
+      />
+    </Section>
+  );
+}

@@ -1,0 +1,185 @@
+/** Options of uPlot for the page's charts. */
+
+import uPlot from "uplot";
+import { figure } from "../data/numbers";
+import type { Column } from "../data/curves";
+
+export interface Line {
+  name: string;
+  values: Column;
+  colour: string;
+  width?: number;
+  dash?: number[];
+  isStepped?: boolean;
+}
+
+export type Shape = "disc" | "ring" | "triangle";
+
+/** Points that are no line, such as candidates. */
+export interface Dots {
+  shape: Shape;
+  colour: string;
+  points: readonly { step: number; value: number }[];
+}
+
+/** A vertical line at a step. */
+export interface Rule {
+  step: number;
+  name: string;
+  colour: string;
+  isStrong: boolean;
+}
+
+export interface ChartData {
+  steps: number[];
+  lines: readonly Line[];
+  dots?: readonly Dots[];
+  rules?: readonly Rule[];
+  /** What the vertical axis says. */
+  title: string;
+  isLog: boolean;
+}
+
+/** The value of a colour of the style sheet, such as `--ink`. */
+export function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/**
+ * The range of the vertical axis: all that is drawn between two steps.
+ *
+ * @returns Lowest and highest value, with a margin; 0 to 1 if there is none.
+ */
+export function range(data: ChartData, from: number, to: number): [number, number] {
+  let low = Infinity;
+  let high = -Infinity;
+  const see = (step: number, value: number | null) => {
+    if (value === null || !Number.isFinite(value) || step < from || step > to) return;
+    if (data.isLog && value <= 0) return;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  };
+  for (const { values } of data.lines) values.forEach((value, at) => see(data.steps[at]!, value));
+  for (const { points } of data.dots ?? []) points.forEach(({ step, value }) => see(step, value));
+  if (low > high) return data.isLog ? [0.1, 1] : [0, 1];
+  if (data.isLog) return low === high ? [low / 2, high * 2] : [low / 1.08, high * 1.08];
+  const margin = 0.06 * (high - low) || 0.05 * Math.abs(high) || 0.5;
+  return [low - margin, high + margin];
+}
+
+/** The options for a size, reading the data at every draw. */
+export function options(
+  size: { width: number; height: number },
+  data: () => ChartData,
+  onCursor: (index: number | undefined) => void,
+): uPlot.Options {
+  const { isLog, lines } = data();
+  const axis = {
+    stroke: colour("--muted"),
+    grid: { stroke: colour("--grid"), width: 1 },
+    ticks: { stroke: colour("--grid"), width: 1, size: 4 },
+    font: "11px system-ui, sans-serif",
+  };
+  const ratio = devicePixelRatio;
+  return {
+    ...size,
+    padding: [data().rules?.some((rule) => rule.name) ? 16 : 8, 12, 0, 0],
+    legend: { show: false },
+    cursor: { points: { size: 6 }, drag: { x: true, y: false, uni: 8 } },
+    scales: {
+      x: { time: false },
+      y: {
+        distr: isLog ? 3 : 1,
+        range: (chart) => range(data(), chart.scales.x!.min ?? 0, chart.scales.x!.max ?? Infinity),
+      },
+    },
+    axes: [
+      { ...axis, size: 30, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en-GB")) },
+      {
+        ...axis,
+        size: 56,
+        values: (_, ticks) =>
+          ticks.map((tick) => (tick === null ? "" : figure(tick, 4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""))),
+      },
+    ],
+    series: [
+      {},
+      ...lines.map((line) => ({
+        label: line.name,
+        stroke: line.colour,
+        width: line.width ?? 1.5,
+        spanGaps: true,
+        points: { show: false },
+        ...(line.dash ? { dash: line.dash } : {}),
+        ...(line.isStepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
+      })),
+    ],
+    hooks: {
+      drawAxes: [(chart) => drawRules(chart, data().rules ?? [], ratio)],
+      draw: [(chart) => drawDots(chart, data().dots ?? [], ratio)],
+      setCursor: [(chart) => onCursor(chart.cursor.idx ?? undefined)],
+    },
+  };
+}
+
+function drawRules(chart: uPlot, rules: readonly Rule[], ratio: number): void {
+  const { ctx, bbox } = chart;
+  ctx.save();
+  ctx.font = `${10 * ratio}px system-ui, sans-serif`;
+  for (const rule of rules) {
+    const x = Math.round(chart.valToPos(rule.step, "x", true));
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.strokeStyle = ctx.fillStyle = rule.colour;
+    ctx.lineWidth = ratio * (rule.isStrong ? 1.25 : 1);
+    ctx.setLineDash(rule.isStrong ? [] : [3 * ratio, 3 * ratio]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    const isAtEnd = x > bbox.left + 0.9 * bbox.width;
+    ctx.textAlign = isAtEnd ? "right" : "left";
+    if (rule.name) ctx.fillText(rule.name, x, bbox.top - 4 * ratio);
+  }
+  ctx.restore();
+}
+
+function drawDots(chart: uPlot, dots: readonly Dots[], ratio: number): void {
+  const { ctx, bbox } = chart;
+  const room = 5 * ratio; // dots on the border are drawn whole
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left - room, bbox.top - room, bbox.width + 2 * room, bbox.height + 2 * room);
+  ctx.clip();
+  ctx.lineWidth = 1.25 * ratio;
+  for (const { shape, colour: paint, points } of dots) {
+    ctx.strokeStyle = ctx.fillStyle = paint;
+    for (const { step, value } of points) {
+      if (!Number.isFinite(value)) continue;
+      const x = chart.valToPos(step, "x", true);
+      const y = chart.valToPos(value, "y", true);
+      drawShape(ctx, shape, x, y, ratio);
+    }
+  }
+  ctx.restore();
+}
+
+function drawShape(
+  ctx: CanvasRenderingContext2D,
+  shape: Shape,
+  x: number,
+  y: number,
+  ratio: number,
+): void {
+  const size = 3.2 * ratio;
+  ctx.beginPath();
+  if (shape === "triangle") {
+    ctx.moveTo(x, y - size * 1.2);
+    ctx.lineTo(x + size * 1.1, y + size * 0.8);
+    ctx.lineTo(x - size * 1.1, y + size * 0.8);
+    ctx.closePath();
+  } else {
+    ctx.arc(x, y, size, 0, 2 * Math.PI);
+  }
+  if (shape === "ring") ctx.stroke();
+  else ctx.fill();
+}
