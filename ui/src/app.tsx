@@ -31,7 +31,10 @@ export function App() {
       <div aria-live="polite">
         {house.error !== undefined && house.error.status !== 401 && (
           <Banner>
-            The page’s service does not answer ({house.error.message}). Trying again.
+            {house.error.status === 0
+              ? "The page’s service does not answer."
+              : `The page’s service has a problem: ${house.error.message}.`}{" "}
+            Trying again.
           </Banner>
         )}
         {house.error === undefined && house.value?.answers === false && (
@@ -42,7 +45,11 @@ export function App() {
         )}
       </div>
       <main id="main" tabIndex={-1}>
-        {isLoginWanted ? <LoginPage onDone={loggedIn} /> : <Content key={logins} house={house.value} />}
+        {isLoginWanted ? (
+          <LoginPage onDone={loggedIn} />
+        ) : (
+          <Content key={logins} house={house.value} />
+        )}
       </main>
     </>
   );
@@ -55,7 +62,9 @@ function Content({ house }: { house: House | undefined }) {
   useEffect(() => scrollTo(0, 0), [place]);
   if (view.page === "runs") return <RunsPage query={query} />;
   if (view.page === "run")
-    return <RunPage key={view.runId} runId={view.runId} query={query} server={house?.server ?? ""} />;
+    return (
+      <RunPage key={view.runId} runId={view.runId} query={query} server={house?.server ?? ""} />
+    );
   if (view.page === "compare") return <ComparePage query={query} />;
   return (
     <p class="problem" role="alert">
@@ -75,7 +84,7 @@ function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: b
     <header class="top">
       <Link to="/" class="brand">
         <img src="/icon.svg" alt="" width="20" height="20" />
-        mentorgrad
+        <span>mentorgrad</span>
       </Link>
       <nav aria-label="Views">
         <Link to="/" current={page === "runs" || page === "run" ? "page" : undefined}>

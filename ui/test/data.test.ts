@@ -2,7 +2,18 @@ import { describe, expect, test } from "vitest";
 import { changed, compareAddress, runAddress, runsQuery, viewOf } from "../src/data/address";
 import { looks } from "../src/data/colours";
 import { aligned, bestSoFar, higher, lower, smoothed, thinned, union } from "../src/data/curves";
-import { bytes, clock, counted, figure, int, percent, real, seconds, span } from "../src/data/numbers";
+import {
+  bytes,
+  clock,
+  counted,
+  figure,
+  int,
+  percent,
+  real,
+  seconds,
+  span,
+  tick,
+} from "../src/data/numbers";
 import { joined, parsed, streamAddress } from "../src/data/positions";
 import { member, shortId, subject } from "../src/data/words";
 
@@ -25,7 +36,16 @@ describe("numbers", () => {
     [-0.5, "−0.5000"],
     [0.00012, "1.20e−4"],
     [12345678, "1.23e+7"],
+    [1234.5, "1234.5000"],
   ])("figure of %s is %s", (value, text) => expect(figure(value)).toBe(text));
+
+  test.each([
+    [0, "0"],
+    [100, "100"],
+    [0.25, "0.25"],
+    [1.4e31, "1.4e31"],
+    [-2e-5, "−2e−5"],
+  ])("tick at %s is %s", (value, text) => expect(tick(value)).toBe(text));
 
   test.each([
     [0.84, "0.8 s"],

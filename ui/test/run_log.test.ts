@@ -6,7 +6,11 @@ import { RunLog } from "../src/data/run_log";
 function folded(events: readonly RunEvent[]): RunLog {
   const log = new RunLog("r");
   events.forEach((event, at) => {
-    log.add({ seq: String(at + 1), time: `2026-01-01T00:00:${String(at).padStart(2, "0")}Z`, ...event });
+    log.add({
+      seq: String(at + 1),
+      time: `2026-01-01T00:00:${String(at).padStart(2, "0")}Z`,
+      ...event,
+    });
   });
   return log;
 }
@@ -74,7 +78,9 @@ describe("a run's log", () => {
       [1, undefined],
       [2, "the worker died"],
     ]);
-    expect(log.entries.filter((entry) => entry.isSuperseded).map((entry) => entry.seq)).toEqual([5, 6]);
+    expect(log.entries.filter((entry) => entry.isSuperseded).map((entry) => entry.seq)).toEqual([
+      5, 6,
+    ]);
   });
 
   test("starts again from the beginning without a checkpoint", () => {
@@ -98,7 +104,13 @@ describe("a run's log", () => {
   });
 
   test("writes consecutive segments as one entry", () => {
-    const log = folded([created, segment(1, [3, 2]), segment(3, [1]), scored("a", 1), segment(4, [0])]);
+    const log = folded([
+      created,
+      segment(1, [3, 2]),
+      segment(3, [1]),
+      scored("a", 1),
+      segment(4, [0]),
+    ]);
     const kinds = log.entries.map((entry) => entry.kind);
     expect(kinds).toEqual(["created", "segment", "candidatesScored", "segment"]);
     expect(log.entries[1]!.event.segment).toMatchObject({ stepStart: "1", stepEnd: "3" });

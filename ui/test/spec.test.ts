@@ -2,7 +2,9 @@ import { describe, expect, test } from "vitest";
 import { againCommand, downloadCommand, plannedSteps, quoted, specFields } from "../src/data/spec";
 
 const spec = {
-  objective: { labelPrompt: { nTokens: "8", initialText: "8", projection: { metric: "METRIC_COSINE" } } },
+  objective: {
+    labelPrompt: { nTokens: "8", initialText: "8", projection: { metric: "METRIC_COSINE" } },
+  },
   task: { labels: ["it's", "$HOME"] },
   mentor: { name: "default", options: { someOption: 3 } },
   acceptance: { policy: "POLICY_BEST_OF" },
@@ -46,7 +48,9 @@ describe("a spec", () => {
   test("says how many steps are planned", () => {
     expect(plannedSteps({ stages: { count: "4", steps: "30" } })).toBe(120);
     expect(plannedSteps({ stages: { count: "4", steps: "30", firstSteps: "0" } })).toBe(90);
-    expect(plannedSteps({ budget: { gradientSteps: "7" }, stages: { count: "4", steps: "30" } })).toBe(7);
+    expect(
+      plannedSteps({ budget: { gradientSteps: "7" }, stages: { count: "4", steps: "30" } }),
+    ).toBe(7);
     expect(plannedSteps({})).toBe(0);
   });
 

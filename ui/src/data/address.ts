@@ -1,10 +1,7 @@
 /** The address holds the view: which page, which filter, which tab. */
 
 export type View =
-  | { page: "runs" }
-  | { page: "run"; runId: string }
-  | { page: "compare" }
-  | { page: "none" };
+  { page: "runs" } | { page: "run"; runId: string } | { page: "compare" } | { page: "none" };
 
 /** The view of a path. */
 export function viewOf(path: string): View {

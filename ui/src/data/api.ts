@@ -36,7 +36,7 @@ async function asked(path: string, options: RequestInit = {}): Promise<Response>
     response = await fetch(`/api/v1${path}`, options);
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new ApiError(0, "PAGE_AWAY", "the page's service does not answer");
+    throw new ApiError(0, "PAGE_AWAY", "the page’s service does not answer");
   }
   if (response.ok) return response;
   const said = (await response.json().catch(() => null)) as { error?: Failure } | null;
@@ -45,7 +45,7 @@ async function asked(path: string, options: RequestInit = {}): Promise<Response>
   throw new ApiError(
     response.status,
     failure?.reason ?? "UNKNOWN",
-    failure?.message ?? `the page's service answers ${response.status}`,
+    failure?.message ?? `the page’s service answers ${response.status}`,
   );
 }
 

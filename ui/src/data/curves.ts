@@ -35,7 +35,9 @@ export function bestSoFar(
   marks: readonly Mark[],
   isBetter: (one: number, other: number) => boolean,
 ): Column {
-  const sorted = marks.filter((mark) => Number.isFinite(mark.value)).sort((a, b) => a.step - b.step);
+  const sorted = marks
+    .filter((mark) => Number.isFinite(mark.value))
+    .sort((a, b) => a.step - b.step);
   let best: number | null = null;
   let next = 0;
   return steps.map((step) => {

@@ -159,7 +159,7 @@ export class LiveRuns {
   /** The browser reconnects by itself, unless the service refused the stream. */
   private lost(source: EventSource): void {
     if (source !== this.source) return;
-    for (const run of this.open_runs) run.away ||= "the page's service does not answer";
+    for (const run of this.open_runs) run.away ||= "the page’s service does not answer";
     this.tell();
     if (source.readyState !== EventSource.CLOSED) return;
     this.close();

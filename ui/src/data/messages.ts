@@ -182,7 +182,12 @@ export interface Payloads {
   finished: { state?: string; result?: Result; error?: string };
 }
 
-export type RunEvent = { runId?: string; seq?: Int; attempt?: Int; time?: string } & Partial<Payloads>;
+export type RunEvent = {
+  runId?: string;
+  seq?: Int;
+  attempt?: Int;
+  time?: string;
+} & Partial<Payloads>;
 
 export interface House {
   server: string;

@@ -27,8 +27,14 @@ export function figure(value: number | undefined, digits = 4): string {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   const text =
-    size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : value.toFixed(digits);
+    size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : value.toFixed(digits);
   return text.replace(/-/g, "−");
+}
+
+/** A number at an axis, without digits that say nothing. */
+export function tick(value: number): string {
+  const text = figure(value);
+  return text.replace(/\.?0+(?=e|$)/, "").replace("e+", "e");
 }
 
 /** A share as a percentage. */

@@ -102,7 +102,8 @@ function Curves({ runs }: { runs: readonly LiveRun[] }) {
       ...shown.map(({ log }) => marks(log).map((mark) => mark.step)),
     );
     const column = (log: RunLog) => {
-      if (which === "train") return aligned(steps, log.points.step, smoothed(log.points.loss, smoothing));
+      if (which === "train")
+        return aligned(steps, log.points.step, smoothed(log.points.loss, smoothing));
       const best = bestSoFar(steps, marks(log), lower);
       return best.map((value, at) => (steps[at]! > log.step ? null : value));
     };
@@ -157,7 +158,12 @@ function Curves({ runs }: { runs: readonly LiveRun[] }) {
               />
             </label>
           )}
-          <button type="button" class="button small" aria-pressed={isLog} onClick={() => setLog(!isLog)}>
+          <button
+            type="button"
+            class="button small"
+            aria-pressed={isLog}
+            onClick={() => setLog(!isLog)}
+          >
             Log axis
           </button>
         </>
@@ -175,7 +181,10 @@ function Figures({ runs, runIds }: { runs: readonly LiveRun[]; runIds: readonly 
       class: "cell-run",
       cell: ({ log, gone }) => (
         <>
-          <KeyMark mark={key(log)} /> <Link to={runAddress(log.runId)}><Words text={title(log)} /></Link>
+          <KeyMark mark={key(log)} />{" "}
+          <Link to={runAddress(log.runId)}>
+            <Words text={title(log)} />
+          </Link>
           <div class="sub">
             <code>{shortId(log.runId)}</code>
             {gone && <span class="applied">{gone}</span>}
@@ -192,7 +201,11 @@ function Figures({ runs, runIds }: { runs: readonly LiveRun[]; runIds: readonly 
       isNumber: true,
       cell: ({ log }) => percent(real(log.result?.test?.accuracy)),
     },
-    { name: "gradient steps", isNumber: true, cell: ({ log }) => count(int(log.usage.gradientSteps)) },
+    {
+      name: "gradient steps",
+      isNumber: true,
+      cell: ({ log }) => count(int(log.usage.gradientSteps)),
+    },
     { name: "evaluations", isNumber: true, cell: ({ log }) => count(int(log.usage.evaluations)) },
     { name: "restarts", isNumber: true, cell: ({ log }) => count(log.restarts) },
     { name: "training", class: "time", cell: ({ log }) => span(seconds(log.usage.trainTime)) },
@@ -218,13 +231,21 @@ function Differences({ runs, rows }: { runs: readonly LiveRun[]; rows: readonly 
       cell: (row: Difference) => <Words text={unquoted(row.values?.[at] ?? "")} />,
     })),
   ];
-  return <Table label="Differences of the specs" columns={columns} rows={rows} id={(row) => row.field ?? ""} />;
+  return (
+    <Table
+      label="Differences of the specs"
+      columns={columns}
+      rows={rows}
+      id={(row) => row.field ?? ""}
+    />
+  );
 }
 
 /** A value of the contract, JSON, for readers. */
 function unquoted(json: string): string {
   try {
     const value: unknown = JSON.parse(json);
+    if (value === null) return "";
     return typeof value === "string" ? value : json;
   } catch {
     return json;

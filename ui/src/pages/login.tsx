@@ -17,7 +17,9 @@ export function LoginPage({ onDone }: { onDone: () => void }) {
       onDone();
     } catch (error) {
       const isMany = error instanceof ApiError && error.status === 429;
-      setProblem(isMany ? "Too many attempts. Wait a little, then try again." : (error as Error).message);
+      setProblem(
+        isMany ? "Too many attempts. Wait a little, then try again." : (error as Error).message,
+      );
     } finally {
       setBusy(false);
     }

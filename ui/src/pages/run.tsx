@@ -39,7 +39,8 @@ export function RunPage({ runId, query, server }: RunPageProps) {
   }, [name]);
   if (live === undefined || log === undefined) return <Empty>Reading…</Empty>;
   if (live.gone) return <Gone reason={live.gone} />;
-  if (log.lastSeq === 0) return <Empty>{live.away ? `Trying again: ${live.away}` : "Reading…"}</Empty>;
+  if (log.lastSeq === 0)
+    return <Empty>{live.away ? `Trying again: ${live.away}` : "Reading…"}</Empty>;
   const tab = query.get("tab") ?? "";
   return (
     <>
@@ -138,7 +139,10 @@ function Tiles({ log }: { log: RunLog }) {
         {figure(log.trainLoss)}
       </Tile>
       {test !== undefined && (
-        <Tile name="test" note={`loss ${figure(real(test.loss))}, ${counted(int(test.rows), "row")}`}>
+        <Tile
+          name="test"
+          note={`loss ${figure(real(test.loss))}, ${counted(int(test.rows), "row")}`}
+        >
           {test.accuracy === undefined ? figure(real(test.loss)) : percent(real(test.accuracy))}
         </Tile>
       )}

@@ -72,7 +72,8 @@ export function RunsPage({ query }: { query: URLSearchParams }) {
 }
 
 function Filter({ query }: { query: URLSearchParams }) {
-  const set = (name: string, value: string) => go(`/${changed(query, { [name]: value, page: "" })}`, true);
+  const set = (name: string, value: string) =>
+    go(`/${changed(query, { [name]: value, page: "" })}`, true);
   const field = (name: string, label: string, hint: string, pattern?: string) => (
     <label>
       <span>{label}</span>
@@ -89,7 +90,10 @@ function Filter({ query }: { query: URLSearchParams }) {
     <form class="filter" role="search" onSubmit={(event) => event.preventDefault()}>
       <label>
         <span>State</span>
-        <select value={query.get("state") ?? ""} onChange={(event) => set("state", event.currentTarget.value)}>
+        <select
+          value={query.get("state") ?? ""}
+          onChange={(event) => set("state", event.currentTarget.value)}
+        >
           <option value="">any</option>
           {STATES.map((name) => (
             <option key={name} value={name}>
@@ -104,7 +108,10 @@ function Filter({ query }: { query: URLSearchParams }) {
       {field("mentor", "Mentor", "any")}
       <label>
         <span>Order</span>
-        <select value={query.get("order") ?? ""} onChange={(event) => set("order", event.currentTarget.value)}>
+        <select
+          value={query.get("order") ?? ""}
+          onChange={(event) => set("order", event.currentTarget.value)}
+        >
           {ORDERS.map(([value, name]) => (
             <option key={value} value={value}>
               {name}
@@ -141,7 +148,11 @@ function RunTable({ runs, chosen, choose }: RunTableProps) {
     },
     { name: "state", class: "cell-state", cell: (run) => <StateBadge state={state(run.state)} /> },
     { name: "run", class: "cell-run", cell: (run) => <RunCell run={run} /> },
-    { name: "mentor", class: "cell-mentor", cell: (run) => <Words text={run.spec?.mentor?.name} /> },
+    {
+      name: "mentor",
+      class: "cell-mentor",
+      cell: (run) => <Words text={run.spec?.mentor?.name} />,
+    },
     { name: "steps", class: "cell-steps", cell: (run) => <Progress run={run} /> },
     {
       name: "best loss",
@@ -175,7 +186,11 @@ function RunCell({ run }: { run: Run }) {
         {run.spec?.name && <Words text={subject(run.spec)} />}
         <code title={run.runId}>{shortId(run.runId)}</code>
         {labels.map(([name, value]) => (
-          <Link key={name} to={`/?${new URLSearchParams({ label: `${name}=${value}` })}`} class="chip">
+          <Link
+            key={name}
+            to={`/?${new URLSearchParams({ label: `${name}=${value}` })}`}
+            class="chip"
+          >
             <bdi>
               {name}={value}
             </bdi>

@@ -69,7 +69,11 @@ export function Facts({ rows }: { rows: readonly (readonly [string, ComponentChi
 }
 
 /** A main figure. */
-export function Tile(props: { name: string; children: ComponentChildren; note?: ComponentChildren }) {
+export function Tile(props: {
+  name: string;
+  children: ComponentChildren;
+  note?: ComponentChildren;
+}) {
   return (
     <div class="tile">
       <div class="tile-name">{props.name}</div>
@@ -128,7 +132,9 @@ export function Command({ text, label }: { text: string; label: string }) {
 export function Problem({ error }: { error: ApiError }) {
   return (
     <p class="problem" role="alert">
-      <b>{error.status === 404 ? "Not found." : error.isTransient ? "Trying again." : "Refused."}</b>{" "}
+      <b>
+        {error.status === 404 ? "Not found." : error.isTransient ? "Trying again." : "Refused."}
+      </b>{" "}
       {error.message}
     </p>
   );

@@ -6,6 +6,7 @@ import uPlot from "uplot";
 import { thinned, type Column } from "../data/curves";
 import { count, DASH, figure } from "../data/numbers";
 import { type ChartData, type Line, options, type Shape } from "./chart_options";
+import { useScheme } from "./scheme";
 import { Table } from "./table";
 
 const TABLE_ROWS = 200;
@@ -13,8 +14,8 @@ const TABLE_ROWS = 200;
 export interface Key {
   name: string;
   colour: string;
-  /** `line`, `stairs` or `rule`, or the shape of dots. */
-  sort: "line" | "stairs" | "faint" | "rule" | Shape;
+  /** What is drawn so: a line, a vertical rule, or the shape of dots. */
+  sort: "line" | "stairs" | "faint" | "rule" | "dashed" | Shape;
   dash?: number[];
 }
 
@@ -96,27 +97,20 @@ export function KeyMark({ mark }: { mark: Key }) {
   const stroke = { stroke: mark.colour, fill: "none", "stroke-width": 2 };
   return (
     <svg width="20" height="12" aria-hidden="true" class="key-mark">
-      {mark.sort === "line" && <path d="M1 6H19" {...stroke} stroke-dasharray={mark.dash?.join(" ")} />}
+      {mark.sort === "line" && (
+        <path d="M1 6H19" {...stroke} stroke-dasharray={mark.dash?.join(" ")} />
+      )}
       {mark.sort === "faint" && <path d="M1 6H19" {...stroke} stroke-width="1" opacity="0.7" />}
       {mark.sort === "stairs" && <path d="M1 3H10V9H19" {...stroke} />}
       {mark.sort === "rule" && <path d="M10 0V12" {...stroke} stroke-width="1.5" />}
+      {mark.sort === "dashed" && (
+        <path d="M10 0V12" {...stroke} stroke-width="1.5" stroke-dasharray="2.5 2.5" />
+      )}
       {mark.sort === "disc" && <circle cx="10" cy="6" r="3.4" fill={mark.colour} />}
       {mark.sort === "ring" && <circle cx="10" cy="6" r="3.2" {...stroke} stroke-width="1.4" />}
       {mark.sort === "triangle" && <path d="M10 1.8L14.2 9.6H5.8Z" fill={mark.colour} />}
     </svg>
   );
-}
-
-/** Draws again when the scheme of colours changes. */
-function useScheme(): string {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const [isDark, setDark] = useState(dark.matches);
-  useEffect(() => {
-    const changed = () => setDark(dark.matches);
-    dark.addEventListener("change", changed);
-    return () => dark.removeEventListener("change", changed);
-  }, []);
-  return isDark ? "dark" : "light";
 }
 
 interface CanvasProps {
@@ -140,7 +134,11 @@ function Canvas({ label, data, height, onCursor }: CanvasProps) {
   useEffect(() => {
     const host = place.current!;
     const size = () => ({ width: Math.max(200, host.clientWidth), height });
-    const made = new uPlot(options(size(), () => current.current, onCursor), columns(data), host);
+    const made = new uPlot(
+      options(size(), () => current.current, onCursor),
+      columns(data),
+      host,
+    );
     chart.current = made;
     const watcher = new ResizeObserver(() => {
       if (made.width !== size().width) made.setSize(size());

@@ -1,8 +1,9 @@
 /** Options of uPlot for the page's charts. */
 
 import uPlot from "uplot";
-import { figure } from "../data/numbers";
+import { count, tick } from "../data/numbers";
 import type { Column } from "../data/curves";
+import { colour } from "./scheme";
 
 export interface Line {
   name: string;
@@ -40,11 +41,6 @@ export interface ChartData {
   isLog: boolean;
 }
 
-/** The value of a colour of the style sheet, such as `--ink`. */
-export function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
 /**
  * The range of the vertical axis: all that is drawn between two steps.
  *
@@ -66,6 +62,11 @@ export function range(data: ChartData, from: number, to: number): [number, numbe
   const margin = 0.06 * (high - low) || 0.05 * Math.abs(high) || 0.5;
   return [low - margin, high + margin];
 }
+
+/** Distances of ticks on the axis of steps. */
+const WHOLE = [1, 2, 5]
+  .flatMap((first) => Array.from({ length: 10 }, (_, power) => first * 10 ** power))
+  .sort((a, b) => a - b);
 
 /** The options for a size, reading the data at every draw. */
 export function options(
@@ -94,12 +95,11 @@ export function options(
       },
     },
     axes: [
-      { ...axis, size: 30, values: (_, ticks) => ticks.map((tick) => tick.toLocaleString("en-GB")) },
+      { ...axis, size: 30, incrs: WHOLE, values: (_, ticks) => ticks.map(count) },
       {
         ...axis,
         size: 56,
-        values: (_, ticks) =>
-          ticks.map((tick) => (tick === null ? "" : figure(tick, 4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""))),
+        values: (_, ticks) => ticks.map((value) => (value === null ? "" : tick(value))),
       },
     ],
     series: [
@@ -126,7 +126,9 @@ function drawRules(chart: uPlot, rules: readonly Rule[], ratio: number): void {
   const { ctx, bbox } = chart;
   ctx.save();
   ctx.font = `${10 * ratio}px system-ui, sans-serif`;
-  for (const rule of rules) {
+  const taken: [number, number][] = [];
+  // Where names would lie on each other, those of strong rules win.
+  for (const rule of [...rules].sort((a, b) => Number(b.isStrong) - Number(a.isStrong))) {
     const x = Math.round(chart.valToPos(rule.step, "x", true));
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
     ctx.strokeStyle = ctx.fillStyle = rule.colour;
@@ -136,11 +138,26 @@ function drawRules(chart: uPlot, rules: readonly Rule[], ratio: number): void {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
-    const isAtEnd = x > bbox.left + 0.9 * bbox.width;
-    ctx.textAlign = isAtEnd ? "right" : "left";
-    if (rule.name) ctx.fillText(rule.name, x, bbox.top - 4 * ratio);
+    drawName(chart, rule.name, x, ratio, taken);
   }
   ctx.restore();
+}
+
+/** Writes a name above the plot, where nothing is written yet. */
+function drawName(
+  { ctx, bbox }: uPlot,
+  name: string,
+  x: number,
+  ratio: number,
+  taken: [number, number][],
+): void {
+  const width = ctx.measureText(name).width;
+  const from = Math.min(x, bbox.left + bbox.width - width);
+  const place: [number, number] = [from - 4 * ratio, from + width + 4 * ratio];
+  if (name === "" || taken.some(([start, end]) => place[0] < end && start < place[1])) return;
+  taken.push(place);
+  ctx.textAlign = "left";
+  ctx.fillText(name, from, bbox.top - 4 * ratio);
 }
 
 function drawDots(chart: uPlot, dots: readonly Dots[], ratio: number): void {

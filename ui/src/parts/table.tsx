@@ -1,6 +1,7 @@
 /** A plain table that scrolls sideways on its own. */
 
 import type { ComponentChildren } from "preact";
+import { DASH } from "../data/numbers";
 
 export interface ColumnOf<Row> {
   name: string;
@@ -35,18 +36,26 @@ export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Ro
           {rows.map((row, index) => (
             <tr key={id(row, index)} class={rowClass?.(row)}>
               {columns.map((column) => (
-                <td
-                  key={column.name}
-                  class={column.isNumber ? "number" : column.class}
-                  data-name={column.isNumber || column.class === "time" ? column.name : undefined}
-                >
-                  {column.cell(row, index)}
-                </td>
+                <Cell key={column.name} column={column} content={column.cell(row, index)} />
               ))}
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  );
+}
+
+/** Where there is no room for columns, figures carry their column's name, and missing ones are left out. */
+function Cell<Row>({ column, content }: { column: ColumnOf<Row>; content: ComponentChildren }) {
+  const isFigure = column.isNumber || column.class === "time";
+  return (
+    <td
+      class={column.isNumber ? "number" : column.class}
+      data-name={isFigure ? column.name : undefined}
+      data-missing={content === DASH ? "" : undefined}
+    >
+      {content}
+    </td>
   );
 }

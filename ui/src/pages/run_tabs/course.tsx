@@ -7,7 +7,8 @@ import type { RunLog, ScoredCandidate } from "../../data/run_log";
 import { source } from "../../data/words";
 import { Facts, Section, Words } from "../../parts/basics";
 import { Chart, type Key } from "../../parts/chart";
-import { type ChartData, colour, type Dots, type Rule, type Shape } from "../../parts/chart_options";
+import type { ChartData, Dots, Rule, Shape } from "../../parts/chart_options";
+import { colour, useScheme } from "../../parts/scheme";
 import { Table } from "../../parts/table";
 
 const SHAPES: { [source: string]: Shape } = {
@@ -81,16 +82,27 @@ function dotKeys(log: RunLog): Key[] {
     .map(([name, sort]) => ({ name: NAMES[name]!, sort, colour: colour(`--${name}`) }));
 }
 
-const restartKey = (log: RunLog): Key[] =>
-  log.restarts > 0 ? [{ name: "restart", sort: "rule", colour: colour("--restart") }] : [];
+function ruleKeys(log: RunLog): Key[] {
+  const keys: Key[] = [];
+  if (log.stages.length > 1)
+    keys.push({ name: "stage", sort: "dashed", colour: colour("--muted") });
+  if (log.restarts > 0) keys.push({ name: "restart", sort: "rule", colour: colour("--restart") });
+  if (log.attempts.length > 1)
+    keys.push({ name: "resumed", sort: "dashed", colour: colour("--warn") });
+  return keys;
+}
 
 function LossChart({ log }: { log: RunLog }) {
   const [smoothing, setSmoothing] = useState(0.8);
   const [isLog, setLog] = useState(false);
+  const scheme = useScheme();
   const data = useMemo((): ChartData => {
     const { step, loss } = log.points;
     const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
-    const steps = union(step, marks.map((mark) => mark.step));
+    const steps = union(
+      step,
+      marks.map((mark) => mark.step),
+    );
     return {
       steps,
       title: isLog ? "loss, log scale" : "loss",
@@ -118,14 +130,14 @@ function LossChart({ log }: { log: RunLog }) {
         },
       ],
     };
-  }, [log.lastSeq, smoothing, isLog, matchMedia("(prefers-color-scheme: dark)").matches]);
+  }, [log.lastSeq, smoothing, isLog, scheme]);
   const odd = log.points.loss.filter((loss) => !Number.isFinite(loss)).length;
   const keys: Key[] = [
     { name: "train", sort: "faint", colour: colour("--train") },
     { name: "train, smoothed", sort: "line", colour: colour("--train") },
     { name: "best selection loss so far", sort: "stairs", colour: colour("--accent") },
     ...dotKeys(log),
-    ...restartKey(log),
+    ...ruleKeys(log),
   ];
   const controls = (
     <>
@@ -162,11 +174,15 @@ function LossChart({ log }: { log: RunLog }) {
 }
 
 function AccuracyChart({ log }: { log: RunLog }) {
+  const scheme = useScheme();
   const data = useMemo((): ChartData => {
     const marks = log.candidates.flatMap((item) =>
       item.accuracy === undefined ? [] : [{ step: item.step, value: item.accuracy }],
     );
-    const steps = union(log.points.step, marks.map((mark) => mark.step));
+    const steps = union(
+      log.points.step,
+      marks.map((mark) => mark.step),
+    );
     return {
       steps,
       title: "accuracy",
@@ -183,11 +199,11 @@ function AccuracyChart({ log }: { log: RunLog }) {
         },
       ],
     };
-  }, [log.lastSeq, matchMedia("(prefers-color-scheme: dark)").matches]);
+  }, [log.lastSeq, scheme]);
   const keys: Key[] = [
     { name: "highest so far", sort: "stairs", colour: colour("--accent") },
     ...dotKeys(log),
-    ...restartKey(log),
+    ...ruleKeys(log),
   ];
   return (
     <Chart
@@ -201,10 +217,11 @@ function AccuracyChart({ log }: { log: RunLog }) {
 
 function ResultSection({ log }: { log: RunLog }) {
   const result = log.result!;
+  const hasZeroShot = result.baselines?.some((item) => item.name === "zero_shot");
   const rows = [
     ["selection", result.returned?.score],
     ["test", result.test],
-    ["zero-shot, test", result.zeroShot],
+    ...(hasZeroShot ? [] : [["zero shot", result.zeroShot] as const]),
     ...(result.baselines ?? []).map((item) => [item.name ?? "baseline", item.test] as const),
   ] as const;
   return (
@@ -220,7 +237,11 @@ function ResultSection({ log }: { log: RunLog }) {
           { name: "", cell: ([name]) => name.replaceAll("_", " ") },
           { name: "loss", isNumber: true, cell: ([, score]) => figure(real(score?.loss)) },
           { name: "accuracy", isNumber: true, cell: ([, score]) => percent(real(score?.accuracy)) },
-          { name: "macro F1", isNumber: true, cell: ([, score]) => figure(real(score?.macroF1), 3) },
+          {
+            name: "macro F1",
+            isNumber: true,
+            cell: ([, score]) => figure(real(score?.macroF1), 3),
+          },
           { name: "rows", isNumber: true, cell: ([, score]) => count(int(score?.rows)) },
         ]}
       />

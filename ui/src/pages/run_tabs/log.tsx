@@ -2,16 +2,19 @@
 
 import { useState } from "preact/hooks";
 import { bytes, clock, count, counted, figure, int, moment, real, span } from "../../data/numbers";
-import type { Attempt, Entry, RunLog } from "../../data/run_log";
+import type { Attempt, Entry, Kind, RunLog } from "../../data/run_log";
 import { answerStatus, state } from "../../data/words";
 import { Empty, Section, Words } from "../../parts/basics";
 import { Table } from "../../parts/table";
 
 const FIRST_ROWS = 200;
+const FREQUENT: ReadonlySet<Kind> = new Set(["segment", "checkpointSaved"]);
 
 export function LogTab({ log }: { log: RunLog }) {
   const [most, setMost] = useState(FIRST_ROWS);
-  const latest = log.entries.slice(-most).reverse();
+  const [isAll, setAll] = useState(false);
+  const entries = isAll ? log.entries : log.entries.filter((entry) => !FREQUENT.has(entry.kind));
+  const latest = entries.slice(-most).reverse();
   return (
     <>
       <Section title="Attempts">
@@ -21,11 +24,25 @@ export function LogTab({ log }: { log: RunLog }) {
           <Attempts log={log} />
         )}
       </Section>
-      <Section title="Events, newest first">
+      <Section
+        title="Events, newest first"
+        aside={
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={isAll}
+              onChange={(event) => setAll(event.currentTarget.checked)}
+            />
+            Steps and checkpoints, too
+          </label>
+        }
+      >
         <Table
           label="Events"
           rows={latest}
-          id={(entry) => `${entry.attempt}/${entry.kind === "segment" ? entry.event.segment?.stepStart : entry.seq}`}
+          id={(entry) =>
+            `${entry.attempt}/${entry.kind === "segment" ? entry.event.segment?.stepStart : entry.seq}`
+          }
           rowClass={(entry) => (entry.isSuperseded ? "is-superseded" : "")}
           columns={[
             { name: "event", isNumber: true, cell: (entry) => entry.seq },
@@ -43,7 +60,7 @@ export function LogTab({ log }: { log: RunLog }) {
             },
           ]}
         />
-        {log.entries.length > most && (
+        {entries.length > most && (
           <button type="button" class="button" onClick={() => setMost(most + 5 * FIRST_ROWS)}>
             Show older ones
           </button>
@@ -66,7 +83,7 @@ function Attempts({ log }: { log: RunLog }) {
       rows={log.attempts}
       id={({ attempt }) => attempt}
       columns={[
-        { name: "attempt", isNumber: true, cell: ({ attempt }) => attempt },
+        { name: "attempt", cell: ({ attempt }) => attempt },
         { name: "from", class: "time", cell: ({ from }) => clock(from) },
         { name: "took", class: "time", cell: took },
         { name: "began at", cell: begins },
@@ -124,6 +141,7 @@ export function told({ event }: Entry): string {
   if (event.resumed) {
     return `resumed from event ${int(event.resumed.checkpointSeq)}${because(event.resumed.reason)}`;
   }
-  if (event.finished) return `finished: ${state(event.finished.state)}${because(event.finished.error)}`;
+  if (event.finished)
+    return `finished: ${state(event.finished.state)}${because(event.finished.error)}`;
   return "";
 }

@@ -23,7 +23,11 @@ export function SpecTab({ log, server }: { log: RunLog; server: string }) {
             id={(field) => field.path}
             columns={[
               { name: "field", cell: (field) => <code>{field.path}</code> },
-              { name: "value", class: "wide", cell: (field) => <Words text={shown(field.value)} /> },
+              {
+                name: "value",
+                class: "wide",
+                cell: (field) => <Words text={shown(field.value)} />,
+              },
             ]}
           />
         </Section>
@@ -59,10 +63,7 @@ function Files({ log, server }: { log: RunLog; server: string }) {
               },
             ]}
           />
-          <Command
-            text={downloadCommand(log.runId, server)}
-            label="Copy the command"
-          />
+          <Command text={downloadCommand(log.runId, server)} label="Copy the command" />
         </>
       )}
     </Section>
