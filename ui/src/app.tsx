@@ -15,9 +15,9 @@ const HOUSE_MS = 5_000;
 
 export function App() {
   const [isLoginWanted, setLoginWanted] = useState(false);
-  const house = useRead("house", api.house, HOUSE_MS);
   useEffect(() => api.whenLoginIsWanted(() => setLoginWanted(true)), []);
   const [logins, setLogins] = useState(0);
+  const house = useRead(isLoginWanted ? "" : `house ${logins}`, api.house, HOUSE_MS);
   const loggedIn = () => {
     setLoginWanted(false);
     setLogins(logins + 1);

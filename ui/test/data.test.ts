@@ -1,7 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { changed, compareAddress, runAddress, runsQuery, viewOf } from "../src/data/address";
 import { looks } from "../src/data/colours";
-import { aligned, bestSoFar, higher, lower, smoothed, thinned, union } from "../src/data/curves";
+import {
+  aligned,
+  bestSoFar,
+  higher,
+  lower,
+  smoothed,
+  thinned,
+  trainCurve,
+  union,
+} from "../src/data/curves";
 import {
   bytes,
   clock,
@@ -106,6 +115,20 @@ describe("curves", () => {
     const steps = union([1, 3], [2, 3, 5]);
     expect(steps).toEqual([1, 2, 3, 5]);
     expect(aligned(steps, [1, 3], [10, 30])).toEqual([10, null, 30, null]);
+  });
+
+  test("of long runs keep their peaks", () => {
+    const loss = Array.from({ length: 1000 }, (_, at) => at % 10);
+    loss[501] = 99;
+    loss[502] = Number.NaN;
+    const step = loss.map((_, at) => at + 1);
+    const { steps, raw, smooth } = trainCurve({ step, loss }, 0.5, 20);
+    expect(steps.length).toBeLessThanOrEqual(20);
+    expect(steps).toEqual([...steps].sort((a, b) => a - b));
+    expect([steps[0], steps.at(-1)]).toEqual([1, 1000]);
+    expect(raw[steps.indexOf(502)]).toBe(99);
+    expect(smooth[steps.indexOf(502)]).toBe(smoothed(loss, 0.5)[501]);
+    expect(trainCurve({ step: [1, 2], loss: [3, 4] }, 0, 20).steps).toEqual([1, 2]);
   });
 
   test("are thinned with both ends", () => {

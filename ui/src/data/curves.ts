@@ -65,6 +65,49 @@ export function aligned(steps: readonly number[], own: readonly number[], values
   });
 }
 
+/** Points of the train loss that are drawn at most, so that a long run stays quick. */
+export const MOST_POINTS = 20_000;
+
+/**
+ * The train loss of a run for a chart: of a long run only the lowest and the highest value of each
+ * of many equal parts, so that no peak is lost.
+ *
+ * @param share Smoothing, see `smoothed`; it takes all points into account.
+ */
+export function trainCurve(
+  points: { step: readonly number[]; loss: readonly number[] },
+  share: number,
+  most = MOST_POINTS,
+): { steps: number[]; raw: Column; smooth: Column } {
+  const raw = smoothed(points.loss, 0);
+  const smooth = smoothed(points.loss, share);
+  const kept = extremes(raw, most);
+  return {
+    steps: kept.map((at) => points.step[at]!),
+    raw: kept.map((at) => raw[at]!),
+    smooth: kept.map((at) => smooth[at]!),
+  };
+}
+
+/** The indices of the lowest and highest value of each part, ascending, with both ends. */
+export function extremes(values: Column, most: number): number[] {
+  if (values.length <= most) return values.map((_, at) => at);
+  const parts = Math.max(1, Math.floor(most / 2) - 1);
+  const kept = new Set([0, values.length - 1]);
+  for (let part = 0; part < parts; part++) {
+    const from = Math.floor((part * values.length) / parts);
+    const until = Math.floor(((part + 1) * values.length) / parts);
+    let low = from;
+    let high = from;
+    for (let at = from; at < until; at++) {
+      if ((values[at] ?? Infinity) < (values[low] ?? Infinity)) low = at;
+      if ((values[at] ?? -Infinity) > (values[high] ?? -Infinity)) high = at;
+    }
+    kept.add(low).add(high);
+  }
+  return [...kept].sort((a, b) => a - b);
+}
+
 /** The indices of at most `most` rows, evenly spaced, with the first and the last. */
 export function thinned(rows: number, most: number): number[] {
   if (rows <= most) return Array.from({ length: rows }, (_, row) => row);

@@ -48,8 +48,8 @@ export function count(value: number): string {
 }
 
 /** A count with its noun, for example "1 step" or "2 steps". */
-export function counted(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+export function counted(value: number, noun: string, plural = `${noun}s`): string {
+  return `${count(value)} ${value === 1 ? noun : plural}`;
 }
 
 /** A span of time, for example "0.8 s", "4 min 10 s" or "3 h 5 min". */

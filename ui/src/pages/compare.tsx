@@ -4,7 +4,15 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import * as api from "../data/api";
 import { compareAddress, runAddress } from "../data/address";
 import { looks } from "../data/colours";
-import { aligned, bestSoFar, lower, smoothed, union } from "../data/curves";
+import {
+  aligned,
+  bestSoFar,
+  type Column,
+  lower,
+  MOST_POINTS,
+  trainCurve,
+  union,
+} from "../data/curves";
 import { useLiveRuns, useRead } from "../data/hooks";
 import type { LiveRun } from "../data/live_runs";
 import type { Difference } from "../data/messages";
@@ -87,6 +95,28 @@ function keyOf(runs: readonly LiveRun[]): (log: RunLog) => Key {
   };
 }
 
+/** A curve on its own steps, and on those of all curves. */
+interface OwnCurve {
+  steps: number[];
+  on: (steps: readonly number[]) => Column;
+}
+
+function trained(log: RunLog, smoothing: number, runs: number): OwnCurve {
+  const { steps, smooth } = trainCurve(log.points, smoothing, Math.ceil(MOST_POINTS / runs));
+  return { steps, on: (all) => aligned(all, steps, smooth) };
+}
+
+function bests(log: RunLog): OwnCurve {
+  const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
+  const steps = union(
+    marks.map((mark) => mark.step),
+    [log.step],
+  );
+  const on = (all: readonly number[]) =>
+    bestSoFar(all, marks, lower).map((best, at) => (all[at]! > log.step ? null : best));
+  return { steps, on };
+}
+
 function Curves({ runs }: { runs: readonly LiveRun[] }) {
   const [which, setWhich] = useState<keyof typeof CURVES>("best");
   const [smoothing, setSmoothing] = useState(0.8);
@@ -95,28 +125,20 @@ function Curves({ runs }: { runs: readonly LiveRun[] }) {
   const key = keyOf(runs);
   const state = shown.map(({ log }) => log.lastSeq).join();
   const data = useMemo((): ChartData => {
-    const marks = (log: RunLog) =>
-      log.candidates.map((item) => ({ step: item.step, value: item.loss }));
-    const steps = union(
-      ...shown.map(({ log }) => log.points.step),
-      ...shown.map(({ log }) => marks(log).map((mark) => mark.step)),
+    const curves = shown.map(({ log }) =>
+      which === "train" ? trained(log, smoothing, shown.length) : bests(log),
     );
-    const column = (log: RunLog) => {
-      if (which === "train")
-        return aligned(steps, log.points.step, smoothed(log.points.loss, smoothing));
-      const best = bestSoFar(steps, marks(log), lower);
-      return best.map((value, at) => (steps[at]! > log.step ? null : value));
-    };
+    const steps = union(...curves.map((curve) => curve.steps));
     return {
       steps,
       title: CURVES[which],
       isLog,
-      lines: shown.map(({ log }) => {
+      lines: shown.map(({ log }, at) => {
         const { name, colour, dash } = key(log);
         return {
           name,
           colour,
-          values: column(log),
+          values: curves[at]!.on(steps),
           width: 2,
           isStepped: which === "best",
           ...(dash ? { dash } : {}),

@@ -59,7 +59,7 @@ export function Chart({ label, data, keys, controls, note, height = 280 }: Chart
           </div>
           <Canvas label={label} data={data} height={height} onCursor={setIndex} />
           <div class="chart-axis below">
-            <span>{note}</span>
+            <span>{note || "drag to zoom in; a double click, or Escape, shows all"}</span>
             <span>steps of the trajectory</span>
           </div>
         </>

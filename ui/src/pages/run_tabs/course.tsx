@@ -1,8 +1,16 @@
 /** Loss and accuracy against steps, and the result. */
 
 import { useMemo, useState } from "preact/hooks";
-import { aligned, bestSoFar, higher, lower, smoothed, union } from "../../data/curves";
-import { count, figure, int, percent, real, seconds, span } from "../../data/numbers";
+import {
+  aligned,
+  bestSoFar,
+  higher,
+  lower,
+  MOST_POINTS,
+  trainCurve,
+  union,
+} from "../../data/curves";
+import { count, counted, figure, int, percent, real, seconds, span } from "../../data/numbers";
 import type { RunLog, ScoredCandidate } from "../../data/run_log";
 import { source } from "../../data/words";
 import { Facts, Section, Words } from "../../parts/basics";
@@ -97,10 +105,10 @@ function LossChart({ log }: { log: RunLog }) {
   const [isLog, setLog] = useState(false);
   const scheme = useScheme();
   const data = useMemo((): ChartData => {
-    const { step, loss } = log.points;
+    const train = trainCurve(log.points, smoothing);
     const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
     const steps = union(
-      step,
+      train.steps,
       marks.map((mark) => mark.step),
     );
     return {
@@ -112,13 +120,13 @@ function LossChart({ log }: { log: RunLog }) {
       lines: [
         {
           name: "train",
-          values: aligned(steps, step, smoothed(loss, 0)),
+          values: aligned(steps, train.steps, train.raw),
           colour: colour("--train-faint"),
           width: 1,
         },
         {
           name: "smoothed",
-          values: aligned(steps, step, smoothed(loss, smoothing)),
+          values: aligned(steps, train.steps, train.smooth),
           colour: colour("--train"),
         },
         {
@@ -131,7 +139,6 @@ function LossChart({ log }: { log: RunLog }) {
       ],
     };
   }, [log.lastSeq, smoothing, isLog, scheme]);
-  const odd = log.points.loss.filter((loss) => !Number.isFinite(loss)).length;
   const keys: Key[] = [
     { name: "train", sort: "faint", colour: colour("--train") },
     { name: "train, smoothed", sort: "line", colour: colour("--train") },
@@ -168,9 +175,19 @@ function LossChart({ log }: { log: RunLog }) {
       data={data}
       keys={keys}
       controls={controls}
-      note={odd > 0 ? `${count(odd)} steps have a loss that is not finite, and are not drawn` : ""}
+      note={notDrawn(log.points.loss)}
     />
   );
+}
+
+/** What the chart leaves out. */
+function notDrawn(losses: readonly number[]): string {
+  const odd = losses.reduce((sum, loss) => sum + (Number.isFinite(loss) ? 0 : 1), 0);
+  const notes: string[] = [];
+  if (odd > 0) notes.push(`${counted(odd, "loss", "losses")} not finite, not drawn`);
+  if (losses.length > MOST_POINTS)
+    notes.push(`the peaks of ${counted(losses.length, "step")}, not every step`);
+  return notes.join("; ");
 }
 
 function AccuracyChart({ log }: { log: RunLog }) {
@@ -180,8 +197,8 @@ function AccuracyChart({ log }: { log: RunLog }) {
       item.accuracy === undefined ? [] : [{ step: item.step, value: item.accuracy }],
     );
     const steps = union(
-      log.points.step,
       marks.map((mark) => mark.step),
+      [log.step],
     );
     return {
       steps,
