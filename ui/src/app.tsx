@@ -1,6 +1,6 @@
 /** The frame of all views: where one is, which trainer answers, and what is wrong. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./data/api";
 import { viewOf } from "./data/address";
 import { useRead } from "./data/hooks";
@@ -59,7 +59,13 @@ function Content({ house }: { house: House | undefined }) {
   const { path, query } = useAddress();
   const view = viewOf(path);
   const place = view.page === "run" ? view.runId : view.page;
-  useEffect(() => scrollTo(0, 0), [place]);
+  const first = useRef(place);
+  useEffect(() => {
+    if (first.current === place) return;
+    first.current = "";
+    scrollTo(0, 0);
+    document.getElementById("main")?.focus({ preventScroll: true });
+  }, [place]);
   if (view.page === "runs") return <RunsPage query={query} />;
   if (view.page === "run")
     return (

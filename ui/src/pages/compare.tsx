@@ -232,7 +232,8 @@ function Figures({ runs, runIds }: { runs: readonly LiveRun[]; runIds: readonly 
     { name: "restarts", isNumber: true, cell: ({ log }) => count(log.restarts) },
     { name: "training", class: "time", cell: ({ log }) => span(seconds(log.usage.trainTime)) },
     {
-      name: "",
+      name: "change",
+      isNameUnseen: true,
       cell: ({ log }) => (
         <Link to={without(log.runId)} label={`Leave out ${title(log)}`}>
           leave out

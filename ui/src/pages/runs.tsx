@@ -135,7 +135,8 @@ function RunTable({ runs, chosen, choose }: RunTableProps) {
   const now = useNow(isLive);
   const columns: ColumnOf<Run>[] = [
     {
-      name: "",
+      name: "compare",
+      isNameUnseen: true,
       class: "choice",
       cell: (run) => (
         <input

@@ -84,7 +84,7 @@ export function options(
   const ratio = devicePixelRatio;
   return {
     ...size,
-    padding: [data().rules?.some((rule) => rule.name) ? 16 : 8, 12, 0, 0],
+    padding: [data().rules?.some((rule) => rule.name) ? 16 : 8, 22, 0, 0],
     legend: { show: false },
     cursor: { points: { size: 6 }, drag: { x: true, y: false, uni: 8 } },
     scales: {

@@ -9,6 +9,8 @@ export interface ColumnOf<Row> {
   /** Right-aligned figures. */
   isNumber?: boolean;
   class?: string;
+  /** Whether the name is for those alone who do not see the column. */
+  isNameUnseen?: boolean;
 }
 
 interface TableProps<Row> {
@@ -21,13 +23,13 @@ interface TableProps<Row> {
 
 export function Table<Row>({ label, columns, rows, id, rowClass }: TableProps<Row>) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
       <table>
         <thead>
           <tr>
             {columns.map((column) => (
               <th scope="col" key={column.name} class={column.isNumber ? "number" : column.class}>
-                {column.name}
+                {column.isNameUnseen ? <span class="unseen">{column.name}</span> : column.name}
               </th>
             ))}
           </tr>

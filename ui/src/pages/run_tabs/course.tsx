@@ -251,7 +251,7 @@ function ResultSection({ log }: { log: RunLog }) {
         rows={rows.filter(([, score]) => score !== undefined)}
         id={([name]) => name}
         columns={[
-          { name: "", cell: ([name]) => name.replaceAll("_", " ") },
+          { name: "scored on", cell: ([name]) => name.replaceAll("_", " ") },
           { name: "loss", isNumber: true, cell: ([, score]) => figure(real(score?.loss)) },
           { name: "accuracy", isNumber: true, cell: ([, score]) => percent(real(score?.accuracy)) },
           {

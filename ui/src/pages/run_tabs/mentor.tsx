@@ -47,7 +47,7 @@ function AnswerCard({ log, question, isOpen }: AnswerCardProps) {
   return (
     <details class="card" open={isOpen}>
       <summary>
-        <b>After stage {question.stage}</b>
+        <h2 class="card-title">After stage {question.stage}</h2>
         <span class={`answer answer-${status === "usable" ? "usable" : "not"}`}>
           {status === "usable" ? "✓" : "✕"} {status}
         </span>
