@@ -9,6 +9,7 @@ import type { RunLog } from "../data/run_log";
 import { plannedSteps } from "../data/spec";
 import { subject, title } from "../data/words";
 import { Copy, Empty, Meter, StateBadge, Tile, Words } from "../parts/basics";
+import { Labels } from "../parts/labels";
 import { Link } from "../parts/router";
 import { CandidatesTab } from "./run_tabs/candidates";
 import { CourseTab } from "./run_tabs/course";
@@ -103,7 +104,8 @@ function Head({ live }: { live: LiveRun }) {
             {" · "}
             <Words text={log.reason} />
           </>
-        )}
+        )}{" "}
+        <Labels of={log.spec.labels} />
       </p>
     </>
   );

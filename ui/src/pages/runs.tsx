@@ -9,6 +9,7 @@ import { clock, count, figure, int, moment, percent, real, span } from "../data/
 import { plannedSteps } from "../data/spec";
 import { isFinal, shortId, state, STATES, subject, title } from "../data/words";
 import { Empty, Problem, StateBadge, Words } from "../parts/basics";
+import { Labels } from "../parts/labels";
 import { go, Link } from "../parts/router";
 import { type ColumnOf, Table } from "../parts/table";
 
@@ -177,7 +178,6 @@ function RunTable({ runs, chosen, choose }: RunTableProps) {
 }
 
 function RunCell({ run }: { run: Run }) {
-  const labels = Object.entries(run.spec?.labels ?? {});
   return (
     <>
       <Link to={runAddress(run.runId)}>
@@ -186,17 +186,7 @@ function RunCell({ run }: { run: Run }) {
       <div class="sub">
         {run.spec?.name && <Words text={subject(run.spec)} />}
         <code title={run.runId}>{shortId(run.runId)}</code>
-        {labels.map(([name, value]) => (
-          <Link
-            key={name}
-            to={`/?${new URLSearchParams({ label: `${name}=${value}` })}`}
-            class="chip"
-          >
-            <bdi>
-              {name}={value}
-            </bdi>
-          </Link>
-        ))}
+        <Labels of={run.spec?.labels} />
       </div>
     </>
   );

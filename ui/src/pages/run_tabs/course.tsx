@@ -18,6 +18,7 @@ import { Chart, type Key } from "../../parts/chart";
 import type { ChartData, Dots, Rule, Shape } from "../../parts/chart_options";
 import { colour, useScheme } from "../../parts/scheme";
 import { Table } from "../../parts/table";
+import { StagesSection } from "./stages";
 
 const SHAPES: { [source: string]: Shape } = {
   snapshot: "disc",
@@ -42,6 +43,7 @@ export function CourseTab({ log }: { log: RunLog }) {
           <AccuracyChart log={log} />
         </Section>
       )}
+      <StagesSection log={log} />
       <div class="columns">
         {log.result && <ResultSection log={log} />}
         <CostSection log={log} />

@@ -1,8 +1,9 @@
 /** The spec, how to run it again, and the run's files. */
 
+import type { ComponentChildren } from "preact";
 import * as api from "../../data/api";
 import { useRead } from "../../data/hooks";
-import { bytes, int } from "../../data/numbers";
+import { bytes, clock, count, int } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import { againCommand, downloadCommand, shown, specFields } from "../../data/spec";
 import { Command, Empty, Facts, Problem, Section, Words } from "../../parts/basics";
@@ -31,11 +32,33 @@ export function SpecTab({ log, server }: { log: RunLog; server: string }) {
             ]}
           />
         </Section>
-        <Section title="Versions">
-          <Facts rows={Object.entries(log.versions).sort()} />
-        </Section>
+        <div>
+          <Record log={log} />
+          <Section title="Versions">
+            <Facts rows={Object.entries(log.versions).sort()} />
+          </Section>
+        </div>
       </div>
     </>
+  );
+}
+
+function Record({ log }: { log: RunLog }) {
+  const found = useRead(log.runId, (signal) => api.run(log.runId, signal));
+  const run = found.value?.run;
+  const rows: [string, ComponentChildren][] = [
+    ["id", <code>{log.runId}</code>],
+    ["owner", <Words text={run?.owner} />],
+    ["project", <Words text={run?.project} />],
+    ["created", clock(log.createdAt)],
+    ["started", clock(log.startedAt)],
+    ["ended", clock(log.finishedAt)],
+    ["events", count(log.lastSeq)],
+  ];
+  return (
+    <Section title="Record">
+      <Facts rows={rows} />
+    </Section>
   );
 }
 
