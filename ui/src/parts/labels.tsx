@@ -3,9 +3,11 @@
 import { Link } from "./router";
 
 export function Labels({ of }: { of: { [name: string]: string } | undefined }) {
+  // A map of protobuf comes in any order.
+  const sorted = Object.entries(of ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
   return (
     <>
-      {Object.entries(of ?? {}).map(([name, value]) => (
+      {sorted.map(([name, value]) => (
         <Link
           key={name}
           to={`/?${new URLSearchParams({ label: `${name}=${value}` })}`}

@@ -3,7 +3,8 @@
 import { useState } from "preact/hooks";
 import { count, counted, figure, int, percent, real } from "../../data/numbers";
 import type { Outcome } from "../../data/messages";
-import type { RunLog, ScoredCandidate } from "../../data/run_log";
+import type { RunLog } from "../../data/run_log";
+import type { ScoredCandidate } from "../../data/run_parts";
 import { source } from "../../data/words";
 import { Empty, Section, Words } from "../../parts/basics";
 import { type ColumnOf, Table } from "../../parts/table";

@@ -2,7 +2,8 @@
 
 import { useState } from "preact/hooks";
 import { clock, moment, span } from "../../data/numbers";
-import type { Attempt, Kind, RunLog } from "../../data/run_log";
+import type { RunLog } from "../../data/run_log";
+import type { Attempt, Kind } from "../../data/run_parts";
 import { told } from "../../data/event_text";
 import { Empty, Section, Words } from "../../parts/basics";
 import { Table } from "../../parts/table";

@@ -2,7 +2,8 @@
 
 import { count, counted, figure, int, real, seconds, span } from "../../data/numbers";
 import type { Answer, Branch, Outcome, Proposal } from "../../data/messages";
-import type { Question, RunLog } from "../../data/run_log";
+import type { RunLog } from "../../data/run_log";
+import type { Question } from "../../data/run_parts";
 import { answerStatus, outcome, policy } from "../../data/words";
 import { Empty, Words } from "../../parts/basics";
 import { type ColumnOf, Table } from "../../parts/table";

@@ -2,7 +2,8 @@
 
 import type { ComponentChildren } from "preact";
 import { count, figure } from "../../data/numbers";
-import type { RunLog, StageMark } from "../../data/run_log";
+import type { RunLog } from "../../data/run_log";
+import type { StageMark } from "../../data/run_parts";
 import { Section, Words } from "../../parts/basics";
 import { type ColumnOf, Table } from "../../parts/table";
 

@@ -1,0 +1,212 @@
+/** The charts of a run. */
+
+import { useMemo, useState } from "preact/hooks";
+import {
+  aligned,
+  bestSoFar,
+  higher,
+  lower,
+  MOST_POINTS,
+  trainCurve,
+  union,
+} from "../../data/curves";
+import { counted, int } from "../../data/numbers";
+import type { RunLog } from "../../data/run_log";
+import type { ScoredCandidate } from "../../data/run_parts";
+import { source } from "../../data/words";
+import { Chart, type Key } from "../../parts/chart";
+import type { ChartData, Dots, Rule, Shape } from "../../parts/chart_options";
+import { colour, useScheme } from "../../parts/scheme";
+
+const SHAPES: { [source: string]: Shape } = {
+  snapshot: "disc",
+  projection: "ring",
+  proposal: "triangle",
+};
+const NAMES: { [source: string]: string } = {
+  snapshot: "snapshot",
+  projection: "in words",
+  proposal: "proposal",
+};
+
+function rules(log: RunLog): Rule[] {
+  const marks = log.stages.map((mark) => ({
+    step: mark.step,
+    name: mark.isRestart ? `▲ restart ${mark.stage}` : mark.stage > 0 ? `stage ${mark.stage}` : "",
+    colour: colour(mark.isRestart ? "--restart" : "--muted"),
+    isStrong: mark.isRestart,
+  }));
+  const resumed = log.attempts.slice(1).map((attempt) => ({
+    step: stepAt(log, attempt.checkpoint),
+    name: `⚡ attempt ${attempt.attempt}`,
+    colour: colour("--warn"),
+    isStrong: false,
+  }));
+  return [...marks, ...resumed];
+}
+
+/** The step of a checkpoint, by its sequence number. */
+function stepAt(log: RunLog, seq: number): number {
+  const entry = log.entries.find((item) => item.seq === seq);
+  return int(entry?.event.checkpointSaved?.step);
+}
+
+function dots(log: RunLog, value: (item: ScoredCandidate) => number | undefined): Dots[] {
+  return Object.entries(SHAPES).map(([name, shape]) => ({
+    shape,
+    colour: colour(`--${name}`),
+    points: log.candidates.flatMap((item) => {
+      const found = source(item.candidate.source) === name ? value(item) : undefined;
+      return found === undefined ? [] : [{ step: item.step, value: found }];
+    }),
+  }));
+}
+
+function dotKeys(log: RunLog): Key[] {
+  const present = new Set(log.candidates.map((item) => source(item.candidate.source)));
+  return Object.entries(SHAPES)
+    .filter(([name]) => present.has(name))
+    .map(([name, sort]) => ({ name: NAMES[name]!, sort, colour: colour(`--${name}`) }));
+}
+
+function ruleKeys(log: RunLog): Key[] {
+  const keys: Key[] = [];
+  if (log.stages.length > 1)
+    keys.push({ name: "stage", sort: "dashed", colour: colour("--muted") });
+  if (log.restarts > 0) keys.push({ name: "restart", sort: "rule", colour: colour("--restart") });
+  if (log.attempts.length > 1)
+    keys.push({ name: "resumed", sort: "dashed", colour: colour("--warn") });
+  return keys;
+}
+
+export function LossChart({ log }: { log: RunLog }) {
+  const [smoothing, setSmoothing] = useState(0.8);
+  const [isLog, setLog] = useState(false);
+  const scheme = useScheme();
+  const data = useMemo((): ChartData => {
+    const train = trainCurve(log.points, smoothing);
+    const marks = log.candidates.map((item) => ({ step: item.step, value: item.loss }));
+    const steps = union(
+      train.steps,
+      marks.map((mark) => mark.step),
+    );
+    return {
+      steps,
+      title: isLog ? "loss, log scale" : "loss",
+      isLog,
+      rules: rules(log),
+      dots: dots(log, (item) => item.loss),
+      lines: [
+        {
+          name: "train",
+          values: aligned(steps, train.steps, train.raw),
+          colour: colour("--train-faint"),
+          width: 1,
+        },
+        {
+          name: "smoothed",
+          values: aligned(steps, train.steps, train.smooth),
+          colour: colour("--train"),
+        },
+        {
+          name: "best selection",
+          values: bestSoFar(steps, marks, lower),
+          colour: colour("--accent"),
+          width: 2,
+          isStepped: true,
+        },
+      ],
+    };
+  }, [log.lastSeq, smoothing, isLog, scheme]);
+  const keys: Key[] = [
+    { name: "train", sort: "faint", colour: colour("--train") },
+    { name: "train, smoothed", sort: "line", colour: colour("--train") },
+    { name: "best selection loss so far", sort: "stairs", colour: colour("--accent") },
+    ...dotKeys(log),
+    ...ruleKeys(log),
+  ];
+  const controls = (
+    <>
+      <label class="slider">
+        Smoothing
+        <input
+          type="range"
+          min="0"
+          max="0.98"
+          step="0.02"
+          value={smoothing}
+          onInput={(event) => setSmoothing(Number(event.currentTarget.value))}
+        />
+      </label>
+      <button
+        type="button"
+        class="button small"
+        aria-pressed={isLog}
+        onClick={() => setLog(!isLog)}
+      >
+        Log axis
+      </button>
+    </>
+  );
+  return (
+    <Chart
+      label="Train loss and best selection loss over gradient steps"
+      data={data}
+      keys={keys}
+      controls={controls}
+      note={notDrawn(log.points.loss)}
+    />
+  );
+}
+
+/** What the chart leaves out. */
+function notDrawn(losses: readonly number[]): string {
+  const odd = losses.reduce((sum, loss) => sum + (Number.isFinite(loss) ? 0 : 1), 0);
+  const notes: string[] = [];
+  if (odd > 0) notes.push(`${counted(odd, "loss", "losses")} not finite, not drawn`);
+  if (losses.length > MOST_POINTS)
+    notes.push(`the peaks of ${counted(losses.length, "step")}, not every step`);
+  return notes.join("; ");
+}
+
+export function AccuracyChart({ log }: { log: RunLog }) {
+  const scheme = useScheme();
+  const data = useMemo((): ChartData => {
+    const marks = log.candidates.flatMap((item) =>
+      item.accuracy === undefined ? [] : [{ step: item.step, value: item.accuracy }],
+    );
+    const steps = union(
+      marks.map((mark) => mark.step),
+      [log.step],
+    );
+    return {
+      steps,
+      title: "accuracy",
+      isLog: false,
+      rules: rules(log).map((rule) => ({ ...rule, name: "" })),
+      dots: dots(log, (item) => item.accuracy),
+      lines: [
+        {
+          name: "best",
+          values: bestSoFar(steps, marks, higher),
+          colour: colour("--accent"),
+          width: 2,
+          isStepped: true,
+        },
+      ],
+    };
+  }, [log.lastSeq, scheme]);
+  const keys: Key[] = [
+    { name: "highest so far", sort: "stairs", colour: colour("--accent") },
+    ...dotKeys(log),
+    ...ruleKeys(log),
+  ];
+  return (
+    <Chart
+      label="Accuracy of candidates on selection over gradient steps"
+      data={data}
+      keys={keys}
+      height={190}
+    />
+  );
+}
