@@ -32,6 +32,7 @@ class Stream extends EventTarget {
 const page = Object.assign(new EventTarget(), { hidden: false });
 let logs: { [runId: string]: RunEvent[] };
 let asked: string[];
+let lastStep: number;
 let isServiceAway: boolean;
 let live: LiveRuns | undefined;
 
@@ -49,7 +50,14 @@ const finished = (seq: number): RunEvent => ({
 async function answer(address: string): Promise<Response> {
   asked.push(address);
   if (isServiceAway) throw new TypeError("no connection");
-  const [, runId, after] = /runs\/(\w+)\/events\?after=(\d+)/.exec(address)!;
+  const runJson = JSON.stringify({ run: { step: String(lastStep) } });
+  if (Object.keys(logs).some((runId) => address.endsWith(`/runs/${runId}`)))
+    return new Response(runJson);
+  if (address.includes("/trajectory")) {
+    const points = [1, 30_000, lastStep].map((step) => ({ step, loss: "NaN" }));
+    return new Response(JSON.stringify({ points }));
+  }
+  const [, runId, after] = /runs\/(\w+)(?:\/events\?after=(\d+))?/.exec(address)!;
   const log = logs[runId!];
   if (log === undefined) {
     const error = {
@@ -70,6 +78,7 @@ beforeEach(() => {
   logs = { a: [running, segment(2), segment(3)], b: [running] };
   asked = [];
   isServiceAway = false;
+  lastStep = 3;
   page.hidden = false;
   Stream.opened = [];
   const tab = new EventTarget();
@@ -105,6 +114,21 @@ describe("live runs", () => {
     Stream.opened[0]!.send("run", { runId: "a", event: segment(4) });
     Stream.opened[0]!.send("run", { runId: "a", event: segment(4) });
     expect(steps(runs, "a")).toEqual([2, 3, 4]);
+  });
+
+  test("read a long run's curve instead of its steps, and go on with every step", async () => {
+    lastStep = 60_000;
+    logs.a = [running];
+    const runs = await followed("a");
+    expect(asked.find((address) => address.includes("/events"))).not.toContain("segment");
+    expect(steps(runs, "a")).toEqual([1, 30_000, 60_000]);
+    const again = { snapshots: [{ step: "60000" }, { step: "60001", trainLoss: 2 }] };
+    Stream.opened[0]!.send("run", {
+      runId: "a",
+      event: { seq: "9", attempt: "1", segment: again },
+    });
+    expect(steps(runs, "a")).toEqual([1, 30_000, 60_000, 60_001]);
+    expect(runs.runs.get("a")!.log.isThinned).toBe(true);
   });
 
   test("close the stream when every run has ended", async () => {

@@ -83,6 +83,15 @@ describe("a run's log", () => {
     ]);
   });
 
+  test("leaves out steps of a thinned curve that a resume superseded", () => {
+    const log = folded([created, running, { attempt: "1", checkpointSaved: { step: "20" } }]);
+    const point = (step: number) => ({ step, loss: 1, learningRate: 1, words: "" });
+    log.addCurve([1, 10, 20, 30].map(point));
+    log.add({ seq: "9", attempt: "2", resumed: { checkpointSeq: "3" } });
+    log.add({ seq: "10", ...segment(21, [2], "2") });
+    expect(log.points.step).toEqual([1, 10, 20, 21]);
+  });
+
   test("starts again from the beginning without a checkpoint", () => {
     const log = folded([created, running, segment(1, [5]), { attempt: "2", resumed: {} }]);
     expect(log.points.step).toEqual([]);

@@ -1,6 +1,6 @@
 /** Reads of the page's service. */
 
-import type { Artifact, Difference, Failure, House, Run, RunEvent } from "./messages";
+import type { Artifact, Difference, Failure, House, Point, Run, RunEvent } from "./messages";
 
 /** A request that the service refused, or that did not reach it. */
 export class ApiError extends Error {
@@ -69,6 +69,33 @@ export const events = (runId: string, after: number, signal?: AbortSignal) =>
     `${at(runId)}/events?after=${after}&limit=1000`,
     signal,
   );
+
+/** All kinds of events but segments, of which a long run has very many. */
+const BESIDE_STEPS = [
+  "created",
+  "state_changed",
+  "stage_started",
+  "candidates_scored",
+  "proposals_received",
+  "restart_decided",
+  "checkpoint_saved",
+  "mentor_lost",
+  "mentor_back",
+  "resumed",
+  "finished",
+  "step_divided",
+];
+
+/** The events of a run without those of single steps. */
+export const eventsBesideSteps = (runId: string, after: number, signal?: AbortSignal) =>
+  read<{ events: RunEvent[]; next: number | null }>(
+    `${at(runId)}/events?after=${after}&limit=1000${BESIDE_STEPS.map((kind) => `&kind=${kind}`).join("")}`,
+    signal,
+  );
+
+/** Points of a run's loss curve, without what a resume superseded. */
+export const trajectory = (runId: string, points: number, signal?: AbortSignal) =>
+  read<{ points: Point[] }>(`${at(runId)}/trajectory?points=${points}`, signal);
 
 export const artifacts = (runId: string, signal?: AbortSignal) =>
   read<{ artifacts: Artifact[] }>(`${at(runId)}/artifacts`, signal);

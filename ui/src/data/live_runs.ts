@@ -3,6 +3,7 @@
 import * as api from "./api";
 import { ApiError } from "./api";
 import type { RunEvent } from "./messages";
+import { int } from "./numbers";
 import { streamAddress } from "./positions";
 import { RunLog } from "./run_log";
 
@@ -10,11 +11,17 @@ const TELL_MS = 250;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
 
+/** Steps from which on a run's curve is read thinned, and points of it. */
+const LONG_STEPS = 50_000;
+const LONG_POINTS = 5_000;
+
 /** What the page knows of a run. */
 export interface LiveRun {
   log: RunLog;
   /** Whether the recorded events have been read. */
   isLoaded: boolean;
+  /** Whether they are read without those of single steps. */
+  isLong: boolean;
   /** Why there is no such run; empty: there is one. */
   gone: string;
   /** Why there are no news at present; empty: they come. */
@@ -45,7 +52,7 @@ export class LiveRuns {
     this.runs = new Map(
       runIds.map((runId) => [
         runId,
-        { log: new RunLog(runId), isLoaded: false, gone: "", away: "" },
+        { log: new RunLog(runId), isLoaded: false, isLong: false, gone: "", away: "" },
       ]),
     );
     document.addEventListener("visibilitychange", this.seen);
@@ -74,9 +81,8 @@ export class LiveRuns {
     let pause = FIRST_PAUSE_MS;
     while (!signal.aborted && !run.isLoaded) {
       try {
-        const portion = await api.events(run.log.runId, run.log.lastSeq, signal);
-        for (const event of portion.events) run.log.add(event);
-        Object.assign(run, { isLoaded: portion.next === null, away: "" });
+        await this.loadPortion(run);
+        run.away = "";
         pause = FIRST_PAUSE_MS;
       } catch (error) {
         if (signal.aborted) return;
@@ -91,6 +97,22 @@ export class LiveRuns {
       }
       this.tell();
     }
+  }
+
+  /**
+   * Reads the next events. Of a long run those beside the steps, and then points of its curve: they
+   * hold all steps up to the last of these events, after which the stream begins.
+   */
+  private async loadPortion(run: LiveRun): Promise<void> {
+    const { signal } = this.stopped;
+    const { runId, lastSeq } = run.log;
+    if (lastSeq === 0) run.isLong = int((await api.run(runId, signal)).run.step) > LONG_STEPS;
+    const read = run.isLong ? api.eventsBesideSteps : api.events;
+    const portion = await read(runId, lastSeq, signal);
+    for (const event of portion.events) run.log.add(event);
+    if (portion.next !== null) return;
+    if (run.isLong) run.log.addCurve((await api.trajectory(runId, LONG_POINTS, signal)).points);
+    Object.assign(run, { isLoaded: true, isLong: false });
   }
 
   private readonly seen = (): void => {

@@ -189,6 +189,14 @@ export type RunEvent = {
   time?: string;
 } & Partial<Payloads>;
 
+/** A point of a loss curve, in the page's own API. */
+export interface Point {
+  step: number;
+  loss: Real;
+  learningRate: Real;
+  words: string;
+}
+
 export interface House {
   server: string;
   answers: boolean;

@@ -1,6 +1,6 @@
 /** A run as the page shows it: a fold of its events, like `mentorgrad.domain.fold`. */
 
-import type { Payloads, Result, RunEvent, Spec, Usage } from "./messages";
+import type { Payloads, Point, Result, RunEvent, Spec, Usage } from "./messages";
 import { int, real } from "./numbers";
 import type {
   Attempt,
@@ -11,7 +11,6 @@ import type {
   Points,
   Question,
   ScoredCandidate,
-  SegmentPlace,
   StageMark,
 } from "./run_parts";
 import { isFinal, state } from "./words";
@@ -58,11 +57,12 @@ export class RunLog {
   decisions: Decided[] = [];
   attempts: Attempt[] = [];
   entries: Entry[] = [];
+  /** Whether the points are not those of every step. */
+  isThinned = false;
   /** Words of the latest snapshot. */
   words = "";
 
   private usages: (Origin & { usage: Usage })[] = [];
-  private segments: SegmentPlace[] = [];
 
   constructor(readonly runId: string) {}
 
@@ -80,6 +80,18 @@ export class RunLog {
     if (event.resumed !== undefined) this.resume(origin.attempt, event.resumed);
     this.addFigures(origin, event);
     this.addEntry(origin, kind, event);
+  }
+
+  /**
+   * Adds points of the trajectory instead of the segments that they are in.
+   *
+   * @param points In order of step, without what a resume superseded.
+   */
+  addCurve(points: readonly Point[]): void {
+    this.isThinned = true;
+    for (const { step, loss, learningRate, words } of points) {
+      this.addPoint(step, real(loss) ?? 0, real(learningRate) ?? 0, words);
+    }
   }
 
   /** Steps of the trajectory so far. */
@@ -148,11 +160,9 @@ export class RunLog {
   private resume(attempt: number, resumed: Payloads["resumed"]): void {
     const checkpoint = int(resumed.checkpointSeq);
     const isKept = (item: Origin) => item.seq <= checkpoint || item.attempt >= attempt;
-    const place = this.segments.findIndex((item) => !isKept(item));
-    if (place >= 0) {
-      for (const column of Object.values(this.points)) column.length = this.segments[place]!.start;
-      this.segments.length = place;
-    }
+    const saved = this.entries.find((entry) => entry.seq === checkpoint)?.event.checkpointSaved;
+    const after = this.points.step.findIndex((step) => step > int(saved?.step));
+    if (after >= 0) for (const column of Object.values(this.points)) column.length = after;
     this.stages = this.stages.filter(isKept);
     this.candidates = this.candidates.filter(isKept);
     this.questions = this.questions.filter(isKept);
@@ -168,7 +178,7 @@ export class RunLog {
   private addFigures(origin: Origin, event: RunEvent): void {
     const { stageStarted, segment, candidatesScored, proposalsReceived, restartDecided } = event;
     if (stageStarted !== undefined) this.addStage(origin, stageStarted);
-    if (segment !== undefined) this.addSegment(origin, segment);
+    if (segment !== undefined) this.addSegment(segment);
     for (const candidate of candidatesScored?.candidates ?? []) {
       this.candidates.push({
         ...origin,
@@ -210,14 +220,18 @@ export class RunLog {
     });
   }
 
-  private addSegment(origin: Origin, segment: Payloads["segment"]): void {
-    this.segments.push({ ...origin, start: this.points.step.length });
-    for (const snapshot of segment.snapshots ?? []) {
-      this.points.step.push(int(snapshot.step));
-      this.points.loss.push(real(snapshot.trainLoss) ?? 0);
-      this.points.learningRate.push(real(snapshot.learningRate) ?? 0);
-      this.words = snapshot.text ?? "";
+  private addSegment(segment: Payloads["segment"]): void {
+    for (const { step, trainLoss, learningRate, text } of segment.snapshots ?? []) {
+      this.addPoint(int(step), real(trainLoss) ?? 0, real(learningRate) ?? 0, text ?? "");
     }
+  }
+
+  private addPoint(step: number, loss: number, learningRate: number, words: string): void {
+    if (step <= (this.points.step.at(-1) ?? 0)) return; // in a curve, and in an event after it
+    this.points.step.push(step);
+    this.points.loss.push(loss);
+    this.points.learningRate.push(learningRate);
+    this.words = words;
   }
 
   private addEntry(origin: Origin, kind: Kind, event: RunEvent): void {

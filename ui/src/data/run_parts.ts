@@ -61,11 +61,6 @@ export interface Entry extends Origin {
   isSuperseded: boolean;
 }
 
-export interface SegmentPlace extends Origin {
-  /** Index of its first point. */
-  start: number;
-}
-
 /** The effective points of the trajectory, as columns. */
 export interface Points {
   step: number[];

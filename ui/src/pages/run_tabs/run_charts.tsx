@@ -154,17 +154,18 @@ export function LossChart({ log }: { log: RunLog }) {
       data={data}
       keys={keys}
       controls={controls}
-      note={notDrawn(log.points.loss)}
+      note={notDrawn(log)}
     />
   );
 }
 
 /** What the chart leaves out. */
-function notDrawn(losses: readonly number[]): string {
+function notDrawn({ points: { loss: losses }, isThinned, step }: RunLog): string {
   const odd = losses.reduce((sum, loss) => sum + (Number.isFinite(loss) ? 0 : 1), 0);
   const notes: string[] = [];
   if (odd > 0) notes.push(`${counted(odd, "loss", "losses")} not finite, not drawn`);
-  if (losses.length > MOST_POINTS)
+  if (isThinned) notes.push(`${counted(losses.length, "point")} of ${counted(step, "step")}`);
+  else if (losses.length > MOST_POINTS)
     notes.push(`the peaks of ${counted(losses.length, "step")}, not every step`);
   return notes.join("; ");
 }
