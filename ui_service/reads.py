@@ -8,8 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from mentorgrad.domain.event import EventKind, RestartDecided
-from mentorgrad.domain.query import EventQuery, View
-from mentorgrad.domain.run import Trajectory
+from mentorgrad.domain.query import EventQuery, Thinning, View
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
@@ -18,9 +17,6 @@ from ui_service.recorded_events import RecordedEvents
 from ui_service.requests import EventsRequest, PointsRequest, RunsRequest
 from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
-
-_MOST_POINTS = 20_000
-"""Snapshots of a whole trajectory, from which those of a part are chosen."""
 
 
 class Reads:
@@ -109,7 +105,14 @@ class Reads:
         """Points of the loss curve of a run."""
 
         async def read() -> bytes:
-            found = await self._thinned(run_id, request)
+            found = await self._trainer.trajectory(
+                run_id,
+                request.points,
+                View.SUMMARY,
+                first_step=request.first_step,
+                last_step=request.last_step,
+                thinning=Thinning.MIN_MAX,  # a peak of the loss stays in sight
+            )
             restarted = await self._restarted(run_id)
             return await _written(lambda: messages.of_trajectory(found, restarted))
 
@@ -123,23 +126,6 @@ class Reads:
             return messages.encoded({"artifacts": [messages.of_artifact(item) for item in found]})
 
         return await self._shared.get(("artifacts", run_id), read)
-
-    async def _thinned(self, run_id: str, request: PointsRequest) -> Trajectory:
-        """The snapshots of a range of steps, evenly spaced. The trainer thins whole trajectories,
-        so a part of a very long one has fewer points than were asked for."""
-        if request.is_whole:
-            return await self._trainer.trajectory(run_id, request.points, View.SUMMARY)
-        found = await self._trainer.trajectory(run_id, _MOST_POINTS, View.SUMMARY)
-        wanted = range(request.first_step, request.last_step + 1)
-        inside = [at for at, snapshot in enumerate(found.snapshots) if snapshot.step in wanted]
-        last = len(inside) - 1
-        count = min(request.points, len(inside))
-        kept = [inside[round(n * last / max(count - 1, 1))] for n in range(count)]
-        return Trajectory(
-            run_id,
-            tuple(found.snapshots[at] for at in kept),
-            tuple(found.stages[at] for at in kept),
-        )
 
     async def _restarted(self, run_id: str) -> frozenset[int]:
         """Stages that began with a proposal."""

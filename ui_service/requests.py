@@ -113,14 +113,9 @@ class PointsRequest:
     points: int
     """Maximum number of points."""
     first_step: int
-    """First step."""
+    """Lowest step; 0: no limit."""
     last_step: int
-    """Last step, inclusive."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no step is left out because of the range."""
-        return self.first_step <= 1 and self.last_step == MAX_STEP
+    """Highest step, inclusive; 0: no limit."""
 
 
 def of_points(given: QueryParams) -> PointsRequest:
@@ -133,9 +128,9 @@ def of_points(given: QueryParams) -> PointsRequest:
     found = PointsRequest(
         number(given, "points", 500, 2, MAX_POINTS),
         number(given, "first_step", 0, 0, MAX_STEP),
-        number(given, "last_step", MAX_STEP, 0, MAX_STEP),
+        number(given, "last_step", 0, 0, MAX_STEP),
     )
-    if found.last_step < found.first_step:
+    if 0 < found.last_step < found.first_step:
         raise InvalidInput.field("last_step", f"must be at least {found.first_step}")
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from mentorgrad.domain.event import RunEvent
-from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, View
+from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, Thinning, View
 from mentorgrad.domain.run import Artifact, Run, Trajectory
 from mentorgrad.responses import RunComparison, TrainerInfo
 
@@ -45,9 +45,16 @@ class Trainer(Protocol):
         ...
 
     async def trajectory(
-        self, run_id: str, max_points: int = 0, view: View = View.FULL
+        self,
+        run_id: str,
+        max_points: int = 0,
+        view: View = View.FULL,
+        *,
+        first_step: int = 0,
+        last_step: int = 0,
+        thinning: Thinning = Thinning.EVEN,
     ) -> Trajectory:
-        """Effective snapshots in order of step, thinned to `max_points` (0: all)."""
+        """Effective snapshots in order of step, of a range of steps, thinned to `max_points`."""
         ...
 
     async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from mentorgrad.domain.event import Finished, RunEvent
-from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, View
+from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, Thinning, View
 from mentorgrad.domain.run import Artifact, Run, RunState, Snapshot, Trajectory
 from mentorgrad.errors import NotFound, Unavailable
 from mentorgrad.responses import RunComparison, SpecDifference, TrainerInfo
@@ -123,11 +123,19 @@ class ToldTrainer:
                 yield event
 
     async def trajectory(
-        self, run_id: str, max_points: int = 0, view: View = View.FULL
+        self,
+        run_id: str,
+        max_points: int = 0,
+        view: View = View.FULL,
+        *,
+        first_step: int = 0,
+        last_step: int = 0,
+        thinning: Thinning = Thinning.EVEN,
     ) -> Trajectory:
+        """The first steps of those that are asked for."""
         self._called("trajectory", run_id)
-        assert view is View.SUMMARY
-        steps = range(1, min(max_points, self.steps) + 1)
+        assert (view, thinning) == (View.SUMMARY, Thinning.MIN_MAX)
+        steps = range(max(first_step, 1), min(last_step or self.steps, self.steps) + 1)[:max_points]
         snapshots = tuple(Snapshot(step=step, train_loss=1 / step) for step in steps)
         return Trajectory(run_id, snapshots, tuple(step // 3 for step in steps))
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from starlette.datastructures import Headers
 
 from ui_service.app import built_page
 from ui_service.page_files import PageFiles
 
 
-@pytest.mark.skipif(
-    not (built_page() / "index.html").is_file(), reason="the page is not built: `make ui`"
-)
 def test_the_page_opens_from_the_package() -> None:
     pages = PageFiles(built_page())
     index = pages.response("/runs/01abc", Headers())
