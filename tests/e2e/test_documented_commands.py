@@ -131,6 +131,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, shared_mentor: Any) -> Iter
                     "MENTORGRAD_MENTOR": shared_mentor.address,
                     "MENTORGRAD_TRAINER_LISTEN": "127.0.0.1:0",
                     "MENTORGRAD_MENTOR_LISTEN": "127.0.0.1:0",
+                    "MENTORGRAD_UI_LISTEN": "127.0.0.1:0",
                     "MENTORGRAD_TRAINER_DATA_ROOT": str(folder / "data"),
                     "HF_HUB_OFFLINE": "1",
                     "PYTHONUNBUFFERED": "1",

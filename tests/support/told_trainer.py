@@ -144,6 +144,7 @@ class ToldTrainer:
         return (Artifact("prompt.safetensors", 2**40, "ab"),)
 
     async def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
-        self._called("compare_runs")
+        for run_id in run_ids:
+            self._called("compare_runs", run_id or "''")
         runs = tuple(self.runs[run_id] for run_id in run_ids)
         return RunComparison(runs, (SpecDifference("seed", ("1", "2")),))
