@@ -14,11 +14,12 @@ from mentor_service.settings import MentorSettings
 from mentorgrad.cli.support import processes
 from service_common.settings import command
 from trainer_service.settings import TrainerSettings
+from ui_service.settings import UiSettings
 
 Invoke = Callable[..., Any]
 Heard = dict[str, Any]
 
-MODELS = {"trainer": TrainerSettings, "mentor": MentorSettings}
+MODELS = {"trainer": TrainerSettings, "mentor": MentorSettings, "ui": UiSettings}
 
 
 @pytest.fixture
@@ -64,6 +65,16 @@ def test_what_nobody_says_is_the_services_own_default(invoke: Invoke, heard: Hea
     assert heard["trainer"] == TrainerSettings(threads=3, mentor={"default": "127.0.0.1:7"})
     assert heard["mentor"] == MentorSettings(threads=3)
     assert heard["trainer threads"] == heard["mentor threads"] == 3
+
+
+def test_a_page_of_the_trainer_is_served_if_it_is_asked_for(invoke: Invoke, heard: Heard) -> None:
+    result = invoke("serve", "all")
+    assert ("ui" in heard, result.stdout.count(" at ")) == (False, 2)
+    result = invoke("serve", "all", "--ui", "--ui-listen", "127.0.0.1:6", "--log-level", "debug")
+    assert result.stdout.splitlines()[-1] == "ui at 127.0.0.1:7"
+    settings = UiSettings(listen="127.0.0.1:6", server="127.0.0.1:7", log_level="debug")
+    assert heard["ui"] == settings
+    assert heard["trainer threads"] == 3
 
 
 def test_flag_over_environment_over_file_over_default(

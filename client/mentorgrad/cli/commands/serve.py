@@ -1,4 +1,4 @@
-"""`mentorgrad serve`: starts one service, or both."""
+"""`mentorgrad serve`: starts one service, or those of one machine."""
 
 from __future__ import annotations
 
@@ -139,13 +139,24 @@ def serve_all(
             "--mentor-threads", min=1, help="Threads of the mentor. Default: half of the cores."
         ),
     ] = None,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Also serve the page that shows the runs in a browser.")
+    ] = False,
+    ui_listen: Annotated[
+        str | None,
+        typer.Option(
+            "--ui-listen",
+            metavar="HOST:PORT",
+            help="With --ui: listen address of the page. Default: 127.0.0.1:8080.",
+        ),
+    ] = None,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Allow unencrypted connections from other machines."),
     ] = False,
     log_level: Annotated[
         str | None,
-        typer.Option("--log-level", help="Minimum log level of both. Default: info."),
+        typer.Option("--log-level", help="Minimum log level of all. Default: info."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -153,7 +164,8 @@ def serve_all(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a mentor and a trainer that uses it, and divide the cores between them.
+    """Start a mentor and a trainer that uses it, and divide the cores between them; with --ui, also
+    the page of the trainer's runs.
 
     Flags override the environment variables MENTORGRAD_TRAINER_* and MENTORGRAD_MENTOR_*, which
     override the file given with --config. All other settings have their defaults.
@@ -161,14 +173,15 @@ def serve_all(
     from mentorgrad.cli.support import service_flags
     from mentorgrad.cli.support.processes import Services, cores, divide_cores
 
-    require_extras("serve all", ("trainer", "mentor"), "trainer,mentor")
+    extras = ("trainer", "mentor", "ui") if ui else ("trainer", "mentor")
+    require_extras("serve all", extras, ",".join(extras))
     out = Output(as_json)
     tables = service_flags.read_tables(config)
     shares = divide_cores(cores())
     for_mentor = service_flags.threads_of("mentor", mentor_threads, shares[0], tables["mentor"])
     for_trainer = service_flags.threads_of("trainer", threads, shares[1], tables["trainer"])
     flags = service_flags.flags
-    both = flags(insecure=insecure, log_level=log_level)
+    common = flags(insecure=insecure, log_level=log_level)
     try:
         with Services() as services:
             mentor = services.start(
@@ -181,7 +194,7 @@ def serve_all(
                     base_url=base_url,
                     threads=for_mentor,
                 )
-                + both,
+                + common,
                 for_mentor,
             )
             trainer = services.start(
@@ -199,14 +212,18 @@ def serve_all(
                         threads=for_trainer,
                     ),
                     *service_flags.mentor_flags(name, mentor, tables["trainer"]),
-                    *both,
+                    *common,
                 ],
                 for_trainer,
                 environment={service_flags.STORE_VARIABLE: store} if store is not None else {},
             )
-            for service, address in (("mentor", mentor), ("trainer", trainer)):
+            addresses = {"mentor": mentor, "trainer": trainer}
+            if ui:
+                page = [*flags(listen=ui_listen, server=trainer), *common]
+                addresses["ui"] = services.start("ui", page, None)
+            for service, address in addresses.items():
                 out.result({"service": service, "address": address}, f"{service} at {address}")
-            note(f"try: mentorgrad run --mentor {name}{suffix(trainer)}   (Ctrl-C stops both)")
+            note(f"try: mentorgrad run --mentor {name}{suffix(trainer)}   (Ctrl-C stops all)")
             services.wait()
     except KeyboardInterrupt:
         note("stopped")

@@ -45,7 +45,7 @@ class Service:
     """A service that runs as a child process."""
 
     name: str
-    """``trainer`` or ``mentor``."""
+    """``trainer``, ``mentor`` or ``ui``."""
     process: subprocess.Popen[str]
     """The child process."""
     log: Path | None
@@ -95,7 +95,7 @@ class Services:
         """Starts ``python -m NAME_service serve`` and waits until it serves.
 
         Args:
-            name: ``trainer`` or ``mentor``.
+            name: ``trainer``, ``mentor`` or ``ui``.
             arguments: Flags of its `serve` command; visible to all users of the machine.
             threads: Threads that its numerical libraries may use; None: not set.
             log: File for its standard error; None: inherited.
