@@ -9,18 +9,17 @@ SQLite, which works in this process, processor time; of Postgres, wall time.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.paired import environment
-from bench.store_append import postgres
+from bench.store_scale.made import store_of
 from bench.store_scale.many_runs import START, fill
 from mentorgrad.domain.query import FieldFilter, RunFilter, RunOrder
 from mentorgrad.domain.run import RunState
@@ -148,27 +147,16 @@ def _slow(singles: dict[str, Any]) -> dict[str, float]:
     return dict(sorted(flat.items(), key=lambda item: -item[1])[:10])
 
 
-@contextlib.contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str]:
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'runs.db'}"
-    else:
-        with postgres(folder / "postgres") as url:
-            yield url
-
-
 def run(counts: Sequence[int], databases: Sequence[str]) -> dict[str, Any]:
     """Measures fresh stores of each size on each database."""
     results: dict[str, Any] = {}
     for kind in databases:
         for count in counts:
-            with tempfile.TemporaryDirectory() as folder, _database(kind, Path(folder)) as url:
-                store = SqlRunStore(url)
+            with tempfile.TemporaryDirectory() as folder, store_of(kind, Path(folder)) as store:
                 started = time.process_time()
                 fill(store, count)
                 filled = time.process_time() - started
                 found = measure(store, count)
-                store.close()
             found |= {"slowest": _slow(found["first page"]), "filled in": round(filled, 1)}
             results.setdefault(kind, {})[str(count)] = found
             print(kind, count, json.dumps(found["slowest"], indent=1), file=sys.stderr)
