@@ -56,7 +56,7 @@ check: setup ## check format, lint, types, imports, protos, stubs and deployment
 	$(BIN)/yamllint --strict .
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml deploy/compose.*.yaml
 	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
-	$(BIN)/shellcheck deploy/make-secrets.sh
+	$(BIN)/shellcheck deploy/make-secrets.sh deploy/slurm/workers.sbatch
 	$(MAKE) --no-print-directory protos docs
 	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference); \
 	if [ -n "$$changed" ]; then echo "generated files have changed; commit them:"; echo "$$changed"; exit 1; fi

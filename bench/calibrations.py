@@ -32,13 +32,13 @@ from bench.paired import environment
 from mentorgrad.domain.advice import Proposal
 from mentorgrad.domain.objective import Calibration, CausalPrompt
 from mentorgrad.domain.spec import Task
+from trainer_service.model_settings import default_cache_dir
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.calibration import calibrated, prior_of
 from trainer_service.objectives.causal_prompt.build import build
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.results import RowResults
 from trainer_service.objectives.table import kind_of
-from trainer_service.settings import default_cache_dir
 from trainer_service.tasks.data import Row, Split
 from trainer_service.tasks.load import load_task
 

@@ -21,10 +21,10 @@ from trainer_service.costs import RowCosts
 from trainer_service.encoding.causal_model import CausalModel
 from trainer_service.encoding.dequantising import causal_folder
 from trainer_service.encoding.line_tokens import LineTokens
+from trainer_service.model_settings import default_cache_dir
 from trainer_service.objectives.causal_prompt.inputs import Inputs, read_inputs
 from trainer_service.objectives.causal_prompt.problem import CausalPromptProblem
 from trainer_service.objectives.peft_files import quietly
-from trainer_service.settings import default_cache_dir
 from trainer_service.tasks.data import Row, Split, TaskData
 from trainer_service.tasks.load import load_task
 

@@ -34,9 +34,9 @@ from mentorgrad.domain.objective import CausalPrompt, ModelDtype
 from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
+from trainer_service.model_settings import default_cache_dir
 from trainer_service.objectives.build import build_objective
 from trainer_service.protocols import Objective, ProposalRejected, RandomWords
-from trainer_service.settings import default_cache_dir
 from trainer_service.tasks.wordings import wordings
 
 TEMPLATES = {"answer": "Text: {text}\n{prompt}\nAnswer: {label}", "direct": ""}

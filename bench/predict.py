@@ -35,10 +35,10 @@ from mentorgrad.domain.objective import Calibration, CausalPrompt, PromptTuning
 from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.model_refs import resolve
 from trainer_service.encoding.dequantising import causal_folder
+from trainer_service.model_settings import default_cache_dir
 from trainer_service.objectives.build import build_objective
 from trainer_service.objectives.input_template import Template
 from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
-from trainer_service.settings import default_cache_dir
 from trainer_service.tasks.data import Row
 from trainer_service.tasks.load import load_task
 

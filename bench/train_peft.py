@@ -127,7 +127,6 @@ class Ours:
         job = WorkerJob(
             run_id="bench",
             store="-",
-            owner="bench",
             data_roots=(str(root),),
             model_roots=(str(Path.cwd().anchor),),
             threads=torch.get_num_threads(),

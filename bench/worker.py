@@ -6,9 +6,9 @@ from mentorgrad.cli.support.demo_arms import OBJECTIVE
 from mentorgrad.domain.spec import RunSpec
 from trainer_service import run_composition
 from trainer_service.job import WorkerJob
+from trainer_service.model_settings import default_cache_dir
 from trainer_service.protocols import Objective
 from trainer_service.running.execution import Parts
-from trainer_service.settings import default_cache_dir
 
 
 def demo_parts(name: str, mentor: str, device: str = "cpu") -> tuple[Parts, Objective]:
@@ -22,7 +22,6 @@ def demo_parts(name: str, mentor: str, device: str = "cpu") -> tuple[Parts, Obje
     job = WorkerJob(
         run_id="bench",
         store="memory:",
-        owner="bench",
         mentors={name: mentor},
         cache_dir=str(default_cache_dir()),
         device=device,

@@ -33,6 +33,7 @@ from mentorgrad.wire.documented_codes import ANY, SPECIFIC
 from service_common import token_commands
 from service_common.authorization import SCOPES
 from service_common.settings import ServiceSettings, is_positional
+from trainer_service.agent.settings import WorkerSettings
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.optimizers.kinds import OptimizerKind
 from trainer_service.optimizers.table import OPTIMIZERS
@@ -125,6 +126,7 @@ def configuration() -> str:
         + settings_section("`mentorgrad serve trainer`", TrainerSettings)
         + settings_section("`mentorgrad serve mentor`", MentorSettings)
         + settings_section("`mentorgrad serve predictor`", PredictorSettings)
+        + settings_section("`mentorgrad serve worker`", WorkerSettings)
         + settings_section("`mentorgrad serve ui`", UiSettings)
         + secrets_section("Secrets of `mentorgrad serve trainer`", TrainerSecrets)
         + secrets_section("Secrets of `mentorgrad serve mentor`", Secrets)

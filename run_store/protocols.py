@@ -23,6 +23,7 @@ from mentorgrad.domain.event import Created, RunEvent
 from mentorgrad.domain.query import RunReader as RunReader
 from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
+from run_store.agents import AgentStore
 from run_store.audit import AuditStore
 from run_store.experiments import ExperimentStore
 from run_store.snapshot_blocks import BlockReader
@@ -86,6 +87,25 @@ class RunWriter(Protocol):
         Raises:
             NotFound: No such run.
             PreconditionFailed: Not allowed in its state (reason TRANSITION_FORBIDDEN).
+        """
+        ...
+
+    def claim_next(
+        self, among: Sequence[str], owner: str, lease: timedelta, owner_limit: int | None = None
+    ) -> Lease | None:
+        """Claims the run among these that is next, as `claim` does.
+
+        The order is that of `next_runs`. A run that is being claimed is passed over, so that many
+        claims at once do not wait for each other.
+
+        Args:
+            among: The runs that the caller can execute.
+            owner: Who holds the lease.
+            lease: Duration of the lease.
+            owner_limit: Maximum RUNNING runs of one owner; None: no limit.
+
+        Returns:
+            None: None of them waits any more.
         """
         ...
 
@@ -245,9 +265,10 @@ class RunStore(
     ExperimentStore,
     UploadStore,
     AuditStore,
+    AgentStore,
     Protocol,
 ):
-    """A complete store: runs, experiments, uploads, audit, views, health check and closing."""
+    """A complete store: runs, experiments, uploads, audit, agents, views, health check, closing."""
 
     url: str
     """URL without the password, for logs."""

@@ -201,6 +201,13 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
         page = await asyncio.to_thread(self._seen().list_audit, wanted, size, token)
         return codec.fill(pb.ListAuditResponse(), page)
 
+    async def ListWorkers(  # noqa: N802
+        self, request: pb.ListWorkersRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListWorkersResponse:
+        """Lists the agents that execute runs."""
+        found = await asyncio.to_thread(self._seen().list_workers)
+        return codec.fill(pb.ListWorkersResponse(), found)
+
 
 def _responses(response: type[R], batch: list[StoredEvent]) -> list[R]:
     """The responses that carry one event each."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -23,12 +26,23 @@ class SqlQueue(SqlBase):
 
     def next_runs(self, count: int, owner_limit: int | None = None) -> tuple[Run, ...]:
         """See `RunWriter.next_runs`."""
-        statement = _NEXT.limit(count)
-        if owner_limit is not None:
-            statement = statement.where(_turn <= owner_limit)
         with self._reading() as connection:
-            rows = connection.execute(statement).all()
+            rows = connection.execute(_next(owner_limit).limit(count)).all()
             return tuple(self._decode(row.run_id, row.projection) for row in rows)
+
+    def _next_of(
+        self, connection: Connection, among: Sequence[str], owner_limit: int | None
+    ) -> Run | None:
+        """The first of these runs that still waits, locked; those that others lock are passed
+        over."""
+        statement = (
+            _next(owner_limit)
+            .where(runs.c.run_id.in_(among), runs.c.state.in_(_WAITING_STATES))
+            .limit(1)
+            .with_for_update(of=runs, skip_locked=True)
+        )
+        row = connection.execute(statement).one_or_none()
+        return None if row is None else self._decode(row.run_id, row.projection)
 
     def _check_room(self, connection: Connection, owner: str, max_queued: int | None) -> None:
         """Checks that another run of an owner may be queued; called under `CREATE_LOCK`.
@@ -52,6 +66,7 @@ class SqlQueue(SqlBase):
                 )
 
 
+_WAITING_STATES = (RunState.QUEUED.value, RunState.INTERRUPTED.value)
 _COUNT_QUEUED = sa.select(sa.func.count()).where(runs.c.state == RunState.QUEUED.value)
 _RUNNING = (
     sa.select(runs.c.owner, sa.func.count().label("running"))
@@ -68,7 +83,7 @@ _WAITING = (
         .over(partition_by=runs.c.owner, order_by=[runs.c.created_at, runs.c.run_id])
         .label("place"),
     )
-    .where(runs.c.state.in_([RunState.QUEUED.value, RunState.INTERRUPTED.value]))
+    .where(runs.c.state.in_(_WAITING_STATES))
     .subquery()
 )
 _turn = _WAITING.c.place + sa.func.coalesce(_RUNNING.c.running, 0)
@@ -82,3 +97,7 @@ _NEXT = (
     )
     .order_by(_turn, _WAITING.c.created_at, _WAITING.c.run_id)
 )
+
+
+def _next(owner_limit: int | None) -> sa.Select[Any]:
+    return _NEXT if owner_limit is None else _NEXT.where(_turn <= owner_limit)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from mentorgrad.errors import InvalidInput, Unavailable
 from run_store import dialects
 from run_store.schema_version import HEAD, check_ours, version_of
+from run_store.sql_agents import SqlAgents
 from run_store.sql_audit import SqlAudit
 from run_store.sql_experiments import SqlExperiments
 from run_store.sql_reader import SqlReader
@@ -15,7 +16,7 @@ from run_store.sql_writer import SqlWriter
 from run_store.tables import metadata
 
 
-class SqlRunStore(SqlWriter, SqlReader, SqlExperiments, SqlUploads, SqlAudit):
+class SqlRunStore(SqlWriter, SqlReader, SqlExperiments, SqlUploads, SqlAudit, SqlAgents):
     """SQL implementation of `run_store.protocols.RunStore`, migrated to the current schema.
 
     Args:

@@ -94,16 +94,28 @@ class SqlWriter(SqlQueue):
         with self._writing() as connection:
             run = self._load(connection, run_id, lock=True)
             invariants.check_transition(run, RunState.RUNNING)
-            run = self._change(
-                connection,
-                run,
-                StateChanged(RunState.RUNNING),
-                run.attempt + 1,
-                lease_owner=owner,
-                lease_expires_at=dialects.now(connection) + dialects.micros_of(lease),
-                desired_state=DesiredState.RUN.value,
-            )
-            return Lease(run_id, run.attempt, run.last_seq)
+            return self._claim(connection, run, owner, lease)
+
+    def claim_next(
+        self, among: Sequence[str], owner: str, lease: timedelta, owner_limit: int | None = None
+    ) -> Lease | None:
+        """See `RunWriter.claim_next`."""
+        with self._writing() as connection:
+            run = self._next_of(connection, among, owner_limit)
+            return None if run is None else self._claim(connection, run, owner, lease)
+
+    def _claim(self, connection: Connection, run: Run, owner: str, lease: timedelta) -> Lease:
+        """Assigns a run, which is locked, to a holder of leases."""
+        run = self._change(
+            connection,
+            run,
+            StateChanged(RunState.RUNNING),
+            run.attempt + 1,
+            lease_owner=owner,
+            lease_expires_at=dialects.now(connection) + dialects.micros_of(lease),
+            desired_state=DesiredState.RUN.value,
+        )
+        return Lease(run.run_id, run.attempt, run.last_seq)
 
     def heartbeat(self, run_id: str, attempt: int, lease: timedelta) -> DesiredState:
         """See `RunWriter.heartbeat`. One conditional UPDATE."""

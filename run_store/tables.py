@@ -263,6 +263,17 @@ audit = sa.Table(
     sa.Index(None, "record_id", "time", "entry_id"),
 )
 
+agents = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    # Identifies the process that has the name.
+    sa.Column("holder", Text, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+    # Serialized Agent message.
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+
 uploads = sa.Table(
     "uploads",
     metadata,

@@ -40,7 +40,7 @@ SCOPES: dict[str, Scope] = {
         _HISTORY,
         Scope.READ,
         *("GetRun", "ListRuns", "StreamEvents", "GetTrajectory", "ListCandidates"),
-        *("ListArtifacts", "CompareRuns", "ExportRun"),
+        *("ListArtifacts", "CompareRuns", "ExportRun", "ListWorkers"),
     ),
     **_of(_HISTORY, Scope.ADMIN, "ListAudit"),
     **_of(_TRAINER, Scope.READ, "GetTrainerInfo", "DownloadArtifact"),

@@ -30,11 +30,11 @@ class WorkerJob:
     """The job document: everything a worker needs. A worker reads no other settings."""
 
     run_id: str = bounded("", required=True)
-    """The run to claim."""
+    """The run to execute."""
     store: str = bounded("", required=True)
     """URL of the store, including the password."""
-    owner: str = bounded("", required=True)
-    """Holder of the lease (``host:pid`` of the service), for the log."""
+    attempt: int = bounded(1, ge=1)
+    """The run's attempt that the agent has claimed for this worker."""
     mentors: Mapping[str, str] = bounded(factory=dict, max_length=1000)
     """Mentor by name → ``HOST:PORT``."""
     data_roots: tuple[str, ...] = ()

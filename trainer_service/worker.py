@@ -1,10 +1,11 @@
 """The worker process, which executes one run at a time: ``python -m trainer_service.worker``.
 
-For each job, the worker reads a `WorkerJob` from standard input, claims the run, and executes it.
-On standard output it writes ``{"claimed": attempt}``, then ``{"report": ...}`` every second, and
-finally ``{"ended": code}``. Then it waits for the next job, which needs no slow imports again. With
-``--warm`` it performs these imports before the first job. The worker exits when standard input is
-closed, on a signal, and after a run whose exit code is neither 0 nor 1.
+For each job, the worker reads a `WorkerJob` from standard input, takes over the lease of the run,
+which its agent has claimed, and executes it. On standard output it writes ``{"begun": true}``, then
+``{"report": ...}`` every second, and finally ``{"ended": code}``. Then it waits for the next job,
+which needs no slow imports again. With ``--warm`` it performs these imports before the first job.
+The worker exits when standard input is closed, on a signal, and after a run whose exit code is
+neither 0 nor 1.
 
 On SIGTERM it saves a checkpoint and leaves the run INTERRUPTED. It ignores SIGINT, which is meant
 for the service; the service sends SIGTERM. It treats the exit of the service like SIGTERM.
@@ -14,7 +15,7 @@ Exit codes:
     0   the run was left in a recorded state: succeeded, paused, cancelled or interrupted
     1   the run failed, and its log says why
     2   the job document is invalid
-    3   the run could not be claimed, or its lease was lost: another worker may own the run
+    3   the run's lease was lost: another worker may own the run
     4   the store cannot be reached or written to
     5   a further process of the run has died: see `trainer_service.process_group`
 """
@@ -33,7 +34,7 @@ import structlog
 from mentorgrad.domain.event import Created, EventKind
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run, RunState
-from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound, PreconditionFailed
+from mentorgrad.errors import Conflict, InvalidInput, MentorgradError, NotFound
 from mentorgrad.outside_text import one_line
 from mentorgrad.wire import tracing
 from run_store.open import open_store
@@ -108,17 +109,17 @@ def _tidy() -> None:
 
 
 def work(job: WorkerJob, store: RunStore, stopper: StopRequest, known: KeptResults) -> int:
-    """Claims and executes the run; returns the exit code."""
+    """Takes over the lease and executes the run; returns the exit code."""
     try:
+        store.heartbeat(job.run_id, job.attempt, LEASE)
         run = store.get_run(job.run_id)
-        lease = store.claim(job.run_id, job.owner, LEASE)
-    except (NotFound, PreconditionFailed, Conflict) as error:
-        log.info("not_claimed", error=error.message)
+        lease = Lease(run.run_id, job.attempt, run.last_seq)
+    except (NotFound, Conflict) as error:
+        log.info("lease_lost", error=error.message)
         return EXIT_NOT_MINE
     except MentorgradError as error:
         log.error("store_unreachable", error=error.message)
         return EXIT_STORE
-    _say({"claimed": lease.attempt})
     parent = _trace_parent(store, job.run_id)
     facts: tracing.Attributes = {
         "run_id": job.run_id,
@@ -163,6 +164,7 @@ def _execute(
         store, lease, stopper, parent=job.parent, on_lost=lambda: os._exit(EXIT_NOT_MINE)
     )
     with watcher, Reporter(telemetry):
+        _say({"begun": True})  # the imports above may take longer than a lease
         try:
             parts = run_parts(job, known, store)
             state = execute(store, run, lease, parts, stopper, outage_policy, telemetry)

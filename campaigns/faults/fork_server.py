@@ -43,9 +43,10 @@ from campaigns.faults.kill_cases import Kill
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import MentorgradError
 from run_store.open import open_store
+from run_store.protocols import Lease
 from service_common import logs
 from trainer_service import worker
-from trainer_service.control_plane import scheduler
+from trainer_service.agent import scheduler
 from trainer_service.job import WorkerJob
 from trainer_service.objectives import build as objectives
 from trainer_service.running import stop_control
@@ -153,7 +154,7 @@ def _hasten() -> None:
     for name in ("composition", "mentors.controls", "optimizers.first_order", "running.execution"):
         importlib.import_module(f"trainer_service.{name}")
     objectives.build_objective = _remember_objectives()  # type: ignore[assignment]
-    stop_control.LEASE = worker.LEASE = timedelta(seconds=1)
+    stop_control.LEASE = worker.LEASE = scheduler.LEASE = timedelta(seconds=1)
     stop_control.HEARTBEAT_SECONDS = 0.1
     stop_control.POLL_SECONDS = 0.02
     scheduler.POLL_SECONDS = 0.05
@@ -285,14 +286,17 @@ class ForkParent:
         self, campaign: Campaign, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.run_id, self.devices = campaign.run_id, ("cpu",)
-        self.attempt: int | None = None
+        self.attempt, self.has_begun = 0, False
         self._campaign = campaign
         self._reader, self._writer = reader, writer
 
-    async def start(self, run_id: str, devices: Sequence[str]) -> ForkParent:
-        self.attempt = None
+    async def start(self, lease: Lease, devices: Sequence[str]) -> ForkParent:
+        self.attempt, self.has_begun = lease.attempt, False
         job = WorkerJob(
-            run_id, self._campaign.url, "fork_server", parent=self._campaign.fork_parent
+            lease.run_id,
+            self._campaign.url,
+            lease.attempt,
+            parent=self._campaign.fork_parent,
         )
         self._writer.write(job.to_line())
         await self._writer.drain()
@@ -303,7 +307,7 @@ class ForkParent:
             said = json.loads(await self._reader.readline())
             if "ended" in said:
                 return int(said["ended"])
-            self.attempt = said.get("claimed", self.attempt)
+            self.has_begun = True
 
     def alive(self) -> bool:
         return True

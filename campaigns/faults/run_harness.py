@@ -45,7 +45,7 @@ class RunHarness:
         self.mentor: Any = None
         """The run's, once it has one."""
         self.state_at_close: RunState | None = None
-        job = WorkerJob(run_id=self.run_id, store="-", owner="-", mentors={"small": address})
+        job = WorkerJob(run_id=self.run_id, store="-", mentors={"small": address})
         self._parts = run_parts(job)
         self.before: dict[str, Callable[[], None]] = {}
         """Mentor's method → what is called before it."""

@@ -64,7 +64,7 @@ class Run:
         if run.state is RunState.PAUSED:
             self.store.transition(self.run_id, RunState.QUEUED)
         lease = self.store.claim(self.run_id, "test", stop_control.LEASE)
-        parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+        parts = run_parts(WorkerJob(run_id="-", store="-"))
         stopper = AtStep(acts or {})
         with RunMonitor(self.store, lease, stopper):
             return execute(self.store, run, lease, parts, stopper, outage_policy)

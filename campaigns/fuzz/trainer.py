@@ -22,10 +22,11 @@ from mentorgrad.domain.experiment import ExperimentState
 from mentorgrad.domain.run import RunState
 from run_store import sql_experiments, sql_writer
 from run_store.open import open_store
-from run_store.protocols import RunStore
+from run_store.protocols import Lease, RunStore
 from tests.support.quick_runs import end_run
 from tests.support.served_runs import Worker
 from trainer_service import composition
+from trainer_service.agent import local_agent
 from trainer_service.settings import TrainerSettings
 
 RUNS_WAITING = 1_000
@@ -41,8 +42,8 @@ class NoWorkers:
 
     async def prepare(self) -> None: ...
 
-    async def start(self, run_id: str, devices: Sequence[str]) -> NoWorker:
-        return NoWorker(run_id, tuple(devices))
+    async def start(self, lease: Lease, devices: Sequence[str]) -> NoWorker:
+        return NoWorker(lease, tuple(devices))
 
     async def close(self) -> None: ...
 
@@ -50,10 +51,10 @@ class NoWorkers:
 class NoWorker:
     """Waits for its end."""
 
-    attempt = None
+    has_begun = False
 
-    def __init__(self, run_id: str, devices: tuple[str, ...]) -> None:
-        self.run_id, self.devices = run_id, devices
+    def __init__(self, lease: Lease, devices: tuple[str, ...]) -> None:
+        self.run_id, self.attempt, self.devices = lease.run_id, lease.attempt, devices
         self._ended = asyncio.Event()
 
     async def wait(self) -> int:
@@ -122,7 +123,7 @@ async def main(folder: Path, mentor: str, url: str) -> None:
     store = open_store(url)
     fill(store)
     store.close()
-    composition.LocalExecutor = NoWorkers  # type: ignore[assignment,misc]
+    local_agent.LocalExecutor = NoWorkers  # type: ignore[assignment,misc]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         absent = probe.getsockname()[1]

@@ -258,6 +258,7 @@ VALID: dict[str, list[list[Any]]] = {
     ],
     "HistoryService.ListRuns": _listings(),
     "HistoryService.ListAudit": _audit(),
+    "HistoryService.ListWorkers": [[history.ListWorkersRequest()]],
     "HistoryService.StreamEvents": [
         [
             history.StreamEventsRequest(

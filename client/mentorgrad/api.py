@@ -27,6 +27,7 @@ from mentorgrad.domain.advice import (
     TokenHint,
     Wants,
 )
+from mentorgrad.domain.agent import Agent, AgentList
 from mentorgrad.domain.annotation import RunAnnotation
 from mentorgrad.domain.audit import AuditEntry, AuditFilter, AuditPage
 from mentorgrad.domain.event import (
@@ -176,6 +177,8 @@ __all__ = [
     "Acceptance",
     "Accepted",
     "AdviseOpen",
+    "Agent",
+    "AgentList",
     "AlreadyExists",
     "Answer",
     "AnswerRecord",

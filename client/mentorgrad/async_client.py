@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad.domain.agent import AgentList
 from mentorgrad.domain.annotation import RunUpdate
 from mentorgrad.domain.audit import AuditFilter, AuditPage
 from mentorgrad.domain.event import EventKind, Finished, RunEvent, StateChanged
@@ -353,6 +354,11 @@ class AsyncClient(ExperimentCalls):
             page_token=page_token,
         )
         return from_message(AuditPage, await self._history("ListAudit", request))
+
+    async def list_workers(self) -> AgentList:
+        """Lists the agents that execute runs: the trainer services and workers of the store."""
+        request = history.ListWorkersRequest()
+        return from_message(AgentList, await self._history("ListWorkers", request))
 
     async def events(
         self, run_id: str, query: EventQuery | None = None

@@ -110,6 +110,7 @@ class Client(_Facade[AsyncClient]):
     list_runs = blocking(AsyncClient.list_runs)
     iter_runs = iterating(AsyncClient.iter_runs)
     list_audit = blocking(AsyncClient.list_audit)
+    list_workers = blocking(AsyncClient.list_workers)
     events = iterating(AsyncClient.events)
     export_run = iterating(AsyncClient.export_run)
     trajectory = blocking(AsyncClient.trajectory)

@@ -102,7 +102,7 @@ class StopsAt:
 
 
 def parts() -> Parts:
-    return run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    return run_parts(WorkerJob(run_id="-", store="-"))
 
 
 def create(store: RunStore, spec: RunSpec = SPEC) -> str:
@@ -185,7 +185,7 @@ def test_a_soft_prompt_goes_on_exactly_too(
     spec = SOFT[name]
     tiny_models.make(tmp_path / "tiny")
     roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
+    how = run_parts(WorkerJob(run_id="-", store="-", device=str(device), **roots))
     store = TemporaryRunStore()
     whole_id = create(store, spec)
     assert go(store, whole_id, StopsAt(), how) is RunState.SUCCEEDED
@@ -235,7 +235,7 @@ def test_the_words_of_the_task_go_on_exactly_too(
 ) -> None:
     tiny_models.make(tmp_path / "tiny", "roberta")
     roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", **roots))
+    how = run_parts(WorkerJob(run_id="-", store="-", **roots))
     spec = dataclasses.replace(
         WORDS,
         objective=LabelPrompt("tiny", n_tokens=16, initial_text="description"),
@@ -283,7 +283,7 @@ def test_what_has_a_classifier_goes_on_exactly_too(
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     roots = {"data_roots": (str(tmp_path),), "model_roots": (str(tmp_path),)}
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
+    how = run_parts(WorkerJob(run_id="-", store="-", device=str(device), **roots))
     spec = dataclasses.replace(
         WORDS,
         objective=objective,
@@ -585,7 +585,7 @@ def test_a_start_from_another_run_outlives_that_run(tmp_path: Path) -> None:
 
     def goes(run_id: str, control: StopsAt) -> RunState:
         roots = {"model_roots": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
-        job = WorkerJob(run_id, store="-", owner="-", **roots)
+        job = WorkerJob(run_id, store="-", **roots)
         return go(store, run_id, control, run_parts(job, store=store))
 
     few = dataclasses.replace(WORDS, task=dataclasses.replace(WORDS.task, test_rows=1))

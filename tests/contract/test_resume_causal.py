@@ -95,7 +95,7 @@ def test_a_run_goes_on_exactly(tmp_path: Path, position: PromptPosition, device:
         rows = [{"text": row.text, "label": row.label} for row in causal_task().rows(split)]
         (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     roots = {"data_roots": (str(tmp_path),), "model_roots": (str(tmp_path),)}
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", device=str(device), **roots))
+    how = run_parts(WorkerJob(run_id="-", store="-", device=str(device), **roots))
     objective = CausalPrompt("tiny", n_tokens=3, position=position, demonstrations=1)
     spec = dataclasses.replace(SPEC, objective=objective)
     store, control = TemporaryRunStore(), StopsAt()
@@ -139,7 +139,7 @@ def with_model(
     def objective(spec: RunSpec, check: Any) -> Objective:
         return built_on(tiny_causal(), spec.objective, task, check, state_bytes)
 
-    made = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    made = run_parts(WorkerJob(run_id="-", store="-"))
     return dataclasses.replace(made, objective=objective)
 
 

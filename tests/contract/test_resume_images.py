@@ -59,7 +59,7 @@ def test_a_run_on_images(tmp_path: Path) -> None:
     write_digits(tmp_path / "test", 20, 5)
     make_clip(tmp_path / "clip")
     roots = {"data_roots": (str(tmp_path),), "model_roots": (str(tmp_path),)}
-    job = WorkerJob(run_id="-", store="-", owner="-", cache_dir=str(tmp_path / "cache"), **roots)
+    job = WorkerJob(run_id="-", store="-", cache_dir=str(tmp_path / "cache"), **roots)
     store = TemporaryRunStore()
     whole, broken = create(store, SPEC), create(store, SPEC)
     assert go(store, whole, StopsAt(), run_parts(job)) is RunState.SUCCEEDED

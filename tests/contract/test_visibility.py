@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -223,3 +224,23 @@ def test_owners_take_turns(opened: Any) -> None:
     assert following(9, owner_limit=2) == b
     opened.store.transition(a[0], RunState.INTERRUPTED)
     assert following(9) == [b[0], a[0], b[1], a[2], a[3]]
+
+
+def test_runs_are_claimed_in_that_order_and_each_once(opened: Any) -> None:
+    def queue(viewer: OnBehalf) -> str:
+        return str(opened.store.seen_by(viewer).create(Created(RunSpec(Function())))[0].run_id)
+
+    def claim(among: list[str], **limits: Any) -> str:
+        lease = opened.store.claim_next(among, "worker", timedelta(minutes=1), **limits)
+        assert lease is None or opened.store.get_run(lease.run_id).attempt == lease.attempt == 1
+        return lease.run_id if lease else ""
+
+    a, b = [queue(ALICE) for _ in range(8)], [queue(BOB) for _ in range(8)]
+    assert claim([a[1], a[0]]) == a[0]
+    assert claim([a[0]]) == ""
+    assert claim([a[1], b[0]]) == b[0]  # Alice has a running run
+    assert claim([a[1], b[1]], owner_limit=1) == ""
+    left = [*a[1:], *b[1:]]
+    with ThreadPoolExecutor(4) as threads:
+        claimed = list(threads.map(lambda _: claim(left), range(len(left) + 2)))
+    assert sorted(claimed) == sorted([*left, "", ""])

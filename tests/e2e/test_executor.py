@@ -18,9 +18,13 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import Acceptance, MentorChoice, RunSpec, Stages
 from mentorgrad.errors import Unavailable
 from run_store.open import open_store
-from trainer_service.executors import local
-from trainer_service.executors.local import LocalExecutor, LocalWorker
+from run_store.protocols import Lease
+from trainer_service.agent import local_executor as local
+from trainer_service.agent.local_executor import LocalExecutor, LocalWorker
 from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, WorkerJob
+from trainer_service.running.stop_control import LEASE
+
+NONE = Lease("no-such-run", 1, 0)
 
 
 class Counted(LocalExecutor):
@@ -33,8 +37,8 @@ class Counted(LocalExecutor):
         self.refused = asyncio.Event()
 
     @staticmethod
-    def _job(run_id: str, devices: Sequence[str]) -> WorkerJob:
-        return WorkerJob(run_id=run_id, store="memory:", owner="test", device=devices[0])
+    def _job(lease: Lease, devices: Sequence[str]) -> WorkerJob:
+        return WorkerJob(lease.run_id, "memory:", device=devices[0])
 
     async def _spawn(self, *arguments: str) -> Process:
         if self.full.is_set():
@@ -51,7 +55,7 @@ async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
     executor = Counted(warm=True)
     await executor.prepare()
     executor.full.set()
-    worker = await executor.start("no-such-run", ["cpu"])
+    worker = await executor.start(NONE, ["cpu"])
     assert (worker.run_id, executor.spawned) == ("no-such-run", [("--warm",)])
     assert await worker.wait() == EXIT_NOT_MINE
     await asyncio.wait_for(executor.refused.wait(), 120)
@@ -60,10 +64,10 @@ async def test_a_standby_that_cannot_be_started_does_not_lose_the_worker(
 
 async def test_the_next_standby_waits_and_is_not_started_after_the_end() -> None:
     executor = Counted(warm=True)
-    worker = await executor.start("no-such-run", ["cpu"])
+    worker = await executor.start(NONE, ["cpu"])
     await worker.wait()
     assert executor.spawned == [()]
-    again = await executor.start("no-such-run", ["cpu"])
+    again = await executor.start(NONE, ["cpu"])
     await executor.close()
     assert executor.spawned == [(), ()]
     assert await again.wait() == EXIT_NOT_MINE
@@ -80,8 +84,8 @@ class Reusing(LocalExecutor):
         self._store = store
         self.spawned: list[Process] = []
 
-    def _job(self, run_id: str, devices: Sequence[str]) -> WorkerJob:
-        return WorkerJob(run_id, self._store, owner="test", device="cpu")
+    def _job(self, lease: Lease, devices: Sequence[str]) -> WorkerJob:
+        return WorkerJob(lease.run_id, self._store, lease.attempt, device="cpu")
 
     async def _spawn(self, *arguments: str) -> Process:
         self.spawned.append(await super()._spawn(*arguments))
@@ -109,7 +113,8 @@ async def test_a_process_executes_its_share_of_runs_and_each_as_if_it_were_the_f
 
     async def execute(name: str, device: str = "cpu") -> None:
         run, _ = store.create(Created(specs[name]))
-        worker = await executor.start(run.run_id, [device])
+        lease = store.claim(run.run_id, "test", LEASE)
+        worker = await executor.start(lease, [device])
         assert await worker.wait() == EXIT_OK
         worker.kill()  # of an ended run: does nothing, to the next one's process neither
         assert not worker.alive()
@@ -147,14 +152,15 @@ async def test_a_process_whose_run_is_cut_off_ends_and_takes_no_other_run_with_i
     executor = Reusing(url, runs_each=9)
 
     async def begun(run_id: str) -> LocalWorker:
-        worker = await executor.start(run_id, ["cpu"])
-        while worker.attempt is None:
+        worker = await executor.start(store.claim(run_id, "test", LEASE), ["cpu"])
+        while not worker.has_begun:
             await asyncio.sleep(0.05)
         return worker
 
     endless = replace(QUICK, stages=Stages(1, 1_000_000))
     first, killed, stopped = (store.create(Created(s))[0].run_id for s in (QUICK, endless, endless))
-    assert await (await executor.start(first, ["cpu"])).wait() == EXIT_OK
+    claimed = store.claim(first, "test", LEASE)
+    assert await (await executor.start(claimed, ["cpu"])).wait() == EXIT_OK
     worker = await begun(killed)
     worker.kill()
     assert await worker.wait() == -signal.SIGKILL
@@ -166,7 +172,7 @@ async def test_a_process_whose_run_is_cut_off_ends_and_takes_no_other_run_with_i
     assert await worker.wait() == EXIT_OK
     assert store.get_run(stopped).state is RunState.INTERRUPTED
     assert executor.spawned[1].returncode == EXIT_OK
-    worker = await executor.start("no-such-run", ["cpu"])
+    worker = await executor.start(NONE, ["cpu"])
     assert await worker.wait() == EXIT_NOT_MINE
     assert len(executor.spawned) == 3
     assert executor.spawned[2].returncode == EXIT_NOT_MINE

@@ -132,7 +132,7 @@ def test_a_run_goes_on_exactly_with_a_local_model(tmp_path: Path) -> None:
         mentor=MentorChoice("random_tokens", proposals=2),
     )
     root = str(write_rows(tmp_path))
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", data_roots=(root,)))
+    how = run_parts(WorkerJob(run_id="-", store="-", data_roots=(root,)))
     store, control = TemporaryRunStore(), StopsAt()
     whole, broken = create(store, spec), create(store, spec)
     assert go(store, whole, control, how) is RunState.SUCCEEDED

@@ -43,7 +43,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     url = f"sqlite:///{tmp_path}/runs.sqlite"
     store = open_store(url)
-    job = WorkerJob(run_id="-", store=url, owner="-", **make_files(tmp_path))
+    job = WorkerJob(run_id="-", store=url, **make_files(tmp_path))
 
     def done(devices: int, **fields: Any) -> str:
         run, _ = store.create(Created(replace(SPEC, devices=devices)))

@@ -60,7 +60,7 @@ def tuned(store_url: str, reviews: Path) -> Run:
     """A run as a worker executes it, but in this process."""
     torch.set_num_threads(1)
     store = open_store(store_url)
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", data_roots=(str(reviews),)))
+    how = run_parts(WorkerJob(run_id="-", store="-", data_roots=(str(reviews),)))
     run_id = create(store, SPEC)
     go(store, run_id, StopsAt(), how)
     run = store.get_run(run_id)

@@ -74,7 +74,6 @@ def test_a_mentors_settings_are_raced_recorded_and_resumed(
         WorkerJob(
             run_id="-",
             store="-",
-            owner="-",
             model_roots=(str(tmp_path),),
             mentors={"scripted": address},
         )

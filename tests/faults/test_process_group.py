@@ -23,7 +23,7 @@ from run_store.open import open_store
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.shared_runs import SPEC, by_threads, make_files, members_of
 from tests.support.trainer_process import TrainerProcess, eventually
-from trainer_service.control_plane.scheduler import DIED
+from trainer_service.agent.scheduler import DIED
 from trainer_service.job import EXIT_MEMBER_DIED, WorkerJob
 from trainer_service.objectives.torch_free import ARTIFACT
 from trainer_service.run_composition import run_parts
@@ -39,7 +39,7 @@ def undisturbed(folder: Path, roots: dict[str, tuple[str, ...]]) -> bytes:
     store = TemporaryRunStore()
     run, _ = store.create(Created(LONG))
     lease = store.claim(run.run_id, "test", timedelta(hours=1))
-    how = run_parts(WorkerJob(run_id="-", store="-", owner="-", **roots))
+    how = run_parts(WorkerJob(run_id="-", store="-", **roots))
     with ExitStack() as opened:
         how = by_threads(how, opened)
         assert execute(store, run, lease, how, StopRequest()) is RunState.SUCCEEDED
@@ -139,7 +139,7 @@ def test_a_process_that_cannot_build_its_problem_fails_the_run_and_says_where(
     store = open_store(url)
     run, _ = store.create(Created(SPEC))
     lease = store.claim(run.run_id, "test", timedelta(minutes=5))
-    job = WorkerJob(run.run_id, url, "test", members=("cuda:77",), **make_files(tmp_path))
+    job = WorkerJob(run.run_id, url, members=("cuda:77",), **make_files(tmp_path))
     assert execute(store, run, lease, run_parts(job), StopRequest()) is RunState.FAILED
     assert store.get_run(run.run_id).reason.startswith("on cuda:77: ")
     assert members_of(os.getpid()) == []

@@ -32,7 +32,7 @@ from run_store.temporary_store import TemporaryRunStore
 from tests.support.numerics import ON_CUDA
 from tests.support.trainer_process import TrainerProcess, eventually
 from trainer_service import worker
-from trainer_service.control_plane.scheduler import DIED
+from trainer_service.agent.scheduler import DIED
 from trainer_service.job import (
     EXIT_BAD_JOB,
     EXIT_NOT_MINE,
@@ -65,7 +65,7 @@ def undisturbed() -> bytes:
     store = TemporaryRunStore()
     run, _ = store.create(Created(spec=SPEC))
     lease = store.claim(run.run_id, "test", timedelta(hours=1))
-    parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    parts = run_parts(WorkerJob(run_id="-", store="-"))
     assert execute(store, run, lease, parts, StopRequest()) is RunState.SUCCEEDED
     return store.read_artifact(run.run_id, ARTIFACT)
 
@@ -233,7 +233,7 @@ async def test_cancelling_a_run_whose_worker_hangs_ends_it_when_the_worker_dies(
 
 
 def _job(store: str) -> bytes:
-    return WorkerJob(run_id="no-such-run", store=store, owner="test").to_line()
+    return WorkerJob(run_id="no-such-run", store=store).to_line()
 
 
 @pytest.mark.parametrize(

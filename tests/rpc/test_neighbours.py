@@ -60,6 +60,7 @@ NAMES_NONE = {
     "CreateExperiment",
     "ListExperiments",
     "ListAudit",
+    "ListWorkers",
 }
 """Methods whose requests name no record; tests of their own follow."""
 

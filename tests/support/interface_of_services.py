@@ -20,7 +20,8 @@ from mentorgrad.wire.credentials import Credentials
 from service_common.metrics import CallMetrics
 from service_common.settings import ServiceSettings
 from tests.support.product_source import product_modules, texts_of
-from trainer_service.control_plane.metrics import TrainerMetrics
+from trainer_service.agent.metrics import TrainerMetrics, queue_metric
+from trainer_service.agent.settings import WorkerSettings
 from trainer_service.prediction.metrics import PredictMetrics
 from trainer_service.prediction.settings import PredictorSettings
 from trainer_service.settings import TrainerSecrets, TrainerSettings
@@ -92,6 +93,7 @@ def settings() -> dict[str, Any]:
         "trainer": _settings_of(TrainerSettings),
         "mentor": _settings_of(MentorSettings),
         "predictor": _settings_of(PredictorSettings),
+        "worker": _settings_of(WorkerSettings),
         "ui": _settings_of(UiSettings),
         "mentor_secrets": _settings_of(Secrets),
         "trainer_secrets": _settings_of(TrainerSecrets),
@@ -179,7 +181,7 @@ class _Registry(CollectorRegistry):
 def metrics() -> dict[str, Any]:
     """Metrics of the services, with types and labels."""
     made: dict[str, Callable[[CollectorRegistry], Any]] = {
-        "trainer": lambda registry: TrainerMetrics(registry, ("cpu",)),
+        "trainer": lambda registry: (queue_metric(registry), TrainerMetrics(registry, ("cpu",))),
         "mentor": lambda registry: MentorMetrics(registry, lambda: 0, lambda: 0),
         "predictor": lambda registry: PredictMetrics(registry, lambda: 0),
         "ui": lambda registry: UiMetrics(registry, lambda: 0, lambda: 0),

@@ -37,5 +37,5 @@ def parts(server: LabelServer, folder: Path, model: str = "") -> Parts:
     """A worker's parts that know the server as ``own``; `model` is the fragment of its URL."""
     known = {"own": server.url + model}
     return run_parts(
-        WorkerJob(run_id="-", store="-", owner="-", data_roots=(str(folder),), tuned_models=known)
+        WorkerJob(run_id="-", store="-", data_roots=(str(folder),), tuned_models=known)
     )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 _REUSING = """
 import runpy
-from trainer_service.executors import local
+from trainer_service.agent import local_executor
 
-local.IDLE_SECONDS = 3600.0
+local_executor.IDLE_SECONDS = 3600.0
 runpy.run_module("trainer_service", run_name="__main__", alter_sys=True)
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import Run
@@ -15,24 +14,12 @@ from mentorgrad.responses import CreatedRun
 from mentorgrad.wire import tracing
 from run_store.protocols import RunStore
 from trainer_service.control_plane.admission import Admission
+from trainer_service.control_plane.data_check import DataCheck
 from trainer_service.control_plane.mentor_registry import MentorRegistry
 from trainer_service.control_plane.spec_rules import spec_violations, versions
 
 CHECKS_AT_ONCE = 2
 """Maximum number of specs validated at once."""
-
-
-class DataCheck(Protocol):
-    """Validates what a spec refers to."""
-
-    def __call__(self, spec: RunSpec, *, store: RunStore, warn: Callable[[str], None] = ...) -> str:
-        """Returns the digest of the spec's data; calls `warn` with each warning for the caller.
-        The spec may name the uploads and the runs of `store`, the caller's view.
-
-        Raises:
-            InvalidInput: It cannot be used; names the fields.
-        """
-        ...
 
 
 class RunCreation:

@@ -10,8 +10,8 @@ from mentorgrad.domain.experiment import Experiment, ExperimentSpec
 from mentorgrad.responses import CreatedExperiment
 from run_store.protocols import RunStore
 from trainer_service.control_plane.admission import Admission
+from trainer_service.control_plane.data_check import DataCheck
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.run_creation import DataCheck
 from trainer_service.experiments.experiment_checks import check_mentors, check_specs, doubts
 from trainer_service.experiments.progress import with_progress
 

@@ -21,6 +21,7 @@ from mentorgrad.tables.malformed import MalformedError
 from service_common import logs
 from trainer_service.baselines.linear_probe import LinearProbe
 from trainer_service.costs import RowCosts
+from trainer_service.model_settings import default_cache_dir
 from trainer_service.objectives.build import BuildInputs
 from trainer_service.objectives.calibration import calibrated
 from trainer_service.objectives.classification import ClassificationProblem
@@ -31,7 +32,7 @@ from trainer_service.objectives.torch_free import ARTIFACT, MODEL_FILE
 from trainer_service.objectives.tuned import Scores, Tuned, TunedFiles
 from trainer_service.prediction.result_folder import ResultFolder, read_result
 from trainer_service.registry import load as load_object
-from trainer_service.settings import TrainerSecrets, default_cache_dir
+from trainer_service.settings import TrainerSecrets
 from trainer_service.tasks.data import UNLABELLED, Row, Split, TaskData
 from trainer_service.tasks.images import EncodedImage
 

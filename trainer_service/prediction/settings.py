@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from service_common.settings import POSITIONAL, ListenerSettings, OperationSettings
-from trainer_service.settings import ModelSettings
+from trainer_service.model_settings import ModelSettings
 
 
 def all_cores() -> int:

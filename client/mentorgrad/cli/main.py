@@ -29,6 +29,7 @@ from mentorgrad.cli.commands import (
     tasks,
     trainer,
     tune,
+    workers,
 )
 from mentorgrad.cli.support import auth_options
 from mentorgrad.cli.support.completion import is_completing
@@ -169,6 +170,7 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(audit.app)
 app.add_typer(serve.app, name="serve")
 app.add_typer(trainer.app, name="trainer")
+app.add_typer(workers.app, name="workers")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")

@@ -449,3 +449,7 @@ class RunSpec:
     """Devices that the run occupies at once. Each has a process of its own, which computes a part
     of the rows of every step and of every score; the run's results are those of one device up to
     rounding. On a CPU they are worker slots of the trainer."""
+    requires: Mapping[str, str] = bounded(factory=dict, max_length=16)
+    """Labels that the worker must have, such as ``gpu``: ``h200``; others leave the run to it. The
+    key ``device`` asks for a kind of device, ``cpu`` or ``cuda``; with ``any``, the run may go on
+    on another kind than it began on, and then its result depends on when."""

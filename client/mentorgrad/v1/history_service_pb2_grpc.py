@@ -80,6 +80,11 @@ class HistoryServiceStub(object):
                 request_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditRequest.SerializeToString,
                 response_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditResponse.FromString,
                 _registered_method=True)
+        self.ListWorkers = channel.unary_unary(
+                '/mentorgrad.v1.HistoryService/ListWorkers',
+                request_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ListWorkersRequest.SerializeToString,
+                response_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer(object):
@@ -150,6 +155,13 @@ class HistoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWorkers(self, request, context):
+        """Lists the agents that execute runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -197,6 +209,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ListAudit,
                     request_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditRequest.FromString,
                     response_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'ListWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkers,
+                    request_deserializer=mentorgrad_dot_v1_dot_history__service__pb2.ListWorkersRequest.FromString,
+                    response_serializer=mentorgrad_dot_v1_dot_history__service__pb2.ListWorkersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -443,6 +460,33 @@ class HistoryService(object):
             '/mentorgrad.v1.HistoryService/ListAudit',
             mentorgrad_dot_v1_dot_history__service__pb2.ListAuditRequest.SerializeToString,
             mentorgrad_dot_v1_dot_history__service__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mentorgrad.v1.HistoryService/ListWorkers',
+            mentorgrad_dot_v1_dot_history__service__pb2.ListWorkersRequest.SerializeToString,
+            mentorgrad_dot_v1_dot_history__service__pb2.ListWorkersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -133,6 +133,50 @@ class AuditEntry(_message.Message):
     count: int
     def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., caller: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., record_id: _Optional[str] = ..., outcome: _Optional[str] = ..., request_id: _Optional[str] = ..., call_id: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
+class Agent(_message.Message):
+    __slots__ = ("name", "service", "host", "version", "devices", "slots", "labels", "mentors", "run_ids", "refused", "is_draining", "started_at", "seen_at")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class RefusedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    MENTORS_FIELD_NUMBER: _ClassVar[int]
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    IS_DRAINING_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    service: str
+    host: str
+    version: str
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    slots: int
+    labels: _containers.ScalarMap[str, str]
+    mentors: _containers.RepeatedScalarFieldContainer[str]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    refused: _containers.ScalarMap[str, str]
+    is_draining: bool
+    started_at: _timestamp_pb2.Timestamp
+    seen_at: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., mentors: _Optional[_Iterable[str]] = ..., run_ids: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, str]] = ..., is_draining: bool = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class AuditFilter(_message.Message):
     __slots__ = ("owner", "caller", "action", "record_id", "outcome", "recorded_after", "recorded_before")
     OWNER_FIELD_NUMBER: _ClassVar[int]

@@ -618,8 +618,15 @@ class Objective(_message.Message):
     def __init__(self, label_prompt: _Optional[_Union[LabelPrompt, _Mapping]] = ..., function: _Optional[_Union[Function, _Mapping]] = ..., external: _Optional[_Union[External, _Mapping]] = ..., prompt_tuning: _Optional[_Union[PromptTuning, _Mapping]] = ..., causal_prompt: _Optional[_Union[CausalPrompt, _Mapping]] = ..., served_prompt: _Optional[_Union[ServedPrompt, _Mapping]] = ..., lora: _Optional[_Union[Lora, _Mapping]] = ..., prefix_tuning: _Optional[_Union[PrefixTuning, _Mapping]] = ..., xgblora: _Optional[_Union[Xgblora, _Mapping]] = ..., multiple_choice: _Optional[_Union[MultipleChoice, _Mapping]] = ...) -> None: ...
 
 class RunSpec(_message.Message):
-    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion", "devices")
+    __slots__ = ("objective", "task", "optimizer", "stages", "mentor", "acceptance", "capture", "budget", "seed", "checkpoint_interval", "name", "labels", "criterion", "devices", "requires")
     class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class RequiresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -640,6 +647,7 @@ class RunSpec(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CRITERION_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
+    REQUIRES_FIELD_NUMBER: _ClassVar[int]
     objective: Objective
     task: Task
     optimizer: Optimizer
@@ -654,7 +662,8 @@ class RunSpec(_message.Message):
     labels: _containers.ScalarMap[str, str]
     criterion: Criterion
     devices: int
-    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., criterion: _Optional[_Union[Criterion, str]] = ..., devices: _Optional[int] = ...) -> None: ...
+    requires: _containers.ScalarMap[str, str]
+    def __init__(self, objective: _Optional[_Union[Objective, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., stages: _Optional[_Union[Stages, _Mapping]] = ..., mentor: _Optional[_Union[MentorChoice, _Mapping]] = ..., acceptance: _Optional[_Union[Acceptance, _Mapping]] = ..., capture: _Optional[_Union[Capture, _Mapping]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., seed: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., criterion: _Optional[_Union[Criterion, str]] = ..., devices: _Optional[int] = ..., requires: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Score(_message.Message):
     __slots__ = ("loss", "accuracy", "rows", "macro_f1", "matthews", "raw_loss", "raw_accuracy", "prior")

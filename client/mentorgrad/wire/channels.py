@@ -92,6 +92,7 @@ _RETRIED = {
         "CompareRuns",
         "ListArtifacts",
         "ListAudit",
+        "ListWorkers",
     ),
     "ExperimentService": ("GetExperiment", "ListExperiments", "GetReport", "CreateExperiment"),
     "TrainerService": ("GetTrainerInfo", "CreateRun"),

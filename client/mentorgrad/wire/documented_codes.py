@@ -46,6 +46,7 @@ SPECIFIC: dict[str, tuple[StatusCode, ...]] = {
     "/mentorgrad.v1.HistoryService/ListArtifacts": _A_RUN,
     "/mentorgrad.v1.HistoryService/ExportRun": _A_RUN,
     "/mentorgrad.v1.HistoryService/ListAudit": _STORE,
+    "/mentorgrad.v1.HistoryService/ListWorkers": _STORE,
     "/mentorgrad.v1.ExperimentService/CreateExperiment": _CREATED,
     "/mentorgrad.v1.ExperimentService/GetExperiment": _A_RUN,
     "/mentorgrad.v1.ExperimentService/ListExperiments": _STORE,

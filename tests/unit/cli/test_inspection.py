@@ -73,7 +73,7 @@ def test_show_gives_figures_candidates_and_result(invoke: Invoke, store_url: str
 def test_show_as_json_is_one_object(invoke: Invoke, store_url: str) -> None:
     result = invoke("runs", "show", "toy-run", "--store", store_url, "--json")
     shown = json.loads(result.stdout)
-    assert set(shown) == {"run", "candidates", "artifacts"}
+    assert set(shown) == {"run", "candidates", "artifacts", "waits"}
     assert shown["candidates"][0]["candidate_id"] == "s1/step10"
 
 

@@ -499,7 +499,8 @@ def test_owners_come_to_a_full_store_that_loses_nothing(
     store = open_store(url)
     rows = content(url)
     # The runs are too short for blocks.
-    assert [rows.pop(name) for name in ("audit", "block_summaries", "snapshot_blocks")] == [0] * 3
+    empty = ("audit", "agents", "block_summaries", "snapshot_blocks")
+    assert [rows.pop(name) for name in empty] == [0] * 4
     assert all(rows.values()), rows
     assert (rows["runs"], rows["events"], rows["upload_owners"]) == (2, 5, 1)
     (experiment,) = store.list_experiments().experiments

@@ -15,7 +15,7 @@ from service_common.security import protect
 from service_common.settings import ListenerSettings, load
 from service_common.tokens import Scope
 from tests.support.identity_provider import AUDIENCE, ISSUER, claims, key_set, public_jwk, signed
-from trainer_service.composition import check_mentors
+from trainer_service.agent.jobs import check_mentors
 from trainer_service.settings import TrainerSettings
 
 ABROAD = "0.0.0.0:50551"

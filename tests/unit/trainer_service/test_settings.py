@@ -13,7 +13,8 @@ import pytest
 from mentorgrad.errors import InvalidInput
 from mentorgrad.paths import check_temporary_folder
 from service_common.settings import load
-from trainer_service.settings import TrainerSecrets, TrainerSettings, default_cache_dir
+from trainer_service.model_settings import default_cache_dir
+from trainer_service.settings import TrainerSecrets, TrainerSettings
 
 
 @pytest.fixture

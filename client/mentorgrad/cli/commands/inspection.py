@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -26,6 +26,7 @@ from mentorgrad.cli.support.service_access import open_client, open_reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mentorgrad.domain.agent import AgentReader
     from mentorgrad.domain.query import RunReader
     from mentorgrad.domain.run import Candidate, Run, Usage
 
@@ -171,14 +172,15 @@ def _show(
         best = reader.list_candidates(run_id, page_size=candidates).candidates if candidates else ()
         gaps = _gaps(reader, run_id, best)
         artifacts = reader.artifacts(run_id)
+        waits = _why_waiting(reader, run)
     if as_json:
         listed = [
             to_dict(item) | ({"gap": gaps[item.candidate_id]} if item.candidate_id in gaps else {})
             for item in best
         ]
-        out.json({"run": run, "candidates": listed, "artifacts": artifacts})
+        out.json({"run": run, "candidates": listed, "artifacts": artifacts, "waits": waits})
         return
-    out.pairs(_facts(run))
+    out.pairs(_facts(run, waits))
     if run.result is not None:
         show_baselines(out, run.result)
     if best:
@@ -189,6 +191,20 @@ def _show(
             ("file", "bytes", "sha256"),
             [(item.name, str(item.size_bytes), item.sha256[:16]) for item in artifacts],
         )
+
+
+def _why_waiting(reader: RunReader, run: Run) -> str:
+    """Why nobody executes a run that waits; empty: it does not wait, or only for its turn."""
+    from mentorgrad.domain.agent import why_waiting
+    from mentorgrad.domain.run import RunState
+    from mentorgrad.errors import Unsupported
+
+    if run.state not in (RunState.QUEUED, RunState.INTERRUPTED):
+        return ""
+    try:
+        return why_waiting(run.run_id, cast("AgentReader", reader).list_workers())
+    except Unsupported:  # an earlier version of the trainer
+        return ""
 
 
 def _gaps(reader: RunReader, run_id: str, shown: Sequence[Candidate]) -> dict[str, float]:
@@ -239,7 +255,7 @@ def _steps(usage: Usage) -> str:
     return f"{usage.gradient_steps}, including {usage.probe_steps} in races{hints}"
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
+def _facts(run: Run, waits: str) -> list[tuple[str, str]]:
     from mentorgrad.cli.support.event_text import result_line, title
 
     usage = run.usage
@@ -250,6 +266,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("note", shorten(run.note, 100)),
         ("spec", title(run.spec)),
         ("state", run.state + (f" ({run.reason})" if run.reason else "")),
+        ("waits", waits),
         ("created", moment(run.created_at)),
         ("finished", moment(run.finished_at)),
         ("stage", _stage(run)),

@@ -22,7 +22,7 @@ ROOT_COMMANDS = {"tokens": "service", "certs": "service", "store": "trainer"}
 other member is a service: its app has a command ``serve``, which becomes ``mentorgrad serve NAME``.
 """
 
-SERVICE_EXTRAS = {"predictor": "trainer"}
+SERVICE_EXTRAS = {"predictor": "trainer", "worker": "trainer"}
 """Extras of services whose extra does not have their name."""
 
 

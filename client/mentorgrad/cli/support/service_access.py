@@ -20,6 +20,7 @@ from mentorgrad.errors import (
 
 if TYPE_CHECKING:
     from mentorgrad.client import Client, MentorClient
+    from mentorgrad.domain.agent import AgentReader
     from mentorgrad.domain.audit import AuditReader
     from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
     from mentorgrad.domain.query import RunReader
@@ -171,6 +172,11 @@ def open_experiments(server: str, store: str) -> AbstractContextManager[Experime
 
 def open_audit(server: str, store: str) -> AbstractContextManager[AuditReader]:
     """The same as `open_reader`, for the audit."""
+    return contextlib.closing(open_store(store)) if store else open_client(server)
+
+
+def open_agents(server: str, store: str) -> AbstractContextManager[AgentReader]:
+    """The same as `open_reader`, for the agents."""
     return contextlib.closing(open_store(store)) if store else open_client(server)
 
 

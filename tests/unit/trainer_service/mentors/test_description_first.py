@@ -118,7 +118,7 @@ def test_the_mentor_is_told_of_its_own_proposals() -> None:
 
 def built(**choice: Any) -> Mentor:
     spec = RunSpec(mentor=MentorChoice(**{"description_first": True, **choice}))
-    how = run_composition.run_parts(WorkerJob("-", store="-", owner="-"))
+    how = run_composition.run_parts(WorkerJob("-", store="-"))
     return how.mentor(Run("r1", spec=spec), objective("label_prompt"))
 
 

@@ -235,7 +235,7 @@ def test_the_spec_says_what_is_hidden(
 
     monkeypatch.setattr(run_composition, "RemoteMentor", remote)
     choice = MentorChoice("small", shuffled=shuffled, hide_card=hidden)
-    job = WorkerJob("-", store="-", owner="-", mentors={"small": "localhost:1"})
+    job = WorkerJob("-", store="-", mentors={"small": "localhost:1"})
     built = objective("label_prompt")
     open_mentor = run_composition.run_parts(job).mentor
     for owner in ("alice", LOCAL.owner, ""):

@@ -58,7 +58,7 @@ def go(
 @pytest.mark.usefixtures("without_probe")
 def test_a_run_of_two_processes_goes_on_exactly_and_with_two_only(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    job = WorkerJob(run_id="-", store="-", owner="-", **make_files(tmp_path))
+    job = WorkerJob(run_id="-", store="-", **make_files(tmp_path))
     store, how = TemporaryRunStore(), run_parts(job)
     whole, paused = (store.create(Created(SPEC))[0].run_id for _ in range(2))
     assert go(store, whole, how, StopRequest()) is RunState.SUCCEEDED

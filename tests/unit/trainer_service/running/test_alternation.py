@@ -76,7 +76,7 @@ def _one_thread() -> None:
 
 
 def parts(**changes: Any) -> Parts:
-    return dataclasses.replace(run_parts(WorkerJob(run_id="-", store="-", owner="-")), **changes)
+    return dataclasses.replace(run_parts(WorkerJob(run_id="-", store="-")), **changes)
 
 
 class Done:

@@ -189,7 +189,7 @@ def run(spec: RunSpec) -> tuple[Run, TemporaryRunStore]:
     store = TemporaryRunStore()
     created, _ = store.create(Created(spec=spec))
     lease = store.claim(created.run_id, "test", timedelta(seconds=30))
-    parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    parts = run_parts(WorkerJob(run_id="-", store="-"))
     assert execute(store, created, lease, parts, StopRequest()) is RunState.SUCCEEDED
     return store.get_run(created.run_id), store
 
@@ -389,7 +389,7 @@ def test_every_row_through_the_model_is_counted() -> None:
     store = TemporaryRunStore()
     created, _ = store.create(Created(spec=spec))
     lease = store.claim(created.run_id, "test", timedelta(seconds=30))
-    parts = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    parts = run_parts(WorkerJob(run_id="-", store="-"))
     parts = dataclasses.replace(parts, objective=lambda *_: built)
     assert execute(store, created, lease, parts, StopRequest()) is RunState.SUCCEEDED
     tested = built.problem.size(Split.TEST)

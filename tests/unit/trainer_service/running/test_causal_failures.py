@@ -50,7 +50,6 @@ def done(root: Path, mib: int = 2048, **fields: Any) -> Done:
     job = WorkerJob(
         run_id="-",
         store="-",
-        owner="-",
         data_roots=(str(root),),
         model_roots=(str(root),),
         state_cache_mib=mib,

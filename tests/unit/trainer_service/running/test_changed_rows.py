@@ -45,7 +45,7 @@ def test_rows_that_have_changed_since_end_the_run_and_both_digests_are_named(
     after = validate_objective(SPEC, data_roots=[tmp_path])
     with closing(TemporaryRunStore()) as store:
         run, _ = store.create(Created(SPEC, task_digest=before))
-        job = WorkerJob(run.run_id, "-", "-", data_roots=(str(tmp_path),))
+        job = WorkerJob(run.run_id, "-", data_roots=(str(tmp_path),))
         assert work(job, store, StopRequest(), KeptResults()) == EXIT_FAILED
         ended = store.get_run(run.run_id)
     assert ended.state is RunState.FAILED

@@ -121,7 +121,7 @@ class AfterSteps:
 
 
 def parts(mentor: Mentor, lag: int | None = None, **changes: Any) -> Parts:
-    made = run_parts(WorkerJob(run_id="-", store="-", owner="-"))
+    made = run_parts(WorkerJob(run_id="-", store="-"))
     if lag is not None:
         changes["ask"] = lambda asked, *question: AfterSteps(lag, lambda: asked.propose(*question))
     return dataclasses.replace(made, mentor=lambda run, objective: mentor, **changes)
@@ -202,9 +202,7 @@ def test_an_answer_that_is_there_at_once_decides_as_if_waited_for() -> None:
 
 def test_a_control_answers_before_there_is_a_lag() -> None:
     choice = MentorChoice("perturb", proposals=4, mode=MentorMode.OVERLAPPED)
-    done = Done(
-        dataclasses.replace(SPEC, mentor=choice), run_parts(WorkerJob("-", store="-", owner="-"))
-    )
+    done = Done(dataclasses.replace(SPEC, mentor=choice), run_parts(WorkerJob("-", store="-")))
     assert [lag for _, _, lag in done.received()] == [0, 0]
 
 
@@ -384,7 +382,7 @@ def test_a_mentor_process_that_hangs_holds_nothing_up(
     mentor_process: Callable[..., Any],
 ) -> None:
     process = mentor_process()
-    job = WorkerJob("-", store="-", owner="-", mentors={"small": process.address})
+    job = WorkerJob("-", store="-", mentors={"small": process.address})
 
     def hang() -> None:
         process.signal(signal.SIGSTOP)

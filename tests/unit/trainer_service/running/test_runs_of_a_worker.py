@@ -87,7 +87,6 @@ class Worker:
         self._job = WorkerJob(
             run_id="-",
             store="-",
-            owner="-",
             data_roots=(str(root),),
             model_roots=(str(root),),
             state_cache_mib=mib,

@@ -20,7 +20,7 @@ from mentorgrad.domain.event import (
 )
 from mentorgrad.domain.run import Run, RunResult, RunState, Usage
 from mentorgrad.serialization import from_dict
-from trainer_service.control_plane.metrics import TrainerMetrics
+from trainer_service.agent.metrics import TrainerMetrics
 from trainer_service.running.telemetry import Telemetry
 from trainer_service.worker_metrics import AnswerMetrics, WorkerMetrics
 

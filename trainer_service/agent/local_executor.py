@@ -21,6 +21,7 @@ import structlog
 
 from mentorgrad.errors import MentorgradError, Unavailable
 from mentorgrad.serialization import from_dict
+from run_store.protocols import Lease
 from trainer_service.job import WorkerJob
 from trainer_service.worker_metrics import WorkerMetrics
 
@@ -36,15 +37,15 @@ IDLE_SECONDS = 20.0
 
 Reported = Callable[[str, Sequence[str], WorkerMetrics], None]
 """Called with run id, devices and report for each report of a worker."""
-MakeJob = Callable[[str, Sequence[str]], WorkerJob]
-"""(run id, devices) → the job document of the worker."""
+MakeJob = Callable[[Lease, Sequence[str]], WorkerJob]
+"""(claimed run, devices) → the job document of the worker."""
 
 
 class LocalWorker:
     """A child process that executes a run; the handle lasts until the run has ended.
 
     Args:
-        run_id: The run.
+        lease: The claimed run.
         devices: The torch devices of the run's processes.
         process: The child process, which has been sent its job.
         reported: Called with each report.
@@ -54,15 +55,16 @@ class LocalWorker:
 
     def __init__(
         self,
-        run_id: str,
+        lease: Lease,
         devices: Sequence[str],
         process: Process,
         reported: Reported,
         released: Callable[[], None] | None = None,
     ) -> None:
-        self.run_id = run_id
+        self.run_id = lease.run_id
+        self.attempt = lease.attempt
         self.devices = tuple(devices)
-        self.attempt: int | None = None
+        self.has_begun = False
         self.pid = process.pid
         self._process = process
         self._reported = reported
@@ -83,8 +85,8 @@ class LocalWorker:
                 return
 
     def _take(self, said: dict[str, Any]) -> None:
-        if "claimed" in said:
-            self.attempt = int(said["claimed"])
+        if "begun" in said:
+            self.has_begun = True
         elif "report" in said:
             self._reported(self.run_id, self.devices, from_dict(WorkerMetrics, said["report"]))
         elif "ended" in said and self._released is not None:
@@ -163,7 +165,7 @@ class LocalExecutor:
         if self._warm and self._standby is None:
             self._standby = await self._spawn("--warm")
 
-    async def start(self, run_id: str, devices: Sequence[str]) -> LocalWorker:
+    async def start(self, lease: Lease, devices: Sequence[str]) -> LocalWorker:
         """See `Executor.start`."""
         await self._stop_preparing()
         process, runs = self._take_idle(devices[0])
@@ -174,16 +176,16 @@ class LocalExecutor:
         is_last = runs + 1 >= self._runs_each
         assert process.stdin is not None  # noqa: S101 - asked for with PIPE
         try:
-            job = replace(self._make_job(run_id, devices), parent=os.getpid())
+            job = replace(self._make_job(lease, devices), parent=os.getpid())
             process.stdin.write(job.to_line())
             await process.stdin.drain()
             if is_last:
                 process.stdin.close()
         except (BrokenPipeError, ConnectionResetError):
-            log.warning("worker_died_waiting", run_id=run_id)
+            log.warning("worker_died_waiting", run_id=lease.run_id)
         self._preparing = asyncio.create_task(self._prepare_later())
         released = None if is_last else partial(self._release, _Idle(devices[0], process, runs + 1))
-        return LocalWorker(run_id, devices, process, self._reported, released)
+        return LocalWorker(lease, devices, process, self._reported, released)
 
     # -- processes between two runs -----------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mentorgrad.errors import InvalidInput
+from run_store.protocols import Lease
 
 
 class WorkerHandle(Protocol):
@@ -15,9 +16,10 @@ class WorkerHandle(Protocol):
     """The worker's run."""
     devices: tuple[str, ...]
     """The torch devices of the run's processes, the worker's first."""
-    attempt: int | None
-    """The attempt that the worker claimed, once it has reported it; the scheduler needs it to mark
-    the run as interrupted."""
+    attempt: int
+    """The run's attempt, which the agent has claimed."""
+    has_begun: bool
+    """Whether the worker has taken the run over, and renews its lease itself."""
 
     async def wait(self) -> int:
         """Waits until the worker has ended; returns its exit code, or minus the signal number."""
@@ -42,9 +44,9 @@ class Executor(Protocol):
     remote: bool
     """Whether workers may run on other hosts, which rules out a SQLite store."""
 
-    async def start(self, run_id: str, devices: Sequence[str]) -> WorkerHandle:
-        """Starts a worker for a run on the first device; the worker starts a further process of
-        the run on each of the others.
+    async def start(self, lease: Lease, devices: Sequence[str]) -> WorkerHandle:
+        """Starts a worker for a claimed run on the first device; the worker starts a further
+        process of the run on each of the others.
 
         Raises:
             Unavailable: No worker can be started now.

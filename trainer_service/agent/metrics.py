@@ -1,4 +1,4 @@
-"""The trainer's Prometheus metrics, except those of its gRPC calls."""
+"""Prometheus metrics of the workers, and of the queue."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from service_common.metrics import ANSWER_BUCKETS
 from trainer_service.worker_metrics import WorkerMetrics
 
 _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
+
+
+def queue_metric(registry: CollectorRegistry) -> Gauge:
+    """The number of waiting runs, which is the same at every service with this store."""
+    return Gauge(
+        "mentorgrad_trainer_queue_length", "Runs that wait for a worker.", registry=registry
+    )
 
 
 class TrainerMetrics:
@@ -27,7 +34,6 @@ class TrainerMetrics:
         def gauge(name: str, meaning: str, *labels: str) -> Gauge:
             return Gauge(f"mentorgrad_trainer_{name}", meaning, labels, registry=registry)
 
-        self.queue = gauge("queue_length", "Runs that wait for a worker.")
         self._workers = gauge("workers", "Workers that execute a run.")
         self._slots = gauge("worker_slots", "Maximum number of runs executed at once.")
         self._ended = counter("workers_ended", "Ended workers, by exit code.", "code")

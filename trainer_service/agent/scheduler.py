@@ -1,17 +1,19 @@
-"""The scheduler: starts workers for queued runs, and marks runs of dead workers as interrupted.
+"""The scheduler: claims queued runs, starts workers for them, and marks runs of dead workers as
+interrupted.
 
 The queue is in the store: QUEUED and INTERRUPTED runs. Owners take turns, and each owner's oldest
-run is first. So a restarted service continues with the same queue, and several services may share a
-store: a worker must claim its run.
+run is first. So a restarted agent continues with the same queue, and several agents share a store:
+who has claimed a run executes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -20,9 +22,10 @@ from mentorgrad.domain.event import EventKind, StateChanged
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import DesiredState, Run, RunState
 from mentorgrad.errors import Conflict, MentorgradError, NotFound, PreconditionFailed
-from run_store.protocols import RunStore
-from trainer_service.executors.base import Executor, WorkerHandle
-from trainer_service.job import EXIT_NOT_MINE, EXIT_STORE
+from run_store.protocols import Lease, RunStore
+from trainer_service.agent.executor import Executor, WorkerHandle
+from trainer_service.agent.suitability import Suitability
+from trainer_service.job import EXIT_STORE
 from trainer_service.running.stop_control import LEASE
 
 log = structlog.get_logger(__name__)
@@ -30,14 +33,24 @@ log = structlog.get_logger(__name__)
 DIED = "the worker died"
 """Prefix of the reason of an INTERRUPTED run whose worker ended without recording the end."""
 POLL_SECONDS = 1.0
-"""Interval at which the store is polled if nothing wakes the scheduler."""
+"""Interval at which the store is polled if nothing wakes the scheduler, on average; twice as long
+when there has been no run for a while. It varies, so that many agents do not poll at once."""
+_IDLE_SECONDS = 30.0
+"""Time without a run after which the store is polled less often."""
+_LATE_SECONDS = 0.25
+"""Maximum time to the next look if other agents have claimed all runs of the last one."""
+RETRY_SECONDS = 10.0
+"""Time without new runs after a worker that could not be started, or did not reach the store: the
+log of each run gets an entry for every such attempt."""
+_SPARE_RUNS = 16
+"""Further runs that are looked at, in case that other agents claim the first ones."""
 SPARE_SECONDS = 5.0
 """Time after a failed read of the store in which no lease is treated as expired."""
 
 
 class Scheduler:
-    """Starts workers and handles their exit. Runs on the service's event loop; calls of the store
-    run in threads.
+    """Claims runs, starts workers and handles their exit. Runs on one event loop; calls of the
+    store run in threads.
 
     Args:
         store: The run store.
@@ -46,6 +59,10 @@ class Scheduler:
         per_device: Concurrent workers per device.
         max_restarts: How often a run whose worker died is resumed automatically.
         owner_limit: Maximum running runs of one owner; None: no limit.
+        most_runs: Number of runs that are executed, after which no further one is claimed; None:
+            no limit.
+        suitability: Says which runs cannot be executed here; None: those with too many devices.
+        holder: Who holds the leases, for the log.
         ended: Called with run id, devices and exit code when a worker has ended.
     """
 
@@ -58,6 +75,9 @@ class Scheduler:
         per_device: int,
         max_restarts: int,
         owner_limit: int | None = None,
+        most_runs: int | None = None,
+        suitability: Suitability | None = None,
+        holder: str = "",
         ended: Callable[[str, Sequence[str], int], None] = lambda *_: None,
     ) -> None:
         self._store = store
@@ -66,14 +86,16 @@ class Scheduler:
         self._slots = [device for _ in range(per_device) for device in devices]
         self._max_restarts = max_restarts
         self._owner_limit = owner_limit
+        self._left = most_runs
+        self._suitability = suitability or Suitability()
+        self._holder = holder
+        self._idle_since = time.monotonic()
         self._ended = ended
         self._workers: dict[str, WorkerHandle] = {}
         self._minders: set[asyncio.Task[None]] = set()
-        self._false_starts: Counter[str] = Counter()
-        self._too_large: set[str] = set()
         self._wake = asyncio.Event()
-        self._closing = False
-        self._spared_until = 0.0
+        self._closing = self._is_late = False
+        self._spared_until = self._paused_until = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -90,6 +112,16 @@ class Scheduler:
     def workers(self) -> dict[str, WorkerHandle]:
         """Workers by run id."""
         return dict(self._workers)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all runs that may be claimed have ended."""
+        return self._left == 0 and not self._workers
+
+    @property
+    def idle_seconds(self) -> float:
+        """Time in which there has been no run to execute."""
+        return 0.0 if self._workers else time.monotonic() - self._idle_since
 
     def start(self) -> None:
         """Starts the scheduling loop."""
@@ -123,6 +155,7 @@ class Scheduler:
         while True:
             self._wake.clear()
             try:
+                await self._renew_leases()
                 await self._mark_expired_interrupted()
                 await self._fill()
             except MentorgradError as error:
@@ -131,45 +164,68 @@ class Scheduler:
                 log.error("scheduler_failed", exc_info=error)
             # Not `wait_for`: it loses a cancellation that arrives together with a wake-up.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
 
-    async def _fill(self) -> None:
-        """Starts a worker for each waiting run while there are free slots.
+    def _pause(self) -> float:
+        if self._is_late:
+            self._is_late = False
+            return _LATE_SECONDS * random.random()
+        rarely = 2.0 if self.idle_seconds > _IDLE_SECONDS else 1.0
+        return POLL_SECONDS * rarely * random.uniform(0.75, 1.25)
 
-        If there are too few for a run, those behind it wait too: it might never get them otherwise.
-        """
+    async def _renew_leases(self) -> None:
+        """Renews the leases of runs whose workers are still starting."""
+        for worker in list(self._workers.values()):
+            if not worker.has_begun:
+                with contextlib.suppress(Conflict, NotFound):
+                    await asyncio.to_thread(
+                        self._store.heartbeat, worker.run_id, worker.attempt, LEASE
+                    )
+
+    async def _fill(self) -> None:
+        """Claims waiting runs and starts their workers while there are free slots."""
         free = list(self._slots)
         for worker in self._workers.values():
             for device in worker.devices:
                 free.remove(device)
-        if not free:
+        if not free or self._left == 0 or time.monotonic() < self._paused_until:
             return
-        size = len(free) + len(self._workers) + len(self._too_large)
-        for run in await asyncio.to_thread(self._store.next_runs, size, self._owner_limit):
-            if run.run_id in self._workers or self._is_too_large(run):
-                continue
-            devices = _for_one_run(free)[: run.spec.devices]
-            if len(devices) < run.spec.devices:
+        passed_over = len(self._workers) + len(self._suitability.refused)
+        size = len(free) + passed_over + _SPARE_RUNS
+        waiting = await asyncio.to_thread(self._store.next_runs, size, self._owner_limit)
+        suitable = await asyncio.to_thread(
+            self._suitability.of, waiting, self._store, self.most_devices
+        )
+        left = [run for run in suitable if run.run_id not in self._workers]
+        while self._left != 0:
+            among = _that_fit(left, free)
+            if not among:
                 return
+            lease = await asyncio.to_thread(
+                self._store.claim_next, list(among), self._holder, LEASE, self._owner_limit
+            )
+            if lease is None:  # other agents have them; more may wait behind
+                self._is_late = True
+                return
+            devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
+            await self._start(lease, devices)
             for device in devices:
                 free.remove(device)
-            await self._start(run, devices)
+            left = [run for run in left if run.run_id != lease.run_id]
 
-    def _is_too_large(self, run: Run) -> bool:
-        """Whether a run is left to another service with this store: it needs more devices than
-        there are here."""
-        if run.spec.devices <= self.most_devices:
-            return False
-        if run.run_id not in self._too_large:
-            self._too_large.add(run.run_id)
-            log.warning("too_few_devices", run_id=run.run_id, needed=run.spec.devices)
-        return True
-
-    async def _start(self, run: Run, devices: Sequence[str]) -> None:
-        worker = await self._executor.start(run.run_id, devices)
-        log.info("worker_started", run_id=run.run_id, device=",".join(devices))
-        self._workers[run.run_id] = worker
+    async def _start(self, lease: Lease, devices: Sequence[str]) -> None:
+        """Starts the worker of a claimed run."""
+        try:
+            worker = await self._executor.start(lease, devices)
+        except MentorgradError as error:  # not the run's fault
+            self._paused_until = time.monotonic() + RETRY_SECONDS
+            await self._mark_interrupted(lease.run_id, lease.attempt, error.message)
+            raise
+        if self._left is not None:
+            self._left -= 1
+        log.info("worker_started", run_id=lease.run_id, device=",".join(devices))
+        self._workers[lease.run_id] = worker
         minder = asyncio.create_task(self._mind(worker))
         self._minders.add(minder)
         minder.add_done_callback(self._minders.discard)
@@ -204,6 +260,7 @@ class Scheduler:
             log.error("scheduler_failed", run_id=worker.run_id, exc_info=error)
         finally:
             del self._workers[worker.run_id]
+            self._idle_since = time.monotonic()
             self.wake()
 
     async def _settled(self, worker: WorkerHandle, code: int) -> bool:
@@ -219,15 +276,10 @@ class Scheduler:
         how = f"{DIED}: {_how(code)}"
         if self._closing:
             how = "the service shut down"
-        if worker.attempt is not None:
-            self._false_starts.pop(worker.run_id, None)
-            await self._mark_interrupted(worker.run_id, worker.attempt, how)
-        elif code == EXIT_STORE and not self._closing:
-            # Not the run's fault: it stays queued, and the slot pauses before the next try.
-            log.warning("worker_without_store", run_id=worker.run_id)
-            await asyncio.sleep(POLL_SECONDS)
-        elif code != EXIT_NOT_MINE and not self._closing:
-            await self._false_start(worker.run_id, how)
+        elif code == EXIT_STORE and not worker.has_begun:  # not the run's fault
+            how = "the worker did not reach the run store"
+            self._paused_until = time.monotonic() + RETRY_SECONDS
+        await self._mark_interrupted(worker.run_id, worker.attempt, how)
 
     async def _mark_interrupted(self, run_id: str, attempt: int, reason: str) -> None:
         """Marks the run as INTERRUPTED if this attempt still owns it.
@@ -253,16 +305,6 @@ class Scheduler:
         except (Conflict, NotFound, PreconditionFailed) as error:
             log.info("run_moved_on", run_id=run_id, error=error.message)
 
-    async def _false_start(self, run_id: str, reason: str) -> None:
-        """Counts a worker that ended before it claimed its run. The run fails after more than
-        `max_restarts` of them."""
-        self._false_starts[run_id] += 1
-        log.warning("worker_not_started", run_id=run_id, reason=reason)
-        if self._false_starts[run_id] > self._max_restarts:
-            del self._false_starts[run_id]
-            with contextlib.suppress(Conflict, NotFound, PreconditionFailed):
-                await self._transition(run_id, RunState.FAILED, f"no worker could start: {reason}")
-
     async def _transition(
         self, run_id: str, state: RunState, reason: str, attempt: int | None = None
     ) -> None:
@@ -281,6 +323,16 @@ class Scheduler:
 def _for_one_run(slots: Sequence[str]) -> list[str]:
     """The slots that one run may have at once: of different GPUs, or all of the CPU."""
     return [slot for at, slot in enumerate(slots) if slot == "cpu" or slot not in slots[:at]]
+
+
+def _that_fit(waiting: Sequence[Run], free: Sequence[str]) -> dict[str, Run]:
+    """The first runs that fit the free slots, by id. If there are too few for a run, those behind
+    it wait too: it might never get them otherwise."""
+    room = len(_for_one_run(free))
+    return {
+        run.run_id: run
+        for run in itertools.takewhile(lambda run: 0 < run.spec.devices <= room, waiting)
+    }
 
 
 def _how(code: int) -> str:

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.event import Created
+from mentorgrad.domain.event import Created, StateChanged
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import DesiredState, RunState
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, Unavailable
+from run_store.protocols import Lease
 from run_store.temporary_store import TemporaryRunStore
-from trainer_service.control_plane import scheduler as module
-from trainer_service.control_plane.scheduler import DIED, Scheduler
-from trainer_service.executors.base import check_store
-from trainer_service.job import EXIT_NOT_MINE, EXIT_OK, EXIT_STORE
+from trainer_service.agent import scheduler as module
+from trainer_service.agent.executor import check_store
+from trainer_service.agent.scheduler import DIED, Scheduler
+from trainer_service.job import EXIT_OK, EXIT_STORE
 
 LEASE = timedelta(seconds=60)
 
@@ -25,16 +26,17 @@ LEASE = timedelta(seconds=60)
 class Worker:
     """A worker that does as the test says."""
 
-    def __init__(self, store: TemporaryRunStore, run_id: str, devices: tuple[str, ...]) -> None:
-        self.run_id = run_id
+    def __init__(self, store: TemporaryRunStore, lease: Lease, devices: tuple[str, ...]) -> None:
+        self.run_id = lease.run_id
+        self.attempt = lease.attempt
         self.devices = devices
-        self.attempt: int | None = None
+        self.has_begun = False
         self.terminated = False
         self._store = store
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    def claim(self) -> None:
-        self.attempt = self._store.claim(self.run_id, "fake", LEASE).attempt
+    def begin(self) -> None:
+        self.has_begun = True
 
     def end(self, code: int, state: RunState | None = None) -> None:
         if state is not None:
@@ -53,7 +55,7 @@ class Worker:
     def terminate(self) -> None:
         self.terminated = True
         if self.alive():
-            if self.attempt is not None:
+            if self.has_begun:
                 self._store.transition(self.run_id, RunState.INTERRUPTED, "saved")
             self._end.set_result(EXIT_OK)
 
@@ -71,11 +73,11 @@ class FakeExecutor:
         self.failures = 0
         self.closed = False
 
-    async def start(self, run_id: str, devices: Sequence[str]) -> Worker:
+    async def start(self, lease: Lease, devices: Sequence[str]) -> Worker:
         if self.failures:
             self.failures -= 1
             raise Unavailable("no process can be started")
-        self.started.append(Worker(self.store, run_id, tuple(devices)))
+        self.started.append(Worker(self.store, lease, tuple(devices)))
         return self.started[-1]
 
     async def close(self) -> None:
@@ -94,6 +96,15 @@ class Rig:
     def state(self, run_id: str) -> RunState:
         return self.store.get_run(run_id).state
 
+    def interruptions(self, run_id: str) -> list[str]:
+        """The reasons why a run was interrupted."""
+        changes = [event.payload for event in self.store.events(run_id)]
+        return [
+            change.reason
+            for change in changes
+            if isinstance(change, StateChanged) and change.state is RunState.INTERRUPTED
+        ]
+
     async def until(self, condition: Callable[[], bool]) -> None:
         for _ in range(1000):
             if condition():
@@ -107,7 +118,12 @@ class Rig:
 
     @contextlib.asynccontextmanager
     async def scheduling(
-        self, *devices: str, per_device: int = 1, max_restarts: int = 2, grace: float = 10.0
+        self,
+        *devices: str,
+        per_device: int = 1,
+        max_restarts: int = 2,
+        most_runs: int | None = None,
+        grace: float = 10.0,
     ) -> AsyncIterator[Scheduler]:
         made = Scheduler(
             self.store,
@@ -115,6 +131,7 @@ class Rig:
             devices or ("cpu",),
             per_device=per_device,
             max_restarts=max_restarts,
+            most_runs=most_runs,
         )
         made.start()
         yield made
@@ -124,6 +141,7 @@ class Rig:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -139,7 +157,7 @@ async def test_the_oldest_runs_get_the_slots_of_every_device(rig: Rig) -> None:
         assert [w.devices for w in rig.executor.started] == [("cuda:0",), ("cuda:1",)] * 2
         assert scheduler.slots == 4
         done = rig.executor.started[2]
-        done.claim()
+        done.begin()
         done.end(EXIT_OK, RunState.SUCCEEDED)
         fifth = await rig.worker(5)
         assert (fifth.run_id, fifth.devices) == (runs[4], done.devices)
@@ -156,11 +174,11 @@ async def test_a_run_on_several_devices_has_different_ones_and_the_queue_waits_f
             scheduler.wake()
             await asyncio.sleep(0.01)
         assert [w.run_id for w in rig.executor.started] == [first]
-        worker.claim()
+        worker.begin()
         worker.end(EXIT_OK, RunState.SUCCEEDED)
         second = await rig.worker(2)
         assert (second.run_id, second.devices) == (both, ("cuda:0", "cuda:1"))
-        second.claim()
+        second.begin()
         second.end(EXIT_OK, RunState.SUCCEEDED)
         assert (await rig.worker(3)).run_id == last
 
@@ -181,13 +199,12 @@ async def test_a_dead_worker_leaves_an_interrupted_run_that_is_taken_up_again(ri
     run_id = rig.create()
     async with rig.scheduling():
         first = await rig.worker(1)
-        first.claim()
+        first.begin()
         first.end(-9)
         second = await rig.worker(2)
-        assert second.run_id == run_id
-        assert rig.state(run_id) is RunState.INTERRUPTED
-        assert rig.store.get_run(run_id).reason == f"{DIED}: killed by SIGKILL"
-        second.claim()
+        assert (second.run_id, second.attempt) == (run_id, 2)
+        assert rig.interruptions(run_id) == [f"{DIED}: killed by SIGKILL"]
+        second.begin()
         second.end(EXIT_OK, RunState.SUCCEEDED)
         await rig.until(lambda: rig.state(run_id) is RunState.SUCCEEDED)
 
@@ -197,7 +214,7 @@ async def test_at_most_max_restarts(rig: Rig) -> None:
     async with rig.scheduling(max_restarts=2):
         for number in (1, 2, 3):
             worker = await rig.worker(number)
-            worker.claim()
+            worker.begin()
             worker.end(139)
         await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
         reason = rig.store.get_run(run_id).reason
@@ -205,30 +222,83 @@ async def test_at_most_max_restarts(rig: Rig) -> None:
         assert len(rig.executor.started) == 3
 
 
-async def test_workers_that_never_start_fail_the_run_too(rig: Rig) -> None:
+async def test_workers_that_never_begin_fail_the_run_too(rig: Rig) -> None:
     run_id = rig.create()
     async with rig.scheduling(max_restarts=1):
         for number in (1, 2):
             (await rig.worker(number)).end(1)
         await rig.until(lambda: rig.state(run_id) is RunState.FAILED)
-        assert rig.store.get_run(run_id).reason.startswith("no worker could start")
+        reason = rig.store.get_run(run_id).reason
+        assert reason == f"gave up after 2 worker deaths; the last: {DIED}: exit code 1"
 
 
-async def test_a_run_that_somebody_else_claimed_is_left_alone(rig: Rig) -> None:
+async def test_a_run_that_another_agent_claims_first_is_left_to_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contested, free = rig.create(), rig.create()
+    waiting = rig.store.next_runs
+
+    def too_late(*arguments: Any) -> Any:
+        found = waiting(*arguments)
+        if any(run.run_id == contested for run in found):
+            rig.store.claim(contested, "another agent", LEASE)
+        return found
+
+    monkeypatch.setattr(rig.store, "next_runs", too_late)
+    async with rig.scheduling():
+        assert (await rig.worker(1)).run_id == free
+        assert rig.store.get_run(contested).attempt == 1
+
+
+async def test_leases_are_renewed_until_the_worker_does_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = rig.create()
+    beats: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        rig.store, "heartbeat", lambda run_id, attempt, lease: beats.append((run_id, attempt))
+    )
     async with rig.scheduling() as scheduler:
         worker = await rig.worker(1)
-        rig.store.claim(run_id, "another service", LEASE)
-        worker.end(EXIT_NOT_MINE)
-        await rig.until(lambda: not scheduler.workers)
-        assert rig.state(run_id) is RunState.RUNNING
+        await rig.until(lambda: len(beats) > 2)
+        assert set(beats) == {(run_id, 1)}
+        worker.begin()
+        rig.create()  # what comes next is looked at after the beats of the same round
+        worker.end(EXIT_OK, RunState.SUCCEEDED)
+        (await rig.worker(2)).begin()
+        scheduler.wake()
+        await asyncio.sleep(0.05)
+        seen = len(beats)
+        scheduler.wake()
+        await asyncio.sleep(0.05)
+        assert len(beats) == seen
+
+
+async def test_an_agent_for_some_runs_takes_no_more(rig: Rig) -> None:
+    runs = [rig.create() for _ in range(3)]
+    async with rig.scheduling("cuda:0", "cuda:1", "cuda:2", most_runs=2) as scheduler:
+        for number in (1, 2):
+            assert not scheduler.is_done
+            (await rig.worker(number)).end(EXIT_OK, RunState.SUCCEEDED)
+        await rig.until(lambda: scheduler.is_done)
+    assert rig.state(runs[2]) is RunState.QUEUED
+
+
+async def test_without_runs_an_agent_is_idle(rig: Rig) -> None:
+    async with rig.scheduling() as scheduler:
+        await rig.until(lambda: scheduler.idle_seconds > 0)
+        rig.create()
+        worker = await rig.worker(1)
+        assert scheduler.idle_seconds == 0
+        worker.end(EXIT_OK, RunState.SUCCEEDED)
+        await rig.until(lambda: scheduler.idle_seconds > 0)
 
 
 async def test_a_stale_worker_cannot_interrupt_its_successors_run(rig: Rig) -> None:
     run_id = rig.create()
     async with rig.scheduling() as scheduler:
         worker = await rig.worker(1)
-        worker.claim()
+        worker.begin()
         rig.store.transition(run_id, RunState.INTERRUPTED, "its lease ran out")
         rig.store.claim(run_id, "another service", LEASE)
         worker.end(-9)
@@ -242,7 +312,7 @@ async def test_a_run_whose_lease_ran_out_is_taken_up(rig: Rig) -> None:
     async with rig.scheduling():
         worker = await rig.worker(1)
         assert worker.run_id == run_id
-        assert rig.store.get_run(run_id).reason == f"{DIED}: its lease expired"
+        assert rig.interruptions(run_id) == [f"{DIED}: its lease expired"]
 
 
 async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases(
@@ -263,8 +333,8 @@ async def test_after_the_store_was_away_workers_get_time_to_prolong_their_leases
     monkeypatch.setattr(module, "SPARE_SECONDS", 0.2)
     async with rig.scheduling():
         await rig.until(lambda: len(asked) > 4)
-        assert rig.state(run_id) is RunState.RUNNING
-        await rig.until(lambda: rig.state(run_id) is RunState.INTERRUPTED)
+        assert not rig.interruptions(run_id)
+        await rig.until(lambda: bool(rig.interruptions(run_id)))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +347,7 @@ async def test_what_was_wanted_of_a_dead_worker_is_done(
     run_id = rig.create()
     async with rig.scheduling():
         worker = await rig.worker(1)
-        worker.claim()
+        worker.begin()
         rig.store.set_desired(run_id, desired)
         worker.end(-9)
         await rig.until(lambda: rig.state(run_id) is state)
@@ -288,7 +358,7 @@ async def test_closing_interrupts_the_workers_and_takes_no_more_runs(rig: Rig) -
     first, second = rig.create(), rig.create()
     async with rig.scheduling():
         worker = await rig.worker(1)
-        worker.claim()
+        worker.begin()
     assert worker.terminated
     assert rig.executor.closed
     assert (rig.state(first), rig.state(second)) == (RunState.INTERRUPTED, RunState.QUEUED)
@@ -308,17 +378,20 @@ async def test_closing_kills_a_worker_that_hangs_and_its_run_is_not_a_death(
     run_id = rig.create()
     async with rig.scheduling(grace=0.05):
         worker = await rig.worker(1)
-        worker.claim()
+        worker.begin()
         monkeypatch.setattr(worker, "terminate", lambda: None)
     run = rig.store.get_run(run_id)
     assert (run.state, run.reason) == (RunState.INTERRUPTED, "the service shut down")
 
 
-async def test_an_executor_that_cannot_start_is_tried_again(rig: Rig) -> None:
-    rig.executor.failures = 2
+async def test_an_executor_that_cannot_start_is_tried_again_and_that_is_no_death(rig: Rig) -> None:
+    rig.executor.failures = 3
     run_id = rig.create()
-    async with rig.scheduling():
-        assert (await rig.worker(1)).run_id == run_id
+    async with rig.scheduling(max_restarts=1):
+        worker = await rig.worker(1)
+        assert (worker.run_id, worker.attempt) == (run_id, 4)
+        worker.end(-9)
+        assert (await rig.worker(2)).run_id == run_id
 
 
 async def test_a_defect_does_not_end_the_giving_out_of_runs(
@@ -348,7 +421,7 @@ async def test_a_defect_while_minding_frees_the_slot(
     first, second = rig.create(), rig.create()
     async with rig.scheduling() as scheduler:
         worker = await rig.worker(1)
-        worker.claim()
+        worker.begin()
 
         def fail(*_: Any) -> Any:
             raise ZeroDivisionError("injected")
@@ -379,5 +452,5 @@ async def test_a_store_that_workers_cannot_reach_fails_no_run(
     async with rig.scheduling(max_restarts=1):
         for number in range(1, 6):
             (await rig.worker(number)).end(EXIT_STORE)
-        (await rig.worker(6)).claim()
+        (await rig.worker(6)).begin()
         assert rig.state(run_id) is RunState.RUNNING

@@ -1,0 +1,78 @@
+"""What every `AgentStore` guarantees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mentorgrad.domain.agent import Agent, why_waiting
+from mentorgrad.domain.event import Created
+from mentorgrad.errors import Conflict
+from run_store import sql_agents
+from run_store.visibility import OnBehalf
+
+AGENT = Agent(
+    name="gpu1",
+    service="worker",
+    host="gpu1.lan",
+    version="1.0",
+    devices=("cuda:0", "cuda:1"),
+    slots=2,
+    labels={"gpu": "h200"},
+    mentors=("small",),
+    started_at=datetime(2026, 11, 30, tzinfo=UTC),
+)
+
+
+def test_the_last_report_of_each_agent_is_listed(opened: Any) -> None:
+    store = opened.store
+    assert list(store.list_workers()) == []
+    store.report_agent(replace(AGENT, name="gpu2"), "p2")
+    store.report_agent(AGENT, "p1")
+    store.report_agent(replace(AGENT, is_draining=True), "p1")
+    first, second = opened.reopen().list_workers()
+    assert first.is_alive()
+    assert replace(first, seen_at=None) == replace(AGENT, is_draining=True)
+    assert second.name == "gpu2"
+    opened.store.end_agent("gpu1", "another process")
+    opened.store.end_agent("gpu2", "p2")
+    assert [agent.name for agent in opened.store.list_workers()] == ["gpu1"]
+
+
+def test_a_name_belongs_to_one_process_until_that_is_silent(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.store.report_agent(AGENT, "p1")
+    with pytest.raises(Conflict, match="another worker has the name gpu1") as caught:
+        opened.store.report_agent(AGENT, "p2")
+    assert caught.value.reason == "NAME_TAKEN"
+    monkeypatch.setattr(sql_agents, "SILENT", timedelta(0))
+    opened.store.report_agent(AGENT, "p2")
+    opened.store.end_agent("gpu1", "p1")
+    assert len(opened.store.list_workers()) == 1
+
+
+def test_dead_agents_are_forgotten_after_a_day(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.store.report_agent(AGENT, "p1")
+    monkeypatch.setattr(sql_agents, "_KEPT", timedelta(seconds=-60))
+    opened.store.report_agent(replace(AGENT, name="gpu2"), "p2")
+    assert list(opened.store.list_workers()) == []
+
+
+def test_a_caller_sees_only_its_own_runs_at_an_agent(opened: Any) -> None:
+    alice, bob = (opened.store.seen_by(OnBehalf(name, "")) for name in ("alice", "bob"))
+    running, waiting = (alice.create(Created(request_id=name))[0].run_id for name in "ab")
+    agent = replace(AGENT, run_ids=(running,), refused={waiting: "no gpu"})
+    opened.store.report_agent(agent, "p1")
+    for store, seen in ((alice, agent), (bob, replace(AGENT, run_ids=(), refused={}))):
+        (found,) = store.list_workers()
+        assert replace(found, seen_at=None) == seen
+    assert why_waiting(waiting, alice.list_workers()) == "gpu1: no gpu"
+    assert why_waiting(running, alice.list_workers()) == ""
+    late = datetime.now(UTC) + timedelta(minutes=1)
+    assert why_waiting(waiting, alice.list_workers(), late) == "no worker reports"

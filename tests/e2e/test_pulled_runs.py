@@ -1,0 +1,114 @@
+"""Runs that are executed by `mentorgrad serve worker`, which only reaches the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mentorgrad import Client, RunSpec
+from mentorgrad.domain.event import EventKind
+from mentorgrad.domain.objective import Function
+from mentorgrad.domain.run import RunState
+from mentorgrad.domain.spec import MentorChoice, Stages
+from run_store.open import open_store
+from tests.support.trainer_process import TrainerProcess
+
+COMMAND = (str(Path(sys.executable).with_name("mentorgrad")), "serve", "worker")
+ENDLESS = RunSpec(
+    Function("rastrigin", 2),
+    stages=Stages(1, 1_000_000),
+    mentor=MentorChoice("none"),
+    checkpoint_interval=timedelta(milliseconds=100),
+    requires={"gpu": "x"},
+)
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(postgres_url: str) -> Iterator[Start]:
+    """Starts workers, which end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(name: str, *more: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, "--name", name, "--label", "gpu=x", "--threads", "1", *more],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | {"MENTORGRAD_WORKER_STORE": postgres_url, "MENTORGRAD_WORKER_WARM": "false"},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"service": "worker", "name": name}
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_goes_from_one_worker_to_another(
+    tmp_path: Path, postgres_url: str, start: Start
+) -> None:
+    trainer = TrainerProcess(tmp_path, store=postgres_url)
+    try:
+        with Client(trainer.address) as client:
+            lost = start("one")
+            run_id = client.create_run(ENDLESS).run.run_id
+            saved = False
+            for event in client.watch(run_id):
+                if event.kind is EventKind.CHECKPOINT_SAVED and not saved:
+                    saved = True
+                    at = {agent.name: agent for agent in client.list_workers()}
+                    assert at["one"].run_ids == (run_id,)
+                    assert at["one"].labels == {"gpu": "x"}
+                    assert {agent.service for agent in at.values()} == {"trainer", "worker"}
+                    lost.kill()  # its worker process saves a checkpoint, and ends
+                    other = start("two", "--runs", "1")
+                if event.kind is EventKind.RESUMED:
+                    client.finish_run(run_id)
+            run = client.get_run(run_id)
+            assert (run.state, run.attempt) == (RunState.SUCCEEDED, 2)
+            assert other.wait(120) == 0
+            assert "two" not in {agent.name for agent in client.list_workers()}
+    finally:
+        trainer.stop()
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "code", "said"),
+    [
+        (("--name", "one"), {}, 1, "another worker has the name one: it reported"),
+        ((), {"MENTORGRAD_WORKER_STORE": "sqlite:///x"}, 2, "store: must be postgresql://"),
+        (("--label", "gpu"), {}, 2, "label: must be NAME=VALUE"),
+    ],
+)
+def test_what_cannot_work_is_told_at_the_start(
+    postgres_url: str,
+    start: Start,
+    flags: tuple[str, ...],
+    variables: dict[str, str],
+    code: int,
+    said: str,
+) -> None:
+    open_store(postgres_url).close()
+    if "--name" in flags:
+        start("one")
+    done = subprocess.run(
+        [*COMMAND, *flags],
+        env=os.environ | {"MENTORGRAD_WORKER_STORE": postgres_url} | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code
+    assert said in " ".join(done.stderr.split())

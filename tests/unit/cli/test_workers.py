@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mentorgrad.domain.agent import Agent
+from mentorgrad.domain.event import Created
+from run_store.open import open_store
+
+Invoke = Callable[..., Any]
+
+
+def test_what_executes_the_runs_of_a_store_is_listed(invoke: Invoke, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    store = open_store(url)
+    run_id = store.create(Created())[0].run_id
+
+    def waits() -> str:
+        shown = invoke("runs", "show", run_id, "--store", url, "--json")
+        return str(json.loads(shown.stdout)["waits"])
+
+    assert waits() == "no worker reports"
+    gpu = Agent(name="gpu1", service="worker", slots=2, run_ids=("a", "b"), labels={"gpu": "h200"})
+    store.report_agent(gpu, "p1")
+    assert waits() == ""
+    store.report_agent(Agent(name="gpu1", refused={run_id: "needs the mentor small"}), "p1")
+    assert waits() == "gpu1: needs the mentor small"
+    shown = invoke("runs", "show", run_id, "--store", url)
+    assert "waits\tgpu1: needs the mentor small" in shown.stdout.splitlines()
+    columns = "name,state,runs,refuses"
+    result = invoke("workers", "list", "--store", url, "--columns", columns)
+    assert result.stdout.splitlines() == [columns.replace(",", "\t"), "gpu1\talive\t0 of 0\t1"]
+    store.close()

@@ -1,0 +1,140 @@
+"""An agent: claims runs of a store and executes them on this machine, each by a worker process.
+
+A trainer service has one in its own process. ``mentorgrad serve worker`` is one without a service:
+it listens on nothing, and reaches the store and the mentors.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry
+
+import mentorgrad
+from mentorgrad.domain.agent import Agent
+from run_store.protocols import RunStore
+from trainer_service.agent.devices import find_devices
+from trainer_service.agent.executor import check_store
+from trainer_service.agent.jobs import job_maker
+from trainer_service.agent.local_executor import LocalExecutor
+from trainer_service.agent.metrics import TrainerMetrics
+from trainer_service.agent.registration import Registration
+from trainer_service.agent.scheduler import Scheduler
+from trainer_service.agent.settings import ExecutionSettings
+from trainer_service.agent.suitability import DigestOf, Suitability
+
+Ended = Callable[[str, Sequence[str], int], None]
+"""Called with run id, devices and exit code when a worker has ended."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an agent is for."""
+
+    service: str
+    """``trainer`` or ``worker``."""
+    per_device: int
+    """Maximum number of concurrent runs per device."""
+    most_runs: int | None = None
+    """Number of runs after which it takes no further one; None: no limit."""
+    mentors: Sequence[str] | None = None
+    """Names of the mentors and controls that runs may have; None: all."""
+    digest_of: DigestOf | None = None
+    """Checks the data and models of a run before it is claimed; None: they are not checked."""
+
+
+class LocalAgent:
+    """Executes runs. All methods are called on one event loop.
+
+    Args:
+        settings: What executes runs, and how.
+        role: What it is for.
+        store: The run store; not closed by this class.
+        registry: Registry of the metrics; at most one agent per registry.
+        ended: Called when a worker has ended.
+
+    Raises:
+        InvalidInput: A device or the kind of store does not suit.
+    """
+
+    def __init__(
+        self,
+        settings: ExecutionSettings,
+        role: Role,
+        store: RunStore,
+        registry: CollectorRegistry,
+        ended: Ended = lambda *_: None,
+    ) -> None:
+        self.devices = find_devices(settings.device)
+        self._settings = settings
+        self._role = role
+        self._started_at = datetime.now(UTC)
+        self._is_draining = False
+        metrics = TrainerMetrics(registry, self.devices)
+        self._executor = LocalExecutor(
+            job_maker(settings),
+            threads=settings.threads,
+            warm=settings.warm,
+            runs_each=settings.runs_per_worker,
+            reported=metrics.take,
+        )
+        check_store(self._executor, settings.store)
+
+        def both(run_id: str, devices: Sequence[str], code: int) -> None:
+            metrics.ended(run_id, devices, code)
+            ended(run_id, devices, code)
+
+        device = self.devices[0].partition(":")[0]
+        self._suitability = Suitability(settings.label, device, role.mentors, role.digest_of)
+        self.scheduler = Scheduler(
+            store,
+            self._executor,
+            self.devices,
+            per_device=role.per_device,
+            max_restarts=settings.max_restarts,
+            owner_limit=settings.owner_running_limit,
+            most_runs=role.most_runs,
+            suitability=self._suitability,
+            holder=settings.name,
+            ended=both,
+        )
+        self._registration = Registration(store, self.record)
+        metrics.watch_slots(lambda: len(self.scheduler.workers), self.scheduler.slots)
+
+    def record(self) -> Agent:
+        """What it reports to the store."""
+        return Agent(
+            name=self._settings.name,
+            service=self._role.service,
+            host=socket.gethostname(),
+            version=mentorgrad.__version__,
+            devices=self.devices,
+            slots=self.scheduler.slots,
+            labels=self._settings.label,
+            mentors=tuple(self._settings.mentor),
+            run_ids=tuple(self.scheduler.workers),
+            refused=self._suitability.refused,
+            is_draining=self._is_draining,
+            started_at=self._started_at,
+        )
+
+    async def start(self) -> None:
+        """Reports to the store, and starts the standby worker and the scheduler.
+
+        Raises:
+            Conflict: Another agent has the name.
+            Unavailable: The store does not answer, or no process can be started.
+        """
+        await self._registration.start()
+        await self._executor.prepare()
+        self.scheduler.start()
+
+    async def close(self, grace: float) -> None:
+        """Interrupts the workers, which save checkpoints; those that take longer than `grace`
+        seconds are killed."""
+        self._is_draining = True
+        await self.scheduler.close(grace)
+        await self._registration.close()

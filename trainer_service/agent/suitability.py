@@ -1,0 +1,122 @@
+"""Which waiting runs an agent cannot execute, and why. Other agents may."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import structlog
+
+from mentorgrad.domain.event import Created, EventKind, StageStarted
+from mentorgrad.domain.query import EventQuery
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import RunSpec
+from mentorgrad.errors import InvalidInput, NotFound
+from run_store.protocols import RunStore
+
+log = structlog.get_logger(__name__)
+
+AGAIN_SECONDS = 30.0
+"""How long a refusal counts: data and models may be added."""
+
+DEVICE = "device"
+"""Key of `RunSpec.requires` for the kind of device: ``cpu`` or ``cuda``."""
+
+ANY = "any"
+"""Value of `DEVICE` with which a run may go on with another kind of device."""
+
+DigestOf = Callable[[RunSpec], str]
+"""Validates what a spec refers to, and returns the digest of its data; raises `InvalidInput`."""
+
+
+class Suitability:
+    """Says which runs cannot be executed here. Blocking; called in threads, one at a time.
+
+    Args:
+        labels: What specs may require.
+        device: Kind of the devices, ``cpu`` or ``cuda``; empty: not told.
+        mentors: Names of the mentors and controls that runs may have; None: all.
+        digest_of: Checks data and models; None: they are not checked before a run begins.
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, str] | None = None,
+        device: str = "",
+        mentors: Sequence[str] | None = None,
+        digest_of: DigestOf | None = None,
+    ) -> None:
+        self._labels = {**(labels or {}), DEVICE: device}
+        self._device = device
+        self._mentors = mentors
+        self._digest_of = digest_of
+        self._known: dict[str, tuple[str, float]] = {}
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Waiting run → why it cannot be executed here."""
+        return {run_id: why for run_id, (why, _) in dict(self._known).items() if why}
+
+    def of(self, waiting: Sequence[Run], store: RunStore, most_devices: int) -> list[Run]:
+        """The waiting runs that can be executed here, in their order.
+
+        Args:
+            waiting: All runs that have to be decided about; others are forgotten.
+            store: The run store.
+            most_devices: Devices that one run may have here.
+
+        Raises:
+            MentorgradError: The store does not answer.
+        """
+        now = time.monotonic()
+        known: dict[str, tuple[str, float]] = {}
+        for run in waiting:
+            why, until = self._known.get(run.run_id, ("", 0.0))
+            if now >= until:
+                before, until = why, now + AGAIN_SECONDS
+                why = next(self._reasons(run, store, most_devices), "")
+                if why and why != before:
+                    log.warning("run_refused", run_id=run.run_id, reason=why)
+            known[run.run_id] = why, until
+        self._known = known
+        return [run for run in waiting if not known[run.run_id][0]]
+
+    def _reasons(self, run: Run, store: RunStore, most_devices: int) -> Iterator[str]:
+        spec = run.spec
+        for key, value in spec.requires.items():
+            if self._labels.get(key, "") != value and (key, value) != (DEVICE, ANY):
+                yield f"requires {key} = {value}; this worker has {self._labels.get(key) or 'none'}"
+        if spec.devices > most_devices:
+            yield f"needs {spec.devices} devices; this worker has {most_devices} for one run"
+        if self._mentors is not None and spec.mentor.name not in self._mentors:
+            yield f"needs the mentor {spec.mentor.name}, which this worker does not know"
+        if self._device and run.attempt and spec.requires.get(DEVICE) != ANY:
+            yield from self._other_device(run, store)
+        if self._digest_of is not None:
+            yield from self._other_data(run, store, self._digest_of)
+
+    def _other_device(self, run: Run, store: RunStore) -> Iterator[str]:
+        """A run goes on to the bit only on the kind of device that it began on."""
+        query = EventQuery(kinds=(EventKind.STAGE_STARTED,))
+        for event in store.events(run.run_id, query):
+            if isinstance(event.payload, StageStarted) and event.payload.device:
+                began = event.payload.device.partition(":")[0]
+                if began != self._device:
+                    yield (
+                        f"began on {began}; this worker has {self._device} "
+                        f"(spec.requires: {DEVICE} = {ANY} allows another)"
+                    )
+                return
+
+    def _other_data(self, run: Run, store: RunStore, digest_of: DigestOf) -> Iterator[str]:
+        try:
+            digest = digest_of(run.spec)
+            query = EventQuery(kinds=(EventKind.CREATED,))
+            created = next(event.payload for event in store.events(run.run_id, query))
+        except InvalidInput as error:
+            yield error.message
+        except (NotFound, StopIteration):  # deleted meanwhile
+            yield "is no longer there"
+        else:
+            if isinstance(created, Created) and created.task_digest != digest:
+                yield "its data differ from those here"

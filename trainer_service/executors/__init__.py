@@ -1,1 +1,0 @@
-"""Executors, which start worker processes."""
