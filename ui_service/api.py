@@ -79,8 +79,15 @@ class Api:
             "/runs/{run_id}/trajectory": lambda asked: reads.trajectory(
                 _run(asked), requests.of_points(asked.query_params)
             ),
+            "/runs/{run_id}/path": lambda asked: reads.path(_run(asked)),
             "/runs/{run_id}/artifacts": lambda asked: reads.artifacts(_run(asked)),
             "/compare": lambda asked: reads.compared(asked.query_params.getlist("run")),
+            "/experiments": lambda asked: reads.experiments(
+                requests.of_experiments(asked.query_params)
+            ),
+            "/reports/{experiment_id}": lambda asked: reads.report(
+                str(asked.path_params["experiment_id"]), requests.of_report(asked.query_params)
+            ),
         }
         return [
             *(Route(path, self._answering(answer)) for path, answer in answers.items()),

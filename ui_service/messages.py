@@ -16,11 +16,12 @@ from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
 
 from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.experiment import Experiment
 from mentorgrad.domain.query import RunPage
 from mentorgrad.domain.run import Artifact, Run, Trajectory
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.responses import RunComparison, TrainerInfo
-from mentorgrad.v1 import history_service_pb2, trainer_service_pb2
+from mentorgrad.v1 import experiment_pb2, history_service_pb2, trainer_service_pb2
 from mentorgrad.wire.codec import fill, to_message
 
 
@@ -44,6 +45,23 @@ def of_page(page: RunPage) -> dict[str, Any]:
 def of_event(event: RunEvent) -> dict[str, Any]:
     """An event of a run in the SUMMARY view, as the message `RunEvent`."""
     return _plain(to_message(event))
+
+
+def of_experiment(experiment: Experiment) -> dict[str, Any]:
+    """An experiment, as the message `Experiment`: of its spec only the names of arms, tasks and
+    variations, the seeds and the subject. The rest is that of its runs, and can be large."""
+    message = to_message(experiment)
+    assert isinstance(message, experiment_pb2.Experiment)  # noqa: S101
+    spec = message.spec
+    spec.subject = experiment.spec.subject_arm
+    spec.ClearField("base")
+    spec.ClearField("tuning")
+    for named in (spec.arms, spec.tasks, spec.variations):
+        for item in named:
+            name = item.name
+            item.Clear()
+            item.name = name
+    return _plain(message)
 
 
 def of_trainer(info: TrainerInfo) -> dict[str, Any]:

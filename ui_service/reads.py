@@ -12,9 +12,11 @@ from mentorgrad.domain.query import EventQuery, Thinning, View
 from mentorgrad.errors import InvalidInput, MentorgradError
 from mentorgrad.installed import OURS, installed_version
 from ui_service import messages
+from ui_service.experiment_reports import ExperimentReports
+from ui_service.parameter_paths import ParameterPaths
 from ui_service.positions import MAX_RUNS
 from ui_service.recorded_events import RecordedEvents
-from ui_service.requests import EventsRequest, PointsRequest, RunsRequest
+from ui_service.requests import EventsRequest, ExperimentsRequest, PointsRequest, RunsRequest
 from ui_service.shared_reads import SharedReads
 from ui_service.trainer import Trainer
 
@@ -31,6 +33,8 @@ class Reads:
     def __init__(self, trainer: Trainer, server: str, recorded: RecordedEvents) -> None:
         self._trainer, self._server, self._recorded = trainer, server, recorded
         self._shared: SharedReads[bytes] = SharedReads()
+        self._reports = ExperimentReports(trainer)
+        self._paths = ParameterPaths(trainer)
 
     async def house(self, login: bool) -> bytes:
         """The trainer: its address, whether it answers (with the reason, if not), what it offers.
@@ -126,6 +130,33 @@ class Reads:
             return messages.encoded({"artifacts": [messages.of_artifact(item) for item in found]})
 
         return await self._shared.get(("artifacts", run_id), read)
+
+    async def path(self, run_id: str) -> bytes:
+        """The path of a run's parameters, in two dimensions."""
+
+        async def read() -> bytes:
+            restarted = await self._restarted(run_id)
+            return await self._paths.read(run_id, restarted)
+
+        return await self._shared.get(("path", run_id), read)
+
+    async def experiments(self, request: ExperimentsRequest) -> bytes:
+        """A page of experiments."""
+
+        async def read() -> bytes:
+            page = await self._trainer.list_experiments(request.page_size, request.page_token)
+            return await _written(
+                lambda: {
+                    "experiments": [messages.of_experiment(item) for item in page.experiments],
+                    "nextPageToken": page.next_page_token,
+                }
+            )
+
+        return await self._shared.get(request, read)
+
+    async def report(self, experiment_id: str, version: str) -> bytes:
+        """An experiment and the view of its report, unless it is of a version that the tab has."""
+        return await self._reports.read(experiment_id, version)
 
     async def _restarted(self, run_id: str) -> frozenset[int]:
         """Stages that began with a proposal."""

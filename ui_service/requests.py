@@ -81,6 +81,37 @@ def of_runs(given: QueryParams) -> RunsRequest:
 
 
 @dataclass(frozen=True)
+class ExperimentsRequest:
+    """Which page of experiments is asked for."""
+
+    page_size: int
+    """Number of experiments."""
+    page_token: str
+    """Page token; empty: the first page."""
+
+
+def of_experiments(given: QueryParams) -> ExperimentsRequest:
+    """The request for a page of experiments.
+
+    Raises:
+        InvalidInput: A parameter is unknown or invalid.
+    """
+    _only(given, ("page_size", "page_token"))
+    size = number(given, "page_size", 50, 1, MAX_PAGE_SIZE)
+    return ExperimentsRequest(size, given.get("page_token", ""))
+
+
+def of_report(given: QueryParams) -> str:
+    """The version of a report that a tab has; empty: none.
+
+    Raises:
+        InvalidInput: A parameter is unknown.
+    """
+    _only(given, ("version",))
+    return given.get("version", "")
+
+
+@dataclass(frozen=True)
 class EventsRequest:
     """Which events are asked for."""
 

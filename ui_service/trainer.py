@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from mentorgrad.domain.event import RunEvent
+from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
 from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, Thinning, View
 from mentorgrad.domain.run import Artifact, Run, Trajectory
 from mentorgrad.responses import RunComparison, TrainerInfo
@@ -14,8 +15,8 @@ from mentorgrad.responses import RunComparison, TrainerInfo
 class Trainer(Protocol):
     """The reads of `mentorgrad.AsyncClient` that the page uses, for one event loop.
 
-    Safe to use from several tasks at once. Every method raises `MentorgradError`: with a run_id
-    `NotFound` if there is no such run, and `Unavailable` while the trainer does not answer.
+    Safe to use from several tasks at once. Every method raises `MentorgradError`: with an id
+    `NotFound` if there is nothing of that id, and `Unavailable` while the trainer does not answer.
     """
 
     async def trainer_info(self) -> TrainerInfo:
@@ -63,4 +64,16 @@ class Trainer(Protocol):
 
     async def compare_runs(self, run_ids: Sequence[str]) -> RunComparison:
         """Runs, and the fields in which their specs differ."""
+        ...
+
+    async def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+        """A page of experiments, newest first."""
+        ...
+
+    async def get_experiment(self, experiment_id: str) -> Experiment:
+        """An experiment with its progress."""
+        ...
+
+    async def get_report(self, experiment_id: str) -> Report:
+        """Statistics over the runs that have ended so far, which may take the trainer a while."""
         ...

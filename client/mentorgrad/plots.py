@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mentorgrad import parameter_paths
 from mentorgrad.domain.event import (
     CandidatesScored,
     EventKind,
@@ -26,6 +27,7 @@ from mentorgrad.domain.run import Run, Trajectory
 from mentorgrad.errors import InvalidInput, PreconditionFailed, Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.outside_text import one_line
+from mentorgrad.parameter_paths import principal_components
 
 __all__ = [
     "Curve",
@@ -289,16 +291,10 @@ def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
         PreconditionFailed: There are no raw parameters, or fewer than two snapshots whose
             parameters are finite; others are left out.
     """
-    rows = trajectory.parameters if trajectory.parameters is not None else np.empty((0, 1))
-    finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
-    if finite.sum() < 2:
-        raise PreconditionFailed(
-            "no path to plot: it requires two snapshots with finite raw parameters "
-            "(capture.content = text_and_parameters)"
-        )
-    points, shares = principal_components(rows[finite])
+    found = parameter_paths.parameter_path(trajectory)
+    points, shares = found.points, found.shares
     figure, axes = _figure(1, 1, (7.0, 5.4))
-    of_point = np.array(trajectory.stages)[finite]
+    of_point = np.array(trajectory.stages)[found.kept]
     stages = sorted(set(of_point.tolist()))
     colours = _stage_colours(len(stages))
     for stage, colour in zip(stages, colours, strict=True):
@@ -320,28 +316,6 @@ def parameter_path(trajectory: Trajectory, path: Path, title: str = "") -> Path:
     axes.set_title(_verbatim(title), fontsize=12)
     axes.legend(frameon=False, fontsize=9)
     return _save(figure, path)
-
-
-def principal_components(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Projects parameters onto the two directions of greatest variance.
-
-    Args:
-        parameters: float [n, *shape].
-
-    Returns:
-        float64 [n, 2]: the points; float64 [2]: the share of the variance of each direction.
-    """
-    flat = np.asarray(parameters, dtype=np.float64).reshape(len(parameters), -1)
-    centred = flat - flat.mean(axis=0)
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    points = np.zeros((len(flat), 2))
-    shares = np.zeros(2)
-    kept = min(2, len(scale))
-    points[:, :kept] = left[:, :kept] * scale[:kept]
-    total = float((scale**2).sum())
-    if total > 0:
-        shares[:kept] = scale[:kept] ** 2 / total
-    return points, shares
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

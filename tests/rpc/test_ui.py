@@ -21,10 +21,15 @@ from prometheus_client import CollectorRegistry
 
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.domain.event import StageStarted
+from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.objective import Function
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
 from mentorgrad.errors import InvalidInput
 from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates, tokens
 from service_common.tokens import Scope
+from tests.support.quick_runs import end_runs
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 from ui_service import http_server
 from ui_service.composition import UiServer, protect_page, serve
@@ -149,12 +154,59 @@ async def test_what_is_recorded_is_shown(store: TemporaryRunStore, folder: Path)
         assert len(events["events"]) == run["lastSeq"] == int(listed["lastSeq"])
         points = (await asked(f"/runs/{run_id}/trajectory?points=3"))["points"]
         assert [points[0]["step"], points[-1]["step"], len(points)] == [1, 6, 3]
+        path = await asked(f"/runs/{run_id}/path")
+        assert [point["step"] for point in path["points"]] == [1, 2, 3, 4, 5, 6]
+        assert [point["stage"] for point in path["points"]] == [0, 0, 0, 1, 1, 1]
         (file,) = (await asked(f"/runs/{run_id}/artifacts"))["artifacts"]
         assert file["name"] == "prompt.safetensors"
         compared = await asked(f"/compare?run={run_id}&run={run_id}")
         assert (len(compared["runs"]), compared["differences"]) == (2, [])
         shown = await browser.get(f"/runs/{run_id}")
         assert "<title>page</title>" in shown.text
+
+
+async def test_an_experiment_is_shown_from_its_first_run_to_its_verdict(
+    store: TemporaryRunStore, folder: Path
+) -> None:
+    spec = ExperimentSpec(
+        name="which",
+        base=RunSpec(Function(), budget=Budget(gradient_steps=200)),
+        tasks=(Task("toy"),),
+        arms=(Arm("none"), Arm("noise", MentorChoice("perturb"))),
+        seeds=(0, 1, 2),
+    )
+    async with (
+        served(store) as (_, address),
+        page(address, folder) as browser,
+        AsyncClient(address) as client,
+    ):
+        experiment_id = (await client.create_experiment(spec)).experiment.experiment_id
+        path = f"/api/v1/reports/{experiment_id}"
+        begun = (await browser.get(path)).json()
+        assert begun["experiment"]["state"] == "EXPERIMENT_STATE_RUNNING"
+        assert (begun["report"]["isComplete"], begun["report"]["forest"]) == (False, None)
+
+        def loss(run: Run) -> float | None:
+            is_odd = run.spec.labels["arm"] == "noise" and run.spec.seed == 1
+            return None if is_odd else 1.0 + run.spec.seed
+
+        while not (await client.get_experiment(experiment_id)).state.is_final:
+            end_runs(store, loss)
+            await asyncio.sleep(0.01)
+        found = (await browser.get("/api/v1/experiments")).json()
+        assert [item["experimentId"] for item in found["experiments"]] == [experiment_id]
+        while not (ended := (await browser.get(path)).json())["report"]["isComplete"]:
+            await asyncio.sleep(0.05)  # an answer serves all tabs for a moment
+        report = ended["report"]
+        assert [row["other"] for row in report["forest"]["rows"]] == ["noise"]
+        cells = [row["cells"][0] for row in report["grid"]]
+        assert [(cell["succeeded"], cell["failed"]) for cell in cells] == [(3, 0), (2, 1)]
+        (failure,) = report["failures"]
+        assert (failure["arm"], failure["seed"], failure["reason"]) == ("noise", 1, "as told")
+        run = await browser.get(f"/api/v1/runs/{failure['runId']}")
+        assert run.json()["run"]["state"] == "RUN_STATE_FAILED"
+        listed = await browser.get(f"/api/v1/runs?experiment={experiment_id}&state=failed")
+        assert [item["runId"] for item in listed.json()["runs"]] == [failure["runId"]]
 
 
 async def test_a_page_that_others_reach_has_tls_and_a_login(

@@ -1,4 +1,4 @@
-"""A trainer in memory, for the page: runs whose events a test tells it."""
+"""A trainer in memory, for the page: runs whose events a test tells it, and experiments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mentorgrad.domain.event import Finished, RunEvent
+from mentorgrad.domain.experiment import Experiment, ExperimentPage, Report
 from mentorgrad.domain.query import EventQuery, RunFilter, RunOrder, RunPage, Thinning, View
 from mentorgrad.domain.run import Artifact, Run, RunState, Snapshot, Trajectory
 from mentorgrad.errors import NotFound, Unavailable
@@ -19,7 +22,8 @@ from tests.support.event_maker import EventMaker
 class ToldTrainer:
     """See `ui_service.trainer.Trainer`.
 
-    `calls` counts the calls by name, and `lists` keeps what `list_runs` was asked for.
+    `calls` counts the calls by name, and `lists` keeps what lists were asked for. A snapshot of a
+    trajectory has `parameters` numbers; 0: none are captured.
     """
 
     def __init__(self) -> None:
@@ -30,6 +34,9 @@ class ToldTrainer:
         self.lists: list[tuple[Any, ...]] = []
         self.is_away = False
         self.steps = 6
+        self.parameters = 3
+        self.experiments: dict[str, Experiment] = {}
+        self.reports: dict[str, Report] = {}
         self._changed = asyncio.Event()
 
     def add(self, run_id: str, events: int = 0) -> None:
@@ -134,10 +141,20 @@ class ToldTrainer:
     ) -> Trajectory:
         """The first steps of those that are asked for."""
         self._called("trajectory", run_id)
-        assert (view, thinning) == (View.SUMMARY, Thinning.MIN_MAX)
+        if view is View.FULL:
+            return self._path(run_id, max_points)
+        assert thinning is Thinning.MIN_MAX
         steps = range(max(first_step, 1), min(last_step or self.steps, self.steps) + 1)[:max_points]
         snapshots = tuple(Snapshot(step=step, train_loss=1 / step) for step in steps)
         return Trajectory(run_id, snapshots, tuple(step // 3 for step in steps))
+
+    def _path(self, run_id: str, most: int) -> Trajectory:
+        """Evenly spaced snapshots on a line."""
+        steps = np.linspace(1, self.steps, min(most, self.steps)).round().astype(int).tolist()
+        snapshots = tuple(Snapshot(step=step, train_loss=1 / step) for step in steps)
+        rows = np.repeat(np.array(steps, np.float32)[:, None], self.parameters, axis=1)
+        stages = tuple(step // 3 for step in steps)
+        return Trajectory(run_id, snapshots, stages, rows if self.parameters else None)
 
     async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
         self._called("artifacts", run_id)
@@ -148,3 +165,19 @@ class ToldTrainer:
             self._called("compare_runs", run_id or "''")
         runs = tuple(self.runs[run_id] for run_id in run_ids)
         return RunComparison(runs, (SpecDifference("seed", ("1", "2")),))
+
+    async def list_experiments(self, page_size: int = 50, page_token: str = "") -> ExperimentPage:
+        self._called("list_experiments")
+        self.lists.append((page_size, page_token))
+        return ExperimentPage(tuple(self.experiments.values())[:page_size], "more")
+
+    async def get_experiment(self, experiment_id: str) -> Experiment:
+        self._called("get_experiment")
+        if experiment_id not in self.experiments:
+            said = f"the experiment {experiment_id!r} does not exist"
+            raise NotFound(said, reason="EXPERIMENT_NOT_FOUND")
+        return self.experiments[experiment_id]
+
+    async def get_report(self, experiment_id: str) -> Report:
+        self._called("get_report")
+        return self.reports[experiment_id]

@@ -33,6 +33,8 @@ from trainer_service.experiments.verdict import Facts, verdict
 
 PLAIN = "none"
 """Mentor name of the plain-training arm."""
+MAX_REASON = 300
+"""Characters kept of the reason why a run ended: a report holds those of many."""
 
 
 @dataclass
@@ -123,6 +125,7 @@ def build_report(
         evaluations_limit=spec.base.budget.evaluations or 0,
         versions=_versions(runs),
         baselines=tuple(_baselines(spec, counts, tested)),
+        forward_rows_limit=spec.base.budget.forward_rows or 0,
     )
 
 
@@ -147,6 +150,7 @@ def _cell(run: Run) -> Cell:
         test_accuracy=None if test is None else test.accuracy,
         selection_loss=None if result is None else result.returned.score.loss,
         state=run.state,
+        reason=run.reason[:MAX_REASON],
     )
 
 

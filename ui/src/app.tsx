@@ -6,6 +6,8 @@ import { viewOf } from "./data/address";
 import { useRead } from "./data/hooks";
 import type { House } from "./data/messages";
 import { ComparePage } from "./pages/compare";
+import { ExperimentPage } from "./pages/experiment";
+import { ExperimentsPage } from "./pages/experiments";
 import { LoginPage } from "./pages/login";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
@@ -58,7 +60,7 @@ export function App() {
 function Content({ house }: { house: House | undefined }) {
   const { path, query } = useAddress();
   const view = viewOf(path);
-  const place = view.page === "run" ? view.runId : view.page;
+  const place = "runId" in view ? view.runId : "experimentId" in view ? view.experimentId : view.page;
   const first = useRef(place);
   useEffect(() => {
     if (first.current === place) return;
@@ -71,6 +73,9 @@ function Content({ house }: { house: House | undefined }) {
     return (
       <RunPage key={view.runId} runId={view.runId} query={query} server={house?.server ?? ""} />
     );
+  if (view.page === "experiments") return <ExperimentsPage query={query} />;
+  if (view.page === "experiment")
+    return <ExperimentPage key={view.experimentId} experimentId={view.experimentId} />;
   if (view.page === "compare") return <ComparePage query={query} />;
   return (
     <p class="problem" role="alert">
@@ -95,6 +100,12 @@ function Header({ house, isLoggedIn }: { house: House | undefined; isLoggedIn: b
       <nav aria-label="Views">
         <Link to="/" current={page === "runs" || page === "run" ? "page" : undefined}>
           Runs
+        </Link>
+        <Link
+          to="/experiments"
+          current={page === "experiments" || page === "experiment" ? "page" : undefined}
+        >
+          Experiments
         </Link>
         <Link to="/compare" current={page === "compare" ? "page" : undefined}>
           Compare

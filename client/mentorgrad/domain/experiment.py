@@ -13,7 +13,7 @@ from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, RunSpec, Task
 from mentorgrad.domain.summary import DataFrame, Summarised
 from mentorgrad.errors import Violation
-from mentorgrad.schema import NAME_PATTERN, Validated, bounded, figure
+from mentorgrad.schema import NAME_PATTERN, Validated, bounded, figure, recorded
 
 MAX_RUNS = 100_000
 """Maximum number of runs per experiment."""
@@ -359,6 +359,8 @@ class Cell:
     """Selection loss of the returned snapshot."""
     state: RunState = RunState.QUEUED
     """State of the run."""
+    reason: str = recorded()
+    """Reason for the state, if it is not obvious: the beginning of `Run.reason`."""
 
 
 @dataclass(frozen=True)
@@ -396,6 +398,8 @@ class Report(Summarised):
     """Library versions."""
     baselines: tuple[BaselineReport, ...] = ()
     """Baselines per task and variation, beside the arms."""
+    forward_rows_limit: int = 0
+    """Limit of forward rows per run; 0: no limit."""
 
     def to_frame(self) -> DataFrame:
         """One row per run of the experiment, with the fields of `Cell` as columns.

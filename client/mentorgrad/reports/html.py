@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from html import escape
 
 from mentorgrad.domain.experiment import Report
-from mentorgrad.reports.charts import BETTER, MOST_TASKS, UNCLEAR, WORSE, forest, strips
+from mentorgrad.reports.chart_views import MOST_TASKS
+from mentorgrad.reports.charts import BETTER, UNCLEAR, WORSE, forest, strips
 from mentorgrad.reports.page import page, table_section
-from mentorgrad.reports.tables import (
-    FIGURE_TITLES,
-    ReportTable,
-    conditions,
-    primary,
-    prose,
-    results,
-)
+from mentorgrad.reports.tables import ReportTable, failures, results
+from mentorgrad.reports.texts import TextPart
+from mentorgrad.reports.view import ReportView, report_view
 
 _PRELIMINARY = '<p class="warning">Not all runs have ended: the figures are preliminary.</p>'
 
@@ -26,43 +22,50 @@ def html(report: Report, beside: Sequence[ReportTable] = ()) -> str:
     Raises:
         Unsupported: matplotlib, which draws the plots, is not installed.
     """
-    title = escape(report.name or report.experiment_id)
+    view = report_view(report, beside)
     parts = [
-        f"<h1>{title}</h1>",
-        f'<p class="question">{escape(report.description)}</p>' if report.description else "",
-        _verdict(report.verdict),
-        "" if report.complete else _PRELIMINARY,
-        _forest(report),
-        *map(table_section, beside),
-        tables(report),
-        _strips(report),
-        *(table_section(table, report.subject) for table in conditions(report)),
-        f"<footer>Experiment <code>{escape(report.experiment_id)}</code></footer>",
+        f"<h1>{escape(view.title)}</h1>",
+        f'<p class="question">{escape(view.description)}</p>' if view.description else "",
+        _verdict(view),
+        "" if view.is_complete else _PRELIMINARY,
+        _forest(view),
+        *map(table_section, view.beside),
+        _sections(view.results, view.subject),
+        _strips(view),
+        table_section(failures(report)) if view.failed else "",
+        _sections(view.conditions, view.subject),
+        f"<footer>Experiment <code>{escape(view.experiment_id)}</code></footer>",
     ]
-    return page(report.name or report.experiment_id, parts)
+    return page(view.title, parts)
 
 
 def tables(report: Report) -> str:
     """The tables of the results alone, without a style."""
-    return "\n".join(table_section(table, report.subject) for table in results(report))
+    return _sections(results(report), report.subject)
 
 
-def _verdict(sentence: str) -> str:
+def _sections(found: Sequence[ReportTable], subject: str) -> str:
+    return "\n".join(table_section(table, subject) for table in found)
+
+
+def _verdict(view: ReportView) -> str:
     """The claim in large type; below it its figures and caveats."""
-    claim, mark, rest = sentence.partition(" (pooled")
-    below = f'<span class="figures">{_prose(f"{mark}{rest}".strip())}</span>' if mark else ""
-    return f'<div class="verdict"><b>Verdict</b>{_prose(claim)}{below}</div>'
+    grounds = _prose(view.grounds)
+    below = f'<span class="figures">{grounds}</span>' if grounds else ""
+    return f'<div class="verdict"><b>Verdict</b>{_prose(view.claim)}{below}</div>'
 
 
-def _prose(text: str) -> str:
-    return prose(text, escape, lambda name: f"<code>{escape(name)}</code>")
+def _prose(parts: Sequence[TextPart]) -> str:
+    return "".join(
+        f"<code>{escape(part.text)}</code>" if part.is_name else escape(part.text) for part in parts
+    )
 
 
-def _forest(report: Report) -> str:
-    plot = forest(report)
+def _forest(view: ReportView) -> str:
+    plot = forest(view.forest)
     if not plot:
         return ""
-    subject, figure = escape(report.subject), FIGURE_TITLES[primary(report)]
+    subject = escape(view.subject)
     key = "".join(
         f'<span><b style="color:{colour}">{sign}</b> {text}</span>'
         for colour, sign, text in (
@@ -72,21 +75,20 @@ def _forest(report: Report) -> str:
         )
     )
     return (
-        f"<section><h2>Difference of {figure}: {subject} compared with each other arm</h2>{plot}"
-        f'<p class="note key">{key}</p><p class="note">Paired by task, variation and seed, '
+        f"<section><h2>Difference of {view.figure}: {subject} compared with each other arm</h2>"
+        f'{plot}<p class="note key">{key}</p><p class="note">Paired by task, variation and seed, '
         "with 95% intervals. Diamonds are pooled over tasks, dots are single tasks.</p></section>"
     )
 
 
-def _strips(report: Report) -> str:
-    plot = strips(report)
-    if not plot:
+def _strips(view: ReportView) -> str:
+    plot = strips(view.strips)
+    if view.strips is None:
         return ""
-    figure = FIGURE_TITLES[primary(report)].capitalize()
-    tasks = len({cell.task for cell in report.cells})
+    tasks = view.strips.tasks
     more = f" The first {MOST_TASKS} of {tasks} tasks." if tasks > MOST_TASKS else ""
     return (
-        f"<section><h2>{figure} of every run, by task</h2>{plot}"
+        f"<section><h2>{view.figure.capitalize()} of every run, by task</h2>{plot}"
         f'<p class="note">Each dot is one run, each bar the mean of an arm. Lower is better.{more}'
         "</p></section>"
     )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from mentorgrad.domain.experiment import Report
 from mentorgrad.outside_text import one_line
-from mentorgrad.reports.tables import ReportTable, prose, tables
+from mentorgrad.reports.tables import ReportTable, tables
+from mentorgrad.reports.texts import prose
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!]|:(?=//))")
 """Characters that can be markup within a line."""

@@ -9,7 +9,8 @@ from statistics import fmean
 from mentorgrad.domain.experiment import Report
 from mentorgrad.domain.run import Score
 from mentorgrad.domain.spec import Criterion
-from mentorgrad.reports.tables import DASH, ReportTable, number
+from mentorgrad.reports.tables import ReportTable
+from mentorgrad.reports.texts import DASH, number
 from mentorgrad.schema import bounded
 
 

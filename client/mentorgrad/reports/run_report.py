@@ -16,7 +16,8 @@ from mentorgrad.outside_text import one_line
 from mentorgrad.plots import Curve, curve
 from mentorgrad.reports.charts import BETTER, UNCLEAR
 from mentorgrad.reports.page import page, table_section
-from mentorgrad.reports.tables import DASH, ReportTable, number
+from mentorgrad.reports.tables import ReportTable
+from mentorgrad.reports.texts import DASH, number
 from mentorgrad.schema import snake_case
 
 CANDIDATES = 10

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mentorgrad.domain.experiment import ArmReport, Comparison, Estimate, Figure, Report
+from mentorgrad.domain.experiment import ArmReport, Cell, Comparison, Figure, Report
+from mentorgrad.domain.run import RunState
+from mentorgrad.outside_text import one_line
+from mentorgrad.reports.texts import DASH, amount, interval, percent, signed
 
 T = TypeVar("T")
-
-DASH = "–"
-"""Shown for a missing figure."""
 
 FIGURE_TITLES = {
     Figure.TEST_LOSS: "test loss",
@@ -21,6 +20,9 @@ FIGURE_TITLES = {
     Figure.SELECTION_LOSS: "selection loss",
 }
 """Titles of the figures."""
+
+MOST_FAILURES = 100
+"""Maximum runs without a result that are listed."""
 
 _ZERO_STEPS = (("stages", "steps"), ("stages.steps",))
 """Paths of an arm's changes that can set the gradient steps to 0."""
@@ -67,6 +69,15 @@ def _at(value: object, path: Sequence[str]) -> object:
     return value
 
 
+def failed_cells(report: Report) -> list[Cell]:
+    """The runs that ended without a result."""
+    return [
+        cell
+        for cell in report.cells
+        if cell.state.is_final and cell.state is not RunState.SUCCEEDED
+    ]
+
+
 def reading(comparison: Comparison) -> str:
     """The result of a comparison: ``better``, ``worse`` or ``not shown``."""
     low, high = comparison.difference.low, comparison.difference.high
@@ -98,60 +109,12 @@ def selected(report: Report, figure: Figure, level: str) -> list[Comparison]:
     ]
 
 
-# -- texts ------------------------------------------------------------------------------------
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Formats a figure; a dash if it is missing."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def signed(value: float) -> str:
-    """Formats a difference with its sign."""
-    return f"{value:+.4f}".replace("-", "−") if math.isfinite(value) else DASH
-
-
-def interval(estimate: Estimate | None, text: Callable[[float], str] = number) -> str:
-    """Formats a mean with its interval."""
-    if estimate is None:
-        return DASH
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
-        return f"{text(estimate.mean)} (interval unknown)"
-    return f"{text(estimate.mean)} ({text(estimate.low)} to {text(estimate.high)})"
-
-
-def percent(share: float | None) -> str:
-    """Formats a fraction as a percentage."""
-    return DASH if share is None or not math.isfinite(share) else f"{share:.1%}"
-
-
-def amount(value: float) -> str:
-    """Formats a mean count."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
-
-
-def prose(text: str, plain: Callable[[str], str], code: Callable[[str], str]) -> str:
-    """Formats a sentence, with names between backticks as code.
-
-    Args:
-        text: The sentence.
-        plain: Formats the other parts, and a text with a backtick that has no partner.
-        code: Formats a name.
-    """
-    pieces = text.split("`")
-    if len(pieces) % 2 == 0:
-        return plain(text)
-    return "".join(code(piece) if at % 2 else plain(piece) for at, piece in enumerate(pieces))
-
-
 # -- tables -----------------------------------------------------------------------------------
 
 
 def tables(report: Report) -> list[ReportTable]:
     """All non-empty tables, in reading order."""
-    return [*results(report), *conditions(report)]
+    return [*results(report), *_filled(failures(report)), *conditions(report)]
 
 
 def results(report: Report) -> list[ReportTable]:
@@ -175,6 +138,26 @@ def conditions(report: Report) -> list[ReportTable]:
         _settings(report),
         _limits(report),
         ReportTable("Versions", ("library", "version"), tuple(sorted(report.versions.items()))),
+    )
+
+
+def failures(report: Report) -> ReportTable:
+    """The runs that ended without a result, and why."""
+    found = failed_cells(report)
+    more = f" The first {MOST_FAILURES} of {len(found)}." if len(found) > MOST_FAILURES else ""
+    return _table(
+        "Runs without a result",
+        found[:MOST_FAILURES],
+        {
+            "arm": lambda cell: cell.arm,
+            "task": lambda cell: cell.task,
+            "variation": lambda cell: cell.variation,
+            "seed": lambda cell: str(cell.seed),
+            "run": lambda cell: cell.run_id,
+            "state": lambda cell: cell.state.value,
+            "reason": lambda cell: one_line(cell.reason) or DASH,
+        },
+        f"They are in no mean and in no pair.{more}",
     )
 
 
@@ -326,6 +309,8 @@ def _limits(report: Report) -> ReportTable:
     limits = (
         ("gradient steps", "0" if no_steps else _limit(report.gradient_steps_limit)),
         ("evaluations", _limit(report.evaluations_limit)),
+        # most experiments limit the other two
+        *((("forward rows", _limit(limited)),) if (limited := report.forward_rows_limit) else ()),
     )
     return ReportTable("Limits per run", ("limit", "maximum"), limits)
 

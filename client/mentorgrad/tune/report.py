@@ -14,7 +14,8 @@ from mentorgrad.domain.spec import Criterion
 from mentorgrad.outside_text import one_line
 from mentorgrad.reports.page import page, table_section
 from mentorgrad.reports.run_report import run_parts
-from mentorgrad.reports.tables import DASH, ReportTable, number
+from mentorgrad.reports.tables import ReportTable
+from mentorgrad.reports.texts import DASH, number
 from mentorgrad.serialization import to_dict
 from mentorgrad.tune.outcome import REPORTED, MethodFigures, TuneOutcome
 from mentorgrad.tune.plan import METRIC_NAMES

@@ -231,7 +231,7 @@ class BaselineReport(_message.Message):
     def __init__(self, baseline: _Optional[str] = ..., task: _Optional[str] = ..., variation: _Optional[str] = ..., test_loss: _Optional[_Union[Estimate, _Mapping]] = ..., test_accuracy: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class Cell(_message.Message):
-    __slots__ = ("run_id", "arm", "task", "variation", "seed", "test_loss", "test_accuracy", "selection_loss", "state")
+    __slots__ = ("run_id", "arm", "task", "variation", "seed", "test_loss", "test_accuracy", "selection_loss", "state", "reason")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ARM_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +241,7 @@ class Cell(_message.Message):
     TEST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     SELECTION_LOSS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     arm: str
     task: str
@@ -250,10 +251,11 @@ class Cell(_message.Message):
     test_accuracy: float
     selection_loss: float
     state: _run_pb2.RunState
-    def __init__(self, run_id: _Optional[str] = ..., arm: _Optional[str] = ..., task: _Optional[str] = ..., variation: _Optional[str] = ..., seed: _Optional[int] = ..., test_loss: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., selection_loss: _Optional[float] = ..., state: _Optional[_Union[_run_pb2.RunState, str]] = ...) -> None: ...
+    reason: str
+    def __init__(self, run_id: _Optional[str] = ..., arm: _Optional[str] = ..., task: _Optional[str] = ..., variation: _Optional[str] = ..., seed: _Optional[int] = ..., test_loss: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., selection_loss: _Optional[float] = ..., state: _Optional[_Union[_run_pb2.RunState, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("experiment_id", "name", "description", "complete", "subject", "strongest_control", "verdict", "arms", "comparisons", "health", "cells", "gradient_steps_limit", "evaluations_limit", "versions", "baselines")
+    __slots__ = ("experiment_id", "name", "description", "complete", "subject", "strongest_control", "verdict", "arms", "comparisons", "health", "cells", "gradient_steps_limit", "evaluations_limit", "versions", "baselines", "forward_rows_limit")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +278,7 @@ class Report(_message.Message):
     EVALUATIONS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     BASELINES_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_ROWS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     experiment_id: str
     name: str
     description: str
@@ -291,4 +294,5 @@ class Report(_message.Message):
     evaluations_limit: int
     versions: _containers.ScalarMap[str, str]
     baselines: _containers.RepeatedCompositeFieldContainer[BaselineReport]
-    def __init__(self, experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., complete: bool = ..., subject: _Optional[str] = ..., strongest_control: _Optional[str] = ..., verdict: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[Comparison, _Mapping]]] = ..., health: _Optional[_Iterable[_Union[Health, _Mapping]]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., gradient_steps_limit: _Optional[int] = ..., evaluations_limit: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ..., baselines: _Optional[_Iterable[_Union[BaselineReport, _Mapping]]] = ...) -> None: ...
+    forward_rows_limit: int
+    def __init__(self, experiment_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., complete: bool = ..., subject: _Optional[str] = ..., strongest_control: _Optional[str] = ..., verdict: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[Comparison, _Mapping]]] = ..., health: _Optional[_Iterable[_Union[Health, _Mapping]]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., gradient_steps_limit: _Optional[int] = ..., evaluations_limit: _Optional[int] = ..., versions: _Optional[_Mapping[str, str]] = ..., baselines: _Optional[_Iterable[_Union[BaselineReport, _Mapping]]] = ..., forward_rows_limit: _Optional[int] = ...) -> None: ...

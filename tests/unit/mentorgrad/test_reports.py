@@ -26,18 +26,12 @@ from mentorgrad.domain.experiment import (
 from mentorgrad.errors import Unsupported
 from mentorgrad.installed import pip_line
 from mentorgrad.reports import charts
+from mentorgrad.reports.chart_views import MOST_ROWS, forest_chart, strip_chart
 from mentorgrad.reports.html import html
 from mentorgrad.reports.markdown import markdown
-from mentorgrad.reports.tables import (
-    interval,
-    is_without_gradient,
-    number,
-    primary,
-    reading,
-    selected,
-    tables,
-)
+from mentorgrad.reports.tables import is_without_gradient, primary, reading, selected, tables
 from mentorgrad.reports.terminal import show
+from mentorgrad.reports.texts import interval, number
 
 HOSTILE = (
     '</td><script>alert("x")</script><img src=http://evil.test/a.png>'
@@ -367,8 +361,8 @@ def test_hostile_names_stay_text_in_the_page() -> None:
 
 
 def test_letters_that_the_font_lacks_are_drawn_all_the_same() -> None:
-    assert "任務" in charts.strips(_report(task="任務"))
-    assert "任務" in charts.forest(_report(task="任務"))
+    assert "任務" in charts.strips(strip_chart(_report(task="任務")))
+    assert "任務" in charts.forest(forest_chart(_report(task="任務")))
 
 
 @pytest.mark.slow
@@ -386,7 +380,8 @@ def test_figures_that_diverged_leave_the_plots_whole(bad: float) -> None:
 
 
 def test_a_report_without_a_run_is_a_page_without_plots() -> None:
-    assert charts.forest(Report()) == charts.strips(Report()) == ""
+    assert charts.forest(None) == charts.strips(None) == ""
+    assert forest_chart(Report()) is strip_chart(Report()) is None
     page = _Page(html(Report(name="nothing yet", subject="a", arms=(ArmReport(arm="a"),))))
     assert "svg" not in page.tags
     assert "a" in page.texts
@@ -396,16 +391,16 @@ def test_a_report_without_a_run_is_a_page_without_plots() -> None:
 def test_a_forest_has_no_more_rows_than_can_be_read() -> None:
     compared = [
         Comparison("none", task=name, difference=Estimate(0.1, 0.0, 0.2, 9))
-        for name in ("", *(f"task{n}" for n in range(charts.MOST_ROWS)))
+        for name in ("", *(f"task{n}" for n in range(MOST_ROWS)))
     ]
-    drawn = charts.forest(_report(comparisons=tuple(compared)))
+    drawn = charts.forest(forest_chart(_report(comparisons=tuple(compared))))
     assert "vs. none" in drawn
     assert "task1" not in drawn
-    assert "task1" in charts.forest(_report(comparisons=tuple(compared[:9])))
+    assert "task1" in charts.forest(forest_chart(_report(comparisons=tuple(compared[:9]))))
 
 
 def test_arms_without_gradient_steps_do_not_stretch_the_forest() -> None:
-    drawn = charts.forest(_report())
+    drawn = charts.forest(forest_chart(_report()))
     assert "vs. perturb" in drawn
     assert "against alone" not in drawn
 

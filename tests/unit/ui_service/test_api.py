@@ -136,6 +136,9 @@ async def test_runs_are_asked_for_as_the_address_says(
         ("/runs/a/events?kind=nothing", "kind"),
         ("/runs/a/trajectory?points=1", "points"),
         ("/runs/a/trajectory?first_step=5&last_step=4", "last_step"),
+        ("/experiments?page_size=0", "page_size"),
+        ("/experiments?state=running", "state"),
+        ("/reports/e?points=1", "points"),
         ("/compare", "run"),
         ("/stream", "run"),
         ("/stream?run=a", "run"),
@@ -155,12 +158,16 @@ async def test_a_request_that_makes_no_sense_names_its_field(
         "/runs/nobody/events",
         "/runs/nobody/trajectory",
         "/runs/nobody/artifacts",
+        "/runs/nobody/path",
+        "/reports/nobody",
+        "/reports",
         "/stream?run=nobody:0",
         "/nothing",
     ],
 )
 async def test_what_is_not_there_is_not_found(browser: httpx.AsyncClient, path: str) -> None:
-    assert (await asked(browser, path, 404))["error"]["reason"] in ("RUN_NOT_FOUND", "NO_SUCH_PATH")
+    reason = (await asked(browser, path, 404))["error"]["reason"]
+    assert reason in ("RUN_NOT_FOUND", "EXPERIMENT_NOT_FOUND", "NO_SUCH_PATH")
 
 
 NAMES = ("run", "page_size", "state", "order", "label", "text", "after", "limit", "kind", "points")
@@ -170,6 +177,8 @@ asked_texts = st.text(max_size=12) | st.sampled_from(["a:0", "a:2", "b:1", "1", 
 @given(
     path=st.sampled_from(["/runs", "/runs/a", "/compare", "/stream"])
     | st.sampled_from(["/runs/a/events", "/runs/a/trajectory", "/runs/a/artifacts"])
+    | st.sampled_from(["/runs/a/path", "/experiments"])
+    | st.text(max_size=12).map(lambda text: f"/reports/{quote(text)}")
     | st.text(max_size=12).map(lambda text: f"/runs/{quote(text)}"),
     query=st.lists(
         st.tuples(st.sampled_from(NAMES) | st.text(max_size=5), asked_texts), max_size=3

@@ -1,26 +1,47 @@
 /** The address holds the view: which page, which filter, which tab. */
 
 export type View =
-  { page: "runs" } | { page: "run"; runId: string } | { page: "compare" } | { page: "none" };
+  | { page: "runs" }
+  | { page: "run"; runId: string }
+  | { page: "experiments" }
+  | { page: "experiment"; experimentId: string }
+  | { page: "compare" }
+  | { page: "none" };
 
 /** The view of a path. */
 export function viewOf(path: string): View {
-  const parts = path.split("/").filter(Boolean);
-  if (parts.length === 0 || (parts.length === 1 && parts[0] === "runs")) return { page: "runs" };
-  if (parts.length === 2 && parts[0] === "runs") {
-    try {
-      return { page: "run", runId: decodeURIComponent(parts[1]!) };
-    } catch {
-      return { page: "none" };
-    }
+  const [folder = "runs", name, ...more] = path.split("/").filter(Boolean);
+  if (more.length > 0) return { page: "none" };
+  if (name === undefined) {
+    if (folder === "runs" || folder === "experiments" || folder === "compare")
+      return { page: folder };
+    return { page: "none" };
   }
-  if (parts.length === 1 && parts[0] === "compare") return { page: "compare" };
+  try {
+    const id = decodeURIComponent(name);
+    if (folder === "runs") return { page: "run", runId: id };
+    if (folder === "experiments") return { page: "experiment", experimentId: id };
+  } catch {
+    // no address that the page has made
+  }
   return { page: "none" };
 }
 
 /** The address of a run's page. */
 export function runAddress(runId: string, tab = ""): string {
   return `/runs/${encodeURIComponent(runId)}${tab ? `?tab=${tab}` : ""}`;
+}
+
+/** The address of an experiment's page. */
+export function experimentAddress(experimentId: string): string {
+  return `/experiments/${encodeURIComponent(experimentId)}`;
+}
+
+/** The address of the list of an experiment's runs, in any state or in some. */
+export function runsOfAddress(experimentId: string, ...states: string[]): string {
+  const query = new URLSearchParams({ experiment: experimentId });
+  for (const state of states) query.append("state", state);
+  return `/?${query}`;
 }
 
 /** The address of a comparison. */

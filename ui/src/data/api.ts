@@ -1,6 +1,7 @@
 /** Reads of the page's service. */
 
 import type { Artifact, Difference, Failure, House, Point, Run, RunEvent } from "./messages";
+import type { Experiment, PathView, ReportView } from "./report";
 
 /** A request that the service refused, or that did not reach it. */
 export class ApiError extends Error {
@@ -103,6 +104,24 @@ export const artifacts = (runId: string, signal?: AbortSignal) =>
 export const compare = (runIds: readonly string[], signal?: AbortSignal) =>
   read<{ runs: Run[]; differences: Difference[] }>(
     `/compare?${new URLSearchParams(runIds.map((runId) => ["run", runId]))}`,
+    signal,
+  );
+
+/** The path of a run's parameters in two dimensions. */
+export const path = (runId: string, signal?: AbortSignal) =>
+  read<PathView>(`${at(runId)}/path`, signal);
+
+export const experiments = (query: URLSearchParams, signal?: AbortSignal) =>
+  read<{ experiments: Experiment[]; nextPageToken: string }>(`/experiments?${query}`, signal);
+
+/**
+ * An experiment, and the view of a report on its runs so far.
+ *
+ * @param version Of the report that the page has: it is not sent again.
+ */
+export const report = (experimentId: string, version: string, signal?: AbortSignal) =>
+  read<{ experiment: Experiment; report: ReportView | null; version: string }>(
+    `/reports/${encodeURIComponent(experimentId)}${version ? `?version=${version}` : ""}`,
     signal,
   );
 

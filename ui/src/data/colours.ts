@@ -41,3 +41,21 @@ function next(at: number, tries: number): number {
   const row = Math.floor((tries + 1) / COLOURS.length) % DASHES.length;
   return row * COLOURS.length + ((at + 1) % COLOURS.length);
 }
+
+/**
+ * A colour between others.
+ *
+ * @param stops Colours as `#rrggbb`, at least two, evenly spaced.
+ * @param share From 0, the first, to 1, the last.
+ */
+export function between(stops: readonly string[], share: number): string {
+  const place = Math.min(1, Math.max(0, share)) * (stops.length - 1);
+  const at = Math.min(stops.length - 2, Math.floor(place));
+  const [one, other] = [parts(stops[at]!), parts(stops[at + 1]!)];
+  const mixed = one.map((part, n) => Math.round(part + (place - at) * (other[n]! - part)));
+  return `#${mixed.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+}
+
+function parts(colour: string): number[] {
+  return [1, 3, 5].map((from) => Number.parseInt(colour.slice(from, from + 2), 16));
+}

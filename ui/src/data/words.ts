@@ -9,6 +9,8 @@ export function member(value: string | undefined, prefix: string): string {
 }
 
 export const state = (value: string | undefined) => member(value, "RUN_STATE_") || "unknown";
+export const experimentState = (value: string | undefined) =>
+  member(value, "EXPERIMENT_STATE_") || "unknown";
 export const source = (value: string | undefined) => member(value, "CANDIDATE_SOURCE_");
 export const answerStatus = (value: string | undefined) => member(value, "ANSWER_STATUS_");
 export const outcome = (value: string | undefined) => member(value, "PROPOSAL_STATUS_");

@@ -9,7 +9,7 @@ import type { Difference } from "../data/messages";
 import { count, figure, int, percent, real, seconds, span } from "../data/numbers";
 import { shortId, title } from "../data/words";
 import { Empty, Problem, Section, StateBadge, Words } from "../parts/basics";
-import { KeyMark } from "../parts/chart";
+import { KeyMark } from "../parts/frame";
 import { Link } from "../parts/router";
 import { type ColumnOf, Table } from "../parts/table";
 import { Curves, keyOf } from "./compare_curves";

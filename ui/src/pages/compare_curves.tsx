@@ -14,8 +14,9 @@ import {
 import type { LiveRun } from "../data/live_runs";
 import type { RunLog } from "../data/run_log";
 import { shortId, title } from "../data/words";
-import { Chart, type Key } from "../parts/chart";
+import { Chart } from "../parts/chart";
 import type { ChartData } from "../parts/chart_options";
+import type { Key } from "../parts/frame";
 
 /** Name → what is drawn. */
 const CURVES = {

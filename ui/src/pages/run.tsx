@@ -15,12 +15,14 @@ import { CandidatesTab } from "./run_tabs/candidates";
 import { CourseTab } from "./run_tabs/course";
 import { LogTab } from "./run_tabs/log";
 import { MentorTab } from "./run_tabs/mentor";
+import { PathTab } from "./run_tabs/path";
 import { SpecTab } from "./run_tabs/spec";
 
 const TABS = [
   ["", "Course"],
   ["mentor", "Mentor"],
   ["candidates", "Candidates"],
+  ["path", "Path"],
   ["log", "Log"],
   ["spec", "Spec and files"],
 ] as const;
@@ -59,6 +61,7 @@ export function RunPage({ runId, query, server }: RunPageProps) {
       {tab === "" && <CourseTab log={log} />}
       {tab === "mentor" && <MentorTab log={log} />}
       {tab === "candidates" && <CandidatesTab log={log} />}
+      {tab === "path" && <PathTab log={log} />}
       {tab === "log" && <LogTab log={log} />}
       {tab === "spec" && <SpecTab log={log} server={server} />}
     </>

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../data/api";
-import { changed, compareAddress, runAddress, runsQuery } from "../data/address";
+import { changed, compareAddress, experimentAddress, runAddress, runsQuery } from "../data/address";
 import { useNow, useRead } from "../data/hooks";
 import type { Run } from "../data/messages";
 import { clock, count, figure, int, moment, percent, real, span } from "../data/numbers";
@@ -30,6 +30,7 @@ export function RunsPage({ query }: { query: URLSearchParams }) {
   useEffect(() => {
     document.title = "Runs · mentorgrad";
   }, []);
+  const experiment = query.get("experiment") ?? "";
   const runs = found.value?.runs ?? [];
   const next = found.value?.nextPageToken ?? "";
   const choose = (runId: string, isChosen: boolean) =>
@@ -53,6 +54,11 @@ export function RunsPage({ query }: { query: URLSearchParams }) {
           Compare{chosen.length > 0 ? ` ${chosen.length}` : ""}
         </button>
       </div>
+      {experiment && (
+        <p class="lead">
+          Of the experiment <Link to={experimentAddress(experiment)}>{experiment}</Link>
+        </p>
+      )}
       <Filter query={query} />
       {found.error && <Problem error={found.error} />}
       {found.value !== undefined && runs.length === 0 && (

@@ -10,6 +10,7 @@ const MARKS: { [state: string]: string } = {
   running: "▶",
   paused: "Ⅱ",
   succeeded: "✓",
+  finished: "✓",
   failed: "✕",
   cancelled: "⊘",
   interrupted: "⚡",

@@ -5,19 +5,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { thinned, type Column } from "../data/curves";
 import { count, DASH, figure } from "../data/numbers";
-import { type ChartData, type Line, options, type Shape } from "./chart_options";
+import { type ChartData, type Line, options } from "./chart_options";
+import { Frame, type Key } from "./frame";
 import { useScheme } from "./scheme";
 import { Table } from "./table";
 
 const TABLE_ROWS = 200;
-
-export interface Key {
-  name: string;
-  colour: string;
-  /** What is drawn so: a line, a vertical rule, or the shape of dots. */
-  sort: "line" | "stairs" | "faint" | "rule" | "dashed" | Shape;
-  dash?: number[];
-}
 
 interface ChartProps {
   /** Name for those who do not see it. */
@@ -31,40 +24,23 @@ interface ChartProps {
 }
 
 export function Chart({ label, data, keys, controls, note, height = 280 }: ChartProps) {
-  const [isTable, setTable] = useState(false);
   const [index, setIndex] = useState<number | undefined>(undefined);
   return (
-    <figure class="chart">
-      <div class="chart-head">
-        <Keys keys={keys} />
-        <div class="chart-controls">
-          {controls}
-          <button
-            type="button"
-            class="button small"
-            aria-pressed={isTable}
-            onClick={() => setTable(!isTable)}
-          >
-            Table
-          </button>
-        </div>
+    <Frame
+      keys={keys}
+      controls={controls}
+      table={() => <FiguresTable label={label} data={data} />}
+    >
+      <div class="chart-axis">
+        <span>{data.title}</span>
+        <span>{readout(data, index)}</span>
       </div>
-      {isTable ? (
-        <FiguresTable label={label} data={data} />
-      ) : (
-        <>
-          <div class="chart-axis">
-            <span>{data.title}</span>
-            <span>{readout(data, index)}</span>
-          </div>
-          <Canvas label={label} data={data} height={height} onCursor={setIndex} />
-          <div class="chart-axis below">
-            <span>{note || "drag to zoom in; a double click, or Escape, shows all"}</span>
-            <span>steps of the trajectory</span>
-          </div>
-        </>
-      )}
-    </figure>
+      <Canvas label={label} data={data} height={height} onCursor={setIndex} />
+      <div class="chart-axis below">
+        <span>{note || "drag to zoom in; a double click, or Escape, shows all"}</span>
+        <span>steps of the trajectory</span>
+      </div>
+    </Frame>
   );
 }
 
@@ -78,39 +54,6 @@ function readout(data: ChartData, index: number | undefined): string {
     .slice(0, 4)
     .map((line) => `${line.name} ${figure(line.values[at]!)}`);
   return [`step ${count(step)}`, ...figures].join(" · ");
-}
-
-function Keys({ keys }: { keys: readonly Key[] }) {
-  return (
-    <ul class="keys">
-      {keys.map((key) => (
-        <li key={key.name}>
-          <KeyMark mark={key} />
-          <bdi>{key.name}</bdi>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-export function KeyMark({ mark }: { mark: Key }) {
-  const stroke = { stroke: mark.colour, fill: "none", "stroke-width": 2 };
-  return (
-    <svg width="20" height="12" aria-hidden="true" class="key-mark">
-      {mark.sort === "line" && (
-        <path d="M1 6H19" {...stroke} stroke-dasharray={mark.dash?.join(" ")} />
-      )}
-      {mark.sort === "faint" && <path d="M1 6H19" {...stroke} stroke-width="1" opacity="0.7" />}
-      {mark.sort === "stairs" && <path d="M1 3H10V9H19" {...stroke} />}
-      {mark.sort === "rule" && <path d="M10 0V12" {...stroke} stroke-width="1.5" />}
-      {mark.sort === "dashed" && (
-        <path d="M10 0V12" {...stroke} stroke-width="1.5" stroke-dasharray="2.5 2.5" />
-      )}
-      {mark.sort === "disc" && <circle cx="10" cy="6" r="3.4" fill={mark.colour} />}
-      {mark.sort === "ring" && <circle cx="10" cy="6" r="3.2" {...stroke} stroke-width="1.4" />}
-      {mark.sort === "triangle" && <path d="M10 1.8L14.2 9.6H5.8Z" fill={mark.colour} />}
-    </svg>
-  );
 }
 
 interface CanvasProps {

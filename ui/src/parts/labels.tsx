@@ -1,5 +1,6 @@
-/** The labels of a run; each leads to the runs that have it. */
+/** The labels of a run; each leads to the runs that have it, and its experiment's to that. */
 
+import { experimentAddress } from "../data/address";
 import { Link } from "./router";
 
 export function Labels({ of }: { of: { [name: string]: string } | undefined }) {
@@ -10,7 +11,11 @@ export function Labels({ of }: { of: { [name: string]: string } | undefined }) {
       {sorted.map(([name, value]) => (
         <Link
           key={name}
-          to={`/?${new URLSearchParams({ label: `${name}=${value}` })}`}
+          to={
+            name === "experiment"
+              ? experimentAddress(value)
+              : `/?${new URLSearchParams({ label: `${name}=${value}` })}`
+          }
           class="chip"
         >
           <bdi>

@@ -14,8 +14,9 @@ import { counted, int } from "../../data/numbers";
 import type { RunLog } from "../../data/run_log";
 import type { ScoredCandidate } from "../../data/run_parts";
 import { source } from "../../data/words";
-import { Chart, type Key } from "../../parts/chart";
+import { Chart } from "../../parts/chart";
 import type { ChartData, Dots, Rule, Shape } from "../../parts/chart_options";
+import type { Key } from "../../parts/frame";
 import { colour, useScheme } from "../../parts/scheme";
 
 const SHAPES: { [source: string]: Shape } = {
