@@ -23,7 +23,7 @@ from mentorgrad.errors import InvalidInput, Unavailable
 from mentorgrad.installed import pip_line
 from mentorgrad.store_urls import sqlite_file
 
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30.0
 """How long a writer waits for SQLite's write lock, seconds."""
 
 _POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 30.0}
@@ -86,20 +86,22 @@ def shown(url: URL) -> str:
     return name.render_as_string(hide_password=True)
 
 
-def engine_of(url: URL, read_only: bool = False) -> Engine:
+def engine_of(url: URL, read_only: bool = False, *, create: bool = True) -> Engine:
     """Creates an engine for read transactions; `writer_of` derives the one for writes.
 
     Args:
         url: The parsed URL.
         read_only: Whether the engine never writes: neither the database nor files beside it.
+        create: Whether an SQLite file is created if there is none.
 
     Raises:
         InvalidInput: The file's folder does not exist, or the file is not an SQLite database.
-            With `read_only`: the file does not exist; otherwise: it cannot be written.
+            With `read_only` or without `create`: the file does not exist. Without `read_only`: it
+            cannot be written.
         Unavailable: The database cannot be opened.
     """
     if url.drivername == "sqlite":
-        return _sqlite(url, read_only)
+        return _sqlite(url, read_only, create)
     try:
         engine = sa.create_engine(
             url,
@@ -139,7 +141,7 @@ def tables_before(url: URL) -> list[str]:
     found = f"{path.absolute().as_uri()}?{mode}"
     with (
         contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(found, uri=True, timeout=_BUSY_SECONDS)) as connection,
+        contextlib.closing(sqlite3.connect(found, uri=True, timeout=BUSY_SECONDS)) as connection,
     ):
         return [name for (name,) in connection.execute(names)]
     return []
@@ -159,7 +161,7 @@ def looking(engine: Engine) -> Iterator[Connection]:
     path = Path(engine.url.database or "").absolute().as_uri()
     anew = sa.create_engine(
         "sqlite://",
-        creator=lambda: sqlite3.connect(f"{path}?mode=ro", uri=True, timeout=_BUSY_SECONDS),
+        creator=lambda: sqlite3.connect(f"{path}?mode=ro", uri=True, timeout=BUSY_SECONDS),
         poolclass=sa.pool.NullPool,
     )
     with anew.connect() as connection:
@@ -186,21 +188,21 @@ _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _TAKES_NO_WRITES = sa.select(sa.func.current_setting("transaction_read_only") == "on")
 
 
-def _sqlite(url: URL, read_only: bool) -> Engine:
+def _sqlite(url: URL, read_only: bool, create: bool) -> Engine:
     path = Path(url.database or "")
     if path.is_dir():
         raise InvalidInput.field("store", f"must name a file; {path} is a folder")
     if not path.parent.is_dir():
         raise InvalidInput.field("store", f"the folder {path.parent} does not exist")
+    if (read_only or not create) and not path.is_file():
+        raise InvalidInput.field("store", f"there is no store at {path}")
     if read_only:
-        if not path.is_file():
-            raise InvalidInput.field("store", f"there is no store at {path}")
-        engine = sa.create_engine(url, creator=lambda: _reader_of(path), **_POOL)
+        engine = sa.create_engine(url, creator=lambda: sqlite_reader(path), **_POOL)
     else:
         _check_writable(path)
         _make_private(path)
         _enter_wal(path)
-        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_POOL)
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **_POOL)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -208,7 +210,7 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
         # BEGIN and writes later fails if another writer has committed in between.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+        cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
@@ -220,7 +222,9 @@ def _sqlite(url: URL, read_only: bool) -> Engine:
     return engine
 
 
-def _reader_of(path: Path) -> sqlite3.Connection:
+def sqlite_reader(path: Path) -> sqlite3.Connection:
+    """A connection that reads an SQLite file, and changes nothing but the files beside it that
+    readers share."""
     # Readers share a small file beside the database. Where it cannot be made, there can be no
     # writer either.
     shared = os.access(path.parent, os.W_OK) or Path(f"{path}-wal").exists()
@@ -228,7 +232,7 @@ def _reader_of(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?{mode}",
         uri=True,
-        timeout=_BUSY_SECONDS,
+        timeout=BUSY_SECONDS,
         check_same_thread=False,
     )
 
@@ -262,11 +266,14 @@ def _enter_wal(path: Path) -> None:
         InvalidInput: The file is not an SQLite database.
         Unavailable: The file cannot be opened.
     """
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             with contextlib.closing(sqlite3.connect(path)) as connection:
                 connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")  # affects new files only
+                if not path.stat().st_size:  # elsewhere it would wait for the write lock
+                    # Free space can then be given back to the disk in steps.
+                    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
                 connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.DatabaseError as error:
@@ -331,6 +338,17 @@ def lock(connection: Connection, key: int) -> None:
     excludes all others anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def free_bytes(connection: Connection) -> int:
+    """Bytes of an SQLite file that hold nothing; 0 elsewhere."""
+    if connection.dialect.name != "sqlite":
+        return 0
+    pages, size = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("freelist_count", "page_size")
+    )
+    return pages * size
 
 
 @contextlib.contextmanager

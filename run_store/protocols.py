@@ -25,6 +25,7 @@ from mentorgrad.domain.run import Artifact, DesiredState, Run, RunState
 from mentorgrad.domain.spec import RunSpec
 from run_store.agents import AgentStore
 from run_store.audit import AuditStore
+from run_store.care import StoreCare
 from run_store.experiments import ExperimentStore
 from run_store.snapshot_blocks import BlockReader
 from run_store.stored_events import StoredEventReader
@@ -266,9 +267,10 @@ class RunStore(
     UploadStore,
     AuditStore,
     AgentStore,
+    StoreCare,
     Protocol,
 ):
-    """A complete store: runs, experiments, uploads, audit, agents, views, health check, closing."""
+    """A complete store: runs, experiments, uploads, audit, agents, care, views, health, closing."""
 
     url: str
     """URL without the password, for logs."""

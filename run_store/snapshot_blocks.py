@@ -120,7 +120,8 @@ class SnapshotBlock:
         return cls(made, np.frombuffer(losses, "<f8"), np.frombuffer(ends, "<u4"), data)
 
 
-def _summary(steps: Sequence[int], losses: np.ndarray, size: int) -> np.ndarray:
+def summary_of(steps: Sequence[int], losses: np.ndarray, size: int) -> np.ndarray:
+    """`SUMMARY` [1] of snapshots, of which the messages have `size` bytes together."""
     lowest, highest = _extremes(losses)
     record = (
         *(len(steps), lowest, highest, size),
@@ -191,7 +192,7 @@ class BlockMaker:
         losses = np.array([snapshot.train_loss for snapshot in self._snapshots], "<f8")
         ends = np.cumsum([len(data) for data in found], dtype="<u4")
         steps = [snapshot.step for snapshot in self._snapshots]
-        summary = _summary(steps, losses, int(ends[-1]))
+        summary = summary_of(steps, losses, int(ends[-1]))
         block = SnapshotBlock(self._parts, losses, ends, b"".join(found), summary, end_row)
         self._parts, self._snapshots, self._bytes = [], [], 0.0
         return block

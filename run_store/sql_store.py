@@ -6,17 +6,16 @@ import sqlalchemy as sa
 
 from mentorgrad.errors import InvalidInput, Unavailable
 from run_store import dialects
+from run_store.checks.sql_checks import SqlChecks
 from run_store.schema_version import HEAD, check_ours, version_of
 from run_store.sql_agents import SqlAgents
 from run_store.sql_audit import SqlAudit
 from run_store.sql_experiments import SqlExperiments
-from run_store.sql_reader import SqlReader
 from run_store.sql_uploads import SqlUploads
-from run_store.sql_writer import SqlWriter
 from run_store.tables import metadata
 
 
-class SqlRunStore(SqlWriter, SqlReader, SqlExperiments, SqlUploads, SqlAudit, SqlAgents):
+class SqlRunStore(SqlChecks, SqlExperiments, SqlUploads, SqlAudit, SqlAgents):
     """SQL implementation of `run_store.protocols.RunStore`, migrated to the current schema.
 
     Args:
@@ -33,7 +32,7 @@ class SqlRunStore(SqlWriter, SqlReader, SqlExperiments, SqlUploads, SqlAudit, Sq
     def __init__(self, url: str, *, read_only: bool = False, migrate: bool = True) -> None:
         parsed = dialects.parse(url)
         check_ours(dialects.tables_before(parsed))
-        engine = dialects.engine_of(parsed, read_only)
+        engine = dialects.engine_of(parsed, read_only, create=migrate)
         super().__init__(engine, dialects.shown(parsed))
         try:
             with self._translated():

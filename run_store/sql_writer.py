@@ -219,10 +219,15 @@ class SqlWriter(SqlQueue):
             run = self._load(connection, run_id, lock=True)
             if run.state is RunState.RUNNING:
                 raise invariants.forbidden(run, "be deleted")
-            files = files_of(connection, run_id)
-            connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
-            drop_unused(connection, files)
-            audited(connection, self._viewer, run_id)
+            self._remove(connection, run_id)
+
+    def _remove(self, connection: Connection, run_id: str) -> None:
+        """Deletes a run that is locked, and the uploads that only it has used; called under
+        `CREATE_LOCK`."""
+        files = files_of(connection, run_id)
+        connection.execute(sa.delete(runs).where(runs.c.run_id == run_id))
+        drop_unused(connection, files)
+        audited(connection, self._viewer, run_id)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -271,22 +276,28 @@ class SqlWriter(SqlQueue):
         """The events that are not stored yet; the others must be equal to the stored ones."""
         new = [event for event in given if event.seq > run.last_seq]
         known = given[: len(given) - len(new)]
-        if not self._are_there(connection, known):
+        if not self._are_there(connection, known, raw=run.raw_dropped_at is None):
             invariants.check_attempt(run, given[0].attempt)
             raise invariants.unexpected_seq(run.run_id, given[0].seq, run.last_seq)
         if new and new[0].seq != run.last_seq + 1:
             raise invariants.unexpected_seq(run.run_id, new[0].seq, run.last_seq)
         return new
 
-    def _are_there(self, connection: Connection, known: Sequence[RunEvent]) -> bool:
+    def _are_there(
+        self, connection: Connection, known: Sequence[RunEvent], *, raw: bool = True
+    ) -> bool:
+        """Whether the events are stored, with their raw tensors or, if those were dropped, without
+        them."""
         if not known:
             return True
         span = {"run": known[0].run_id, "first": known[0].seq, "last": known[-1].seq}
         rows = sql_rows.rows_of(known)
         tensors = [(row["seq"], row["sha256"]) for row in rows[trajectory_segments]]
-        return [(row["seq"], row["data"]) for row in rows[events]] == [
+        if [(row["seq"], row["data"]) for row in rows[events]] != [
             tuple(row) for row in connection.execute(_SPAN, span)
-        ] and tensors == [tuple(row) for row in connection.execute(_TENSORS, span)]
+        ]:
+            return False
+        return not raw or tensors == [tuple(row) for row in connection.execute(_TENSORS, span)]
 
     def _earlier(self, connection: Connection, event: RunEvent) -> list[RunEvent]:
         """The stored events that the figures of a `Resumed` may depend on; none for other events.
@@ -375,8 +386,9 @@ class SqlWriter(SqlQueue):
             return None
         with contextlib.suppress(NotFound):
             there = self._load(connection, run.run_id)
+            raw = there.raw_dropped_at is None
             if last_seq == run.last_seq and all(
-                self._are_there(connection, chunk) for chunk in chunks(log)
+                self._are_there(connection, chunk, raw=raw) for chunk in chunks(log)
             ):
                 return there
         raise AlreadyExists(f"another run with the id {run.run_id} already exists")

@@ -1,4 +1,4 @@
-"""`mentorgrad store`: prepares the database of a run store."""
+"""`mentorgrad store`: prepares the database of a run store, and cares for it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import typer
 
 from mentorgrad.cli.support.options import JsonOption
 from mentorgrad.cli.support.output import Output
+from run_store import check_command, copy_commands, gc_command
 
 app = typer.Typer(
     add_completion=False,
-    help="Prepare the database of a run store.",
+    help="Prepare, shrink, check, back up and restore the database of a run store.",
     no_args_is_help=True,
-    epilog="Example: mentorgrad store migrate --store sqlite:///runs.sqlite",
+    epilog="Example: mentorgrad store check --store sqlite:///runs.sqlite",
 )
+app.add_typer(gc_command.app)
+app.add_typer(check_command.app)
+app.add_typer(copy_commands.app)
 
 
 @app.command("migrate", epilog="Example: mentorgrad store migrate --store sqlite:///runs.sqlite")
@@ -41,8 +45,3 @@ def migrate(
     with closing(open_store(store)) as opened:
         where = opened.url
     Output(as_json).result({"store": where, "schema": HEAD}, f"{where} has schema {HEAD}")
-
-
-@app.callback()
-def _root() -> None:
-    """Keeps `migrate` a subcommand."""

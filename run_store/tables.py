@@ -73,6 +73,20 @@ def _of_event() -> sa.ForeignKeyConstraint:
     )
 
 
+# Stored bytes of ended runs, so that none is measured twice; one without a row has not been
+# measured yet. See `run_store.sql_care`.
+run_sizes = sa.Table(
+    "run_sizes",
+    metadata,
+    _run_id(),
+    _owned("owner"),
+    # Raw parameters and checkpoints, and everything else.
+    sa.Column("raw_bytes", sa.BigInteger, nullable=False),
+    sa.Column("other_bytes", sa.BigInteger, nullable=False),
+    sa.Index(None, "owner", "raw_bytes", "other_bytes"),
+    sqlite_with_rowid=False,
+)
+
 run_labels = sa.Table(
     "run_labels",
     metadata,

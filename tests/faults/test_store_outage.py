@@ -34,7 +34,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_control, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(stop_control, "HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setattr(stop_control, "LEASE", timedelta(seconds=0.1))
-    monkeypatch.setattr(dialects, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(dialects, "BUSY_SECONDS", 0.05)
     monkeypatch.setattr(recorder, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(recorder, "LEAVING_SECONDS", 0.0)
 

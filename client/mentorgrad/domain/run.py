@@ -303,6 +303,9 @@ class Run(Summarised):
     """Labels as edited last; those of the spec if never edited."""
     note: str = recorded()
     """Note of whoever works with the run; empty: none."""
+    raw_dropped_at: datetime | None = None
+    """When the store dropped the run's raw parameters and checkpoints to save space (UTC). From
+    then on, the run is read like one that captured no parameters."""
 
     def _summary(self) -> dict[str, Any]:
         objective = self.spec.objective

@@ -248,6 +248,7 @@ def _meant(path: str) -> str:
     names = known_fields()
     last = path.rpartition(".")[2]
     same = [name for name in names if name.rpartition(".")[2] == last]
+    same.sort(key=lambda name: difflib.SequenceMatcher(None, path, name).ratio(), reverse=True)
     near = same or difflib.get_close_matches(path, names, _NEAR, 0.7)
     near = near or difflib.get_close_matches(f"{_SPEC}.{path}", names, _NEAR)
     return f"; did you mean {', '.join(near[:_NEAR])}?" if near else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 from mentorgrad import outside_text
@@ -63,6 +64,37 @@ def choice(flag: str, kind: type[Any], text: str) -> Any:
     except ValueError:
         names = ", ".join(str(member.value) for member in cast(Any, kind))
         raise InvalidInput.field(flag, f"must be one of: {names}; not {text!r}") from None
+
+
+def age(flag: str, text: str) -> timedelta:
+    """Parses a duration such as ``90m``, ``36h`` or ``30d``.
+
+    Raises:
+        InvalidInput: It has another form, or is too long.
+    """
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
+    if match is None:
+        raise InvalidInput.field(flag, f"must be a duration such as 36h or 30d, not {text!r}")
+    try:
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    except OverflowError:
+        raise InvalidInput.field(flag, f"is too long: {text!r}") from None
+
+
+def size(flag: str, text: str) -> int:
+    """Parses a number of bytes such as ``1000000``, ``500MiB`` or ``1.5GiB``.
+
+    Raises:
+        InvalidInput: It has another form.
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?) ?(B|KiB|MiB|GiB|TiB)?", text.strip())
+    if match is None:
+        raise InvalidInput.field(flag, f"must be a size such as 500MiB or 10GiB, not {text!r}")
+    return int(float(match[1]) * _BYTES[match[2] or "B"])
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 def suffix(server: str, store: str = "") -> str:

@@ -185,6 +185,16 @@ def mebibytes(size: int) -> str:
     return f"{size / (1 << 20):g} MiB" if size else "-"
 
 
+def stored(size: int) -> str:
+    """A number of bytes as ``512 B``, ``1.5 MiB`` or ``12.0 GiB``."""
+    if size < 1 << 10:
+        return f"{size} B"
+    for unit, bits in (("KiB", 10), ("MiB", 20)):
+        if size < 1 << (bits + 10):
+            return f"{size / (1 << bits):.1f} {unit}"
+    return f"{size / (1 << 30):.1f} GiB"
+
+
 def shorten(text: str, limit: int = 60) -> str:
     """Puts the text on one line and truncates it to `limit` characters."""
     flat = one_line(text)
