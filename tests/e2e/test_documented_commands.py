@@ -327,6 +327,8 @@ def test_what_a_page_shows_works(desk: Desk, page: str) -> None:
         (desk.folder / name).write_text(content)
     if "own.jsonl" in text:  # the log of a loop of the reader's own
         desk.run(Command(page, 0, "mentorgrad runs export RUN --output own.jsonl", False))
+    if "sqlite:///runs.sqlite" in text:  # the store of the reader's service
+        desk.run(Command(page, 0, "mentorgrad store migrate --store sqlite:///runs.sqlite", False))
     for command in RUN_HERE:
         first = command if page in _EXPORTING else ONCE.get(command.words, command)
         if command.page == first.page == page:

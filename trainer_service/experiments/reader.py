@@ -58,7 +58,9 @@ class ExperimentReader:
             tuned = runs_of(self._store, experiment_id, phase=RunPurpose.TUNING)
             rates = choose_rates(spec, tuned) if is_tuned else {}
         runs = list(runs_of(self._store, experiment_id, phase=RunPurpose.MAIN))
-        complete = experiment.state is ExperimentState.FINISHED
+        # Runs of a finished experiment may have been deleted since.
+        is_whole = len(runs) >= planned(spec, RunPurpose.MAIN)
+        complete = experiment.state is ExperimentState.FINISHED and is_whole
         return build_report(experiment_id, spec, runs, rates, complete)
 
     def close(self) -> None:

@@ -176,6 +176,9 @@ def test_rates_are_chosen_for_each_arm_by_itself_and_then_used(rig: Rig) -> None
     assert {arm.arm: arm.learning_rate for arm in report.arms} == {"none": 0.1, "noise": 0.02}
     assert len(report.cells) == 12
     assert report.complete
+    rig.store.drop_run(main[0].run_id)
+    report = ExperimentReader(rig.store).get_report(name)
+    assert (len(report.cells), report.complete) == (11, False)
 
 
 def test_an_arm_without_a_rate_ends_it_with_the_reason(rig: Rig) -> None:
