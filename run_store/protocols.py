@@ -27,6 +27,7 @@ from run_store.agents import AgentStore
 from run_store.audit import AuditStore
 from run_store.care import StoreCare
 from run_store.experiments import ExperimentStore
+from run_store.run_news import NewsReader
 from run_store.snapshot_blocks import BlockReader
 from run_store.stored_events import StoredEventReader
 from run_store.uploads import UploadStore
@@ -263,6 +264,7 @@ class RunStore(
     RunReader,
     StoredEventReader,
     BlockReader,
+    NewsReader,
     ExperimentStore,
     UploadStore,
     AuditStore,

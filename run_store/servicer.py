@@ -28,9 +28,10 @@ from mentorgrad.v1 import history_service_pb2 as pb
 from mentorgrad.v1 import history_service_pb2_grpc
 from mentorgrad.wire import codec, tensors
 from run_store import trajectory
+from run_store.event_pages import read_pages
 from run_store.protocols import RunStore, SeenStore
 from run_store.stored_events import StoredEvent
-from run_store.tailer import Draining, Tailers, read_pages
+from run_store.tailer import Draining, Tailers
 
 R = TypeVar("R")
 

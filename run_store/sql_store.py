@@ -11,11 +11,12 @@ from run_store.schema_version import HEAD, check_ours, version_of
 from run_store.sql_agents import SqlAgents
 from run_store.sql_audit import SqlAudit
 from run_store.sql_experiments import SqlExperiments
+from run_store.sql_news import SqlNews
 from run_store.sql_uploads import SqlUploads
 from run_store.tables import metadata
 
 
-class SqlRunStore(SqlChecks, SqlExperiments, SqlUploads, SqlAudit, SqlAgents):
+class SqlRunStore(SqlChecks, SqlNews, SqlExperiments, SqlUploads, SqlAudit, SqlAgents):
     """SQL implementation of `run_store.protocols.RunStore`, migrated to the current schema.
 
     Args:

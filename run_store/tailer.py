@@ -1,37 +1,36 @@
-"""Follows live runs: one poller per watched run, for any number of watchers.
+"""Follows live runs: one poll for all watched runs, for any number of watchers.
 
-A tailer keeps the newest events in a bounded ring buffer. A watcher reads the events that it has
-not seen from the ring. A watcher that is too slow for this, or needs what the ring does not hold
-(raw tensors, effective events only), reads from the store. So a slow watcher takes no memory.
+The tailer of a run keeps its newest events in a bounded ring buffer. A watcher reads the events
+that it has not seen from the ring. A watcher that is too slow for this, or needs what the ring does
+not hold (raw tensors, effective events only), reads from the store. So a slow watcher takes no
+memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 
 import structlog
 
 from mentorgrad.domain.query import EventQuery, View
 from mentorgrad.errors import InternalError, MentorgradError
-from run_store import paging
+from run_store import invariants
+from run_store.event_pages import read_pages
 from run_store.protocols import RunStore
+from run_store.run_news import RunNews
 from run_store.stored_events import StoredEvent
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.1
-"""Poll interval of a watched run, seconds."""
+"""Poll interval, seconds."""
 
 RING_EVENTS = 256
 """Size of a watched run's ring buffer, events."""
-
-_PAGES = {View.SUMMARY: 64, View.FULL: 4}
-"""Maximum events read from the store at once for one watcher."""
 
 
 class Draining(Exception):
@@ -44,15 +43,13 @@ class Draining(Exception):
 
 
 class Tailer:
-    """Polls one run for all its watchers. Bound to one event loop."""
+    """What is known of one watched run, for all its watchers. Bound to one event loop."""
 
-    def __init__(self, store: RunStore, run_id: str) -> None:
-        self._store = store
-        self._run_id = run_id
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
         self._ring: deque[StoredEvent] = deque(maxlen=RING_EVENTS)
         self._news = asyncio.Event()
         self._error: MentorgradError | None = None
-        self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._started = False
         self.watchers = 0
@@ -60,27 +57,22 @@ class Tailer:
         self.is_over = False
         self.is_draining = False
 
-    async def start(self) -> None:
-        """Polls for the first time and starts polling; concurrent callers wait for this.
+    async def start(self, store: RunStore) -> None:
+        """Looks at the run for the first time; concurrent callers wait for this.
 
         Raises:
             NotFound: No such run.
         """
         async with self._starting:
-            if self._started:
-                return
-            self.last_seq, state = await asyncio.to_thread(self._store.progress, self._run_id)
-            self.is_over = state.is_final
-            if not self.is_over:
-                self._task = asyncio.create_task(self._poll())
-            self._started = True
+            if not self._started:
+                self.last_seq, state = await asyncio.to_thread(store.progress, self.run_id)
+                self.is_over = state.is_final
+                self._started = True
 
-    async def stop(self) -> None:
-        """Stops polling."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    @property
+    def is_live(self) -> bool:
+        """Whether there may be news of the run that its watchers wait for."""
+        return self._started and not (self.is_over or self.has_failed)
 
     @property
     def has_failed(self) -> bool:
@@ -111,38 +103,21 @@ class Tailer:
         self.is_draining = True
         self._wake()
 
-    async def _poll(self) -> None:
-        try:
-            while not self.is_over:
-                await asyncio.sleep(POLL_SECONDS)
-                await self._look()
-        except MentorgradError as error:
-            self._error = error
-        except Exception as error:
-            # A bug must also wake the watchers, or they would wait forever.
-            log.exception("tailer_failed", run_id=self._run_id)
-            self._error = InternalError(f"watching run {self._run_id} failed")
-            self._error.__cause__ = error
+    def fail(self, error: MentorgradError) -> None:
+        """Ends the wait of all watchers with an error."""
+        self._error = error
         self._wake()
 
-    async def _look(self) -> None:
-        last_seq, state = await asyncio.to_thread(self._store.progress, self._run_id)
-        if last_seq > self.last_seq:
-            # Of more new events than the ring can hold, read only the newest.
-            after = max(self.last_seq, last_seq - RING_EVENTS)
-            new = await asyncio.to_thread(self._read, after)
-            if after > self.last_seq:
+    def take(self, news: RunNews) -> None:
+        """Takes the news of the run, and wakes the watchers if there are any."""
+        if news.last_seq > self.last_seq:
+            if news.events and news.events[0].seq > self.last_seq + 1:
                 self._ring.clear()
-            self._ring.extend(new)
-            last_seq = max(last_seq, new[-1].seq if new else 0)
-        elif not state.is_final:
+            self._ring.extend(news.events)
+        elif not news.state.is_final:
             return
-        self.last_seq, self.is_over = last_seq, state.is_final
+        self.last_seq, self.is_over = news.last_seq, news.state.is_final
         self._wake()
-
-    def _read(self, after: int) -> list[StoredEvent]:
-        newer = self._store.stored_events(self._run_id, EventQuery(after_seq=after))
-        return list(itertools.islice(newer, RING_EVENTS))
 
     def _wake(self) -> None:
         """Wakes the current waiters; later waiters wait for the next change."""
@@ -151,11 +126,13 @@ class Tailer:
 
 
 class Tailers:
-    """The tailers of all runs being watched. Bound to one event loop."""
+    """The tailers of all runs being watched, and the task that polls for them. Bound to one event
+    loop."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._watched: dict[str, Tailer] = {}
+        self._polling: asyncio.Task[None] | None = None
         self._draining = False
 
     def drain(self) -> None:
@@ -168,17 +145,52 @@ class Tailers:
     async def _hold(self, run_id: str) -> AsyncIterator[Tailer]:
         tailer = self._watched.get(run_id)
         if tailer is None or tailer.has_failed:
-            tailer = self._watched[run_id] = Tailer(self._store, run_id)
+            tailer = self._watched[run_id] = Tailer(run_id)
         tailer.watchers += 1  # before the first await: others may come and go meanwhile
         try:
-            await tailer.start()
+            await tailer.start(self._store)
+            if self._polling is None:
+                self._polling = asyncio.create_task(self._poll())
             yield tailer
         finally:
             tailer.watchers -= 1
-            if not tailer.watchers:
-                if self._watched.get(run_id) is tailer:
-                    del self._watched[run_id]
-                await tailer.stop()
+            if not tailer.watchers and self._watched.get(run_id) is tailer:
+                del self._watched[run_id]
+            if not self._watched and self._polling is not None:
+                self._polling.cancel()
+                self._polling = None
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            live = [tailer for tailer in self._watched.values() if tailer.is_live]
+            if live:
+                await self._look(live)
+
+    async def _look(self, live: Sequence[Tailer]) -> None:
+        seen = {tailer.run_id: tailer.last_seq for tailer in live}
+        try:
+            found = await asyncio.to_thread(self._store.news, seen, RING_EVENTS)
+            for tailer in live:
+                news = found.get(tailer.run_id)
+                if news is None:
+                    tailer.fail(invariants.not_found("run", tailer.run_id))
+                else:
+                    tailer.take(news)
+        except MentorgradError as error:
+            for tailer in live:
+                tailer.fail(error)
+        except Exception as error:
+            # A bug must also wake the watchers, or they would wait forever; those of the run alone
+            # in which it shows.
+            if len(live) > 1:
+                for tailer in live:
+                    await self._look([tailer])
+                return
+            log.exception("tailer_failed", run_id=live[0].run_id)
+            failed = InternalError(f"watching run {live[0].run_id} failed")
+            failed.__cause__ = error
+            live[0].fail(failed)
 
     async def follow(
         self, run_id: str, query: EventQuery
@@ -221,25 +233,3 @@ class Tailers:
             return
         async for batch in read_pages(self._store, run_id, replace(query, after_seq=after)):
             yield batch, batch[-1].seq
-
-
-async def read_pages(
-    store: RunStore, run_id: str, query: EventQuery
-) -> AsyncGenerator[list[StoredEvent], None]:
-    """Yields the events recorded so far in non-empty batches, read in a thread."""
-    count = _PAGES[query.view]
-    source = iter(await asyncio.to_thread(store.stored_events, run_id, query))
-    while batch := await asyncio.to_thread(_take, source, count):
-        yield batch
-
-
-def _take(source: Iterator[StoredEvent], count: int) -> list[StoredEvent]:
-    found: list[StoredEvent] = []
-    size = 0
-    while len(found) < count and size < paging.EVENTS_BYTES:
-        event = next(source, None)
-        if event is None:
-            break
-        found.append(event)
-        size += event.size
-    return found

@@ -378,9 +378,9 @@ async def test_many_watchers_share_one_tailer(
     service: Service, worker: Worker, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
-    progress = store.progress
+    news = store.news
     monkeypatch.setattr(
-        store, "progress", lambda run_id: (asked.append(time.monotonic()), progress(run_id))[1]
+        store, "news", lambda *given: (asked.append(time.monotonic()), news(*given))[1]
     )
     calls = [service.watch(worker.run_id, after_seq=2) for _ in range(40)]
     for step in range(1, 4):
@@ -399,6 +399,34 @@ async def test_many_watchers_share_one_tailer(
     for call in calls[20:]:
         call.cancel()
     await eventually(lambda: service.watched == {})
+
+
+async def test_one_query_serves_all_watched_runs(
+    service: Service, store: RunStore, event_maker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = [Worker(store, event_maker) for _ in range(20)]
+    calls = [service.watch(worker.run_id, after_seq=1) for worker in workers]
+    for call in calls:
+        await call.take(1)
+    asked: list[int] = []
+    news = store.news
+    monkeypatch.setattr(
+        store, "news", lambda seen, most: (asked.append(len(seen)), news(seen, most))[1]
+    )
+    for worker in workers:
+        await asyncio.to_thread(worker.segment, 1)
+    for call in calls:
+        assert [event.seq for event in await call.take(1)] == [3]
+    await eventually(lambda: len(asked) > 2)
+    assert set(asked) == {20}
+    for worker in workers[1:]:
+        await asyncio.to_thread(worker.finish)
+    for call in calls[1:]:
+        assert [event.seq for event in await call.rest()] == [4]
+    await eventually(lambda: asked[-1] == 1)
+    calls[0].cancel()
+    await eventually(lambda: service.watched == {})
+    assert service.servicer._tailers._polling is None
 
 
 async def test_a_slow_watcher_misses_nothing_of_a_burst(
@@ -426,35 +454,48 @@ async def test_a_store_in_trouble_ends_the_watch_so_that_it_can_be_taken_up_agai
     call = service.watch(worker.run_id)
     await call.take(2)
 
-    def failing(run_id: str) -> Any:
+    def failing(*given: Any) -> Any:
         raise Unavailable("the run store does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "progress", failing)
+        patch.setattr(store, "news", failing)
         error = await service.refused(call)
         assert isinstance(error, Unavailable)
     await asyncio.to_thread(worker.finish)
     assert [e.seq for e in await service.watch(worker.run_id, after_seq=2).rest()] == [3]
 
 
-async def test_a_defect_while_watching_ends_every_watch(
-    service: Service, worker: Worker, store: RunStore, monkeypatch: pytest.MonkeyPatch
+async def test_a_defect_in_one_run_ends_every_watch_of_it_and_no_other(
+    service: Service,
+    worker: Worker,
+    store: RunStore,
+    event_maker: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    another = Worker(store, event_maker)
     calls = [service.watch(worker.run_id) for _ in range(3)]
     for call in calls:
         await call.take(2)
 
-    def broken(run_id: str) -> Any:
-        raise RuntimeError("a defect")
+    other = service.watch(another.run_id)
+    await other.take(2)
+    news = store.news
+
+    def broken(seen: Any, most: int) -> Any:
+        if worker.run_id in seen:
+            raise RuntimeError("a defect")
+        return news(seen, most)
 
     with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
-        patch.setattr(store, "progress", broken)
+        patch.setattr(store, "news", broken)
         for call in calls:
             error = await asyncio.wait_for(service.refused(call), 120)
             assert isinstance(error, InternalError)
             assert "a defect" not in error.message
     told = [entry for entry in logged if entry["event"] == "tailer_failed"]
     assert [entry["run_id"] for entry in told] == [worker.run_id]
+    await asyncio.to_thread(another.finish)
+    assert [e.seq for e in await other.rest()] == [3]
     await eventually(lambda: service.watched == {})
     await asyncio.to_thread(worker.finish)
     assert [e.seq for e in await service.watch(worker.run_id, after_seq=2).rest()] == [3]
