@@ -57,6 +57,8 @@ def test_raw_data_go_first_and_then_the_run(invoke: Invoke, two_runs: str) -> No
     assert "raw data" in result.stdout
     assert "dropped 120 B of 1 run" in result.stderr
     assert [run.raw_dropped_at is None for run in runs_of(two_runs)] == [True, False]
+    toy = runs_of(two_runs)[1].run_id
+    assert "raw data dropped" in invoke("runs", "show", toy, "--store", two_runs).stdout
     said(invoke, two_runs, "gc", "--label", "a=b", "--task", "t", "--keep-per-owner", "1KiB")
     said(invoke, two_runs, "gc", "--keep", "0", code=2)
     said(invoke, two_runs, "gc", "--keep", "0", "--all")

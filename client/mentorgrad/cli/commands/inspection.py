@@ -269,6 +269,7 @@ def _facts(run: Run, waits: str) -> list[tuple[str, str]]:
         ("waits", waits),
         ("created", moment(run.created_at)),
         ("finished", moment(run.finished_at)),
+        ("raw data dropped", moment(run.raw_dropped_at) if run.raw_dropped_at else ""),
         ("stage", _stage(run)),
         ("gradient steps", _steps(usage)),
         ("evaluations", str(usage.evaluations)),
