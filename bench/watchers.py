@@ -5,7 +5,8 @@
 A history service in a process of its own serves an SQLite store. Each watcher is a `StreamEvents`
 call with `follow`, of one of the runs in turn. Meanwhile this process appends events of ten
 snapshots to runs in turn, so many per second. The delivery of an event takes from its commit to its
-arrival at a watcher; both are clocks of this process, which also receives for all watchers.
+arrival at a watcher; both are clocks of this process, which also receives for all watchers. On a
+busy machine, compare it with how late a timer of this process is meanwhile (`timer_late_ms`).
 
 The memory of a watcher is what the service's resident memory grows by, divided by the watchers; it
 includes the tailers of the runs. The service's processor time is that of one second, with no
@@ -123,6 +124,20 @@ async def watch(stub: Any, run_id: str, arrived: dict[tuple[str, int], list[floa
         arrived.setdefault((run_id, response.event.seq), []).append(time.perf_counter())
 
 
+async def time_timers(late: list[float]) -> None:
+    """Notes how late a timer is, again and again: what the machine is to blame for."""
+    while True:
+        due = time.perf_counter() + 0.02
+        await asyncio.sleep(0.02)
+        late.append(time.perf_counter() - due)
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    """Median, 99th percentile and maximum, milliseconds."""
+    shares = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    return {name: round(1000 * float(np.quantile(seconds, share)), 1) for name, share in shares}
+
+
 def memory_of(pid: int) -> int:
     """Resident memory of a process, bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -159,8 +174,11 @@ async def measure(options: argparse.Namespace, address: str, pid: int, store: Ru
     idle = (processor_of(pid) - idle) / (time.perf_counter() - began)
     arrived.clear()
     busy, began = processor_of(pid), time.perf_counter()
+    late: list[float] = []
+    timers = asyncio.create_task(time_timers(late))
     appender.begin()
     await asyncio.sleep(options.seconds)
+    timers.cancel()
     busy = (processor_of(pid) - busy) / (time.perf_counter() - began)
     await asyncio.to_thread(appender.end)
     memory = (memory_of(pid) - before) / options.watchers
@@ -181,10 +199,8 @@ async def measure(options: argparse.Namespace, address: str, pid: int, store: Ru
         "appends_per_second": options.appends,
         "delivered": len(taken),
         "missing": max(expected - len(taken), 0),
-        "delivery_ms": {
-            name: round(1000 * float(np.quantile(taken, share)), 1)
-            for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-        },
+        "delivery_ms": quantiles(taken),
+        "timer_late_ms": quantiles(late),
         "memory_per_watcher_kib": round(memory / 1024, 1),
         "idle_cores": round(idle, 3),
         "busy_cores": round(busy, 3),
