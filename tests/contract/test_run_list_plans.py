@@ -6,8 +6,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from run_store.visibility import EVERYTHING, OnBehalf
 from tests.contract.test_run_lists import filled
 
 COPIES = 60
-TABLES = ("runs", "run_terms", "run_texts", "field_terms")
+TABLES = ("runs", "run_terms", "run_texts", "field_terms", "events")
 MEMBER = OnBehalf("alice", "vision")
 
 _COPY = """
@@ -96,8 +97,8 @@ def wanted(store: SqlRunStore) -> dict[str, RunFilter]:
     }
 
 
-def statements(store: SqlRunStore, *query: Any) -> list[tuple[str, Any]]:
-    """What a list executes."""
+def statements(store: SqlRunStore, asked: Callable[[], object]) -> list[tuple[str, Any]]:
+    """What a question executes."""
     found: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -105,7 +106,7 @@ def statements(store: SqlRunStore, *query: Any) -> list[tuple[str, Any]]:
 
     sa.event.listen(store._engine, "before_cursor_execute", note)
     try:
-        store.list_runs(*query)
+        asked()
     finally:
         sa.event.remove(store._engine, "before_cursor_execute", note)
     assert found
@@ -116,7 +117,8 @@ def scans(connection: sa.Connection, statement: str, parameters: Any) -> list[st
     """Steps of the plan that read a whole table, or a whole index of one."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return [row[3] for row in rows if re.match(r"SCAN (runs|run_\w+|[dprtf])\b", row[3])]
+        named = re.compile(r"SCAN (runs|run_\w+|events|[deprtf])\b")
+        return [row[3] for row in rows if named.match(row[3])]
     found = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
     return [
         json.dumps(node)
@@ -154,6 +156,22 @@ def test_no_list_scans_a_table(
             view = store.seen_by(viewer)
             token = view.list_runs(item, order, 5).next_page_token
             for page in {"", token}:
-                for statement, parameters in statements(view, item, order, 5, page):
+                ask = partial(view.list_runs, item, order, 5, page)
+                for statement, parameters in statements(view, ask):
                     assert scans(connection, statement, parameters) == [], (name, statement)
+        connection.invalidate()  # its setting
+
+
+def test_news_of_runs_scan_no_table(store: SqlRunStore) -> None:
+    with store._engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        for viewer in (EVERYTHING, MEMBER):
+            view = store.seen_by(viewer)
+            found = [run for run in view.list_runs(page_size=100).runs if run.last_seq > 1]
+            ask = partial(view.news, {run.run_id: 1 for run in found[:3]}, 100)
+            executed = [one for one in statements(view, ask) if one[0].strip().startswith("SELECT")]
+            assert len(executed) == 2
+            for statement, parameters in executed:
+                assert scans(connection, statement, parameters) == [], statement
         connection.invalidate()  # its setting

@@ -20,7 +20,7 @@ def test_the_news_of_all_runs_are_read_at_once(opened: Any, monkeypatch: Any) ->
     running = recorded(store, ended=False, segments=2)
     queued = store.create(Created())[0].run_id
     store.update_run(queued, RunUpdate(note="to be read"))
-    seen = {ended: 3, running: 5, queued: 0, "gone": 0, "no'id%s:x": 2}
+    seen = {ended: 3, running: 5, queued: 0, "gone": 0, "no id\0": 2}
     found = store.news(seen, 100)
     assert set(found) == {ended, running, queued}
     assert [(found[run].last_seq, found[run].state) for run in (ended, running, queued)] == [
