@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -252,3 +253,35 @@ def test_the_lines_for_postgres_copy_a_store_in_use(postgres_url: str, tmp_path:
         )
         assert store.get_run(running).state is RunState.RUNNING
         assert not list(store.findings())
+
+
+COLLECTING = """
+import sys
+from datetime import UTC, datetime
+from run_store.collection import carried_out, planned
+from run_store.open import open_store
+from run_store.retention import RetentionPolicy
+
+store = open_store(sys.argv[1], migrate=False)
+drops = planned(store, RetentionPolicy(all=True), datetime.now(UTC), save_sizes=True)
+for drop, _ in carried_out(store, drops):
+    print(drop.run.run_id, flush=True)
+"""
+
+
+@pytest.mark.campaign
+def test_a_killed_collection_leaves_a_sound_store(store: Any) -> None:
+    runs = [recorded(store, name=str(number), segments=20) for number in range(60)]
+    gone = 0
+    while gone < len(runs):
+        child = subprocess.Popen(
+            [sys.executable, "-c", COLLECTING, store.url], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        said = [child.stdout.readline() for _ in range(10)]
+        child.kill()
+        child.communicate()
+        assert not list(store.findings())
+        left = store.count_ended()
+        assert left <= len(runs) - gone - sum(map(bool, said))
+        gone = len(runs) - left
