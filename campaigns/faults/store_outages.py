@@ -30,11 +30,12 @@ import sqlalchemy as sa
 import torch
 
 from campaigns.faults.proxy import Proxy
-from campaigns.faults.store_run import Run, behind, limit_pages
+from campaigns.faults.store_run import Run, behind
 from mentorgrad.domain.run import RunState
 from run_store.open import open_store
 from run_store.temporary_store import TemporaryRunStore
 from service_common import logs
+from tests.support.full_disk import limit_pages
 from trainer_service.running.recorder import Recorder
 
 BEGINS, LASTS = (40, 120, 200), 50

@@ -73,21 +73,6 @@ class Run:
         return effective(self.store, self.run_id), self.store.read_artifact(self.run_id, ARTIFACT)
 
 
-def limit_pages(store: Any) -> Callable[[int | None], None]:
-    """Makes SQLite say that its disk is full, whatever disk there is."""
-    limit: list[int | None] = [None]
-
-    @sa.event.listens_for(store._engine, "begin")
-    def begin(connection: Any) -> None:
-        # As many pages as there are; or the most there can be.
-        connection.exec_driver_sql(f"PRAGMA max_page_count={limit[0] or 1_073_741_823}")
-
-    def put(pages: int | None) -> None:
-        limit[0] = pages
-
-    return put
-
-
 def behind(proxy: Proxy, url: str) -> str:
     """The URL of the same database behind a proxy."""
     parsed = sa.make_url(url)

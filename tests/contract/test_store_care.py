@@ -184,31 +184,25 @@ def put(store: Any, *statements: Any) -> None:
             connection.execute(statement)
 
 
-def test_a_sound_store_has_no_findings(opened: Any) -> None:
-    recorded(opened.store, segments=90, name="Ended", labels={"a": "b"})
-    recorded(opened.store, ended=False)
-    opened.store.create(Created())
-    assert not list(opened.store.findings())
-
-
 def test_what_is_wrong_is_found(opened: Any) -> None:
     store = opened.store
     run_id = recorded(store, segments=90, name="Ended", labels={"a": "b"})
+    recorded(store, ended=False)
+    store.create(Created())
     sizes(store, save=True)
-    block = snapshot_blocks.c.number == 2
-    put(
-        store,
-        sa.delete(events).where(events.c.run_id == run_id, events.c.kind == "candidates_scored"),
+    assert not list(store.findings())
+    term = sa.select(sa.func.min(run_terms.c.term_id)).where(run_terms.c.run_id == run_id)
+    changes: list[Any] = [
+        sa.delete(events).where(events.c.kind == "candidates_scored"),
         sa.update(runs).values(task="other", last_seq=runs.c.last_seq + 1),
-        sa.delete(run_terms).where(
-            run_terms.c.term_id == sa.select(sa.func.min(run_terms.c.term_id)).scalar_subquery()
-        ),
+        sa.delete(run_terms).where(run_terms.c.term_id == term.scalar_subquery()),
         sa.update(run_labels).values(value="c"),
-        sa.update(snapshot_blocks).where(block).values(summary=bytes(42)),
+        sa.update(snapshot_blocks).where(snapshot_blocks.c.number == 2).values(summary=bytes(42)),
         sa.delete(block_summaries),
         sa.update(blobs).values(data=b"other"),
         sa.update(run_sizes).values(raw_bytes=1),
-    )
+    ]
+    put(store, *(change.where(change.table.c.run_id == run_id) for change in changes))
     found = {(item.check, item.message) for item in store.findings()}
     checks = {check for check, _ in found}
     assert checks == {"log", "run", "index", "blocks", "bytes", "size"}
@@ -228,34 +222,27 @@ def test_what_is_wrong_is_found(opened: Any) -> None:
     assert quick == {"log", "run", "index"}
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"losses": bytes(8 * 64)}, "other losses"),
-        ({"end_row": 63}, "another end"),
-        ({"number": 99}, "block 0 is missing"),
-    ],
-)
-def test_blocks_that_contradict_the_log_are_found(
-    opened: Any, values: dict[str, Any], said: str
-) -> None:
-    run_id = recorded(opened.store, segments=4)
-    first = (snapshot_blocks.c.run_id == run_id) & (snapshot_blocks.c.number == 0)
-    put(opened.store, sa.update(snapshot_blocks).where(first).values(**values))
-    (finding,) = opened.store.findings()
-    assert finding.check == "blocks"
-    assert said in finding.message
+def test_blocks_that_contradict_the_log_are_found(opened: Any) -> None:
+    cases = {
+        "other losses": {"losses": bytes(8 * 64)},
+        "another end": {"end_row": 63},
+        "block 0 is missing": {"number": 99},
+    }
+    wrong = {recorded(opened.store, segments=4): case for case in cases.items()}
+    for run_id, (_, values) in wrong.items():
+        first = (snapshot_blocks.c.run_id == run_id) & (snapshot_blocks.c.number == 0)
+        put(opened.store, sa.update(snapshot_blocks).where(first).values(**values))
+    found = {item.record: item for item in opened.store.findings()}
+    assert set(found) == set(wrong)
+    for run_id, (said, _) in wrong.items():
+        assert found[run_id].check == "blocks"
+        assert said in found[run_id].message
 
 
-def test_a_run_that_cannot_be_decoded_is_a_finding(opened: Any) -> None:
+def test_what_cannot_be_read_is_a_finding(opened: Any) -> None:
+    """A run that cannot be decoded, and one whose experiment is missing; others are looked at."""
     run_id = recorded(opened.store)
-    recorded(opened.store)
+    orphan = opened.store.create(Created(), experiment_id="gone")[0].run_id
     put(opened.store, sa.update(runs).where(runs.c.run_id == run_id).values(projection=b"\xff"))
-    assert [(item.check, item.record) for item in opened.store.findings()] == [("run", run_id)]
-
-
-def test_a_missing_experiment_is_a_finding(opened: Any) -> None:
-    run_id = opened.store.create(Created(), experiment_id="gone")[0].run_id
-    assert [(item.check, item.record) for item in opened.store.findings()] == [
-        ("reference", run_id)
-    ]
+    found = {(item.check, item.record) for item in opened.store.findings()}
+    assert found == {("run", run_id), ("reference", orphan)}

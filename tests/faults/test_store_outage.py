@@ -17,12 +17,13 @@ import sqlalchemy as sa
 import torch
 
 from campaigns.faults.proxy import Proxy
-from campaigns.faults.store_run import Run, behind, limit_pages
+from campaigns.faults.store_run import Run, behind
 from mentorgrad.domain.run import RunState
 from mentorgrad.errors import Unavailable
 from run_store import dialects
 from run_store.open import open_store
 from run_store.temporary_store import TemporaryRunStore
+from tests.support.full_disk import limit_pages
 from tests.support.trainer_process import eventually
 from trainer_service.running import recorder, stop_control
 from trainer_service.running.recorder import Recorder, StoreOutagePolicy

@@ -19,7 +19,7 @@ from run_store import sqlite_copies
 from run_store.open import open_store
 from run_store.sqlite_copies import back_up, restore, vacuum
 
-BIG = 40
+BIG = 12
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def filled(store: Any, count: int = BIG) -> list[str]:
 def test_a_backup_is_one_state_while_others_write(
     store: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_copies, "STEP_PAGES", 20)
+    monkeypatch.setattr(sqlite_copies, "STEP_PAGES", 6)
     before = filled(store)
     steps: list[tuple[int, int]] = []
 
@@ -155,10 +155,12 @@ def test_a_full_disk_leaves_no_half_backup(
 def test_free_space_goes_back_in_steps(
     store: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_copies, "STEP_PAGES", 20)
+    monkeypatch.setattr(sqlite_copies, "STEP_PAGES", 6)
     for run_id in filled(store):
         store.transition(run_id, RunState.INTERRUPTED)
         store.delete(run_id)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     free, before = store.free_bytes(), path.stat().st_size
     assert free > BIG * 64 * 1024
     steps: list[int] = []
