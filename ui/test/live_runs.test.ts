@@ -61,9 +61,11 @@ const locks = {
 async function answer(address: string): Promise<Response> {
   asked.push(address);
   if (isServiceAway) throw new TypeError("no connection");
-  const runJson = JSON.stringify({ run: { step: String(lastStep) } });
-  if (Object.keys(logs).some((runId) => address.endsWith(`/runs/${runId}`)))
-    return new Response(runJson);
+  const asksFor = Object.keys(logs).find((runId) => address.endsWith(`/runs/${runId}`));
+  if (asksFor !== undefined) {
+    const lastSeq = Number(logs[asksFor]!.at(-1)!.seq);
+    return new Response(JSON.stringify({ run: { step: String(lastStep) }, lastSeq }));
+  }
   if (address.includes("/trajectory")) {
     const points = [1, 30_000, lastStep].map((step) => ({ step, loss: "NaN" }));
     return new Response(JSON.stringify({ points }));
@@ -142,6 +144,12 @@ describe("live runs", () => {
     });
     expect(steps(runs, "a")).toEqual([1, 30_000, 60_000, 60_001]);
     expect(runs.runs.get("a")!.log.isThinned).toBe(true);
+  });
+
+  test("read a curve instead of very many events, too", async () => {
+    logs.a = [running, { ...segment(10_001), segment: { snapshots: [] } }];
+    await followed("a");
+    expect(asked.find((address) => address.includes("/events"))).not.toContain("segment");
   });
 
   test("close the stream when every run has ended", async () => {

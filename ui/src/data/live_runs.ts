@@ -15,8 +15,9 @@ const LONGEST_PAUSE_MS = 15_000;
 /** Pause between reads of a tab that has no stream, because others have all places. */
 const WITHOUT_STREAM_MS = 3_000;
 
-/** Steps from which on a run's curve is read thinned, and points of it. */
+/** Steps, or events, from which on a run's curve is read thinned, and points of it. */
 const LONG_STEPS = 50_000;
+const LONG_EVENTS = 10_000;
 const LONG_POINTS = 5_000;
 
 /** What the page knows of a run. */
@@ -112,7 +113,10 @@ export class LiveRuns {
   private async loadPortion(run: LiveRun): Promise<void> {
     const { signal } = this.stopped;
     const { runId, lastSeq } = run.log;
-    if (lastSeq === 0) run.isLong = int((await api.run(runId, signal)).run.step) > LONG_STEPS;
+    if (lastSeq === 0) {
+      const known = await api.run(runId, signal);
+      run.isLong = int(known.run.step) > LONG_STEPS || known.lastSeq > LONG_EVENTS;
+    }
     const read = run.isLong ? api.eventsBesideSteps : api.events;
     const portion = await read(runId, lastSeq, signal);
     for (const event of portion.events) run.log.add(event);
