@@ -100,7 +100,7 @@ hashes: ## write deploy/hashes, which the images are installed from, by PYTHON=p
 
 bench: setup ## run every benchmark; each prints one JSON object as its last line
 	for name in capture_overhead mentor_overhead mentor_batch mentor_prefix store_append overlap \
-	  mentor_lines stream tls race intervals causal_prompt step_limit scaling; do \
+	  mentor_lines stream tls race intervals causal_prompt step_limit scaling ui; do \
 	  $(BIN)/python -m bench.$$name || exit 1; done
 
 clean: ## remove environments and build output
