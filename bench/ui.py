@@ -223,7 +223,11 @@ def watchers(house: House, events: int, blocks: int) -> dict[str, Any]:
         "watchers": WATCHERS,
         "events": events,
         "trainer": found.rounded(),
-        "page": {"ratio": round(page[0] / page[1], 2), "a": page[0], "b": page[1]},
+        "page": {
+            "ratio": round(page[0] / page[1], 2),
+            "a": round(page[0], 2),
+            "b": round(page[1], 2),
+        },
     }
 
 
