@@ -28,6 +28,7 @@ from tests.support.served_page import served_page
 from tests.support.tabs import Tab
 from tests.support.thread_executor import ThreadExecutor
 from trainer_service import composition
+from trainer_service.agent import local_agent
 from trainer_service.settings import TrainerSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
@@ -64,7 +65,7 @@ class House:
 async def house(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_probe: None
 ) -> AsyncIterator[House]:
-    monkeypatch.setattr(composition, "LocalExecutor", ThreadExecutor)
+    monkeypatch.setattr(local_agent, "LocalExecutor", ThreadExecutor)
     async with AsyncExitStack() as stack:
         mentor = Held()
         serving = MentorServer(mentor, PROFILES["small"])

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from run_store.open import open_store
-from trainer_service.executors.local import MakeJob
+from run_store.protocols import Lease
+from trainer_service.agent.local_executor import MakeJob
 from trainer_service.job import WorkerJob
 from trainer_service.objectives.kept_results import KeptResults
 from trainer_service.running.stop_control import StopKind, StopRequest
@@ -17,10 +18,10 @@ from trainer_service.worker import work
 class ThreadHandle:
     """A run on a thread. Implements `WorkerHandle`, but a thread cannot be killed."""
 
-    attempt: int | None = None
+    has_begun = True
 
     def __init__(self, job: WorkerJob, kept: KeptResults) -> None:
-        self.run_id = job.run_id
+        self.run_id, self.attempt = job.run_id, job.attempt
         self.devices = (job.device,)
         self._stopper = StopRequest()
         self._working = asyncio.create_task(asyncio.to_thread(self._work, job, kept))
@@ -30,7 +31,6 @@ class ThreadHandle:
         try:
             return work(job, store, self._stopper, kept)
         finally:
-            self.attempt = store.get_run(job.run_id).attempt
             store.close()
 
     async def wait(self) -> int:
@@ -56,8 +56,8 @@ class ThreadExecutor:
     async def prepare(self) -> None:
         pass
 
-    async def start(self, run_id: str, devices: Sequence[str]) -> ThreadHandle:
-        return ThreadHandle(self._make_job(run_id, devices), self._kept)
+    async def start(self, lease: Lease, devices: Sequence[str]) -> ThreadHandle:
+        return ThreadHandle(self._make_job(lease, devices), self._kept)
 
     async def close(self) -> None:
         pass
