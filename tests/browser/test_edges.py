@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="package")]
 
-PARTS = ("Mentor", "Candidates", "Log", "Spec and files", "Course")
+PARTS = ("Mentor", "Candidates", "Path", "Log", "Spec and files", "Course")
 HOSTILE = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script> & 🦋'
 """Markup; it must stay text."""
 RIGHT_TO_LEFT = "שלום עולם <b>🦋</b>"
@@ -218,6 +218,7 @@ SAID: dict[str, Any] = {
         **NOVEL,
     },
     "/runs/r1/artifacts": {"error": {"message": "there is no such path"}},
+    "/runs/r1/path": {"error": {"message": "there is no such path"}},
     "/runs/r1": {"run": RUN, **NOVEL},
     "/stream": "".join(
         f"event: {kind}\nid: r1:{seq}\ndata: {json.dumps(data)}\n\n"
