@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mentorgrad.async_client import AsyncClient
 from mentorgrad.domain.event import StageStarted
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.objective import Function
