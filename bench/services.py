@@ -12,14 +12,15 @@ from typing import Any
 
 @contextmanager
 def announced(command: list[str]) -> Iterator[dict[str, Any]]:
-    """Starts a process that prints one JSON line when ready; yields the line, then stops it."""
+    """Starts a process that prints one JSON line when ready; yields the line, with its `pid`, then
+    stops it."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             raise SystemExit(f"{' '.join(command[:3])} ended with {process.wait()}")
-        yield json.loads(line)
+        yield {"pid": process.pid, **json.loads(line)}
     finally:
         process.terminate()
         process.wait(10)

@@ -47,6 +47,7 @@ from mentorgrad.field_limits import check
 from mentorgrad.files import replacing
 from mentorgrad.responses import CreatedRun, RunComparison, TrainerInfo
 from mentorgrad.uploads import DataUpload, check_size, upload_name
+from mentorgrad.v1 import event_pb2
 from mentorgrad.v1 import history_service_pb2 as history
 from mentorgrad.v1 import trainer_service_pb2 as trainer
 from mentorgrad.v1.history_service_pb2_grpc import HistoryServiceStub
@@ -239,7 +240,8 @@ class AsyncClient(ExperimentCalls):
         kinds: Sequence[EventKind] = (),
         view: View = View.SUMMARY,
     ) -> AsyncGenerator[RunEvent, None]:
-        """Follows a run's events until it reaches a final state; each event exactly once.
+        """Follows a run's events until it reaches a final state; each event exactly once. Events of
+        kinds that only a newer trainer knows are left out.
 
         After a lost connection it reconnects with exponential backoff and continues after the last
         event seen.
@@ -294,8 +296,8 @@ class AsyncClient(ExperimentCalls):
             async for response in responses:
                 if response.HasField("closing"):
                     raise StreamLost(Unavailable(response.closing.reason))
-                event = from_message(RunEvent, response.event)
-                if event.seq > after_seq:
+                if response.event.seq > after_seq and _is_known(response.event):
+                    event = from_message(RunEvent, response.event)
                     after_seq = event.seq
                     yield event
 
@@ -363,12 +365,14 @@ class AsyncClient(ExperimentCalls):
     async def events(
         self, run_id: str, query: EventQuery | None = None
     ) -> AsyncGenerator[RunEvent, None]:
-        """Iterates over the recorded events in order; does not wait for new ones."""
+        """Iterates over the recorded events in order; does not wait for new ones. Events of kinds
+        that only a newer trainer knows are left out."""
         wanted = check(query or EventQuery())
         request = fill(history.StreamEventsRequest(run_id=run_id), wanted)
         async with aclosing(self._transfer(HistoryServiceStub, "StreamEvents", request)) as found:
             async for response in found:
-                yield from_message(RunEvent, response.event)
+                if _is_known(response.event):
+                    yield from_message(RunEvent, response.event)
 
     async def export_run(self, run_id: str) -> AsyncGenerator[RunEvent, None]:
         """Iterates over the complete log with raw tensors, as `import_run` accepts it."""
@@ -514,6 +518,11 @@ class AsyncClient(ExperimentCalls):
                 yield response.chunk
         if expected is not None and digest.hexdigest() != expected:
             raise DataLoss(f"the bytes of {name} of run {run_id} do not match their digest")
+
+
+def _is_known(event: event_pb2.RunEvent) -> bool:
+    """Whether an event is of a kind that this version knows; a trainer may be newer."""
+    return event.WhichOneof("payload") is not None
 
 
 def _is_end(event: RunEvent) -> bool:

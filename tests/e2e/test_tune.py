@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from mentorgrad.cli.main import app
 from mentorgrad.cli.support import tuning
+from mentorgrad.cli.support.processes import Services
 from tests.support.tiny_models import TEXTS, make
 from tests.support.trainer_process import TrainerProcess
 
@@ -60,6 +63,29 @@ def broken_off(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+class Viewer:
+    """Stands in for the user's browser, and for the user before it."""
+
+    def __init__(self, result: Path) -> None:
+        self._result = result
+        self.states: list[str] = []
+        """What the page says of the run: when it is opened, and at the end."""
+
+    def open(self, address: str) -> bool:
+        self._address = address.replace("/runs/", "/api/v1/runs/")
+        return self._look()
+
+    def wait(self, _: Services) -> None:
+        assert (self._result / "tune.json").is_file()
+        self._look()
+        raise KeyboardInterrupt
+
+    def _look(self) -> bool:
+        said = httpx.get(self._address, trust_env=False, timeout=60).json()
+        self.states.append(said["run"]["state"])
+        return True
+
+
 SHORT = ("--mentor", "random_tokens", "--set", "stages.count=2", "--set", "stages.steps=3")
 
 
@@ -75,9 +101,16 @@ def test_a_file_becomes_a_classifier_that_predicts(
     soon = CliRunner().invoke(app, ["predict", str(folder), str(desk.table)])
     assert "its tuning goes on, or was broken off" in soon.stderr
 
-    asked = desk.tune("result", *SHORT, "--json")
+    viewer = Viewer(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(webbrowser, "get", lambda: viewer)
+        patched.setattr(Services, "wait", lambda services: viewer.wait(services))
+        asked = desk.tune("result", *SHORT, "--json", "--open")
     assert asked.exit_code == 0, asked.stderr
     assert "going on with run" in asked.stderr
+    assert "the page of the run: http://127.0.0.1:" in asked.stderr
+    assert "until Ctrl-C" in asked.stderr
+    assert viewer.states[1:] == ["RUN_STATE_SUCCEEDED"]
     (line,) = asked.stdout.splitlines()
     summary = json.loads(line)
     assert summary == json.loads((folder / "tune.json").read_text())

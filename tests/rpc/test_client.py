@@ -33,6 +33,7 @@ from mentorgrad.domain.run import DesiredState, RunState, Snapshot
 from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.serialization import from_dict, to_dict
 from mentorgrad.wire.connection import StreamLost
+from run_store import servicer
 from run_store.temporary_store import TemporaryRunStore
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 
@@ -158,6 +159,31 @@ async def test_watch_of_a_finished_run_with_a_filter_ends(
     assert [event async for event in client.watch(run_id, after_seq=10_000)] == []
     with pytest.raises(errors.NotFound):
         _ = [event async for event in client.watch("nobody")]
+
+
+async def test_events_of_kinds_that_only_a_newer_trainer_knows_are_left_out(
+    client: AsyncClient, store: TemporaryRunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = finished_run(store)
+
+    def newer(kind: Any, batch: Any) -> Any:
+        found = responses(kind, batch)
+        for response in found:
+            if response.event.HasField("stage_started"):
+                response.event.ClearField("stage_started")
+                response.event.MergeFromString(b"\xa2\x06\x02\x08\x01")  # field 100, a message
+        return found
+
+    responses = servicer._responses
+    monkeypatch.setattr(servicer, "_responses", newer)
+    watched = [event async for event in client.watch(run_id)]
+    assert [event async for event in client.events(run_id)] == watched
+    last = store.get_run(run_id).last_seq
+    stages = {
+        event.seq for event in store.events(run_id) if isinstance(event.payload, StageStarted)
+    }
+    assert len(stages) == 2
+    assert [event.seq for event in watched] == sorted({*range(1, last + 1)} - stages)
 
 
 async def test_a_watch_resumes_after_lost_connections_with_every_event_once(

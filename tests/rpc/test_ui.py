@@ -17,7 +17,6 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 
 from mentorgrad.async_client import AsyncClient
 from mentorgrad.domain.event import StageStarted
@@ -30,10 +29,11 @@ from run_store.temporary_store import TemporaryRunStore
 from service_common import certificates, tokens
 from service_common.tokens import Scope
 from tests.support.quick_runs import end_runs
+from tests.support.served_page import served_page
 from tests.support.served_runs import Worker, finished_run, queue_run, served
 from ui_service import http_server
-from ui_service.composition import UiServer, protect_page, serve
-from ui_service.settings import UiSecrets, UiSettings, trainer_credentials
+from ui_service.composition import serve
+from ui_service.settings import UiSettings
 
 
 @pytest.fixture
@@ -54,19 +54,11 @@ async def page(
     trainer: str, folder: Path, verify: ssl.SSLContext | bool = True, **more: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A page of a trainer, and a browser on it."""
-    settings = UiSettings(**({"listen": "127.0.0.1:0", "server": trainer} | more))
-    credentials = trainer_credentials(settings, UiSecrets())
-    async with AsyncClient(trainer, resume_for=0.1, credentials=credentials) as client:
-        ui = UiServer(client, settings, protect_page(settings), CollectorRegistry(), folder)
-        address = await ui.start()
-        scheme = "https" if settings.tls_certificate is not None else "http"
-        try:
-            async with httpx.AsyncClient(
-                base_url=f"{scheme}://{address}", verify=verify, timeout=60, trust_env=False
-            ) as browser:
-                yield browser
-        finally:
-            await ui.stop()
+    async with (
+        served_page(trainer, folder, **more) as address,
+        httpx.AsyncClient(base_url=address, verify=verify, timeout=60, trust_env=False) as browser,
+    ):
+        yield browser
 
 
 class Stream:

@@ -33,6 +33,7 @@ const page = Object.assign(new EventTarget(), { hidden: false });
 let logs: { [runId: string]: RunEvent[] };
 let asked: string[];
 let lastStep: number;
+let taken: Set<string>;
 let isServiceAway: boolean;
 let live: LiveRuns | undefined;
 
@@ -47,12 +48,24 @@ const finished = (seq: number): RunEvent => ({
   finished: { state: "RUN_STATE_SUCCEEDED" },
 });
 
+/** Locks of a browser, of which the test holds some. */
+const locks = {
+  async request(name: string, _: object, call: (lock: object | null) => unknown): Promise<void> {
+    if (taken.has(name)) return void call(null);
+    taken.add(name);
+    await call({ name });
+    taken.delete(name);
+  },
+};
+
 async function answer(address: string): Promise<Response> {
   asked.push(address);
   if (isServiceAway) throw new TypeError("no connection");
-  const runJson = JSON.stringify({ run: { step: String(lastStep) } });
-  if (Object.keys(logs).some((runId) => address.endsWith(`/runs/${runId}`)))
-    return new Response(runJson);
+  const asksFor = Object.keys(logs).find((runId) => address.endsWith(`/runs/${runId}`));
+  if (asksFor !== undefined) {
+    const lastSeq = Number(logs[asksFor]!.at(-1)!.seq);
+    return new Response(JSON.stringify({ run: { step: String(lastStep) }, lastSeq }));
+  }
   if (address.includes("/trajectory")) {
     const points = [1, 30_000, lastStep].map((step) => ({ step, loss: "NaN" }));
     return new Response(JSON.stringify({ points }));
@@ -80,7 +93,9 @@ beforeEach(() => {
   isServiceAway = false;
   lastStep = 3;
   page.hidden = false;
+  taken = new Set();
   Stream.opened = [];
+  vi.stubGlobal("navigator", { locks });
   const tab = new EventTarget();
   vi.stubGlobal("EventSource", Stream);
   vi.stubGlobal("document", page);
@@ -131,6 +146,12 @@ describe("live runs", () => {
     expect(runs.runs.get("a")!.log.isThinned).toBe(true);
   });
 
+  test("read a curve instead of very many events, too", async () => {
+    logs.a = [running, { ...segment(10_001), segment: { snapshots: [] } }];
+    await followed("a");
+    expect(asked.find((address) => address.includes("/events"))).not.toContain("segment");
+  });
+
   test("close the stream when every run has ended", async () => {
     await followed("a", "b");
     const stream = Stream.opened[0]!;
@@ -155,8 +176,12 @@ describe("live runs", () => {
     page.hidden = true;
     page.dispatchEvent(new Event("visibilitychange"));
     expect(Stream.opened[0]!.readyState).toBe(Stream.CLOSED);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(taken.size).toBe(0);
     page.hidden = false;
     page.dispatchEvent(new Event("visibilitychange"));
+    await vi.advanceTimersByTimeAsync(1);
+    expect(taken.size).toBe(1);
     expect(Stream.opened[1]!.address).toBe("/api/v1/stream?run=a%3A4");
     expect(steps(runs, "a")).toEqual([2, 3, 4]);
   });
@@ -196,6 +221,25 @@ describe("live runs", () => {
     expect(runs.runs.get("a")!.away).toBe("no connection");
     Stream.opened[0]!.send("back", { runId: "a", reason: "" });
     expect(runs.runs.get("a")!.away).toBe("");
+  });
+
+  test("read what is new now and then while other tabs have all streams", async () => {
+    const others = [0, 1, 2, 3].map((place) => `mentorgrad stream ${place}`);
+    taken = new Set(others);
+    const runs = await followed("a");
+    logs.a!.push(segment(4));
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(steps(runs, "a")).toEqual([2, 3, 4]);
+    expect(Stream.opened).toEqual([]);
+    taken.delete(others[2]!);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(Stream.opened.map((stream) => stream.address)).toEqual(["/api/v1/stream?run=a%3A4"]);
+  });
+
+  test("have a stream without asking for a place where there are no locks", async () => {
+    vi.stubGlobal("navigator", {});
+    await followed("a");
+    expect(Stream.opened).toHaveLength(1);
   });
 
   test("ask for nothing after they were stopped", async () => {

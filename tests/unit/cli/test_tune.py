@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mentorgrad.cli.support import tune_places
+from mentorgrad.cli.support import extras, tune_places
+from mentorgrad.cli.support.live_page import LivePage
+from mentorgrad.cli.support.output import Output
+from mentorgrad.cli.support.processes import Services
 from tests.support.own_tables import plain, put, write_table
 
 Invoke = Callable[..., Any]
@@ -68,3 +72,56 @@ def test_a_folder_with_other_files_is_refused(invoke: Invoke, tmp_path: Path) ->
     result = invoke("tune", str(file), "-o", str(file))
     assert result.exit_code == 2
     assert result.stderr.endswith("a.csv is not a folder\n")
+
+
+def test_without_the_extra_of_the_page_there_is_no_open(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_table(tmp_path / "a.csv", FINE)
+    found = extras.installed_version
+    monkeypatch.setattr(
+        extras, "installed_version", lambda name: None if name == "uvicorn" else found(name)
+    )
+    result = invoke("tune", str(file), "-o", str(tmp_path / "result"), "--open")
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "--open needs uvicorn; run: pip install" in result.stderr
+    assert not (tmp_path / "result").exists()
+
+
+class Window(webbrowser.BaseBrowser):
+    """A browser that does not take the terminal."""
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("browser", "chosen", "is_opened"),
+    [
+        (Window(), {}, True),
+        (webbrowser.GenericBrowser("false"), {}, False),
+        (webbrowser.GenericBrowser("true"), {"BROWSER": "true"}, True),
+        (None, {}, False),
+    ],
+)
+def test_only_a_window_is_opened_or_what_the_user_has_chosen(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    browser: webbrowser.BaseBrowser | None,
+    chosen: dict[str, str],
+    is_opened: bool,
+) -> None:
+    def get() -> webbrowser.BaseBrowser:
+        if browser is None:
+            raise webbrowser.Error("none")
+        return browser
+
+    monkeypatch.delenv("BROWSER", raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(webbrowser, "get", get)
+    LivePage("127.0.0.1:7", Services(), Output()).show("r1")
+    said = capsys.readouterr().out
+    assert said.startswith("the page of the run: http://127.0.0.1:7/runs/r1\n")
+    assert ("open the address yourself" in said) is not is_opened

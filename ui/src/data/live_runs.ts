@@ -6,13 +6,18 @@ import type { RunEvent } from "./messages";
 import { int } from "./numbers";
 import { streamAddress } from "./positions";
 import { RunLog } from "./run_log";
+import { takePlace, type Release } from "./stream_places";
 
 const TELL_MS = 250;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
 
-/** Steps from which on a run's curve is read thinned, and points of it. */
+/** Pause between reads of a tab that has no stream, because others have all places. */
+const WITHOUT_STREAM_MS = 3_000;
+
+/** Steps, or events, from which on a run's curve is read thinned, and points of it. */
 const LONG_STEPS = 50_000;
+const LONG_EVENTS = 10_000;
 const LONG_POINTS = 5_000;
 
 /** What the page knows of a run. */
@@ -29,13 +34,15 @@ export interface LiveRun {
 }
 
 /**
- * Follows runs until each has ended. A hidden tab has no stream: a browser allows only six
- * connections to a host.
+ * Follows runs until each has ended. A hidden tab has no stream, and neither has one for which
+ * there is no place: it reads what is new now and then.
  */
 export class LiveRuns {
   readonly runs: ReadonlyMap<string, LiveRun>;
 
   private source: EventSource | undefined;
+  private release: Release | undefined;
+  private isOpening = false;
   private readonly stopped = new AbortController();
   private telling: number | undefined;
   private retrying: number | undefined;
@@ -73,7 +80,7 @@ export class LiveRuns {
 
   private async begin(): Promise<void> {
     await Promise.all([...this.runs.values()].map((run) => this.load(run)));
-    this.open();
+    await this.open();
   }
 
   private async load(run: LiveRun): Promise<void> {
@@ -106,7 +113,10 @@ export class LiveRuns {
   private async loadPortion(run: LiveRun): Promise<void> {
     const { signal } = this.stopped;
     const { runId, lastSeq } = run.log;
-    if (lastSeq === 0) run.isLong = int((await api.run(runId, signal)).run.step) > LONG_STEPS;
+    if (lastSeq === 0) {
+      const known = await api.run(runId, signal);
+      run.isLong = int(known.run.step) > LONG_STEPS || known.lastSeq > LONG_EVENTS;
+    }
     const read = run.isLong ? api.eventsBesideSteps : api.events;
     const portion = await read(runId, lastSeq, signal);
     for (const event of portion.events) run.log.add(event);
@@ -117,13 +127,15 @@ export class LiveRuns {
 
   private readonly seen = (): void => {
     if (document.hidden) this.close();
-    else this.open();
+    else void this.open();
   };
 
   private readonly close = (): void => {
     clearTimeout(this.retrying);
     this.source?.close();
     this.source = undefined;
+    this.release?.();
+    this.release = undefined;
   };
 
   /** Runs of which more events can come. */
@@ -131,11 +143,25 @@ export class LiveRuns {
     return [...this.runs.values()].filter((run) => !run.gone && !run.log.isEnded);
   }
 
-  private open(): void {
-    const wanted = this.open_runs;
+  private get isStreamWanted(): boolean {
     const isReady = [...this.runs.values()].every((run) => run.isLoaded);
-    if (this.source || !isReady || document.hidden || this.stopped.signal.aborted) return;
-    if (wanted.length === 0) return;
+    if (this.source || !isReady || document.hidden || this.stopped.signal.aborted) return false;
+    return this.open_runs.length > 0;
+  }
+
+  private async open(): Promise<void> {
+    if (this.isOpening || !this.isStreamWanted) return;
+    this.isOpening = true;
+    const release = await takePlace();
+    this.isOpening = false;
+    if (!this.isStreamWanted) return release?.();
+    if (release === undefined) return this.retryAfter(WITHOUT_STREAM_MS);
+    this.release = release;
+    this.follow();
+  }
+
+  private follow(): void {
+    const wanted = this.open_runs;
     const positions = new Map(wanted.map((run) => [run.log.runId, run.log.lastSeq]));
     const source = new EventSource(streamAddress(positions));
     this.source = source;
@@ -185,16 +211,30 @@ export class LiveRuns {
     this.tell();
     if (source.readyState !== EventSource.CLOSED) return;
     this.close();
-    this.retrying = window.setTimeout(() => void this.retry(), this.pause);
+    this.retryAfter(this.pause);
     this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
   }
 
+  private retryAfter(pause: number): void {
+    clearTimeout(this.retrying);
+    this.retrying = window.setTimeout(() => void this.retry(), pause);
+  }
+
   private async retry(): Promise<void> {
-    for (const run of this.open_runs) {
-      run.isLoaded = false;
-      await this.load(run);
+    for (const run of this.open_runs) await this.catchUp(run);
+    await this.open();
+  }
+
+  /** Reads what is new of a run; all tabs together ask the trainer whether anything is. */
+  private async catchUp(run: LiveRun): Promise<void> {
+    const { runId, lastSeq } = run.log;
+    const known = await api.run(runId, this.stopped.signal).catch(() => undefined);
+    if (known !== undefined && known.lastSeq <= lastSeq) {
+      run.away = "";
+      return;
     }
-    this.open();
+    run.isLoaded = false; // reads until the service answers, or says why not
+    await this.load(run);
   }
 
   private change(runId: string, make: (run: LiveRun) => void): void {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -181,6 +182,12 @@ def _tune(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier tune and its result.")
     ] = False,
+    opens: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Show the run in a browser; the page stays after the end, until Ctrl-C."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tune a classifier on a labelled table, and judge it against simpler methods.
@@ -214,14 +221,18 @@ def _tune(
         patience=patience,
         overwrite=overwrite,
         keep=keep,
+        opens=opens,
     )
     out = Output(as_json)
+
+    def told(summary: Mapping[str, Any]) -> None:
+        out.line(f"written to {output}: {', '.join(summary['files'])}")
+        out.line(f"to predict: mentorgrad predict {output} FILE")
+        if as_json:
+            out.json(summary)
+
     try:
-        summary = tune(asked, order, out)
+        tune(asked, order, out, told)
     except KeyboardInterrupt:
         note(f"broken off; the same command goes on, from what is in {output}")
         raise typer.Exit(130) from None
-    out.line(f"written to {output}: {', '.join(summary['files'])}")
-    out.line(f"to predict: mentorgrad predict {output} FILE")
-    if as_json:
-        out.json(summary)

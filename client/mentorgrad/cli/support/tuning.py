@@ -6,7 +6,8 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mentorgrad.cli.support.extras import require_extras
+from mentorgrad.cli.support.live_page import LivePage, check_page, live_page
 from mentorgrad.cli.support.output import Output, shorten
 from mentorgrad.cli.support.output_paths import output_folder
 from mentorgrad.cli.support.table_options import AskedTable
@@ -79,6 +81,8 @@ class TuneOrder:
     overwrite: bool = False
     keep: bool = False
     """Whether the run's store and data stay in the folder."""
+    opens: bool = False
+    """Whether the page of the run is served, opened in a browser, and kept after the end."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,16 @@ class _Ready:
         return _spec_fields(self.table, self.plan, self.asked, self.order)
 
 
-def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
+def tune(
+    asked: AskedTable, order: TuneOrder, out: Output, told: Callable[[dict[str, Any]], None]
+) -> None:
     """Tunes a classifier, or goes on with a tune that was broken off.
 
-    Returns:
-        The summary, which is in the folder too.
+    Args:
+        asked: The table.
+        order: What else was asked for.
+        out: Output to use.
+        told: Called with the summary, which is in the folder then.
 
     Raises:
         InvalidInput: Table, options or folder do not fit; nothing is left behind.
@@ -123,15 +132,20 @@ def tune(asked: AskedTable, order: TuneOrder, out: Output) -> dict[str, Any]:
     begun = time.monotonic()
     if not order.place.server:
         require_extras("mentorgrad tune", ("trainer",), "demo")
+    if order.opens:
+        check_page()
     output_folder("--output", order.output)
     folder = TuneFolder(order.output, _digest(asked, order), order.overwrite)
     if folder.summary is not None:
         out.line(f"{order.output} holds the result already; --overwrite starts anew")
         out.line(folder.summary["advice"])
-        return folder.summary
+        if order.opens:
+            out.line(f"the run is over; see {order.output / REPORT_FILE}")
+        told(folder.summary)
+        return
     ready = None if folder.unfinished else _ready(asked, order, out)
     with folder:
-        return _Flow(folder, order, out, begun).run(ready, asked.file.name)
+        _Flow(folder, order, out, begun).run(ready, asked.file.name, told)
 
 
 def _digest(asked: AskedTable, order: TuneOrder) -> str:
@@ -139,9 +153,10 @@ def _digest(asked: AskedTable, order: TuneOrder) -> str:
     for path in filter(None, (asked.file, asked.test)):
         with refusals_of(path):
             digests.append(data_digest(path.expanduser()))
-    told = {**asdict(order), "output": "", "overwrite": False, "keep": False}
+    wishes = {**asdict(order), "output": "", "overwrite": False, "keep": False}
+    del wishes["opens"]  # changes nothing of the result
     table = {**asdict(asked), "file": "", "test": ""}
-    return wishes_digest({"data": digests, "table": table, "order": told})
+    return wishes_digest({"data": digests, "table": table, "order": wishes})
 
 
 def _ready(asked: AskedTable, order: TuneOrder, out: Output) -> _Ready:
@@ -236,24 +251,36 @@ class _Flow:
         self._begun = begun
         self._deadline = begun + _TRAINING * 60.0 * order.minutes
 
-    def run(self, ready: _Ready | None, name: str) -> dict[str, Any]:
+    def run(self, ready: _Ready | None, name: str, told: Callable[[dict[str, Any]], None]) -> None:
         """Runs, judges, and puts the result into its place.
 
         Args:
             ready: The plan; None: an earlier call has begun.
             name: Name of the data file.
+            told: Called with the summary.
         """
         folder, place = self._folder, self._order.place
         spec = folder.state["spec"] if ready is None else ready.fields
-        with opened(place, folder, spec["mentor"]["name"], self._out) as client:
+        with (
+            opened(place, folder, spec["mentor"]["name"], self._out) as client,
+            self._page(client) as page,
+        ):
             if ready is not None:
                 self._begin(client, ready)
-            run = self._ended(client, from_dict(RunSpec, folder.state["spec"]))
+            run = self._ended(client, from_dict(RunSpec, folder.state["spec"]), page)
             with folder.staged() as staged:
                 summary = self._result(client, run, staged, name)
             folder.drop()
-        folder.keeps_private = self._order.keep
-        return summary
+            folder.keeps_private = self._order.keep
+            told(summary)
+            if page is not None:
+                page.wait()
+
+    def _page(self, client: Client) -> AbstractContextManager[LivePage | None]:
+        if not self._order.opens:
+            return nullcontext()
+        log = self._folder.private / "services/ui.log"
+        return live_page(client.target, not self._order.place.server, log, self._out)
 
     def _begin(self, client: Client, ready: _Ready) -> None:
         """Plans by the measured speed and gives the data to the trainer; the spec is complete."""
@@ -282,7 +309,7 @@ class _Flow:
             "request_id": f"tune-{uuid.uuid4().hex}",
         }
 
-    def _ended(self, client: Client, spec: RunSpec) -> Run:
+    def _ended(self, client: Client, spec: RunSpec, page: LivePage | None) -> Run:
         """The run, ended: with a result, or stopped with its best so far."""
         folder, out = self._folder, self._out
         made = client.create_run(spec, folder.state["request_id"])
@@ -296,6 +323,8 @@ class _Flow:
             for line in folder.state["plan"]:
                 out.line(line)
             out.line(f"going on with run {run.run_id} ({run.state})")
+        if page is not None:
+            page.show(run.run_id)
         if run.state is RunState.PAUSED:
             client.resume_run(run.run_id)
         stall = Stall(self._order.patience, spec.criterion, self._deadline, time.monotonic)

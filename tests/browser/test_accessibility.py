@@ -1,0 +1,99 @@
+"""What axe finds in the page. It belongs to the page's build, so it is there after `make ui`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mentorgrad.async_client import AsyncClient
+from mentorgrad.domain.experiment import Arm, ExperimentSpec
+from mentorgrad.domain.objective import Function
+from mentorgrad.domain.run import Run
+from mentorgrad.domain.spec import Budget, MentorChoice, RunSpec, Task
+from run_store.temporary_store import TemporaryRunStore
+from tests.support.quick_runs import end_runs
+from tests.support.served_page import served_page
+from tests.support.served_runs import queue_run, served
+from tests.support.tabs import Tab, tab_of
+from tests.support.toy_run import toy_log
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+PARTS = ("", "mentor", "candidates", "path", "log", "spec")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="package"),
+    pytest.mark.skipif(not AXE.is_file(), reason="no axe: `make ui` installs it"),
+]
+
+
+async def serious(tab: Tab) -> list[str]:
+    """What axe calls serious or critical in the present view, everything unfolded."""
+    await tab.page.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)")
+    found: dict[str, Any] = await tab.page.evaluate(
+        "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", TAGS
+    )
+    return [
+        f"{one['id']}: {one['nodes'][0]['html']}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+async def ended_experiment(store: TemporaryRunStore, trainer: str) -> str:
+    """Two arms with two seeds; one of the runs has failed."""
+    spec = ExperimentSpec(
+        name="which",
+        base=RunSpec(Function(), budget=Budget(gradient_steps=200)),
+        tasks=(Task("toy"),),
+        arms=(Arm("none"), Arm("noise", MentorChoice("perturb"))),
+        seeds=(0, 1),
+    )
+
+    def loss(run: Run) -> float | None:
+        return None if run.spec.labels["arm"] == "noise" and run.spec.seed else 1.0 + run.spec.seed
+
+    async with AsyncClient(trainer) as client:
+        found = (await client.create_experiment(spec)).experiment.experiment_id
+        while not (await client.get_experiment(found)).state.is_final:
+            end_runs(store, loss)
+            await asyncio.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
+async def test_axe_finds_nothing_serious(browser: Browser, scheme: Any, width: int) -> None:
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(closing(TemporaryRunStore()))
+        _, trainer = await stack.enter_async_context(served(store))
+        experiment = await ended_experiment(store, trainer)
+        done, queued = store.import_run(toy_log()).run_id, queue_run(store)
+        addresses = {f"/runs/{done}?tab={part}": "h1 + .state-succeeded" for part in PARTS}
+        addresses |= {
+            "/": "tbody a",
+            "/experiments": "tbody a",
+            f"/experiments/{experiment}": "main h2",
+            f"/compare?run={done}&run={queued}": "[aria-label='Differences of the specs'] td",
+            "/nonesuch": ".problem",
+        }
+        page = await stack.enter_async_context(served_page(trainer))
+        context = await browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        )
+        stack.push_async_callback(context.close)
+        await context.add_init_script(path=AXE)
+        tab = await stack.enter_async_context(tab_of(context))
+        found = {}
+        for address, shown in addresses.items():
+            await tab.load(page + address)
+            await tab.sees(shown)
+            found[address] = await serious(tab)
+    assert {address: said for address, said in found.items() if said} == {}
