@@ -304,7 +304,10 @@ class ForkParent:
 
     async def wait(self) -> int:
         while True:
-            said = json.loads(await self._reader.readline())
+            line = (await self._reader.readline()).strip()
+            if not line:  # the worker begins a line of its own before each
+                continue
+            said = json.loads(line)
             if "ended" in said:
                 return int(said["ended"])
             self.has_begun = True

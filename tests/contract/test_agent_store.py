@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.agent import Agent, why_waiting
+from mentorgrad.domain.agent import Agent, no_agent_with, why_waiting
 from mentorgrad.domain.event import Created
 from mentorgrad.errors import Conflict
 from run_store import sql_agents
@@ -74,5 +74,12 @@ def test_a_caller_sees_only_its_own_runs_at_an_agent(opened: Any) -> None:
         assert replace(found, seen_at=None) == seen
     assert why_waiting(waiting, alice.list_workers()) == "gpu1: no gpu"
     assert why_waiting(running, alice.list_workers()) == ""
+    for requires, warned in (
+        ({"gpu": "h200", "device": "cuda"}, False),
+        ({"device": "any"}, False),
+        ({"gpu": "a100"}, True),
+        ({"device": "cpu"}, True),
+    ):
+        assert bool(no_agent_with(requires, alice.list_workers())) is warned
     late = datetime.now(UTC) + timedelta(minutes=1)
     assert why_waiting(waiting, alice.list_workers(), late) == "no worker reports"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
+from mentorgrad.domain.agent import ANY_DEVICE, DEVICE, missing_labels
 from mentorgrad.domain.event import Created, EventKind, StageStarted
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run
@@ -18,12 +19,6 @@ log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 30.0
 """How long a refusal counts: data and models may be added."""
-
-DEVICE = "device"
-"""Key of `RunSpec.requires` for the kind of device: ``cpu`` or ``cuda``."""
-
-ANY = "any"
-"""Value of `DEVICE` with which a run may go on with another kind of device."""
 
 DigestOf = Callable[[RunSpec], str]
 """Validates what a spec refers to, and returns the digest of its data; raises `InvalidInput`."""
@@ -46,7 +41,7 @@ class Suitability:
         mentors: Sequence[str] | None = None,
         digest_of: DigestOf | None = None,
     ) -> None:
-        self._labels = {**(labels or {}), DEVICE: device}
+        self._labels = labels or {}
         self._device = device
         self._mentors = mentors
         self._digest_of = digest_of
@@ -83,14 +78,14 @@ class Suitability:
 
     def _reasons(self, run: Run, store: RunStore, most_devices: int) -> Iterator[str]:
         spec = run.spec
-        for key, value in spec.requires.items():
-            if self._labels.get(key, "") != value and (key, value) != (DEVICE, ANY):
-                yield f"requires {key} = {value}; this worker has {self._labels.get(key) or 'none'}"
+        for key, value in missing_labels(spec.requires, self._labels, self._device):
+            here = self._device if key == DEVICE else self._labels.get(key, "none")
+            yield f"requires {key} = {value}; this worker has {here}"
         if spec.devices > most_devices:
             yield f"needs {spec.devices} devices; this worker has {most_devices} for one run"
         if self._mentors is not None and spec.mentor.name not in self._mentors:
             yield f"needs the mentor {spec.mentor.name}, which this worker does not know"
-        if self._device and run.attempt and spec.requires.get(DEVICE) != ANY:
+        if self._device and run.attempt and spec.requires.get(DEVICE) != ANY_DEVICE:
             yield from self._other_device(run, store)
         if self._digest_of is not None:
             yield from self._other_data(run, store, self._digest_of)
@@ -104,7 +99,7 @@ class Suitability:
                 if began != self._device:
                     yield (
                         f"began on {began}; this worker has {self._device} "
-                        f"(spec.requires: {DEVICE} = {ANY} allows another)"
+                        f"(spec.requires: {DEVICE} = {ANY_DEVICE} allows another)"
                     )
                 return
 

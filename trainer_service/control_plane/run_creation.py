@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from mentorgrad.domain.agent import no_agent_with
 from mentorgrad.domain.event import Created
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import RunSpec
@@ -76,6 +77,9 @@ class RunCreation:
         warnings += await self._mentors.check(spec.mentor)
         run, is_new = await asyncio.to_thread(self._queue, store, spec, request_id, digest)
         self._wake()
+        if spec.requires:
+            agents = await asyncio.to_thread(store.list_workers)
+            warnings += filter(None, [no_agent_with(spec.requires, agents)])
         return CreatedRun(run, is_new, tuple(warnings))
 
     def submit(

@@ -12,6 +12,12 @@ from mentorgrad.domain.pages import Page
 SILENT = timedelta(seconds=15)
 """An agent that has not reported for so long is taken for dead."""
 
+DEVICE = "device"
+"""Key of `RunSpec.requires` for the kind of device: ``cpu`` or ``cuda``."""
+
+ANY_DEVICE = "any"
+"""Value of `DEVICE` with which a run may go on with another kind of device."""
+
 
 @dataclass(frozen=True)
 class Agent:
@@ -61,6 +67,34 @@ class AgentList(Page[Agent]):
     """Agents by name: those that report, and those that have died within the last day."""
     next_page_token: str = ""
     """Empty: there is one page."""
+
+
+def missing_labels(
+    requires: Mapping[str, str], labels: Mapping[str, str], device: str
+) -> list[tuple[str, str]]:
+    """What an agent does not have of what a spec requires.
+
+    Args:
+        requires: `RunSpec.requires`.
+        labels: The agent's labels.
+        device: Kind of its devices, ``cpu`` or ``cuda``.
+
+    Returns:
+        Pairs of key and value.
+    """
+    has = {**labels, DEVICE: device}
+    wanted = [pair for pair in requires.items() if pair != (DEVICE, ANY_DEVICE)]
+    return [(key, value) for key, value in wanted if has.get(key) != value]
+
+
+def no_agent_with(requires: Mapping[str, str], agents: AgentList) -> str:
+    """A warning if no agent that reports has what a spec requires; else empty."""
+    for agent in agents:
+        device = agent.devices[0].partition(":")[0] if agent.devices else ""
+        if agent.is_alive() and not missing_labels(requires, agent.labels, device):
+            return ""
+    wanted = ", ".join(f"{key} = {value}" for key, value in requires.items())
+    return f"the run waits: it requires {wanted}, which no worker has at present"
 
 
 def why_waiting(run_id: str, agents: AgentList, now: datetime | None = None) -> str:

@@ -90,6 +90,7 @@ _FIELDS = {
     "seed": ("seed", "Random seed."),
     "name": ("name", "Display name of the run."),
     "label": ("labels", "Label to attach (repeatable)."),
+    "requires": ("requires", "Label that the worker must have (repeatable)."),
 }
 """Maps each option for a field of the spec to the field's path and the help text. Type and default
 are the field's."""
@@ -172,8 +173,9 @@ def _run(
     objective = given["objective"] or "causal_prompt"
     if given["model"] and objective not in _WITH_MODEL:
         raise InvalidInput.field("--model", f"is not an option of {objective}")
-    if given["label"]:
-        given["label"] = pairs_of("--label", given["label"])
+    for name in ("label", "requires"):
+        if given[name]:
+            given[name] = pairs_of(f"--{name}", given[name])
     flags = {path: given[name] for name, (path, _) in _FIELDS.items()}
     flags[f"objective.{objective}.model"] = flags.pop(_FIELDS["model"][0])
     if words:
