@@ -128,7 +128,7 @@ def test_a_job_survives_its_line() -> None:
     job = WorkerJob(
         "r",
         "postgresql://u:secret@h/d",
-        "me",
+        7,
         {"m": "h:1"},
         ("/a",),
         threads=2,
