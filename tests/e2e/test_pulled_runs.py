@@ -17,7 +17,6 @@ from mentorgrad.domain.event import EventKind
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
 from mentorgrad.domain.spec import MentorChoice, Stages
-from run_store.open import open_store
 from tests.support.trainer_process import TrainerProcess
 
 COMMAND = (str(Path(sys.executable).with_name("mentorgrad")), "serve", "worker")
@@ -56,6 +55,19 @@ def start(postgres_url: str) -> Iterator[Start]:
         process.communicate()
 
 
+def refused(name: str, store: str) -> str:
+    """What a worker says that cannot start."""
+    done = subprocess.run(
+        [*COMMAND, "--name", name],
+        env=os.environ | {"MENTORGRAD_WORKER_STORE": store, "MENTORGRAD_WORKER_WARM": "false"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    return " ".join(done.stderr.split())
+
+
 def test_a_run_goes_from_one_worker_to_another(
     tmp_path: Path, postgres_url: str, start: Start
 ) -> None:
@@ -72,6 +84,7 @@ def test_a_run_goes_from_one_worker_to_another(
                     assert at["one"].run_ids == (run_id,)
                     assert at["one"].labels == {"gpu": "x"}
                     assert {agent.service for agent in at.values()} == {"trainer", "worker"}
+                    assert "another worker has the name one" in refused("one", postgres_url)
                     lost.kill()  # its worker process saves a checkpoint, and ends
                     other = start("two", "--runs", "1")
                 if event.kind is EventKind.RESUMED:
@@ -82,33 +95,3 @@ def test_a_run_goes_from_one_worker_to_another(
             assert "two" not in {agent.name for agent in client.list_workers()}
     finally:
         trainer.stop()
-
-
-@pytest.mark.parametrize(
-    ("flags", "variables", "code", "said"),
-    [
-        (("--name", "one"), {}, 1, "another worker has the name one: it reported"),
-        ((), {"MENTORGRAD_WORKER_STORE": "sqlite:///x"}, 2, "store: must be postgresql://"),
-        (("--label", "gpu"), {}, 2, "label: must be NAME=VALUE"),
-    ],
-)
-def test_what_cannot_work_is_told_at_the_start(
-    postgres_url: str,
-    start: Start,
-    flags: tuple[str, ...],
-    variables: dict[str, str],
-    code: int,
-    said: str,
-) -> None:
-    open_store(postgres_url).close()
-    if "--name" in flags:
-        start("one")
-    done = subprocess.run(
-        [*COMMAND, *flags],
-        env=os.environ | {"MENTORGRAD_WORKER_STORE": postgres_url} | variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == code
-    assert said in " ".join(done.stderr.split())

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mentorgrad.domain.agent import Agent
 from mentorgrad.domain.event import Created
 from run_store.open import open_store
@@ -33,3 +35,17 @@ def test_what_executes_the_runs_of_a_store_is_listed(invoke: Invoke, tmp_path: P
     result = invoke("workers", "list", "--store", url, "--columns", columns)
     assert result.stdout.splitlines() == [columns.replace(",", "\t"), "gpu1\talive\t0 of 0\t1"]
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--store", "sqlite:///x"], "store: must be postgresql://..., which can be reached"),
+        (["--store", "postgresql://db/x", "--label", "gpu"], "label: must be NAME=VALUE"),
+        ([], "store: field required"),
+    ],
+)
+def test_a_worker_that_cannot_work_says_why(invoke: Invoke, flags: list[str], said: str) -> None:
+    result = invoke("serve", "worker", *flags)
+    assert result.exit_code == 2
+    assert said in result.stderr

@@ -23,7 +23,7 @@ from tests.unit.trainer_service.running.test_alternation import Done, parts
 from trainer_service.control_plane.validation import validate_objective
 from trainer_service.job import EXIT_FAILED, WorkerJob
 from trainer_service.objectives.kept_results import KeptResults
-from trainer_service.running.stop_control import StopRequest
+from trainer_service.running.stop_control import LEASE, StopRequest
 from trainer_service.tasks.load import load_task
 from trainer_service.tasks.uploaded import FetchedUploads
 from trainer_service.worker import work
@@ -45,6 +45,7 @@ def test_rows_that_have_changed_since_end_the_run_and_both_digests_are_named(
     after = validate_objective(SPEC, data_roots=[tmp_path])
     with closing(TemporaryRunStore()) as store:
         run, _ = store.create(Created(SPEC, task_digest=before))
+        store.claim(run.run_id, "test", LEASE)
         job = WorkerJob(run.run_id, "-", data_roots=(str(tmp_path),))
         assert work(job, store, StopRequest(), KeptResults()) == EXIT_FAILED
         ended = store.get_run(run.run_id)
