@@ -95,6 +95,8 @@ class Scheduler:
         self._minders: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = self._is_late = False
+        # Held from a claim to the start of its worker, which the end of the agent waits for.
+        self._claiming = asyncio.Lock()
         self._spared_until = self._paused_until = 0.0
         self._loop: asyncio.Task[None] | None = None
 
@@ -136,7 +138,8 @@ class Scheduler:
         longer than `grace` seconds are killed."""
         self._closing = True
         if self._loop is not None:
-            self._loop.cancel()
+            async with self._claiming:
+                self._loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loop
         for worker in self._workers.values():
@@ -198,18 +201,18 @@ class Scheduler:
             self._suitability.of, waiting, self._store, self.most_devices
         )
         left = [run for run in suitable if run.run_id not in self._workers]
-        while self._left != 0:
-            among = _that_fit(left, free)
-            if not among:
-                return
-            lease = await asyncio.to_thread(
-                self._store.claim_next, list(among), self._holder, LEASE, self._owner_limit
-            )
-            if lease is None:  # other agents have them; more may wait behind
-                self._is_late = True
-                return
-            devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
-            await self._start(lease, devices)
+        while self._left != 0 and (among := _that_fit(left, free)):
+            async with self._claiming:
+                if self._closing:
+                    return
+                lease = await asyncio.to_thread(
+                    self._store.claim_next, list(among), self._holder, LEASE, self._owner_limit
+                )
+                if lease is None:  # other agents have them; more may wait behind
+                    self._is_late = True
+                    return
+                devices = _for_one_run(free)[: among[lease.run_id].spec.devices]
+                await self._start(lease, devices)
             for device in devices:
                 free.remove(device)
             left = [run for run in left if run.run_id != lease.run_id]

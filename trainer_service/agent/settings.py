@@ -31,7 +31,6 @@ class ExecutionSettings(OperationSettings, ModelSettings):
     """Where runs come from, and what executes them."""
 
     insecure: bool = Field(False, description="Allow unencrypted tokens to mentors.")
-
     store: str = Field(
         "sqlite:///mentorgrad.sqlite",
         description="URL of the run store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",

@@ -12,7 +12,7 @@ from mentorgrad.domain.event import Created, EventKind, StageStarted
 from mentorgrad.domain.query import EventQuery
 from mentorgrad.domain.run import Run
 from mentorgrad.domain.spec import RunSpec
-from mentorgrad.errors import InvalidInput, NotFound
+from mentorgrad.errors import InvalidInput, NotFound, Unsupported
 from run_store.protocols import RunStore
 
 log = structlog.get_logger(__name__)
@@ -108,10 +108,10 @@ class Suitability:
             digest = digest_of(run.spec)
             query = EventQuery(kinds=(EventKind.CREATED,))
             created = next(event.payload for event in store.events(run.run_id, query))
-        except InvalidInput as error:
-            yield error.message
         except (NotFound, StopIteration):  # deleted meanwhile
             yield "is no longer there"
+        except (InvalidInput, Unsupported) as error:
+            yield error.message
         else:
             if isinstance(created, Created) and created.task_digest != digest:
                 yield "its data differ from those here"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -362,6 +363,29 @@ async def test_closing_interrupts_the_workers_and_takes_no_more_runs(rig: Rig) -
     assert worker.terminated
     assert rig.executor.closed
     assert (rig.state(first), rig.state(second)) == (RunState.INTERRUPTED, RunState.QUEUED)
+
+
+async def test_a_run_that_is_being_claimed_at_the_end_is_not_left_to_its_lease(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, begun, told = rig.store.claim_next, threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        lease = claim(*arguments)
+        begun.set()
+        told.wait(120)
+        return lease
+
+    monkeypatch.setattr(rig.store, "claim_next", slow)
+    run_id = rig.create()
+    made = Scheduler(rig.store, rig.executor, ["cpu"], per_device=1, max_restarts=0)
+    made.start()
+    await asyncio.to_thread(begun.wait, 120)
+    closing = asyncio.create_task(made.close(0.05))
+    await asyncio.sleep(0.01)
+    told.set()
+    await closing
+    assert rig.interruptions(run_id) == ["the service shut down"]
 
 
 async def test_a_wake_at_the_same_moment_does_not_lose_the_close(rig: Rig) -> None:

@@ -13,7 +13,7 @@ from mentorgrad.domain.event import Created, RunEvent, StageStarted
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import Run, RunState
 from mentorgrad.domain.spec import MentorChoice, RunSpec
-from mentorgrad.errors import InvalidInput
+from mentorgrad.errors import InvalidInput, Unsupported
 from run_store.temporary_store import TemporaryRunStore
 from trainer_service.agent import suitability as module
 from trainer_service.agent.suitability import Suitability
@@ -91,11 +91,16 @@ def no_file(spec: RunSpec) -> str:
     raise InvalidInput.field("spec.task.data.train", "is not in a data root")
 
 
+def no_package(spec: RunSpec) -> str:
+    raise Unsupported("prompt_tuning needs peft")
+
+
 @pytest.mark.parametrize(
     ("digest_of", "said"),
     [
         (lambda spec: "abc", ""),
         (lambda spec: "abd", "its data differ from those here"),
+        (no_package, "prompt_tuning needs peft"),
         (no_file, "spec.task.data.train: is not in a data root"),
     ],
 )
