@@ -134,5 +134,6 @@ async def test_50_tabs_in_seven_browsers_get_every_event_by_one_watch(
             worker.segment(0, first)
         worker.finish()
         for one in tabs:
+            await one.has(worker.last)
             await one.sees("h1 + .state-succeeded")
             assert one.seqs() == list(range(1, worker.last + 1))

@@ -139,6 +139,7 @@ async def test_a_run_is_watched_to_its_end_across_a_reload_and_compared(
     opening = len(tab.read)
     mentor.told.set()
     run = await watching
+    await tab.has(run.last_seq)
     await tab.sees("h1 + .state-succeeded")
     assert tab.seqs() == list(range(1, run.last_seq + 1))
     first = next(frame["id"] for frame in tab.streamed if frame["event"] == "run")
@@ -164,6 +165,7 @@ async def shows(tab: Tab, run: Run) -> None:
     assert run.result is not None
     assert run.result.test is not None
     assert run.result.test.accuracy is not None
+    await tab.sees(".tile", "test")  # of the last event, which follows the change of the state
     tiles = await tab.figures(".tile:not(.budgets)")
     assert tiles["best selection loss"] == f"{run.best_selection_loss:.4f}"
     assert tiles["test"] == f"{100 * run.result.test.accuracy:.1f}%"
