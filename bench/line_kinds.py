@@ -29,8 +29,9 @@ from bench.mentor_lines import Mentor, cards
 from bench.paired import environment
 from bench.task_folder import read_tasks
 from mentor_service.prompts import LineKind
+from mentorgrad.cli.support.processor import fast_dtype
 from mentorgrad.domain.advice import Proposal
-from mentorgrad.domain.objective import CausalPrompt, ModelDtype
+from mentorgrad.domain.objective import CausalPrompt
 from mentorgrad.domain.spec import RunSpec, Task
 from mentorgrad.errors import MentorgradError
 from mentorgrad.model_refs import DEFAULT_MENTOR_MODEL, resolve
@@ -72,7 +73,7 @@ def scored(
             objective=CausalPrompt(
                 model=asked.tuned,
                 n_tokens=16,
-                dtype=ModelDtype.BFLOAT16,
+                dtype=fast_dtype(),
                 initial_text="empty",
                 template=TEMPLATES[template],
             ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.digests import model_sha256
-from bench.mentor_value.arms import Cell, Model, service_name, spec
+from bench.mentor_value.arms import DTYPE, Cell, Model, service_name, spec
 from bench.mentor_value.records import Record, RecordFile
 from bench.paired import environment
 from bench.task_folder import read_tasks
@@ -138,6 +138,7 @@ def conduct(
         )
         about = {
             "calibration": calibration.value,
+            "dtype": DTYPE.value,
             "tuned_sha256": digests[cell.tuned],
             "mentor_sha256": digests.get(cell.mentor, ""),
             "seconds": round(seconds, 1),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from mentorgrad.domain.objective import CausalPrompt, LabelPrompt, ModelDtype
+from mentorgrad.cli.support.processor import fast_dtype
+from mentorgrad.domain.objective import CausalPrompt, LabelPrompt
 from mentorgrad.domain.spec import (
     Acceptance,
     Budget,
@@ -62,7 +62,7 @@ def regimes() -> tuple[Regime, ...]:
             "others, and no gradient step is taken. In 80 runs, a mentor's words were worth more "
             "than random ones here",
             RunSpec(
-                objective=CausalPrompt(n_tokens=12, dtype=_fast_dtype()),
+                objective=CausalPrompt(n_tokens=12, dtype=fast_dtype()),
                 task=Task("tickets", shots=4, selection_rows=4),
                 stages=Stages(count=2, steps=0, first_steps=0),
                 mentor=MentorChoice(proposals=8),
@@ -90,12 +90,3 @@ def regimes() -> tuple[Regime, ...]:
             none="none",
         ),
     )
-
-
-def _fast_dtype() -> ModelDtype:
-    """bfloat16 on a processor with instructions for it, where it takes half the time of float32."""
-    try:
-        features = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        features = ""
-    return ModelDtype.BFLOAT16 if "bf16" in features else ModelDtype.AUTO
