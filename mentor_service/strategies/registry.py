@@ -28,7 +28,7 @@ from mentor_service.strategies.maao import Maao
 from mentor_service.strategies.maao_released import MaaoReleased
 from mentor_service.strategies.opro import Opro
 from mentor_service.strategies.reflect import Reflect
-from mentorgrad.domain.advice import StrategyInfo, Wants
+from mentorgrad.domain.advice import ProposalKind, StrategyInfo, Wants
 from mentorgrad.errors import InvalidInput
 from mentorgrad.schema import NAME_PATTERN
 from service_common.option_schema import option_violations
@@ -106,9 +106,15 @@ def create(name: str, options: Mapping[str, Any], profile: Profile, model: str) 
 def infos() -> tuple[StrategyInfo, ...]:
     """Describes all strategies."""
     return tuple(
-        StrategyInfo(name, cls.description, cls.options_schema, cls.wants)
+        StrategyInfo(name, cls.description, cls.options_schema, cls.wants, _kinds(cls))
         for name, cls in offered().items()
     )
+
+
+def _kinds(cls: StrategyType) -> tuple[ProposalKind, ...]:
+    """What a strategy can propose; one that shares nothing with ours need not say it."""
+    able = getattr(cls, "kinds", ())
+    return tuple(kind for kind in ProposalKind if kind in able)
 
 
 def _problem(name: str, made: Any, taken: Mapping[str, StrategyType]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from mentorgrad.domain.advice import MentorInfo
+from mentorgrad.domain.advice import MentorInfo, ProposalKind
 from mentorgrad.domain.spec import CONTROLS, MentorChoice
 from mentorgrad.errors import InvalidInput, MentorgradError, PreconditionFailed, Violation
 from trainer_service.control_plane.spec_rules import choice_violations
@@ -54,11 +54,22 @@ class MentorRegistry:
         except MentorgradError:
             return None
 
-    async def check(self, choice: MentorChoice, path: str = "spec.mentor") -> list[str]:
+    async def check(
+        self,
+        choice: MentorChoice,
+        path: str = "spec.mentor",
+        proposed: ProposalKind | None = None,
+    ) -> list[str]:
         """Validates a spec's choice of a mentor; returns warnings.
 
+        Args:
+            choice: The choice.
+            path: Its path in the request.
+            proposed: What the objective takes; None: not to be checked.
+
         Raises:
-            InvalidInput: Unknown mentor (reason UNKNOWN_MENTOR) or strategy (UNKNOWN_STRATEGY), or
+            InvalidInput: Unknown mentor (reason UNKNOWN_MENTOR) or strategy (UNKNOWN_STRATEGY), a
+                strategy that cannot propose what the objective takes (UNSUPPORTED_KIND), or
                 invalid options (BAD_OPTIONS).
             PreconditionFailed: The mentor is required and does not answer (MENTOR_UNAVAILABLE).
         """
@@ -81,7 +92,23 @@ class MentorRegistry:
         found = tuple(choice_violations(choice, info, path))
         if found:
             raise InvalidInput(violations=found, reason=_reason(found[0], path))
+        if proposed is not None:
+            _check_kind(choice, info, proposed, f"{path}.strategy")
         return []
+
+
+def _check_kind(choice: MentorChoice, info: MentorInfo, proposed: ProposalKind, path: str) -> None:
+    """Raises InvalidInput if the strategy cannot propose what the objective takes."""
+    able = {strategy.name: strategy.kinds for strategy in info.strategies}
+    if proposed in (able[choice.strategy] or ProposalKind):
+        return
+    others = ", ".join(name for name, kinds in able.items() if proposed in kinds)
+    raise InvalidInput.field(
+        path,
+        f"{choice.strategy} cannot propose {proposed.value}, which this objective takes; "
+        f"those that can: {others or 'none of this mentor'}",
+        reason="UNSUPPORTED_KIND",
+    )
 
 
 def _reason(first: Violation, path: str) -> str | None:

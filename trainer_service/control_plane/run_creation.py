@@ -17,7 +17,7 @@ from run_store.protocols import RunStore
 from trainer_service.control_plane.admission import Admission
 from trainer_service.control_plane.data_check import DataCheck
 from trainer_service.control_plane.mentor_registry import MentorRegistry
-from trainer_service.control_plane.spec_rules import spec_violations, versions
+from trainer_service.control_plane.spec_rules import proposed_to, spec_violations, versions
 
 CHECKS_AT_ONCE = 2
 """Maximum number of specs validated at once."""
@@ -74,7 +74,7 @@ class RunCreation:
         check_data = partial(self._check_data, store=store, warn=warnings.append)
         check = partial(_check, spec, check_data)
         digest = await self._admission.check(check)
-        warnings += await self._mentors.check(spec.mentor)
+        warnings += await self._mentors.check(spec.mentor, proposed=proposed_to(spec))
         run, is_new = await asyncio.to_thread(self._queue, store, spec, request_id, digest)
         self._wake()
         if spec.requires:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mentorgrad.domain.advice import MentorInfo
+from mentorgrad.domain.advice import MentorInfo, ProposalKind
 from mentorgrad.domain.spec import RANDOM_SETTINGS, Fallback, MentorChoice, Policy, RunSpec
 from mentorgrad.errors import Violation
 from mentorgrad.installed import installed_versions
 from mentorgrad.schema import snake_case
 from service_common.option_schema import option_violations
+from trainer_service.objectives.kinds import ObjectiveKind
 from trainer_service.objectives.table import OBJECTIVES
 from trainer_service.running.budget import budget_violations, takes_no_steps
 from trainer_service.training_settings import proposes_settings
@@ -40,7 +41,7 @@ def spec_violations(spec: RunSpec) -> Iterator[Violation]:
             "a run without gradient steps needs a mentor and at least 2 stages: the mentor is "
             "asked between stages",
         )
-    kind = OBJECTIVES.get(snake_case(type(spec.objective).__name__))
+    kind = _kind(spec)
     if kind is None:  # the trainer does not execute it, which the check of the objective reports
         return
     if spec.mentor.name == "hint_tokens" and not (kind.has_words and kind.has_gradients):
@@ -91,6 +92,16 @@ def _without_effect(spec: RunSpec) -> Iterator[Violation]:
             "spec.acceptance.policy",
             "must not be best_of: settings score as the incumbent does until steps are taken",
         )
+
+
+def proposed_to(spec: RunSpec) -> ProposalKind | None:
+    """What a mentor proposes to the spec's objective; None: the trainer does not execute it."""
+    kind = _kind(spec)
+    return None if kind is None else kind.proposed
+
+
+def _kind(spec: RunSpec) -> ObjectiveKind | None:
+    return OBJECTIVES.get(snake_case(type(spec.objective).__name__))
 
 
 def choice_violations(choice: MentorChoice, info: MentorInfo, path: str) -> Iterator[Violation]:

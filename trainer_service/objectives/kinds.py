@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mentorgrad.domain.advice import ProposalKind
 from mentorgrad.domain.spec import RunSpec
 from mentorgrad.errors import InvalidInput, Violation
 from mentorgrad.schema import snake_case
@@ -107,6 +108,13 @@ class ObjectiveKind:
     def name(self) -> str:
         """Name in specs, for example ``label_prompt``."""
         return snake_case(self.spec.__name__)
+
+    @property
+    def proposed(self) -> ProposalKind:
+        """What a mentor proposes to it."""
+        if not self.is_written:
+            return ProposalKind.SETTINGS
+        return ProposalKind.TEXT if self.has_words else ProposalKind.NUMBERS
 
     @property
     def path(self) -> str:

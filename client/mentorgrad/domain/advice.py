@@ -343,6 +343,8 @@ class StrategyInfo:
     """JSON Schema of the strategy's options."""
     wants: Wants = field(default_factory=Wants)
     """Data that the strategy needs from the caller."""
+    kinds: tuple[ProposalKind, ...] = ()
+    """What it can propose; empty: not known."""
 
 
 @dataclass(frozen=True)

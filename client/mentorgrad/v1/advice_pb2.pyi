@@ -288,16 +288,18 @@ class Outcomes(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., outcomes: _Optional[_Iterable[_Union[ProposalOutcome, _Mapping]]] = ...) -> None: ...
 
 class StrategyInfo(_message.Message):
-    __slots__ = ("name", "description", "options_schema", "wants")
+    __slots__ = ("name", "description", "options_schema", "wants", "kinds")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     WANTS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     options_schema: _struct_pb2.Struct
     wants: Wants
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., options_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., wants: _Optional[_Union[Wants, _Mapping]] = ...) -> None: ...
+    kinds: _containers.RepeatedScalarFieldContainer[ProposalKind]
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., options_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., wants: _Optional[_Union[Wants, _Mapping]] = ..., kinds: _Optional[_Iterable[_Union[ProposalKind, str]]] = ...) -> None: ...
 
 class MentorInfo(_message.Message):
     __slots__ = ("model", "backend", "profile", "strategies", "max_proposals", "context_tokens", "version")

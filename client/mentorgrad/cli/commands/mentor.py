@@ -110,7 +110,10 @@ def strategies(
         out.table(("strategy", "needs", "description"), rows)
         return
     (one,) = found
-    out.pairs([("strategy", one.name), ("description", one.description), ("needs", _needs(one))])
+    pairs = [("strategy", one.name), ("description", one.description), ("needs", _needs(one))]
+    if one.kinds:
+        pairs.append(("proposes", ", ".join(one.kinds)))
+    out.pairs(pairs)
     options: Mapping[str, Mapping[str, Any]] = one.options_schema.get("properties", {})
     out.table(
         ("option", "values", "description"),

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from mentorgrad.domain.advice import MentorInfo, StrategyInfo
-from mentorgrad.domain.spec import MentorChoice
+from mentorgrad.domain.advice import MentorInfo, ProposalKind, StrategyInfo
+from mentorgrad.domain.objective import Function, Lora
+from mentorgrad.domain.spec import MentorChoice, RunSpec
 from mentorgrad.errors import InvalidInput, PreconditionFailed, Unavailable
 from mentorgrad.wire.credentials import Credentials
 from service_common.settings import load
 from trainer_service.control_plane.mentor_registry import MentorRegistry
+from trainer_service.control_plane.spec_rules import proposed_to
 from trainer_service.job import WorkerJob
 from trainer_service.settings import TrainerSettings
 
@@ -82,6 +84,30 @@ async def test_what_the_mentor_would_refuse_is_refused_at_once(
     (violation,) = caught.value.violations
     assert violation.field == field
     assert says in violation.description
+
+
+async def test_a_strategy_that_cannot_propose_what_the_objective_takes_is_refused() -> None:
+    words = StrategyInfo("gpo", kinds=(ProposalKind.TEXT,))
+    info = MentorInfo(strategies=(words, StrategyInfo("maao", kinds=tuple(ProposalKind))))
+
+    async def answer(target: str) -> MentorInfo:
+        return info
+
+    mentors = MentorRegistry({"small": "here:1"}, answer)
+    choice = MentorChoice("small", "gpo")
+    assert await mentors.check(choice, proposed=ProposalKind.TEXT) == []
+    for spec in (RunSpec(objective=Function()), RunSpec(objective=Lora())):
+        with pytest.raises(
+            InvalidInput, match=r"cannot propose .*; those that can: maao"
+        ) as caught:
+            await mentors.check(choice, proposed=proposed_to(spec))
+        assert caught.value.reason == "UNSUPPORTED_KIND"
+        assert caught.value.violations[0].field == "spec.mentor.strategy"
+
+
+async def test_a_strategy_that_does_not_say_what_it_proposes_is_not_refused() -> None:
+    settings = ProposalKind.SETTINGS
+    assert await MENTORS.check(MentorChoice("small"), proposed=settings) == []
 
 
 # -- settings and jobs ------------------------------------------------------------------------
