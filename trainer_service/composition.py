@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from mentorgrad.errors import Unavailable
 from mentorgrad.paths import check_temporary_folder
@@ -37,7 +37,7 @@ from service_common.security import Security, protect
 from service_common.server import Server, announce, wait_for_signal
 from trainer_service.agent.jobs import check_mentors, mentor_access
 from trainer_service.agent.local_agent import LocalAgent, Role
-from trainer_service.agent.metrics import queue_metric
+from trainer_service.agent.store_metrics import StoreMetrics
 from trainer_service.control_plane.audit_recorder import AuditRecorder
 from trainer_service.control_plane.caller_views import views_of_callers
 from trainer_service.control_plane.data_check import data_check
@@ -134,12 +134,11 @@ async def start_service(
     seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
-    queue = queue_metric(registry)
     audit = AuditRecorder(store, timedelta(days=settings.audit_days))
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),
-        check=in_thread(_store_check(store, queue)),
+        check=in_thread(_store_check(store, StoreMetrics(registry))),
         registry=registry,
         security=security,
         refused=audit.refused,
@@ -176,13 +175,13 @@ async def start_service(
     return await server.start()
 
 
-def _store_check(store: RunStore, queue: Gauge) -> Callable[[], Sequence[str]]:
+def _store_check(store: RunStore, metrics: StoreMetrics) -> Callable[[], Sequence[str]]:
     """The health check: whether the store answers, and whether it can be written, which the history
-    does not need. It also updates the queue length metric."""
+    does not need. It also updates the metrics of what the store holds."""
 
     def check() -> Sequence[str]:
         store.check()
-        queue.set(store.queued())
+        metrics.read(store)
         return () if _may_write(store) else (TRAINER, EXPERIMENT)
 
     return check
