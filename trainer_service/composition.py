@@ -54,6 +54,8 @@ from trainer_service.experiments.servicer import ExperimentServicer
 from trainer_service.mentors.remote import probe
 from trainer_service.settings import TrainerSettings
 from trainer_service.tasks.builtin import builtin_names
+from trainer_service.webhooks.endpoint import check_secrets, endpoints_of
+from trainer_service.webhooks.sender import WebhookSender
 
 log = structlog.get_logger(__name__)
 
@@ -117,8 +119,9 @@ async def start_service(
         worker_slots=scheduler.slots,
         queue_limit=settings.queue_limit,
         tuned_models=tuple(settings.tuned_model),
+        webhooks=tuple(settings.webhook),
     )
-    check_data = data_check(settings, scheduler.most_devices)
+    check_data = data_check(settings, scheduler.most_devices, settings.webhook)
     mentors = MentorRegistry(
         settings.mentor,
         partial(probe, timeout=PROBE_SECONDS, credentials=mentor_access(settings)),
@@ -134,11 +137,14 @@ async def start_service(
     seen = views_of_callers(store, owner_queue, settings.owner_experiment_limit)
     experiments = ExperimentCreation(mentors, check_data, wake)
     history = HistoryServicer(store, seen)
+    endpoints = endpoints_of(settings)
+    check_secrets(endpoints.values())
+    webhooks = WebhookSender(store, endpoints, settings.webhook_link, registry)
     audit = AuditRecorder(store, timedelta(days=settings.audit_days))
     server = Server(
         settings.listen,
         (TRAINER, HISTORY, EXPERIMENT),
-        check=in_thread(_store_check(store, StoreMetrics(registry))),
+        check=in_thread(_store_check(store, StoreMetrics(registry, settings.webhook))),
         registry=registry,
         security=security,
         refused=audit.refused,
@@ -161,6 +167,7 @@ async def start_service(
         await coordinator.close()
         await uploads.close()
         await agent.close(settings.drain_seconds)
+        await webhooks.close(max(deadline - time.monotonic(), 0.0))
         await server.stop(max(deadline - time.monotonic(), 0.0))
         await audit.close()
 
@@ -170,6 +177,7 @@ async def start_service(
         coordinator.start()
         uploads.start()
         audit.start()
+        webhooks.start()
     else:
         log.warning("store_read_only", store=store.url)
     return await server.start()

@@ -64,6 +64,7 @@ async def samples(tmp_path_factory: Any) -> AsyncIterator[Samples]:
             listen="127.0.0.1:0",
             store=f"sqlite:///{folder}/runs.sqlite",
             mentor={"small": await mentor.start()},
+            webhook={"ops": "https://hooks.test/"},
             threads=1,
             device="cpu",
             warm=False,
