@@ -45,13 +45,13 @@ def _meant(address: _Address) -> Sequence[_Address]:
     return (address,)
 
 
-async def address_of(host: str, port: int, allows_private: bool) -> str:
-    """The address to connect to.
+async def addresses_of(host: str, port: int, allows_private: bool) -> Sequence[str]:
+    """The addresses to connect to, the best first.
 
     Args:
         host: Name or address of the host.
         port: Its port.
-        allows_private: Whether an address may be one that is not public.
+        allows_private: Whether addresses may be such that are not public.
 
     Raises:
         Unavailable: The name has no address at present.
@@ -62,7 +62,7 @@ async def address_of(host: str, port: int, allows_private: bool) -> str:
     refused = [] if allows_private else [one for one in found if not is_public(one)]
     if refused:
         raise PermissionDenied(f"{host} has the address {refused[0]}, which is not public")
-    return found[0]
+    return found
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:
@@ -70,4 +70,4 @@ def _addresses(host: str, port: int) -> Sequence[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise Unavailable(f"{host} has no address: {error}") from None
-    return [str(address[0]) for *_, address in found]
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -12,7 +12,7 @@ import httpx
 
 from mentorgrad.errors import Unavailable
 from run_store.outbox import Delivery
-from trainer_service.webhooks.addresses import address_of
+from trainer_service.webhooks.addresses import addresses_of
 from trainer_service.webhooks.endpoint import Endpoint
 from trainer_service.webhooks.message import body_of, headers_of, secrets_of
 
@@ -56,10 +56,18 @@ async def post(endpoint: Endpoint, delivery: Delivery, link: str) -> None:
 
 async def _status(endpoint: Endpoint, body: bytes, headers: dict[str, str]) -> int:
     url = httpx.URL(endpoint.url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    *others, last = await addresses_of(url.host, port, endpoint.allows_private)
+    for address in others:
+        try:
+            return await _status_at(address, url, body, headers)
+        except httpx.ConnectError:  # perhaps one of IPv6, where there is none
+            continue
+    return await _status_at(last, url, body, headers)
+
+
+async def _status_at(address: str, url: httpx.URL, body: bytes, headers: dict[str, str]) -> int:
     is_tls = url.scheme == "https"
-    address = await address_of(
-        url.host, url.port or (443 if is_tls else 80), endpoint.allows_private
-    )
     async with (
         httpx.AsyncClient(
             timeout=SECONDS,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mentorgrad.errors import PermissionDenied, Unavailable
-from trainer_service.webhooks.addresses import address_of, is_public
+from trainer_service.webhooks.addresses import addresses_of, is_public
 
 PUBLIC = (
     "93.184.216.34",
@@ -58,8 +58,9 @@ def resolves(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
 async def test_a_name_with_one_address_inside_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     resolves(monkeypatch, "93.184.216.34", "10.0.0.1")
     with pytest.raises(PermissionDenied, match=r"hook\.test has the address 10\.0\.0\.1"):
-        await address_of("hook.test", 443, allows_private=False)
-    assert await address_of("hook.test", 443, allows_private=True) == "93.184.216.34"
+        await addresses_of("hook.test", 443, allows_private=False)
+    found = await addresses_of("hook.test", 443, allows_private=True)
+    assert found == ["93.184.216.34", "10.0.0.1"]
     resolves(monkeypatch)
     with pytest.raises(Unavailable, match=r"hook\.test has no address"):
-        await address_of("hook.test", 443, allows_private=True)
+        await addresses_of("hook.test", 443, allows_private=True)

@@ -75,6 +75,17 @@ async def test_a_name_is_resolved_once_and_its_address_is_what_is_connected_to(
     assert len(receiver.got) == 1
 
 
+async def test_a_host_of_several_addresses_is_asked_at_the_next_one(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(*_: Any) -> list[str]:
+        return ["::1", "127.0.0.1"]  # the receiver listens on the second alone
+
+    monkeypatch.setattr(posting, "addresses_of", found)
+    await post(at(receiver), DELIVERY, "")
+    assert len(receiver.got) == 1
+
+
 async def test_a_proxy_of_the_environment_is_not_used(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
