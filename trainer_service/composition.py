@@ -167,7 +167,7 @@ async def start_service(
         await coordinator.close()
         await uploads.close()
         await agent.close(settings.drain_seconds)
-        await webhooks.close(max(deadline - time.monotonic(), 0.0))
+        await webhooks.close(max(deadline - time.monotonic(), 0.0) / 2)
         await server.stop(max(deadline - time.monotonic(), 0.0))
         await audit.close()
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentorgrad.domain.event import Created
@@ -154,6 +154,7 @@ def kept() -> Iterator[Any]:
     store.close()
 
 
+@settings(max_examples=15)
 @given(st.data())
 def test_messages_say_what_the_log_says(kept: Any, data: st.DataObject) -> None:
     """Whatever a run goes through, each beginning of a state that is told is told once."""

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
 
 from mentorgrad import AsyncClient
+from mentorgrad.cli.main import app
 from mentorgrad.domain.experiment import Arm, ExperimentSpec
 from mentorgrad.domain.objective import Function
 from mentorgrad.domain.run import RunState
@@ -82,6 +84,14 @@ async def test_the_end_of_a_run_is_told(served: tuple[AsyncClient, Receiver]) ->
         "best_selection_loss": run.best_selection_loss,
         "link": f"https://page.lan/runs/{run_id}",
     }
+    flags = ("--function", "rastrigin", "--webhook", "ops", "--mentor", "none", "--detach")
+    done = await asyncio.to_thread(
+        CliRunner().invoke, app, ["run", *flags, "--server", client.target]
+    )
+    assert done.exit_code == 0, done.output
+    (started, _) = (await client.list_runs()).runs
+    assert started.spec.webhooks == ("ops",)
+    await client.cancel_run(started.run_id)
     with pytest.raises(InvalidInput, match="'who' is not known here; known: ops") as caught:
         await client.create_run(UNKNOWN)
     assert caught.value.reason == "UNKNOWN_WEBHOOK"

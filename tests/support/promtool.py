@@ -20,6 +20,9 @@ REQUIRED = "MENTORGRAD_REQUIRE_PROMTOOL"
 
 _SELECTOR = re.compile(r"\b((?:mentorgrad|process)_\w+|up\b)(?:\{([^}]*)\})?")
 
+Sample = tuple[str, dict[str, str], float]
+"""Name, labels and value."""
+
 Series = dict[str, set[str]]
 """Names of metrics → their labels."""
 
@@ -36,14 +39,14 @@ def promtool(*arguments: str) -> str:
     return done.stdout
 
 
-def samples_of(scraped: str, job: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each sample, as Prometheus stores them."""
+def samples_of(scraped: str, job: str) -> Iterator[Sample]:
+    """Each sample, as Prometheus stores it."""
     for family in text_string_to_metric_families(scraped):
         for sample in family.samples:
             yield sample.name, {**sample.labels, "job": job, "instance": "here:1"}, sample.value
 
 
-def labels_of(samples: Iterable[tuple[str, dict[str, str], float]]) -> Series:
+def labels_of(samples: Iterable[Sample]) -> Series:
     """The labels of each metric, among samples."""
     found: Series = {"up": {"job", "instance"}}
     for name, labels, _ in samples:
@@ -63,9 +66,7 @@ def unknown_in(expression: str, known: Series) -> list[str]:
     return found
 
 
-def check_finds(
-    expressions: Iterable[str], samples: Iterable[tuple[str, dict[str, str], float]], folder: Path
-) -> None:
+def check_finds(expressions: Iterable[str], samples: Iterable[Sample], folder: Path) -> None:
     """Checks that each expression finds something among constant series of these samples."""
     series = []
     for name, labels, value in samples:

@@ -97,6 +97,8 @@ class WebhookSender:
     async def close(self, grace: float = SECONDS) -> None:
         """Sends what is due, such as what the end of the service made due, and stops. What takes
         longer than `grace` seconds is sent again by another service, or the next one."""
+        if not self._loops:  # it was never started
+            return
         self._closing.set()
         await asyncio.gather(*self._loops)
         with contextlib.suppress(MentorgradError, TimeoutError):

@@ -111,16 +111,23 @@ async def test_a_bug_costs_a_message_its_turn_only(store: RunStore) -> None:
     assert len(wire.sent) == 1
 
 
-async def test_what_the_end_of_the_service_makes_due_is_still_sent(store: RunStore) -> None:
+async def test_what_the_end_of_the_service_makes_due_is_still_sent(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "_POLL_SECONDS", 3600.0)
     wire = Wire()
     sender = sender_of(store, wire)
     sender.start()
-    await asyncio.sleep(0)
-    sender._closing.set()
-    await asyncio.gather(*sender._loops)
     run_id = cancelled(store, "ops")
     await sender.close(3600)
     assert wire.sent == [("ops", run_id)]
+
+
+async def test_one_that_was_never_started_sends_nothing_at_its_end(store: RunStore) -> None:
+    wire = Wire()
+    cancelled(store, "ops")
+    await sender_of(store, wire).close()
+    assert wire.sent == []
 
 
 async def test_a_message_that_hangs_holds_up_no_stop_and_is_kept(store: RunStore) -> None:
