@@ -22,7 +22,7 @@ from mentorgrad.errors import (
     Unauthenticated,
 )
 from service_common.refusals import Strangers
-from ui_service import messages, openapi, positions, requests
+from ui_service import messages, positions, requests
 from ui_service.event_stream import EventStream, EventStreams
 from ui_service.logins import LOGIN_SECONDS, Logins
 from ui_service.reads import Reads
@@ -89,13 +89,12 @@ class Api:
                 str(asked.path_params["experiment_id"]), requests.of_report(asked.query_params)
             ),
         }
-        routes = [
+        return [
             *(Route(path, self._answering(answer)) for path, answer in answers.items()),
             Route("/stream", self._stream),
             Route("/login", self._login, methods=["POST"]),
             Route("/logout", self._logout, methods=["POST"]),
         ]
-        return openapi.with_document(routes)
 
     def _answering(
         self, answer: Callable[[Request], Awaitable[bytes]]
